@@ -1,0 +1,296 @@
+"""LiteLLM's `config.yaml`, read as it is.
+
+Unknown keys are named in one warning; wrong values are refused with a sentence that says where (`ConfigError`).
+`os.environ/NAME` stands for an environment variable anywhere in the file. Values that are secrets come out as `Secret`,
+whose repr never shows them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from shared.ids import DeploymentId
+from shared.money import Price, picousd_from_usd
+
+REFERENCE = "os.environ/"
+CONFIG_BYTES_MAX = 16 * 1024 * 1024
+
+DEFAULT_API_BASES = {
+    "openai": "https://api.openai.com/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/v1",
+    "together_ai": "https://api.together.xyz/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "xai": "https://api.x.ai/v1",
+    "fireworks_ai": "https://api.fireworks.ai/inference/v1",
+    "perplexity": "https://api.perplexity.ai",
+}
+"""Providers that speak OpenAI's wire format themselves. Any other prefix needs an `api_base` that does."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the message says where and why."""
+
+
+class Secret:
+    """A value that is never shown: not by repr, str, logging or an encoder."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """One entry of `model_list`: somewhere a call for `model_name` may go."""
+
+    id: DeploymentId
+    model_name: str
+    provider: str
+    upstream_model: str
+    api_base: str
+    api_key: Secret | None
+    weight: float = 1.0
+    order: int = 0
+    timeout_ms: int = 600_000
+    price: Price | None = None
+    """Set by `input_cost_per_token` and friends; None: look it up in the table."""
+    base_model: str | None = None
+    """`model_info.base_model`: the name to price by."""
+    mock_response: str | None = None
+    """Answer with this text, without any upstream (LiteLLM's key)."""
+    extra_headers: dict[str, str] = {}
+    organization: str | None = None
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What Tollgate acts on of a `config.yaml`; the sections stay reachable for what a service alone reads."""
+
+    deployments: list[Deployment]
+    master_key: Secret | None
+    """None: the gateway is open; every caller is an anonymous internal_user."""
+    database_url: Secret | None
+    litellm_settings: dict[str, Any]
+    general_settings: dict[str, Any]
+    router_settings: dict[str, Any]
+    warnings: list[str]
+    directory: str
+    """Where the file lies: relative paths in it start here."""
+
+    @property
+    def model_names(self) -> list[str]:
+        return list(dict.fromkeys(d.model_name for d in self.deployments))
+
+
+_SECTIONS = {"model_list", "litellm_settings", "general_settings", "router_settings", "environment_variables"}
+_PARAMS = {
+    "model", "api_key", "api_base", "base_url", "weight", "order", "timeout", "mock_response", "extra_headers",
+    "organization", "rpm", "tpm", "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost",
+    "cache_creation_input_token_cost", "input_cost_per_request", "stream_timeout", "max_retries", "tags", "drop_params",
+}  # fmt: skip
+_LITELLM_SETTINGS = {
+    "callbacks", "banned_keywords_list", "drop_params", "set_verbose", "num_retries", "request_timeout",
+    "store_audit_logs", "disable_add_user_agent_to_request_tags", "telemetry",
+}  # fmt: skip
+_GENERAL_SETTINGS = {"master_key", "database_url", "reject_clientside_metadata_tags", "store_model_in_db"}
+
+
+def load(path: str, environ: Mapping[str, str]) -> Config:
+    """Read and check the file. Raises ConfigError."""
+    file = Path(path)
+    try:
+        if file.stat().st_size > CONFIG_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {CONFIG_BYTES_MAX} bytes")
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
+    return parse(text, environ, directory=str(file.resolve().parent), name=file.name)
+
+
+def parse(text: str, environ: Mapping[str, str], *, directory: str = ".", name: str = "config.yaml") -> Config:
+    """The same from text."""
+    try:
+        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or 'unreadable'})"
+        ) from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name}: the top level must be a mapping")
+    warnings = [f"{key}: unknown section, ignored" for key in tree if key not in _SECTIONS]
+    environ = {**environ, **{k: str(v) for k, v in _section(tree, "environment_variables").items()}}
+    general, litellm, router = (
+        _section(tree, section) for section in ("general_settings", "litellm_settings", "router_settings")
+    )
+    warnings += [f"general_settings.{key}: not used" for key in general if key not in _GENERAL_SETTINGS]
+    warnings += [f"litellm_settings.{key}: not used" for key in litellm if key not in _LITELLM_SETTINGS]
+    warnings += [f"router_settings.{key}: not used" for key in router]
+    entries = tree.get("model_list") or []
+    if not isinstance(entries, list):
+        raise ConfigError(f"{name}: model_list must be a list")
+    deployments = [_deployment(entry, f"model_list[{i}]", environ, warnings) for i, entry in enumerate(entries)]
+    _refuse_repeated_ids(deployments)
+    return Config(
+        deployments=deployments,
+        master_key=_secret(general.get("master_key"), "general_settings.master_key", environ),
+        database_url=_secret(general.get("database_url"), "general_settings.database_url", environ),
+        litellm_settings=_resolve(litellm, environ),
+        general_settings={
+            k: _resolve(v, environ) for k, v in general.items() if k not in ("master_key", "database_url")
+        },
+        router_settings=_resolve(router, environ),
+        warnings=warnings,
+        directory=directory,
+    )
+
+
+def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    section = tree.get(name)
+    if section is None:
+        return {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name} must be a mapping")
+    return section
+
+
+def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: list[str]) -> Deployment:
+    if not isinstance(entry, dict) or not isinstance(entry.get("model_name"), str) or not entry["model_name"]:
+        raise ConfigError(f"{where}.model_name must be a text")
+    params = entry.get("litellm_params")
+    if not isinstance(params, dict) or not isinstance(params.get("model"), str):
+        raise ConfigError(f"{where}.litellm_params.model must be a text, like openai/gpt-4o")
+    info = entry.get("model_info") or {}
+    if not isinstance(info, dict):
+        raise ConfigError(f"{where}.model_info must be a mapping")
+    warnings += [f"{where}.litellm_params.{key}: not used" for key in params if key not in _PARAMS]
+    reference_digest = hashlib.sha256(
+        msgspec.json.encode([entry["model_name"], params], order="deterministic")
+    ).hexdigest()
+    at = f"{where}.litellm_params"
+    model = str(_resolve(params["model"], environ))
+    provider, slash, rest = model.partition("/")
+    if not slash:
+        provider, rest = "openai", model
+    api_base = _text(params, "api_base", at, environ) or _text(params, "base_url", at, environ)
+    mock = _text(params, "mock_response", at, environ)
+    if not api_base and mock is None:
+        api_base = DEFAULT_API_BASES.get(provider)
+        if api_base is None:
+            raise ConfigError(f"{at}: provider {provider!r} needs an api_base that speaks OpenAI's format")
+    headers = _resolve(params.get("extra_headers") or {}, environ)
+    if not isinstance(headers, dict):
+        raise ConfigError(f"{at}.extra_headers must be a mapping")
+    return Deployment(
+        id=DeploymentId(str(info.get("id") or reference_digest)),
+        model_name=entry["model_name"],
+        provider=provider,
+        upstream_model=rest,
+        api_base=(api_base or "").rstrip("/"),
+        api_key=_secret(params.get("api_key"), f"{at}.api_key", environ),
+        weight=_number(params, "weight", at, environ, 1.0),
+        order=int(_number(params, "order", at, environ, 0)),
+        timeout_ms=max(1, int(_number(params, "timeout", at, environ, 600) * 1000)),
+        price=_price({**info, **params}, at, environ),
+        base_model=info.get("base_model"),
+        mock_response=mock,
+        extra_headers={str(k): str(v) for k, v in headers.items()},
+        organization=_text(params, "organization", at, environ),
+    )
+
+
+def _price(params: dict[str, Any], at: str, environ: Mapping[str, str]) -> Price | None:
+    """`input_cost_per_token` and friends, of litellm_params or model_info; None when neither side is given."""
+
+    def picousd(key: str) -> int | None:
+        value = _resolve(params.get(key), environ)
+        if value is None:
+            return None
+        try:
+            return picousd_from_usd(value)
+        except ValueError as error:
+            raise ConfigError(f"{at}.{key}: {error}") from None
+
+    per_input, per_output = picousd("input_cost_per_token"), picousd("output_cost_per_token")
+    per_request = picousd("input_cost_per_request")
+    if per_input is None and per_output is None and per_request is None:
+        return None
+    return Price(
+        input_picousd=per_input or 0,
+        output_picousd=per_output or 0,
+        cache_read_picousd=picousd("cache_read_input_token_cost"),
+        cache_write_picousd=picousd("cache_creation_input_token_cost"),
+        request_picousd=per_request or 0,
+        source="config",
+    )
+
+
+def _refuse_repeated_ids(deployments: list[Deployment]) -> None:
+    """Two identical entries are one deployment (LiteLLM allows the repetition); two different ones with one id are a mistake."""
+    seen: dict[DeploymentId, Deployment] = {}
+    for deployment in deployments:
+        other = seen.setdefault(deployment.id, deployment)
+        if (other.model_name, other.upstream_model, other.api_base) != (
+            deployment.model_name, deployment.upstream_model, deployment.api_base,
+        ):  # fmt: skip
+            raise ConfigError(f"model_info.id {deployment.id!r} is used by two different entries of model_list")
+
+
+def _resolve(value: Any, environ: Mapping[str, str]) -> Any:
+    """Replace `os.environ/NAME` in a value of any depth; an unset variable becomes None."""
+    if isinstance(value, str):
+        return environ.get(value[len(REFERENCE) :]) if value.startswith(REFERENCE) else value
+    if isinstance(value, dict):
+        return {key: _resolve(item, environ) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve(item, environ) for item in value]
+    return value
+
+
+def _text(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> str | None:
+    value = _resolve(params.get(key), environ)
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigError(f"{at}.{key} must be a text")
+
+
+def _number(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str], default: float) -> float:
+    value = _resolve(params.get(key), environ)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < 1e12:
+        raise ConfigError(f"{at}.{key} must be a number of zero or more")
+    return number
+
+
+def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Secret | None:
+    """A reference to an unset variable is refused: going on without the secret would open a door or fail far away."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigError(f"{where} must be a text")
+    resolved = _resolve(value, environ)
+    if resolved is None:
+        raise ConfigError(f"{where}: the environment variable {value[len(REFERENCE) :]} is not set")
+    return Secret(resolved) if resolved else None

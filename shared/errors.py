@@ -1,0 +1,252 @@
+"""Refusals: one closed list of codes, each with its status, type and wording, rendered in OpenAI's error shape.
+
+The code crosses the bus and goes into facts and metrics; the prose is for people. Wordings are LiteLLM's where it has one
+(contract §0.1, §0.2). No refusal carries a raw key, a stack trace, or what a provider said unless that was meant for the client.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """A no, with everything its HTTP answer needs."""
+
+    code: str
+    """Ours, closed: what facts and metrics count."""
+    status: int
+    message: str
+    type: str
+    param: str | None = None
+    retry_after_s: int | None = None
+
+
+class RefusedError(Exception):
+    """Carries a refusal up to the one place that renders it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
+def render(refusal: Refusal) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string (contract §0.2)."""
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": refusal.message,
+                "type": refusal.type,
+                "param": refusal.param,
+                "code": str(refusal.status),
+            }
+        }
+    )
+
+
+def _auth(
+    code: str, message: str, *, status: int = 401, kind: str = "auth_error", param: str | None = "None"
+) -> Refusal:
+    return Refusal(code, status, f"Authentication Error, {message}", kind, param)
+
+
+# Who are you.
+
+
+def no_key() -> Refusal:
+    return _auth("no_key", "No api key passed in.")
+
+
+def malformed_key() -> Refusal:
+    return _auth("malformed_key", "Malformed API Key passed in. Ensure Key has `Bearer ` prefix.")
+
+
+def not_a_virtual_key() -> Refusal:
+    return _auth("not_a_virtual_key", "LiteLLM Virtual Key expected. It must start with 'sk-'.")
+
+
+def unknown_key(key_sha256: str) -> Refusal:
+    return _auth(
+        "unknown_key",
+        f"Invalid proxy server token passed. Unable to find token. Key Hash (Token)={key_sha256}",
+        kind="token_not_found_in_db",
+        param="key",
+    )
+
+
+def blocked_key() -> Refusal:
+    return _auth("blocked_key", "Key is blocked. Update via `/key/unblock` if you're an admin.")
+
+
+def blocked_team(team_id: str) -> Refusal:
+    return _auth("blocked_team", f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
+
+
+def expired_key(expires_at_ms: int, now_ms: int) -> Refusal:
+    expiry, now = (datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (expires_at_ms, now_ms))
+    return Refusal(
+        "expired_key",
+        401,
+        f"Authentication Error - Expired Key. Key Expiry time {expiry} and current time {now}",
+        "expired_key",
+        "key",
+    )
+
+
+# What may you do.
+
+
+def model_not_allowed(model: str, holder: str = "key") -> Refusal:
+    return Refusal(
+        "model_not_allowed",
+        403,
+        f"The requested model '{model}' is not available for this API key, or the model name is invalid. "
+        "Check the models available to you and try again.",
+        f"{holder}_model_access_denied",
+        "model",
+    )
+
+
+def unknown_model(route: str, model: str) -> Refusal:
+    return Refusal(
+        "unknown_model",
+        400,
+        f"{route}: Invalid model name passed in model={model}. Call `/v1/models` to view available models for your key.",
+        "invalid_request_error",
+        "model",
+    )
+
+
+def admin_only(route: str, role: str) -> Refusal:
+    return _auth(
+        "admin_only",
+        "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. "
+        f"Route={route}. Your role={role}.",
+    )
+
+
+def route_not_allowed(route: str) -> Refusal:
+    return Refusal("route_not_allowed", 403, f"Route {route} not allowed", "auth_error", "None")
+
+
+def clientside_tags_rejected() -> Refusal:
+    return Refusal(
+        "clientside_tags_rejected",
+        400,
+        "Client-side 'metadata.tags' not allowed in request. 'reject_clientside_metadata_tags'=True. "
+        "Tags can only be set via API key metadata.",
+        "bad_request_error",
+        "metadata.tags",
+    )
+
+
+# What is wrong with what you sent.
+
+
+def bad_request(message: str, param: str | None = None) -> Refusal:
+    return Refusal("bad_request", 400, message, "invalid_request_error", param)
+
+
+def body_too_large(size_bytes: int | None, limit_bytes: int) -> Refusal:
+    size = "" if size_bytes is None else f" Request size is {size_bytes / 1048576} MB."
+    return Refusal(
+        "body_too_large",
+        413,
+        f"Request size is too large.{size} Max size is {limit_bytes / 1048576} MB",
+        "bad_request_error",
+        "content-length",
+    )
+
+
+def unsupported_encoding(encoding: str) -> Refusal:
+    return Refusal(
+        "unsupported_encoding", 415, f"Content-Encoding {encoding[:40]!r} is not supported", "invalid_request_error"
+    )
+
+
+def not_found(method: str, path: str) -> Refusal:
+    return Refusal("not_found", 404, f"There is no {method} {path[:200]} here", "not_found_error")
+
+
+def method_not_allowed(method: str, path: str) -> Refusal:
+    return Refusal("method_not_allowed", 405, f"{method} is not allowed on {path[:200]}", "invalid_request_error")
+
+
+def entity_not_found(message: str, param: str | None = None) -> Refusal:
+    return Refusal("entity_not_found", 404, message, "not_found_error", param)
+
+
+def conflict(what: str) -> Refusal:
+    return Refusal(
+        "conflict",
+        409,
+        f"{what} was changed by somebody else at the same time. Read it again and retry.",
+        "conflict_error",
+    )
+
+
+def not_yours(message: str) -> Refusal:
+    return Refusal("not_yours", 403, message, "auth_error", "None")
+
+
+# What we could not do.
+
+
+def blocked_content(message: str, status: int = 400) -> Refusal:
+    return Refusal("blocked_content", status, message, "invalid_request_error")
+
+
+def guardrail_unavailable(name: str) -> Refusal:
+    return Refusal(
+        "guardrail_unavailable", 503, f"Guardrail {name} could not answer", "service_unavailable_error", None, 1
+    )
+
+
+def policy_unavailable() -> Refusal:
+    return Refusal(
+        "policy_unavailable", 503, "The policy service could not answer in time", "auth_provider_unavailable", None, 1
+    )
+
+
+def book_unavailable() -> Refusal:
+    return Refusal(
+        "book_unavailable",
+        503,
+        "Nothing can be recorded right now, so nothing is served",
+        "service_unavailable_error",
+        None,
+        1,
+    )
+
+
+def ledger_unavailable() -> Refusal:
+    return Refusal(
+        "ledger_unavailable", 503, "The ledger could not answer in time", "service_unavailable_error", None, 1
+    )
+
+
+def overloaded() -> Refusal:
+    return Refusal("overloaded", 503, "Too many requests are running here", "service_unavailable_error", None, 1)
+
+
+def shutting_down() -> Refusal:
+    return Refusal("shutting_down", 503, "Shutting down", "service_unavailable_error", None, 1)
+
+
+def no_deployment(model: str) -> Refusal:
+    return Refusal("no_deployment", 429, f"No deployments available for model={model}", "rate_limit_error", None, 1)
+
+
+def provider_unreachable(provider: str) -> Refusal:
+    return Refusal("provider_unreachable", 502, f"{provider} could not be reached", "api_connection_error")
+
+
+def provider_timeout(provider: str) -> Refusal:
+    return Refusal("provider_timeout", 504, f"{provider} did not answer in time", "timeout_error")
+
+
+def provider_broke_off(provider: str) -> Refusal:
+    return Refusal("provider_broke_off", 502, f"{provider} broke off its answer", "api_connection_error")
+
+
+def internal() -> Refusal:
+    return Refusal("internal", 500, "Internal server error", "internal_server_error")

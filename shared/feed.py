@@ -1,0 +1,197 @@
+"""The control feed: every control fact, in order, none missed, for services that follow (edge, policy).
+
+An ephemeral push consumer without acks, checked here: its messages are numbered, so a gap is seen; its heartbeats come
+twice a second, so silence is seen; after either, or after a reconnect, the feed starts a new consumer behind the last
+fact it handled. `stale_ms` tells how long nothing was heard: a follower must not trust what it derived once that is long.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from shared import subjects
+
+log = structlog.get_logger()
+
+HEARTBEAT_S = 0.5
+SILENCE_MS_MAX = 2_000
+"""Then the consumer is presumed dead and a new one is made."""
+INACTIVE_S = 30
+"""The server removes an abandoned consumer after this."""
+
+OnFact = Callable[[str, bytes, int], None]
+"""(subject, message, sequence). Synchronous: a fact is applied before the next is looked at."""
+
+
+class ControlFeed:
+    """Follow `control.>`.
+
+    Args:
+        from_last: True: begin with the last fact of every subject (a fold needs the present state);
+            False: begin with what is new (a cache starts empty).
+        on_fact: applies one fact.
+        on_gap: called when facts may have been missed for a while (before the feed catches up): empty what you cached.
+    """
+
+    def __init__(
+        self, client: Client, on_fact: OnFact, *, from_last: bool, on_gap: Callable[[], None] | None = None
+    ) -> None:
+        self._client = client
+        self._on_fact = on_fact
+        self._on_gap = on_gap
+        self._from_last = from_last
+        self._subscription: Subscription | None = None
+        self._expected_delivery = 1
+        self._started_once = False
+        self._heard_at = time.monotonic()
+        self._broken = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._watcher: asyncio.Task[None] | None = None
+        self._target = 0
+        self.seq = 0
+        """CONTROL sequence of the last fact applied (or the stream's last when the feed began)."""
+        self.caught_up = False
+        """Whether everything that was in the stream when the feed (re)began has been applied."""
+
+    @property
+    def stale_ms(self) -> float:
+        """How long nothing was heard, heartbeats included."""
+        return (time.monotonic() - self._heard_at) * 1000
+
+    async def start(self) -> None:
+        """Returns once the watcher runs; `caught_up` tells when the present is reached."""
+        self._broken.set()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._unsubscribe()
+
+    def reconnected(self) -> None:
+        """To be called when the connection is back: what happened meanwhile may have been missed."""
+        self._broken.set()
+
+    async def wait_for(self, seq: int, timeout_ms: int) -> bool:
+        """Wait until the fact `seq` has been applied. False when it wasn't in time."""
+        if self.seq >= seq:
+            return True
+
+        async def reached() -> None:
+            async with self._progress:
+                await self._progress.wait_for(lambda: self.seq >= seq)
+
+        try:
+            await asyncio.wait_for(reached(), timeout_ms / 1000)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._broken.wait(), SILENCE_MS_MAX / 4000)
+            except TimeoutError:
+                if self.stale_ms < SILENCE_MS_MAX:
+                    continue
+            self._broken.clear()
+            if self._started_once and self._on_gap is not None:
+                self._on_gap()
+            self.caught_up = False
+            try:
+                await self._restart()
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("feed_not_started", error=type(error).__name__, detail=str(error)[:120])
+                self._broken.set()
+                await asyncio.sleep(0.2)
+
+    async def _restart(self) -> None:
+        await self._unsubscribe()
+        js = self._client.jetstream(timeout=2)
+        state = (await js.stream_info(subjects.CONTROL_STREAM)).state
+        if state.last_seq < self.seq:
+            # The stream is younger than what we know: it was lost and rebuilt. Start over from its own present.
+            log.error("control_stream_went_back", known=self.seq, found=state.last_seq)
+            self.seq, self._started_once = 0, False
+        first_time = not self._started_once
+        if first_time and self._from_last:
+            policy, start = DeliverPolicy.LAST_PER_SUBJECT, None
+        else:
+            if first_time:
+                self.seq = state.last_seq
+            policy, start = DeliverPolicy.BY_START_SEQUENCE, self.seq + 1
+        target = state.last_seq
+        inbox = self._client.new_inbox()
+        self._expected_delivery = 1
+        self._subscription = await self._client.subscribe(inbox, cb=self._receive)
+        await js.add_consumer(
+            subjects.CONTROL_STREAM,
+            ConsumerConfig(
+                deliver_subject=inbox,
+                filter_subject=subjects.CONTROL_ALL,
+                deliver_policy=policy,
+                opt_start_seq=start,
+                ack_policy=AckPolicy.NONE,
+                idle_heartbeat=HEARTBEAT_S,
+                inactive_threshold=INACTIVE_S,
+                mem_storage=True,
+                num_replicas=1,
+                max_deliver=1,
+            ),
+        )
+        self._heard_at = time.monotonic()
+        self._started_once = True
+        self._target = target
+        self._check_caught_up()
+        await self._notify()
+
+    def _check_caught_up(self) -> None:
+        if not self.caught_up and self.seq >= self._target:
+            self.caught_up = True
+
+    async def _receive(self, message: Msg) -> None:
+        if self._subscription is None or message.sid != self._subscription._id:
+            return  # of a consumer we have left
+        self._heard_at = time.monotonic()
+        if not message.reply.startswith("$JS.ACK."):
+            self._heartbeat(message)
+            return
+        position = message.metadata
+        stream_seq, delivery = position.sequence.stream, position.sequence.consumer
+        if delivery != self._expected_delivery:
+            self._broken.set()
+            return
+        self._expected_delivery += 1
+        # The server puts the fact's own subject into the message; the inbox is only where it was delivered.
+        self._on_fact(message.subject, message.data, stream_seq)
+        self.seq = stream_seq
+        if position.num_pending == 0:
+            self._target = min(self._target, stream_seq)
+        self._check_caught_up()
+        await self._notify()
+
+    def _heartbeat(self, message: Msg) -> None:
+        last = (message.headers or {}).get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._expected_delivery - 1:
+            self._broken.set()
+
+    async def _notify(self) -> None:
+        async with self._progress:
+            self._progress.notify_all()
+
+    async def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                await subscription.unsubscribe()
+            except nats.errors.Error:
+                pass  # the connection is gone, and the subscription with it

@@ -1,0 +1,129 @@
+"""A decision is a grant: everything policy knows about a caller, folded and ready to apply to one request.
+
+`apply` is the one pure function that applies it; clock and randomness are arguments.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from shared import errors
+from shared.errors import Refusal
+from shared.facts import Caller
+from shared.ids import DeploymentId
+from shared.money import Price
+
+TAGS_MAX = 64
+TAG_CHARACTERS_MAX = 256
+
+
+class Candidate(msgspec.Struct, frozen=True, array_like=True):
+    """One deployment a call may go to. Its address and secret stay in the edge's own configuration."""
+
+    deployment_id: DeploymentId
+    provider: str
+    upstream_model: str
+    price: Price | None = None
+    weight: float = 1.0
+    order: int = 0
+    """Lower goes first; equal orders are drawn by weight."""
+
+
+class GuardrailRef(msgspec.Struct, frozen=True, array_like=True):
+    """A guardrail this caller's calls go through."""
+
+    name: str
+    stages: list[str]
+    """pre_call, during_call, post_call."""
+    on_error: str = "block"
+    """block: 503 when it can't answer; allow: go on, recorded as unscreened."""
+    deadline_ms: int = 1000
+    window_characters: int = 0
+    """How much of a stream must be held back so that a finding can't slip through between two chunks."""
+
+
+class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
+    """Policy's yes to (credential, route, model)."""
+
+    caller: Caller
+    route: str
+    model: str
+    control_seq: int
+    """The CONTROL sequence it was made at."""
+    depends_on: list[str]
+    """Control subjects it was folded from: a fact on one of them ends it. A trailing `.>` covers what is below."""
+    candidates: list[Candidate] = []
+    expires_at_ms: int | None = None
+    """When the credential itself ends; None: never."""
+    tags: list[str] = []
+    """Key tags, then team tags, without repeats (contract §11.1)."""
+    spend_logs_metadata: dict[str, Any] = {}
+    """Key's merged over team's (contract §11.2)."""
+    guardrails: list[GuardrailRef] = []
+    models: list[str] = []
+    """All model names the caller may use; only on the route that lists them."""
+    reject_clientside_tags: bool = False
+    add_user_agent_tags: bool = False
+
+
+class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
+    """Policy's no. Cached like a grant, and dropped like one."""
+
+    refusal: Refusal
+    control_seq: int
+    depends_on: list[str]
+    caller: Caller = Caller()
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What the decision about one request needs to know of it."""
+
+    tags: list[str]
+    """The request's own, from body and header."""
+    spend_logs_metadata: dict[str, Any]
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """A grant applied to one request."""
+
+    grant: Grant
+    candidates: list[Candidate]
+    """In the order to try."""
+    tags: list[str]
+    spend_logs_metadata: dict[str, Any]
+
+
+def apply(grant: Grant, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:
+    """Apply a grant to one request. Pure.
+
+    Args:
+        now_ms: Unix milliseconds; decides whether the credential has ended.
+        random: uniform in [0, 1); draws the order of equal candidates.
+    """
+    if grant.expires_at_ms is not None and now_ms >= grant.expires_at_ms:
+        return errors.expired_key(grant.expires_at_ms, now_ms)
+    if grant.reject_clientside_tags and ask.tags:
+        return errors.clientside_tags_rejected()
+    tags = grant.tags if not ask.tags else merge_tags(ask.tags, grant.tags)
+    metadata = grant.spend_logs_metadata
+    if ask.spend_logs_metadata:
+        metadata = {**metadata, **ask.spend_logs_metadata}
+    candidates = grant.candidates
+    if len(candidates) > 1:
+        candidates = draw_order(candidates, random)
+    return Permit(grant, candidates, tags, metadata)
+
+
+def merge_tags(first: list[str], then: list[str]) -> list[str]:
+    """Union in order, without repeats."""
+    return list(dict.fromkeys((*first, *then)))
+
+
+def draw_order(candidates: list[Candidate], random: Callable[[], float]) -> list[Candidate]:
+    """By `order`; within equal orders a weighted shuffle (Efraimidis-Spirakis), which is LiteLLM's simple-shuffle."""
+
+    def sort_key(candidate: Candidate) -> tuple[int, float]:
+        return candidate.order, -(random() ** (1.0 / max(candidate.weight, 1e-9)))
+
+    return sorted(candidates, key=sort_key)

@@ -1,0 +1,91 @@
+"""Money: integers of pico-US-dollars (10^-12 USD), `_picousd` last in the name, everywhere.
+
+Pico, not nano: listed prices go down to fractions of a nano-dollar per token (0.01875 USD per million tokens is
+18.75 nano-USD). In pico-USD every price in the table is a whole number (`tests/shared/test_prices.py` proves it), so a
+cost is tokens x price with no rounding anywhere. A 64-bit integer holds 9.2 million USD, ample for one request; sums
+over many are `numeric` in the book.
+"""
+
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+PICOUSD_PER_USD = 10**12
+
+
+def picousd_from_usd(usd: float | str | Decimal) -> int:
+    """The exact number of pico-USD in a price as written ("0.00000015", 1.5e-07).
+
+    A float is read through its shortest repr, which is what the writer of the configuration typed.
+    Raises ValueError for a negative, non-finite, or finer-than-pico amount.
+    """
+    try:
+        amount = Decimal(repr(usd)) if isinstance(usd, float) else Decimal(usd)
+    except (InvalidOperation, TypeError):
+        raise ValueError(f"{usd!r} is not an amount of money") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{usd!r} is not a finite amount of zero or more")
+    scaled = amount * PICOUSD_PER_USD
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{usd!r} USD is finer than a pico-dollar (1e-12)")
+    return int(scaled)
+
+
+def usd_from_picousd(picousd: int) -> float:
+    """For JSON answers in LiteLLM's shape, where spend is a float of USD. Never use the result in arithmetic."""
+    return float(Decimal(picousd) / PICOUSD_PER_USD)
+
+
+def format_usd(picousd: int) -> str:
+    """Plain decimal notation without an exponent, exact: for headers."""
+    text = f"{Decimal(picousd) / PICOUSD_PER_USD:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Price(msgspec.Struct, frozen=True, array_like=True):
+    """What one token costs, in pico-USD. It travels in the grant and in the fact, so old spend stays reproducible.
+
+    Fields are only ever appended.
+    """
+
+    input_picousd: int
+    output_picousd: int
+    cache_read_picousd: int | None = None
+    """Per cached input token; None: the same as other input."""
+    cache_write_picousd: int | None = None
+    """Per input token written to the provider's cache; None: the same as other input."""
+    request_picousd: int = 0
+    """Per call, whatever its tokens."""
+    source: str = "table"
+    """`table`, or `config` where `litellm_params` sets the price."""
+    version: str = ""
+    """Which edition of the table, for the record."""
+
+
+class Usage(msgspec.Struct, frozen=True, array_like=True):
+    """Tokens of one call. `input_tokens` includes the cached and the cache-written ones. Fields are only ever appended."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of `output_tokens`."""
+    source: str = "none"
+    """`provider`; `estimated`: counted by us; `lower_bound`: counted by us on an answer that was cut off; `none`: nothing was used."""
+
+
+def cost_picousd(price: Price, usage: Usage) -> int:
+    """Exact cost of a call."""
+    cached = min(usage.cached_tokens, usage.input_tokens)
+    written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+    plain = usage.input_tokens - cached - written
+    cached_price = price.input_picousd if price.cache_read_picousd is None else price.cache_read_picousd
+    written_price = price.input_picousd if price.cache_write_picousd is None else price.cache_write_picousd
+    return (
+        price.request_picousd
+        + plain * price.input_picousd
+        + cached * cached_price
+        + written * written_price
+        + usage.output_tokens * price.output_picousd
+    )

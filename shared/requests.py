@@ -1,0 +1,109 @@
+"""Questions on the bus and their answers: msgpack, request-reply, every one with a deadline at the asker.
+
+An answer to policy carries the CONTROL sequence it was made at; a question carries the highest its asker has seen.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shared.facts import GuardrailOutcome
+from shared.grant import Denial, Grant
+from shared.ids import KeyDigest
+
+
+class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
+    """May this credential take this route with this model? Subject `policy.decide`."""
+
+    key_sha256: KeyDigest | None
+    """None: the client sent no credential."""
+    route: str
+    """As in the edge's route table, without the /v1 twin: `/chat/completions`, `/spend/tags`."""
+    model: str = ""
+    """Empty where a route has no model."""
+    min_control_seq: int = 0
+    """Answer at this CONTROL sequence or later: catch up first, or answer `behind`."""
+    credential_shape: str = "sk"
+    """What kind of credential was digested: sk, jwt, other. Never the credential."""
+
+
+class DecideReply(msgspec.Struct, frozen=True, array_like=True):
+    decision: Grant | Denial
+
+
+class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
+    """A management call (`/key/generate`, `/team/info` ...). Subject `policy.admin`.
+
+    Raw keys never travel: the edge has replaced every `sk-...` in query and body by its digest, and for /key/generate has
+    minted the key and put `token` (digest) and `key_name` into the body.
+    """
+
+    key_sha256: KeyDigest | None
+    route: str
+    query: dict[str, str]
+    body: dict[str, Any]
+    on_behalf_of: str | None = None
+    requester_ip: str | None = None
+    min_control_seq: int = 0
+
+
+class AdminReply(msgspec.Struct, frozen=True, array_like=True):
+    """The HTTP answer, in LiteLLM's shape. A refusal is a reply with its status and error body."""
+
+    status: int
+    body: bytes
+    """JSON."""
+    control_seq: int
+    changed: list[str] = []
+    """Subjects this call wrote: the edge drops what depends on them before it answers its client."""
+
+
+class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):
+    """May this be said? Subject `moderation.screen`."""
+
+    guardrails: list[str]
+    stage: str
+    """pre_call, during_call, post_call."""
+    texts: list[str]
+    """What the guardrails read, in order: every message of every role, or the answer's texts."""
+    call_type: str = ""
+    customer_id: str | None = None
+
+
+class Redaction(msgspec.Struct, frozen=True, array_like=True):
+    """Replace `texts[text][start:end]` (Unicode code points)."""
+
+    text: int
+    start: int
+    end: int
+    replacement: str
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True):
+    """action: allow, redact, block, error. Where several guardrails speak, block beats error beats redact beats allow."""
+
+    action: str
+    outcomes: list[GuardrailOutcome]
+    message: str = ""
+    """For the client, when blocked: LiteLLM's wording, e.g. `Keyword banned. Keyword=hello`."""
+    status: int = 400
+    redactions: list[Redaction] = []
+
+
+class CountRequest(msgspec.Struct, frozen=True, array_like=True):
+    """How many tokens are these texts? Subject `moderation.count`. Only asked where a provider gave no usage."""
+
+    model: str
+    texts: list[str]
+
+
+class CountReply(msgspec.Struct, frozen=True, array_like=True):
+    tokens: list[int]
+    """One number a text."""
+
+
+class Fault(msgspec.Struct, frozen=True, array_like=True, tag="fault.v1"):
+    """The answer of a service that could not answer. Codes, not prose."""
+
+    code: str
+    """bad_request (the asker sent what we can't read), behind (not caught up in time), unavailable, internal."""

@@ -1,0 +1,106 @@
+"""What every service does the same way: start, probes, signals, stop.
+
+A service gives `run` one coroutine function. It gets a `Life`, starts its parts, says `life.ready(...)`, waits for
+`life.stopping`, puts its parts down in order and returns; the process then exits 0.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import prometheus_client
+import structlog
+from aiohttp import web
+
+from shared import logging
+from shared.config import ConfigError
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
+
+METRICS_CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
+
+
+class Life:
+    """The state of one process: starting, ready, stopping."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self.stopping = asyncio.Event()
+        self._ready: Callable[[], str | None] = lambda: "starting"
+
+    def ready(self, reason_not: Callable[[], str | None]) -> None:
+        """From now on ready whenever `reason_not()` is None; it is asked at each probe and must not block."""
+        self._ready = reason_not
+        log.info("ready")
+
+    def reason_not_ready(self) -> str | None:
+        return "stopping" if self.stopping.is_set() else self._ready()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+
+async def serve_probes(life: Life, host: str, port: int) -> web.AppRunner:
+    """`/live`, `/ready`, `/metrics` on a port of their own: no credentials, so not for the clients' network."""
+
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"status": "live"})
+
+    async def ready(_: web.Request) -> web.Response:
+        reason = life.reason_not_ready()
+        if reason is None:
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready", "reason": reason}, status=503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        text = await asyncio.to_thread(prometheus_client.generate_latest)
+        return web.Response(body=text, headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/live", live)
+    app.router.add_get("/ready", ready)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await listen(runner, host, port, "probe")
+    return runner
+
+
+async def listen(runner: web.BaseRunner, host: str, port: int, what: str, *, reuse_port: bool = False) -> None:
+    """Listen, or exit with one sentence when the port is taken."""
+    try:
+        await web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024).start()
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port} for the {what} port: {error.strerror or error}") from None
+
+
+def run(service: str, main: Callable[[Life], Coroutine[Any, Any, None]]) -> None:
+    """Run a service until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 for a wrong setting, 1 otherwise."""
+    logging.configure(service)
+
+    async def body() -> None:
+        life = Life(service)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, life.stop)
+        await main(life)
+        log.info("stopped")
+
+    try:
+        _run_loop(body)
+    except (SettingsError, ConfigError) as error:
+        log.error("refused_to_start", reason=str(error))
+        print(f"tollgate {service}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run_loop(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        asyncio.run(body())
+    else:
+        uvloop.run(body())
