@@ -30,6 +30,9 @@ CONCURRENT_ANSWERS_MAX = 1024
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes somebody else wrote may raise: not text, or nested without end, is unreadable too."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -101,7 +104,7 @@ async def ask(client: Client, subject: str, question: msgspec.Struct, answer: ty
         raise BusError(fault.code)
     try:
         return msgspec.msgpack.decode(data, type=answer)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise BusError("internal") from None
 
 
@@ -113,14 +116,28 @@ def _as_fault(data: bytes) -> Fault | None:
     return _fault_decoder.decode(data) if data.startswith(_FAULT_HEAD) else None
 
 
+class Answering:
+    """Questions being answered."""
+
+    def __init__(self, subscription: Any, running: set[asyncio.Task[None]]) -> None:
+        self._subscription = subscription
+        self._running = running
+
+    async def drain(self) -> None:
+        """Take no more questions; return when those already received are answered. Bound it with a timeout."""
+        await self._subscription.drain()
+        while self._running:
+            await asyncio.wait(self._running)
+
+
 async def answer(
     client: Client,
     subject: str,
     queue: str,
     question: type[T],
     handler: Callable[[T], Awaitable[msgspec.Struct]],
-) -> Any:
-    """Answer `subject` in queue group `queue`: decode, handle, reply. Returns the subscription (its `drain()` ends it).
+) -> Answering:
+    """Answer `subject` in queue group `queue`: decode, handle, reply, until `drain()`.
 
     Each question runs in its own task, at most CONCURRENT_ANSWERS_MAX at once. A question that can't be read is answered with
     Fault("bad_request"); an exception of the handler is logged and answered with Fault("internal").
@@ -132,9 +149,12 @@ async def answer(
     async def work(message: Msg) -> None:
         reply: msgspec.Struct
         try:
-            reply = await handler(decoder.decode(message.data))
-        except msgspec.DecodeError:
-            reply = Fault("bad_request")
+            try:
+                asked = decoder.decode(message.data)
+            except UNREADABLE:
+                reply = Fault("bad_request")
+            else:
+                reply = await handler(asked)
         except BusError as failure:
             reply = Fault(failure.code)
         except Exception:
@@ -153,7 +173,7 @@ async def answer(
         running.add(task)
         task.add_done_callback(running.discard)
 
-    return await client.subscribe(subject, queue=queue, cb=receive)
+    return Answering(await client.subscribe(subject, queue=queue, cb=receive), running)
 
 
 async def ensure_control_stream(client: Client) -> None:

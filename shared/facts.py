@@ -140,7 +140,10 @@ def pack(encoded_facts: list[bytes]) -> bytes:
 
 def unpack(message: bytes) -> list[TrafficFact]:
     """Raises msgspec.DecodeError (ValidationError included) when the bytes are no list of facts."""
-    return _decoder.decode(message)
+    try:
+        return _decoder.decode(message)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
 
 
 class ControlFact(msgspec.Struct, frozen=True, tag="control.v1"):
@@ -176,4 +179,8 @@ def encode_control(fact: ControlFact) -> bytes:
 
 
 def decode_control(message: bytes) -> ControlFact:
-    return _control_decoder.decode(message)
+    """Raises msgspec.DecodeError (ValidationError included) when the bytes are no control fact."""
+    try:
+        return _control_decoder.decode(message)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
