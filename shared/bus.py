@@ -189,6 +189,7 @@ async def ensure_control_stream(client: Client) -> None:
             duplicate_window=120,
             deny_delete=True,
             allow_direct=True,
+            allow_atomic=True,  # a command's facts stand or fall together
             num_replicas=1,
         ),
     )

@@ -81,6 +81,11 @@ def blocked_team(team_id: str) -> Refusal:
     return _auth("blocked_team", f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
 
 
+def unknown_team(team_id: str) -> Refusal:
+    """The key's team was deleted: a key never outlives its team, even where its own deletion is still on its way."""
+    return _auth("unknown_team", f"Team={team_id} of this key doesn't exist.")
+
+
 def expired_key(expires_at_ms: int, now_ms: int) -> Refusal:
     expiry, now = (datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (expires_at_ms, now_ms))
     return Refusal(
@@ -126,6 +131,17 @@ def admin_only(route: str, role: str) -> Refusal:
 
 def route_not_allowed(route: str) -> Refusal:
     return Refusal("route_not_allowed", 403, f"Route {route} not allowed", "auth_error", "None")
+
+
+def key_route_not_allowed(allowed_routes: list[str], route: str) -> Refusal:
+    return Refusal(
+        "key_route_not_allowed",
+        403,
+        f"Virtual key is not allowed to call this route. Only allowed to call routes: {allowed_routes}. "
+        f"Tried to call route: {route}",
+        "auth_error",
+        "None",
+    )
 
 
 def clientside_tags_rejected() -> Refusal:
@@ -212,6 +228,18 @@ def book_unavailable() -> Refusal:
         "book_unavailable",
         503,
         "Nothing can be recorded right now, so nothing is served",
+        "service_unavailable_error",
+        None,
+        1,
+    )
+
+
+def outcome_unknown() -> Refusal:
+    return Refusal(
+        "outcome_unknown",
+        503,
+        "The change was sent, but its confirmation did not come in time: whether it happened is unknown. "
+        "Read the current state before you retry.",
         "service_unavailable_error",
         None,
         1,

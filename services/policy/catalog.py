@@ -1,0 +1,105 @@
+"""The catalog: what the configuration alone decides. Built once at start from config.yaml; no I/O.
+
+A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves every name it matches, and a star in its
+upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from shared.config import Config, ConfigError, Deployment
+from shared.grant import Candidate, GuardrailRef
+from shared.ids import KeyDigest, digest_key
+from shared.money import Price
+
+Lookup = Callable[[str, str], Price | None]
+"""(provider, model) -> the table's price; None: nobody knows it."""
+
+GUARDRAILS: dict[str, GuardrailRef] = {
+    "banned_keywords": GuardrailRef(
+        "banned_keywords", ["pre_call", "post_call"], on_error="block", deadline_ms=1000, window_characters=256
+    ),
+}
+"""`litellm_settings.callbacks` that are guardrails."""
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    models: dict[str, list[Candidate]]
+    """Plain model names, in the configuration's order."""
+    patterns: list[tuple[str, str, list[Deployment]]]
+    """(before the star, after it, deployments), the longest prefix first."""
+    guardrails: list[GuardrailRef]
+    master_key_sha256: KeyDigest | None
+    """None: the gateway is open."""
+    reject_clientside_tags: bool
+    price: Lookup
+    warnings: list[str]
+
+    def candidates(self, model: str) -> list[Candidate]:
+        """Where a call for `model` may go; empty: nobody serves it."""
+        found = self.models.get(model)
+        if found is not None:
+            return found
+        for prefix, suffix, deployments in self.patterns:
+            if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):
+                star = model[len(prefix) : len(model) - len(suffix)]
+                return [_candidate(d, d.upstream_model.replace("*", star), self.price) for d in deployments]
+        return []
+
+
+def build(config: Config, price: Lookup) -> Catalog:
+    """Raises ConfigError, with the place."""
+    models: dict[str, dict[str, Candidate]] = {}
+    patterns: dict[str, dict[str, Deployment]] = {}
+    for deployment in config.deployments:
+        name = deployment.model_name
+        if name.count("*") > 1:
+            raise ConfigError(f"model_list: model_name {name!r} has more than one star")
+        if "*" in name:
+            patterns.setdefault(name, {})[deployment.id] = deployment
+        else:
+            candidate = _candidate(deployment, deployment.upstream_model, price)
+            models.setdefault(name, {})[deployment.id] = candidate
+    guardrails, warnings = _guardrails(config)
+    return Catalog(
+        models={name: list(candidates.values()) for name, candidates in models.items()},
+        patterns=sorted(
+            ((*name.split("*"), list(found.values())) for name, found in patterns.items()),  # type: ignore[misc]
+            key=lambda pattern: -len(pattern[0]),
+        ),
+        guardrails=guardrails,
+        master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
+        reject_clientside_tags=_flag(config, "reject_clientside_metadata_tags"),
+        price=price,
+        warnings=warnings,
+    )
+
+
+def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Candidate:
+    return Candidate(
+        deployment_id=deployment.id,
+        provider=deployment.provider,
+        upstream_model=upstream_model,
+        price=deployment.price or price(deployment.provider, deployment.base_model or upstream_model),
+        weight=deployment.weight,
+        order=deployment.order,
+    )
+
+
+def _guardrails(config: Config) -> tuple[list[GuardrailRef], list[str]]:
+    callbacks = config.litellm_settings.get("callbacks") or []
+    if isinstance(callbacks, str):
+        callbacks = [callbacks]
+    if not isinstance(callbacks, list) or not all(isinstance(name, str) for name in callbacks):
+        raise ConfigError("litellm_settings.callbacks must be a list of names")
+    names = list(dict.fromkeys(callbacks))
+    warnings = [f"litellm_settings.callbacks: {name}: not known, does nothing" for name in names if name not in GUARDRAILS]
+    return [GUARDRAILS[name] for name in names if name in GUARDRAILS], warnings
+
+
+def _flag(config: Config, name: str) -> bool:
+    value = config.general_settings.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ConfigError(f"general_settings.{name} must be true or false")

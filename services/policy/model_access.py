@@ -1,0 +1,48 @@
+"""Which models an entity's `models` list lets through (contract §1.3). Pure.
+
+An empty list allows all. `*` and `all-proxy-models` allow all; `all-team-models` leaves it to the team; any other star is a
+pattern on the name, or on every `provider/model` the name may go to, so that `openai/*` covers a `gpt-4o` served by OpenAI.
+`no-default-models` is a name nobody serves, so a list of it alone allows nothing.
+"""
+
+from services.policy.catalog import Catalog
+from shared.entities import Key, Team
+
+EVERYTHING = frozenset({"*", "all-proxy-models"})
+ALL_TEAM_MODELS = "all-team-models"
+
+
+def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
+    if not entries or model in entries:
+        return True
+    for entry in entries:
+        if entry in EVERYTHING:
+            return True
+        if "*" in entry:
+            if _matches(entry, model):
+                return True
+            served = catalog.candidates(model)
+            if served and all(_matches(entry, f"{c.provider}/{c.upstream_model}") for c in served):
+                return True
+    return False
+
+
+def key_allows(key: Key, team: Team | None, model: str, catalog: Catalog) -> bool:
+    """The key's own list. A key limited to its team's models has none without a team."""
+    if team is not None and ALL_TEAM_MODELS in key.models:
+        return True
+    return allows(key.models, model, catalog)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Stars match anything. Linear: no pattern is slow, however many stars it has."""
+    first, *middle, last = pattern.split("*")
+    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
+        return False
+    position, end = len(first), len(name) - len(last)
+    for part in middle:
+        position = name.find(part, position, end)
+        if position < 0:
+            return False
+        position += len(part)
+    return True
