@@ -38,15 +38,16 @@ class ControlFeed:
         from_last: True: begin with the last fact of every subject (a fold needs the present state);
             False: begin with what is new (a cache starts empty).
         on_fact: applies one fact.
-        on_gap: called when facts may have been missed for a while (before the feed catches up): empty what you cached.
+        on_reset: called when the stream turns out to be another one (lost and rebuilt): forget everything. After a mere
+            gap nothing needs forgetting, since the feed goes on behind the last fact it applied.
     """
 
     def __init__(
-        self, client: Client, on_fact: OnFact, *, from_last: bool, on_gap: Callable[[], None] | None = None
+        self, client: Client, on_fact: OnFact, *, from_last: bool, on_reset: Callable[[], None] | None = None
     ) -> None:
         self._client = client
         self._on_fact = on_fact
-        self._on_gap = on_gap
+        self._on_reset = on_reset
         self._from_last = from_last
         self._subscription: Subscription | None = None
         self._expected_delivery = 1
@@ -104,8 +105,6 @@ class ControlFeed:
                 if self.stale_ms < SILENCE_MS_MAX:
                     continue
             self._broken.clear()
-            if self._started_once and self._on_gap is not None:
-                self._on_gap()
             self.caught_up = False
             try:
                 await self._restart()
@@ -122,6 +121,8 @@ class ControlFeed:
             # The stream is younger than what we know: it was lost and rebuilt. Start over from its own present.
             log.error("control_stream_went_back", known=self.seq, found=state.last_seq)
             self.seq, self._started_once = 0, False
+            if self._on_reset is not None:
+                self._on_reset()
         first_time = not self._started_once
         if first_time and self._from_last:
             policy, start = DeliverPolicy.LAST_PER_SUBJECT, None

@@ -1,0 +1,122 @@
+"""Management calls: to policy and back, without a raw key ever touching the bus.
+
+A key is minted here, and its plaintext goes to the client from here: policy only sees the digest. In everything else a
+caller sends (`key`, `keys`), each raw key is replaced by its digest, and put back where the answer echoes what was sent.
+"""
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from nats.aio.client import Client
+
+from services.edge import reading
+from services.edge.config import EdgeSettings
+from services.edge.grants import Grants
+from services.edge.routes import Route
+from shared import bus, errors, subjects
+from shared.errors import RefusedError
+from shared.ids import abbreviate_key, digest_key, new_virtual_key
+from shared.requests import AdminReply, AdminRequest
+
+BODY_BYTES_MAX = 256 * 1024
+CUSTOM_KEY_CHARACTERS_MIN = 16
+CUSTOM_KEY_CHARACTERS_MAX = 512
+
+
+async def serve(
+    request: web.BaseRequest, route: Route, client: Client, grants: Grants, settings: EdgeSettings
+) -> web.Response:
+    head = reading.head(request)
+    body = await _body(request, settings)
+    query = {name: value for name, value in request.query.items() if len(value) <= 1024}
+    echo: dict[str, str] = {}
+    """digest → what the client sent."""
+    hidden_body = _hide(body, echo)
+    hidden_query = _hide(query, echo)
+    plaintext = _mint(route, body, hidden_body)
+    question = AdminRequest(
+        key_sha256=head.digest,
+        route=route.name,
+        query=hidden_query,
+        body=hidden_body,
+        on_behalf_of=(request.headers.get("litellm-changed-by") or "")[:256] or None,
+        requester_ip=head.ip,
+        min_control_seq=grants.seen_seq,
+    )
+    try:
+        reply = await bus.ask(client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms)
+    except bus.BusError:
+        raise RefusedError(errors.policy_unavailable()) from None
+    for subject in reply.changed:
+        grants.forget(subject, reply.control_seq)
+    if plaintext is not None:
+        echo[digest_key(plaintext)] = plaintext
+    answer = _show(reply.body, echo) if reply.status < 400 else reply.body
+    return web.Response(body=answer, status=reply.status, content_type="application/json")
+
+
+async def _body(request: web.BaseRequest, settings: EdgeSettings) -> dict[str, Any]:
+    raw = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
+    if not raw.strip():
+        return {}
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except UnicodeDecodeError:
+        raise RefusedError(errors.bad_request("The request body is not valid UTF-8")) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        text = "The request body must be a JSON object" if "Expected `object`" in str(error) else str(error)
+        raise RefusedError(errors.bad_request(text or "The request body is nested too deeply")) from None
+
+
+def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
+    """The same with every raw key in `key`, `keys` (and LiteLLM's other spellings) replaced by its digest."""
+
+    def hidden(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("sk-"):
+            digest = digest_key(value)
+            echo[digest] = value
+            return digest
+        if isinstance(value, list):
+            return [hidden(item) for item in value]
+        return value
+
+    return {
+        name: hidden(value) if name in ("key", "keys", "key_hash", "api_key") else value for name, value in sent.items()
+    }
+
+
+def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any]) -> str | None:
+    """For /key/generate: the plaintext, new or as the caller chose; its digest and short name go into `hidden`."""
+    if route.name != "/key/generate":
+        return None
+    chosen = sent.get("key")
+    if chosen is None:
+        chosen = new_virtual_key()
+    elif not isinstance(chosen, str) or not chosen.startswith("sk-"):
+        raise RefusedError(errors.bad_request("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.", "key"))
+    elif not CUSTOM_KEY_CHARACTERS_MIN <= len(chosen) <= CUSTOM_KEY_CHARACTERS_MAX or not chosen.isprintable():
+        raise RefusedError(
+            errors.bad_request(
+                f"A key must be {CUSTOM_KEY_CHARACTERS_MIN} to {CUSTOM_KEY_CHARACTERS_MAX} characters", "key"
+            )
+        )
+    hidden.pop("key", None)
+    hidden["token"] = digest_key(chosen)
+    hidden["key_name"] = abbreviate_key(chosen)
+    return str(chosen)
+
+
+def _show(body: bytes, echo: dict[str, str]) -> bytes:
+    """Put back what the client sent where the answer names it: `key`, `deleted_keys`."""
+    if not echo:
+        return body
+    answer = msgspec.json.decode(body)
+    if isinstance(answer, dict):
+        for name in ("key", "deleted_keys"):
+            value = answer.get(name)
+            if isinstance(value, str):
+                answer[name] = echo.get(value, value)
+            elif isinstance(value, list):
+                answer[name] = [echo.get(v, v) if isinstance(v, str) else v for v in value]
+    return msgspec.json.encode(answer)

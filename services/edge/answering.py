@@ -1,0 +1,102 @@
+"""The HTTP answers of an exchange: headers LiteLLM's clients read, and ours."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from services.edge.upstream import Response, UpstreamError
+from shared.money import format_usd
+
+if TYPE_CHECKING:
+    from services.edge.exchange import Exchange
+
+VERSION = "0.1.0"
+ERROR_BYTES_MAX = 1024 * 1024
+ERROR_BYTES_PASSED_MAX = 65_536
+DRAIN_S = 1.0
+JSON = "application/json"
+
+SAFE_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+)
+
+
+def _headers(exchange: "Exchange", overhead_s: float) -> "CIMultiDict[str]":
+    deployment_id = exchange.permit.candidates[0].deployment_id
+    overhead_ms = f"{overhead_s * 1000:.3f}"
+    headers = CIMultiDict(SAFE_HEADERS)
+    headers["x-litellm-call-id"] = exchange.head.litellm_call_id or exchange.id
+    headers["x-tollgate-request-id"] = exchange.id
+    if deployment_id.isascii() and deployment_id.isprintable():
+        headers["x-litellm-model-id"] = deployment_id
+    if exchange.call.model.isascii() and exchange.call.model.isprintable():
+        headers["x-litellm-model-group"] = exchange.call.model
+    headers["x-litellm-version"] = VERSION
+    headers["x-litellm-overhead-duration-ms"] = overhead_ms
+    headers["x-tollgate-overhead-ms"] = overhead_ms
+    return headers
+
+
+def whole(
+    exchange: "Exchange", body: bytes, status: int, content_type: bytes | None, cost: int | None, overhead_s: float
+) -> web.Response:
+    """An answer in one piece. An unknown cost has no header: it is not zero."""
+    headers = _headers(exchange, overhead_s)
+    if cost is not None:
+        headers["x-litellm-response-cost"] = format_usd(cost)
+    headers["Content-Type"] = _content_type(content_type, JSON)
+    return web.Response(body=body, status=status, headers=headers)
+
+
+def stream(exchange: "Exchange", content_type: bytes | None, overhead_s: float) -> web.StreamResponse:
+    """The head of a stream; its cost isn't known yet."""
+    headers = _headers(exchange, overhead_s)
+    headers["Content-Type"] = _content_type(content_type, "text/event-stream")
+    headers["Cache-Control"] = "no-cache"
+    return web.StreamResponse(status=200, headers=headers)
+
+
+def _content_type(raw: bytes | None, default: str) -> str:
+    if raw is None or not raw.isascii() or len(raw) > 200:
+        return default
+    text = raw.decode()
+    return text if text.isprintable() else default
+
+
+class _ErrorBody(msgspec.Struct):
+    error: msgspec.Raw | None = None
+
+
+def provider_error(body: bytes, status: int, provider: str) -> bytes:
+    """The provider's error as it said it, if it is in OpenAI's shape; else one that names the provider.
+
+    What it says of *our* key (401, 403) is not the client's business, and may hold part of it.
+    """
+    if status not in (401, 403) and len(body) <= ERROR_BYTES_PASSED_MAX:
+        try:
+            found = msgspec.json.decode(body, type=_ErrorBody).error
+            if found is not None and bytes(found)[:1] == b"{":
+                return body
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    message = f"{provider} answered with status {status}"
+    error = {"message": message, "type": "api_error", "param": None, "code": str(status)}
+    return msgspec.json.encode({"error": error})
+
+
+async def drain(response: Response) -> None:
+    """Read what is left of a body that is over, for a moment; past that the connection is closed."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while await response.next_chunk():
+                pass
+    except (UpstreamError, TimeoutError):
+        pass
+    finally:
+        if not response.complete:
+            response.abort()

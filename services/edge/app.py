@@ -1,0 +1,150 @@
+"""The edge's composition root: the only place that connects its parts, top to bottom."""
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+
+import nats.errors
+import nats.js.errors
+import structlog
+from aiohttp import web
+from nats.aio.client import Client as BusClient
+
+from services.edge import providers
+from services.edge.config import EdgeSettings
+from services.edge.grants import Grants
+from services.edge.journal import Journal, JournalTakenError
+from services.edge.metrics import RecorderMetrics
+from services.edge.pipeline import Pipeline
+from services.edge.publisher import NatsPublisher
+from services.edge.recorder import Recorder
+from services.edge.server import Server
+from services.edge.tasks import Tasks
+from services.edge.upstream import Client, Origin
+from shared import bus, settings, subjects
+from shared.config import load
+from shared.feed import ControlFeed
+from shared.ids import new_id
+from shared.service import Life, listen, serve_probes
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
+
+USER_AGENT = "tollgate"
+STREAMS_WAIT_S = 0.2
+FLUSH_S = 10.0
+
+
+async def main(life: Life) -> None:
+    conf = settings.read(EdgeSettings, os.environ)
+    config = load(conf.config, os.environ)
+    targets = providers.build(config.deployments, USER_AGENT)
+    ledger = _ledger(conf.ledger_url)
+    probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
+
+    feeds: list[ControlFeed] = []
+
+    def back() -> None:
+        for feed in feeds:
+            feed.reconnected()
+
+    client = await bus.connect("edge", conf.nats_url, on_back=back)
+    grants = Grants(
+        client,
+        lambda: feeds[0],
+        ttl_ms=conf.edge_grant_ttl_ms,
+        entries_max=conf.edge_grants_max,
+        timeout_ms=conf.edge_policy_timeout_ms,
+        stale_ms=conf.edge_feed_stale_ms,
+    )
+    feeds.append(
+        ControlFeed(
+            client, lambda subject, _, seq: grants.forget(subject, seq), from_last=False, on_reset=grants.forget_all
+        )
+    )
+    await _wait_for_stream(client, subjects.TRAFFIC_STREAM)
+    await feeds[0].start()
+
+    edge_id = new_id()
+    recorder = await _recorder(client, conf)
+    upstream, tasks = Client(), Tasks()
+    pipeline = Pipeline(conf, edge_id, client, grants, recorder, upstream, targets, tasks)
+
+    def reason_not_ready() -> str | None:
+        if not recorder.healthy:
+            return "facts cannot be recorded"
+        if (
+            not feeds[0].caught_up
+            and grants.seen_seq == 0
+            and feeds[0].seq == 0
+            and feeds[0].stale_ms > conf.edge_feed_stale_ms
+        ):
+            return "the control feed has not started"
+        return None
+
+    server = Server(pipeline, ledger, life.stopping.is_set, life.reason_not_ready)
+    runner = web.ServerRunner(server.make(), handle_signals=False)
+    await runner.setup()
+    await listen(runner, conf.edge_host, conf.edge_port, "edge", reuse_port=conf.edge_reuse_port)
+    # What exists now lives as long as the process: out of the collector's sight, which then has only requests to look at.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    life.ready(reason_not_ready)
+
+    await life.stopping.wait()
+    await _stop(runner, server, conf.edge_drain_ms / 1000, tasks, recorder)
+    await upstream.close()
+    await feeds[0].close()
+    await client.close()
+    await probes.cleanup()
+
+
+async def _stop(runner: web.ServerRunner, server: Server, drain_s: float, tasks: Tasks, recorder: Recorder) -> None:
+    """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
+    for site in list(runner.sites):
+        await site.stop()
+    try:
+        await asyncio.wait_for(server.idle.wait(), drain_s)
+    except TimeoutError:
+        log.warning("requests_cut_off", running=server.running)
+    await runner.cleanup()  # cancels the handlers that are left
+    await tasks.finish(FLUSH_S)
+    try:
+        await asyncio.wait_for(recorder.flush(), FLUSH_S)
+    except TimeoutError:
+        log.error("facts_not_flushed")
+    await recorder.close()
+
+
+async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
+    directory = Path(conf.data_dir) / f"edge-{conf.edge_port}"
+    try:
+        journal = Journal(directory / "journal", conf.edge_journal_bytes_max)
+    except (OSError, JournalTakenError) as error:
+        raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
+    publisher = NatsPublisher(client)
+    await publisher.start()
+    shard = os.getpid() % conf.traffic_shards
+    recorder = Recorder(publisher, journal, subjects.traffic(shard), conf.edge_publish_timeout_ms, RecorderMetrics())
+    recorder.start()
+    return recorder
+
+
+async def _wait_for_stream(client: BusClient, stream: str) -> None:
+    """The ledger makes it; until then nothing could be recorded."""
+    while True:
+        try:
+            await client.jetstream(timeout=1).stream_info(stream)
+        except (nats.js.errors.Error, nats.errors.Error, TimeoutError):
+            await asyncio.sleep(STREAMS_WAIT_S)
+        else:
+            return
+
+
+def _ledger(url: str) -> tuple[Origin, str]:
+    try:
+        return Origin.parse(url)
+    except ValueError as error:
+        raise SettingsError(f"TOLLGATE_LEDGER_URL: {error}") from None

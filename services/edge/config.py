@@ -1,0 +1,52 @@
+"""The edge's settings: `TOLLGATE_<FIELD>`."""
+
+from typing import Annotated
+
+import msgspec
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    nats_url: str = "nats://127.0.0.1:4222"
+    config: str = "config.example.yaml"
+    """LiteLLM's config.yaml: the edge reads the deployments (addresses, secrets) of it."""
+    data_dir: str = ".tollgate"
+    """The journal lies in `<data_dir>/edge-<port>/`: a restarted edge finds what its predecessor left."""
+    edge_host: str = "0.0.0.0"  # noqa: S104 - clients come from outside, as to LiteLLM
+    edge_port: Port = 4000
+    edge_reuse_port: bool = False
+    """Let several edges listen on one port (SO_REUSEPORT)."""
+    edge_probe_host: str = "127.0.0.1"
+    edge_probe_port: Port = 4001
+    ledger_url: str = "http://127.0.0.1:4100"
+    traffic_shards: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+
+    edge_body_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 25 * 1024 * 1024
+    """Of a request body, decompressed."""
+    edge_answer_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
+    """Of an answer that isn't a stream."""
+    edge_requests_max: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    """Running at once; more get 503."""
+    edge_body_timeout_ms: Milliseconds = 60_000
+    """For a client to send its body."""
+    edge_drain_ms: Milliseconds = 60_000
+    """How long a stopping edge lets running requests go on."""
+
+    edge_grant_ttl_ms: Milliseconds = 60_000
+    """How long a grant may be used without asking again; 0: ask each time."""
+    edge_grants_max: Annotated[int, msgspec.Meta(ge=1)] = 50_000
+    edge_policy_timeout_ms: Milliseconds = 1_000
+    edge_admin_timeout_ms: Milliseconds = 5_000
+    edge_feed_stale_ms: Milliseconds = 3_000
+    """When nothing was heard from the control feed for so long, policy is asked each time."""
+
+    edge_publish_timeout_ms: Milliseconds = 1_000
+    """For the broker to acknowledge; then the facts go to the journal."""
+    edge_journal_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 256 * 1024 * 1024
+    """0: no journal; with the broker away new requests then get 503."""
+    edge_settle_wait_ms: Milliseconds = 15_000
+    """How long a client waits for the end of its call to be recorded before its connection is cut."""
+    edge_expiry_slack_ms: Milliseconds = 30_000
+    """Added to a call's own deadline before the ledger may close it as expired."""

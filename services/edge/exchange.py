@@ -1,0 +1,405 @@
+"""One opened call: from `opened` to the one `settled`, whoever answers, fails or leaves in between.
+
+`run` is the only way in. Every path out of it settles exactly once: `settle` is called with the outcome, or the finally of
+cancellation hands the settling to a task of its own. Nothing here decides; it carries out steps 5 to 8 of the pipeline.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from services.edge import answering, openai, providers, screening, sse, texts
+from services.edge.reading import Head
+from services.edge.routes import Route
+from services.edge.screening import Screening, StreamWindow
+from services.edge.upstream import Response, UpstreamError
+from shared import errors
+from shared.errors import Refusal, RefusedError
+from shared.facts import Opened, Settled, encode_fact
+from shared.grant import Candidate, Permit
+from shared.ids import new_request_id
+from shared.money import Usage, cost_picousd
+
+if TYPE_CHECKING:
+    from services.edge.pipeline import Pipeline
+    from services.edge.recorder import Batch
+
+log = structlog.get_logger()
+
+NextChunk = Callable[[], Awaitable[bytes]]
+"""What arrived since the last call; b"" at the end."""
+
+ATTEMPTS_MAX = 3
+RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+"""With another candidate left, these go on to it: the provider says it did not do the work."""
+NOTHING = Usage()
+
+
+class Exchange:
+    def __init__(
+        self,
+        pipeline: "Pipeline",
+        request: web.BaseRequest,
+        route: Route,
+        head: Head,
+        call: openai.Call,
+        permit: Permit,
+        screening: Screening,
+        started: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._request = request
+        self.route = route
+        self.head = head
+        self.call = call
+        self.permit = permit
+        self._screening = screening
+        self._started = started
+        self._opened_at_ms = time.time_ns() // 1_000_000
+        self._candidate = self._first_candidate()
+        self.id = new_request_id()
+        self._response: Response | None = None
+        self._reader: sse.Reader | None = None
+        self._attempts = 0
+        self._provider_s = 0.0
+        """Time spent waiting for the provider; the rest of the request is our overhead."""
+        self._first_byte_at_ms: int | None = None
+        self._settled: Batch | None = None
+        self._opened: Opened | None = None
+
+    async def run(self) -> web.StreamResponse:
+        """Steps 5 to 8. Raises RefusedError for the error boundary, after settling."""
+        abandoned = "edge_error", 500
+        try:
+            await self._open()
+            return await self._answer()
+        except (
+            asyncio.CancelledError,
+            ConnectionError,
+        ):  # the latter: aiohttp's word for a client gone between two writes
+            abandoned = "client_gone", 499
+            raise
+        finally:
+            if self._response is not None and not self._response.complete:
+                self._response.abort()
+            if self._opened is not None and self._settled is None:
+                # Nobody waits any more: settled in a task that the edge waits for when it stops.
+                self._pipeline.later(self._settle_abandoned(*abandoned))
+
+    async def _answer(self) -> web.StreamResponse:
+        try:
+            target = self._pipeline.targets[self._candidate.deployment_id]
+            if target.origin is None:
+                return await self._answer_mock(target)
+            response = await self._call_candidates()
+            kind = response.header(b"content-type")
+            if response.status >= 400:
+                return await self._pass_error(response)
+            if self.call.stream and kind is not None and kind.startswith(b"text/event-stream"):
+                return await self._pass_stream(response.next_chunk, kind)
+            return await self._pass_answer(response)
+        except UpstreamError as failure:
+            await self._settle_failure(failure)
+            raise RefusedError(_refusal_of(failure, self._candidate.provider)) from None
+
+    # ── 5 open ──
+
+    def _first_candidate(self) -> Candidate:
+        for candidate in self.permit.candidates:
+            if candidate.deployment_id in self._pipeline.targets:
+                return candidate
+        raise RefusedError(errors.no_deployment(self.call.model))
+
+    async def _open(self) -> None:
+        """On the wire before a provider sees a byte."""
+        pipeline, permit, call = self._pipeline, self.permit, self.call
+        candidate = self._candidate
+        deadline_ms = pipeline.targets[candidate.deployment_id].deployment.timeout_ms
+        self._opened = Opened(
+            id=self.id,
+            at_ms=self._opened_at_ms,
+            edge_id=pipeline.edge_id,
+            caller=permit.grant.caller,
+            call_type=self.route.call_type,
+            route=self.route.name,
+            model=call.model,
+            deployment_id=candidate.deployment_id,
+            provider=candidate.provider,
+            upstream_model=candidate.upstream_model,
+            price=candidate.price,
+            stream=call.stream,
+            customer_id=call.customer_id,
+            tags=permit.tags,
+            spend_logs_metadata=permit.spend_logs_metadata,
+            requester_ip=self.head.ip,
+            user_agent=self.head.user_agent,
+            guardrails=self._screening.names(),
+            max_cost_picousd=self._max_cost(candidate),
+            litellm_call_id=self.head.litellm_call_id,
+            expires_at_ms=self._opened_at_ms + deadline_ms + pipeline.settings.edge_expiry_slack_ms,
+        )
+        batch = pipeline.recorder.append(encode_fact(self._opened))
+        try:
+            await pipeline.recorder.wait_on_wire(batch, pipeline.settings.edge_settle_wait_ms)
+        except TimeoutError:
+            self._settle("edge_error", 503, NOTHING, error_code="book_unavailable")
+            raise RefusedError(errors.book_unavailable()) from None
+
+    def _max_cost(self, candidate: Candidate) -> int | None:
+        """A token is at least a byte of what was sent, so the body's length bounds the input."""
+        output = self.call.max_output_tokens
+        if candidate.price is None or (output is None and self.route.name != "/embeddings"):
+            return None
+        return cost_picousd(candidate.price, Usage(len(self.call.body), output or 0))
+
+    # ── 6 call ──
+
+    async def _call_candidates(self) -> Response:
+        """The first candidate that answers. Goes on to the next only where the last can't have done the work."""
+        left = [c for c in self.permit.candidates if c.deployment_id in self._pipeline.targets]
+        order = (left * ATTEMPTS_MAX)[:ATTEMPTS_MAX] if len(left) == 1 else left[:ATTEMPTS_MAX]
+        for number, candidate in enumerate(order, 1):
+            is_last = number == len(order)
+            self._attempts, self._candidate = number, candidate
+            try:
+                response = await self._send(candidate)
+            except UpstreamError as failure:
+                if is_last or not failure.safe_to_retry or failure.kind not in ("connect", "reset"):
+                    raise
+                continue
+            if is_last or len(left) == 1 or response.status not in RETRY_STATUSES:
+                return response
+            response.abort()
+        raise RefusedError(errors.no_deployment(self.call.model))
+
+    async def _send(self, candidate: Candidate) -> Response:
+        target = self._pipeline.targets[candidate.deployment_id]
+        assert target.origin is not None
+        body = openai.provider_body(self.call, candidate.upstream_model)
+        before = time.perf_counter()
+        try:
+            self._response = await self._pipeline.upstream.send(
+                target.origin, "POST", target.path(self.route), target.headers, body, target.deadlines
+            )
+        finally:
+            self._provider_s += time.perf_counter() - before
+        self._first_byte_at_ms = time.time_ns() // 1_000_000
+        return self._response
+
+    # ── 7 answer, 8 settle ──
+
+    async def _pass_answer(self, response: Response) -> web.StreamResponse:
+        """An answer in one piece, passed on byte for byte."""
+        before = time.perf_counter()
+        body = await response.read(self._pipeline.settings.edge_answer_bytes_max)
+        self._provider_s += time.perf_counter() - before
+        return await self._finish_answer(body, response.status, response.header(b"content-type"))
+
+    async def _finish_answer(self, body: bytes, status: int, content_type: bytes | None) -> web.StreamResponse:
+        try:
+            answer = openai.answer_head(body)
+        except (msgspec.DecodeError, RecursionError):
+            answer = openai.AnswerHead()
+        usage = openai.usage_of(answer.usage) or await self._count(texts.of_answer(body), "estimated")
+        if self._screening.has("post_call"):
+            refusal = await self._screening.screen("post_call", texts.of_answer(body))
+            if refusal is not None:
+                await self._settled_durably("blocked", refusal.status, usage, answer, refusal.code)
+                raise RefusedError(refusal)
+        cost = await self._settled_durably("success", status, usage, answer)
+        return answering.whole(self, body, status, content_type, cost, self._overhead_s())
+
+    async def _pass_stream(self, next_chunk: NextChunk, content_type: bytes) -> web.StreamResponse:
+        """Events as they come; `[DONE]` only once the end is recorded."""
+        reader = self._reader = sse.Reader(hide_usage=not self.call.wants_usage)
+        window = StreamWindow(self._screening) if self._screening.has("post_call") else None
+        out = answering.stream(self, content_type, self._overhead_s())
+        await out.prepare(self._request)
+        failure: Refusal | None = None
+        outcome = "success"
+        try:
+            while not reader.done and (data := await self._next(next_chunk)):
+                whole = reader.feed(data)
+                if window is not None and whole:
+                    whole, failure = await window.feed(whole)
+                    if failure is not None:
+                        outcome = "blocked"
+                        break
+                if whole:
+                    await out.write(whole)
+            else:
+                rest = reader.finish()
+                if window is not None:
+                    whole, failure = await window.feed(rest) if rest else (b"", None)
+                    outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + window.end())
+                if rest:
+                    await out.write(rest)
+        except UpstreamError as error:
+            failure, outcome = _refusal_of(error, self._candidate.provider), _outcome_of(error)
+        except sse.EventTooLargeError:
+            failure, outcome = errors.provider_broke_off(self._candidate.provider), "provider_error"
+        return await self._end_stream(out, reader, outcome, failure)
+
+    async def _next(self, next_chunk: NextChunk) -> bytes:
+        before = time.perf_counter()
+        try:
+            return await next_chunk()
+        finally:
+            self._provider_s += time.perf_counter() - before
+
+    async def _end_stream(
+        self, out: web.StreamResponse, reader: sse.Reader, outcome: str, failure: Refusal | None
+    ) -> web.StreamResponse:
+        usage = reader.usage or await self._count_stream(reader, "estimated" if failure is None else "lower_bound")
+        answer = openai.AnswerHead(reader.response_id, reader.response_model)
+        status = 200 if failure is None else failure.status
+        await self._settled_durably(outcome, status, usage, answer, failure.code if failure else None)
+        await out.write(sse.DONE if failure is None else sse.error_event(errors.render(failure)))
+        await out.write_eof()
+        if self._response is not None and not self._response.complete:
+            # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
+            self._pipeline.later(answering.drain(self._response))
+            self._response = None
+        return out
+
+    async def _pass_error(self, response: Response) -> web.StreamResponse:
+        """What the provider refused, in OpenAI's shape."""
+        body = await response.read(answering.ERROR_BYTES_MAX)
+        body = answering.provider_error(body, response.status, self._candidate.provider)
+        await self._settled_durably("provider_error", response.status, NOTHING, None, f"provider_{response.status}")
+        return answering.whole(self, body, response.status, b"application/json", None, self._overhead_s())
+
+    async def _answer_mock(self, target: providers.Target) -> web.StreamResponse:
+        response_id, now_s = f"chatcmpl-{self.id}", self._opened_at_ms // 1000
+        self._attempts = 1
+        if not self.call.stream or self.route.name == "/embeddings":
+            body = providers.mock_answer(target.deployment, self.route, response_id, now_s)
+            return await self._finish_answer(body, 200, b"application/json")
+        events = providers.mock_stream(target.deployment, self.route, response_id, now_s)
+
+        async def next_event() -> bytes:
+            return next(events, b"")
+
+        return await self._pass_stream(next_event, b"text/event-stream")
+
+    async def _settle_failure(self, failure: UpstreamError) -> None:
+        usage = (
+            NOTHING
+            if failure.safe_to_retry or failure.kind in ("connect", "tls")
+            else await self._count([], "lower_bound")
+        )
+        refusal = _refusal_of(failure, self._candidate.provider)
+        await self._settled_durably(_outcome_of(failure), refusal.status, usage, None, refusal.code)
+
+    async def _settled_durably(
+        self,
+        outcome: str,
+        status: int,
+        usage: Usage,
+        answer: openai.AnswerHead | None,
+        error_code: str | None = None,
+    ) -> int | None:
+        """Settle and wait until it is safe. Returns the cost.
+
+        Raises ConnectionError when it isn't safe in time: the client must not believe a complete answer then.
+        """
+        cost = self._settle(outcome, status, usage, answer, error_code)
+        assert self._settled is not None
+        try:
+            await self._pipeline.recorder.wait_durable(self._settled, self._pipeline.settings.edge_settle_wait_ms)
+        except TimeoutError:
+            log.error("settled_not_durable_in_time")
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionAbortedError from None
+        return cost
+
+    def _settle(
+        self,
+        outcome: str,
+        status: int,
+        usage: Usage,
+        answer: openai.AnswerHead | None = None,
+        error_code: str | None = None,
+    ) -> int | None:
+        """Append the one end. A second call does nothing: the first outcome stands."""
+        opened = self._opened
+        if opened is None or self._settled is not None:
+            return None
+        candidate = self._candidate
+        if candidate.deployment_id != opened.deployment_id:
+            opened = msgspec.structs.replace(
+                opened,
+                deployment_id=candidate.deployment_id,
+                provider=candidate.provider,
+                upstream_model=candidate.upstream_model,
+                price=candidate.price,
+            )
+        cost = 0 if usage is NOTHING else None if opened.price is None else cost_picousd(opened.price, usage)
+        fact = Settled(
+            opened=opened,
+            ended_at_ms=time.time_ns() // 1_000_000,
+            outcome=outcome,
+            status=status,
+            usage=usage,
+            cost_picousd=cost,
+            first_byte_at_ms=self._first_byte_at_ms,
+            response_id=answer.id if answer is not None else None,
+            response_model=answer.model if answer is not None else None,
+            attempts=self._attempts,
+            error_code=error_code,
+            guardrail_outcomes=self._screening.outcomes,
+        )
+        self._settled = self._pipeline.recorder.append(encode_fact(fact))
+        self._measure(outcome, usage)
+        return cost
+
+    async def _settle_abandoned(self, outcome: str, status: int) -> None:
+        if self._attempts == 0:
+            usage = NOTHING  # the provider was never called
+        elif self._reader is not None:
+            usage = self._reader.usage or await self._count_stream(self._reader, "lower_bound")
+        else:
+            usage = await self._count([], "lower_bound")
+        answer = openai.AnswerHead(self._reader.response_id, self._reader.response_model) if self._reader else None
+        self._settle(outcome, status, usage, answer, outcome)
+
+    async def _count_stream(self, reader: sse.Reader, source: str) -> Usage:
+        said = [text for event in reader.passed() for _, text in texts.of_chunk(sse.data_of(event))]
+        return await self._count(["".join(said)] if said else [], source)
+
+    async def _count(self, answered: list[str], source: str) -> Usage:
+        """Where the provider told nothing: counted by us, and marked so."""
+        client, model = self._pipeline.bus_client, self._candidate.upstream_model
+        sent = await screening.count_tokens(client, model, texts.of_request(self.call))
+        received = await screening.count_tokens(client, model, answered) if answered else 0
+        return Usage(sent, received, source=source)
+
+    def _overhead_s(self) -> float:
+        return max(0.0, time.perf_counter() - self._started - self._provider_s)
+
+    def _measure(self, outcome: str, usage: Usage) -> None:
+        counted = self._pipeline.metrics_of(self.route)
+        elapsed = time.perf_counter() - self._started
+        counted.outcomes[outcome].inc()
+        counted.seconds.observe(elapsed)
+        counted.overhead.observe(max(0.0, elapsed - self._provider_s))
+        counted.input_tokens.inc(usage.input_tokens)
+        counted.output_tokens.inc(usage.output_tokens)
+
+
+def _refusal_of(failure: UpstreamError, provider: str) -> Refusal:
+    if failure.kind == "timeout":
+        return errors.provider_timeout(provider)
+    if failure.kind in ("connect", "tls"):
+        return errors.provider_unreachable(provider)
+    return errors.provider_broke_off(provider)
+
+
+def _outcome_of(failure: UpstreamError) -> str:
+    return "timeout" if failure.kind == "timeout" else "provider_error"

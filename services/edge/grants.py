@@ -1,0 +1,153 @@
+"""Grants the edge keeps for a while, and forgets the moment a fact says otherwise.
+
+A decision is kept under (digest, route, model) until its time is up, a control fact on one of `depends_on` arrives, or the
+cache is full (then the oldest goes). What is in flight while its subject changes isn't kept: an answer carries the CONTROL
+sequence it was made at, and `_changed` knows at which sequence each subject last changed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+from nats.aio.client import Client
+
+from services.edge.metrics import GrantMetrics
+from shared import bus, errors, subjects
+from shared.errors import RefusedError
+from shared.feed import ControlFeed
+from shared.grant import Denial, Grant
+from shared.ids import KeyDigest
+from shared.requests import DecideReply, DecideRequest
+
+CacheKey = tuple[KeyDigest | None, str, str]
+Decision = Grant | Denial
+
+CHANGED_MAX = 10_000
+TRIES = 3
+"""Askings for one decision while the control stream moves under it."""
+POLICY_AWAY_S = 0.5
+"""After a failed asking, how long a still valid grant is used without asking again."""
+
+
+class Entry(msgspec.Struct):
+    decision: Decision
+    until: float
+    """time.monotonic() seconds."""
+
+
+class Grants:
+    """
+    Args:
+        feed: the control feed whose facts were given to `forget`.
+        stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a kept grant serves only
+            if policy can't answer.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        feed: Callable[[], ControlFeed],
+        *,
+        ttl_ms: int,
+        entries_max: int,
+        timeout_ms: int,
+        stale_ms: int,
+    ) -> None:
+        self._client = client
+        self._feed = feed
+        self._ttl_s = ttl_ms / 1000
+        self._max = entries_max
+        self._timeout_ms = timeout_ms
+        self._stale_ms = stale_ms
+        self._entries: dict[CacheKey, Entry] = {}
+        self._by_subject: dict[str, set[CacheKey]] = {}
+        self._changed: dict[str, int] = {}
+        self._changed_floor = 0
+        self._asking: dict[CacheKey, asyncio.Task[Decision]] = {}
+        self._policy_away_until = 0.0
+        self.seen_seq = 0
+        """The highest CONTROL sequence this edge has seen, from the feed or in an answer."""
+
+    def forget(self, subject: str, seq: int) -> None:
+        """A fact on `subject` at `seq`: drop what depends on it. Synchronous, microseconds."""
+        self.seen_seq = max(self.seen_seq, seq)
+        if len(self._changed) >= CHANGED_MAX:
+            self._changed_floor = max(self._changed.values())
+            self._changed.clear()
+        whole_kind = subject[: subject.rfind(".")] + ".>"
+        for name in (subject, whole_kind):
+            self._changed[name] = max(seq, self._changed.get(name, 0))
+            for key in self._by_subject.pop(name, ()):
+                self._drop(key)
+
+    def forget_all(self) -> None:
+        """The control stream is another one: nothing we know holds."""
+        self._entries.clear()
+        self._by_subject.clear()
+        self._changed.clear()
+        self._changed_floor = self.seen_seq = 0
+
+    async def decide(self, digest: KeyDigest | None, shape: str, route: str, model: str) -> Decision:
+        """A grant or denial for this request. Raises RefusedError (policy_unavailable) when nobody can say."""
+        key = (digest, route, model)
+        entry = self._entries.get(key)
+        now = time.monotonic()
+        if entry is not None:
+            if now >= entry.until:
+                self._drop(key)
+                entry = None
+            elif self._feed().stale_ms < self._stale_ms or now < self._policy_away_until:
+                GrantMetrics.cached.inc()
+                return entry.decision
+        task = self._asking.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(key, shape))
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        try:
+            return await asyncio.shield(task)
+        except bus.BusError:
+            GrantMetrics.failed.inc()
+            self._policy_away_until = time.monotonic() + POLICY_AWAY_S
+            if entry is not None and time.monotonic() < entry.until and self._entries.get(key) is entry:
+                return entry.decision
+            raise RefusedError(errors.policy_unavailable()) from None
+
+    async def _ask(self, key: CacheKey, shape: str) -> Decision:
+        digest, route, model = key
+        for _ in range(TRIES):
+            GrantMetrics.asked.inc()
+            question = DecideRequest(digest, route, model, self.seen_seq, shape)
+            reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms)
+            decision = reply.decision
+            self.seen_seq = max(self.seen_seq, decision.control_seq)
+            if not self._outdated(decision):
+                self._keep(key, decision)
+                return decision
+        raise bus.BusError("behind")
+
+    def _outdated(self, decision: Decision) -> bool:
+        changed, floor = self._changed, self._changed_floor
+        return any(changed.get(subject, floor) > decision.control_seq for subject in decision.depends_on)
+
+    def _keep(self, key: CacheKey, decision: Decision) -> None:
+        if self._ttl_s == 0:
+            return
+        if len(self._entries) >= self._max:
+            self._drop(next(iter(self._entries)))
+        self._drop(key)
+        self._entries[key] = Entry(decision, time.monotonic() + self._ttl_s)
+        for subject in decision.depends_on:
+            self._by_subject.setdefault(subject, set()).add(key)
+
+    def _drop(self, key: CacheKey) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        for subject in entry.decision.depends_on:
+            keys = self._by_subject.get(subject)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._by_subject[subject]

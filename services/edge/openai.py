@@ -1,0 +1,288 @@
+"""OpenAI's wire shapes: what the edge reads of a request and of an answer, and what it changes in a request.
+
+A request's top level is split once into raw slices; values nobody here needs are never decoded, and reach the provider
+byte for byte. Pure.
+"""
+
+from typing import Any
+
+import msgspec
+
+from services.edge.routes import Route
+from shared import errors
+from shared.errors import RefusedError
+from shared.money import Usage
+
+MODEL_CHARACTERS_MAX = 256
+TAGS_MAX = 64
+TAG_CHARACTERS_MAX = 256
+METADATA_BYTES_MAX = 65_536
+
+GATEWAY_FIELDS = frozenset(
+    {
+        "metadata",
+        "litellm_metadata",
+        "tags",
+        "guardrails",
+        "cache",
+        "fallbacks",
+        "num_retries",
+        "no-log",
+        "spend_logs_metadata",
+    }
+)
+"""Fields of LiteLLM's API that are for the gateway: a provider would refuse them. `metadata` goes on to the provider when
+the request asks to store it (`store: true`, OpenAI's own use of the field), without what is ours."""
+_OURS_IN_METADATA = frozenset({"tags", "spend_logs_metadata", "guardrails", "permissions"})
+
+UNSAFE_FIELDS = ("api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials")
+"""A caller who could set these could send our secrets, or its prompts, anywhere (contract §0.1.3b)."""
+
+
+class Call(msgspec.Struct):
+    """One request to a model, as far as we read it."""
+
+    body: bytes
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+    wants_usage: bool
+    """The client itself asked for the usage chunk of a stream."""
+    customer_id: str | None
+    tags: list[str]
+    spend_logs_metadata: dict[str, Any]
+    max_output_tokens: int | None
+
+
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Metadata(msgspec.Struct):
+    tags: list[str] | None = None
+    spend_logs_metadata: dict[str, Any] | None = None
+    user_id: Any = None
+
+
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "model": msgspec.json.Decoder(str),
+    "stream": msgspec.json.Decoder(bool | None),
+    "stream_options": msgspec.json.Decoder(_StreamOptions | None),
+    "metadata": msgspec.json.Decoder(_Metadata | None),
+    "litellm_metadata": msgspec.json.Decoder(_Metadata | None),
+    "tags": msgspec.json.Decoder(list[str] | None),
+    "user": msgspec.json.Decoder(str | None),
+    "max_tokens": msgspec.json.Decoder(int | None),
+    "max_completion_tokens": msgspec.json.Decoder(int | None),
+    "n": msgspec.json.Decoder(int | None),
+}
+
+
+def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: str | None) -> Call:
+    """Read a request. Raises RefusedError with what is wrong and where."""
+    fields = _fields(body)
+    for name in UNSAFE_FIELDS:
+        if name in fields:
+            raise _bad(f"Rejected Request: {name} is not allowed in request body", name)
+    if "model" not in fields:
+        raise _bad(f"{route.name}: Missing required parameter: 'model'.", "model")
+    model = _read(fields, "model")
+    if not model or len(model) > MODEL_CHARACTERS_MAX or "\x00" in model:
+        raise _bad(f"model must be 1 to {MODEL_CHARACTERS_MAX} characters", "model")
+    _check_required(fields, route)
+    stream = bool(_read(fields, "stream"))
+    options = _read(fields, "stream_options")
+    metadata = _read(fields, "metadata") or _NO_METADATA
+    tags, root_tags = metadata.tags or [], _read(fields, "tags")
+    if root_tags is not None:
+        tags = [*tags, *root_tags]
+    elif header_tags:
+        tags = [*tags, *(tag.strip() for tag in header_tags.split(",") if tag.strip())]
+    if tags:
+        _check_tags(tags)
+    logged = metadata.spend_logs_metadata or {}
+    if header_metadata:
+        logged = {**_header_object(header_metadata), **logged}
+    if logged and len(fields.get("metadata", b"")) > METADATA_BYTES_MAX:
+        raise _bad(f"metadata is larger than {METADATA_BYTES_MAX} bytes", "metadata")
+    customer = _read(fields, "user") or (str(metadata.user_id)[:256] if metadata.user_id is not None else None)
+    return Call(
+        body=body,
+        fields=fields,
+        model=model,
+        stream=stream,
+        wants_usage=options is not None and bool(options.include_usage),
+        customer_id=customer[:256] if customer else None,
+        tags=list(dict.fromkeys(tags)) if tags else tags,
+        spend_logs_metadata=logged,
+        max_output_tokens=_max_output_tokens(fields),
+    )
+
+
+_NO_METADATA = _Metadata()
+
+
+def _bad(message: str, param: str | None = None) -> RefusedError:
+    return RefusedError(errors.bad_request(message, param))
+
+
+def _fields(body: bytes) -> dict[str, msgspec.Raw]:
+    if not body:
+        raise _bad("The request body is empty; a JSON object is needed")
+    try:
+        if not body.isascii():
+            body.decode("utf-8")  # the splitter below skips over strings without reading them
+        return _split(body)
+    except UnicodeDecodeError as error:
+        raise _bad(f"The request body is not valid UTF-8 (byte {error.start})") from None
+    except RecursionError:
+        raise _bad("The request body is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        text = str(error)
+        if "Expected `object`" in text:
+            text = "The request body must be a JSON object"
+        raise _bad(text) from None
+
+
+def _read(fields: dict[str, msgspec.Raw], name: str) -> Any:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return _decoders[name].decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        text, _, path = str(error).partition(" - at `$")
+        raise _bad(f"{name}{path.rstrip('`')}: {text}", f"{name}{path.rstrip('`')}") from None
+
+
+def _check_required(fields: dict[str, msgspec.Raw], route: Route) -> None:
+    name = route.required
+    raw = bytes(fields.get(name, b""))
+    if not raw or raw == b"null":
+        raise _bad(f"{route.name}: Missing required parameter: '{name}'.", name)
+    if name == "messages" and raw[:1] != b"[":
+        raise _bad("messages: Expected `array`", "messages")
+    if raw[:1] not in b'["':
+        raise _bad(f"{name}: Expected `string` or `array`", name)
+    if name == "messages" and raw[1:].lstrip()[:1] == b"]":
+        raise _bad("messages must not be empty", name)
+
+
+def _check_tags(tags: list[str]) -> None:
+    if len(tags) > TAGS_MAX:
+        raise _bad(f"At most {TAGS_MAX} tags are allowed", "metadata.tags")
+    for tag in tags:
+        if not tag or len(tag) > TAG_CHARACTERS_MAX or "\x00" in tag:
+            raise _bad(f"A tag must be 1 to {TAG_CHARACTERS_MAX} characters", "metadata.tags")
+
+
+def _header_object(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "surrogateescape"), type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise _bad("x-litellm-spend-logs-metadata must be a JSON object", "x-litellm-spend-logs-metadata") from None
+
+
+def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
+    bound = _read(fields, "max_completion_tokens")
+    if bound is None:
+        bound = _read(fields, "max_tokens")
+    if bound is None or not 0 <= bound < 2**31:
+        return None
+    choices = _read(fields, "n")
+    return int(bound * max(1, min(choices or 1, 128)))
+
+
+def provider_body(call: Call, upstream_model: str) -> bytes:
+    """The bytes for the provider: the client's own where nothing has to change, else their slices joined anew.
+
+    Joined anew also where the top level might name a field twice: the provider must not read another `model` than we did.
+    """
+    fields, body = call.fields, call.body
+    changed = (
+        upstream_model != call.model
+        or not GATEWAY_FIELDS.isdisjoint(fields)
+        or (call.stream and not call.wants_usage)
+        or b"\\u" in body
+        or body.count(b'"model"') != 1
+        or body.count(b'"messages"') > 1
+    )
+    if not changed:
+        return body
+    parts = [b'"model":' + msgspec.json.encode(upstream_model)]
+    for name, raw in fields.items():
+        if name == "model" or name in GATEWAY_FIELDS or (name == "stream_options" and call.stream):
+            continue
+        parts.append(b"%b:%b" % (msgspec.json.encode(name), raw))
+    if call.stream:
+        parts.append(b'"stream_options":' + _stream_options(fields))
+    metadata = _metadata_to_forward(fields)
+    if metadata:
+        parts.append(b'"metadata":' + msgspec.json.encode(metadata))
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _stream_options(fields: dict[str, msgspec.Raw]) -> bytes:
+    """The client's options, and the usage chunk asked for."""
+    raw = fields.get("stream_options")
+    options = msgspec.json.decode(raw, type=dict[str, msgspec.Raw] | None) if raw is not None else None
+    return msgspec.json.encode({**(options or {}), "include_usage": True})
+
+
+def _metadata_to_forward(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
+    raw, store = fields.get("metadata"), fields.get("store")
+    if raw is None or store is None or bytes(store) != b"true":
+        return None
+    metadata = msgspec.json.decode(raw, type=dict[str, msgspec.Raw] | None) or {}
+    return {key: value for key, value in metadata.items() if key not in _OURS_IN_METADATA}
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """OpenAI's usage object. All optional: providers leave out what they like."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class AnswerHead(msgspec.Struct):
+    """What we read of an answer or of a stream's chunk; the rest is passed on unread."""
+
+    id: str | None = None
+    model: str | None = None
+    usage: WireUsage | None = None
+
+
+answer_head = msgspec.json.Decoder(AnswerHead).decode
+
+TOKENS_MAX = 2**40
+
+
+def usage_of(wire: WireUsage | None) -> Usage | None:
+    """None when the provider told nothing usable. Zero is a number, not a missing one."""
+    if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None and wire.total_tokens is None):
+        return None
+    output = wire.completion_tokens
+    if output is None:
+        output = (wire.total_tokens or 0) - (wire.prompt_tokens or 0) if wire.total_tokens is not None else 0
+    prompt = wire.prompt_tokens
+    if prompt is None:
+        prompt = (wire.total_tokens or 0) - output
+    details, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    reasoning = (completion.reasoning_tokens or 0) if completion is not None else 0
+    numbers = [min(max(0, number), TOKENS_MAX) for number in (prompt, output, cached, reasoning)]
+    return Usage(numbers[0], numbers[1], numbers[2], 0, numbers[3], "provider")

@@ -1,0 +1,68 @@
+"""One TRAFFIC message to the broker, and its acknowledgement."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+
+class PublishError(Exception):
+    """Not acknowledged. The message may or may not be in the stream: only the same message id may be sent again."""
+
+
+class Publisher(Protocol):
+    async def publish(
+        self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
+    ) -> int:
+        """Publish and wait for the acknowledgement; returns the stream sequence. Calls `on_wire` once the bytes are handed to
+        the socket. Raises PublishError. One call at a time."""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    error: dict[str, object] | None = None
+
+
+class NatsPublisher:
+    """Over the service's own NATS connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._inbox = client.new_inbox()
+        self._count = 0
+        self._waiting: tuple[str, asyncio.Future[bytes]] | None = None
+        self._acks = msgspec.json.Decoder(_Ack)
+
+    async def start(self) -> None:
+        await self._client.subscribe(f"{self._inbox}.*", cb=self._received)
+
+    async def _received(self, message: Msg) -> None:
+        if self._waiting is not None and message.subject == self._waiting[0] and not self._waiting[1].done():
+            self._waiting[1].set_result(message.data)
+
+    async def publish(
+        self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
+    ) -> int:
+        if not self._client.is_connected:
+            raise PublishError("unreachable")
+        self._count += 1
+        reply = f"{self._inbox}.{self._count}"
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting = (reply, future)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._client.publish(subject, payload, reply=reply, headers={"Nats-Msg-Id": message_id})
+                await asyncio.sleep(0)  # the client's flusher task hands the bytes to the socket
+                on_wire()
+                ack = self._acks.decode(await future)
+        except (TimeoutError, nats.errors.Error, msgspec.DecodeError, OSError) as error:
+            raise PublishError(type(error).__name__) from None
+        finally:
+            self._waiting = None
+        if ack.error is not None or ack.seq == 0:
+            raise PublishError("refused")  # no stream, or a full one
+        return ack.seq

@@ -1,0 +1,68 @@
+"""Reading a request: its head, and its body within limits."""
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from shared import credential, errors
+from shared.errors import RefusedError
+from shared.ids import KeyDigest
+
+HEADER_CHARACTERS_MAX = 256
+_ENCODINGS = ("", "identity", "gzip", "deflate")
+
+
+class Head(msgspec.Struct):
+    """What the pipeline needs of a request's head. The credential is digested here and goes no further."""
+
+    digest: KeyDigest | None
+    shape: str
+    ip: str | None
+    user_agent: str | None
+    litellm_call_id: str | None
+    tags: str | None
+    spend_logs_metadata: str | None
+
+
+def head(request: web.BaseRequest) -> Head:
+    """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
+    get = request.headers.get
+    found = credential.find(get)
+    if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
+        raise RefusedError(errors.malformed_key())
+    digest, shape = (None, "none") if found is None else credential.digest(found)
+    call_id = get("x-litellm-call-id")
+    if call_id is not None and not (0 < len(call_id) <= HEADER_CHARACTERS_MAX and call_id.isprintable()):
+        call_id = None
+    user_agent = get("User-Agent")
+    return Head(
+        digest=digest,
+        shape=shape,
+        ip=request.remote,
+        user_agent=user_agent[:HEADER_CHARACTERS_MAX] if user_agent else None,
+        litellm_call_id=call_id,
+        tags=get("x-litellm-tags"),
+        spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
+    )
+
+
+async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> bytes:
+    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow."""
+    declared = request.content_length
+    if declared is not None and declared > bytes_max:
+        raise RefusedError(errors.body_too_large(declared, bytes_max))
+    encoding = request.headers.get("Content-Encoding", "").lower()
+    if encoding not in _ENCODINGS:
+        raise RefusedError(errors.unsupported_encoding(encoding))
+    try:
+        if request.content.at_eof() or request.content.is_eof():
+            return await request.read()  # everything is here already
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise RefusedError(errors.body_too_large(None, bytes_max)) from None
+    except TimeoutError:
+        raise RefusedError(errors.bad_request("The request body did not arrive in time")) from None
+    except web.RequestPayloadError:
+        raise RefusedError(errors.bad_request("The request body could not be read or decompressed")) from None

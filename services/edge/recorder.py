@@ -1,0 +1,232 @@
+"""Group commit: how facts leave the edge.
+
+Theory. `append` puts an encoded fact into the open batch and returns the batch. One writer task takes the open batch,
+publishes it as one message, waits for the acknowledgement, and takes what has arrived meanwhile: no timer, so a quiet
+edge pays one round trip and a busy one shares it. A batch goes through
+
+    open → on wire → durable          the broker has acknowledged it, or the journal has fsynced it
+         ↘ failed                     neither: kept in memory and tried again until one of them takes it
+
+Rules.
+- Order: while the journal holds anything, batches go behind it into the journal, and the drain sends the oldest first.
+- A batch keeps its message id through every try, so it lands in the stream once.
+- Nothing is ever dropped. While a batch is failed, `healthy` is False and the pipeline opens nothing new (503), which
+  bounds what waits in memory by the requests that were already running.
+- Cancelling a waiter cancels only its wait: the batch belongs to the writer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from services.edge.journal import Journal, JournalFullError
+from services.edge.metrics import RecorderMetrics
+from services.edge.publisher import Publisher, PublishError
+from shared.facts import MESSAGE_BYTES_MAX, pack
+from shared.ids import new_id
+
+log = structlog.get_logger()
+
+RETRY_S = 0.2
+"""Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
+
+
+class Batch:
+    """Facts that travel together, and who waits for them."""
+
+    __slots__ = ("_durable_waiters", "_wire_waiters", "durable", "facts", "id", "on_wire", "size_bytes")
+
+    def __init__(self) -> None:
+        self.id = new_id()
+        self.facts: list[bytes] = []
+        self.size_bytes = 0
+        self.on_wire = False
+        self.durable = False
+        self._wire_waiters: list[asyncio.Future[None]] = []
+        self._durable_waiters: list[asyncio.Future[None]] = []
+
+    async def wait_on_wire(self) -> None:
+        """Until the broker's socket or the journal has the facts."""
+        if not self.on_wire:
+            await _wait(self._wire_waiters)
+
+    async def wait_durable(self) -> None:
+        """Until broker or journal has them for good. May wait long: set a timeout around it."""
+        if not self.durable:
+            await _wait(self._durable_waiters)
+
+    def mark_on_wire(self) -> None:
+        self.on_wire = True
+        _wake(self._wire_waiters)
+
+    def mark_durable(self) -> None:
+        self.mark_on_wire()
+        self.durable = True
+        _wake(self._durable_waiters)
+
+
+async def _wait(waiters: list[asyncio.Future[None]]) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    await future
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for future in waiters:
+        if not future.done():
+            future.set_result(None)
+    waiters.clear()
+
+
+class Recorder:
+    """
+    Args:
+        subject: the TRAFFIC subject of this edge's shard.
+        publish_timeout_ms: for the broker's acknowledgement.
+    """
+
+    def __init__(
+        self, publisher: Publisher, journal: Journal, subject: str, publish_timeout_ms: int, metrics: RecorderMetrics
+    ) -> None:
+        self._publisher = publisher
+        self._journal = journal
+        self._subject = subject
+        self._timeout_ms = publish_timeout_ms
+        self._metrics = metrics
+        self._waiting: deque[Batch] = deque([Batch()])
+        """The last one is open; those before it are full."""
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._journal_lock = asyncio.Lock()
+        self._broker_up = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.healthy = True
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._drain())]
+
+    def append(self, encoded_fact: bytes) -> Batch:
+        """Hand over one fact. It will be recorded whatever happens to the caller."""
+        batch = self._waiting[-1]
+        if batch.facts and batch.size_bytes + len(encoded_fact) > MESSAGE_BYTES_MAX:
+            batch = Batch()
+            self._waiting.append(batch)
+        batch.facts.append(encoded_fact)
+        batch.size_bytes += len(encoded_fact)
+        if not self._wake.is_set():
+            self._wake.set()
+            self._idle.clear()
+        return batch
+
+    async def wait_on_wire(self, batch: Batch, timeout_ms: int) -> None:
+        """Raises TimeoutError; the fact is recorded later all the same."""
+        if not batch.on_wire:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await batch.wait_on_wire()
+
+    async def wait_durable(self, batch: Batch, timeout_ms: int) -> bool:
+        """True once it is safe. Raises TimeoutError; the fact is recorded later all the same."""
+        if not batch.durable:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await batch.wait_durable()
+        return True
+
+    async def flush(self) -> None:
+        """Until everything appended so far is durable."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Flush first: what isn't durable is lost with the process."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._journal.close()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            while self._waiting[0].facts:
+                batch = self._waiting[0]
+                if len(self._waiting) == 1:
+                    self._waiting.append(Batch())
+                await self._commit(batch)
+                self._waiting.popleft()
+            self._wake.clear()
+            self._idle.set()
+
+    async def _commit(self, batch: Batch) -> None:
+        """Until the batch is durable, one way or the other."""
+        payload = pack(batch.facts)
+        while True:
+            if self._journal.bytes_waiting == 0 and await self._publish(batch.id, payload, batch):
+                break
+            if await self._to_journal(batch.id, payload):
+                self._metrics.journaled.inc(len(batch.facts))
+                break
+            if self.healthy:
+                log.error("nothing_can_be_recorded", waiting=len(self._waiting))
+            self.healthy = False
+            self._metrics.healthy.set(0)
+            await asyncio.sleep(RETRY_S)
+        self.healthy = True
+        self._metrics.healthy.set(1)
+        self._metrics.committed(len(batch.facts))
+        batch.mark_durable()
+
+    async def _publish(self, message_id: str, payload: bytes, batch: Batch | None = None) -> bool:
+        try:
+            await self._publisher.publish(
+                self._subject, message_id, payload, batch.mark_on_wire if batch else _nothing, self._timeout_ms
+            )
+        except PublishError as error:
+            self._metrics.publish_failures.inc()
+            log.warning("publish_failed", error=str(error))
+            return False
+        return True
+
+    async def _to_journal(self, message_id: str, payload: bytes) -> bool:
+        async with self._journal_lock:
+            try:
+                await _finish(asyncio.to_thread(self._journal.append, message_id, payload))
+            except JournalFullError as error:
+                log.warning("journal_refused", error=str(error))
+                return False
+            finally:
+                self._metrics.journal_bytes.set(self._journal.bytes_waiting)
+        return True
+
+    async def _drain(self) -> None:
+        """Send what the journal holds, oldest first, until it is empty; then look again."""
+        while True:
+            if self._journal.bytes_waiting == 0:
+                await asyncio.sleep(RETRY_S)
+                continue
+            record = await asyncio.to_thread(self._journal.oldest)
+            if record is None:
+                log.error("journal_record_unreadable")
+                await asyncio.sleep(5)
+                continue
+            if not await self._publish(*record):
+                await asyncio.sleep(RETRY_S)
+                continue
+            async with self._journal_lock:
+                await _finish(asyncio.to_thread(self._journal.acknowledged))
+                self._metrics.journal_bytes.set(self._journal.bytes_waiting)
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Let a journal write end even if we are cancelled, so that file and counters agree."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,179 @@
+"""HTTP: one handler, one table of routes, one error boundary.
+
+aiohttp's low-level server: no router, no middlewares, since every path is in `routes.TABLE`. Its handler is cancelled when
+the client leaves; that is how a provider call ends with its client.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from services.edge import admin, book, metrics, reading
+from services.edge.answering import JSON, SAFE_HEADERS
+from services.edge.pipeline import Pipeline, now_ms
+from services.edge.routes import Route, find
+from services.edge.upstream import Origin
+from shared import errors
+from shared import grant as grants_
+from shared.errors import Refusal, RefusedError, render
+from shared.facts import Refused, encode_fact
+from shared.grant import Denial
+from shared.ids import new_request_id
+
+log = structlog.get_logger()
+
+LINE_BYTES_MAX = 8190
+HEADERS_MAX = 100
+HEADER_BYTES_MAX = 16_384
+KEEPALIVE_S = 75
+MODEL_CREATED = 1677610602
+"""LiteLLM's constant."""
+
+
+class Server:
+    """
+    Args:
+        ledger: where the book's questions go: (origin, base path).
+        stopping: whether connections should end after their present request.
+        reason_not_ready: as the probes have it.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ledger: tuple[Origin, str],
+        stopping: Callable[[], bool],
+        reason_not_ready: Callable[[], str | None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._stopping = stopping
+        self._reason_not_ready = reason_not_ready
+        self.running = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def make(self) -> web.Server:
+        bytes_max = self._pipeline.settings.edge_body_bytes_max
+        loop = asyncio.get_running_loop()
+
+        def request_factory(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=bytes_max)
+
+        return web.Server(
+            self.handle,
+            request_factory=request_factory,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            max_line_size=LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            lingering_time=2.0,
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it."""
+        if self.running >= self._pipeline.settings.edge_requests_max:
+            return _refusal(errors.overloaded())
+        self.running += 1
+        self.idle.clear()
+        metrics.running.inc()
+        response: web.StreamResponse
+        try:
+            response = await self._dispatch(request)
+        except RefusedError as no:
+            metrics.refused(no.refusal.code)
+            response = _refusal(no.refusal)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("request_failed", path=request.path[:200])
+            response = _refusal(errors.internal())
+        finally:
+            self.running -= 1
+            metrics.running.dec()
+            if self.running == 0:
+                self.idle.set()
+        if self._stopping():
+            response.force_close()
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        route = find(request.path)
+        if route is None:
+            raise RefusedError(errors.not_found(request.method, request.path))
+        if request.method not in route.methods:
+            raise RefusedError(errors.method_not_allowed(request.method, request.path))
+        if route.kind == "llm":
+            return await self._pipeline.serve(request, route)
+        if route.kind == "models":
+            return await self._models(request, route)
+        if route.kind == "admin":
+            pipeline = self._pipeline
+            return await admin.serve(request, route, pipeline.bus_client, pipeline.grants, pipeline.settings)
+        if route.kind == "book":
+            return await book.serve(request, self._pipeline.upstream, *self._ledger)
+        return self._health(route)
+
+    async def _models(self, request: web.BaseRequest, route: Route) -> web.Response:
+        """The models this caller may use, in OpenAI's shape."""
+        started = time.perf_counter()
+        head = reading.head(request)
+        decision = await self._pipeline.grants.decide(head.digest, head.shape, route.name, "")
+        refusal = decision.refusal if isinstance(decision, Denial) else None
+        if not isinstance(decision, Denial):
+            outcome = grants_.apply(decision, grants_.Ask([], {}), now_ms(), float)
+            refusal = outcome if isinstance(outcome, Refusal) else None
+        if refusal is not None or isinstance(decision, Denial):
+            assert refusal is not None
+            caller = decision.caller
+            fact = Refused(
+                new_request_id(),
+                now_ms(),
+                self._pipeline.edge_id,
+                caller,
+                route.name,
+                "",
+                refusal.status,
+                refusal.code,
+                "policy",
+            )
+            await self._pipeline.durable(encode_fact(fact))
+            raise RefusedError(refusal)
+        data = [
+            {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models
+        ]
+        counted = self._pipeline.metrics_of(route)
+        counted.outcomes["answered"].inc()
+        counted.seconds.observe(time.perf_counter() - started)
+        return _json({"data": data, "object": "list"})
+
+    def _health(self, route: Route) -> web.Response:
+        """LiteLLM's shapes (contract §14.3)."""
+        if route.name != "/health/readiness":
+            if self._stopping():
+                return _json({"status": "shutting_down"}, 503)
+            return _json("I'm alive!")
+        reason = self._reason_not_ready()
+        if reason is None:
+            return _json({"status": "healthy", "db": "connected"})
+        return _json({"status": "unhealthy", "db": "Not connected", "reason": reason}, 503)
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type=JSON, headers=dict(SAFE_HEADERS))
+
+
+def _refusal(refusal: Refusal) -> web.Response:
+    headers = dict(SAFE_HEADERS)
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    response = web.Response(body=render(refusal), status=refusal.status, content_type=JSON, headers=headers)
+    if refusal.status in (413, 415):
+        response.force_close()
+    return response

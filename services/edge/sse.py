@@ -1,0 +1,148 @@
+"""Server-sent events of a model's stream: read while they pass, without touching what needn't be touched.
+
+`Reader.feed(bytes) -> bytes` takes what arrived and returns what may go to the client now: whole events only. It learns the
+usage, the response id and model; hides the usage chunk when only we asked for it; and keeps `[DONE]` back, because the end
+must be recorded before the client has it. Pure.
+"""
+
+import re
+
+import msgspec
+
+from services.edge.openai import answer_head, usage_of
+from shared.money import Usage
+
+DONE = b"data: [DONE]\n\n"
+EVENT_BYTES_MAX = 16 * 1024 * 1024
+KEPT_BYTES_MAX = 8 * 1024 * 1024
+"""Of passed bytes remembered for counting, should the provider give no usage."""
+
+_INTERESTING = re.compile(rb'\[DONE\]|"usage"\s*:\s*\{')
+"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote (but for `[DONE]`, which is
+looked at again below)."""
+_EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
+
+
+class EventTooLargeError(Exception):
+    """The provider sent an event past EVENT_BYTES_MAX."""
+
+
+class Reader:
+    def __init__(self, *, hide_usage: bool) -> None:
+        self._hide_usage = hide_usage
+        self._rest = b""
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self.usage: Usage | None = None
+        self.response_id: str | None = None
+        self.response_model: str | None = None
+        self.done = False
+        """The provider said [DONE]."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises EventTooLargeError."""
+        if self._rest:
+            data = self._rest + data
+        end = _last_event_end(data)
+        if end == 0:
+            if len(data) > EVENT_BYTES_MAX:
+                raise EventTooLargeError
+            self._rest = data
+            return b""
+        self._rest = data[end:]
+        whole = data[:end] if self._rest else data
+        if self.response_id is None:
+            self._learn_id(whole)
+        if _INTERESTING.search(whole) is not None:
+            whole = b"".join(event for event in split_events(whole) if self._passes(event))
+        if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
+            self._kept.append(whole)
+            self._kept_bytes += len(whole)
+        return whole
+
+    def finish(self) -> bytes:
+        """What was left without its blank line when the provider closed: an event all the same."""
+        rest, self._rest = self._rest, b""
+        if not rest.strip():
+            return b""
+        event = rest + b"\n\n"
+        return event if self._passes(event) else b""
+
+    def passed(self) -> list[bytes]:
+        """The events that went to the client, for counting."""
+        return [event for part in self._kept for event in split_events(part)]
+
+    def _passes(self, event: bytes) -> bool:
+        data = data_of(event)
+        if data == b"[DONE]":
+            self.done = True
+            return False
+        try:
+            head = answer_head(data)
+        except (msgspec.DecodeError, RecursionError):
+            return True
+        usage = usage_of(head.usage)
+        if usage is None:
+            return True
+        self.usage = usage
+        self._kept.clear()
+        return not (self._hide_usage and _has_no_choices(data))
+
+    def _learn_id(self, whole: bytes) -> None:
+        for event in split_events(whole):
+            try:
+                head = answer_head(data_of(event))
+            except (msgspec.DecodeError, RecursionError):
+                continue
+            self.response_id, self.response_model = head.id, head.model
+            if head.id is not None:
+                return
+
+
+class _Choices(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+
+
+_choices = msgspec.json.Decoder(_Choices).decode
+
+
+def _has_no_choices(data: bytes) -> bool:
+    try:
+        return not _choices(data).choices
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _last_event_end(data: bytes) -> int:
+    """Just behind the last blank line; 0 when there is none."""
+    end = data.rfind(b"\n\n") + 2
+    if end > 1 and b"\r" not in data[end:]:
+        return end
+    last = 0
+    for match in _EVENT_END.finditer(data):
+        last = match.end()
+    return last
+
+
+def split_events(data: bytes) -> list[bytes]:
+    """Whole events, each with its blank line."""
+    events, start = [], 0
+    for match in _EVENT_END.finditer(data):
+        events.append(data[start : match.end()])
+        start = match.end()
+    if start < len(data):
+        events.append(data[start:])
+    return events
+
+
+def data_of(event: bytes) -> bytes:
+    """The event's data lines, joined (WHATWG HTML §9.2.6)."""
+    lines = [
+        line[6:] if line.startswith(b"data: ") else line[5:] for line in event.splitlines() if line.startswith(b"data:")
+    ]
+    return lines[0].strip() if len(lines) == 1 else b"\n".join(lines).strip()
+
+
+def error_event(error_body: bytes) -> bytes:
+    """After the first byte an error can only be an event."""
+    return b"data: " + error_body + b"\n\n"
