@@ -94,7 +94,9 @@ def _guardrails(config: Config) -> tuple[list[GuardrailRef], list[str]]:
     if not isinstance(callbacks, list) or not all(isinstance(name, str) for name in callbacks):
         raise ConfigError("litellm_settings.callbacks must be a list of names")
     names = list(dict.fromkeys(callbacks))
-    warnings = [f"litellm_settings.callbacks: {name}: not known, does nothing" for name in names if name not in GUARDRAILS]
+    warnings = [
+        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in names if name not in GUARDRAILS
+    ]
     return [GUARDRAILS[name] for name in names if name in GUARDRAILS], warnings
 
 

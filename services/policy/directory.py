@@ -51,7 +51,7 @@ class Directory:
     def clear(self) -> None:
         """The stream is another one: nothing we know holds."""
         for known in (self.keys, self.teams, self.aliases, self._seqs, self._team_keys):
-            known.clear()  # type: ignore[attr-defined]
+            known.clear()
 
     def expected_seq(self, subject: str) -> int:
         """Sequence of the last fact on a subject; 0: there never was one. What the next fact's publisher must expect."""

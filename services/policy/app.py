@@ -1,0 +1,171 @@
+"""The composition root: the only place that connects policy's parts."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+import nats.errors
+import structlog
+from nats.aio.client import Client
+
+from services.policy import metrics
+from services.policy.admin import Admin, unix_ms
+from services.policy.catalog import Catalog, build
+from services.policy.config import PolicySettings
+from services.policy.decide import decide
+from services.policy.replica import POLL_S, Replica
+from shared import bus, config, prices, settings, subjects
+from shared.bus import BusError
+from shared.config import Config
+from shared.grant import Denial
+from shared.ids import digest_key
+from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
+from shared.service import Life, serve_probes
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
+
+QUEUE = "policy"
+RETRY_S = 0.2
+DRAIN_S = 5
+"""How long a stopping replica works on what it was already asked."""
+
+T = TypeVar("T")
+Question = TypeVar("Question", bound=msgspec.Struct)
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+
+async def main(life: Life) -> None:
+    """One policy replica, until `life` is stopping."""
+    wanted = settings.read(PolicySettings, os.environ)
+    loaded = config.load(wanted.config, os.environ)
+    catalog = build(loaded, prices.lookup)
+    _warn(loaded, catalog)
+    probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
+    try:
+        client = await _unless_stopping(life, bus.connect("policy", wanted.nats_url))
+        if client is not None:
+            try:
+                await serve(life, client, catalog)
+            finally:
+                await client.close()
+    finally:
+        await probes.cleanup()
+
+
+async def serve(life: Life, client: Client, catalog: Catalog) -> None:
+    """Follow the control stream, and answer from the moment it is caught up until `life` is stopping."""
+    if await _unless_stopping(life, _control_stream(client)) is None:
+        return
+    replica = Replica(client)
+    admin = Admin(client, replica, catalog)
+    running = _Running()
+
+    async def answer_decide(request: DecideRequest) -> DecideReply:
+        try:
+            await replica.reach(request.min_control_seq)
+        except BusError as failure:
+            metrics.decided(failure.code)
+            raise
+        decision = decide(replica.directory, catalog, request, unix_ms(), replica.feed.seq)
+        metrics.decided(decision.refusal.code if isinstance(decision, Denial) else "granted")
+        return DecideReply(decision)
+
+    async def answer_admin(request: AdminRequest) -> AdminReply:
+        reply = await admin.answer(request)
+        metrics.commanded(request.route, reply.status)
+        return reply
+
+    await replica.feed.start()
+    subscriptions = []
+    try:
+        if await _unless_stopping(life, _caught_up(replica)) is not None:
+            decides = running.counted(answer_decide)
+            subscriptions.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, decides))
+            admins = running.counted(answer_admin)
+            subscriptions.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, admins))
+            life.ready(replica.reason_not_ready)
+            await life.stopping.wait()
+        await _drain(client, subscriptions, running)
+    finally:
+        await replica.feed.close()
+
+
+class _Running:
+    """Answers being worked on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counted(self, handler: Callable[[Question], Awaitable[Answer]]) -> Callable[[Question], Awaitable[Answer]]:
+        async def handle(question: Question) -> Answer:
+            self.count += 1
+            try:
+                return await handler(question)
+            finally:
+                self.count -= 1
+
+        return handle
+
+
+async def _drain(client: Client, subscriptions: list[Any], running: _Running) -> None:
+    """No new questions; finish the running ones; their answers leave before the connection does. At most DRAIN_S."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            for subscription in subscriptions:
+                await subscription.drain()
+            while True:
+                await asyncio.sleep(POLL_S)  # first: what the drain handed out begins to run
+                if running.count == 0:
+                    break
+            await client.flush()
+    except (TimeoutError, nats.errors.Error) as error:
+        log.warning("drain_incomplete", running=running.count, error=type(error).__name__)
+
+
+async def _control_stream(client: Client) -> bool:
+    """The stream exists, and takes a command's facts as one batch. Waits for the broker's JetStream."""
+    while True:
+        try:
+            await bus.ensure_control_stream(client)
+            info = await client.jetstream(timeout=5).stream_info(subjects.CONTROL_STREAM)
+            break
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            log.warning("control_stream_not_ready", error=type(error).__name__, detail=str(error)[:120])
+            await asyncio.sleep(RETRY_S)
+    if not info.config.allow_atomic:
+        raise SettingsError(
+            f"the stream {subjects.CONTROL_STREAM} must allow atomic batches (allow_atomic, NATS 2.12 or later)"
+        )
+    return True
+
+
+async def _caught_up(replica: Replica) -> bool:
+    while True:
+        if replica.reason_not_ready() is None:
+            return True
+        await asyncio.sleep(POLL_S)
+
+
+async def _unless_stopping(life: Life, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's result; None when the process was told to stop first, with the work cancelled."""
+    task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(life.stopping.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        for each in (task, stopping):
+            each.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+
+
+def _warn(loaded: Config, catalog: Catalog) -> None:
+    warnings = [*loaded.warnings, *catalog.warnings]
+    if catalog.master_key_sha256 is None:
+        warnings.append("general_settings.master_key: not set, the gateway is open to everybody")
+    elif catalog.master_key_sha256 == digest_key("sk-1234"):
+        warnings.append("general_settings.master_key: sk-1234 is the key of every example, choose another one")
+    if warnings:
+        log.warning("configuration", warnings=warnings)
