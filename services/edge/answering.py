@@ -20,6 +20,7 @@ DRAIN_S = 1.0
 JSON = "application/json"
 
 SAFE_HEADERS = (
+    ("server", "tollgate"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("content-security-policy", "frame-ancestors 'none'"),

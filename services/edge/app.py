@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from nats.aio.client import Client as BusClient
 
-from services.edge import providers
+from services.edge import metrics, providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.journal import Journal, JournalTakenError
@@ -84,6 +84,7 @@ async def main(life: Life) -> None:
         return None
 
     server = Server(pipeline, ledger, life.stopping.is_set, life.reason_not_ready)
+    metrics.running.set_function(lambda: server.running)
     runner = web.ServerRunner(server.make(), handle_signals=False)
     await runner.setup()
     await listen(runner, conf.edge_host, conf.edge_port, "edge", reuse_port=conf.edge_reuse_port)
@@ -127,7 +128,14 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
     publisher = NatsPublisher(client)
     await publisher.start()
     shard = os.getpid() % conf.traffic_shards
-    recorder = Recorder(publisher, journal, subjects.traffic(shard), conf.edge_publish_timeout_ms, RecorderMetrics())
+    recorder = Recorder(
+        publisher,
+        journal,
+        subjects.traffic(shard),
+        conf.edge_publish_timeout_ms,
+        conf.edge_settle_wait_ms,
+        RecorderMetrics(),
+    )
     recorder.start()
     return recorder
 

@@ -145,7 +145,7 @@ class Exchange:
         )
         batch = pipeline.recorder.append(encode_fact(self._opened))
         try:
-            await pipeline.recorder.wait_on_wire(batch, pipeline.settings.edge_settle_wait_ms)
+            await batch.wait_on_wire()
         except TimeoutError:
             self._settle("edge_error", 503, NOTHING, error_code="book_unavailable")
             raise RefusedError(errors.book_unavailable()) from None
@@ -311,7 +311,7 @@ class Exchange:
         cost = self._settle(outcome, status, usage, answer, error_code)
         assert self._settled is not None
         try:
-            await self._pipeline.recorder.wait_durable(self._settled, self._pipeline.settings.edge_settle_wait_ms)
+            await self._settled.wait_durable()
         except TimeoutError:
             log.error("settled_not_durable_in_time")
             if self._request.transport is not None:

@@ -30,6 +30,7 @@ from shared.ids import new_id
 
 log = structlog.get_logger()
 
+SWEEP_S = 0.25
 RETRY_S = 0.2
 """Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
 
@@ -37,26 +38,39 @@ RETRY_S = 0.2
 class Batch:
     """Facts that travel together, and who waits for them."""
 
-    __slots__ = ("_durable_waiters", "_wire_waiters", "durable", "facts", "id", "on_wire", "size_bytes")
+    __slots__ = ("_durable_waiters", "_wire_waiters", "durable", "facts", "id", "on_wire", "since", "size_bytes")
 
     def __init__(self) -> None:
         self.id = new_id()
         self.facts: list[bytes] = []
         self.size_bytes = 0
+        self.since = 0.0
+        """Loop time of its first fact."""
         self.on_wire = False
         self.durable = False
         self._wire_waiters: list[asyncio.Future[None]] = []
         self._durable_waiters: list[asyncio.Future[None]] = []
 
     async def wait_on_wire(self) -> None:
-        """Until the broker's socket or the journal has the facts."""
+        """Until the broker's socket or the journal has the facts. Raises TimeoutError as `wait_durable` does."""
         if not self.on_wire:
             await _wait(self._wire_waiters)
 
     async def wait_durable(self) -> None:
-        """Until broker or journal has them for good. May wait long: set a timeout around it."""
+        """Until broker or journal has them for good.
+
+        Raises TimeoutError past the recorder's `wait_ms`; the facts are recorded all the same, later.
+        """
         if not self.durable:
             await _wait(self._durable_waiters)
+
+    def time_out(self) -> None:
+        """Send everybody home who still waits. The batch itself stays."""
+        for waiters in (self._wire_waiters, self._durable_waiters):
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(TimeoutError())
+            waiters.clear()
 
     def mark_on_wire(self) -> None:
         self.on_wire = True
@@ -86,11 +100,20 @@ class Recorder:
     Args:
         subject: the TRAFFIC subject of this edge's shard.
         publish_timeout_ms: for the broker's acknowledgement.
+        wait_ms: how long anybody waits for a batch. One sweep looks after all of them: no timer a request.
     """
 
     def __init__(
-        self, publisher: Publisher, journal: Journal, subject: str, publish_timeout_ms: int, metrics: RecorderMetrics
+        self,
+        publisher: Publisher,
+        journal: Journal,
+        subject: str,
+        publish_timeout_ms: int,
+        wait_ms: int,
+        metrics: RecorderMetrics,
     ) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._wait_s = wait_ms / 1000
         self._publisher = publisher
         self._journal = journal
         self._subject = subject
@@ -107,7 +130,11 @@ class Recorder:
         self.healthy = True
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._drain())]
+        self._tasks = [
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._drain()),
+            asyncio.create_task(self._sweep()),
+        ]
 
     def append(self, encoded_fact: bytes) -> Batch:
         """Hand over one fact. It will be recorded whatever happens to the caller."""
@@ -115,25 +142,14 @@ class Recorder:
         if batch.facts and batch.size_bytes + len(encoded_fact) > MESSAGE_BYTES_MAX:
             batch = Batch()
             self._waiting.append(batch)
+        if not batch.facts:
+            batch.since = self._time()
         batch.facts.append(encoded_fact)
         batch.size_bytes += len(encoded_fact)
         if not self._wake.is_set():
             self._wake.set()
             self._idle.clear()
         return batch
-
-    async def wait_on_wire(self, batch: Batch, timeout_ms: int) -> None:
-        """Raises TimeoutError; the fact is recorded later all the same."""
-        if not batch.on_wire:
-            async with asyncio.timeout(timeout_ms / 1000):
-                await batch.wait_on_wire()
-
-    async def wait_durable(self, batch: Batch, timeout_ms: int) -> bool:
-        """True once it is safe. Raises TimeoutError; the fact is recorded later all the same."""
-        if not batch.durable:
-            async with asyncio.timeout(timeout_ms / 1000):
-                await batch.wait_durable()
-        return True
 
     async def flush(self) -> None:
         """Until everything appended so far is durable."""
@@ -157,6 +173,14 @@ class Recorder:
                 self._waiting.popleft()
             self._wake.clear()
             self._idle.set()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            too_old = self._time() - self._wait_s
+            for batch in self._waiting:
+                if batch.facts and batch.since < too_old:
+                    batch.time_out()
 
     async def _commit(self, batch: Batch) -> None:
         """Until the batch is durable, one way or the other."""

@@ -20,9 +20,7 @@ from services.edge.upstream import Origin
 from shared import errors
 from shared import grant as grants_
 from shared.errors import Refusal, RefusedError, render
-from shared.facts import Refused, encode_fact
 from shared.grant import Denial
-from shared.ids import new_request_id
 
 log = structlog.get_logger()
 
@@ -82,7 +80,6 @@ class Server:
             return _refusal(errors.overloaded())
         self.running += 1
         self.idle.clear()
-        metrics.running.inc()
         response: web.StreamResponse
         try:
             response = await self._dispatch(request)
@@ -96,7 +93,6 @@ class Server:
             response = _refusal(errors.internal())
         finally:
             self.running -= 1
-            metrics.running.dec()
             if self.running == 0:
                 self.idle.set()
         if self._stopping():
@@ -125,26 +121,11 @@ class Server:
         started = time.perf_counter()
         head = reading.head(request)
         decision = await self._pipeline.grants.decide(head.digest, head.shape, route.name, "")
-        refusal = decision.refusal if isinstance(decision, Denial) else None
-        if not isinstance(decision, Denial):
-            outcome = grants_.apply(decision, grants_.Ask([], {}), now_ms(), float)
-            refusal = outcome if isinstance(outcome, Refusal) else None
-        if refusal is not None or isinstance(decision, Denial):
-            assert refusal is not None
-            caller = decision.caller
-            fact = Refused(
-                new_request_id(),
-                now_ms(),
-                self._pipeline.edge_id,
-                caller,
-                route.name,
-                "",
-                refusal.status,
-                refusal.code,
-                "policy",
-            )
-            await self._pipeline.durable(encode_fact(fact))
-            raise RefusedError(refusal)
+        if isinstance(decision, Denial):
+            await self._pipeline.refuse(decision.refusal, route, head, decision.caller)
+        outcome = grants_.apply(decision, grants_.Ask([], {}), now_ms(), float)
+        if isinstance(outcome, Refusal):
+            await self._pipeline.refuse(outcome, route, head, decision.caller)
         data = [
             {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models
         ]

@@ -77,7 +77,7 @@ class Client:
         set here. ValueError, before anything is written, for what can't be sent. UpstreamError for everything that goes
         wrong later. Cancelling it closes the connection.
         """
-        pool = self._pools.get(origin) or self._new_pool(origin)
+        pool = self._pools.get(origin) or _Pool(self, origin, asyncio.get_running_loop())
         head = render_head(method, target, pool.host_line, headers, len(body))
         loop = pool.loop
         now = loop.time()
@@ -126,6 +126,9 @@ class Client:
         if self._sweeper is None and not self.closed:
             self._sweeper = loop.call_later(self.idle_seconds_max / 4 + 0.01, self._sweep, loop)
 
+    def remember(self, pool: "_Pool") -> None:
+        self._pools[pool.origin] = pool
+
     def forget(self, pool: "_Pool") -> None:
         if self._pools.get(pool.origin) is pool:
             del self._pools[pool.origin]
@@ -137,13 +140,9 @@ class Client:
         if self.idle:
             self.sweep_later(loop)
 
-    def _new_pool(self, origin: Origin) -> "_Pool":
-        pool = self._pools[origin] = _Pool(self, origin, asyncio.get_running_loop())
-        return pool
-
 
 class _Pool:
-    """One origin's connections. Forgotten when it has none and nobody wants one."""
+    """One origin's connections. The client knows it while it has any, or somebody wants one."""
 
     def __init__(self, client: Client, origin: Origin, loop: asyncio.AbstractEventLoop) -> None:
         self.client = client
@@ -174,6 +173,7 @@ class _Pool:
         """A connection, fresh or handed on, not closed. Waits in line when all slots are taken."""
         where = self.origin.authority
         self.wanted += 1
+        self.client.remember(self)
         try:
             async with asyncio.timeout_at(by):
                 return await self._connection()
