@@ -19,7 +19,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal -
 run: $(VENV)/.run
 	@exec $(PY) -m services --config $(CONFIG)
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.model
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.test
