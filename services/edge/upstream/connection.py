@@ -12,7 +12,7 @@ Who owns a connection, and when:
   number of times; it gives the slot back. It never waits for the peer.
 
 From busy to idle leads one way: the parser saw the message's end, the peer will keep the connection, not a byte came
-after the end, and not a byte of the request is still unsent. Everything else closes: a connection whose state isn't
+after the end, and the request has left (its last bytes may take `DRAIN_S` longer). Everything else closes: a connection whose state isn't
 known exactly would hand one caller's answer to another.
 
 Requests are written without a task: what the transport doesn't take waits in `_unsent`, and `resume_writing` goes on. So
@@ -42,6 +42,8 @@ WRITE_PIECE_BYTES = 128 * 1024
 """Bodies up to this go out in one write with the head; larger ones in slices of this, as the transport takes them."""
 HEADERS_MAX = 256
 """Fields in one response, interim responses and trailers included."""
+DRAIN_S = 1.0
+"""How long after a response the transport may still hold the end of its request, before the connection is given up."""
 _EARLY_S = 0.001
 """Loops round timers to milliseconds."""
 
@@ -60,7 +62,7 @@ class Connection(asyncio.Protocol):
     """See the module. `idle_since`, `born` and `served` are the pool's."""
 
     __slots__ = (
-        "_barren_bytes", "_deadline", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
+        "_barren_bytes", "_deadline", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
         "_parser", "_reading_paused", "_timer", "_timer_at", "_transport", "_unsent", "_writing_paused",
         "born", "closed", "idle_since", "response", "served",
     )  # fmt: skip
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = self._deadline = 0.0
         self._unsent: memoryview | None = None
-        self._writing_paused = self._reading_paused = self._keep_alive = False
+        self._writing_paused = self._reading_paused = self._keep_alive = self._draining = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._barren_bytes = 0
         self.response: Response | None = None
@@ -85,9 +87,9 @@ class Connection(asyncio.Protocol):
     # ── the exchange ──
 
     def start(self, response: Response, head: bytes, body: bytes, head_by: float) -> None:
-        """Writes a request; from here on the response is fed. The caller has just checked that it isn't `closed`."""
+        """Writes a request; from here on the response is fed. The caller has just checked that it is `alive`."""
         transport = self._transport
-        assert transport is not None and self.response is None  # noqa: S101
+        assert transport is not None and self.response is None
         self.response = response
         response.connection = self
         response.waiter = self._loop.create_future()
@@ -114,9 +116,13 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """The reader has taken what was buffered."""
-        if self._reading_paused and not self.closed:
+        if self._reading_paused and self.alive():
             self._reading_paused = False
             cast(asyncio.Transport, self._transport).resume_reading()
+
+    def alive(self) -> bool:
+        """Neither we nor the transport have given it up; uvloop's says so before it calls `connection_lost`."""
+        return not self.closed and self._transport is not None and not self._transport.is_closing()
 
     def close(self) -> None:
         if self.closed:
@@ -136,12 +142,13 @@ class Connection(asyncio.Protocol):
         """The client closes: so does this, and a busy exchange fails."""
         self._fail(UpstreamError("reset", "the client was closed"))
 
-    def readable(self) -> bool:
-        """While idle: something (most likely EOF) has come that the loop hasn't reported yet. One system call."""
-        descriptor = cast(asyncio.Transport, self._transport).get_extra_info("socket").fileno()
+    def is_quiet(self) -> bool:
+        """While idle: nothing, most of all no EOF, waits in the socket that the loop hasn't reported yet. A system call."""
+        if not self.alive():
+            return False
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        poll.register(cast(asyncio.Transport, self._transport).get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def _fail(self, error: UpstreamError) -> None:
         response = self.response
@@ -152,21 +159,26 @@ class Connection(asyncio.Protocol):
     def _finish(self, response: Response) -> None:
         self.response = None
         response.connection = None
-        transport = cast(asyncio.Transport, self._transport)
-        if not self._keep_alive or self._unsent is not None or self._writing_paused or transport.is_closing():
+        if not self._keep_alive or self._unsent is not None or not self.alive():
             self.close()
             return
         self.resume()
-        self._owner.released(self)
+        if self._writing_paused:
+            self._draining = True
+            self.arm(self._loop.time() + DRAIN_S)
+        else:
+            self._owner.released(self)
 
     def _rang(self) -> None:
         self._timer = None
         response = self.response
-        if response is None:
+        if response is None and not self._draining:
             return
         now = self._loop.time() + _EARLY_S
         if now < self._deadline:
             self.arm(self._deadline)
+        elif response is None:
+            self.close()
         elif now >= response.total_at:
             self._fail(UpstreamError("timeout", "the exchange took longer than its total deadline"))
         elif response.status:
@@ -175,7 +187,7 @@ class Connection(asyncio.Protocol):
             self._fail(UpstreamError("timeout", "the upstream didn't answer in time"))
 
     def _write_on(self) -> None:
-        while (rest := self._unsent) is not None and not self._writing_paused:
+        while (rest := self._unsent) is not None and not self._writing_paused and self.alive():
             self._unsent = rest[WRITE_PIECE_BYTES:] if len(rest) > WRITE_PIECE_BYTES else None
             cast(asyncio.Transport, self._transport).write(rest[:WRITE_PIECE_BYTES])
 
@@ -214,13 +226,21 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         response = self.response
-        if response is not None and response.status and _is_until_eof(response.headers):
+        if response is not None and response.status and _is_until_eof(response.headers) and self._is_clean_end():
             response.complete = True
             response.connection = None
             self.close()
             response.wake()
         else:
             self._fail(UpstreamError("reset", "the upstream closed the connection before its response ended"))
+
+    def _is_clean_end(self) -> bool:
+        """Over TLS only after close_notify: else whoever cuts the connection cuts the answer. (asyncio reports both.)"""
+        tls = cast(asyncio.Transport, self._transport).get_extra_info("ssl_object")
+        try:
+            return tls is None or tls.read(1) == b""
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         kind: Kind = "tls" if isinstance(exc, ssl.SSLError) else "reset"
@@ -231,7 +251,12 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        if not self.closed:
+        if self.closed:
+            return
+        if self._draining:
+            self._draining = False
+            self._owner.released(self)
+        else:
             self._write_on()
 
     # ── the parser's events; an exception stops it and comes out of `feed_data` ──
@@ -249,7 +274,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, response = self._parser, self.response
-        assert parser is not None and response is not None  # noqa: S101
+        assert parser is not None and response is not None
         status = parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:
@@ -273,7 +298,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         response = self.response
-        assert response is not None  # noqa: S101
+        assert response is not None
         if not response.status:
             raise UpstreamError("protocol", "an interim response has a body")
         self._barren_bytes = 0
@@ -284,7 +309,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         response, parser = self.response, self._parser
-        assert response is not None and parser is not None  # noqa: S101
+        assert response is not None and parser is not None
         if not response.status:
             self._headers.clear()
             return

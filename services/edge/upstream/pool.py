@@ -4,7 +4,7 @@ Slots: `open` counts connections from the moment one is wanted (connecting) to i
 becomes free goes straight to the first in the waiting line, so nobody overtakes; a waiter that was cancelled in the same
 tick passes on what it was given. The last used connection is used first: the others get the chance to grow old and go.
 
-Before a kept connection is used it is asked whether the peer has closed it meanwhile (`readable`, unless it was used a
+Before a kept connection is used it is asked whether the peer has closed it meanwhile (`is_quiet`, unless it was used a
 moment ago). This, and not a retry, is what keeps the race with a server's keep-alive timeout small: once a byte of a
 request is written, nobody can know that it wasn't processed, and a completion isn't idempotent. The rest of the race
 ends in `UpstreamError("reset", safe_to_retry=False)`.
@@ -91,14 +91,14 @@ class Client:
         response = Response(loop, deadlines.idle_ms / 1000, total_at, headless_body=method == "HEAD")
         connection.start(response, head, body, now + deadlines.first_byte_ms / 1000)
         waiter = response.waiter
-        assert waiter is not None  # noqa: S101
+        assert waiter is not None
         try:
             await waiter
         except BaseException:
             response.abort()
             raise
         if not response.status:
-            assert response.error is not None  # noqa: S101
+            assert response.error is not None
             raise response.error
         return response
 
@@ -164,7 +164,8 @@ class _Pool:
             connection = self.idle.pop()
             client.idle -= 1
             idle_s = now - connection.idle_since
-            if idle_s < client.idle_seconds_max and (idle_s < FRESH_S or not connection.readable()):
+            fresh = idle_s < FRESH_S or (idle_s < client.idle_seconds_max and connection.is_quiet())
+            if fresh and connection.alive():
                 return connection
             connection.close()
         return None
@@ -200,8 +201,9 @@ class _Pool:
             connection = await self._wait()
             if connection is None:
                 return await self._connect()
-            if not connection.closed:
+            if connection.alive():
                 return connection
+            connection.close()
 
     async def _connect(self) -> Connection:
         """Fills a slot that is already counted; the connection's `close` gives it back."""
@@ -216,7 +218,7 @@ class _Pool:
             await self.loop.create_connection(
                 lambda: connection, origin.host, origin.port, ssl=tls, server_hostname=name
             )
-            if connection.closed:
+            if not connection.alive():
                 raise UpstreamError("reset", "the upstream closed a new connection at once", safe_to_retry=True)
         except BaseException:
             connection.close()

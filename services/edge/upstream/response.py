@@ -140,7 +140,7 @@ class Response:
         if self.waiter is not None:
             raise RuntimeError("a response has one reader at a time")
         connection = self.connection
-        assert connection is not None  # neither complete nor failed  # noqa: S101
+        assert connection is not None  # neither complete nor failed
         waiter = self.waiter = self._loop.create_future()
         connection.arm(min(self._loop.time() + self._idle_s, self.total_at))
         try:

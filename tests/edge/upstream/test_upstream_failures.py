@@ -1,0 +1,380 @@
+"""Deadlines, resets, cancellation, TLS: how an exchange ends when it doesn't end well."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from upstream_kit import OK, QUICK, Authority, Peer, Server, answers
+
+from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
+
+Make = Callable[..., Any]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+
+
+async def call(client: Any, server: Any, deadlines: Deadlines = QUICK, body: bytes = b"{}") -> bytes:
+    async with asyncio.timeout(5):
+        response = await client.send(server.origin, "POST", "/", [], body, deadlines)
+        return await response.read(1 << 20)
+
+
+async def refused(client: Any, server: Any, deadlines: Deadlines = QUICK, body: bytes = b"{}") -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
+        await call(client, server, deadlines, body)
+    return caught.value
+
+
+# ── deadlines ──
+
+
+async def test_silence_before_the_head_ends_at_the_first_byte_deadline(make: Make) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 O")  # a started head isn't a head
+        await peer.gone(1)
+
+    async with Server(script) as server:
+        error = await refused(make(), server, Deadlines(first_byte_ms=80))
+        assert (error.kind, error.safe_to_retry) == ("timeout", False)
+
+
+async def test_silence_in_the_body_ends_at_the_idle_deadline(make: Make) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD + b"some")
+        await peer.gone(1)
+
+    async with Server(script) as server:
+        assert (await refused(make(), server, Deadlines(idle_ms=80))).kind == "timeout"
+
+
+async def test_a_slow_body_is_read_as_long_as_it_moves(make: Make) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            await asyncio.sleep(0.03)
+            await peer.send(b"x")
+
+    async with Server(script) as server:
+        assert await call(make(), server, Deadlines(idle_ms=150)) == b"x" * 8  # 240 ms in all
+
+
+async def test_a_body_that_drips_ends_at_the_total_deadline(make: Make) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD)
+        for _ in range(100):
+            await peer.send(b"x")
+            await asyncio.sleep(0.02)
+
+    async with Server(script) as server:
+        started = asyncio.get_running_loop().time()
+        assert (await refused(make(), server, Deadlines(idle_ms=100, total_ms=200))).kind == "timeout"
+        assert 0.15 < asyncio.get_running_loop().time() - started < 0.8
+
+
+async def test_time_in_which_nobody_reads_is_not_the_upstreams(ours: Callable[..., Client]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(0.25)
+        await peer.send(b"b")
+
+    async with Server(script) as server:
+        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(idle_ms=120))
+        assert await response.next_chunk() == b"a"
+        await asyncio.sleep(0.2)
+        assert await response.next_chunk() == b"b"
+
+
+async def test_a_response_that_nobody_reads_is_closed_at_the_total_deadline(ours: Callable[..., Client]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD)
+        await peer.gone(1)
+
+    client = ours()
+    async with Server(script) as server:
+        response = await client.send(server.origin, "POST", "/", [], b"", Deadlines(total_ms=80))
+        await asyncio.sleep(0.15)
+        assert client.open == 0
+        with pytest.raises(UpstreamError):
+            await response.next_chunk()
+
+
+async def test_an_earlier_deadline_replaces_a_pending_later_one_on_a_kept_connection(
+    ours: Callable[..., Client],
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await peer.gone(1)
+
+    client = ours()
+    async with Server(script) as server:
+        assert await call(client, server, Deadlines(first_byte_ms=60_000)) == b"ok"
+        assert (await refused(client, server, Deadlines(first_byte_ms=80))).kind == "timeout"
+        assert client.created == 1
+
+
+async def test_connecting_ends_at_the_connect_deadline(make: Make) -> None:
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(full.getsockname())
+    try:
+        origin = Origin("http", "127.0.0.1", full.getsockname()[1])
+        client = make()
+        with pytest.raises(UpstreamError) as caught:
+            await client.send(origin, "POST", "/", [], b"", Deadlines(connect_ms=80))
+        assert caught.value.kind == "timeout"
+        assert caught.value.safe_to_retry or not isinstance(client, Client)
+    finally:
+        for each in (full, *fillers):
+            each.close()
+
+
+async def test_a_tls_handshake_without_an_answer_ends_at_the_connect_deadline(ours: Callable[..., Client]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.gone(1)
+
+    client = ours()
+    async with Server(script) as server:
+        origin = Origin("https", "127.0.0.1", server.port)
+        with pytest.raises(UpstreamError) as caught:
+            await client.send(origin, "POST", "/", [], b"", Deadlines(connect_ms=100))
+        assert (caught.value.kind, caught.value.safe_to_retry, client.open) == ("timeout", True, 0)
+
+
+# ── resets ──
+
+
+async def test_nobody_listening_is_a_connect_error_and_safe_to_retry(make: Make) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = make()
+        with pytest.raises(UpstreamError) as caught:
+            await client.send(Origin("http", "127.0.0.1", unused.getsockname()[1]), "POST", "/", [], b"", QUICK)
+    assert caught.value.kind == "connect"
+    assert caught.value.safe_to_retry or not isinstance(client, Client)
+
+
+async def test_a_name_that_does_not_resolve_is_a_connect_error(make: Make) -> None:
+    client = make()
+    hosts = ["no-such-host.invalid"]
+    if isinstance(client, Client):
+        hosts.append("a" * 70 + ".invalid")  # aiohttp: UnicodeError
+    for host in hosts:
+        with pytest.raises(UpstreamError) as caught:
+            await client.send(Origin("http", host, 80), "POST", "/", [], b"", QUICK)
+        assert caught.value.kind == "connect"
+
+
+@pytest.mark.parametrize("step", ["accepted", "head read", "request read", "in the head", "in the body", "in a chunk"])
+async def test_a_reset_at_any_step_is_an_error_that_is_not_safe_to_retry(make: Make, step: str) -> None:
+    async def script(peer: Peer) -> None:
+        if step == "head read":
+            await peer.reader.readuntil(b"\r\n\r\n")
+        elif step != "accepted":
+            await peer.request()
+        if step == "in the head":
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-")
+        elif step == "in the body":
+            await peer.send(HEAD, b"some")
+        elif step == "in a chunk":
+            await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nab")
+        peer.reset()
+
+    client = make()
+    async with Server(script) as server:
+        error = await refused(client, server, body=b"x" * 500_000)
+        assert error.kind in ("reset", "connect")
+        if isinstance(client, Client) and step != "accepted":
+            assert (error.kind, error.safe_to_retry) == ("reset", False)
+        if isinstance(client, Client):
+            assert client.open == 0
+        assert server.connections == 1  # not repeated
+
+
+# ── cancellation ──
+
+
+@pytest.mark.parametrize("step", ["sending", "head", "body", "read"])
+async def test_cancelling_closes_the_connection_at_once(make: Make, step: str) -> None:
+    reached, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        if step == "sending":
+            await peer.reader.readexactly(10)
+            reached.set()
+            peer.reader._limit = 1  # type: ignore[attr-defined]  # stop reading: the client's writing is paused
+            await asyncio.sleep(0.05)
+            await peer.gone(1)
+        else:
+            await peer.request()
+            if step != "head":
+                await peer.send(HEAD + b"some")
+            reached.set()
+            await peer.gone(1)
+        gone.set()
+
+    client = make()
+    async with Server(script) as server:
+
+        async def work() -> None:
+            body = b"x" * (20_000_000 if step == "sending" else 2)
+            response = await client.send(server.origin, "POST", "/", [], body, QUICK)
+            if step == "body":
+                while await response.next_chunk():
+                    pass
+            await response.read(1 << 20)
+
+        task = asyncio.create_task(work())
+        await reached.wait()
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if isinstance(client, Client):
+            assert client.open == 0
+        async with asyncio.timeout(0.1 if step != "sending" else 1):
+            await gone.wait()
+
+
+async def test_cancelling_a_tls_handshake_closes_the_connection_at_once(ours: Callable[..., Client]) -> None:
+    reached, gone = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.readexactly(10)
+        reached.set()
+        await peer.gone(1)
+        gone.set()
+
+    client = ours()
+    async with Server(script) as server:
+        send = client.send(Origin("https", "127.0.0.1", server.port), "POST", "/", [], b"", QUICK)
+        task = asyncio.create_task(send)
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert client.open == 0
+        async with asyncio.timeout(0.1):
+            await gone.wait()
+
+
+async def test_abort_closes_now_wakes_the_reader_and_may_be_repeated(ours: Callable[..., Client]) -> None:
+    gone = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD)
+        await peer.gone(1)
+        gone.set()
+
+    client = ours()
+    async with Server(script) as server:
+        response = await client.send(server.origin, "POST", "/", [], b"", QUICK)
+        reader = asyncio.create_task(response.next_chunk())
+        await asyncio.sleep(0)
+        response.abort()
+        response.abort()
+        assert client.open == 0
+        with pytest.raises(UpstreamError) as caught:
+            await reader
+        assert caught.value.kind == "reset"
+        async with asyncio.timeout(0.1):
+            await gone.wait()
+
+
+async def test_leaving_the_chunks_early_closes_the_connection(ours: Callable[..., Client]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(HEAD + b"some")
+        await peer.gone(1)
+
+    client = ours()
+    async with Server(script) as server:
+        response = await client.send(server.origin, "POST", "/", [], b"", QUICK)
+        chunks = response.chunks()
+        assert await anext(chunks) == b"some"
+        await chunks.aclose()  # type: ignore[attr-defined]
+        assert client.open == 0
+
+
+async def test_aborting_a_complete_response_leaves_its_connection_alone(ours: Callable[..., Client]) -> None:
+    client = ours()
+    async with Server(answers(OK)) as server:
+        first = await client.send(server.origin, "POST", "/", [], b"", QUICK)
+        await asyncio.sleep(0.02)
+        assert client.idle == 1
+        second = asyncio.create_task(client.send(server.origin, "POST", "/", [], b"", QUICK))
+        await asyncio.sleep(0)
+        first.abort()
+        assert await (await second).read(10) == b"ok"
+        assert client.created == 1
+
+
+# ── TLS ──
+
+
+async def test_tls_with_a_trusted_authority_works_and_is_kept(make: Make, authority: Authority) -> None:
+    client = make(ssl_context=authority.client())
+    body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n", b"0\r\n\r\n"
+    async with Server(answers(*body), tls=authority.server("localhost"), host="localhost") as server:
+        for _ in range(3):
+            assert await call(client, server, body=b"x" * 300_000) == b"ok"
+        assert server.connections == 1
+
+
+async def test_tls_checks_the_host_name_and_the_authority(make: Make, authority: Authority) -> None:
+    async with Server(answers(OK), tls=authority.server("other.test")) as server:
+        error = await refused(make(ssl_context=authority.client()), server)
+        assert error.kind == "tls"
+    async with Server(answers(OK), tls=authority.server("127.0.0.1")) as server:
+        assert await call(make(ssl_context=authority.client()), server) == b"ok"
+        assert (await refused(make(), server)).kind == "tls"  # the system's trust doesn't include ours
+
+
+async def test_tls_to_a_server_without_tls_is_a_tls_or_connect_error(make: Make) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.readexactly(10)
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        await peer.gone(1)
+
+    async with Server(script) as server:
+        server.origin = Origin("https", "127.0.0.1", server.port)
+        assert (await refused(make(), server)).kind in ("tls", "connect")
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_tls_a_body_until_eof_needs_a_clean_end(
+    ours: Callable[..., Client], authority: Authority, clean: bool
+) -> None:
+    """Else whoever cuts the connection cuts the answer, unnoticed."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        await asyncio.sleep(0.02)
+        if clean:
+            peer.writer.close()
+        else:
+            raw = peer.writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+            peer.writer.transport.abort()
+
+    client = ours(ssl_context=authority.client())
+    async with Server(script, tls=authority.server("127.0.0.1")) as server:
+        if clean:
+            assert await call(client, server) == b"all of it"
+        else:
+            assert (await refused(client, server)).kind in ("reset", "tls")

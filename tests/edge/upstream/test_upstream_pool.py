@@ -1,0 +1,458 @@
+"""Which connection serves which request: reuse, limits, the waiting line, back-pressure. Counters are exact at each step."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from upstream_kit import OK, QUICK, Peer, Server, answers
+
+from services.edge.upstream import Client, Deadlines, UpstreamError
+from services.edge.upstream.connection import BUFFERED_BYTES_HIGH
+
+Make = Callable[..., Any]
+Ours = Callable[..., Client]
+
+
+async def call(client: Any, server: Any, deadlines: Deadlines = QUICK) -> bytes:
+    async with asyncio.timeout(5):
+        response = await client.send(server.origin, "POST", "/", [], b"", deadlines)
+        return await response.read(1 << 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+# ── reuse ──
+
+
+async def test_one_connection_serves_one_request_after_the_other(make: Make) -> None:
+    client = make()
+    async with Server(answers(OK)) as server:
+        for _ in range(10):
+            assert await call(client, server) == b"ok"
+        assert server.connections == 1
+        if isinstance(client, Client):
+            assert (client.open, client.idle, client.created, client.reused) == (1, 1, 1, 9)
+
+
+async def test_the_last_used_connection_is_used_first(ours: Ours) -> None:
+    served: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            served.append(peer.number)
+            await asyncio.sleep(0.02 * peer.number)
+            await peer.send(OK)
+
+    client = ours()
+    async with Server(script) as server:
+        await asyncio.gather(*(call(client, server) for _ in range(3)))
+        served.clear()
+        await call(client, server)
+        await call(client, server)
+        assert len(set(served)) == 1 and client.idle == 3
+        assert served[0] == 3  # the slowest came back last
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_connection_that_the_server_wont_keep_is_not_reused(make: Make, answer: bytes) -> None:
+    client = make()
+    async with Server(answers(answer)) as server:  # the server itself leaves it open
+        for _ in range(3):
+            assert await call(client, server) == b"ok"
+        assert server.connections == 3
+        if isinstance(client, Client):
+            assert (client.open, client.idle) == (0, 0)
+
+
+async def test_http_1_0_with_keep_alive_is_reused(make: Make) -> None:
+    client = make()
+    async with Server(answers(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok")) as server:
+        for _ in range(3):
+            assert await call(client, server) == b"ok"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("extra", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"\r\nHTTP"])
+@pytest.mark.parametrize("later", [False, True], ids=["with the answer", "later"])
+async def test_bytes_after_a_response_never_become_the_next_ones(ours: Ours, extra: bytes, later: bool) -> None:
+    """Ours only: aiohttp 3.14 hands an answer that came unasked to the next request."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await (peer.send(OK, extra) if later else peer.send(OK + extra))
+
+    client = ours()
+    async with Server(script) as server:
+        for _ in range(3):
+            assert await call(client, server) == b"ok"
+            await asyncio.sleep(0.02)
+            assert (client.open, client.idle) == (0, 0)
+        assert server.connections == 3
+
+
+async def test_a_server_that_closes_an_idle_connection_takes_it_out_of_the_pool(make: Make) -> None:
+    client = make()
+    async with Server(answers(OK, close=True)) as server:
+        for _ in range(3):
+            assert await call(client, server) == b"ok"
+            await asyncio.sleep(0.02)
+            if isinstance(client, Client):
+                assert (client.open, client.idle) == (0, 0)
+        assert server.connections == 3
+
+
+async def test_a_close_that_the_loop_has_not_reported_yet_is_seen_before_writing(ours: Ours) -> None:
+    close, closed = threading.Event(), threading.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await asyncio.to_thread(close.wait, 5)
+        if peer.number == 1:
+            peer.writer.close()
+            await peer.writer.wait_closed()
+            closed.set()
+
+    started: asyncio.Queue[Any] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    stop = threading.Event()
+
+    def elsewhere() -> None:
+        async def main() -> None:
+            async with Server(script) as server:
+                loop.call_soon_threadsafe(started.put_nowait, server)
+                await asyncio.to_thread(stop.wait, 10)
+
+        asyncio.run(main())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    try:
+        client = ours()
+        server = await started.get()
+        assert await call(client, server) == b"ok"
+        time.sleep(0.06)  # our loop stands still while the server closes
+        close.set()
+        closed.wait(2)
+        assert client.idle == 1
+        assert await call(client, server) == b"ok"
+        assert (server.connections, client.created, client.reused) == (2, 2, 0)
+    finally:
+        close.set()
+        stop.set()
+        await asyncio.to_thread(thread.join, 5)
+
+
+async def test_a_reused_connection_lost_after_the_request_was_written_is_not_retried(ours: Ours) -> None:
+    requests = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal requests
+        await peer.request()
+        requests += 1
+        await peer.send(OK)
+        await peer.request()
+        requests += 1  # who knows what it did with it
+
+    client = ours()
+    async with Server(script) as server:
+        assert await call(client, server) == b"ok"
+        with pytest.raises(UpstreamError) as caught:
+            await call(client, server)
+        assert (caught.value.kind, caught.value.safe_to_retry) == ("reset", False)
+        await asyncio.sleep(0.02)
+        assert (requests, server.connections, client.open) == (2, 1, 0)
+
+
+async def test_connections_end_by_requests_by_age_and_by_idleness(ours: Ours) -> None:
+    async with Server(answers(OK)) as server:
+        by_requests = ours(requests_per_connection_max=3)
+        for _ in range(7):
+            await call(by_requests, server)
+        assert by_requests.created == 3
+
+        by_age = ours(connection_age_s_max=0.05)
+        await call(by_age, server)
+        await asyncio.sleep(0.07)
+        await call(by_age, server)  # used once more, perhaps, but not kept
+        assert by_age.idle == 0 or by_age.created == 2
+
+        by_idleness = ours(idle_seconds_max=0.08)
+        await call(by_idleness, server)
+        assert by_idleness.idle == 1
+        await until(lambda: by_idleness.open == 0)
+        assert not by_idleness._pools
+
+
+async def test_no_more_than_the_limit_stays_idle(ours: Ours) -> None:
+    client = ours(idle_connections_max=2)
+    async with Server(answers(OK)) as server:
+        await asyncio.gather(*(call(client, server) for _ in range(5)))
+        assert (client.created, client.idle, client.open) == (5, 2, 2)
+
+
+async def test_origins_do_not_share_connections(ours: Ours) -> None:
+    client = ours()
+    async with Server(answers(OK)) as one, Server(answers(OK)) as other:
+        await call(client, one)
+        await call(client, other)
+        assert (client.created, client.reused) == (2, 0)
+
+
+# ── the waiting line ──
+
+
+class Gate:
+    """A server that answers only when told, and notes in which order requests came."""
+
+    def __init__(self) -> None:
+        self.order: list[bytes] = []
+        self.tickets = asyncio.Semaphore(0)
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            head, _ = await peer.request()
+            self.order.append(head.split()[1])
+            await self.tickets.acquire()
+            await peer.send(OK)
+
+
+async def numbered(client: Any, server: Server, number: int, deadlines: Deadlines = QUICK) -> bytes:
+    response = await client.send(server.origin, "POST", f"/{number}", [], b"", deadlines)
+    return await response.read(10)
+
+
+async def test_more_requests_than_connections_wait_in_order(make: Make) -> None:
+    gate = Gate()
+    client = make(connections_per_origin_max=2)
+    async with Server(gate) as server, asyncio.timeout(5):
+        calls = []
+        for number in range(8):
+            calls.append(asyncio.create_task(numbered(client, server, number)))
+            await asyncio.sleep(0.01)
+        assert gate.order == [b"/0", b"/1"]
+        if isinstance(client, Client):
+            assert (client.open, client.waiting) == (2, 6)
+        for _ in range(8):
+            gate.tickets.release()
+            await asyncio.sleep(0.01)
+        assert await asyncio.gather(*calls) == [b"ok"] * 8
+        assert gate.order == [b"/%d" % number for number in range(8)]
+        assert server.connections == 2
+
+
+async def test_a_cancelled_waiter_leaves_the_line_and_takes_nothing_with_it(make: Make) -> None:
+    gate = Gate()
+    client = make(connections_per_origin_max=1)
+    async with Server(gate) as server, asyncio.timeout(5):
+        calls = []
+        for number in range(4):
+            calls.append(asyncio.create_task(numbered(client, server, number)))
+            await asyncio.sleep(0.01)
+        calls[1].cancel()
+        await asyncio.sleep(0)
+        for _ in range(4):
+            gate.tickets.release()
+        assert await calls[0] == b"ok"
+        with pytest.raises(asyncio.CancelledError):
+            await calls[1]
+        assert await asyncio.gather(*calls[2:]) == [b"ok"] * 2
+        assert gate.order == [b"/0", b"/2", b"/3"]
+        if isinstance(client, Client):
+            assert (client.open, client.idle, client.waiting) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["connection", "slot"])
+async def test_a_waiter_cancelled_in_the_tick_it_is_served_passes_it_on(ours: Ours, keep: bool) -> None:
+    finish = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK[:-1])
+        await finish.wait()
+        await peer.send(OK[-1:])
+        await answers(OK)(peer)
+
+    client = ours(connections_per_origin_max=1, requests_per_connection_max=10 if keep else 1)
+    async with Server(script) as server, asyncio.timeout(5):
+        first = await client.send(server.origin, "POST", "/", [], b"", QUICK)
+        second = asyncio.create_task(call(client, server))
+        third = asyncio.create_task(call(client, server))
+        while client.waiting < 2:
+            await asyncio.sleep(0)
+        assert await first.next_chunk() == b"o"
+        served = next(iter(client._pools.values())).waiters[0]
+        finish.set()
+        assert await first.next_chunk() == b"k"
+        assert served.done() and not second.done()  # given, and not yet taken
+        second.cancel()
+        assert await third == b"ok"
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert (client.waiting, client.created) == (0, 1 if keep else 2)
+
+
+async def test_waiting_counts_into_the_connect_deadline_and_the_line_is_bounded(ours: Ours) -> None:
+    gate = Gate()
+    client = ours(connections_per_origin_max=1, waiting_per_origin_max=1)
+    async with Server(gate) as server, asyncio.timeout(5):
+        holder = asyncio.create_task(numbered(client, server, 0))
+        await until(lambda: gate.order == [b"/0"])
+        waiter = asyncio.create_task(numbered(client, server, 1, Deadlines(connect_ms=80)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(UpstreamError) as caught:
+            await numbered(client, server, 2)
+        assert (caught.value.kind, caught.value.safe_to_retry) == ("connect", True)
+        with pytest.raises(UpstreamError) as caught:
+            await waiter
+        assert (caught.value.kind, caught.value.safe_to_retry, client.waiting) == ("timeout", True, 0)
+        gate.tickets.release()
+        assert await holder == b"ok"
+
+
+async def test_a_failed_connection_gives_its_slot_to_the_next_in_line(ours: Ours) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await asyncio.sleep(0.01)
+        if peer.number % 2:
+            peer.reset()
+        else:
+            await peer.send(OK)
+
+    client = ours(connections_per_origin_max=1, requests_per_connection_max=1)
+    async with Server(script) as server:
+        results = await asyncio.gather(*(call(client, server) for _ in range(6)), return_exceptions=True)
+    assert [result if isinstance(result, bytes) else result.kind for result in results] == ["reset", b"ok"] * 3  # type: ignore[union-attr]
+
+
+async def test_refused_connections_give_back_slots_and_waiters_go_on(ours: Ours) -> None:
+    client = ours(connections_per_origin_max=2)
+    async with Server(answers(OK)) as server:
+        origin = server.origin
+    sends = (client.send(origin, "POST", "/", [], b"", QUICK) for _ in range(10))
+    results = await asyncio.gather(*sends, return_exceptions=True)
+    assert {result.kind for result in results} == {"connect"}  # type: ignore[union-attr]
+    assert (client.open, client.waiting, client._pools) == (0, 0, {})
+
+
+async def test_close_ends_busy_waiting_and_idle_alike(ours: Ours) -> None:
+    gate = Gate()
+    client = ours(connections_per_origin_max=2)
+    async with Server(gate) as server, Server(answers(OK)) as other, asyncio.timeout(5):
+        await call(client, other)
+        calls = [asyncio.create_task(numbered(client, server, number)) for number in range(6)]
+        await until(lambda: len(gate.order) == 2)
+        await client.close()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(result, UpstreamError) for result in results)
+        assert (client.open, client.idle, client.waiting) == (0, 0, 0)
+
+
+async def test_a_storm_of_calls_and_cancellations_leaves_the_counters_true(ours: Ours) -> None:
+    client = ours(connections_per_origin_max=5, requests_per_connection_max=7)
+
+    async def script(peer: Peer) -> None:
+        for turn in range(50):
+            await peer.request()
+            await peer.send(OK[:20])
+            await asyncio.sleep(0.001 * ((turn + peer.number) % 4))
+            await peer.send(OK[20:] if (turn * peer.number) % 11 else OK[20:] + b"junk")
+
+    async with Server(script) as server, asyncio.timeout(20):
+        tasks = []
+        for number in range(400):
+            tasks.append(asyncio.create_task(call(client, server)))
+            if number % 3 == 0:
+                tasks[number // 2].cancel()
+            if number % 5 == 0:
+                await asyncio.sleep(0.001)
+            pool = client._pools.get(server.origin)
+            assert pool is None or client.open == pool.open <= 5
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(result) for result in results} <= {bytes, asyncio.CancelledError}
+        assert results.count(b"ok") > 200
+        await asyncio.sleep(0.02)
+        assert client.waiting == 0
+        assert client.open == client.idle == sum(len(pool.connections) for pool in client._pools.values())
+
+
+# ── back-pressure ──
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_slow_reader_stops_the_server(make: Make, authority: Any, tls: bool) -> None:
+    size = 50_000_000 if not tls else 12_000_000
+    sent = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.request()
+        peer.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        piece = bytes(100_000)
+        while sent < size:
+            peer.writer.write(piece)
+            await peer.writer.drain()
+            sent += len(piece)
+        await peer.gone(10)
+
+    client = make(ssl_context=authority.client())
+    context = authority.server("127.0.0.1") if tls else None
+    async with Server(script, tls=context) as server, asyncio.timeout(20):
+        deadlines = Deadlines(idle_ms=5_000, total_ms=20_000)
+        response = await client.send(server.origin, "POST", "/", [], b"", deadlines)
+        await asyncio.sleep(0.2)
+        held = sent
+        await asyncio.sleep(0.1)
+        assert sent == held < 11_000_000  # what the sockets' buffers take, and no more
+        total = 0
+        for _ in range(5):
+            if isinstance(client, Client):
+                assert response.buffered_bytes <= BUFFERED_BYTES_HIGH + 256 * 1024
+            total += len(await response.next_chunk())
+            await asyncio.sleep(0.01)
+        while chunk := await response.next_chunk():
+            total += len(chunk)
+        assert total == size
+        if isinstance(client, Client):
+            assert client.idle == 1
+
+
+async def test_a_paused_connection_that_completes_is_read_again_when_idle(ours: Ours) -> None:
+    """Else the server's close would go unseen."""
+    size = 2 * BUFFERED_BYTES_HIGH
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+    client = ours()
+    async with Server(script) as server:
+        response = await client.send(server.origin, "POST", "/", [], b"", QUICK)
+        await asyncio.sleep(0.05)
+        assert len(await response.read(size)) == size
+        await until(lambda: client.open == 0)
+
+
+async def test_an_origin_may_be_given_again_after_its_pool_was_forgotten(ours: Ours) -> None:
+    client = ours()
+    async with Server(answers(OK, close=True)) as server:
+        for _ in range(2):
+            assert await call(client, server) == b"ok"
+            await until(lambda: not client._pools)
