@@ -8,6 +8,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from services.edge.upstream import Response, UpstreamError
+from services.edge.whole import WholeAnswer
 from shared.money import format_usd
 
 if TYPE_CHECKING:
@@ -27,36 +28,40 @@ SAFE_HEADERS = (
 )
 
 
-def _headers(exchange: "Exchange", overhead_s: float) -> "CIMultiDict[str]":
-    deployment_id = exchange.permit.candidates[0].deployment_id
-    overhead_ms = f"{overhead_s * 1000:.3f}"
-    headers = CIMultiDict(SAFE_HEADERS)
-    headers["x-litellm-call-id"] = exchange.head.litellm_call_id or exchange.id
-    headers["x-tollgate-request-id"] = exchange.id
+_SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS) + f"x-litellm-version: {VERSION}\r\n"
+
+
+def _headers(exchange: "Exchange", overhead_s: float) -> str:
+    """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
+    deployment_id, model = exchange.permit.candidates[0].deployment_id, exchange.call.model
+    lines = (
+        f"{_SAFE}x-litellm-call-id: {exchange.head.litellm_call_id or exchange.id}\r\n"
+        f"x-tollgate-request-id: {exchange.id}\r\n"
+        f"x-litellm-overhead-duration-ms: {overhead_s * 1000:.3f}\r\nx-tollgate-overhead-ms: {overhead_s * 1000:.3f}\r\n"
+    )
     if deployment_id.isascii() and deployment_id.isprintable():
-        headers["x-litellm-model-id"] = deployment_id
-    if exchange.call.model.isascii() and exchange.call.model.isprintable():
-        headers["x-litellm-model-group"] = exchange.call.model
-    headers["x-litellm-version"] = VERSION
-    headers["x-litellm-overhead-duration-ms"] = overhead_ms
-    headers["x-tollgate-overhead-ms"] = overhead_ms
-    return headers
+        lines += f"x-litellm-model-id: {deployment_id}\r\n"
+    if model.isascii() and model.isprintable():
+        lines += f"x-litellm-model-group: {model}\r\n"
+    return lines
 
 
 def whole(
     exchange: "Exchange", body: bytes, status: int, content_type: bytes | None, cost: int | None, overhead_s: float
-) -> web.Response:
+) -> WholeAnswer:
     """An answer in one piece. An unknown cost has no header: it is not zero."""
-    headers = _headers(exchange, overhead_s)
+    headers = f"{_headers(exchange, overhead_s)}Content-Type: {_content_type(content_type, JSON)}\r\n"
     if cost is not None:
-        headers["x-litellm-response-cost"] = format_usd(cost)
-    headers["Content-Type"] = _content_type(content_type, JSON)
-    return web.Response(body=body, status=status, headers=headers)
+        headers += f"x-litellm-response-cost: {format_usd(cost)}\r\n"
+    return WholeAnswer(status, headers, body)
 
 
 def stream(exchange: "Exchange", content_type: bytes | None, overhead_s: float) -> web.StreamResponse:
     """The head of a stream; its cost isn't known yet."""
-    headers = _headers(exchange, overhead_s)
+    headers = CIMultiDict[str]()
+    for line in _headers(exchange, overhead_s).splitlines():
+        name, _, value = line.partition(": ")
+        headers[name] = value
     headers["Content-Type"] = _content_type(content_type, "text/event-stream")
     headers["Cache-Control"] = "no-cache"
     return web.StreamResponse(status=200, headers=headers)

@@ -18,6 +18,7 @@ from services.edge.reading import Head
 from services.edge.routes import Route
 from services.edge.screening import Screening, StreamWindow
 from services.edge.upstream import Response, UpstreamError
+from services.edge.whole import WholeAnswer
 from shared import errors
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened, Settled, encode_fact
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from services.edge.recorder import Batch
 
 log = structlog.get_logger()
+
+Answer = web.StreamResponse | WholeAnswer
 
 NextChunk = Callable[[], Awaitable[bytes]]
 """What arrived since the last call; b"" at the end."""
@@ -72,7 +75,7 @@ class Exchange:
         self._settled: Batch | None = None
         self._opened: Opened | None = None
 
-    async def run(self) -> web.StreamResponse:
+    async def run(self) -> Answer:
         """Steps 5 to 8. Raises RefusedError for the error boundary, after settling."""
         abandoned = "edge_error", 500
         try:
@@ -91,7 +94,7 @@ class Exchange:
                 # Nobody waits any more: settled in a task that the edge waits for when it stops.
                 self._pipeline.later(self._settle_abandoned(*abandoned))
 
-    async def _answer(self) -> web.StreamResponse:
+    async def _answer(self) -> Answer:
         try:
             target = self._pipeline.targets[self._candidate.deployment_id]
             if target.origin is None:
@@ -193,14 +196,14 @@ class Exchange:
 
     # ── 7 answer, 8 settle ──
 
-    async def _pass_answer(self, response: Response) -> web.StreamResponse:
+    async def _pass_answer(self, response: Response) -> Answer:
         """An answer in one piece, passed on byte for byte."""
         before = time.perf_counter()
         body = await response.read(self._pipeline.settings.edge_answer_bytes_max)
         self._provider_s += time.perf_counter() - before
         return await self._finish_answer(body, response.status, response.header(b"content-type"))
 
-    async def _finish_answer(self, body: bytes, status: int, content_type: bytes | None) -> web.StreamResponse:
+    async def _finish_answer(self, body: bytes, status: int, content_type: bytes | None) -> Answer:
         try:
             answer = openai.answer_head(body)
         except (msgspec.DecodeError, RecursionError):
@@ -214,7 +217,7 @@ class Exchange:
         cost = await self._settled_durably("success", status, usage, answer)
         return answering.whole(self, body, status, content_type, cost, self._overhead_s())
 
-    async def _pass_stream(self, next_chunk: NextChunk, content_type: bytes) -> web.StreamResponse:
+    async def _pass_stream(self, next_chunk: NextChunk, content_type: bytes) -> Answer:
         """Events as they come; `[DONE]` only once the end is recorded."""
         reader = self._reader = sse.Reader(hide_usage=not self.call.wants_usage)
         window = StreamWindow(self._screening) if self._screening.has("post_call") else None
@@ -254,7 +257,7 @@ class Exchange:
 
     async def _end_stream(
         self, out: web.StreamResponse, reader: sse.Reader, outcome: str, failure: Refusal | None
-    ) -> web.StreamResponse:
+    ) -> Answer:
         usage = reader.usage or await self._count_stream(reader, "estimated" if failure is None else "lower_bound")
         answer = openai.AnswerHead(reader.response_id, reader.response_model)
         status = 200 if failure is None else failure.status
@@ -267,14 +270,14 @@ class Exchange:
             self._response = None
         return out
 
-    async def _pass_error(self, response: Response) -> web.StreamResponse:
+    async def _pass_error(self, response: Response) -> Answer:
         """What the provider refused, in OpenAI's shape."""
         body = await response.read(answering.ERROR_BYTES_MAX)
         body = answering.provider_error(body, response.status, self._candidate.provider)
         await self._settled_durably("provider_error", response.status, NOTHING, None, f"provider_{response.status}")
         return answering.whole(self, body, response.status, b"application/json", None, self._overhead_s())
 
-    async def _answer_mock(self, target: providers.Target) -> web.StreamResponse:
+    async def _answer_mock(self, target: providers.Target) -> Answer:
         response_id, now_s = f"chatcmpl-{self.id}", self._opened_at_ms // 1000
         self._attempts = 1
         if not self.call.stream or self.route.name == "/embeddings":

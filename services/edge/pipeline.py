@@ -24,7 +24,7 @@ from nats.aio.client import Client as BusClient
 
 from services.edge import metrics, openai, providers, reading, texts
 from services.edge.config import EdgeSettings
-from services.edge.exchange import Exchange
+from services.edge.exchange import Answer, Exchange
 from services.edge.grants import Grants
 from services.edge.reading import Head
 from services.edge.recorder import Recorder
@@ -66,7 +66,7 @@ class Pipeline:
         self.tasks = tasks
         self._metrics: dict[str, metrics.RouteMetrics] = {}
 
-    async def serve(self, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest, route: Route) -> Answer:
         """Answer one request on an LLM route. Raises RefusedError, which routes' one error boundary renders."""
         started = time.perf_counter()
         if not self.recorder.healthy:

@@ -56,8 +56,12 @@ async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> byt
     if encoding not in _ENCODINGS:
         raise RefusedError(errors.unsupported_encoding(encoding))
     try:
-        if request.content.at_eof() or request.content.is_eof():
-            return await request.read()  # everything is here already
+        content = request.content
+        if content.is_eof():  # everything is here already, as it mostly is
+            data = content.read_nowait()
+            if len(data) > bytes_max:
+                raise RefusedError(errors.body_too_large(None, bytes_max))
+            return data
         async with asyncio.timeout(timeout_ms / 1000):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
