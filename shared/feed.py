@@ -38,8 +38,8 @@ class ControlFeed:
         from_last: True: begin with the last fact of every subject (a fold needs the present state);
             False: begin with what is new (a cache starts empty).
         on_fact: applies one fact.
-        on_reset: called when the stream turns out to be another one (lost and rebuilt): forget everything. After a mere
-            gap nothing needs forgetting, since the feed goes on behind the last fact it applied.
+        on_reset: called when the feed begins, and when the stream turns out to be another one (lost and rebuilt): forget
+            everything. After a mere gap nothing needs forgetting: the feed goes on behind the last fact it applied.
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class ControlFeed:
             # The stream is younger than what we know: it was lost and rebuilt. Start over from its own present.
             log.error("control_stream_went_back", known=self.seq, found=state.last_seq)
             self.seq, self._started_once = 0, False
-            if self._on_reset is not None:
-                self._on_reset()
         first_time = not self._started_once
+        if first_time and self._on_reset is not None:
+            self._on_reset()
         if first_time and self._from_last:
             policy, start = DeliverPolicy.LAST_PER_SUBJECT, None
         else:

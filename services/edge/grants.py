@@ -97,7 +97,7 @@ class Grants:
             if now >= entry.until:
                 self._drop(key)
                 entry = None
-            elif self._feed().stale_ms < self._stale_ms or now < self._policy_away_until:
+            elif self._is_current() or now < self._policy_away_until:
                 GrantMetrics.cached.inc()
                 return entry.decision
         task = self._asking.get(key)
@@ -118,7 +118,8 @@ class Grants:
         digest, route, model = key
         for _ in range(TRIES):
             GrantMetrics.asked.inc()
-            question = DecideRequest(digest, route, model, self.seen_seq, shape)
+            # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
+            question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
             reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms)
             decision = reply.decision
             self.seen_seq = max(self.seen_seq, decision.control_seq)
@@ -126,6 +127,11 @@ class Grants:
                 self._keep(key, decision)
                 return decision
         raise bus.BusError("behind")
+
+    def _is_current(self) -> bool:
+        """Whether every change up to now would have reached us."""
+        feed = self._feed()
+        return feed.caught_up and feed.stale_ms < self._stale_ms
 
     def _outdated(self, decision: Decision) -> bool:
         changed, floor = self._changed, self._changed_floor
