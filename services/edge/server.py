@@ -18,6 +18,7 @@ from services.edge.exchange import Answer
 from services.edge.pipeline import Pipeline, now_ms
 from services.edge.routes import Route, find
 from services.edge.upstream import Origin
+from services.edge.whole import WholeAnswer
 from shared import errors
 from shared import grant as grants_
 from shared.errors import Refusal, RefusedError, render
@@ -87,8 +88,8 @@ class Server:
         except RefusedError as no:
             metrics.refused(no.refusal.code)
             response = _refusal(no.refusal)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
+        except ConnectionError:
+            response = WholeAnswer(499, "", b"")  # nobody is there to read it: aiohttp finds that out and closes
         except Exception:
             log.exception("request_failed", path=request.path[:200])
             response = _refusal(errors.internal())

@@ -17,9 +17,8 @@ EVENT_BYTES_MAX = 16 * 1024 * 1024
 KEPT_BYTES_MAX = 8 * 1024 * 1024
 """Of passed bytes remembered for counting, should the provider give no usage."""
 
-_INTERESTING = re.compile(rb'\[DONE\]|"usage"\s*:\s*\{')
-"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote (but for `[DONE]`, which is
-looked at again below)."""
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
@@ -53,8 +52,8 @@ class Reader:
         whole = data[:end] if self._rest else data
         if self.response_id is None:
             self._learn_id(whole)
-        if _INTERESTING.search(whole) is not None:
-            whole = b"".join(event for event in split_events(whole) if self._passes(event))
+        if b"[DONE]" in whole or b'"usage"' in whole:
+            whole = self._without_ours(whole)
         if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
             self._kept.append(whole)
             self._kept_bytes += len(whole)
@@ -71,6 +70,22 @@ class Reader:
     def passed(self) -> list[bytes]:
         """The events that went to the client, for counting."""
         return [event for part in self._kept for event in split_events(part)]
+
+    def _without_ours(self, whole: bytes) -> bytes:
+        """Read the events that may tell the usage or the end, and leave out what isn't the client's; skip over all others."""
+        if b"\r" in whole:
+            return b"".join(event for event in split_events(whole) if self._passes(event))
+        pieces, done_to, look_from = [], 0, 0
+        while (at := _next_mark(whole, look_from)) >= 0:
+            before = whole.rfind(b"\n\n", done_to, at)
+            start = done_to if before < 0 else before + 2
+            end = whole.find(b"\n\n", at) + 2
+            pieces.append(whole[done_to:start])
+            if self._passes(whole[start:end]):
+                pieces.append(whole[start:end])
+            done_to = look_from = end
+        pieces.append(whole[done_to:])
+        return b"".join(pieces)
 
     def _passes(self, event: bytes) -> bool:
         data = data_of(event)
@@ -89,14 +104,13 @@ class Reader:
         return not (self._hide_usage and _has_no_choices(data))
 
     def _learn_id(self, whole: bytes) -> None:
-        for event in split_events(whole):
-            try:
-                head = answer_head(data_of(event))
-            except (msgspec.DecodeError, RecursionError):
-                continue
-            self.response_id, self.response_model = head.id, head.model
-            if head.id is not None:
-                return
+        """From the first event: they all carry it."""
+        end = whole.find(b"\n\n")
+        try:
+            head = answer_head(data_of(whole[:end] if end >= 0 else whole))
+        except (msgspec.DecodeError, RecursionError):
+            return
+        self.response_id, self.response_model = head.id, head.model
 
 
 class _Choices(msgspec.Struct):
@@ -124,8 +138,21 @@ def _last_event_end(data: bytes) -> int:
     return last
 
 
+def _next_mark(data: bytes, start: int) -> int:
+    """Where `[DONE]` or a usage object stands next; -1 when nowhere."""
+    done = data.find(b"[DONE]", start)
+    usage = data.find(b'"usage"', start)
+    while usage >= 0 and _USAGE.match(data, usage) is None:
+        usage = data.find(b'"usage"', usage + 7)
+    return max(done, usage) if done < 0 or usage < 0 else min(done, usage)
+
+
 def split_events(data: bytes) -> list[bytes]:
     """Whole events, each with its blank line."""
+    if b"\r" not in data:
+        parts = data.split(b"\n\n")
+        rest = parts.pop()
+        return [part + b"\n\n" for part in parts] + ([rest] if rest else [])
     events, start = [], 0
     for match in _EVENT_END.finditer(data):
         events.append(data[start : match.end()])
