@@ -1,0 +1,231 @@
+"""Tollgate as its users run it, `python -m services`, in layers.
+
+Each layer is a suite of its own (broker, database, four services) in a temporary data directory, so that all can be alive together.
+The edge has the gateway's core; the rest of the suite is on the other one, with load and upstream. The ledger and PostgreSQL are there
+at the lowest priority: on two cores they would otherwise take the load client's time. They are not off: what they have not written
+when a slice ends is waited for and its CPU is counted.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.bench import machine, wire
+from tests.bench.contestant import Contestant, Wrong, call, free_port, post, spawn, stop
+
+MASTER_KEY = "sk-bench-master-0123456789"
+TAG = "bench-key"
+START_S_MAX = 90
+SETTLE_S_MAX = 120
+STOP_S_MAX = 40
+INPUT_USD, OUTPUT_USD = 0.0000025, 0.00001
+"""Per token."""
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One way to run Tollgate."""
+
+    name: str
+    enforced: str
+    sync: str = "default"
+    keys: bool = True
+    guardrail: bool = False
+    grant_ttl_ms: int | None = None
+    edges: int = 1
+    pinned: bool = True
+    """The edge on the gateway's core; False: wherever the kernel puts it."""
+
+
+ALL_ON = "key, tags of key and team, spend at a configured price, two durable facts a request acknowledged, metrics"
+LAYERS = {
+    layer.name: layer
+    for layer in (
+        Layer("tollgate-open", "no keys (an open gateway); spend, two durable facts acknowledged, metrics", keys=False),
+        Layer("tollgate", ALL_ON),
+        Layer("tollgate-guardrail", f"{ALL_ON}; the banned_keywords guardrail on request and answer", guardrail=True),
+        Layer(
+            "tollgate-uncached",
+            f"{ALL_ON}; banned_keywords, and policy asked for every request",
+            guardrail=True,
+            grant_ttl_ms=0,
+        ),
+        Layer("tollgate-always", f"{ALL_ON}; every message on the disk before it is acknowledged", sync="always"),
+        Layer("edges-1", ALL_ON, pinned=False),
+        Layer("edges-2", ALL_ON, edges=2, pinned=False),
+        Layer("edges-4", ALL_ON, edges=4, pinned=False),
+    )
+}
+
+
+class Suite:
+    """One running suite, and what the benchmark asks of it."""
+
+    def __init__(self, layer: Layer, upstream: int, folder: Path) -> None:
+        self.layer = layer
+        self.data = folder / layer.name
+        self.data.mkdir()
+        self.log = self.data / "suite.log"
+        config = self.data / "config.json"  # JSON is YAML
+        config.write_text(json.dumps(_config(layer, upstream)))
+        ports = {
+            name: str(free_port())
+            for name in ("edge_probe", "ledger", "ledger_probe", "policy_probe", "moderation_probe")
+        }
+        env = {f"TOLLGATE_{name.upper()}_PORT": port for name, port in ports.items()}
+        env |= {
+            "TOLLGATE_CONFIG": str(config), "TOLLGATE_DATA_DIR": str(self.data / "data"), "TOLLGATE_NATS_SYNC": layer.sync,
+            "TOLLGATE_EDGE_HOST": "127.0.0.1", "TOLLGATE_EDGE_PORT": str(free_port()), "TOLLGATE_EDGE_DRAIN_MS": "2000",
+            "TOLLGATE_REPLICAS": f"edge={layer.edges}",
+        }  # fmt: skip
+        if layer.grant_ttl_ms is not None:
+            env["TOLLGATE_EDGE_GRANT_TTL_MS"] = str(layer.grant_ttl_ms)
+        cpus = machine.OTHER_CPUS if layer.pinned else machine.ALL_CPUS
+        begun = time.monotonic()
+        self.process = spawn([sys.executable, "-m", "services"], self.log, cpus, env=env)
+        try:
+            self._wait_until_ready()
+            self.ready_s = time.monotonic() - begun
+            self.ports = [int(url.rpartition(":")[2]) for url in self.state()["edge_urls"]]
+            self.key = self._make_key() if layer.keys else "sk-bench"
+            self.settle_in()
+        except BaseException:
+            self.stop()
+            raise
+
+    def state(self) -> dict[str, Any]:
+        """`suite.json`; empty while it isn't there."""
+        with contextlib.suppress(OSError, ValueError):
+            return dict(json.loads((self.data / "data" / "suite.json").read_text()))
+        return {}
+
+    def pid(self, name: str) -> int:
+        return int(self.state()["processes"][name]["pid"])
+
+    def edges(self) -> list[int]:
+        running = self.state().get("processes", {})
+        return [p["pid"] for name, p in running.items() if name.partition("-")[0] == "edge" and p["pid"]]
+
+    def own_pids(self) -> list[int]:
+        """Tollgate's own processes: supervisor and services, without broker and database."""
+        services = [p["pid"] for name, p in self.state()["processes"].items() if name not in ("nats", "postgres")]
+        return [self.process.pid, *services]
+
+    def settle_in(self) -> None:
+        """Everyone on their core and at their priority; again after an edge was restarted."""
+        if self.layer.pinned:
+            machine.pin(self.edges(), machine.GATEWAY_CPUS)
+        for name in ("ledger", "postgres"):
+            for pid in machine.tree(self.pid(name)):
+                machine.step_back(pid)
+
+    def stop(self) -> None:
+        stop(self.process, STOP_S_MAX)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_S_MAX
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self.state().get("ready"):
+                return
+            time.sleep(0.02)
+        log = self.log.read_bytes()[-1500:].decode(errors="replace")
+        raise Wrong(f"{self.layer.name} did not come up; its log ends: {log}")
+
+    def _admin(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+        status, answer = post(self.ports[0], path, json.dumps(body).encode(), headers)
+        if status != 200:
+            raise Wrong(f"{self.layer.name}: {path} answered {status}: {answer[:300]!r}")
+        return dict(json.loads(answer))
+
+    def _make_key(self) -> str:
+        """A virtual key with tags and spend metadata, in a team with a tag of its own."""
+        team = self._admin("/team/new", {"team_alias": "bench", "metadata": {"tags": ["bench-team"]}})
+        metadata = {"tags": [TAG], "spend_logs_metadata": {"cost_centre": "42"}}
+        made = self._admin(
+            "/key/generate", {"team_id": team["team_id"], "models": list(wire.MODELS), "metadata": metadata}
+        )
+        return str(made["key"])
+
+    def restart_seconds(self) -> float:
+        """From the start of an edge's process to its first right answer to a call with a key (10 ms steps)."""
+        old = self.edges()[0]
+        os.kill(old, 15)
+        deadline = time.monotonic() + START_S_MAX
+        contestant = self.contestant()
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if wire.wrong_json(*contestant.ask()) is None and (edges := self.edges()) and edges[0] != old:
+                    seconds = machine.age_s(edges[0])
+                    self.settle_in()
+                    return seconds
+            time.sleep(0.005)
+        raise Wrong(f"{self.layer.name}: the edge did not come back")
+
+    def contestant(self) -> Contestant:
+        made = Contestant(
+            self.layer.name, self.ports[0], self.process.pid,
+            headers={"Authorization": f"Bearer {self.key}"}, front=self.edges, stop=self.stop, version=self.layer.enforced,
+        )  # fmt: skip
+        made.ready_s, made.ports = self.ready_s, self.ports
+        return made
+
+    def booked(self) -> tuple[int, float]:
+        """(requests, USD) that the book holds under the key's tag."""
+        status, body = call("GET", self.ports[0], "/spend/tags", None, {"Authorization": f"Bearer {MASTER_KEY}"})
+        if status != 200:
+            raise Wrong(f"{self.layer.name}: /spend/tags answered {status}: {body[:300]!r}")
+        for row in json.loads(body):
+            if row["individual_request_tag"] == TAG:
+                return int(row["log_count"]), float(row["total_spend"])
+        return 0, 0.0
+
+    def settled(self, at_least: int = 0) -> int:
+        """The requests in the book once their number stands still and is `at_least` so large, or the wait is over."""
+        deadline, last = time.monotonic() + SETTLE_S_MAX, -1
+        rows, _ = self.booked()
+        while time.monotonic() < deadline and (rows < at_least or rows != last):
+            last = rows
+            time.sleep(0.5)
+            rows, _ = self.booked()
+        return rows
+
+
+def _config(layer: Layer, upstream: int) -> dict[str, Any]:
+    params = {"api_base": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-upstream"}
+    prices = {"input_cost_per_token": INPUT_USD, "output_cost_per_token": OUTPUT_USD}
+    config: dict[str, Any] = {
+        "model_list": [
+            {"model_name": model, "litellm_params": {"model": f"openai/{model}", **params, **prices}}
+            for model in wire.MODELS
+        ]
+    }
+    if layer.keys:
+        config["general_settings"] = {"master_key": MASTER_KEY}
+    if layer.guardrail:
+        words = ["forbidden-word", "another-forbidden-word"]
+        config["litellm_settings"] = {"callbacks": ["banned_keywords"], "banned_keywords_list": words}
+    return config
+
+
+def check_book(suite: Suite, before: int, answered: int, unfinished: int) -> str:
+    """Is every answered call in the book, at the right price? Waits for the ledger. Raises Wrong.
+
+    `before`: calls in the book when the measuring began. Since then `answered` calls were seen complete by a client; of `unfinished` more
+    nobody knows whether they were opened before their client left.
+    """
+    name = suite.layer.name
+    rows = suite.settled(before + answered) - before
+    if not answered <= rows <= answered + unfinished:
+        raise Wrong(f"{name}: clients saw {answered} answers (and left {unfinished} calls), the book has {rows}")
+    price = wire.INPUT_TOKENS * INPUT_USD + wire.OUTPUT_TOKENS * OUTPUT_USD
+    _, usd = suite.booked()
+    if not (before + answered) * price * 0.99 <= usd <= (before + rows) * price * 1.000001:
+        raise Wrong(f"{name}: the book says {usd} USD for {before + rows} calls of {price} USD")
+    return f"{name}: clients saw {answered} answers, the book has {rows} calls ({rows - answered} of clients that left when a slice ended)"
