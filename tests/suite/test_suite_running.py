@@ -219,6 +219,25 @@ async def test_a_killed_supervisor_leaves_no_process_behind_and_can_start_again_
         assert await read_it_again(suite) == (b"kept", 7)
 
 
+async def test_ctrl_c_on_a_terminal_reaches_the_supervisor_alone(stub_tree: Path, tmp_path: Path) -> None:
+    """A terminal interrupts the whole foreground group; the children must still be stopped in order, not all at once."""
+    async with RunningSuite(tmp_path, root=stub_tree) as suite:
+        os.killpg(suite.process.pid, signal.SIGINT)
+        assert await suite.wait(20) == 0
+    assert '"event":"died"' not in suite.log()
+    assert (suite.data_dir / "stopped").read_text().startswith("edge ")
+
+
+async def test_a_pid_file_left_by_a_crash_is_no_obstacle(stub_tree: Path, tmp_path: Path) -> None:
+    """After a reboot the pid in it may be another program's: PostgreSQL by itself would then refuse to start."""
+    async with RunningSuite(tmp_path, root=stub_tree) as suite:
+        await write_something(suite)
+        await suite.stop()
+        (suite.data_dir / "postgres/postmaster.pid").write_text(f"{os.getpid()}\n{suite.data_dir}/postgres\n1\n1\n\n\n")
+        await suite.start()
+        assert await read_it_again(suite) == (b"kept", 7)
+
+
 async def test_a_service_that_refuses_its_settings_stops_the_start_with_exit_2(stub_tree: Path, tmp_path: Path) -> None:
     suite = RunningSuite(tmp_path, root=stub_tree, env={"STUB_LEDGER": "refuse"})
     with pytest.raises(SuiteFailed, match="exit status 2"):
@@ -238,6 +257,7 @@ async def test_a_service_that_crashes_at_its_start_is_named_and_exit_1(stub_tree
 async def test_a_second_interrupt_kills_what_does_not_stop(stub_tree: Path, tmp_path: Path) -> None:
     async with RunningSuite(tmp_path, root=stub_tree, env={"STUB_EDGE": "stuck"}) as suite:
         os.kill(suite.process.pid, signal.SIGINT)
+        await asyncio.sleep(0.15)
         os.kill(suite.process.pid, signal.SIGINT)  # an echo, not a second wish
         await asyncio.sleep(0.7)
         assert suite.process.poll() is None

@@ -135,6 +135,7 @@ class RunningSuite:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
                 preexec_fn=die_with_the_tests,
             )
 
