@@ -1,0 +1,100 @@
+"""`banned_keywords`: refuses a call, or an answer, that contains one of the operator's keywords.
+
+A keyword is found anywhere in any text of any role, as part of a word too, whatever the case and in any Unicode spelling (NFKC).
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from services.moderation.guardrails import Finding
+from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, span_characters
+from shared.config import Config, ConfigError
+
+SETTING = "litellm_settings.banned_keywords_list"
+KEYWORDS_MAX = 10_000
+INLINE_EFFORT_MAX = 65_536
+"""Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is 1 to 4 ms."""
+FILE_BYTES_MAX = 16 * 1024 * 1024
+
+
+class BannedKeywords:
+    name = "banned_keywords"
+    stages = frozenset({"pre_call", "during_call", "post_call"})
+    reads = "all"
+    on_error = "block"
+    deadline_ms = 1_000
+
+    def __init__(self, keywords: list[str]) -> None:
+        self._matcher = Matcher(keywords)
+
+    @classmethod
+    def from_config(cls, config: Config) -> "BannedKeywords":
+        """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
+        return cls(_keywords(config.litellm_settings.get("banned_keywords_list"), config.directory))
+
+    async def inspect(self, texts: list[str], stage: str) -> list[Finding]:
+        if sum(map(effort, texts)) > INLINE_EFFORT_MAX:
+            keyword = await asyncio.to_thread(self._first, texts)
+        else:
+            keyword = self._first(texts)
+        if keyword is None:
+            return []
+        return [Finding(block=True, message=f"Keyword banned. Keyword={keyword}", status=400)]
+
+    def _first(self, texts: list[str]) -> str | None:
+        for text in texts:
+            keyword = self._matcher.find(text)
+            if keyword is not None:
+                return keyword
+        return None
+
+
+def _keywords(value: Any, directory: str) -> list[str]:
+    """A list as it is, or the lines of a text file without the white space around them; blank ones are ignored."""
+    if isinstance(value, str) and value:
+        lines = _lines(Path(directory) / value)
+        keywords = [line.strip() for line in lines if line.strip()]
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            if not isinstance(item, str):
+                raise ConfigError(f"{SETTING}[{i}] must be a text (quote it)")
+        keywords = [item for item in value if item.strip()]
+    else:
+        raise ConfigError(
+            f"{SETTING} must be a list of keywords or the path of a .txt file, as banned_keywords is enabled"
+        )
+    if not keywords:
+        raise ConfigError(f"{SETTING} holds no keyword")
+    if len(keywords) > KEYWORDS_MAX:
+        raise ConfigError(f"{SETTING} holds more than {KEYWORDS_MAX} keywords")
+    for i, keyword in enumerate(keywords, 1):
+        if span_characters(keyword) > SPAN_CHARACTERS_MAX:
+            raise ConfigError(f"{SETTING}: keyword {i} is longer than {SPAN_CHARACTERS_MAX} characters")
+        if not _is_text(keyword):
+            raise ConfigError(f"{SETTING}: keyword {i} is not valid Unicode")
+    return keywords
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{SETTING}: {file} is larger than {FILE_BYTES_MAX} bytes")
+        return data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{SETTING}: {file} is not UTF-8 text") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{SETTING}: cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+
+
+def _is_text(keyword: str) -> bool:
+    """Half a surrogate pair, which YAML can write, is no text."""
+    try:
+        keyword.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

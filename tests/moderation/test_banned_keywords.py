@@ -1,0 +1,125 @@
+"""The banned_keywords guardrail: its configuration, its words, and that it doesn't hold up the loop."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.moderation.guardrails import table
+from services.moderation.guardrails.banned_keywords import BannedKeywords
+from shared.config import ConfigError, parse
+
+
+def configured(tmp_path: Path, **litellm_settings: Any) -> list[Any]:
+    import json
+
+    return table.load(parse(json.dumps({"litellm_settings": litellm_settings}), {}, directory=str(tmp_path)))
+
+
+def banned(tmp_path: Path, value: Any) -> BannedKeywords:
+    (guardrail,) = configured(tmp_path, callbacks=["banned_keywords"], banned_keywords_list=value)
+    assert isinstance(guardrail, BannedKeywords)
+    return guardrail
+
+
+async def said(guardrail: BannedKeywords, *texts: str) -> str | None:
+    findings = await guardrail.inspect(list(texts), "pre_call")
+    if not findings:
+        return None
+    (finding,) = findings
+    assert finding.block and finding.status == 400 and not finding.redactions
+    return finding.message
+
+
+async def test_the_page_s_example(tmp_path: Path) -> None:
+    assert await said(banned(tmp_path, ["hello"]), "Hello world!") == "Keyword banned. Keyword=hello"
+
+
+async def test_every_text_of_every_role_is_read(tmp_path: Path) -> None:
+    guardrail = banned(tmp_path, ["Hello"])
+    for place in range(5):
+        texts = ["fine"] * 5
+        texts[place] = "say hELLO"
+        assert await said(guardrail, *texts) == "Keyword banned. Keyword=Hello"
+    assert await said(guardrail, "hel", "lo") is None
+
+
+async def test_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_bytes("\ufeffSecret Plan\r\n\r\n   \n  other\t\nlast".encode())
+    for path in ("words.txt", str(tmp_path / "words.txt")):
+        guardrail = banned(tmp_path, path)
+        assert await said(guardrail, "a secret plan") == "Keyword banned. Keyword=Secret Plan"
+        assert await said(guardrail, "OTHERS") == "Keyword banned. Keyword=other"
+        assert await said(guardrail, "at last") == "Keyword banned. Keyword=last"
+        assert await said(guardrail, "  \n") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (None, "must be a list of keywords or the path"),
+        ("", "must be a list of keywords or the path"),
+        (7, "must be a list of keywords or the path"),
+        ({"a": 1}, "must be a list of keywords or the path"),
+        ([], "holds no keyword"),
+        (["", "  "], "holds no keyword"),
+        (["ok", 12], r"banned_keywords_list\[1\] must be a text"),
+        (["x" * 257], "keyword 1 is longer than 256"),
+        (["ok", "ß" * 129], "keyword 2 is longer than 256"),
+        (["w"] * 10_001, "more than 10000 keywords"),
+        ("nowhere.txt", "cannot read '.*nowhere.txt': No such file"),
+        (".", "cannot read .*: Is a directory"),
+        ("a\0b", "cannot read"),
+        ("empty.txt", "holds no keyword"),
+        ("binary.txt", "not UTF-8"),
+        ("os.environ/NOT_SET", "must be a list of keywords or the path"),
+    ],
+)
+def test_a_wrong_list_is_refused_with_a_sentence(tmp_path: Path, value: Any, sentence: str) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    (tmp_path / "binary.txt").write_bytes(b"ok\n\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"litellm_settings\.banned_keywords_list") as refusal:
+        banned(tmp_path, value)
+    assert refusal.match(sentence)
+
+
+def test_the_longest_list_and_the_longest_keyword_are_taken(tmp_path: Path) -> None:
+    banned(tmp_path, ["x" * 256, *(f"word{i}" for i in range(9_999))])
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    tree = 'litellm_settings: {callbacks: [banned_keywords], banned_keywords_list: ["\\ud800"]}'
+    with pytest.raises(ConfigError):
+        table.load(parse(tree, {}))
+
+
+def test_only_what_is_enabled_is_loaded(tmp_path: Path) -> None:
+    assert configured(tmp_path) == []
+    assert configured(tmp_path, callbacks=["prometheus"], banned_keywords_list="nowhere.txt") == []
+    assert len(configured(tmp_path, callbacks="banned_keywords", banned_keywords_list=["a"])) == 1
+    for wrong in (7, {"a": "b"}, ["banned_keywords", 3]):
+        with pytest.raises(ConfigError, match=r"litellm_settings\.callbacks"):
+            configured(tmp_path, callbacks=wrong)
+
+
+async def test_a_long_text_leaves_the_loop_free(tmp_path: Path) -> None:
+    """While a megabyte is looked at, others are served at least every 100 ms (a busy machine's slack included)."""
+    guardrail = banned(tmp_path, [f"keyword {i}" for i in range(10_000)])
+    longest = 0.0
+
+    async def heartbeat() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0)
+            longest = max(longest, time.perf_counter() - before)
+
+    beating = asyncio.create_task(heartbeat())
+    await asyncio.sleep(0.01)
+    started = time.perf_counter()
+    assert await said(guardrail, "é keyworf 1 " * 100_000) is None
+    took = time.perf_counter() - started
+    beating.cancel()
+    assert longest < max(0.1, took / 3), (longest, took)

@@ -1,0 +1,113 @@
+"""Guardrails run side by side, each with its deadline; whoever can't answer is an error, never silence."""
+
+import asyncio
+import time
+
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from services.moderation.guardrails import Finding
+from services.moderation.screen import Screen
+from shared.requests import Redaction, ScreenRequest
+
+
+class Stub:
+    """A guardrail that does what it is told."""
+
+    stages = frozenset({"pre_call"})
+    reads = "all"
+    on_error = "block"
+
+    def __init__(
+        self,
+        name: str,
+        findings: list[Finding] | Exception | None = None,
+        *,
+        takes_s: float = 0,
+        deadline_ms: int = 1000,
+    ) -> None:
+        self.name = name
+        self.deadline_ms = deadline_ms
+        self._findings = findings
+        self._takes_s = takes_s
+        self.read: list[list[str]] = []
+
+    async def inspect(self, texts: list[str], stage: str) -> list[Finding]:
+        self.read.append(texts)
+        await asyncio.sleep(self._takes_s)
+        if isinstance(self._findings, Exception):
+            raise self._findings
+        return self._findings or []
+
+
+def request(*names: str, stage: str = "pre_call") -> ScreenRequest:
+    return ScreenRequest(list(names), stage, ["one", "two"])
+
+
+async def test_only_the_named_ones_run_in_the_table_s_order() -> None:
+    a, b, c = Stub("a"), Stub("b"), Stub("c")
+    verdict = await Screen([a, b, c]).screen(request("c", "a", "c"))
+    assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("c", "allow")]
+    assert (a.read, b.read, c.read) == ([["one", "two"]], [], [["one", "two"]])
+
+
+async def test_they_run_side_by_side() -> None:
+    screen = Screen([Stub(name, takes_s=0.2) for name in "abcde"])
+    started = time.perf_counter()
+    verdict = await screen.screen(request(*"abcde"))
+    assert time.perf_counter() - started < 0.6
+    assert all(outcome.duration_ms >= 190 for outcome in verdict.outcomes)
+
+
+async def test_a_name_nobody_has_is_an_error() -> None:
+    """LiteLLM ignores it, and a misspelt guardrail protects nobody."""
+    with capture_logs() as logs:
+        verdict = await Screen([Stub("a")]).screen(request("hide_sekrets", "a"))
+    assert verdict.action == "error"
+    assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("hide_sekrets", "error")]
+    assert logs[0]["event"] == "unknown_guardrails"
+
+
+async def test_a_stage_it_is_not_made_for_is_an_error() -> None:
+    stub = Stub("a")
+    assert (await Screen([stub]).screen(request("a", stage="post_call"))).action == "error"
+    assert stub.read == []
+
+
+async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> None:
+    slow = Stub("slow", [Finding(block=True, message="no")], takes_s=30, deadline_ms=100)
+    found = Stub("found", [Finding(redactions=[Redaction(0, 0, 1, "x")])])
+    started = time.perf_counter()
+    verdict = await Screen([slow, found]).screen(request("slow", "found"))
+    assert time.perf_counter() - started < 2
+    assert verdict.action == "error"
+    assert [o.action for o in verdict.outcomes] == ["error", "redact"]
+    assert verdict.redactions == [Redaction(0, 0, 1, "x")]
+    assert 90 <= verdict.outcomes[0].duration_ms < 2000
+
+
+async def test_one_that_fails_is_an_error_and_its_words_stay_out_of_the_log() -> None:
+    with capture_logs() as logs:
+        verdict = await Screen([Stub("a", ValueError("the prompt was: TOP SECRET"))]).screen(request("a"))
+    assert verdict.action == "error"
+    assert "TOP SECRET" not in str(logs)
+    assert logs[0] == {**logs[0], "event": "guardrail_failed", "guardrail": "a", "error": "ValueError"}
+
+
+async def test_a_block_reaches_the_caller() -> None:
+    screen = Screen([Stub("a"), Stub("b", [Finding(block=True, message="because", status=451)])])
+    verdict = await screen.screen(request("a", "b"))
+    assert (verdict.action, verdict.message, verdict.status) == ("block", "because", 451)
+
+
+async def test_unknown_names_share_one_series() -> None:
+    screen = Screen([])
+    for i in range(50):
+        await screen.screen(request(f"junk{i}"))
+    names = {
+        sample.labels["guardrail"]
+        for metric in REGISTRY.collect()
+        if metric.name == "tollgate_guardrail_outcomes"
+        for sample in metric.samples
+    }
+    assert "unknown" in names and not any(name.startswith("junk") for name in names)
