@@ -1,0 +1,209 @@
+"""The composition root: the only place that connects the ledger's parts."""
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+
+from services.ledger import book, config, facts_in, routes
+from services.ledger.asking import Asking
+from services.ledger.config import LedgerSettings
+from services.ledger.database import DATABASE_ERRORS, Database
+from services.ledger.expire import Expirer
+from services.ledger.lag import LagWatch
+from services.ledger.lock import Lock
+from services.ledger.migrate import MigrationError, migrate
+from services.ledger.record import Recorder
+from services.ledger.report import Report
+from services.ledger.streams import ControlPoster, TrafficPoster
+from services.ledger.tape import BUS_ERRORS
+from services.ledger.trim import Trimmer
+from shared import bus
+from shared.service import Life, serve_probes
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
+
+RETRY_S = 0.5
+STOP_S = 20.0
+"""How long a stopping ledger may take to finish what it is writing."""
+DAYS_EVERY_S = 3600.0
+CONTROL_LOCK = 1_000_000
+"""Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
+
+
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def main(life: Life) -> None:
+    """One ledger, until `life` is stopping."""
+    settings = config.read(os.environ)
+    probes = await serve_probes(life, settings.ledger_probe_host, settings.ledger_probe_port)
+    try:
+        client = await _unless_stopping(life, bus.connect("ledger", settings.nats_url))
+        if client is not None:
+            try:
+                await Ledger(life, settings, client).run()
+            finally:
+                with suppress(nats.errors.Error):
+                    await client.close()
+    finally:
+        await probes.cleanup()
+
+
+class Ledger:
+    """The parts of one ledger, and the order in which they are started and put down."""
+
+    def __init__(self, life: Life, settings: LedgerSettings, client: Client) -> None:
+        self._life = life
+        self._stopping = life.stopping
+        self._settings = settings
+        self._client = client
+        self._database = Database(settings.database_url)
+        self._report: Report | None = None
+        self._trouble: str | None = "the database isn't prepared yet"
+        self._works: list[tuple[Lock, Recorder[Any]]] = []
+        self._control: Recorder[Any] | None = None
+
+    async def run(self) -> None:
+        asking = Asking(self._client, self._control_seq)
+        api = routes.Api(self._life, asking, lambda: self._report)
+        runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
+        pool = await self._database.readers(self._settings.ledger_pool_connections)
+        self._life.ready(self.reason_not_ready)
+        try:
+            if await _unless_stopping(self._life, self._prepare()) is not None:
+                await pool
+                self._report = Report(pool)
+                self._trouble = None
+                await self._work()
+        finally:
+            await runner.cleanup()
+            pool.terminate()
+
+    def reason_not_ready(self) -> str | None:
+        if not self._client.is_connected:
+            return "the bus is unreachable"
+        if self._trouble is not None:
+            return self._trouble
+        for lock, recorder in self._works:
+            if lock.trouble is not None:
+                return lock.trouble
+            if lock.held and recorder.trouble is not None:
+                return f"{recorder.label}: {recorder.trouble}"
+        return None
+
+    def _control_seq(self) -> int:
+        """What policy must have seen before it answers our questions: what we know ourselves."""
+        position = self._control.position if self._control is not None else None
+        return position.seq if position is not None else 0
+
+    async def _prepare(self) -> bool:
+        """Schema and stream, however long they take. Raises SettingsError where waiting wouldn't help."""
+        while True:
+            try:
+                await migrate(self._database)
+                await self._make_days_ahead()
+                break
+            except MigrationError as error:
+                raise SettingsError(str(error)) from None
+            except DATABASE_ERRORS as error:
+                self._trouble = f"database: {type(error).__name__}"
+                log.warning("database_not_ready", error=type(error).__name__, detail=str(error)[:200])
+            await asyncio.sleep(RETRY_S)
+        while True:
+            try:
+                await bus.ensure_traffic_stream(self._client, self._settings.traffic_stream_bytes_max)
+                return True
+            except BUS_ERRORS as error:
+                self._trouble = f"TRAFFIC stream: {type(error).__name__}"
+                log.warning("stream_not_ready", error=type(error).__name__, detail=str(error)[:200])
+            await asyncio.sleep(RETRY_S)
+
+    async def _work(self) -> None:
+        """Record, until the service stops; then finish what is being written."""
+        works = [self._days_ahead()]
+        for shard in range(self._settings.traffic_shards):
+            works += self._traffic(shard)
+        works += self._control_works()
+        tasks = [asyncio.create_task(work) for work in works]
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            if not self._stopping.is_set():
+                log.error("part_ended")  # none should: better a restart than half a ledger
+                self._life.stop()
+            await asyncio.wait(tasks, timeout=STOP_S)
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    def _traffic(self, shard: int) -> list[Coroutine[Any, Any, None]]:
+        """One shard's recorder with its side jobs, under one lock."""
+        settings, stopping = self._settings, self._stopping
+        poster = TrafficPoster(self._database, shard, settings.traffic_shards, unix_ms)
+        recorder = Recorder(self._client, poster, settings, stopping)
+        expirer = Expirer(recorder, poster, settings.expire_check_ms, settings.expire_slack_ms, stopping, unix_ms)
+        trimmer = Trimmer(
+            self._client, recorder, poster.stream, poster.subject, settings.traffic_keep_hours, stopping, unix_ms
+        )
+        lock = Lock(self._database, shard, poster.label, stopping)
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                for part in (recorder.run(), expirer.run(), trimmer.run()):
+                    group.create_task(part)
+
+        self._works.append((lock, recorder))
+        watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, stopping)
+        return [lock.run(work), watch.run()]
+
+    def _control_works(self) -> list[Coroutine[Any, Any, None]]:
+        poster = ControlPoster(self._database)
+        recorder = self._control = Recorder(self._client, poster, self._settings, self._stopping)
+        lock = Lock(self._database, CONTROL_LOCK, poster.label, self._stopping)
+        self._works.append((lock, recorder))
+        watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
+        return [lock.run(recorder.run), watch.run()]
+
+    async def _days_ahead(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), DAYS_EVERY_S)
+            try:
+                await self._make_days_ahead()
+            except DATABASE_ERRORS as error:
+                log.warning("days_not_made", error=type(error).__name__, detail=str(error)[:200])
+
+    async def _make_days_ahead(self) -> None:
+        connection = await self._database.writer()
+        try:
+            await book.make_days_ahead(connection, facts_in.today(unix_ms()))
+        finally:
+            connection.terminate()
+
+
+async def _unless_stopping(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
+    """The work's result; None when the service has to stop first."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(life.stopping.wait())
+    try:
+        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, stopping):
+            if not one.done():
+                one.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)

@@ -1,0 +1,108 @@
+"""The audit log: every control fact, in CONTROL's order, each row's hash covering its bytes and the row before.
+
+    sha256(n) = SHA-256( sha256(n - 1) ‖ n ‖ seq ‖ length of subject ‖ subject ‖ message )
+
+n and seq as 8 bytes, the length as 4, big-endian; sha256(0) is 32 zero bytes. The message is the fact exactly as policy wrote
+it, so the log can be checked, and the stream rebuilt from it, with nothing else at hand.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from services.ledger import clean
+from services.ledger.facts_in import UNREADABLE, Anomaly
+from services.ledger.message import Message
+from shared.facts import ControlFact, decode_control
+
+COLUMNS = (
+    "n", "previous_sha256", "sha256", "seq", "subject", "message",
+    "fact_id", "at_ms", "kind", "entity_id", "action", "actor_key_sha256", "actor_user_id", "actor_role",
+    "on_behalf_of", "requester_ip", "before", "after",
+)  # fmt: skip
+
+
+class Link(NamedTuple):
+    """The end of the chain so far."""
+
+    n: int
+    sha256: bytes
+
+
+EMPTY = Link(0, b"\x00" * 32)
+
+
+class Chained(NamedTuple):
+    rows: list[tuple[Any, ...]]
+    anomalies: list[Anomaly]
+    duplicates: int
+
+
+def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
+    n = previous.n + 1
+    name = subject.encode()
+    head = previous.sha256 + struct.pack(">QQI", n, seq, len(name))
+    return Link(n, hashlib.sha256(head + name + message).digest())
+
+
+def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]]) -> Chained:
+    """Messages as rows behind `last`. Pure.
+
+    Args:
+        known: messages of the audit log by fact id, of the ids in `messages`. The very same message again is a duplicate (the
+            stream was rebuilt from the log); another one with that id is recorded, and an anomaly.
+    """
+    rows: list[tuple[Any, ...]] = []
+    anomalies: list[Anomaly] = []
+    duplicates = 0
+    seen = {fact_id: list(messages) for fact_id, messages in known.items()}
+    for message in messages:
+        fact = read(message.data)
+        if fact is None:
+            anomalies.append(Anomaly("unreadable", message.seq, message.subject, "control fact", message.data))
+        else:
+            same_id = seen.setdefault(fact.id, [])
+            if message.data in same_id:
+                duplicates += 1
+                continue
+            if same_id:
+                anomalies.append(
+                    Anomaly("conflict", message.seq, fact.id, "another control fact of this id", message.data)
+                )
+            same_id.append(message.data)
+        previous, last = last, link(last, message.seq, message.subject, message.data)
+        rows.append(
+            (
+                last.n,
+                previous.sha256,
+                last.sha256,
+                message.seq,
+                clean.note(message.subject),
+                message.data,
+                *_columns(fact),
+            )
+        )
+    return Chained(rows, anomalies, duplicates)
+
+
+def read(data: bytes) -> ControlFact | None:
+    try:
+        return decode_control(data)
+    except UNREADABLE:
+        return None
+
+
+def _columns(fact: ControlFact | None) -> tuple[Any, ...]:
+    if fact is None:
+        return (None,) * 12
+    actor = fact.actor
+    texts = [
+        None if text is None else clean.text(text)
+        for text in (actor.key_sha256, actor.user_id, actor.role, fact.on_behalf_of, fact.requester_ip)
+    ]
+    return (
+        clean.text(fact.id), clean.bounded(fact.at_ms, 0, clean.MS_MAX), clean.text(fact.kind), clean.text(fact.entity_id),
+        clean.text(fact.action), *texts,
+        *(None if value is None else clean.json_text(value)[0] for value in (fact.before, fact.after)),
+    )  # fmt: skip

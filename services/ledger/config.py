@@ -1,0 +1,53 @@
+"""The ledger's settings: `TOLLGATE_<FIELD>`, read once at start."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from shared import config, settings
+from shared.settings import SettingsError
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    nats_url: str = "nats://127.0.0.1:4222"
+    database_url: str = ""
+    """Empty: `general_settings.database_url` of the configuration file."""
+    config: str = "config.example.yaml"
+    ledger_host: str = "127.0.0.1"
+    ledger_port: Port = 4100
+    ledger_probe_host: str = "127.0.0.1"
+    ledger_probe_port: Port = 4101
+    traffic_shards: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    """How many `traffic.<shard>` subjects the edges write. Each has one recorder, on one of the ledgers."""
+    traffic_stream_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 8 * 1024**3
+    """Of the TRAFFIC stream where it must be made. When it is full, the broker refuses facts and edges fall back to their journals."""
+    traffic_keep_hours: Annotated[float, msgspec.Meta(ge=0)] = 24
+    """How long recorded messages stay in TRAFFIC, should the book have to be restored from a backup. When the stream is half full,
+    recorded messages go at once."""
+    expire_check_ms: Count = 1_000
+    expire_slack_ms: Annotated[int, msgspec.Meta(ge=0)] = 5_000
+    """Added to a call's own `expires_at_ms`, for clocks that differ."""
+    batch_messages_max: Count = 500
+    batch_bytes_max: Annotated[int, msgspec.Meta(ge=1024)] = 4 * 1024**2
+    """About 10,000 facts."""
+    linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
+    """A quiet stream's messages are gathered this long, so that the database does at most 50 small transactions a second."""
+    ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
+    """For questions over HTTP. Beside them: two connections for each stream recorded here."""
+
+
+def read(environ: Mapping[str, str]) -> LedgerSettings:
+    """Settings with the database found. Raises SettingsError or ConfigError."""
+    found = settings.read(LedgerSettings, environ)
+    if found.database_url:
+        return found
+    url = config.load(found.config, environ).database_url
+    if url is None or not url:
+        raise SettingsError(
+            "no database: set TOLLGATE_DATABASE_URL, or general_settings.database_url in the configuration file"
+        )
+    return msgspec.structs.replace(found, database_url=url.reveal())

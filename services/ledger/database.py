@@ -1,0 +1,132 @@
+"""Connections to PostgreSQL: how they are made, what they may do, and which of their errors mean what."""
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+log = structlog.get_logger()
+
+SCHEMA = "tollgate"
+ROLE = "tollgate_ledger"
+CONNECT_TIMEOUT_S = 3
+WRITE_TIMEOUT_MS = 20_000
+"""Of one statement of a recording transaction."""
+LOCK_TIMEOUT_MS = 10_000
+IDLE_IN_TRANSACTION_MS = 5_000
+"""The server ends the transaction of a recorder that stopped half-way (SIGSTOP, a lost machine): another can go on."""
+READ_TIMEOUT_MS = 5_000
+"""Of a question over HTTP."""
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:  # generic in the stubs alone
+    Connection, Pool = asyncpg.Connection, asyncpg.Pool
+
+CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialisation
+    OSError,
+    TimeoutError,
+)
+"""The database is away, full or busy: the same thing may succeed later."""
+
+DATA_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.StatementTooComplexError,
+)
+"""The database refuses what it was given, and will refuse it again."""
+
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+class Database:
+    """Where the book is. Connections come from here with the search path, limits and role each purpose needs."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.restricted = False
+        """Whether the service's own role exists and connections take it on."""
+
+    async def owner(self) -> Connection:
+        """As whom the URL says: for migrations and maintenance. Raises one of DATABASE_ERRORS."""
+        return await self._connect("tollgate-ledger-owner", {})
+
+    async def writer(self) -> Connection:
+        """For one recorder's transactions."""
+        connection = await self._connect(
+            "tollgate-ledger-writer",
+            {
+                "statement_timeout": str(WRITE_TIMEOUT_MS),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                # Batches differ too much for one plan; and only a plan for the very day leaves out the other partitions.
+                "plan_cache_mode": "force_custom_plan",
+            },
+        )
+        return await self._as_role(connection)
+
+    async def lock_holder(self, idle_timeout_ms: int) -> Connection:
+        """For an advisory lock. The server closes it, and so frees the lock, when nothing is heard for `idle_timeout_ms`."""
+        return await self._connect("tollgate-ledger-lock", {"idle_session_timeout": str(idle_timeout_ms)})
+
+    async def readers(self, connections_max: int) -> Pool:
+        """For questions over HTTP: read-only, each statement bounded. Connects when first used."""
+        return asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=connections_max,
+            max_inactive_connection_lifetime=60,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=READ_TIMEOUT_MS / 1000 + 1,
+            init=self._init_reader,
+            server_settings={
+                "application_name": "tollgate-ledger-reader",
+                "search_path": SCHEMA,
+                "statement_timeout": str(READ_TIMEOUT_MS),
+                "default_transaction_read_only": "on",
+                "plan_cache_mode": "force_custom_plan",
+                "jit": "off",
+            },
+        )
+
+    async def _init_reader(self, connection: Connection) -> None:
+        await self._as_role(connection)
+
+    async def _connect(self, name: str, settings: dict[str, str]) -> Connection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=WRITE_TIMEOUT_MS / 1000 + 5,
+            server_settings={"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
+        )
+
+    async def _as_role(self, connection: Connection) -> Connection:
+        if self.restricted:
+            await connection.execute(f"SET ROLE {ROLE}")
+        return connection
+
+
+def _parse_queries(text: str) -> dict[str, str]:
+    """`-- name --` begins a query; it ends where the next begins. Comment lines are left out."""
+    parts = re.split(r"^-- (\w+) --$", text, flags=re.MULTILINE)
+    return {
+        name: "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("--")).strip()
+        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+SQL = resources.files("services.ledger") / "sql"
+QUERIES = _parse_queries((SQL / "queries.sql").read_text("utf-8"))
+"""sql/queries.sql, by name."""

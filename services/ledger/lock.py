@@ -1,0 +1,110 @@
+"""One at a time among all ledgers: work that runs while a PostgreSQL advisory lock is held.
+
+The lock lives on a connection of its own, and dies with it. The holder speaks on that connection every second; when it
+can't, the work is stopped. A holder that hangs or is stopped (SIGSTOP) stays silent, and the server closes its connection
+after IDLE_TIMEOUT_MS: another ledger takes over. Should both run for a moment, the position check in each transaction
+still lets only one of them write.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from services.ledger.database import DATABASE_ERRORS, Connection, Database
+
+log = structlog.get_logger()
+
+POLL_S = 0.5
+"""How often a standby tries."""
+BEAT_S = 1.0
+BEAT_TIMEOUT_S = 2.0
+IDLE_TIMEOUT_MS = 5_000
+LOCK_SPACE = 0x746F6C6C
+"""First half of the lock's key; the second is its number."""
+
+
+class Lock:
+    """
+    Args:
+        number: which work this is; the same in every ledger.
+        stopping: when set, no new attempt is made; work that runs is left to end by itself.
+    """
+
+    def __init__(self, database: Database, number: int, what: str, stopping: asyncio.Event) -> None:
+        self._database = database
+        self._number = number
+        self._what = what
+        self._stopping = stopping
+        self.held = False
+        self.trouble: str | None = None
+        """Why the lock can't even be asked for."""
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Get the lock, do the work, and when the lock is lost get it again. Returns when `stopping` is set."""
+        while not self._stopping.is_set():
+            connection: Connection | None = None
+            try:
+                connection = await self._database.lock_holder(IDLE_TIMEOUT_MS)
+                self.trouble = None
+                await self._wait_for_lock(connection)
+                if not self._stopping.is_set():
+                    await self._hold(connection, work)
+            except DATABASE_ERRORS as error:
+                self.trouble = f"database: {type(error).__name__}"
+                await self._pause()
+            finally:
+                self.held = False
+                if connection is not None:
+                    await _close(connection)
+
+    async def _wait_for_lock(self, connection: Connection) -> None:
+        while not self._stopping.is_set():
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", LOCK_SPACE, self._number):
+                return
+            await self._pause()
+
+    async def _hold(self, connection: Connection, work: Callable[[], Awaitable[None]]) -> None:
+        self.held = True
+        log.info("lock_taken", what=self._what)
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        beat = asyncio.create_task(self._beat(connection, lost))
+        running = asyncio.ensure_future(work())
+        try:
+            await asyncio.wait((beat, running), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                log.warning("lock_lost", what=self._what)
+        finally:
+            beat.cancel()
+            if not running.done():
+                running.cancel()
+            results = await asyncio.gather(running, beat, return_exceptions=True)
+        failure = results[0]
+        if isinstance(failure, Exception):
+            log.error("work_failed", what=self._what, error=type(failure).__name__, exc_info=failure)
+            await self._pause()
+
+    async def _beat(self, connection: Connection, lost: asyncio.Event) -> None:
+        """Returns when the connection is lost."""
+        while not lost.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), BEAT_S)
+                return
+            try:
+                await connection.fetchval("SELECT 1", timeout=BEAT_TIMEOUT_S)
+            except DATABASE_ERRORS:
+                return
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), POLL_S)
+
+
+async def _close(connection: Connection) -> None:
+    """Orderly, so that the lock is free at once; by force when that takes too long."""
+    try:
+        await connection.close(timeout=1)
+    except DATABASE_ERRORS:
+        connection.terminate()

@@ -1,0 +1,143 @@
+"""Questions to the book. Read-only, every statement bounded in time, every answer in rows."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.ledger import rollup, shapes
+from services.ledger.asking import Scope
+from services.ledger.database import QUERIES, Pool
+from services.ledger.facts_in import place
+from services.ledger.questions import AuditQuestion, Days, LogsQuestion
+
+TAGS_MAX = 10_000
+LOGS_MAX = 10_000
+CHUNK_ROWS = 500
+ACQUIRE_TIMEOUT_S = 2.0
+
+
+class LogKey(NamedTuple):
+    day: date
+    id: UUID
+    provisional: bool
+
+
+class _Owner(NamedTuple):
+    """Whose rows: scope and filters together."""
+
+    key_sha256: str | None
+    user_id: str | None
+    without_key: bool
+
+
+class Report:
+    """Every method raises one of DATABASE_ERRORS when the book can't be asked, or not in time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def tags(self, scope: Scope, days: Days) -> tuple[list[dict[str, Any]], bool]:
+        """Spend by tag, most first; whether there are more than TAGS_MAX."""
+        rows = await self._fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
+        return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
+
+    async def days(self, scope: Scope, question: LogsQuestion) -> list[dict[str, Any]]:
+        """Spend a day. Both days of the question must be given."""
+        first, last = question.days
+        assert first is not None
+        assert last is not None
+        owner = _owner(scope, question)
+        if owner is None:
+            return shapes.days(first, last, [])
+        if owner == _Owner(None, None, False):
+            rows = await self._fetch(QUERIES["spend_days"], first, last)
+            return shapes.days(
+                first, last, ((r["day"], r["dimension"], r["value"], int(r["spend_picousd"])) for r in rows)
+            )
+        entries: list[tuple[date, str, str, int]] = []
+        for row in await self._fetch(QUERIES["spend_days_of"], first, last, *owner):
+            day, key_sha256, user_id, model, spend = row.values()
+            for dimension, value in (("total", ""), ("key", key_sha256), ("user", user_id), ("model", model)):
+                if value is not None:
+                    entries.append((day, dimension, value, int(spend)))
+        return shapes.days(first, last, entries)
+
+    async def log_keys(self, scope: Scope, question: LogsQuestion) -> tuple[list[LogKey], bool]:
+        """Which rows answer the question, newest first; whether there are more than LOGS_MAX. `log_rows` brings them."""
+        owner = _owner(scope, question)
+        if owner is None:
+            return [], False
+        limit = LOGS_MAX + 1
+        if question.request_id is None:
+            rows = await self._fetch(QUERIES["logs_newest"], *question.days, *owner, limit)
+        else:
+            own = place(question.request_id)
+            own_id, own_day = own if own is not None else (None, None)
+            rows = await self._fetch(QUERIES["logs_of_request"], own_day, own_id, question.request_id, limit, *owner)
+        return [LogKey(*row.values()) for row in rows[:LOGS_MAX]], len(rows) > LOGS_MAX
+
+    async def log_rows(self, keys: list[LogKey]) -> AsyncIterator[list[dict[str, Any]]]:
+        """The rows, in the order of the keys, some at a time: nothing is held open while a slow reader reads."""
+        for start in range(0, len(keys), CHUNK_ROWS):
+            chunk = keys[start : start + CHUNK_ROWS]
+            ids: defaultdict[date, list[UUID]] = defaultdict(list)
+            for key in chunk:
+                ids[key.day].append(key.id)
+            found = {}
+            for day, day_ids in ids.items():
+                for row in await self._fetch(QUERIES["logs_rows"], day, day_ids):
+                    found[row["id"], row["provisional"]] = row
+            yield [
+                shapes.spend_log(found[key.id, key.provisional]) for key in chunk if (key.id, key.provisional) in found
+            ]
+
+    async def audit_page(self, question: AuditQuestion) -> dict[str, Any]:
+        kinds = None if question.table_name is None else [shapes.kind_of(question.table_name)]
+        arguments = (
+            kinds, question.changed_by, question.changed_by_api_key, question.action, question.object_id,
+            question.from_ms, question.to_ms, question.object_team_id, question.object_key_hash, question.search,
+        )  # fmt: skip
+        count = QUERIES["audit_count"]
+        order = "DESC" if question.descending else "ASC"
+        page = (
+            f"{count.replace('count(*)', '*', 1)}\n"
+            f"ORDER BY {question.sort_column} {order} NULLS LAST, n {order} LIMIT $11 OFFSET $12"
+        )
+        total = int((await self._fetch(count, *arguments))[0][0])
+        offset = (question.page - 1) * question.page_size
+        rows = await self._fetch(page, *arguments, question.page_size, offset) if offset < total else []
+        return {
+            "audit_logs": [shapes.audit_entry(row) for row in rows],
+            "total": total,
+            "page": question.page,
+            "page_size": question.page_size,
+            "total_pages": -(-total // question.page_size),
+        }
+
+    async def audit_entry(self, fact_id: str) -> dict[str, Any] | None:
+        rows = await self._fetch(QUERIES["audit_entry"], fact_id)
+        return shapes.audit_entry(rows[0]) if rows else None
+
+    async def _fetch(self, query: str, *arguments: Any) -> list[Any]:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            return await connection.fetch(query, *arguments)
+
+
+def _rollup_scope(scope: Scope) -> str:
+    if scope.everything:
+        return ""
+    return rollup.user_scope(scope.user_id) if scope.user_id is not None else rollup.key_scope(scope.key_sha256)
+
+
+def _owner(scope: Scope, question: LogsQuestion) -> _Owner | None:
+    """None: the question is about somebody the asker may not see."""
+    key, user = question.key_sha256, question.user_id
+    if scope.everything:
+        return _Owner(key, user, False)
+    if scope.user_id is not None:
+        return _Owner(key, scope.user_id, False) if user in (None, scope.user_id) else None
+    if key not in (None, scope.key_sha256):
+        return None
+    return _Owner(scope.key_sha256, user, scope.key_sha256 is None)

@@ -1,0 +1,159 @@
+"""The ledger's HTTP API: path → handler, and the one place where a refusal becomes an answer."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from services.ledger import metrics, questions
+from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
+from services.ledger.database import DATABASE_ERRORS
+from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
+from shared import errors, service
+from shared.errors import Refusal, RefusedError
+from shared.facts import Caller
+from shared.service import Life
+
+log = structlog.get_logger()
+
+CUT_HEADER = "x-tollgate-rows-cut"
+"""How many rows an answer was cut to; not there when it is whole."""
+CONCURRENT_MAX = 64
+"""Questions answered at a time; more are refused."""
+HEADER_BYTES_MAX = 16_384
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    def __init__(self, life: Life, asking: Asking, report: Callable[[], Report | None]) -> None:
+        self._life = life
+        self._asking = asking
+        self._report = report
+        """None while there is no database yet."""
+        self._running = 0
+
+    def app(self) -> web.Application:
+        app = web.Application(middlewares=[self._boundary], handler_args={"max_field_size": HEADER_BYTES_MAX})
+        app.router.add_get("/spend/tags", self.spend_tags)
+        app.router.add_get("/spend/logs", self.spend_logs)
+        app.router.add_get("/audit", self.audit)
+        app.router.add_get("/audit/{id}", self.audit_entry)
+        return app
+
+    async def spend_tags(self, request: web.Request) -> web.StreamResponse:
+        caller = await self._identify(request, "/spend/tags")
+        rows, cut = await self._book().tags(scope_of(caller), questions.days(request.query))
+        return _json(rows, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
+
+    async def spend_logs(self, request: web.Request) -> web.StreamResponse:
+        caller = await self._identify(request, "/spend/logs")
+        question, book, scope = questions.logs(request.query), self._book(), scope_of(caller)
+        if question.summarize:
+            return _json(await book.days(scope, question))
+        keys, cut = await book.log_keys(scope, question)
+        chunks = book.log_rows(keys)
+        first: list[dict[str, Any]] = await anext(chunks, [])
+        if len(keys) <= len(first):
+            return _json(first)
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        if cut:
+            answer.headers[CUT_HEADER] = str(LOGS_MAX)
+        await answer.prepare(request)
+        try:
+            await answer.write(b"[" + _items(first))
+            async for rows in chunks:
+                if rows:
+                    await answer.write(b"," + _items(rows))
+            await answer.write_eof(b"]")
+        except DATABASE_ERRORS as error:
+            log.warning("answer_cut_off", error=type(error).__name__, detail=str(error)[:200])
+            if request.transport is not None:
+                request.transport.abort()  # half an answer must not look like a whole one
+        return answer
+
+    async def audit(self, request: web.Request) -> web.StreamResponse:
+        await self._identify_admin(request)
+        return _json(await self._book().audit_page(questions.audit(request.query)))
+
+    async def audit_entry(self, request: web.Request) -> web.StreamResponse:
+        await self._identify_admin(request)
+        fact_id = questions.text(request.match_info, "id") or ""
+        entry = await self._book().audit_entry(fact_id)
+        if entry is None:
+            return _json({"detail": {"message": f"Audit log with ID {fact_id} not found"}}, status=404)
+        return _json(entry)
+
+    async def _identify(self, request: web.Request, route: str) -> Caller:
+        return await self._asking.identify(request.headers.get, route)
+
+    async def _identify_admin(self, request: web.Request) -> None:
+        """Policy has the say; that only admins read the audit log is checked here once more."""
+        caller = await self._identify(request, "/audit")
+        if caller.role not in ADMIN_ROLES:
+            raise RefusedError(errors.admin_only("/audit", caller.role))
+
+    def _book(self) -> Report:
+        report = self._report()
+        if report is None:
+            raise RefusedError(errors.ledger_unavailable())
+        return report
+
+    @web.middleware
+    async def _boundary(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer: web.StreamResponse
+        if self._life.stopping.is_set():
+            answer = _refusal(errors.shutting_down())
+        elif self._running >= CONCURRENT_MAX:
+            answer = _refusal(errors.overloaded())
+        else:
+            self._running += 1
+            try:
+                answer = await self._guarded(request, handler)
+            finally:
+                self._running -= 1
+        resource = request.match_info.route.resource
+        metrics.QUERIES.labels(resource.canonical if resource else "other", str(answer.status)).inc()
+        return answer
+
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RefusedError as error:
+            return _refusal(error.refusal)
+        except web.HTTPNotFound:
+            return _refusal(errors.not_found(request.method, request.path))
+        except web.HTTPMethodNotAllowed:
+            return _refusal(errors.method_not_allowed(request.method, request.path))
+        except DATABASE_ERRORS as error:
+            log.warning("book_not_answering", error=type(error).__name__, detail=str(error)[:200])
+            return _refusal(errors.ledger_unavailable())
+        except Exception:
+            log.exception("question_failed", path=request.path)
+            return _refusal(errors.internal())
+
+
+def _json(value: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def _items(rows: list[dict[str, Any]]) -> bytes:
+    return msgspec.json.encode(rows)[1:-1]
+
+
+def _refusal(refusal: Refusal) -> web.Response:
+    headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    return web.Response(
+        body=errors.render(refusal), status=refusal.status, headers=headers, content_type="application/json"
+    )
+
+
+async def serve(api: Api, host: str, port: int) -> web.AppRunner:
+    runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    await service.listen(runner, host, port, "ledger")
+    return runner

@@ -1,0 +1,205 @@
+"""Rows of the book in LiteLLM's shapes (contract §3, §11.3, §11.4). Pure.
+
+Spend is a float of USD, as clients of LiteLLM expect; the exact number is beside it as text (`metadata.spend_picousd`).
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from services.ledger.rows import SUCCESS
+from shared.money import PICOUSD_PER_USD, usd_from_picousd
+
+Record = Mapping[str, Any]
+
+TABLE_NAMES = {
+    "key": "LiteLLM_VerificationToken",
+    "team": "LiteLLM_TeamTable",
+    "user": "LiteLLM_UserTable",
+    "model": "LiteLLM_ProxyModelTable",
+    "setting": "LiteLLM_Config",
+    "alias": "Tollgate_KeyAlias",
+}
+"""LiteLLM's name for a kind of entity; `Tollgate_<kind>` for those it hasn't."""
+
+_KINDS = {name: kind for kind, name in TABLE_NAMES.items()}
+MASKED = "***"
+_SHOWN = frozenset(("key_alias", "key_name"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(unix_ms: int | None) -> str | None:
+    return None if unix_ms is None else (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat()
+
+
+def usd(picousd: Any) -> float:
+    return usd_from_picousd(int(picousd or 0))
+
+
+def tag(row: Record) -> dict[str, Any]:
+    return {
+        "individual_request_tag": row["value"],
+        "log_count": row["requests"],
+        "total_spend": usd(row["spend_picousd"]),
+    }
+
+
+def spend_log(row: Record) -> dict[str, Any]:
+    """A row of /spend/logs. `request_id` is the provider's id where there is one, as LiteLLM's is; ours is in the metadata."""
+    own_id, cost = str(row["id"]), row["cost_picousd"]
+    success = row["outcome"] == SUCCESS
+    return {
+        "request_id": row["response_id"] or own_id,
+        "call_type": row["call_type"],
+        "api_key": row["key_sha256"] or "",
+        "spend": usd(cost),
+        "total_tokens": row["input_tokens"] + row["output_tokens"],
+        "prompt_tokens": row["input_tokens"],
+        "completion_tokens": row["output_tokens"],
+        "startTime": iso(row["at_ms"]),
+        "endTime": iso(row["ended_at_ms"]),
+        "completionStartTime": iso(row["first_byte_at_ms"]),
+        "request_duration_ms": max(0, row["ended_at_ms"] - row["at_ms"]),
+        "model": row["upstream_model"] or row["model"],
+        "model_id": row["deployment_id"],
+        "model_group": row["model"],
+        "custom_llm_provider": row["provider"],
+        "api_base": "",
+        "user": row["user_id"] or "",
+        "metadata": _metadata(row, own_id),
+        "cache_hit": "False",
+        "cache_key": "Cache OFF",
+        "request_tags": row["tags"],
+        "team_id": row["team_id"],
+        "organization_id": row["organization_id"],
+        "end_user": row["customer_id"] or "",
+        "requester_ip_address": row["requester_ip"],
+        "messages": {},
+        "response": {},
+        "proxy_server_request": {},
+        "session_id": None,
+        "status": "success" if success else "failure",
+        "litellm_call_id": row["litellm_call_id"] or own_id,
+    }
+
+
+def _metadata(row: Record, own_id: str) -> dict[str, Any]:
+    cost = row["cost_picousd"]
+    return {
+        "user_api_key": row["key_sha256"],
+        "user_api_key_alias": row["key_alias"],
+        "user_api_key_team_id": row["team_id"],
+        "user_api_key_team_alias": row["team_alias"],
+        "user_api_key_org_id": row["organization_id"],
+        "user_api_key_user_id": row["user_id"],
+        "spend_logs_metadata": msgspec.Raw(row["spend_logs_metadata"].encode()),
+        "requester_ip_address": row["requester_ip"],
+        "user_agent": row["user_agent"],
+        "applied_guardrails": row["guardrails"],
+        "guardrail_information": msgspec.Raw(row["guardrail_outcomes"].encode()),
+        "status": "success" if row["outcome"] == SUCCESS else "failure",
+        "error_information": None if row["error_code"] is None else {"error_code": row["error_code"]},
+        "usage_object": {
+            "prompt_tokens": row["input_tokens"],
+            "completion_tokens": row["output_tokens"],
+            "total_tokens": row["input_tokens"] + row["output_tokens"],
+            "cached_tokens": row["cached_tokens"],
+            "cache_write_tokens": row["cache_write_tokens"],
+            "reasoning_tokens": row["reasoning_tokens"],
+            "source": row["usage_source"],
+        },
+        "litellm_call_id": row["litellm_call_id"] or own_id,
+        # Ours: what LiteLLM's row has no place for.
+        "id": own_id,
+        "outcome": row["outcome"],
+        "http_status": row["status"],
+        "route": row["route"],
+        "attempts": row["attempts"],
+        "response_model": row["response_model"],
+        "spend_picousd": None if cost is None else str(cost),
+        "unpriced": cost is None,
+        "price": None if row["price"] is None else msgspec.Raw(row["price"].encode()),
+    }
+
+
+def days(first: date, last: date, entries: Iterable[tuple[date, str, str, int]]) -> list[dict[str, Any]]:
+    """Spend a day (contract §11.4, `summarize=true`), both ends and days without spend included.
+
+    Args:
+        entries: (day, dimension, value, pico-USD); the dimensions are total, key, user, model. Equal ones are added up.
+    """
+    found: dict[date, dict[str, Any]] = {}
+    for number in range((last - first).days + 1):
+        day = first + timedelta(days=number)
+        found[day] = {"startTime": day.isoformat(), "spend": 0, "users": {}, "models": {}}
+    for day, dimension, value, picousd in entries:
+        entry = found[day]
+        if dimension == "total":
+            entry["spend"] += picousd
+        else:
+            # A key's spend stands in the entry itself, under its digest: LiteLLM's shape.
+            place = {"user": entry["users"], "model": entry["models"]}.get(dimension, entry)
+            place[value] = place.get(value, 0) + picousd
+    return [_in_usd(entry) for entry in found.values()]
+
+
+def _in_usd(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value / PICOUSD_PER_USD
+        if isinstance(value, int)
+        else _in_usd(value)
+        if isinstance(value, dict)
+        else value
+        for name, value in entry.items()
+    }
+
+
+def audit_entry(row: Record) -> dict[str, Any]:
+    """A row of /audit. `changed_by` is the authenticated actor; whom the actor claimed to act for is beside it."""
+    return {
+        "id": row["fact_id"],
+        "updated_at": iso(row["at_ms"]),
+        "changed_by": row["actor_user_id"] or "default_user_id",
+        "changed_by_api_key": row["actor_key_sha256"] or "",
+        "action": row["action"],
+        "table_name": table_name(row["kind"]),
+        "object_id": row["entity_id"],
+        "before_value": _entity(row["before"]),
+        "updated_values": _entity(row["after"]) or {},
+        "on_behalf_of": row["on_behalf_of"],
+        "requester_ip": row["requester_ip"],
+        "audit_number": row["n"],
+        "sha256": row["sha256"].hex(),
+    }
+
+
+def table_name(kind: str) -> str:
+    return TABLE_NAMES.get(kind) or f"Tollgate_{kind}"
+
+
+def kind_of(name: str) -> str:
+    """The kind behind a table name; a name nobody has gives a kind nobody has."""
+    return _KINDS.get(name) or (name.removeprefix("Tollgate_") if name.startswith("Tollgate_") else f"?{name}")
+
+
+def _entity(text: str | None) -> Any:
+    """An entity as the reader may see it: nothing that is named like a key, money in LiteLLM's unit."""
+    return None if text is None else _presented(msgspec.json.decode(text))
+
+
+def _presented(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_presented(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    shown: dict[str, Any] = {}
+    for name, item in value.items():
+        if name == "max_budget_picousd":
+            shown["max_budget"] = usd(item) if isinstance(item, int) else None
+        elif "key" in name.lower() and name not in _SHOWN:
+            shown[name] = None if item is None else MASKED
+        else:
+            shown[name] = _presented(item)
+    return shown

@@ -1,0 +1,189 @@
+-- Every query of the ledger, by name: `-- name --`, then a line that says what it is for.
+
+-- position_start --
+-- A stream's position, made when it is new.
+INSERT INTO stream_position (stream, shard, seq) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING
+
+-- position --
+SELECT seq, message_at_ns FROM stream_position WHERE stream = $1 AND shard = $2
+
+-- position_move --
+-- Lock, check and move in one: no row when somebody else has moved it. $3 from, $4 to.
+UPDATE stream_position SET seq = $4, message_at_ns = $5, updated_at = now()
+WHERE stream = $1 AND shard = $2 AND seq = $3
+RETURNING seq
+
+-- position_hold --
+-- Keep the position where it is until the transaction ends: no row when it isn't there.
+SELECT seq FROM stream_position WHERE stream = $1 AND shard = $2 AND seq = $3 FOR UPDATE
+
+-- known --
+-- What the book has of these requests of one day.
+SELECT id, provisional, fact_sha256 FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])
+
+-- open_known --
+SELECT id, fact_sha256 FROM request_open WHERE id = ANY($1::uuid[])
+
+-- open_end --
+DELETE FROM request_open WHERE id = ANY($1::uuid[])
+
+-- open_expired --
+SELECT id, fact_sha256, fact FROM request_open
+WHERE shard = $1 AND expires_at_ms <= $2
+ORDER BY expires_at_ms
+LIMIT $3
+
+-- open_count --
+SELECT count(*) FROM request_open WHERE shard = $1
+
+-- provisional_share --
+-- What a provisional row put into the rollups, to take it out again.
+SELECT day, key_sha256, team_id, user_id, customer_id, model, deployment_id, provider, tags, outcome,
+       cost_picousd, input_tokens, output_tokens
+FROM request_log WHERE day = $1 AND id = $2 AND provisional
+
+-- rollup_add --
+INSERT INTO rollup AS r (scope, dimension, day, value,
+                         requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[],
+                     $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::numeric[])
+ON CONFLICT (scope, dimension, day, value) DO UPDATE SET
+    requests = r.requests + excluded.requests,
+    successes = r.successes + excluded.successes,
+    failures = r.failures + excluded.failures,
+    input_tokens = r.input_tokens + excluded.input_tokens,
+    output_tokens = r.output_tokens + excluded.output_tokens,
+    unpriced = r.unpriced + excluded.unpriced,
+    spend_picousd = r.spend_picousd + excluded.spend_picousd
+
+-- anomaly_add --
+INSERT INTO anomalies (stream, shard, seq, kind, subject_id, detail, sha256, raw) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- ensure_day --
+SELECT request_log_ensure_day($1)
+
+-- audit_last --
+SELECT n, sha256 FROM audit_log ORDER BY n DESC LIMIT 1
+
+-- audit_known --
+SELECT fact_id, message FROM audit_log WHERE fact_id = ANY($1::text[])
+
+-- spend_tags --
+-- $1 scope, $2 and $3 first and last day (NULL: open), $4 how many.
+SELECT value, sum(requests)::bigint AS requests, sum(spend_picousd) AS spend_picousd
+FROM rollup
+WHERE scope = $1 AND dimension = 'tag' AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
+GROUP BY value
+HAVING sum(requests) > 0
+ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
+LIMIT $4
+
+-- spend_days --
+-- Spend by day and dimension, for everybody.
+SELECT day, dimension, value, spend_picousd FROM rollup
+WHERE scope = '' AND dimension IN ('total', 'key', 'user', 'model') AND day BETWEEN $1 AND $2
+
+-- spend_days_of --
+-- The same of one key, one user or both. $3 key, $4 user, $5 calls without a key.
+SELECT day, key_sha256, user_id, model, coalesce(sum(cost_picousd), 0) AS spend_picousd
+FROM request_book
+WHERE day BETWEEN $1 AND $2 AND outcome <> 'refused'
+  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4) AND (NOT $5 OR key_sha256 IS NULL)
+GROUP BY day, key_sha256, user_id, model
+
+-- logs_newest --
+-- $1 and $2 first and last day, $3 key, $4 user, $5 calls without a key, $6 how many.
+SELECT day, id, provisional FROM request_book
+WHERE ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
+  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4) AND (NOT $5 OR key_sha256 IS NULL)
+ORDER BY id DESC
+LIMIT $6
+
+-- logs_of_request --
+-- $1 and $2 day and id where the text is one of our ids, $3 the text, $4 how many; the rest as above.
+SELECT day, id, provisional FROM (
+    SELECT * FROM request_book WHERE day = $1 AND id = $2
+    UNION ALL SELECT * FROM request_book WHERE response_id = $3
+    UNION ALL SELECT * FROM request_book WHERE litellm_call_id = $3
+) AS found
+WHERE ($5::text IS NULL OR key_sha256 = $5) AND ($6::text IS NULL OR user_id = $6) AND (NOT $7 OR key_sha256 IS NULL)
+GROUP BY day, id, provisional
+ORDER BY id DESC
+LIMIT $4
+
+-- logs_rows --
+SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])
+
+-- audit_count --
+-- $1 kinds (NULL: all but aliases), $2 actor, $3 actor's key, $4 action, $5 entity, $6 and $7 from and to (Unix ms), $8 team in
+-- the entity, $9 key in the entity, $10 any of four.
+SELECT count(*) FROM audit_log
+WHERE fact_id IS NOT NULL
+  AND CASE WHEN $1::text[] IS NULL THEN kind <> 'alias' ELSE kind = ANY($1) END
+  AND ($2::text IS NULL OR coalesce(actor_user_id, 'default_user_id') = $2)
+  AND ($3::text IS NULL OR actor_key_sha256 = $3)
+  AND ($4::text IS NULL OR action = $4)
+  AND ($5::text IS NULL OR entity_id = $5)
+  AND ($6::bigint IS NULL OR at_ms >= $6) AND ($7::bigint IS NULL OR at_ms <= $7)
+  AND ($8::text IS NULL OR before ->> 'team_id' = $8 OR after ->> 'team_id' = $8)
+  AND ($9::text IS NULL OR before ->> 'token' = $9 OR after ->> 'token' = $9)
+  AND ($10::text IS NULL OR $10 IN (fact_id, coalesce(actor_user_id, 'default_user_id'), entity_id, actor_key_sha256))
+
+-- audit_entry --
+SELECT * FROM audit_log WHERE fact_id = $1 ORDER BY n LIMIT 1
+
+-- rollup_again --
+-- The rollups computed again from request_book: a part of the two queries below.
+WITH share AS (
+    SELECT *,
+        -- Only what policy vouches for is counted of a refusal: anybody can send any tag or model name.
+        outcome <> 'refused' AS admitted
+    FROM request_book
+), counted AS (
+    SELECT d.scope, d.dimension, s.day, d.value, s.outcome, s.input_tokens, s.output_tokens, s.cost_picousd
+    FROM share s CROSS JOIN LATERAL (
+        SELECT '' AS scope, v.dimension, v.value
+        FROM (VALUES ('total', '', true), ('key', s.key_sha256, true), ('team', s.team_id, true), ('user', s.user_id, true),
+                     ('customer', s.customer_id, s.admitted), ('model', s.model, s.admitted),
+                     ('deployment', s.deployment_id, s.admitted), ('provider', s.provider, s.admitted)
+             ) AS v (dimension, value, counts)
+        WHERE v.counts AND v.value IS NOT NULL
+        UNION ALL
+        SELECT c.scope, 'tag', t.tag
+        FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t
+        CROSS JOIN (VALUES (''), ('key:' || coalesce(s.key_sha256, '')), ('user:' || s.user_id), ('team:' || s.team_id)
+             ) AS c (scope)
+        WHERE s.admitted AND c.scope IS NOT NULL
+    ) AS d
+), again AS (
+    SELECT scope, dimension, day, value,
+        count(*) AS requests,
+        count(*) FILTER (WHERE outcome = 'success') AS successes,
+        count(*) FILTER (WHERE outcome <> 'success') AS failures,
+        sum(input_tokens)::bigint AS input_tokens,
+        sum(output_tokens)::bigint AS output_tokens,
+        count(*) FILTER (WHERE cost_picousd IS NULL) AS unpriced,
+        coalesce(sum(cost_picousd), 0) AS spend_picousd
+    FROM counted GROUP BY scope, dimension, day, value
+)
+
+-- rollup_differences --
+-- Behind rollup_again: where the rollups kept differ from those computed. $1 how many at most.
+SELECT scope, dimension, day, value,
+    ARRAY[k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd]::numeric[] AS kept,
+    ARRAY[a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd]::numeric[] AS again
+FROM again a FULL JOIN (
+    -- A provisional row that was taken out again may leave a row of zeros behind.
+    SELECT * FROM rollup WHERE (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+        IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
+) k USING (scope, dimension, day, value)
+WHERE (k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd)
+    IS DISTINCT FROM (a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd)
+LIMIT $1
+
+-- rollup_fill --
+-- Behind rollup_again: fill the emptied table.
+INSERT INTO rollup (scope, dimension, day, value,
+                    requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd
+FROM again
