@@ -162,6 +162,15 @@ def bad_request(message: str, param: str | None = None) -> Refusal:
     return Refusal("bad_request", 400, message, "invalid_request_error", param)
 
 
+def unreadable_body(message: str) -> Refusal:
+    """What came can't be read on: the connection ends with the answer."""
+    return Refusal("unreadable_body", 400, message, "invalid_request_error")
+
+
+def malformed_http(status: int) -> Refusal:
+    return Refusal("malformed_http", status, "This is not a request that HTTP/1.1 allows", "invalid_request_error")
+
+
 def body_too_large(size_bytes: int | None, limit_bytes: int) -> Refusal:
     size = "" if size_bytes is None else f" Request size is {size_bytes / 1048576} MB."
     return Refusal(

@@ -37,6 +37,7 @@ class _ToStructlog(logging.Handler):
     """Library records in the same form, their arguments cut: a library doesn't know what is secret."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            min(record.levelno, 40), "library", logger=record.name, detail=record.getMessage()[:300]
-        )
+        fields = {"logger": record.name, "detail": record.getMessage()[:300]}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = record.exc_info[0].__name__
+        structlog.get_logger().log(min(record.levelno, 40), "library", **fields)

@@ -61,7 +61,11 @@ async def _body(request: web.BaseRequest, settings: EdgeSettings) -> dict[str, A
     if not raw.strip():
         return {}
     try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
+        body = msgspec.json.decode(raw, type=dict[str, Any])
+        msgspec.msgpack.encode(body)  # as it will travel: integers past 64 bits can't
+        return body
+    except OverflowError:
+        raise RefusedError(errors.bad_request("A number in the request body is too large")) from None
     except UnicodeDecodeError:
         raise RefusedError(errors.bad_request("The request body is not valid UTF-8")) from None
     except (msgspec.DecodeError, RecursionError) as error:

@@ -106,8 +106,8 @@ def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: s
     logged = metadata.spend_logs_metadata or {}
     if header_metadata:
         logged = {**_header_object(header_metadata), **logged}
-    if logged and len(fields.get("metadata", b"")) > METADATA_BYTES_MAX:
-        raise _bad(f"metadata is larger than {METADATA_BYTES_MAX} bytes", "metadata")
+    if logged:
+        _check_logged(logged)
     customer = _read(fields, "user") or (str(metadata.user_id)[:256] if metadata.user_id is not None else None)
     return Call(
         body=body,
@@ -177,6 +177,16 @@ def _check_tags(tags: list[str]) -> None:
     for tag in tags:
         if not tag or len(tag) > TAG_CHARACTERS_MAX or "\x00" in tag:
             raise _bad(f"A tag must be 1 to {TAG_CHARACTERS_MAX} characters", "metadata.tags")
+
+
+def _check_logged(logged: dict[str, Any]) -> None:
+    """It goes into the fact as it is: bounded, and without integers past 64 bits."""
+    try:
+        size = len(msgspec.msgpack.encode(logged))
+    except (OverflowError, RecursionError):
+        raise _bad("A number in it is too large", "metadata.spend_logs_metadata") from None
+    if size > METADATA_BYTES_MAX:
+        raise _bad(f"It is larger than {METADATA_BYTES_MAX} bytes", "metadata.spend_logs_metadata")
 
 
 def _header_object(text: str) -> dict[str, Any]:

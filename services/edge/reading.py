@@ -67,6 +67,6 @@ async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> byt
     except web.HTTPRequestEntityTooLarge:
         raise RefusedError(errors.body_too_large(None, bytes_max)) from None
     except TimeoutError:
-        raise RefusedError(errors.bad_request("The request body did not arrive in time")) from None
+        raise RefusedError(errors.unreadable_body("The request body did not arrive in time")) from None
     except web.RequestPayloadError:
-        raise RefusedError(errors.bad_request("The request body could not be read or decompressed")) from None
+        raise RefusedError(errors.unreadable_body("The request body could not be read or decompressed")) from None

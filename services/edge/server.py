@@ -5,6 +5,7 @@ the client leaves; that is how a provider call ends with its client.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -26,12 +27,47 @@ from shared.grant import Denial
 
 log = structlog.get_logger()
 
+_quiet = logging.getLogger("tollgate.aiohttp")
+_quiet.setLevel(logging.CRITICAL)
+"""For what aiohttp would log of broken connections: anybody can cause it. What is our fault, `handle` logs."""
+
 LINE_BYTES_MAX = 8190
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 16_384
 KEEPALIVE_S = 75
+LINGERING_S = 2.0
+"""For a client to read its refusal while the rest of its body is thrown away."""
 MODEL_CREATED = 1677610602
 """LiteLLM's constant."""
+
+
+_CLOSING = ("body_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
+"""What is left of the request can't be told from the next one, or isn't worth reading."""
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, with its own errors (a request that isn't HTTP) in OpenAI's shape, and without a log line each:
+    anybody can cause them."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("too late for another answer")
+        if status < 500:
+            metrics.refused("malformed_http")
+            return _refusal(errors.malformed_http(status))
+        log.error("request_failed", exc_info=exc)
+        return _refusal(errors.internal())
+
+
+class _OpenAIServer(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Server:
@@ -64,7 +100,7 @@ class Server:
         def request_factory(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]
             return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=bytes_max)
 
-        return web.Server(
+        return _OpenAIServer(
             self.handle,  # type: ignore[arg-type]  # a WholeAnswer has all that aiohttp asks of a response
             request_factory=request_factory,
             handler_cancellation=True,
@@ -73,7 +109,8 @@ class Server:
             max_line_size=LINE_BYTES_MAX,
             max_headers=HEADERS_MAX,
             max_field_size=HEADER_BYTES_MAX,
-            lingering_time=2.0,
+            lingering_time=LINGERING_S,
+            logger=_quiet,
         )
 
     async def handle(self, request: web.BaseRequest) -> Answer:
@@ -157,6 +194,6 @@ def _refusal(refusal: Refusal) -> web.Response:
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     response = web.Response(body=render(refusal), status=refusal.status, content_type=JSON, headers=headers)
-    if refusal.status in (413, 415):
+    if refusal.code in _CLOSING:
         response.force_close()
     return response

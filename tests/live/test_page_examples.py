@@ -65,7 +65,7 @@ async def test_tags_by_key_team_request_and_header_are_counted_once_each_with_ex
             messages=POEM,  # type: ignore[arg-type]
             max_tokens=8 + number,
             extra_body={"metadata": {"tags": [tags["body"], tags["key"]]}},
-            extra_headers={"x-litellm-tags": f" {tags['header']}, {tags['body']}"},
+            extra_headers={"x-litellm-tags": f"{tags['header']} , {tags['body']}"},
         )
         assert answer.usage is not None
         spent += by_hand(answer.usage.model_dump())
