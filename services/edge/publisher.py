@@ -19,7 +19,7 @@ class Publisher(Protocol):
         self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
     ) -> int:
         """Publish and wait for the acknowledgement; returns the stream sequence. Calls `on_wire` once the bytes are handed to
-        the socket. Raises PublishError. One call at a time."""
+        the socket. Raises PublishError."""
 
 
 class _Ack(msgspec.Struct):
@@ -34,15 +34,16 @@ class NatsPublisher:
         self._client = client
         self._inbox = client.new_inbox()
         self._count = 0
-        self._waiting: tuple[str, asyncio.Future[bytes]] | None = None
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._acks = msgspec.json.Decoder(_Ack)
 
     async def start(self) -> None:
         await self._client.subscribe(f"{self._inbox}.*", cb=self._received)
 
     async def _received(self, message: Msg) -> None:
-        if self._waiting is not None and message.subject == self._waiting[0] and not self._waiting[1].done():
-            self._waiting[1].set_result(message.data)
+        future = self._waiting.get(message.subject)
+        if future is not None and not future.done():
+            future.set_result(message.data)
 
     async def publish(
         self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
@@ -52,7 +53,7 @@ class NatsPublisher:
         self._count += 1
         reply = f"{self._inbox}.{self._count}"
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting = (reply, future)
+        self._waiting[reply] = future
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 await self._client.publish(subject, payload, reply=reply, headers={"Nats-Msg-Id": message_id})
@@ -62,7 +63,7 @@ class NatsPublisher:
         except (TimeoutError, nats.errors.Error, msgspec.DecodeError, OSError) as error:
             raise PublishError(type(error).__name__) from None
         finally:
-            self._waiting = None
+            del self._waiting[reply]
         if ack.error is not None or ack.seq == 0:
             raise PublishError("refused")  # no stream, or a full one
         return ack.seq

@@ -1,8 +1,9 @@
 """Group commit: how facts leave the edge.
 
-Theory. `append` puts an encoded fact into the open batch and returns the batch. One writer task takes the open batch,
+Theory. `append` puts an encoded fact into the open batch and returns the batch. The writer takes the open batch,
 publishes it as one message, waits for the acknowledgement, and takes what has arrived meanwhile: no timer, so a quiet
-edge pays one round trip and a busy one shares it. A batch goes through
+edge pays one round trip and a busy one shares it. While the message in flight is a small one (a quiet edge), a second may
+fly beside it: the end of a short call needn't wait for the acknowledgement of its beginning. A batch goes through
 
     open → on wire → durable          the broker has acknowledged it, or the journal has fsynced it
          ↘ failed                     neither: kept in memory and tried again until one of them takes it
@@ -18,6 +19,7 @@ Rules.
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -30,6 +32,9 @@ from shared.ids import new_id
 
 log = structlog.get_logger()
 
+FLIGHTS_MAX = 2
+SMALL_FACTS_MAX = 4
+"""A message of at most so many facts is a quiet edge's."""
 SWEEP_S = 0.25
 RETRY_S = 0.2
 """Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
@@ -121,11 +126,12 @@ class Recorder:
         self._metrics = metrics
         self._waiting: deque[Batch] = deque([Batch()])
         """The last one is open; those before it are full."""
+        self._flying: dict[Batch, asyncio.Task[None]] = {}
+        """Being published, or on their way into the journal."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._journal_lock = asyncio.Lock()
-        self._broker_up = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.healthy = True
 
@@ -148,7 +154,7 @@ class Recorder:
         batch.size_bytes += len(encoded_fact)
         if not self._wake.is_set():
             self._wake.set()
-            self._idle.clear()
+        self._idle.clear()
         return batch
 
     async def flush(self) -> None:
@@ -157,28 +163,46 @@ class Recorder:
 
     async def close(self) -> None:
         """Flush first: what isn't durable is lost with the process."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._flying.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._journal.close()
 
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
-            while self._waiting[0].facts:
-                batch = self._waiting[0]
+            self._wake.clear()
+            while self._waiting[0].facts and self._may_fly():
                 if len(self._waiting) == 1:
                     self._waiting.append(Batch())
-                await self._commit(batch)
-                self._waiting.popleft()
-            self._wake.clear()
+                batch = self._waiting.popleft()
+                task = asyncio.create_task(self._commit(batch))
+                self._flying[batch] = task
+                task.add_done_callback(partial(self._landed, batch))
+
+    def _may_fly(self) -> bool:
+        flying = self._flying
+        if not flying:
+            return True
+        return (
+            len(flying) < FLIGHTS_MAX
+            and self._journal.bytes_waiting == 0
+            and len(next(iter(flying)).facts) <= SMALL_FACTS_MAX
+        )
+
+    def _landed(self, batch: Batch, _: asyncio.Task[None]) -> None:
+        del self._flying[batch]
+        if self._waiting[0].facts:
+            self._wake.set()
+        elif not self._flying:
             self._idle.set()
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             too_old = self._time() - self._wait_s
-            for batch in self._waiting:
+            for batch in (*self._flying, *self._waiting):
                 if batch.facts and batch.since < too_old:
                     batch.time_out()
 
