@@ -4,7 +4,8 @@ A file of records `length(4) crc32(4) message_id(36) payload`, appended and fsyn
 safe. Reading stops at the first record that isn't whole: the tail of a crash in the middle of an append, of which nobody
 was told. Records are drained oldest first with the message ids they had, so what did reach the stream lands once; when
 the last is acknowledged the file is emptied. After a crash in the middle of a drain everything left is sent again, which
-the broker's window and the book's primary key make harmless.
+the broker's window and the book's primary key make harmless. Whole records behind a damaged one (a bad disk, not a crash)
+can't be trusted to be in order; they are set aside in a file of their own for a person to look at, never overwritten.
 
 One process owns the file (flock). Every call here blocks: run in a thread, one at a time.
 """
@@ -15,8 +16,13 @@ import struct
 import zlib
 from pathlib import Path
 
+import structlog
+
+log = structlog.get_logger()
+
 _HEAD = struct.Struct(">II")
 MESSAGE_ID_BYTES = 36
+_COPY_BYTES = 1024 * 1024
 
 
 class JournalFullError(Exception):
@@ -49,6 +55,7 @@ class Journal:
         self._drained = 0
         """Offset of the first record not yet acknowledged."""
         self._end = self._find_end()
+        self._set_damage_aside(path)
         os.ftruncate(self._file, self._end)
 
     @property
@@ -95,6 +102,20 @@ class Journal:
         while (record := self._read(offset)) is not None:
             offset += _HEAD.size + MESSAGE_ID_BYTES + len(record[1])
         return offset
+
+    def _set_damage_aside(self, path: Path) -> None:
+        """Copy what lies from the first unreadable record on, if it is more than one torn append."""
+        size = os.fstat(self._file).st_size
+        head = os.pread(self._file, _HEAD.size, self._end)
+        if len(head) < _HEAD.size or self._end + _HEAD.size + MESSAGE_ID_BYTES + _HEAD.unpack(head)[0] >= size:
+            return
+        aside = path.with_name(f"{path.name}.damaged-{zlib.crc32(head)}-{size}")
+        with aside.open("wb") as copy:
+            for offset in range(self._end, size, _COPY_BYTES):
+                copy.write(os.pread(self._file, _COPY_BYTES, offset))
+            copy.flush()
+            os.fsync(copy.fileno())
+        log.error("journal_damaged", set_aside_in=aside.name, set_aside_bytes=size - self._end)
 
     def _read(self, offset: int) -> tuple[str, bytes] | None:
         head = os.pread(self._file, _HEAD.size, offset)

@@ -1,0 +1,513 @@
+"""What the edge's tests share: a broker, a bus and a provider that do exactly what a script says, and an edge around them."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from services.edge import providers
+from services.edge.config import EdgeSettings
+from services.edge.grants import Grants
+from services.edge.journal import Journal
+from services.edge.metrics import RecorderMetrics
+from services.edge.pipeline import Pipeline
+from services.edge.publisher import PublishError
+from services.edge.recorder import Recorder
+from services.edge.server import Server
+from services.edge.tasks import Tasks
+from services.edge.upstream import Client, Origin
+from shared import config, subjects
+from shared.facts import Caller, Settled, TrafficFact, unpack
+from shared.grant import Candidate, Denial, Grant, GuardrailRef
+from shared.money import Price
+from shared.requests import (
+    AdminReply,
+    AdminRequest,
+    CountReply,
+    CountRequest,
+    DecideReply,
+    DecideRequest,
+    ScreenRequest,
+    Verdict,
+)
+
+# ── the broker ──
+
+
+class FakePublisher:
+    """A broker that lands each message id once, and answers as `script` says, one word a try; after it "ack".
+
+    ack     landed and acknowledged            lost    landed, the acknowledgement never comes
+    refuse  not landed, an error at once       away    not landed, not even on the wire
+    hold    waits for `release`, then as ack   crash   raises what nobody expects
+    """
+
+    def __init__(self, *script: str) -> None:
+        self.script = list(script)
+        self.default = "ack"
+        self.tries: list[tuple[str, bytes]] = []
+        self.landed: dict[str, bytes] = {}
+        self.acked: set[str] = set()
+        self.running = self.most_running = 0
+        self.release = asyncio.Event()
+
+    async def publish(
+        self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
+    ) -> int:
+        self.tries.append((message_id, payload))
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            word = self.script.pop(0) if self.script else self.default
+            if word == "crash":
+                raise RuntimeError("nobody expects this")
+            if word == "away":
+                raise PublishError("unreachable")
+            await asyncio.sleep(0)
+            on_wire()
+            if word == "hold":
+                await self.release.wait()
+            if word == "refuse":
+                raise PublishError("refused")
+            assert self.landed.setdefault(message_id, payload) == payload, "one id, two contents"
+            if word == "lost":
+                raise PublishError("TimeoutError")
+            self.acked.add(message_id)
+            return len(self.landed)
+        finally:
+            self.running -= 1
+
+    def facts(self) -> list[TrafficFact]:
+        return [fact for payload in self.landed.values() for fact in unpack(payload)]
+
+
+def numbers(payloads: Iterable[bytes]) -> list[int]:
+    """The facts of a recorder's test: packed as facts are, but only numbers."""
+    return [number for payload in payloads for number in msgspec.msgpack.decode(payload)]
+
+
+async def until(condition: Callable[[], Any], within_s: float = 3.0) -> None:
+    """Returns when it holds; AssertionError when it doesn't in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not condition():
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError("it did not come to that") from None
+
+
+# ── the bus ──
+
+_QUESTIONS: dict[str, type[msgspec.Struct]] = {
+    subjects.POLICY_DECIDE: DecideRequest,
+    subjects.POLICY_ADMIN: AdminRequest,
+    subjects.MODERATION_SCREEN: ScreenRequest,
+    subjects.MODERATION_COUNT: CountRequest,
+}
+
+
+class FakeBus:
+    """In a NATS client's place: questions go to `answers[subject]`, which may be a coroutine function, or None for silence."""
+
+    def __init__(self) -> None:
+        self.is_connected = True
+        self.answers: dict[str, Callable[[Any], Any] | None] = {}
+        self.sent: list[bytes] = []
+        self.asked: list[Any] = []
+
+    async def request(self, subject: str, data: bytes, timeout: float) -> Any:
+        self.sent.append(data)
+        question = msgspec.msgpack.decode(data, type=_QUESTIONS[subject])
+        self.asked.append(question)
+        answer = self.answers.get(subject)
+        await asyncio.sleep(0)
+        if answer is None:
+            await asyncio.sleep(min(timeout, 0.02))
+            raise TimeoutError
+        reply = answer(question)
+        if asyncio.iscoroutine(reply):
+            async with asyncio.timeout(timeout):
+                reply = await reply
+        return SimpleNamespace(data=msgspec.msgpack.encode(reply))
+
+
+class FakeFeed:
+    """What Grants looks at of the control feed."""
+
+    def __init__(self) -> None:
+        self.stale_ms = 0.0
+        self.caught_up = True
+        self.seq = 0
+
+
+# ── a provider ──
+
+Script = Callable[["Peer"], Awaitable[None]]
+
+
+class Peer:
+    """The provider's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def request(self) -> tuple[bytes, bytes]:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        return head, await self.reader.readexactly(length)
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0.001)
+
+    def reset(self) -> None:
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Until the edge has closed its end."""
+        try:
+            while await self.reader.read(65536):
+                pass
+        except ConnectionError:
+            pass
+
+
+class Provider:
+    """Runs `script` for every connection; what a script raises fails the test."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.bodies: list[bytes] = []
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failures: list[Exception] = []
+
+    async def __aenter__(self) -> "Provider":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        return self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        peer = Peer(reader, writer)
+        ask = peer.request
+
+        async def noted() -> tuple[bytes, bytes]:
+            head, body = await ask()
+            self.heads.append(head)
+            self.bodies.append(body)
+            return head, body
+
+        peer.request = noted  # type: ignore[method-assign]
+        try:
+            await self.script(peer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except Exception as failure:
+            self._failures.append(failure)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._failures and kind is None:
+            raise self._failures[0]
+
+
+def response(body: bytes, status: str = "200 OK", kind: str = "application/json", extra: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{extra}\r\n".encode() + body
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def always(*pieces: bytes, close: bool = False) -> Script:
+    """Every request is answered with these pieces."""
+
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(*pieces)
+            if close:
+                return
+
+    return script
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+def completion(text: str = "Hi there", usage: dict[str, Any] | None = USAGE, **more: Any) -> bytes:
+    message = {"role": "assistant", "content": text}
+    answer = {
+        "id": "chatcmpl-p",
+        "object": "chat.completion",
+        "model": "gpt-x-1",
+        "choices": [{"index": 0, "message": message}],
+    }
+    return json.dumps({**answer, **({"usage": usage} if usage is not None else {}), **more}).encode()
+
+
+def delta(text: str, **more: Any) -> bytes:
+    body = {"id": "chatcmpl-p", "model": "gpt-x-1", "choices": [{"index": 0, "delta": {"content": text}}], **more}
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+USAGE_EVENT = (
+    b"data: " + json.dumps({"id": "chatcmpl-p", "model": "gpt-x-1", "choices": [], "usage": USAGE}).encode() + b"\n\n"
+)
+DONE = b"data: [DONE]\n\n"
+
+# ── the edge ──
+
+PRICE = Price(1_000_000, 2_000_000)
+CALLER = Caller(key_sha256=None, key_alias="test")
+
+
+class Edge:
+    """All of an edge that runs in one process, on real sockets; broker, bus and control feed are scripted.
+
+    Args:
+        models: model name → URLs of its providers, or `mock:<text>`.
+        guardrails: of every grant. `banned` is blocked wherever it stands in a text.
+    """
+
+    def __init__(
+        self,
+        models: dict[str, list[str]],
+        *,
+        directory: Path | None = None,
+        guardrails: list[GuardrailRef] | None = None,
+        banned: str = "forbidden",
+        timeout_s: float = 5,
+        wait_ms: int = 3_000,
+        **settings: Any,
+    ) -> None:
+        self.guardrails = guardrails or []
+        self.banned = banned
+        entries = [
+            {
+                "model_name": name,
+                "litellm_params": {
+                    "model": f"openai/{name}-upstream",
+                    "api_key": "sk-of-the-provider-0000",
+                    "timeout": timeout_s,
+                    **({"mock_response": url[5:]} if url.startswith("mock:") else {"api_base": url}),
+                },
+                "model_info": {"id": f"{name}-{i}"},
+            }
+            for name, urls in models.items()
+            for i, url in enumerate(urls)
+        ]
+        self.deployments = config.parse(json.dumps({"model_list": entries}), {}).deployments
+        self.settings = EdgeSettings(edge_settle_wait_ms=wait_ms, **settings)
+        self.bus, self.feed, self.publisher = FakeBus(), FakeFeed(), FakePublisher()
+        self.bus.answers = {
+            subjects.POLICY_DECIDE: self.decide,
+            subjects.POLICY_ADMIN: lambda asked: AdminReply(
+                200, b'{"key": "%b"}' % asked.body.get("token", "").encode(), 1
+            ),
+            subjects.MODERATION_SCREEN: self.screen,
+            subjects.MODERATION_COUNT: lambda asked: CountReply([len(text.split()) for text in asked.texts]),
+        }
+        self._directory = directory
+        self.stopping = False
+
+    def decide(self, asked: DecideRequest) -> DecideReply:
+        return DecideReply(self.grant(asked))
+
+    def grant(self, asked: DecideRequest, **fields: Any) -> Grant | Denial:
+        candidates = [
+            Candidate(d.id, f"provider{i}", d.upstream_model, PRICE, order=i)
+            for i, d in enumerate(self.deployments)
+            if d.model_name == asked.model
+        ]
+        names = [d.model_name for d in self.deployments]
+        return Grant(
+            CALLER, asked.route, asked.model, 1, ["control.key.test"], candidates, guardrails=self.guardrails, models=names, **fields
+        )  # fmt: skip
+
+    def screen(self, asked: ScreenRequest) -> Verdict:
+        if any(self.banned in text for text in asked.texts):
+            return Verdict("block", [], f"Keyword banned. Keyword={self.banned}")
+        return Verdict("allow", [])
+
+    async def __aenter__(self) -> "Edge":
+        self.journal = None if self._directory is None else Journal(self._directory / "journal", 1_000_000)
+        self.recorder = Recorder(
+            self.publisher,
+            self.journal or NoJournal(),
+            "traffic.0",
+            500,
+            self.settings.edge_settle_wait_ms,
+            RecorderMetrics(),
+        )  # type: ignore[arg-type]
+        self.recorder.start()
+        bus: Any = self.bus
+        feed: Any = self.feed
+        self.grants = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
+        self.upstream, self.tasks = Client(), Tasks()
+        targets = providers.build(self.deployments, "test")
+        self.pipeline = Pipeline(
+            self.settings, "edge-1", bus, self.grants, self.recorder, self.upstream, targets, self.tasks
+        )  # fmt: skip
+        ledger = (Origin("http", "127.0.0.1", 9), "")
+        self.server = Server(self.pipeline, ledger, lambda: self.stopping, lambda: None)
+        self._runner = web.ServerRunner(self.server.make(), handle_signals=False)
+        await self._runner.setup()
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        await web.SockSite(self._runner, listening).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await self.tasks.finish(2)
+        await self.recorder.close()
+        await self.upstream.close()
+
+    def facts(self) -> list[TrafficFact]:
+        return self.publisher.facts()
+
+    def settled(self) -> list[Settled]:
+        return [fact for fact in self.facts() if isinstance(fact, Settled)]
+
+    async def the_settled(self) -> Settled:
+        """The only one; waits for it, and a moment more for a second one that must not come."""
+        await until(lambda: self.settled())
+        await asyncio.sleep(0.03)
+        (settled,) = self.settled()
+        return settled
+
+    async def connect(self) -> "Caller_":
+        return await Caller_.connect(self.port)
+
+    async def chat(self, model: str = "m", **fields: Any) -> "Answer":
+        """One call on a connection of its own."""
+        async with await self.connect() as caller:
+            await caller.chat(model, **fields)
+            return await caller.answer()
+
+
+class NoJournal:
+    """Disabled, and without a file."""
+
+    bytes_waiting = 0
+
+    def append(self, message_id: str, payload: bytes) -> None:
+        from services.edge.journal import JournalFullError
+
+        raise JournalFullError("disabled")
+
+    def close(self) -> None:
+        pass
+
+
+# ── a client ──
+
+
+class Answer(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def error(self) -> dict[str, Any]:
+        """The error object, checked to be OpenAI's shape."""
+        assert self.headers["content-type"].startswith("application/json"), self
+        found = self.json()
+        assert list(found) == ["error"], found
+        error: dict[str, Any] = found["error"]
+        assert set(error) == {"message", "type", "param", "code"}, error
+        assert error["code"] == str(self.status)
+        return error
+
+
+class Caller_:
+    """A client's connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, port: int) -> "Caller_":
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
+
+    async def __aenter__(self) -> "Caller_":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.transport.abort()
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def post(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        fields = {
+            "Host": "edge",
+            "Authorization": "Bearer sk-client-key",
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        await self.send(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+
+    async def chat(self, model: str = "m", **fields: Any) -> None:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello you"}], **fields}
+        await self.post("/v1/chat/completions", json.dumps(body).encode())
+
+    async def head(self) -> Answer:
+        async with asyncio.timeout(10):
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines[1:-2]:
+            name, _, value = line.partition(": ")
+            headers[name.lower()] = value
+        return Answer(int(lines[0].split(" ")[1]), headers, b"")
+
+    async def answer(self) -> Answer:
+        """One whole answer. IncompleteReadError when it is cut."""
+        answer = await self.head()
+        async with asyncio.timeout(10):
+            if answer.headers.get("transfer-encoding") == "chunked":
+                while piece := await self.chunk():
+                    answer.body += piece
+            else:
+                answer.body = await self.reader.readexactly(int(answer.headers["content-length"]))
+        return answer
+
+    async def chunk(self) -> bytes:
+        """The next chunk of a chunked body; b"" for the last."""
+        async with asyncio.timeout(10):
+            size = int((await self.reader.readuntil(b"\r\n"))[:-2], 16)
+            return (await self.reader.readexactly(size + 2))[:-2]
+
+    def leave(self) -> None:
+        self.writer.transport.abort()
