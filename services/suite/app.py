@@ -38,6 +38,7 @@ EDGE_STOP_SLACK_S = 15.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; a second one kills what is still stopping."""
+    os.umask(0o077)  # what the children write (streams, journals, the book) is nobody else's to read
     logging.configure("suite")
     parser = argparse.ArgumentParser(prog="python -m services", description="Run all of Tollgate on this machine.")
     parser.add_argument("--config", metavar="PATH", help="LiteLLM's config.yaml (or TOLLGATE_CONFIG)")

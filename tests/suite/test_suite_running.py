@@ -122,6 +122,8 @@ async def test_nobody_else_can_read_what_holds_a_password(stub_tree: Path, tmp_p
         for name in ("embedded.json", "suite.json", "nats.json"):
             assert stat.S_IMODE((suite.data_dir / name).stat().st_mode) == 0o600, name
         assert stat.S_IMODE(suite.data_dir.stat().st_mode) == 0o700
+        loose = [path for path in suite.data_dir.rglob("*") if path.stat().st_mode & 0o077]
+        assert loose == []
         passwords = [url.split(":")[2].split("@")[0] for url in (suite.nats_url, suite.database_url)]
         assert not [password for password in passwords if password in suite.log()]
         with pytest.raises(asyncpg.InvalidPasswordError):
