@@ -15,9 +15,10 @@ from services.edge import metrics, providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.journal import Journal, JournalTakenError
+from services.edge.lean_publisher import LeanPublisher
 from services.edge.metrics import RecorderMetrics
 from services.edge.pipeline import Pipeline
-from services.edge.publisher import NatsPublisher
+from services.edge.publisher import NatsPublisher, Publisher
 from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.tasks import Tasks
@@ -125,8 +126,7 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
         journal = Journal(directory / "journal", conf.edge_journal_bytes_max)
     except (OSError, JournalTakenError) as error:
         raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
-    publisher = NatsPublisher(client)
-    await publisher.start()
+    publisher = await _publisher(client, conf.nats_url)
     shard = os.getpid() % conf.traffic_shards
     recorder = Recorder(
         publisher,
@@ -138,6 +138,15 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
     )
     recorder.start()
     return recorder
+
+
+async def _publisher(client: BusClient, url: str) -> Publisher:
+    lean = LeanPublisher(url)
+    if await lean.start():
+        return lean
+    plain = NatsPublisher(client)
+    await plain.start()
+    return plain
 
 
 async def _wait_for_stream(client: BusClient, stream: str) -> None:

@@ -21,10 +21,17 @@ class Publisher(Protocol):
         """Publish and wait for the acknowledgement; returns the stream sequence. Calls `on_wire` once the bytes are handed to
         the socket. Raises PublishError."""
 
+    async def close(self) -> None: ...
 
-class _Ack(msgspec.Struct):
+
+class Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
     seq: int = 0
     error: dict[str, object] | None = None
+
+
+decode_ack = msgspec.json.Decoder(Ack).decode
 
 
 class NatsPublisher:
@@ -35,10 +42,12 @@ class NatsPublisher:
         self._inbox = client.new_inbox()
         self._count = 0
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
-        self._acks = msgspec.json.Decoder(_Ack)
 
     async def start(self) -> None:
         await self._client.subscribe(f"{self._inbox}.*", cb=self._received)
+
+    async def close(self) -> None:
+        """The connection is the service's: nothing of ours to close."""
 
     async def _received(self, message: Msg) -> None:
         future = self._waiting.get(message.subject)
@@ -59,7 +68,7 @@ class NatsPublisher:
                 await self._client.publish(subject, payload, reply=reply, headers={"Nats-Msg-Id": message_id})
                 await asyncio.sleep(0)  # the client's flusher task hands the bytes to the socket
                 on_wire()
-                ack = self._acks.decode(await future)
+                ack = decode_ack(await future)
         except (TimeoutError, nats.errors.Error, msgspec.DecodeError, OSError) as error:
             raise PublishError(type(error).__name__) from None
         finally:

@@ -167,6 +167,7 @@ class Recorder:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._publisher.close()
         self._journal.close()
 
     async def _write(self) -> None:
