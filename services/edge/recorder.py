@@ -10,6 +10,8 @@ fly beside it: the end of a short call needn't wait for the acknowledgement of i
 
 Rules.
 - Order: while the journal holds anything, batches go behind it into the journal, and the drain sends the oldest first.
+  While the drain gets on, batches wait for it a moment: one appended for each one drained would keep the journal for ever.
+  Only a message that flew beside one that failed may overtake it.
 - A batch keeps its message id through every try, so it lands in the stream once.
 - Nothing is ever dropped. While a batch is failed, `healthy` is False and the pipeline opens nothing new (503), which
   bounds what waits in memory by the requests that were already running.
@@ -38,6 +40,8 @@ SMALL_FACTS_MAX = 4
 SWEEP_S = 0.25
 RETRY_S = 0.2
 """Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
+GIVE_WAY_S = 0.1
+"""How long a batch lets a drain that gets on go first."""
 
 
 class Batch:
@@ -132,6 +136,11 @@ class Recorder:
         self._idle = asyncio.Event()
         self._idle.set()
         self._journal_lock = asyncio.Lock()
+        self._delayed = False
+        """A batch in flight didn't get through at the first try: nothing flies beside it."""
+        self._drain_gets_on = False
+        self._drained = asyncio.Event()
+        """The journal holds nothing; only looked at while the drain gets on."""
         self._tasks: list[asyncio.Task[None]] = []
         self.healthy = True
 
@@ -188,12 +197,15 @@ class Recorder:
             return True
         return (
             len(flying) < FLIGHTS_MAX
+            and not self._delayed
             and self._journal.bytes_waiting == 0
             and len(next(iter(flying)).facts) <= SMALL_FACTS_MAX
         )
 
     def _landed(self, batch: Batch, _: asyncio.Task[None]) -> None:
         del self._flying[batch]
+        if not self._flying:
+            self._delayed = False
         if self._waiting[0].facts:
             self._wake.set()
         elif not self._flying:
@@ -211,8 +223,12 @@ class Recorder:
         """Until the batch is durable, one way or the other."""
         payload = pack(batch.facts)
         while True:
+            if self._journal.bytes_waiting:
+                self._delayed = True
+                await self._give_way()
             if self._journal.bytes_waiting == 0 and await self._publish(batch.id, payload, batch):
                 break
+            self._delayed = True
             if await self._to_journal(batch.id, payload):
                 self._metrics.journaled.inc(len(batch.facts))
                 break
@@ -235,7 +251,20 @@ class Recorder:
             self._metrics.publish_failures.inc()
             log.warning("publish_failed", error=str(error))
             return False
+        except Exception:  # whatever it is, it must not cost the facts
+            self._metrics.publish_failures.inc()
+            log.exception("publish_failed")
+            return False
         return True
+
+    async def _give_way(self) -> None:
+        if not self._drain_gets_on:
+            return
+        try:
+            async with asyncio.timeout(GIVE_WAY_S):
+                await self._drained.wait()
+        except TimeoutError:
+            pass
 
     async def _to_journal(self, message_id: str, payload: bytes) -> bool:
         async with self._journal_lock:
@@ -251,20 +280,27 @@ class Recorder:
     async def _drain(self) -> None:
         """Send what the journal holds, oldest first, until it is empty; then look again."""
         while True:
-            if self._journal.bytes_waiting == 0:
-                await asyncio.sleep(RETRY_S)
-                continue
+            self._drain_gets_on = False
+            if self._journal.bytes_waiting:
+                try:
+                    await self._drain_while_it_goes()
+                except OSError as error:  # of the disk
+                    log.error("journal_not_drained", error=error.strerror)
+            await asyncio.sleep(RETRY_S)
+
+    async def _drain_while_it_goes(self) -> None:
+        self._drained.clear()
+        while self._journal.bytes_waiting:
             record = await asyncio.to_thread(self._journal.oldest)
             if record is None:
-                log.error("journal_record_unreadable")
-                await asyncio.sleep(5)
-                continue
+                raise OSError(0, "a record is unreadable")
             if not await self._publish(*record):
-                await asyncio.sleep(RETRY_S)
-                continue
+                return
+            self._drain_gets_on = True
             async with self._journal_lock:
                 await _finish(asyncio.to_thread(self._journal.acknowledged))
                 self._metrics.journal_bytes.set(self._journal.bytes_waiting)
+        self._drained.set()
 
 
 async def _finish(work: Coroutine[Any, Any, None]) -> None:

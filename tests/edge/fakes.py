@@ -84,6 +84,9 @@ class FakePublisher:
         finally:
             self.running -= 1
 
+    async def close(self) -> None:
+        pass
+
     def facts(self) -> list[TrafficFact]:
         return [fact for payload in self.landed.values() for fact in unpack(payload)]
 
