@@ -1,171 +1,218 @@
-"""The lean publisher and the library's, on the same cases, against a real nats-server."""
+"""Both ways to the broker, on a real one: an acknowledgement means it is in the stream; anything else is a PublishError."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
+import time
 
+import nats
 import pytest
 
 from services.edge.lean_publisher import LeanPublisher
-from services.edge.publisher import NatsPublisher, PublishError
-from services.suite.nats import binary
-from shared import bus
-
-PAYLOAD = b"\xdd\x00\x00\x00\x00"
-
-
-class Broker:
-    """A real server that can be killed and brought back."""
-
-    def __init__(self, folder: Path, port: int, extra: str = "") -> None:
-        self.folder, self.port = folder, port
-        self.url = f"nats://edge:pass@127.0.0.1:{port}"
-        (folder / "c").write_text(
-            f'listen: 127.0.0.1:{port}\nmax_payload: 4MB\njetstream {{ store_dir: "{folder}/js", sync_interval: always }}\n'
-            f'authorization {{ users: [ {{user: edge, password: "pass"}} ] }}\n{extra}'
-        )
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            str(binary()), "-c", str(self.folder / "c"), stderr=asyncio.subprocess.DEVNULL
-        )
-        for _ in range(100):
-            try:
-                (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
-                return
-            except OSError:
-                await asyncio.sleep(0.02)
-        raise AssertionError("nats-server did not start")
-
-    async def kill(self) -> None:
-        assert self.process is not None
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+from services.edge.publisher import Publisher, PublishError
+from shared.ids import new_id
+from tests.edge.broker import Broker, in_stream
+from tests.edge.fakes import until
 
 
-@pytest.fixture
-async def broker(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Broker]:
-    running = Broker(tmp_path, unused_tcp_port)
-    await running.start()
-    yield running
-    await running.kill()
+class Wire:
+    def __init__(self) -> None:
+        self.calls = 0
 
-
-@pytest.fixture(params=["lean", "library"])
-async def publisher(request: Any, broker: Broker) -> AsyncIterator[Any]:
-    client = await bus.connect("edge", broker.url)
-    await bus.ensure_traffic_stream(client, 1 << 26)
-    made: Any = LeanPublisher(broker.url) if request.param == "lean" else NatsPublisher(client)
-    assert await made.start() is not False
-    yield made
-    await made.close()
-    await client.close()
+    def __call__(self) -> None:
+        self.calls += 1
 
 
 async def publish(
-    publisher: Any, message_id: str | None = None, payload: bytes = PAYLOAD, subject: str = "traffic.0"
+    publisher: Publisher, payload: bytes, *, message_id: str = "", subject: str = "traffic.0", timeout_ms: int = 2_000
 ) -> int:
-    wired: list[bool] = []
-    seq = await publisher.publish(subject, message_id or str(uuid.uuid4()), payload, lambda: wired.append(True), 2000)
-    assert wired == [True]
-    return int(seq)
+    return await publisher.publish(subject, message_id or new_id(), payload, Wire(), timeout_ms)
 
 
-async def test_acknowledged_in_order_and_the_same_id_lands_once(publisher: Any) -> None:
-    first = await publish(publisher)
-    message_id = str(uuid.uuid4())
-    assert await publish(publisher, message_id) == first + 1
-    assert await publish(publisher, message_id) == first + 1
-    assert await publish(publisher, payload=b"x" * 900_000) == first + 2
+async def test_what_is_acknowledged_is_in_the_stream(broker: Broker, publisher: Publisher) -> None:
+    wire = Wire()
+    assert await publisher.publish("traffic.0", new_id(), b"one", wire, 2_000) == 1
+    assert wire.calls == 1
+    assert await publish(publisher, b"\r\nPING\r\n\x00two") == 2
+    assert await in_stream(broker) == [b"one", b"\r\nPING\r\n\x00two"]
 
 
-async def test_many_at_once_each_get_their_own_acknowledgement(publisher: Any) -> None:
-    seqs = await asyncio.gather(*(publish(publisher) for _ in range(200)))
-    assert len(set(seqs)) == 200
+async def test_the_same_message_id_lands_once_and_is_acknowledged_again(broker: Broker, publisher: Publisher) -> None:
+    message_id = new_id()
+    for _ in range(3):
+        assert await publish(publisher, b"one", message_id=message_id) == 1
+    assert await in_stream(broker) == [b"one"]
 
 
-async def test_no_stream_is_an_error_at_once(publisher: Any) -> None:
+async def test_two_at_once_each_get_their_own_acknowledgement(publisher: Publisher) -> None:
+    found = await asyncio.gather(*(publish(publisher, b"%d" % n) for n in range(50)))
+    assert sorted(found) == list(range(1, 51))
+
+
+async def test_a_message_of_a_whole_megabyte_fits(broker: Broker, publisher: Publisher) -> None:
+    assert await publish(publisher, b"x" * 1_000_005) == 1
+    assert [len(message) for message in await in_stream(broker)] == [1_000_005]
+
+
+async def test_too_large_for_the_broker_is_an_error_and_the_next_one_goes(publisher: Publisher) -> None:
     with pytest.raises(PublishError):
-        await publisher.publish("nowhere.0", str(uuid.uuid4()), PAYLOAD, lambda: None, 5000)
+        await publish(publisher, b"x" * 2_000_000)
 
-
-async def test_a_killed_broker_is_an_error_and_later_works_again(publisher: Any, broker: Broker) -> None:
-    before = await publish(publisher)
-    await broker.kill()
-    with pytest.raises(PublishError):
-        await publisher.publish("traffic.0", str(uuid.uuid4()), PAYLOAD, lambda: None, 500)
-    await broker.start()
-    for _ in range(100):
+    async def lands() -> bool:
         try:
-            assert await publish(publisher) == before + 1
-            return
+            return bool(await publish(publisher, b"y"))
         except PublishError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("never came back")
+            return False
+
+    deadline = time.monotonic() + 3
+    while not await lands():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
 
 
-async def test_a_stopped_broker_times_out(publisher: Any, broker: Broker) -> None:
-    assert broker.process is not None
-    broker.process.send_signal(19)
+async def test_a_full_stream_refuses(broker: Broker, publisher: Publisher) -> None:
+    client = await nats.connect(broker.url, allow_reconnect=False)
+    js = client.jetstream()
+    config = (await js.stream_info("TRAFFIC")).config
+    config.max_bytes = 2_000
+    await js.update_stream(config)
+    with pytest.raises(PublishError):
+        for _ in range(10):
+            await publish(publisher, b"x" * 500)
+    assert len(await in_stream(broker)) < 5
+    await client.close()
+
+
+async def test_without_a_stream_it_is_refused_at_once(publisher: Publisher) -> None:
+    before = time.monotonic()
+    with pytest.raises(PublishError):
+        await publish(publisher, b"x", subject="nobody.listens")
+    assert time.monotonic() - before < 0.5
+
+
+async def test_a_silent_broker_is_given_up_in_time(broker: Broker, publisher: Publisher) -> None:
+    broker.freeze()
     try:
+        before = time.monotonic()
         with pytest.raises(PublishError):
-            await publisher.publish("traffic.0", str(uuid.uuid4()), PAYLOAD, lambda: None, 200)
+            await publish(publisher, b"x", timeout_ms=100)
+        assert time.monotonic() - before < 0.4
     finally:
-        broker.process.send_signal(18)
+        broker.thaw()
+    await publish(publisher, b"y")
 
 
-async def test_a_cancelled_publish_leaves_the_publisher_usable(publisher: Any) -> None:
-    task = asyncio.create_task(publish(publisher))
+async def test_a_killed_broker_is_noticed_and_found_again(broker: Broker, publisher: Publisher) -> None:
+    await publish(publisher, b"before")
+    broker.kill()
+    await asyncio.sleep(0.05)
+    before = time.monotonic()
+    with pytest.raises(PublishError):
+        await publish(publisher, b"during", timeout_ms=300)
+    assert time.monotonic() - before < 0.5
+    await asyncio.to_thread(broker.start)
+    came_back = False
+
+    async def knock() -> None:
+        nonlocal came_back
+        while not came_back:
+            try:
+                await publish(publisher, b"after", message_id="0" * 36)
+                came_back = True
+            except PublishError:
+                await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(knock(), 4)
+    assert (await in_stream(broker))[-1] == b"after"
+
+
+async def test_cancelling_a_publish_leaves_the_next_ones_their_own_acknowledgements(publisher: Publisher) -> None:
+    going = asyncio.create_task(publish(publisher, b"cancelled"))
     await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert await publish(publisher) > 0
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+    first, second = await publish(publisher, b"first"), await publish(publisher, b"second")
+    assert second == first + 1
 
 
-async def test_a_server_that_wants_tls_or_other_credentials_is_left_to_the_library(
-    tmp_path: Path, unused_tcp_port: int, broker: Broker
-) -> None:
-    assert not await LeanPublisher(f"nats://edge:wrong@127.0.0.1:{broker.port}").start()
-    assert not await LeanPublisher(f"tls://127.0.0.1:{broker.port}").start()
-    assert not await LeanPublisher("nats://127.0.0.1:1").start()
+# ── the lean one, against servers that aren't ── #
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
-async def test_whatever_the_borders_of_what_arrives(size: int) -> None:
-    """A scripted server that says everything in pieces of `size` bytes."""
-    seen = asyncio.Event()
+async def against(answer: bytes, *, then: bytes = b"", timeout_ms: int = 300) -> str:
+    """Publish to a server that greets with `answer` and reacts to the first HPUB with `then`. The error, or "acked"."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async def say(data: bytes) -> None:
-            for start in range(0, len(data), size):
-                writer.write(data[start : start + size])
-                await writer.drain()
-                await asyncio.sleep(0)
-
-        await say(b'INFO {"headers":true}\r\n')
-        line = await reader.readline()
-        assert line.startswith(b"CONNECT ")
-        assert (await reader.readline()).startswith(b"SUB ")
-        assert await reader.readline() == b"PING\r\n"
-        await say(b"+OK\r\nPONG\r\nPING\r\n")
-        command = (await reader.readline()).split()
-        if command == [b"PONG"]:
-            command = (await reader.readline()).split()
-        await reader.readexactly(int(command[4]) + 2)
-        ack = b'{"stream":"TRAFFIC","seq":7}'
-        await say(b"MSG other.9 1 2\r\n\r\n\r\nMSG %b 1 %d\r\n%b\r\n" % (command[2], len(ack), ack))
-        await seen.wait()
-        writer.close()
+        writer.write(answer)
+        try:
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                if line.startswith(b"HPUB"):
+                    inbox = line.split(b" ")[2]
+                    for byte in then.replace(b"INBOX", inbox):
+                        writer.write(bytes([byte]))
+                        await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    lean = LeanPublisher(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    assert await lean.start()
-    assert await publish(lean) == 7
-    seen.set()
-    await lean.close()
-    server.close()
+    lean = LeanPublisher(f"nats://user:p%40ss@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        if not await lean.start():
+            return "not used"
+        try:
+            await publish(lean, b"x", timeout_ms=timeout_ms)
+        except PublishError as error:
+            return str(error)
+        return "acked"
+    finally:
+        await lean.close()
+        server.close()
 
+
+INFO = b'INFO {"headers":true}\r\n'
+ACK = b'{"stream":"TRAFFIC","seq":7}'
+
+
+async def test_an_acknowledgement_that_comes_byte_by_byte_is_read() -> None:
+    assert await against(INFO, then=b"PING\r\nMSG INBOX 1 %d\r\n%b\r\n" % (len(ACK), ACK)) == "acked"
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        b"MSG INBOX 1 3\r\n{]}\r\n",
+        b"MSG INBOX 1 4\r\n\xff\xfe\xfd\xfc\r\n",
+        b'MSG INBOX 1 7\r\n{"\xff":1}\r\n',
+        b"MSG INBOX 1 2\r\n{}\r\n",
+        b'MSG INBOX 1 28\r\n{"seq":1,"error":{"code":5}}\r\n',
+        b"HMSG INBOX 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n",
+        b"MSG INBOX 1 99999999999\r\n",
+        b"MSG INBOX 1 x\r\n",
+        b"MSG\r\nMSG \r\n",
+        b"-ERR 'Permissions Violation'\r\n",
+        b"nonsense\r\n",
+        b"\r\n\r\n",
+    ],
+)
+async def test_anything_but_an_acknowledgement_is_an_error(then: bytes) -> None:
+    assert await against(INFO, then=then) != "acked"
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b'INFO {"headers":true,"tls_required":true}\r\n', b"INFO {]\r\n", b"INFO \xff\r\n", b"HTTP/1.1 400\r\n\r\n"],
+)
+async def test_a_server_it_does_not_understand_is_left_to_the_library(
+    greeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.edge.lean_publisher.CONNECT_TIMEOUT_S", 0.2)
+    assert await against(greeting) == "not used"
+
+
+async def test_closing_leaves_nothing_running(broker: Broker) -> None:
+    lean = LeanPublisher(broker.url)
+    assert await lean.start()
+    before = len(asyncio.all_tasks())
+    await lean.close()
+    await until(lambda: len(asyncio.all_tasks()) < before)
