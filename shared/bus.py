@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
@@ -45,6 +44,17 @@ class BusError(Exception):
         self.code = code
 
 
+class _OrderedClient(Client):
+    """nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a subscription may not exist
+    yet, and while a subscription drains questions are lost. Here the PING waits its turn.
+    """
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
+
+
 async def connect(
     service: str,
     url: str,
@@ -72,12 +82,13 @@ async def connect(
     async def error(exc: Exception) -> None:
         log.warning("bus_error", service=service, error=type(exc).__name__, detail=str(exc)[:200])
 
-    client: Client = await nats.connect(
+    client = _OrderedClient()
+    await client.connect(
         servers=url.split(","),
         name=service,
         inbox_prefix=subjects.inbox_prefix(service).encode(),
         connect_timeout=CONNECT_TIMEOUT_S,
-        reconnect_time_wait=RECONNECT_WAIT_S,
+        reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # annotated int, used as seconds of any kind
         max_reconnect_attempts=-1,
         pending_size=PENDING_BYTES_MAX,
         ping_interval=5,

@@ -39,7 +39,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
         (ports,) = directory.glob("*.ports")
         address = json.loads(ports.read_text())["nats"][0].removeprefix("nats://")
         yield lambda user: f"nats://{user}:secret@{address}"
-        assert process.poll() is None, (directory / "nats.log").read_text()
+        assert process.poll() is None, f"exit {process.poll()}: " + (directory / "nats.log").read_text()
     finally:
         process.kill()
         process.wait(5)
