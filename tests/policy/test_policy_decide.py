@@ -1,0 +1,263 @@
+"""The decision, as tables of cases."""
+
+import time
+
+import pytest
+
+from services.policy.decide import MASTER_KEY_LABEL
+from shared import subjects
+from shared.entities import Team
+from shared.grant import Denial, Grant
+from shared.ids import digest_key
+from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, digest, key, secret
+
+OPEN = CONFIG.replace(f"  master_key: {MASTER_KEY}", "  {}")
+
+
+def code(decision: Grant | Denial) -> str:
+    return decision.refusal.code if isinstance(decision, Denial) else "granted"
+
+
+KEY_CASES = [
+    ("plain key", {}, "gpt", "granted"),
+    ("blocked", {"blocked": True}, "gpt", "blocked_key"),
+    ("expires this very instant", {"expires_at_ms": NOW}, "gpt", "expired_key"),
+    ("expires in a millisecond", {"expires_at_ms": NOW + 1}, "gpt", "granted"),
+    ("listed model", {"models": ["gpt"]}, "gpt", "granted"),
+    ("other model", {"models": ["mini"]}, "gpt", "model_not_allowed"),
+    ("unknown model, all allowed", {}, "gpt-9", "unknown_model"),
+    ("unknown model, some allowed", {"models": ["gpt"]}, "gpt-9", "model_not_allowed"),
+    ("star", {"models": ["*"]}, "gpt", "granted"),
+    ("all-proxy-models", {"models": ["all-proxy-models"]}, "gpt", "granted"),
+    ("no-default-models", {"models": ["no-default-models"]}, "gpt", "model_not_allowed"),
+    ("all-team-models without a team", {"models": ["all-team-models"]}, "gpt", "model_not_allowed"),
+    ("name pattern", {"models": ["mi*"]}, "mini", "granted"),
+    ("name pattern, other", {"models": ["mi*"]}, "gpt", "model_not_allowed"),
+    ("provider pattern", {"models": ["openai/*"]}, "mini", "granted"),
+    ("provider pattern must cover every deployment", {"models": ["openai/*"]}, "gpt", "model_not_allowed"),
+    ("alias", {"aliases": {"fast": "mini"}}, "fast", "granted"),
+    ("alias to what isn't allowed", {"aliases": {"fast": "mini"}, "models": ["gpt"]}, "fast", "model_not_allowed"),
+    ("alias to an allowed one", {"aliases": {"fast": "mini"}, "models": ["mini"]}, "fast", "granted"),
+    ("no model", {}, "", "unknown_model"),
+    ("a huge name", {}, "m" * 10_000, "bad_request"),
+    ("route listed", {"allowed_routes": ["/chat/completions"]}, "gpt", "granted"),
+    ("route listed with its v1", {"allowed_routes": ["/v1/chat/completions"]}, "gpt", "granted"),
+    ("route prefix", {"allowed_routes": ["/chat"]}, "gpt", "granted"),
+    ("prefix of a name is no prefix of a path", {"allowed_routes": ["/chat/comp"]}, "gpt", "key_route_not_allowed"),
+    ("route star", {"allowed_routes": ["/chat/comp*"]}, "gpt", "granted"),
+    ("route group", {"allowed_routes": ["llm_api_routes"]}, "gpt", "granted"),
+    ("other route group", {"allowed_routes": ["info_routes", "management_routes"]}, "gpt", "key_route_not_allowed"),
+]
+
+
+@pytest.mark.parametrize(("fields", "model", "expected"), [c[1:] for c in KEY_CASES], ids=[c[0] for c in KEY_CASES])
+def test_what_a_key_may_do(fields: dict, model: str, expected: str) -> None:
+    world = World(key("a", **fields))
+    decision = world.decide(secret("a"), model=model)
+    assert code(decision) == expected
+    assert decision.depends_on == [subjects.control("key", digest("a"))]
+    assert decision.caller.key_sha256 == digest("a")
+
+
+TEAM_CASES = [
+    ("plain team", {}, {}, "gpt", "granted"),
+    ("blocked team", {"blocked": True}, {}, "gpt", "blocked_team"),
+    ("team's models", {"models": ["gpt"]}, {}, "gpt", "granted"),
+    ("not the team's model", {"models": ["mini"]}, {}, "gpt", "model_not_allowed"),
+    ("key's list doesn't widen the team's", {"models": ["mini"]}, {"models": ["gpt"]}, "gpt", "model_not_allowed"),
+    ("all-team-models", {"models": ["gpt"]}, {"models": ["all-team-models"]}, "gpt", "granted"),
+    (
+        "all-team-models, not the team's",
+        {"models": ["gpt"]},
+        {"models": ["all-team-models"]},
+        "mini",
+        "model_not_allowed",
+    ),
+    ("blocked key goes first", {"blocked": True}, {"blocked": True}, "gpt", "blocked_key"),
+]
+
+
+@pytest.mark.parametrize(
+    ("team", "fields", "model", "expected"), [c[1:] for c in TEAM_CASES], ids=[c[0] for c in TEAM_CASES]
+)
+def test_what_a_team_changes(team: dict, fields: dict, model: str, expected: str) -> None:
+    world = World(Team(team_id="t", team_alias="T", **team), key("a", team_id="t", **fields))
+    decision = world.decide(secret("a"), model=model)
+    assert code(decision) == expected
+    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.t"]
+    assert decision.caller.team_alias == "T"
+
+
+def test_a_key_does_not_outlive_its_team() -> None:
+    decision = World(key("a", team_id="gone")).decide(secret("a"), model="gpt")
+    assert code(decision) == "unknown_team"
+    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.gone"]
+
+
+def test_denials_of_team_and_key_models_say_which() -> None:
+    world = World(Team(team_id="t", models=["mini"]), key("a", team_id="t"), key("b", models=["mini"]))
+    kinds = [world.decide(secret(name), model="gpt").refusal for name in ("a", "b")]  # type: ignore[union-attr]
+    assert [(r.status, r.type, r.param) for r in kinds] == [
+        (403, "team_model_access_denied", "model"),
+        (403, "key_model_access_denied", "model"),
+    ]
+
+
+def test_no_credential_and_unknown_ones() -> None:
+    world = World()
+    assert code(world.decide(None, model="gpt")) == "no_key"
+    unknown = world.decide(secret("a"), model="gpt")
+    assert code(unknown) == "unknown_key"
+    assert unknown.depends_on == [subjects.control("key", digest("a"))], "its creation must end the denial"
+    assert code(world.decide("hello", model="gpt", credential_shape="other")) == "not_a_virtual_key"
+    assert code(world.decide(MASTER_KEY + "x", model="gpt")) == "unknown_key"
+
+
+def test_the_master_key_is_never_shown() -> None:
+    grant = World().decide(MASTER_KEY, model="gpt")
+    assert isinstance(grant, Grant)
+    assert (grant.caller.key_sha256, grant.caller.user_id, grant.caller.role) == (
+        MASTER_KEY_LABEL, "default_user_id", "proxy_admin",
+    )  # fmt: skip
+    assert str(digest_key(MASTER_KEY)) not in repr(grant)
+    assert code(World().decide(MASTER_KEY, model="nope")) == "unknown_model"
+
+
+ROUTES = {
+    "llm": ["/chat/completions", "/completions", "/embeddings", "/models"],
+    "info": ["/key/info", "/key/list", "/team/info", "/team/list"],
+    "manage": [
+        *(f"/key/{verb}" for verb in ("generate", "update", "delete", "block", "unblock")),
+        *(f"/team/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
+    ],
+    "spend": ["/spend/tags", "/spend/logs"],
+    "audit": ["/audit"],
+}
+
+
+@pytest.mark.parametrize(("group", "route"), [(g, r) for g, routes in ROUTES.items() for r in routes])
+def test_routes_by_role(group: str, route: str) -> None:
+    world = World(key("a"))
+    closed = {g: "granted" if g in ("llm", "info", "spend") else "admin_only" for g in ROUTES}
+    assert code(world.decide(secret("a"), route, "gpt")) == closed[group]
+    assert code(world.decide(MASTER_KEY, route, "gpt")) == "granted"
+    assert code(world.decide(None, route, "gpt")) == "no_key"
+
+
+@pytest.mark.parametrize(("group", "route"), [(g, r) for g, routes in ROUTES.items() for r in routes])
+def test_routes_of_an_open_gateway(group: str, route: str) -> None:
+    world = World(key("a", models=["mini"]), text=OPEN)
+    expected = "granted" if group in ("llm", "info") else "admin_only"
+    assert code(world.decide(None, route, "gpt")) == expected
+    anonymous = world.decide(secret("nobody"), route, "gpt")
+    assert code(anonymous) == expected
+    assert anonymous.depends_on == [subjects.control("key", digest("nobody"))]
+    assert anonymous.caller.role == "internal_user" and anonymous.caller.key_sha256 is None
+    if group == "llm" and route != "/models":
+        assert code(world.decide(secret("a"), route, "gpt")) == "model_not_allowed", "a known key keeps its own rights"
+
+
+def test_a_route_nobody_has() -> None:
+    world = World(key("a"))
+    assert code(world.decide(MASTER_KEY, "/secret/door")) == "route_not_allowed"
+    assert code(world.decide(secret("a"), "/secret/door")) == "route_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("role", "granted"),
+    [
+        ("proxy_admin", {"llm", "info", "manage", "spend", "audit"}),
+        ("proxy_admin_viewer", {"info", "spend", "audit"}),
+        ("internal_user", {"llm", "info", "spend"}),
+        ("internal_user_viewer", {"info", "spend"}),
+        ("nonsense", {"llm", "info", "spend"}),
+    ],
+)
+def test_the_role_matrix(role: str, granted: set[str]) -> None:
+    from services.policy import routes
+
+    for group, paths in ROUTES.items():
+        for path in paths:
+            assert (routes.refusal(path, role, None, anonymous=False) is None) == (group in granted), path
+
+
+def test_every_command_has_a_route() -> None:
+    from services.policy.commands import COMMANDS
+    from services.policy.routes import GROUPS
+
+    assert set(COMMANDS) == {route for route, group in GROUPS.items() if group in ("info", "manage")}
+
+
+def test_grant_carries_candidates_prices_and_guardrails() -> None:
+    grant = World(key("a", expires_at_ms=NOW + 9)).decide(secret("a"), model="gpt")
+    assert isinstance(grant, Grant)
+    assert [
+        (c.provider, c.upstream_model, c.order, c.weight, c.price and c.price.input_picousd) for c in grant.candidates
+    ] == [
+        ("openai", "gpt-4o", 0, 1.0, 2_500_000),
+        ("groq", "llama", 1, 2.0, 50_000),
+    ]
+    assert [(g.name, g.stages, g.on_error) for g in grant.guardrails] == [
+        ("banned_keywords", ["pre_call", "post_call"], "block")
+    ]
+    assert grant.expires_at_ms == NOW + 9
+    mini = World().decide(MASTER_KEY, model="mini")
+    assert isinstance(mini, Grant)
+    assert mini.candidates[0].price is not None and mini.candidates[0].price.source == "config"
+    free = World().decide(MASTER_KEY, model="free")
+    assert isinstance(free, Grant) and free.candidates[0].price is None, "unknown is unpriced, never zero"
+
+
+def test_tags_and_spend_logs_metadata_fold_key_over_team() -> None:
+    team = Team(team_id="t", metadata={"tags": ["b", "c"], "spend_logs_metadata": {"x": "team", "y": "team"}})
+    world = World(team, key("a", team_id="t", metadata={"tags": ["a", "b"], "spend_logs_metadata": {"x": "key"}}))
+    grant = world.decide(secret("a"), model="gpt")
+    assert isinstance(grant, Grant)
+    assert grant.tags == ["a", "b", "c"]
+    assert grant.spend_logs_metadata == {"x": "key", "y": "team"}
+    assert not grant.add_user_agent_tags and not grant.reject_clientside_tags
+
+
+@pytest.mark.parametrize(
+    "junk", [{"tags": "x"}, {"tags": [1, None, "ok"]}, {"tags": {"a": 1}}, {"spend_logs_metadata": [1]}]
+)
+def test_junk_metadata_counts_for_nothing(junk: dict) -> None:
+    grant = World(key("a", metadata=junk)).decide(secret("a"), model="gpt")
+    assert isinstance(grant, Grant)
+    assert grant.tags in ([], ["ok"]) and grant.spend_logs_metadata == {}
+
+
+def test_models_route_lists_what_may_be_used() -> None:
+    team = Team(team_id="t", models=["gpt", "mini"])
+    world = World(team, key("a", team_id="t", models=["mini", "free"]), key("b"))
+    assert world.decide(secret("a"), "/models").models == ["mini"]  # type: ignore[union-attr]
+    assert world.decide(secret("b"), "/models").models == ["gpt", "mini", "free"]  # type: ignore[union-attr]
+
+
+def test_reject_clientside_tags_comes_from_general_settings() -> None:
+    text = CONFIG + "  reject_clientside_metadata_tags: true\n"
+    assert World(text=text).decide(MASTER_KEY, model="gpt").reject_clientside_tags  # type: ignore[union-attr]
+
+
+def test_wildcard_deployments_serve_what_they_match() -> None:
+    text = CONFIG.replace(
+        "litellm_settings:",
+        "  - model_name: openai/*\n    litellm_params: {model: openai/*, api_key: k}\nlitellm_settings:",
+    )
+    grant = World(text=text).decide(MASTER_KEY, model="openai/gpt-4o")
+    assert isinstance(grant, Grant)
+    assert [(c.upstream_model, c.price is not None) for c in grant.candidates] == [("gpt-4o", True)]
+    assert code(World(text=text).decide(MASTER_KEY, model="groq/gpt-4o")) == "unknown_model"
+
+
+def test_a_decision_takes_microseconds() -> None:
+    team = Team(team_id="t", models=["gpt"], metadata={"tags": ["x"]})
+    world = World(team, *(key(str(n)) for n in range(1000)), key("a", team_id="t", metadata={"tags": ["a", "b"]}))
+    world.decide(secret("a"), model="gpt")
+    best = 1.0
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(500):
+            world.decide(secret("a"), model="gpt")
+        best = min(best, (time.perf_counter() - start) / 500)
+    assert best < 200e-6, f"{best * 1e6:.0f} µs"
