@@ -65,6 +65,8 @@ class Grants:
         self._changed: dict[str, int] = {}
         self._changed_floor = 0
         self._asking: dict[CacheKey, asyncio.Task[Decision]] = {}
+        self._streams = 0
+        """How often the control stream turned out to be another one: sequences only compare within one."""
         self._policy_away_until = 0.0
         self.seen_seq = 0
         """The highest CONTROL sequence this edge has seen, from the feed or in an answer."""
@@ -82,7 +84,8 @@ class Grants:
                 self._drop(key)
 
     def forget_all(self) -> None:
-        """The control stream is another one: nothing we know holds."""
+        """The control stream is another one: nothing we know holds, nor what is being answered."""
+        self._streams += 1
         self._entries.clear()
         self._by_subject.clear()
         self._changed.clear()
@@ -100,13 +103,12 @@ class Grants:
             elif self._is_current() or now < self._policy_away_until:
                 GrantMetrics.cached.inc()
                 return entry.decision
-        task = self._asking.get(key)
-        if task is None:
-            task = asyncio.create_task(self._ask(key, shape))
-            self._asking[key] = task
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
         try:
-            return await asyncio.shield(task)
+            for _ in range(TRIES):
+                decision = await self._ask_once(key, shape)
+                if not self._outdated(decision):  # also by what came between the answer and our turn
+                    return decision
+            raise bus.BusError("behind")
         except bus.BusError:
             GrantMetrics.failed.inc()
             self._policy_away_until = time.monotonic() + POLICY_AWAY_S
@@ -114,19 +116,31 @@ class Grants:
                 return entry.decision
             raise RefusedError(errors.policy_unavailable()) from None
 
+    async def _ask_once(self, key: CacheKey, shape: str) -> Decision:
+        """Policy's answer to one asking, which all who want the same share; it goes on when they leave."""
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(key, shape))
+            task.add_done_callback(_retrieved)
+        return await asyncio.shield(task)
+
     async def _ask(self, key: CacheKey, shape: str) -> Decision:
         digest, route, model = key
-        for _ in range(TRIES):
+        stream = self._streams
+        try:
             GrantMetrics.asked.inc()
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
             question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
             reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms)
+            if stream != self._streams:
+                raise bus.BusError("behind")
             decision = reply.decision
             self.seen_seq = max(self.seen_seq, decision.control_seq)
             if not self._outdated(decision):
                 self._keep(key, decision)
-                return decision
-        raise bus.BusError("behind")
+            return decision
+        finally:
+            del self._asking[key]  # here and not in a callback: nobody may join an asking that is over
 
     def _is_current(self) -> bool:
         """Whether every change up to now would have reached us."""
@@ -157,3 +171,9 @@ class Grants:
                 keys.discard(key)
                 if not keys:
                     del self._by_subject[subject]
+
+
+def _retrieved(task: "asyncio.Task[Decision]") -> None:
+    """Its failure is nobody's when all who asked have left."""
+    if not task.cancelled():
+        task.exception()

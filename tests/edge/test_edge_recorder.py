@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
-from tests.edge.fakes import FakePublisher, numbers, until
 
 from services.edge import recorder as recorder_
 from services.edge.journal import Journal, JournalFullError
 from services.edge.metrics import RecorderMetrics
 from services.edge.recorder import Batch, Recorder
+from tests.edge.fakes import FakePublisher, numbers, until
 
 encode = msgspec.msgpack.encode
 MB = 1_000_000
