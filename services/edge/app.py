@@ -35,6 +35,8 @@ log = structlog.get_logger()
 USER_AGENT = "tollgate"
 STREAMS_WAIT_S = 0.2
 FLUSH_S = 10.0
+CUT_OFF_S = 0.1
+"""After the drain: for aiohttp to cancel the handlers that are left."""
 
 
 async def main(life: Life) -> None:
@@ -86,7 +88,7 @@ async def main(life: Life) -> None:
 
     server = Server(pipeline, ledger, life.stopping.is_set, life.reason_not_ready)
     metrics.running.set_function(lambda: server.running)
-    runner = web.ServerRunner(server.make(), handle_signals=False)
+    runner = web.ServerRunner(server.make(), handle_signals=False, shutdown_timeout=CUT_OFF_S)
     await runner.setup()
     await listen(runner, conf.edge_host, conf.edge_port, "edge", reuse_port=conf.edge_reuse_port)
     # What exists now lives as long as the process: out of the collector's sight, which then has only requests to look at.
