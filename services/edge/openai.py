@@ -18,6 +18,9 @@ TAGS_MAX = 64
 TAG_CHARACTERS_MAX = 256
 METADATA_BYTES_MAX = 65_536
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
+
 GATEWAY_FIELDS = frozenset(
     {
         "metadata",

@@ -9,7 +9,7 @@ import re
 
 import msgspec
 
-from services.edge.openai import answer_head, usage_of
+from services.edge.openai import UNREADABLE, answer_head, usage_of
 from shared.money import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -17,7 +17,10 @@ EVENT_BYTES_MAX = 16 * 1024 * 1024
 KEPT_BYTES_MAX = 8 * 1024 * 1024
 """Of passed bytes remembered for counting, should the provider give no usage."""
 
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+EVENTS_WITH_ID_MAX = 16
+"""Looked at for the response's id; a stream that doesn't say it by then has none."""
+
+_USAGE = re.compile(rb'"usage"\s*:(?!\s*null)')
 """Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
@@ -32,6 +35,7 @@ class Reader:
         self._rest = b""
         self._kept: list[bytes] = []
         self._kept_bytes = 0
+        self._look_for_id = EVENTS_WITH_ID_MAX
         self.usage: Usage | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -40,9 +44,10 @@ class Reader:
 
     def feed(self, data: bytes) -> bytes:
         """Raises EventTooLargeError."""
-        if self._rest:
+        seen = len(self._rest)
+        if seen:
             data = self._rest + data
-        end = _last_event_end(data)
+        end = _last_event_end(data, max(0, seen - 3))
         if end == 0:
             if len(data) > EVENT_BYTES_MAX:
                 raise EventTooLargeError
@@ -50,13 +55,11 @@ class Reader:
             return b""
         self._rest = data[end:]
         whole = data[:end] if self._rest else data
-        if self.response_id is None:
+        if self._look_for_id:
             self._learn_id(whole)
         if b"[DONE]" in whole or b'"usage"' in whole:
             whole = self._without_ours(whole)
-        if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
-            self._kept.append(whole)
-            self._kept_bytes += len(whole)
+        self._keep(whole)
         return whole
 
     def finish(self) -> bytes:
@@ -65,11 +68,21 @@ class Reader:
         if not rest.strip():
             return b""
         event = rest + b"\n\n"
-        return event if self._passes(event) else b""
+        if self._look_for_id:
+            self._learn_id(event)
+        if not self._passes(event):
+            return b""
+        self._keep(event)
+        return event
 
     def passed(self) -> list[bytes]:
         """The events that went to the client, for counting."""
         return [event for part in self._kept for event in split_events(part)]
+
+    def _keep(self, whole: bytes) -> None:
+        if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
+            self._kept.append(whole)
+            self._kept_bytes += len(whole)
 
     def _without_ours(self, whole: bytes) -> bytes:
         """Read the events that may tell the usage or the end, and leave out what isn't the client's; skip over all others."""
@@ -94,7 +107,7 @@ class Reader:
             return False
         try:
             head = answer_head(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return True
         usage = usage_of(head.usage)
         if usage is None:
@@ -104,13 +117,19 @@ class Reader:
         return not (self._hide_usage and _has_no_choices(data))
 
     def _learn_id(self, whole: bytes) -> None:
-        """From the first event: they all carry it."""
-        end = whole.find(b"\n\n")
-        try:
-            head = answer_head(data_of(whole[:end] if end >= 0 else whole))
-        except (msgspec.DecodeError, RecursionError):
-            return
-        self.response_id, self.response_model = head.id, head.model
+        """From the first event that says it: comments, and Azure's first event, don't."""
+        for event in split_events(whole):
+            data = data_of(event)
+            if not data or not self._look_for_id:
+                continue
+            self._look_for_id -= 1
+            try:
+                head = answer_head(data)
+            except UNREADABLE:
+                continue
+            if head.id:
+                self.response_id, self.response_model = head.id, head.model
+                self._look_for_id = 0
 
 
 class _Choices(msgspec.Struct):
@@ -123,17 +142,17 @@ _choices = msgspec.json.Decoder(_Choices).decode
 def _has_no_choices(data: bytes) -> bool:
     try:
         return not _choices(data).choices
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return False
 
 
-def _last_event_end(data: bytes) -> int:
-    """Just behind the last blank line; 0 when there is none."""
-    end = data.rfind(b"\n\n") + 2
-    if end > 1 and b"\r" not in data[end:]:
-        return end
+def _last_event_end(data: bytes, start: int) -> int:
+    """Just behind the last blank line that ends behind `start`; 0 when there is none."""
+    end = data.rfind(b"\n\n", start) + 2
+    if data.find(b"\r", max(end, start)) < 0:
+        return end if end > 1 else 0
     last = 0
-    for match in _EVENT_END.finditer(data):
+    for match in _EVENT_END.finditer(data, start):
         last = match.end()
     return last
 
