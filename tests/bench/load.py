@@ -1,6 +1,6 @@
 """Load on one port: wrk (compiled) for a closed loop, our own client for a constant rate and for streams that are timed.
 
-Both run on the core the gateway doesn't have. wrk's `-d` takes whole seconds.
+Both run on the core the gateway doesn't have, unless told otherwise. wrk's `-d` takes whole seconds.
 """
 
 import concurrent.futures
@@ -49,17 +49,24 @@ def install_wrk() -> str | None:
     return wrk_path()
 
 
-def closed(port: int, headers: dict[str, str], body: bytes, seconds: int, connections: int = CONNECTIONS) -> Load:
+def closed(
+    port: int,
+    headers: dict[str, str],
+    body: bytes,
+    seconds: int,
+    connections: int = CONNECTIONS,
+    cpus: set[int] = machine.OTHER_CPUS,
+) -> Load:
     """As many calls as `connections` can make, one after the other on each."""
     if wrk_path() is None:
-        return own(Job(port, request(port, headers, body), seconds, connections=connections))
+        return own(Job(port, request(port, headers, body), seconds, connections=connections), cpus)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         (Path(folder) / "body").write_bytes(body)
         lines = "".join(f"{name}: {value}\n" for name, value in {"Content-Type": "application/json", **headers}.items())
         (Path(folder) / "headers").write_text(lines)
         env = {**os.environ, "BENCH_BODY": f"{folder}/body", "BENCH_HEADERS": f"{folder}/headers"}
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(LUA)]
-        ran = _run([*command, f"http://127.0.0.1:{port}{wire.PATH}"], b"", seconds, env)
+        ran = _run([*command, f"http://127.0.0.1:{port}{wire.PATH}"], b"", seconds, env, cpus)
     found = [line[7:] for line in ran.splitlines() if line.startswith(b"RESULT ")]
     if not found:
         raise LoadFailed(f"wrk gave no result: {ran[-300:]!r}")
@@ -71,13 +78,15 @@ def closed(port: int, headers: dict[str, str], body: bytes, seconds: int, connec
     )  # fmt: skip
 
 
-def closed_on_all(ports: list[int], headers: dict[str, str], body: bytes, seconds: int) -> Load:
+def closed_on_all(
+    ports: list[int], headers: dict[str, str], body: bytes, seconds: int, cpus: set[int] = machine.OTHER_CPUS
+) -> Load:
     """The same connections shared evenly by several ports, as a balancer in front would do."""
     if len(ports) == 1:
-        return closed(ports[0], headers, body, seconds)
+        return closed(ports[0], headers, body, seconds, cpus=cpus)
     share = CONNECTIONS // len(ports)
     with concurrent.futures.ThreadPoolExecutor(len(ports)) as pool:
-        loads = list(pool.map(lambda port: closed(port, headers, body, seconds, share), ports))
+        loads = list(pool.map(lambda port: closed(port, headers, body, seconds, share, cpus), ports))
     return msgspec.structs.replace(
         max(loads, key=lambda one: one.p99_ms),
         ok=sum(one.ok for one in loads),
@@ -101,17 +110,17 @@ def request(port: int, headers: dict[str, str], body: bytes) -> bytes:
     return f"POST {wire.PATH} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-def own(job: Job) -> Load:
+def own(job: Job, cpus: set[int] = machine.OTHER_CPUS) -> Load:
     """Our own client, in its own process."""
-    ran = _run([sys.executable, "-m", "tests.bench.client"], msgspec.json.encode(job), job.seconds, None)
+    ran = _run([sys.executable, "-m", "tests.bench.client"], msgspec.json.encode(job), job.seconds, None, cpus)
     return msgspec.json.decode(ran, type=Load)
 
 
-def _run(command: list[str], stdin: bytes, seconds: float, env: dict[str, str] | None) -> bytes:
+def _run(command: list[str], stdin: bytes, seconds: float, env: dict[str, str] | None, cpus: set[int]) -> bytes:
     try:
         ran = subprocess.run(
             command, input=stdin, capture_output=True, timeout=seconds + GRACE_S, env=env,
-            preexec_fn=lambda: os.sched_setaffinity(0, machine.OTHER_CPUS),
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LoadFailed(f"{command[0]} did not end") from None

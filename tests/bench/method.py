@@ -42,7 +42,7 @@ class Sample(msgspec.Struct, frozen=True):
     """Of those between client and upstream."""
     gateway_core_busy: float
     other_cores_busy: float
-    """Shares. Where the other cores were full and the gateway's was not, a throughput is a lower bound."""
+    """Shares. Where the other cores were full and the gateway did not fill its own, a throughput is a lower bound."""
     foreign_share: float
     steal_share: float
     drain_s: float
@@ -79,7 +79,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     @property
     def client_limited(self) -> bool:
-        return self.other_cores_busy > 0.93 and self.gateway_core_busy < 0.93
+        return self.other_cores_busy > 0.93 and self.front_cpu_s / self.load.seconds < 0.9
 
 
 Metric = Callable[[Sample], float]

@@ -7,6 +7,8 @@ from tests.bench.method import Metric, Sample, Samples, Summary, differences, ra
 from tests.bench.sections import Section
 from tests.bench.targets import Facts, Verdict, cpu, first, front_cpu, p50, shown, throughput
 
+DISTURBED_SHARE_MAX = 0.1
+
 
 class Row(msgspec.Struct, frozen=True):
     """One contestant in one section: first what it is of the reference, then the numbers that were divided."""
@@ -31,6 +33,8 @@ class Row(msgspec.Struct, frozen=True):
     """Load client and upstream were the limit in at least half of its slices."""
     repeated: int
     """Slices that were disturbed and measured again."""
+    disturbed: int
+    """Slices that were disturbed even then."""
     client_late_p50_ms: float
     """How late our own open-loop client sent."""
 
@@ -112,8 +116,18 @@ def _row(name: str, samples: Samples, reference: str) -> Row:
         other_cores_busy=median(lambda sample: sample.other_cores_busy),
         lower_bound=2 * sum(sample.client_limited for sample in taken) >= len(taken),
         repeated=sum(sample.repeated for sample in taken),
+        disturbed=sum(not sample.clean for sample in taken),
         client_late_p50_ms=median(late),
     )
+
+
+def disturbances(sections: list[SectionReport]) -> str | None:
+    """Whether other programs were in the way. None: hardly."""
+    disturbed = sum(row.disturbed for section in sections for row in section.rows)
+    slices = sum(section.cycles for section in sections for _ in section.rows)
+    if disturbed <= DISTURBED_SHARE_MAX * slices:
+        return None
+    return f"other programs disturbed {disturbed} of {slices} slices even when they were repeated: run it again on a quiet machine"
 
 
 def markdown(report: Report) -> str:

@@ -115,6 +115,7 @@ class Bench:
             self.notes.append(f"{section.title}: fewer than two contestants, nothing to compare")
             return
         say(f"{section.title}: {', '.join(one.name for one in people)}")
+        machine.pin([self.upstream.pid], machine.OTHER_CPUS if section.pinned else machine.ALL_CPUS)
         samples = method.cycles(people, section.give, self.upstream, self.cycles, self.rng, say)
         self.results[section.name] = samples
         self.reports.append(report.section_report(section, samples))
@@ -204,6 +205,7 @@ def main() -> int:
 
 def publish(bench: Bench, started: str, client: str) -> int:
     """Print, write `latest.json` and `latest.svg`; 1 when a gate was missed."""
+    disturbed = report.disturbances(bench.reports)
     made = report.Report(
         started=started,
         command=" ".join(["python -m tests.bench.run", *sys.argv[1:]]),
@@ -220,7 +222,7 @@ def publish(bench: Bench, started: str, client: str) -> int:
         memory_mib=bench.memory_mib,
         sections=bench.reports,
         book=bench.book,
-        notes=bench.notes,
+        notes=[*bench.notes, *([disturbed] if disturbed else [])],
     )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.bench import load, wire
+from tests.bench import load, machine, wire
 from tests.bench.client import Job, Load
 from tests.bench.contestant import Contestant
 
@@ -28,14 +28,17 @@ class Section(msgspec.Struct, frozen=True):
     """closed: throughput counts; rate: latency; stream: first chunk and CPU."""
     reference: str = "bare"
     streams: bool = False
+    pinned: bool = True
+    """False: gateway, load and upstream run wherever the kernel puts them."""
 
 
-def closed(seconds: int, size_bytes: int = 1024, *, stream: bool = False) -> Give:
+def closed(seconds: int, size_bytes: int = 1024, *, stream: bool = False, pinned: bool = True) -> Give:
     """As fast as 64 connections go; nothing waits upstream."""
     body = wire.request_body(size_bytes=size_bytes, stream=stream)
+    cpus = machine.OTHER_CPUS if pinned else machine.ALL_CPUS
 
     def give(to: Contestant) -> Load:
-        return load.closed_on_all(to.ports, to.headers, body, seconds * (SLOW_SLICE_FACTOR if to.slow else 1))
+        return load.closed_on_all(to.ports, to.headers, body, seconds * (SLOW_SLICE_FACTOR if to.slow else 1), cpus)
 
     return give
 
@@ -91,7 +94,7 @@ def full(slice_s: int) -> list[Section]:
         Section("300-kb", "Throughput, 64 connections, 300 kB", some[:-2], closed(slice_s, 300 * 1024)),
         Section(
             "edges", "1, 2 and 4 edge processes on all cores, which the load client shares", ("edges-1", "edges-2", "edges-4"),
-            closed(slice_s), reference="edges-1",
+            closed(slice_s, pinned=False), reference="edges-1", pinned=False,
         ),
     ]  # fmt: skip
 

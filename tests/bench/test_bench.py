@@ -66,8 +66,8 @@ class TestMethod:
         assert sample(ok=1000, cpu_s=0.5).cpu_ms == pytest.approx(0.5)
 
     def test_a_full_load_side_makes_a_lower_bound(self) -> None:
-        assert sample(other_cores_busy=1.0, gateway_core_busy=0.7).client_limited
-        assert not sample(other_cores_busy=1.0, gateway_core_busy=1.0).client_limited
+        assert sample(other_cores_busy=1.0, cpu_s=0.7).client_limited
+        assert not sample(other_cores_busy=1.0, cpu_s=0.99).client_limited
 
     @pytest.mark.parametrize(
         ("seen", "served"),
