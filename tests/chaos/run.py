@@ -1,0 +1,160 @@
+"""`make chaos`: Tollgate under load and under faults, and what the three records say afterwards.
+
+CHAOS_MINUTES (10) and CHAOS_SEED (random, printed) from the environment. Without arguments four parts run one after the
+other, each on a fresh system: faults of every kind drawn from the seed (half of the time), the same with a guardrail on
+every request, a rolling restart, clock steps (where Debian's libfaketime is installed).
+
+    --only KIND or KIND:TARGET   the first part alone, and of it these faults: kill, pause:ledger, silence:nats ... (repeatable)
+    --only roll | clock | guarded   one of the other parts
+    --keep                       keep the directory with data, bill and logs
+
+Exit status 1 when any count isn't zero. `python -m tests.chaos.kill_each` kills each process by itself, in rounds.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.chaos import evidence, nemesis
+from tests.chaos.checker import Verdict, check, report
+from tests.chaos.load import CALM, Load, Mix, make_keys
+from tests.chaos.records import Records
+from tests.chaos.schedule import draw
+from tests.chaos.world import PRICES, World
+
+PER_SECOND = 60.0
+IN_FLIGHT_MAX = 64
+SMALL = {"TOLLGATE_EDGE_JOURNAL_BYTES_MAX": str(256 * 1024), "TOLLGATE_TRAFFIC_STREAM_BYTES_MAX": str(1024 * 1024)}
+"""So that journals and the stream are full within seconds."""
+TWO_EACH = "edge=2,policy=2,moderation=2,ledger=2"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, guarded: bool = False) -> Verdict:
+    """Faults of every kind. Guarded: nothing is served without moderation."""
+    async with World(directory, replicas=TWO_EACH, env=SMALL, linked=True, guarded=guarded) as world:
+        faults = draw(seed, seconds, list(world.pids), only)
+        say(f"faults for {seconds:.0f} s, seed {seed}: {len(faults)} of {len({f.kind for f in faults})} kinds")
+        keys = await make_keys(world.edge_url, "mixed")
+        async with Load("mixed", world.edge_urls, keys, random.Random(f"{seed} load"), Mix()) as load:
+            stop = asyncio.Event()
+            flow = asyncio.create_task(load.flow(PER_SECOND, IN_FLIGHT_MAX, stop))
+            started = time.monotonic()
+            await nemesis.carry_out(world, faults, say)
+            await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
+            stop.set()
+            await flow
+            await nemesis.all_ready(world)
+            return await judge(world, load, seed)
+
+
+async def rolling(directory: Path, seed: int, seconds: float) -> Verdict:
+    """Every replica replaced, over and over; a client that is patient about connections sees no failure at all."""
+    async with World(directory, replicas=TWO_EACH, guarded=True) as world:
+        say(f"rolling restart of all services for {seconds:.0f} s, seed {seed}")
+        keys = await make_keys(world.edge_url, "roll")
+        async with Load("roll", world.edge_urls, keys, random.Random(f"{seed} roll"), CALM, patient=True) as load:
+            stop = asyncio.Event()
+            flow = asyncio.create_task(load.flow(PER_SECOND, IN_FLIGHT_MAX, stop))
+            started = time.monotonic()
+            while time.monotonic() - started < seconds:
+                await nemesis.roll(world, say)
+            stop.set()
+            await flow
+            verdict = await judge(world, load, seed)
+        failed = [call for call in load.calls if call.outcome != "complete"]
+        say(f"  {'failed requests':16} {len(failed)}")
+        for call in failed[:5]:
+            say(f"  {call}")
+        verdict.counts["failed while rolling"] = len(failed)
+        return verdict
+
+
+async def clock_steps(directory: Path, seed: int, seconds: float) -> Verdict | None:
+    if not nemesis.FAKETIME.exists():
+        say("clock steps: skipped, Debian's package libfaketime isn't installed")
+        return None
+    clock = nemesis.Clock(directory)
+    async with World(directory, env=clock.env) as world:
+        say(f"clock steps for {seconds:.0f} s, seed {seed}")
+        keys = await make_keys(world.edge_url, "clock")
+        async with Load("clock", world.edge_urls, keys, random.Random(f"{seed} clock"), Mix()) as load:
+            stop = asyncio.Event()
+            flow = asyncio.create_task(load.flow(PER_SECOND / 2, IN_FLIGHT_MAX, stop))
+            await clock.steps(seconds, random.Random(f"{seed} steps"), say)
+            stop.set()
+            await flow
+            return await judge(world, load, seed)
+
+
+async def _settled(world: World) -> None:
+    left = await evidence.caught_up(world)
+    if left != (0, 0, 0):
+        say(f"NOT CAUGHT UP within {evidence.GRACE_S:.0f} s: {left}")
+
+
+async def judge(world: World, load: Load, seed: int) -> Verdict:
+    """Wait for the book, compare, print."""
+    await _settled(world)
+    records: Records = await evidence.collect(world, load.calls)
+    verdict = check(records, PRICES)
+    say(report(verdict, records, seed))
+    return verdict
+
+
+async def _main(arguments: argparse.Namespace, directory: Path) -> bool:
+    seconds = float(os.environ.get("CHAOS_MINUTES") or 10) * 60
+    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+    only: list[str] = arguments.only
+    say(f"seed {seed}")
+    if only == ["roll"]:
+        return _clean(await rolling(directory, seed, seconds))
+    if only == ["clock"]:
+        return _clean(await clock_steps(directory, seed, seconds))
+    if only == ["guarded"]:
+        return _clean(await mixed(directory, seed, seconds, [], guarded=True))
+    if only:
+        return _clean(await mixed(directory, seed, seconds, only))
+    return all([
+        _clean(await mixed(directory / "mixed", seed, seconds * 0.5, [])),
+        _clean(await mixed(directory / "guarded", seed + 1, seconds * 0.2, [], guarded=True)),
+        _clean(await rolling(directory / "rolling", seed, seconds * 0.15)),
+        _clean(await clock_steps(directory / "clock", seed, seconds * 0.15)),
+    ])  # fmt: skip
+
+
+def _clean(verdict: Verdict | None) -> bool:
+    return verdict is None or not any(verdict.counts.values())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make chaos")
+    parser.add_argument("--only", action="append", default=[], metavar="KIND[:TARGET]")
+    parser.add_argument("--keep", action="store_true", help="keep the directory with data, bill and logs")
+    arguments = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
+    clean = False
+    try:
+        clean = asyncio.run(_main(arguments, directory))
+    finally:
+        if arguments.keep or not clean:
+            say(f"kept: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    say("clean" if clean else "FAULTS FOUND")
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Which fault when: drawn from a seed, so that a run can be told to do the same again. Pure."""
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ALONE = {
+    "kill": 6, "pause": 4, "throttle": 2, "slow": 2, "cut": 2, "silence": 2, "kill_with_broker": 2, "fill_journal": 1,
+    "disk_full": 1, "fill_stream": 1,
+}  # fmt: skip
+"""Kinds and their weights."""
+LINK_KINDS = frozenset({"slow", "cut", "silence"})
+GAP_S = (1.0, 9.0)
+QUIET_S = 6.0
+"""Before the end nothing new begins."""
+
+
+class Fault(NamedTuple):
+    at_s: float
+    """After the beginning of the load."""
+    kind: str
+    target: str
+    """A process, or for a link's kind `nats` or `postgres`."""
+    for_s: float
+    amount: float
+    """slow: seconds of latency each way; clock: the step in seconds; throttle: share of the time it stands still."""
+
+
+def draw(
+    seed: int, seconds: float, processes: Sequence[str], only: Sequence[str] = (), *, linked: bool = True
+) -> list[Fault]:
+    """Faults in the order of their beginning. Some overlap, never two on one target.
+
+    Args:
+        processes: names that may be killed, stopped and slowed.
+        only: `kind` or `kind:target`; empty: everything.
+    """
+    rng = random.Random(f"{seed} schedule")
+    choices = [(kind, target) for kind in ALONE for target in _targets(kind, processes, linked)]
+    if only:
+        choices = [(kind, target) for kind, target in choices if kind in only or f"{kind}:{target}" in only]
+    if not choices:
+        raise ValueError(f"no such fault: {', '.join(only)}")
+    weights = [ALONE[kind] / len(_targets(kind, processes, linked)) for kind, _ in choices]
+    faults: list[Fault] = []
+    at_s, busy = 1.0, dict[str, float]()
+    while at_s < seconds - QUIET_S:
+        kind, target = rng.choices(choices, weights)[0]
+        for_s = _length(kind, rng)
+        if busy.get(target, 0.0) <= at_s:
+            faults.append(Fault(round(at_s, 2), kind, target, round(for_s, 2), _amount(kind, rng)))
+            busy[target] = at_s + for_s + 2.0
+        at_s += rng.uniform(*GAP_S)
+    return faults
+
+
+def _targets(kind: str, processes: Sequence[str], linked: bool) -> list[str]:
+    if kind in LINK_KINDS:
+        return ["nats", "postgres"] if linked else []
+    if kind in ("fill_journal", "fill_stream", "disk_full"):
+        return ["nats"] if kind == "fill_journal" else ["ledger"] if kind == "fill_stream" else ["edge"]
+    if kind == "kill_with_broker":
+        return [name for name in processes if name.startswith(("edge", "ledger"))]
+    return list(processes)
+
+
+def _length(kind: str, rng: random.Random) -> float:
+    if kind in ("kill", "cut", "kill_with_broker"):
+        return 1.0
+    if kind in ("fill_journal", "fill_stream"):
+        return rng.uniform(10.0, 18.0)
+    return rng.choice((rng.uniform(0.2, 1.5), rng.uniform(2.0, 9.0)))
+
+
+def _amount(kind: str, rng: random.Random) -> float:
+    return round(rng.uniform(0.02, 0.4) if kind == "slow" else rng.uniform(0.5, 0.95), 3)
