@@ -17,7 +17,7 @@ ADMIN_ROLES = frozenset(("proxy_admin", "proxy_admin_viewer"))
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Which rows the asker may see: those of its user, else of its key; an admin all."""
+    """Which rows the asker may see: its user's; without a user, those of its key that are no user's; an admin all."""
 
     everything: bool = False
     user_id: str | None = None

@@ -109,6 +109,9 @@ class Recorder(Generic[T]):
                     self.trouble = f"{type(error).__name__}: {str(error)[:120]}"
                     metrics.RETRIES.labels(self._poster.label).inc()
                     log.warning("recording_interrupted", what=self._poster.label, reason=self.trouble)
+                except Exception as error:
+                    self.trouble = f"{type(error).__name__}: {str(error)[:120]}"
+                    raise
                 if self.position != before:
                     pause_s = PAUSE_S_MIN
                 with suppress(TimeoutError):

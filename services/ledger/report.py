@@ -30,6 +30,7 @@ class _Owner(NamedTuple):
     key_sha256: str | None
     user_id: str | None
     without_key: bool
+    without_user: bool
 
 
 class Report:
@@ -51,7 +52,7 @@ class Report:
         owner = _owner(scope, question)
         if owner is None:
             return shapes.days(first, last, [])
-        if owner == _Owner(None, None, False):
+        if owner == _Owner(None, None, False, False):
             rows = await self._fetch(QUERIES["spend_days"], first, last)
             return shapes.days(
                 first, last, ((r["day"], r["dimension"], r["value"], int(r["spend_picousd"])) for r in rows)
@@ -128,16 +129,16 @@ class Report:
 def _rollup_scope(scope: Scope) -> str:
     if scope.everything:
         return ""
-    return rollup.user_scope(scope.user_id) if scope.user_id is not None else rollup.key_scope(scope.key_sha256)
+    return rollup.owner_scope(scope.user_id, scope.key_sha256)
 
 
 def _owner(scope: Scope, question: LogsQuestion) -> _Owner | None:
     """None: the question is about somebody the asker may not see."""
     key, user = question.key_sha256, question.user_id
     if scope.everything:
-        return _Owner(key, user, False)
+        return _Owner(key, user, False, False)
     if scope.user_id is not None:
-        return _Owner(key, scope.user_id, False) if user in (None, scope.user_id) else None
-    if key not in (None, scope.key_sha256):
+        return _Owner(key, scope.user_id, False, False) if user in (None, scope.user_id) else None
+    if key not in (None, scope.key_sha256) or user is not None:
         return None
-    return _Owner(scope.key_sha256, user, scope.key_sha256 is None)
+    return _Owner(scope.key_sha256, None, scope.key_sha256 is None, True)

@@ -47,20 +47,11 @@ class Share(NamedTuple):
     outcome: str
 
 
-_share_columns = operator.itemgetter(*(COLUMNS.index(name) for name in Share._fields))
-_sums_columns = operator.itemgetter(
-    *(COLUMNS.index(name) for name in ("cost_picousd", "input_tokens", "output_tokens"))
-)
+share_of = operator.itemgetter(*(COLUMNS.index(name) for name in Share._fields))
+"""A row's Share, as a plain tuple: this is done for every row."""
 
-
-def share_of(row: Row) -> Share:
-    return Share._make(_share_columns(row))._replace(tags=tuple(row[_TAGS]))
-
-
-def counts_of(row: Row) -> tuple[int | None, int, int]:
-    """Its cost in pico-USD (None: unknown), input and output tokens."""
-    counts: tuple[int | None, int, int] = _sums_columns(row)
-    return counts
+counts_of = operator.itemgetter(*(COLUMNS.index(name) for name in ("cost_picousd", "input_tokens", "output_tokens")))
+"""A row's cost in pico-USD (None: unknown), input and output tokens."""
 
 
 def settled_row(fact: Settled, request_id: str, day: date, sha256: bytes, stream_seq: int | None) -> Row:
@@ -74,7 +65,7 @@ def settled_row(fact: Settled, request_id: str, day: date, sha256: bytes, stream
         fact.response_model, fact.response_id, opened.litellm_call_id, opened.stream, fact.attempts, fact.error_code, None,
         usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens,
         usage.source,
-        fact.cost_picousd, opened.max_cost_picousd, _price_json(opened.price), opened.tags, opened.spend_logs_metadata,
+        fact.cost_picousd, opened.max_cost_picousd, _price_json(opened.price), tuple(opened.tags), opened.spend_logs_metadata,
         opened.requester_ip, opened.user_agent, opened.guardrails, fact.guardrail_outcomes, None, sha256, stream_seq,
     )  # fmt: skip
     return _checked(row)
@@ -90,7 +81,7 @@ def expired_row(opened: Opened, request_id: str, day: date, sha256: bytes, now_m
         opened.call_type, opened.route, opened.model, opened.deployment_id, opened.provider, opened.upstream_model,
         None, None, opened.litellm_call_id, opened.stream, 0, EXPIRED, None,
         0, 0, 0, 0, 0, "none",
-        None, opened.max_cost_picousd, _price_json(opened.price), opened.tags, opened.spend_logs_metadata,
+        None, opened.max_cost_picousd, _price_json(opened.price), tuple(opened.tags), opened.spend_logs_metadata,
         opened.requester_ip, opened.user_agent, opened.guardrails, [], None, sha256, None,
     )  # fmt: skip
     return _checked(row)
@@ -105,7 +96,7 @@ def refused_row(fact: Refused, request_id: str, day: date, sha256: bytes, stream
         fact.call_type, fact.route, fact.model, None, None, None,
         None, None, fact.litellm_call_id, False, 0, fact.error_code, fact.refused_by,
         0, 0, 0, 0, 0, "none",
-        0, 0, None, fact.tags, fact.spend_logs_metadata,
+        0, 0, None, tuple(fact.tags), fact.spend_logs_metadata,
         fact.requester_ip, fact.user_agent, [], fact.guardrail_outcomes, None, sha256, stream_seq,
     )  # fmt: skip
     return _checked(row)
@@ -139,6 +130,7 @@ _LIMITS = {
     **dict.fromkeys(("cost_picousd", "max_cost_picousd"), clean.PICOUSD_MAX),
 }
 _NUMBER_COLUMNS = tuple((COLUMNS.index(name), high) for name, high in _LIMITS.items())
+_numbers_of = operator.itemgetter(*(column for column, _ in _NUMBER_COLUMNS))
 MONEY_FIELDS = frozenset(("input_tokens", "output_tokens", "cost_picousd"))
 """A row where one of these had to be altered is an anomaly: clients can't cause it."""
 
@@ -147,14 +139,10 @@ def _checked(row: Row) -> Row:
     """Every text, number and JSON value storable; `altered` names what was changed."""
     cells = list(row)
     altered: list[str] = []
-    if not clean.storable((*_texts_of(row), *row[_TAGS], *row[_GUARDRAILS])):
+    if not clean.storable((*_texts_of(row), *row[_TAGS])):
         _clean_texts(cells, altered)
-    for column, high in _NUMBER_COLUMNS:
-        number = row[column]
-        if number is not None and not 0 <= number <= high:
-            # A cost out of range isn't a cost: unknown is true, zero or a million would be a lie.
-            cells[column] = None if COLUMNS[column] == "cost_picousd" else clean.bounded(number, 0, high)
-            altered.append(COLUMNS[column])
+    if not _ordinary(*_numbers_of(row)):
+        _clean_numbers(cells, altered)
     metadata, outcomes = row[_METADATA], row[_OUTCOMES]
     if metadata:
         cells[_METADATA], changed = clean.json_text(metadata)
@@ -168,9 +156,46 @@ def _checked(row: Row) -> Row:
             altered.append("guardrail_outcomes")
     else:
         cells[_OUTCOMES] = "[]"
+    if row[_GUARDRAILS]:
+        cells[_GUARDRAILS], changed = clean.json_text(row[_GUARDRAILS])
+        if changed:
+            altered.append("guardrails")
+    else:
+        cells[_GUARDRAILS] = "[]"
     if altered:
         cells[ALTERED] = altered
     return tuple(cells)
+
+
+def _ordinary(
+    at_ms: int, first_byte_at_ms: int | None, ended_at_ms: int, status: int, attempts: int,
+    input_tokens: int, output_tokens: int, cached: int, written: int, reasoning: int,
+    cost_picousd: int | None, max_cost_picousd: int | None,
+) -> bool:  # fmt: skip
+    """Whether every number is within its limit, and then some: one look at what is nearly always so."""
+    return (
+        0 <= at_ms <= clean.MS_MAX
+        and 0 <= (first_byte_at_ms or 0) <= clean.MS_MAX
+        and 0 <= ended_at_ms <= clean.MS_MAX
+        and 0 <= status <= 999
+        and 0 <= attempts <= 999
+        and 0 <= input_tokens <= clean.TOKENS_MAX
+        and 0 <= output_tokens <= clean.TOKENS_MAX
+        and 0 <= cached <= clean.TOKENS_MAX
+        and 0 <= written <= clean.TOKENS_MAX
+        and 0 <= reasoning <= clean.TOKENS_MAX
+        and 0 <= (cost_picousd or 0) <= clean.PICOUSD_MAX
+        and 0 <= (max_cost_picousd or 0) <= clean.PICOUSD_MAX
+    )
+
+
+def _clean_numbers(cells: list[Any], altered: list[str]) -> None:
+    for column, high in _NUMBER_COLUMNS:
+        number = cells[column]
+        if number is not None and not 0 <= number <= high:
+            # A cost out of range isn't a cost: unknown is true, zero or a million would be a lie.
+            cells[column] = None if COLUMNS[column] == "cost_picousd" else clean.bounded(number, 0, high)
+            altered.append(COLUMNS[column])
 
 
 def _clean_texts(cells: list[Any], altered: list[str]) -> None:
@@ -179,10 +204,9 @@ def _clean_texts(cells: list[Any], altered: list[str]) -> None:
         if value is not None and not clean.storable((value,)):
             cells[column] = clean.text(value)
             altered.append(COLUMNS[column])
-    for column in (_TAGS, _GUARDRAILS):
-        if not clean.storable(tuple(cells[column])):
-            cells[column] = [clean.text(value) for value in cells[column]]
-            altered.append(COLUMNS[column])
+    if not clean.storable(cells[_TAGS]):
+        cells[_TAGS] = tuple(clean.text(value) for value in cells[_TAGS])
+        altered.append("tags")
 
 
 def _outcome_object(outcome: GuardrailOutcome) -> dict[str, Any]:

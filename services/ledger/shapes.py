@@ -97,7 +97,7 @@ def _metadata(row: Record, own_id: str) -> dict[str, Any]:
         "spend_logs_metadata": msgspec.Raw(row["spend_logs_metadata"].encode()),
         "requester_ip_address": row["requester_ip"],
         "user_agent": row["user_agent"],
-        "applied_guardrails": row["guardrails"],
+        "applied_guardrails": msgspec.Raw(row["guardrails"].encode()),
         "guardrail_information": msgspec.Raw(row["guardrail_outcomes"].encode()),
         "status": "success" if row["outcome"] == SUCCESS else "failure",
         "error_information": None if row["error_code"] is None else {"error_code": row["error_code"]},

@@ -35,6 +35,8 @@ INACTIVE_S = 30
 
 BUS_ERRORS = (nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 
+_ENDS = ("Batch Completed", "Message Size Exceeds MaxBytes")
+"""What a 409 may say that is no trouble."""
 _NS_PER_S = 1_000_000_000
 
 
@@ -77,6 +79,8 @@ class Tape:
         self._expected_delivery = 1
         self._asked = 0
         """Messages the running request may still bring; 0: no request is running."""
+        self._request = 0
+        """Its number: last token of its inbox, so that the end of an older request isn't taken for its own."""
         self._heard_at = 0.0
         self.behind = 0
         """Messages the broker still has for us, by its last word."""
@@ -85,7 +89,7 @@ class Tape:
         """Raises one of BUS_ERRORS."""
         js = self._client.jetstream(timeout=API_TIMEOUT_S)
         self._inbox = self._client.new_inbox()
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._receive)
         info = await js.add_consumer(
             self._stream,
             ConsumerConfig(
@@ -156,6 +160,7 @@ class Tape:
         if self._broken is not None or self._waiting_bytes > WAITING_BYTES_MAX:
             return
         self._asked = REQUEST_MESSAGES
+        self._request += 1
         self._heard_at = time.monotonic()
         request = {
             "batch": REQUEST_MESSAGES,
@@ -166,7 +171,7 @@ class Tape:
         await self._client.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
             msgspec.json.encode(request),
-            reply=self._inbox,
+            reply=f"{self._inbox}.{self._request}",
         )
 
     async def _receive(self, message: Msg) -> None:
@@ -202,8 +207,9 @@ class Tape:
         status, description = headers.get("Status", ""), headers.get("Description", "")
         if status == "100":
             return
-        if status in ("404", "408") or (status == "409" and "MaxBytes" in description):
-            self._asked = 0
+        if status in ("404", "408") or (status == "409" and description in _ENDS):
+            if message.subject.rpartition(".")[2] == str(self._request):
+                self._asked = 0
         else:
             self._break(f"{status} {description}")
 

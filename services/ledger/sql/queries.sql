@@ -45,8 +45,11 @@ FROM request_log WHERE day = $1 AND id = $2 AND provisional
 -- rollup_add --
 INSERT INTO rollup AS r (scope, dimension, day, value,
                          requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
-SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[],
-                     $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::numeric[])
+SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced,
+       dollars * 1000000000000::numeric + picousd
+FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+            $10::bigint[], $11::bigint[], $12::bigint[])
+    AS c (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, dollars, picousd)
 ON CONFLICT (scope, dimension, day, value) DO UPDATE SET
     requests = r.requests + excluded.requests,
     successes = r.successes + excluded.successes,
@@ -84,20 +87,22 @@ SELECT day, dimension, value, spend_picousd FROM rollup
 WHERE scope = '' AND dimension IN ('total', 'key', 'user', 'model') AND day BETWEEN $1 AND $2
 
 -- spend_days_of --
--- The same of one key, one user or both. $3 key, $4 user, $5 calls without a key.
+-- The same of one key, one user or both. $3 key, $4 user, $5 calls without a key, $6 calls without a user.
 SELECT day, key_sha256, user_id, model, coalesce(sum(cost_picousd), 0) AS spend_picousd
 FROM request_book
 WHERE day BETWEEN $1 AND $2 AND outcome <> 'refused'
-  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4) AND (NOT $5 OR key_sha256 IS NULL)
+  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4)
+  AND (NOT $5 OR key_sha256 IS NULL) AND (NOT $6 OR user_id IS NULL)
 GROUP BY day, key_sha256, user_id, model
 
 -- logs_newest --
--- $1 and $2 first and last day, $3 key, $4 user, $5 calls without a key, $6 how many.
+-- $1 and $2 first and last day, $3 key, $4 user, $5 calls without a key, $6 calls without a user, $7 how many.
 SELECT day, id, provisional FROM request_book
 WHERE ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
-  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4) AND (NOT $5 OR key_sha256 IS NULL)
+  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4)
+  AND (NOT $5 OR key_sha256 IS NULL) AND (NOT $6 OR user_id IS NULL)
 ORDER BY id DESC
-LIMIT $6
+LIMIT $7
 
 -- logs_of_request --
 -- $1 and $2 day and id where the text is one of our ids, $3 the text, $4 how many; the rest as above.
@@ -106,7 +111,8 @@ SELECT day, id, provisional FROM (
     UNION ALL SELECT * FROM request_book WHERE response_id = $3
     UNION ALL SELECT * FROM request_book WHERE litellm_call_id = $3
 ) AS found
-WHERE ($5::text IS NULL OR key_sha256 = $5) AND ($6::text IS NULL OR user_id = $6) AND (NOT $7 OR key_sha256 IS NULL)
+WHERE ($5::text IS NULL OR key_sha256 = $5) AND ($6::text IS NULL OR user_id = $6)
+  AND (NOT $7 OR key_sha256 IS NULL) AND (NOT $8 OR user_id IS NULL)
 GROUP BY day, id, provisional
 ORDER BY id DESC
 LIMIT $4
@@ -151,9 +157,8 @@ WITH share AS (
         UNION ALL
         SELECT c.scope, 'tag', t.tag
         FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t
-        CROSS JOIN (VALUES (''), ('key:' || coalesce(s.key_sha256, '')), ('user:' || s.user_id), ('team:' || s.team_id)
-             ) AS c (scope)
-        WHERE s.admitted AND c.scope IS NOT NULL
+        CROSS JOIN (VALUES (''), (coalesce('user:' || s.user_id, 'key:' || coalesce(s.key_sha256, '')))) AS c (scope)
+        WHERE s.admitted
     ) AS d
 ), again AS (
     SELECT scope, dimension, day, value,

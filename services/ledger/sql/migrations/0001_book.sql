@@ -61,7 +61,7 @@ CREATE TABLE request_log (
     spend_logs_metadata jsonb NOT NULL,
     requester_ip text,
     user_agent text,
-    guardrails text[] NOT NULL,
+    guardrails jsonb NOT NULL,
     guardrail_outcomes jsonb NOT NULL,
     -- Names of the fields that could not be stored as they came (NUL, too long, out of range).
     altered text[],
@@ -104,7 +104,7 @@ CREATE INDEX request_open_expiry ON request_open (shard, expires_at_ms);
 
 -- Sums of request_book, moved in the same transaction as its rows.
 CREATE TABLE rollup (
-    -- '' for everybody; key:<digest>, user:<id>, team:<id> where a tenant sees its own (dimension `tag` only).
+    -- '' for everybody; user:<id>, or key:<digest> of calls without a user, where a tenant sees its own (dimension `tag` only).
     scope text NOT NULL,
     -- total, tag, key, team, user, customer, model, deployment, provider.
     dimension text NOT NULL,

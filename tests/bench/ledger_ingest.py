@@ -1,0 +1,196 @@
+"""How fast the ledger takes facts from the stream into committed rows, and what that costs.
+
+    python -m tests.bench.ledger_ingest [--requests 100000] [--rounds 3]
+
+The stream is filled first; then a real `python -m services.ledger` is started on it, on a real PostgreSQL (fsync on), and the
+clock runs from its first committed row to its last. CPU is user and system of the ledger's process and of PostgreSQL's, from
+/proc, in the same time; the ledger's start-up isn't part of it.
+
+    together  a request's two facts are in messages that follow each other: both mostly in one batch
+    apart     a request ends 600 messages after it was opened: every one goes through the working set
+    varied    as together; every request has its own customer and end user tag, 1,000 keys in 50 teams
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+from nats.aio.client import Client
+
+from shared import bus, subjects
+from shared.facts import Caller, Opened, Settled, encode_fact, pack
+from shared.ids import DeploymentId, KeyDigest, new_request_id
+from shared.money import Price, Usage, cost_picousd
+from tests.bench.machine import cpu_s, tree
+from tests.ledger.servers import Nats, Postgres
+from tests.support.ports import free_port
+
+FACTS_PER_MESSAGE = 25
+"""What an edge's group commit holds at saturation."""
+APART_MESSAGES = 600
+PRICE = Price(150_000, 600_000, 75_000, version="2026-11-01")
+TIMEOUT_S = 300
+MODES = ("together", "apart", "varied")
+
+
+def facts(requests: int, mode: str) -> Iterator[tuple[bytes, bytes]]:
+    """Encoded (opened, settled) of each request."""
+    draw = random.Random(7)
+    keys = 1_000 if mode == "varied" else 10
+    for number in range(requests):
+        key = draw.randrange(keys)
+        caller = Caller(
+            KeyDigest(f"{key:064x}"), f"key-{key}", f"team-{key % 50}", f"Team {key % 50}", f"user-{key % 200}", None
+        )
+        own = f"customer-{number}" if mode == "varied" else f"customer-{number % 100}"
+        now_ms = time.time_ns() // 1_000_000
+        opened = Opened(
+            id=new_request_id(), at_ms=now_ms, edge_id="0198f0c2-edge", caller=caller, call_type="acompletion",
+            route="/chat/completions", model=f"gpt-4o-mini-{number % 4}", deployment_id=DeploymentId("ab" * 32),
+            provider="openai", upstream_model="gpt-4o-mini", price=PRICE, stream=bool(number & 1), customer_id=own,
+            tags=[f"app-{number % 20}", f"env-{number % 3}", "User-Agent: OpenAI" if mode != "varied" else own],
+            spend_logs_metadata={"project": "tollgate"} if number % 4 == 0 else {}, requester_ip="10.0.0.17",
+            user_agent="OpenAI/Python 1.55.0", max_cost_picousd=10**9, expires_at_ms=now_ms + 600_000,
+        )  # fmt: skip
+        usage = Usage(draw.randrange(10, 4_000), draw.randrange(1, 900), source="provider")
+        settled = Settled(
+            opened, now_ms + 900, "success", 200, usage, cost_picousd(PRICE, usage), now_ms + 300,
+            f"chatcmpl-{number:029d}", "gpt-4o-mini-2024-07-18",
+        )  # fmt: skip
+        yield encode_fact(opened), encode_fact(settled)
+
+
+def messages(requests: int, mode: str) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    ends: list[bytes] = []
+    delay = APART_MESSAGES * FACTS_PER_MESSAGE if mode == "apart" else FACTS_PER_MESSAGE
+    for opened, settled in facts(requests, mode):
+        waiting.append(opened)
+        ends.append(settled)
+        if len(ends) > delay:
+            waiting += ends[: len(ends) - delay]
+            del ends[: len(ends) - delay]
+        while len(waiting) >= FACTS_PER_MESSAGE:
+            yield pack(waiting[:FACTS_PER_MESSAGE])
+            del waiting[:FACTS_PER_MESSAGE]
+    waiting += ends
+    for start in range(0, len(waiting), FACTS_PER_MESSAGE):
+        yield pack(waiting[start : start + FACTS_PER_MESSAGE])
+
+
+async def fill(client: Client, requests: int, mode: str) -> int:
+    js = client.jetstream(timeout=30)
+    running: set[asyncio.Task[object]] = set()
+    count = 0
+    for message in messages(requests, mode):
+        count += 1
+        running.add(asyncio.create_task(js.publish(subjects.traffic(0), message)))
+        if len(running) >= 64:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    await asyncio.gather(*running)
+    return count
+
+
+async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str) -> dict[str, float]:
+    directory.mkdir()
+    nats = Nats(directory)
+    nats.start()
+    url = await postgres.new_database()
+    ledger: subprocess.Popen[bytes] | None = None
+    client = await bus.connect("bench", nats.url)
+    try:
+        await bus.ensure_control_stream(client)
+        await bus.ensure_traffic_stream(client, 8 * 1024**3)
+        await fill(client, requests, mode)
+        env = {
+            **os.environ, "TOLLGATE_NATS_URL": nats.url, "TOLLGATE_DATABASE_URL": url, "TOLLGATE_LOG_LEVEL": "warning",
+            "TOLLGATE_LEDGER_PORT": str(free_port()), "TOLLGATE_LEDGER_PROBE_PORT": str(free_port()),
+        }  # fmt: skip
+        ledger = subprocess.Popen([sys.executable, "-m", "services.ledger"], env=env)
+        return await measure(url, ledger.pid, postgres, nats, requests)
+    finally:
+        if ledger is not None:
+            ledger.terminate()
+            ledger.wait(20)
+        await client.close()
+        nats.stop()
+        await postgres.drop_database(url)
+
+
+async def measure(url: str, ledger: int, postgres: Postgres, nats: Nats, requests: int) -> dict[str, float]:
+    """From the first batch seen in the book to the last."""
+    assert postgres.process is not None
+    assert nats.process is not None
+    connection = await asyncpg.connect(url)
+    started: tuple[float, int, list[float]] | None = None
+    deadline = time.monotonic() + TIMEOUT_S
+
+    def used() -> list[float]:
+        return [cpu_s(tree(pid)) for pid in (ledger, postgres.process.pid, nats.process.pid)]  # type: ignore[union-attr]
+
+    while time.monotonic() < deadline:
+        try:
+            done = (
+                await connection.fetchval("SELECT requests FROM tollgate.rollup WHERE dimension = 'total' LIMIT 1") or 0
+            )
+        except asyncpg.UndefinedTableError:
+            done = 0
+        if done and started is None:
+            started = time.monotonic(), done, used()
+        if done >= requests and started is not None:
+            took = time.monotonic() - started[0]
+            rows = done - started[1]
+            cpu = [(now - then) / (rows * 2) * 1e6 for now, then in zip(used(), started[2], strict=True)]
+            exact = await connection.fetchval("SELECT count(*) FROM tollgate.request_book")
+            await connection.close()
+            assert exact == requests
+            return {
+                "requests/s": rows / took,
+                "ledger": cpu[0],
+                "postgres": cpu[1],
+                "nats": cpu[2],
+                "sum": cpu[0] + cpu[1],
+            }
+        await asyncio.sleep(0.02)
+    raise TimeoutError("the ledger did not finish")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--modes", default=",".join(MODES))
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
+        directory = Path(name)
+        (directory / "postgres").mkdir()
+        postgres = Postgres(directory / "postgres")
+        postgres.start()
+        try:
+            await postgres.ready()
+            print(f"{wanted.requests} requests of two facts, {FACTS_PER_MESSAGE} facts a message; CPU in µs a fact")
+            print(f"{'mode':10} {'requests/s':>11} {'ledger':>8} {'postgres':>9} {'sum':>7} {'nats':>7}")
+            for number in range(wanted.rounds):
+                for mode in wanted.modes.split(","):
+                    found = await round_of(postgres, directory / f"{mode}-{number}", wanted.requests, mode)
+                    print(
+                        f"{mode:10} {found['requests/s']:>11,.0f} {found['ledger']:>8.1f} {found['postgres']:>9.1f}"
+                        f" {found['sum']:>7.1f} {found['nats']:>7.2f}",
+                        flush=True,
+                    )
+        finally:
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

