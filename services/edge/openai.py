@@ -17,6 +17,7 @@ MODEL_CHARACTERS_MAX = 256
 TAGS_MAX = 64
 TAG_CHARACTERS_MAX = 256
 METADATA_BYTES_MAX = 65_536
+METADATA_DEPTH_MAX = 32
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
@@ -156,7 +157,7 @@ def _read(fields: dict[str, msgspec.Raw], name: str) -> Any:
         return None
     try:
         return _decoders[name].decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         text, _, path = str(error).partition(" - at `$")
         raise _bad(f"{name}{path.rstrip('`')}: {text}", f"{name}{path.rstrip('`')}") from None
 
@@ -183,19 +184,30 @@ def _check_tags(tags: list[str]) -> None:
 
 
 def _check_logged(logged: dict[str, Any]) -> None:
-    """It goes into the fact as it is: bounded, and without integers past 64 bits."""
+    """It goes into the fact as it is: bounded, no deeper than every reader of facts can follow, no integers past 64 bits."""
+    name = "metadata.spend_logs_metadata"
+    if not _is_within(logged, METADATA_DEPTH_MAX):
+        raise _bad(f"It is nested more than {METADATA_DEPTH_MAX} levels deep", name)
     try:
         size = len(msgspec.msgpack.encode(logged))
-    except (OverflowError, RecursionError):
-        raise _bad("A number in it is too large", "metadata.spend_logs_metadata") from None
+    except OverflowError:
+        raise _bad("A number in it is too large", name) from None
     if size > METADATA_BYTES_MAX:
-        raise _bad(f"It is larger than {METADATA_BYTES_MAX} bytes", "metadata.spend_logs_metadata")
+        raise _bad(f"It is larger than {METADATA_BYTES_MAX} bytes", name)
+
+
+def _is_within(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return True
+    return depth > 0 and all(_is_within(item, depth - 1) for item in value)
 
 
 def _header_object(text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text.encode("utf-8", "surrogateescape"), type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except (*UNREADABLE, UnicodeEncodeError):
         raise _bad("x-litellm-spend-logs-metadata must be a JSON object", "x-litellm-spend-logs-metadata") from None
 
 
@@ -210,21 +222,15 @@ def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
 
 
 def provider_body(call: Call, upstream_model: str) -> bytes:
-    """The bytes for the provider: the client's own where nothing has to change, else their slices joined anew.
-
-    Joined anew also where the top level might name a field twice: the provider must not read another `model` than we did.
-    """
-    fields, body = call.fields, call.body
-    changed = (
-        upstream_model != call.model
-        or not GATEWAY_FIELDS.isdisjoint(fields)
-        or (call.stream and not call.wants_usage)
-        or b"\\u" in body
-        or body.count(b'"model"') != 1
-        or body.count(b'"messages"') > 1
-    )
-    if not changed:
-        return body
+    """The bytes for the provider: the client's own where nothing has to change, else its values' bytes joined anew."""
+    fields = call.fields
+    if (
+        upstream_model == call.model
+        and GATEWAY_FIELDS.isdisjoint(fields)
+        and (call.wants_usage or not call.stream)
+        and _says_only(call.body, fields)
+    ):
+        return call.body
     parts = [b'"model":' + msgspec.json.encode(upstream_model)]
     for name, raw in fields.items():
         if name == "model" or name in GATEWAY_FIELDS or (name == "stream_options" and call.stream):
@@ -236,6 +242,15 @@ def provider_body(call: Call, upstream_model: str) -> bytes:
     if metadata:
         parts.append(b'"metadata":' + msgspec.json.encode(metadata))
     return b"{" + b",".join(parts) + b"}"
+
+
+def _says_only(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
+    """Whether the body is these fields and not a byte more: no name twice, none escaped, no space between them.
+
+    Anything else might read differently to a provider (the first of two models, where we read the last), so it is joined
+    anew, which costs next to nothing.
+    """
+    return len(body) == 1 + sum(len(name) + 4 + len(raw) for name, raw in fields.items())
 
 
 def _stream_options(fields: dict[str, msgspec.Raw]) -> bytes:
