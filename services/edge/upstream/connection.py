@@ -144,10 +144,11 @@ class Connection(asyncio.Protocol):
 
     def is_quiet(self) -> bool:
         """While idle: nothing, most of all no EOF, waits in the socket that the loop hasn't reported yet. A system call."""
-        if not self.alive():
+        tcp = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if tcp is None or tcp.fileno() < 0:  # closed under us
             return False
         poll = select.poll()
-        poll.register(cast(asyncio.Transport, self._transport).get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(tcp.fileno(), select.POLLIN)
         return not poll.poll(0)
 
     def _fail(self, error: UpstreamError) -> None:
@@ -200,8 +201,9 @@ class Connection(asyncio.Protocol):
             return
         self.born = self._loop.time()
         tcp = transport.get_extra_info("socket")
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a model may think for minutes behind a NAT
+        if tcp is not None:  # already closed again
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a model may think for minutes behind a NAT
 
     def data_received(self, data: bytes) -> None:
         response, parser = self.response, self._parser

@@ -53,7 +53,10 @@ class Peer:
 
     def reset(self) -> None:
         """RST instead of FIN."""
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        tcp = self.writer.get_extra_info("socket")
+        if tcp is None:  # the client was faster
+            return
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def gone(self, within_s: float) -> None:
