@@ -100,6 +100,13 @@ async def connect(
     return client
 
 
+async def close(client: Client) -> None:
+    """Send what waits to be sent, and close. Raises nothing: with the broker gone there is nobody left to tell."""
+    # RuntimeError: what uvloop says of a connection that is already closed.
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
+        await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_S)
+
+
 async def ask(client: Client, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int) -> T:
     """Ask and decode. Raises BusError; never waits longer than `timeout_ms`."""
     if not client.is_connected:

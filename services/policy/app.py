@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import msgspec
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -33,8 +32,6 @@ DRAIN_S = 5
 """How long a stopping replica works on what it was already asked."""
 
 T = TypeVar("T")
-Question = TypeVar("Question", bound=msgspec.Struct)
-Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 async def main(life: Life) -> None:
@@ -50,7 +47,7 @@ async def main(life: Life) -> None:
             try:
                 await serve(life, client, catalog)
             finally:
-                await client.close()
+                await bus.close(client)
     finally:
         await probes.cleanup()
 
@@ -61,7 +58,6 @@ async def serve(life: Life, client: Client, catalog: Catalog) -> None:
         return
     replica = Replica(client)
     admin = Admin(client, replica, catalog)
-    running = _Running()
 
     async def answer_decide(request: DecideRequest) -> DecideReply:
         try:
@@ -78,51 +74,17 @@ async def serve(life: Life, client: Client, catalog: Catalog) -> None:
         metrics.commanded(request.route, reply.status)
         return reply
 
+    answering: list[bus.Answering] = []
     await replica.feed.start()
-    subscriptions = []
     try:
         if await _unless_stopping(life, _caught_up(replica)) is not None:
-            decides = running.counted(answer_decide)
-            subscriptions.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, decides))
-            admins = running.counted(answer_admin)
-            subscriptions.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, admins))
+            answering.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, answer_decide))
+            answering.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, answer_admin))
             life.ready(replica.reason_not_ready)
             await life.stopping.wait()
-        await _drain(client, subscriptions, running)
+        await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))
     finally:
         await replica.feed.close()
-
-
-class _Running:
-    """Answers being worked on."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def counted(self, handler: Callable[[Question], Awaitable[Answer]]) -> Callable[[Question], Awaitable[Answer]]:
-        async def handle(question: Question) -> Answer:
-            self.count += 1
-            try:
-                return await handler(question)
-            finally:
-                self.count -= 1
-
-        return handle
-
-
-async def _drain(client: Client, subscriptions: list[Any], running: _Running) -> None:
-    """No new questions; finish the running ones; their answers leave before the connection does. At most DRAIN_S."""
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            for subscription in subscriptions:
-                await subscription.drain()
-            while True:
-                await asyncio.sleep(POLL_S)  # first: what the drain handed out begins to run
-                if running.count == 0:
-                    break
-            await client.flush()
-    except (TimeoutError, nats.errors.Error) as error:
-        log.warning("drain_incomplete", running=running.count, error=type(error).__name__)
 
 
 async def _control_stream(client: Client) -> bool:

@@ -3,13 +3,12 @@
 import asyncio
 import time
 
-import msgspec
 import structlog
 from nats.aio.client import Client
 
 from services.policy import metrics
 from services.policy.directory import Directory
-from shared.bus import BusError
+from shared.bus import UNREADABLE, BusError
 from shared.facts import decode_control
 from shared.feed import ControlFeed
 
@@ -49,7 +48,7 @@ class Replica:
         """Never raises: the feed goes on. What can't be read loses its rights (fail closed), loudly."""
         try:
             self.directory.apply(subject, decode_control(message), seq)
-        except msgspec.DecodeError:  # ValidationError is one
+        except UNREADABLE:
             self.directory.forget(subject, seq)
             metrics.unreadable()
             log.error("fact_not_readable", subject=subject, seq=seq)

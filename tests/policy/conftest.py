@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,14 @@ class Broker:
         conf = self.directory / "nats.conf"
         conf.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.directory}/js" }}\n')
         self._process = subprocess.Popen([str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL)
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -106,8 +115,8 @@ async def replica(broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch) ->
         try:
             yield Replica(asker, life, f"{name}.")
         finally:
-            await asker.close()
+            await bus.close(asker)
     finally:
         life.stop()
         await asyncio.wait_for(task, 10)
-        await client.close()
+        await bus.close(client)

@@ -14,8 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.policy.publish import BATCH_BYTES_MAX, BATCH_FACTS_MAX, Publication, batches, publish
 from shared import bus, subjects
-from shared.facts import ControlFact, decode_control
+from shared.errors import RefusedError
+from shared.facts import Caller, ControlFact, decode_control
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
@@ -86,42 +88,28 @@ async def test_only_admins_write_and_refusals_leave_no_facts(pair: tuple[Replica
     assert len(await facts_of(broker)) == 1
 
 
-async def test_one_of_two_concurrent_updates_wins(pair: tuple[Replica, Replica], broker: Broker) -> None:
-    """Each round both replicas write over what they read: one is told of the conflict, unless it came after the other was done.
-
-    Either way the facts are one chain: each starts from what the last left.
-    """
+async def test_concurrent_updates_lose_nothing(pair: tuple[Replica, Replica], broker: Broker) -> None:
+    """Updates of one key on both replicas at once: each is told 409 or is in the key for good, and every fact builds on the last."""
     one, two = pair
-    _, _, reply = await one.admin("/key/generate", minted("a", metadata={"n": []}))
-    results: Counter[tuple[int, ...]] = Counter()
-    kept: list[str] = []
-    written = 1
+    _, _, reply = await one.admin("/key/generate", minted("a"))
+    seq, expected, rounds = reply.control_seq, {}, Counter[int]()
     for number in range(ROUNDS):
-        names = [f"{number}-one", f"{number}-two"]
-        answers = await asyncio.gather(
-            *(
-                who.admin(
-                    "/key/update",
-                    {"key": digest("a"), "metadata": {"n": [*kept, name]}},
-                    min_seq=reply.control_seq,
-                )
-                for who, name in zip(pair, names, strict=True)
-            )
-        )
-        statuses = [status for status, _, _ in answers]
-        results[tuple(sorted(statuses))] += 1
-        assert set(statuses) <= {200, 409}, answers
-        winners = [i for i, status in enumerate(statuses) if status == 200]
-        assert winners, "somebody must win"
-        written += len(winners)
-        last = max(winners, key=lambda i: answers[i][2].control_seq)
-        kept.append(names[last])
-        reply = answers[last][2]
-    _, body, _ = await two.admin("/key/info", query={"key": digest("a")}, min_seq=reply.control_seq)
-    assert body["info"]["metadata"]["n"] == kept
+        fields = [f"x{number}-{who}" for who in range(4)]
+        updates = [pair[n % 2].admin("/key/update", {"key": digest("a"), name: n}) for n, name in enumerate(fields)]
+        answers = await asyncio.gather(*updates)
+        assert {status for status, _, _ in answers} <= {200, 409}, answers
+        assert all(body["error"]["type"] == "conflict_error" for status, body, _ in answers if status == 409)
+        won = [n for n, (status, _, _) in enumerate(answers) if status == 200]
+        assert won, "somebody is always first"
+        expected |= {fields[n]: n for n in won}
+        rounds[len(won)] += 1
+        seq = max(seq, *(answers[n][2].control_seq for n in won))
+    assert rounds[1] > 0, f"they never met: {rounds}"
+    for who in (one, two):
+        _, body, _ = await who.admin("/key/info", query={"key": digest("a")}, min_seq=seq)
+        assert {name: n for name, n in body["info"].items() if name.startswith("x")} == expected
     history = await facts_of(broker)
-    assert len(history) == written
-    assert results[200, 409] > 0, "never at the same time: nothing was tested"
+    assert len(history) == 1 + len(expected)
     assert all(then.before == now.after for now, then in itertools.pairwise(history)), "a broken chain"
 
 
@@ -226,6 +214,50 @@ async def test_a_broker_that_dies_and_comes_back(pair: tuple[Replica, Replica], 
     assert isinstance(await two.decide(secret("a"), min_seq=reply.control_seq), Grant)
 
 
+async def test_stops_cleanly_without_its_broker(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(8):
+        async with replica(broker, "one", monkeypatch) as one:
+            broker.kill()
+            await asyncio.sleep(0.2)
+            with pytest.raises(bus.BusError):
+                await one.decide(secret("a"))
+
+
+async def test_writes_without_the_broker_are_refused_not_lost(pair: tuple[Replica, Replica], broker: Broker) -> None:
+    """Asked directly: with the broker gone nobody could ask over it."""
+    broker.kill()
+    await asyncio.sleep(0.2)
+    fact = ControlFact("id", 0, "key", "x", "created", Caller(), None, {})
+    with pytest.raises(RefusedError) as refused:
+        await publish(pair[0].client, batches([Publication("control.key.x", 0, fact)])[0])
+    assert refused.value.refusal.code == "book_unavailable"
+
+
+async def test_an_unknown_outcome_says_so(broker: Broker) -> None:
+    """A broker that stops answering: the fact may or may not have landed."""
+    client = await bus.connect("policy", broker.url)
+    await bus.ensure_control_stream(client)
+    fact = ControlFact("id", 0, "key", "x", "created", Caller(), None, {})
+    broker.pause()
+    start = time.monotonic()
+    with pytest.raises(RefusedError) as refused:
+        await publish(client, batches([Publication(f"control.key.x{n}", 0, fact) for n in range(2)])[0])
+    broker.resume()
+    assert refused.value.refusal.code == "outcome_unknown" and refused.value.refusal.status == 503
+    assert time.monotonic() - start < 3
+    await client.close()
+
+
+def test_batches_are_bounded() -> None:
+    fact = ControlFact("id", 0, "key", "x", "deleted", Caller(), {"x": "y" * 50_000}, None)
+    small = msgspec.structs.replace(fact, before={})
+    for one, count in ((fact, 300), (small, 1_201)):
+        cut = batches([Publication(f"control.key.{n}", 0, one) for n in range(count)])
+        assert [p.subject for batch in cut for p, _ in batch] == [f"control.key.{n}" for n in range(count)]
+        assert all(len(b) <= BATCH_FACTS_MAX and sum(len(d) for _, d in b) <= BATCH_BYTES_MAX for b in cut)
+        assert len(cut) > 2
+
+
 async def test_junk_on_the_bus_is_answered_not_fatal(pair: tuple[Replica, Replica], broker: Broker) -> None:
     one, _ = pair
     for junk in (b"", b"\xc1", b"[]", msgspec.msgpack.encode([1, 2, 3])):
@@ -269,6 +301,7 @@ async def test_the_process(broker: Broker, tmp_path: Path) -> None:
         answers = await asyncio.gather(waiting, return_exceptions=True)
         assert not isinstance(answers[0], BaseException) or isinstance(answers[0], bus.BusError)
         assert await asyncio.to_thread(process.wait, 10) == 0
+        assert await _stops_without_broker(process.args, env, log, port, broker) == 0
         text = (tmp_path / "log").read_text()
         assert MASTER_KEY not in text and digest_key(MASTER_KEY) not in text and "Traceback" not in text
     finally:
@@ -276,6 +309,19 @@ async def test_the_process(broker: Broker, tmp_path: Path) -> None:
         process.wait()
         log.close()
         await client.close()
+
+
+async def _stops_without_broker(command: object, env: dict, log: object, port: int, broker: Broker) -> int:
+    process = subprocess.Popen(command, env=env, stderr=log)  # type: ignore[call-overload]
+    try:
+        await _ready(port)
+        broker.kill()
+        await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(process.wait, 10)
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def _ready(port: int) -> None:
