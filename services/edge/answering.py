@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from services.edge.openai import UNREADABLE
 from services.edge.upstream import Response, UpstreamError
 from services.edge.whole import WholeAnswer
 from shared.money import format_usd
@@ -88,7 +89,7 @@ def provider_error(body: bytes, status: int, provider: str) -> bytes:
             found = msgspec.json.decode(body, type=_ErrorBody).error
             if found is not None and bytes(found)[:1] == b"{":
                 return body
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             pass
     message = f"{provider} answered with status {status}"
     error = {"message": message, "type": "api_error", "param": None, "code": str(status)}

@@ -206,7 +206,7 @@ class Exchange:
     async def _finish_answer(self, body: bytes, status: int, content_type: bytes | None) -> Answer:
         try:
             answer = openai.answer_head(body)
-        except (msgspec.DecodeError, RecursionError):
+        except openai.UNREADABLE:
             answer = openai.AnswerHead()
         usage = openai.usage_of(answer.usage) or await self._count(texts.of_answer(body), "estimated")
         if self._screening.has("post_call"):
@@ -379,7 +379,11 @@ class Exchange:
     async def _count(self, answered: list[str], source: str) -> Usage:
         """Where the provider told nothing: counted by us, and marked so."""
         client, model = self._pipeline.bus_client, self._candidate.upstream_model
-        sent = await screening.count_tokens(client, model, texts.of_request(self.call))
+        try:
+            said = texts.of_request(self.call)
+        except RefusedError:
+            said = [self.call.body.decode("utf-8", "replace")]
+        sent = await screening.count_tokens(client, model, said)
         received = await screening.count_tokens(client, model, answered) if answered else 0
         return Usage(sent, received, source=source)
 

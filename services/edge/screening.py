@@ -21,6 +21,7 @@ log = structlog.get_logger()
 
 SLICE_CHARACTERS_MAX = 200_000
 """Of one question: at most 4 bytes a character, under NATS's 1 MB default."""
+OVERLAP_CHARACTERS_MAX = SLICE_CHARACTERS_MAX // 2
 COUNT_TIMEOUT_MS = 3_000
 CHARACTERS_PER_TOKEN = 4
 """The rule of thumb where even moderation can't count."""
@@ -93,8 +94,8 @@ class Screening:
 class StreamWindow:
     """Holds a stream's events back until what they say, and `window` characters more, has been allowed.
 
-    Keeps per channel (choice) the tail of what was screened, so that a finding across chunk borders is seen whole before
-    its first part goes out.
+    Keeps per channel (a choice's field) the tail of what was screened, so that a finding across chunk borders is seen whole
+    before its last part goes out, and in a stream of one channel before its first.
     """
 
     def __init__(self, screening: Screening) -> None:
@@ -138,6 +139,7 @@ class StreamWindow:
 
 def slices(said: list[str], overlap: int) -> Iterator[list[str]]:
     """Lists of texts, each list small enough for one question."""
+    overlap = min(overlap, OVERLAP_CHARACTERS_MAX)
     part: list[str] = []
     room = SLICE_CHARACTERS_MAX
     for text in said:

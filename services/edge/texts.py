@@ -1,75 +1,91 @@
 """The texts in requests, answers and stream chunks: what guardrails read and what is counted where no usage is given.
 
-All roles, all content parts, tool calls and tool results: not only the last message. Pure; never raises on odd shapes.
+All roles, all content parts, tool calls and tool results: not only the last message. Pure; no depth of nesting hides a text.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from services.edge.openai import Call
+from services.edge.openai import UNREADABLE, Call
+from shared import errors
+from shared.errors import RefusedError
 
+_SAID_IN = ("messages", "prompt", "input", "tools", "functions", "response_format", "prediction", "suffix")
+"""The request's fields that reach a model as text."""
 _TEXT_KEYS = frozenset(
-    {"text", "content", "reasoning_content", "refusal", "arguments", "input_text", "output", "name", "description"}
-)
-_SKIPPED_KEYS = frozenset({"image_url", "logprobs", "usage", "input_audio", "audio", "file"})
-DEPTH_MAX = 16
+    {
+        "text", "content", "reasoning_content", "reasoning", "thinking", "refusal", "arguments", "input_text", "output",
+        "name", "description", "title", "default", "const",
+    }
+)  # fmt: skip
 
 
 def of_request(call: Call) -> list[str]:
-    """Of `messages`, `prompt` or `input`, and of tool definitions."""
+    """Raises RefusedError where a field can't be decoded: what we can't read, a guardrail can't either, but a model might."""
     texts: list[str] = []
-    for name in ("messages", "prompt", "input", "tools", "functions"):
+    for name in _SAID_IN:
         raw = call.fields.get(name)
         if raw is not None:
             try:
-                texts.extend(_walk(msgspec.json.decode(raw), 0))
-            except (msgspec.DecodeError, RecursionError):
-                continue
+                texts.extend(_walk(msgspec.json.decode(raw)))
+            except UNREADABLE:
+                message = f"{name} is nested too deeply, or has a number that is too large"
+                raise RefusedError(errors.bad_request(message, name)) from None
     return texts
 
 
 def of_answer(body: bytes) -> list[str]:
-    """Of an answer's choices."""
+    """Of an answer's choices; of anything else that came in their place, all of it."""
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    return list(_walk(answer.get("choices"), 0)) if isinstance(answer, dict) else []
+    except UNREADABLE:
+        return [body.decode("utf-8", "replace")]
+    if isinstance(answer, dict):
+        answer = answer.get("choices") or {name: value for name, value in answer.items() if name != "data"}
+    return list(_walk(answer))
 
 
-def of_chunk(event_data: bytes) -> Iterator[tuple[str, str]]:
+def of_chunk(event_data: bytes) -> list[tuple[str, str]]:
     """(channel, text) of one stream chunk: a channel is a choice and the field the text grows in."""
+    if not event_data:
+        return []
     try:
         chunk = msgspec.json.decode(event_data)
-    except (msgspec.DecodeError, RecursionError):
-        return
+    except UNREADABLE:
+        return [("", event_data.decode("utf-8", "replace"))]
     choices = chunk.get("choices") if isinstance(chunk, dict) else None
-    for choice in choices if isinstance(choices, list) else []:
-        if not isinstance(choice, dict):
-            continue
-        index = str(choice.get("index", 0))
-        if isinstance(choice.get("text"), str):
-            yield index, choice["text"]
-        delta = choice.get("delta")
-        for text in _walk(delta, 0) if isinstance(delta, dict) else ():
-            yield index, text
+    return list(_grown(choices if isinstance(choices, list) else chunk))
 
 
-def _walk(value: Any, depth: int) -> Iterable[str]:
-    if depth > DEPTH_MAX:
-        return
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _walk(item, depth + 1)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if key in _SKIPPED_KEYS:
-                continue
-            if not isinstance(item, str):
-                yield from _walk(item, depth + 1)
-            elif key in _TEXT_KEYS:
-                yield item
+def _walk(value: Any) -> Iterator[str]:
+    """In order, and without recursion."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+        elif isinstance(value, dict):
+            stack.extend(
+                item for key, item in reversed(value.items()) if not isinstance(item, str) or key in _TEXT_KEYS
+            )
+
+
+def _grown(value: Any) -> Iterator[tuple[str, str]]:
+    """As `_walk`, each text with the path it stands at; a list's items are told apart by their own `index`."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, list):
+            for position, item in reversed(list(enumerate(value))):
+                index = item.get("index", position) if isinstance(item, dict) else position
+                stack.append((f"{path}.{index}", item))
+        elif isinstance(value, dict):
+            for key, item in reversed(value.items()):
+                if not isinstance(item, str) or key in _TEXT_KEYS:
+                    stack.append((f"{path}.{key}", item))
