@@ -193,7 +193,8 @@ BEGIN
         RETURN true;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('tollgate.request_log_ensure_day'));
-    IF to_regclass(name) IS NOT NULL THEN
+    -- Not to_regclass: what it found a moment ago is cached, whatever was committed while we waited for the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = 'tollgate'::regnamespace) THEN
         RETURN true;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE request_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
