@@ -6,7 +6,7 @@ whose repr never shows them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from shared.money import Price, picousd_from_usd
 
 REFERENCE = "os.environ/"
 CONFIG_BYTES_MAX = 16 * 1024 * 1024
+DEPTH_MAX = 100
 
 DEFAULT_API_BASES = {
     "openai": "https://api.openai.com/v1",
@@ -124,17 +125,44 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
 def parse(text: str, environ: Mapping[str, str], *, directory: str = ".", name: str = "config.yaml") -> Config:
     """The same from text."""
     try:
-        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        return _read(_tree(text, name), environ, directory, name)
+    except RecursionError:
+        raise ConfigError(f"{name}: not valid YAML (something refers to itself)") from None
+
+
+def _tree(text: str, name: str) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _refuse_deep_nesting(yaml.parse(text, Loader=loader))
+        tree = yaml.load(text, Loader=loader)  # noqa: S506
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
         raise ConfigError(
             f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or 'unreadable'})"
         ) from None
+    except (ValueError, LookupError, TypeError, AttributeError):  # what the reader of dates and numbers lets through
+        raise ConfigError(f"{name}: not valid YAML (a date or number that is none)") from None
     if tree is None:
-        tree = {}
+        return {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}: the top level must be a mapping")
+    return tree
+
+
+def _refuse_deep_nesting(events: Iterable[Any]) -> None:
+    """The C loader recurses without a limit of its own, and would take the process down."""
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH_MAX:
+                raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _read(tree: dict[str, Any], environ: Mapping[str, str], directory: str, name: str) -> Config:
     warnings = [f"{key}: unknown section, ignored" for key in tree if key not in _SECTIONS]
     environ = {**environ, **{k: str(v) for k, v in _section(tree, "environment_variables").items()}}
     general, litellm, router = (
@@ -181,14 +209,14 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
     if not isinstance(info, dict):
         raise ConfigError(f"{where}.model_info must be a mapping")
     warnings += [f"{where}.litellm_params.{key}: not used" for key in params if key not in _PARAMS]
-    reference_digest = hashlib.sha256(
-        msgspec.json.encode([entry["model_name"], params], order="deterministic")
-    ).hexdigest()
     at = f"{where}.litellm_params"
-    model = str(_resolve(params["model"], environ))
+    digest = _digest([entry["model_name"], params], at)
+    model = _text(params, "model", at, environ) or ""
     provider, slash, rest = model.partition("/")
     if not slash:
         provider, rest = "openai", model
+    if not rest:
+        raise ConfigError(f"{at}.model must be a text, like openai/gpt-4o")
     api_base = _text(params, "api_base", at, environ) or _text(params, "base_url", at, environ)
     mock = _text(params, "mock_response", at, environ)
     if not api_base and mock is None:
@@ -199,7 +227,7 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
     if not isinstance(headers, dict):
         raise ConfigError(f"{at}.extra_headers must be a mapping")
     return Deployment(
-        id=DeploymentId(str(info.get("id") or reference_digest)),
+        id=DeploymentId(str(info.get("id") or digest)),
         model_name=entry["model_name"],
         provider=provider,
         upstream_model=rest,
@@ -209,11 +237,19 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
         order=int(_number(params, "order", at, environ, 0)),
         timeout_ms=max(1, int(_number(params, "timeout", at, environ, 600) * 1000)),
         price=_price({**info, **params}, at, environ),
-        base_model=info.get("base_model"),
+        base_model=_text(info, "base_model", f"{where}.model_info", environ),
         mock_response=mock,
         extra_headers={str(k): str(v) for k, v in headers.items()},
         organization=_text(params, "organization", at, environ),
     )
+
+
+def _digest(entry: Any, at: str) -> str:
+    """The same for the same entry, wherever in the file it stands."""
+    try:
+        return hashlib.sha256(msgspec.json.encode(entry, order="deterministic")).hexdigest()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise ConfigError(f"{at} holds something that is no text, number, list or mapping") from None
 
 
 def _price(params: dict[str, Any], at: str, environ: Mapping[str, str]) -> Price | None:
@@ -265,10 +301,16 @@ def _resolve(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def _text(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> str | None:
-    value = _resolve(params.get(key), environ)
-    if value is None or isinstance(value, str):
-        return value
-    raise ConfigError(f"{at}.{key} must be a text")
+    """A reference to an unset variable is refused: an address that silently becomes the default would send the key elsewhere."""
+    value = params.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigError(f"{at}.{key} must be a text")
+    resolved: str | None = _resolve(value, environ)
+    if resolved is None:
+        raise _unset(value, f"{at}.{key}")
+    return resolved
 
 
 def _number(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str], default: float) -> float:
@@ -292,5 +334,9 @@ def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Secret | None
         raise ConfigError(f"{where} must be a text")
     resolved = _resolve(value, environ)
     if resolved is None:
-        raise ConfigError(f"{where}: the environment variable {value[len(REFERENCE) :]} is not set")
+        raise _unset(value, where)
     return Secret(resolved) if resolved else None
+
+
+def _unset(reference: str, where: str) -> ConfigError:
+    return ConfigError(f"{where}: the environment variable {reference[len(REFERENCE) :]} is not set")

@@ -11,24 +11,39 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 
 PICOUSD_PER_USD = 10**12
+USD_MAX = 1_000_000
+"""Of a price: it fits 64 bits as pico-USD."""
 
 
 def picousd_from_usd(usd: float | str | Decimal) -> int:
     """The exact number of pico-USD in a price as written ("0.00000015", 1.5e-07).
 
     A float is read through its shortest repr, which is what the writer of the configuration typed.
-    Raises ValueError for a negative, non-finite, or finer-than-pico amount.
+    Raises ValueError for an amount that is negative, non-finite, above USD_MAX, or finer than a pico-dollar.
     """
+    if isinstance(usd, bool) or not isinstance(usd, int | float | str | Decimal):
+        raise ValueError(f"{type(usd).__name__} is not an amount of money")
     try:
         amount = Decimal(repr(usd)) if isinstance(usd, float) else Decimal(usd)
-    except (InvalidOperation, TypeError):
-        raise ValueError(f"{usd!r} is not an amount of money") from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError(f"{usd!r} is not a finite amount of zero or more")
-    scaled = amount * PICOUSD_PER_USD
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"{usd!r} USD is finer than a pico-dollar (1e-12)")
-    return int(scaled)
+    except InvalidOperation:
+        raise ValueError(f"{str(usd)[:40]!r} is not an amount of money") from None
+    if not amount.is_finite() or not 0 <= amount <= USD_MAX:
+        raise ValueError(f"{_shown(amount)} is not an amount of 0 to {USD_MAX} USD")
+    if amount == 0:
+        return 0
+    # By hand: decimal arithmetic rounds to 28 digits, which would make a price that is too fine look exact.
+    _, digits, exponent = amount.as_tuple()
+    shift = int(exponent) + 12
+    scaled = int("".join(map(str, digits)))
+    if shift >= 0:
+        return int(scaled * 10**shift)
+    if -shift >= len(digits) or scaled % 10**-shift:
+        raise ValueError(f"{_shown(amount)} USD is finer than a pico-dollar (1e-12)")
+    return int(scaled // 10**-shift)
+
+
+def _shown(amount: Decimal) -> str:
+    return str(amount)[:40]
 
 
 def usd_from_picousd(picousd: int) -> float:

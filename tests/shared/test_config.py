@@ -1,0 +1,245 @@
+"""LiteLLM's config.yaml: read as it is, refused with a sentence that says where, and never told to anybody."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.config import Config, ConfigError, Secret, load, parse
+
+ENVIRON = {"OPENAI_API_KEY": "sk-canary-provider", "MASTER": "sk-canary-master", "DB": "postgresql://u:canary-db@h/d"}
+
+EXAMPLE = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: openai/gpt-4o-2024-08-06
+      api_key: os.environ/OPENAI_API_KEY
+      rpm: 10
+  - model_name: gpt-4o
+    litellm_params: {model: azure/my-deployment, api_base: "https://x.example/v1/", api_key: sk-canary-written, weight: 2, timeout: 1.5}
+    model_info: {id: second, base_model: azure/gpt-4o}
+  - model_name: fake
+    litellm_params: {model: gpt-3.5-turbo, mock_response: hi, input_cost_per_token: 0.0000015, output_cost_per_token: 2e-06}
+litellm_settings: {callbacks: [banned_keywords], surprising: 1}
+general_settings: {master_key: os.environ/MASTER, database_url: os.environ/DB}
+router_settings: {routing_strategy: simple-shuffle}
+unheard_of: {}
+"""
+
+
+def settled(**params: Any) -> str:
+    return json.dumps({"model_list": [{"model_name": "m", "litellm_params": {"model": "openai/m", **params}}]})
+
+
+def test_the_example_is_read_as_it_is() -> None:
+    config = parse(EXAMPLE, ENVIRON)
+    first, second, third = config.deployments
+    assert (first.provider, first.upstream_model, first.api_base) == (
+        "openai", "gpt-4o-2024-08-06", "https://api.openai.com/v1",
+    )  # fmt: skip
+    assert first.api_key is not None and first.api_key.reveal() == "sk-canary-provider"
+    assert (second.id, second.base_model, second.api_base, second.weight, second.timeout_ms) == (
+        "second", "azure/gpt-4o", "https://x.example/v1", 2.0, 1500,
+    )  # fmt: skip
+    assert (third.provider, third.upstream_model, third.mock_response, third.api_base) == (
+        "openai",
+        "gpt-3.5-turbo",
+        "hi",
+        "",
+    )
+    assert third.price is not None
+    assert (third.price.input_picousd, third.price.output_picousd, third.price.source) == (
+        1_500_000,
+        2_000_000,
+        "config",
+    )
+    assert first.price is None and third.api_key is None
+    assert config.model_names == ["gpt-4o", "fake"]
+    assert config.master_key is not None and config.master_key.reveal() == "sk-canary-master"
+    assert config.database_url is not None and config.database_url.reveal() == ENVIRON["DB"]
+    assert "database_url" not in config.general_settings and "master_key" not in config.general_settings
+
+
+def test_what_is_not_used_is_named() -> None:
+    assert parse(EXAMPLE, ENVIRON).warnings == [
+        "unheard_of: unknown section, ignored",
+        "litellm_settings.surprising: not used",
+        "router_settings.routing_strategy: not used",
+    ]
+
+
+def test_secrets_show_nowhere() -> None:
+    config = parse(EXAMPLE, ENVIRON)
+    assert "canary" not in repr(config) + str(config) + f"{config!r:s}" + "".join(map(repr, config.deployments))
+    secret = Secret("canary")
+    assert (repr(secret), str(secret), f"{secret}", bool(secret), bool(Secret(""))) == (
+        "Secret(***)", "Secret(***)", "Secret(***)", True, False,
+    )  # fmt: skip
+    with pytest.raises(TypeError):
+        json.dumps({"a": secret})
+
+
+def test_references_reach_everywhere() -> None:
+    config = parse(
+        """
+environment_variables: {FROM_FILE: here, PORT: 8080}
+litellm_settings: {callbacks: [os.environ/FROM_FILE], banned_keywords_list: os.environ/NOT_SET}
+model_list: [{model_name: m, litellm_params: {model: os.environ/MODEL, api_base: os.environ/BASE, extra_headers: {x-a: os.environ/PORT}}}]
+""",
+        {"MODEL": "openai/x", "BASE": "http://h/v1"},
+    )
+    assert config.litellm_settings == {"callbacks": ["here"], "banned_keywords_list": None}
+    (deployment,) = config.deployments
+    assert (deployment.upstream_model, deployment.api_base, deployment.extra_headers) == (
+        "x",
+        "http://h/v1",
+        {"x-a": "8080"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: [", r"config\.yaml line \d: not valid YAML"),
+        ("ok: 1\nb: {", r"config\.yaml line \d: not valid YAML"),
+        ("a: \x00", r"config\.yaml: not valid YAML"),
+        ("a: 2024-99-99", r"config\.yaml: not valid YAML"),
+        ("a: !!int ''", r"config\.yaml: not valid YAML"),
+        ("a: " + "9" * 5000, r"config\.yaml: not valid YAML"),
+        ("[" * 300_000, "line 1: not valid YAML"),
+        ("[" * 300_000 + "]" * 300_000, "line 1: not valid YAML .nested too deeply"),
+        ("{a: " * 101 + "}" * 101, "nested too deeply"),
+        ("litellm_settings: &a {x: *a}", "something refers to itself"),
+        ("model_list: &a [{model_name: m, litellm_params: {model: openai/m, tags: *a}}]", r"model_list\[0\]\.litellm_params"),
+        ("- a", "the top level must be a mapping"),
+        ("text", "the top level must be a mapping"),
+        ("model_list: {}\ngeneral_settings: []", "general_settings must be a mapping"),
+        ("model_list: {a: 1}", "model_list must be a list"),
+        ("model_list: [1]", r"model_list\[0\]\.model_name must be a text"),
+        ("model_list: [{model_name: ''}]", r"model_list\[0\]\.model_name must be a text"),
+        ("model_list: [{model_name: m}]", r"model_list\[0\]\.litellm_params\.model must be a text"),
+        ("model_list: [{model_name: m, litellm_params: {model: x}, model_info: 3}]", r"model_list\[0\]\.model_info must be"),
+        ("model_list: [{model_name: m, litellm_params: {model: x}, model_info: {base_model: 3}}]", r"base_model must be a text"),
+        (settled(model="anthropic/claude"), "provider 'anthropic' needs an api_base"),
+        (settled(model="os.environ/NOT_SET"), r"litellm_params\.model: the environment variable NOT_SET is not set"),
+        (settled(model=""), r"litellm_params\.model must be a text"),
+        (settled(model="openai/"), r"litellm_params\.model must be a text"),
+        (settled(api_key="os.environ/NOT_SET"), r"api_key: the environment variable NOT_SET is not set"),
+        (settled(api_base="os.environ/NOT_SET"), r"api_base: the environment variable NOT_SET is not set"),
+        (settled(api_key=3), r"model_list\[0\]\.litellm_params\.api_key must be a text"),
+        (settled(api_base=3), r"api_base must be a text"),
+        (settled(weight="heavy"), r"weight must be a number of zero or more"),
+        (settled(weight=-1), r"weight must be a number"),
+        (settled(timeout="nan"), r"timeout must be a number"),
+        (settled(extra_headers=[1]), r"extra_headers must be a mapping"),
+        (settled(input_cost_per_token="cheap"), r"input_cost_per_token: 'cheap' is not an amount"),
+        (settled(input_cost_per_token=True), r"input_cost_per_token"),
+        (settled(input_cost_per_token=-1), r"input_cost_per_token"),
+        (settled(output_cost_per_token=1e-13), r"output_cost_per_token: .*finer than a pico-dollar"),
+        ("general_settings: {master_key: os.environ/NOT_SET}", r"general_settings\.master_key: .*NOT_SET is not set"),
+        ("general_settings: {master_key: 1234}", r"general_settings\.master_key must be a text"),
+    ],
+    ids=lambda value: value[:40],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        parse(text, {})
+
+
+def test_an_error_does_not_quote_a_secret() -> None:
+    for text in (
+        'general_settings: {master_key: "sk-canary", database_url: [sk-canary]}',
+        settled(api_key=["sk-canary"]),
+        settled(api_key="sk-canary", weight="x"),
+    ):
+        with pytest.raises(ConfigError) as refusal:
+            parse(text, {})
+        assert "canary" not in str(refusal.value)
+
+
+def test_the_same_entry_twice_is_fine_and_the_same_id_for_two_is_not() -> None:
+    entry = {"model_name": "m", "litellm_params": {"model": "openai/m"}}
+    first, second = parse(json.dumps({"model_list": [entry, entry]}), {}).deployments
+    assert first == second
+    other = {"model_name": "n", "litellm_params": {"model": "openai/n"}, "model_info": {"id": "x"}}
+    with pytest.raises(ConfigError, match="'x' is used by two"):
+        parse(json.dumps({"model_list": [{**entry, "model_info": {"id": "x"}}, other]}), {})
+
+
+def test_an_entry_keeps_its_id_when_the_file_is_rearranged() -> None:
+    one = parse(settled(api_key="sk-a", weight=2), {}).deployments[0].id
+    again = parse(
+        '{"model_list": [{"litellm_params": {"weight": 2, "api_key": "sk-a", "model": "openai/m"}, "model_name": "m"}]}',
+        {},
+    )
+    assert again.deployments[0].id == one
+    assert parse(settled(api_key="sk-a", weight=3), {}).deployments[0].id != one
+
+
+def test_files(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(EXAMPLE)
+    assert load(str(file), ENVIRON).directory == str(tmp_path)
+    for wrong in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot read"):
+            load(str(wrong), {})
+    file.write_bytes(b"a: \xff")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load(str(file), {})
+    file.write_bytes(b"")
+    assert load(str(file), {}).deployments == []
+
+
+keys = st.sampled_from(
+    ["model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "model_name",
+     "litellm_params", "model_info", "model", "api_key", "api_base", "weight", "timeout", "order", "id", "base_model",
+     "mock_response", "extra_headers", "input_cost_per_token", "master_key", "database_url", "callbacks"]
+) | st.text(max_size=5) | st.integers() | st.none() | st.dates()  # fmt: skip
+leaves = (
+    st.sampled_from(["os.environ/SECRET", "os.environ/NOT_SET", "openai/gpt-4o", "openai", "/", "", "1e-6"])
+    | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates() | st.binary(max_size=4)
+)  # fmt: skip
+trees = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4), max_leaves=20
+)
+entries = st.fixed_dictionaries(
+    {"model_name": st.just("m") | leaves},
+    optional={"litellm_params": st.fixed_dictionaries({"model": st.just("openai/m")}) | trees, "model_info": trees},
+)
+files = st.fixed_dictionaries(
+    {}, optional={"model_list": st.lists(entries, max_size=3) | trees, "general_settings": trees, "litellm_settings": trees,
+                  "router_settings": trees, "environment_variables": trees}
+)  # fmt: skip
+
+
+def parsed_or_refused(text: str) -> Config | None:
+    try:
+        config = parse(text, {"SECRET": "canary"})
+    except ConfigError as refusal:
+        assert str(refusal) and "canary" not in str(refusal)
+        return None
+    for deployment in config.deployments:
+        assert isinstance(deployment.upstream_model, str) and isinstance(deployment.base_model, str | None)
+        assert deployment.timeout_ms > 0 and deployment.weight >= 0
+    assert "canary" not in repr([config.master_key, config.database_url, [d.api_key for d in config.deployments]])
+    return config
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(files | trees)
+def test_a_wrong_tree_never_crashes(tree: Any) -> None:
+    parsed_or_refused(yaml.safe_dump(tree))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+    | st.text("-:[]{}&*!|>'\"%@`,?# \n\tab01.~<=", max_size=60)
+)
+def test_junk_never_crashes(text: str) -> None:
+    parsed_or_refused(text)
