@@ -20,6 +20,8 @@ from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminReply, AdminRequest
 
 BODY_BYTES_MAX = 256 * 1024
+_KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key"})
+"""Where LiteLLM's API, or somebody who misread it, names a key."""
 CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
 
@@ -40,7 +42,7 @@ async def serve(
         route=route.name,
         query=hidden_query,
         body=hidden_body,
-        on_behalf_of=(request.headers.get("litellm-changed-by") or "")[:256] or None,
+        on_behalf_of=reading.text(request.headers.get("litellm-changed-by")),
         requester_ip=head.ip,
         min_control_seq=grants.seen_seq,
     )
@@ -77,17 +79,22 @@ def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
     """The same with every raw key in `key`, `keys` (and LiteLLM's other spellings) replaced by its digest."""
 
     def hidden(value: Any) -> Any:
-        if isinstance(value, str) and value.startswith("sk-"):
+        if (
+            isinstance(value, str) and "sk-" in value
+        ):  # also where something else stands before it: it names no key, but may hold one
             digest = digest_key(value)
             echo[digest] = value
             return digest
         if isinstance(value, list):
             return [hidden(item) for item in value]
+        if isinstance(value, dict):
+            return {name: hidden(item) for name, item in value.items()}
         return value
 
-    return {
-        name: hidden(value) if name in ("key", "keys", "key_hash", "api_key") else value for name, value in sent.items()
-    }
+    try:
+        return {name: hidden(value) if name in _KEY_FIELDS else value for name, value in sent.items()}
+    except RecursionError:
+        raise RefusedError(errors.bad_request("The request body is nested too deeply")) from None
 
 
 def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
 HEADER_CHARACTERS_MAX = 256
+LIST_CHARACTERS_MAX = 16_384
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
@@ -25,6 +26,14 @@ class Head(msgspec.Struct):
     spend_logs_metadata: str | None
 
 
+def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
+    """A header's value as it can be recorded: cut, and with a question mark for each byte that isn't UTF-8. Empty is none."""
+    if not value:
+        return None
+    value = value[:characters_max]
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
 def head(request: web.BaseRequest) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
     get = request.headers.get
@@ -35,14 +44,13 @@ def head(request: web.BaseRequest) -> Head:
     call_id = get("x-litellm-call-id")
     if call_id is not None and not (0 < len(call_id) <= HEADER_CHARACTERS_MAX and call_id.isprintable()):
         call_id = None
-    user_agent = get("User-Agent")
     return Head(
         digest=digest,
         shape=shape,
         ip=request.remote,
-        user_agent=user_agent[:HEADER_CHARACTERS_MAX] if user_agent else None,
+        user_agent=text(get("User-Agent")),
         litellm_call_id=call_id,
-        tags=get("x-litellm-tags"),
+        tags=text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
         spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
     )
 
@@ -63,7 +71,10 @@ async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> byt
                 raise RefusedError(errors.body_too_large(None, bytes_max))
             return data
         async with asyncio.timeout(timeout_ms / 1000):
-            return await request.read()
+            data = await request.read()
+        if len(data) > bytes_max:
+            raise RefusedError(errors.body_too_large(None, bytes_max))
+        return data
     except web.HTTPRequestEntityTooLarge:
         raise RefusedError(errors.body_too_large(None, bytes_max)) from None
     except TimeoutError:
