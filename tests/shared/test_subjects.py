@@ -1,0 +1,96 @@
+"""Subjects: one token an entity, whatever its id; and who may use which."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import subjects
+
+TOKEN = re.compile(r"[A-Za-z0-9_~-]+")
+
+
+@pytest.mark.parametrize("plain", ["a", "A-b_9", "0" * 64, "x" * 80])
+def test_a_plain_id_is_its_own_token(plain: str) -> None:
+    assert subjects.control("key", plain) == f"control.key.{plain}"
+
+
+@pytest.mark.parametrize("odd", ["", "a.b", "*", ">", "a b", "ä", "x" * 81, "a\n", "~a", "a\r\nPUB x 0", "\x00", "$JS"])
+def test_any_other_id_is_replaced_by_a_digest(odd: str) -> None:
+    token = subjects.control("key", odd).removeprefix("control.key.")
+    assert re.fullmatch(r"~[0-9a-f]{40}", token)
+
+
+@given(st.text(max_size=100), st.text(max_size=100))
+def test_ids_never_share_a_subject_and_never_leave_their_kind(one: str, other: str) -> None:
+    subject = subjects.control("team", one)
+    kind, _, token = subject.removeprefix("control.").partition(".")
+    assert kind == "team" and TOKEN.fullmatch(token)
+    assert (subjects.control("team", other) == subject) == (one == other)
+
+
+def test_names() -> None:
+    assert subjects.traffic(3) == "traffic.3"
+    assert subjects.inbox_prefix("edge") == "_INBOX_edge"
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """NATS's rule: `*` is one token, `>` one or more at the end."""
+    ours, theirs = pattern.split("."), subject.split(".")
+    for i, token in enumerate(ours):
+        if token == ">":
+            return len(theirs) > i
+        if i >= len(theirs) or token not in ("*", theirs[i]):
+            return False
+    return len(ours) == len(theirs)
+
+
+def allowed(service: str, subject: str, *, publish: bool) -> bool:
+    permissions = subjects.PERMISSIONS[service]
+    return any(matches(p, subject) for p in (permissions.publish if publish else permissions.subscribe))
+
+
+SERVICES = ["edge", "policy", "moderation", "ledger"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "publishers"),
+    [
+        ("control.key.x", {"policy"}),
+        ("traffic.0", {"edge"}),
+        (subjects.POLICY_DECIDE, {"edge", "ledger"}),
+        (subjects.POLICY_ADMIN, {"edge"}),
+        (subjects.MODERATION_SCREEN, {"edge"}),
+        (subjects.MODERATION_COUNT, {"edge"}),
+        ("$JS.API.STREAM.DELETE.CONTROL", set()),
+        ("$JS.API.STREAM.PURGE.CONTROL", set()),
+        ("$JS.API.STREAM.PURGE.TRAFFIC", {"ledger"}),
+        ("$JS.API.STREAM.MSG.DELETE.CONTROL", set()),
+        ("$SYS.REQ.SERVER.PING", set()),
+        ("_INBOX_edge.x", set()),
+    ],
+)
+def test_who_may_publish(subject: str, publishers: set[str]) -> None:
+    assert {service for service in SERVICES if allowed(service, subject, publish=True)} == publishers
+
+
+@pytest.mark.parametrize(
+    ("subject", "listeners"),
+    [
+        (subjects.POLICY_DECIDE, {"policy"}),
+        (subjects.MODERATION_SCREEN, {"moderation"}),
+        ("control.key.x", set()),  # through JetStream consumers, into their inboxes
+        ("traffic.0", set()),
+        ("_INBOX_edge.x", {"edge"}),
+        ("_INBOX_policy.x", {"policy"}),
+        ("_INBOX.x", set()),
+        ("$SYS.ACCOUNT.x", set()),
+    ],
+)
+def test_who_may_listen(subject: str, listeners: set[str]) -> None:
+    assert {service for service in SERVICES if allowed(service, subject, publish=False)} == listeners
+
+
+def test_who_answers_may_reply() -> None:
+    assert {service for service in SERVICES if subjects.PERMISSIONS[service].replies} == {"policy", "moderation"}
