@@ -17,6 +17,10 @@ internal         a client was told 500
 crossed          a client got another answer than its own
 alarms           rows of `anomalies`
 overspent        None: budgets aren't enforced yet
+
+Counted apart, as no promise is broken: 503 while something is down; and of `unbilled` what was opened in the moment in which an
+edge and its broker were killed together. `opened` is on the wire, not acknowledged, before the provider is called: one of the
+two keeps it, unless both die. (What a client saw complete is acknowledged, and survives this too.)
 """
 
 from collections import Counter, defaultdict
@@ -54,7 +58,8 @@ class Verdict(NamedTuple):
     calls: Counter[str]
     """By outcome."""
     unavailable: int
-    """503: allowed while something is down; counted apart."""
+    """503."""
+    unbilled_in_double_failure: int
 
     @property
     def clean(self) -> bool:
@@ -76,7 +81,14 @@ def check(records: Records, prices: Mapping[str, Price]) -> Verdict:
     """`prices` by model name, as the configuration under test has them."""
     known = _by_user(records)
     faults = [fault for call in records.calls for fault in _check_call(call, known)]
-    faults += _check_bill(records, known)
+    unbilled = list(_unbilled(records, known))
+    doubly = [line for line in unbilled if any(begin <= line.at <= end for begin, end in records.double_failures)]
+    faults += [
+        Fault("unbilled", line.user, "the provider was called, the book knows nothing")
+        for line in unbilled
+        if line not in doubly
+    ]
+    faults += _called_twice(known)
     faults += _check_rows(records, known, prices)
     faults += _check_rollups(records.book)
     faults += [Fault("unended", user, "opened, never ended") for user in records.book.open_users]
@@ -85,7 +97,8 @@ def check(records: Records, prices: Mapping[str, Price]) -> Verdict:
     counts.update(Counter(fault.kind for fault in faults))
     counts["overspent"] = None
     outcomes = Counter[str](call.outcome for call in records.calls)
-    return Verdict(counts, faults, outcomes, sum(call.status == 503 and not call.scripted for call in records.calls))
+    unavailable = sum(call.status == 503 and not call.scripted for call in records.calls)
+    return Verdict(counts, faults, outcomes, unavailable, len(doubly))
 
 
 def _by_user(records: Records) -> _Known:
@@ -134,10 +147,15 @@ def _was_settled_first(call: Call) -> bool:
     return call.outcome == "error" and (call.status in FINAL_STATUSES or bool(call.request_id))
 
 
-def _check_bill(records: Records, known: _Known) -> Iterator[Fault]:
+def _unbilled(records: Records, known: _Known) -> Iterator[BillLine]:
+    """The first line of each call of which the book has nothing: neither a final nor a provisional row, nor an open entry."""
     for user, lines in known.bill.items():
         if not (user in known.final or user in known.provisional or user in known.open):
-            yield Fault("unbilled", user, "the provider was called, the book knows nothing")
+            yield lines[0]
+
+
+def _called_twice(known: _Known) -> Iterator[Fault]:
+    for user, lines in known.bill.items():
         if sum(line.event == "complete" for line in lines) > 1:
             yield Fault("called_twice", user, "complete more than once on the provider's bill")
 
@@ -223,6 +241,10 @@ def report(verdict: Verdict, records: Records, seed: int, histories_max: int = 3
     lines = [f"clients: {', '.join(f'{n} {name}' for name, n in sorted(verdict.calls.items()))}"]
     lines[0] += f"; {verdict.unavailable} of the errors were 503"
     lines.append(f"provider: {sum(line.event == 'started' for line in records.bill)} calls started")
+    if verdict.unbilled_in_double_failure:
+        lines[-1] += (
+            f"; {verdict.unbilled_in_double_failure} of them unknown to the book, as edge and broker died together"
+        )
     lines.append(
         f"book: {len(records.book.rows)} rows, {sum(r.provisional for r in records.book.rows)} of them provisional"
     )

@@ -113,4 +113,6 @@ def read_bill(world: World) -> list[BillLine]:
 
 
 async def collect(world: World, calls: list[Call]) -> Records:
-    return Records(calls=calls, bill=read_bill(world), book=await read_book(world))
+    return Records(
+        calls=calls, bill=read_bill(world), book=await read_book(world), double_failures=world.double_failures
+    )

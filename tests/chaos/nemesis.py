@@ -26,8 +26,9 @@ async def kill(world: World, fault: Fault) -> None:
 
 
 async def kill_with_broker(world: World, fault: Fault) -> None:
-    """The broker stops answering, and while facts wait for it, their writer dies; then the broker dies too."""
+    """The broker stops answering, and while facts wait for it, the target dies; then the broker dies too."""
     await _stopped(world, "nats", 0.4)
+    began = time.time()
     signal_tree(world.pids.get("nats", 0), signal.SIGSTOP)
     try:
         await asyncio.sleep(0.3)
@@ -35,6 +36,8 @@ async def kill_with_broker(world: World, fault: Fault) -> None:
         await kill(world, fault._replace(target="nats"))
     finally:
         signal_tree(world.pids.get("nats", 0), signal.SIGCONT)
+    if fault.target.startswith("edge"):
+        world.double_failures.append((began - 0.1, time.time() + 0.1))
 
 
 async def pause(world: World, fault: Fault) -> None:

@@ -89,3 +89,5 @@ class Records(msgspec.Struct, kw_only=True):
     calls: list[Call]
     bill: list[BillLine]
     book: Book
+    double_failures: list[tuple[float, float]] = []
+    """When an edge was killed while its broker had stopped answering, and the broker killed too: from, to, Unix seconds."""

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,6 +56,7 @@ class World(RunningSuite):
         linked: broker and database are reached by `links["nats"]` and `links["postgres"]`. They are then run by
             tests.chaos.servers, with the suite's own launchers, and all services share the broker's operator user.
         guarded: every request is screened by a guardrail, which finds nothing.
+        root: the tree to run; None: a snapshot of this one.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class World(RunningSuite):
         env: Mapping[str, str] | None = None,
         linked: bool = False,
         guarded: bool = False,
-        root: Path = ROOT,
+        root: Path | None = None,
     ) -> None:
         self._more_ports = PortBlock()
         base = self._more_ports.base
@@ -76,11 +78,13 @@ class World(RunningSuite):
             CONFIG.format(url=url, timeout=PROVIDER_TIMEOUT_S) + (GUARDRAIL if guarded else ""),
             replicas=replicas,
             env={**SETTINGS, **(env or {})},
-            root=root,
+            root=root or snapshot(directory),
         )
         self.bill_path = directory / "bill.jsonl"
         self.linked = linked
         self.links: dict[str, Link] = {}
+        self.double_failures: list[tuple[float, float]] = []
+        """See Records."""
         self._beside: list[subprocess.Popen[bytes]] = []
 
     async def __aenter__(self) -> "World":
@@ -179,6 +183,14 @@ class World(RunningSuite):
     def journals(self) -> int:
         """Bytes of facts still waiting on the edges' disks."""
         return sum(path.stat().st_size for path in self.data_dir.glob("edge-*/journal"))
+
+
+def snapshot(directory: Path) -> Path:
+    """A copy of what runs, for `root`: an edit made meanwhile would otherwise arrive with the next restarted process."""
+    tree = directory / "tree"
+    for package in ("services", "shared"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tree
 
 
 def signal_tree(pid: int, number: int) -> None:
