@@ -76,7 +76,7 @@ def _content_type(raw: bytes | None, default: str) -> str:
 
 
 class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 def provider_error(body: bytes, status: int, provider: str) -> bytes:
@@ -86,8 +86,9 @@ def provider_error(body: bytes, status: int, provider: str) -> bytes:
     """
     if status not in (401, 403) and len(body) <= ERROR_BYTES_PASSED_MAX:
         try:
+            body.decode("utf-8")  # what the decoder skips over may be anything
             found = msgspec.json.decode(body, type=_ErrorBody).error
-            if found is not None and bytes(found)[:1] == b"{":
+            if bytes(found).lstrip()[:1] == b"{":
                 return body
         except UNREADABLE:
             pass

@@ -35,19 +35,15 @@ def build(deployments: Iterable[Deployment], user_agent: str) -> dict[Deployment
 
 
 def _target(deployment: Deployment, user_agent: str) -> Target:
-    headers = [
-        ("content-type", "application/json"),
-        ("accept", "*/*"),
-        ("accept-encoding", "identity"),
-        ("user-agent", user_agent),
-    ]
+    headers = {"content-type": "application/json", "accept": "*/*", "user-agent": user_agent}
     if deployment.api_key is not None:
-        headers.append(("authorization", f"Bearer {deployment.api_key.reveal()}"))
+        headers["authorization"] = f"Bearer {deployment.api_key.reveal()}"
     if deployment.organization:
-        headers.append(("openai-organization", deployment.organization))
-    headers.extend((name.lower(), value) for name, value in deployment.extra_headers.items())
+        headers["openai-organization"] = deployment.organization
+    headers.update((name.lower(), value) for name, value in deployment.extra_headers.items())
+    headers["accept-encoding"] = "identity"  # a stream is read while it passes
     try:
-        rendered = render_headers(headers)
+        rendered = render_headers(headers.items())
     except ValueError as error:
         raise ConfigError(f"model {deployment.model_name!r}: a header can't be sent: {error}") from None
     deadlines = Deadlines(

@@ -1,0 +1,185 @@
+"""Deployments made ready: nothing in the configuration can end a line of the request, and mocks look like the real thing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.edge.answering import provider_error
+from services.edge.openai import answer_head, usage_of
+from services.edge.providers import Target, build, mock_answer, mock_stream
+from services.edge.routes import TABLE
+from services.edge.sse import Reader
+from shared import config
+from shared.config import ConfigError, Deployment
+
+CHAT, TEXT, EMBED = TABLE["/chat/completions"], TABLE["/completions"], TABLE["/embeddings"]
+SECRET = "sk-of-the-provider-0123456789"
+
+
+def deployment(**params: Any) -> Deployment:
+    params = {"model": "openai/gpt-x", "api_base": "https://p.example/v1", "api_key": SECRET, **params}
+    entry = {"model_name": "public", "litellm_params": {k: v for k, v in params.items() if v is not None}}
+    return config.parse(json.dumps({"model_list": [entry]}), {}).deployments[0]
+
+
+def target(**params: Any) -> Target:
+    (found,) = build([deployment(**params)], "tollgate").values()
+    return found
+
+
+def headers(found: Target) -> dict[str, str]:
+    lines = found.headers.decode("latin-1").split("\r\n")
+    assert lines.pop() == ""
+    pairs = [tuple(line.split(": ", 1)) for line in lines]
+    assert len(dict(pairs)) == len(pairs), "a header twice"
+    return dict(pairs)
+
+
+def test_a_deployment_has_its_address_and_all_its_headers() -> None:
+    found = target(organization="org", extra_headers={"X-Team": "a b"}, timeout=3)
+    assert found.origin is not None
+    assert (found.origin.authority, found.path(CHAT)) == ("p.example", "/v1/chat/completions")
+    assert headers(found) == {
+        "content-type": "application/json",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "user-agent": "tollgate",
+        "authorization": f"Bearer {SECRET}",
+        "openai-organization": "org",
+        "x-team": "a b",
+    }
+    assert (found.deadlines.connect_ms, found.deadlines.total_ms) == (3_000, 3_000)
+
+
+def test_an_extra_header_replaces_ours_and_framing_and_encoding_stay_ours() -> None:
+    extra = {
+        "Authorization": "Basic x",
+        "User-Agent": "me",
+        "Accept-Encoding": "gzip",
+        "Host": "evil",
+        "Content-Length": "5",
+    }
+    found = headers(target(extra_headers=extra))
+    assert (found["authorization"], found["user-agent"], found["accept-encoding"]) == ("Basic x", "me", "identity")
+    assert not {"host", "content-length"} & set(found)
+
+
+def test_without_a_key_none_is_sent() -> None:
+    assert "authorization" not in headers(target(api_key=None))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"extra_headers": {"x": "a\r\nhost: evil"}},
+        {"extra_headers": {"x": "a\nb"}},
+        {"extra_headers": {"x": "a\x00b"}},
+        {"extra_headers": {"x\r\ny": "a"}},
+        {"extra_headers": {"x y": "a"}},
+        {"extra_headers": {"x:y": "a"}},
+        {"extra_headers": {"": "a"}},
+        {"extra_headers": {"x": "\u20ac"}},
+        {"api_key": f"{SECRET}\r\nx: y"},
+        {"api_key": f"{SECRET}\u20ac"},
+        {"organization": "a\nb"},
+        {"api_base": "p.example/v1"},
+        {"api_base": "ftp://p.example"},
+        {"api_base": f"http://user:{SECRET}@p.example"},
+        {"api_base": f"http://p.example/?key={SECRET}"},
+        {"api_base": "http://p.example:99999"},
+        {"api_base": "http://p exa"},
+        {"api_base": "http://"},
+    ],
+)
+def test_what_cannot_be_sent_is_refused_at_start_naming_the_model_and_no_secret(params: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        target(**params)
+    assert "'public'" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+# ── mocks ──
+
+
+def test_a_mock_needs_no_address() -> None:
+    assert target(mock_response="hi", api_base=None).origin is None
+
+
+@pytest.mark.parametrize(("route", "kind"), [(CHAT, "chat.completion"), (TEXT, "text_completion"), (EMBED, "list")])
+def test_a_mocks_answer_is_in_its_routes_shape_with_usage(route: Any, kind: str) -> None:
+    answer = json.loads(mock_answer(deployment(mock_response="Hello you"), route, "id-1", 5))
+    assert (answer["object"], answer["model"]) == (kind, "gpt-x")
+    if route is CHAT:
+        assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello you"}
+    elif route is TEXT:
+        assert answer["choices"][0]["text"] == "Hello you"
+    else:
+        assert isinstance(answer["data"][0]["embedding"][0], float)
+    usage = usage_of(answer_head(json.dumps(answer).encode()).usage)
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (10, 0 if route is EMBED else 20)
+
+
+@pytest.mark.parametrize("text", ["Hello you there", "one", "", "a  b"])
+@pytest.mark.parametrize("route", [CHAT, TEXT])
+def test_a_mocks_stream_says_the_same(route: Any, text: str) -> None:
+    reader = Reader(hide_usage=True)
+    out = b"".join(reader.feed(event) for event in mock_stream(deployment(mock_response=text), route, "id-1", 5))
+    events = [json.loads(event[6:]) for event in out.split(b"\n\n") if event]
+    said = "".join(
+        choice["delta"].get("content", "") if route is CHAT else choice["text"]
+        for e in events
+        for choice in e["choices"]
+    )
+    assert said.rstrip() == text.rstrip()
+    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+    assert reader.done
+    assert (reader.response_id, reader.response_model) == ("id-1", "gpt-x")
+    assert reader.usage is not None
+    assert reader.usage.output_tokens == 20
+
+
+# ── what a provider's error becomes ──
+
+LEAK = json.dumps(
+    {"error": {"message": f"Incorrect API key provided: {SECRET}", "type": "x", "param": None, "code": "y"}}
+).encode()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_a_provider_says_of_our_key_stays_here(status: int) -> None:
+    error = json.loads(provider_error(LEAK, status, "openai"))["error"]
+    assert SECRET not in str(error)
+    assert error == {
+        "message": f"openai answered with status {status}",
+        "type": "api_error",
+        "param": None,
+        "code": str(status),
+    }
+
+
+def test_an_error_in_openais_shape_passes_as_it_was_said() -> None:
+    body = b'{ "error": {"message":"Rate limit", "type":"requests","param":null,"code":"rate_limit_exceeded"} }'
+    assert provider_error(body, 429, "openai") is body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>bad gateway</html>",
+        b"[]",
+        b"null",
+        b'{"detail":"x"}',
+        b'{"error":"text"}',
+        b'{"error":null}',
+        b'{"error":{"message":"\xff"}}',
+        b'{"\xff":1,"error":{}}',
+        b'{"error":' * 5000,
+        b'{"error":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+        b'{"error":{"message":"' + b"x" * 70_000 + b'"}}',
+    ],
+)
+def test_any_other_error_is_put_into_it(body: bytes) -> None:
+    assert json.loads(provider_error(body, 502, "groq"))["error"]["message"] == "groq answered with status 502"
