@@ -2,7 +2,8 @@
 
 One fact is one JetStream message; several are an atomic batch (NATS 2.12 and later), which the stream commits whole or not
 at all. Each carries the last sequence of its subject its command saw; when somebody was faster the broker refuses the
-batch. A batch costs the broker a few milliseconds more than a message (it stages it on disk). Nothing is retried: a second try would need a second look.
+batch. A batch costs the broker a few milliseconds more than a message, which it stages on disk. Nothing is retried: a
+second try would need a second look.
 """
 
 import asyncio
