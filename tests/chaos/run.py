@@ -82,11 +82,12 @@ async def rolling(directory: Path, seed: int, seconds: float) -> Verdict:
 
 
 async def clock_steps(directory: Path, seed: int, seconds: float) -> Verdict | None:
+    """The services' clocks jump, the broker's and the database's don't."""
     if not nemesis.FAKETIME.exists():
         say("clock steps: skipped, Debian's package libfaketime isn't installed")
         return None
     clock = nemesis.Clock(directory)
-    async with World(directory, env=clock.env) as world:
+    async with World(directory, env=clock.env, linked=True) as world:
         say(f"clock steps for {seconds:.0f} s, seed {seed}")
         keys = await make_keys(world.edge_url, "clock")
         async with Load("clock", world.edge_urls, keys, random.Random(f"{seed} clock"), Mix()) as load:

@@ -42,7 +42,7 @@ def rollups(rows: list[Row]) -> list[RollupRow]:
     found = []
     for dimension, value, of in [
         ("total", "", seen),
-        ("key", "k", seen),
+        ("key", "k", [r for r in seen if r.key_sha256 == "k"]),
         ("model", "chaos", [r for r in seen if r.outcome != "refused"]),
         ("tag", "t", [r for r in seen if r.outcome != "refused"]),
         *(

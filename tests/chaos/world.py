@@ -91,10 +91,10 @@ class World(RunningSuite):
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             await self._start_around()
-            await super().__aenter__()
         except BaseException:
             await self._stop_around()
             raise
+        await super().__aenter__()  # exits by itself when it fails
         return self
 
     async def __aexit__(
