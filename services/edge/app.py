@@ -101,7 +101,7 @@ async def main(life: Life) -> None:
     await _stop(runner, server, conf.edge_drain_ms / 1000, tasks, recorder)
     await upstream.close()
     await feeds[0].close()
-    await client.close()
+    await bus.close(client)
     await probes.cleanup()
 
 

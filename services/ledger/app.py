@@ -8,8 +8,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-import nats.errors
-import nats.js.errors
 import structlog
 from nats.aio.client import Client
 
@@ -57,8 +55,7 @@ async def main(life: Life) -> None:
             try:
                 await Ledger(life, settings, client).run()
             finally:
-                with suppress(nats.errors.Error):
-                    await client.close()
+                await bus.close(client)
     finally:
         await probes.cleanup()
 

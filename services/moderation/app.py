@@ -21,7 +21,6 @@ from shared.service import Life, serve_probes
 log = structlog.get_logger()
 
 QUEUE = "moderation"
-CLOSE_S = 2.0
 
 
 async def main(life: Life) -> None:
@@ -53,10 +52,7 @@ async def _serve(life: Life, conf: ModerationSettings, client: Client, screen: S
     life.ready(lambda: None if client.is_connected else "the bus is away")
     await life.stopping.wait()
     await asyncio.gather(*(answering.drain(conf.moderation_drain_ms / 1000) for answering in answers))
-    try:
-        await asyncio.wait_for(client.close(), CLOSE_S)
-    except TimeoutError:
-        log.warning("bus_not_closed")
+    await bus.close(client)
 
 
 async def _connected(life: Life, url: str) -> Client | None:
