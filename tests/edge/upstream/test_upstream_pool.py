@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from upstream_kit import OK, QUICK, Peer, Server, answers
 
-from services.edge.upstream import Client, Deadlines, UpstreamError
-from services.edge.upstream.connection import BUFFERED_BYTES_HIGH
+from services.edge.upstream import Client, Deadlines, Response, UpstreamError
+from services.edge.upstream.connection import BUFFERED_BYTES_HIGH, Connection
 
 Make = Callable[..., Any]
 Ours = Callable[..., Client]
@@ -456,3 +456,57 @@ async def test_an_origin_may_be_given_again_after_its_pool_was_forgotten(ours: O
         for _ in range(2):
             assert await call(client, server) == b"ok"
             await until(lambda: not client._pools)
+
+
+# ── the end of a request that is still leaving when its answer is complete ──
+
+
+class FakeTransport:
+    """Takes everything, sends nothing."""
+
+    aborted = False
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def released(self, connection: Connection) -> None:
+        self.events.append("released")
+
+    def closed(self, connection: Connection) -> None:
+        self.events.append("closed")
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_connection_is_released_when_its_request_has_left_and_not_before(
+    leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.edge.upstream.connection.DRAIN_S", 0.05)
+    loop, owner = asyncio.get_running_loop(), Owner()
+    connection = Connection(owner, loop, 65_536)
+    connection.connection_made(FakeTransport())  # type: ignore[arg-type]
+    response = Response(loop, 1.0, loop.time() + 10, headless_body=False)
+    connection.start(response, b"head", b"body", loop.time() + 5)
+    connection.pause_writing()
+    connection.data_received(OK)
+    assert await response.read(10) == b"ok"
+    assert owner.events == []
+    if leaves:
+        connection.resume_writing()
+        assert owner.events == ["released"]
+        connection.close()
+    await asyncio.sleep(0.1)
+    assert owner.events == (["released", "closed"] if leaves else ["closed"])
