@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import time
 import uuid
@@ -24,6 +25,11 @@ _libc = ctypes.CDLL(None)
 
 def _die_with_parent() -> None:
     _libc.prctl(1, signal.SIGKILL)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Postgres:
@@ -121,6 +127,11 @@ class Nats:
         self.process = subprocess.Popen(
             [str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
         )
+        deadline = time.monotonic() + START_S
+        while not _answers(self.port):
+            if time.monotonic() > deadline:
+                raise TimeoutError("nats-server did not start")
+            time.sleep(0.005)
 
     def stop(self, how: int = signal.SIGKILL) -> None:
         if self.process is not None:

@@ -1,0 +1,404 @@
+"""The ledger's HTTP API on real parts; policy is a stub that answers on the real bus."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import msgspec
+import pytest
+from nats.aio.client import Client
+from yarl import URL
+
+from services.ledger import report
+from services.ledger.book import Tally
+from shared import bus, errors, subjects
+from shared.facts import Caller
+from shared.grant import Denial
+from shared.ids import RequestId, digest_key, new_request_id
+from shared.requests import DecideRequest
+from tests.ledger.ledger_kit import (
+    ADMIN,
+    ALICE,
+    BOB,
+    ROBOT,
+    Book,
+    Policy,
+    Running,
+    control,
+    eventually,
+    now_ms,
+    opened,
+    publish_control,
+    refused,
+    running,
+    settled,
+)  # fmt: skip
+from tests.ledger.servers import Nats
+
+VIEWER = Caller(digest_key("sk-viewer"), user_id="vera", role="proxy_admin_viewer")
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture
+async def policy(client: Client) -> AsyncIterator[Policy]:
+    stub = Policy(
+        {
+            "sk-admin": ADMIN, "sk-viewer": VIEWER, "sk-alice": ALICE, "sk-bob": BOB, "sk-robot": ROBOT,
+            "sk-gone": Denial(errors.unknown_key("d" * 64), 0, []), None: Denial(errors.no_key(), 0, []),
+            "anonymous": Caller(),
+        }
+    )  # fmt: skip
+    await bus.answer(client, subjects.POLICY_DECIDE, "policy", DecideRequest, stub.decide)
+    await client.flush()
+    return stub
+
+
+@pytest.fixture
+async def ledger(nats_server: Nats, client: Client, policy: Policy, book: Book) -> AsyncIterator[Running]:
+    # Facts are posted as another shard's, so that the ledger's own recorder isn't disturbed.
+    book.tally.terminate()
+    book.tally = Tally(await book.database.writer(), subjects.TRAFFIC_STREAM, 7)
+    async with running(nats_server.url, book.url) as started:
+        yield started
+
+
+def on(day: date) -> RequestId:
+    unix_ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
+    return RequestId(f"{unix_ms:012x}"[:8] + "-" + f"{unix_ms:012x}"[8:] + new_request_id()[13:])
+
+
+async def test_spend_tags_is_the_pages_shape_most_spend_first(ledger: Running, book: Book) -> None:
+    await book.post(
+        *(settled(opened(tags=["small", "both"]), (1, 1)) for _ in range(3)),
+        settled(opened(tags=["big", "both"]), (1000, 0)),
+    )
+    status, body, headers = await ledger.get("/spend/tags")
+    assert status == 200
+    assert headers["Content-Type"] == "application/json"
+    assert body == [
+        {"individual_request_tag": "both", "log_count": 4, "total_spend": 0.00015225},
+        {"individual_request_tag": "big", "log_count": 1, "total_spend": 0.00015},
+        {"individual_request_tag": "small", "log_count": 3, "total_spend": 0.00000225},
+    ]
+
+
+async def test_spend_tags_honours_both_dates_inclusively(ledger: Running, book: Book) -> None:
+    for back in range(4):
+        await book.post(settled(opened(id=on(TODAY - timedelta(days=back)), tags=["t"])))
+
+    async def count(**query: str) -> int:
+        _, body, _ = await ledger.get("/spend/tags", **query)
+        return body[0]["log_count"] if body else 0
+
+    assert await count() == 4
+    assert await count(start_date=str(TODAY)) == 1
+    assert await count(end_date=str(TODAY)) == 4
+    assert await count(start_date=str(TODAY - timedelta(days=2)), end_date=str(TODAY - timedelta(days=1))) == 2
+    assert await count(start_date="2020-01-01", end_date="2020-12-31") == 0
+
+
+async def test_a_tenant_sees_only_its_own(ledger: Running, book: Book) -> None:
+    """A user sees its rows, a key without a user its own; an admin and a viewer all."""
+    await book.post(
+        settled(opened(caller=ALICE, tags=["x"])), settled(opened(caller=BOB, tags=["x"])),
+        settled(opened(caller=ROBOT, tags=["x"])), settled(opened(caller=Caller(), tags=["x"])),
+        settled(opened(caller=msgspec.structs.replace(ALICE, key_sha256=digest_key("sk-alice-2")), tags=["x"])),
+    )  # fmt: skip
+    days = {"start_date": str(TODAY), "end_date": str(TODAY)}
+    for key, rows in {"sk-admin": 5, "sk-viewer": 5, "sk-alice": 2, "sk-bob": 1, "sk-robot": 1, "anonymous": 1}.items():
+        _, tags, _ = await ledger.get("/spend/tags", key)
+        assert tags[0]["log_count"] == rows, key
+        _, logs, _ = await ledger.get("/spend/logs", key)
+        assert len(logs) == rows, key
+        _, summary, _ = await ledger.get("/spend/logs", key, **days)
+        assert round(summary[0]["spend"] / 0.0000135) == rows, key
+    _, logs, _ = await ledger.get("/spend/logs", "sk-robot")
+    assert logs[0]["api_key"] == ROBOT.key_sha256
+
+
+async def test_asking_for_somebody_else_finds_nothing(ledger: Running, book: Book) -> None:
+    theirs = settled(opened(caller=BOB, litellm_call_id="bobs"), response_id="chatcmpl-bob")
+    await book.post(theirs, settled(opened(caller=ALICE)))
+    days = {"start_date": str(TODAY), "end_date": str(TODAY)}
+    for key in ("sk-alice", "sk-robot"):
+        for query in (
+            {"user_id": "bob"}, {"api_key": "sk-bob"}, {"request_id": "chatcmpl-bob"}, {"request_id": "bobs"},
+            {"request_id": theirs.opened.id},
+        ):  # fmt: skip
+            assert (await ledger.get("/spend/logs", key, **query))[1] == [], (key, query)
+            if "request_id" not in query:
+                assert (await ledger.get("/spend/logs", key, **query, **days))[1][0]["spend"] == 0
+    assert len((await ledger.get("/spend/logs", "sk-bob", user_id="bob"))[1]) == 1
+
+
+async def test_spend_logs_by_every_id_in_the_contracts_shape(ledger: Running, book: Book) -> None:
+    call = settled(
+        opened(spend_logs_metadata={"hello": "world"}, tags=["a"], litellm_call_id="my-call", customer_id="c1"),
+        (10, 20), response_id="chatcmpl-9ZK",
+    )  # fmt: skip
+    await book.post(call, settled())
+    for asked in ("chatcmpl-9ZK", "my-call", call.opened.id):
+        status, body, _ = await ledger.get("/spend/logs", request_id=asked)
+        assert (status, len(body)) == (200, 1), asked
+    row = body[0]
+    expected = {
+        "request_id": "chatcmpl-9ZK", "call_type": "acompletion", "api_key": ALICE.key_sha256, "spend": 0.0000135,
+        "total_tokens": 30, "prompt_tokens": 10, "completion_tokens": 20, "model": "gpt-4o-mini", "model_id": "d1",
+        "model_group": "gpt", "custom_llm_provider": "openai", "user": "alice", "request_tags": ["a"], "team_id": "team-a",
+        "end_user": "c1", "status": "success", "cache_hit": "False", "litellm_call_id": "my-call", "request_duration_ms": 250,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+    assert datetime.fromisoformat(row["startTime"]).tzinfo is not None
+    metadata = row["metadata"]
+    assert metadata["spend_logs_metadata"] == {"hello": "world"}
+    assert metadata["user_api_key"] == ALICE.key_sha256
+    assert metadata["user_api_key_alias"] == "alices-key"
+    assert metadata["user_api_key_team_alias"] == "Team A"
+    assert (metadata["spend_picousd"], metadata["unpriced"], metadata["id"]) == ("13500000", False, call.opened.id)
+
+
+async def test_without_a_response_id_our_own_stands_in(ledger: Running, book: Book) -> None:
+    call = settled(opened(price=None), outcome="timeout", status=504, error_code="provider_timeout")
+    await book.post(call)
+    _, body, _ = await ledger.get("/spend/logs")
+    assert (body[0]["request_id"], body[0]["status"], body[0]["spend"]) == (call.opened.id, "failure", 0.0)
+    assert body[0]["metadata"]["unpriced"] is True
+    assert body[0]["metadata"]["spend_picousd"] is None
+    assert body[0]["metadata"]["error_information"] == {"error_code": "provider_timeout"}
+
+
+async def test_spend_logs_filters(ledger: Running, book: Book) -> None:
+    yesterday = settled(opened(id=on(TODAY - timedelta(days=1)), caller=BOB))
+    await book.post(settled(), settled(opened(caller=BOB)), yesterday)
+
+    async def count(**query: str) -> int:
+        return len((await ledger.get("/spend/logs", summarize="false", **query))[1])
+
+    assert await count() == 3
+    assert await count(api_key="sk-bob") == await count(api_key=BOB.key_sha256 or "") == await count(user_id="bob") == 2
+    assert await count(api_key="sk-bob", user_id="alice") == 0
+    assert await count(start_date=str(TODAY), end_date=str(TODAY)) == 2
+    assert await count(start_date=str(TODAY - timedelta(days=1)), end_date=str(TODAY)) == 3
+    assert await count(request_id="nothing") == await count(request_id="sk-") == 0
+
+
+async def test_newest_first_and_a_cut_is_said(ledger: Running, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "LOGS_MAX", 700)
+    calls = [settled() for _ in range(701)]
+    await book.post(tuple(calls))
+    status, body, headers = await ledger.get("/spend/logs")
+    assert (status, len(body)) == (200, 700)
+    assert headers["x-tollgate-rows-cut"]
+    assert [row["metadata"]["id"] for row in body] == [call.opened.id for call in reversed(calls)][:700]
+    monkeypatch.setattr(report, "LOGS_MAX", 701)
+    _, body, headers = await ledger.get("/spend/logs")
+    assert len(body) == 701
+    assert "x-tollgate-rows-cut" not in headers
+
+
+async def test_the_summary_pads_empty_days_and_agrees_with_and_without_a_filter(ledger: Running, book: Book) -> None:
+    await book.post(
+        settled(), settled(opened(id=on(TODAY - timedelta(days=2)), model="m2")), settled(opened(caller=BOB)), refused()
+    )
+    days = {"start_date": str(TODAY - timedelta(days=2)), "end_date": str(TODAY)}
+    _, body, _ = await ledger.get("/spend/logs", **days)
+    assert [entry["startTime"] for entry in body] == [str(TODAY - timedelta(days=back)) for back in (2, 1, 0)]
+    assert body[0] == {
+        "startTime": days["start_date"], "spend": 0.0000135, "users": {"alice": 0.0000135}, "models": {"m2": 0.0000135},
+        ALICE.key_sha256: 0.0000135,
+    }  # fmt: skip
+    assert body[1] == {"startTime": str(TODAY - timedelta(days=1)), "spend": 0, "users": {}, "models": {}}
+    assert body[2]["spend"] == 0.000027
+    _, only, _ = await ledger.get("/spend/logs", user_id="alice", **days)
+    assert only[0] == body[0]
+    assert only[2]["users"] == {"alice": 0.0000135}
+
+
+async def test_an_expired_call_is_one_row_before_and_after_its_late_end(ledger: Running, book: Book) -> None:
+    call = opened(expires_at_ms=1)
+    await book.post(call)
+    await book.tally.expire(await book.position(), now_ms(), now_ms(), 10)
+    _, body, _ = await ledger.get("/spend/logs", request_id=call.id)
+    assert [(row["status"], row["metadata"]["outcome"]) for row in body] == [("failure", "expired")]
+    await book.post(settled(call))
+    _, body, _ = await ledger.get("/spend/logs", request_id=call.id)
+    assert [row["metadata"]["outcome"] for row in body] == ["success"]
+    assert len((await ledger.get("/spend/logs"))[1]) == 1
+
+
+BAD_PARAMETERS = [
+    ("/spend/tags", {"start_date": "yesterday"}, "start_date"),
+    ("/spend/tags", {"end_date": "2026-02-30"}, "end_date"),
+    ("/spend/tags", {"start_date": "2026-02-02", "end_date": "2026-02-01"}, "start_date"),
+    ("/spend/logs", {"summarize": "perhaps"}, "summarize"),
+    ("/spend/logs", {"summarize": "true"}, "summarize"),
+    ("/spend/logs", {"start_date": "0001-01-01", "end_date": "9999-12-31"}, "end_date"),
+    ("/spend/logs", {"request_id": "\x00"}, "request_id"),
+    ("/spend/logs", {"user_id": "u" * 2000}, "user_id"),
+    ("/audit", {"page": "0"}, "page"),
+    ("/audit", {"page_size": "101"}, "page_size"),
+    ("/audit", {"page": "1e3"}, "page"),
+    ("/audit", {"sort_by": "n; DROP TABLE audit_log"}, "sort_by"),
+    ("/audit", {"sort_order": "up"}, "sort_order"),
+    ("/audit", {"start_date": "soon"}, "start_date"),
+]
+
+
+async def test_a_bad_parameter_is_refused_by_name(ledger: Running) -> None:
+    for path, query, param in BAD_PARAMETERS:
+        status, body, _ = await ledger.get(path, **query)
+        error = body["error"]
+        assert (status, error["param"], error["type"], error["code"]) == (400, param, "invalid_request_error", "400"), (
+            query
+        )
+        assert error["message"].startswith(param)
+
+
+async def test_odd_urls_get_openais_error_shape(ledger: Running) -> None:
+    async with aiohttp.ClientSession() as http:
+        headers = {"Authorization": "Bearer sk-admin"}
+        for method, path, status in [
+            ("GET", "/nothing", 404), ("POST", "/spend/tags", 405), ("GET", "/spend/logs?request_id=%ff%fe", None),
+            ("GET", "/spend/logs?user_id=%ed%a0%80", None), ("GET", "/audit/%00", None), ("GET", "/audit/%ff", None),
+            ("GET", "/spend/tags?start_date=%00", 400), ("DELETE", "/audit/x", 405),
+        ]:  # fmt: skip
+            async with http.request(method, URL(ledger.url + path, encoded=True), headers=headers) as answer:
+                assert answer.status < 500, path
+                assert status in (None, answer.status), path
+                body = msgspec.json.decode(await answer.read())
+                assert answer.status == 200 or set(body) <= {"error", "detail"}
+
+
+async def test_who_asks_is_asked_of_policy_with_a_digest_only(ledger: Running, policy: Policy) -> None:
+    await ledger.get("/spend/tags", "sk-alice")
+    asked = policy.asked[-1]
+    assert (asked.key_sha256, asked.route, asked.credential_shape) == (digest_key("sk-alice"), "/spend/tags", "sk")
+    for headers in ({"x-litellm-api-key": "sk-bob", "Authorization": "Bearer sk-alice"}, {"API-Key": "sk-bob"}):
+        async with aiohttp.ClientSession() as http, http.get(ledger.url + "/spend/tags", headers=headers) as answer:
+            assert answer.status == 200
+        assert policy.asked[-1].key_sha256 == digest_key("sk-bob")
+
+
+async def test_refusals_come_through_as_policy_made_them(ledger: Running) -> None:
+    status, body, _ = await ledger.get("/spend/tags", "sk-gone")
+    assert (status, body["error"]["type"]) == (401, "token_not_found_in_db")
+    status, body, _ = await ledger.get("/spend/tags", None)
+    assert (status, body["error"]["message"]) == (401, "Authentication Error, No api key passed in.")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(ledger.url + "/spend/tags", headers={"Authorization": "Token x"}) as answer,
+    ):
+        assert answer.status == 401
+        assert b"Malformed API Key" in await answer.read()
+
+
+async def test_policy_away_is_a_503_in_time(nats_server: Nats, client: Client, book: Book) -> None:
+    async with running(nats_server.url, book.url) as started, asyncio.timeout(5):
+        status, body, headers = await started.get("/spend/tags")
+    assert (status, body["error"]["type"]) == (503, "auth_provider_unavailable")
+    assert headers["Retry-After"] == "1"
+
+
+async def test_a_query_that_takes_too_long_is_a_503(
+    ledger: Running, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(report.QUERIES, "spend_tags", "SELECT pg_sleep(6), $1::text, $2::date, $3::date, $4::bigint")
+    async with asyncio.timeout(9):
+        status, body, _ = await ledger.get("/spend/tags")
+    assert (status, body["error"]["type"]) == (503, "service_unavailable_error")
+
+
+async def audit_of(ledger: Running, **query: str) -> list[dict[str, Any]]:
+    status, body, _ = await ledger.get("/audit", **query)
+    assert status == 200
+    return body["audit_logs"]
+
+
+async def test_the_audit_log_shows_a_change_as_the_page_does(ledger: Running, client: Client) -> None:
+    fact = control(on_behalf_of="somebody")
+    await publish_control(client, fact)
+
+    async def there() -> list[dict[str, Any]]:
+        return await audit_of(ledger)
+
+    entry = (await eventually(there))[0]
+    assert entry["id"] == fact.id
+    assert (entry["changed_by"], entry["changed_by_api_key"]) == ("default_user_id", "litellm_proxy_master_key")
+    assert (entry["on_behalf_of"], entry["action"]) == ("somebody", "created")
+    assert (entry["table_name"], entry["object_id"]) == ("LiteLLM_TeamTable", "team-a")
+    assert entry["before_value"] is None
+    assert entry["updated_values"] == {"team_id": "team-a", "max_budget": 2.0}
+    assert datetime.fromisoformat(entry["updated_at"]).tzinfo is not None
+    status, one, _ = await ledger.get(f"/audit/{fact.id}")
+    assert (status, one) == (200, entry)
+    status, missing, _ = await ledger.get("/audit/none")
+    assert (status, missing) == (404, {"detail": {"message": "Audit log with ID none not found"}})
+
+
+async def test_the_audit_log_is_for_admins(ledger: Running) -> None:
+    for path in ("/audit", "/audit/some"):
+        status, body, _ = await ledger.get(path, "sk-alice")
+        assert (status, body["error"]["type"]) == (401, "auth_error")
+    assert (await ledger.get("/audit", "sk-viewer"))[0] == 200
+
+
+async def test_audit_filters_paging_and_order(ledger: Running, client: Client, book: Book) -> None:
+    digest = digest_key("sk-some")
+    key = {
+        "token": digest,
+        "key_alias": "k",
+        "key_name": "sk-...abcd",
+        "team_id": "team-a",
+        "metadata": {"api_key": "raw", "Keys": ["raw"]},
+    }
+    facts = [
+        control(at_ms=1_000), control(at_ms=2_000, action="updated", before={"team_id": "team-a"}),
+        control(at_ms=3_000, kind="key", entity_id=digest, after=key, actor=VIEWER),
+        control(at_ms=4_000, kind="key", entity_id=digest, action="deleted", before=key, after=None, actor=VIEWER),
+        control(at_ms=5_000, kind="alias", entity_id="k", after={"token": digest}),
+    ]  # fmt: skip
+    for fact in facts:
+        await publish_control(client, fact)
+
+    async def all_there() -> bool:
+        return await book.value("SELECT count(*) FROM audit_log") == 5
+
+    await eventually(all_there)
+
+    async def found(**query: str) -> list[int]:
+        return [[fact.id for fact in facts].index(entry["id"]) for entry in await audit_of(ledger, **query)]
+
+    assert await found() == [3, 2, 1, 0]
+    assert await found(sort_order="asc") == [0, 1, 2, 3]
+    assert await found(table_name="Tollgate_KeyAlias") == [4]
+    assert await found(table_name="LiteLLM_VerificationToken", sort_order="asc") == [2, 3]
+    assert await found(table_name="LiteLLM_Nonsense") == []
+    assert await found(action="updated") == [1]
+    assert await found(changed_by="vera") == await found(changed_by_api_key="sk-viewer") == [3, 2]
+    assert await found(changed_by="default_user_id") == [1, 0]
+    assert await found(object_id="sk-some") == await found(object_key_hash=digest) == [3, 2]
+    assert await found(object_team_id="team-a", action="deleted") == [3]
+    assert await found(search=facts[1].id) == [1]
+    assert await found(start_date="1970-01-01T00:00:02Z", end_date="1970-01-01T00:00:03+00:00") == [2, 1]
+    assert await found(start_date="1970-01-01", end_date="1970-01-01") == [3, 2, 1, 0]
+    assert await found(end_date="1969-12-31") == []
+    assert await found(sort_by="action", sort_order="asc") == [0, 2, 3, 1]
+    assert await found(page="2", page_size="3") == [0]
+    _, page, _ = await ledger.get("/audit", page="9", page_size="3")
+    assert {k: page[k] for k in page if k != "audit_logs"} == {"total": 4, "page": 9, "page_size": 3, "total_pages": 2}
+    shown = (await audit_of(ledger, action="deleted"))[0]
+    assert shown["updated_values"] == {}
+    assert shown["before_value"]["key_alias"] == "k"
+    assert shown["before_value"]["key_name"] == "sk-...abcd"
+    assert shown["before_value"]["metadata"] == {"api_key": "***", "Keys": "***"}
+
+
+async def test_the_api_cannot_write(ledger: Running) -> None:
+    pool = ledger.ledger._report._pool  # type: ignore[union-attr]
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT current_user") == "tollgate_ledger"
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await connection.execute("DELETE FROM rollup")
