@@ -16,6 +16,7 @@ wrongly_admitted a key nobody issued reached the provider or got an answer
 internal         a client was told 500
 crossed          a client got another answer than its own
 alarms           rows of `anomalies`
+behind           long after the last fault, journals, stream or open requests still aren't in the book
 overspent        None: budgets aren't enforced yet
 
 Counted apart, as no promise is broken: 503 while something is down; and of `unbilled` what was opened in the moment in which an
@@ -31,7 +32,7 @@ from tests.chaos.records import BillLine, Book, Call, Records, Row
 
 COUNTS = (
     "lost", "duplicated", "unpriced", "mischarged", "unended", "unbilled", "phantom", "called_twice", "wrongly_refused",
-    "wrongly_admitted", "internal", "crossed", "alarms",
+    "wrongly_admitted", "internal", "crossed", "alarms", "behind",
 )  # fmt: skip
 FINAL_STATUSES = frozenset({502, 504})
 """Answers that Tollgate gives of itself after the provider failed: settled durably before they go out, as the provider's own errors are."""
@@ -93,6 +94,8 @@ def check(records: Records, prices: Mapping[str, Price]) -> Verdict:
     faults += _check_rollups(records.book)
     faults += [Fault("unended", user, "opened, never ended") for user in records.book.open_users]
     faults += [Fault("alarms", "", text) for text in records.book.anomalies]
+    if records.behind:
+        faults.append(Fault("behind", "", records.behind))
     counts: dict[str, int | None] = dict.fromkeys(COUNTS, 0)
     counts.update(Counter(fault.kind for fault in faults))
     counts["overspent"] = None

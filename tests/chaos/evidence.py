@@ -65,15 +65,16 @@ async def backlog(world: World) -> Backlog:
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, nats.errors.Error, nats.js.errors.Error, OSError, TimeoutError)
 
 
-async def caught_up(world: World, grace_s: float = GRACE_S) -> Backlog | str:
-    """Wait until nothing is on its way. What is still left when the time is over: the checker will say what it means."""
+async def caught_up(world: World, grace_s: float = GRACE_S) -> str:
+    """Wait until nothing is on its way. Empty; or what is still left when the time is over."""
     deadline = time.monotonic() + grace_s
-    left: Backlog | str = "unknown"
+    left = "unknown"
     while time.monotonic() < deadline:
         try:
-            left = await backlog(world)
-            if left.empty:
-                break
+            found = await backlog(world)
+            if found.empty:
+                return ""
+            left = str(found)
         except AWAY as error:
             left = f"{type(error).__name__}: {error}"
         await asyncio.sleep(POLL_S)
@@ -112,7 +113,13 @@ def read_bill(world: World) -> list[BillLine]:
     return [decode(line) for line in world.bill_path.read_bytes().splitlines()]
 
 
-async def collect(world: World, calls: list[Call]) -> Records:
+async def collect(world: World, calls: list[Call], grace_s: float = GRACE_S) -> Records:
+    """Wait for the book, and read all three records."""
+    behind = await caught_up(world, grace_s)
     return Records(
-        calls=calls, bill=read_bill(world), book=await read_book(world), double_failures=world.double_failures
+        calls=calls,
+        bill=read_bill(world),
+        book=await read_book(world),
+        behind=behind,
+        double_failures=world.double_failures,
     )

@@ -89,5 +89,7 @@ class Records(msgspec.Struct, kw_only=True):
     calls: list[Call]
     bill: list[BillLine]
     book: Book
+    behind: str = ""
+    """What was still on its way into the book when the grace was over; empty: nothing."""
     double_failures: list[tuple[float, float]] = []
     """When an edge was killed while its broker had stopped answering, and the broker killed too: from, to, Unix seconds."""

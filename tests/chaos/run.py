@@ -23,15 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.chaos import evidence, nemesis
-from tests.chaos.checker import Verdict, check, report
-from tests.chaos.load import CALM, Load, Mix, make_keys
-from tests.chaos.records import Records
+from tests.chaos import nemesis
+from tests.chaos.load import CALM
 from tests.chaos.schedule import draw
-from tests.chaos.world import PRICES, World
+from tests.chaos.trial import PER_SECOND, conduct
+from tests.chaos.world import World
 
-PER_SECOND = 60.0
-IN_FLIGHT_MAX = 64
 SMALL = {"TOLLGATE_EDGE_JOURNAL_BYTES_MAX": str(256 * 1024), "TOLLGATE_TRAFFIC_STREAM_BYTES_MAX": str(1024 * 1024)}
 """So that journals and the stream are full within seconds."""
 TWO_EACH = "edge=2,policy=2,moderation=2,ledger=2"
@@ -41,77 +38,58 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, guarded: bool = False) -> Verdict:
+async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, guarded: bool = False) -> bool:
     """Faults of every kind. Guarded: nothing is served without moderation."""
     async with World(directory, replicas=TWO_EACH, env=SMALL, linked=True, guarded=guarded) as world:
         faults = draw(seed, seconds, list(world.pids), only)
-        say(f"faults for {seconds:.0f} s, seed {seed}: {len(faults)} of {len({f.kind for f in faults})} kinds")
-        keys = await make_keys(world.edge_url, "mixed")
-        async with Load("mixed", world.edge_urls, keys, random.Random(f"{seed} load"), Mix()) as load:
-            stop = asyncio.Event()
-            flow = asyncio.create_task(load.flow(PER_SECOND, IN_FLIGHT_MAX, stop))
-            started = time.monotonic()
+        kinds = len({fault.kind for fault in faults})
+        say(
+            f"{'guarded' if guarded else 'mixed'}: {len(faults)} faults of {kinds} kinds in {seconds:.0f} s, seed {seed}"
+        )
+
+        async def trouble() -> None:
+            ends_at = time.monotonic() + seconds
             await nemesis.carry_out(world, faults, say)
-            await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
-            stop.set()
-            await flow
-            await nemesis.all_ready(world)
-            return await judge(world, load, seed)
+            await asyncio.sleep(max(0.0, ends_at - time.monotonic()))
+
+        trial = await conduct(world, "mixed", seed, trouble)
+    say(str(trial))
+    return trial.verdict.clean
 
 
-async def rolling(directory: Path, seed: int, seconds: float) -> Verdict:
+async def rolling(directory: Path, seed: int, seconds: float) -> bool:
     """Every replica replaced, over and over; a client that is patient about connections sees no failure at all."""
     async with World(directory, replicas=TWO_EACH, guarded=True) as world:
         say(f"rolling restart of all services for {seconds:.0f} s, seed {seed}")
-        keys = await make_keys(world.edge_url, "roll")
-        async with Load("roll", world.edge_urls, keys, random.Random(f"{seed} roll"), CALM, patient=True) as load:
-            stop = asyncio.Event()
-            flow = asyncio.create_task(load.flow(PER_SECOND, IN_FLIGHT_MAX, stop))
-            started = time.monotonic()
-            while time.monotonic() - started < seconds:
+
+        async def trouble() -> None:
+            ends_at = time.monotonic() + seconds
+            while time.monotonic() < ends_at:
                 await nemesis.roll(world, say)
-            stop.set()
-            await flow
-            verdict = await judge(world, load, seed)
-        failed = [call for call in load.calls if call.outcome != "complete"]
-        say(f"  {'failed requests':16} {len(failed)}")
-        for call in failed[:5]:
-            say(f"  {call}")
-        verdict.counts["failed while rolling"] = len(failed)
-        return verdict
+
+        trial = await conduct(world, "roll", seed, trouble, mix=CALM, patient=True)
+    failed = [call for call in trial.records.calls if call.outcome != "complete"]
+    say(f"{trial}\n  {'failed requests':16} {len(failed)}")
+    for call in failed[:5]:
+        say(f"  {call}")
+    return trial.verdict.clean and not failed
 
 
-async def clock_steps(directory: Path, seed: int, seconds: float) -> Verdict | None:
+async def clock_steps(directory: Path, seed: int, seconds: float) -> bool:
     """The services' clocks jump, the broker's and the database's don't."""
     if not nemesis.FAKETIME.exists():
         say("clock steps: skipped, Debian's package libfaketime isn't installed")
-        return None
+        return True
     clock = nemesis.Clock(directory)
     async with World(directory, env=clock.env, linked=True) as world:
         say(f"clock steps for {seconds:.0f} s, seed {seed}")
-        keys = await make_keys(world.edge_url, "clock")
-        async with Load("clock", world.edge_urls, keys, random.Random(f"{seed} clock"), Mix()) as load:
-            stop = asyncio.Event()
-            flow = asyncio.create_task(load.flow(PER_SECOND / 2, IN_FLIGHT_MAX, stop))
+
+        async def trouble() -> None:
             await clock.steps(seconds, random.Random(f"{seed} steps"), say)
-            stop.set()
-            await flow
-            return await judge(world, load, seed)
 
-
-async def _settled(world: World) -> None:
-    left = await evidence.caught_up(world)
-    if left != (0, 0, 0):
-        say(f"NOT CAUGHT UP within {evidence.GRACE_S:.0f} s: {left}")
-
-
-async def judge(world: World, load: Load, seed: int) -> Verdict:
-    """Wait for the book, compare, print."""
-    await _settled(world)
-    records: Records = await evidence.collect(world, load.calls)
-    verdict = check(records, PRICES)
-    say(report(verdict, records, seed))
-    return verdict
+        trial = await conduct(world, "clock", seed, trouble, per_second=PER_SECOND / 2)
+    say(str(trial))
+    return trial.verdict.clean
 
 
 async def _main(arguments: argparse.Namespace, directory: Path) -> bool:
@@ -120,23 +98,19 @@ async def _main(arguments: argparse.Namespace, directory: Path) -> bool:
     only: list[str] = arguments.only
     say(f"seed {seed}")
     if only == ["roll"]:
-        return _clean(await rolling(directory, seed, seconds))
+        return await rolling(directory, seed, seconds)
     if only == ["clock"]:
-        return _clean(await clock_steps(directory, seed, seconds))
+        return await clock_steps(directory, seed, seconds)
     if only == ["guarded"]:
-        return _clean(await mixed(directory, seed, seconds, [], guarded=True))
+        return await mixed(directory, seed, seconds, [], guarded=True)
     if only:
-        return _clean(await mixed(directory, seed, seconds, only))
+        return await mixed(directory, seed, seconds, only)
     return all([
-        _clean(await mixed(directory / "mixed", seed, seconds * 0.5, [])),
-        _clean(await mixed(directory / "guarded", seed + 1, seconds * 0.2, [], guarded=True)),
-        _clean(await rolling(directory / "rolling", seed, seconds * 0.15)),
-        _clean(await clock_steps(directory / "clock", seed, seconds * 0.15)),
+        await mixed(directory / "mixed", seed, seconds * 0.5, []),
+        await mixed(directory / "guarded", seed + 1, seconds * 0.2, [], guarded=True),
+        await rolling(directory / "rolling", seed, seconds * 0.15),
+        await clock_steps(directory / "clock", seed, seconds * 0.15),
     ])  # fmt: skip
-
-
-def _clean(verdict: Verdict | None) -> bool:
-    return verdict is None or not any(verdict.counts.values())
 
 
 def main() -> int:

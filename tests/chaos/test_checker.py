@@ -197,6 +197,7 @@ def alarm(r: Records) -> Records:
         ("internal", change_call("down", status=500)),
         ("crossed", change_call("a", whole=False)),
         ("alarms", alarm),
+        ("behind", lambda r: msgspec.structs.replace(r, behind="3 messages")),
     ],
 )
 def test_each_kind_of_fault_is_noticed(kind: str, plant: Callable[[Records], Records]) -> None:

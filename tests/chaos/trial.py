@@ -1,0 +1,56 @@
+"""One trial: load on a running world, trouble meanwhile, and the comparison of the records afterwards."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from tests.chaos import evidence, nemesis
+from tests.chaos.checker import Verdict, check, report
+from tests.chaos.load import Load, Mix, make_keys
+from tests.chaos.records import Records
+from tests.chaos.world import PRICES, World
+
+PER_SECOND = 60.0
+IN_FLIGHT_MAX = 64
+
+
+class Trial(NamedTuple):
+    seed: int
+    records: Records
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        return report(self.verdict, self.records, self.seed)
+
+
+async def conduct(
+    world: World,
+    name: str,
+    seed: int,
+    trouble: Callable[[], Awaitable[None]],
+    *,
+    mix: Mix | None = None,
+    patient: bool = False,
+    per_second: float = PER_SECOND,
+    grace_s: float = evidence.GRACE_S,
+) -> Trial:
+    """Load while `trouble` lasts; then everything is healed, the book gets `grace_s` to catch up, and is compared.
+
+    Args:
+        name: goes into the ids of requests and keys.
+        mix, patient: see load.Load.
+    """
+    keys = await make_keys(world.edge_url, name)
+    rng = random.Random(f"{seed} {name}")
+    async with Load(name, world.edge_urls, keys, rng, mix or Mix(), patient=patient) as load:
+        stop = asyncio.Event()
+        flow = asyncio.create_task(load.flow(per_second, IN_FLIGHT_MAX, stop))
+        try:
+            await trouble()
+        finally:
+            stop.set()
+        await flow
+        await nemesis.all_ready(world)
+        records = await evidence.collect(world, load.calls, grace_s)
+    return Trial(seed, records, check(records, PRICES))
