@@ -34,7 +34,7 @@ _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS) + f"x-li
 
 def _headers(exchange: "Exchange", overhead_s: float) -> str:
     """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
-    deployment_id, model = exchange.permit.candidates[0].deployment_id, exchange.call.model
+    deployment_id, model = exchange.candidate.deployment_id, exchange.call.model
     lines = (
         f"{_SAFE}x-litellm-call-id: {exchange.head.litellm_call_id or exchange.id}\r\n"
         f"x-tollgate-request-id: {exchange.id}\r\n"

@@ -41,6 +41,10 @@ ATTEMPTS_MAX = 3
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """With another candidate left, these go on to it: the provider says it did not do the work."""
 NOTHING = Usage()
+PICOUSD_MAX = 2**63 - 1
+"""What a fact and the book can hold: 9 million USD, more than a call costs; a provider may claim any number of tokens."""
+ID_CHARACTERS_MAX = 256
+"""Of what a provider calls its response and model: a fact has to fit a message whatever it says."""
 
 
 class Exchange:
@@ -64,11 +68,13 @@ class Exchange:
         self._screening = screening
         self._started = started
         self._opened_at_ms = time.time_ns() // 1_000_000
-        self._candidate = self._first_candidate()
+        self.candidate = self._first_candidate()
         self.id = new_request_id()
         self._response: Response | None = None
         self._reader: sse.Reader | None = None
         self._attempts = 0
+        self._deadline_ms = 0
+        """For all attempts together: of the first candidate."""
         self._provider_s = 0.0
         """Time spent waiting for the provider; the rest of the request is our overhead."""
         self._first_byte_at_ms: int | None = None
@@ -96,19 +102,19 @@ class Exchange:
 
     async def _answer(self) -> Answer:
         try:
-            target = self._pipeline.targets[self._candidate.deployment_id]
+            target = self._pipeline.targets[self.candidate.deployment_id]
             if target.origin is None:
                 return await self._answer_mock(target)
             response = await self._call_candidates()
             kind = response.header(b"content-type")
-            if response.status >= 400:
+            if response.status >= 300:
                 return await self._pass_error(response)
-            if self.call.stream and kind is not None and kind.startswith(b"text/event-stream"):
+            if self.call.stream and kind is not None and kind.lower().startswith(b"text/event-stream"):
                 return await self._pass_stream(response.next_chunk, kind)
             return await self._pass_answer(response)
         except UpstreamError as failure:
             await self._settle_failure(failure)
-            raise RefusedError(_refusal_of(failure, self._candidate.provider)) from None
+            raise RefusedError(_refusal_of(failure, self.candidate.provider)) from None
 
     # ── 5 open ──
 
@@ -121,8 +127,8 @@ class Exchange:
     async def _open(self) -> None:
         """On the wire before a provider sees a byte."""
         pipeline, permit, call = self._pipeline, self.permit, self.call
-        candidate = self._candidate
-        deadline_ms = pipeline.targets[candidate.deployment_id].deployment.timeout_ms
+        candidate = self.candidate
+        self._deadline_ms = pipeline.targets[candidate.deployment_id].deployment.timeout_ms
         self._opened = Opened(
             id=self.id,
             at_ms=self._opened_at_ms,
@@ -144,7 +150,7 @@ class Exchange:
             guardrails=self._screening.names(),
             max_cost_picousd=self._max_cost(candidate),
             litellm_call_id=self.head.litellm_call_id,
-            expires_at_ms=self._opened_at_ms + deadline_ms + pipeline.settings.edge_expiry_slack_ms,
+            expires_at_ms=self._opened_at_ms + self._deadline_ms + pipeline.settings.edge_expiry_slack_ms,
         )
         batch = pipeline.recorder.append(encode_fact(self._opened))
         try:
@@ -158,7 +164,8 @@ class Exchange:
         output = self.call.max_output_tokens
         if candidate.price is None or (output is None and self.route.name != "/embeddings"):
             return None
-        return cost_picousd(candidate.price, Usage(len(self.call.body), output or 0))
+        most = cost_picousd(candidate.price, Usage(len(self.call.body), output or 0))
+        return most if most <= PICOUSD_MAX else None
 
     # ── 6 call ──
 
@@ -167,12 +174,12 @@ class Exchange:
         left = [c for c in self.permit.candidates if c.deployment_id in self._pipeline.targets]
         order = (left * ATTEMPTS_MAX)[:ATTEMPTS_MAX] if len(left) == 1 else left[:ATTEMPTS_MAX]
         for number, candidate in enumerate(order, 1):
-            is_last = number == len(order)
-            self._attempts, self._candidate = number, candidate
+            is_last = number == len(order) or self._left_ms() <= 0
+            self._attempts, self.candidate = number, candidate
             try:
                 response = await self._send(candidate)
             except UpstreamError as failure:
-                if is_last or not failure.safe_to_retry or failure.kind not in ("connect", "reset"):
+                if is_last or not failure.safe_to_retry or self._left_ms() <= 0:
                     raise
                 continue
             if is_last or len(left) == 1 or response.status not in RETRY_STATUSES:
@@ -184,15 +191,21 @@ class Exchange:
         target = self._pipeline.targets[candidate.deployment_id]
         assert target.origin is not None
         body = openai.provider_body(self.call, candidate.upstream_model)
+        deadlines = target.deadlines
+        if self._attempts > 1:
+            deadlines = msgspec.structs.replace(deadlines, total_ms=max(1, min(deadlines.total_ms, self._left_ms())))
         before = time.perf_counter()
         try:
             self._response = await self._pipeline.upstream.send(
-                target.origin, "POST", target.path(self.route), target.headers, body, target.deadlines
+                target.origin, "POST", target.path(self.route), target.headers, body, deadlines
             )
         finally:
             self._provider_s += time.perf_counter() - before
         self._first_byte_at_ms = time.time_ns() // 1_000_000
         return self._response
+
+    def _left_ms(self) -> int:
+        return self._deadline_ms - int((time.perf_counter() - self._started) * 1000)
 
     # ── 7 answer, 8 settle ──
 
@@ -243,9 +256,9 @@ class Exchange:
                 if rest:
                     await out.write(rest)
         except UpstreamError as error:
-            failure, outcome = _refusal_of(error, self._candidate.provider), _outcome_of(error)
+            failure, outcome = _refusal_of(error, self.candidate.provider), _outcome_of(error)
         except sse.EventTooLargeError:
-            failure, outcome = errors.provider_broke_off(self._candidate.provider), "provider_error"
+            failure, outcome = errors.provider_broke_off(self.candidate.provider), "provider_error"
         return await self._end_stream(out, reader, outcome, failure)
 
     async def _next(self, next_chunk: NextChunk) -> bytes:
@@ -264,7 +277,7 @@ class Exchange:
         await self._settled_durably(outcome, status, usage, answer, failure.code if failure else None)
         await out.write(sse.DONE if failure is None else sse.error_event(errors.render(failure)))
         await out.write_eof()
-        if self._response is not None and not self._response.complete:
+        if failure is None and self._response is not None and not self._response.complete:
             # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
             self._pipeline.later(answering.drain(self._response))
             self._response = None
@@ -273,9 +286,10 @@ class Exchange:
     async def _pass_error(self, response: Response) -> Answer:
         """What the provider refused, in OpenAI's shape."""
         body = await response.read(answering.ERROR_BYTES_MAX)
-        body = answering.provider_error(body, response.status, self._candidate.provider)
-        await self._settled_durably("provider_error", response.status, NOTHING, None, f"provider_{response.status}")
-        return answering.whole(self, body, response.status, b"application/json", None, self._overhead_s())
+        body = answering.provider_error(body, response.status, self.candidate.provider)
+        status = response.status if response.status >= 400 else 502  # we follow no redirect, nor make a client do so
+        await self._settled_durably("provider_error", status, NOTHING, None, f"provider_{response.status}")
+        return answering.whole(self, body, status, b"application/json", None, self._overhead_s())
 
     async def _answer_mock(self, target: providers.Target) -> Answer:
         response_id, now_s = f"chatcmpl-{self.id}", self._opened_at_ms // 1000
@@ -291,12 +305,8 @@ class Exchange:
         return await self._pass_stream(next_event, b"text/event-stream")
 
     async def _settle_failure(self, failure: UpstreamError) -> None:
-        usage = (
-            NOTHING
-            if failure.safe_to_retry or failure.kind in ("connect", "tls")
-            else await self._count([], "lower_bound")
-        )
-        refusal = _refusal_of(failure, self._candidate.provider)
+        usage = NOTHING if failure.safe_to_retry else await self._count([], "lower_bound")
+        refusal = _refusal_of(failure, self.candidate.provider)
         await self._settled_durably(_outcome_of(failure), refusal.status, usage, None, refusal.code)
 
     async def _settled_durably(
@@ -334,7 +344,7 @@ class Exchange:
         opened = self._opened
         if opened is None or self._settled is not None:
             return None
-        candidate = self._candidate
+        candidate = self.candidate
         if candidate.deployment_id != opened.deployment_id:
             opened = msgspec.structs.replace(
                 opened,
@@ -344,6 +354,8 @@ class Exchange:
                 price=candidate.price,
             )
         cost = 0 if usage is NOTHING else None if opened.price is None else cost_picousd(opened.price, usage)
+        if cost is not None:
+            cost = min(cost, PICOUSD_MAX)
         fact = Settled(
             opened=opened,
             ended_at_ms=time.time_ns() // 1_000_000,
@@ -352,8 +364,8 @@ class Exchange:
             usage=usage,
             cost_picousd=cost,
             first_byte_at_ms=self._first_byte_at_ms,
-            response_id=answer.id if answer is not None else None,
-            response_model=answer.model if answer is not None else None,
+            response_id=(answer.id or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            response_model=(answer.model or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
             attempts=self._attempts,
             error_code=error_code,
             guardrail_outcomes=self._screening.outcomes,
@@ -363,13 +375,18 @@ class Exchange:
         return cost
 
     async def _settle_abandoned(self, outcome: str, status: int) -> None:
-        if self._attempts == 0:
-            usage = NOTHING  # the provider was never called
-        elif self._reader is not None:
-            usage = self._reader.usage or await self._count_stream(self._reader, "lower_bound")
-        else:
-            usage = await self._count([], "lower_bound")
-        answer = openai.AnswerHead(self._reader.response_id, self._reader.response_model) if self._reader else None
+        reader = self._reader
+        usage = NOTHING
+        if self._attempts:  # else the provider was never called
+            try:
+                if reader is not None:
+                    usage = reader.usage or await self._count_stream(reader, "lower_bound")
+                else:
+                    usage = await self._count([], "lower_bound")
+            except Exception:
+                log.exception("abandoned_call_not_counted")
+                usage = Usage(source="lower_bound")
+        answer = openai.AnswerHead(reader.response_id, reader.response_model) if reader is not None else None
         self._settle(outcome, status, usage, answer, outcome)
 
     async def _count_stream(self, reader: sse.Reader, source: str) -> Usage:
@@ -378,7 +395,7 @@ class Exchange:
 
     async def _count(self, answered: list[str], source: str) -> Usage:
         """Where the provider told nothing: counted by us, and marked so."""
-        client, model = self._pipeline.bus_client, self._candidate.upstream_model
+        client, model = self._pipeline.bus_client, self.candidate.upstream_model
         try:
             said = texts.of_request(self.call)
         except RefusedError:

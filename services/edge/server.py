@@ -124,12 +124,12 @@ class Server:
             response = await self._dispatch(request)
         except RefusedError as no:
             metrics.refused(no.refusal.code)
-            response = _refusal(no.refusal)
+            response = _instead(request, no.refusal)
         except ConnectionError:
             response = WholeAnswer(499, "", b"")  # nobody is there to read it: aiohttp finds that out and closes
         except Exception:
             log.exception("request_failed", path=request.path[:200])
-            response = _refusal(errors.internal())
+            response = _instead(request, errors.internal())
         finally:
             self.running -= 1
             if self.running == 0:
@@ -187,6 +187,15 @@ class Server:
 
 def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type=JSON, headers=dict(SAFE_HEADERS))
+
+
+def _instead(request: web.BaseRequest, refusal: Refusal) -> Answer:
+    """The refusal as the answer, unless a part of another is out already: then the connection is cut."""
+    if request.writer.output_size == 0:
+        return _refusal(refusal)
+    if request.transport is not None:
+        request.transport.abort()
+    return WholeAnswer(499, "", b"")
 
 
 def _refusal(refusal: Refusal) -> web.Response:

@@ -168,6 +168,8 @@ class Peer:
 
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
+            if self.writer.is_closing():
+                raise ConnectionResetError
             self.writer.write(piece)
             await self.writer.drain()
             await asyncio.sleep(0.001)
@@ -219,7 +221,7 @@ class Provider:
         peer.request = noted  # type: ignore[method-assign]
         try:
             await self.script(peer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         except Exception as failure:
             self._failures.append(failure)
