@@ -1,6 +1,7 @@
 """Reading a request: its head, and its body within limits."""
 
 import asyncio
+import zlib
 
 import msgspec
 from aiohttp import web
@@ -11,7 +12,10 @@ from shared.ids import KeyDigest
 
 HEADER_CHARACTERS_MAX = 256
 LIST_CHARACTERS_MAX = 16_384
-_ENCODINGS = ("", "identity", "gzip", "deflate")
+INFLATED_HERE_BYTES_MAX = 16_384
+"""Compressed; more is unpacked in a thread."""
+_PLAIN = ("", "identity")
+_ENCODINGS = (*_PLAIN, "gzip", "deflate")
 
 
 class Head(msgspec.Struct):
@@ -63,21 +67,53 @@ async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> byt
     encoding = request.headers.get("Content-Encoding", "").lower()
     if encoding not in _ENCODINGS:
         raise RefusedError(errors.unsupported_encoding(encoding))
-    try:
-        content = request.content
-        if content.is_eof():  # everything is here already, as it mostly is
-            data = content.read_nowait()
-            if len(data) > bytes_max:
-                raise RefusedError(errors.body_too_large(None, bytes_max))
-            return data
-        async with asyncio.timeout(timeout_ms / 1000):
-            data = await request.read()
-        if len(data) > bytes_max:
-            raise RefusedError(errors.body_too_large(None, bytes_max))
+    data = await _sent(request, bytes_max, timeout_ms)
+    if len(data) > bytes_max:
+        raise RefusedError(errors.body_too_large(None, bytes_max))
+    if encoding in _PLAIN:
         return data
-    except web.HTTPRequestEntityTooLarge:
-        raise RefusedError(errors.body_too_large(None, bytes_max)) from None
+    if len(data) <= INFLATED_HERE_BYTES_MAX:
+        return _inflate(data, encoding, bytes_max)
+    return await asyncio.to_thread(_inflate, data, encoding, bytes_max)
+
+
+async def _sent(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> bytes:
+    """The bytes as they were sent; hardly more than `bytes_max` of them."""
+    content = request.content
+    try:
+        if content.is_eof():  # everything is here already, as it mostly is
+            return content.read_nowait()
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        pieces, size = [], 0
+        async with asyncio.timeout(timeout_ms / 1000):
+            while size <= bytes_max and (piece := await content.readany()):
+                pieces.append(piece)
+                size += len(piece)
+        return b"".join(pieces)
     except TimeoutError:
         raise RefusedError(errors.unreadable_body("The request body did not arrive in time")) from None
     except web.RequestPayloadError:
-        raise RefusedError(errors.unreadable_body("The request body could not be read or decompressed")) from None
+        raise RefusedError(errors.unreadable_body("The request body could not be read")) from None
+
+
+def _inflate(data: bytes, encoding: str, bytes_max: int) -> bytes:
+    """Never unpacks more than one byte past the limit."""
+    out, room = [], bytes_max
+    try:
+        while data:
+            bits = 16 + zlib.MAX_WBITS
+            if encoding == "deflate":  # with zlib's wrapper, as the RFC says, or without, as some send it
+                bits = zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
+            inner = zlib.decompressobj(bits)
+            piece = inner.decompress(data, room + 1)
+            room -= len(piece)
+            if room < 0:
+                raise RefusedError(errors.body_too_large(None, bytes_max))
+            if not inner.eof:
+                raise RefusedError(errors.unreadable_body("The compressed request body ends early"))
+            out.append(piece)
+            data = inner.unused_data  # gzip may have several members
+    except zlib.error:
+        raise RefusedError(errors.unreadable_body("The request body could not be decompressed")) from None
+    return b"".join(out)

@@ -110,6 +110,7 @@ class Server:
             max_headers=HEADERS_MAX,
             max_field_size=HEADER_BYTES_MAX,
             lingering_time=LINGERING_S,
+            auto_decompress=False,  # reading.py does, and stops a bomb at once: this would go on unpacking while it lingers
             logger=_quiet,
         )
 

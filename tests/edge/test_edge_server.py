@@ -1,0 +1,519 @@
+"""Raw sockets against the edge: whatever comes in, a clear answer in OpenAI's shape or a closed connection, and it lives on."""
+
+import asyncio
+import gzip
+import json
+import resource
+import socket
+import time
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from services.edge import server
+from shared import errors, subjects
+from shared.grant import Denial, Grant
+from shared.requests import DecideReply
+from tests.edge.fakes import Answer, Edge, until
+
+MB = 1024 * 1024
+SECRET = "sk-the-callers-secret-0123456789"
+GOOD = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
+HEAD = f"POST /v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {SECRET}\r\n".encode()
+
+
+@pytest_asyncio.fixture
+async def edge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
+    """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good request is served."""
+    monkeypatch.setattr(server, "LINGERING_S", 0.3)
+    with capture_logs() as logs:
+        async with Edge({"m": ["mock:Hello"]}, edge_body_timeout_ms=300) as running:
+            yield running
+            assert (await running.chat()).status == 200
+            await until(lambda: running.server.running == 0)
+    assert not [line for line in logs if line["log_level"] in ("error", "critical")], logs
+    assert SECRET not in str(logs)
+
+
+def request(body: bytes = GOOD, *headers: bytes) -> bytes:
+    return HEAD + b"".join(header + b"\r\n" for header in headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def chunked(*pieces: bytes, headers: bytes = b"") -> bytes:
+    return (
+        HEAD
+        + headers
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces)
+        + b"0\r\n\r\n"
+    )
+
+
+async def sent(edge: Edge, data: bytes) -> Answer | None:
+    """The first answer to these bytes; None when the connection was closed without one."""
+    async with await edge.connect() as caller:
+        caller.writer.write(data)
+        try:
+            return await caller.answer()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+
+async def refused(edge: Edge, data: bytes) -> Answer:
+    answer = await sent(edge, data)
+    assert answer is not None
+    assert 400 <= answer.status < 500, answer
+    answer.error()
+    return answer
+
+
+# ── what isn't HTTP ──
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /v1/models HTTP/9.9\r\n\r\n",
+        b"G\xc3\x89T /v1/models HTTP/1.1\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nNo-Colon\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nName : x\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\n: x\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
+        b"GET /v1/models HTTP/1.1\r\nA: b\x00c\r\n\r\n",
+        HEAD + b"Content-Length: x\r\n\r\n",
+        HEAD + b"Content-Length: -5\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nhello\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        HEAD + b"X: " + b"x" * 40_000 + b"\r\n\r\n",
+        HEAD + b"x" * 40_000 + b": y\r\n\r\n",
+        HEAD + b"".join(b"X-%d: y\r\n" % i for i in range(500)) + b"\r\n",
+    ],
+)
+async def test_what_http_does_not_allow_is_a_400_and_the_connection_ends(edge: Edge, data: bytes) -> None:
+    async with await edge.connect() as caller:
+        caller.writer.write(data)
+        try:
+            answer = await caller.answer()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        assert 400 <= answer.status < 500, answer
+        answer.error()
+        assert await asyncio.wait_for(caller.reader.read(), 3) == b"", "closed"
+    assert edge.facts() == []
+
+
+@given(
+    junk=st.binary(max_size=200),
+    before=st.sampled_from([b"", HEAD, b"GET / HTTP/1.1\r\n", HEAD + b"Content-Length: 20\r\n\r\n"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_junk_is_never_answered_with_a_500(junk: bytes, before: bytes) -> None:
+    async def run() -> None:
+        async with Edge({"m": ["mock:x"]}, edge_body_timeout_ms=30) as edge, await edge.connect() as caller:
+            caller.writer.write(before + junk)
+            caller.writer.write_eof()
+            try:
+                answer = await caller.answer()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            assert answer.status < 500, answer
+            if answer.status >= 400:
+                answer.error()
+
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    uvloop.run(run())
+    structlog.reset_defaults()
+
+
+# ── routes and methods ──
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET /", 404),
+        (b"GET /v1/nothing", 404),
+        (b"POST /v1/chat/completions/", 404),
+        (b"GET //v1/models", 404),
+        (b"GET /v1/../v1/audit/a/b", 404),
+        (b"GET /\xff\xfe", 404),
+        (b"GET /%ff", 404),
+        (b"GET /%00", 404),
+        (b"GET /" + b"x" * 5_000, 404),
+        (b"GET /v1/chat/completions", 405),
+        (b"DELETE /v1/chat/completions", 405),
+        (b"PATCH /v1/models", 405),
+        (b"POST /v1/models", 405),
+        (b"GET /key/generate", 405),
+        (b"POST /health/liveliness", 405),
+        (b"OPTIONS *", 404),
+        (b"TRACE /v1/models", 405),
+    ],
+)
+async def test_an_unknown_path_or_a_wrong_method_is_named(edge: Edge, line: bytes, status: int) -> None:
+    async with await edge.connect() as caller:
+        for _ in range(2):  # the connection goes on
+            await caller.send(line + b" HTTP/1.1\r\nHost: e\r\n\r\n")
+            answer = await caller.answer()
+            if answer.status == 400:  # a path the parser itself doesn't take
+                answer.error()
+                return
+            assert answer.status == status
+            answer.error()
+
+
+async def test_the_v1_twin_and_the_query_do_not_matter(edge: Edge) -> None:
+    for path in (b"/models", b"/v1/models", b"/v1/models?x=1", b"http://elsewhere/v1/models"):
+        answer = await sent(edge, b"GET " + path + b" HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer x\r\n\r\n")
+        assert answer is not None
+        assert [model["id"] for model in answer.json()["data"]] == ["m"]
+
+
+async def test_health_needs_no_key_and_tells_when_it_stops(edge: Edge) -> None:
+    for path, body in (
+        (b"/health/liveliness", "I'm alive!"),
+        (b"/health/readiness", {"status": "healthy", "db": "connected"}),
+    ):
+        answer = await sent(edge, b"GET " + path + b" HTTP/1.1\r\nHost: e\r\n\r\n")
+        assert answer is not None
+        assert (answer.status, answer.json()) == (200, body)
+    edge.stopping = True
+    answer = await sent(edge, b"GET /health/liveliness HTTP/1.1\r\nHost: e\r\n\r\n")
+    assert answer is not None
+    assert (answer.status, answer.headers["connection"]) == (503, "close")
+    edge.stopping = False
+
+
+# ── bodies ──
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"model":"m"}',
+        b'{"model":"m","messages":["\xff"]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":1}x',
+    ],
+)
+async def test_a_bad_body_is_a_400_and_the_connection_goes_on(edge: Edge, body: bytes) -> None:
+    async with await edge.connect() as caller:
+        for _ in range(2):
+            await caller.send(request(body))
+            answer = await caller.answer()
+            assert (answer.status, answer.error()["type"]) == (400, "invalid_request_error")
+        await caller.send(request())
+        assert (await caller.answer()).status == 200
+
+
+async def test_thirty_megabytes_are_refused_before_they_are_read(edge: Edge) -> None:
+    before = time.monotonic()
+    answer = await refused(edge, HEAD + b"Content-Length: %d\r\n\r\n" % (30 * MB))
+    assert (answer.status, answer.error()["param"]) == (413, "content-length")
+    assert answer.error()["message"] == "Request size is too large. Request size is 30.0 MB. Max size is 25.0 MB"
+    assert time.monotonic() - before < 1
+
+
+async def test_a_client_that_sends_thirty_megabytes_first_and_reads_then_gets_its_413(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(HEAD + b"Content-Length: %d\r\n\r\n" % (30 * MB))
+        piece = bytes(MB)
+        try:
+            for _ in range(30):
+                await caller.send(piece)
+        except ConnectionError:
+            pytest.fail("cut off in the middle of sending")
+        assert (await caller.answer()).status == 413
+
+
+@pytest.mark.parametrize("size", [25 * MB, 25 * MB + 1])
+async def test_an_undeclared_body_is_cut_off_at_the_limit(edge: Edge, size: int) -> None:
+    padding = size - len(GOOD) - len(b',"x":""')
+    body = GOOD[:-1] + b',"x":"' + b"a" * padding + b'"}'
+    assert len(body) == size
+    answer = await sent(edge, chunked(*(body[i : i + MB] for i in range(0, size, MB))))
+    assert answer is not None
+    assert answer.status == (200 if size == 25 * MB else 413)
+    if answer.status == 413:
+        answer.error()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", "two members", "raw deflate"])
+async def test_a_compressed_body_is_read(edge: Edge, encoding: str) -> None:
+    body = gzip.compress(GOOD)
+    if encoding == "deflate":
+        body = zlib.compress(GOOD)
+    elif encoding == "two members":
+        encoding, body = "gzip", gzip.compress(GOOD[:20]) + gzip.compress(GOOD[20:])
+    elif encoding == "raw deflate":
+        encoding, body = "deflate", zlib.compress(GOOD)[2:-4]
+    answer = await sent(edge, request(body, b"Content-Encoding: " + encoding.encode()))
+    assert answer is not None
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "x\xff"])
+async def test_an_encoding_we_do_not_know_is_refused(edge: Edge, encoding: str) -> None:
+    answer = await refused(edge, request(GOOD, b"Content-Encoding: " + encoding.encode("latin-1")))
+    assert answer.status in (400, 415)
+
+
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(GOOD)[:-12], b"", gzip.compress(GOOD)[:4] + b"\xff" * 30])
+async def test_a_body_that_is_not_what_its_encoding_says_is_a_400(edge: Edge, body: bytes) -> None:
+    assert (await refused(edge, request(body, b"Content-Encoding: gzip"))).status == 400
+
+
+def bomb(unpacked_mb: int) -> bytes:
+    """About 1 kB for each MB it unpacks to."""
+    packer = zlib.compressobj(9)
+    head = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return head + block * (unpacked_mb - 1)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_bomb_of_a_gigabyte_is_cut_off_with_bounded_memory(edge: Edge, declared: bool) -> None:
+    body = bomb(1024)
+    assert len(body) < 2 * MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu = time.process_time()  # until the connection is closed: nothing of it may go on being unpacked
+    head = b"Content-Encoding: deflate\r\n"
+    data = (
+        request(body, head.strip())
+        if declared
+        else chunked(*(body[i : i + 65536] for i in range(0, len(body), 65536)), headers=head)
+    )
+    async with await edge.connect() as caller:
+        caller.writer.write(data)
+        answer = await caller.answer()
+        assert answer.status == 413
+        answer.error()
+        try:
+            await asyncio.wait_for(caller.reader.read(), 3)
+        except ConnectionError:
+            pass
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "kilobytes"
+    assert time.process_time() - cpu < 0.5
+
+
+async def test_a_body_that_comes_too_slowly_is_given_up_and_the_connection_ends(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(HEAD + b"Content-Length: 100\r\n\r\n{")
+        before = time.monotonic()
+        answer = await caller.answer()
+        assert 0.2 < time.monotonic() - before < 1
+        assert answer.status == 400
+        answer.error()
+        assert await asyncio.wait_for(caller.reader.read(), 3) == b""
+
+
+async def test_a_client_that_waits_to_be_told_to_send_is_told(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(GOOD))
+        assert (await asyncio.wait_for(caller.reader.readuntil(b"\r\n\r\n"), 1)).startswith(b"HTTP/1.1 100 ")
+        await caller.send(GOOD)
+        assert (await caller.answer()).status == 200
+
+
+async def test_a_client_that_waits_with_too_much_is_told_no_instead(edge: Edge) -> None:
+    answer = await refused(edge, HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (30 * MB))
+    assert answer.status == 413
+
+
+# ── connections ──
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"POST /v1", HEAD, HEAD + b"Content-Length: 50\r\n\r\n{", chunked(GOOD)[:-5], request()]
+)
+async def test_a_half_closed_connection_ends(edge: Edge, data: bytes) -> None:
+    async with await edge.connect() as caller:
+        caller.writer.write(data)
+        caller.writer.write_eof()
+        rest = await asyncio.wait_for(caller.reader.read(), 3)
+        assert not rest or rest.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")), rest
+    await until(lambda: edge.server.running == 0)
+
+
+@pytest.mark.parametrize("data", [b"POST /v1", HEAD, HEAD + b"Content-Length: 50\r\n\r\n{", request()])
+async def test_a_reset_connection_leaves_nothing_running(edge: Edge, data: bytes) -> None:
+    for _ in range(5):
+        async with await edge.connect() as caller:
+            caller.writer.write(data)
+            await asyncio.sleep(0.002)
+            caller.leave()
+    await until(lambda: edge.server.running == 0)
+
+
+async def test_a_request_byte_by_byte_is_a_request(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        caller.writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request():
+            await caller.send(bytes([byte]))
+            await asyncio.sleep(0)
+        assert (await caller.answer()).status == 200
+
+
+async def test_pipelined_requests_are_answered_in_order(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(request() + b"GET /nowhere HTTP/1.1\r\nHost: e\r\n\r\n" + request(b"{") + request())
+        assert [(await caller.answer()).status for _ in range(4)] == [200, 404, 400, 200]
+
+
+async def test_http_1_0_is_answered_and_closed(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert (await caller.answer()).status == 200
+        assert await asyncio.wait_for(caller.reader.read(), 2) == b""
+
+
+async def test_an_upgrade_is_not_taken(edge: Edge) -> None:
+    answer = await sent(edge, request(GOOD, b"Connection: upgrade", b"Upgrade: websocket"))
+    assert answer is None or answer.status in (200, 400)
+
+
+async def test_head_has_no_body(edge: Edge) -> None:
+    async with await edge.connect() as caller:
+        await caller.send(b"HEAD /v1/models HTTP/1.1\r\nHost: e\r\n\r\nGET /v1/x HTTP/1.1\r\nHost: e\r\n\r\n")
+        assert (await caller.head()).status == 405
+        assert (await caller.answer()).status == 404
+
+
+async def test_more_than_may_run_are_told_to_come_back() -> None:
+    async with Edge({"m": ["mock:x"]}, edge_requests_max=2) as edge:
+        edge.publisher.script = ["hold", "hold", "hold"]
+        async with await edge.connect() as one, await edge.connect() as two:
+            await one.chat()
+            await two.chat()
+            await until(lambda: edge.server.running == 2)
+            answer = await edge.chat()
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            answer.error()
+            edge.publisher.release.set()
+            assert [(await caller.answer()).status for caller in (one, two)] == [200, 200]
+
+
+# ── who asks ──
+
+
+def denies(edge: Edge, refusal: errors.Refusal) -> None:
+    edge.bus.answers[subjects.POLICY_DECIDE] = lambda _: DecideReply(Denial(refusal, 1, ["control.key.x"]))
+
+
+async def test_without_permission_it_is_a_401_with_one_fact_and_no_secret(edge: Edge) -> None:
+    denies(edge, errors.no_key())
+    answer = await refused(edge, request())
+    assert (answer.status, answer.error()["type"]) == (401, "auth_error")
+    await until(lambda: edge.facts())
+    (fact,) = edge.facts()
+    assert (fact.status, fact.refused_by, fact.error_code) == (401, "policy", "no_key")
+    assert SECRET.encode() not in b"".join([*edge.bus.sent, *edge.publisher.landed.values()])
+    edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide
+    edge.grants.forget_all()
+
+
+async def test_a_bad_body_is_only_told_to_who_may_know(edge: Edge) -> None:
+    denies(edge, errors.no_key())
+    assert (await refused(edge, request(b"{"))).status == 401
+    denies(edge, errors.model_not_allowed("m"))
+    edge.grants.forget_all()
+    assert (await refused(edge, request(b"{"))).status == 400
+    edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide
+    edge.grants.forget_all()
+
+
+async def test_with_policy_away_it_is_a_503(edge: Edge) -> None:
+    edge.bus.answers[subjects.POLICY_DECIDE] = None
+    answer = await sent(edge, request())
+    assert answer is not None
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    answer.error()
+    edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Authorization: x",
+        b"Authorization: Bearer ",
+        b"Authorization: Bearer " + b"k" * 9_000,
+        b"x-litellm-api-key: ",
+        b"Authorization: Digest y",
+    ],
+)
+async def test_a_credential_that_cannot_be_read_is_a_401(edge: Edge, header: bytes) -> None:
+    data = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: e\r\n"
+        + header
+        + b"\r\nContent-Length: %d\r\n\r\n" % len(GOOD)
+        + GOOD
+    )
+    assert (await refused(edge, data)).status == 401
+
+
+async def test_headers_that_are_not_text_are_recorded_as_far_as_they_are(edge: Edge) -> None:
+    headers = [b"User-Agent: \xff\xfe", b"x-litellm-tags: a\xff, b", b"x-litellm-call-id: \xff", b"X-Other: \x80"]
+    answer = await sent(edge, request(GOOD, *headers))
+    assert answer is not None
+    assert answer.status == 200
+    settled = await edge.the_settled()
+    assert (settled.opened.user_agent, settled.opened.tags, settled.opened.litellm_call_id) == ("??", ["a?", "b"], None)
+
+
+@pytest.mark.parametrize("call_id", ["abc", "é" * 10, "x" * 256])
+async def test_the_clients_call_id_comes_back(edge: Edge, call_id: str) -> None:
+    answer = await sent(edge, request(GOOD, b"x-litellm-call-id: " + call_id.encode()))
+    assert answer is not None
+    assert answer.status == 200
+    assert answer.headers["x-tollgate-request-id"] != call_id
+    if call_id.isascii():
+        assert answer.headers["x-litellm-call-id"] == call_id
+
+
+async def test_every_answer_says_who_it_is_of_and_not_what_runs_it(edge: Edge) -> None:
+    for data in (request(), request(b"{"), b"GET /x HTTP/1.1\r\nHost: e\r\n\r\n", b"junk\r\n\r\n"):
+        answer = await sent(edge, data)
+        assert answer is not None
+        assert "aiohttp" not in str(answer.headers).lower()
+        assert "python" not in str(answer.headers).lower()
+
+
+async def test_an_expired_grant_is_refused_at_the_request(edge: Edge) -> None:
+    def expired(asked: Any) -> DecideReply:
+        grant = edge.grant(asked)
+        assert isinstance(grant, Grant)
+        return DecideReply(Grant(grant.caller, grant.route, grant.model, 1, [], grant.candidates, expires_at_ms=1))
+
+    edge.bus.answers[subjects.POLICY_DECIDE] = expired
+    assert (await refused(edge, request())).status == 401
+    edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide
+    edge.grants.forget_all()
+
+
+async def test_a_model_without_a_deployment_here_is_a_429_and_recorded_nowhere_as_opened(edge: Edge) -> None:
+    answer = await refused(edge, request(GOOD.replace(b'"m"', b'"unheard-of"')))
+    assert answer.status == 429
