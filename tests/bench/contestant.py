@@ -54,7 +54,7 @@ class Contestant:
         self.streams = True
         """False: its streams don't work here, and it isn't asked for any."""
         self.answered = self.left = 0
-        """Calls answered whole while it was measured, and calls a load client left when its slice ended."""
+        """All calls it answered whole, and calls a load client left when its slice ended."""
 
     def all_pids(self) -> list[int]:
         return machine.tree(self.root) if self.root else []
@@ -67,8 +67,10 @@ class Contestant:
         """Are its answers the upstream's? Raises Wrong."""
         try:
             wrong = wire.wrong_json(*self.ask())
+            self.answered += wrong is None
             if wrong is None and self.streams:
                 wrong = wire.wrong_stream(*self.ask(stream=True))
+                self.answered += wrong is None
         except (OSError, http.client.HTTPException) as error:
             wrong = repr(error)
         if wrong is not None:

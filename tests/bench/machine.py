@@ -82,13 +82,13 @@ def pin(pids: Iterable[int], cpus: set[int]) -> None:
                     os.sched_setaffinity(int(task.name), cpus)
 
 
-def step_back(pid: int) -> None:
-    """The lowest priority, also where the kernel shares its time among sessions (autogroup) first."""
+def set_nice(pid: int, nice: int) -> None:
+    """Of every thread, also where the kernel shares its time among sessions (autogroup) first. Only root may lower it again."""
     with contextlib.suppress(OSError):
         for task in (PROC / str(pid) / "task").iterdir():
-            os.setpriority(os.PRIO_PROCESS, int(task.name), 19)
+            os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
     with contextlib.suppress(OSError):
-        (PROC / str(pid) / "autogroup").write_text("19")
+        (PROC / str(pid) / "autogroup").write_text(str(nice))
 
 
 class Cores(msgspec.Struct, frozen=True):

@@ -52,7 +52,6 @@ class Bench:
         self.rng = random.Random(seed)
         self.alive: dict[str, Contestant] = {}
         self.suites: dict[str, Suite] = {}
-        self.booked: dict[str, int] = {}
         self.facts = targets.Facts()
         self.results: dict[str, Samples] = {}
         self.reports: list[report.SectionReport] = []
@@ -92,12 +91,11 @@ class Bench:
             one.check()
             if not one.streams:
                 self.notes.append(f"{name} {one.version} takes no part in streams: as published, its streams fail here")
-            load.closed_on_all(one.ports, one.headers, wire.request_body(), WARM_UP_S * (5 if one.slow else 1))
+            warm = load.closed_on_all(one.ports, one.headers, wire.request_body(), WARM_UP_S * (5 if one.slow else 1))
+            one.answered += warm.ok
+            one.left += warm.unfinished
             method.quiet(one)
             self.start_s[name] = round(one.ready_s, 2)
-        for name, suite in self.suites.items():
-            if suite.layer.keys and name not in self.booked:
-                self.booked[name] = suite.settled()
 
     def _start(self, name: str) -> Contestant:
         if name in PEERS:
@@ -130,10 +128,9 @@ class Bench:
             self.facts.edge_loaded_mib = round(machine.pss_mib(self.suites["tollgate"].edges()), 1)
         if "litellm" in self.alive:
             self.facts.litellm_loaded_mib = self.memory_mib["litellm"]
-        for name, before in self.booked.items():
-            one = self.alive[name]
-            self.book.append(check_book(self.suites[name], before, one.answered, one.left))
-        self.booked.clear()
+        for name, suite in self.suites.items():
+            if suite.layer.keys:
+                self.book.append(check_book(suite, self.alive[name].answered, self.alive[name].left))
 
     def stop(self) -> None:
         """Everyone but the upstream."""
