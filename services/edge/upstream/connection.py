@@ -290,6 +290,7 @@ class Connection(asyncio.Protocol):
         self._barren_bytes = 0
         response.headers = headers
         response.status = status
+        self._deadline = response.total_at  # later than the timer, which re-arms itself
         if response.headless_body:
             response.complete = (
                 True  # the parser would wait for a body; it isn't asked again, and the connection closes

@@ -12,6 +12,8 @@ from upstream_kit import OK, QUICK, Authority, Peer, Server, answers
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
 
 Make = Callable[..., Any]
+AT_ONCE_S = 0.25
+"""A few ms, in truth; the rest is for a busy machine."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -54,13 +56,13 @@ async def test_silence_in_the_body_ends_at_the_idle_deadline(make: Make) -> None
 async def test_a_slow_body_is_read_as_long_as_it_moves(make: Make) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for _ in range(8):
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
             await asyncio.sleep(0.03)
             await peer.send(b"x")
 
     async with Server(script) as server:
-        assert await call(make(), server, Deadlines(idle_ms=150)) == b"x" * 8  # 240 ms in all
+        assert await call(make(), server, Deadlines(idle_ms=250)) == b"x" * 12  # 360 ms in all
 
 
 async def test_a_body_that_drips_ends_at_the_total_deadline(make: Make) -> None:
@@ -89,6 +91,19 @@ async def test_time_in_which_nobody_reads_is_not_the_upstreams(ours: Callable[..
         assert await response.next_chunk() == b"a"
         await asyncio.sleep(0.2)
         assert await response.next_chunk() == b"b"
+
+
+async def test_the_first_byte_deadline_ends_with_the_head(ours: Callable[..., Client]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(0.2)
+        await peer.send(b"b")
+
+    async with Server(script) as server:
+        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(first_byte_ms=80))
+        await asyncio.sleep(0.15)
+        assert await response.read(10) == b"ab"
 
 
 async def test_a_response_that_nobody_reads_is_closed_at_the_total_deadline(ours: Callable[..., Client]) -> None:
@@ -245,7 +260,7 @@ async def test_cancelling_closes_the_connection_at_once(make: Make, step: str) -
             await task
         if isinstance(client, Client):
             assert client.open == 0
-        async with asyncio.timeout(0.1 if step != "sending" else 1):
+        async with asyncio.timeout(AT_ONCE_S if step != "sending" else 1):
             await gone.wait()
 
 
@@ -267,7 +282,7 @@ async def test_cancelling_a_tls_handshake_closes_the_connection_at_once(ours: Ca
         with pytest.raises(asyncio.CancelledError):
             await task
         assert client.open == 0
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(AT_ONCE_S):
             await gone.wait()
 
 
@@ -291,7 +306,7 @@ async def test_abort_closes_now_wakes_the_reader_and_may_be_repeated(ours: Calla
         with pytest.raises(UpstreamError) as caught:
             await reader
         assert caught.value.kind == "reset"
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(AT_ONCE_S):
             await gone.wait()
 
 
