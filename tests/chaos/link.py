@@ -10,7 +10,7 @@ class Link:
     """Listens on `port` and forwards to `target_port`, both on 127.0.0.1."""
 
     def __init__(self, port: int, target_port: int) -> None:
-        self._port = port
+        self.port = port
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -21,7 +21,7 @@ class Link:
         """Added to every chunk, each way."""
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, backlog=256)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=256)
 
     async def close(self) -> None:
         if self._server is not None:
@@ -32,7 +32,7 @@ class Link:
         await asyncio.gather(*self._pumps, return_exceptions=True)
 
     def cut(self) -> None:
-        """Reset every connection. New ones are accepted."""
+        """Drop every connection, with what was on its way. New ones are accepted."""
         for writer in list(self._writers):
             writer.transport.abort()
 

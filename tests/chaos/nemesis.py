@@ -26,12 +26,11 @@ async def kill(world: World, fault: Fault) -> None:
 
 
 async def kill_with_broker(world: World, fault: Fault) -> None:
-    """The broker stops answering, and while facts wait for it, the target dies; then the broker dies too."""
-    await _stopped(world, "nats", 0.4)
+    """The broker stops answering; after a while, with facts waiting for it, the target dies, and then the broker too."""
     began = time.time()
     signal_tree(world.pids.get("nats", 0), signal.SIGSTOP)
     try:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(fault.for_s)
         await kill(world, fault)
         await kill(world, fault._replace(target="nats"))
     finally:

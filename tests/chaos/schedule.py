@@ -60,13 +60,15 @@ def _targets(kind: str, processes: Sequence[str], linked: bool) -> list[str]:
     if kind in ("fill_journal", "fill_stream", "disk_full"):
         return ["nats"] if kind == "fill_journal" else ["ledger"] if kind == "fill_stream" else ["edge"]
     if kind == "kill_with_broker":
-        return [name for name in processes if name.startswith(("edge", "ledger"))]
+        return [name for name in processes if name.startswith(("edge", "ledger", "nats"))]
     return list(processes)
 
 
 def _length(kind: str, rng: random.Random) -> float:
-    if kind in ("kill", "cut", "kill_with_broker"):
+    if kind in ("kill", "cut"):
         return 1.0
+    if kind == "kill_with_broker":
+        return rng.uniform(0.1, 2.5)
     if kind in ("fill_journal", "fill_stream"):
         return rng.uniform(10.0, 18.0)
     return rng.choice((rng.uniform(0.2, 1.5), rng.uniform(2.0, 9.0)))

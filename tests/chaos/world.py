@@ -195,11 +195,14 @@ def snapshot(directory: Path) -> Path:
 
 def signal_tree(pid: int, number: int) -> None:
     """Send a signal to a process and its descendants: PostgreSQL is many."""
-    if not pid:
-        return
-    for each in (pid, *_descendants(pid)):
+    for each in tree_of(pid):
         with suppress(ProcessLookupError):
             os.kill(each, number)
+
+
+def tree_of(pid: int) -> list[int]:
+    """A process and its descendants; nothing for 0."""
+    return [pid, *_descendants(pid)] if pid else []
 
 
 def _descendants(pid: int) -> Iterator[int]:
