@@ -50,9 +50,8 @@ async def audited(book: Book, rows: int) -> None:
 
 
 async def chain_holds(book: Book) -> bool:
-    previous, number = b"\x00" * 32, 0
-    for row in await book.fetch("SELECT * FROM audit_log ORDER BY n"):
-        number += 1
+    previous = b"\x00" * 32
+    for number, row in enumerate(await book.fetch("SELECT * FROM audit_log ORDER BY n"), 1):
         expected = chain.link(chain.Link(number - 1, previous), row["seq"], row["subject"], row["message"])
         if (row["n"], row["previous_sha256"], row["sha256"]) != (number, previous, expected.sha256):
             return False

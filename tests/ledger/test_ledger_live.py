@@ -12,6 +12,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger import lock
+from services.ledger import tape as tape_module
 from services.ledger.tape import Tape, TapeError, stream_state
 from services.ledger.trim import Trimmer
 from shared import bus, subjects
@@ -381,6 +382,26 @@ async def test_the_tape_breaks_when_its_consumer_is_gone(nats_server: Nats, clie
     await client.jetstream().delete_consumer(subjects.TRAFFIC_STREAM, tape._consumer)
     with pytest.raises(TapeError):
         await asyncio.wait_for(tape.wait(), 10)
+    await tape.close()
+
+
+async def test_a_slow_reader_stops_the_asking_not_the_tape(
+    nats_server: Nats, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tape_module, "REQUEST_MESSAGES", 5)
+    monkeypatch.setattr(tape_module, "WAITING_BYTES_MAX", 1)
+    for _ in range(20):
+        await publish(client, settled())
+    tape = Tape(client, subjects.TRAFFIC_STREAM, "traffic.0", 1)
+    await tape.open()
+    await asyncio.sleep(0.3)
+    assert len(tape._waiting) == 5
+    seen: list[int] = []
+    async with asyncio.timeout(10):
+        while len(seen) < 20:
+            await tape.wait()
+            seen += [message.seq for message in await tape.take(2, 10**6)]
+    assert seen == list(range(1, 21))
     await tape.close()
 
 
