@@ -69,10 +69,14 @@ class Report(msgspec.Struct, frozen=True):
     sections: list[SectionReport]
     book: list[str]
     notes: list[str]
+    warning: str = ""
+    """Why these numbers should not be quoted; it stands above them."""
 
 
 def section_report(section: Section, samples: Samples) -> SectionReport:
     rows = [_row(name, samples, section.reference) for name in samples]
+    if not section.pinned:  # there is no core that only one side has
+        rows = [msgspec.structs.replace(row, lower_bound=False) for row in rows]
     rows.sort(key=lambda row: _rank(section.kind, row))
     cycles = min((len(taken) for taken in samples.values()), default=0)
     return SectionReport(section.name, section.title, section.kind, section.reference, cycles, rows)
@@ -139,9 +143,11 @@ def markdown(report: Report) -> str:
         "",
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib} GiB, Linux {machine.kernel}; Python {machine.python} built {built}; "
         f"commit {machine.commit}. `{report.command}`. Load: {report.load_client}, {report.connections} connections. Gateway on one core, load "
-        f"client, upstream and the rest of Tollgate's suite on the other. Medians of {report.cycles} interleaved cycles of {report.slice_s} s "
+        f"client, upstream and the rest of Tollgate's suite on the other, ledger and PostgreSQL at nice 10. "
+        f"Medians of {report.cycles} interleaved cycles of {report.slice_s} s "
         "slices, quartiles in brackets; every ratio is taken inside a cycle.",
         "",
+        *([f"**{report.warning}**", ""] if report.warning else []),
         "| target | gate | stretch | measured | verdict |",
         "|---|---|---|---|---|",
         *(f"| {v.what} | {v.gate} | {v.stretch} | {v.measured} | {v.verdict} |" for v in report.targets if v.measured),

@@ -117,6 +117,8 @@ class Bench:
         say(f"{section.title}: {', '.join(one.name for one in people)}")
         machine.pin([self.upstream.pid], machine.OTHER_CPUS if section.pinned else machine.ALL_CPUS)
         samples = method.cycles(people, section.give, self.upstream, self.cycles, self.rng, say)
+        for one in people:
+            one.check()
         self.results[section.name] = samples
         self.reports.append(report.section_report(section, samples))
 
@@ -197,11 +199,10 @@ def main() -> int:
             bench.everything(chosen, quick=given.quick or bool(given.only))
         except (Wrong, load.LoadFailed) as error:
             failure = str(error)
-            bench.notes.insert(0, f"THE RUN FAILED, its numbers mean nothing: {failure}")
         finally:
             bench.stop()
             stop(bench.upstream_process)
-    missed = publish(bench, started, client, "failed" if failure else "latest")
+    missed = publish(bench, started, client, failure)
     if failure:
         say(f"the run failed: {failure}")
     elif missed:
@@ -209,9 +210,11 @@ def main() -> int:
     return 1 if failure or missed else 0
 
 
-def publish(bench: Bench, started: str, client: str, stem: str) -> list[str]:
+def publish(bench: Bench, started: str, client: str, failure: str) -> list[str]:
     """Print, write `latest.json`, `latest.md` and `latest.svg` (`failed.…` of a failed run). The gates that were missed."""
-    disturbed = report.disturbances(bench.reports)
+    stem, warning = "latest", report.disturbances(bench.reports) or ""
+    if failure:
+        stem, warning = "failed", f"THE RUN FAILED, its numbers mean nothing: {failure}"
     made = report.Report(
         started=started,
         command=" ".join(["python -m tests.bench.run", *sys.argv[1:]]),
@@ -228,7 +231,8 @@ def publish(bench: Bench, started: str, client: str, stem: str) -> list[str]:
         memory_mib=bench.memory_mib,
         sections=bench.reports,
         book=bench.book,
-        notes=[*bench.notes, *([disturbed] if disturbed else [])],
+        notes=bench.notes,
+        warning=warning,
     )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))

@@ -48,11 +48,12 @@ class Layer(msgspec.Struct, frozen=True):
     """The edge on the gateway's core; False: wherever the kernel puts it."""
 
 
-ALL_ON = "key, tags of key and team, spend at a configured price, two durable facts a request acknowledged, metrics"
+FACTS = "two facts a request written to JetStream and acknowledged (file storage, NATS's own sync interval)"
+ALL_ON = f"key, tags of key and team, spend at a configured price, {FACTS}, metrics"
 LAYERS = {
     layer.name: layer
     for layer in (
-        Layer("tollgate-open", "no keys (an open gateway); spend, two durable facts acknowledged, metrics", keys=False),
+        Layer("tollgate-open", f"no keys (an open gateway); spend, {FACTS}, metrics", keys=False),
         Layer("tollgate", ALL_ON),
         Layer("tollgate-guardrail", f"{ALL_ON}; the banned_keywords guardrail on request and answer", guardrail=True),
         Layer(
@@ -61,7 +62,11 @@ LAYERS = {
             guardrail=True,
             grant_ttl_ms=0,
         ),
-        Layer("tollgate-always", f"{ALL_ON}; every message on the disk before it is acknowledged", sync="always"),
+        Layer(
+            "tollgate-always",
+            f"{ALL_ON}; but sync_interval: always, every message on the disk before it is acknowledged",
+            sync="always",
+        ),
         Layer("edges-1", ALL_ON, pinned=False),
         Layer("edges-2", ALL_ON, edges=2, pinned=False),
         Layer("edges-4", ALL_ON, edges=4, pinned=False),
