@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -43,6 +44,7 @@ class Broker:
     def freeze(self) -> None:
         """Alive, connected, and silent."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)

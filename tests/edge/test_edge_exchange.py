@@ -394,15 +394,15 @@ async def test_what_may_have_been_done_is_not_done_twice(start: Start) -> None:
 async def test_all_candidates_share_one_deadline(start: Start) -> None:
     async def late(peer: Peer) -> None:
         await peer.request()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.4)
         await peer.send(response(b"{}", "503 X"))
 
-    edge = await start(late, silent, timeout_s=0.3)
+    edge = await start(late, silent, timeout_s=0.6)
     before = time.monotonic()
     assert (await edge.chat()).status == 504
-    assert time.monotonic() - before < 0.45
+    assert time.monotonic() - before < 0.9
     opened, _ = await told(edge)
-    assert opened.expires_at_ms >= opened.at_ms + 300
+    assert opened.expires_at_ms >= opened.at_ms + 600
 
 
 async def test_with_none_left_it_is_the_last_ones_answer(start: Start) -> None:
@@ -575,7 +575,7 @@ async def test_a_stream_whose_end_never_becomes_durable_has_no_done(start: Start
 
 
 async def test_a_call_that_cannot_be_opened_is_refused_and_never_reaches_the_provider(start: Start) -> None:
-    edge = await start(always(response(completion())), wait_ms=100)
+    edge = await start(always(response(completion())), wait_ms=400)
     edge.publisher.default = "away"
     answer = await edge.chat()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
@@ -583,7 +583,7 @@ async def test_a_call_that_cannot_be_opened_is_refused_and_never_reaches_the_pro
     await until(lambda: not edge.recorder.healthy)
     before = time.monotonic()
     assert (await edge.chat()).status == 503
-    assert time.monotonic() - before < 0.05, "once it is known, at once"
+    assert time.monotonic() - before < 0.3, "once it is known, at once"
     edge.publisher.default = "ack"
     _, settled = await told(edge)
     assert (settled.outcome, settled.status, settled.cost_picousd) == ("edge_error", 503, 0)

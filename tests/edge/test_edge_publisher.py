@@ -85,7 +85,7 @@ async def test_without_a_stream_it_is_refused_at_once(publisher: Publisher) -> N
     before = time.monotonic()
     with pytest.raises(PublishError):
         await publish(publisher, b"x", subject="nobody.listens")
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 1
 
 
 async def test_a_silent_broker_is_given_up_in_time(broker: Broker, publisher: Publisher) -> None:
@@ -94,7 +94,7 @@ async def test_a_silent_broker_is_given_up_in_time(broker: Broker, publisher: Pu
         before = time.monotonic()
         with pytest.raises(PublishError):
             await publish(publisher, b"x", timeout_ms=100)
-        assert time.monotonic() - before < 0.4
+        assert time.monotonic() - before < 1
     finally:
         broker.thaw()
     await publish(publisher, b"y")
@@ -107,7 +107,7 @@ async def test_a_killed_broker_is_noticed_and_found_again(broker: Broker, publis
     before = time.monotonic()
     with pytest.raises(PublishError):
         await publish(publisher, b"during", timeout_ms=300)
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 1
     await asyncio.to_thread(broker.start)
     came_back = False
 
