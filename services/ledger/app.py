@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from services.ledger import book, config, facts_in, routes
 from services.ledger.asking import Asking
 from services.ledger.config import LedgerSettings
-from services.ledger.database import DATABASE_ERRORS, Database
+from services.ledger.database import DATABASE_ERRORS, Database, Pool
 from services.ledger.expire import Expirer
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
@@ -78,17 +78,18 @@ class Ledger:
         asking = Asking(self._client, self._control_seq)
         api = routes.Api(self._life, asking, lambda: self._report)
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
-        pool = await self._database.readers(self._settings.ledger_pool_connections)
         self._life.ready(self.reason_not_ready)
+        pool: Pool | None = None
         try:
             if await _unless_stopping(self._life, self._prepare()) is not None:
-                await pool
+                pool = await self._database.readers(self._settings.ledger_pool_connections)
                 self._report = Report(pool)
                 self._trouble = None
                 await self._work()
         finally:
             await runner.cleanup()
-            pool.terminate()
+            if pool is not None:
+                pool.terminate()
 
     def reason_not_ready(self) -> str | None:
         if not self._client.is_connected:

@@ -15,7 +15,8 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     database_url: str = ""
-    """Empty: `general_settings.database_url` of the configuration file."""
+    """Empty: `general_settings.database_url` of the configuration file. PostgreSQL itself, or a pooler that keeps sessions: advisory
+    locks live in them."""
     config: str = "config.example.yaml"
     ledger_host: str = "127.0.0.1"
     ledger_port: Port = 4100

@@ -14,6 +14,8 @@ ROLE = "tollgate_ledger"
 CONNECT_TIMEOUT_S = 3
 WRITE_TIMEOUT_MS = 20_000
 """Of one statement of a recording transaction."""
+OWNER_TIMEOUT_S = 600.0
+"""Of a migration, with the wait for another ledger's."""
 LOCK_TIMEOUT_MS = 10_000
 IDLE_IN_TRANSACTION_MS = 5_000
 """The server ends the transaction of a recorder that stopped half-way (SIGSTOP, a lost machine): another can go on."""
@@ -51,17 +53,30 @@ DATA_ERRORS = (
 DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
+_PRISMA_PARAMETERS = frozenset(
+    ("schema", "connection_limit", "pool_timeout", "connect_timeout", "socket_timeout", "pgbouncer", "sslaccept",
+     "statement_cache_size")
+)  # fmt: skip
+
+
+def plain_url(url: str) -> str:
+    """A URL as LiteLLM's users write it (for Prisma), without what PostgreSQL wouldn't understand."""
+    head, mark, query = url.partition("?")
+    kept = [part for part in query.split("&") if part.partition("=")[0] not in _PRISMA_PARAMETERS]
+    return f"{head}?{'&'.join(kept)}" if mark and any(kept) else head
+
+
 class Database:
     """Where the book is. Connections come from here with the search path, limits and role each purpose needs."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = plain_url(url)
         self.restricted = False
         """Whether the service's own role exists and connections take it on."""
 
     async def owner(self) -> Connection:
         """As whom the URL says: for migrations and maintenance. Raises one of DATABASE_ERRORS."""
-        return await self._connect("tollgate-ledger-owner", {})
+        return await self._connect("tollgate-ledger-owner", {}, OWNER_TIMEOUT_S)
 
     async def writer(self) -> Connection:
         """For one recorder's transactions."""
@@ -83,7 +98,7 @@ class Database:
 
     async def readers(self, connections_max: int) -> Pool:
         """For questions over HTTP: read-only, each statement bounded. Connects when first used."""
-        return asyncpg.create_pool(
+        return await asyncpg.create_pool(
             self._url,
             min_size=0,
             max_size=connections_max,
@@ -104,11 +119,13 @@ class Database:
     async def _init_reader(self, connection: Connection) -> None:
         await self._as_role(connection)
 
-    async def _connect(self, name: str, settings: dict[str, str]) -> Connection:
+    async def _connect(
+        self, name: str, settings: dict[str, str], timeout_s: float = WRITE_TIMEOUT_MS / 1000 + 5
+    ) -> Connection:
         return await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=WRITE_TIMEOUT_MS / 1000 + 5,
+            command_timeout=timeout_s,
             server_settings={"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
         )
 

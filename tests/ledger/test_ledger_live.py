@@ -323,6 +323,11 @@ async def test_a_ledger_waits_for_its_database(nats_server: Nats, client: Client
 
         await eventually(waits)
         assert (await ledger.probe("/live"))[0] == 200
+        early = Process(nats_server.url, url, tmp_path / "early.log")
+        while (await early.probe("/live"))[0] != 200:
+            await asyncio.sleep(0.05)
+        early.process.terminate()
+        assert await asyncio.to_thread(early.process.wait, 20) == 0, "a ledger that waits can be stopped"
         own.start()
         await own.ready()
         await ledger.ready()

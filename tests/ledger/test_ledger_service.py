@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from services.ledger import config, migrate, rebuild
 from services.ledger.config import LedgerSettings
-from services.ledger.database import QUERIES, Database
+from services.ledger.database import QUERIES, Database, plain_url
 from services.ledger.migrate import MigrationError
 from shared.settings import SettingsError
 from tests.ledger.ledger_kit import Book, eventually, opened, publish, refused, running, settled
@@ -116,6 +116,12 @@ def test_settings_come_from_the_environment_or_the_configuration_file(tmp_path: 
     with pytest.raises(SettingsError, match="TOLLGATE_TRAFFIC_SHARDS"):
         config.read({"TOLLGATE_DATABASE_URL": "x", "TOLLGATE_TRAFFIC_SHARDS": "0"})
     assert LedgerSettings().ledger_port == 4100
+
+
+def test_a_url_written_for_litellm_is_understood() -> None:
+    assert plain_url("postgresql://u:p@h:5/d?schema=public&connection_limit=10") == "postgresql://u:p@h:5/d"
+    assert plain_url("postgresql://u@h/d?sslmode=require&pool_timeout=60") == "postgresql://u@h/d?sslmode=require"
+    assert plain_url("postgresql://u@h/d") == "postgresql://u@h/d"
 
 
 def test_a_wrong_setting_ends_the_process_with_a_sentence() -> None:
