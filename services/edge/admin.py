@@ -48,8 +48,9 @@ async def serve(
     )
     try:
         reply = await bus.ask(client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms)
-    except bus.BusError:
-        raise RefusedError(errors.policy_unavailable()) from None
+    except bus.BusError as error:
+        sent_a_change = error.code == "timeout" and route.methods == ("POST",)
+        raise RefusedError(errors.outcome_unknown() if sent_a_change else errors.policy_unavailable()) from None
     for subject in reply.changed:
         grants.forget(subject, reply.control_seq)
     if plaintext is not None:

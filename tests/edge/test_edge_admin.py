@@ -219,9 +219,12 @@ async def test_headers_that_are_not_text_do_not_break_a_call() -> None:
         assert edge.bus.asked[0].on_behalf_of == "??"
 
 
-async def test_a_policy_that_does_not_answer_is_a_503() -> None:
+async def test_a_policy_that_does_not_answer_is_a_503_that_says_whether_the_change_may_have_happened() -> None:
     async with Edge({"m": ["mock:x"]}) as edge:
         edge.bus.answers[subjects.POLICY_ADMIN] = None
-        answer = await ask(edge, "/key/generate", {})
-        assert answer.status == 503
-        answer.error()
+        changing, asking = await ask(edge, "/key/generate", {}), await ask(edge, "/key/info", method="GET")
+        assert (changing.status, asking.status) == (503, 503)
+        assert "unknown" in changing.error()["message"]
+        assert "unknown" not in asking.error()["message"]
+        edge.bus.is_connected = False
+        assert "unknown" not in (await ask(edge, "/key/generate", {})).error()["message"]
