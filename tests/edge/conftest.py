@@ -1,17 +1,23 @@
 """The edge's own modules run on the loop they run on in production; a real broker where it matters."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import uvloop
+from structlog.testing import capture_logs
 
+from services.edge import recorder as recorder_
+from services.edge import server
 from services.edge.lean_publisher import LeanPublisher
 from services.edge.publisher import NatsPublisher, Publisher
 from shared import bus
 from tests.edge.broker import Broker
+from tests.edge.fakes import Provider, Script, until
+from tests.edge.harness import Edge
+from tests.edge.raw import SECRET
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
@@ -39,3 +45,49 @@ async def publisher(request: pytest.FixtureRequest, broker: Broker) -> AsyncIter
         await library.start()
         yield library
     await client.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_, "RETRY_S", 0.005)
+    monkeypatch.setattr(recorder_, "SWEEP_S", 0.02)
+
+
+Start = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Start]:
+    """An edge in front of scripted providers (or URLs), all for the model `m`."""
+    opened: list[Any] = []
+
+    async def one(*scripts: Script | str, **options: Any) -> Edge:
+        urls = []
+        for script in scripts:
+            if isinstance(script, str):
+                urls.append(script)
+                continue
+            provider = await Provider(script).__aenter__()
+            opened.append(provider)
+            urls.append(provider.url)
+        edge = await Edge({"m": urls}, **options).__aenter__()
+        edge.providers = opened[:]  # type: ignore[attr-defined]
+        opened.append(edge)
+        return edge
+
+    yield one
+    for part in reversed(opened):
+        await part.__aexit__(None)
+
+
+@pytest_asyncio.fixture
+async def edge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
+    """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good request is served."""
+    monkeypatch.setattr(server, "LINGERING_S", 0.3)
+    with capture_logs() as logs:
+        async with Edge({"m": ["mock:Hello"]}, edge_body_timeout_ms=300) as running:
+            yield running
+            assert (await running.chat()).status == 200
+            await until(lambda: running.server.running == 0)
+    assert not [line for line in logs if line["log_level"] in ("error", "critical")], logs
+    assert SECRET not in str(logs)

@@ -1,42 +1,20 @@
-"""What the edge's tests share: a broker, a bus and a provider that do exactly what a script says, and an edge around them."""
+"""What the edge's tests share: a broker, a bus, a provider and a client that do exactly what a script says."""
 
 import asyncio
 import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
-from services.edge import providers
-from services.edge.config import EdgeSettings
-from services.edge.grants import Grants
-from services.edge.journal import Journal
-from services.edge.metrics import RecorderMetrics
-from services.edge.pipeline import Pipeline
+from services.edge.journal import JournalFullError
 from services.edge.publisher import PublishError
-from services.edge.recorder import Recorder
-from services.edge.server import Server
-from services.edge.tasks import Tasks
-from services.edge.upstream import Client, Origin
-from shared import config, subjects
-from shared.facts import Caller, Settled, TrafficFact, unpack
-from shared.grant import Candidate, Denial, Grant, GuardrailRef
-from shared.money import Price
-from shared.requests import (
-    AdminReply,
-    AdminRequest,
-    CountReply,
-    CountRequest,
-    DecideReply,
-    DecideRequest,
-    ScreenRequest,
-    Verdict,
-)
+from shared import subjects
+from shared.facts import TrafficFact, unpack
+from shared.requests import AdminRequest, CountRequest, DecideRequest, ScreenRequest
 
 # ── the broker ──
 
@@ -104,6 +82,18 @@ async def until(condition: Callable[[], Any], within_s: float = 3.0) -> None:
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError("it did not come to that") from None
+
+
+class NoJournal:
+    """Disabled, and without a file."""
+
+    bytes_waiting = 0
+
+    def append(self, message_id: str, payload: bytes) -> None:
+        raise JournalFullError("disabled")
+
+    def close(self) -> None:
+        pass
 
 
 # ── the bus ──
@@ -286,151 +276,6 @@ USAGE_EVENT = (
     b"data: " + json.dumps({"id": "chatcmpl-p", "model": "gpt-x-1", "choices": [], "usage": USAGE}).encode() + b"\n\n"
 )
 DONE = b"data: [DONE]\n\n"
-
-# ── the edge ──
-
-PRICE = Price(1_000_000, 2_000_000)
-CALLER = Caller(key_sha256=None, key_alias="test")
-
-
-class Edge:
-    """All of an edge that runs in one process, on real sockets; broker, bus and control feed are scripted.
-
-    Args:
-        models: model name → URLs of its providers, or `mock:<text>`.
-        guardrails: of every grant. `banned` is blocked wherever it stands in a text.
-    """
-
-    def __init__(
-        self,
-        models: dict[str, list[str]],
-        *,
-        directory: Path | None = None,
-        guardrails: list[GuardrailRef] | None = None,
-        banned: str = "forbidden",
-        timeout_s: float = 5,
-        wait_ms: int = 3_000,
-        **settings: Any,
-    ) -> None:
-        self.guardrails = guardrails or []
-        self.banned = banned
-        entries = [
-            {
-                "model_name": name,
-                "litellm_params": {
-                    "model": f"openai/{name}-upstream",
-                    "api_key": "sk-of-the-provider-0000",
-                    "timeout": timeout_s,
-                    **({"mock_response": url[5:]} if url.startswith("mock:") else {"api_base": url}),
-                },
-                "model_info": {"id": f"{name}-{i}"},
-            }
-            for name, urls in models.items()
-            for i, url in enumerate(urls)
-        ]
-        self.deployments = config.parse(json.dumps({"model_list": entries}), {}).deployments
-        self.settings = EdgeSettings(edge_settle_wait_ms=wait_ms, **settings)
-        self.bus, self.feed, self.publisher = FakeBus(), FakeFeed(), FakePublisher()
-        self.bus.answers = {
-            subjects.POLICY_DECIDE: self.decide,
-            subjects.POLICY_ADMIN: lambda asked: AdminReply(
-                200, b'{"key": "%b"}' % asked.body.get("token", "").encode(), 1
-            ),
-            subjects.MODERATION_SCREEN: self.screen,
-            subjects.MODERATION_COUNT: lambda asked: CountReply([len(text.split()) for text in asked.texts]),
-        }
-        self._directory = directory
-        self.stopping = False
-
-    def decide(self, asked: DecideRequest) -> DecideReply:
-        return DecideReply(self.grant(asked))
-
-    def grant(self, asked: DecideRequest, **fields: Any) -> Grant | Denial:
-        candidates = [
-            Candidate(d.id, f"provider{i}", d.upstream_model, PRICE, order=i)
-            for i, d in enumerate(self.deployments)
-            if d.model_name == asked.model
-        ]
-        names = [d.model_name for d in self.deployments]
-        return Grant(
-            CALLER, asked.route, asked.model, 1, ["control.key.test"], candidates, guardrails=self.guardrails, models=names, **fields
-        )  # fmt: skip
-
-    def screen(self, asked: ScreenRequest) -> Verdict:
-        if any(self.banned in text for text in asked.texts):
-            return Verdict("block", [], f"Keyword banned. Keyword={self.banned}")
-        return Verdict("allow", [])
-
-    async def __aenter__(self) -> "Edge":
-        self.journal = None if self._directory is None else Journal(self._directory / "journal", 1_000_000)
-        self.recorder = Recorder(
-            self.publisher,
-            self.journal or NoJournal(),
-            "traffic.0",
-            500,
-            self.settings.edge_settle_wait_ms,
-            RecorderMetrics(),
-        )  # type: ignore[arg-type]
-        self.recorder.start()
-        bus: Any = self.bus
-        feed: Any = self.feed
-        self.grants = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
-        self.upstream, self.tasks = Client(), Tasks()
-        targets = providers.build(self.deployments, "test")
-        self.pipeline = Pipeline(
-            self.settings, "edge-1", bus, self.grants, self.recorder, self.upstream, targets, self.tasks
-        )  # fmt: skip
-        ledger = (Origin("http", "127.0.0.1", 9), "")
-        self.server = Server(self.pipeline, ledger, lambda: self.stopping, lambda: None)
-        self._runner = web.ServerRunner(self.server.make(), handle_signals=False)
-        await self._runner.setup()
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port = listening.getsockname()[1]
-        await web.SockSite(self._runner, listening).start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-        await self.tasks.finish(2)
-        await self.recorder.close()
-        await self.upstream.close()
-
-    def facts(self) -> list[TrafficFact]:
-        return self.publisher.facts()
-
-    def settled(self) -> list[Settled]:
-        return [fact for fact in self.facts() if isinstance(fact, Settled)]
-
-    async def the_settled(self) -> Settled:
-        """The only one; waits for it, and a moment more for a second one that must not come."""
-        await until(lambda: self.settled())
-        await asyncio.sleep(0.03)
-        (settled,) = self.settled()
-        return settled
-
-    async def connect(self) -> "Caller_":
-        return await Caller_.connect(self.port)
-
-    async def chat(self, model: str = "m", **fields: Any) -> "Answer":
-        """One call on a connection of its own."""
-        async with await self.connect() as caller:
-            await caller.chat(model, **fields)
-            return await caller.answer()
-
-
-class NoJournal:
-    """Disabled, and without a file."""
-
-    bytes_waiting = 0
-
-    def append(self, message_id: str, payload: bytes) -> None:
-        from services.edge.journal import JournalFullError
-
-        raise JournalFullError("disabled")
-
-    def close(self) -> None:
-        pass
-
 
 # ── a client ──
 

@@ -13,7 +13,8 @@ from shared import subjects
 from shared.errors import RefusedError
 from shared.ids import digest_key
 from shared.requests import AdminReply
-from tests.edge.fakes import Answer, Edge
+from tests.edge.fakes import Answer
+from tests.edge.harness import Edge
 
 RAW = "sk-the-raw-key-0123456789"
 DIGEST = digest_key(RAW)

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from services.edge.upstream import Origin
-from tests.edge.fakes import Answer, Edge, Peer, Provider, response
+from tests.edge.fakes import Answer, Peer, Provider, response
+from tests.edge.harness import Edge
 
 SECRET = "sk-the-callers-secret-0123456789"
 

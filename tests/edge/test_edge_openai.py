@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge import openai
-from services.edge.openai import Call, WireUsage, parse, provider_body, usage_of
+from services.edge.openai import Call, parse, provider_body
 from services.edge.routes import TABLE
 from shared.errors import RefusedError, render
 from shared.facts import Caller, Opened, encode_fact, pack, unpack
 from shared.ids import DeploymentId, new_request_id
-from shared.money import Usage
 
 CHAT, TEXT, EMBED = TABLE["/chat/completions"], TABLE["/completions"], TABLE["/embeddings"]
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -378,29 +377,3 @@ def test_a_good_request_with_junk_in_it_neither(raw: bytes, at: int) -> None:
     good = body(metadata={"tags": ["a"], "spend_logs_metadata": {"b": 1}}, stream=True, max_tokens=5)
     _survives(good[:at] + raw + good[at:], None, None)
     _survives(good[:at] + raw + good[at + len(raw) :], None, None)
-
-
-# ── answers ──
-
-
-@pytest.mark.parametrize(
-    ("wire", "usage"),
-    [
-        (None, None),
-        (WireUsage(), None),
-        (WireUsage(10, 5, 15), Usage(10, 5, source="provider")),
-        (WireUsage(0, 0, 0), Usage(source="provider")),
-        (WireUsage(10, None, 10), Usage(10, 0, source="provider")),
-        (WireUsage(10, None, 15), Usage(10, 5, source="provider")),
-        (WireUsage(None, 5, 15), Usage(10, 5, source="provider")),
-        (WireUsage(None, 5, None), Usage(0, 5, source="provider")),
-        (WireUsage(-5, -6, 0), Usage(source="provider")),
-        (WireUsage(2**80, 1, 1), Usage(openai.TOKENS_MAX, 1, source="provider")),
-        (
-            WireUsage(10, 5, 15, openai._PromptDetails(4), openai._CompletionDetails(2)),
-            Usage(10, 5, 4, 0, 2, "provider"),
-        ),
-    ],
-)
-def test_usage_as_providers_tell_it(wire: WireUsage | None, usage: Usage | None) -> None:
-    assert usage_of(wire) == usage

@@ -1,79 +1,21 @@
 """Raw sockets against the edge: whatever comes in, a clear answer in OpenAI's shape or a closed connection, and it lives on."""
 
 import asyncio
-import gzip
-import json
-import resource
 import socket
-import time
-import zlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import structlog
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
-from services.edge import server
 from shared import errors, subjects
 from shared.grant import Denial, Grant
 from shared.requests import DecideReply
-from tests.edge.fakes import Answer, Edge, until
-
-MB = 1024 * 1024
-SECRET = "sk-the-callers-secret-0123456789"
-GOOD = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
-HEAD = f"POST /v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {SECRET}\r\n".encode()
-
-
-@pytest_asyncio.fixture
-async def edge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
-    """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good request is served."""
-    monkeypatch.setattr(server, "LINGERING_S", 0.3)
-    with capture_logs() as logs:
-        async with Edge({"m": ["mock:Hello"]}, edge_body_timeout_ms=300) as running:
-            yield running
-            assert (await running.chat()).status == 200
-            await until(lambda: running.server.running == 0)
-    assert not [line for line in logs if line["log_level"] in ("error", "critical")], logs
-    assert SECRET not in str(logs)
-
-
-def request(body: bytes = GOOD, *headers: bytes) -> bytes:
-    return HEAD + b"".join(header + b"\r\n" for header in headers) + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def chunked(*pieces: bytes, headers: bytes = b"") -> bytes:
-    return (
-        HEAD
-        + headers
-        + b"Transfer-Encoding: chunked\r\n\r\n"
-        + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces)
-        + b"0\r\n\r\n"
-    )
-
-
-async def sent(edge: Edge, data: bytes) -> Answer | None:
-    """The first answer to these bytes; None when the connection was closed without one."""
-    async with await edge.connect() as caller:
-        caller.writer.write(data)
-        try:
-            return await caller.answer()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-
-
-async def refused(edge: Edge, data: bytes) -> Answer:
-    answer = await sent(edge, data)
-    assert answer is not None
-    assert 400 <= answer.status < 500, answer
-    answer.error()
-    return answer
-
+from tests.edge.fakes import until
+from tests.edge.harness import Edge
+from tests.edge.raw import GOOD, HEAD, SECRET, chunked, refused, request, sent
 
 # ── what isn't HTTP ──
 
@@ -201,147 +143,6 @@ async def test_health_needs_no_key_and_tells_when_it_stops(edge: Edge) -> None:
     assert answer is not None
     assert (answer.status, answer.headers["connection"]) == (503, "close")
     edge.stopping = False
-
-
-# ── bodies ──
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'{"model":"m"}',
-        b'{"model":"m","messages":["\xff"]}',
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"a":1}x',
-    ],
-)
-async def test_a_bad_body_is_a_400_and_the_connection_goes_on(edge: Edge, body: bytes) -> None:
-    async with await edge.connect() as caller:
-        for _ in range(2):
-            await caller.send(request(body))
-            answer = await caller.answer()
-            assert (answer.status, answer.error()["type"]) == (400, "invalid_request_error")
-        await caller.send(request())
-        assert (await caller.answer()).status == 200
-
-
-async def test_thirty_megabytes_are_refused_before_they_are_read(edge: Edge) -> None:
-    before = time.monotonic()
-    answer = await refused(edge, HEAD + b"Content-Length: %d\r\n\r\n" % (30 * MB))
-    assert (answer.status, answer.error()["param"]) == (413, "content-length")
-    assert answer.error()["message"] == "Request size is too large. Request size is 30.0 MB. Max size is 25.0 MB"
-    assert time.monotonic() - before < 1
-
-
-async def test_a_client_that_sends_thirty_megabytes_first_and_reads_then_gets_its_413(edge: Edge) -> None:
-    async with await edge.connect() as caller:
-        await caller.send(HEAD + b"Content-Length: %d\r\n\r\n" % (30 * MB))
-        piece = bytes(MB)
-        try:
-            for _ in range(30):
-                await caller.send(piece)
-        except ConnectionError:
-            pytest.fail("cut off in the middle of sending")
-        assert (await caller.answer()).status == 413
-
-
-@pytest.mark.parametrize("size", [25 * MB, 25 * MB + 1])
-async def test_an_undeclared_body_is_cut_off_at_the_limit(edge: Edge, size: int) -> None:
-    padding = size - len(GOOD) - len(b',"x":""')
-    body = GOOD[:-1] + b',"x":"' + b"a" * padding + b'"}'
-    assert len(body) == size
-    answer = await sent(edge, chunked(*(body[i : i + MB] for i in range(0, size, MB))))
-    assert answer is not None
-    assert answer.status == (200 if size == 25 * MB else 413)
-    if answer.status == 413:
-        answer.error()
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP", "two members", "raw deflate"])
-async def test_a_compressed_body_is_read(edge: Edge, encoding: str) -> None:
-    body = gzip.compress(GOOD)
-    if encoding == "deflate":
-        body = zlib.compress(GOOD)
-    elif encoding == "two members":
-        encoding, body = "gzip", gzip.compress(GOOD[:20]) + gzip.compress(GOOD[20:])
-    elif encoding == "raw deflate":
-        encoding, body = "deflate", zlib.compress(GOOD)[2:-4]
-    answer = await sent(edge, request(body, b"Content-Encoding: " + encoding.encode()))
-    assert answer is not None
-    assert answer.status == 200
-
-
-@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "x\xff"])
-async def test_an_encoding_we_do_not_know_is_refused(edge: Edge, encoding: str) -> None:
-    answer = await refused(edge, request(GOOD, b"Content-Encoding: " + encoding.encode("latin-1")))
-    assert answer.status in (400, 415)
-
-
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(GOOD)[:-12], b"", gzip.compress(GOOD)[:4] + b"\xff" * 30])
-async def test_a_body_that_is_not_what_its_encoding_says_is_a_400(edge: Edge, body: bytes) -> None:
-    assert (await refused(edge, request(body, b"Content-Encoding: gzip"))).status == 400
-
-
-def bomb(unpacked_mb: int) -> bytes:
-    """About 1 kB for each MB it unpacks to."""
-    packer = zlib.compressobj(9)
-    head = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
-    block = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return head + block * (unpacked_mb - 1)
-
-
-@pytest.mark.parametrize("declared", [True, False])
-async def test_a_bomb_of_a_gigabyte_is_cut_off_with_bounded_memory(edge: Edge, declared: bool) -> None:
-    body = bomb(1024)
-    assert len(body) < 2 * MB
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    cpu = time.process_time()  # until the connection is closed: nothing of it may go on being unpacked
-    head = b"Content-Encoding: deflate\r\n"
-    data = (
-        request(body, head.strip())
-        if declared
-        else chunked(*(body[i : i + 65536] for i in range(0, len(body), 65536)), headers=head)
-    )
-    async with await edge.connect() as caller:
-        caller.writer.write(data)
-        answer = await caller.answer()
-        assert answer.status == 413
-        answer.error()
-        try:
-            await asyncio.wait_for(caller.reader.read(), 3)
-        except ConnectionError:
-            pass
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "kilobytes"
-    assert time.process_time() - cpu < 0.5
-
-
-async def test_a_body_that_comes_too_slowly_is_given_up_and_the_connection_ends(edge: Edge) -> None:
-    async with await edge.connect() as caller:
-        await caller.send(HEAD + b"Content-Length: 100\r\n\r\n{")
-        before = time.monotonic()
-        answer = await caller.answer()
-        assert 0.2 < time.monotonic() - before < 1
-        assert answer.status == 400
-        answer.error()
-        assert await asyncio.wait_for(caller.reader.read(), 3) == b""
-
-
-async def test_a_client_that_waits_to_be_told_to_send_is_told(edge: Edge) -> None:
-    async with await edge.connect() as caller:
-        await caller.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(GOOD))
-        assert (await asyncio.wait_for(caller.reader.readuntil(b"\r\n\r\n"), 1)).startswith(b"HTTP/1.1 100 ")
-        await caller.send(GOOD)
-        assert (await caller.answer()).status == 200
-
-
-async def test_a_client_that_waits_with_too_much_is_told_no_instead(edge: Edge) -> None:
-    answer = await refused(edge, HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (30 * MB))
-    assert answer.status == 413
 
 
 # ── connections ──

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge import sse
+from services.edge import openai, sse
+from services.edge.openai import WireUsage, usage_of
 from services.edge.sse import EventTooLargeError, Reader, data_of, split_events
 from shared.money import Usage
 from tests.edge.fakes import DONE, USAGE, USAGE_EVENT, delta
@@ -234,3 +235,29 @@ def test_events_are_split_without_losing_a_byte(newline: bytes) -> None:
     assert len(split_events(data)) == 4
     assert b"".join(split_events(data)) == data
     assert split_events(data + b"rest")[-1] == b"rest"
+
+
+# ── answers ──
+
+
+@pytest.mark.parametrize(
+    ("wire", "usage"),
+    [
+        (None, None),
+        (WireUsage(), None),
+        (WireUsage(10, 5, 15), Usage(10, 5, source="provider")),
+        (WireUsage(0, 0, 0), Usage(source="provider")),
+        (WireUsage(10, None, 10), Usage(10, 0, source="provider")),
+        (WireUsage(10, None, 15), Usage(10, 5, source="provider")),
+        (WireUsage(None, 5, 15), Usage(10, 5, source="provider")),
+        (WireUsage(None, 5, None), Usage(0, 5, source="provider")),
+        (WireUsage(-5, -6, 0), Usage(source="provider")),
+        (WireUsage(2**80, 1, 1), Usage(openai.TOKENS_MAX, 1, source="provider")),
+        (
+            WireUsage(10, 5, 15, openai._PromptDetails(4), openai._CompletionDetails(2)),
+            Usage(10, 5, 4, 0, 2, "provider"),
+        ),
+    ],
+)
+def test_usage_as_providers_tell_it(wire: WireUsage | None, usage: Usage | None) -> None:
+    assert usage_of(wire) == usage
