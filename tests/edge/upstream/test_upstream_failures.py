@@ -76,7 +76,7 @@ async def test_a_body_that_drips_ends_at_the_total_deadline(make: Make) -> None:
     async with Server(script) as server:
         started = asyncio.get_running_loop().time()
         assert (await refused(make(), server, Deadlines(idle_ms=100, total_ms=200))).kind == "timeout"
-        assert 0.15 < asyncio.get_running_loop().time() - started < 0.8
+        assert 0.15 < asyncio.get_running_loop().time() - started < 1.5
 
 
 async def test_time_in_which_nobody_reads_is_not_the_upstreams(ours: Callable[..., Client]) -> None:
@@ -87,7 +87,7 @@ async def test_time_in_which_nobody_reads_is_not_the_upstreams(ours: Callable[..
         await peer.send(b"b")
 
     async with Server(script) as server:
-        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(idle_ms=120))
+        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(idle_ms=180))
         assert await response.next_chunk() == b"a"
         await asyncio.sleep(0.2)
         assert await response.next_chunk() == b"b"
@@ -97,12 +97,12 @@ async def test_the_first_byte_deadline_ends_with_the_head(ours: Callable[..., Cl
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.35)
         await peer.send(b"b")
 
     async with Server(script) as server:
-        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(first_byte_ms=80))
-        await asyncio.sleep(0.15)
+        response = await ours().send(server.origin, "POST", "/", [], b"", Deadlines(first_byte_ms=200))
+        await asyncio.sleep(0.3)
         assert await response.read(10) == b"ab"
 
 
@@ -114,8 +114,8 @@ async def test_a_response_that_nobody_reads_is_closed_at_the_total_deadline(ours
 
     client = ours()
     async with Server(script) as server:
-        response = await client.send(server.origin, "POST", "/", [], b"", Deadlines(total_ms=80))
-        await asyncio.sleep(0.15)
+        response = await client.send(server.origin, "POST", "/", [], b"", Deadlines(total_ms=200))
+        await asyncio.sleep(0.3)
         assert client.open == 0
         with pytest.raises(UpstreamError):
             await response.next_chunk()
@@ -329,8 +329,8 @@ async def test_aborting_a_complete_response_leaves_its_connection_alone(ours: Ca
     client = ours()
     async with Server(answers(OK)) as server:
         first = await client.send(server.origin, "POST", "/", [], b"", QUICK)
-        await asyncio.sleep(0.02)
-        assert client.idle == 1
+        while client.idle != 1:
+            await asyncio.sleep(0)
         second = asyncio.create_task(client.send(server.origin, "POST", "/", [], b"", QUICK))
         await asyncio.sleep(0)
         first.abort()
