@@ -32,13 +32,13 @@ model: $(VENV)/.model
 	@exec $(PY) tools/model.py
 
 bench: $(VENV)/.test
-	@exec $(PY) tests/bench/run.py $(ARGS)
+	@exec $(PY) -m tests.bench.run $(ARGS)
 
 chaos: $(VENV)/.test
-	@exec $(PY) tests/chaos/run.py $(ARGS)
+	@exec $(PY) -m tests.chaos.run $(ARGS)
 
 soak: $(VENV)/.test
-	@exec $(PY) tests/chaos/soak.py $(ARGS)
+	@exec $(PY) -m tests.chaos.soak $(ARGS)
 
 lock: $(VENV)/.test
 	$(UV_COMPILE) --upgrade requirements.in -o requirements.lock
