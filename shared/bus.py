@@ -1,12 +1,14 @@
 """The bus: connecting to NATS, asking with a deadline, and the two streams.
 
-Only this module, `shared.feed` and the ledger's consumer know the NATS client.
+A service has two connections: the client library's, for streams and all that is rare, and `shared.wire`'s, for what every request
+waits for. Where a server asks for what only the library can (TLS), there is only the library's.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import nats.errors
@@ -18,6 +20,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 
 from shared import subjects
 from shared.requests import Fault
+from shared.wire import Wire, WireError
 
 log = structlog.get_logger()
 
@@ -26,7 +29,9 @@ RECONNECT_WAIT_S = 0.1
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 """What the client may buffer while it reconnects; past that a publish raises at once."""
 CONCURRENT_ANSWERS_MAX = 1024
-"""Questions one replica works on at a time; more wait in the subscription's bounded queue."""
+"""Questions one replica works on at a time; more wait in line."""
+WAITING_QUESTIONS_MAX = 8192
+"""More are told at once that nobody has time for them."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -44,10 +49,25 @@ class BusError(Exception):
         self.code = code
 
 
-class _OrderedClient(Client):
-    """nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a subscription may not exist
+class BusClient(Client):
+    """The library's client, and beside it the wire.
+
+    nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a subscription may not exist
     yet, and while a subscription drains questions are lost. Here the PING waits its turn.
     """
+
+    wire: Wire | None = None
+    """None: the server wants what only the library can."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether all of it is connected."""
+        return self.is_connected and (self.wire is None or self.wire.is_connected)
+
+    async def close(self) -> None:
+        if self.wire is not None:
+            await self.wire.close()
+        await super().close()
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
@@ -61,7 +81,7 @@ async def connect(
     *,
     on_lost: Callable[[], None] | None = None,
     on_back: Callable[[], None] | None = None,
-) -> Client:
+) -> BusClient:
     """Connect as `service`, and keep reconnecting for ever. Waits until the first connection stands.
 
     Args:
@@ -82,7 +102,7 @@ async def connect(
     async def error(exc: Exception) -> None:
         log.warning("bus_error", service=service, error=type(exc).__name__, detail=str(exc)[:200])
 
-    client = _OrderedClient()
+    client = BusClient()
     await client.connect(
         servers=url.split(","),
         name=service,
@@ -97,107 +117,174 @@ async def connect(
         reconnected_cb=back,
         error_cb=error,
     )
+    wire = Wire(url, service)
+    client.wire = wire if await wire.start() else None
     return client
 
 
-async def close(client: Client) -> None:
+async def close(client: BusClient) -> None:
     """Send what waits to be sent, and close. Raises nothing: with the broker gone there is nobody left to tell."""
     # RuntimeError: what uvloop says of a connection that is already closed.
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
         await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_S)
 
 
-async def ask(client: Client, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int) -> T:
+async def ask(client: BusClient, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int) -> T:
     """Ask and decode. Raises BusError; never waits longer than `timeout_ms`."""
-    if not client.is_connected:
-        raise BusError("unreachable")
+    data = await _answer_to(client, subject, _encode(question), timeout_ms / 1000)
+    if data.startswith(_FAULT_HEAD):
+        raise BusError(_fault_decoder.decode(data).code)
     try:
-        message = await client.request(subject, _encode(question), timeout=timeout_ms / 1000)
+        return _decoder(answer).decode(data)
+    except UNREADABLE:
+        raise BusError("internal") from None
+
+
+async def _answer_to(client: BusClient, subject: str, question: bytes, timeout_s: float) -> bytes:
+    wire = client.wire
+    try:
+        if wire is not None and wire.is_connected:
+            return await wire.request(subject, question, timeout_s)
+        if not client.is_connected:
+            raise BusError("unreachable")
+        return bytes((await client.request(subject, question, timeout=timeout_s)).data)
+    except WireError as error:
+        raise BusError("timeout" if error.code == "timeout" else "unreachable") from None
     except (nats.errors.TimeoutError, TimeoutError):
         raise BusError("timeout") from None
     except nats.errors.Error:
         raise BusError("unreachable") from None
-    data = message.data
-    fault = _as_fault(data)
-    if fault is not None:
-        raise BusError(fault.code)
-    try:
-        return msgspec.msgpack.decode(data, type=answer)
-    except UNREADABLE:
-        raise BusError("internal") from None
+
+
+_decoders: dict[type[Any], Any] = {}
+"""Made once for each type of answer."""
+
+
+def _decoder(answer: type[T]) -> "msgspec.msgpack.Decoder[T]":
+    found: msgspec.msgpack.Decoder[T] | None = _decoders.get(answer)
+    if found is None:
+        found = _decoders[answer] = msgspec.msgpack.Decoder(answer)
+    return found
 
 
 _FAULT_HEAD = _encode(Fault("x"))[: -len(msgspec.msgpack.encode("x"))]
 _fault_decoder = msgspec.msgpack.Decoder(Fault)
 
+Handler = Callable[[T], msgspec.Struct | Awaitable[msgspec.Struct]]
+"""Answers a question at once, or, where it has to wait for something, by an awaitable."""
 
-def _as_fault(data: bytes) -> Fault | None:
-    return _fault_decoder.decode(data) if data.startswith(_FAULT_HEAD) else None
 
-
-class Answering:
+class Answering(Protocol):
     """Questions being answered."""
-
-    def __init__(self, subscription: Any, running: set[asyncio.Task[None]]) -> None:
-        self._subscription = subscription
-        self._running = running
 
     async def drain(self, timeout_s: float = 10.0) -> None:
         """Take no more questions; return when those already received are answered, or after `timeout_s`. Raises nothing."""
+        ...
+
+
+async def answer(client: BusClient, subject: str, queue: str, question: type[T], handler: Handler[T]) -> Answering:
+    """Answer `subject` in queue group `queue`: decode, handle, reply, until `drain()`. On return questions come here.
+
+    Questions that have to wait are worked on side by side, at most CONCURRENT_ANSWERS_MAX at once. A question that can't be read is
+    answered with Fault("bad_request"); an exception of the handler is logged and answered with Fault("internal").
+    """
+    desk = _Desk(subject, question, handler)
+    wire = client.wire
+    if wire is not None:
+        desk.send = wire.send
+        sid = await wire.subscribe(subject, queue, desk.take)
+        desk.stop = lambda: wire.unsubscribe(sid)
+        return desk
+
+    async def receive(message: Msg) -> None:
+        desk.take(message.reply.encode(), message.data)
+
+    def send(reply: bytes, data: bytes) -> None:
+        desk.start(client.publish(reply.decode(), data))
+
+    desk.send = send
+    subscription = await client.subscribe(subject, queue=queue, cb=receive)
+    desk.stop = subscription.drain
+    with contextlib.suppress(nats.errors.Error):  # a broker that went away again gets the subscription when it is back
+        await client.flush(timeout=CONNECT_TIMEOUT_S)
+    return desk
+
+
+class _Desk(Generic[T]):
+    """Where questions come in and answers go out: at once where that can be, else from tasks."""
+
+    def __init__(self, subject: str, question: type[T], handler: Handler[T]) -> None:
+        self._subject = subject
+        self._decode = msgspec.msgpack.Decoder(question).decode
+        self._handler = handler
+        self._line: deque[tuple[bytes, bytes]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self.send: Callable[[bytes, bytes], None]
+        """(reply subject, answer): hands an answer to the connection."""
+        self.stop: Callable[[], Awaitable[None]]
+        """Ends the subscription, once what was received has been taken."""
+
+    def take(self, reply: bytes, data: bytes) -> None:
+        """One question. Never raises."""
+        if len(self._running) < CONCURRENT_ANSWERS_MAX:
+            self._work(reply, data)
+        elif len(self._line) < WAITING_QUESTIONS_MAX:
+            self._line.append((reply, data))
+        else:
+            self._reply(reply, Fault("unavailable"))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+
+    async def drain(self, timeout_s: float = 10.0) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 with contextlib.suppress(nats.errors.Error):  # the connection is gone: nothing more comes in
-                    await self._subscription.drain()
+                    await self.stop()
                 while self._running:
                     await asyncio.wait(self._running)
         except TimeoutError:
             log.warning("answers_cut_off", running=len(self._running))
 
-
-async def answer(
-    client: Client,
-    subject: str,
-    queue: str,
-    question: type[T],
-    handler: Callable[[T], Awaitable[msgspec.Struct]],
-) -> Answering:
-    """Answer `subject` in queue group `queue`: decode, handle, reply, until `drain()`.
-
-    Each question runs in its own task, at most CONCURRENT_ANSWERS_MAX at once. A question that can't be read is answered with
-    Fault("bad_request"); an exception of the handler is logged and answered with Fault("internal").
-    """
-    decoder = msgspec.msgpack.Decoder(question)
-    slots = asyncio.Semaphore(CONCURRENT_ANSWERS_MAX)
-    running: set[asyncio.Task[None]] = set()
-
-    async def work(message: Msg) -> None:
-        reply: msgspec.Struct
+    def _work(self, reply: bytes, data: bytes) -> None:
         try:
-            try:
-                asked = decoder.decode(message.data)
-            except UNREADABLE:
-                reply = Fault("bad_request")
-            else:
-                reply = await handler(asked)
-        except BusError as failure:
-            reply = Fault(failure.code)
-        except Exception:
-            log.exception("answer_failed", subject=subject)
-            reply = Fault("internal")
-        finally:
-            slots.release()
+            answered = self._handler(self._decode(data))
+        except UNREADABLE:
+            answered = Fault("bad_request")
+        except Exception as error:
+            answered = self._fault(error)
+        if isinstance(answered, msgspec.Struct):
+            self._reply(reply, answered)
+        else:
+            self.start(self._wait(reply, answered))
+
+    async def _wait(self, reply: bytes, answer: Awaitable[msgspec.Struct]) -> None:
         try:
-            await message.respond(_encode(reply))
-        except nats.errors.Error as failure:
-            log.warning("reply_lost", subject=subject, error=type(failure).__name__)
+            answered = await answer
+        except Exception as error:
+            answered = self._fault(error)
+        self._reply(reply, answered)
 
-    async def receive(message: Msg) -> None:
-        await slots.acquire()
-        task = asyncio.create_task(work(message))
-        running.add(task)
-        task.add_done_callback(running.discard)
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("reply_lost", subject=self._subject, error=type(error).__name__)
+        if self._line:
+            self._work(*self._line.popleft())
 
-    return Answering(await client.subscribe(subject, queue=queue, cb=receive), running)
+    def _fault(self, error: Exception) -> Fault:
+        if isinstance(error, BusError):
+            return Fault(error.code)
+        log.error("answer_failed", subject=self._subject, exc_info=error)
+        return Fault("internal")
+
+    def _reply(self, reply: bytes, answered: msgspec.Struct) -> None:
+        try:
+            self.send(reply, _encode(answered))
+        except WireError as error:
+            log.warning("reply_lost", subject=self._subject, error=error.code)
 
 
 async def ensure_control_stream(client: Client) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from nats.aio.client import Client
 
 from services.edge import reading
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.routes import Route
 from shared import bus, errors, subjects
+from shared.bus import BusClient
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminReply, AdminRequest
@@ -27,7 +27,7 @@ CUSTOM_KEY_CHARACTERS_MAX = 512
 
 
 async def serve(
-    request: web.BaseRequest, route: Route, client: Client, grants: Grants, settings: EdgeSettings
+    request: web.BaseRequest, route: Route, client: BusClient, grants: Grants, settings: EdgeSettings
 ) -> web.Response:
     head = reading.head(request)
     body = await _body(request, settings)

@@ -9,21 +9,20 @@ import nats.errors
 import nats.js.errors
 import structlog
 from aiohttp import web
-from nats.aio.client import Client as BusClient
 
 from services.edge import metrics, providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.journal import Journal, JournalTakenError
-from services.edge.lean_publisher import LeanPublisher
 from services.edge.metrics import RecorderMetrics
 from services.edge.pipeline import Pipeline
-from services.edge.publisher import NatsPublisher, Publisher
+from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import bus, settings, subjects
+from shared.bus import BusClient
 from shared.config import load
 from shared.feed import ControlFeed
 from shared.ids import new_id
@@ -128,7 +127,7 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
         journal = Journal(directory / "journal", conf.edge_journal_bytes_max)
     except (OSError, JournalTakenError) as error:
         raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
-    publisher = await _publisher(client, conf.nats_url)
+    publisher = await publisher_for(client)
     shard = os.getpid() % conf.traffic_shards
     recorder = Recorder(
         publisher,
@@ -140,15 +139,6 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
     )
     recorder.start()
     return recorder
-
-
-async def _publisher(client: BusClient, url: str) -> Publisher:
-    lean = LeanPublisher(url)
-    if await lean.start():
-        return lean
-    plain = NatsPublisher(client)
-    await plain.start()
-    return plain
 
 
 async def _wait_for_stream(client: BusClient, stream: str) -> None:

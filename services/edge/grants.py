@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from nats.aio.client import Client
 
 from services.edge.metrics import GrantMetrics
 from shared import bus, errors, subjects
+from shared.bus import BusClient
 from shared.errors import RefusedError
 from shared.feed import ControlFeed
 from shared.grant import Denial, Grant
@@ -46,7 +46,7 @@ class Grants:
 
     def __init__(
         self,
-        client: Client,
+        client: BusClient,
         feed: Callable[[], ControlFeed],
         *,
         ttl_ms: int,

@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 
 import structlog
 from aiohttp import web
-from nats.aio.client import Client as BusClient
 
 from services.edge import metrics, openai, providers, reading, texts
 from services.edge.config import EdgeSettings
@@ -34,6 +33,7 @@ from services.edge.tasks import Tasks
 from services.edge.upstream import Client as UpstreamClient
 from shared import errors
 from shared import grant as grants_
+from shared.bus import BusClient
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact
 from shared.grant import Ask, Denial, Permit

@@ -9,6 +9,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from shared.bus import BusClient
+from shared.wire import Wire, WireError
+
 
 class PublishError(Exception):
     """Not acknowledged. The message may or may not be in the stream: only the same message id may be sent again."""
@@ -34,7 +37,39 @@ class Ack(msgspec.Struct):
 decode_ack = msgspec.json.Decoder(Ack).decode
 
 
-class NatsPublisher:
+async def publisher_for(client: BusClient) -> Publisher:
+    """Over the wire, or over the library where there is none."""
+    if client.wire is not None:
+        return WirePublisher(client.wire)
+    library = LibraryPublisher(client)
+    await library.start()
+    return library
+
+
+class WirePublisher:
+    """Over the service's wire."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def close(self) -> None:
+        """The connection is the service's: nothing of ours to close."""
+
+    async def publish(
+        self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
+    ) -> int:
+        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % message_id.encode()
+        try:
+            answer = await self._wire.request(subject, payload, timeout_ms / 1000, headers=headers, on_wire=on_wire)
+            ack = decode_ack(answer)
+        except WireError as error:
+            raise PublishError(error.code) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise PublishError("unreadable acknowledgement") from None
+        return _landed(ack)
+
+
+class LibraryPublisher:
     """Over the service's own NATS connection."""
 
     def __init__(self, client: Client) -> None:
@@ -73,6 +108,10 @@ class NatsPublisher:
             raise PublishError(type(error).__name__) from None
         finally:
             del self._waiting[reply]
-        if ack.error is not None or ack.seq == 0:
-            raise PublishError("refused")  # no stream, or a full one
-        return ack.seq
+        return _landed(ack)
+
+
+def _landed(ack: Ack) -> int:
+    if ack.error is not None or ack.seq == 0:
+        raise PublishError("refused")  # no stream, or a full one
+    return ack.seq

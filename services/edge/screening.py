@@ -7,11 +7,11 @@ nothing can hide at the cut.
 from collections.abc import Iterator
 
 import structlog
-from nats.aio.client import Client
 
 from services.edge import texts
 from services.edge.sse import data_of, split_events
 from shared import bus, errors, subjects
+from shared.bus import BusClient
 from shared.errors import Refusal
 from shared.facts import GuardrailOutcome
 from shared.grant import GuardrailRef
@@ -30,7 +30,9 @@ CHARACTERS_PER_TOKEN = 4
 class Screening:
     """Collects what the guardrails said of one request."""
 
-    def __init__(self, client: Client, guardrails: list[GuardrailRef], call_type: str, customer_id: str | None) -> None:
+    def __init__(
+        self, client: BusClient, guardrails: list[GuardrailRef], call_type: str, customer_id: str | None
+    ) -> None:
         self._client = client
         self._guardrails = guardrails
         self._call_type = call_type
@@ -158,7 +160,7 @@ def slices(said: list[str], overlap: int) -> Iterator[list[str]]:
         yield part
 
 
-async def count_tokens(client: Client, model: str, said: list[str]) -> int:
+async def count_tokens(client: BusClient, model: str, said: list[str]) -> int:
     """How many tokens these texts are: counted by moderation, by a rule of thumb when it can't. Never raises."""
     total = 0
     for part in slices(said, 0):

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from nats.aio.client import Client
 
 from services.ledger import book, config, facts_in, routes
 from services.ledger.asking import Asking
@@ -25,6 +24,7 @@ from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
 from shared import bus
+from shared.bus import BusClient
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
 
@@ -63,7 +63,7 @@ async def main(life: Life) -> None:
 class Ledger:
     """The parts of one ledger, and the order in which they are started and put down."""
 
-    def __init__(self, life: Life, settings: LedgerSettings, client: Client) -> None:
+    def __init__(self, life: Life, settings: LedgerSettings, client: BusClient) -> None:
         self._life = life
         self._stopping = life.stopping
         self._settings = settings
@@ -92,7 +92,7 @@ class Ledger:
                 pool.terminate()
 
     def reason_not_ready(self) -> str | None:
-        if not self._client.is_connected:
+        if not self._client.is_up:
             return "the bus is unreachable"
         if self._trouble is not None:
             return self._trouble

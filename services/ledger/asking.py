@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import msgspec
-from nats.aio.client import Client
 
 from shared import bus, credential, errors, subjects
-from shared.bus import BusError
+from shared.bus import BusClient, BusError
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial
@@ -39,7 +38,7 @@ class Asking:
         control_seq: the CONTROL sequence this ledger knows of: policy answers at that or later.
     """
 
-    def __init__(self, client: Client, control_seq: Callable[[], int]) -> None:
+    def __init__(self, client: BusClient, control_seq: Callable[[], int]) -> None:
         self._client = client
         self._control_seq = control_seq
 

@@ -1,12 +1,9 @@
 """Moderation's composition root: the only place that connects its parts, top to bottom."""
 
 import asyncio
-import contextlib
 import os
 
-import nats.errors
 import structlog
-from nats.aio.client import Client
 
 from services.moderation.config import ModerationSettings
 from services.moderation.count import TokenCounter
@@ -14,8 +11,9 @@ from services.moderation.guardrails import table
 from services.moderation.metrics import questions_running
 from services.moderation.screen import Screen
 from shared import bus, settings, subjects
+from shared.bus import BusClient
 from shared.config import load
-from shared.requests import CountReply, CountRequest, ScreenRequest, Verdict
+from shared.requests import CountReply, CountRequest, ScreenRequest
 from shared.service import Life, serve_probes
 
 log = structlog.get_logger()
@@ -34,28 +32,24 @@ async def main(life: Life) -> None:
     await probes.cleanup()
 
 
-async def _serve(life: Life, conf: ModerationSettings, client: Client, screen: Screen, counter: TokenCounter) -> None:
-    async def on_screen(request: ScreenRequest) -> Verdict:
-        with questions_running.track_inprogress():
-            return await screen.screen(request)
-
+async def _serve(
+    life: Life, conf: ModerationSettings, client: BusClient, screen: Screen, counter: TokenCounter
+) -> None:
     async def on_count(request: CountRequest) -> CountReply:
         with questions_running.track_inprogress():
             return await counter.count(request)
 
     answers = [
-        await bus.answer(client, subjects.MODERATION_SCREEN, QUEUE, ScreenRequest, on_screen),
+        await bus.answer(client, subjects.MODERATION_SCREEN, QUEUE, ScreenRequest, screen.screen),
         await bus.answer(client, subjects.MODERATION_COUNT, QUEUE, CountRequest, on_count),
     ]
-    with contextlib.suppress(nats.errors.Error):  # a broker that went away again gets the subscriptions when it is back
-        await client.flush(timeout=bus.CONNECT_TIMEOUT_S)
-    life.ready(lambda: None if client.is_connected else "the bus is away")
+    life.ready(lambda: None if client.is_up else "the bus is away")
     await life.stopping.wait()
     await asyncio.gather(*(answering.drain(conf.moderation_drain_ms / 1000) for answering in answers))
     await bus.close(client)
 
 
-async def _connected(life: Life, url: str) -> Client | None:
+async def _connected(life: Life, url: str) -> BusClient | None:
     """The connection, or None when the process is stopped before the broker is there."""
     connecting = asyncio.create_task(bus.connect("moderation", url))
     stopping = asyncio.create_task(life.stopping.wait())

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 
 from services.policy import metrics
 from services.policy.admin import Admin, unix_ms
@@ -16,7 +15,7 @@ from services.policy.config import PolicySettings
 from services.policy.decide import decide
 from services.policy.replica import POLL_S, Replica
 from shared import bus, config, prices, settings, subjects
-from shared.bus import BusError
+from shared.bus import BusClient, BusError
 from shared.config import Config
 from shared.grant import Denial
 from shared.ids import digest_key
@@ -52,19 +51,27 @@ async def main(life: Life) -> None:
         await probes.cleanup()
 
 
-async def serve(life: Life, client: Client, catalog: Catalog) -> None:
+async def serve(life: Life, client: BusClient, catalog: Catalog) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping."""
     if await _unless_stopping(life, _control_stream(client)) is None:
         return
     replica = Replica(client)
     admin = Admin(client, replica, catalog)
 
-    async def answer_decide(request: DecideRequest) -> DecideReply:
+    def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:
+        if replica.has_reached(request.min_control_seq):
+            return decided(request)
+        return when_reached(request)
+
+    async def when_reached(request: DecideRequest) -> DecideReply:
         try:
             await replica.reach(request.min_control_seq)
         except BusError as failure:
             metrics.decided(failure.code)
             raise
+        return decided(request)
+
+    def decided(request: DecideRequest) -> DecideReply:
         decision = decide(replica.directory, catalog, request, unix_ms(), replica.feed.seq)
         metrics.decided(decision.refusal.code if isinstance(decision, Denial) else "granted")
         return DecideReply(decision)
@@ -87,7 +94,7 @@ async def serve(life: Life, client: Client, catalog: Catalog) -> None:
         await replica.feed.close()
 
 
-async def _control_stream(client: Client) -> bool:
+async def _control_stream(client: BusClient) -> bool:
     """The stream exists, and takes a command's facts as one batch. Waits for the broker's JetStream."""
     while True:
         try:

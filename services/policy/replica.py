@@ -33,13 +33,17 @@ class Replica:
             return "nothing heard from the control feed"
         return None if self.feed.caught_up else "catching up with the control stream"
 
+    def has_reached(self, seq: int) -> bool:
+        """Whether this replica is trustworthy, and at `seq` or later."""
+        return self.feed.seq >= seq and self.reason_not_ready() is None
+
     async def reach(self, seq: int) -> None:
         """Return once this replica is trustworthy and at `seq` or later. Raises BusError("behind")."""
-        if self.feed.seq >= seq and self.reason_not_ready() is None:
+        if self.has_reached(seq):
             return
         deadline = time.monotonic() + CATCH_UP_MS_MAX / 1000
         await self.feed.wait_for(seq, CATCH_UP_MS_MAX)
-        while self.feed.seq < seq or self.reason_not_ready() is not None:
+        while not self.has_reached(seq):
             if time.monotonic() >= deadline:
                 raise BusError("behind")
             await asyncio.sleep(POLL_S)

@@ -11,8 +11,7 @@ from structlog.testing import capture_logs
 
 from services.edge import recorder as recorder_
 from services.edge import server
-from services.edge.lean_publisher import LeanPublisher
-from services.edge.publisher import NatsPublisher, Publisher
+from services.edge.publisher import LibraryPublisher, Publisher, WirePublisher
 from shared import bus
 from tests.edge.broker import Broker
 from tests.edge.fakes import Provider, Script, until
@@ -30,18 +29,16 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
-@pytest_asyncio.fixture(params=["lean", "library"])
+@pytest_asyncio.fixture(params=["wire", "library"])
 async def publisher(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterator[Publisher]:
     """Both ways to the broker; the stream is there."""
     client = await bus.connect("edge", broker.url)
     await bus.ensure_traffic_stream(client, 100_000_000)
-    if request.param == "lean":
-        lean = LeanPublisher(broker.url)
-        assert await lean.start()
-        yield lean
-        await lean.close()
+    if request.param == "wire":
+        assert client.wire is not None
+        yield WirePublisher(client.wire)
     else:
-        library = NatsPublisher(client)
+        library = LibraryPublisher(client)
         await library.start()
         yield library
     await client.close()

@@ -109,6 +109,8 @@ _QUESTIONS: dict[str, type[msgspec.Struct]] = {
 class FakeBus:
     """In a NATS client's place: questions go to `answers[subject]`, which may be a coroutine function, or None for silence."""
 
+    wire = None
+
     def __init__(self) -> None:
         self.is_connected = True
         self.answers: dict[str, Callable[[Any], Any] | None] = {}

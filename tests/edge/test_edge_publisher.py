@@ -6,11 +6,9 @@ import time
 import nats
 import pytest
 
-from services.edge.lean_publisher import LeanPublisher
 from services.edge.publisher import Publisher, PublishError
 from shared.ids import new_id
 from tests.edge.broker import Broker, in_stream
-from tests.edge.fakes import until
 
 
 class Wire:
@@ -131,88 +129,3 @@ async def test_cancelling_a_publish_leaves_the_next_ones_their_own_acknowledgeme
     await asyncio.gather(going, return_exceptions=True)
     first, second = await publish(publisher, b"first"), await publish(publisher, b"second")
     assert second == first + 1
-
-
-# ── the lean one, against servers that aren't ── #
-
-
-async def against(answer: bytes, *, then: bytes = b"", timeout_ms: int = 300) -> str:
-    """Publish to a server that greets with `answer` and reacts to the first HPUB with `then`. The error, or "acked"."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        try:
-            while line := await reader.readline():
-                if line.startswith(b"PING"):
-                    writer.write(b"PONG\r\n")
-                if line.startswith(b"HPUB"):
-                    inbox = line.split(b" ")[2]
-                    for byte in then.replace(b"INBOX", inbox):
-                        writer.write(bytes([byte]))
-                        await asyncio.sleep(0)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    lean = LeanPublisher(f"nats://user:p%40ss@127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    try:
-        if not await lean.start():
-            return "not used"
-        try:
-            await publish(lean, b"x", timeout_ms=timeout_ms)
-        except PublishError as error:
-            return str(error)
-        return "acked"
-    finally:
-        await lean.close()
-        server.close()
-
-
-INFO = b'INFO {"headers":true}\r\n'
-ACK = b'{"stream":"TRAFFIC","seq":7}'
-
-
-async def test_an_acknowledgement_that_comes_byte_by_byte_is_read() -> None:
-    assert await against(INFO, then=b"PING\r\nMSG INBOX 1 %d\r\n%b\r\n" % (len(ACK), ACK)) == "acked"
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        b"MSG INBOX 1 3\r\n{]}\r\n",
-        b"MSG INBOX 1 4\r\n\xff\xfe\xfd\xfc\r\n",
-        b'MSG INBOX 1 7\r\n{"\xff":1}\r\n',
-        b"MSG INBOX 1 2\r\n{}\r\n",
-        b'MSG INBOX 1 28\r\n{"seq":1,"error":{"code":5}}\r\n',
-        b"HMSG INBOX 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n",
-        b"MSG INBOX 1 99999999999\r\n",
-        b"MSG INBOX 1 x\r\n",
-        b"MSG\r\nMSG \r\n",
-        b"-ERR 'Permissions Violation'\r\n",
-        b"nonsense\r\n",
-        b"\r\n\r\n",
-    ],
-)
-async def test_anything_but_an_acknowledgement_is_an_error(then: bytes) -> None:
-    assert await against(INFO, then=then) != "acked"
-
-
-@pytest.mark.parametrize(
-    "greeting",
-    [b'INFO {"headers":true,"tls_required":true}\r\n', b"INFO {]\r\n", b"INFO \xff\r\n", b"HTTP/1.1 400\r\n\r\n"],
-)
-async def test_a_server_it_does_not_understand_is_left_to_the_library(
-    greeting: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.edge.lean_publisher.CONNECT_TIMEOUT_S", 0.2)
-    assert await against(greeting) == "not used"
-
-
-async def test_closing_leaves_nothing_running(broker: Broker) -> None:
-    lean = LeanPublisher(broker.url)
-    assert await lean.start()
-    before = len(asyncio.all_tasks())
-    await lean.close()
-    await until(lambda: len(asyncio.all_tasks()) < before)

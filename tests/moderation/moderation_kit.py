@@ -9,10 +9,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).parents[2]
+T = TypeVar("T")
+
+
+async def answered(answer: T | Awaitable[T]) -> T:
+    """What was answered, at once or later."""
+    return await answer if isawaitable(answer) else answer
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moderation_kit import answered
 
 from services.moderation.guardrails import table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
@@ -25,7 +26,7 @@ def banned(tmp_path: Path, value: Any) -> BannedKeywords:
 
 
 async def said(guardrail: BannedKeywords, *texts: str) -> str | None:
-    findings = await guardrail.inspect(list(texts), "pre_call")
+    findings = await answered(guardrail.inspect(list(texts), "pre_call"))
     if not findings:
         return None
     (finding,) = findings

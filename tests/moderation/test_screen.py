@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from moderation_kit import answered
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -46,7 +47,7 @@ def request(*names: str, stage: str = "pre_call") -> ScreenRequest:
 
 async def test_only_the_named_ones_run_in_the_table_s_order() -> None:
     a, b, c = Stub("a"), Stub("b"), Stub("c")
-    verdict = await Screen([a, b, c]).screen(request("c", "a", "c"))
+    verdict = await answered(Screen([a, b, c]).screen(request("c", "a", "c")))
     assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("c", "allow")]
     assert (a.read, b.read, c.read) == ([["one", "two"]], [], [["one", "two"]])
 
@@ -54,7 +55,7 @@ async def test_only_the_named_ones_run_in_the_table_s_order() -> None:
 async def test_they_run_side_by_side() -> None:
     screen = Screen([Stub(name, takes_s=0.2) for name in "abcde"])
     started = time.perf_counter()
-    verdict = await screen.screen(request(*"abcde"))
+    verdict = await answered(screen.screen(request(*"abcde")))
     assert time.perf_counter() - started < 0.6
     assert all(outcome.duration_ms >= 190 for outcome in verdict.outcomes)
 
@@ -62,7 +63,7 @@ async def test_they_run_side_by_side() -> None:
 async def test_a_name_nobody_has_is_an_error() -> None:
     """LiteLLM ignores it, and a misspelt guardrail protects nobody."""
     with capture_logs() as logs:
-        verdict = await Screen([Stub("a")]).screen(request("hide_sekrets", "a"))
+        verdict = await answered(Screen([Stub("a")]).screen(request("hide_sekrets", "a")))
     assert verdict.action == "error"
     assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("hide_sekrets", "error")]
     assert logs[0]["event"] == "unknown_guardrails"
@@ -70,7 +71,7 @@ async def test_a_name_nobody_has_is_an_error() -> None:
 
 async def test_a_stage_it_is_not_made_for_is_an_error() -> None:
     stub = Stub("a")
-    assert (await Screen([stub]).screen(request("a", stage="post_call"))).action == "error"
+    assert (await answered(Screen([stub]).screen(request("a", stage="post_call")))).action == "error"
     assert stub.read == []
 
 
@@ -78,7 +79,7 @@ async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> No
     slow = Stub("slow", [Finding(block=True, message="no")], takes_s=30, deadline_ms=100)
     found = Stub("found", [Finding(redactions=[Redaction(0, 0, 1, "x")])])
     started = time.perf_counter()
-    verdict = await Screen([slow, found]).screen(request("slow", "found"))
+    verdict = await answered(Screen([slow, found]).screen(request("slow", "found")))
     assert time.perf_counter() - started < 2
     assert verdict.action == "error"
     assert [o.action for o in verdict.outcomes] == ["error", "redact"]
@@ -88,7 +89,7 @@ async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> No
 
 async def test_one_that_fails_is_an_error_and_its_words_stay_out_of_the_log() -> None:
     with capture_logs() as logs:
-        verdict = await Screen([Stub("a", ValueError("the prompt was: TOP SECRET"))]).screen(request("a"))
+        verdict = await answered(Screen([Stub("a", ValueError("the prompt was: TOP SECRET"))]).screen(request("a")))
     assert verdict.action == "error"
     assert "TOP SECRET" not in str(logs)
     assert logs[0] == {**logs[0], "event": "guardrail_failed", "guardrail": "a", "error": "ValueError"}
@@ -96,14 +97,14 @@ async def test_one_that_fails_is_an_error_and_its_words_stay_out_of_the_log() ->
 
 async def test_a_block_reaches_the_caller() -> None:
     screen = Screen([Stub("a"), Stub("b", [Finding(block=True, message="because", status=451)])])
-    verdict = await screen.screen(request("a", "b"))
+    verdict = await answered(screen.screen(request("a", "b")))
     assert (verdict.action, verdict.message, verdict.status) == ("block", "because", 451)
 
 
 async def test_unknown_names_share_one_series() -> None:
     screen = Screen([])
     for i in range(50):
-        await screen.screen(request(f"junk{i}"))
+        await answered(screen.screen(request(f"junk{i}")))
     names = {
         sample.labels["guardrail"]
         for metric in REGISTRY.collect()

@@ -4,6 +4,7 @@ A guardrail doesn't decide: `verdict.py` turns the findings of all of them into 
 results included, in order. Whatever it holds lives as long as the process; it keeps nothing of what it read.
 """
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 import msgspec
@@ -36,8 +37,8 @@ class Guardrail(Protocol):
     """What it advises when it can't answer: `block` or `allow`. The grant decides."""
     deadline_ms: int
 
-    async def inspect(self, texts: list[str], stage: str) -> list[Finding]:
-        """What is wrong with these texts; an empty list: nothing.
+    def inspect(self, texts: list[str], stage: str) -> list[Finding] | Awaitable[list[Finding]]:
+        """What is wrong with these texts; an empty list: nothing. At once, or by an awaitable (a coroutine function will do).
 
         May raise anything and may be cancelled at its deadline: both count as "could not answer". Must not keep the loop from
         other questions for more than a few milliseconds.

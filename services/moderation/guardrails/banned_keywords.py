@@ -4,6 +4,7 @@ A keyword is found anywhere in any text of any role, as part of a word too, what
 """
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,13 @@ class BannedKeywords:
         """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
         return cls(_keywords(config.litellm_settings.get("banned_keywords_list"), config.directory))
 
-    async def inspect(self, texts: list[str], stage: str) -> list[Finding]:
+    def inspect(self, texts: list[str], stage: str) -> list[Finding] | Awaitable[list[Finding]]:
         if sum(map(effort, texts)) > INLINE_EFFORT_MAX:
-            keyword = await asyncio.to_thread(self._first, texts)
-        else:
-            keyword = self._first(texts)
+            return asyncio.to_thread(self._find, texts)
+        return self._find(texts)
+
+    def _find(self, texts: list[str]) -> list[Finding]:
+        keyword = self._first(texts)
         if keyword is None:
             return []
         return [Finding(block=True, message=f"Keyword banned. Keyword={keyword}", status=400)]

@@ -1,0 +1,425 @@
+"""The bus's hot verbs spoken directly: ask, answer, and publish with an acknowledgement, over a connection of its own.
+
+Every request waits for its facts, and many for a decision or a verdict, so this is the hottest place on the bus; the client
+library's queues and tasks cost more than the round trips themselves. What it knows of the NATS protocol: CONNECT with user and
+password, SUB, UNSUB, PUB, HPUB, and what a server sends. Everything else (streams, consumers, TLS, nkeys) stays with the library
+(`shared.bus`), which also stands in for this where a server asks for what only it can. The same tests run against both.
+
+Theory. Bytes go out once in a turn of the loop, whatever was asked in it: one system call for many messages. A question is a token
+under our inbox; its future is done by the answer, by its deadline, or by the connection's end, whichever comes first, and a token is
+never used twice, so a late answer finds nobody. Subscriptions outlive connections: they are said again on the next one.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import structlog
+
+from shared import subjects
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT_S = 2.0
+RECONNECT_S = 0.1
+PING_S = 5.0
+READ_BYTES_MAX = 8 * 1024 * 1024
+"""Of one message from the server."""
+UNSENT_BYTES_MAX = 16 * 1024 * 1024
+"""What may wait for a broker that reads slowly; past that a question fails at once."""
+_INBOX_SID = 1
+
+OnMessage = Callable[[bytes, bytes], None]
+"""(reply subject, payload). Called from the socket's event: it must not block, nor raise."""
+
+
+class WireError(Exception):
+    """No answer. `code`: timeout, unreachable, no_responders, too_large."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class _Info(msgspec.Struct):
+    tls_required: bool = False
+    auth_required: bool = False
+    nonce: str | None = None
+    headers: bool = False
+    max_payload: int = 1024 * 1024
+
+
+class _Server(NamedTuple):
+    host: str
+    port: int
+    user: str | None
+    password: str | None
+
+
+class _Subscription(NamedTuple):
+    subject: str
+    queue: str
+    on_message: OnMessage
+
+
+class Wire:
+    """
+    Args:
+        url: comma-separated `nats://user:password@host:port`.
+        service: whose inbox answers come to.
+    """
+
+    def __init__(self, url: str, service: str) -> None:
+        self._servers = [_parse(part) for part in url.split(",")]
+        self._service = service
+        self._inbox = f"{subjects.inbox_prefix(service)}.{secrets.token_hex(8)}"
+        self._subscriptions: dict[int, _Subscription] = {}
+        self._last_sid = _INBOX_SID
+        self._tokens = 0
+        self._connection: _Connection | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> bool:
+        """Connect. False when the server wants what only the library can (TLS, nkeys), or can't be reached."""
+        try:
+            self._connection = await self._connect(self._servers[0])
+        except (OSError, TimeoutError, WireError) as error:
+            log.info("wire_not_used", reason=str(error)[:100])
+            return False
+        self._keeper = asyncio.create_task(self._stay_connected())
+        return True
+
+    async def close(self) -> None:
+        """What was written before goes out; nothing more comes in."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._connection is not None:
+            self._connection.close()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None and not self._connection.lost.is_set()
+
+    def request(
+        self,
+        subject: str,
+        payload: bytes,
+        timeout_s: float,
+        *,
+        headers: bytes = b"",
+        on_wire: Callable[[], None] | None = None,
+    ) -> "asyncio.Future[bytes]":
+        """Ask; the future has the answer's payload, or a WireError. Raises WireError when it can't even be sent.
+
+        Args:
+            headers: a whole NATS header block, or nothing.
+            on_wire: called once the bytes are handed to the socket.
+        """
+        connection = self._connection
+        if connection is None or connection.lost.is_set():
+            raise WireError("unreachable")
+        self._tokens += 1
+        token = b"%d" % self._tokens
+        reply = f"{self._inbox}.{self._tokens}"
+        return connection.ask(
+            token, _message(subject, reply, headers, payload), len(headers) + len(payload), timeout_s, on_wire
+        )
+
+    def send(self, subject: bytes, payload: bytes) -> None:
+        """Publish without waiting, for answers: lost when the connection is. Raises WireError (unreachable, too_large)."""
+        connection = self._connection
+        if connection is None or connection.lost.is_set():
+            raise WireError("unreachable")
+        connection.send(b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload), len(payload))
+
+    async def subscribe(self, subject: str, queue: str, on_message: OnMessage) -> int:
+        """Returns the subscription's number, once the server knows of it (or the connection was lost: then it will)."""
+        self._last_sid = sid = self._last_sid + 1
+        subscription = self._subscriptions[sid] = _Subscription(subject, queue, on_message)
+        if (connection := self._connection) is not None:
+            connection.subscribe(sid, subscription)
+            await connection.round_trip(CONNECT_TIMEOUT_S)
+        return sid
+
+    async def unsubscribe(self, sid: int) -> None:
+        """Returns when everything the server had sent for it has been handed over."""
+        connection = self._connection
+        if connection is not None and sid in self._subscriptions:
+            connection.unsubscribe(sid)
+            await connection.round_trip(CONNECT_TIMEOUT_S)
+        self._subscriptions.pop(sid, None)
+
+    async def _stay_connected(self) -> None:
+        """Whenever the connection breaks, make another, for ever: the servers in turn."""
+        turn = 0
+        while True:
+            assert self._connection is not None
+            try:
+                async with asyncio.timeout(PING_S):
+                    await self._connection.lost.wait()
+            except TimeoutError:
+                self._connection.ping()
+                continue
+            await asyncio.sleep(RECONNECT_S)
+            turn += 1
+            try:
+                self._connection = await self._connect(self._servers[turn % len(self._servers)])
+            except (OSError, TimeoutError, WireError):
+                continue
+            self._connection.subscribe_all()  # what was wanted while it was being made
+
+    async def _connect(self, server: _Server) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            _, connection = await loop.create_connection(
+                lambda: _Connection(server, f"{self._service}-wire", self._inbox, self._subscriptions),
+                server.host,
+                server.port,
+            )
+            try:
+                await connection.ready
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection. `lost` is set once, at its end."""
+
+    def __init__(self, server: _Server, name: str, inbox: str, subscriptions: dict[int, _Subscription]) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._server = server
+        self._name = name
+        self._inbox = inbox.encode()
+        self._subscriptions = subscriptions
+        self._buffer = b""
+        self._out: list[bytes] = []
+        self._on_wire: list[Callable[[], None]] = []
+        self._waiting: dict[bytes, tuple[asyncio.Future[bytes], asyncio.TimerHandle]] = {}
+        self._pongs: list[asyncio.Future[None]] = []
+        self._transport: asyncio.Transport | None = None
+        self._unanswered_pings = 0
+        self._payload_bytes_max = 0
+        self._said: set[int] = set()
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.lost = asyncio.Event()
+
+    # ── what the wire asks for ──
+
+    def ask(
+        self, token: bytes, message: bytes, payload_bytes: int, timeout_s: float, on_wire: Callable[[], None] | None
+    ) -> "asyncio.Future[bytes]":
+        self.send(message, payload_bytes)
+        if on_wire is not None:
+            self._on_wire.append(on_wire)
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[token] = future, self._loop.call_later(timeout_s, self._time_out, token)
+        return future
+
+    def send(self, message: bytes, payload_bytes: int) -> None:
+        transport = self._transport
+        if transport is None:
+            raise WireError("unreachable")
+        if payload_bytes > self._payload_bytes_max:
+            raise WireError("too_large")  # the server would close the connection on everybody
+        if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            raise WireError("unreachable")
+        self._write(message)
+
+    def subscribe(self, sid: int, subscription: _Subscription) -> None:
+        if self._transport is not None and sid not in self._said:
+            self._said.add(sid)
+            self._write(f"SUB {subscription.subject} {subscription.queue} {sid}\r\n".encode())
+
+    def subscribe_all(self) -> None:
+        for sid, subscription in self._subscriptions.items():
+            self.subscribe(sid, subscription)
+
+    def unsubscribe(self, sid: int) -> None:
+        if self._transport is not None:
+            self._write(b"UNSUB %d\r\n" % sid)
+
+    async def round_trip(self, timeout_s: float) -> None:
+        """Until the server has read all that was written, and we all that it had sent by then; or the connection's end."""
+        if self._transport is None:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._pongs.append(future)
+        self._write(b"PING\r\n")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            pass
+
+    def ping(self) -> None:
+        """Two without an answer, and the connection is taken for dead."""
+        if self._transport is not None:
+            self._unanswered_pings += 1
+            if self._unanswered_pings > 2:
+                self._transport.abort()
+            else:
+                self._pongs.append(self._loop.create_future())
+                self._write(b"PING\r\n")
+
+    def close(self) -> None:
+        transport = self._transport
+        if transport is not None:
+            self._flush()
+            self._transport = None
+            self.lost.set()
+            transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            on_wire, self._on_wire = self._on_wire, []
+            for tell in on_wire:
+                tell()
+
+    def _time_out(self, token: bytes) -> None:
+        future, _ = self._waiting.pop(token)
+        if not future.done():
+            future.set_exception(WireError("timeout"))
+
+    # ── asyncio's events ──
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's transports don't inherit from asyncio's
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.lost.set()
+        waiting, self._waiting = self._waiting, {}
+        for future, timer in waiting.values():
+            timer.cancel()
+            if not future.done():
+                future.set_exception(WireError("unreachable"))
+        for pong in self._pongs:
+            if not pong.done():
+                pong.set_result(None)
+        if not self.ready.done():
+            self.ready.set_exception(WireError("unreachable"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        position = 0
+        try:
+            while (end := data.find(b"\r\n", position)) >= 0:
+                if data.startswith((b"MSG ", b"HMSG "), position):
+                    fields = data[position:end].split(b" ")
+                    size = int(fields[-1])
+                    if size > READ_BYTES_MAX:
+                        raise ValueError("a message is too large")
+                    body = end + 2
+                    if len(data) < body + size + 2:
+                        break
+                    self._message(fields, data[body : body + size])
+                    position = body + size + 2
+                else:
+                    self._control(data[position:end])
+                    position = end + 2
+        except (ValueError, IndexError, KeyError) as error:  # not the protocol
+            self._fail(f"unreadable: {error}")
+            return
+        self._buffer = data[position:] if position < len(data) else b""
+        if len(self._buffer) > READ_BYTES_MAX + 65536:
+            self._fail("a line is too long")
+
+    def _message(self, fields: list[bytes], payload: bytes) -> None:
+        sid = int(fields[2])
+        has_headers = fields[0] == b"HMSG"
+        if sid != _INBOX_SID:
+            if has_headers:
+                payload = payload[int(fields[-2]) :]
+            subscription = self._subscriptions.get(sid)
+            if subscription is not None:
+                subscription.on_message(fields[3] if len(fields) > (5 if has_headers else 4) else b"", payload)
+            return
+        found = self._waiting.pop(fields[1][len(self._inbox) + 1 :], None)
+        if found is None:
+            return  # too late
+        future, timer = found
+        timer.cancel()
+        if future.done():
+            return
+        if has_headers:  # a status without a body: 503, nobody listens
+            future.set_exception(WireError("no_responders"))
+        else:
+            future.set_result(payload)
+
+    def _control(self, line: bytes) -> None:
+        verb = line[:4].upper()
+        if verb == b"PING":
+            self._write(b"PONG\r\n")
+        elif verb == b"PONG":
+            self._unanswered_pings = 0
+            if not self.ready.done():
+                self.ready.set_result(None)
+            elif self._pongs and not (pong := self._pongs.pop(0)).done():
+                pong.set_result(None)
+        elif verb == b"INFO":
+            self._introduce(line[5:])
+        elif verb == b"-ERR":
+            text = line.decode("ascii", "replace")[:100]
+            if "Permissions Violation" in text:  # of one message: the connection goes on
+                log.error("wire_refused", error=text)
+            else:
+                self._fail(text)
+
+    def _introduce(self, info_json: bytes) -> None:
+        try:
+            info = msgspec.json.decode(info_json, type=_Info)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._fail("unreadable INFO")
+            return
+        self._payload_bytes_max = info.max_payload
+        if self.ready.done():
+            return  # news of the cluster
+        if info.tls_required or not info.headers:
+            self._fail("the server wants TLS, or knows no headers")
+            return
+        options = {
+            "verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1, "echo": True,
+            "lang": "python", "version": "1", "name": self._name, "user": self._server.user, "pass": self._server.password,
+        }  # fmt: skip
+        self._write(b"CONNECT %b\r\nSUB %b.* %d\r\n" % (msgspec.json.encode(options), self._inbox, _INBOX_SID))
+        self.subscribe_all()
+        self._write(b"PING\r\n")
+
+    def _fail(self, why: str) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(WireError(why))
+        else:
+            log.warning("wire_failed", error=why)
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _message(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
+    if headers:
+        line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(payload)}\r\n".encode()
+        return b"".join((line, headers, payload, b"\r\n"))
+    return b"".join((f"PUB {subject} {reply} {len(payload)}\r\n".encode(), payload, b"\r\n"))
+
+
+def _parse(url: str) -> _Server:
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    if parts.scheme != "nats" or not parts.hostname:
+        return _Server("", 0, None, None)  # can't be connected to: the library decides what it makes of it
+    return _Server(parts.hostname, parts.port or 4222, user, password)
