@@ -53,8 +53,9 @@ def usd_from_picousd(picousd: int) -> float:
 
 def format_usd(picousd: int) -> str:
     """Plain decimal notation without an exponent, exact: for headers."""
-    text = f"{Decimal(picousd) / PICOUSD_PER_USD:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, rest = divmod(abs(picousd), PICOUSD_PER_USD)
+    text = f"{whole}.{rest:012d}".rstrip("0").rstrip(".") if rest else str(whole)
+    return text if picousd >= 0 else f"-{text}"
 
 
 class Price(msgspec.Struct, frozen=True, array_like=True):

@@ -216,8 +216,9 @@ class _Connection(asyncio.Protocol):
         self, token: bytes, message: bytes, payload_bytes: int, timeout_s: float, on_wire: Callable[[], None] | None
     ) -> "asyncio.Future[bytes]":
         self.send(message, payload_bytes)
-        if on_wire is not None:
+        if on_wire is not None:  # somebody waits for just this
             self._on_wire.append(on_wire)
+            self._flush()
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[token] = future, self._loop.call_later(timeout_s, self._time_out, token)
         return future

@@ -1,6 +1,7 @@
 """The HTTP answers of an exchange: headers LiteLLM's clients read, and ours."""
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,12 +35,18 @@ _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS) + f"x-li
 
 def _headers(exchange: "Exchange", overhead_s: float) -> str:
     """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
-    deployment_id, model = exchange.candidate.deployment_id, exchange.call.model
-    lines = (
-        f"{_SAFE}x-litellm-call-id: {exchange.head.litellm_call_id or exchange.id}\r\n"
-        f"x-tollgate-request-id: {exchange.id}\r\n"
-        f"x-litellm-overhead-duration-ms: {overhead_s * 1000:.3f}\r\nx-tollgate-overhead-ms: {overhead_s * 1000:.3f}\r\n"
+    overhead_ms = f"{overhead_s * 1000:.3f}"
+    return (
+        f"{_same_for(exchange.candidate.deployment_id, exchange.call.model)}"
+        f"x-litellm-call-id: {exchange.head.litellm_call_id or exchange.id}\r\nx-tollgate-request-id: {exchange.id}\r\n"
+        f"x-litellm-overhead-duration-ms: {overhead_ms}\r\nx-tollgate-overhead-ms: {overhead_ms}\r\n"
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _same_for(deployment_id: str, model: str) -> str:
+    """The lines that are the same in every answer of one model's deployment."""
+    lines = _SAFE
     if deployment_id.isascii() and deployment_id.isprintable():
         lines += f"x-litellm-model-id: {deployment_id}\r\n"
     if model.isascii() and model.isprintable():
@@ -68,6 +75,7 @@ def stream(exchange: "Exchange", content_type: bytes | None, overhead_s: float) 
     return web.StreamResponse(status=200, headers=headers)
 
 
+@functools.lru_cache(maxsize=64)
 def _content_type(raw: bytes | None, default: str) -> str:
     if raw is None or not raw.isascii() or len(raw) > 200:
         return default

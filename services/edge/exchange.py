@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from services.edge import answering, openai, providers, screening, sse, texts
+from services.edge import answering, metrics, openai, providers, screening, sse, texts
 from services.edge.reading import Head
 from services.edge.routes import Route
 from services.edge.screening import Screening, StreamWindow
@@ -408,13 +408,10 @@ class Exchange:
         return max(0.0, time.perf_counter() - self._started - self._provider_s)
 
     def _measure(self, outcome: str, usage: Usage) -> None:
-        counted = self._pipeline.metrics_of(self.route)
         elapsed = time.perf_counter() - self._started
-        counted.outcomes[outcome].inc()
-        counted.seconds.observe(elapsed)
-        counted.overhead.observe(max(0.0, elapsed - self._provider_s))
-        counted.input_tokens.inc(usage.input_tokens)
-        counted.output_tokens.inc(usage.output_tokens)
+        metrics.of_route(self.route.name).note(
+            outcome, elapsed, max(0.0, elapsed - self._provider_s), usage.input_tokens, usage.output_tokens
+        )
 
 
 def _refusal_of(failure: UpstreamError, provider: str) -> Refusal:

@@ -1,14 +1,19 @@
-"""What the edge counts. Label values come from closed sets only; children are made once, not per request."""
+"""What the edge counts. Label values come from closed sets only; children are made once, not per request.
 
-from prometheus_client import Counter, Gauge, Histogram
+What every request counts is kept in plain numbers and only becomes metrics when it is asked for: the library's locks would cost a
+request more than its credential does. One thread writes them; a scrape may see one request half counted.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import REGISTRY, Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
-_requests = Counter("tollgate_requests_total", "Requests answered", ["route", "outcome"])
-_seconds = Histogram("tollgate_request_seconds", "From head to last byte", ["route"], buckets=_SECONDS)
-_overhead = Histogram("tollgate_overhead_seconds", "Our own part of it", ["route"], buckets=_OVERHEAD)
-_tokens = Counter("tollgate_tokens_total", "Tokens", ["route", "direction"])
 _grants = Counter("tollgate_grants_total", "Where a decision came from", ["source"])
 _refusals = Counter("tollgate_refusals_total", "Refusals by code", ["code"])
 _journaled = Counter("tollgate_journaled_facts_total", "Facts that went to the journal")
@@ -33,17 +38,83 @@ OUTCOMES = (
 )
 
 
+class _Spread:
+    """A histogram's numbers."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as Prometheus has them."""
+        found, total = [], 0
+        for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+
 class RouteMetrics:
-    """Children of one route, cached."""
+    """The numbers of one route."""
 
     __slots__ = ("input_tokens", "outcomes", "output_tokens", "overhead", "seconds")
 
-    def __init__(self, route: str) -> None:
-        self.outcomes = {outcome: _requests.labels(route, outcome) for outcome in OUTCOMES}
-        self.seconds = _seconds.labels(route)
-        self.overhead = _overhead.labels(route)
-        self.input_tokens = _tokens.labels(route, "input")
-        self.output_tokens = _tokens.labels(route, "output")
+    def __init__(self) -> None:
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        self.seconds = _Spread(_SECONDS)
+        self.overhead = _Spread(_OVERHEAD)
+        self.input_tokens = self.output_tokens = 0
+
+    def note(self, outcome: str, seconds: float, overhead_s: float, input_tokens: int, output_tokens: int) -> None:
+        """One call to a model that has ended."""
+        self.outcomes[outcome] += 1
+        self.seconds.observe(seconds)
+        self.overhead.observe(overhead_s)
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+
+    def note_answered(self, seconds: float) -> None:
+        """One answer of our own."""
+        self.outcomes["answered"] += 1
+        self.seconds.observe(seconds)
+
+
+class _Routes(Collector):
+    def __init__(self) -> None:
+        self.by_name: dict[str, RouteMetrics] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        requests = CounterMetricFamily("tollgate_requests", "Requests answered", labels=["route", "outcome"])
+        seconds = HistogramMetricFamily("tollgate_request_seconds", "From head to last byte", labels=["route"])
+        overhead = HistogramMetricFamily("tollgate_overhead_seconds", "Our own part of it", labels=["route"])
+        tokens = CounterMetricFamily("tollgate_tokens", "Tokens", labels=["route", "direction"])
+        for route, counted in list(self.by_name.items()):
+            for outcome, count in counted.outcomes.items():
+                requests.add_metric([route, outcome], count)
+            for family, spread in ((seconds, counted.seconds), (overhead, counted.overhead)):
+                family.add_metric([route], spread.buckets(), spread.sum)
+            tokens.add_metric([route, "input"], counted.input_tokens)
+            tokens.add_metric([route, "output"], counted.output_tokens)
+        yield from (requests, seconds, overhead, tokens)
+
+
+_routes = _Routes()
+REGISTRY.register(_routes)
+
+
+def of_route(route: str) -> RouteMetrics:
+    """`route` is one of the route table's names."""
+    found = _routes.by_name.get(route)
+    if found is None:
+        found = _routes.by_name[route] = RouteMetrics()
+    return found
 
 
 class GrantMetrics:

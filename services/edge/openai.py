@@ -39,7 +39,9 @@ GATEWAY_FIELDS = frozenset(
 the request asks to store it (`store: true`, OpenAI's own use of the field), without what is ours."""
 _OURS_IN_METADATA = frozenset({"tags", "spend_logs_metadata", "guardrails", "permissions"})
 
-UNSAFE_FIELDS = ("api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials")
+UNSAFE_FIELDS = frozenset(
+    {"api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials"}
+)
 """A caller who could set these could send our secrets, or its prompts, anywhere (contract §0.1.3b)."""
 
 
@@ -88,19 +90,21 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: str | None) -> Call:
     """Read a request. Raises RefusedError with what is wrong and where."""
     fields = _fields(body)
-    for name in UNSAFE_FIELDS:
-        if name in fields:
-            raise _bad(f"Rejected Request: {name} is not allowed in request body", name)
+    if not UNSAFE_FIELDS.isdisjoint(fields):
+        name = min(UNSAFE_FIELDS.intersection(fields))
+        raise _bad(f"Rejected Request: {name} is not allowed in request body", name)
     if "model" not in fields:
         raise _bad(f"{route.name}: Missing required parameter: 'model'.", "model")
     model = _read(fields, "model")
     if not model or len(model) > MODEL_CHARACTERS_MAX or "\x00" in model:
         raise _bad(f"model must be 1 to {MODEL_CHARACTERS_MAX} characters", "model")
     _check_required(fields, route)
-    stream = bool(_read(fields, "stream"))
-    options = _read(fields, "stream_options")
-    metadata = _read(fields, "metadata") or _NO_METADATA
-    tags, root_tags = metadata.tags or [], _read(fields, "tags")
+    stream = "stream" in fields and bool(_read(fields, "stream"))
+    options = _read(fields, "stream_options") if "stream_options" in fields else None
+    metadata = _NO_METADATA
+    if "metadata" in fields:
+        metadata = _read(fields, "metadata") or _NO_METADATA
+    tags, root_tags = metadata.tags or [], _read(fields, "tags") if "tags" in fields else None
     if root_tags is not None:
         tags = [*tags, *root_tags]
     elif header_tags:
@@ -112,7 +116,9 @@ def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: s
         logged = {**_header_object(header_metadata), **logged}
     if logged:
         _check_logged(logged)
-    customer = _read(fields, "user") or (str(metadata.user_id)[:256] if metadata.user_id is not None else None)
+    customer = _read(fields, "user") if "user" in fields else None
+    if not customer and metadata.user_id is not None:
+        customer = str(metadata.user_id)
     return Call(
         body=body,
         fields=fields,
@@ -162,16 +168,22 @@ def _read(fields: dict[str, msgspec.Raw], name: str) -> Any:
         raise _bad(f"{name}{path.rstrip('`')}: {text}", f"{name}{path.rstrip('`')}") from None
 
 
+_NULL = msgspec.Raw(b"null")
+_START_BYTES = 32
+"""Of a value that may be all of a large body: enough to see what it is."""
+
+
 def _check_required(fields: dict[str, msgspec.Raw], route: Route) -> None:
     name = route.required
-    raw = bytes(fields.get(name, b""))
-    if not raw or raw == b"null":
+    raw = fields.get(name, _NULL)
+    start = bytes(memoryview(raw)[:_START_BYTES])
+    if start == b"null":
         raise _bad(f"{route.name}: Missing required parameter: '{name}'.", name)
-    if name == "messages" and raw[:1] != b"[":
+    if name == "messages" and start[:1] != b"[":
         raise _bad("messages: Expected `array`", "messages")
-    if raw[:1] not in b'["':
+    if start[:1] not in b'["':
         raise _bad(f"{name}: Expected `string` or `array`", name)
-    if name == "messages" and raw[1:].lstrip()[:1] == b"]":
+    if name == "messages" and start[1:].lstrip()[:1] in b"]" and bytes(memoryview(raw)[1:]).strip() == b"]":
         raise _bad("messages must not be empty", name)
 
 
@@ -221,6 +233,16 @@ def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
     return int(bound * max(1, min(choices or 1, 128)))
 
 
+_USUAL_NAMES = {
+    name: msgspec.json.encode(name)
+    for name in (
+        "messages", "prompt", "input", "stream", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop", "user",
+        "tools", "tool_choice", "response_format", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+    )
+}  # fmt: skip
+"""Encoded once."""
+
+
 def provider_body(call: Call, upstream_model: str) -> bytes:
     """The bytes for the provider: the client's own where nothing has to change, else its values' bytes joined anew."""
     fields = call.fields
@@ -235,7 +257,7 @@ def provider_body(call: Call, upstream_model: str) -> bytes:
     for name, raw in fields.items():
         if name == "model" or name in GATEWAY_FIELDS or (name == "stream_options" and call.stream):
             continue
-        parts.append(b"%b:%b" % (msgspec.json.encode(name), raw))
+        parts.append(b"%b:%b" % (_USUAL_NAMES.get(name) or msgspec.json.encode(name), raw))
     if call.stream:
         parts.append(b'"stream_options":' + _stream_options(fields))
     metadata = _metadata_to_forward(fields)
@@ -312,5 +334,11 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     details, completion = wire.prompt_tokens_details, wire.completion_tokens_details
     cached = (details.cached_tokens or 0) if details is not None else 0
     reasoning = (completion.reasoning_tokens or 0) if completion is not None else 0
-    numbers = [min(max(0, number), TOKENS_MAX) for number in (prompt, output, cached, reasoning)]
-    return Usage(numbers[0], numbers[1], numbers[2], 0, numbers[3], "provider")
+    if not (
+        0 <= prompt <= TOKENS_MAX
+        and 0 <= output <= TOKENS_MAX
+        and 0 <= cached <= TOKENS_MAX
+        and 0 <= reasoning <= TOKENS_MAX
+    ):
+        prompt, output, cached, reasoning = (min(max(0, n), TOKENS_MAX) for n in (prompt, output, cached, reasoning))
+    return Usage(prompt, output, cached, 0, reasoning, "provider")

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import structlog
 from aiohttp import web
 
-from services.edge import metrics, openai, providers, reading, texts
+from services.edge import openai, providers, reading, texts
 from services.edge.config import EdgeSettings
 from services.edge.exchange import Answer, Exchange
 from services.edge.grants import Grants
@@ -64,7 +64,6 @@ class Pipeline:
         self.upstream = upstream
         self.targets = targets
         self.tasks = tasks
-        self._metrics: dict[str, metrics.RouteMetrics] = {}
 
     async def serve(self, request: web.BaseRequest, route: Route) -> Answer:
         """Answer one request on an LLM route. Raises RefusedError, which routes' one error boundary renders."""
@@ -140,12 +139,6 @@ class Pipeline:
         except TimeoutError:
             return False
         return True
-
-    def metrics_of(self, route: Route) -> metrics.RouteMetrics:
-        found = self._metrics.get(route.name)
-        if found is None:
-            found = self._metrics[route.name] = metrics.RouteMetrics(route.name)
-        return found
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Finish something whose request is gone; a stopping edge waits for it."""

@@ -1,7 +1,7 @@
 """Group commit: how facts leave the edge.
 
-Theory. `append` puts an encoded fact into the open batch and returns the batch. The writer takes the open batch,
-publishes it as one message, waits for the acknowledgement, and takes what has arrived meanwhile: no timer, so a quiet
+Theory. `append` puts an encoded fact into the open batch and returns the batch. At the end of that turn of the loop the batch
+is published as one message; what is appended until its acknowledgement comes rides in the next one: no timer, so a quiet
 edge pays one round trip and a busy one shares it. While the message in flight is a small one (a quiet edge), a second may
 fly beside it: the end of a short call needn't wait for the acknowledgement of its beginning. A batch goes through
 
@@ -15,7 +15,7 @@ Rules.
 - A batch keeps its message id through every try, so it lands in the stream once.
 - Nothing is ever dropped. While a batch is failed, `healthy` is False and the pipeline opens nothing new (503), which
   bounds what waits in memory by the requests that were already running.
-- Cancelling a waiter cancels only its wait: the batch belongs to the writer.
+- Cancelling a waiter cancels only its wait: the batch belongs to the recorder.
 """
 
 import asyncio
@@ -121,7 +121,8 @@ class Recorder:
         wait_ms: int,
         metrics: RecorderMetrics,
     ) -> None:
-        self._time = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._wait_s = wait_ms / 1000
         self._publisher = publisher
         self._journal = journal
@@ -132,7 +133,8 @@ class Recorder:
         """The last one is open; those before it are full."""
         self._flying: dict[Batch, asyncio.Task[None]] = {}
         """Being published, or on their way into the journal."""
-        self._wake = asyncio.Event()
+        self._launching = False
+        """Whether `_launch` is about to run."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._journal_lock = asyncio.Lock()
@@ -145,11 +147,8 @@ class Recorder:
         self.healthy = True
 
     def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(self._write()),
-            asyncio.create_task(self._drain()),
-            asyncio.create_task(self._sweep()),
-        ]
+        self._tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._sweep())]
+        self._launch_soon()
 
     def append(self, encoded_fact: bytes) -> Batch:
         """Hand over one fact. It will be recorded whatever happens to the caller."""
@@ -161,8 +160,8 @@ class Recorder:
             batch.since = self._time()
         batch.facts.append(encoded_fact)
         batch.size_bytes += len(encoded_fact)
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._launching:
+            self._launch_soon()
         self._idle.clear()
         return batch
 
@@ -172,24 +171,27 @@ class Recorder:
 
     async def close(self) -> None:
         """Flush first: what isn't durable is lost with the process."""
-        tasks = [*self._tasks, *self._flying.values()]
+        tasks, self._tasks = [*self._tasks, *self._flying.values()], []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._publisher.close()
         self._journal.close()
 
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting[0].facts and self._may_fly():
-                if len(self._waiting) == 1:
-                    self._waiting.append(Batch())
-                batch = self._waiting.popleft()
-                task = asyncio.create_task(self._commit(batch))
-                self._flying[batch] = task
-                task.add_done_callback(partial(self._landed, batch))
+    def _launch_soon(self) -> None:
+        """At the end of this turn of the loop: what else is appended in it rides along."""
+        self._launching = True
+        self._loop.call_soon(self._launch)
+
+    def _launch(self) -> None:
+        self._launching = False
+        while self._tasks and self._waiting[0].facts and self._may_fly():
+            if len(self._waiting) == 1:
+                self._waiting.append(Batch())
+            batch = self._waiting.popleft()
+            task = self._loop.create_task(self._commit(batch))
+            self._flying[batch] = task
+            task.add_done_callback(partial(self._landed, batch))
 
     def _may_fly(self) -> bool:
         flying = self._flying
@@ -207,7 +209,7 @@ class Recorder:
         if not self._flying:
             self._delayed = False
         if self._waiting[0].facts:
-            self._wake.set()
+            self._launch()
         elif not self._flying:
             self._idle.set()
 

@@ -169,9 +169,7 @@ class Server:
         data = [
             {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models
         ]
-        counted = self._pipeline.metrics_of(route)
-        counted.outcomes["answered"].inc()
-        counted.seconds.observe(time.perf_counter() - started)
+        metrics.of_route(route.name).note_answered(time.perf_counter() - started)
         return _json({"data": data, "object": "list"})
 
     def _health(self, route: Route) -> web.Response:

@@ -4,6 +4,7 @@ Framing and the connection are ours alone: host, content-length, transfer-encodi
 one hop. From a list of headers they are dropped, in a ready block they are refused.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -53,16 +54,22 @@ def render_head(
     method: str, target: str, host_line: bytes, headers: list[tuple[str, str]] | bytes, body_bytes: int
 ) -> bytes:
     """Request line and headers, up to and with the empty line. ValueError for anything that could break out of it."""
+    length = b"content-length: %d\r\n" % body_bytes if body_bytes or method in _BODY_EXPECTED else b""
+    if isinstance(headers, bytes):  # rendered once, used often: so is what it becomes
+        return b"%b%b\r\n" % (_kept_start(method, target, host_line, headers), length)
+    return b"%b%b\r\n" % (_start(method, target, host_line, render_headers(headers)), length)
+
+
+def _start(method: str, target: str, host_line: bytes, block: bytes) -> bytes:
+    """Everything but the body's length."""
     if not _METHOD.fullmatch(method):
         raise ValueError("the method must be upper-case letters")
     if not _TARGET.fullmatch(target):
         raise ValueError("the target must start with / and have no spaces, control or non-ASCII characters")
-    if isinstance(headers, bytes):
-        block = headers
-        if not _BLOCK.fullmatch(block):
-            raise ValueError("the header block isn't made of whole lines, or has a header that the client sets itself")
-    else:
-        block = render_headers(headers)
+    if not _BLOCK.fullmatch(block):
+        raise ValueError("the header block isn't made of whole lines, or has a header that the client sets itself")
     identity = b"" if b"accept-encoding:" in block.lower() else b"accept-encoding: identity\r\n"
-    length = b"content-length: %d\r\n" % body_bytes if body_bytes or method in _BODY_EXPECTED else b""
-    return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (method.encode(), target.encode(), host_line, block, identity, length)
+    return b"%b %b HTTP/1.1\r\n%b%b%b" % (method.encode(), target.encode(), host_line, block, identity)
+
+
+_kept_start = functools.lru_cache(maxsize=1024)(_start)
