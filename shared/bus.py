@@ -129,9 +129,22 @@ async def close(client: BusClient) -> None:
         await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_S)
 
 
-async def ask(client: BusClient, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int) -> T:
-    """Ask and decode. Raises BusError; never waits longer than `timeout_ms`."""
-    data = await _answer_to(client, subject, _encode(question), timeout_ms / 1000)
+async def ask(
+    client: BusClient, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int, *, tries: int = 1
+) -> T:
+    """Ask and decode. Raises BusError; never waits longer than `timeout_ms`.
+
+    Args:
+        tries: how often to ask within that time, where nobody answers; more than one only for questions without effects.
+    """
+    encoded = _encode(question)
+    for left in range(tries, 0, -1):
+        try:
+            data = await _answer_to(client, subject, encoded, timeout_ms / 1000 / tries)
+            break
+        except BusError as error:
+            if left == 1 or error.code != "timeout":
+                raise
     if data.startswith(_FAULT_HEAD):
         raise BusError(_fault_decoder.decode(data).code)
     try:

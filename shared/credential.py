@@ -1,11 +1,13 @@
 """Where a client's key is found (contract §0.1): the same rule at edge and ledger. Pure."""
 
+import re
 from typing import Protocol
 
 from shared.ids import KeyDigest, digest_key
 
 CREDENTIAL_CHARACTERS_MAX = 8192
 
+_SIGNED = re.compile(r"^AWS4-HMAC-SHA256 .*\bCredential=Bearer ([^\s/,]+)/")
 _PLAIN_HEADERS = ("api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key")
 
 HEADERS = ("x-litellm-api-key", "authorization", *_PLAIN_HEADERS)
@@ -29,7 +31,8 @@ def find(get: Getter) -> str | None:
             return value[7:].strip()
         if value[:6] == "Basic ":
             return value[6:].strip()
-        return ""
+        signed = _SIGNED.search(value)  # AWS SigV4, as Bedrock's clients send it
+        return signed[1] if signed is not None else ""
     for name in _PLAIN_HEADERS:
         value = get(name)
         if value is not None:

@@ -19,28 +19,33 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     type: str
     param: str | None = None
     retry_after_s: int | None = None
+    echoed: str | None = None
+    """What LiteLLM repeats beside the error as `provider_specific_fields.error`; None: nothing."""
 
 
 class RefusedError(Exception):
     """Carries a refusal up to the one place that renders it."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, request_id: str | None = None, call_id: str | None = None) -> None:
         super().__init__(refusal.code)
         self.refusal = refusal
+        self.request_id = request_id
+        """Of the fact that records it, where there is one."""
+        self.call_id = call_id
+        """The client's name for it, or ours."""
 
 
 def render(refusal: Refusal) -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string (contract §0.2)."""
-    return msgspec.json.encode(
-        {
-            "error": {
-                "message": refusal.message,
-                "type": refusal.type,
-                "param": refusal.param,
-                "code": str(refusal.status),
-            }
-        }
-    )
+    error: dict[str, object] = {
+        "message": refusal.message,
+        "type": refusal.type,
+        "param": refusal.param,
+        "code": str(refusal.status),
+    }
+    if refusal.echoed is not None:
+        error["provider_specific_fields"] = {"error": refusal.echoed}
+    return msgspec.json.encode({"error": error})
 
 
 def _auth(
@@ -158,6 +163,11 @@ def clientside_tags_rejected() -> Refusal:
 # What is wrong with what you sent.
 
 
+def unsafe_field(name: str) -> Refusal:
+    """LiteLLM answers 401: who may set this could send our secrets, or its prompts, anywhere."""
+    return _auth("unsafe_field", f"Rejected Request: {name} is not allowed in request body", param=name)
+
+
 def bad_request(message: str, param: str | None = None) -> Refusal:
     return Refusal("bad_request", 400, message, "invalid_request_error", param)
 
@@ -217,7 +227,7 @@ def not_yours(message: str) -> Refusal:
 
 
 def blocked_content(message: str, status: int = 400) -> Refusal:
-    return Refusal("blocked_content", status, message, "invalid_request_error")
+    return Refusal("blocked_content", status, message, "invalid_request_error", echoed=message)
 
 
 def guardrail_unavailable(name: str) -> Refusal:
@@ -249,6 +259,18 @@ def outcome_unknown() -> Refusal:
         503,
         "The change was sent, but its confirmation did not come in time: whether it happened is unknown. "
         "Read the current state before you retry.",
+        "service_unavailable_error",
+        None,
+        1,
+    )
+
+
+def command_too_late() -> Refusal:
+    """Mostly nobody reads it any more; somebody does where the clocks of edge and policy are seconds apart."""
+    return Refusal(
+        "command_too_late",
+        503,
+        "The change reached policy after its deadline and was not made (or the services' clocks differ)",
         "service_unavailable_error",
         None,
         1,

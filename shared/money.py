@@ -13,6 +13,10 @@ import msgspec
 PICOUSD_PER_USD = 10**12
 USD_MAX = 1_000_000
 """Of a price: it fits 64 bits as pico-USD."""
+CALL_TOKENS_MAX = 10**10
+"""Of one call, far above any real one (a provider may claim any number): a day's sum stays in 64 bits."""
+CALL_PICOUSD_MAX = 10**18
+"""Of one call: a million dollars. What would cost more isn't a cost, and is recorded as unpriced."""
 
 
 def picousd_from_usd(usd: float | str | Decimal) -> int:

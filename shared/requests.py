@@ -45,6 +45,9 @@ class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     on_behalf_of: str | None = None
     requester_ip: str | None = None
     min_control_seq: int = 0
+    deadline_at_ms: int = 0
+    """Unix milliseconds; 0: none. Past it the asker has told its client that the outcome is unknown: a command that comes later still
+    (its replica was stopped, or the bus slow) must not undo what was confirmed since."""
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True):

@@ -4,6 +4,7 @@ A key is minted here, and its plaintext goes to the client from here: policy onl
 caller sends (`key`, `keys`), each raw key is replaced by its digest, and put back where the answer echoes what was sent.
 """
 
+import time
 from typing import Any
 
 import msgspec
@@ -22,6 +23,9 @@ from shared.requests import AdminReply, AdminRequest
 BODY_BYTES_MAX = 256 * 1024
 _KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key"})
 """Where LiteLLM's API, or somebody who misread it, names a key."""
+_NAME_FIELDS = frozenset({"key_alias", "key_aliases", "search"})
+"""Where somebody may put a key for a name; whole, as a name may have `sk-` in it."""
+QUERY_CHARACTERS_MAX = 1024
 CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
 
@@ -31,7 +35,10 @@ async def serve(
 ) -> web.Response:
     head = reading.head(request)
     body = await _body(request, settings)
-    query = {name: value for name, value in request.query.items() if len(value) <= 1024}
+    query = dict(request.query)
+    for name, value in query.items():
+        if len(value) > QUERY_CHARACTERS_MAX:
+            raise RefusedError(errors.bad_request(f"It is longer than {QUERY_CHARACTERS_MAX} characters", name[:80]))
     echo: dict[str, str] = {}
     """digest → what the client sent."""
     hidden_body = _hide(body, echo)
@@ -45,6 +52,7 @@ async def serve(
         on_behalf_of=reading.text(request.headers.get("litellm-changed-by")),
         requester_ip=head.ip,
         min_control_seq=grants.seen_seq,
+        deadline_at_ms=time.time_ns() // 1_000_000 + settings.edge_admin_timeout_ms,
     )
     try:
         reply = await bus.ask(client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms)
@@ -73,11 +81,18 @@ async def _body(request: web.BaseRequest, settings: EdgeSettings) -> dict[str, A
         raise RefusedError(errors.bad_request("The request body is not valid UTF-8")) from None
     except (msgspec.DecodeError, RecursionError) as error:
         text = "The request body must be a JSON object" if "Expected `object`" in str(error) else str(error)
-        raise RefusedError(errors.bad_request(text or "The request body is nested too deeply")) from None
+        if isinstance(error, RecursionError):
+            text = "The request body is nested too deeply"
+        raise RefusedError(errors.bad_request(text)) from None
 
 
 def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
     """The same with every raw key in `key`, `keys` (and LiteLLM's other spellings) replaced by its digest."""
+
+    for name in _NAME_FIELDS.intersection(sent):
+        named = sent[name] if isinstance(sent[name], list) else [sent[name]]
+        if any(isinstance(v, str) and v.startswith("sk-") and len(v) >= CUSTOM_KEY_CHARACTERS_MIN for v in named):
+            raise RefusedError(errors.bad_request("This looks like a key, not a name; name a key by `key`", name))
 
     def hidden(value: Any) -> Any:
         if (

@@ -55,10 +55,16 @@ def _same_for(deployment_id: str, model: str) -> str:
 
 
 def whole(
-    exchange: "Exchange", body: bytes, status: int, content_type: bytes | None, cost: int | None, overhead_s: float
+    exchange: "Exchange",
+    body: bytes,
+    status: int,
+    content_type: bytes | None,
+    cost: int | None,
+    overhead_s: float,
+    more: str = "",
 ) -> WholeAnswer:
-    """An answer in one piece. An unknown cost has no header: it is not zero."""
-    headers = f"{_headers(exchange, overhead_s)}Content-Type: {_content_type(content_type, JSON)}\r\n"
+    """An answer in one piece. An unknown cost has no header: it is not zero. `more`: rendered lines."""
+    headers = f"{_headers(exchange, overhead_s)}{more}Content-Type: {_content_type(content_type, JSON)}\r\n"
     if cost is not None:
         headers += f"x-litellm-response-cost: {format_usd(cost)}\r\n"
     return WholeAnswer(status, headers, body)
@@ -103,6 +109,16 @@ def provider_error(body: bytes, status: int, provider: str) -> bytes:
     message = f"{provider} answered with status {status}"
     error = {"message": message, "type": "api_error", "param": None, "code": str(status)}
     return msgspec.json.encode({"error": error})
+
+
+def retry_headers(response: Response) -> str:
+    """When the provider says to come back: clients wait by it."""
+    lines = ""
+    for name in (b"retry-after", b"retry-after-ms"):
+        value = response.header(name)
+        if value is not None and len(value) <= 40 and value.isascii() and value.decode().isprintable():
+            lines += f"{name.decode()}: {value.decode()}\r\n"
+    return lines
 
 
 async def drain(response: Response) -> None:

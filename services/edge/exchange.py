@@ -24,7 +24,7 @@ from shared.errors import Refusal, RefusedError
 from shared.facts import Opened, Settled, encode_fact
 from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
-from shared.money import Usage, cost_picousd
+from shared.money import CALL_PICOUSD_MAX, Usage, cost_picousd
 
 if TYPE_CHECKING:
     from services.edge.pipeline import Pipeline
@@ -41,8 +41,6 @@ ATTEMPTS_MAX = 3
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """With another candidate left, these go on to it: the provider says it did not do the work."""
 NOTHING = Usage()
-PICOUSD_MAX = 2**63 - 1
-"""What a fact and the book can hold: 9 million USD, more than a call costs; a provider may claim any number of tokens."""
 ID_CHARACTERS_MAX = 256
 """Of what a provider calls its response and model: a fact has to fit a message whatever it says."""
 
@@ -87,6 +85,9 @@ class Exchange:
         try:
             await self._open()
             return await self._answer()
+        except RefusedError as no:
+            no.request_id, no.call_id = self.id, self.head.litellm_call_id or self.id
+            raise
         except (
             asyncio.CancelledError,
             ConnectionError,
@@ -165,7 +166,7 @@ class Exchange:
         if candidate.price is None or (output is None and self.route.name != "/embeddings"):
             return None
         most = cost_picousd(candidate.price, Usage(len(self.call.body), output or 0))
-        return most if most <= PICOUSD_MAX else None
+        return most if most <= CALL_PICOUSD_MAX else None
 
     # ── 6 call ──
 
@@ -259,6 +260,9 @@ class Exchange:
             failure, outcome = _refusal_of(error, self.candidate.provider), _outcome_of(error)
         except sse.EventTooLargeError:
             failure, outcome = errors.provider_broke_off(self.candidate.provider), "provider_error"
+        if failure is None and (reader.failed or not (reader.done or reader.finished)):
+            # An error event, or a clean end of the connection in the middle of what was being said.
+            failure, outcome = errors.provider_broke_off(self.candidate.provider), "provider_error"
         return await self._end_stream(out, reader, outcome, failure)
 
     async def _next(self, next_chunk: NextChunk) -> bytes:
@@ -275,7 +279,10 @@ class Exchange:
         answer = openai.AnswerHead(reader.response_id, reader.response_model)
         status = 200 if failure is None else failure.status
         await self._settled_durably(outcome, status, usage, answer, failure.code if failure else None)
-        await out.write(sse.DONE if failure is None else sse.error_event(errors.render(failure)))
+        if failure is None:
+            await out.write(sse.DONE)
+        elif not reader.failed or outcome != "provider_error":
+            await out.write(sse.error_event(errors.render(failure)))
         await out.write_eof()
         if failure is None and self._response is not None and not self._response.complete:
             # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
@@ -289,7 +296,9 @@ class Exchange:
         body = answering.provider_error(body, response.status, self.candidate.provider)
         status = response.status if response.status >= 400 else 502  # we follow no redirect, nor make a client do so
         await self._settled_durably("provider_error", status, NOTHING, None, f"provider_{response.status}")
-        return answering.whole(self, body, status, b"application/json", None, self._overhead_s())
+        return answering.whole(
+            self, body, status, b"application/json", None, self._overhead_s(), answering.retry_headers(response)
+        )
 
     async def _answer_mock(self, target: providers.Target) -> Answer:
         response_id, now_s = f"chatcmpl-{self.id}", self._opened_at_ms // 1000
@@ -354,8 +363,8 @@ class Exchange:
                 price=candidate.price,
             )
         cost = 0 if usage is NOTHING else None if opened.price is None else cost_picousd(opened.price, usage)
-        if cost is not None:
-            cost = min(cost, PICOUSD_MAX)
+        if cost is not None and cost > CALL_PICOUSD_MAX:
+            cost = None
         fact = Settled(
             opened=opened,
             ended_at_ms=time.time_ns() // 1_000_000,
@@ -400,8 +409,9 @@ class Exchange:
             said = texts.of_request(self.call)
         except RefusedError:
             said = [self.call.body.decode("utf-8", "replace")]
-        sent = await screening.count_tokens(client, model, said)
-        received = await screening.count_tokens(client, model, answered) if answered else 0
+        sent, received = await asyncio.gather(
+            screening.count_tokens(client, model, said), screening.count_tokens(client, model, answered)
+        )
         return Usage(sent, received, source=source)
 
     def _overhead_s(self) -> float:

@@ -24,6 +24,8 @@ CacheKey = tuple[KeyDigest | None, str, str]
 Decision = Grant | Denial
 
 CHANGED_MAX = 10_000
+DECIDE_TRIES = 3
+"""Within the timeout: a replica that hangs is asked once, then mostly another."""
 TRIES = 3
 """Askings for one decision while the control stream moves under it."""
 POLICY_AWAY_S = 0.5
@@ -131,7 +133,9 @@ class Grants:
             GrantMetrics.asked.inc()
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
             question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
-            reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms)
+            reply = await bus.ask(
+                self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms, tries=DECIDE_TRIES
+            )
             if stream != self._streams:
                 raise bus.BusError("behind")
             decision = reply.decision

@@ -11,7 +11,7 @@ import msgspec
 from services.edge.routes import Route
 from shared import errors
 from shared.errors import RefusedError
-from shared.money import Usage
+from shared.money import CALL_TOKENS_MAX, Usage
 
 MODEL_CHARACTERS_MAX = 256
 TAGS_MAX = 64
@@ -92,7 +92,7 @@ def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: s
     fields = _fields(body)
     if not UNSAFE_FIELDS.isdisjoint(fields):
         name = min(UNSAFE_FIELDS.intersection(fields))
-        raise _bad(f"Rejected Request: {name} is not allowed in request body", name)
+        raise RefusedError(errors.unsafe_field(name))
     if "model" not in fields:
         raise _bad(f"{route.name}: Missing required parameter: 'model'.", "model")
     model = _read(fields, "model")
@@ -291,19 +291,19 @@ def _metadata_to_forward(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Ra
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: int | float | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: int | float | None = None
 
 
 class WireUsage(msgspec.Struct):
-    """OpenAI's usage object. All optional: providers leave out what they like."""
+    """OpenAI's usage object. All optional: providers leave out what they like, and some count in floats."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
+    total_tokens: int | float | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -314,11 +314,34 @@ class AnswerHead(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     usage: WireUsage | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    """In a stream: the provider gave up."""
 
 
-answer_head = msgspec.json.Decoder(AnswerHead).decode
+class _OddHead(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
-TOKENS_MAX = 2**40
+
+_answer_head = msgspec.json.Decoder(AnswerHead).decode
+_odd_head = msgspec.json.Decoder(_OddHead).decode
+_usage = msgspec.json.Decoder(WireUsage | None).decode
+
+
+def answer_head(body: bytes) -> AnswerHead:
+    """A field that isn't what it should be is none; the others count. Raises UNREADABLE for what is no JSON object."""
+    try:
+        return _answer_head(body)
+    except msgspec.ValidationError:
+        odd = _odd_head(body)
+    try:
+        usage = _usage(odd.usage)
+    except UNREADABLE:
+        usage = None
+    response_id, model = (value if isinstance(value, str) else None for value in (odd.id, odd.model))
+    return AnswerHead(response_id, model, usage, odd.error)
 
 
 def usage_of(wire: WireUsage | None) -> Usage | None:
@@ -334,11 +357,13 @@ def usage_of(wire: WireUsage | None) -> Usage | None:
     details, completion = wire.prompt_tokens_details, wire.completion_tokens_details
     cached = (details.cached_tokens or 0) if details is not None else 0
     reasoning = (completion.reasoning_tokens or 0) if completion is not None else 0
-    if not (
-        0 <= prompt <= TOKENS_MAX
-        and 0 <= output <= TOKENS_MAX
-        and 0 <= cached <= TOKENS_MAX
-        and 0 <= reasoning <= TOKENS_MAX
-    ):
-        prompt, output, cached, reasoning = (min(max(0, n), TOKENS_MAX) for n in (prompt, output, cached, reasoning))
-    return Usage(prompt, output, cached, 0, reasoning, "provider")
+    return Usage(_tokens(prompt), _tokens(output), _tokens(cached), 0, _tokens(reasoning), "provider")
+
+
+def _tokens(claimed: int | float) -> int:
+    """Within what a call can be."""
+    return (
+        claimed
+        if type(claimed) is int and 0 <= claimed <= CALL_TOKENS_MAX
+        else int(min(max(0, claimed), CALL_TOKENS_MAX))
+    )

@@ -129,7 +129,7 @@ class Pipeline:
             spend_logs_metadata=permit.spend_logs_metadata if permit is not None else {},
         )
         await self.durable(encode_fact(fact))
-        raise RefusedError(refusal)
+        raise RefusedError(refusal, fact.id, head.litellm_call_id or fact.id)
 
     async def durable(self, encoded_fact: bytes) -> bool:
         """Append, and wait until it is safe. False when it took too long; it is recorded all the same, later."""

@@ -38,6 +38,12 @@ def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str 
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
+def call_id(request: web.BaseRequest) -> str | None:
+    """The client's own name for its call, where it is one."""
+    given = request.headers.get("x-litellm-call-id")
+    return given if given and len(given) <= HEADER_CHARACTERS_MAX and given.isprintable() else None
+
+
 def head(request: web.BaseRequest) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
     get = request.headers.get
@@ -45,15 +51,12 @@ def head(request: web.BaseRequest) -> Head:
     if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
         raise RefusedError(errors.malformed_key())
     digest, shape = (None, "none") if found is None else credential.digest(found)
-    call_id = get("x-litellm-call-id")
-    if call_id is not None and not (0 < len(call_id) <= HEADER_CHARACTERS_MAX and call_id.isprintable()):
-        call_id = None
     return Head(
         digest=digest,
         shape=shape,
         ip=request.remote,
         user_agent=text(get("User-Agent")),
-        litellm_call_id=call_id,
+        litellm_call_id=call_id(request),
         tags=text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
         spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
     )

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 SLICE_CHARACTERS_MAX = 200_000
 """Of one question: at most 4 bytes a character, under NATS's 1 MB default."""
 OVERLAP_CHARACTERS_MAX = SLICE_CHARACTERS_MAX // 2
-COUNT_TIMEOUT_MS = 3_000
+COUNT_TIMEOUT_MS = 1_000
 CHARACTERS_PER_TOKEN = 4
 """The rule of thumb where even moderation can't count."""
 

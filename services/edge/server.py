@@ -125,12 +125,12 @@ class Server:
             response = await self._dispatch(request)
         except RefusedError as no:
             metrics.refused(no.refusal.code)
-            response = _instead(request, no.refusal)
+            response = _instead(request, no)
         except ConnectionError:
             response = WholeAnswer(499, "", b"")  # nobody is there to read it: aiohttp finds that out and closes
         except Exception:
             log.exception("request_failed", path=request.path[:200])
-            response = _instead(request, errors.internal())
+            response = _instead(request, RefusedError(errors.internal()))
         finally:
             self.running -= 1
             if self.running == 0:
@@ -188,10 +188,16 @@ def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type=JSON, headers=dict(SAFE_HEADERS))
 
 
-def _instead(request: web.BaseRequest, refusal: Refusal) -> Answer:
+def _instead(request: web.BaseRequest, no: RefusedError) -> Answer:
     """The refusal as the answer, unless a part of another is out already: then the connection is cut."""
     if request.writer.output_size == 0:
-        return _refusal(refusal)
+        response = _refusal(no.refusal)
+        call_id = no.call_id or reading.call_id(request)
+        if call_id is not None:
+            response.headers["x-litellm-call-id"] = call_id
+        if no.request_id is not None:
+            response.headers["x-tollgate-request-id"] = no.request_id
+        return response
     if request.transport is not None:
         request.transport.abort()
     return WholeAnswer(499, "", b"")

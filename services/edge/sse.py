@@ -20,7 +20,8 @@ KEPT_BYTES_MAX = 8 * 1024 * 1024
 EVENTS_WITH_ID_MAX = 16
 """Looked at for the response's id; a stream that doesn't say it by then has none."""
 
-_USAGE = re.compile(rb'"usage"\s*:(?!\s*null)')
+_MARK = re.compile(rb'\[DONE\]|"(?:usage|error)"\s*:(?!\s*null)')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 """Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
@@ -41,6 +42,10 @@ class Reader:
         self.response_model: str | None = None
         self.done = False
         """The provider said [DONE]."""
+        self.finished = False
+        """A choice had its `finish_reason`, or the usage came by itself: what was said is whole, with `[DONE]` or without."""
+        self.failed = False
+        """The provider sent an error in the stream; the client has it."""
 
     def feed(self, data: bytes) -> bytes:
         """Raises EventTooLargeError."""
@@ -57,7 +62,9 @@ class Reader:
         whole = data[:end] if self._rest else data
         if self._look_for_id:
             self._learn_id(whole)
-        if b"[DONE]" in whole or b'"usage"' in whole:
+        if not self.finished and _FINISH.search(whole) is not None:
+            self.finished = True
+        if b"[DONE]" in whole or b'"usage"' in whole or b'"error"' in whole:
             whole = self._without_ours(whole)
         self._keep(whole)
         return whole
@@ -70,6 +77,8 @@ class Reader:
         event = rest + b"\n\n"
         if self._look_for_id:
             self._learn_id(event)
+        if not self.finished and _FINISH.search(event) is not None:
+            self.finished = True
         if not self._passes(event):
             return b""
         self._keep(event)
@@ -109,12 +118,18 @@ class Reader:
             head = answer_head(data)
         except UNREADABLE:
             return True
+        if bytes(head.error) != b"null":
+            self.failed = True
+            return True
         usage = usage_of(head.usage)
         if usage is None:
             return True
         self.usage = usage
         self._kept.clear()
-        return not (self._hide_usage and _has_no_choices(data))
+        if not _has_no_choices(data):
+            return True
+        self.finished = True
+        return not self._hide_usage
 
     def _learn_id(self, whole: bytes) -> None:
         """From the first event that says it: comments, and Azure's first event, don't."""
@@ -158,12 +173,9 @@ def _last_event_end(data: bytes, start: int) -> int:
 
 
 def _next_mark(data: bytes, start: int) -> int:
-    """Where `[DONE]` or a usage object stands next; -1 when nowhere."""
-    done = data.find(b"[DONE]", start)
-    usage = data.find(b'"usage"', start)
-    while usage >= 0 and _USAGE.match(data, usage) is None:
-        usage = data.find(b'"usage"', usage + 7)
-    return max(done, usage) if done < 0 or usage < 0 else min(done, usage)
+    """Where `[DONE]`, a usage object or an error stands next; -1 when nowhere."""
+    found = _MARK.search(data, start)
+    return -1 if found is None else found.start()
 
 
 def split_events(data: bytes) -> list[bytes]:

@@ -12,6 +12,7 @@ from shared.grant import Denial
 from shared.requests import DecideReply, DecideRequest
 
 DECIDE_TIMEOUT_MS = 1_000
+DECIDE_TRIES = 3
 ADMIN_ROLES = frozenset(("proxy_admin", "proxy_admin_viewer"))
 
 
@@ -52,7 +53,9 @@ class Asking:
         digest, shape = (None, "sk") if sent is None else credential.digest(sent)
         question = DecideRequest(digest, route, min_control_seq=self._control_seq(), credential_shape=shape)
         try:
-            reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, DECIDE_TIMEOUT_MS)
+            reply = await bus.ask(
+                self._client, subjects.POLICY_DECIDE, question, DecideReply, DECIDE_TIMEOUT_MS, tries=DECIDE_TRIES
+            )
         except BusError:
             raise RefusedError(errors.policy_unavailable()) from None
         if isinstance(reply.decision, Denial):

@@ -12,10 +12,6 @@ import msgspec
 TEXT_CHARACTERS_MAX = 256
 """Of any one text of a row: they are indexed, and keys of rollups."""
 NOTE_CHARACTERS_MAX = 1000
-TOKENS_MAX = 10**10
-"""Of one call, far above any real one: a day's sum stays in 64 bits."""
-PICOUSD_MAX = 10**18
-"""Of one call: a million dollars."""
 MS_MAX = 253_402_300_799_999
 """The end of the year 9999, in Unix milliseconds."""
 INT_MAX = 2**31 - 1

@@ -8,7 +8,7 @@ import msgspec
 
 from services.ledger import clean
 from shared.facts import GuardrailOutcome, Opened, Refused, Settled
-from shared.money import Price
+from shared.money import CALL_PICOUSD_MAX, CALL_TOKENS_MAX, Price
 
 COLUMNS = (
     "day", "id", "provisional", "outcome", "status", "at_ms", "first_byte_at_ms", "ended_at_ms", "edge_id",
@@ -125,9 +125,9 @@ _LIMITS = {
     **dict.fromkeys(("at_ms", "first_byte_at_ms", "ended_at_ms"), clean.MS_MAX),
     **dict.fromkeys(("status", "attempts"), clean.INT_MAX),
     **dict.fromkeys(
-        ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"), clean.TOKENS_MAX
+        ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"), CALL_TOKENS_MAX
     ),
-    **dict.fromkeys(("cost_picousd", "max_cost_picousd"), clean.PICOUSD_MAX),
+    **dict.fromkeys(("cost_picousd", "max_cost_picousd"), CALL_PICOUSD_MAX),
 }
 _NUMBER_COLUMNS = tuple((COLUMNS.index(name), high) for name, high in _LIMITS.items())
 _numbers_of = operator.itemgetter(*(column for column, _ in _NUMBER_COLUMNS))
@@ -179,13 +179,13 @@ def _ordinary(
         and 0 <= ended_at_ms <= clean.MS_MAX
         and 0 <= status <= 999
         and 0 <= attempts <= 999
-        and 0 <= input_tokens <= clean.TOKENS_MAX
-        and 0 <= output_tokens <= clean.TOKENS_MAX
-        and 0 <= cached <= clean.TOKENS_MAX
-        and 0 <= written <= clean.TOKENS_MAX
-        and 0 <= reasoning <= clean.TOKENS_MAX
-        and 0 <= (cost_picousd or 0) <= clean.PICOUSD_MAX
-        and 0 <= (max_cost_picousd or 0) <= clean.PICOUSD_MAX
+        and 0 <= input_tokens <= CALL_TOKENS_MAX
+        and 0 <= output_tokens <= CALL_TOKENS_MAX
+        and 0 <= cached <= CALL_TOKENS_MAX
+        and 0 <= written <= CALL_TOKENS_MAX
+        and 0 <= reasoning <= CALL_TOKENS_MAX
+        and 0 <= (cost_picousd or 0) <= CALL_PICOUSD_MAX
+        and 0 <= (max_cost_picousd or 0) <= CALL_PICOUSD_MAX
     )
 
 

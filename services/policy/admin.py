@@ -62,6 +62,9 @@ class Admin:
         await self._replica.reach(request.min_control_seq)
         # No await between the decision and the plan: both speak of one state of the directory.
         directory, seq, now_ms = self._replica.directory, self._replica.feed.seq, self._now_ms()
+        if request.deadline_at_ms and now_ms > request.deadline_at_ms:
+            log.warning("command_too_late", route=request.route, late_ms=now_ms - request.deadline_at_ms)
+            return _refused(errors.command_too_late(), seq)
         decision = decide(directory, self._catalog, DecideRequest(request.key_sha256, request.route), now_ms, seq)
         if isinstance(decision, Denial):
             return _refused(decision.refusal, seq)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from shared.money import Usage
 from tests.edge.conftest import Start
 from tests.edge.fakes import (
     STREAM_HEAD,
+    USAGE_EVENT,
     Peer,
     always,
     chunk,
@@ -89,6 +91,69 @@ async def test_a_stream_that_breaks_off_ends_with_an_error_event_and_no_done(sta
     assert b"[DONE]" not in answer.body
     _, settled = await told(edge)
     assert (settled.outcome, settled.usage) == ("provider_error", Usage(2, 3, source="lower_bound"))
+
+
+CLOSED_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+LAST = delta("end").replace(b'"delta"', b'"finish_reason": "stop", "delta"')
+
+
+async def test_a_clean_end_in_the_middle_of_a_stream_is_no_success(start: Start) -> None:
+    edge = await start(always(CLOSED_HEAD, delta("three words here"), close=True))
+    answer = await edge.chat(stream=True)
+    assert answer.body.startswith(delta("three words here"))
+    assert b"[DONE]" not in answer.body and b'"error"' in answer.body
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.usage) == ("provider_error", Usage(2, 3, source="lower_bound"))
+
+
+@pytest.mark.parametrize("last", [LAST, LAST.rstrip(), USAGE_EVENT])
+async def test_a_stream_that_said_all_is_whole_without_done(start: Start, last: bytes) -> None:
+    edge = await start(always(CLOSED_HEAD, delta("three words here"), last, close=True))
+    answer = await edge.chat(stream=True)
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+    assert (await told(edge))[1].outcome == "success"
+
+
+@pytest.mark.parametrize("more", [b"", b"data: [DONE]\n\n"])
+async def test_an_error_event_of_the_provider_passes_and_is_the_outcome(start: Start, more: bytes) -> None:
+    event = b'data: {"error": {"message": "overloaded", "type": "x", "param": null, "code": null}}\n\n'
+    said = delta('says \\"error\\": {} and "usage": too')
+    edge = await start(always(STREAM_HEAD, chunk(said), chunk(event + more), b"0\r\n\r\n"))
+    answer = await edge.chat(stream=True)
+    assert answer.body == said + event
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.status, settled.usage.source) == ("provider_error", 502, "lower_bound")
+
+
+async def test_when_a_provider_says_to_come_back_reaches_the_client(start: Start) -> None:
+    extra = "retry-after: 7\r\nretry-after-ms: 7000\r\nset-cookie: a=b\r\n"
+    edge = await start(always(response(b'{"error": {}}', "429 Too Many", extra=extra)))
+    answer = await edge.chat()
+    assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("7", "7000")
+    assert "set-cookie" not in answer.headers
+
+
+async def test_what_failed_can_be_found_in_the_book(start: Start) -> None:
+    edge = await start(dead_url())
+    answer = await edge.chat()
+    opened, _ = await told(edge)
+    assert answer.headers["x-tollgate-request-id"] == answer.headers["x-litellm-call-id"] == opened.id
+
+
+@pytest.mark.parametrize(
+    ("usage", "found"),
+    [
+        ({"prompt_tokens": 10.0, "completion_tokens": 5.0}, Usage(10, 5, source="provider")),
+        ({"prompt_tokens": 1e300, "completion_tokens": -1}, Usage(10**10, 0, source="provider")),
+        ({"prompt_tokens": "10"}, Usage(2, 2, source="estimated")),
+        ("none", Usage(2, 2, source="estimated")),
+    ],
+)
+async def test_odd_usage_costs_neither_the_id_nor_what_can_be_read(start: Start, usage: Any, found: Usage) -> None:
+    edge = await start(always(response(completion(usage=usage))))
+    assert (await edge.chat()).status == 200
+    _, settled = await told(edge)
+    assert (settled.usage, settled.response_id) == (found, "chatcmpl-p")
 
 
 async def test_a_provider_that_stays_silent_is_a_timeout(start: Start) -> None:

@@ -244,7 +244,23 @@ async def test_with_feed_and_policy_away_a_kept_grant_serves_without_asking_for_
     world.feed.stale_ms, world.policy.away = 5_000, True
     for _ in range(20):
         assert isinstance(await world.decide(), Grant)
-    assert world.askings == 2
+    assert world.askings == 1 + grants_.DECIDE_TRIES
+
+
+async def test_a_replica_that_hangs_is_not_waited_for_alone() -> None:
+    world = World()
+    silent = 2
+
+    async def answer(question: DecideRequest) -> DecideReply:
+        nonlocal silent
+        silent -= 1
+        if silent >= 0:
+            await asyncio.sleep(60)
+        return await world.policy.answer(question)
+
+    world.bus.answers[subjects.POLICY_DECIDE] = answer
+    assert isinstance(await world.decide(), Grant)
+    assert len(world.bus.asked) == 3
 
 
 async def test_with_feed_and_policy_away_a_grant_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ def test_events_are_split_without_losing_a_byte(newline: bytes) -> None:
         (WireUsage(None, 5, 15), Usage(10, 5, source="provider")),
         (WireUsage(None, 5, None), Usage(0, 5, source="provider")),
         (WireUsage(-5, -6, 0), Usage(source="provider")),
-        (WireUsage(2**80, 1, 1), Usage(openai.TOKENS_MAX, 1, source="provider")),
+        (WireUsage(2**80, 1, 1), Usage(openai.CALL_TOKENS_MAX, 1, source="provider")),
         (
             WireUsage(10, 5, 15, openai._PromptDetails(4), openai._CompletionDetails(2)),
             Usage(10, 5, 4, 0, 2, "provider"),

@@ -368,6 +368,15 @@ def test_deleting_a_team_deletes_its_keys_first() -> None:
         assert refusal(world.call("/team/delete", body))[0] == 400
 
 
+def test_a_team_made_again_does_not_bring_keys_back() -> None:
+    """A key generated while its team was being deleted is refused, and stays refused when the name is used again."""
+    world = World(key("orphan", team_id="t"))
+    assert world.decide(secret("orphan"), model="gpt").refusal.code == "unknown_team"
+    world.call("/team/new", {"team_id": "t"})
+    assert [(fact.kind, fact.action) for fact in world.facts] == [("key", "deleted"), ("team", "created")]
+    assert world.decide(secret("orphan"), model="gpt").refusal.code == "unknown_key"
+
+
 def test_entities_survive_the_wire_unchanged() -> None:
     world = World(Team(team_id="t"))
     body = {"models": ["gpt"], "max_budget": 1.5, "metadata": {"ü": [1, 2.5, None, {"x": "y"}]}, "team_id": "t", "x": 1}

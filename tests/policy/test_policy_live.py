@@ -88,6 +88,20 @@ async def test_only_admins_write_and_refusals_leave_no_facts(pair: tuple[Replica
     assert len(await facts_of(broker)) == 1
 
 
+async def test_a_command_that_comes_after_its_deadline_changes_nothing(
+    pair: tuple[Replica, Replica], broker: Broker
+) -> None:
+    """Its client was told that the outcome is unknown, and may have made and confirmed another change since."""
+    first, _ = pair
+    late, now_ms = {"token": digest("late"), "key_name": "sk-...late"}, time.time_ns() // 1_000_000
+    status, answer, reply = await first.admin("/key/generate", late, deadline_at_ms=now_ms - 1)
+    assert (status, reply.changed) == (503, [])
+    assert "after its deadline" in answer["error"]["message"]
+    assert (await first.decide(secret("late"))).refusal.code == "unknown_key"  # type: ignore[union-attr]
+    status, _, _ = await first.admin("/key/generate", late, deadline_at_ms=now_ms + 60_000)
+    assert status == 200
+
+
 async def test_concurrent_updates_lose_nothing(pair: tuple[Replica, Replica], broker: Broker) -> None:
     """Updates of one key on both replicas at once: each is told 409 or is in the key for good, and every fact builds on the last."""
     one, two = pair

@@ -33,7 +33,9 @@ def new(call: Call) -> Plan:
     if creator is not None and not any(member.get("user_id") == creator for member in team.members_with_roles):
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
         team = msgspec.structs.replace(team, members_with_roles=roles)
-    return Plan(team_row(team, spend=0.0), [change_team(call.directory, "created", None, team)])
+    # A key made for a team of this name while that was being deleted must not come back to life with it.
+    leftovers = [change for key in call.directory.team_keys(team_id) for change in keys.deletion(call, key)]
+    return Plan(team_row(team, spend=0.0), [*leftovers, change_team(call.directory, "created", None, team)])
 
 
 def update(call: Call) -> Plan:
