@@ -68,7 +68,7 @@ def with_(**changes: Any) -> bytes:
         (with_(metadata={"tags": ["x" * 1000]}), 400, "metadata.tags"),
         (with_(metadata={"tags": ["x"] * 1000}), 400, "metadata.tags"),
         (with_(metadata={"spend_logs_metadata": 1}), 400, "metadata.spend_logs_metadata"),
-        (with_(api_base="http://example.com"), 400, "api_base"),
+        (with_(api_base="http://example.com"), 401, "api_base"),
     ],
 )
 async def test_a_wrong_body_is_told_what_is_wrong_and_where(
