@@ -35,6 +35,7 @@ EMPTY = Link(0, b"\x00" * 32)
 
 class Chained(NamedTuple):
     rows: list[tuple[Any, ...]]
+    end: Link
     anomalies: list[Anomaly]
     duplicates: int
 
@@ -42,7 +43,7 @@ class Chained(NamedTuple):
 def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
     n = previous.n + 1
     name = subject.encode()
-    head = previous.sha256 + struct.pack(">QQI", n, seq, len(name))
+    head = previous.sha256 + struct.pack(">qqI", n, seq, len(name))
     return Link(n, hashlib.sha256(head + name + message).digest())
 
 
@@ -71,19 +72,20 @@ def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]
                     Anomaly("conflict", message.seq, fact.id, "another control fact of this id", message.data)
                 )
             same_id.append(message.data)
-        previous, last = last, link(last, message.seq, message.subject, message.data)
+        subject = clean.note(message.subject)
+        previous, last = last, link(last, message.seq, subject, message.data)
         rows.append(
             (
                 last.n,
                 previous.sha256,
                 last.sha256,
                 message.seq,
-                clean.note(message.subject),
+                subject,
                 message.data,
-                *_columns(fact),
+                *read_columns(fact),
             )
         )
-    return Chained(rows, anomalies, duplicates)
+    return Chained(rows, last, anomalies, duplicates)
 
 
 def read(data: bytes) -> ControlFact | None:
@@ -93,7 +95,8 @@ def read(data: bytes) -> ControlFact | None:
         return None
 
 
-def _columns(fact: ControlFact | None) -> tuple[Any, ...]:
+def read_columns(fact: ControlFact | None) -> tuple[Any, ...]:
+    """What the log's other columns say: all of it is in the message."""
     if fact is None:
         return (None,) * 12
     actor = fact.actor

@@ -108,7 +108,7 @@ async def test_opened_after_its_end_opens_nothing(book: Book) -> None:
 async def test_an_end_without_opened_is_a_whole_row(book: Book) -> None:
     await book.post(settled(opened(spend_logs_metadata={"hello": "world"}, tags=["x"])))
     row = (await book.fetch("SELECT * FROM request_book"))[0]
-    assert (row["user_id"], row["tags"], row["spend_logs_metadata"]) == ("alice", ["x"], '{"hello": "world"}')
+    assert (row["user_id"], row["tags"], row["spend_logs_metadata"]) == ("alice", ["x"], '{"hello":"world"}')
 
 
 async def test_a_refusal_is_a_row_counted_only_under_what_policy_vouches_for(book: Book) -> None:
