@@ -16,8 +16,8 @@ and those are turned back by `leaf_read`.
 import hashlib
 import operator
 import struct
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,6 +31,12 @@ ENTRY_BYTES = _ID_BYTES + 32
 
 _encode = msgspec.msgpack.Encoder().encode
 _cells_of = operator.itemgetter(*rows.COLUMNS)
+
+
+class Record(Protocol):
+    """A row of request_log as the database driver gives it."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Made(NamedTuple):
@@ -47,7 +53,7 @@ def leaf(row: Row) -> bytes:
     return hashlib.sha256(_encode(row)).digest()
 
 
-def leaf_read(record: Mapping[str, Any]) -> bytes:
+def leaf_read(record: Record) -> bytes:
     """Of a row as it was read back."""
     cells = list(_cells_of(record))
     cells[_ID] = str(cells[_ID])

@@ -16,11 +16,12 @@ from services.ledger.facts_in import UNREADABLE, Anomaly
 from services.ledger.message import Message
 from shared.facts import ControlFact, decode_control
 
-COLUMNS = (
-    "n", "previous_sha256", "sha256", "seq", "subject", "message",
+READ_COLUMNS = (
     "fact_id", "at_ms", "kind", "entity_id", "action", "actor_key_sha256", "actor_user_id", "actor_role",
     "on_behalf_of", "requester_ip", "before", "after",
 )  # fmt: skip
+"""Those that are read from the message, for queries."""
+COLUMNS = ("n", "previous_sha256", "sha256", "seq", "subject", "message", *READ_COLUMNS)
 
 
 class Link(NamedTuple):
@@ -96,7 +97,7 @@ def read(data: bytes) -> ControlFact | None:
 
 
 def read_columns(fact: ControlFact | None) -> tuple[Any, ...]:
-    """What the log's other columns say: all of it is in the message."""
+    """READ_COLUMNS of a message."""
     if fact is None:
         return (None,) * 12
     actor = fact.actor

@@ -260,13 +260,13 @@ async def test_two_recorders_on_one_position_post_a_batch_once(book: Book) -> No
     assert (await book.spend())[0] == 50
 
 
-@pytest.mark.parametrize("table", ["request_log", "audit_log", "request_log_default"])
+@pytest.mark.parametrize("table", ["request_log", "audit_log", "batch_log", "request_log_default"])
 async def test_the_book_is_append_only_even_for_its_owner(book: Book, table: str) -> None:
     await book.post(settled(), settled(opened(id=RequestId(f"00000000-0001-{new_request_id()[14:]}"))))
     await book.owner.execute(
         "INSERT INTO audit_log (n, previous_sha256, sha256, seq, subject, message) VALUES (1, '', '', 1, 's', '')"
     )
-    column = "n" if table == "audit_log" else "status"
+    column = "n" if table in ("audit_log", "batch_log") else "status"
     for statement in (f"UPDATE {table} SET {column} = 9", f"DELETE FROM {table}", f"TRUNCATE {table}"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await book.owner.execute(statement)
@@ -282,7 +282,7 @@ async def test_the_services_own_role_may_only_add(book: Book) -> None:
     assert await writer.fetchval("SELECT current_user") == "tollgate_ledger"
     for statement in (
         "UPDATE request_log SET status = 1", "DELETE FROM audit_log", "TRUNCATE request_log", "DELETE FROM anomalies",
-        "DROP TABLE request_log_default", "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
+        "DROP TABLE request_log_default", "DELETE FROM batch_log", "UPDATE batch_log SET n = 9", "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
     ):  # fmt: skip
         with pytest.raises(asyncpg.InsufficientPrivilegeError) as refusal:
             await writer.execute(statement)

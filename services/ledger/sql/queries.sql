@@ -192,3 +192,28 @@ INSERT INTO rollup (scope, dimension, day, value,
                     requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
 SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd
 FROM again
+
+-- verify_end --
+SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2
+
+-- verify_audit --
+SELECT * FROM audit_log ORDER BY n
+
+-- verify_shards --
+-- $1 TRAFFIC.
+SELECT shard FROM stream_position WHERE stream = $1 UNION SELECT shard FROM batch_log ORDER BY shard
+
+-- verify_batches --
+SELECT * FROM batch_log WHERE shard = $1 ORDER BY n
+
+-- verify_rows --
+-- The rows of some batches of a shard: $2 to $3.
+SELECT * FROM request_log WHERE shard = $1 AND batch BETWEEN $2 AND $3
+
+-- verify_row --
+SELECT * FROM request_log WHERE id = $1
+
+-- verify_rows_of_no_batch --
+SELECT shard, batch, count(*) AS rows, min(id::text) AS id FROM request_log l
+WHERE NOT EXISTS (SELECT FROM batch_log b WHERE b.shard = l.shard AND b.n = l.batch)
+GROUP BY shard, batch ORDER BY shard, batch
