@@ -282,7 +282,8 @@ async def test_the_services_own_role_may_only_add(book: Book) -> None:
     assert await writer.fetchval("SELECT current_user") == "tollgate_ledger"
     for statement in (
         "UPDATE request_log SET status = 1", "DELETE FROM audit_log", "TRUNCATE request_log", "DELETE FROM anomalies",
-        "DROP TABLE request_log_default", "DELETE FROM batch_log", "UPDATE batch_log SET n = 9", "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
+        "DELETE FROM batch_log", "UPDATE batch_log SET n = 9", "DROP TABLE request_log_default",
+        "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
     ):  # fmt: skip
         with pytest.raises(asyncpg.InsufficientPrivilegeError) as refusal:
             await writer.execute(statement)

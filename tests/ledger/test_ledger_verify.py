@@ -1,10 +1,14 @@
 """`verify` finds whatever is done to the book behind its back, and nothing where nothing was done. On a real PostgreSQL."""
 
 import asyncio
+import hashlib
 import os
+import struct
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -21,6 +25,7 @@ from services.ledger.chain import EMPTY, Link
 from services.ledger.evidence import Chunk, Walk
 from services.ledger.facts_in import Anomaly, Batch
 from services.ledger.message import Message
+from services.ledger.rows import settled_row
 from shared import subjects
 from shared.facts import Settled, encode_control, encode_fact, pack
 from shared.ids import new_request_id
@@ -247,7 +252,15 @@ async def test_batches_removed_from_the_middle_are_found(full: Book, capsys: Tol
 
 
 @pytest.mark.parametrize(
-    "change", ["at_ms = at_ms + 1", "last_seq = 0", "rows = rows + 1", "manifest = '\\x00'", "sha256 = ''"]
+    "change",
+    [
+        "at_ms = at_ms + 1",
+        "last_seq = 0",
+        "previous_sha256 = ''",
+        "rows = rows + 1",
+        "manifest = '\\x00'",
+        "sha256 = ''",
+    ],
 )
 async def test_a_changed_batch_is_found(full: Book, capsys: Told, change: str) -> None:
     await tamper(full, f"UPDATE batch_log SET {change} WHERE shard = 1 AND n = 2")
@@ -535,3 +548,30 @@ def test_a_chunk_says_what_it_can_name_and_counts_the_rest(monkeypatch: pytest.M
     wrong, lost, unnamed = chunk.conclude()
     assert [(kind, row_id[:1]) for kind, _, row_id in wrong] == [("changed", b"b"), ("added", b"\0"), ("added", b"\1")]
     assert ([one.id[:1] for one in lost], unnamed) == ([b"c"], 2)
+
+
+@pytest.mark.parametrize("leaves", ["CX", "XC"])
+def test_of_two_rows_of_an_id_the_other_one_is_added(leaves: str) -> None:
+    chunk = Chunk()
+    chunk.expect(5, b"c" * 16 + b"C" * 32)
+    for leaf in leaves:
+        chunk.see(5, b"c" * 16, leaf.encode() * 32)
+    assert chunk.conclude() == ([("added", 5, b"c" * 16)], [], 0)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_a_second_row_of_a_number_is_added_and_the_chain_goes_on(n: int) -> None:
+    table = a_chain(3)
+    assert walked([*table, (n, *table[1][1:3], b"\xff")], Link(3, table[2][2])) == ["added"]
+
+
+def test_a_batchs_hash_and_its_rows_digests_are_those_the_charter_says() -> None:
+    """So that an auditor with another tool comes to the same."""
+    row = settled_row(settled(), "01920000-0000-7000-8000-000000000001", date(2026, 11, 25), b"\x07" * 32, 9)
+    manifest = batch_chain.manifest([row])
+    leaf = hashlib.sha256(msgspec.msgpack.encode(list(row))).digest()
+    assert manifest == uuid.UUID(row[1]).bytes + leaf
+    head = b"\x05" * 32 + struct.pack(">IQQQQI", 3, 8, 40, 44, 1_000, 1)
+    assert batch_chain.link(Link(7, b"\x05" * 32), 3, Made(40, 44, 1_000), 1, manifest) == (
+        8, hashlib.sha256(head + manifest).digest(),
+    )  # fmt: skip
