@@ -146,7 +146,7 @@ class Tally:
         """Add the transaction's rows to the chain of batches. Returns its new end."""
         if not written:
             return end
-        manifest = batch_chain.manifest(one.row for one in written)
+        manifest = batch_chain.manifest([one.row for one in written])
         link = batch_chain.link(end, self._shard, made, len(written), manifest)
         await self._connection.execute(
             QUERIES["batch_add"], self._shard, link.n, end.sha256, link.sha256, *made, len(written), manifest

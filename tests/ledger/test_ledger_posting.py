@@ -7,10 +7,13 @@ from datetime import UTC, date, datetime
 import asyncpg
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
+from services.ledger.rollup import _lanes
 from shared.facts import Caller
 from shared.ids import RequestId, new_request_id
 from shared.money import Price
@@ -35,6 +38,11 @@ async def test_every_dimension_is_counted_and_a_tag_once_a_request(book: Book) -
     assert (await book.spend("deployment", "d1"))[0] == (await book.spend("provider", "openai"))[0] == 2
     assert (await book.spend("tag", "t", "user:alice"))[0] == 1
     assert (await book.spend("tag", "t", "user:bob"))[0] == 0
+
+
+@given(lanes=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=6, max_size=6), spend=st.integers())
+def test_sums_of_any_sign_come_out_of_their_one_integer(lanes: list[int], spend: int) -> None:
+    assert _lanes(sum(value << (64 * place) for place, value in enumerate([*lanes, spend]))) == [*lanes, spend]
 
 
 async def test_an_unpriced_call_is_counted_as_unpriced_and_never_as_free(book: Book) -> None:

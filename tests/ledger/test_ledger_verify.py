@@ -270,7 +270,7 @@ async def test_a_changed_batch_is_found(full: Book, capsys: Told, change: str) -
 async def forge_batch(book: Book, n: int) -> None:
     """Take a row out of the batch, and make the batch's own hash fit again."""
     row = (await book.fetch("SELECT * FROM batch_log WHERE shard = 0 AND n = $1", n))[0]
-    manifest = row["manifest"][batch_chain.ENTRY_BYTES :]
+    manifest = row["manifest"][16 : 16 * row["rows"]] + row["manifest"][16 * row["rows"] + 32 :]
     made = Made(row["first_seq"], row["last_seq"], row["at_ms"])
     link = batch_chain.link(Link(n - 1, row["previous_sha256"]), 0, made, row["rows"] - 1, manifest)
     await book.owner.execute("SET session_replication_role = replica")
@@ -290,7 +290,7 @@ async def test_a_batch_written_anew_doesnt_fit_the_next_nor_the_end(full: Book, 
 
 async def test_a_batch_behind_the_end_is_found(full: Book, capsys: Told) -> None:
     last = (await full.fetch("SELECT * FROM batch_log WHERE shard = 0 AND n = 4"))[0]
-    manifest = bytes(batch_chain.ENTRY_BYTES)
+    manifest = bytes(48)
     link = batch_chain.link(Link(4, last["sha256"]), 0, Made(9, 9, 9), 1, manifest)
     await full.owner.execute(
         "INSERT INTO batch_log VALUES (0, 5, $1, $2, 9, 9, 9, 1, $3)", last["sha256"], link.sha256, manifest
@@ -539,7 +539,7 @@ def test_a_chain_that_isnt_the_one_written_has_findings(data: st.DataObject) -> 
 def test_a_chunk_says_what_it_can_name_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "ADDED_KEPT_MAX", 2)
     chunk = Chunk()
-    chunk.expect(5, b"a" * 16 + b"A" * 32 + b"b" * 16 + b"B" * 32 + b"c" * 16 + b"C" * 32)
+    chunk.expect(5, b"a" * 16 + b"b" * 16 + b"c" * 16 + b"A" * 32 + b"B" * 32 + b"C" * 32)
     chunk.see(5, b"a" * 16, b"A" * 32)
     chunk.see(5, b"b" * 16, b"X" * 32)
     for n in range(4):
@@ -567,10 +567,13 @@ def test_a_second_row_of_a_number_is_added_and_the_chain_goes_on(n: int) -> None
 
 def test_a_batchs_hash_and_its_rows_digests_are_those_the_charter_says() -> None:
     """So that an auditor with another tool comes to the same."""
-    row = settled_row(settled(), "01920000-0000-7000-8000-000000000001", date(2026, 11, 25), b"\x07" * 32, 9)
-    manifest = batch_chain.manifest([row])
-    leaf = hashlib.sha256(msgspec.msgpack.encode(list(row))).digest()
-    assert manifest == uuid.UUID(row[1]).bytes + leaf
+    made = [
+        settled_row(settled(), f"01920000-0000-7000-8000-00000000000{n}", date(2026, 11, 25), b"\x07" * 32, n)
+        for n in (1, 2)
+    ]
+    manifest = batch_chain.manifest(made)
+    leaves = [hashlib.sha256(msgspec.msgpack.encode(list(row))).digest() for row in made]
+    assert manifest == b"".join([*(uuid.UUID(row[1]).bytes for row in made), *leaves])
     head = b"\x05" * 32 + struct.pack(">IQQQQI", 3, 8, 40, 44, 1_000, 1)
     assert batch_chain.link(Link(7, b"\x05" * 32), 3, Made(40, 44, 1_000), 1, manifest) == (
         8, hashlib.sha256(head + manifest).digest(),

@@ -104,7 +104,7 @@ CREATE TABLE batch_log (
     -- When it was recorded, by the ledger's clock.
     at_ms bigint NOT NULL,
     rows integer NOT NULL CHECK (rows > 0),
-    -- Of each row: 16 bytes of id, and the 32 of its digest.
+    -- The ids of its rows (16 bytes each), then their digests (32 bytes each).
     manifest bytea NOT NULL,
     PRIMARY KEY (shard, n)
 );
