@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.ledger import chain, clean
 from services.ledger.book import Position, Tally
-from services.ledger.chain import Chained, Link
+from services.ledger.chain import Chained
 from services.ledger.database import QUERIES, Connection
 from services.ledger.message import Message
 
@@ -19,14 +19,13 @@ class AuditTally(Tally):
         """Record messages and move the position behind them. Raises PositionMovedError, or one of DATABASE_ERRORS."""
         facts = [fact for fact in (chain.read(message.data) for message in messages) if fact is not None]
         async with self._connection.transaction():
-            await self._move(known, Position(messages[-1].seq, messages[-1].at_ns))
-            last = await self._connection.fetchrow(QUERIES["audit_last"])
+            end = await self._hold(known)
             same_ids: dict[str, list[bytes]] = {}
             for row in await self._connection.fetch(QUERIES["audit_known"], [clean.text(fact.id) for fact in facts]):
                 same_ids.setdefault(row["fact_id"], []).append(row["message"])
-            end = Link(last["n"], last["sha256"]) if last else chain.EMPTY
             chained = chain.extend(messages, end, same_ids)
             if chained.rows:
                 await self._connection.copy_records_to_table("audit_log", records=chained.rows, columns=chain.COLUMNS)
+            await self._move(Position(messages[-1].seq, messages[-1].at_ns), chained.end)
             await self._write_anomalies(chained.anomalies)
         return chained

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import structlog
 
-from services.ledger import clean, facts_in, posting, rows
+from services.ledger import batch_chain, clean, facts_in, posting, rows
+from services.ledger.batch_chain import Made
+from services.ledger.chain import Link
 from services.ledger.database import DATA_ERRORS, QUERIES, Connection
 from services.ledger.facts_in import Anomaly, Batch, EndedIn, OpenedIn
 from services.ledger.posting import Known, Postings
@@ -23,6 +25,7 @@ DAYS_AHEAD_MAX = 32
 """Days outside get no partition of their own: their rows go to the default one."""
 MADE_AHEAD_DAYS = 3
 
+_ROW_COLUMNS = (*rows.COLUMNS, "shard", "batch")
 _OPEN_COLUMNS = ("id", "shard", "expires_at_ms", "fact_sha256", "fact")
 
 
@@ -69,7 +72,7 @@ class Tally:
     async def rewind(self, known: Position, to: Position, anomaly: Anomaly) -> None:
         """The stream isn't the one `known` was read from: go back. What is read again is recognised by its ids."""
         async with self._connection.transaction():
-            await self._move(known, to)
+            await self._move(to, await self._hold(known))
             await self._write_anomalies([anomaly])
 
     async def note(self, anomaly: Anomaly) -> None:
@@ -84,19 +87,21 @@ class Tally:
         to = Position(batch.last_seq, batch.last_at_ns)
         days = await self._ensure_days(batch, now_ms)
         async with self._connection.transaction():
-            await self._move(known, to)
+            end = await self._hold(known)
             postings = posting.decide(batch, await self._look_up(batch))
+            written = postings.rows
             try:
                 async with self._connection.transaction():
-                    await self._write(postings)
+                    await self._write(postings, end.n + 1)
             except DATA_ERRORS as error:
                 log.error("batch_refused", stream=self._stream, error=type(error).__name__, detail=str(error)[:200])
-                refused = await self._write_apart(postings.rows, postings)
-                postings.anomalies.extend(refused)
+                written = await self._write_apart(postings, end.n + 1)
+            end = await self._chain(written, end, Made(batch.first_seq, batch.last_seq, now_ms))
+            await self._move(to, end)
             await self._write_anomalies(postings.anomalies)
         self._days |= days
         return Written(
-            len(postings.rows), len(postings.opened), len(postings.outranked), postings.duplicates, postings.anomalies
+            len(written), len(postings.opened), len(postings.outranked), postings.duplicates, postings.anomalies
         )
 
     async def expire(self, known: Position, until_ms: int, now_ms: int, limit: int) -> int:
@@ -105,9 +110,7 @@ class Tally:
         Raises PositionMovedError when the book isn't where the caller thinks.
         """
         async with self._connection.transaction():
-            held = await self._connection.fetchval(QUERIES["position_hold"], self._stream, self._shard, known.seq)
-            if held is None:
-                raise PositionMovedError
+            end = await self._hold(known)
             batch = Batch(now_ms)
             found = await self._connection.fetch(QUERIES["open_expired"], self._shard, until_ms, limit)
             for row in found:
@@ -121,18 +124,34 @@ class Tally:
                 if ended.id not in known_rows.final and ended.id not in known_rows.provisional
             ]
             await self._end_open([str(row["id"]) for row in found])
-            await self._write_rows(fresh, [])
+            await self._write_rows(fresh, [], end.n + 1)
+            await self._move(known, await self._chain(fresh, end, Made(0, 0, now_ms)))
             return len(fresh)
 
     async def open_count(self) -> int:
         return int(await self._connection.fetchval(QUERIES["open_count"], self._shard))
 
-    async def _move(self, known: Position, to: Position) -> None:
-        moved = await self._connection.fetchval(
-            QUERIES["position_move"], self._stream, self._shard, known.seq, to.seq, to.message_at_ns
-        )
-        if moved is None:
+    async def _hold(self, known: Position) -> Link:
+        """Lock the position until the transaction ends. Returns the end of the chain written from it."""
+        held = await self._connection.fetchrow(QUERIES["position_hold"], self._stream, self._shard, known.seq)
+        if held is None:
             raise PositionMovedError
+        return Link(held["chain_n"], held["chain_sha256"])
+
+    async def _move(self, to: Position, end: Link) -> None:
+        """Of a position that is held."""
+        await self._connection.execute(QUERIES["position_move"], self._stream, self._shard, *to, *end)
+
+    async def _chain(self, written: list[EndedIn], end: Link, made: Made) -> Link:
+        """Add the transaction's rows to the chain of batches. Returns its new end."""
+        if not written:
+            return end
+        manifest = batch_chain.manifest([one.row for one in written])
+        link = batch_chain.link(end, self._shard, made, len(written), manifest)
+        await self._connection.execute(
+            QUERIES["batch_add"], self._shard, link.n, end.sha256, link.sha256, *made, len(written), manifest
+        )
+        return link
 
     async def _ensure_days(self, batch: Batch, now_ms: int) -> set[date]:
         """Before the transaction, so that the locks a new partition takes are held for a moment only."""
@@ -173,11 +192,11 @@ class Tally:
         if ids:
             await self._connection.execute(QUERIES["open_end"], ids)
 
-    async def _write(self, postings: Postings) -> None:
-        await self._write_rows(postings.rows, postings.outranked)
+    async def _write(self, postings: Postings, batch_n: int) -> None:
+        await self._write_rows(postings.rows, postings.outranked, batch_n)
         await self._write_opened(postings.opened)
 
-    async def _write_rows(self, ended: list[EndedIn], outranked: Iterable[EndedIn]) -> None:
+    async def _write_rows(self, ended: list[EndedIn], outranked: Iterable[EndedIn], batch_n: int) -> None:
         if not ended:
             return
         rollup = Rollup()
@@ -186,7 +205,7 @@ class Tally:
         for one in outranked:
             await self._take_out(rollup, one)
         await self._connection.copy_records_to_table(
-            "request_log", records=[one.row for one in ended], columns=rows.COLUMNS
+            "request_log", records=[(*one.row, self._shard, batch_n) for one in ended], columns=_ROW_COLUMNS
         )
         await self._write_rollup(rollup.changes())
 
@@ -213,31 +232,33 @@ class Tally:
                 columns=_OPEN_COLUMNS,
             )
 
-    async def _write_apart(self, ended: list[EndedIn], postings: Postings) -> list[Anomaly]:
-        """Halve until the rows PostgreSQL refuses are alone; they become anomalies."""
-        refused = await self._write_halves(ended, {one.id for one in postings.outranked})
+    async def _write_apart(self, postings: Postings, batch_n: int) -> list[EndedIn]:
+        """Halve until the rows PostgreSQL refuses are alone; they become anomalies. Returns the others."""
+        refused = await self._write_halves(postings.rows, {one.id for one in postings.outranked}, batch_n)
+        refused_ids = {anomaly.subject_id for anomaly in refused}
+        postings.anomalies.extend(refused)
         for one in postings.opened:
             try:
                 async with self._connection.transaction():
                     await self._write_opened([one])
             except DATA_ERRORS as error:
-                refused.append(_rejected(one.seq, one.id, error, one.raw))
-        return refused
+                postings.anomalies.append(_rejected(one.seq, one.id, error, one.raw))
+        return [one for one in postings.rows if one.id not in refused_ids]
 
-    async def _write_halves(self, ended: list[EndedIn], outranked: set[str]) -> list[Anomaly]:
+    async def _write_halves(self, ended: list[EndedIn], outranked: set[str], batch_n: int) -> list[Anomaly]:
         if not ended:
             return []
         try:
             async with self._connection.transaction():
-                await self._write_rows(ended, [one for one in ended if one.id in outranked])
+                await self._write_rows(ended, [one for one in ended if one.id in outranked], batch_n)
             return []
         except DATA_ERRORS as error:
             if len(ended) == 1:
                 return [_rejected(ended[0].seq, ended[0].id, error, bytes(ended[0].raw))]
         half = len(ended) // 2
         return [
-            *await self._write_halves(ended[:half], outranked),
-            *await self._write_halves(ended[half:], outranked),
+            *await self._write_halves(ended[:half], outranked, batch_n),
+            *await self._write_halves(ended[half:], outranked, batch_n),
         ]
 
     async def _write_anomalies(self, anomalies: list[Anomaly]) -> None:
@@ -246,7 +267,8 @@ class Tally:
                 QUERIES["anomaly_add"],
                 [
                     (
-                        self._stream, self._shard, a.seq, a.kind, clean.note(a.subject_id), clean.note(a.detail),
+                        self._stream, self._shard, a.seq, a.kind,
+                        None if a.subject_id is None else clean.note(a.subject_id), clean.note(a.detail),
                         None if a.raw is None else hashlib.sha256(a.raw).digest(), a.raw,
                     )
                     for a in anomalies

@@ -16,11 +16,12 @@ from services.ledger.facts_in import UNREADABLE, Anomaly
 from services.ledger.message import Message
 from shared.facts import ControlFact, decode_control
 
-COLUMNS = (
-    "n", "previous_sha256", "sha256", "seq", "subject", "message",
+READ_COLUMNS = (
     "fact_id", "at_ms", "kind", "entity_id", "action", "actor_key_sha256", "actor_user_id", "actor_role",
     "on_behalf_of", "requester_ip", "before", "after",
 )  # fmt: skip
+"""Those that are read from the message, for queries."""
+COLUMNS = ("n", "previous_sha256", "sha256", "seq", "subject", "message", *READ_COLUMNS)
 
 
 class Link(NamedTuple):
@@ -35,6 +36,7 @@ EMPTY = Link(0, b"\x00" * 32)
 
 class Chained(NamedTuple):
     rows: list[tuple[Any, ...]]
+    end: Link
     anomalies: list[Anomaly]
     duplicates: int
 
@@ -42,7 +44,7 @@ class Chained(NamedTuple):
 def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
     n = previous.n + 1
     name = subject.encode()
-    head = previous.sha256 + struct.pack(">QQI", n, seq, len(name))
+    head = previous.sha256 + struct.pack(">qqI", n, seq, len(name))
     return Link(n, hashlib.sha256(head + name + message).digest())
 
 
@@ -71,19 +73,20 @@ def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]
                     Anomaly("conflict", message.seq, fact.id, "another control fact of this id", message.data)
                 )
             same_id.append(message.data)
-        previous, last = last, link(last, message.seq, message.subject, message.data)
+        subject = clean.note(message.subject)
+        previous, last = last, link(last, message.seq, subject, message.data)
         rows.append(
             (
                 last.n,
                 previous.sha256,
                 last.sha256,
                 message.seq,
-                clean.note(message.subject),
+                subject,
                 message.data,
-                *_columns(fact),
+                *read_columns(fact),
             )
         )
-    return Chained(rows, anomalies, duplicates)
+    return Chained(rows, last, anomalies, duplicates)
 
 
 def read(data: bytes) -> ControlFact | None:
@@ -93,7 +96,8 @@ def read(data: bytes) -> ControlFact | None:
         return None
 
 
-def _columns(fact: ControlFact | None) -> tuple[Any, ...]:
+def read_columns(fact: ControlFact | None) -> tuple[Any, ...]:
+    """READ_COLUMNS of a message."""
     if fact is None:
         return (None,) * 12
     actor = fact.actor

@@ -35,9 +35,9 @@ def text(value: str) -> str:
     return f"{plain[: TEXT_CHARACTERS_MAX - _DIGEST_CHARACTERS]}~{digest}"
 
 
-def note(value: str | None) -> str | None:
+def note(value: str) -> str:
     """Text for people, that nothing is looked up by: cut where it is too long."""
-    return None if value is None else value.replace("\x00", _NUL_REPLACEMENT)[:NOTE_CHARACTERS_MAX]
+    return value.replace("\x00", _NUL_REPLACEMENT)[:NOTE_CHARACTERS_MAX]
 
 
 def bounded(value: int, low: int, high: int) -> int:

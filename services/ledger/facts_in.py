@@ -66,12 +66,14 @@ class Batch:
         self.counts = {"opened": 0, "settled": 0, "refused": 0}
         self.duplicates = 0
         self.messages = 0
+        self.first_seq = 0
         self.last_seq = 0
         self.last_at_ns = 0
 
     def add(self, message: Message) -> int:
         """Read one message. Returns how many facts were in it."""
         self.messages += 1
+        self.first_seq = self.first_seq or message.seq
         self.last_seq, self.last_at_ns = message.seq, message.at_ns
         try:
             facts = _split(message.data)

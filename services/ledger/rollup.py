@@ -5,6 +5,7 @@ one addition, whatever their signs (`_lanes` takes them apart again). `sql/queri
 module in SQL, and the two must agree.
 """
 
+import struct
 from collections import defaultdict
 from datetime import date
 from typing import Any, NamedTuple
@@ -32,12 +33,13 @@ class Change(NamedTuple):
 
 
 _LANE = 64
-_HALF = 1 << (_LANE - 1)
-_MASK = (1 << _LANE) - 1
 _ONE_SUCCESS = 1 | 1 << _LANE
 _ONE_FAILURE = 1 | 1 << (2 * _LANE)
 _INPUT, _OUTPUT, _UNPRICED, _SPEND = (lane * _LANE for lane in (3, 4, 5, 6))
 _ONE_UNPRICED = 1 << _UNPRICED
+_LIFT = sum(1 << (lane * _LANE + _LANE - 1) for lane in range(6))
+_BELOW_SPEND = (1 << _SPEND) - 1
+_unpack = struct.Struct("<6q").unpack
 
 
 class Rollup:
@@ -107,10 +109,7 @@ def _values() -> defaultdict[str, int]:
 
 def _lanes(sums: int) -> list[int]:
     """The sums in their order: requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd."""
-    lanes = []
-    for _ in range(6):
-        lane = ((sums + _HALF) & _MASK) - _HALF
-        lanes.append(lane)
-        sums = (sums - lane) >> _LANE
-    lanes.append(sums)
-    return lanes
+    lifted = (
+        sums + _LIFT
+    )  # no lane is negative now, so none borrows from the next; and what was lifted is two's complement without it
+    return [*_unpack(((lifted ^ _LIFT) & _BELOW_SPEND).to_bytes(_SPEND // 8, "little")), lifted >> _SPEND]

@@ -7,10 +7,13 @@ from datetime import UTC, date, datetime
 import asyncpg
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
+from services.ledger.rollup import _lanes
 from shared.facts import Caller
 from shared.ids import RequestId, new_request_id
 from shared.money import Price
@@ -35,6 +38,11 @@ async def test_every_dimension_is_counted_and_a_tag_once_a_request(book: Book) -
     assert (await book.spend("deployment", "d1"))[0] == (await book.spend("provider", "openai"))[0] == 2
     assert (await book.spend("tag", "t", "user:alice"))[0] == 1
     assert (await book.spend("tag", "t", "user:bob"))[0] == 0
+
+
+@given(lanes=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=6, max_size=6), spend=st.integers())
+def test_sums_of_any_sign_come_out_of_their_one_integer(lanes: list[int], spend: int) -> None:
+    assert _lanes(sum(value << (64 * place) for place, value in enumerate([*lanes, spend]))) == [*lanes, spend]
 
 
 async def test_an_unpriced_call_is_counted_as_unpriced_and_never_as_free(book: Book) -> None:
@@ -108,7 +116,7 @@ async def test_opened_after_its_end_opens_nothing(book: Book) -> None:
 async def test_an_end_without_opened_is_a_whole_row(book: Book) -> None:
     await book.post(settled(opened(spend_logs_metadata={"hello": "world"}, tags=["x"])))
     row = (await book.fetch("SELECT * FROM request_book"))[0]
-    assert (row["user_id"], row["tags"], row["spend_logs_metadata"]) == ("alice", ["x"], '{"hello": "world"}')
+    assert (row["user_id"], row["tags"], row["spend_logs_metadata"]) == ("alice", ["x"], '{"hello":"world"}')
 
 
 async def test_a_refusal_is_a_row_counted_only_under_what_policy_vouches_for(book: Book) -> None:
@@ -260,13 +268,13 @@ async def test_two_recorders_on_one_position_post_a_batch_once(book: Book) -> No
     assert (await book.spend())[0] == 50
 
 
-@pytest.mark.parametrize("table", ["request_log", "audit_log", "request_log_default"])
+@pytest.mark.parametrize("table", ["request_log", "audit_log", "batch_log", "request_log_default"])
 async def test_the_book_is_append_only_even_for_its_owner(book: Book, table: str) -> None:
     await book.post(settled(), settled(opened(id=RequestId(f"00000000-0001-{new_request_id()[14:]}"))))
     await book.owner.execute(
         "INSERT INTO audit_log (n, previous_sha256, sha256, seq, subject, message) VALUES (1, '', '', 1, 's', '')"
     )
-    column = "n" if table == "audit_log" else "status"
+    column = "n" if table in ("audit_log", "batch_log") else "status"
     for statement in (f"UPDATE {table} SET {column} = 9", f"DELETE FROM {table}", f"TRUNCATE {table}"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await book.owner.execute(statement)
@@ -282,7 +290,8 @@ async def test_the_services_own_role_may_only_add(book: Book) -> None:
     assert await writer.fetchval("SELECT current_user") == "tollgate_ledger"
     for statement in (
         "UPDATE request_log SET status = 1", "DELETE FROM audit_log", "TRUNCATE request_log", "DELETE FROM anomalies",
-        "DROP TABLE request_log_default", "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
+        "DELETE FROM batch_log", "UPDATE batch_log SET n = 9", "DROP TABLE request_log_default",
+        "ALTER TABLE request_log DISABLE TRIGGER ALL", "CREATE TABLE mine (a int)",
     ):  # fmt: skip
         with pytest.raises(asyncpg.InsufficientPrivilegeError) as refusal:
             await writer.execute(statement)

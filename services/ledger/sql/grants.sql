@@ -2,7 +2,7 @@
 -- book but not change or remove what is in it. Repeatable.
 
 GRANT USAGE ON SCHEMA tollgate TO tollgate_ledger;
-GRANT SELECT, INSERT ON request_log, audit_log, anomalies TO tollgate_ledger;
+GRANT SELECT, INSERT ON request_log, batch_log, audit_log, anomalies TO tollgate_ledger;
 GRANT SELECT ON request_book, schema_migration TO tollgate_ledger;
 GRANT SELECT, INSERT, DELETE ON request_open TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE ON stream_position TO tollgate_ledger;

@@ -7,15 +7,14 @@ INSERT INTO stream_position (stream, shard, seq) VALUES ($1, $2, 0) ON CONFLICT 
 -- position --
 SELECT seq, message_at_ns FROM stream_position WHERE stream = $1 AND shard = $2
 
--- position_move --
--- Lock, check and move in one: no row when somebody else has moved it. $3 from, $4 to.
-UPDATE stream_position SET seq = $4, message_at_ns = $5, updated_at = now()
-WHERE stream = $1 AND shard = $2 AND seq = $3
-RETURNING seq
-
 -- position_hold --
--- Keep the position where it is until the transaction ends: no row when it isn't there.
-SELECT seq FROM stream_position WHERE stream = $1 AND shard = $2 AND seq = $3 FOR UPDATE
+-- Lock it until the transaction ends, and read the chain's end: no row when somebody else has moved it. $3 where it should be.
+SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2 AND seq = $3 FOR UPDATE
+
+-- position_move --
+-- Of a position that is held. $3 and $4 the last message, $5 and $6 the chain's end.
+UPDATE stream_position SET seq = $3, message_at_ns = $4, chain_n = $5, chain_sha256 = $6, updated_at = now()
+WHERE stream = $1 AND shard = $2
 
 -- known --
 -- What the book has of these requests of one day.
@@ -65,8 +64,9 @@ INSERT INTO anomalies (stream, shard, seq, kind, subject_id, detail, sha256, raw
 -- ensure_day --
 SELECT request_log_ensure_day($1)
 
--- audit_last --
-SELECT n, sha256 FROM audit_log ORDER BY n DESC LIMIT 1
+-- batch_add --
+INSERT INTO batch_log (shard, n, previous_sha256, sha256, first_seq, last_seq, at_ms, rows, manifest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
 -- audit_known --
 SELECT fact_id, message FROM audit_log WHERE fact_id = ANY($1::text[])
@@ -192,3 +192,28 @@ INSERT INTO rollup (scope, dimension, day, value,
                     requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
 SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd
 FROM again
+
+-- verify_end --
+SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2
+
+-- verify_audit --
+SELECT * FROM audit_log ORDER BY n
+
+-- verify_shards --
+-- $1 TRAFFIC.
+SELECT shard FROM stream_position WHERE stream = $1 UNION SELECT shard FROM batch_log ORDER BY shard
+
+-- verify_batches --
+SELECT * FROM batch_log WHERE shard = $1 ORDER BY n
+
+-- verify_rows --
+-- The rows of some batches of a shard: $2 to $3.
+SELECT * FROM request_log WHERE shard = $1 AND batch BETWEEN $2 AND $3
+
+-- verify_row --
+SELECT * FROM request_log WHERE id = $1
+
+-- verify_rows_of_no_batch --
+SELECT shard, batch, count(*) AS rows, min(id::text) AS id FROM request_log l
+WHERE NOT EXISTS (SELECT FROM batch_log b WHERE b.shard = l.shard AND b.n = l.batch)
+GROUP BY shard, batch ORDER BY shard, batch

@@ -8,6 +8,9 @@ CREATE TABLE stream_position (
     seq bigint NOT NULL CHECK (seq >= 0),
     -- When the broker stored that message (Unix nanoseconds): tells this stream from one that was lost and rebuilt.
     message_at_ns bigint NOT NULL DEFAULT 0,
+    -- The end of the hash chain written from it (batch_log's of this shard; audit_log for CONTROL): a chain that was cut short shows.
+    chain_n bigint NOT NULL DEFAULT 0,
+    chain_sha256 bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (stream, shard)
 );
@@ -56,20 +59,23 @@ CREATE TABLE request_log (
     -- NULL: unpriced, or (expired) unknown; never a silent zero.
     cost_picousd bigint CHECK (cost_picousd >= 0),
     max_cost_picousd bigint,
-    price jsonb,
+    -- json, not jsonb: the very text stays that was hashed (batch_log). To search in it, cast it.
+    price json,
     tags text[] NOT NULL,
-    spend_logs_metadata jsonb NOT NULL,
+    spend_logs_metadata json NOT NULL,
     requester_ip text,
     user_agent text,
-    guardrails jsonb NOT NULL,
-    guardrail_outcomes jsonb NOT NULL,
+    guardrails json NOT NULL,
+    guardrail_outcomes json NOT NULL,
     -- Names of the fields that could not be stored as they came (NUL, too long, out of range).
     altered text[],
     -- Of the fact as it was on the wire: the same id with another digest is an alarm, not a duplicate.
     fact_sha256 bytea NOT NULL,
     -- Where the fact was in TRAFFIC; NULL for a row the ledger made itself.
     stream_seq bigint,
-    recorded_at timestamptz NOT NULL DEFAULT now(),
+    -- Its row in batch_log.
+    shard integer NOT NULL,
+    batch bigint NOT NULL,
     -- The id first: ids are time-ordered, so the newest rows are found by it alone.
     PRIMARY KEY (id, day, provisional)
 ) PARTITION BY RANGE (day);
@@ -82,6 +88,29 @@ CREATE INDEX request_log_response ON request_log (response_id) WHERE response_id
 CREATE INDEX request_log_call ON request_log (litellm_call_id) WHERE litellm_call_id IS NOT NULL;
 -- Ids are time-ordered, so rows lie in time order: a block range index costs next to nothing and is enough.
 CREATE INDEX request_log_at ON request_log USING brin (at_ms);
+-- Several shards write side by side, each with numbers of its own: hence several intervals a block range.
+CREATE INDEX request_log_batch ON request_log USING brin (batch int8_minmax_multi_ops) WITH (autosummarize = on);
+
+-- One row for every transaction that added to request_log, in the order of its shard. n is dense: a missing row shows.
+CREATE TABLE batch_log (
+    shard integer NOT NULL,
+    n bigint NOT NULL,
+    -- sha256(previous_sha256, shard, n, first_seq, last_seq, at_ms, rows, manifest): see services/ledger/batch_chain.py.
+    previous_sha256 bytea NOT NULL,
+    sha256 bytea NOT NULL,
+    -- Sequences of the messages it was made from; 0 and 0: rows the ledger made itself (expired).
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    -- When it was recorded, by the ledger's clock.
+    at_ms bigint NOT NULL,
+    rows integer NOT NULL CHECK (rows > 0),
+    -- The ids of its rows (16 bytes each), then their digests (32 bytes each).
+    manifest bytea NOT NULL,
+    PRIMARY KEY (shard, n)
+);
+
+-- Digests don't compress; don't try.
+ALTER TABLE batch_log ALTER COLUMN manifest SET STORAGE EXTERNAL;
 
 -- What readers see: one row a request.
 CREATE VIEW request_book AS
@@ -125,7 +154,7 @@ CREATE TABLE rollup (
 -- One row a control fact, in CONTROL's order. n is dense: a missing row shows.
 CREATE TABLE audit_log (
     n bigint PRIMARY KEY,
-    -- sha256(previous_sha256, n, seq, subject, message): see services/ledger/audit.py.
+    -- sha256(previous_sha256, n, seq, subject, message): see services/ledger/chain.py.
     previous_sha256 bytea NOT NULL,
     sha256 bytea NOT NULL,
     seq bigint NOT NULL,
@@ -143,9 +172,9 @@ CREATE TABLE audit_log (
     actor_role text,
     on_behalf_of text,
     requester_ip text,
-    before jsonb,
-    after jsonb,
-    recorded_at timestamptz NOT NULL DEFAULT now()
+    -- json, not jsonb: the text the message gives, so that `verify` can compare it.
+    before json,
+    after json
 );
 
 CREATE INDEX audit_log_fact ON audit_log (fact_id);
@@ -178,6 +207,8 @@ END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON request_log FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON request_log EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON request_log_default EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON batch_log FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON batch_log EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_log FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON audit_log EXECUTE FUNCTION refuse_change();
 
