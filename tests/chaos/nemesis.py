@@ -112,6 +112,18 @@ async def disk_full(world: World, fault: Fault) -> None:
                 _limit_files(pid, None)
 
 
+async def store_full(world: World, fault: Fault) -> None:
+    """No byte is free on the broker's disk; what it frees meanwhile is taken too."""
+    assert world.disk is not None
+    end = time.monotonic() + fault.for_s
+    try:
+        while time.monotonic() < end:
+            world.disk.fill()
+            await asyncio.sleep(0.2)
+    finally:
+        world.disk.free()
+
+
 def _limit_files(pid: int, bytes_max: int | None) -> None:
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if bytes_max is None else bytes_max, hard))
@@ -119,7 +131,19 @@ def _limit_files(pid: int, bytes_max: int | None) -> None:
 
 NEMESES: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
     each.__name__: each
-    for each in (kill, kill_with_broker, pause, throttle, slow, cut, silence, fill_journal, fill_stream, disk_full)
+    for each in (
+        kill,
+        kill_with_broker,
+        pause,
+        throttle,
+        slow,
+        cut,
+        silence,
+        fill_journal,
+        fill_stream,
+        disk_full,
+        store_full,
+    )
 }
 
 
