@@ -5,7 +5,7 @@ from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 ALONE = {
-    "kill": 6, "pause": 4, "throttle": 2, "slow": 2, "cut": 2, "silence": 2, "kill_with_broker": 2, "fill_journal": 1,
+    "kill": 6, "restart": 3, "pause": 4, "throttle": 2, "slow": 3, "cut": 2, "silence": 2, "kill_with_broker": 2, "fill_journal": 1,
     "disk_full": 1, "fill_stream": 1,
     "store_full": 1,
 }  # fmt: skip
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     """After the beginning of the load."""
     kind: str
     target: str
-    """A process, or for a link's kind `nats` or `postgres`."""
+    """A process; for a link's kind `nats` or `postgres`; for `slow` also a service, each of whose replicas is meant."""
     for_s: float
     amount: float
     """slow: seconds of latency each way; clock: the step in seconds; throttle: share of the time it stands still."""
@@ -61,6 +61,8 @@ def draw(
 
 
 def _targets(kind: str, processes: Sequence[str]) -> list[str]:
+    if kind == "slow":
+        return ["nats", "postgres", "policy", "moderation", "ledger"]
     if kind in LINK_KINDS:
         return ["nats", "postgres"]
     if kind in ONE_TARGET:
@@ -71,7 +73,7 @@ def _targets(kind: str, processes: Sequence[str]) -> list[str]:
 
 
 def _length(kind: str, rng: random.Random) -> float:
-    if kind in ("kill", "cut"):
+    if kind in ("kill", "restart", "cut"):
         return 1.0
     if kind == "kill_with_broker":
         return rng.uniform(0.1, 2.5)
