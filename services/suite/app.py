@@ -21,6 +21,7 @@ from services.suite import nats, postgres
 from services.suite.banner import banner, http_url
 from services.suite.datadir import DataDir, Running, SuiteState, choose_port
 from services.suite.ports import require_free
+from services.suite.probe import status_of
 from services.suite.process import Program, StartError
 from services.suite.settings import LOOPBACK, Listener, Member, SuiteSettings, members
 from services.suite.supervisor import Supervisor
@@ -96,6 +97,7 @@ class Suite:
         """NATS and PostgreSQL, each unless another one was named."""
         embedded, data = self._embedded, self._data
         embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port)
+        embedded.nats_monitor_port = choose_port(0, embedded.nats_monitor_port)
         embedded.postgres_port = choose_port(self.settings.postgres_port, embedded.postgres_port)
         nats.add_passwords(embedded)
         data.remember(embedded)
@@ -109,11 +111,15 @@ class Suite:
 
     def _service(self, member: Member) -> Program:
         stop_s = self.settings.edge_drain_ms / 1000 + EDGE_STOP_SLACK_S if member.kind == "edge" else 20.0
+
+        async def ready(_: int) -> bool:
+            return await status_of(member.probe_port, "/ready") == 200
+
         return Program(
             name=member.name,
             command=[sys.executable, "-m", f"services.{member.kind}"],
             env=self._environment(member),
-            ready=lambda _: _probe(member.probe_port),
+            ready=ready,
             port=member.api.port if member.api else member.probe_port,
             probe_port=member.probe_port,
             stop_s=stop_s,
@@ -215,14 +221,3 @@ def _listen_to_signals(stopping: asyncio.Event, hurry: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, received)
-
-
-async def _probe(port: int) -> bool:
-    """Whether `GET /ready` answers 200. By hand: an HTTP client would cost the supervisor 30 MB."""
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    try:
-        writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        status_line = await reader.readuntil(b"\r\n")
-    finally:
-        writer.close()
-    return status_line.split(b" ")[1:2] == [b"200"]

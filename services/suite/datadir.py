@@ -29,6 +29,7 @@ class Embedded(msgspec.Struct, kw_only=True):
     """What is remembered of the embedded servers."""
 
     nats_port: int = 0
+    nats_monitor_port: int = 0
     nats_passwords: dict[str, str] = {}
     postgres_port: int = 0
     postgres_password: str = ""

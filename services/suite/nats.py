@@ -1,7 +1,15 @@
-"""The embedded NATS server: its configuration, one user a service, and how to tell that it is ready."""
+"""The embedded NATS server: its configuration, one user a service, and how to tell that it is ready, and that it is broken.
+
+What nats-server 2.15 does when its disk is full: the stream whose write failed takes nothing any more, not even once there is
+room again. Publishes aren't refused, they get no answer; what was acknowledged before is there; /healthz says 503 until the
+server is restarted. So the supervisor restarts it once there is room (before, it would fail again). And the storage limit is
+set: by default it is three quarters of what is free at the start. Started on a full disk that is 0, and the server calls
+itself healthy and refuses every publish, for ever; started on a disk with less than 10 GB free, it has no place for TRAFFIC.
+"""
 
 import asyncio
 import importlib.metadata
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,6 +17,7 @@ from typing import Any
 import msgspec
 
 from services.suite.datadir import DataDir, Embedded, new_password
+from services.suite.probe import status_of
 from services.suite.process import Program
 from services.suite.settings import LOOPBACK
 from shared.settings import SettingsError
@@ -17,6 +26,8 @@ from shared.subjects import PERMISSIONS, Permissions
 OPERATOR = "operator"
 """May do everything; for an operator's tools and for tests."""
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
+STORE_BYTES_MAX = 2**50
+"""No limit but the streams' own and the disk."""
 LOG_BYTES_MAX = 10 * 1024 * 1024
 STOP_S = 15.0
 
@@ -43,7 +54,7 @@ def configuration(embedded: Embedded, directory: Path, sync: str) -> dict[str, A
         directory: where streams and the server's log lie.
         sync: `always`, or `default` to leave NATS's own interval.
     """
-    jetstream: dict[str, Any] = {"store_dir": str(directory)}
+    jetstream: dict[str, Any] = {"store_dir": str(directory), "max_file_store": STORE_BYTES_MAX}
     if sync == "always":
         jetstream["sync_interval"] = "always"
     users: list[dict[str, Any]] = [{"user": OPERATOR, "password": embedded.nats_passwords[OPERATOR]}]
@@ -53,6 +64,7 @@ def configuration(embedded: Embedded, directory: Path, sync: str) -> dict[str, A
     return {
         "server_name": "tollgate",
         "listen": f"{LOOPBACK}:{embedded.nats_port}",
+        "http": f"{LOOPBACK}:{embedded.nats_monitor_port}",
         "max_payload": PAYLOAD_BYTES_MAX,
         "jetstream": jetstream,
         "authorization": {"users": users},
@@ -96,10 +108,16 @@ def program(data: DataDir, embedded: Embedded, sync: str) -> Program:
         finally:
             writer.close()
 
+    async def broken() -> bool:
+        disk = os.statvfs(directory)
+        room = disk.f_bavail * disk.f_frsize >= PAYLOAD_BYTES_MAX
+        return room and await status_of(embedded.nats_monitor_port, "/healthz") == 503
+
     return Program(
         name="nats",
         command=[str(binary()), "-c", str(data.path / "nats.json")],
         ready=ready,
+        broken=broken,
         port=port,
         death_signal=signal.SIGTERM,
         stop_s=STOP_S,

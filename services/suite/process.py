@@ -1,4 +1,4 @@
-"""One child process: how to run it, and the loop that keeps it running until it is told to stop."""
+"""One child process: how to run it, and the loop that keeps it running (and working) until it is told to stop."""
 
 import asyncio
 import ctypes
@@ -19,6 +19,9 @@ STEADY_S = 20.0
 """A child that lived this long starts again without waiting."""
 POLL_S = 0.02
 PROBE_S = 2.0
+BROKEN_EVERY_S = 0.5
+BROKEN_TIMES = 4
+"""In a row: then it is restarted, as an orchestrator does after failed liveness probes."""
 REFUSED_STATUS = 2
 """A service that exits with it was given a wrong setting; it has said so itself."""
 NOT_STARTED_STATUS = 127
@@ -45,6 +48,8 @@ class Program:
     ready: Callable[[int], Awaitable[bool]]
     """Whether the process (given its pid) is ready now; OSError counts as no."""
     port: int
+    broken: Callable[[], Awaitable[bool]] | None = None
+    """Whether it says of itself that only a restart helps; no answer isn't such a word. Asked once it is ready."""
     probe_port: int | None = None
     env: Mapping[str, str] | None = None
     """The whole environment; None: ours."""
@@ -97,10 +102,7 @@ class Child:
         raise StartError(f"{self.program.name} was not ready within {timeout_s:.0f} s{self._see_log()}")
 
     async def _is_ready(self) -> bool:
-        try:
-            return await asyncio.wait_for(self.program.ready(self.pid), PROBE_S)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            return False
+        return await _says_yes(self.program.ready(self.pid))
 
     async def _keep(self) -> None:
         """Run it, and run it again when it dies. Ends when told to stop; raises StartError when it never becomes ready."""
@@ -146,9 +148,26 @@ class Child:
         self._on_change()
         if self._stopping.is_set():  # while it was being created
             self._signal(program.stop_signal)
-        status = await self._process.wait()
+        watch = asyncio.create_task(self._stop_when_broken(), name=f"watch {program.name}")
+        try:
+            status = await self._process.wait()
+        finally:
+            watch.cancel()
         self._on_change()
         return status
+
+    async def _stop_when_broken(self) -> None:
+        if self.program.broken is None:
+            return
+        ready, times = False, 0
+        while times < BROKEN_TIMES:
+            await asyncio.sleep(BROKEN_EVERY_S)
+            ready = ready or await self._is_ready()
+            times = times + 1 if ready and await _says_yes(self.program.broken()) else 0
+        log.error("broken", name=self.program.name)
+        self._signal(self.program.stop_signal)
+        await asyncio.sleep(self.program.stop_s)
+        self._signal(signal.SIGKILL)
 
     def _give_up_if_hopeless(self, status: int) -> None:
         if self._was_ready:
@@ -183,6 +202,13 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         if self.pid and self._process is not None:
             self._process.send_signal(number)
+
+
+async def _says_yes(probe: Awaitable[bool]) -> bool:
+    try:
+        return await asyncio.wait_for(probe, PROBE_S)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
 
 
 def _die_with(parent: int, number: signal.Signals) -> None:

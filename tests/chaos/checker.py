@@ -17,6 +17,7 @@ internal         a client was told 500
 crossed          a client got another answer than its own
 alarms           rows of `anomalies`
 behind           long after the last fault, journals, stream or open requests still aren't in the book
+unrecovered      after everything was healed and the book had caught up, a request wasn't answered whole
 overspent        None: budgets aren't enforced yet
 
 Counted apart, as no promise is broken: 503 while something is down; and of `unbilled` what was opened in the moment in which an
@@ -33,6 +34,7 @@ from tests.chaos.records import BillLine, Book, Call, Records, Row
 COUNTS = (
     "lost", "duplicated", "unpriced", "mischarged", "unended", "unbilled", "phantom", "called_twice", "wrongly_refused",
     "wrongly_admitted", "internal", "crossed", "alarms", "behind",
+    "unrecovered",
 )  # fmt: skip
 FINAL_STATUSES = frozenset({502, 504})
 """Answers that Tollgate gives of itself after the provider failed: settled durably before they go out, as the provider's own errors are."""
@@ -119,6 +121,8 @@ def _by_user(records: Records) -> _Known:
 
 def _check_call(call: Call, known: _Known) -> Iterator[Fault]:
     user, final = call.user, known.final.get(call.user, [])
+    if call.afterwards and call.outcome != "complete":
+        yield Fault("unrecovered", user, f"{call.outcome}, status {call.status}: {call.detail}")
     if not call.whole:
         yield Fault("crossed", user, f"answer isn't its own: {call.detail}")
     if call.key_sha256 is None:

@@ -1,9 +1,12 @@
-"""A TCP link that can be made slow, cut, and silent."""
+"""A TCP link that can be made slow, cut, and silent; slow also for one service alone."""
 
 import asyncio
+import re
 
 CHUNK_BYTES = 64 * 1024
 IN_FLIGHT_CHUNKS_MAX = 64
+_NAME = re.compile(rb'"name": ?"([a-z]+)')
+"""In the first words of a NATS client: `policy`, `edge` (of `edge-facts` too)."""
 
 
 class Link:
@@ -19,6 +22,8 @@ class Link:
         self._open.set()
         self.latency_s = 0.0
         """Added to every chunk, each way."""
+        self.latency_of: dict[str, float] = {}
+        """The same for the connections of one service: NATS clients name themselves."""
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=256)
@@ -42,6 +47,7 @@ class Link:
 
     def heal(self) -> None:
         self.latency_s = 0.0
+        self.latency_of.clear()
         self._open.set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,8 +61,9 @@ class Link:
             answers, there = await asyncio.open_connection("127.0.0.1", self._target_port)
             self._writers.add(there)
             async with asyncio.TaskGroup() as group:
-                self._pump(group, reader, there)
-                self._pump(group, answers, writer)
+                who: list[str] = []
+                self._pump(group, reader, there, who)
+                self._pump(group, answers, writer, who)
         except* OSError:
             pass
         finally:
@@ -66,14 +73,20 @@ class Link:
                     self._writers.discard(end)
                     end.transport.abort()
 
-    def _pump(self, group: asyncio.TaskGroup, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    def _pump(
+        self, group: asyncio.TaskGroup, source: asyncio.StreamReader, sink: asyncio.StreamWriter, who: list[str]
+    ) -> None:
+        """One direction. `who` gets the client's name once it is known; both directions share it."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT_CHUNKS_MAX)
         now = asyncio.get_running_loop().time
 
         async def read() -> None:
             while True:
                 data = await source.read(CHUNK_BYTES)
-                await queue.put((now() + self.latency_s, data))
+                if not who and (named := _NAME.search(data)):
+                    who.append(named[1].decode())
+                latency_s = max(self.latency_s, self.latency_of.get(who[0], 0.0) if who else 0.0)
+                await queue.put((now() + latency_s, data))
                 if not data:
                     return
 

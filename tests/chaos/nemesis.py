@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -14,8 +16,6 @@ from tests.chaos.schedule import Fault
 from tests.chaos.world import World, signal_tree
 
 THROTTLE_PERIOD_S = 0.1
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-"""Of Debian's package libfaketime."""
 CLOCK_STEPS_S = (40, -40, 3, -3, 0, 600, 0, -600, 0)
 
 
@@ -60,7 +60,23 @@ async def throttle(world: World, fault: Fault) -> None:
         await asyncio.sleep(THROTTLE_PERIOD_S * (1 - fault.amount))
 
 
+async def restart(world: World, fault: Fault) -> None:
+    """As an operator stops it: it may finish what it has to."""
+    if world.pids.get(fault.target):
+        with suppress(ProcessLookupError):
+            world.kill(fault.target, signal.SIGINT if fault.target == "postgres" else signal.SIGTERM)
+
+
 async def slow(world: World, fault: Fault) -> None:
+    """The way to it takes longer: to broker and database for everybody, to a service only its own way to the broker."""
+    if fault.target not in world.links:
+        latency_of = world.links["nats"].latency_of
+        latency_of[fault.target] = fault.amount
+        try:
+            await asyncio.sleep(fault.for_s)
+        finally:
+            latency_of.pop(fault.target, None)
+        return
     link = world.links[fault.target]
     link.latency_s = fault.amount
     try:
@@ -112,6 +128,18 @@ async def disk_full(world: World, fault: Fault) -> None:
                 _limit_files(pid, None)
 
 
+async def store_full(world: World, fault: Fault) -> None:
+    """No byte is free on the broker's disk; what it frees meanwhile is taken too."""
+    assert world.disk is not None
+    end = time.monotonic() + fault.for_s
+    try:
+        while time.monotonic() < end:
+            world.disk.fill()
+            await asyncio.sleep(0.2)
+    finally:
+        world.disk.free()
+
+
 def _limit_files(pid: int, bytes_max: int | None) -> None:
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if bytes_max is None else bytes_max, hard))
@@ -119,7 +147,20 @@ def _limit_files(pid: int, bytes_max: int | None) -> None:
 
 NEMESES: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
     each.__name__: each
-    for each in (kill, kill_with_broker, pause, throttle, slow, cut, silence, fill_journal, fill_stream, disk_full)
+    for each in (
+        kill,
+        restart,
+        kill_with_broker,
+        pause,
+        throttle,
+        slow,
+        cut,
+        silence,
+        fill_journal,
+        fill_stream,
+        disk_full,
+        store_full,
+    )
 }
 
 
@@ -159,10 +200,24 @@ async def roll(world: World, say: Callable[[str], None]) -> None:
             await asyncio.sleep(1.0)
 
 
+def faketime() -> Path | None:
+    """libfaketime, from Debian when we may; None says that no clock can be stepped."""
+    if _find_faketime() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        command = ["apt-get", "install", "-y", "-q", "libfaketime"]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(command, timeout=300, check=False, capture_output=True)
+    return _find_faketime()
+
+
+def _find_faketime() -> Path | None:
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
 class Clock:
     """The wall clock of the services (not of the broker), which can be stepped while they run."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, library: Path) -> None:
+        self._library = library
         self._file = directory / "clock"
         directory.mkdir(parents=True, exist_ok=True)
         self.step(0)
@@ -170,7 +225,7 @@ class Clock:
     @property
     def env(self) -> dict[str, str]:
         return {
-            "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_CACHE_DURATION": "1",
+            "LD_PRELOAD": str(self._library), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
         }  # fmt: skip
 

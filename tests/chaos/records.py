@@ -23,6 +23,8 @@ class Call(msgspec.Struct, kw_only=True):
     scripted: str = ""
     """What the provider was told to do wrong (`status`, `break`, `reset`, `hang`); empty: nothing, `later`: only at the first try."""
     leaves: bool = False
+    afterwards: bool = False
+    """Sent when everything was healed and the book had caught up: nothing may go wrong any more."""
     outcome: Outcome = "cut"
     """complete: the whole JSON with status 200, or `[DONE]`; error: a whole answer with an error status; error_event: a stream
     that ended with an error; cut: the connection broke, or nothing came in time; left: by the client; unreachable: not sent."""

@@ -1,6 +1,7 @@
 """NATS and PostgreSQL alone, as `python -m services` embeds them: for runs in which the services reach them by a faulty link.
 
-`python -m tests.chaos.servers DATA_DIR NATS_PORT POSTGRES_PORT`; `servers.json` in DATA_DIR says who runs.
+`python -m tests.chaos.servers DATA_DIR NATS_PORT POSTGRES_PORT [small-disk]`; `servers.json` in DATA_DIR says who runs.
+small-disk: the broker's store is a disk of its own (disk.py), for which this must be in a mount namespace of its own.
 """
 
 import asyncio
@@ -14,13 +15,16 @@ from services.suite import nats, postgres
 from services.suite.datadir import DataDir, Running, SuiteState
 from services.suite.supervisor import Supervisor
 from shared import logging
+from tests.chaos import disk
 
 
-async def main(data_dir: str, nats_port: int, postgres_port: int) -> None:
+async def main(data_dir: str, nats_port: int, postgres_port: int, *, small_disk: bool) -> None:
     logging.configure("servers")
     data = DataDir.open(data_dir)
+    if small_disk:
+        disk.mount(data.path / "nats")
     embedded = data.remembered()
-    embedded.nats_port, embedded.postgres_port = nats_port, postgres_port
+    embedded.nats_port, embedded.nats_monitor_port, embedded.postgres_port = nats_port, nats_port + 2, postgres_port
     nats.add_passwords(embedded)
     data.remember(embedded)
     programs = [nats.program(data, embedded, "always"), postgres.program(data, embedded)]
@@ -51,4 +55,4 @@ async def main(data_dir: str, nats_port: int, postgres_port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), small_disk="small-disk" in sys.argv[4:]))

@@ -196,6 +196,7 @@ def alarm(r: Records) -> Records:
         ("wrongly_admitted", add_bill(bill("stranger", "started"))),
         ("internal", change_call("down", status=500)),
         ("crossed", change_call("a", whole=False)),
+        ("unrecovered", change_call("down", afterwards=True)),
         ("alarms", alarm),
         ("behind", lambda r: msgspec.structs.replace(r, behind="3 messages")),
     ],

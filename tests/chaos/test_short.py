@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import nemesis, schedule
+from tests.chaos.disk import namespace
 from tests.chaos.link import Link
 from tests.chaos.run import SMALL
 from tests.chaos.sabotage import SABOTAGES
@@ -43,6 +44,24 @@ async def test_under_faults_nothing_is_lost_repeated_or_left_open(tmp_path: Path
     assert trial.verdict.calls["left"] > 0 and trial.verdict.calls["error"] > 0, str(trial)
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(namespace() is None, reason="this system allows no mount namespace")
+async def test_a_full_disk_under_the_broker_costs_nothing_and_heals_by_itself(tmp_path: Path) -> None:
+    """Also when the broker is started again on the full disk."""
+    faults = [Fault(1.0, "store_full", "nats", 7.0, 0.0), Fault(4.0, "kill", "nats", 1.0, 0.0)]
+    async with World(tmp_path, env=SMALL, linked=True, small_disk=True) as world:
+
+        async def trouble() -> None:
+            await nemesis.carry_out(world, faults, lambda _: None)
+            await asyncio.sleep(1.0)
+
+        trial = await conduct(world, "disk", 11, trouble)
+        restarts = world.state()["processes"]["nats"]["restarts"]
+    assert trial.verdict.clean, str(trial)
+    assert trial.verdict.calls["complete"] > 200, str(trial)
+    assert restarts == 2, "killed once, and restarted by its supervisor once there was room"
+
+
 def test_a_seed_draws_the_same_schedule_again() -> None:
     drawn = schedule.draw(3, 600, PROCESSES)
     assert drawn == schedule.draw(3, 600, PROCESSES) != schedule.draw(4, 600, PROCESSES)
@@ -55,6 +74,8 @@ def test_a_schedule_can_be_narrowed() -> None:
     assert {fault.target for fault in schedule.draw(3, 600, PROCESSES, ["kill:ledger"])} == {"ledger"}
     with pytest.raises(ValueError, match="no such fault"):
         schedule.draw(3, 600, PROCESSES, ["flood"])
+    beyond = schedule.LINK_KINDS | schedule.DISK_KINDS
+    assert not beyond & {fault.kind for fault in schedule.draw(3, 600, PROCESSES, beyond=beyond)}
 
 
 def test_every_kind_of_fault_can_be_carried_out() -> None:
@@ -70,7 +91,7 @@ def test_what_a_sabotage_takes_out_is_still_there(name: str, tmp_path: Path) -> 
 
 async def test_a_link_is_slow_silent_and_cut_as_told() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(100):
+        while data := await reader.read(1000):
             writer.write(data)
         writer.close()
 
@@ -88,6 +109,12 @@ async def test_a_link_is_slow_silent_and_cut_as_told() -> None:
 
         assert await echoed(b"quick") < 0.1
         link.latency_s = 0.15
+        assert await echoed(b"slow") >= 0.3
+        link.heal()
+        assert await echoed(b'CONNECT {"name":"policy"}') < 0.1
+        link.latency_of["moderation"] = 0.15
+        assert await echoed(b"quick") < 0.1
+        link.latency_of["policy"] = 0.15
         assert await echoed(b"slow") >= 0.3
         link.heal()
         link.silence()

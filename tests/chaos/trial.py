@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from tests.chaos import evidence, nemesis
 from tests.chaos.checker import Verdict, check, report
-from tests.chaos.load import Load, Mix, make_keys
+from tests.chaos.load import CALM, Load, Mix, make_keys
 from tests.chaos.records import Records
 from tests.chaos.world import PRICES, World
 
 PER_SECOND = 60.0
 IN_FLIGHT_MAX = 64
+AFTERWARDS = 20
+"""Requests that must all end well: no fault may leave anything behind that needs a person."""
 
 
 class Trial(NamedTuple):
@@ -52,5 +54,12 @@ async def conduct(
             stop.set()
         await flow
         await nemesis.all_ready(world)
-        records = await evidence.collect(world, load.calls, grace_s)
+        behind = await evidence.caught_up(world, grace_s)
+    async with Load(f"{name}-after", world.edge_urls, keys, rng, CALM, patient=True) as after:
+        await after.burst(AFTERWARDS, 1.0)
+        await after.finish()
+        for call in after.calls:
+            call.afterwards = True
+        records = await evidence.collect(world, load.calls + after.calls, grace_s)
+        records.behind = records.behind or behind
     return Trial(seed, records, check(records, PRICES))

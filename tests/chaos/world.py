@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tests.chaos.checker import Price
+from tests.chaos.disk import Disk, namespace
 from tests.chaos.link import Link
+from tests.chaos.schedule import DISK_KINDS, LINK_KINDS
 from tests.support.ports import PortBlock
 from tests.support.suite import READY_S, ROOT, RunningSuite, SuiteFailed
 
@@ -55,6 +57,7 @@ class World(RunningSuite):
     Args:
         linked: broker and database are reached by `links["nats"]` and `links["postgres"]`. They are then run by
             tests.chaos.servers, with the suite's own launchers, and all services share the broker's operator user.
+        small_disk: linked, and the broker's store is a disk of its own, `disk`; None where the system doesn't allow it.
         guarded: every request is screened by a guardrail, which finds nothing.
         root: the tree to run; None: a snapshot of this one.
     """
@@ -66,6 +69,7 @@ class World(RunningSuite):
         replicas: str = "",
         env: Mapping[str, str] | None = None,
         linked: bool = False,
+        small_disk: bool = False,
         guarded: bool = False,
         root: Path | None = None,
     ) -> None:
@@ -83,6 +87,8 @@ class World(RunningSuite):
         self.bill_path = directory / "bill.jsonl"
         self.linked = linked
         self.links: dict[str, Link] = {}
+        self.disk: Disk | None = None
+        self._namespace = namespace() if small_disk else None
         self.double_failures: list[tuple[float, float]] = []
         """See Records."""
         self._beside: list[subprocess.Popen[bytes]] = []
@@ -104,6 +110,8 @@ class World(RunningSuite):
             signal_tree(pid, signal.SIGCONT)
         for link in self.links.values():
             link.heal()
+        if self.disk is not None:
+            self.disk.free()
         try:
             await super().__aexit__(kind, error, trace)
         finally:
@@ -112,8 +120,14 @@ class World(RunningSuite):
     async def _start_around(self) -> None:
         self._spawn("provider", str(self._provider_port), str(self.bill_path))
         if self.linked:
-            self._spawn("servers", str(self._servers_dir), str(self._nats_port), str(self._postgres_port))
+            ports = str(self._nats_port), str(self._postgres_port)
+            if self._namespace is None:
+                self._spawn("servers", str(self._servers_dir), *ports)
+            else:
+                self._spawn("servers", str(self._servers_dir), *ports, "small-disk", prefix=self._namespace)
             await self._until_true(lambda: bool(self._servers().get("ready")), "broker and database")
+            if self._namespace is not None:
+                self.disk = Disk(self._servers()["supervisor_pid"], self._servers_dir / "nats")
             for name, port in (("nats", self._nats_port), ("postgres", self._postgres_port)):
                 self.links[name] = Link(port + 1, port)
                 await self.links[name].start()
@@ -134,7 +148,7 @@ class World(RunningSuite):
                 process.kill()
         self._more_ports.close()
 
-    def _spawn(self, module: str, *arguments: str) -> None:
+    def _spawn(self, module: str, *arguments: str, prefix: Sequence[str] = ()) -> None:
         parent = os.getpid()
 
         def die_with_us() -> None:
@@ -142,7 +156,7 @@ class World(RunningSuite):
             if os.getppid() != parent:
                 os._exit(1)
 
-        command = [sys.executable, "-m", f"tests.chaos.{module}", *arguments]
+        command = [*prefix, sys.executable, "-m", f"tests.chaos.{module}", *arguments]
         with (self.directory / f"{module}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_us
@@ -175,6 +189,12 @@ class World(RunningSuite):
             state["processes"] = {**servers["processes"], **state["processes"]}
             state["nats_url"], state["database_url"] = servers["nats_url"], servers["database_url"]
         return state
+
+    @property
+    def beyond(self) -> frozenset[str]:
+        """Kinds of faults that can't be carried out here."""
+        linked = frozenset() if self.linked else LINK_KINDS
+        return linked if self.disk is not None else linked | DISK_KINDS
 
     def names(self, kind: str) -> list[str]:
         """The replicas of a kind: edge, edge-2."""

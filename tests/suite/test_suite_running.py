@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -43,6 +44,18 @@ async def write_something(suite: RunningSuite) -> None:
     database = await asyncpg.connect(suite.database_url)
     await database.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
     await database.close()
+
+
+async def write_something_more(suite: RunningSuite) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            client = await nats.connect(suite.nats_url, allow_reconnect=False, connect_timeout=1)
+            await client.jetstream().publish("traffic.0", bytes(8192))
+            return await client.close()
+        except (nats.errors.Error, OSError):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
 
 
 async def read_it_again(suite: RunningSuite) -> tuple[bytes | None, int]:
@@ -180,6 +193,22 @@ async def test_a_killed_child_is_started_again_with_its_data(stub_tree: Path, tm
                 await asyncio.sleep(0.1)
         else:
             pytest.fail("the data never came back")
+
+
+async def test_a_broker_that_could_not_write_is_restarted_and_takes_messages_again(
+    stub_tree: Path, tmp_path: Path
+) -> None:
+    async with RunningSuite(tmp_path, root=stub_tree) as suite:
+        await write_something(suite)
+        pid = suite.pids["nats"]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, 4096))  # as a full disk: the write fails
+        client = await nats.connect(suite.nats_url)
+        with pytest.raises(nats.errors.TimeoutError):
+            await client.jetstream(timeout=0.5).publish("traffic.0", bytes(8192))
+        await client.close()
+        await suite.restarted("nats", pid, 15)
+        assert await read_it_again(suite) == (b"kept", 7)
+        await write_something_more(suite)
 
 
 async def test_a_child_that_keeps_dying_is_restarted_ever_more_slowly(stub_tree: Path, tmp_path: Path) -> None:

@@ -83,6 +83,13 @@ def test_sync_always_is_the_default_and_can_be_left_to_nats(tmp_path: object) ->
     assert "sync_interval" not in configuration(embedded, tmp_path, "default")["jetstream"]  # type: ignore[arg-type]
 
 
+def test_the_brokers_storage_limit_is_not_what_happens_to_be_free(tmp_path: object) -> None:
+    embedded = Embedded(nats_port=4222)
+    add_passwords(embedded)
+    tree = configuration(embedded, tmp_path, "always")  # type: ignore[arg-type]
+    assert tree["jetstream"]["max_file_store"] >= 2**50
+
+
 def test_a_second_start_keeps_the_passwords() -> None:
     embedded = Embedded()
     add_passwords(embedded)
