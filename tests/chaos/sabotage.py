@@ -54,8 +54,9 @@ SABOTAGES = {
     "position": Sabotage(
         "the ledger moves its position in a transaction of its own, before the rows",
         "services/ledger/book.py",
-        "            await self._move(known, to)\n            postings =",
-        "            await self._move(known, to)\n"
+        "            end = await self._hold(known)\n            postings =",
+        "            end = await self._hold(known)\n"
+        "            await self._move(to, end)\n"
         "        await __import__('asyncio').sleep(0.1)\n"
         "        async with self._connection.transaction():\n"
         "            postings =",
@@ -66,8 +67,8 @@ SABOTAGES = {
     "position-kept": Sabotage(
         "the ledger never moves its position",
         "services/ledger/book.py",
-        "            await self._move(known, to)\n            postings =",
-        "            postings =",
+        "            await self._move(to, end)\n            await self._write_anomalies(postings",
+        "            await self._write_anomalies(postings",
         Fault(0, "kill", "ledger", 1.0, 0.0),
         2,
         frozenset({"behind", "unended"}),
