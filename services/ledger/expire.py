@@ -17,6 +17,7 @@ import structlog
 from services.ledger import metrics
 from services.ledger.book import PositionMovedError, Tally
 from services.ledger.database import DATABASE_ERRORS
+from services.ledger.lock import raise_if_cancelled
 from services.ledger.record import Recorder, Session
 from services.ledger.streams import TrafficPoster
 from services.ledger.tape import BUS_ERRORS, TapeError
@@ -61,6 +62,7 @@ class Expirer:
                 except PositionMovedError:
                     continue
                 except (TapeError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
+                    raise_if_cancelled()
                     log.warning("expire_interrupted", error=type(error).__name__, detail=str(error)[:120])
                     self._forget()
         finally:

@@ -102,6 +102,16 @@ class Lock:
             await asyncio.wait_for(self._stopping.wait(), POLL_S)
 
 
+def raise_if_cancelled() -> None:
+    """For work under a lock, where it catches a database's error and would go on.
+
+    A transaction that is cancelled rolls back; where its connection is gone, the error of that takes the cancellation's place.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _close(connection: Connection) -> None:
     """Orderly, so that the lock is free at once; by force when that takes too long."""
     try:

@@ -22,6 +22,7 @@ from services.ledger import metrics
 from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.facts_in import Anomaly
+from services.ledger.lock import raise_if_cancelled
 from services.ledger.message import Message
 from services.ledger.tape import BUS_ERRORS, Tape, TapeError, stream_state
 
@@ -106,6 +107,7 @@ class Recorder(Generic[T]):
                 except PositionMovedError:
                     log.warning("position_moved", what=self._poster.label)
                 except (TapeError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
+                    raise_if_cancelled()
                     self.trouble = f"{type(error).__name__}: {str(error)[:120]}"
                     metrics.RETRIES.labels(self._poster.label).inc()
                     log.warning("recording_interrupted", what=self._poster.label, reason=self.trouble)

@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import asyncpg
 import pytest
 from nats.aio.client import Client
 
 from services.ledger import lock
 from services.ledger import tape as tape_module
+from services.ledger.config import LedgerSettings
+from services.ledger.expire import Expirer
+from services.ledger.record import Recorder
+from services.ledger.streams import TrafficPoster
 from services.ledger.tape import Tape, TapeError, stream_state
 from services.ledger.trim import Trimmer
 from shared import bus, subjects
@@ -301,6 +306,40 @@ async def test_the_database_restarted_mid_way(nats_server: Nats, client: Client,
     finally:
         await book.close()
         own.stop()
+
+
+@pytest.mark.parametrize("part", ["recorder", "expirer"])
+async def test_work_that_lost_its_lock_in_a_transaction_ends(
+    nats_server: Nats, client: Client, book: Book, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The server is gone: ROLLBACK fails, and its error comes out where the cancellation should."""
+    in_transaction, stopping = asyncio.Event(), asyncio.Event()
+
+    async def cut_off(*_: object) -> None:
+        in_transaction.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise asyncpg.InterfaceError("connection is closed")
+
+    async with running(nats_server.url, book.url) as ledger:
+        poster = TrafficPoster(book.database, 7, 8, now_ms)
+        _, recorder = ledger.ledger._works[0]
+        if part == "recorder":
+            work = Recorder(client, poster, LedgerSettings(), stopping)
+            monkeypatch.setattr(work, "_run_session", cut_off)
+            task = asyncio.create_task(work.run())
+        else:
+            expirer = Expirer(recorder, poster, 1, 0, stopping, now_ms)
+            monkeypatch.setattr(expirer, "look", cut_off)
+            task = asyncio.create_task(expirer.run())
+        await in_transaction.wait()
+        task.cancel()
+        done, _ = await asyncio.wait((task,), timeout=5)
+        stopping.set()
+        task.cancel()
+        assert done
+        assert task.cancelled()
 
 
 async def test_a_ledger_waits_for_its_database(nats_server: Nats, client: Client, tmp_path: Path) -> None:
