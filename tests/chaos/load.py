@@ -280,3 +280,32 @@ async def make_keys(edge_url: str, prefix: str, count: int = 6) -> list[Key]:
                 plain = (await response.json())["key"]
             keys.append(Key(plain, hashlib.sha256(plain.encode()).hexdigest(), tuple(tags)))
     return keys
+
+
+REVOKED_S = 1.0
+"""How long a revoked key may go on working where nothing is wrong."""
+
+
+async def revoke(run: str, edge_urls: Sequence[str], rng: random.Random) -> list[Call]:
+    """A key that every edge knows is deleted: calls before, which must be answered, and after, which must not."""
+    (key,) = await make_keys(edge_urls[0], run, 1)
+    calls: list[Call] = []
+    for when, known in (("before", key), ("after", Key(key.plain, None, ()))):
+        for number, url in enumerate(edge_urls):
+            async with Load(f"{run}-{when}-{number}", [url], [known], rng, CALM) as load:
+                await load.burst(3, 0.1)
+                await load.finish()
+            calls += load.calls
+        if when == "before":
+            await _delete(edge_urls[0], key)
+            await asyncio.sleep(REVOKED_S)
+    return calls
+
+
+async def _delete(edge_url: str, key: Key) -> None:
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    async with (
+        aiohttp.ClientSession(base_url=edge_url, headers=headers, raise_for_status=True) as session,
+        session.post("/key/delete", json={"keys": [key.plain]}),
+    ):
+        pass
