@@ -52,6 +52,8 @@ class ControlFeed:
         self._subscription: Subscription | None = None
         self._expected_delivery = 1
         self._started_once = False
+        self.begun = asyncio.Event()
+        """Set once the feed follows the stream for the first time."""
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
         self._progress = asyncio.Condition()
@@ -151,6 +153,7 @@ class ControlFeed:
         )
         self._heard_at = time.monotonic()
         self._started_once = True
+        self.begun.set()
         self._target = target
         self._check_caught_up()
         await self._notify()

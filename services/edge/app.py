@@ -1,6 +1,7 @@
 """The edge's composition root: the only place that connects its parts, top to bottom."""
 
 import asyncio
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 
 USER_AGENT = "tollgate"
 STREAMS_WAIT_S = 0.2
+FEED_WAIT_S = 2.0
+LINGER_S = 0.5
+"""A stopping edge keeps idle connections for so long: a request that was on its way is served, and told that it was the last."""
 FLUSH_S = 10.0
 CUT_OFF_S = 0.1
 """After the drain: for aiohttp to cancel the handlers that are left."""
@@ -67,6 +71,7 @@ async def main(life: Life) -> None:
     )
     await _wait_for_stream(client, subjects.TRAFFIC_STREAM)
     await feeds[0].start()
+    await _wait_for_feed(feeds[0])
 
     edge_id = new_id()
     recorder = await _recorder(client, conf)
@@ -108,6 +113,7 @@ async def _stop(runner: web.ServerRunner, server: Server, drain_s: float, tasks:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
     for site in list(runner.sites):
         await site.stop()
+    await asyncio.sleep(LINGER_S)
     try:
         await asyncio.wait_for(server.idle.wait(), drain_s)
     except TimeoutError:
@@ -150,6 +156,12 @@ async def _wait_for_stream(client: BusClient, stream: str) -> None:
             await asyncio.sleep(STREAMS_WAIT_S)
         else:
             return
+
+
+async def _wait_for_feed(feed: ControlFeed) -> None:
+    """Until it has begun, or for a moment: what is decided before would have to be asked again."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(feed.begun.wait(), FEED_WAIT_S)
 
 
 def _ledger(url: str) -> tuple[Origin, str]:

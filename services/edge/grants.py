@@ -32,6 +32,10 @@ POLICY_AWAY_S = 0.5
 """After a failed asking, how long a still valid grant is used without asking again."""
 
 
+class _OtherStreamError(Exception):
+    """The control stream turned out to be another one (or the feed has only now begun) while policy was being asked."""
+
+
 class Entry(msgspec.Struct):
     decision: Decision
     until: float
@@ -107,7 +111,10 @@ class Grants:
                 return entry.decision
         try:
             for _ in range(TRIES):
-                decision = await self._ask_once(key, shape)
+                try:
+                    decision = await self._ask_once(key, shape)
+                except _OtherStreamError:
+                    continue
                 if not self._outdated(decision):  # also by what came between the answer and our turn
                     return decision
             raise bus.BusError("behind")
@@ -137,7 +144,7 @@ class Grants:
                 self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms, tries=DECIDE_TRIES
             )
             if stream != self._streams:
-                raise bus.BusError("behind")
+                raise _OtherStreamError
             decision = reply.decision
             self.seen_seq = max(self.seen_seq, decision.control_seq)
             if not self._outdated(decision):

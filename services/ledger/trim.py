@@ -22,7 +22,8 @@ from services.ledger.tape import API_TIMEOUT_S, BUS_ERRORS, stream_state
 
 log = structlog.get_logger()
 
-CHECK_S = 10.0
+CHECK_S = 2.0
+"""How long a full stream may go on refusing when the book has it all."""
 EVERY_S = 3600.0
 FULL_SHARE = 0.5
 PROBE_INACTIVE_S = 10

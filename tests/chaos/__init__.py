@@ -7,6 +7,6 @@ Three independent records are kept (what clients saw, what the provider billed, 
     .venv/bin/python -m tests.chaos.sabotage    breaks a copy of Tollgate on purpose and shows that the checker notices
 
 `records` says what is kept, `checker` what must hold (pure); `load` and `provider` write the records; `schedule` draws the
-faults from a seed (pure) and `nemesis` carries them out; `world` is the system under test; `run`, `soak` and `sabotage`
-are the programs.
+faults from a seed (pure) and `nemesis` carries them out; `world` is the system under test, with a `link` before broker and
+database and a `disk` under the broker; `run`, `soak` and `sabotage` are the programs.
 """

@@ -12,7 +12,7 @@ unbilled         the provider worked, and the book has no row at all of it
 phantom          the book has a success of which the provider knows nothing
 called_twice     the provider did the work of one request more than once
 wrongly_refused  a good key was told 4xx
-wrongly_admitted a key nobody issued reached the provider or got an answer
+wrongly_admitted a key that nobody issued, or that was revoked, reached the provider or got an answer
 internal         a client was told 500
 crossed          a client got another answer than its own
 alarms           rows of `anomalies`
@@ -121,7 +121,7 @@ def _by_user(records: Records) -> _Known:
 
 def _check_call(call: Call, known: _Known) -> Iterator[Fault]:
     user, final = call.user, known.final.get(call.user, [])
-    if call.afterwards and call.outcome != "complete":
+    if call.afterwards and call.key_sha256 is not None and call.outcome != "complete":
         yield Fault("unrecovered", user, f"{call.outcome}, status {call.status}: {call.detail}")
     if not call.whole:
         yield Fault("crossed", user, f"answer isn't its own: {call.detail}")
@@ -143,12 +143,12 @@ def _check_call(call: Call, known: _Known) -> Iterator[Fault]:
             yield Fault("mischarged", user, f"complete for the client, {final[0].outcome} in the book")
         if call.request_id and final and all(row.id != call.request_id for row in final):
             yield Fault("lost", user, f"the row of {call.request_id} isn't there")
-    elif not final and _was_settled_first(call):
+    elif not final and not known.refused.get(user) and _was_settled_first(call):
         yield Fault("lost", user, f"the client was told {call.status or 'an error'}, which must be in the book first")
 
 
 def _was_settled_first(call: Call) -> bool:
-    """Errors that come out of an opened call: the edge records them before it says them."""
+    """Errors that have a fact: the edge records it before it says them."""
     if call.outcome == "error_event":
         return True
     return call.outcome == "error" and (call.status in FINAL_STATUSES or bool(call.request_id))

@@ -18,6 +18,8 @@ from tests.support.suite import MASTER_KEY
 CALL_TIMEOUT_S = 40
 PATIENCE_S = 15.0
 """How long a patient client looks for somebody who takes its connection."""
+BODY_NOT_WRITTEN = "Can not write request body"
+"""aiohttp's word for a connection that was closed before the request was on it: nobody can have acted on half a request."""
 STRANGER = "sk-nobody-ever-issued-this-one"
 
 
@@ -177,7 +179,8 @@ class Load:
             while True:
                 sent = SimpleNamespace(headers=False)
                 await self._attempt(plan, sent)
-                again = self._patient and call.outcome in ("unreachable", "cut") and not sent.headers
+                unsent = not sent.headers or BODY_NOT_WRITTEN in call.detail
+                again = self._patient and call.outcome in ("unreachable", "cut") and unsent
                 if not again or time.monotonic() > deadline:
                     return
                 plan.edge += 1
@@ -280,3 +283,32 @@ async def make_keys(edge_url: str, prefix: str, count: int = 6) -> list[Key]:
                 plain = (await response.json())["key"]
             keys.append(Key(plain, hashlib.sha256(plain.encode()).hexdigest(), tuple(tags)))
     return keys
+
+
+REVOKED_S = 1.0
+"""How long a revoked key may go on working where nothing is wrong."""
+
+
+async def revoke(run: str, edge_urls: Sequence[str], rng: random.Random) -> list[Call]:
+    """A key that every edge knows is deleted: calls before, which must be answered, and after, which must not."""
+    (key,) = await make_keys(edge_urls[0], run, 1)
+    calls: list[Call] = []
+    for when, known in (("before", key), ("after", Key(key.plain, None, ()))):
+        for number, url in enumerate(edge_urls):
+            async with Load(f"{run}-{when}-{number}", [url], [known], rng, CALM) as load:
+                await load.burst(3, 0.1)
+                await load.finish()
+            calls += load.calls
+        if when == "before":
+            await _delete(edge_urls[0], key)
+            await asyncio.sleep(REVOKED_S)
+    return calls
+
+
+async def _delete(edge_url: str, key: Key) -> None:
+    headers = {"Authorization": f"Bearer {MASTER_KEY}"}
+    async with (
+        aiohttp.ClientSession(base_url=edge_url, headers=headers, raise_for_status=True) as session,
+        session.post("/key/delete", json={"keys": [key.plain]}),
+    ):
+        pass

@@ -200,9 +200,10 @@ async def roll(world: World, say: Callable[[str], None]) -> None:
             await asyncio.sleep(1.0)
 
 
-def faketime() -> Path | None:
+def faketime(say: Callable[[str], None]) -> Path | None:
     """libfaketime, from Debian when we may; None says that no clock can be stepped."""
     if _find_faketime() is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        say("clock steps: installing Debian's package libfaketime")
         command = ["apt-get", "install", "-y", "-q", "libfaketime"]
         with suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(command, timeout=300, check=False, capture_output=True)

@@ -13,7 +13,7 @@ class Call(msgspec.Struct, kw_only=True):
 
     user: str
     key_sha256: str | None
-    """None: the key is one that nobody issued; it must be refused."""
+    """None: the key is one that nobody issued, or that was revoked; it must be refused."""
     tags: list[str]
     """Of key, team and request: what the book must say."""
     stream: bool

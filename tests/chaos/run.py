@@ -81,7 +81,7 @@ async def rolling(directory: Path, seed: int, seconds: float) -> bool:
 
 async def clock_steps(directory: Path, seed: int, seconds: float) -> bool:
     """The services' clocks jump, the broker's and the database's don't."""
-    library = nemesis.faketime()
+    library = nemesis.faketime(say)
     if library is None:
         say("clock steps: SKIPPED, Debian's package libfaketime isn't here and couldn't be installed")
         return True

@@ -27,7 +27,8 @@ class Sabotage(NamedTuple):
     file: str
     old: str
     new: str
-    fault: Fault
+    faults: tuple[Fault, ...]
+    """Of a round; their times count from its beginning."""
     rounds: int
     noticed_as: frozenset[str]
     """Any of these counts; whichever it is, the run isn't clean."""
@@ -47,7 +48,7 @@ SABOTAGES = {
         "services/edge/exchange.py",
         "            await self._settled.wait_durable()\n",
         "            pass\n",
-        Fault(0, "kill_with_broker", "edge", 0.3, 0.0),
+        (Fault(0, "kill_with_broker", "edge", 0.3, 0.0),),
         3,
         frozenset({"lost"}),
     ),
@@ -60,7 +61,7 @@ SABOTAGES = {
         "        await __import__('asyncio').sleep(0.1)\n"
         "        async with self._connection.transaction():\n"
         "            postings =",
-        Fault(0, "kill", "ledger", 1.0, 0.0),
+        (Fault(0, "kill", "ledger", 1.0, 0.0),),
         5,
         frozenset({"lost", "unbilled"}),
     ),
@@ -69,7 +70,7 @@ SABOTAGES = {
         "services/ledger/book.py",
         "            await self._move(to, end)\n            await self._write_anomalies(postings",
         "            await self._write_anomalies(postings",
-        Fault(0, "kill", "ledger", 1.0, 0.0),
+        (Fault(0, "kill", "ledger", 1.0, 0.0),),
         2,
         frozenset({"behind", "unended"}),
     ),
@@ -78,9 +79,30 @@ SABOTAGES = {
         "services/edge/recorder.py",
         "await _finish(asyncio.to_thread(self._journal.append, message_id, payload))",
         "pass",
-        Fault(0, "kill_with_broker", "nats", 2.5, 0.0),
+        (Fault(0, "kill_with_broker", "nats", 2.5, 0.0),),
         2,
         frozenset({"lost"}),
+    ),
+    "trim": Sabotage(
+        "the ledger trims the stream of everything, not only of what the book has",
+        "services/ledger/trim.py",
+        "        due = self._trimmed_at is None or time.monotonic() - self._trimmed_at >= EVERY_S\n"
+        "        if not (full or due):\n"
+        "            return None\n"
+        "        keep_from = position_seq if full else min(position_seq, await self._first_younger())\n",
+        "        keep_from = state.last_seq + 1\n",
+        (Fault(0, "pause", "postgres", 4.0, 0.0), Fault(3.5, "kill", "ledger", 1.0, 0.0)),
+        1,
+        frozenset({"lost", "unbilled"}),
+    ),
+    "revoked": Sabotage(
+        "a control fact doesn't drop the grants that depend on it",
+        "services/edge/grants.py",
+        "            for key in self._by_subject.pop(name, ()):\n                self._drop(key)\n",
+        "",
+        (Fault(0, "cut", "nats", 1.0, 0.0),),
+        1,
+        frozenset({"wrongly_admitted"}),
     ),
 }
 
@@ -89,15 +111,19 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-async def under(fault: Fault, rounds: int, directory: Path, root: Path) -> Trial:
+async def under(faults: Sequence[Fault], rounds: int, directory: Path, root: Path) -> Trial:
     async with World(directory, linked=True, root=root) as world:
 
         async def trouble() -> None:
-            faults = [fault._replace(at_s=2.0 + ROUND_S * number) for number in range(rounds)]
-            await nemesis.carry_out(world, faults, lambda _: None)
+            due = [f._replace(at_s=2.0 + ROUND_S * number + f.at_s) for number in range(rounds) for f in faults]
+            await nemesis.carry_out(world, due, lambda _: None)
             await asyncio.sleep(3.0)
 
         return await conduct(world, "sabotage", SEED, trouble, grace_s=GRACE_S)
+
+
+def _named(faults: Sequence[Fault]) -> str:
+    return ", ".join(f"{fault.kind} {fault.target}" for fault in faults)
 
 
 async def main(names: Sequence[str]) -> bool:
@@ -105,13 +131,13 @@ async def main(names: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory(prefix="tollgate-sabotage-") as folder:
         for name in names or SABOTAGES:
             sabotage = SABOTAGES[name]
-            say(f"{name}: {sabotage.what}; {sabotage.rounds} x {sabotage.fault.kind} {sabotage.fault.target}")
+            say(f"{name}: {sabotage.what}; {sabotage.rounds} x {_named(sabotage.faults)}")
             for broken in (False, True):
                 directory = Path(folder) / f"{name}-{'broken' if broken else 'healthy'}"
                 tree = snapshot(directory)
                 if broken:
                     sabotage.apply(tree)
-                trial = await under(sabotage.fault, sabotage.rounds, directory, tree)
+                trial = await under(sabotage.faults, sabotage.rounds, directory, tree)
                 counts = {kind: n for kind, n in trial.verdict.counts.items() if n}
                 as_it_should = bool(sabotage.noticed_as & counts.keys()) if broken else not counts
                 fine &= as_it_should

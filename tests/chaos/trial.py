@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.chaos import evidence, nemesis
 from tests.chaos.checker import Verdict, check, report
-from tests.chaos.load import CALM, Load, Mix, make_keys
+from tests.chaos.load import CALM, Load, Mix, make_keys, revoke
 from tests.chaos.records import Records
 from tests.chaos.world import PRICES, World
 
@@ -37,7 +37,8 @@ async def conduct(
     per_second: float = PER_SECOND,
     grace_s: float = evidence.GRACE_S,
 ) -> Trial:
-    """Load while `trouble` lasts; then everything is healed, the book gets `grace_s` to catch up, and is compared.
+    """Load while `trouble` lasts; then everything is healed, the book gets `grace_s` to catch up, what must work now is tried
+    (answers, and the revocation of a key), and the records are compared.
 
     Args:
         name: goes into the ids of requests and keys.
@@ -58,8 +59,9 @@ async def conduct(
     async with Load(f"{name}-after", world.edge_urls, keys, rng, CALM, patient=True) as after:
         await after.burst(AFTERWARDS, 1.0)
         await after.finish()
-        for call in after.calls:
-            call.afterwards = True
-        records = await evidence.collect(world, load.calls + after.calls, grace_s)
-        records.behind = records.behind or behind
+    calls = after.calls + await revoke(f"{name}-revoked", world.edge_urls, rng)
+    for call in calls:
+        call.afterwards = True
+    records = await evidence.collect(world, load.calls + calls, grace_s)
+    records.behind = records.behind or behind
     return Trial(seed, records, check(records, PRICES))
