@@ -72,7 +72,7 @@ async def rolling(directory: Path, seed: int, seconds: float) -> bool:
                 await nemesis.roll(world, say)
 
         trial = await conduct(world, "roll", seed, trouble, mix=CALM, patient=True)
-    failed = [call for call in trial.records.calls if call.outcome != "complete"]
+    failed = [call for call in trial.records.calls if call.key_sha256 is not None and call.outcome != "complete"]
     say(f"{trial}\n  {'failed requests':16} {len(failed)}")
     for call in failed[:5]:
         say(f"  {call}")
