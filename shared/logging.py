@@ -2,8 +2,8 @@
 
 import logging
 import os
-import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -23,10 +23,21 @@ def configure(service: str) -> None:
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, _Stderr())),
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()], force=True)
+
+
+class _Stderr:
+    """A line that can't be written (the disk is full, its reader is gone) is dropped: what is said must never stop what is done."""
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError):
+            os.write(2, line)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 def _serialize(event: dict[str, Any], **_: Any) -> bytes:

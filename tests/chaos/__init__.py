@@ -2,8 +2,9 @@
 
 Three independent records are kept (what clients saw, what the provider billed, what the book says) and compared at the end.
 
-    make chaos    CHAOS_MINUTES (10), CHAOS_SEED, ARGS="--only kill:ledger" or ARGS="--kill-each 5"
+    make chaos    CHAOS_MINUTES (10), CHAOS_SEED, ARGS="--only kill:ledger"
     make soak     SOAK_MINUTES (30)
+    .venv/bin/python -m tests.chaos.kill_each   kills each process by itself, in rounds
     .venv/bin/python -m tests.chaos.sabotage    breaks a copy of Tollgate on purpose and shows that the checker notices
 
 `records` says what is kept, `checker` what must hold (pure); `load` and `provider` write the records; `schedule` draws the
