@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 
 from tests.bench import machine, wire
-from tests.bench.contestant import Contestant, Wrong, call, free_port, post, spawn, stop
+from tests.bench.contestant import Contestant, Wrong, call, post, spawn, stop
+from tests.support.ports import PortBlock
 
 MASTER_KEY = "sk-bench-master-0123456789"
 TAG = "bench-key"
@@ -86,14 +87,19 @@ class Suite:
         """Calls that were answered outside of any load."""
         config = self.data / "config.json"  # JSON is YAML
         config.write_text(json.dumps(_config(layer, upstream)))
-        ports = {
-            name: str(free_port())
-            for name in ("edge_probe", "ledger", "ledger_probe", "policy_probe", "moderation_probe")
+        self._ports = PortBlock()  # a replica's ports lie beside the first one's: they have to be free too
+        offsets = {
+            "EDGE": 0,
+            "EDGE_PROBE": 1,
+            "LEDGER": 100,
+            "LEDGER_PROBE": 101,
+            "POLICY_PROBE": 103,
+            "MODERATION_PROBE": 104,
         }
-        env = {f"TOLLGATE_{name.upper()}_PORT": port for name, port in ports.items()}
+        env = {f"TOLLGATE_{name}_PORT": str(self._ports.base + offset) for name, offset in offsets.items()}
         env |= {
             "TOLLGATE_CONFIG": str(config), "TOLLGATE_DATA_DIR": str(self.data / "data"), "TOLLGATE_NATS_SYNC": layer.sync,
-            "TOLLGATE_EDGE_HOST": "127.0.0.1", "TOLLGATE_EDGE_PORT": str(free_port()), "TOLLGATE_EDGE_DRAIN_MS": "2000",
+            "TOLLGATE_EDGE_HOST": "127.0.0.1", "TOLLGATE_EDGE_DRAIN_MS": "2000",
             "TOLLGATE_REPLICAS": f"edge={layer.edges}",
         }  # fmt: skip
         if layer.grant_ttl_ms is not None:
@@ -143,6 +149,7 @@ class Suite:
 
     def stop(self) -> None:
         stop(self.process, STOP_S_MAX)
+        self._ports.close()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S_MAX
