@@ -46,8 +46,6 @@ class WireError(Exception):
 
 class _Info(msgspec.Struct):
     tls_required: bool = False
-    auth_required: bool = False
-    nonce: str | None = None
     headers: bool = False
     max_payload: int = 1024 * 1024
 

@@ -62,8 +62,7 @@ class Reader:
         whole = data[:end] if self._rest else data
         if self._look_for_id:
             self._learn_id(whole)
-        if not self.finished and _FINISH.search(whole) is not None:
-            self.finished = True
+        self.finished = self.finished or _FINISH.search(whole) is not None
         if b"[DONE]" in whole or b'"usage"' in whole or b'"error"' in whole:
             whole = self._without_ours(whole)
         self._keep(whole)
@@ -77,8 +76,7 @@ class Reader:
         event = rest + b"\n\n"
         if self._look_for_id:
             self._learn_id(event)
-        if not self.finished and _FINISH.search(event) is not None:
-            self.finished = True
+        self.finished = self.finished or _FINISH.search(event) is not None
         if not self._passes(event):
             return b""
         self._keep(event)
