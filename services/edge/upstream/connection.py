@@ -329,7 +329,7 @@ def _too_large() -> UpstreamError:
 def _refusal(error: BaseException) -> UpstreamError:
     """Our own objection if a callback raised one, else the parser's."""
     if isinstance(error.__context__, UpstreamError):
-        return error.__context__
+        return error.__context__.again()
     return UpstreamError("protocol", f"the response isn't valid HTTP/1.1: {error}"[:200])
 
 

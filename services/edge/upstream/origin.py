@@ -23,6 +23,11 @@ class UpstreamError(Exception):
         self.safe_to_retry = safe_to_retry
         """True only when not one byte of the request was written: nobody can have processed (or billed) it."""
 
+    def again(self) -> "UpstreamError":
+        """The same, to be raised. A kept error isn't raised itself: its traceback would hold the frames that hold its keeper, and
+        such a cycle of a failed call (13 kB) waits for the collector."""
+        return UpstreamError(self.kind, str(self), safe_to_retry=self.safe_to_retry)
+
 
 class Deadlines(Struct, frozen=True):
     """How long each part of one exchange may take, in milliseconds. All are enforced; the earliest wins."""

@@ -99,7 +99,7 @@ class Client:
             raise
         if not response.status:
             assert response.error is not None
-            raise response.error
+            raise response.error.again()
         return response
 
     async def close(self) -> None:

@@ -64,7 +64,7 @@ class Response:
         """
         while not self.pieces:
             if self.error is not None:
-                raise self.error
+                raise self.error.again()
             if self.complete:
                 return b""
             await self._more()
