@@ -146,8 +146,7 @@ class Bench:
         self.suites.clear()
 
     def everything(self, chosen: list[Section], *, quick: bool) -> None:
-        edges = [section for section in chosen if section.name == "edges"]
-        together = [section for section in chosen if section.name != "edges"]
+        together = [section for section in chosen if not section.apart]
         self.start(dict.fromkeys(name for section in together for name in section.contestants))
         for section in together:
             self.run(section)
@@ -160,7 +159,7 @@ class Bench:
         self.stop()
         if not quick:
             once.ledger(self.facts, self.notes)
-        for section in edges:
+        for section in (each for each in chosen if each.apart):
             self.start(section.contestants)
             self.run(section)
             self.close_books()

@@ -7,6 +7,7 @@ import msgspec
 from tests.bench import load, machine, wire
 from tests.bench.client import Job, Load
 from tests.bench.contestant import Contestant
+from tests.bench.tollgate import EDGE_CORES
 
 SLOW_SLICE_FACTOR = 5
 LATENCY_RATE = 50.0
@@ -30,6 +31,8 @@ class Section(msgspec.Struct, frozen=True):
     streams: bool = False
     pinned: bool = True
     """False: gateway, load and upstream run wherever the kernel puts them."""
+    apart: bool = False
+    """Run last, with nobody else alive."""
 
 
 def closed(seconds: int, size_bytes: int = 1024, *, stream: bool = False, pinned: bool = True) -> Give:
@@ -94,7 +97,12 @@ def full(slice_s: int) -> list[Section]:
         Section("300-kb", "Throughput, 64 connections, 300 kB", some[:-2], closed(slice_s, 300 * 1024)),
         Section(
             "edges", "1, 2 and 4 edge processes on all cores, which the load client shares", ("edges-1", "edges-2", "edges-4"),
-            closed(slice_s, pinned=False), reference="edges-1", pinned=False,
+            closed(slice_s, pinned=False), reference="edges-1", pinned=False, apart=True,
+        ),
+        Section(
+            "edges-limited", f"1 and 2 edge processes, each with {EDGE_CORES:.0%} of a core, on cores that have room for all",
+            ("edges-1-limited", "edges-2-limited"),
+            closed(slice_s, pinned=False), reference="edges-1-limited", pinned=False, apart=True,
         ),
     ]  # fmt: skip
 

@@ -19,6 +19,7 @@ import msgspec
 
 from tests.bench import machine, wire
 from tests.bench.contestant import Contestant, Wrong, call, post, spawn, stop
+from tests.bench.quota import Quota
 from tests.support.ports import PortBlock
 
 MASTER_KEY = "sk-bench-master-0123456789"
@@ -47,8 +48,12 @@ class Layer(msgspec.Struct, frozen=True):
     edges: int = 1
     pinned: bool = True
     """The edge on the gateway's core; False: wherever the kernel puts it."""
+    edge_cores: float | None = None
+    """What part of a core each edge may use at most; None: all it gets."""
 
 
+EDGE_CORES = 0.25
+"""So that two edges, and all that serves them at their speed, fit on two cores and none waits for another's core."""
 FACTS = "two facts a request written to JetStream and acknowledged (file storage, NATS's own sync interval)"
 ALL_ON = f"key, tags of key and team, spend at a configured price, {FACTS}, metrics"
 LAYERS = {
@@ -71,6 +76,8 @@ LAYERS = {
         Layer("edges-1", ALL_ON, pinned=False),
         Layer("edges-2", ALL_ON, edges=2, pinned=False),
         Layer("edges-4", ALL_ON, edges=4, pinned=False),
+        Layer("edges-1-limited", ALL_ON, pinned=False, edge_cores=EDGE_CORES),
+        Layer("edges-2-limited", ALL_ON, edges=2, pinned=False, edge_cores=EDGE_CORES),
     )
 }
 
@@ -87,6 +94,7 @@ class Suite:
         """Calls that were answered outside of any load."""
         config = self.data / "config.json"  # JSON is YAML
         config.write_text(json.dumps(_config(layer, upstream)))
+        self._quota = None if layer.edge_cores is None else Quota(layer.name, layer.edge_cores)
         self._ports = PortBlock()  # a replica's ports lie beside the first one's: they have to be free too
         offsets = {
             "EDGE": 0,
@@ -136,9 +144,11 @@ class Suite:
         return [self.process.pid, *services]
 
     def settle_in(self) -> None:
-        """Everyone on their core and at their priority; again after an edge was restarted."""
+        """Everyone on their core, within their limit and at their priority; again after an edge was restarted."""
         if self.layer.pinned:
             machine.pin(self.edges(), machine.GATEWAY_CPUS)
+        if self._quota is not None:
+            self._quota.limit(self.edges())
         self.book_nice(BOOK_NICE)
 
     def book_nice(self, nice: int) -> None:
@@ -150,6 +160,8 @@ class Suite:
     def stop(self) -> None:
         stop(self.process, STOP_S_MAX)
         self._ports.close()
+        if self._quota is not None:
+            self._quota.close()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S_MAX
