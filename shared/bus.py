@@ -18,7 +18,8 @@ from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
-from shared import subjects
+from shared import bundle, subjects
+from shared.bundle import Bundler
 from shared.requests import Fault
 from shared.wire import Wire, WireError
 
@@ -58,6 +59,8 @@ class BusClient(Client):
 
     wire: Wire | None = None
     """None: the server wants what only the library can."""
+    bundler: Bundler
+    """Of the wire's questions."""
 
     @property
     def is_up(self) -> bool:
@@ -119,6 +122,7 @@ async def connect(
     )
     wire = Wire(url, service)
     client.wire = wire if await wire.start() else None
+    client.bundler = Bundler(wire.request, wire.flush)
     return client
 
 
@@ -130,17 +134,25 @@ async def close(client: BusClient) -> None:
 
 
 async def ask(
-    client: BusClient, subject: str, question: msgspec.Struct, answer: type[T], timeout_ms: int, *, tries: int = 1
+    client: BusClient,
+    subject: str,
+    question: msgspec.Struct,
+    answer: type[T],
+    timeout_ms: int,
+    *,
+    tries: int = 1,
+    together: bool = False,
 ) -> T:
     """Ask and decode. Raises BusError; never waits longer than `timeout_ms`.
 
     Args:
         tries: how often to ask within that time, where nobody answers; more than one only for questions without effects.
+        together: it may travel with others of this turn: only for questions without effects that are answered at once.
     """
     encoded = _encode(question)
     for left in range(tries, 0, -1):
         try:
-            data = await _answer_to(client, subject, encoded, timeout_ms / 1000 / tries)
+            data = await _answer_to(client, subject, encoded, timeout_ms / 1000 / tries, together)
             break
         except BusError as error:
             if left == 1 or error.code != "timeout":
@@ -153,11 +165,12 @@ async def ask(
         raise BusError("internal") from None
 
 
-async def _answer_to(client: BusClient, subject: str, question: bytes, timeout_s: float) -> bytes:
+async def _answer_to(client: BusClient, subject: str, question: bytes, timeout_s: float, together: bool) -> bytes:
     wire = client.wire
     try:
         if wire is not None and wire.is_connected:
-            return await wire.request(subject, question, timeout_s)
+            ask = client.bundler.ask if together else wire.request
+            return await ask(subject, question, timeout_s)
         if not client.is_connected:
             raise BusError("unreachable")
         return bytes((await client.request(subject, question, timeout=timeout_s)).data)
@@ -229,6 +242,7 @@ class _Desk(Generic[T]):
     def __init__(self, subject: str, question: type[T], handler: Handler[T]) -> None:
         self._subject = subject
         self._decode = msgspec.msgpack.Decoder(question).decode
+        self._decode_bundle = msgspec.msgpack.Decoder(list[question]).decode  # type: ignore[valid-type]
         self._handler = handler
         self._line: deque[tuple[bytes, bytes]] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -238,7 +252,7 @@ class _Desk(Generic[T]):
         """Ends the subscription, once what was received has been taken."""
 
     def take(self, reply: bytes, data: bytes) -> None:
-        """One question. Never raises."""
+        """One question, or a bundle of them. Never raises."""
         if len(self._running) < CONCURRENT_ANSWERS_MAX:
             self._work(reply, data)
         elif len(self._line) < WAITING_QUESTIONS_MAX:
@@ -263,22 +277,41 @@ class _Desk(Generic[T]):
 
     def _work(self, reply: bytes, data: bytes) -> None:
         try:
-            answered = self._handler(self._decode(data))
+            bundled = data.startswith(bundle.HEAD)
+            questions: list[T] = self._decode_bundle(data) if bundled else [self._decode(data)]
         except UNREADABLE:
-            answered = Fault("bad_request")
-        except Exception as error:
-            answered = self._fault(error)
-        if isinstance(answered, msgspec.Struct):
-            self._reply(reply, answered)
+            self._reply(reply, Fault("bad_request"))  # a bundle's are then asked one by one
+            return
+        answers = [self._answer(question) for question in questions]
+        at_once = [answer for answer in answers if isinstance(answer, msgspec.Struct)]
+        if len(at_once) < len(answers):
+            self.start(self._wait(reply, answers, bundled))
+        elif bundled:
+            self._reply_all(reply, at_once)
         else:
-            self.start(self._wait(reply, answered))
+            self._reply(reply, at_once[0])
 
-    async def _wait(self, reply: bytes, answer: Awaitable[msgspec.Struct]) -> None:
+    def _answer(self, question: T) -> msgspec.Struct | Awaitable[msgspec.Struct]:
         try:
-            answered = await answer
+            return self._handler(question)
         except Exception as error:
-            answered = self._fault(error)
-        self._reply(reply, answered)
+            return self._fault(error)
+
+    async def _wait(
+        self, reply: bytes, answers: list[msgspec.Struct | Awaitable[msgspec.Struct]], bundled: bool
+    ) -> None:
+        if bundled:
+            self._reply_all(reply, await asyncio.gather(*map(self._answered, answers)))
+        else:
+            self._reply(reply, await self._answered(answers[0]))
+
+    async def _answered(self, answer: msgspec.Struct | Awaitable[msgspec.Struct]) -> msgspec.Struct:
+        if isinstance(answer, msgspec.Struct):
+            return answer
+        try:
+            return await answer
+        except Exception as error:
+            return self._fault(error)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
@@ -298,6 +331,15 @@ class _Desk(Generic[T]):
             self.send(reply, _encode(answered))
         except WireError as error:
             log.warning("reply_lost", subject=self._subject, error=error.code)
+
+    def _reply_all(self, reply: bytes, answered: list[msgspec.Struct]) -> None:
+        try:
+            self.send(reply, bundle.pack([_encode(each) for each in answered]))
+        except WireError as error:
+            if error.code == "too_large":
+                self._reply(reply, Fault("too_large"))
+            else:
+                log.warning("reply_lost", subject=self._subject, error=error.code)
 
 
 async def ensure_control_stream(client: Client) -> None:

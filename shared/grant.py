@@ -41,6 +41,8 @@ class GuardrailRef(msgspec.Struct, frozen=True, array_like=True):
     deadline_ms: int = 1000
     window_characters: int = 0
     """How much of a stream must be held back so that a finding can't slip through between two chunks."""
+    at_once: bool = False
+    """It waits for nobody, so questions to it may travel together."""
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):

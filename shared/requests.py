@@ -109,4 +109,5 @@ class Fault(msgspec.Struct, frozen=True, array_like=True, tag="fault.v1"):
     """The answer of a service that could not answer. Codes, not prose."""
 
     code: str
-    """bad_request (the asker sent what we can't read), behind (not caught up in time), unavailable, internal."""
+    """bad_request (the asker sent what we can't read), behind (not caught up in time), unavailable, internal, too_large (the answers of a
+    bundle together)."""

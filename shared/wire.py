@@ -110,12 +110,14 @@ class Wire:
         *,
         headers: bytes = b"",
         on_wire: Callable[[], None] | None = None,
+        future: "asyncio.Future[bytes] | None" = None,
     ) -> "asyncio.Future[bytes]":
         """Ask; the future has the answer's payload, or a WireError. Raises WireError when it can't even be sent.
 
         Args:
             headers: a whole NATS header block, or nothing.
             on_wire: called once the bytes are handed to the socket.
+            future: to be done instead of a new one.
         """
         connection = self._connection
         if connection is None or connection.lost.is_set():
@@ -124,8 +126,13 @@ class Wire:
         token = b"%d" % self._tokens
         reply = f"{self._inbox}.{self._tokens}"
         return connection.ask(
-            token, _message(subject, reply, headers, payload), len(headers) + len(payload), timeout_s, on_wire
+            token, _message(subject, reply, headers, payload), len(headers) + len(payload), timeout_s, on_wire, future
         )
+
+    def flush(self) -> None:
+        """What was asked and sent so far goes out now."""
+        if self._connection is not None:
+            self._connection.flush()
 
     def send(self, subject: bytes, payload: bytes) -> None:
         """Publish without waiting, for answers: lost when the connection is. Raises WireError (unreachable, too_large)."""
@@ -211,13 +218,20 @@ class _Connection(asyncio.Protocol):
     # ── what the wire asks for ──
 
     def ask(
-        self, token: bytes, message: bytes, payload_bytes: int, timeout_s: float, on_wire: Callable[[], None] | None
+        self,
+        token: bytes,
+        message: bytes,
+        payload_bytes: int,
+        timeout_s: float,
+        on_wire: Callable[[], None] | None,
+        future: "asyncio.Future[bytes] | None",
     ) -> "asyncio.Future[bytes]":
         self.send(message, payload_bytes)
         if on_wire is not None:  # somebody waits for just this
             self._on_wire.append(on_wire)
-            self._flush()
-        future: asyncio.Future[bytes] = self._loop.create_future()
+            self.flush()
+        if future is None:
+            future = self._loop.create_future()
         self._waiting[token] = future, self._loop.call_later(timeout_s, self._time_out, token)
         return future
 
@@ -270,17 +284,17 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         transport = self._transport
         if transport is not None:
-            self._flush()
+            self.flush()
             self._transport = None
             self.lost.set()
             transport.close()
 
     def _write(self, data: bytes) -> None:
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._out.append(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         out, self._out = self._out, []
         if out and self._transport is not None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))

@@ -141,7 +141,13 @@ class Grants:
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
             question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
             reply = await bus.ask(
-                self._client, subjects.POLICY_DECIDE, question, DecideReply, self._timeout_ms, tries=DECIDE_TRIES
+                self._client,
+                subjects.POLICY_DECIDE,
+                question,
+                DecideReply,
+                self._timeout_ms,
+                tries=DECIDE_TRIES,
+                together=True,
             )
             if stream != self._streams:
                 raise _OtherStreamError

@@ -64,8 +64,11 @@ class Screening:
     async def _ask(self, stage: str, refs: list[GuardrailRef], part: list[str]) -> Refusal | None:
         question = ScreenRequest([ref.name for ref in refs], stage, part, self._call_type, self._customer_id)
         deadline_ms = max(ref.deadline_ms for ref in refs)
+        at_once = all(ref.at_once for ref in refs)
         try:
-            verdict = await bus.ask(self._client, subjects.MODERATION_SCREEN, question, Verdict, deadline_ms)
+            verdict = await bus.ask(
+                self._client, subjects.MODERATION_SCREEN, question, Verdict, deadline_ms, together=at_once
+            )
         except bus.BusError as error:
             log.warning("screening_failed", stage=stage, error=error.code)
             verdict = Verdict("error", [GuardrailOutcome(ref.name, stage, "error") for ref in refs])

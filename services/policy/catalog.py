@@ -18,7 +18,12 @@ Lookup = Callable[[str, str], Price | None]
 
 GUARDRAILS: dict[str, GuardrailRef] = {
     "banned_keywords": GuardrailRef(
-        "banned_keywords", ["pre_call", "post_call"], on_error="block", deadline_ms=1000, window_characters=256
+        "banned_keywords",
+        ["pre_call", "post_call"],
+        on_error="block",
+        deadline_ms=1000,
+        window_characters=256,
+        at_once=True,
     ),
 }
 """`litellm_settings.callbacks` that are guardrails."""
