@@ -152,11 +152,16 @@ async def ask(
     encoded = _encode(question)
     for left in range(tries, 0, -1):
         try:
-            data = await _answer_to(client, subject, encoded, timeout_ms / 1000 / tries, together)
+            data = await _asked(client, subject, encoded, timeout_ms / 1000 / tries, together)
             break
-        except BusError as error:
-            if left == 1 or error.code != "timeout":
-                raise
+        except WireError as error:
+            code = "timeout" if error.code == "timeout" else "unreachable"
+        except (nats.errors.TimeoutError, TimeoutError):
+            code = "timeout"
+        except nats.errors.Error:
+            code = "unreachable"
+        if left == 1 or code != "timeout":
+            raise BusError(code)
     if data.startswith(_FAULT_HEAD):
         raise BusError(_fault_decoder.decode(data).code)
     try:
@@ -165,21 +170,17 @@ async def ask(
         raise BusError("internal") from None
 
 
-async def _answer_to(client: BusClient, subject: str, question: bytes, timeout_s: float, together: bool) -> bytes:
+def _asked(client: BusClient, subject: str, question: bytes, timeout_s: float, together: bool) -> Awaitable[bytes]:
     wire = client.wire
-    try:
-        if wire is not None and wire.is_connected:
-            ask = client.bundler.ask if together else wire.request
-            return await ask(subject, question, timeout_s)
-        if not client.is_connected:
-            raise BusError("unreachable")
-        return bytes((await client.request(subject, question, timeout=timeout_s)).data)
-    except WireError as error:
-        raise BusError("timeout" if error.code == "timeout" else "unreachable") from None
-    except (nats.errors.TimeoutError, TimeoutError):
-        raise BusError("timeout") from None
-    except nats.errors.Error:
-        raise BusError("unreachable") from None
+    if wire is not None and wire.is_connected:
+        return (client.bundler.ask if together else wire.request)(subject, question, timeout_s)
+    if not client.is_connected:
+        raise WireError("unreachable")
+    return _by_library(client, subject, question, timeout_s)
+
+
+async def _by_library(client: BusClient, subject: str, question: bytes, timeout_s: float) -> bytes:
+    return bytes((await client.request(subject, question, timeout=timeout_s)).data)
 
 
 _decoders: dict[type[Any], Any] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.edge.metrics import GrantMetrics
+from services.edge.metrics import note_grant
 from shared import bus, errors, subjects
 from shared.bus import BusClient
 from shared.errors import RefusedError
@@ -107,7 +107,7 @@ class Grants:
                 self._drop(key)
                 entry = None
             elif self._is_current() or now < self._policy_away_until:
-                GrantMetrics.cached.inc()
+                note_grant("cached")
                 return entry.decision
         try:
             for _ in range(TRIES):
@@ -119,7 +119,7 @@ class Grants:
                     return decision
             raise bus.BusError("behind")
         except bus.BusError:
-            GrantMetrics.failed.inc()
+            note_grant("failed")
             self._policy_away_until = time.monotonic() + POLICY_AWAY_S
             if entry is not None and time.monotonic() < entry.until and self._entries.get(key) is entry:
                 return entry.decision
@@ -137,7 +137,7 @@ class Grants:
         digest, route, model = key
         stream = self._streams
         try:
-            GrantMetrics.asked.inc()
+            note_grant("asked")
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
             question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
             reply = await bus.ask(

@@ -14,7 +14,6 @@ from prometheus_client.registry import REGISTRY, Collector
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
-_grants = Counter("tollgate_grants_total", "Where a decision came from", ["source"])
 _refusals = Counter("tollgate_refusals_total", "Refusals by code", ["code"])
 _journaled = Counter("tollgate_journaled_facts_total", "Facts that went to the journal")
 _publish_failures = Counter("tollgate_publish_failures_total", "Messages the broker did not acknowledge in time")
@@ -86,41 +85,46 @@ class RouteMetrics:
         self.seconds.observe(seconds)
 
 
-class _Routes(Collector):
+class _Numbers(Collector):
+    """What every request counts."""
+
     def __init__(self) -> None:
-        self.by_name: dict[str, RouteMetrics] = {}
+        self.by_route: dict[str, RouteMetrics] = {}
+        self.grants = {"cached": 0, "asked": 0, "failed": 0}
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         requests = CounterMetricFamily("tollgate_requests", "Requests answered", labels=["route", "outcome"])
         seconds = HistogramMetricFamily("tollgate_request_seconds", "From head to last byte", labels=["route"])
         overhead = HistogramMetricFamily("tollgate_overhead_seconds", "Our own part of it", labels=["route"])
         tokens = CounterMetricFamily("tollgate_tokens", "Tokens", labels=["route", "direction"])
-        for route, counted in list(self.by_name.items()):
+        for route, counted in list(self.by_route.items()):
             for outcome, count in counted.outcomes.items():
                 requests.add_metric([route, outcome], count)
             for family, spread in ((seconds, counted.seconds), (overhead, counted.overhead)):
                 family.add_metric([route], spread.buckets(), spread.sum)
             tokens.add_metric([route, "input"], counted.input_tokens)
             tokens.add_metric([route, "output"], counted.output_tokens)
-        yield from (requests, seconds, overhead, tokens)
+        grants = CounterMetricFamily("tollgate_grants", "Where a decision came from", labels=["source"])
+        for source, count in self.grants.items():
+            grants.add_metric([source], count)
+        yield from (requests, seconds, overhead, tokens, grants)
 
 
-_routes = _Routes()
-REGISTRY.register(_routes)
+_numbers = _Numbers()
+REGISTRY.register(_numbers)
 
 
 def of_route(route: str) -> RouteMetrics:
     """`route` is one of the route table's names."""
-    found = _routes.by_name.get(route)
+    found = _numbers.by_route.get(route)
     if found is None:
-        found = _routes.by_name[route] = RouteMetrics()
+        found = _numbers.by_route[route] = RouteMetrics()
     return found
 
 
-class GrantMetrics:
-    cached = _grants.labels("cached")
-    asked = _grants.labels("asked")
-    failed = _grants.labels("failed")
+def note_grant(source: str) -> None:
+    """`source`: cached, asked, failed."""
+    _numbers.grants[source] += 1
 
 
 class RecorderMetrics:

@@ -44,7 +44,7 @@ def of_answer(body: bytes) -> list[str]:
         return [body.decode("utf-8", "replace")]
     if isinstance(answer, dict):
         answer = answer.get("choices") or {name: value for name, value in answer.items() if name != "data"}
-    return list(_walk(answer))
+    return _walk(answer)
 
 
 def of_chunk(event_data: bytes) -> list[tuple[str, str]]:
@@ -59,19 +59,21 @@ def of_chunk(event_data: bytes) -> list[tuple[str, str]]:
     return list(_grown(choices if isinstance(choices, list) else chunk))
 
 
-def _walk(value: Any) -> Iterator[str]:
+def _walk(value: Any) -> list[str]:
     """In order, and without recursion."""
+    texts: list[str] = []
     stack = [value]
     while stack:
         value = stack.pop()
         if isinstance(value, str):
-            yield value
+            texts.append(value)
         elif isinstance(value, list):
             stack.extend(reversed(value))
         elif isinstance(value, dict):
-            stack.extend(
-                item for key, item in reversed(value.items()) if not isinstance(item, str) or key in _TEXT_KEYS
-            )
+            for key, item in reversed(value.items()):
+                if isinstance(item, list | dict) or (key in _TEXT_KEYS and isinstance(item, str)):
+                    stack.append(item)
+    return texts
 
 
 def _grown(value: Any) -> Iterator[tuple[str, str]]:
