@@ -337,13 +337,13 @@ class Connection(asyncio.Protocol):
         self._request = None
         self._since = self._loop.time()
         self._begin()
-        if self._request is not None or self._over:
+        if self._over:
             return
-        if self._held:
+        if self._held and self._request is self._receiving:  # there is none, or it waits for its body
             data, self._held = self._held, b""
             self._feed(data)
             self.flow()
-        elif self._owner.draining and not self._in_head:
+        elif self._request is None and self._owner.draining and not self._in_head:
             self.close()
 
     async def _serve(self, request: Request) -> None:
