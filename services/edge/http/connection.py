@@ -30,6 +30,7 @@ twice are errors. An Upgrade is declined by answering as if it weren't there.
 """
 
 import asyncio
+import select
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished is noticed in the end
         self._owner.opened(self)
         if self._owner.draining:
-            self.close()
+            self.close_if_idle()
 
     def data_received(self, data: bytes) -> None:
         request = self._request
@@ -238,13 +239,14 @@ class Connection(asyncio.Protocol):
             return
         waited_s = now - self._since
         if not self._in_head:
-            if waited_s >= IDLE_S:
+            if waited_s >= IDLE_S or self._owner.draining:
                 self.close()
         elif waited_s >= (HEAD_STOPPING_S if self._owner.stopping else HEAD_S):
             self._refuse(408)
 
     def close_if_idle(self) -> None:
-        if self._request is None and not self._in_head and not self._over:
+        """A request that has arrived, but wasn't read yet, counts as one: it would be reset. Costs a system call."""
+        if self._request is None and not self._in_head and not self._over and self._is_quiet():
             self.close()
 
     def close(self) -> None:
@@ -343,8 +345,8 @@ class Connection(asyncio.Protocol):
             data, self._held = self._held, b""
             self._feed(data)
             self.flow()
-        elif self._request is None and self._owner.draining and not self._in_head:
-            self.close()
+        elif self._owner.draining:
+            self.close_if_idle()
 
     async def _serve(self, request: Request) -> None:
         """The task of one request: from its head to the last byte of its answer."""
@@ -388,6 +390,15 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self._next()
+
+    def _is_quiet(self) -> bool:
+        """Nothing waits in the socket that the loop hasn't reported yet."""
+        tcp = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if tcp is None or tcp.fileno() < 0:  # closed under us
+            return True
+        poll = select.poll()
+        poll.register(tcp.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def _leave(self) -> None:
         """The client has gone, or has to go."""

@@ -64,7 +64,6 @@ class Listener:
     async def drain(self, within_s: float) -> bool:
         """Whether every connection came to its end in time."""
         self.stop()
-        await asyncio.sleep(0)  # what has arrived already is a request that is running, not an idle connection
         self.draining = True
         for connection in list(self.connections):
             connection.close_if_idle()
