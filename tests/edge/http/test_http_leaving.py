@@ -195,6 +195,20 @@ async def test_one_that_comes_and_goes_in_one_moment_is_not_handled_or_cancelled
     assert not server.listener.connections
 
 
+async def test_one_that_goes_before_its_handler_has_begun_leaves_nothing(ours: Serve) -> None:
+    """In one turn of the loop, as when the whole request and the end are in the socket together."""
+    server = await ours(echo)
+    caller = await server.connect()
+    await until(lambda: server.listener.connections)
+    found = server.connection()
+    found.data_received(GET)
+    found.eof_received()
+    found.abort()
+    await until(lambda: not server.listener.connections)
+    assert server.begun == 0
+    assert await closed(caller)
+
+
 async def test_what_a_half_closed_client_had_coming_is_delivered(serve: Serve) -> None:
     """Its answer was written already, and it reads slowly."""
 
