@@ -74,7 +74,11 @@ async def listen(runner: web.BaseRunner, host: str, port: int, what: str, *, reu
     try:
         await web.TCPSite(runner, host, port, reuse_port=reuse_port or None, backlog=1024).start()
     except OSError as error:
-        raise SettingsError(f"cannot listen on {host}:{port} for the {what} port: {error.strerror or error}") from None
+        raise cannot_listen(host, port, what, error) from None
+
+
+def cannot_listen(host: str, port: int, what: str, error: OSError) -> SettingsError:
+    return SettingsError(f"cannot listen on {host}:{port} for the {what} port: {error.strerror or error}")
 
 
 def run(service: str, main: Callable[[Life], Coroutine[Any, Any, None]]) -> None:

@@ -6,13 +6,14 @@ caller sends (`key`, `keys`), each raw key is replaced by its digest, and put ba
 
 import time
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import web
 
-from services.edge import reading
+from services.edge import answering, reading
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.http import Request, WholeAnswer
 from services.edge.routes import Route
 from shared import bus, errors, subjects
 from shared.bus import BusClient
@@ -31,11 +32,11 @@ CUSTOM_KEY_CHARACTERS_MAX = 512
 
 
 async def serve(
-    request: web.BaseRequest, route: Route, client: BusClient, grants: Grants, settings: EdgeSettings
-) -> web.Response:
+    request: Request, route: Route, client: BusClient, grants: Grants, settings: EdgeSettings
+) -> WholeAnswer:
     head = reading.head(request)
     body = await _body(request, settings)
-    query = dict(request.query)
+    query = _query(request.query)
     for name, value in query.items():
         if len(value) > QUERY_CHARACTERS_MAX:
             raise RefusedError(errors.bad_request(f"It is longer than {QUERY_CHARACTERS_MAX} characters", name[:80]))
@@ -49,7 +50,7 @@ async def serve(
         route=route.name,
         query=hidden_query,
         body=hidden_body,
-        on_behalf_of=reading.text(request.headers.get("litellm-changed-by")),
+        on_behalf_of=reading.text(request.header("litellm-changed-by")),
         requester_ip=head.ip,
         min_control_seq=grants.seen_seq,
         deadline_at_ms=time.time_ns() // 1_000_000 + settings.edge_admin_timeout_ms,
@@ -64,10 +65,15 @@ async def serve(
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body
-    return web.Response(body=answer, status=reply.status, content_type="application/json")
+    return answering.own(answer, reply.status)
 
 
-async def _body(request: web.BaseRequest, settings: EdgeSettings) -> dict[str, Any]:
+def _query(sent: str) -> dict[str, str]:
+    """Of a name that comes twice, the first stands."""
+    return dict(reversed(parse_qsl(sent, keep_blank_values=True)))
+
+
+async def _body(request: Request, settings: EdgeSettings) -> dict[str, Any]:
     raw = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
     if not raw.strip():
         return {}

@@ -5,12 +5,10 @@ import functools
 from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import web
-from multidict import CIMultiDict
 
+from services.edge.http import StreamAnswer, WholeAnswer
 from services.edge.openai import UNREADABLE
 from services.edge.upstream import Response, UpstreamError
-from services.edge.whole import WholeAnswer
 from shared.money import format_usd
 
 if TYPE_CHECKING:
@@ -22,15 +20,12 @@ ERROR_BYTES_PASSED_MAX = 65_536
 DRAIN_S = 1.0
 JSON = "application/json"
 
-SAFE_HEADERS = (
-    ("server", "tollgate"),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("content-security-policy", "frame-ancestors 'none'"),
+SAFE = (
+    "server: tollgate\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
+    "content-security-policy: frame-ancestors 'none'\r\n"
 )
-
-
-_SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS) + f"x-litellm-version: {VERSION}\r\n"
+"""Lines that every answer of ours has."""
+_SAFE = f"{SAFE}x-litellm-version: {VERSION}\r\n"
 
 
 def _headers(exchange: "Exchange", overhead_s: float) -> str:
@@ -70,15 +65,17 @@ def whole(
     return WholeAnswer(status, headers, body)
 
 
-def stream(exchange: "Exchange", content_type: bytes | None, overhead_s: float) -> web.StreamResponse:
+def stream(exchange: "Exchange", content_type: bytes | None, overhead_s: float) -> StreamAnswer:
     """The head of a stream; its cost isn't known yet."""
-    headers = CIMultiDict[str]()
-    for line in _headers(exchange, overhead_s).splitlines():
-        name, _, value = line.partition(": ")
-        headers[name] = value
-    headers["Content-Type"] = _content_type(content_type, "text/event-stream")
-    headers["Cache-Control"] = "no-cache"
-    return web.StreamResponse(status=200, headers=headers)
+    content_type_ = _content_type(content_type, "text/event-stream")
+    return StreamAnswer(
+        200, f"{_headers(exchange, overhead_s)}Content-Type: {content_type_}\r\nCache-Control: no-cache\r\n"
+    )
+
+
+def own(body: bytes, status: int = 200, more: str = "") -> WholeAnswer:
+    """JSON that no provider had a part in: management, health, refusals. `more`: rendered lines."""
+    return WholeAnswer(status, f"{SAFE}Content-Type: {JSON}\r\n{more}", body)
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,11 +9,11 @@ from pathlib import Path
 import nats.errors
 import nats.js.errors
 import structlog
-from aiohttp import web
 
 from services.edge import metrics, providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.http import Listener
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
 from services.edge.pipeline import Pipeline
@@ -27,7 +27,7 @@ from shared.bus import BusClient
 from shared.config import load
 from shared.feed import ControlFeed
 from shared.ids import new_id
-from shared.service import Life, listen, serve_probes
+from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
 
 log = structlog.get_logger()
@@ -38,8 +38,8 @@ FEED_WAIT_S = 2.0
 LINGER_S = 0.5
 """A stopping edge keeps idle connections for so long: a request that was on its way is served, and told that it was the last."""
 FLUSH_S = 10.0
-CUT_OFF_S = 0.1
-"""After the drain: for aiohttp to cancel the handlers that are left."""
+CUT_OFF_S = 1.0
+"""After the drain: for the cancelled handlers to end."""
 
 
 async def main(life: Life) -> None:
@@ -92,9 +92,11 @@ async def main(life: Life) -> None:
 
     server = Server(pipeline, ledger, life.stopping.is_set, life.reason_not_ready)
     metrics.running.set_function(lambda: server.running)
-    runner = web.ServerRunner(server.make(), handle_signals=False, shutdown_timeout=CUT_OFF_S)
-    await runner.setup()
-    await listen(runner, conf.edge_host, conf.edge_port, "edge", reuse_port=conf.edge_reuse_port)
+    listener = server.listener()
+    try:
+        await listener.listen(conf.edge_host, conf.edge_port, reuse_port=conf.edge_reuse_port)
+    except OSError as error:
+        raise cannot_listen(conf.edge_host, conf.edge_port, "edge", error) from None
     # What exists now lives as long as the process: out of the collector's sight, which then has only requests to look at.
     gc.collect()
     gc.freeze()
@@ -102,23 +104,20 @@ async def main(life: Life) -> None:
     life.ready(reason_not_ready)
 
     await life.stopping.wait()
-    await _stop(runner, server, conf.edge_drain_ms / 1000, tasks, recorder)
+    await _stop(listener, server, conf.edge_drain_ms / 1000, tasks, recorder)
     await upstream.close()
     await feeds[0].close()
     await bus.close(client)
     await probes.cleanup()
 
 
-async def _stop(runner: web.ServerRunner, server: Server, drain_s: float, tasks: Tasks, recorder: Recorder) -> None:
+async def _stop(listener: Listener, server: Server, drain_s: float, tasks: Tasks, recorder: Recorder) -> None:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
-    for site in list(runner.sites):
-        await site.stop()
+    listener.stop()
     await asyncio.sleep(LINGER_S)
-    try:
-        await asyncio.wait_for(server.idle.wait(), drain_s)
-    except TimeoutError:
+    if not await listener.drain(drain_s):
         log.warning("requests_cut_off", running=server.running)
-    await runner.cleanup()  # cancels the handlers that are left
+    await listener.close(CUT_OFF_S)
     await tasks.finish(FLUSH_S)
     try:
         await asyncio.wait_for(recorder.flush(), FLUSH_S)

@@ -6,8 +6,8 @@ caller's headers.
 
 from urllib.parse import quote
 
-from aiohttp import web
-
+from services.edge.answering import SAFE
+from services.edge.http import Request, StreamAnswer
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError, render_headers
 from shared import credential, errors
 from shared.errors import RefusedError
@@ -16,12 +16,12 @@ DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=15_000, idle_ms=15_000, to
 PASSED_HEADERS = (b"content-type", b"retry-after")
 
 
-async def serve(request: web.BaseRequest, client: Client, origin: Origin, base_path: str) -> web.StreamResponse:
-    headers = [(name, sent) for name in credential.HEADERS if (sent := request.headers.get(name)) is not None]
+async def serve(request: Request, client: Client, origin: Origin, base_path: str) -> StreamAnswer:
+    headers = [(name, sent) for name in credential.HEADERS if (sent := request.header(name)) is not None]
     headers.append(("x-forwarded-for", request.remote or ""))
     target = base_path + quote(request.path, safe="/-._~")
-    if request.query_string:
-        target += "?" + request.rel_url.raw_query_string
+    if request.query:
+        target += "?" + request.query
     try:
         answer = await client.send(origin, "GET", target, render_headers(headers), b"", DEADLINES)
     except UpstreamError:
@@ -30,18 +30,19 @@ async def serve(request: web.BaseRequest, client: Client, origin: Origin, base_p
         raise RefusedError(
             errors.bad_request("A header or the query holds characters that can't be passed on")
         ) from None
-    out = web.StreamResponse(status=answer.status)
-    for name, value in answer.headers:
-        if name in PASSED_HEADERS or name.startswith(b"x-tollgate-"):
-            out.headers[name.decode("ascii")] = value.decode("latin-1")
+    lines = [
+        f"{name.decode('ascii')}: {value.decode('latin-1')}\r\n"
+        for name, value in answer.headers
+        if name in PASSED_HEADERS or name.startswith(b"x-tollgate-")
+    ]
+    out = StreamAnswer(answer.status, SAFE + "".join(lines))
     try:
-        await out.prepare(request)
+        await out.start(request)
         while chunk := await answer.next_chunk():
             await out.write(chunk)
-        await out.write_eof()
+        await out.end()
     except UpstreamError:
-        if request.transport is not None:
-            request.transport.abort()  # half an answer must not look like a whole one
+        request.abort()  # half an answer must not look like a whole one
     finally:
         if not answer.complete:
             answer.abort()

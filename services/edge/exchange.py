@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from services.edge import answering, metrics, openai, providers, screening, sse, texts
+from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.reading import Head
 from services.edge.routes import Route
 from services.edge.screening import Screening, StreamWindow
 from services.edge.upstream import Response, UpstreamError
-from services.edge.whole import WholeAnswer
 from shared import errors
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened, Settled, encode_fact
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from services.edge.recorder import Batch
 
 log = structlog.get_logger()
-
-Answer = web.StreamResponse | WholeAnswer
 
 NextChunk = Callable[[], Awaitable[bytes]]
 """What arrived since the last call; b"" at the end."""
@@ -49,7 +46,7 @@ class Exchange:
     def __init__(
         self,
         pipeline: "Pipeline",
-        request: web.BaseRequest,
+        request: Request,
         route: Route,
         head: Head,
         call: openai.Call,
@@ -88,10 +85,7 @@ class Exchange:
         except RefusedError as no:
             no.request_id, no.call_id = self.id, self.head.litellm_call_id or self.id
             raise
-        except (
-            asyncio.CancelledError,
-            ConnectionError,
-        ):  # the latter: aiohttp's word for a client gone between two writes
+        except (asyncio.CancelledError, ConnectionError):  # the latter: a client gone between two writes
             abandoned = "client_gone", 499
             raise
         finally:
@@ -236,7 +230,7 @@ class Exchange:
         reader = self._reader = sse.Reader(hide_usage=not self.call.wants_usage)
         window = StreamWindow(self._screening) if self._screening.has("post_call") else None
         out = answering.stream(self, content_type, self._overhead_s())
-        await out.prepare(self._request)
+        await out.start(self._request)
         failure: Refusal | None = None
         outcome = "success"
         try:
@@ -272,9 +266,7 @@ class Exchange:
         finally:
             self._provider_s += time.perf_counter() - before
 
-    async def _end_stream(
-        self, out: web.StreamResponse, reader: sse.Reader, outcome: str, failure: Refusal | None
-    ) -> Answer:
+    async def _end_stream(self, out: StreamAnswer, reader: sse.Reader, outcome: str, failure: Refusal | None) -> Answer:
         usage = reader.usage or await self._count_stream(reader, "estimated" if failure is None else "lower_bound")
         answer = openai.AnswerHead(reader.response_id, reader.response_model)
         status = 200 if failure is None else failure.status
@@ -283,7 +275,7 @@ class Exchange:
             await out.write(sse.DONE)
         elif not reader.failed or outcome != "provider_error":
             await out.write(sse.error_event(errors.render(failure)))
-        await out.write_eof()
+        await out.end()
         if failure is None and self._response is not None and not self._response.complete:
             # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
             self._pipeline.later(answering.drain(self._response))
@@ -336,8 +328,7 @@ class Exchange:
             await self._settled.wait_durable()
         except TimeoutError:
             log.error("settled_not_durable_in_time")
-            if self._request.transport is not None:
-                self._request.transport.abort()
+            self._request.abort()
             raise ConnectionAbortedError from None
         return cost
 

@@ -19,12 +19,12 @@ from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 import structlog
-from aiohttp import web
 
 from services.edge import openai, providers, reading, texts
 from services.edge.config import EdgeSettings
-from services.edge.exchange import Answer, Exchange
+from services.edge.exchange import Exchange
 from services.edge.grants import Grants
+from services.edge.http import Answer, Request
 from services.edge.reading import Head
 from services.edge.recorder import Recorder
 from services.edge.routes import Route
@@ -65,7 +65,7 @@ class Pipeline:
         self.targets = targets
         self.tasks = tasks
 
-    async def serve(self, request: web.BaseRequest, route: Route) -> Answer:
+    async def serve(self, request: Request, route: Route) -> Answer:
         """Answer one request on an LLM route. Raises RefusedError, which routes' one error boundary renders."""
         started = time.perf_counter()
         if not self.recorder.healthy:

@@ -4,8 +4,8 @@ import asyncio
 import zlib
 
 import msgspec
-from aiohttp import web
 
+from services.edge.http import BrokenBodyError, Request
 from shared import credential, errors
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
@@ -38,15 +38,15 @@ def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str 
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
-def call_id(request: web.BaseRequest) -> str | None:
+def call_id(request: Request) -> str | None:
     """The client's own name for its call, where it is one."""
-    given = request.headers.get("x-litellm-call-id")
+    given = request.header("x-litellm-call-id")
     return given if given and len(given) <= HEADER_CHARACTERS_MAX and given.isprintable() else None
 
 
-def head(request: web.BaseRequest) -> Head:
+def head(request: Request) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
-    get = request.headers.get
+    get = request.header
     found = credential.find(get)
     if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
         raise RefusedError(errors.malformed_key())
@@ -55,19 +55,19 @@ def head(request: web.BaseRequest) -> Head:
         digest=digest,
         shape=shape,
         ip=request.remote,
-        user_agent=text(get("User-Agent")),
+        user_agent=text(get("user-agent")),
         litellm_call_id=call_id(request),
         tags=text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
         spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
     )
 
 
-async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> bytes:
+async def body(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
     """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow."""
     declared = request.content_length
     if declared is not None and declared > bytes_max:
         raise RefusedError(errors.body_too_large(declared, bytes_max))
-    encoding = request.headers.get("Content-Encoding", "").lower()
+    encoding = (request.header("content-encoding") or "").lower()
     if encoding not in _ENCODINGS:
         raise RefusedError(errors.unsupported_encoding(encoding))
     data = await _sent(request, bytes_max, timeout_ms)
@@ -80,23 +80,21 @@ async def body(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> byt
     return await asyncio.to_thread(_inflate, data, encoding, bytes_max)
 
 
-async def _sent(request: web.BaseRequest, bytes_max: int, timeout_ms: int) -> bytes:
+async def _sent(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
     """The bytes as they were sent; hardly more than `bytes_max` of them."""
-    content = request.content
+    whole = request.whole_body()
+    if whole is not None:
+        return whole
     try:
-        if content.is_eof():  # everything is here already, as it mostly is
-            return content.read_nowait()
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         pieces, size = [], 0
         async with asyncio.timeout(timeout_ms / 1000):
-            while size <= bytes_max and (piece := await content.readany()):
+            while size <= bytes_max and (piece := await request.next_chunk()):
                 pieces.append(piece)
                 size += len(piece)
         return b"".join(pieces)
     except TimeoutError:
         raise RefusedError(errors.unreadable_body("The request body did not arrive in time")) from None
-    except web.RequestPayloadError:
+    except BrokenBodyError:
         raise RefusedError(errors.unreadable_body("The request body could not be read")) from None
 
 

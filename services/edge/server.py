@@ -1,25 +1,20 @@
 """HTTP: one handler, one table of routes, one error boundary.
 
-aiohttp's low-level server: no router, no middlewares, since every path is in `routes.TABLE`. Its handler is cancelled when
-the client leaves; that is how a provider call ends with its client.
+No router, no middlewares, since every path is in `routes.TABLE`. The handler is cancelled when the client leaves; that is how
+a provider call ends with its client.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 
 import msgspec
 import structlog
-from aiohttp import web
 
-from services.edge import admin, book, metrics, reading
-from services.edge.answering import JSON, SAFE_HEADERS
-from services.edge.exchange import Answer
+from services.edge import admin, answering, book, metrics, reading
+from services.edge.http import Answer, Listener, Request, WholeAnswer
 from services.edge.pipeline import Pipeline, now_ms
 from services.edge.routes import Route, find
 from services.edge.upstream import Origin
-from services.edge.whole import WholeAnswer
 from shared import errors
 from shared import grant as grants_
 from shared.errors import Refusal, RefusedError, render
@@ -27,47 +22,12 @@ from shared.grant import Denial
 
 log = structlog.get_logger()
 
-_quiet = logging.getLogger("tollgate.aiohttp")
-_quiet.setLevel(logging.CRITICAL)
-"""For what aiohttp would log of broken connections: anybody can cause it. What is our fault, `handle` logs."""
-
-LINE_BYTES_MAX = 8190
-HEADERS_MAX = 100
-HEADER_BYTES_MAX = 16_384
-KEEPALIVE_S = 75
-LINGERING_S = 2.0
-"""For a client to read its refusal while the rest of its body is thrown away."""
 MODEL_CREATED = 1677610602
 """LiteLLM's constant."""
 
 
 _CLOSING = ("body_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
 """What is left of the request can't be told from the next one, or isn't worth reading."""
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's connection, with its own errors (a request that isn't HTTP) in OpenAI's shape, and without a log line each:
-    anybody can cause them."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("too late for another answer")
-        if status < 500:
-            metrics.refused("malformed_http")
-            return _refusal(errors.malformed_http(status))
-        log.error("request_failed", exc_info=exc)
-        return _refusal(errors.internal())
-
-
-class _OpenAIServer(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 class Server:
@@ -90,56 +50,36 @@ class Server:
         self._stopping = stopping
         self._reason_not_ready = reason_not_ready
         self.running = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
 
-    def make(self) -> web.Server:
-        bytes_max = self._pipeline.settings.edge_body_bytes_max
-        loop = asyncio.get_running_loop()
+    def listener(self) -> Listener:
+        return Listener(self.handle, _malformed)
 
-        def request_factory(message, payload, protocol, writer, task):  # type: ignore[no-untyped-def]
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=bytes_max)
+    async def handle(self, request: Request) -> Answer:
+        """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it.
 
-        return _OpenAIServer(
-            self.handle,  # type: ignore[arg-type]  # a WholeAnswer has all that aiohttp asks of a response
-            request_factory=request_factory,
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            max_line_size=LINE_BYTES_MAX,
-            max_headers=HEADERS_MAX,
-            max_field_size=HEADER_BYTES_MAX,
-            lingering_time=LINGERING_S,
-            auto_decompress=False,  # reading.py does, and stops a bomb at once: this would go on unpacking while it lingers
-            logger=_quiet,
-        )
-
-    async def handle(self, request: web.BaseRequest) -> Answer:
-        """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it."""
+        Where a part of another answer is out already, the connection is cut instead (http/connection.py).
+        """
         if self.running >= self._pipeline.settings.edge_requests_max:
             return _refusal(errors.overloaded())
         self.running += 1
-        self.idle.clear()
-        response: Answer
+        answer: Answer
         try:
-            response = await self._dispatch(request)
+            answer = await self._dispatch(request)
         except RefusedError as no:
             metrics.refused(no.refusal.code)
-            response = _instead(request, no)
+            answer = _refusal(no.refusal, no.call_id or reading.call_id(request), no.request_id)
         except ConnectionError:
-            response = WholeAnswer(499, "", b"")  # nobody is there to read it: aiohttp finds that out and closes
+            answer = WholeAnswer(499, "", b"")  # nobody is there to read it
         except Exception:
             log.exception("request_failed", path=request.path[:200])
-            response = _instead(request, RefusedError(errors.internal()))
+            answer = _refusal(errors.internal(), reading.call_id(request))
         finally:
             self.running -= 1
-            if self.running == 0:
-                self.idle.set()
         if self._stopping():
-            response.force_close()
-        return response
+            answer.closing = True
+        return answer
 
-    async def _dispatch(self, request: web.BaseRequest) -> Answer:
+    async def _dispatch(self, request: Request) -> Answer:
         route = find(request.path)
         if route is None:
             raise RefusedError(errors.not_found(request.method, request.path))
@@ -156,7 +96,7 @@ class Server:
             return await book.serve(request, self._pipeline.upstream, *self._ledger)
         return self._health(route)
 
-    async def _models(self, request: web.BaseRequest, route: Route) -> web.Response:
+    async def _models(self, request: Request, route: Route) -> WholeAnswer:
         """The models this caller may use, in OpenAI's shape."""
         started = time.perf_counter()
         head = reading.head(request)
@@ -172,7 +112,7 @@ class Server:
         metrics.of_route(route.name).note_answered(time.perf_counter() - started)
         return _json({"data": data, "object": "list"})
 
-    def _health(self, route: Route) -> web.Response:
+    def _health(self, route: Route) -> WholeAnswer:
         """LiteLLM's shapes (contract §14.3)."""
         if route.name != "/health/readiness":
             if self._stopping():
@@ -184,30 +124,24 @@ class Server:
         return _json({"status": "unhealthy", "db": "Not connected", "reason": reason}, 503)
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type=JSON, headers=dict(SAFE_HEADERS))
+def _json(value: object, status: int = 200) -> WholeAnswer:
+    return answering.own(msgspec.json.encode(value), status)
 
 
-def _instead(request: web.BaseRequest, no: RefusedError) -> Answer:
-    """The refusal as the answer, unless a part of another is out already: then the connection is cut."""
-    if request.writer.output_size == 0:
-        response = _refusal(no.refusal)
-        call_id = no.call_id or reading.call_id(request)
-        if call_id is not None:
-            response.headers["x-litellm-call-id"] = call_id
-        if no.request_id is not None:
-            response.headers["x-tollgate-request-id"] = no.request_id
-        return response
-    if request.transport is not None:
-        request.transport.abort()
-    return WholeAnswer(499, "", b"")
+def _malformed(status: int) -> WholeAnswer:
+    """To what isn't HTTP; not logged, as anybody can cause it."""
+    metrics.refused("malformed_http")
+    return _refusal(errors.malformed_http(status))
 
 
-def _refusal(refusal: Refusal) -> web.Response:
-    headers = dict(SAFE_HEADERS)
+def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | None = None) -> WholeAnswer:
+    lines = ""
     if refusal.retry_after_s is not None:
-        headers["Retry-After"] = str(refusal.retry_after_s)
-    response = web.Response(body=render(refusal), status=refusal.status, content_type=JSON, headers=headers)
-    if refusal.code in _CLOSING:
-        response.force_close()
-    return response
+        lines = f"Retry-After: {refusal.retry_after_s}\r\n"
+    if call_id is not None:
+        lines += f"x-litellm-call-id: {call_id}\r\n"
+    if request_id is not None:
+        lines += f"x-tollgate-request-id: {request_id}\r\n"
+    answer = answering.own(render(refusal), refusal.status, lines)
+    answer.closing = refusal.code in _CLOSING
+    return answer

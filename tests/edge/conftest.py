@@ -10,7 +10,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from services.edge import recorder as recorder_
-from services.edge import server
+from services.edge.http import connection
 from services.edge.publisher import LibraryPublisher, Publisher, WirePublisher
 from shared import bus
 from tests.edge.broker import Broker
@@ -80,7 +80,7 @@ async def start() -> AsyncIterator[Start]:
 @pytest_asyncio.fixture
 async def edge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
     """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good request is served."""
-    monkeypatch.setattr(server, "LINGERING_S", 0.3)
+    monkeypatch.setattr(connection, "LINGERING_S", 0.3)
     with capture_logs() as logs:
         async with Edge({"m": ["mock:Hello"]}, edge_body_timeout_ms=300) as running:
             yield running

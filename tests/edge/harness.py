@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
 from services.edge import providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -134,15 +132,14 @@ class Edge:
         )  # fmt: skip
         ledger = (Origin("http", "127.0.0.1", 9), "")
         self.server = Server(self.pipeline, ledger, lambda: self.stopping, lambda: None)
-        self._runner = web.ServerRunner(self.server.make(), handle_signals=False)
-        await self._runner.setup()
+        self.listener = self.server.listener()
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
-        await web.SockSite(self._runner, listening).start()
+        await self.listener.listen_on(listening)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self.listener.close()
         await self.tasks.finish(2)
         await self.recorder.close()
         await self.upstream.close()

@@ -1,0 +1,112 @@
+"""Listening, the sweep of all connections, and the end.
+
+Who is in `connections`: every one from `connection_made` until both its transport and its handler's task are gone. So when
+the set is empty, no code of any request runs any more, and whatever was to be written is with the kernel.
+
+The deadlines between requests (idle) and for a head are looked at once in `SWEEP_S`, for all connections together: a
+connection only notes when it began to wait.
+
+The end has three steps, for the caller to pace:
+
+    stop    nobody new comes in; every answer from now on is the last of its connection, and says so
+    drain   idle connections are closed, the others when their request is over
+    close   what is left is cut off: handlers are cancelled, transports aborted
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from services.edge.http.answer import Answer, WholeAnswer
+from services.edge.http.connection import Connection
+from services.edge.http.request import Request
+
+BACKLOG = 1024
+SWEEP_S = 1.0
+
+
+class Listener:
+    """
+    Args:
+        handler: answers a request. What it raises cuts the connection.
+        malformed: a status → what is said to bytes that aren't a request, or don't become one in time.
+    """
+
+    def __init__(
+        self, handler: Callable[[Request], Awaitable[Answer]], malformed: Callable[[int], WholeAnswer]
+    ) -> None:
+        self.handler = handler
+        self.malformed = malformed
+        self.stopping = self.draining = False
+        self.connections: set[Connection] = set()
+        self._loop = asyncio.get_running_loop()
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event = asyncio.Event()
+        self._empty.set()
+
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> None:
+        """OSError when it can't."""
+        self._servers.append(
+            await self._loop.create_server(self._connection, host, port, reuse_port=reuse_port or None, backlog=BACKLOG)
+        )
+
+    async def listen_on(self, listening: socket.socket) -> None:
+        """A socket that is bound already."""
+        self._servers.append(await self._loop.create_server(self._connection, sock=listening, backlog=BACKLOG))
+
+    def stop(self) -> None:
+        self.stopping = True
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, within_s: float) -> bool:
+        """Whether every connection came to its end in time."""
+        self.stop()
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        try:
+            await asyncio.wait_for(self._empty.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, within_s: float = 1.0) -> None:
+        """`within_s`: for the cancelled handlers to end."""
+        self.stop()
+        self.draining = True
+        for connection in list(self.connections):
+            connection.cut()
+        try:
+            await asyncio.wait_for(self._empty.wait(), within_s)
+        except TimeoutError:
+            pass
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    # ── for the connections ──
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._empty.clear()
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    # ── the rest ──
+
+    def _connection(self) -> Connection:
+        return Connection(self, self._loop)
+
+    def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep) if self.connections else None
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.sweep(now)

@@ -1,0 +1,153 @@
+"""A request while it arrives: its head, and what of its body is here.
+
+Its body is in one of three states:
+
+    coming    more bytes are to come; they wait in `pieces` until the handler takes them, or are thrown away (`drop`)
+    complete  everything has arrived, some may be unread
+    broken    it isn't what its head said; what arrived before is still read first, then BrokenBodyError is raised
+"""
+
+import asyncio
+import re
+from typing import Protocol
+from urllib.parse import unquote
+
+_PLAIN_TARGET = re.compile(rb"/[-/._~0-9A-Za-z]*").fullmatch
+
+
+class BrokenBodyError(Exception):
+    """The client's framing of the body isn't valid."""
+
+
+class Wire(Protocol):
+    """What a request and its answer need of their connection."""
+
+    writing_paused: bool
+
+    def begin(self, request: "Request", *, closing: bool) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def flow(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Request:
+    """Made by a connection when the head has arrived. One reader at a time."""
+
+    __slots__ = (
+        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "complete", "connection", "content_length",
+        "dropping", "keep_alive", "method", "minor", "path", "pieces", "query", "remote", "told_to_send", "waiter",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Wire,
+        loop: asyncio.AbstractEventLoop,
+        remote: str | None,
+        method: str,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        minor: int,
+        keep_alive: bool,
+    ) -> None:
+        """ValueError for a target that is no path and names no host."""
+        self.connection = connection
+        self._loop = loop
+        self.remote = remote
+        """The client's address, without its port."""
+        self.method = method
+        self._headers = headers
+        self.minor = minor
+        """Of HTTP/1.x: 0 or 1."""
+        self.keep_alive = keep_alive
+        """Whether the client wants to send another."""
+        if _PLAIN_TARGET(target):
+            self.path, self.query = target.decode("ascii"), ""
+        else:
+            self.path, self.query = _split(target)
+        length = headers.get(b"content-length")
+        self.content_length = None if length is None else int(length)
+        """In bytes, as declared."""
+        self.pieces: list[bytes] = []
+        self.buffered_bytes = 0
+        self.complete = self.broken = self.dropping = self.told_to_send = False
+        self.answered = False
+        """Something of an answer is out."""
+        self.waiter: asyncio.Future[None] | None = None
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its lower-case name. Bytes that aren't UTF-8 come as lone surrogates."""
+        value = self._headers.get(name.encode())
+        return None if value is None else value.rstrip(b" \t").decode("utf-8", "surrogateescape")
+
+    def whole_body(self) -> bytes | None:
+        """All of the body if it is here already, as it mostly is."""
+        return self._take() if self.complete else None
+
+    async def next_chunk(self) -> bytes:
+        """What has arrived since the last call, joined, as soon as there is any; b"" at the end. BrokenBodyError."""
+        while not self.pieces:
+            if self.complete:
+                return b""
+            if self.broken:
+                raise BrokenBodyError
+            await self._more()
+        return self._take()
+
+    def abort(self) -> None:
+        """Cut the connection: what is out must not look like a whole answer."""
+        self.connection.abort()
+
+    # ── for the connection ──
+
+    def drop(self) -> None:
+        """Nobody will read the body."""
+        self.dropping = True
+        self.pieces.clear()
+        self.buffered_bytes = 0
+
+    def wake(self) -> None:
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # ── the rest ──
+
+    def _take(self) -> bytes:
+        pieces = self.pieces
+        chunk = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.pieces = []
+        self.buffered_bytes = 0
+        if not self.complete:
+            self.connection.flow()
+        return chunk
+
+    async def _more(self) -> None:
+        if self.waiter is not None:
+            raise RuntimeError("a request has one reader at a time")
+        if not self.told_to_send:
+            self.told_to_send = True
+            if self.minor == 1 and (self.header("expect") or "").lower() == "100-continue" and not self.answered:
+                self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        waiter = self.waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self.waiter = None
+
+
+def _split(target: bytes) -> tuple[str, str]:
+    """A request's target → its path, decoded, and its query as it was sent. What isn't UTF-8 in the path becomes U+FFFD."""
+    target = target.partition(b"#")[0]
+    if (
+        target[:1] != b"/" and b"://" in target
+    ):  # the absolute form, as to a proxy; whose host it names doesn't matter here
+        authority = re.split(rb"[/?]", target.partition(b"://")[2], maxsplit=1)[0]
+        if not authority:
+            raise ValueError("no host in the target")
+        target = target.partition(b"://")[2][len(authority) :]
+        target = target if target[:1] == b"/" else b"/" + target
+    path, _, query = target.partition(b"?")
+    return unquote(path.decode("utf-8", "replace"), errors="replace"), query.decode("latin-1")

@@ -1,0 +1,249 @@
+"""Deadlines between requests, and the end of the server. Ours alone: aiohttp has none for a head, and ends otherwise."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from http_kit import GET, HEAD, Asked, closed, echo, post
+
+from services.edge.http import connection, listener
+from tests.edge.fakes import until
+
+Serve = Any
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_S", 0.02)
+    monkeypatch.setattr(connection, "IDLE_S", 0.2)
+    monkeypatch.setattr(connection, "HEAD_S", 0.4)
+
+
+# ── deadlines ──
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("before", [b"", b"\r\n", GET, post(b"x")])
+async def test_an_idle_connection_is_closed_without_a_word(ours: Serve, before: bytes) -> None:
+    server = await ours(echo)
+    caller = await server.connect()
+    await caller.send(before)
+    if len(before) > 2:
+        await caller.answer()
+    since = time.monotonic()
+    assert await closed(caller)
+    assert 0.15 < time.monotonic() - since < 0.5
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("start", [b"GET /", GET[:-2], GET + GET[:20], HEAD + b"X: "])
+async def test_a_head_that_comes_too_slowly_is_a_408(ours: Serve, start: bytes) -> None:
+    """However busy the client is with it."""
+    server = await ours(echo)
+    caller = await server.connect()
+    await caller.send(start)
+    since = time.monotonic()
+    if start.startswith(GET):
+        await caller.answer()
+
+    async def trickle() -> None:
+        while True:
+            caller.writer.write(b"x" if start != GET[:-2] else b"X: y\r\n")
+            await asyncio.sleep(0.03)
+
+    trickling = asyncio.create_task(trickle())
+    answer = await caller.answer()
+    trickling.cancel()
+    assert answer.status == 408
+    assert 0.3 < time.monotonic() - since < 0.8
+    assert await closed(caller)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_neither_a_handler_nor_a_body_has_such_a_deadline(ours: Serve) -> None:
+    async def slow(asked: Asked) -> tuple[int, bytes]:
+        body = await asked.body()
+        await asyncio.sleep(0.5)
+        return 200, body
+
+    server = await ours(slow)
+    caller = await server.connect()
+    await caller.send(HEAD + b"Content-Length: 10\r\n\r\n")
+    for _ in range(10):
+        await caller.send(b"x")
+        await asyncio.sleep(0.06)
+    assert (await caller.answer()).body == b"x" * 10
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_deadline_for_a_head_behind_a_request_begins_when_that_is_over(ours: Serve) -> None:
+    async def slow(asked: Asked) -> tuple[int, bytes]:
+        await asyncio.sleep(0.5 if asked.method == "GET" else 0)
+        return 200, b""
+
+    server = await ours(slow)
+    caller = await server.connect()
+    await caller.send(GET + post(b"")[:10])
+    assert (await caller.answer()).status == 200
+    await asyncio.sleep(0.1)
+    await caller.send(post(b"")[10:])
+    assert (await caller.answer()).status == 200
+
+
+async def test_the_sweep_stops_when_nobody_is_there(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_S", 0.01)
+    server = await ours(echo)
+    caller = await server.connect()
+    await until(lambda: server.listener._sweeper)
+    caller.leave()
+    await until(lambda: server.listener._sweeper is None)
+    assert (await (await server.connect()).reader.read(0)) == b""
+    await until(lambda: server.listener._sweeper)
+
+
+# ── the end ──
+
+
+async def test_after_stop_nobody_new_comes_in_and_every_answer_says_close(ours: Serve) -> None:
+    server = await ours(echo)
+    idle, busy = await server.connect(), await server.connect()
+    await busy.send(HEAD + b"Content-Length: 4\r\n\r\n")
+    await idle.send(GET)
+    assert "connection" not in (await idle.answer()).headers
+    server.listener.stop()
+    with pytest.raises(ConnectionError):
+        await server.connect()
+    await busy.send(b"body")
+    await idle.send(GET)  # on its way: served, and told that it was the last
+    for caller, body in ((busy, b"POST /a [] body"), (idle, b"GET /a [] ")):
+        answer = await caller.answer()
+        assert (answer.body, answer.headers["connection"]) == (body, "close")
+        assert await closed(caller)
+
+
+async def test_a_stream_that_was_begun_before_the_end_is_finished_and_so_is_what_was_pipelined(ours: Serve) -> None:
+    go = asyncio.Event()
+
+    async def stream(asked: Asked) -> Any:
+        if asked.path == "/next":
+            return 200, b"next"
+        out = await asked.stream()
+        await go.wait()
+        await out.write(b"rest")
+        await out.end()
+        return out
+
+    server = await ours(stream)
+    caller = await server.connect()
+    await caller.send(GET + GET.replace(b"/a", b"/next"))
+    await until(lambda: server.running)
+    draining = asyncio.create_task(server.listener.drain(5))
+    await asyncio.sleep(0.02)
+    assert not draining.done()
+    go.set()
+    answer = await caller.answer()
+    assert answer.body == b"rest" and "connection" not in answer.headers
+    answer = await caller.answer()
+    assert (answer.body, answer.headers["connection"]) == (b"next", "close")
+    assert await closed(caller)
+    assert await draining
+
+
+async def test_drain_closes_what_is_idle_at_once_and_waits_for_the_rest(ours: Serve) -> None:
+    async def slow(asked: Asked) -> tuple[int, bytes]:
+        await asyncio.sleep(0.2)
+        return 200, b"done"
+
+    server = await ours(slow)
+    idle, busy, begun = [await server.connect() for _ in range(3)]
+    await busy.send(GET)
+    await begun.send(GET[:20])
+    await until(lambda: server.running)
+    since = time.monotonic()
+    draining = asyncio.create_task(server.listener.drain(5))
+    assert await closed(idle)
+    assert time.monotonic() - since < 0.1
+    await begun.send(GET[20:])  # a request that was on its way
+    assert [(await caller.answer()).body for caller in (busy, begun)] == [b"done", b"done"]
+    assert await draining
+    assert not server.listener.connections
+
+
+async def test_a_request_that_arrives_with_the_drain_is_served(ours: Serve) -> None:
+    """A hundred clients that send as it happens: each is answered, or closed without having been heard."""
+    server = await ours(echo)
+    callers = [await server.connect() for _ in range(100)]
+    for caller in callers:
+        caller.writer.write(GET)
+    assert await server.listener.drain(5)
+    for caller in callers:
+        assert (await caller.answer()).headers["connection"] == "close"
+
+
+async def test_a_client_that_never_ends_its_head_does_not_hold_up_the_end(
+    ours: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "SWEEP_S", 0.02)
+    monkeypatch.setattr(connection, "HEAD_STOPPING_S", 0.1)
+    server = await ours(echo)
+    caller = await server.connect()
+    await caller.send(GET[:20])
+    await asyncio.sleep(0.01)
+    since = time.monotonic()
+    assert await server.listener.drain(5)
+    assert time.monotonic() - since < 1.5
+
+
+@pytest.mark.parametrize("where", ["handled", "body", "stream", "unread", "lingering"])
+async def test_what_outlives_the_drain_is_cut(ours: Serve, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setattr(connection, "LINGERING_S", 60)
+    cleaned = 0
+
+    async def slow(asked: Asked) -> Any:
+        nonlocal cleaned
+        try:
+            if where == "body":
+                await asked.body()
+            elif where == "stream":
+                out = await asked.stream()
+                await out.write(b"begun")
+            elif where in ("unread", "lingering"):
+                return 200, bytes(20_000_000 if where == "unread" else 0)
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned += 1
+
+    server = await ours(slow)
+    caller = await server.connect()
+    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await caller.send(HEAD + b"Content-Length: 9\r\n\r\n" if where in ("body", "lingering") else GET)
+    await until(lambda: server.begun)
+    assert not await server.listener.drain(0.05)
+    assert cleaned == (where in ("unread", "lingering"))
+    await server.listener.close()
+    assert cleaned == 1 and server.running == 0
+    assert not server.listener.connections
+
+
+async def test_a_handler_that_will_not_end_does_not_hold_up_the_end(ours: Serve) -> None:
+    let = asyncio.Event()
+
+    async def stubborn(asked: Asked) -> tuple[int, bytes]:
+        while not let.is_set():
+            try:
+                await let.wait()
+            except asyncio.CancelledError:
+                pass
+        return 200, b""
+
+    server = await ours(stubborn)
+    caller = await server.connect()
+    await caller.send(GET)
+    await until(lambda: server.running)
+    since = time.monotonic()
+    await server.listener.close(0.1)
+    assert time.monotonic() - since < 1
+    let.set()
+    await until(lambda: not server.listener.connections)
