@@ -49,6 +49,9 @@ LINGERING_S = 2.0
 """For a client to read its refusal while the rest of its body is thrown away."""
 LINGERING_BYTES_MAX = 64 * 1024 * 1024
 
+STALL_S = 120.0
+"""How long a client may take to read some 48 kB of what is written, or all of it once the connection is closing."""
+
 TARGET_BYTES_MAX = 8190
 HEADERS_MAX = 100
 """Fields in one request, trailers included."""
@@ -97,7 +100,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_barren_bytes", "_cancelled", "_declining", "_drained", "_fields", "_headers", "_held", "_in_head", "_keep_alive",
         "_lingering", "_lingering_bytes", "_loop", "_malformed", "_over", "_owner", "_parser", "_queue", "_reading_paused",
-        "_receiving", "_remote", "_request", "_serving", "_since", "_target", "_task", "_transport", "writing_paused",
+        "_receiving", "_remote", "_request", "_serving", "_since", "_stalled_at", "_target", "_task", "_transport", "writing_paused",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -128,6 +131,8 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         """As the present request's answer said."""
         self.writing_paused = False
+        self._stalled_at: float | None = None
+        """Since when we wait for the client to read."""
         self._drained: asyncio.Future[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._lingering_bytes = 0
@@ -179,9 +184,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        self._stalled_at = self._stalled_at or self._loop.time()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
+        self._stalled_at = None
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -235,6 +242,8 @@ class Connection(asyncio.Protocol):
     # ── for the listener ──
 
     def sweep(self, now: float) -> None:
+        if self._stalled_at is not None and now - self._stalled_at >= STALL_S:
+            self.abort()
         if self._request is not None or self._over:
             return
         waited_s = now - self._since
@@ -253,6 +262,7 @@ class Connection(asyncio.Protocol):
         """As soon as what is written has left."""
         self._over = True
         if self._transport is not None:
+            self._stalled_at = self._stalled_at or self._loop.time()
             self._transport.close()
 
     def cut(self) -> None:

@@ -91,6 +91,35 @@ async def test_the_deadline_for_a_head_behind_a_request_begins_when_that_is_over
     assert (await caller.answer()).status == 200
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("ending", ["streams on", "in one piece", "and closes"])
+async def test_who_does_not_read_is_cut_off_in_the_end(
+    ours: Serve, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STALL_S", 0.3)
+    ended = asyncio.Event()
+
+    async def much(asked: Asked) -> Any:
+        try:
+            if ending != "streams on":
+                return 200, bytes(16 * 1024 * 1024)
+            out = await asked.stream()
+            while True:
+                await out.write(bytes(65_536))
+        finally:
+            ended.set()
+
+    server = await ours(much)
+    caller = await server.connect()
+    caller.writer.transport.pause_reading()
+    close = b"Connection: close\r\n" if ending == "and closes" else b""
+    since = time.monotonic()
+    await caller.send(GET[:-2] + close + b"\r\n")
+    await asyncio.wait_for(ended.wait(), 5)
+    await until(lambda: not server.listener.connections)
+    assert 0.25 < time.monotonic() - since < 3
+
+
 async def test_the_sweep_stops_when_nobody_is_there(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_S", 0.01)
     server = await ours(echo)
