@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def abort(self) -> None:
-        """At once; what is written and hasn't left is dropped."""
+        """At once: what is written and hasn't left is dropped, and the handler is cancelled."""
         self._over = True
         if self._transport is not None:
             self._transport.abort()
@@ -254,10 +254,6 @@ class Connection(asyncio.Protocol):
         self._over = True
         if self._transport is not None:
             self._transport.close()
-
-    def cut(self) -> None:
-        self._leave()
-        self.abort()
 
     # ── requests, one after the other ──
 
