@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def abort(self) -> None:
-        """At once; what is written and hasn't left is dropped."""
+        """At once: what is written and hasn't left is dropped, and the handler is cancelled."""
         self._over = True
         if self._transport is not None:
             self._transport.abort()
@@ -264,10 +264,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._stalled_at = self._stalled_at or self._loop.time()
             self._transport.close()
-
-    def cut(self) -> None:
-        self._leave()
-        self.abort()
 
     # ── requests, one after the other ──
 

@@ -78,7 +78,7 @@ class Listener:
         self.stop()
         self.draining = True
         for connection in list(self.connections):
-            connection.cut()
+            connection.abort()
         try:
             await asyncio.wait_for(self._empty.wait(), within_s)
         except TimeoutError:
