@@ -1,12 +1,14 @@
 """`make soak`: SOAK_MINUTES (30) of mixed load, and whether anything grows.
 
-Of every process: memory (anonymous pages), file descriptors, threads; of the whole: facts on their way to the book, open
+Of every process and its descendants (if they live longer than GROWN_S: PostgreSQL's autovacuum workers come and go, each with the 30 MB
+that a sample of a table takes): memory (anonymous pages), file descriptors, threads; of the whole: facts on their way to the book, open
 requests, and how late the load's own loop is. The first quarter is warm-up and doesn't count. Printed for each: first and last
 value, slope an hour and its 95 % interval (trend.py says how). Flat is the bar: zero within the interval, or growth below BOUNDS.
 At the end the records are compared as in `make chaos`. Exit status 1 when something isn't flat or a count isn't zero.
 """
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -26,6 +28,7 @@ from tests.chaos.world import World, tree_of
 
 EVERY_S = 5.0
 WARM_UP = 0.25
+GROWN_S = 60.0
 BOUNDS = {
     "memory MB": 4.0,
     "files": 2.0,
@@ -47,6 +50,8 @@ def of_processes(world: World, series: Series) -> None:
         memory = files = threads = 0
         for each in tree_of(pid):
             with suppress(OSError):
+                if each != pid and _age_s(each) < GROWN_S:
+                    continue
                 rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
                 memory += int(next(line for line in rollup.splitlines() if line.startswith("Anonymous:")).split()[1])
                 files += len(list(Path(f"/proc/{each}/fd").iterdir()))
@@ -54,6 +59,12 @@ def of_processes(world: World, series: Series) -> None:
         series[name, "memory MB"].append(memory / 1024)
         series[name, "files"].append(files)
         series[name, "threads"].append(threads)
+
+
+def _age_s(pid: int) -> float:
+    """Raises OSError when it is gone."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def sample(world: World, seconds: float, at: list[float], series: Series) -> None:
@@ -99,6 +110,8 @@ async def main(directory: Path) -> bool:
     print(trial)
     lasted = time.time() - trial.records.calls[0].started_at
     print(f"{len(trial.records.calls)} requests, {len(at)} samples, {lasted / 60:.1f} minutes\n")
+    samples = {f"{process} {measure}": values for (process, measure), values in series.items()}
+    (directory / "samples.json").write_text(json.dumps({"seconds": at, **samples}))
     return judge(at, series) and trial.verdict.clean
 
 
