@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.bench.machine import age_s
 from tests.chaos import evidence
 from tests.chaos.trend import fit
 from tests.chaos.trial import conduct
@@ -29,6 +30,7 @@ from tests.chaos.world import World, tree_of
 EVERY_S = 5.0
 WARM_UP = 0.25
 GROWN_S = 60.0
+"""A descendant younger than this isn't counted."""
 BOUNDS = {
     "memory MB": 4.0,
     "files": 2.0,
@@ -50,7 +52,7 @@ def of_processes(world: World, series: Series) -> None:
         memory = files = threads = 0
         for each in tree_of(pid):
             with suppress(OSError):
-                if each != pid and _age_s(each) < GROWN_S:
+                if each != pid and age_s(each) < GROWN_S:
                     continue
                 rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
                 memory += int(next(line for line in rollup.splitlines() if line.startswith("Anonymous:")).split()[1])
@@ -59,12 +61,6 @@ def of_processes(world: World, series: Series) -> None:
         series[name, "memory MB"].append(memory / 1024)
         series[name, "files"].append(files)
         series[name, "threads"].append(threads)
-
-
-def _age_s(pid: int) -> float:
-    """Raises OSError when it is gone."""
-    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def sample(world: World, seconds: float, at: list[float], series: Series) -> None:
