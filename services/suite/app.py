@@ -96,9 +96,10 @@ class Suite:
     def _servers(self) -> list[Program]:
         """NATS and PostgreSQL, each unless another one was named."""
         embedded, data = self._embedded, self._data
-        embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port)
-        embedded.nats_monitor_port = choose_port(0, embedded.nats_monitor_port)
-        embedded.postgres_port = choose_port(self.settings.postgres_port, embedded.postgres_port)
+        taken = {listener.port for listener in self._listeners()}
+        embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port, taken)
+        embedded.nats_monitor_port = choose_port(0, embedded.nats_monitor_port, taken)
+        embedded.postgres_port = choose_port(self.settings.postgres_port, embedded.postgres_port, taken)
         nats.add_passwords(embedded)
         data.remember(embedded)
         servers = []

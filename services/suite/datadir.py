@@ -130,13 +130,16 @@ def _lock(lock_fd: int, path: Path) -> None:
             return
 
 
-def choose_port(wanted: int, remembered: int) -> int:
-    """The one asked for; else last time's if it is still free; else any."""
+def choose_port(wanted: int, remembered: int, taken: set[int]) -> int:
+    """The one asked for; else last time's if it is still free; else any that isn't in `taken`, to which it is added."""
     if wanted:
-        return wanted
-    if remembered and why_not(LOOPBACK, remembered) is None:
-        return remembered
-    return any_free()
+        chosen = wanted
+    elif remembered and remembered not in taken and why_not(LOOPBACK, remembered) is None:
+        chosen = remembered
+    else:
+        chosen = any_free(taken)
+    taken.add(chosen)
+    return chosen
 
 
 def new_password() -> str:

@@ -1,10 +1,12 @@
 """Ports: whether they are free, said in a sentence before anything is started."""
 
 import errno
+import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
-from services.suite.settings import Listener
+from services.suite.settings import LOOPBACK, Listener
 from shared.settings import SettingsError
 
 
@@ -46,9 +48,27 @@ def why_not(host: str, port: int) -> str | None:
     return None
 
 
-def any_free() -> int:
-    """A port nobody listens on at this moment."""
+def any_free(taken: Collection[int] = ()) -> int:
+    """A port not in `taken` that nobody listens on at this moment, and that no outgoing connection is given later.
+
+    What is remembered must be free again at the next start: out of the kernel's own range, any client's connection could
+    hold it by then. Only where that range leaves nothing is it taken from.
+    """
+    low, high = _clients_range()
+    for candidates in (range(high + 1, 65_536), range(10_000, low)):
+        for port in random.sample(candidates, min(len(candidates), 100)):
+            if port not in taken and why_not(LOOPBACK, port) is None:
+                return port
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.bind((LOOPBACK, 0))
+        given: int = probe.getsockname()[1]
+        return given
+
+
+def _clients_range() -> tuple[int, int]:
+    """The first and last port that the kernel gives to connections; the Linux default where it doesn't say."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+        return int(low), int(high)
+    except (OSError, ValueError):
+        return 32_768, 60_999

@@ -5,7 +5,6 @@ import ctypes
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -89,12 +88,6 @@ def call(method: str, port: int, path: str, body: bytes | None, headers: Mapping
         return answer.status, answer.read()
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def spawn(

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from tests.bench import machine, wire
-from tests.bench.contestant import Contestant, Skipped, free_port, spawn, started
+from tests.bench.contestant import Contestant, Skipped, spawn, started
+from tests.support.ports import free_port
 
 PACKAGES = Path(".bench")
 INSTALL_S_MAX = 900

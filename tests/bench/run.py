@@ -21,10 +21,11 @@ from pathlib import Path
 import msgspec
 
 from tests.bench import chart, load, machine, method, once, peers, report, sections, targets, wire
-from tests.bench.contestant import Contestant, Skipped, Wrong, free_port, spawn, stop
+from tests.bench.contestant import Contestant, Skipped, Wrong, spawn, stop
 from tests.bench.method import Samples, Upstream
 from tests.bench.sections import Section
 from tests.bench.tollgate import LAYERS, Suite, check_book
+from tests.support.ports import free_port
 
 RESULTS = Path("bench-results")
 WARM_UP_S = 1

@@ -38,6 +38,7 @@ from tests.edge.fakes import (
     chunk,
     until,
 )
+from tests.support.ports import free_port
 
 PRICE = Price(1_000_000, 2_000_000)
 CALLER = Caller(key_sha256=None, key_alias="test")
@@ -177,8 +178,7 @@ async def silent(peer: Peer) -> None:
 
 
 def dead_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.support.ports import free_port
 from tests.support.suite import ROOT, RunningSuite
 
 MASTER = {"Authorization": "Bearer sk-1234"}
@@ -22,12 +22,6 @@ MASTER = {"Authorization": "Bearer sk-1234"}
 INPUT_PICOUSD = 500_000
 OUTPUT_PICOUSD = 1_500_000
 """As config.model.yaml has them: 0.0000005 and 0.0000015 USD a token."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import TypeVar
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
 
@@ -21,12 +22,6 @@ T = TypeVar("T")
 async def answered(answer: T | Awaitable[T]) -> T:
     """What was answered, at once or later."""
     return await answer if isawaitable(answer) else answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from moderation_kit import Moderation, free_port, wait_for
+from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
 from services.moderation.screen import Screen
 from shared import bus, subjects
 from shared.requests import CountReply, CountRequest, Fault, ScreenRequest, Verdict
+from tests.support.ports import free_port
 
 Start = Callable[..., Moderation]
 KEYWORDS: dict[str, Any] = {"callbacks": ["banned_keywords"], "banned_keywords_list": ["hello"]}

@@ -17,7 +17,6 @@ import nats
 import nats.errors
 import pytest
 
-from tests.support.ports import free_port
 from tests.support.suite import MOCK_CONFIG, RunningSuite, SuiteFailed
 
 
@@ -338,8 +337,3 @@ async def test_where_user_namespaces_are_off_root_becomes_nobody(stub_tree: Path
         assert await suite.stop() == 0
         await suite.start()
         assert await read_it_again(suite) == (b"kept", 7)
-
-
-def test_any_free_port_is_free() -> None:
-    with socket.create_server(("127.0.0.1", free_port())):
-        pass

@@ -1,11 +1,12 @@
 """Which processes and ports the settings ask for."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from services.suite.banner import banner
-from services.suite.datadir import Embedded, SuiteState
+from services.suite.datadir import Embedded, SuiteState, choose_port
 from services.suite.nats import add_passwords, configuration
 from services.suite.ports import require_free
 from services.suite.settings import Listener, SuiteSettings, members
@@ -108,3 +109,23 @@ def test_the_banner_shows_the_example_key_and_no_other() -> None:
     assert "sk-private" not in own and "hidden" not in own
     example = banner(state, config.parse(text % "sk-1234", {}))
     assert "Bearer sk-1234" in example and '"model": "m"' in example and "Change it" in example
+
+
+def test_a_port_to_remember_is_none_that_connections_are_given() -> None:
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    taken: set[int] = set()
+    ports = [choose_port(0, 0, taken) for _ in range(50)]
+    assert len(set(ports)) == 50 and set(ports) == taken
+    assert not [port for port in ports if low <= port <= high]
+    for port in ports:
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+
+
+def test_the_port_of_last_time_is_kept_unless_somebody_else_has_it() -> None:
+    port = free_port()
+    assert choose_port(0, port, set()) == port
+    assert choose_port(0, port, {port}) != port
+    assert choose_port(port, 0, {port}) == port
+    with socket.create_server(("127.0.0.1", port)):
+        assert choose_port(0, port, set()) != port

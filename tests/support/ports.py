@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK = 200
@@ -50,9 +51,18 @@ def _is_free(port: int) -> bool:
         return True
 
 
+_held: list[PortBlock] = []
+_own: Iterator[int] = iter(())
+"""The ports of the blocks held until this process ends that were not handed out yet."""
+
+
 def free_port() -> int:
-    """One port that is free now. For anything that is started again on it, take a PortBlock."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of this process's own blocks, handed out once: nobody takes it before, or between, its server's lives."""
+    global _own
+    while True:
+        for port in _own:
+            if _is_free(port):
+                return port
+        block = PortBlock()
+        _held.append(block)
+        _own = iter(range(block.base, block.base + BLOCK))
