@@ -171,7 +171,7 @@ async def test_a_stream_whose_end_never_becomes_durable_has_no_done(start: Start
 
 
 async def test_a_call_that_cannot_be_opened_is_refused_and_never_reaches_the_provider(start: Start) -> None:
-    edge = await start(always(response(completion())), wait_ms=400)
+    edge = await start(always(response(completion())), wait_ms=1_500)
     edge.publisher.default = "away"
     answer = await edge.chat()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
@@ -179,7 +179,7 @@ async def test_a_call_that_cannot_be_opened_is_refused_and_never_reaches_the_pro
     await until(lambda: not edge.recorder.healthy)
     before = time.monotonic()
     assert (await edge.chat()).status == 503
-    assert time.monotonic() - before < 0.3, "once it is known, at once"
+    assert time.monotonic() - before < 1, "once it is known, at once"
     edge.publisher.default = "ack"
     _, settled = await told(edge)
     assert (settled.outcome, settled.status, settled.cost_picousd) == ("edge_error", 503, 0)

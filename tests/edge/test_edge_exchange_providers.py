@@ -225,15 +225,15 @@ async def test_what_may_have_been_done_is_not_done_twice(start: Start) -> None:
 async def test_all_candidates_share_one_deadline(start: Start) -> None:
     async def late(peer: Peer) -> None:
         await peer.request()
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1)
         await peer.send(response(b"{}", "503 X"))
 
-    edge = await start(late, silent, timeout_s=0.6)
+    edge = await start(late, silent, timeout_s=1.5)
     before = time.monotonic()
     assert (await edge.chat()).status == 504
-    assert time.monotonic() - before < 0.9
+    assert time.monotonic() - before < 2.3, "not 1 s and then 1.5 s more"
     opened, _ = await told(edge)
-    assert opened.expires_at_ms >= opened.at_ms + 600
+    assert opened.expires_at_ms >= opened.at_ms + 1_500
 
 
 async def test_with_none_left_it_is_the_last_ones_answer(start: Start) -> None:

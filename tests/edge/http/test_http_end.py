@@ -33,7 +33,7 @@ async def test_an_idle_connection_is_closed_without_a_word(ours: Serve, before: 
         await caller.answer()
     since = time.monotonic()
     assert await closed(caller)
-    assert 0.15 < time.monotonic() - since < 0.5
+    assert 0.15 < time.monotonic() - since < 2
 
 
 @pytest.mark.usefixtures("impatient")
@@ -56,7 +56,7 @@ async def test_a_head_that_comes_too_slowly_is_a_408(ours: Serve, start: bytes) 
     answer = await caller.answer()
     trickling.cancel()
     assert answer.status == 408
-    assert 0.3 < time.monotonic() - since < 0.8
+    assert 0.3 < time.monotonic() - since < 3
     assert await closed(caller)
 
 
@@ -180,8 +180,10 @@ async def test_a_stream_that_was_begun_before_the_end_is_finished_and_so_is_what
 
 
 async def test_drain_closes_what_is_idle_at_once_and_waits_for_the_rest(ours: Serve) -> None:
+    let = asyncio.Event()
+
     async def slow(asked: Asked) -> tuple[int, bytes]:
-        await asyncio.sleep(0.2)
+        await let.wait()
         return 200, b"done"
 
     server = await ours(slow)
@@ -189,10 +191,9 @@ async def test_drain_closes_what_is_idle_at_once_and_waits_for_the_rest(ours: Se
     await busy.send(GET)
     await begun.send(GET[:20])
     await until(lambda: server.running)
-    since = time.monotonic()
     draining = asyncio.create_task(server.listener.drain(5))
     assert await closed(idle)
-    assert time.monotonic() - since < 0.1
+    let.set()
     await begun.send(GET[20:])  # a request that was on its way
     assert [(await caller.answer()).body for caller in (busy, begun)] == [b"done", b"done"]
     assert await draining
