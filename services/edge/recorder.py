@@ -141,6 +141,7 @@ class Recorder:
         self._delayed = False
         """A batch in flight didn't get through at the first try: nothing flies beside it."""
         self._drain_gets_on = False
+        self._journal_refuses = False
         self._drained = asyncio.Event()
         """The journal holds nothing; only looked at while the drain gets on."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -273,10 +274,15 @@ class Recorder:
             try:
                 await _finish(asyncio.to_thread(self._journal.append, message_id, payload))
             except JournalFullError as error:
-                log.warning("journal_refused", error=str(error))
+                if not self._journal_refuses:  # said once: it is asked again for every batch, many times a second
+                    log.warning("journal_refuses", error=str(error))
+                self._journal_refuses = True
                 return False
             finally:
                 self._metrics.journal_bytes.set(self._journal.bytes_waiting)
+            if self._journal_refuses:
+                log.info("journal_takes_again")
+            self._journal_refuses = False
         return True
 
     async def _drain(self) -> None:

@@ -23,7 +23,9 @@ OTHER_CPUS = ALL_CPUS - GATEWAY_CPUS or ALL_CPUS
 
 
 def tree(root: int) -> list[int]:
-    """The process and all its living descendants."""
+    """The process and all its living descendants; nothing for 0, which is no process."""
+    if not root:
+        return []
     children: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():

@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.machine import age_s
+from tests.bench.machine import age_s, tree
 from tests.chaos import evidence
-from tests.chaos.trend import fit
+from tests.chaos.trend import BLOCKS, fit
 from tests.chaos.trial import conduct
-from tests.chaos.world import World, tree_of
+from tests.chaos.world import World
 
 EVERY_S = 5.0
 WARM_UP = 0.25
@@ -50,7 +50,7 @@ Series = dict[tuple[str, str], list[float]]
 def of_processes(world: World, series: Series) -> None:
     for name, pid in world.pids.items():
         memory = files = threads = 0
-        for each in tree_of(pid):
+        for each in tree(pid):
             with suppress(OSError):
                 if each != pid and age_s(each) < GROWN_S:
                     continue
@@ -95,8 +95,20 @@ def judge(at: list[float], series: Series) -> bool:
     return flat
 
 
+def _seconds(minutes: str) -> float:
+    """Exits with a sentence where that is no time to judge from."""
+    least = 2 * EVERY_S * BLOCKS / (1 - WARM_UP)
+    try:
+        seconds = float(minutes) * 60
+    except ValueError:
+        sys.exit(f"SOAK_MINUTES={minutes!r} is no number")
+    if not least < seconds < float("inf"):
+        sys.exit(f"SOAK_MINUTES={minutes} is too short to see a trend: more than {least / 60:.1f}, please")
+    return seconds
+
+
 async def main(directory: Path) -> bool:
-    seconds = float(os.environ.get("SOAK_MINUTES") or 30) * 60
+    seconds = _seconds(os.environ.get("SOAK_MINUTES") or "30")
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
     print(f"{seconds / 60:.0f} minutes of mixed load, seed {seed}", flush=True)
     at: list[float] = []

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.bench.machine import tree
 from tests.chaos.checker import Price
 from tests.chaos.disk import Disk, namespace
 from tests.chaos.link import Link
@@ -215,22 +216,9 @@ def snapshot(directory: Path) -> Path:
 
 def signal_tree(pid: int, number: int) -> None:
     """Send a signal to a process and its descendants: PostgreSQL is many."""
-    for each in tree_of(pid):
+    for each in tree(pid):
         with suppress(ProcessLookupError):
             os.kill(each, number)
-
-
-def tree_of(pid: int) -> list[int]:
-    """A process and its descendants; nothing for 0."""
-    return [pid, *_descendants(pid)] if pid else []
-
-
-def _descendants(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in task.read_text().split():
-                yield int(child)
-                yield from _descendants(int(child))
 
 
 def _with_port(url: str, port: int) -> str:

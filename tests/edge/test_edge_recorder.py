@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from services.edge import recorder as recorder_
 from services.edge.journal import Journal, JournalFullError
@@ -256,11 +257,14 @@ async def test_a_full_journal_is_the_end_of_health_until_it_has_drained(make: Ma
     publisher.default = "away"
     recorder = make(publisher, journal=200)
     sent = 0
-    while recorder.healthy:
-        recorder.append(encode(sent))
-        sent += 1
-        await asyncio.sleep(0.002)
-        assert sent < 500
+    with capture_logs() as logs:
+        while recorder.healthy:
+            recorder.append(encode(sent))
+            sent += 1
+            await asyncio.sleep(0.002)
+            assert sent < 500
+        await asyncio.sleep(0.05)  # tried again many times
+    assert [line["event"] for line in logs if line["event"].startswith("journal")] == ["journal_refuses"]
     assert (tmp_path / "journal").stat().st_size <= 200
     publisher.default = "ack"
     await until(lambda: recorder.healthy)
