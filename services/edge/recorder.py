@@ -141,7 +141,6 @@ class Recorder:
         self._delayed = False
         """A batch in flight didn't get through at the first try: nothing flies beside it."""
         self._drain_gets_on = False
-        self._journal_refuses = False
         self._drained = asyncio.Event()
         """The journal holds nothing; only looked at while the drain gets on."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -240,6 +239,8 @@ class Recorder:
             self.healthy = False
             self._metrics.healthy.set(0)
             await asyncio.sleep(RETRY_S)
+        if not self.healthy:
+            log.info("recording_again")
         self.healthy = True
         self._metrics.healthy.set(1)
         self._metrics.committed(len(batch.facts))
@@ -274,15 +275,11 @@ class Recorder:
             try:
                 await _finish(asyncio.to_thread(self._journal.append, message_id, payload))
             except JournalFullError as error:
-                if not self._journal_refuses:  # said once: it is asked again for every batch, many times a second
+                if self.healthy:  # said once: it is asked again many times a second
                     log.warning("journal_refuses", error=str(error))
-                self._journal_refuses = True
                 return False
             finally:
                 self._metrics.journal_bytes.set(self._journal.bytes_waiting)
-            if self._journal_refuses:
-                log.info("journal_takes_again")
-            self._journal_refuses = False
         return True
 
     async def _drain(self) -> None:

@@ -78,8 +78,9 @@ class Suite:
         self._embedded = data.remembered()
         in_file = configuration.database_url
         self._database_url = suite_settings.database_url or (in_file.reveal() if in_file else "")
-        require_free(self._listeners())
-        servers = self._servers()
+        listeners = self._listeners()
+        require_free(listeners)
+        servers = self._servers({listener.port for listener in listeners})
         inner = [self._service(member) for member in self.members if member.kind != "edge"]
         edges = [self._service(member) for member in self.members if member.kind == "edge"]
         self.supervisor = Supervisor([servers, inner, edges], self.write_state)
@@ -93,10 +94,9 @@ class Suite:
             listeners.append(Listener("PostgreSQL", LOOPBACK, self.settings.postgres_port, "TOLLGATE_POSTGRES_PORT"))
         return listeners
 
-    def _servers(self) -> list[Program]:
-        """NATS and PostgreSQL, each unless another one was named."""
+    def _servers(self, taken: set[int]) -> list[Program]:
+        """NATS and PostgreSQL, each unless another one was named. `taken`: ports already spoken for."""
         embedded, data = self._embedded, self._data
-        taken = {listener.port for listener in self._listeners()}
         embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port, taken)
         embedded.nats_monitor_port = choose_port(0, embedded.nats_monitor_port, taken)
         embedded.postgres_port = choose_port(self.settings.postgres_port, embedded.postgres_port, taken)

@@ -48,21 +48,18 @@ def why_not(host: str, port: int) -> str | None:
     return None
 
 
-def any_free(taken: Collection[int] = ()) -> int:
+def any_free(taken: Collection[int]) -> int:
     """A port not in `taken` that nobody listens on at this moment, and that no outgoing connection is given later.
 
     What is remembered must be free again at the next start: out of the kernel's own range, any client's connection could
-    hold it by then. Only where that range leaves nothing is it taken from.
+    hold it by then. Only where that range leaves nothing is it taken from. Raises SettingsError.
     """
     low, high = _clients_range()
-    for candidates in (range(high + 1, 65_536), range(10_000, low)):
+    for candidates in (range(high + 1, 65_536), range(10_000, low), range(low, high + 1)):
         for port in random.sample(candidates, min(len(candidates), 100)):
             if port not in taken and why_not(LOOPBACK, port) is None:
                 return port
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        given: int = probe.getsockname()[1]
-        return given
+    raise SettingsError("no port is free on this machine for the embedded servers")
 
 
 def _clients_range() -> tuple[int, int]:

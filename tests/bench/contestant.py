@@ -56,7 +56,7 @@ class Contestant:
         """All calls it answered whole, and calls a load client left when its slice ended."""
 
     def all_pids(self) -> list[int]:
-        return machine.tree(self.root) if self.root else []
+        return machine.tree(self.root)
 
     def ask(self, model: str = "bench", *, stream: bool = False, size_bytes: int = 1024) -> tuple[int, bytes]:
         """One call on a connection of its own. Raises OSError and HTTPException."""

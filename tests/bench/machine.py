@@ -22,8 +22,8 @@ OTHER_CPUS = ALL_CPUS - GATEWAY_CPUS or ALL_CPUS
 """Everything else: load, upstream, and what a gateway needs beside its own process. The same core where there is only one."""
 
 
-def tree(root: int) -> list[int]:
-    """The process and all its living descendants; nothing for 0, which is no process."""
+def tree(root: int | None) -> list[int]:
+    """The process and all its living descendants; nothing for none."""
     if not root:
         return []
     children: dict[int, list[int]] = {}
@@ -57,10 +57,14 @@ def pss_mib(pids: Iterable[int]) -> float:
     kib = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    kib += int(line.split()[1])
+            kib += memory_kib(pid, "Pss")
     return kib / 1024
+
+
+def memory_kib(pid: int, kind: str) -> int:
+    """All of a process's memory of one kind: `Pss`, `Anonymous`. Raises OSError when it is gone."""
+    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
 
 
 def command(pid: int) -> str:

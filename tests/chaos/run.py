@@ -13,7 +13,6 @@ Exit status 1 when any count isn't zero. `python -m tests.chaos.kill_each` kills
 
 import argparse
 import asyncio
-import os
 import random
 import shutil
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.chaos import nemesis
+from tests.chaos import asked, nemesis
 from tests.chaos.load import CALM
 from tests.chaos.schedule import draw
 from tests.chaos.trial import PER_SECOND, conduct
@@ -97,10 +96,7 @@ async def clock_steps(directory: Path, seed: int, seconds: float) -> bool:
     return trial.verdict.clean
 
 
-async def _main(arguments: argparse.Namespace, directory: Path) -> bool:
-    seconds = float(os.environ.get("CHAOS_MINUTES") or 10) * 60
-    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
-    only: list[str] = arguments.only
+async def _main(only: list[str], directory: Path, seconds: float, seed: int) -> bool:
     say(f"seed {seed}")
     if only == ["roll"]:
         return await rolling(directory, seed, seconds)
@@ -123,10 +119,11 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="KIND[:TARGET]")
     parser.add_argument("--keep", action="store_true", help="keep the directory with data, bill and logs")
     arguments = parser.parse_args()
+    seconds, seed = asked.seconds("CHAOS_MINUTES", 10), asked.seed()
     directory = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     clean = False
     try:
-        clean = asyncio.run(_main(arguments, directory))
+        clean = asyncio.run(_main(arguments.only, directory, seconds, seed))
     finally:
         if arguments.keep or not clean:
             say(f"kept: {directory}")

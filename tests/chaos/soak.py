@@ -9,8 +9,6 @@ At the end the records are compared as in `make chaos`. Exit status 1 when somet
 
 import asyncio
 import json
-import os
-import random
 import shutil
 import sys
 import tempfile
@@ -21,14 +19,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.machine import age_s, tree
-from tests.chaos import evidence
+from tests.bench.machine import age_s, memory_kib, tree
+from tests.chaos import asked, evidence
 from tests.chaos.trend import BLOCKS, fit
 from tests.chaos.trial import conduct
 from tests.chaos.world import World
 
 EVERY_S = 5.0
 WARM_UP = 0.25
+LEAST_S = 2 * EVERY_S * BLOCKS / (1 - WARM_UP)
+"""Shorter, and there are too few samples for a trend."""
 GROWN_S = 60.0
 """A descendant younger than this isn't counted."""
 BOUNDS = {
@@ -54,8 +54,7 @@ def of_processes(world: World, series: Series) -> None:
             with suppress(OSError):
                 if each != pid and age_s(each) < GROWN_S:
                     continue
-                rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
-                memory += int(next(line for line in rollup.splitlines() if line.startswith("Anonymous:")).split()[1])
+                memory += memory_kib(each, "Anonymous")
                 files += len(list(Path(f"/proc/{each}/fd").iterdir()))
                 threads += len(list(Path(f"/proc/{each}/task").iterdir()))
         series[name, "memory MB"].append(memory / 1024)
@@ -95,21 +94,7 @@ def judge(at: list[float], series: Series) -> bool:
     return flat
 
 
-def _seconds(minutes: str) -> float:
-    """Exits with a sentence where that is no time to judge from."""
-    least = 2 * EVERY_S * BLOCKS / (1 - WARM_UP)
-    try:
-        seconds = float(minutes) * 60
-    except ValueError:
-        sys.exit(f"SOAK_MINUTES={minutes!r} is no number")
-    if not least < seconds < float("inf"):
-        sys.exit(f"SOAK_MINUTES={minutes} is too short to see a trend: more than {least / 60:.1f}, please")
-    return seconds
-
-
-async def main(directory: Path) -> bool:
-    seconds = _seconds(os.environ.get("SOAK_MINUTES") or "30")
-    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**6))
+async def main(directory: Path, seconds: float, seed: int) -> bool:
     print(f"{seconds / 60:.0f} minutes of mixed load, seed {seed}", flush=True)
     at: list[float] = []
     series: Series = defaultdict(list)
@@ -124,8 +109,9 @@ async def main(directory: Path) -> bool:
 
 
 if __name__ == "__main__":
+    seconds, seed = asked.seconds("SOAK_MINUTES", 30, LEAST_S), asked.seed()
     place = Path(tempfile.mkdtemp(prefix="tollgate-soak-"))
-    clean = asyncio.run(main(place))
+    clean = asyncio.run(main(place, seconds, seed))
     if clean:
         shutil.rmtree(place, ignore_errors=True)
     print("flat" if clean else f"NOT FLAT; kept: {place}")

@@ -3,10 +3,12 @@
 import fcntl
 import os
 import random
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from services.suite.ports import why_not
+from services.suite.settings import LOOPBACK
 
 BLOCK = 200
 """Ports in a block: nine replicas of everything fit."""
@@ -29,7 +31,7 @@ class PortBlock:
                 os.close(self._fd)
                 continue
             if all(
-                _is_free(base + offset)
+                why_not(LOOPBACK, base + offset) is None
                 for offset in (*range(0, 100, 10), *range(1, 101, 10), 100, 101, 103, 104, 190, 191)
             ):
                 self.base = base
@@ -41,19 +43,8 @@ class PortBlock:
         os.close(self._fd)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-_held: list[PortBlock] = []
 _own: Iterator[int] = iter(())
-"""The ports of the blocks held until this process ends that were not handed out yet."""
+"""What is left of this process's newest block. None is closed: they are held until it ends."""
 
 
 def free_port() -> int:
@@ -61,8 +52,7 @@ def free_port() -> int:
     global _own
     while True:
         for port in _own:
-            if _is_free(port):
+            if why_not(LOOPBACK, port) is None:
                 return port
-        block = PortBlock()
-        _held.append(block)
-        _own = iter(range(block.base, block.base + BLOCK))
+        base = PortBlock().base
+        _own = iter(range(base, base + BLOCK))
