@@ -1,0 +1,90 @@
+"""What a format is: everything the edge knows of one wire that clients speak to it. Sans-I/O; no clock, no ids of its own.
+
+Names of formats, as in the names of translators (`providers/translate/<format>__<provider>.py`): `openai_chat`,
+`openai_completions`, `openai_embeddings`; later `openai_responses`, `openai_images`, `openai_speech`,
+`openai_transcriptions`, `openai_moderations`, `rerank`, `anthropic_messages`.
+
+A request's top level is split once into raw slices; values nobody here needs are never decoded, and reach a provider of the
+same wire byte for byte.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+Address = tuple[str | int, ...]
+"""Where a text stands: `("messages", 0, "content", 1, "text")`."""
+
+
+class Call(msgspec.Struct):
+    """One request to a model, as far as we read it."""
+
+    body: bytes
+    """As the client sent it, decompressed."""
+    fields: dict[str, msgspec.Raw]
+    """The top level, split: a name and the bytes of its value."""
+    model: str
+    stream: bool = False
+    wants_usage: bool = False
+    """The client itself asked for the usage chunk of a stream."""
+    customer_id: str | None = None
+    tags: list[str] = []
+    spend_logs_metadata: dict[str, Any] = {}
+    max_output_tokens: int | None = None
+    """All choices together; None where the request sets no bound."""
+
+
+class Hints(msgspec.Struct, frozen=True):
+    """What a request's headers say about its body's meaning."""
+
+    tags: str | None = None
+    spend_logs_metadata: str | None = None
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One text of a request, an answer or an event: what guardrails read."""
+
+    address: Address
+    text: str
+    role: str = ""
+    """system, user, assistant, tool; "" where the wire has none."""
+    kind: str = "text"
+    """text, arguments (of a tool call, JSON), result (of a tool), reasoning, name, schema, url, tokens (ids), unknown."""
+
+
+Replacements = Mapping[Address, str]
+"""Address -> the text to put there. Every address comes from the `content` of the same request, answer or event."""
+
+
+class Format(Protocol):
+    """One client wire. Instances are made once and hold nothing of a request."""
+
+    name: str
+    streams: bool
+    """Whether `stream: true` means server-sent events here."""
+
+    # ── the request ──
+
+    def read(self, body: bytes, hints: Hints) -> Call:
+        """Raises RefusedError with what is wrong and where."""
+
+    def content(self, call: Call) -> list[Text]:
+        """Every text a model may read. Raises RefusedError where one can't be read: a model might read it."""
+
+    def replace(self, call: Call, texts: Replacements) -> Call:
+        """A call with other texts, rebuilt: `call` stays as it is."""
+
+    # ── the answer ──
+
+    def answer_content(self, body: bytes) -> list[Text]:
+        """Of anything that isn't an answer in this wire: all of it, as one text."""
+
+    def answer_replace(self, body: bytes, texts: Replacements) -> bytes: ...
+
+    # ── a stream's event: the data of one, without `data:` ──
+
+    def event_content(self, data: bytes) -> list[Text]:
+        """Texts that grow from event to event have the same address in each of them (a choice's index, not a position)."""
+
+    def event_replace(self, data: bytes, texts: Replacements) -> bytes: ...
