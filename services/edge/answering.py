@@ -78,6 +78,10 @@ def own(body: bytes, status: int = 200, more: str = "") -> WholeAnswer:
     return WholeAnswer(status, f"{SAFE}Content-Type: {JSON}\r\n{more}", body)
 
 
+def own_json(value: object, status: int = 200) -> WholeAnswer:
+    return own(msgspec.json.encode(value), status)
+
+
 @functools.lru_cache(maxsize=64)
 def _content_type(raw: bytes | None, default: str) -> str:
     if raw is None or not raw.isascii() or len(raw) > 200:

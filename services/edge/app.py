@@ -16,6 +16,7 @@ from services.edge.grants import Grants
 from services.edge.http import Listener
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
+from services.edge.parts import Parts
 from services.edge.pipeline import Pipeline
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
@@ -90,7 +91,7 @@ async def main(life: Life) -> None:
             return "the control feed has not started"
         return None
 
-    server = Server(pipeline, ledger, life.stopping.is_set, life.reason_not_ready)
+    server = Server(Parts(pipeline, *ledger, life.stopping.is_set, life.reason_not_ready))
     metrics.running.set_function(lambda: server.running)
     listener = server.listener()
     try:

@@ -15,7 +15,6 @@ import structlog
 from services.edge import answering, metrics, openai, providers, screening, sse, texts
 from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.reading import Head
-from services.edge.routes import Route
 from services.edge.screening import Screening, StreamWindow
 from services.edge.upstream import Response, UpstreamError
 from shared import errors
@@ -24,6 +23,7 @@ from shared.facts import Opened, Settled, encode_fact
 from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_PICOUSD_MAX, Usage, cost_picousd
+from shared.routes import Route
 
 if TYPE_CHECKING:
     from services.edge.pipeline import Pipeline

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from services.edge.routes import Route
 from shared import errors
 from shared.errors import RefusedError
 from shared.money import CALL_TOKENS_MAX, Usage
+from shared.routes import Route
 
 MODEL_CHARACTERS_MAX = 256
 TAGS_MAX = 64

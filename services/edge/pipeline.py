@@ -27,7 +27,6 @@ from services.edge.grants import Grants
 from services.edge.http import Answer, Request
 from services.edge.reading import Head
 from services.edge.recorder import Recorder
-from services.edge.routes import Route
 from services.edge.screening import Screening
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client as UpstreamClient
@@ -38,6 +37,7 @@ from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact
 from shared.grant import Ask, Denial, Permit
 from shared.ids import DeploymentId, new_request_id
+from shared.routes import Route
 
 log = structlog.get_logger()
 

@@ -1,54 +1,28 @@
-"""HTTP: one handler, one table of routes, one error boundary.
+"""HTTP: one handler, the table of routes, one error boundary.
 
-No router, no middlewares, since every path is in `routes.TABLE`. The handler is cancelled when the client leaves; that is how
-a provider call ends with its client.
+No router, no middlewares: every path is in the table of routes, and each surface has one handler (surfaces/). A handler is
+cancelled when the client leaves; that is how a provider call ends with its client.
 """
 
-import time
-from collections.abc import Callable
-
-import msgspec
 import structlog
 
-from services.edge import admin, answering, book, metrics, reading
+from services.edge import answering, metrics, reading
 from services.edge.http import Answer, Listener, Request, WholeAnswer
-from services.edge.pipeline import Pipeline, now_ms
-from services.edge.routes import Route, find
-from services.edge.upstream import Origin
-from shared import errors
-from shared import grant as grants_
+from services.edge.parts import Parts
+from services.edge.surfaces import SURFACES
+from shared import errors, routes
 from shared.errors import Refusal, RefusedError, render
-from shared.grant import Denial
+from shared.routes import Match
 
 log = structlog.get_logger()
-
-MODEL_CREATED = 1677610602
-"""LiteLLM's constant."""
-
 
 _CLOSING = ("body_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
 """What is left of the request can't be told from the next one, or isn't worth reading."""
 
 
 class Server:
-    """
-    Args:
-        ledger: where the book's questions go: (origin, base path).
-        stopping: whether connections should end after their present request.
-        reason_not_ready: as the probes have it.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        ledger: tuple[Origin, str],
-        stopping: Callable[[], bool],
-        reason_not_ready: Callable[[], str | None],
-    ) -> None:
-        self._pipeline = pipeline
-        self._ledger = ledger
-        self._stopping = stopping
-        self._reason_not_ready = reason_not_ready
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self.running = 0
 
     def listener(self) -> Listener:
@@ -59,7 +33,7 @@ class Server:
 
         Where a part of another answer is out already, the connection is cut instead (http/connection.py).
         """
-        if self.running >= self._pipeline.settings.edge_requests_max:
+        if self.running >= self._parts.pipeline.settings.edge_requests_max:
             return _refusal(errors.overloaded())
         self.running += 1
         answer: Answer
@@ -75,57 +49,17 @@ class Server:
             answer = _refusal(errors.internal(), reading.call_id(request))
         finally:
             self.running -= 1
-        if self._stopping():
+        if self._parts.stopping():
             answer.closing = True
         return answer
 
     async def _dispatch(self, request: Request) -> Answer:
-        route = find(request.path)
-        if route is None:
-            raise RefusedError(errors.not_found(request.method, request.path))
-        if request.method not in route.methods:
+        found = routes.find(request.method, request.path)
+        if isinstance(found, Match):
+            return await SURFACES[found.route.surface](self._parts, request, found)
+        if found:
             raise RefusedError(errors.method_not_allowed(request.method, request.path))
-        if route.kind == "llm":
-            return await self._pipeline.serve(request, route)
-        if route.kind == "models":
-            return await self._models(request, route)
-        if route.kind == "admin":
-            pipeline = self._pipeline
-            return await admin.serve(request, route, pipeline.bus_client, pipeline.grants, pipeline.settings)
-        if route.kind == "book":
-            return await book.serve(request, self._pipeline.upstream, *self._ledger)
-        return self._health(route)
-
-    async def _models(self, request: Request, route: Route) -> WholeAnswer:
-        """The models this caller may use, in OpenAI's shape."""
-        started = time.perf_counter()
-        head = reading.head(request)
-        decision = await self._pipeline.grants.decide(head.digest, head.shape, route.name, "")
-        if isinstance(decision, Denial):
-            await self._pipeline.refuse(decision.refusal, route, head, decision.caller)
-        outcome = grants_.apply(decision, grants_.Ask([], {}), now_ms(), float)
-        if isinstance(outcome, Refusal):
-            await self._pipeline.refuse(outcome, route, head, decision.caller)
-        data = [
-            {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models
-        ]
-        metrics.of_route(route.name).note_answered(time.perf_counter() - started)
-        return _json({"data": data, "object": "list"})
-
-    def _health(self, route: Route) -> WholeAnswer:
-        """LiteLLM's shapes (contract §14.3)."""
-        if route.name != "/health/readiness":
-            if self._stopping():
-                return _json({"status": "shutting_down"}, 503)
-            return _json("I'm alive!")
-        reason = self._reason_not_ready()
-        if reason is None:
-            return _json({"status": "healthy", "db": "connected"})
-        return _json({"status": "unhealthy", "db": "Not connected", "reason": reason}, 503)
-
-
-def _json(value: object, status: int = 200) -> WholeAnswer:
-    return answering.own(msgspec.json.encode(value), status)
+        raise RefusedError(errors.not_found(request.method, request.path))
 
 
 def _malformed(status: int) -> WholeAnswer:

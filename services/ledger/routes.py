@@ -11,7 +11,7 @@ from services.ledger import metrics, questions
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
-from shared import errors, service
+from shared import errors, routes, service
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller
 from shared.service import Life
@@ -37,11 +37,21 @@ class Api:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._boundary], handler_args={"max_field_size": HEADER_BYTES_MAX})
-        app.router.add_get("/spend/tags", self.spend_tags)
-        app.router.add_get("/spend/logs", self.spend_logs)
-        app.router.add_get("/audit", self.audit)
-        app.router.add_get("/audit/{id}", self.audit_entry)
+        handlers = self.handlers()
+        for route in routes.of_surface("ledger"):
+            for path in route.paths:
+                for method in route.methods:
+                    app.router.add_route(method, path.replace(":path}", ":.+}"), handlers[route.name])
         return app
+
+    def handlers(self) -> dict[str, Handler]:
+        """Each route of this service's surface, by its name in the table, and who answers it."""
+        return {
+            "/spend/tags": self.spend_tags,
+            "/spend/logs": self.spend_logs,
+            "/audit": self.audit,
+            "/audit/{id}": self.audit_entry,
+        }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:
         caller = await self._identify(request, "/spend/tags")

@@ -13,6 +13,7 @@ from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
+from services.edge.parts import Parts
 from services.edge.pipeline import Pipeline
 from services.edge.recorder import Recorder
 from services.edge.server import Server
@@ -131,8 +132,8 @@ class Edge:
         self.pipeline = Pipeline(
             self.settings, "edge-1", bus, self.grants, self.recorder, self.upstream, targets, self.tasks
         )  # fmt: skip
-        ledger = (Origin("http", "127.0.0.1", 9), "")
-        self.server = Server(self.pipeline, ledger, lambda: self.stopping, lambda: None)
+        self.parts = Parts(self.pipeline, Origin("http", "127.0.0.1", 9), "", lambda: self.stopping, lambda: None)
+        self.server = Server(self.parts)
         self.listener = self.server.listener()
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]

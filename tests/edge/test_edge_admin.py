@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge import admin
-from services.edge.routes import TABLE
+from services.edge.surfaces import management as admin
 from shared import subjects
 from shared.errors import RefusedError
 from shared.ids import digest_key
 from shared.requests import AdminReply
+from shared.routes import TABLE
 from tests.edge.fakes import Answer
 from tests.edge.harness import Edge
 
@@ -65,7 +65,7 @@ def test_no_shape_of_a_key_field_leaks(value: Any) -> None:
 
 def mint(sent: dict[str, Any], path: str = "/key/generate") -> tuple[str | None, dict[str, Any]]:
     hidden, _ = hide(sent)
-    return admin._mint(TABLE[path], sent, hidden), hidden
+    return admin._mint(TABLE.by_name[path], sent, hidden), hidden
 
 
 def test_a_new_key_is_minted_here_and_only_its_digest_goes() -> None:

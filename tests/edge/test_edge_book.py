@@ -40,7 +40,8 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World()
     async with Provider(made.script) as made.ledger, Edge({"m": ["mock:x"]}) as made.edge:
-        made.edge.server._ledger = (Origin("http", "127.0.0.1", made.ledger.port), "/base")
+        made.edge.parts.ledger = Origin("http", "127.0.0.1", made.ledger.port)
+        made.edge.parts.ledger_path = "/base"
         yield made
 
 
@@ -97,7 +98,7 @@ async def test_a_credential_that_cannot_be_passed_on_is_a_400(world: World) -> N
 
 
 async def test_without_a_ledger_it_is_a_503(world: World) -> None:
-    world.edge.server._ledger = (Origin("http", "127.0.0.1", 1), "")
+    world.edge.parts.ledger = Origin("http", "127.0.0.1", 1)
     answer = await world.ask(b"GET /audit")
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     answer.error()

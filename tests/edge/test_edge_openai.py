@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from services.edge import openai
 from services.edge.openai import Call, parse, provider_body
-from services.edge.routes import TABLE
 from shared.errors import RefusedError, render
 from shared.facts import Caller, Opened, encode_fact, pack, unpack
 from shared.ids import DeploymentId, new_request_id
+from shared.routes import TABLE
 
-CHAT, TEXT, EMBED = TABLE["/chat/completions"], TABLE["/completions"], TABLE["/embeddings"]
+CHAT, TEXT, EMBED = TABLE.by_name["/chat/completions"], TABLE.by_name["/completions"], TABLE.by_name["/embeddings"]
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
 
@@ -123,7 +123,7 @@ def test_a_field_named_twice_reads_the_same_to_every_parser(field: str) -> None:
 @pytest.mark.parametrize(("path", "field"), [("/completions", "prompt"), ("/embeddings", "input")])
 def test_a_prompt_or_input_named_twice_neither(path: str, field: str) -> None:
     raw = b'{"model":"m","%b":"bad","%b":"ok"}' % (field.encode(), field.encode())
-    out = provider_body(parse(raw, TABLE[path], None, None), "m")
+    out = provider_body(parse(raw, TABLE.by_name[path], None, None), "m")
     assert json.loads(out, object_pairs_hook=first_wins)[field] == "ok"
 
 

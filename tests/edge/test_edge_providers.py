@@ -8,12 +8,12 @@ import pytest
 from services.edge.answering import provider_error
 from services.edge.openai import answer_head, usage_of
 from services.edge.providers import Target, build, mock_answer, mock_stream
-from services.edge.routes import TABLE
 from services.edge.sse import Reader
 from shared import config
 from shared.config import ConfigError, Deployment
+from shared.routes import TABLE
 
-CHAT, TEXT, EMBED = TABLE["/chat/completions"], TABLE["/completions"], TABLE["/embeddings"]
+CHAT, TEXT, EMBED = TABLE.by_name["/chat/completions"], TABLE.by_name["/completions"], TABLE.by_name["/embeddings"]
 SECRET = "sk-of-the-provider-0123456789"
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from services.edge import texts
 from services.edge.openai import Call, parse
-from services.edge.routes import TABLE
 from shared.errors import RefusedError
+from shared.routes import TABLE
 
 
 def call(path: str = "/chat/completions", raw: bytes | None = None, **fields: Any) -> Call:
-    base = {"model": "m", TABLE[path].required: ["x"]}
-    return parse(json.dumps({**base, **fields}).encode() if raw is None else raw, TABLE[path], None, None)
+    base = {"model": "m", TABLE.by_name[path].required: ["x"]}
+    return parse(json.dumps({**base, **fields}).encode() if raw is None else raw, TABLE.by_name[path], None, None)
 
 
 def of_messages(*messages: Any) -> list[str]:

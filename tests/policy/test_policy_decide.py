@@ -183,9 +183,9 @@ def test_the_role_matrix(role: str, granted: set[str]) -> None:
 
 def test_every_command_has_a_route() -> None:
     from services.policy.commands import COMMANDS
-    from services.policy.routes import GROUPS
+    from shared import routes
 
-    assert set(COMMANDS) == {route for route, group in GROUPS.items() if group in ("info", "manage")}
+    assert set(COMMANDS) == {route.name for route in routes.of_surface("management")}
 
 
 def test_grant_carries_candidates_prices_and_guardrails() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from services.edge.routes import Route
 from services.edge.upstream import Deadlines, Origin, render_headers
 from shared.config import ConfigError, Deployment
 from shared.ids import DeploymentId
+from shared.routes import Route
 
 MOCK_INPUT_TOKENS = 10
 MOCK_OUTPUT_TOKENS = 20

@@ -12,14 +12,13 @@ import msgspec
 
 from services.edge import answering, reading
 from services.edge.config import EdgeSettings
-from services.edge.grants import Grants
 from services.edge.http import Request, WholeAnswer
-from services.edge.routes import Route
+from services.edge.parts import Parts
 from shared import bus, errors, subjects
-from shared.bus import BusClient
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminReply, AdminRequest
+from shared.routes import Match, Route
 
 BODY_BYTES_MAX = 256 * 1024
 _KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key"})
@@ -31,9 +30,9 @@ CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
 
 
-async def serve(
-    request: Request, route: Route, client: BusClient, grants: Grants, settings: EdgeSettings
-) -> WholeAnswer:
+async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
+    route, pipeline = match.route, parts.pipeline
+    settings, grants = pipeline.settings, pipeline.grants
     head = reading.head(request)
     body = await _body(request, settings)
     query = _query(request.query)
@@ -56,9 +55,11 @@ async def serve(
         deadline_at_ms=time.time_ns() // 1_000_000 + settings.edge_admin_timeout_ms,
     )
     try:
-        reply = await bus.ask(client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms)
+        reply = await bus.ask(
+            pipeline.bus_client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms
+        )
     except bus.BusError as error:
-        sent_a_change = error.code == "timeout" and route.methods == ("POST",)
+        sent_a_change = error.code == "timeout" and route.mutates
         raise RefusedError(errors.outcome_unknown() if sent_a_change else errors.policy_unavailable()) from None
     for subject in reply.changed:
         grants.forget(subject, reply.control_seq)

@@ -1,4 +1,4 @@
-"""Questions about the book: passed on to the ledger's HTTP API, answer streamed back.
+"""What the ledger answers: passed on to its HTTP API with method and body, answer streamed back.
 
 The ledger asks policy who is asking, as the edge does, so the credential goes with the question, and nothing else of the
 caller's headers.
@@ -6,24 +6,34 @@ caller's headers.
 
 from urllib.parse import quote
 
+from services.edge import reading
 from services.edge.answering import SAFE
 from services.edge.http import Request, StreamAnswer
-from services.edge.upstream import Client, Deadlines, Origin, UpstreamError, render_headers
+from services.edge.parts import Parts
+from services.edge.upstream import Deadlines, UpstreamError, render_headers
 from shared import credential, errors
 from shared.errors import RefusedError
+from shared.routes import Match
 
 DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=15_000, idle_ms=15_000, total_ms=60_000)
 PASSED_HEADERS = (b"content-type", b"retry-after")
+BODY_BYTES_MAX = 1024 * 1024
 
 
-async def serve(request: Request, client: Client, origin: Origin, base_path: str) -> StreamAnswer:
+async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
+    settings, client = parts.pipeline.settings, parts.pipeline.upstream
+    body = b""
+    if match.route.request is not None:
+        body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
     headers = [(name, sent) for name in credential.HEADERS if (sent := request.header(name)) is not None]
     headers.append(("x-forwarded-for", request.remote or ""))
-    target = base_path + quote(request.path, safe="/-._~")
+    if body:
+        headers.append(("content-type", "application/json"))
+    target = parts.ledger_path + quote(request.path, safe="/-._~")
     if request.query:
         target += "?" + request.query
     try:
-        answer = await client.send(origin, "GET", target, render_headers(headers), b"", DEADLINES)
+        answer = await client.send(parts.ledger, request.method, target, render_headers(headers), body, DEADLINES)
     except UpstreamError:
         raise RefusedError(errors.ledger_unavailable()) from None
     except ValueError:

@@ -1,0 +1,21 @@
+"""What answers a route: one handler a surface, one signature.
+
+`await serve(parts, request, match)` gives the Answer, or raises RefusedError, which server.py renders.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from services.edge.http import Answer, Request
+from services.edge.parts import Parts
+from services.edge.surfaces import health, ledger, llm, management, models
+from shared.routes import Match
+
+Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
+
+SURFACES: dict[str, Serve] = {
+    "llm": llm.serve,
+    "models": models.serve,
+    "management": management.serve,
+    "ledger": ledger.serve,
+    "health": health.serve,
+}

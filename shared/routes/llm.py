@@ -1,0 +1,101 @@
+"""Calls to models, and which models there are. Each path also exists with /v1 before it."""
+
+from typing import Any
+
+from shared.routes.route import Route
+
+
+def _text(description: str = "") -> dict[str, Any]:
+    return {"type": "string", **({"description": description} if description else {})}
+
+
+_MESSAGES = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"role": _text(), "content": {}}, "required": ["role"]},
+}
+_TEXTS = {"anyOf": [_text(), {"type": "array"}]}
+_USAGE = {
+    "type": "object",
+    "properties": {name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")},
+}
+
+
+def _body(required: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "model": _text("A model's public name: see /v1/models"),
+            required: schema,
+            "user": _text("The end user that the call is made for"),
+            "metadata": {"type": "object", "description": "tags, spend_logs_metadata, and what else your calls carry"},
+        },
+        "required": ["model", required],
+    }
+
+
+def _list_of(item: dict[str, Any], *more: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"object": _text(), "data": {"type": "array", "items": item}},
+        "required": ["data", "object", *more],
+    }
+
+
+def _answer(choice: str) -> dict[str, Any]:
+    item = {"type": "object", "properties": {"index": {"type": "integer"}, choice: {}, "finish_reason": {}}}
+    return {
+        "type": "object",
+        "properties": {
+            "id": _text(),
+            "object": _text(),
+            "created": {"type": "integer"},
+            "model": _text(),
+            "choices": {"type": "array", "items": item},
+            "usage": _USAGE,
+        },
+    }
+
+
+_MODEL = {
+    "type": "object",
+    "properties": {"id": _text(), "object": _text(), "created": {"type": "integer"}, "owned_by": _text()},
+    "required": ["id", "object"],
+}
+
+
+def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, summary: str) -> Route:
+    return Route(
+        name=name,
+        methods=("POST",),
+        paths=(name, "/v1" + name),
+        surface="llm",
+        model_from="body",
+        call_type=call_type,
+        summary=summary,
+        request=_body(required, schema),
+        answer=answer,
+        required=required,
+        upstream_path=name,
+    )
+
+
+ROWS = (
+    _call("/chat/completions", "acompletion", "messages", _MESSAGES, _answer("message"), "One turn of a conversation"),
+    _call("/completions", "atext_completion", "prompt", _TEXTS, _answer("text"), "Go on with a text"),
+    _call(
+        "/embeddings",
+        "aembedding",
+        "input",
+        _TEXTS,
+        _list_of({"type": "object", "properties": {"embedding": {}, "index": {"type": "integer"}}}),
+        "A vector for each text",
+    ),
+    Route(
+        name="/models",
+        methods=("GET",),
+        paths=("/models", "/v1/models"),
+        surface="models",
+        summary="The models that this caller may use",
+        answer=_list_of(_MODEL),
+    ),
+)

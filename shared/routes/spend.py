@@ -1,0 +1,46 @@
+"""Questions about the book. Each row's handler is in the ledger's HTTP API."""
+
+from typing import Any
+
+from shared.routes.route import Parameter, Route
+
+_OBJECT: dict[str, Any] = {"type": "object"}
+_OBJECTS: dict[str, Any] = {"type": "array", "items": _OBJECT}
+_DAYS = (Parameter("start_date", "YYYY-MM-DD"), Parameter("end_date", "YYYY-MM-DD, that day included"))
+
+
+def _question(path: str, summary: str, *query: Parameter, answer: Any = _OBJECTS) -> Route:
+    return Route(
+        name=path, methods=("GET",), paths=(path,), surface="ledger", summary=summary, query=query, answer=answer
+    )
+
+
+_AUDIT_TEXTS = tuple(
+    Parameter(name)
+    for name in (
+        "table_name", "changed_by", "changed_by_api_key", "action", "object_id", "start_date", "end_date",
+        "object_team_id", "object_key_hash", "search", "sort_by", "sort_order",
+    )
+)  # fmt: skip
+
+ROWS = (
+    _question("/spend/tags", "What was spent, by tag", *_DAYS),
+    _question(
+        "/spend/logs",
+        "Calls, or sums of days",
+        *_DAYS,
+        Parameter("request_id"),
+        Parameter("api_key"),
+        Parameter("user_id"),
+        Parameter("summarize", type="boolean"),
+    ),
+    _question(
+        "/audit",
+        "Who changed what",
+        Parameter("page", type="integer"),
+        Parameter("page_size", type="integer"),
+        *_AUDIT_TEXTS,
+        answer=_OBJECT,
+    ),
+    _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
+)
