@@ -94,6 +94,8 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled.v1"):
     attempts: int = 1
     error_code: str | None = None
     guardrail_outcomes: list[GuardrailOutcome] = []
+    flags: tuple[str, ...] = ()
+    """Why usage or cost is a guess: `usage.flags`, and those of `money.Cost`. Empty: every part was read, reconciled and priced."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused.v1"):

@@ -17,11 +17,14 @@ ORDER: dict[type[msgspec.Struct], str] = {
     " tags spend_logs_metadata requester_ip user_agent guardrails max_cost_picousd litellm_call_id expires_at_ms",
     facts.GuardrailOutcome: "name stage action duration_ms",
     facts.Settled: "opened ended_at_ms outcome status usage cost_picousd first_byte_at_ms response_id response_model attempts"
-    " error_code guardrail_outcomes",
+    " error_code guardrail_outcomes flags",
     facts.Refused: "id at_ms edge_id caller route model status error_code refused_by customer_id tags requester_ip user_agent"
     " litellm_call_id guardrail_outcomes call_type spend_logs_metadata",
-    money.Price: "input_picousd output_picousd cache_read_picousd cache_write_picousd request_picousd source version",
-    money.Usage: "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens source",
+    money.Price: "input_picousd output_picousd cache_read_picousd cache_write_picousd request_picousd source version rates",
+    money.Rate: "unit picousd above_tokens service",
+    money.Usage: "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens source cache_write_1h_tokens"
+    " audio_input_tokens cached_audio_tokens image_input_tokens audio_output_tokens image_output_tokens input_characters"
+    " output_characters input_ms output_ms input_images images input_pixels pixels searches search_context service flags",
     grant.Candidate: "deployment_id provider upstream_model price weight order",
     grant.GuardrailRef: "name stages on_error deadline_ms window_characters",
     requests.ScreenRequest: "guardrails stage texts call_type customer_id",
@@ -71,6 +74,11 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return st.builds(kind, **{field.name: of(field.type) for field in msgspec.structs.fields(kind)})
     if typing.get_origin(kind) is list:
         return st.lists(of(typing.get_args(kind)[0]), max_size=2)
+    if typing.get_origin(kind) is tuple:
+        first, *rest = typing.get_args(kind)
+        if rest == [...]:
+            return st.lists(of(first), max_size=2).map(tuple)
+        return st.tuples(of(first), *map(of, rest))
     return st.one_of(*map(of, typing.get_args(kind)))
 
 

@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.money import Price, Usage, cost_picousd, format_usd, picousd_from_usd, usd_from_picousd
+from shared import money
+from shared.money import (
+    Cost,
+    Price,
+    Rate,
+    Usage,
+    cost,
+    cost_picousd,
+    exact_from_usd,
+    format_usd,
+    most_picousd,
+    picousd_from_usd,
+    usd_from_picousd,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +122,139 @@ def test_a_provider_that_reports_more_cached_than_input_tokens_is_not_paid_for_m
     assert cost_picousd(price, Usage(100, 0, 500)) == 400
     assert cost_picousd(price, Usage(100, 0, 60, 60)) == 60 * 4 + 40 * 7
     assert cost_picousd(price, Usage(0, 3, 5, 5)) == 3
+
+
+CLAUDE = Price(
+    3_000_000, 15_000_000, 300_000, 3_750_000,
+    rates=(
+        Rate("cache_write_1h", 6_000_000),
+        Rate("input", 6_000_000, 200_000), Rate("output", 22_500_000, 200_000), Rate("cache_read", 600_000, 200_000),
+        Rate("cache_write", 7_500_000, 200_000), Rate("cache_write_1h", 12_000_000, 200_000),
+        Rate("search", 10_000_000_000),
+    ),
+)  # fmt: skip
+"""3 / 15 / 0.30 / 3.75 (5 min) / 6 (1 h) USD a million; twice and one and a half times that above 200,000; 10 USD a thousand searches."""
+AUDIO = Price(2_500_000, 10_000_000, rates=(Rate("input_audio", 40_000_000), Rate("output_audio", 80_000_000)))
+FLEX = Price(
+    1_250_000, 10_000_000, 125_000,
+    rates=(
+        Rate("input", 625_000, service="flex"), Rate("output", 5_000_000, service="flex"), Rate("input", 2_500_000, 272_000),
+        Rate("cache_read", 62_500, service="flex"), Rate("input", 2_500_000, service="priority"),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("price", "usage", "usd", "flags"),
+    [
+        # Anthropic's cache: 1,000 fresh, 5,000 read, 2,000 written for 5 minutes, 500 for an hour, 300 out.
+        (CLAUDE, Usage(8_500, 300, 5_000, 2_500, cache_write_1h_tokens=500), "0.0195", ()),
+        # Exactly 200,000 is the lower tier; one more moves everything to the higher.
+        (CLAUDE, Usage(200_000, 1_000), "0.615", ()),
+        (CLAUDE, Usage(200_001, 1_000), "1.222506", ()),
+        (CLAUDE, Usage(250_000, 0, 50_000, 100_000, cache_write_1h_tokens=100_000), "1.83", ()),
+        (CLAUDE, Usage(10, 10, searches=3), "0.03018", ()),
+        # OpenAI's audio: 20 text and 100 audio tokens in, 30 text and 400 audio out.
+        (AUDIO, Usage(120, 430, audio_input_tokens=100, audio_output_tokens=400), "0.03635", ()),
+        (Price(2_500_000, 10_000_000), Usage(120, 430, audio_input_tokens=100), "0.0046", ("unpriced:input_audio",)),
+        # Reasoning is output unless priced apart.
+        (Price(1_000_000, 2_000_000), Usage(0, 1_000, reasoning_tokens=400), "0.002", ()),
+        (Price(1_000_000, 2_000_000, rates=(Rate("reasoning", 3_000_000),)), Usage(0, 1_000, reasoning_tokens=400), "0.0024", ()),
+        # Service tiers.
+        (FLEX, Usage(1_000, 100, service="flex"), "0.001125", ()),
+        (FLEX, Usage(1_000, 100, 600, service="flex"), "0.0007875", ()),
+        (FLEX, Usage(1_000, 100, service="priority"), "0.0035", ("service:output",)),
+        (FLEX, Usage(300_000, 0, service="flex"), "0.1875", ("service:input",)),
+        (FLEX, Usage(1_000, 100, service="batch"), "0.00225", ("service:input", "service:output")),
+        # Not by token.
+        (Price(None, None, rates=(Rate("image", 40_000_000_000),)), Usage(12, 0, images=2), "0.08", ()),
+        (Price(None, None, rates=(Rate("input_second", 100_000_000),)), Usage(0, 20, input_ms=2_500), "0.00025", ()),
+        (Price(None, None, rates=(Rate("input_character", 15_000_000),)), Usage(input_characters=1_000), "0.015", ()),
+        (Price(None, None, request_picousd=5_000_000_000), Usage(7, 9), "0.005", ()),
+        (Price(None, None, rates=(Rate("pixel", 19),)), Usage(pixels=1024 * 1024), "0.000019922944", ()),
+        (Price(5_000_000, 40_000_000, rates=(Rate("input_image_token", 10_000_000),)),
+         Usage(60, 100, image_input_tokens=50, images=1), "0.00455", ()),
+        (Price(1_000_000, None), Usage(5, 5), "0.000005", ("unpriced:output",)),
+        (Price(None, None, rates=(Rate("image", 1),)), Usage(5, 5), None, ("unpriced:input", "unpriced:output")),
+        (Price(1, 1), Usage(searches=1), None, ("unpriced:search",)),
+        (Price(1, 1), Usage(), "0", ()),
+        # By how much a search brings back; medium where nobody says.
+        *((Price(0, 0, rates=tuple(Rate(f"search_{size}", usd * 10**9) for size, usd in (("low", 30), ("medium", 35), ("high", 50)))),
+           Usage(searches=2, search_context=size), usd, ()) for size, usd in (("low", "0.06"), ("high", "0.1"), ("", "0.07"))),
+        # Parts that claim more than there is.
+        (Price(10**6, 10**6, 10**5), Usage(100, 0, 500), "0.00001", ("parts:input",)),
+        # 0.006 USD a minute by the second, 7 seconds; and a third of a pico-dollar a token, six of them and four.
+        (Price(None, None, rates=(Rate("input_second", exact_from_usd("0.006", per=60)),)), Usage(input_ms=7_000), "0.0007", ()),
+        (Price((1, 3), 0), Usage(6), "0.000000000002", ()),
+    ],
+)  # fmt: skip
+def test_units(price: Price, usage: Usage, usd: str | None, flags: tuple[str, ...]) -> None:
+    """Worked out by hand, in USD."""
+    picousd = None if usd is None else int(Decimal(usd) * 10**12)
+    assert cost(price, usage) == Cost(picousd, flags)
+
+
+def test_rounding_is_once_and_to_even() -> None:
+    half = Price((1, 2), (1, 2))
+    assert [cost(half, Usage(n)).picousd for n in (1, 3, 5)] == [0, 2, 2]
+    assert cost(half, Usage(1, 1)).picousd == 1, "two halves are one: the parts aren't rounded apart"
+
+
+@pytest.mark.parametrize(
+    ("usd", "per", "picousd"),
+    [
+        ("0.00000015", 1, 150_000), ("0.15", 10**6, 150_000), (1e-13, 1, (1, 10)), ("0.006", 60, 100_000_000), ("1", 3600, (2_500_000_000, 9)),
+        (0, 7, 0), ("1e-40", 1, None), (-1, 1, None), ("0.0000000000000000000000000000000000001", 3, None), (None, 1, None),
+    ],
+)  # fmt: skip
+def test_exact_prices(usd: Any, per: int, picousd: Any) -> None:
+    if picousd is None:
+        with pytest.raises(ValueError, match=r"."):
+            exact_from_usd(usd, per)
+    else:
+        assert exact_from_usd(usd, per) == picousd
+
+
+rate_values = st.integers(0, 10**9) | st.tuples(st.integers(0, 10**9), st.integers(1, 10**6))
+rated = st.builds(
+    Price,
+    st.none() | rate_values, st.none() | rate_values, st.none() | rate_values, st.none() | rate_values, rate_values,
+    rates=st.lists(
+        st.builds(
+            Rate, st.sampled_from(sorted(money.UNIT_NAMES)), rate_values, st.sampled_from([0, 1000]),
+            st.sampled_from(["", "flex"]),
+        ), max_size=6,
+    ).map(tuple),
+)  # fmt: skip
+some = st.sampled_from([0, 0, 1, 7, 999, 1000, 1001, 5000])
+usages = st.builds(
+    Usage,
+    **{unit.quantity: some for unit in money.UNITS if unit.quantity},
+    service=st.sampled_from(["", "flex", "batch"]),
+    search_context=st.sampled_from(["", "low"]),
+)
+
+
+@given(prices | rated, usages)
+def test_the_short_way_and_the_bound_agree_with_the_bill(price: Price, usage: Usage) -> None:
+    lines, flags = money.bill(price, usage)
+    total = sum((Fraction(line.picousd) for line in lines), Fraction(0))
+    found = cost(price, usage)
+    assert found == Cost(None if flags and not lines else round(total), flags)
+    assert total <= most_picousd(price, usage), "the bound holds, whatever tier and service it turns out to be"
+    left = {unit.name: 0 for unit in money.UNITS}
+    for line in lines:
+        left["search" if line.unit.startswith("search") else line.unit] += line.quantity
+    assert (
+        sum(left[u.name] for u in money.UNITS if u.quantity.endswith("_tokens"))
+        <= usage.input_tokens + usage.output_tokens
+    )
+
+
+def test_the_bound_takes_the_dearest_tier_and_service() -> None:
+    assert most_picousd(FLEX, Usage(1_000, 100)) == 1_000 * 2_500_000 + 100 * 10_000_000
+    assert most_picousd(CLAUDE, Usage(10, 10, searches=1)) == 10 * 12_000_000 + 10 * 22_500_000 + 10_000_000_000
+    assert most_picousd(Price((1, 3), 0), Usage(1)) == 1, "rounded up"
 
 
 def test_the_reference_example() -> None:
