@@ -25,7 +25,7 @@ from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import bus, settings, subjects
 from shared.bus import BusClient
-from shared.config import load
+from shared.config import load, opening
 from shared.feed import ControlFeed
 from shared.ids import new_id
 from shared.service import Life, cannot_listen, serve_probes
@@ -46,6 +46,8 @@ CUT_OFF_S = 1.0
 async def main(life: Life) -> None:
     conf = settings.read(EdgeSettings, os.environ)
     config = load(conf.config, os.environ)
+    if config.master_key is not None:  # that there is none is policy's to refuse
+        opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
     targets = providers.build(config.deployments, USER_AGENT)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)

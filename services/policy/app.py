@@ -16,9 +16,8 @@ from services.policy.decide import decide
 from services.policy.replica import POLL_S, Replica
 from shared import bus, config, prices, settings, subjects
 from shared.bus import BusClient, BusError
-from shared.config import Config
+from shared.config import Config, opening
 from shared.grant import Denial
-from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
@@ -37,6 +36,7 @@ async def main(life: Life) -> None:
     """One policy replica, until `life` is stopping."""
     wanted = settings.read(PolicySettings, os.environ)
     loaded = config.load(wanted.config, os.environ)
+    opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
     catalog = build(loaded, prices.lookup)
     _warn(loaded, catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
@@ -132,9 +132,11 @@ async def _unless_stopping(life: Life, work: Coroutine[Any, Any, T]) -> T | None
 
 def _warn(loaded: Config, catalog: Catalog) -> None:
     warnings = [*loaded.warnings, *catalog.warnings]
-    if catalog.master_key_sha256 is None:
+    if loaded.master_key is None:
         warnings.append("general_settings.master_key: not set, the gateway is open to everybody")
-    elif catalog.master_key_sha256 == digest_key("sk-1234"):
-        warnings.append("general_settings.master_key: sk-1234 is the key of every example, choose another one")
+    elif opening.is_weak(loaded.master_key):
+        warnings.append(
+            "general_settings.master_key: weak, choose a long random key before others can reach this machine"
+        )
     if warnings:
         log.warning("configuration", warnings=warnings)

@@ -9,5 +9,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     config: str = "config.example.yaml"
     """LiteLLM's config.yaml."""
+    edge_host: str = "0.0.0.0"  # noqa: S104 - the edge's own default
+    """Where the edges listen: a weak master key is taken only where that is this machine alone."""
     policy_probe_host: str = "127.0.0.1"
     policy_probe_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4201

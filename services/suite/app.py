@@ -26,7 +26,7 @@ from services.suite.process import Program, StartError
 from services.suite.settings import LOOPBACK, Listener, Member, SuiteSettings, members
 from services.suite.supervisor import Supervisor
 from shared import config, logging, settings
-from shared.config import Config, ConfigError
+from shared.config import Config, ConfigError, opening
 from shared.settings import SettingsError
 
 log = structlog.get_logger()
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         suite_settings = settings.read(SuiteSettings, environ)
         configuration = config.load(suite_settings.config, environ)
+        opening.refuse(configuration.master_key, suite_settings.edge_host, allow=configuration.allow_open_gateway)
         data = DataDir.open(suite_settings.data_dir)
         try:
             return asyncio.run(_live(Suite(suite_settings, configuration, environ, data)))
@@ -132,12 +133,12 @@ class Suite:
         env["TOLLGATE_CONFIG"] = str(Path(self.settings.config).absolute())
         env["TOLLGATE_DATA_DIR"] = str(self._data.path)
         env["TOLLGATE_NATS_URL"] = self._nats_url(member.kind)
+        env["TOLLGATE_EDGE_HOST"] = self.settings.edge_host
         env.update((listener.variable, str(listener.port)) for listener in member.listeners)
         if member.kind == "ledger":
             env["TOLLGATE_DATABASE_URL"] = self._database_url
             env["TOLLGATE_LEDGER_HOST"] = self.settings.ledger_host
         if member.kind == "edge":
-            env["TOLLGATE_EDGE_HOST"] = self.settings.edge_host
             env.setdefault("TOLLGATE_LEDGER_URL", self._urls("ledger")[0])
         return env
 

@@ -32,7 +32,8 @@ class SuiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str = ""
     """Set (or `general_settings.database_url`): this PostgreSQL is used, and none is started."""
     postgres_port: AnyPort = 0
-    edge_host: str = "0.0.0.0"  # noqa: S104 - clients come from outside, as to LiteLLM
+    edge_host: str = LOOPBACK
+    """0.0.0.0: everybody who can reach this machine can reach the gateway. It then needs a strong master key."""
     edge_port: Port = 4000
     edge_probe_port: Port = 4001
     edge_drain_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000

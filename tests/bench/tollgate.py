@@ -253,6 +253,8 @@ def _config(layer: Layer, upstream: int) -> dict[str, Any]:
     }
     if layer.keys:
         config["general_settings"] = {"master_key": MASTER_KEY}
+    else:
+        config["general_settings"] = {"allow_open_gateway": True}
     if layer.guardrail:
         words = ["forbidden-word", "another-forbidden-word"]
         config["litellm_settings"] = {"callbacks": ["banned_keywords"], "banned_keywords_list": words}

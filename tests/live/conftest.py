@@ -52,7 +52,10 @@ def model_config(model_url: str, *, master_key: bool = True) -> str:
     """config.model.yaml, pointed at the model of this run; without its master key the gateway is open."""
     text = (ROOT / "config.model.yaml").read_text().replace("http://127.0.0.1:18080/v1", model_url)
     if not master_key:
-        text = "\n".join(line for line in text.splitlines() if "master_key" not in line)
+        text = "\n".join(
+            line.replace(line.strip(), "allow_open_gateway: true") if "master_key" in line else line
+            for line in text.splitlines()
+        )
     return text
 
 

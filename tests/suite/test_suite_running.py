@@ -156,7 +156,8 @@ async def test_a_taken_port_is_a_sentence_and_exit_2(stub_tree: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "text", ["model_list: 3", "a: [", "general_settings: {master_key: os.environ/NOT_SET_ANYWHERE}"]
+    "text",
+    ["model_list: 3", "a: [", "general_settings: {master_key: os.environ/NOT_SET_ANYWHERE}", "general_settings: {}"],
 )
 async def test_a_wrong_configuration_is_a_sentence_and_exit_2(stub_tree: Path, tmp_path: Path, text: str) -> None:
     suite = RunningSuite(tmp_path, text, root=stub_tree)
@@ -164,6 +165,20 @@ async def test_a_wrong_configuration_is_a_sentence_and_exit_2(stub_tree: Path, t
         await suite.__aenter__()
     assert "Traceback" not in suite.log()
     assert suite.log().splitlines()[-1].startswith("tollgate: ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+async def test_the_key_of_every_example_is_only_for_this_machine(stub_tree: Path, tmp_path: Path, host: str) -> None:
+    suite = RunningSuite(
+        tmp_path, "general_settings: {master_key: sk-1234}", root=stub_tree, env={"TOLLGATE_EDGE_HOST": host}
+    )
+    if host == "127.0.0.1":
+        async with suite:
+            return
+    with pytest.raises(SuiteFailed, match="exit status 2"):
+        await suite.__aenter__()
+    assert "the master key is weak" in suite.log().splitlines()[-1]
+    assert suite.processes() == []
 
 
 async def test_two_suites_on_one_data_directory_is_a_sentence_and_exit_2(stub_tree: Path, tmp_path: Path) -> None:

@@ -13,47 +13,18 @@ from typing import Any
 import msgspec
 import yaml
 
+from shared.config import opening
+from shared.config.errors import ConfigError
+from shared.config.providers import OPENAI_WIRE, PROVIDERS, of_model_name
+from shared.config.secret import Secret
 from shared.ids import DeploymentId
 from shared.money import Price, picousd_from_usd
+
+__all__ = ["Config", "ConfigError", "Deployment", "Secret", "load", "parse"]
 
 REFERENCE = "os.environ/"
 CONFIG_BYTES_MAX = 16 * 1024 * 1024
 DEPTH_MAX = 100
-
-DEFAULT_API_BASES = {
-    "openai": "https://api.openai.com/v1",
-    "groq": "https://api.groq.com/openai/v1",
-    "mistral": "https://api.mistral.ai/v1",
-    "deepseek": "https://api.deepseek.com/v1",
-    "together_ai": "https://api.together.xyz/v1",
-    "openrouter": "https://openrouter.ai/api/v1",
-    "xai": "https://api.x.ai/v1",
-    "fireworks_ai": "https://api.fireworks.ai/inference/v1",
-    "perplexity": "https://api.perplexity.ai",
-}
-"""Providers that speak OpenAI's wire format themselves. Any other prefix needs an `api_base` that does."""
-
-
-class ConfigError(Exception):
-    """The configuration is wrong; the message says where and why."""
-
-
-class Secret:
-    """A value that is never shown: not by repr, str, logging or an encoder."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -83,7 +54,9 @@ class Config(msgspec.Struct, frozen=True):
 
     deployments: list[Deployment]
     master_key: Secret | None
-    """None: the gateway is open; every caller is an anonymous internal_user."""
+    """`general_settings.master_key`, else LITELLM_MASTER_KEY. None: no service may serve with it, unless `allow_open_gateway`."""
+    allow_open_gateway: bool
+    """Said out loud: without a master key every caller is an anonymous internal_user, and a weak master key is taken."""
     database_url: Secret | None
     litellm_settings: dict[str, Any]
     general_settings: dict[str, Any]
@@ -107,7 +80,10 @@ _LITELLM_SETTINGS = {
     "callbacks", "banned_keywords_list", "drop_params", "set_verbose", "num_retries", "request_timeout",
     "store_audit_logs", "disable_add_user_agent_to_request_tags", "telemetry",
 }  # fmt: skip
-_GENERAL_SETTINGS = {"master_key", "database_url", "reject_clientside_metadata_tags", "store_model_in_db"}
+_GENERAL_SETTINGS = {
+    "master_key", "database_url", "reject_clientside_metadata_tags", "store_model_in_db", "allow_open_gateway",
+    "dangerously_permit_weak_or_unset_master_key",
+}  # fmt: skip
 
 
 def load(path: str, environ: Mapping[str, str]) -> Config:
@@ -179,7 +155,9 @@ def _read(tree: dict[str, Any], environ: Mapping[str, str], directory: str, name
     _refuse_repeated_ids(deployments)
     return Config(
         deployments=deployments,
-        master_key=_secret(general.get("master_key"), "general_settings.master_key", environ),
+        master_key=_secret(general.get("master_key"), "general_settings.master_key", environ)
+        or _secret(environ.get("LITELLM_MASTER_KEY"), "LITELLM_MASTER_KEY", environ),
+        allow_open_gateway=opening.allowed(general, environ),
         database_url=_secret(general.get("database_url"), "general_settings.database_url", environ),
         litellm_settings=_resolve(litellm, environ),
         general_settings={
@@ -213,17 +191,16 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
     at = f"{where}.litellm_params"
     digest = _digest([entry["model_name"], params], at)
     model = _text(params, "model", at, environ) or ""
-    provider, slash, rest = model.partition("/")
-    if not slash:
-        provider, rest = "openai", model
-    if not rest:
-        raise ConfigError(f"{at}.model must be a text, like openai/gpt-4o")
     api_base = _text(params, "api_base", at, environ) or _text(params, "base_url", at, environ)
+    api_key = _secret(params.get("api_key"), f"{at}.api_key", environ)
     mock = _text(params, "mock_response", at, environ)
-    if not api_base and mock is None:
-        api_base = DEFAULT_API_BASES.get(provider)
-        if api_base is None:
+    named_by_entry = bool(api_base) or mock is not None
+    provider, rest = _provider(model, at, named_by_entry=named_by_entry, has_key=api_key is not None)
+    if not named_by_entry:
+        row = PROVIDERS[provider]
+        if row.wire != OPENAI_WIRE or not row.api_base:
             raise ConfigError(f"{at}: provider {provider!r} needs an api_base that speaks OpenAI's format")
+        api_base = row.api_base
     headers = _resolve(params.get("extra_headers") or {}, environ)
     if not isinstance(headers, dict):
         raise ConfigError(f"{at}.extra_headers must be a mapping")
@@ -233,7 +210,7 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
         provider=provider,
         upstream_model=rest,
         api_base=(api_base or "").rstrip("/"),
-        api_key=_secret(params.get("api_key"), f"{at}.api_key", environ),
+        api_key=api_key,
         weight=_number(params, "weight", at, environ, 1.0),
         order=int(_number(params, "order", at, environ, 0)),
         timeout_ms=max(1, int(_number(params, "timeout", at, environ, 600) * 1000)),
@@ -242,6 +219,26 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
         mock_response=mock,
         extra_headers={str(k): str(v) for k, v in headers.items()},
         organization=_text(params, "organization", at, environ),
+    )
+
+
+def _provider(model: str, at: str, *, named_by_entry: bool, has_key: bool) -> tuple[str, str]:
+    """(provider, its name for the model). A name that says no provider goes where the entry says, or to its maker; never elsewhere: the
+    entry's key would go there too."""
+    if not model:
+        raise ConfigError(f"{at}.model must be a text, like openai/gpt-4o")
+    prefix, slash, rest = model.partition("/")
+    if slash and prefix in PROVIDERS:
+        if not rest:
+            raise ConfigError(f"{at}.model must be a text, like openai/gpt-4o")
+        return prefix, rest
+    maker = of_model_name(model, has_key=has_key)
+    if maker is not None:
+        return maker, model
+    if named_by_entry:
+        return "openai", model
+    raise ConfigError(
+        f"{at}.model {model!r} doesn't say whose it is: write provider/model (like openai/gpt-4o), or give an api_base"
     )
 
 
@@ -302,14 +299,14 @@ def _resolve(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def _text(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> str | None:
-    """A reference to an unset variable is refused: an address that silently becomes the default would send the key elsewhere."""
+    """A reference to an unset or empty variable is refused: an address that silently becomes the default would send the key elsewhere."""
     value = params.get(key)
     if value is None:
         return None
     if not isinstance(value, str):
         raise ConfigError(f"{at}.{key} must be a text")
     resolved: str | None = _resolve(value, environ)
-    if resolved is None:
+    if not resolved and value.startswith(REFERENCE):
         raise _unset(value, f"{at}.{key}")
     return resolved
 
@@ -328,16 +325,16 @@ def _number(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str
 
 
 def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Secret | None:
-    """A reference to an unset variable is refused: going on without the secret would open a door or fail far away."""
+    """A reference to an unset or empty variable is refused: going on without the secret would open a door or fail far away."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise ConfigError(f"{where} must be a text")
     resolved = _resolve(value, environ)
-    if resolved is None:
+    if not resolved and value.startswith(REFERENCE):
         raise _unset(value, where)
     return Secret(resolved) if resolved else None
 
 
 def _unset(reference: str, where: str) -> ConfigError:
-    return ConfigError(f"{where}: the environment variable {reference[len(REFERENCE) :]} is not set")
+    return ConfigError(f"{where}: the environment variable {reference[len(REFERENCE) :]} is not set, or empty")

@@ -1,0 +1,19 @@
+"""A value that nobody may see by accident."""
+
+
+class Secret:
+    """A value that is never shown: not by repr, str, logging or an encoder."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
