@@ -25,6 +25,8 @@ class Options(msgspec.Struct, frozen=True):
     """Unix seconds: `created` in OpenAI's wires."""
     model: str = ""
     """The upstream model, for answers that don't name it."""
+    modify_params: bool = False
+    """LiteLLM's `modify_params`: a conversation the provider would refuse is mended, not passed on to be refused."""
 
 
 class UnreadableAnswerError(Exception):
@@ -37,7 +39,10 @@ class ErrorSaid(msgspec.Struct, frozen=True):
     message: str
     type: str | None = None
     code: str | None = None
+    """OpenAI's where the meaning is known (`context_length_exceeded`, `content_filter`: what fallbacks go by)."""
     param: str | None = None
+    status: int | None = None
+    """Where the provider's own status isn't one that OpenAI's clients know (Anthropic's 529); None: as it was."""
 
 
 class StreamTranslator(Protocol):
