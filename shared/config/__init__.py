@@ -16,9 +16,9 @@ import yaml
 from shared.config import opening
 from shared.config.errors import ConfigError
 from shared.config.providers import OPENAI_WIRE, PROVIDERS, of_model_name
-from shared.config.secret import Secret
 from shared.ids import DeploymentId
 from shared.money import Price, picousd_from_usd
+from shared.secrets.value import Secret
 
 __all__ = ["Config", "ConfigError", "Deployment", "Secret", "load", "parse"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.config.errors import ConfigError
-from shared.config.secret import Secret
+from shared.secrets.value import Secret
 
 STRONG_CHARACTERS_MIN = 8
 """`sk-1234`, the key of every example, has seven."""

@@ -1,4 +1,6 @@
-"""A value that nobody may see by accident."""
+"""A value that nobody can print by accident."""
+
+import hmac
 
 
 class Secret:
@@ -17,3 +19,9 @@ class Secret:
 
     def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(other._value.encode(), self._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
