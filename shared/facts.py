@@ -62,6 +62,11 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened.v1"):
     """The id the client chose with `x-litellm-call-id`, if it did."""
     expires_at_ms: int = 0
     """After this the ledger closes it as expired: the edge's own deadline for the call, plus slack."""
+    session_id: str | None = None
+    """What the client says it belongs to (`x-litellm-session-id`, `x-litellm-trace-id`)."""
+    log_off: list[str] = []
+    """Callbacks this request is not to be sent to (`x-litellm-disable-callbacks`); `*`: to none of them (`no-log`). The book has it all
+    the same."""
 
 
 class GuardrailOutcome(msgspec.Struct, frozen=True, array_like=True):

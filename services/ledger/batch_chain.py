@@ -1,10 +1,11 @@
 """Batches of traffic: each transaction's rows, hashed and chained, so that none can be changed, removed, added or moved unseen. Pure.
 
-    leaf(row)   = SHA-256( msgpack of the row's cells, in the order of rows.COLUMNS )
+    leaf(row)   = SHA-256( msgpack of the row's cells, in the order its format gives: formats.py )
     manifest    = the ids of the batch's rows (16 bytes each) ‖ their leaves (32 bytes each), in the same order
-    sha256(n)   = SHA-256( sha256(n - 1) ‖ shard ‖ n ‖ first_seq ‖ last_seq ‖ at_ms ‖ number of rows ‖ manifest )
+    sha256(n)   = SHA-256( sha256(n - 1) ‖ shard ‖ n ‖ first_seq ‖ last_seq ‖ at_ms ‖ number of rows ‖ format ‖ manifest )
 
-Shard and number of rows as 4 bytes, the other numbers as 8, big-endian; sha256(0) is 32 zero bytes. Each shard has a chain of its own.
+Shard and number of rows as 4 bytes, the format as 2 (format 1 has none), the other numbers as 8,
+big-endian; sha256(0) is 32 zero bytes. Each shard has a chain of its own.
 The manifest is kept, so `verify` can name the row that is wrong, and newer batches (and what is left of an old one) can be checked when
 older rows are gone. Rows needn't come back in any order.
 
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from services.ledger import rows
+from services.ledger import formats, rows
 from services.ledger.chain import Link
 from services.ledger.rows import Row
 
@@ -30,7 +31,7 @@ _ID_BYTES = 16
 _LEAF_BYTES = 32
 
 _encoder = msgspec.msgpack.Encoder()
-_cells_of = operator.itemgetter(*rows.COLUMNS)
+_cells_of = {number: operator.itemgetter(*columns) for number, columns in formats.FORMATS.items()}
 
 
 class Record(Protocol):
@@ -48,13 +49,16 @@ class Made(NamedTuple):
     at_ms: int
 
 
-def leaf_read(record: Record) -> bytes:
-    """Of a row as it was read back."""
-    return hashlib.sha256(_encoder.encode(_cells_of(record))).digest()
+def leaf_read(record: Record, format: int) -> bytes | None:
+    """Of a row as it was read back. None: it has cells that its format doesn't know, so nobody wrote it as it stands."""
+    if any(record[name] is not None for name in formats.LATER_COLUMNS[format]):
+        return None
+    return hashlib.sha256(_encoder.encode(_cells_of[format](record))).digest()
 
 
 def manifest(written: Sequence[Row]) -> bytes:
-    """Of rows as they are written. Done for every row, so it must be quick: one buffer for all, and their ids turned into bytes at once."""
+    """Of rows as they are written, in the current format. Done for every row, so it must be quick: one buffer for all, and their ids
+    turned into bytes at once."""
     buffer = bytearray()
     encode_into, sha256 = _encoder.encode_into, hashlib.sha256
     leaves = []
@@ -74,7 +78,9 @@ def entries(manifest: bytes) -> dict[bytes, bytes]:
     }
 
 
-def link(previous: Link, shard: int, made: Made, count: int, manifest: bytes) -> Link:
+def link(previous: Link, shard: int, made: Made, count: int, manifest: bytes, format: int) -> Link:
     n = previous.n + 1
     head = previous.sha256 + struct.pack(">iqqqqi", shard, n, *made, count)
+    if format > 1:
+        head += struct.pack(">h", format)
     return Link(n, hashlib.sha256(head + manifest).digest())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from services.ledger import batch_chain, clean, facts_in, posting, rows
+from services.ledger import batch_chain, clean, facts_in, formats, posting, rows
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import DATA_ERRORS, QUERIES, Connection
@@ -147,10 +147,11 @@ class Tally:
         if not written:
             return end
         manifest = batch_chain.manifest([one.row for one in written])
-        link = batch_chain.link(end, self._shard, made, len(written), manifest)
+        link = batch_chain.link(end, self._shard, made, len(written), manifest, formats.CURRENT)
         await self._connection.execute(
-            QUERIES["batch_add"], self._shard, link.n, end.sha256, link.sha256, *made, len(written), manifest
-        )
+            QUERIES["batch_add"],
+            self._shard, link.n, end.sha256, link.sha256, *made, len(written), manifest, formats.CURRENT,
+        )  # fmt: skip
         return link
 
     async def _ensure_days(self, batch: Batch, now_ms: int) -> set[date]:

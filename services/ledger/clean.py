@@ -23,7 +23,10 @@ _NUL_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def storable(texts: tuple[str | None, ...]) -> bool:
     """Whether none of the texts needs `text`. One check for a whole row, as this is the hot path."""
     present = [*filter(None, texts)]
-    return not present or ("\x00" not in "".join(present) and len(max(present, key=len)) <= TEXT_CHARACTERS_MAX)
+    joined = "".join(present)
+    return "\x00" not in joined and (
+        len(joined) <= TEXT_CHARACTERS_MAX or max(map(len, present)) <= TEXT_CHARACTERS_MAX
+    )
 
 
 def text(value: str) -> str:

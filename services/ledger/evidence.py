@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from services.ledger import batch_chain
+from services.ledger import batch_chain, formats
 from services.ledger.chain import EMPTY, Link
 
 PLACES_TRIED_MAX = 1_000
@@ -107,6 +107,7 @@ class Lost(NamedTuple):
     batch: int
     id: bytes
     leaf: bytes
+    format: int
 
 
 class Chunk:
@@ -114,6 +115,7 @@ class Chunk:
 
     def __init__(self) -> None:
         self._expected: dict[int, dict[bytes, bytes]] = {}
+        self._formats: dict[int, int] = {}
         self._changed: set[tuple[int, bytes]] = set()
         self._added: list[tuple[int, bytes]] = []
         self._added_unnamed = 0
@@ -125,11 +127,17 @@ class Chunk:
         """First and last batch. Not of an empty chunk."""
         return min(self._expected), max(self._expected)
 
-    def expect(self, batch: int, manifest: bytes) -> None:
+    def expect(self, batch: int, manifest: bytes, format: int) -> None:
         self._expected[batch] = batch_chain.entries(manifest)
+        self._formats[batch] = format
         self.rows += len(self._expected[batch])
 
-    def see(self, batch: int, row_id: bytes, leaf: bytes) -> None:
+    def format_of(self, batch: int) -> int:
+        """By which its rows are digested; of a batch that isn't there, the current one: it doesn't matter then."""
+        return self._formats.get(batch, formats.CURRENT)
+
+    def see(self, batch: int, row_id: bytes, leaf: bytes | None) -> None:
+        """A row that names the batch. `leaf` is None where the row holds more than its format knows: that was never written."""
         expected = self._expected.get(batch)
         if expected is None:
             return  # a batch that can't be relied on, or isn't there: that is told elsewhere
@@ -154,7 +162,7 @@ class Chunk:
         """Kind, batch and id of rows changed and added; rows not found; how many more were added."""
         wrong = [("changed", *one) for one in sorted(self._changed)] + [("added", *one) for one in self._added]
         lost = [
-            Lost(batch, row_id, leaf)
+            Lost(batch, row_id, leaf, self._formats[batch])
             for batch, expected in self._expected.items()
             for row_id, leaf in expected.items()
             if (batch, row_id) not in self._changed

@@ -9,6 +9,7 @@ copy. Memory is bounded: chains come through a cursor, rows some thousands at a 
     moved      a row of request_log that stands under another batch than its own
     reordered  a chain's row that stands in another's place
     truncated  a chain ends before the end that stream_position has
+    unknown    a batch was written by a newer program, in a format this one doesn't know
 
 Who may write everything, and computes every hash again from the first change to the end and in stream_position, can't be found by
 this: that takes a copy of the chain's end (signed) elsewhere.
@@ -22,7 +23,7 @@ from functools import partial
 
 import asyncpg
 
-from services.ledger import batch_chain, chain, config
+from services.ledger import batch_chain, chain, config, formats
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
@@ -103,7 +104,7 @@ class Verifier:
             )
             self._report(findings)
             if sound:
-                chunk.expect(row["n"], row["manifest"])
+                self._expect(shard, chunk, row)
             if chunk.rows >= CHUNK_ROWS:
                 await self._compare(shard, chunk)
                 chunk = Chunk()
@@ -119,10 +120,20 @@ class Verifier:
             more = f", as {row['rows'] - 1} more rows do" if row["rows"] > 1 else ""
             self._report([Finding("added", where, f"it names a batch that isn't there{more}")])
 
+    def _expect(self, shard: int, chunk: Chunk, row: asyncpg.Record) -> None:
+        if row["format"] in formats.FORMATS:
+            chunk.expect(row["n"], row["manifest"], row["format"])
+        else:
+            where = f"batch_log shard {shard} n {row['n']}"
+            self._report(
+                [Finding("unknown", where, f"format {row['format']} is newer than this program: its rows aren't read")]
+            )
+
     async def _compare(self, shard: int, chunk: Chunk) -> None:
         query = QUERIES["verify_rows"]
         async for row in self._connection.cursor(query, shard, *chunk.span, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
-            chunk.see(row["batch"], row["id"].bytes, batch_chain.leaf_read(row))
+            leaf = batch_chain.leaf_read(row, chunk.format_of(row["batch"]))
+            chunk.see(row["batch"], row["id"].bytes, leaf)
         self._rows += chunk.rows
         wrong, lost, unnamed = chunk.conclude()
         self._report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
@@ -136,7 +147,7 @@ class Verifier:
         where = _where(shard, lost.batch, lost.id)
         if self.found < FINDINGS_SHOWN_MAX:
             for row in await self._connection.fetch(QUERIES["verify_row"], uuid.UUID(bytes=lost.id), timeout=TIMEOUT_S):
-                if batch_chain.leaf_read(row) == lost.leaf:
+                if batch_chain.leaf_read(row, lost.format) == lost.leaf:
                     return Finding("moved", where, f"it stands under shard {row['shard']} batch {row['batch']}")
         return Finding("missing", where)
 
@@ -174,4 +185,4 @@ def _audit_link(row: asyncpg.Record, previous: Link) -> Link:
 
 def _batch_link(shard: int, row: asyncpg.Record, previous: Link) -> Link:
     made = Made(row["first_seq"], row["last_seq"], row["at_ms"])
-    return batch_chain.link(previous, shard, made, row["rows"], row["manifest"])
+    return batch_chain.link(previous, shard, made, row["rows"], row["manifest"], row["format"])

@@ -157,6 +157,8 @@ async def test_an_empty_book_is_clean(book: Book, capsys: Told) -> None:
         "fact_sha256 = sha256(fact_sha256)",
         "stream_seq = NULL",
         "day = day + 1",
+        "images = 1",
+        "flags = '{x}'",
     ],
 )
 async def test_a_changed_cell_is_found(full: Book, capsys: Told, change: str) -> None:
@@ -260,6 +262,8 @@ async def test_batches_removed_from_the_middle_are_found(full: Book, capsys: Tol
         "rows = rows + 1",
         "manifest = '\\x00'",
         "sha256 = ''",
+        "format = 1",
+        "format = 3",
     ],
 )
 async def test_a_changed_batch_is_found(full: Book, capsys: Told, change: str) -> None:
@@ -272,7 +276,7 @@ async def forge_batch(book: Book, n: int) -> None:
     row = (await book.fetch("SELECT * FROM batch_log WHERE shard = 0 AND n = $1", n))[0]
     manifest = row["manifest"][16 : 16 * row["rows"]] + row["manifest"][16 * row["rows"] + 32 :]
     made = Made(row["first_seq"], row["last_seq"], row["at_ms"])
-    link = batch_chain.link(Link(n - 1, row["previous_sha256"]), 0, made, row["rows"] - 1, manifest)
+    link = batch_chain.link(Link(n - 1, row["previous_sha256"]), 0, made, row["rows"] - 1, manifest, row["format"])
     await book.owner.execute("SET session_replication_role = replica")
     await book.owner.execute(
         "UPDATE batch_log SET manifest = $2, sha256 = $3, rows = rows - 1 WHERE shard = 0 AND n = $1",
@@ -291,9 +295,9 @@ async def test_a_batch_written_anew_doesnt_fit_the_next_nor_the_end(full: Book, 
 async def test_a_batch_behind_the_end_is_found(full: Book, capsys: Told) -> None:
     last = (await full.fetch("SELECT * FROM batch_log WHERE shard = 0 AND n = 4"))[0]
     manifest = bytes(48)
-    link = batch_chain.link(Link(4, last["sha256"]), 0, Made(9, 9, 9), 1, manifest)
+    link = batch_chain.link(Link(4, last["sha256"]), 0, Made(9, 9, 9), 1, manifest, 2)
     await full.owner.execute(
-        "INSERT INTO batch_log VALUES (0, 5, $1, $2, 9, 9, 9, 1, $3)", last["sha256"], link.sha256, manifest
+        "INSERT INTO batch_log VALUES (0, 5, $1, $2, 9, 9, 9, 1, $3, 2)", last["sha256"], link.sha256, manifest
     )
     found = await findings(full, capsys)
     assert "added batch_log shard 0 n 5: behind stream_position's end" in found
@@ -539,7 +543,7 @@ def test_a_chain_that_isnt_the_one_written_has_findings(data: st.DataObject) -> 
 def test_a_chunk_says_what_it_can_name_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "ADDED_KEPT_MAX", 2)
     chunk = Chunk()
-    chunk.expect(5, b"a" * 16 + b"b" * 16 + b"c" * 16 + b"A" * 32 + b"B" * 32 + b"C" * 32)
+    chunk.expect(5, b"a" * 16 + b"b" * 16 + b"c" * 16 + b"A" * 32 + b"B" * 32 + b"C" * 32, 2)
     chunk.see(5, b"a" * 16, b"A" * 32)
     chunk.see(5, b"b" * 16, b"X" * 32)
     for n in range(4):
@@ -553,7 +557,7 @@ def test_a_chunk_says_what_it_can_name_and_counts_the_rest(monkeypatch: pytest.M
 @pytest.mark.parametrize("leaves", ["CX", "XC"])
 def test_of_two_rows_of_an_id_the_other_one_is_added(leaves: str) -> None:
     chunk = Chunk()
-    chunk.expect(5, b"c" * 16 + b"C" * 32)
+    chunk.expect(5, b"c" * 16 + b"C" * 32, 2)
     for leaf in leaves:
         chunk.see(5, b"c" * 16, leaf.encode() * 32)
     assert chunk.conclude() == ([("added", 5, b"c" * 16)], [], 0)
@@ -575,6 +579,7 @@ def test_a_batchs_hash_and_its_rows_digests_are_those_the_charter_says() -> None
     leaves = [hashlib.sha256(msgspec.msgpack.encode(list(row))).digest() for row in made]
     assert manifest == b"".join([*(uuid.UUID(row[1]).bytes for row in made), *leaves])
     head = b"\x05" * 32 + struct.pack(">IQQQQI", 3, 8, 40, 44, 1_000, 1)
-    assert batch_chain.link(Link(7, b"\x05" * 32), 3, Made(40, 44, 1_000), 1, manifest) == (
-        8, hashlib.sha256(head + manifest).digest(),
-    )  # fmt: skip
+    for number, marked in ((1, head), (2, head + b"\x00\x02")):
+        assert batch_chain.link(Link(7, b"\x05" * 32), 3, Made(40, 44, 1_000), 1, manifest, number) == (
+            8, hashlib.sha256(marked + manifest).digest(),
+        )  # fmt: skip

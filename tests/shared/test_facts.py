@@ -14,7 +14,8 @@ from shared.facts import Caller, ControlFact, Opened, Refused, Settled, decode_c
 ORDER: dict[type[msgspec.Struct], str] = {
     facts.Caller: "key_sha256 key_alias team_id team_alias user_id organization_id role",
     facts.Opened: "id at_ms edge_id caller call_type route model deployment_id provider upstream_model price stream customer_id"
-    " tags spend_logs_metadata requester_ip user_agent guardrails max_cost_picousd litellm_call_id expires_at_ms",
+    " tags spend_logs_metadata requester_ip user_agent guardrails max_cost_picousd litellm_call_id expires_at_ms"
+    " session_id log_off",
     facts.GuardrailOutcome: "name stage action duration_ms",
     facts.Settled: "opened ended_at_ms outcome status usage cost_picousd first_byte_at_ms response_id response_model attempts"
     " error_code guardrail_outcomes flags",

@@ -65,8 +65,8 @@ INSERT INTO anomalies (stream, shard, seq, kind, subject_id, detail, sha256, raw
 SELECT request_log_ensure_day($1)
 
 -- batch_add --
-INSERT INTO batch_log (shard, n, previous_sha256, sha256, first_seq, last_seq, at_ms, rows, manifest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO batch_log (shard, n, previous_sha256, sha256, first_seq, last_seq, at_ms, rows, manifest, format)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- audit_known --
 SELECT fact_id, message FROM audit_log WHERE fact_id = ANY($1::text[])
