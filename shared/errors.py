@@ -223,6 +223,11 @@ def not_yours(message: str) -> Refusal:
     return Refusal("not_yours", 403, message, "auth_error", "None")
 
 
+def for_admins(field: str) -> Refusal:
+    """A field that may weaken a check."""
+    return Refusal("for_admins", 403, f"Only proxy admins may set {field}, or make it less strict", "auth_error", field)
+
+
 # What we could not do.
 
 

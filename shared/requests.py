@@ -48,6 +48,10 @@ class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     deadline_at_ms: int = 0
     """Unix milliseconds; 0: none. Past it the asker has told its client that the outcome is unknown: a command that comes later still
     (its replica was stopped, or the bus slow) must not undo what was confirmed since."""
+    params: dict[str, str] = {}
+    """Of the path, digested likewise."""
+    idempotency_key: str | None = None
+    """The client's `Idempotency-Key`: a call that comes again with it is answered as the first was, and changes nothing."""
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +63,8 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True):
     control_seq: int
     changed: list[str] = []
     """Subjects this call wrote: the edge drops what depends on them before it answers its client."""
+    headers: dict[str, str] = {}
+    """Further lines of the answer's head."""
 
 
 class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):

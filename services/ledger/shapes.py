@@ -10,19 +10,10 @@ from typing import Any
 import msgspec
 
 from services.ledger.rows import SUCCESS
+from shared.entities import TABLE_NAMES
 from shared.money import PICOUSD_PER_USD, usd_from_picousd
 
 Record = Mapping[str, Any]
-
-TABLE_NAMES = {
-    "key": "LiteLLM_VerificationToken",
-    "team": "LiteLLM_TeamTable",
-    "user": "LiteLLM_UserTable",
-    "model": "LiteLLM_ProxyModelTable",
-    "setting": "LiteLLM_Config",
-    "alias": "Tollgate_KeyAlias",
-}
-"""LiteLLM's name for a kind of entity; `Tollgate_<kind>` for those it hasn't."""
 
 _KINDS = {name: kind for kind, name in TABLE_NAMES.items()}
 MASKED = "***"

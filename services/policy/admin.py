@@ -69,7 +69,18 @@ class Admin:
         if isinstance(decision, Denial):
             return _refused(decision.refusal, seq)
         actor = decision.caller
-        plan = run(request.route, Call(directory, request.query, request.body, actor, now_ms, self._new_id))
+        call = Call(
+            directory,
+            request.query,
+            request.body,
+            actor,
+            now_ms,
+            self._new_id,
+            self._catalog,
+            request.route,
+            request.params,
+        )
+        plan = run(call)
         if isinstance(plan, Refusal):
             return _refused(plan, seq)
         body = msgspec.json.encode(plan.answer)

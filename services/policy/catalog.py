@@ -40,6 +40,10 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     reject_clientside_tags: bool
     price: Lookup
     warnings: list[str]
+    blocked_users: frozenset[str] = frozenset()
+    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
+    rotation_grace: str | None = None
+    """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
 
     def candidates(self, model: str) -> list[Candidate]:
         """Where a call for `model` may go; empty: nobody serves it."""

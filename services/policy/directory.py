@@ -2,7 +2,8 @@
 
 Theory. A subject has one entity, and a fact's `after` is that entity whole, so folding is assignment: the last fact of a
 subject decides, whatever came before. That is why a replica may start with the last fact of every subject, and why every
-replica ends with the same directory. No I/O, no clock; each fact costs O(1).
+replica ends with the same directory. No I/O, no clock; each fact costs O(1). Tables and indexes are those of the kinds
+(shared/entities).
 """
 
 from typing import Any
@@ -10,83 +11,99 @@ from typing import Any
 import msgspec
 
 from shared import subjects
-from shared.entities import Key, Team
+from shared.entities import KINDS, Alias, Customer, Key, Setting, Team, User
 from shared.facts import ControlFact
 from shared.ids import KeyDigest
 
+UNREADABLE_MAX = 1_000
+
 
 class Directory:
-    """The mutable state is these dictionaries; `apply`, `forget` and `clear` alone change them, and never await."""
+    """The mutable state is these dictionaries; `apply`, `unreadable` and `clear` alone change them, and never await."""
 
     def __init__(self) -> None:
-        self.keys: dict[KeyDigest, Key] = {}
-        self.teams: dict[str, Team] = {}
-        self.aliases: dict[str, KeyDigest] = {}
+        self.tables: dict[str, dict[str, Any]] = {name: {} for name in KINDS}
+        """Kind -> id -> entity."""
+        self.keys: dict[KeyDigest, Key] = self.tables["key"]  # type: ignore[assignment]
+        self.teams: dict[str, Team] = self.tables["team"]
+        self.users: dict[str, User] = self.tables["user"]
+        self.customers: dict[str, Customer] = self.tables["customer"]
+        self.settings: dict[str, Setting] = self.tables["setting"]
+        self.reservations: dict[str, Alias] = self.tables["alias"]
         """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still holds."""
+        self.unread: dict[str, int] = {}
+        """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before it left it."""
         self._seqs: dict[str, int] = {}
-        self._team_keys: dict[str, dict[KeyDigest, None]] = {}
+        self._indexes: dict[tuple[str, str], dict[str, dict[str, None]]] = {
+            (kind.name, attribute): {} for kind in KINDS.values() for attribute in kind.indexes
+        }
 
     def apply(self, subject: str, fact: ControlFact, seq: int) -> None:
         """Fold one fact. Raises msgspec.ValidationError, with the directory as it was, when `after` isn't its kind's entity."""
-        after = fact.after
-        match fact.kind:
-            case "key":
-                self._put_key(KeyDigest(fact.entity_id), None if after is None else msgspec.convert(after, Key))
-            case "team":
-                self._put(self.teams, fact.entity_id, None if after is None else msgspec.convert(after, Team))
-            case "alias":
-                self._put(self.aliases, fact.entity_id, None if after is None else msgspec.convert(after, _Alias).token)
-            case _:
-                pass  # a kind of a later version: its sequence still counts
+        kind = KINDS.get(fact.kind)
+        if kind is not None:  # else a kind of a later version: its sequence still counts
+            after = None if fact.after is None else msgspec.convert(fact.after, kind.struct)
+            self._put(fact.kind, fact.entity_id, after)
         self._seqs[subject] = seq
+        if self.unread:
+            self.unread.pop(subject, None)
 
-    def forget(self, subject: str, seq: int) -> None:
-        """A fact on `subject` that can't be read: whatever it was about is no longer known, so it has no rights. O(n), rare."""
-        for digest in [d for d in self.keys if subjects.control("key", d) == subject]:
-            self._put_key(digest, None)
-        for team_id in [t for t in self.teams if subjects.control("team", t) == subject]:
-            del self.teams[team_id]
+    def unreadable(self, subject: str, seq: int) -> None:
+        """A fact on `subject` that can't be read: what it was about stays as it was, and is named in `unread`."""
         self._seqs[subject] = seq
+        if len(self.unread) < UNREADABLE_MAX:
+            self.unread[subject] = seq
 
     def clear(self) -> None:
         """The stream is another one: nothing we know holds."""
-        for known in (self.keys, self.teams, self.aliases, self._seqs, self._team_keys):
+        for known in (*self.tables.values(), *self._indexes.values(), self._seqs, self.unread):
             known.clear()
 
     def expected_seq(self, subject: str) -> int:
         """Sequence of the last fact on a subject; 0: there never was one. What the next fact's publisher must expect."""
         return self._seqs.get(subject, 0)
 
+    def expected(self, kind: str, entity_id: str) -> int:
+        return self.expected_seq(subjects.control(kind, entity_id))
+
+    def find(self, kind: str, attribute: str, value: str) -> list[Any]:
+        """The entities with this value in an indexed attribute, the oldest first."""
+        table = self.tables[kind]
+        return [table[entity_id] for entity_id in self._indexes[kind, attribute].get(value, ())]
+
     def alias_owner(self, alias: str) -> Key | None:
         """The key that has this alias. None: free, also where a reservation outlived its key or its key's alias."""
-        token = self.aliases.get(alias)
-        key = None if token is None else self.keys.get(token)
+        reserved = self.reservations.get(alias)
+        key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
 
     def team_keys(self, team_id: str) -> list[Key]:
-        return [self.keys[digest] for digest in self._team_keys.get(team_id, ())]
+        return self.find("key", "team_id", team_id)
 
-    def _put_key(self, digest: KeyDigest, key: Key | None) -> None:
-        old = self.keys.get(digest)
-        if old is not None and old.team_id is not None:
-            of_team = self._team_keys[old.team_id]
-            del of_team[digest]
-            if not of_team:
-                del self._team_keys[old.team_id]
-        self._put(self.keys, digest, key)
-        if key is not None and key.team_id is not None:
-            self._team_keys.setdefault(key.team_id, {})[digest] = None
-
-    @staticmethod
-    def _put(entities: dict[Any, Any], entity_id: str, entity: object | None) -> None:
+    def _put(self, kind: str, entity_id: str, entity: Any) -> None:
+        table = self.tables[kind]
+        old = table.get(entity_id)
+        for attribute in KINDS[kind].indexes:
+            index = self._indexes[kind, attribute]
+            before = () if old is None else _values(old, attribute)
+            now = () if entity is None else _values(entity, attribute)
+            if before == now:
+                continue
+            for value in before:
+                having = index[value]
+                having.pop(entity_id, None)
+                if not having:
+                    del index[value]
+            for value in now:
+                index.setdefault(value, {})[entity_id] = None
         if entity is None:
-            entities.pop(entity_id, None)
+            table.pop(entity_id, None)
         else:
-            entities[entity_id] = entity
+            table[entity_id] = entity
 
 
-class _Alias(msgspec.Struct, frozen=True):
-    """The entity of kind `alias`."""
-
-    alias: str
-    token: KeyDigest
+def _values(entity: Any, attribute: str) -> tuple[str, ...]:
+    value = getattr(entity, attribute)
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))

@@ -10,6 +10,8 @@ from shared.entities import Key, Team
 
 EVERYTHING = frozenset({"*", "all-proxy-models"})
 ALL_TEAM_MODELS = "all-team-models"
+NO_MODELS = "no-default-models"
+"""A name nobody serves."""
 
 
 def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
@@ -32,6 +34,13 @@ def key_allows(key: Key, team: Team | None, model: str, catalog: Catalog) -> boo
     if team is not None and ALL_TEAM_MODELS in key.models:
         return True
     return allows(key.models, model, catalog)
+
+
+def unknown_entry(entry: str, catalog: Catalog) -> bool:
+    """Whether a new entry of a `models` list names nothing we know: no model, no pattern, none of the special names."""
+    if "*" in entry or entry in EVERYTHING or entry in (ALL_TEAM_MODELS, NO_MODELS):
+        return False
+    return not catalog.candidates(entry)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -49,10 +49,10 @@ class Replica:
             await asyncio.sleep(POLL_S)
 
     def _fold(self, subject: str, message: bytes, seq: int) -> None:
-        """Never raises: the feed goes on. What can't be read loses its rights (fail closed), loudly."""
+        """Never raises: the feed goes on. What can't be read takes no right away: the last good entity stays, loudly."""
         try:
             self.directory.apply(subject, decode_control(message), seq)
         except UNREADABLE:
-            self.directory.forget(subject, seq)
+            self.directory.unreadable(subject, seq)
             metrics.unreadable()
             log.error("fact_not_readable", subject=subject, seq=seq)

@@ -1,13 +1,24 @@
-"""Keys, teams and everything else that policy owns. Each row's command is in services/policy/commands."""
+"""Keys, teams, users, customers and everything else that policy owns. Each row's command is in services/policy/commands."""
 
 from typing import Any
 
+from shared.entities import CUSTOMER, KEY, TEAM, USER, EntityKind
 from shared.routes.route import Parameter, Route
 
 OBJECT: dict[str, Any] = {"type": "object"}
+OBJECTS: dict[str, Any] = {"type": "array", "items": OBJECT}
+_STRING: dict[str, Any] = {"type": "string"}
+_STRINGS: dict[str, Any] = {"type": "array", "items": _STRING, "minItems": 1}
 
 
-def _change(path: str, summary: str, *also: str, request: Any = OBJECT, answer: Any = OBJECT) -> Route:
+def _body(kind: EntityKind[Any] | None = None, *required: str, **more: Any) -> dict[str, Any]:
+    """An object with what may be set on a kind, and `more`."""
+    known = {} if kind is None else kind.body_schema()["properties"]
+    schema: dict[str, Any] = {"type": "object", "properties": {**known, **more}}
+    return {**schema, "required": list(required)} if required else schema
+
+
+def _change(path: str, summary: str, request: Any = OBJECT, *also: str, answer: Any = OBJECT, mints: str = "") -> Route:
     return Route(
         name=path,
         methods=("POST",),
@@ -17,14 +28,15 @@ def _change(path: str, summary: str, *also: str, request: Any = OBJECT, answer: 
         summary=summary,
         request=request,
         answer=answer,
+        mints=mints,
     )
 
 
-def _question(path: str, summary: str, *query: Parameter, answer: Any = OBJECT) -> Route:
+def _question(path: str, summary: str, *query: Parameter, also: tuple[str, ...] = (), answer: Any = OBJECT) -> Route:
     return Route(
         name=path,
         methods=("GET",),
-        paths=(path,),
+        paths=(path, *also),
         surface="management",
         summary=summary,
         query=query,
@@ -33,6 +45,7 @@ def _question(path: str, summary: str, *query: Parameter, answer: Any = OBJECT) 
 
 
 _KEY = Parameter("key", "The key, or its SHA-256; without it the caller's own")
+_TEAM_ID = Parameter("team_id", "Without it the caller's own")
 _PAGE = (Parameter("page", type="integer"), Parameter("size", type="integer"))
 _KEY_FILTERS = tuple(
     Parameter(name)
@@ -44,26 +57,126 @@ _KEY_FLAGS = tuple(
     Parameter(name, type="boolean")
     for name in ("return_full_object", "include_team_keys", "include_created_by_keys", "substring_matching")
 )
+_ONE_KEY = _body(None, key=_STRING, key_alias=_STRING)
+_ONE_TEAM = _body(None, "team_id", team_id=_STRING)
+_MEMBER = _body(None, "team_id", team_id=_STRING, user_id=_STRING, user_email=_STRING, role=_STRING)
+_USER_IDS = _body(None, "user_ids", user_ids=_STRINGS)
+_DURATION = {"type": ["string", "null"], "description": "30s, 30m, 30h, 30d, 1w, 1mo"}
 
-ROWS = (
-    _change("/key/generate", "Make a virtual key"),
-    _change("/key/update", "Change a key"),
-    _change("/key/delete", "Delete keys"),
-    _change("/key/block", "Block a key"),
-    _change("/key/unblock", "Unblock a key"),
+_KEYS = (
+    _change("/key/generate", "Make a virtual key", _body(KEY, key=_STRING, duration=_DURATION), mints="key"),
+    _change("/key/update", "Change a key", _body(KEY, key=_STRING, duration=_DURATION)),
+    _change("/key/delete", "Delete keys", _body(None, keys=_STRINGS, key_aliases=_STRINGS)),
+    _change("/key/block", "Block a key", _ONE_KEY),
+    _change("/key/unblock", "Unblock a key", _ONE_KEY),
+    _change(
+        "/key/regenerate",
+        "Give a key another secret; with grace_period the old one lives on for a while",
+        _body(KEY, key=_STRING, new_key=_STRING, grace_period=_DURATION, duration=_DURATION),
+        "/key/{key:path}/regenerate",
+        mints="new_key",
+    ),
     _question("/key/info", "One key", _KEY),
+    Route(
+        name="/v2/key/info",
+        methods=("POST",),
+        paths=("/v2/key/info",),
+        surface="management",
+        summary="Several keys",
+        request=_body(None, "keys", keys=_STRINGS),
+        answer=OBJECT,
+    ),
     _question("/key/list", "The keys that the caller may see", *_PAGE, *_KEY_FILTERS, *_KEY_FLAGS),
-    _change("/team/new", "Make a team"),
-    _change("/team/update", "Change a team"),
-    _change("/team/delete", "Delete teams, and their keys"),
-    _change("/team/block", "Block a team"),
-    _change("/team/unblock", "Unblock a team"),
-    _question("/team/info", "One team", Parameter("team_id", "Without it the caller's own")),
+    _question("/key/aliases", "The names of the keys that the caller may see", *_PAGE, Parameter("search")),
+)
+
+_TEAMS = (
+    _change("/team/new", "Make a team", _body(TEAM, team_id=_STRING)),
+    Route(
+        name="/team/update",
+        methods=("POST",),
+        paths=("/team/update",),
+        surface="management",
+        mutates=True,
+        summary="Change a team",
+        request=_body(TEAM, "team_id", team_id=_STRING),
+        answer=OBJECT,
+    ),
+    _change("/team/delete", "Delete teams, and their keys", _body(None, "team_ids", team_ids=_STRINGS)),
+    _change("/team/block", "Block a team", _ONE_TEAM),
+    _change("/team/unblock", "Unblock a team", _ONE_TEAM),
+    _question("/team/info", "One team", _TEAM_ID),
     _question(
         "/team/list",
         "The teams that the caller may see",
         Parameter("user_id"),
         Parameter("organization_id"),
-        answer={"type": "array", "items": OBJECT},
+        answer=OBJECTS,
+    ),
+    _change("/team/member_add", "Add members to a team", _body(None, "team_id", "member", team_id=_STRING, member={})),
+    _change("/team/member_update", "Change a member of a team", _MEMBER),
+    _change("/team/member_delete", "Take a member out of a team", _MEMBER),
+    _change("/team/model/add", "Let a team use more models", _body(None, "team_id", team_id=_STRING, models=_STRINGS)),
+    _change("/team/model/delete", "Take models from a team", _body(None, "team_id", team_id=_STRING, models=_STRINGS)),
+    _question("/team/permissions_list", "What plain members may do with the team's keys", _TEAM_ID),
+    _change(
+        "/team/permissions_update",
+        "Set what plain members may do with the team's keys",
+        _body(None, "team_id", team_id=_STRING, team_member_permissions={"type": "array", "items": _STRING}),
     ),
 )
+
+_USERS = (
+    _change(
+        "/user/new",
+        "Make an internal user, with a key unless auto_create_key is false",
+        _body(USER, user_id=_STRING, auto_create_key={"type": ["boolean", "null"]}, teams={"type": "array"}),
+        mints="key",
+    ),
+    _change("/user/update", "Change an internal user", _body(USER, user_id=_STRING)),
+    _change("/user/delete", "Delete internal users, and their keys", _USER_IDS, answer={"type": "integer"}),
+    _question("/user/info", "One internal user", Parameter("user_id", "Without it the caller")),
+    _question(
+        "/user/list",
+        "Internal users",
+        Parameter("page", type="integer"),
+        Parameter("page_size", type="integer"),
+        Parameter("role"),
+        Parameter("user_ids"),
+        Parameter("user_email"),
+    ),
+    _question("/user/available_roles", "The roles an internal user may have"),
+)
+
+
+def _customer(verb: str) -> tuple[str, str]:
+    return f"/customer/{verb}", f"/end_user/{verb}"
+
+
+_CUSTOMERS = (
+    _change(_customer("new")[0], "Make a customer", _body(CUSTOMER, "user_id", user_id=_STRING), _customer("new")[1]),
+    _change(
+        _customer("update")[0], "Change a customer", _body(CUSTOMER, "user_id", user_id=_STRING), _customer("update")[1]
+    ),
+    _change(_customer("delete")[0], "Delete customers", _USER_IDS, _customer("delete")[1]),
+    _change(
+        _customer("block")[0],
+        "Refuse every call made for these customers",
+        _USER_IDS,
+        _customer("block")[1],
+        "/user/block",
+    ),
+    _change(
+        _customer("unblock")[0], "Serve these customers again", _USER_IDS, _customer("unblock")[1], "/user/unblock"
+    ),
+    _question(_customer("info")[0], "One customer", Parameter("end_user_id"), also=(_customer("info")[1],)),
+    _question(
+        _customer("list")[0],
+        "Customers somebody set something on",
+        *_PAGE,
+        also=(_customer("list")[1],),
+        answer=OBJECTS,
+    ),
+)
+
+ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS)

@@ -45,6 +45,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The body: a msgspec Struct, or a JSON schema. None: it takes none."""
     answer: Any = NO_SCHEMA
     """What 200 carries, likewise. None: nothing that is JSON."""
+    mints: str = ""
+    """The body's field that may hold a key the caller chose; the edge makes one where it is empty. Only its digest travels."""
     required: str = ""
     """The request field an LLM route can't do without, besides `model`."""
     upstream_path: str = ""

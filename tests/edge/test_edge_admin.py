@@ -44,8 +44,29 @@ def test_a_key_is_replaced_by_its_digest_and_a_digest_stays() -> None:
     assert echo == {DIGEST: RAW}
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"metadata": {"a": [{"b": RAW}]}},
+        {"metadata": {RAW: 1}},
+        {"metadata": {"a": {RAW: {RAW: [RAW]}}}},
+        {RAW: 1},
+        {"invented": [RAW]},
+        {"metadata": {"note": f" Bearer {RAW} "}},
+        {"models": [RAW]},
+    ],
+)
+def test_a_key_is_hidden_wherever_a_value_or_a_name_is_one(sent: dict[str, Any]) -> None:
+    hidden, _ = hide(sent)
+    assert RAW not in json.dumps(hidden) and DIGEST in json.dumps(hidden).replace(digest_key(f" Bearer {RAW} "), DIGEST)
+
+
 def test_other_fields_stay_as_they_are() -> None:
-    sent = {"metadata": {"callback": {"secret_key": "sk-lf-of-somebody-else"}}, "key_alias": "sk-alias", "team_id": "t"}
+    sent = {
+        "metadata": {"say": "keys begin with sk- and", "x": "sk-short"},
+        "key_alias": "sk-alias",
+        "team_id": "task-1",
+    }
     assert hide(sent)[0] == sent
 
 

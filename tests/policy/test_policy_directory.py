@@ -51,12 +51,7 @@ def test_the_last_fact_of_each_subject_is_enough(seed: int) -> None:
     facts = history(seed)
     last = {subject: (subject, fact, seq) for subject, fact, seq in facts}
     whole, short = fold(facts), fold(sorted(last.values(), key=lambda f: f[2]))
-    assert (whole.keys, whole.teams, whole.aliases, whole._seqs) == (
-        short.keys,
-        short.teams,
-        short.aliases,
-        short._seqs,
-    )
+    assert (whole.tables, whole._seqs) == (short.tables, short._seqs)
     for team in ("x", "y"):
         of_team = {k.token for k in whole.keys.values() if k.team_id == team}
         assert {k.token for k in whole.team_keys(team)} == of_team == {k.token for k in short.team_keys(team)}
@@ -71,16 +66,18 @@ def test_expected_seq() -> None:
     assert world.directory.expected_seq("control.key.never") == 0
 
 
-def test_what_cannot_be_read_loses_its_rights() -> None:
+def test_what_cannot_be_read_takes_no_right_away_and_is_named() -> None:
     world = World(Team(team_id="t"), key("a", team_id="t"), key("b"))
     with pytest.raises(msgspec.ValidationError):
         world.fold("key", digest("a"), {"token": 7})
     assert digest("a") in world.directory.keys, "apply changes nothing when it fails"
-    world.directory.forget(subjects.control("key", digest("a")), 9)
-    assert set(world.directory.keys) == {digest("b")} and world.directory.team_keys("t") == []
-    assert world.directory.expected_seq(subjects.control("key", digest("a"))) == 9
-    world.directory.forget("control.team.t", 10)
-    assert world.directory.teams == {}
+    subject = subjects.control("key", digest("a"))
+    world.directory.unreadable(subject, 9)
+    assert digest("a") in world.directory.keys and len(world.directory.team_keys("t")) == 1
+    assert world.directory.expected_seq(subject) == 9, "whoever changes it next sees past it"
+    assert world.directory.unread == {subject: 9}
+    world.fold("key", digest("a"), msgspec.to_builtins(key("a", blocked=True)))
+    assert world.directory.unread == {} and world.directory.keys[digest("a")].blocked
     world.directory.clear()
     assert world.directory.keys == {} and world.directory.expected_seq("control.team.t") == 0
 

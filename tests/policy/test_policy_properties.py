@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from services.policy.admin import ANSWER_BYTES_MAX
 from services.policy.commands import COMMANDS
 from services.policy.commands.plan import Plan
-from services.policy.commands.schema import KEY_COLUMNS, KEY_KEPT, KEY_OURS, TEAM_COLUMNS, TEAM_KEPT, TEAM_OURS
-from shared.entities import Key, Team
+from shared.entities import KINDS, Team
 from shared.errors import Refusal
 from shared.facts import Caller
 from tests.policy.world import World, digest, key
 
 NAMES = sorted(
-    {*KEY_COLUMNS, *KEY_KEPT, *KEY_OURS, *TEAM_COLUMNS, *TEAM_KEPT, *TEAM_OURS, "team_ids", "key_aliases", "x"}
+    {*(name for kind in KINDS.values() for name in (*kind.fields, *kind._ours)), "team_ids", "member", "role", "x"}
 )
 KNOWN = ["t", "s", "prod", digest("a"), digest("b"), digest("c"), "30d", "-1", "gpt", "*", "default", ""]
 
@@ -56,7 +55,7 @@ def world() -> World:
 
 def state(w: World) -> Any:
     d = w.directory
-    return dict(d.keys), dict(d.teams), dict(d.aliases), dict(d._seqs)
+    return {kind: dict(table) for kind, table in d.tables.items()}, dict(d._seqs)
 
 
 def check(route: str, body: dict[str, Any], query: dict[str, str], actor: Caller) -> None:
@@ -71,13 +70,12 @@ def check(route: str, body: dict[str, Any], query: dict[str, str], actor: Caller
     assert len(msgspec.json.encode(plan.answer)) < ANSWER_BYTES_MAX
     subjects = [change.subject for change in plan.changes]
     assert len(set(subjects)) == len(subjects), "one fact a subject in a batch"
-    kinds = {"key": Key, "team": Team, "alias": dict}
     for change in plan.changes:
         assert change.before is not None or change.after is not None
         if change.after is not None:
             over_the_wire = msgspec.json.decode(msgspec.json.encode(change.after))
-            assert msgspec.convert(over_the_wire, kinds[change.kind]) == msgspec.convert(
-                change.after, kinds[change.kind]
+            assert msgspec.convert(over_the_wire, KINDS[change.kind].struct) == msgspec.convert(
+                change.after, KINDS[change.kind].struct
             )
     w.call(route, body, query=query, actor=actor)
     owners = [k.key_alias for k in w.directory.keys.values() if k.key_alias is not None]

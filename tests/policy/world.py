@@ -10,7 +10,7 @@ from services.policy.commands.plan import Call, Plan
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
 from shared import config, subjects
-from shared.entities import Key, Team
+from shared.entities import KINDS, Key
 from shared.facts import Caller, ControlFact, decode_control, encode_control
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest, digest_key
@@ -53,7 +53,7 @@ def key(name: str, **fields: Any) -> Key:
 class World:
     """`hold` puts entities in; `call` runs a command and, as the bus would, folds what it changed."""
 
-    def __init__(self, *entities: Key | Team, text: str = CONFIG) -> None:
+    def __init__(self, *entities: Any, text: str = CONFIG) -> None:
         self.directory = Directory()
         self.catalog = catalog(text)
         self.seq = 0
@@ -61,14 +61,12 @@ class World:
         self.ids = 0
         self.hold(*entities)
 
-    def hold(self, *entities: Key | Team) -> None:
+    def hold(self, *entities: Any) -> None:
         for entity in entities:
-            if isinstance(entity, Key):
-                self.fold("key", entity.token, msgspec.to_builtins(entity))
-                if entity.key_alias is not None:
-                    self.fold("alias", entity.key_alias, {"alias": entity.key_alias, "token": entity.token})
-            else:
-                self.fold("team", entity.team_id, msgspec.to_builtins(entity))
+            kind = next(kind for kind in KINDS.values() if kind.struct is type(entity))
+            self.fold(kind.name, kind.id_of(entity), msgspec.to_builtins(entity))
+            if isinstance(entity, Key) and entity.key_alias is not None:
+                self.fold("alias", entity.key_alias, {"alias": entity.key_alias, "token": entity.token})
 
     def fold(
         self,
@@ -103,8 +101,11 @@ class World:
         query: dict[str, str] | None = None,
         actor: Caller = MASTER,
         now_ms: int = NOW,
+        params: dict[str, str] | None = None,
     ) -> Any:
-        return run(route, Call(self.directory, query or {}, body or {}, actor, now_ms, self.new_id))
+        return run(
+            Call(self.directory, query or {}, body or {}, actor, now_ms, self.new_id, self.catalog, route, params or {})
+        )
 
     def call(self, route: str, body: dict[str, Any] | None = None, **kw: Any) -> Any:
         """The answer as JSON would carry it, or the Refusal."""

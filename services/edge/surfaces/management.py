@@ -1,9 +1,10 @@
 """Management calls: to policy and back, without a raw key ever touching the bus.
 
 A key is minted here, and its plaintext goes to the client from here: policy only sees the digest. In everything else a
-caller sends (`key`, `keys`), each raw key is replaced by its digest, and put back where the answer echoes what was sent.
+caller sends, each raw key is replaced by its digest, and put back where the answer echoes what was sent.
 """
 
+import re
 import time
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,9 +23,11 @@ from shared.routes import Match, Route
 
 BODY_BYTES_MAX = 256 * 1024
 _KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key"})
-"""Where LiteLLM's API, or somebody who misread it, names a key."""
+"""Where LiteLLM's API, or somebody who misread it, names a key: there a digest stands for it."""
 _NAME_FIELDS = frozenset({"key_alias", "key_aliases", "search"})
-"""Where somebody may put a key for a name; whole, as a name may have `sk-` in it."""
+"""Where somebody may put a key for a name."""
+_RAW_KEY = re.compile(r"\s*(?:[Bb]earer\s+)?sk-[!-~]{13,}\s*")
+"""What a value looks like that *is* a key: nothing else beside it, and as long as keys are."""
 QUERY_CHARACTERS_MAX = 1024
 CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
@@ -41,8 +44,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
             raise RefusedError(errors.bad_request(f"It is longer than {QUERY_CHARACTERS_MAX} characters", name[:80]))
     echo: dict[str, str] = {}
     """digest → what the client sent."""
-    hidden_body = _hide(body, echo)
-    hidden_query = _hide(query, echo)
+    hidden_body, hidden_query, hidden_params = (_hide(each, echo) for each in (body, query, match.params))
     plaintext = _mint(route, body, hidden_body)
     question = AdminRequest(
         key_sha256=head.digest,
@@ -53,6 +55,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         requester_ip=head.ip,
         min_control_seq=grants.seen_seq,
         deadline_at_ms=time.time_ns() // 1_000_000 + settings.edge_admin_timeout_ms,
+        params=hidden_params,
+        idempotency_key=reading.text(request.header("idempotency-key")),
     )
     try:
         reply = await bus.ask(
@@ -66,7 +70,16 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body
-    return answering.own(answer, reply.status)
+    return answering.own(answer, reply.status, _lines(reply.headers))
+
+
+def _lines(headers: dict[str, str]) -> str:
+    """Rendered; whatever a name or value holds, it stays one line of printable ASCII."""
+    return "".join(
+        f"{name}: {''.join(c if ' ' <= c <= '~' else '?' for c in value)}\r\n"
+        for name, value in headers.items()
+        if name.isascii() and name.replace("-", "").isalnum()
+    )
 
 
 def _query(sent: str) -> dict[str, str]:
@@ -94,48 +107,54 @@ async def _body(request: Request, settings: EdgeSettings) -> dict[str, Any]:
 
 
 def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
-    """The same with every raw key in `key`, `keys` (and LiteLLM's other spellings) replaced by its digest."""
+    """The same with every raw key replaced by its digest, at any depth: as a value, as a name of an object, in fields nobody
+    knows. In LiteLLM's own fields for keys everything goes that has `sk-` in it."""
 
     for name in _NAME_FIELDS.intersection(sent):
         named = sent[name] if isinstance(sent[name], list) else [sent[name]]
         if any(isinstance(v, str) and v.startswith("sk-") and len(v) >= CUSTOM_KEY_CHARACTERS_MIN for v in named):
             raise RefusedError(errors.bad_request("This looks like a key, not a name; name a key by `key`", name))
 
-    def hidden(value: Any) -> Any:
-        if (
-            isinstance(value, str) and "sk-" in value
-        ):  # also where something else stands before it: it names no key, but may hold one
-            digest = digest_key(value)
-            echo[digest] = value
-            return digest
+    def digest_of(value: str) -> str:
+        digest = digest_key(value)
+        echo[digest] = value
+        return digest
+
+    def hidden(value: Any, is_key_field: bool) -> Any:
+        if isinstance(value, str):
+            if "sk-" in value and (is_key_field or _RAW_KEY.fullmatch(value)):
+                return digest_of(value)
+            return value
         if isinstance(value, list):
-            return [hidden(item) for item in value]
+            return [hidden(item, is_key_field) for item in value]
         if isinstance(value, dict):
-            return {name: hidden(item) for name, item in value.items()}
+            return {hidden(name, False): hidden(item, is_key_field) for name, item in value.items()}
         return value
 
     try:
-        return {name: hidden(value) if name in _KEY_FIELDS else value for name, value in sent.items()}
+        return {hidden(name, False): hidden(value, name in _KEY_FIELDS) for name, value in sent.items()}
     except RecursionError:
         raise RefusedError(errors.bad_request("The request body is nested too deeply")) from None
 
 
 def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any]) -> str | None:
-    """For /key/generate: the plaintext, new or as the caller chose; its digest and short name go into `hidden`."""
-    if route.name != "/key/generate":
+    """Where a key is made: the plaintext, new or as the caller chose; its digest and short name go into `hidden`."""
+    if not route.mints:
         return None
-    chosen = sent.get("key")
+    chosen = sent.get(route.mints)
     if chosen is None:
         chosen = new_virtual_key()
     elif not isinstance(chosen, str) or not chosen.startswith("sk-"):
-        raise RefusedError(errors.bad_request("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.", "key"))
+        raise RefusedError(
+            errors.bad_request("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.", route.mints)
+        )
     elif not CUSTOM_KEY_CHARACTERS_MIN <= len(chosen) <= CUSTOM_KEY_CHARACTERS_MAX or not chosen.isprintable():
         raise RefusedError(
             errors.bad_request(
-                f"A key must be {CUSTOM_KEY_CHARACTERS_MIN} to {CUSTOM_KEY_CHARACTERS_MAX} characters", "key"
+                f"A key must be {CUSTOM_KEY_CHARACTERS_MIN} to {CUSTOM_KEY_CHARACTERS_MAX} characters", route.mints
             )
         )
-    hidden.pop("key", None)
+    hidden.pop(route.mints, None)
     hidden["token"] = digest_key(chosen)
     hidden["key_name"] = abbreviate_key(chosen)
     return str(chosen)

@@ -1,27 +1,29 @@
 """Management calls, as pure functions: what a call would change and what it would answer, or why not.
 
-Owns: LiteLLM's request and response shapes of /key/* and /team/*, and the rules of a valid key or team.
+Owns: LiteLLM's request and response shapes of what policy keeps, and the rules of a valid entity.
 Takes in: a `Call` (directory, query, body, actor, one instant, a source of ids).
 Gives out: a `Plan` (changes in the order they must land, and the answer), or a Refusal.
 Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes back).
 """
 
-from collections.abc import Callable
-
-from services.policy.commands import key_queries, keys, teams
-from services.policy.commands.fields import checked
+from services.policy.commands import customers, key_queries, keys, members, rotation, teams, users
+from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Plan
 from shared import errors
+from shared.entities.readers import checked
 from shared.errors import Refusal, RefusedError
 
-COMMANDS: dict[str, Callable[[Call], Plan]] = {
+COMMANDS: dict[str, Command] = {
     "/key/generate": keys.generate,
     "/key/update": keys.update,
     "/key/delete": keys.delete,
     "/key/block": keys.block,
     "/key/unblock": keys.unblock,
+    "/key/regenerate": rotation.regenerate,
     "/key/info": key_queries.info,
+    "/v2/key/info": key_queries.infos,
     "/key/list": key_queries.list_keys,
+    "/key/aliases": key_queries.list_aliases,
     "/team/new": teams.new,
     "/team/update": teams.update,
     "/team/delete": teams.delete,
@@ -29,15 +31,35 @@ COMMANDS: dict[str, Callable[[Call], Plan]] = {
     "/team/unblock": teams.unblock,
     "/team/info": teams.info,
     "/team/list": teams.list_teams,
+    "/team/member_add": members.add,
+    "/team/member_update": members.update,
+    "/team/member_delete": members.delete,
+    "/team/model/add": teams.model_add,
+    "/team/model/delete": teams.model_delete,
+    "/team/permissions_list": teams.permissions_list,
+    "/team/permissions_update": teams.permissions_update,
+    "/user/new": users.new,
+    "/user/update": users.update,
+    "/user/delete": users.delete,
+    "/user/info": users.info,
+    "/user/list": users.list_users,
+    "/user/available_roles": users.available_roles,
+    "/customer/new": customers.new,
+    "/customer/update": customers.update,
+    "/customer/delete": customers.delete,
+    "/customer/block": customers.block,
+    "/customer/unblock": customers.unblock,
+    "/customer/info": customers.info,
+    "/customer/list": customers.list_customers,
 }
 """Each route and what it means. Whether the actor may call it was decided before (`routes.py`)."""
 
 
-def run(route: str, call: Call) -> Plan | Refusal:
+def run(call: Call) -> Plan | Refusal:
     """Run one command. Never raises for what a caller sent."""
-    command = COMMANDS.get(route)
+    command = COMMANDS.get(call.route)
     if command is None:
-        return errors.route_not_allowed(route)
+        return errors.route_not_allowed(call.route)
     try:
         checked(call.body)
         return command(call)

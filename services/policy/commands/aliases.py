@@ -5,10 +5,12 @@ batch, so in every prefix of the stream a reservation's key is already there. A 
 the alias, may be taken over: the takeover expects the reservation's last sequence, and of two at once the broker refuses one.
 """
 
-from services.policy.commands import fields
+from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change
 from services.policy.directory import Directory
-from shared import errors, subjects
+from shared import errors
+from shared.entities import ALIAS, Alias
+from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
@@ -19,29 +21,20 @@ def check(alias: str) -> None:
         fields.refuse("key_alias", "is no valid name: Invalid key_alias")
 
 
-def reserve(call: Call, alias: str, token: KeyDigest) -> Change:
-    """Raises RefusedError when another key has it."""
+def reserve(call: Call, alias: str, token: KeyDigest, replaced: KeyDigest | None = None) -> Change:
+    """Raises RefusedError when another key has it, unless that is the one which `token` replaces."""
     owner = call.directory.alias_owner(alias)
-    if owner is not None and owner.token != token:
+    if owner is not None and owner.token not in (token, replaced):
         message = f"Key with alias '{alias}' already exists. Unique key aliases across all keys are required."
         raise RefusedError(errors.bad_request(message, "key_alias"))
-    return _change(call.directory, alias, token)
+    before = call.directory.reservations.get(alias)
+    action = "created" if before is None else "updated"
+    return change(call.directory, ALIAS, action, before, Alias(alias, token))
 
 
 def release(directory: Directory, alias: str | None, token: KeyDigest) -> list[Change]:
     """Nothing, when the alias is no longer this key's."""
-    if alias is None or directory.aliases.get(alias) != token:
+    before = None if alias is None else directory.reservations.get(alias)
+    if before is None or before.token != token:
         return []
-    return [_change(directory, alias, None)]
-
-
-def _change(directory: Directory, alias: str, token: KeyDigest | None) -> Change:
-    before = directory.aliases.get(alias)
-    return Change(
-        "alias",
-        alias,
-        "deleted" if token is None else "created" if before is None else "updated",
-        None if before is None else {"alias": alias, "token": before},
-        None if token is None else {"alias": alias, "token": token},
-        directory.expected_seq(subjects.control("alias", alias)),
-    )
+    return [change(directory, ALIAS, "deleted", before, None)]

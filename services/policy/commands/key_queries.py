@@ -1,20 +1,20 @@
-"""/key/info and /key/list (contract §1.6): admins see all, everybody else what is theirs."""
+"""/key/info, /v2/key/info, /key/list, /key/aliases (contract §1.6): admins see all, everybody else what is theirs."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from services.policy.commands import fields
-from services.policy.commands.plan import Call, Plan
-from services.policy.commands.rows import key_info, key_row, status
-from services.policy.commands.teams import is_member
+from services.policy import rights
+from services.policy.commands import generic
+from services.policy.commands.plan import Call, Plan, Spent
 from shared import errors
-from shared.entities import Key
+from shared.entities import KEY, Key
+from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
-SIZE_MAX = 100
+INFO_KEYS_MAX = 100
 _STATUSES = ("active", "expired", "revoked", "deleted")
 _SORTABLE = ("created_at", "updated_at", "expires", "key_alias", "key_name", "user_id", "team_id", "token")
 _FILTERS = ("user_id", "team_id", "organization_id")
@@ -26,14 +26,49 @@ def info(call: Call) -> Plan:
         fields.refuse("key", "must name the key")
     key = call.directory.keys.get(KeyDigest(sent))
     if key is None:
+        if not call.sees_all:  # nor learns who isn't admin which keys there are
+            raise RefusedError(errors.not_yours("You are not allowed to access this key's info."))
         raise RefusedError(errors.entity_not_found("Key not found in database", "key"))
-    if not _may_see(call, key):
-        raise RefusedError(errors.not_yours("You are not allowed to access this key's info."))
-    return Plan({"key": sent, "info": key_info(key, call.now_ms)})
+    rights.need_key(call, key, "/key/info")
+    row = key_info(key, call.now_ms)
+    return Plan({"key": sent, "info": row}, spend=[spent(key, row)])
+
+
+def infos(call: Call) -> Plan:
+    """Several at once; what isn't there, or isn't the caller's to see, is left out."""
+    names = fields.texts("keys", call.body.get("keys")) or []
+    if not names:
+        fields.refuse("keys", "must name at least one key")
+    if len(names) > INFO_KEYS_MAX:
+        fields.refuse("keys", f"must name at most {INFO_KEYS_MAX} keys")
+    found = [key for name in dict.fromkeys(names) if (key := call.directory.keys.get(KeyDigest(name))) is not None]
+    seen = [key for key in found if rights.may_touch_key(call, key, "/key/info")]
+    if not seen:
+        raise RefusedError(errors.entity_not_found("No keys found", "keys"))
+    rows = [KEY.row(key, spend=None, status=status(key, call.now_ms)) for key in seen]
+    return Plan({"key": names, "info": rows}, spend=[spent(k, row) for k, row in zip(seen, rows, strict=True)])
+
+
+def spent(key: Key, row: dict[str, Any]) -> Spent:
+    return Spent(row, "key", [key.token, *key.previous_tokens])
+
+
+def key_info(key: Key, now_ms: int) -> dict[str, Any]:
+    """The row without its token, and its state."""
+    row = KEY.row(key, spend=None, status=status(key, now_ms))
+    del row["token"]
+    return row
+
+
+def status(key: Key, now_ms: int) -> str:
+    """LiteLLM's words: revoked is what `blocked` makes of a key."""
+    if key.blocked:
+        return "revoked"
+    return "expired" if key.expires_at_ms is not None and now_ms >= key.expires_at_ms else "active"
 
 
 class _Filter(msgspec.Struct, frozen=True):
-    """The query of /key/list, read once. An empty text filters nothing."""
+    """The query of /key/list, read once. An empty string filters nothing."""
 
     equal: dict[str, str]
     alias: str
@@ -44,47 +79,62 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 def list_keys(call: Call) -> Plan:
-    """One page. Costs O(keys), or O(the team's keys) with `team_id`."""
+    """One page. Costs O(the team's or user's keys) where the query names one, else O(keys)."""
     query = call.query
-    page, size = _number(query, "page", 1, 10**9), _number(query, "size", 10, SIZE_MAX)
-    full = _truth(query, "return_full_object")
+    full = generic.truth(query, "return_full_object")
     wanted = _filter(query)
-    found = _sorted(query, [key for key in _candidates(call) if _matches(call, wanted, key)])
-    shown = found[(page - 1) * size : page * size]
+    page = generic.page(call, _sorted(query, [key for key in _candidates(call) if _matches(call, wanted, key)]))
+    rows = [KEY.row(key, spend=None) if full else key.token for key in page.items]
     return Plan(
         {
-            "keys": [key_row(key) if full else key.token for key in shown],
-            "total_count": len(found),
-            "current_page": page,
-            "total_pages": -(-len(found) // size),
+            "keys": rows,
+            "total_count": page.total,
+            "current_page": page.number,
+            "total_pages": page.pages,
+        },
+        spend=[spent(key, row) for key, row in zip(page.items, rows, strict=True) if isinstance(row, dict)],
+    )
+
+
+def list_aliases(call: Call) -> Plan:
+    """The names of the keys that the caller may see, in order."""
+    search = call.query.get("search") or ""
+    names = sorted(
+        key.key_alias
+        for key in call.directory.keys.values()
+        if key.key_alias is not None
+        and key.replaced_by is None
+        and search in key.key_alias
+        and (call.sees_all or _owns(call, key))
+    )
+    page = generic.page(call, names, default=50, most=500)
+    return Plan(
+        {
+            "aliases": page.items,
+            "total_count": page.total,
+            "current_page": page.number,
+            "total_pages": page.pages,
+            "size": page.size,
         }
     )
 
 
 def _filter(query: dict[str, str]) -> _Filter:
-    status = set()
+    wanted = set()
     for name, choices in (("status", _STATUSES), ("expires", ("active", "expired"))):
         value = query.get(name)
         if value and value not in choices:
             fields.refuse(name, f"must be one of {', '.join(choices)}")
         if value:
-            status.add(value)
+            wanted.add(value)
     return _Filter(
         equal={name: query[name] for name in _FILTERS if query.get(name)},
         alias=query.get("key_alias") or query.get("search") or "",
-        alias_contains=_truth(query, "substring_matching") or not query.get("key_alias"),
-        status=status,
-        created_by=_truth(query, "include_created_by_keys"),
-        of_teams=_truth(query, "include_team_keys"),
+        alias_contains=generic.truth(query, "substring_matching") or not query.get("key_alias"),
+        status=wanted,
+        created_by=generic.truth(query, "include_created_by_keys"),
+        of_teams=generic.truth(query, "include_team_keys"),
     )
-
-
-def _may_see(call: Call, key: Key) -> bool:
-    actor = call.actor
-    if call.sees_all or _owns(call, key):
-        return True
-    team = call.directory.teams.get(key.team_id) if key.team_id is not None else None
-    return team is not None and is_member(team, actor)
 
 
 def _owns(call: Call, key: Key) -> bool:
@@ -98,11 +148,15 @@ def _candidates(call: Call) -> Iterable[Key]:
     if digest:
         key = directory.keys.get(KeyDigest(digest))
         return [] if key is None else [key]
-    team_id = query.get("team_id")
-    return directory.team_keys(team_id) if team_id else directory.keys.values()
+    for name in ("team_id", "user_id"):
+        if query.get(name):
+            return directory.find("key", name, query[name])
+    return directory.keys.values()
 
 
 def _matches(call: Call, wanted: _Filter, key: Key) -> bool:
+    if key.replaced_by is not None:
+        return False  # it stands for another one
     if not call.sees_all and not _visible(call, wanted, key):
         return False
     if any(getattr(key, name) != value for name, value in wanted.equal.items()):
@@ -120,7 +174,7 @@ def _visible(call: Call, wanted: _Filter, key: Key) -> bool:
     user_id = call.actor.user_id
     if wanted.created_by and user_id is not None and key.created_by == user_id:
         return True
-    return wanted.of_teams and _may_see(call, key)
+    return wanted.of_teams and rights.may_touch_key(call, key, "/key/info")
 
 
 def _sorted(query: dict[str, str], keys: list[Key]) -> list[Key]:
@@ -137,19 +191,3 @@ def _sorted(query: dict[str, str], keys: list[Key]) -> list[Key]:
 
     having = sorted((key for key in keys if getattr(key, attribute) is not None), key=value, reverse=order == "desc")
     return having + [key for key in keys if getattr(key, attribute) is None]
-
-
-def _number(query: dict[str, str], name: str, default: int, most: int) -> int:
-    value = query.get(name)
-    if not value:
-        return default
-    if not (value.isascii() and value.isdigit() and len(value) <= 9) or not 1 <= int(value) <= most:
-        fields.refuse(name, f"must be a whole number from 1 to {most}")
-    return int(value)
-
-
-def _truth(query: dict[str, str], name: str) -> bool:
-    value = query.get(name, "").lower()
-    if value not in ("", "true", "false", "1", "0"):
-        fields.refuse(name, "must be true or false")
-    return value in ("true", "1")

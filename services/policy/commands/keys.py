@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands import aliases, fields
-from services.policy.commands.plan import Call, Change, Plan, change_key
-from services.policy.commands.rows import key_row
-from services.policy.commands.schema import KEY_COLUMNS, KEY_KEPT, KEY_OURS, check_size, merge
+from services.policy import rights
+from services.policy.commands import aliases, generic
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Call, Change, Plan
+from services.policy.model_access import unknown_entry
 from shared import errors
-from shared.entities import Key
+from shared.entities import KEY, Key
+from shared.entities import readers as fields
+from shared.entities.kind import Merged
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
@@ -33,37 +36,94 @@ KEY_TYPES: dict[str, list[str]] = {
 
 
 def generate(call: Call) -> Plan:
-    body = call.body
-    token = body.get("token")
+    key = new_key(call)
+    made = merged(call, key, call.body)
+    key = made.entity
+    if not call.is_admin and key.user_id is None and call.actor.user_id is not None and key.team_id is None:
+        key = msgspec.structs.replace(key, user_id=call.actor.user_id)
+    _check_maker(call, key)
+    changes = creation(call, key)
+    row = {**KEY.row(key, spend=0.0), "key": key.token, "token_id": key.token}
+    return Plan(row, changes, made.unknown, made.not_enforced)
+
+
+def new_key(call: Call) -> Key:
+    """The key the edge minted, before any of the body's fields."""
+    token = call.body.get("token")
     if not isinstance(token, str) or _DIGEST.fullmatch(token) is None:
         fields.refuse("token", "must be the key's SHA-256 in 64 lower-case hex digits")
     if token in call.directory.keys:
         raise RefusedError(errors.bad_request("This key already exists", "key"))
-    key = Key(
+    return Key(
         token=KeyDigest(token),
-        key_name=fields.text("key_name", body.get("key_name")) or "sk-...",
+        key_name=fields.text("key_name", call.body.get("key_name")) or "sk-...",
         created_at_ms=call.now_ms,
         created_by=call.actor.user_id,
+        updated_at_ms=call.now_ms,
+        updated_by=call.actor.user_id,
     )
-    key = _merged(call, key)
-    changes = [change_key(call.directory, "created", None, key)]
+
+
+def creation(call: Call, key: Key) -> list[Change]:
+    changes = [change(call.directory, KEY, "created", None, key)]
     if key.key_alias is not None:
         changes.append(aliases.reserve(call, key.key_alias, key.token))
-    return Plan({**key_row(key, spend=0.0), "key": token, "token": token, "token_id": token}, changes)
+    return changes
+
+
+def _check_maker(call: Call, key: Key) -> None:
+    """For themselves, for a team that lets them, or an admin."""
+    if call.is_admin:
+        return
+    empty = KEY.empty
+    if "allowed_routes" not in call.body:  # a `key_type` only takes away
+        empty = msgspec.structs.replace(empty, allowed_routes=key.allowed_routes)
+    rights.check_change(call, empty, key, administers=rights.administers_key(call, key), made_by_actor=True)
+    if key.user_id not in (None, call.actor.user_id) and not rights.administers_key(call, key):
+        raise RefusedError(
+            errors.not_yours(
+                f"User can only create keys for themselves. Got user_id={key.user_id}, Your ID={call.actor.user_id}"
+            )
+        )
+    relations = rights.key_relations(call.directory, call.actor, key, "/key/generate")
+    if key.team_id is not None:
+        relations.discard("owner")  # a team's key is the team's to give, whoever asks
+    if rights.KEY_RIGHTS["/key/generate"].isdisjoint(relations):
+        raise RefusedError(errors.not_yours("You are not allowed to generate keys for this team."))
 
 
 def update(call: Call) -> Plan:
-    key, sent = _named_key(call)
+    key, sent = named_key(call)
+    rights.need_key(call, key)
     body = call.body
     if "key" not in body:
         body = {name: value for name, value in body.items() if name != "key_alias"}  # it named the key
-    after = _merged(call, key, body)
-    changes = [change_key(call.directory, "updated", key, after)]
+    made = merged(call, key, body)
+    after = made.entity
+    check_change(call, key, after)
+    changes = [change(call.directory, KEY, "updated", key, after)]
     if after.key_alias != key.key_alias:
         if after.key_alias is not None:
             changes.append(aliases.reserve(call, after.key_alias, key.token))
         changes += aliases.release(call.directory, key.key_alias, key.token)
-    return Plan({**key_row(after), "key": sent}, changes)
+    return Plan({**KEY.row(after, spend=None), "key": sent}, changes, made.unknown, made.not_enforced)
+
+
+def check_change(call: Call, key: Key, after: Key) -> None:
+    own = call.actor.user_id is not None and key.created_by == call.actor.user_id
+    administers = rights.administers_key(call, key)
+    rights.check_change(call, key, after, administers=administers, made_by_actor=own)
+    if call.is_admin:
+        return
+    if after.team_id != key.team_id and not (administers and rights.administers_key(call, after)):
+        raise RefusedError(errors.for_admins("team_id"))
+    if after.user_id != key.user_id and not administers:
+        raise RefusedError(errors.for_admins("user_id"))
+    if key.blocked and not after.blocked and not administers:
+        raise RefusedError(errors.for_admins("blocked"))
+    later = after.expires_at_ms is None or (key.expires_at_ms is not None and after.expires_at_ms > key.expires_at_ms)
+    if key.expires_at_ms is not None and later and not (administers or own):
+        raise RefusedError(errors.for_admins("duration"))
 
 
 def delete(call: Call) -> Plan:
@@ -83,14 +143,17 @@ def delete(call: Call) -> Plan:
             found[name] = key
     if not found:
         raise RefusedError(errors.entity_not_found("No keys found", field))
-    changes = [change for key in found.values() for change in deletion(call, key)]
-    return Plan({"deleted_keys": list(found)}, changes)
+    for key in found.values():
+        rights.need_key(call, key)
+    changes = {c.subject: c for key in found.values() for c in deletion(call, key)}
+    return Plan({"deleted_keys": list(found)}, list(changes.values()))
 
 
 def deletion(call: Call, key: Key) -> list[Change]:
-    """The key first, then its alias: see `aliases`."""
+    """The key first, then those that were rotated into it and its alias: see `aliases`."""
     return [
-        change_key(call.directory, "deleted", key, None),
+        change(call.directory, KEY, "deleted", key, None),
+        *(c for old in call.directory.find("key", "replaced_by", key.token) for c in deletion(call, old)),
         *aliases.release(call.directory, key.key_alias, key.token),
     ]
 
@@ -104,15 +167,15 @@ def unblock(call: Call) -> Plan:
 
 
 def _set_blocked(call: Call, blocked: bool) -> Plan:
-    """A fact even where nothing seems to change: only the broker knows whether what we see is still so."""
-    key, _ = _named_key(call)
-    after = msgspec.structs.replace(key, blocked=blocked, updated_at_ms=call.now_ms, updated_by=call.actor.user_id)
-    return Plan(key_row(after), [change_key(call.directory, "blocked" if blocked else "unblocked", key, after)])
+    key, _ = named_key(call)
+    rights.need_key(call, key)
+    after, changed = generic.set_blocked(call, KEY, key, blocked)
+    return Plan(KEY.row(after, spend=None), [changed])
 
 
-def _named_key(call: Call) -> tuple[Key, str]:
-    """The key a body means, by `key` or by `key_alias`, and how it named it."""
-    sent = fields.text("key", call.body.get("key"))
+def named_key(call: Call, sent: str | None = None) -> tuple[Key, str]:
+    """The key a path or body means, by `key` or by `key_alias`, and how it named it."""
+    sent = sent or fields.text("key", call.body.get("key"))
     if sent is not None:
         key = call.directory.keys.get(KeyDigest(sent))
     else:
@@ -125,10 +188,10 @@ def _named_key(call: Call) -> tuple[Key, str]:
     return key, sent
 
 
-def _merged(call: Call, key: Key, body: dict[str, Any] | None = None) -> Key:
+def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
     """The key with the body's fields, expiry and key type included, and every rule that binds fields together."""
-    body = call.body if body is None else body
-    after = merge(key, body, KEY_COLUMNS, KEY_KEPT, KEY_OURS)
+    made = KEY.merge(key, body)
+    after = made.entity
     if after.key_alias is not None and after.key_alias != key.key_alias:
         aliases.check(after.key_alias)
     key_type = fields.text("key_type", body.get("key_type"))
@@ -140,14 +203,23 @@ def _merged(call: Call, key: Key, body: dict[str, Any] | None = None) -> Key:
     if after.team_id is not None and after.team_id not in call.directory.teams and after.team_id != key.team_id:
         message = f"Unable to find team object in database. Team ID: {after.team_id}"
         raise RefusedError(errors.bad_request(message, "team_id"))
-    after = msgspec.structs.replace(
-        after,
-        expires_at_ms=_expiry(call, key, body),
-        updated_at_ms=call.now_ms,
-        updated_by=call.actor.user_id,
-    )
-    check_size(after)
-    return after
+    check_models(call, key.models, after.models)
+    if after.extra.get("auto_rotate") and not key.extra.get("auto_rotate"):
+        fields.refuse("auto_rotate", "needs a secret manager that stores keys: nobody else could hand out the new key")
+    service_account = key.metadata.get("service_account_id")
+    if service_account is not None and after.metadata.get("service_account_id") != service_account:
+        fields.refuse("metadata", "service_account_id can't be changed once it is set")
+    after = msgspec.structs.replace(after, expires_at_ms=_expiry(call, key, body))
+    after = generic.stamped(call, after)
+    KEY.check_size(after)
+    return Merged(after, made.unknown, made.not_enforced)
+
+
+def check_models(call: Call, before: list[str], after: list[str], field: str = "models") -> None:
+    """Names that nobody serves are refused when they are new: mostly they are misspelt."""
+    for entry in after:
+        if entry not in before and unknown_entry(entry, call.catalog):
+            fields.refuse(field, f"holds {entry[:128]!r}, which no model, pattern or access group is called")
 
 
 def _expiry(call: Call, key: Key, body: dict[str, Any]) -> int | None:

@@ -5,13 +5,10 @@ from typing import Any
 
 import msgspec
 
+from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from shared import subjects
-from shared.entities import Key, Team
 from shared.facts import Caller
-
-ENTITY_BYTES_MAX = 256 * 1024
-"""Of one entity as JSON: a fact carries it twice (before, after) and must fit into one message of the bus."""
 
 ADMINS = frozenset({"proxy_admin", "proxy_admin_viewer"})
 """Roles that see everybody's entities."""
@@ -25,10 +22,19 @@ class Call(msgspec.Struct, frozen=True):
     now_ms: int
     """The one instant of this call, Unix milliseconds."""
     new_id: Callable[[], str]
+    catalog: Catalog
+    route: str = ""
+    """Its name in the table of routes."""
+    params: dict[str, str] = {}
+    """Of the path."""
 
     @property
     def sees_all(self) -> bool:
         return self.actor.role in ADMINS
+
+    @property
+    def is_admin(self) -> bool:
+        return self.actor.role == "proxy_admin"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -47,31 +53,24 @@ class Change(msgspec.Struct, frozen=True):
         return subjects.control(self.kind, self.entity_id)
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """A row of an answer that shows what an entity spent: the book knows it."""
+
+    row: dict[str, Any]
+    """Its `spend` is to be filled in."""
+    dimension: str
+    """key, team, user, customer."""
+    values: list[str]
+    """Whose sums together are its spend."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     answer: Any
     """The JSON answer, once the changes stand."""
     changes: list[Change] = []
     """In the order they must land; none for a question."""
-
-
-def change_key(directory: Directory, action: str, before: Key | None, after: Key | None) -> Change:
-    token = (after or before).token  # type: ignore[union-attr]
-    return _change(directory, "key", token, action, before, after)
-
-
-def change_team(directory: Directory, action: str, before: Team | None, after: Team | None) -> Change:
-    team_id = (after or before).team_id  # type: ignore[union-attr]
-    return _change(directory, "team", team_id, action, before, after)
-
-
-def _change(
-    directory: Directory, kind: str, entity_id: str, action: str, before: Key | Team | None, after: Key | Team | None
-) -> Change:
-    return Change(
-        kind,
-        entity_id,
-        action,
-        None if before is None else msgspec.to_builtins(before),
-        None if after is None else msgspec.to_builtins(after),
-        directory.expected_seq(subjects.control(kind, entity_id)),
-    )
+    unknown: list[str] = []
+    """Fields nobody knows; kept, and named in a header."""
+    not_enforced: list[str] = []
+    """Fields that were set and don't bind yet; named in a header."""
+    spend: list[Spent] = []

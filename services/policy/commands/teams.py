@@ -4,14 +4,15 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands import fields, keys
-from services.policy.commands.plan import Call, Plan, change_team
-from services.policy.commands.rows import key_row, team_row
-from services.policy.commands.schema import TEAM_COLUMNS, TEAM_KEPT, TEAM_OURS, check_size, merge
+from services.policy import rights
+from services.policy.commands import generic, keys
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Call, Change, Plan, Spent
 from shared import errors
-from shared.entities import Key, Team
+from shared.entities import KEY, TEAM, Key, Team
+from shared.entities import readers as fields
+from shared.entities.kind import Merged
 from shared.errors import RefusedError
-from shared.facts import Caller
 
 RESERVED = frozenset({"litellm-dashboard"})
 """LiteLLM keeps this one for its own admin page."""
@@ -28,40 +29,41 @@ def new(call: Call) -> Plan:
     if team_id in call.directory.teams:
         message = f"Team id = {team_id} already exists. Please use a different team id."
         raise RefusedError(errors.bad_request(message, "team_id"))
-    team = _merged(call, Team(team_id=team_id, created_at_ms=call.now_ms))
+    made = _merged(call, Team(team_id=team_id, created_at_ms=call.now_ms))
+    team = made.entity
     creator = call.actor.user_id
-    if creator is not None and not any(member.get("user_id") == creator for member in team.members_with_roles):
+    if creator is not None and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
         team = msgspec.structs.replace(team, members_with_roles=roles)
     # A key made for a team of this name while that was being deleted must not come back to life with it.
-    leftovers = [change for key in call.directory.team_keys(team_id) for change in keys.deletion(call, key)]
-    return Plan(team_row(team, spend=0.0), [*leftovers, change_team(call.directory, "created", None, team)])
+    leftovers = [c for key in call.directory.team_keys(team_id) for c in keys.deletion(call, key)]
+    changes = [*leftovers, change(call.directory, TEAM, "created", None, team)]
+    return Plan(TEAM.row(team, spend=0.0), changes, made.unknown, made.not_enforced)
 
 
 def update(call: Call) -> Plan:
-    team = _named_team(call)
-    after = _merged(call, team)
-    return Plan(
-        {"team_id": team.team_id, "data": team_row(after)}, [change_team(call.directory, "updated", team, after)]
-    )
+    team = named_team(call)
+    need(call, team)
+    made = _merged(call, team)
+    after = made.entity
+    rights.check_change(call, team, after, administers=False, made_by_actor=False)
+    answer = {"team_id": team.team_id, "data": TEAM.row(after, spend=None)}
+    changes = [change(call.directory, TEAM, "updated", team, after)]
+    return Plan(answer, changes, made.unknown, made.not_enforced)
 
 
 def delete(call: Call) -> Plan:
     """The teams' keys go first, each team after its own. Should it stop half-way, the team is still there, calling again
     goes on, and a key made for the team in between can't be used: a key without its team is refused."""
-    names = fields.texts("team_ids", call.body.get("team_ids"))
-    if not names:
-        fields.refuse("team_ids", "must name at least one team")
-    if len(names) > TEAMS_MAX:
-        fields.refuse("team_ids", f"must name at most {TEAMS_MAX} teams")
-    names = list(dict.fromkeys(names))
+    names = generic.names(call, "team_ids", TEAMS_MAX)
     teams = [_team(call, team_id) for team_id in names]
-    changes = []
+    changes: dict[str, Change] = {}
     for team in teams:
         for key in call.directory.team_keys(team.team_id):
-            changes += keys.deletion(call, key)
-        changes.append(change_team(call.directory, "deleted", team, None))
-    return Plan({"deleted_teams": names}, changes)
+            changes.update((c.subject, c) for c in keys.deletion(call, key))
+        deleted = change(call.directory, TEAM, "deleted", team, None)
+        changes[deleted.subject] = deleted
+    return Plan({"deleted_teams": names}, list(changes.values()))
 
 
 def block(call: Call) -> Plan:
@@ -77,84 +79,128 @@ def info(call: Call) -> Plan:
     if not team_id:
         fields.refuse("team_id", "must name the team")
     team = _team(call, team_id)
-    if not _may_see(call, team):
-        raise RefusedError(errors.not_yours("You are not allowed to access this team's info."))
-    shown = [key_row(key) for key in call.directory.team_keys(team_id) if _may_see_key(call, team, key)]
+    need(call, team)
+    shown = [key for key in call.directory.team_keys(team_id) if _may_see_key(call, team, key)][:KEYS_SHOWN_MAX]
+    row = TEAM.row(team, spend=None)
+    rows = [KEY.row(key, spend=None) for key in shown]
+    memberships = [
+        {"user_id": member.get("user_id"), "team_id": team_id, "litellm_budget_table": None}
+        for member in team.members_with_roles
+    ]
     return Plan(
-        {"team_id": team_id, "team_info": team_row(team), "keys": shown[:KEYS_SHOWN_MAX], "team_memberships": []}
+        {"team_id": team_id, "team_info": row, "keys": rows, "team_memberships": memberships},
+        spend=[Spent(row, "team", [team_id])],
     )
 
 
 def list_teams(call: Call) -> Plan:
     user_id, organization_id = call.query.get("user_id"), call.query.get("organization_id")
     found = [
-        team_row(team)
+        team
         for team in call.directory.teams.values()
-        if _may_see(call, team)
-        and (not user_id or is_member(team, Caller(user_id=user_id)))
+        if rights.may_touch_team(call, team, "/team/info")
+        and (not user_id or team.role_of(user_id) is not None)
         and (not organization_id or team.organization_id == organization_id)
     ]
-    return Plan(found)
+    rows = [TEAM.row(team, spend=None) for team in found]
+    return Plan(rows, spend=[Spent(row, "team", [team.team_id]) for row, team in zip(rows, found, strict=True)])
 
 
-def is_member(team: Team, actor: Caller) -> bool:
-    user_id = actor.user_id
-    if user_id is None:
-        return False
-    return (
-        user_id in team.members
-        or user_id in team.admins
-        or any(member.get("user_id") == user_id for member in team.members_with_roles)
+def permissions_list(call: Call) -> Plan:
+    team = _team(call, call.query.get("team_id") or "")
+    need(call, team)
+    return Plan(
+        {
+            "team_id": team.team_id,
+            "team_member_permissions": team.extra.get("team_member_permissions", list(rights.MEMBER_MAY)),
+            "all_available_permissions": [*rights.KEY_RIGHTS],
+        }
     )
 
 
-def _may_see(call: Call, team: Team) -> bool:
-    return call.sees_all or team.team_id == call.actor.team_id or is_member(team, call.actor)
+def permissions_update(call: Call) -> Plan:
+    team = named_team(call)
+    need(call, team)
+    wanted = fields.texts("team_member_permissions", call.body.get("team_member_permissions"))
+    if wanted is None:
+        fields.refuse("team_member_permissions", "must be a list of routes")
+    for route in wanted:
+        if route not in rights.KEY_RIGHTS and route not in rights.MEMBER_MAY:
+            fields.refuse(
+                "team_member_permissions", f"holds {route[:64]!r}, which is not one of {[*rights.KEY_RIGHTS]}"
+            )
+    after = generic.stamped(call, TEAM.merge(team, {"team_member_permissions": wanted}).entity)
+    return Plan(TEAM.row(after, spend=None), [change(call.directory, TEAM, "updated", team, after)])
+
+
+def model_add(call: Call) -> Plan:
+    return _set_models(call, add=True)
+
+
+def model_delete(call: Call) -> Plan:
+    return _set_models(call, add=False)
+
+
+def _set_models(call: Call, *, add: bool) -> Plan:
+    team = named_team(call)
+    need(call, team)
+    names = generic.names(call, "models", fields.TEXTS_MAX)
+    if add:
+        keys.check_models(call, team.models, names)
+        models = list(dict.fromkeys((*team.models, *names)))
+        if not team.models:
+            fields.refuse("models", "can't be added: a team without a list may use all models already")
+    else:
+        models = [name for name in team.models if name not in names]
+        if team.models and not models:
+            fields.refuse("models", "can't be left empty: an empty list allows all models; use no-default-models")
+    after = generic.stamped(call, msgspec.structs.replace(team, models=models))
+    TEAM.check_size(after)
+    return Plan(TEAM.row(after, spend=None), [change(call.directory, TEAM, "updated", team, after)])
 
 
 def _may_see_key(call: Call, team: Team, key: Key) -> bool:
     actor = call.actor
     own = key.token == actor.key_sha256 or (actor.user_id is not None and key.user_id == actor.user_id)
-    return own or call.sees_all or is_member(team, actor)
+    return own or call.sees_all or team.role_of(actor.user_id) is not None
 
 
 def _set_blocked(call: Call, blocked: bool) -> Plan:
-    team = _named_team(call)
-    after = msgspec.structs.replace(team, blocked=blocked, updated_at_ms=call.now_ms)
-    action = "blocked" if blocked else "unblocked"
-    return Plan(team_row(after), [change_team(call.directory, action, team, after)])
+    team = named_team(call)
+    need(call, team)
+    after, changed = generic.set_blocked(call, TEAM, team, blocked)
+    return Plan(TEAM.row(after, spend=None), [changed])
 
 
-def _named_team(call: Call) -> Team:
-    team_id = fields.text("team_id", call.body.get("team_id"))
+def named_team(call: Call) -> Team:
+    team_id = call.params.get("team_id") or fields.text("team_id", call.body.get("team_id"))
     if team_id is None:
         fields.refuse("team_id", "must name the team")
     return _team(call, team_id)
 
 
 def _team(call: Call, team_id: str) -> Team:
+    """Whoever doesn't see everything gets one and the same no for a team that isn't theirs and for one that isn't there."""
     team = call.directory.teams.get(team_id)
     if team is None:
+        if not call.sees_all:
+            raise RefusedError(_not_yours())
         raise RefusedError(errors.entity_not_found(f"Team not found, passed team_id={team_id[:256]}", "team_id"))
     return team
 
 
-def _merged(call: Call, team: Team) -> Team:
-    after = merge(team, call.body, TEAM_COLUMNS, TEAM_KEPT, TEAM_OURS)
-    if "members_with_roles" in call.body:
-        roles = [_member(m) for m in fields.mappings("members_with_roles", call.body["members_with_roles"]) or []]
-        after = msgspec.structs.replace(after, members_with_roles=roles)
-    after = msgspec.structs.replace(after, updated_at_ms=call.now_ms)
-    check_size(after)
-    return after
+def need(call: Call, team: Team) -> None:
+    if not rights.may_touch_team(call, team):
+        raise RefusedError(_not_yours())
 
 
-def _member(member: dict[str, Any]) -> dict[str, Any]:
-    """`{role, user_id, user_email}`, one of the last two at least."""
-    role = member.get("role")
-    if role not in ("admin", "user"):
-        fields.refuse("members_with_roles", "role must be admin or user")
-    named = {name: fields.text(f"members_with_roles.{name}", member.get(name)) for name in ("user_id", "user_email")}
-    if named["user_id"] is None and named["user_email"] is None:
-        fields.refuse("members_with_roles", "each member needs a user_id or a user_email")
-    return {"role": role, **{name: value for name, value in named.items() if value is not None}}
+def _not_yours() -> errors.Refusal:
+    return errors.not_yours("You are not allowed to access this team's info.")
+
+
+def _merged(call: Call, team: Team) -> Merged[Team]:
+    made = TEAM.merge(team, call.body)
+    after: Any = generic.stamped(call, made.entity)
+    keys.check_models(call, team.models, after.models)
+    TEAM.check_size(after)
+    return Merged(after, made.unknown, made.not_enforced)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from shared import errors
+from shared import addresses, errors
 from shared.errors import RefusedError
 from shared.grant import TAG_CHARACTERS_MAX, TAGS_MAX
 from shared.money import PICOUSD_PER_USD
@@ -27,6 +27,9 @@ INTEGER_MAX = 2**63 - 1
 
 Reader = Callable[[str, Any], Any]
 """(field name, value) -> the value; raises RefusedError."""
+
+SCHEMAS: dict[Reader, dict[str, Any]] = {}
+"""What each reader takes, as JSON schema."""
 
 
 def refuse(field: str, problem: str) -> NoReturn:
@@ -75,11 +78,11 @@ def _is_unicode(value: str) -> bool:
 
 
 def text(field: str, value: Any) -> str | None:
-    """An id or a name. The empty text means none, as in LiteLLM."""
+    """An id or a name. The empty string means none, as in LiteLLM."""
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        refuse(field, "must be a text")
+        refuse(field, "must be a string")
     if len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
         refuse(field, f"must be at most {TEXT_CHARACTERS_MAX} printable characters")
     return value
@@ -95,9 +98,9 @@ def texts(field: str, value: Any) -> list[str] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        refuse(field, "must be a list of texts")
+        refuse(field, "must be a list of strings")
     if len(value) > TEXTS_MAX or any(not 0 < len(item) <= TEXT_CHARACTERS_MAX for item in value):
-        refuse(field, f"must hold at most {TEXTS_MAX} texts of 1 to {TEXT_CHARACTERS_MAX} characters")
+        refuse(field, f"must hold at most {TEXTS_MAX} strings of 1 to {TEXT_CHARACTERS_MAX} characters")
     return value
 
 
@@ -127,20 +130,102 @@ def text_mapping(field: str, value: Any) -> dict[str, str] | None:
     if found is not None and not all(
         isinstance(item, str) and len(item) <= TEXT_CHARACTERS_MAX for item in found.values()
     ):
-        refuse(field, f"must be an object of texts of at most {TEXT_CHARACTERS_MAX} characters")
+        refuse(field, f"must be an object of strings of at most {TEXT_CHARACTERS_MAX} characters")
     return found
 
 
+def anything(field: str, value: Any) -> Any:
+    return value
+
+
+def one_of(*names: str) -> Reader:
+    """A reader of one of these strings. The empty one means none."""
+
+    def read(field: str, value: Any) -> str | None:
+        if value is None or value == "":
+            return None
+        if value not in names:
+            refuse(field, f"must be one of {', '.join(names)}")
+        return str(value)
+
+    SCHEMAS[read] = {"anyOf": [{"type": "string", "enum": list(names)}, {"type": "null"}]}
+    return read
+
+
+NETWORKS_MAX = 256
+
+
+def networks(field: str, value: Any) -> list[str] | None:
+    """Addresses and ranges (CIDR)."""
+    found = texts(field, value)
+    if found is not None and len(found) > NETWORKS_MAX:
+        refuse(field, f"must hold at most {NETWORKS_MAX} addresses")
+    for item in found or ():
+        try:
+            addresses.network(item)
+        except ValueError:
+            refuse(field, f"holds {item[:64]!r}, which is no IP address and no range like 10.0.0.0/8")
+    return found
+
+
+MEMBERS_MAX = 10_000
+
+
+def members(field: str, value: Any) -> list[dict[str, Any]] | None:
+    found = mappings(field, value)
+    if found is not None and len(found) > MEMBERS_MAX:
+        refuse(field, f"must hold at most {MEMBERS_MAX} members")
+    return None if found is None else [member(field, each) for each in found]
+
+
+def member(field: str, value: Any) -> dict[str, Any]:
+    """`{role, user_id, user_email}`, one of the last two at least."""
+    if not isinstance(value, dict):
+        refuse(field, "must be an object")
+    if value.get("role") not in ("admin", "user"):
+        refuse(field, "role must be admin or user")
+    named = {name: text(f"{field}.{name}", value.get(name)) for name in ("user_id", "user_email")}
+    if named["user_id"] is None and named["user_email"] is None:
+        refuse(field, "each member needs a user_id or a user_email")
+    limits = {
+        name: read(f"{field}.{name}", value.get(name))
+        for name, read in (("max_budget_in_team", usd), ("tpm_limit", integer), ("rpm_limit", integer))
+    }
+    return {
+        "role": value["role"],
+        **{name: each for name, each in {**named, **limits}.items() if each is not None},
+    }
+
+
 def metadata(field: str, value: Any) -> dict[str, Any] | None:
-    """Anything the caller stores; the two parts we act on must have their type."""
+    """Anything the caller stores; the parts we act on must have their type."""
     found = mapping(field, value)
     if found is None:
         return None
     if len(msgspec.json.encode(found)) > METADATA_BYTES_MAX:
         refuse(field, f"is larger than {METADATA_BYTES_MAX} bytes")
-    tags(f"{field}.tags", found.get("tags"))
-    mapping(f"{field}.spend_logs_metadata", found.get("spend_logs_metadata"))
+    for name, read in _IN_METADATA.items():
+        if name in found:
+            read(f"{field}.{name}", found[name])
     return found
+
+
+def _guardrails(field: str, value: Any) -> Any:
+    """Names, or LiteLLM's `{"modify_guardrails": false}` of teams."""
+    if isinstance(value, dict):
+        return {"modify_guardrails": flag(f"{field}.modify_guardrails", value.get("modify_guardrails"))}
+    return texts(field, value)
+
+
+_IN_METADATA: dict[str, Reader] = {
+    "tags": tags,
+    "spend_logs_metadata": mapping,
+    "guardrails": _guardrails,
+    "enforced_params": texts,
+    "allowed_ips": networks,
+    "disable_global_guardrails": flag,
+    "service_account_id": text,
+}
 
 
 def integer(field: str, value: Any) -> int | None:
@@ -214,3 +299,40 @@ def _add_months(start: datetime, months: int) -> datetime:
             if year > 9999:
                 raise
     raise AssertionError("a month has at least 28 days")
+
+
+_NULL: dict[str, Any] = {"type": "null"}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, _NULL]}
+
+
+_TEXT: dict[str, Any] = {"type": "string", "maxLength": TEXT_CHARACTERS_MAX}
+_TEXTS: dict[str, Any] = {"type": "array", "maxItems": TEXTS_MAX, "items": {**_TEXT, "minLength": 1}}
+_OBJECT: dict[str, Any] = {"type": "object"}
+_AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": USD_MAX}
+
+SCHEMAS.update(
+    {
+        text: _or_null(_TEXT),
+        flag: _or_null({"type": "boolean"}),
+        texts: _or_null(_TEXTS),
+        tags: _or_null({**_TEXTS, "maxItems": TAGS_MAX}),
+        networks: _or_null({**_TEXTS, "maxItems": NETWORKS_MAX}),
+        mapping: _or_null(_OBJECT),
+        metadata: _or_null(_OBJECT),
+        mappings: _or_null({"type": "array", "items": _OBJECT}),
+        members: _or_null({"type": "array", "items": _OBJECT}),
+        text_mapping: _or_null({"type": "object", "additionalProperties": _TEXT}),
+        integer: _or_null({"type": "integer", "minimum": 0}),
+        usd: _or_null(_AMOUNT),
+        picousd: _or_null(_AMOUNT),
+        duration: _or_null({"type": "string", "pattern": "^[0-9]{1,9}(s|m|h|d|w|mo)$"}),
+    }
+)
+
+
+def schema_of(read: Reader) -> dict[str, Any]:
+    """JSON schema of what a reader takes; any JSON where nothing more is known."""
+    return SCHEMAS.get(read, {})

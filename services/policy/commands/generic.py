@@ -1,0 +1,109 @@
+"""What every kind of entity has alike: naming one, changing one, blocking one, and pages of a list."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from services.policy.commands.plan import Call, Change, Plan
+from services.policy.directory import Directory
+from shared import errors
+from shared.entities import EntityKind
+from shared.entities import readers as fields
+from shared.errors import RefusedError
+
+Entity = TypeVar("Entity", bound=msgspec.Struct)
+
+PAGE_MAX = 10**9
+
+
+def change(
+    directory: Directory, kind: EntityKind[Entity], action: str, before: Entity | None, after: Entity | None
+) -> Change:
+    some = after if after is not None else before
+    assert some is not None
+    entity_id = kind.id_of(some)
+    return Change(
+        kind.name,
+        entity_id,
+        action,
+        None if before is None else msgspec.to_builtins(before),
+        None if after is None else msgspec.to_builtins(after),
+        directory.expected(kind.name, entity_id),
+    )
+
+
+def named(call: Call, kind: EntityKind[Entity], entity_id: str | None, field: str, missing: str) -> Entity:
+    """Raises RefusedError: 400 when nothing is named, 404 with `missing` when nobody has that name."""
+    if entity_id is None or entity_id == "":
+        fields.refuse(field, f"must name the {kind.name}")
+    found: Entity | None = call.directory.tables[kind.name].get(entity_id)
+    if found is None:
+        raise RefusedError(errors.entity_not_found(missing, field))
+    return found
+
+
+def stamped(call: Call, entity: Entity) -> Entity:
+    """With the time (and whose it was, where the kind keeps that) of this change."""
+    more: dict[str, Any] = {"updated_at_ms": call.now_ms}
+    if "updated_by" in entity.__struct_fields__:
+        more["updated_by"] = call.actor.user_id
+    return msgspec.structs.replace(entity, **more)
+
+
+def set_blocked(call: Call, kind: EntityKind[Entity], entity: Entity, blocked: bool) -> tuple[Entity, Change]:
+    """A fact even where nothing seems to change: only the broker knows whether what we see is still so."""
+    after = stamped(call, msgspec.structs.replace(entity, blocked=blocked))
+    return after, change(call.directory, kind, "blocked" if blocked else "unblocked", entity, after)
+
+
+def names(call: Call, field: str, most: int) -> list[str]:
+    """A list of ids in the body, each once, at least one."""
+    found = fields.texts(field, call.body.get(field))
+    if not found:
+        fields.refuse(field, "must name at least one")
+    if len(found) > most:
+        fields.refuse(field, f"must name at most {most}")
+    return list(dict.fromkeys(found))
+
+
+def number(query: dict[str, str], name: str, default: int, most: int) -> int:
+    value = query.get(name)
+    if not value:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) <= 10) or not 1 <= int(value) <= most:
+        fields.refuse(name, f"must be a whole number from 1 to {most}")
+    return int(value)
+
+
+def truth(query: dict[str, str], name: str) -> bool:
+    value = query.get(name, "").lower()
+    if value not in ("", "true", "false", "1", "0"):
+        fields.refuse(name, "must be true or false")
+    return value in ("true", "1")
+
+
+class Page(msgspec.Struct, frozen=True):
+    number: int
+    size: int
+    total: int
+    items: list[Any]
+
+    @property
+    def pages(self) -> int:
+        return -(-self.total // self.size)
+
+
+def page(call: Call, found: Iterable[Any], size_name: str = "size", default: int = 10, most: int = 100) -> Page:
+    """The page that the query asks for."""
+    number_, size = number(call.query, "page", 1, PAGE_MAX), number(call.query, size_name, default, most)
+    items = list(found)
+    return Page(number_, size, len(items), items[(number_ - 1) * size : number_ * size])
+
+
+def need(call: Call, allowed: bool, message: str) -> None:
+    if not allowed:
+        raise RefusedError(errors.not_yours(message))
+
+
+Command = Callable[[Call], Plan]

@@ -1,0 +1,198 @@
+"""/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles (contract §2.2)."""
+
+from typing import Any
+
+import msgspec
+
+from services.policy.commands import generic, keys
+from services.policy.commands.generic import change
+from services.policy.commands.key_queries import spent
+from services.policy.commands.plan import Call, Change, Plan, Spent
+from shared import errors
+from shared.entities import KEY, TEAM, USER, Team, User
+from shared.entities import readers as fields
+from shared.errors import RefusedError
+
+USERS_MAX = 500
+"""Of one /user/delete."""
+TEAMS_MAX = 100
+KEYS_SHOWN_MAX = 100
+
+ROLES = {
+    "proxy_admin": {
+        "description": "admin over litellm proxy, has all permissions",
+        "ui_label": "Admin (All Permissions)",
+    },
+    "proxy_admin_viewer": {
+        "description": "view all keys, view all spend",
+        "ui_label": "Admin (View Only)",
+    },
+    "internal_user": {
+        "description": "can login, view/create/delete their own keys, view their spend",
+        "ui_label": "Internal User (Create/Delete/View)",
+    },
+    "internal_user_viewer": {
+        "description": "can login, view their own keys, view their own spend",
+        "ui_label": "Internal User (View Only)",
+    },
+}
+
+
+def new(call: Call) -> Plan:
+    """The user, the teams they are in, and a key of theirs unless `auto_create_key` is false."""
+    body = call.body
+    if body.get("password") is not None:
+        fields.refuse("password", "is not accepted: people sign in at your identity provider")
+    user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
+    if user_id in call.directory.users:
+        raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
+    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), body)
+    _check_email(call, made.entity, None)
+    keys.check_models(call, [], made.entity.models)
+    teams = _team_changes(call, user_id, body)
+    user = generic.stamped(call, msgspec.structs.replace(made.entity, teams=[c.entity_id for c in teams]))
+    USER.check_size(user)
+    changes = [change(call.directory, USER, "created", None, user), *teams]
+    row: dict[str, Any] = {**USER.row(user, spend=0.0), "key": None}
+    if fields.flag("auto_create_key", body.get("auto_create_key")) is not False:
+        key = keys.new_key(call)
+        sent = {name: value for name, value in body.items() if name in ("key_alias", "duration", "models", "aliases")}
+        key = keys.merged(call, msgspec.structs.replace(key, user_id=user_id), sent).entity
+        changes += keys.creation(call, key)
+        row |= {"key": key.token, "token": key.token, "key_name": key.key_name, "expires": KEY.row(key)["expires"]}
+    return Plan(row, changes, made.unknown, made.not_enforced)
+
+
+def update(call: Call) -> Plan:
+    user = _named(call)
+    made = USER.merge(user, call.body)
+    _check_email(call, made.entity, user)
+    keys.check_models(call, user.models, made.entity.models)
+    after = generic.stamped(call, made.entity)
+    USER.check_size(after)
+    row = USER.row(after, spend=None)
+    changes = [change(call.directory, USER, "updated", user, after)]
+    return Plan({"user_id": user.user_id, "data": row}, changes, made.unknown, made.not_enforced)
+
+
+def delete(call: Call) -> Plan:
+    """With their keys, and out of their teams."""
+    names = generic.names(call, "user_ids", USERS_MAX)
+    changes: dict[str, Change] = {}
+    gone = set(names)
+    teams: dict[str, Team] = {}
+    for name in names:
+        user = generic.named(call, USER, name, "user_ids", f"User not found, passed user_id={name[:256]}")
+        for key in call.directory.find("key", "user_id", name):
+            changes.update((c.subject, c) for c in keys.deletion(call, key))
+        teams |= {t: call.directory.teams[t] for t in user.teams if t in call.directory.teams}
+        deleted = change(call.directory, USER, "deleted", user, None)
+        changes[deleted.subject] = deleted
+    for team in teams.values():
+        after = msgspec.structs.replace(
+            team,
+            members_with_roles=[m for m in team.members_with_roles if m.get("user_id") not in gone],
+            members=[m for m in team.members if m not in gone],
+            admins=[m for m in team.admins if m not in gone],
+        )
+        left = change(call.directory, TEAM, "updated", team, generic.stamped(call, after))
+        changes[left.subject] = left
+    return Plan(len(names), list(changes.values()))
+
+
+def info(call: Call) -> Plan:
+    user_id = call.query.get("user_id") or call.actor.user_id
+    if not user_id:
+        fields.refuse("user_id", "must name the user")
+    if not call.sees_all and user_id != call.actor.user_id:
+        raise RefusedError(errors.not_yours("You are not allowed to access this user's info."))
+    user = call.directory.users.get(user_id)
+    found = [k for k in call.directory.find("key", "user_id", user_id) if k.replaced_by is None][:KEYS_SHOWN_MAX]
+    if user is None and not found:
+        raise RefusedError(errors.entity_not_found(f"User not found, passed user_id={user_id[:256]}", "user_id"))
+    row = USER.row(user or User(user_id=user_id), spend=None)
+    rows = [KEY.row(key, spend=None) for key in found]
+    teams = [TEAM.row(t, spend=None) for t in call.directory.teams.values() if t.role_of(user_id) is not None]
+    return Plan(
+        {"user_id": user_id, "user_info": row, "keys": rows, "teams": teams},
+        spend=[Spent(row, "user", [user_id]), *(spent(k, r) for k, r in zip(found, rows, strict=True))],
+    )
+
+
+def list_users(call: Call) -> Plan:
+    query = call.query
+    generic.need(call, call.sees_all, "Only admins may list users.")
+    role, ids, email = query.get("role"), query.get("user_ids"), query.get("user_email") or query.get("search")
+    wanted = set(ids.split(",")) if ids else None
+    found = [
+        user
+        for user in call.directory.users.values()
+        if (not role or user.user_role == role)
+        and (wanted is None or user.user_id in wanted)
+        and (not email or email in (user.user_email or ""))
+    ]
+    found.sort(key=lambda user: (-user.created_at_ms, user.user_id))
+    page = generic.page(call, found, "page_size", 25)
+    rows = [
+        USER.row(u, spend=None, key_count=len(call.directory.find("key", "user_id", u.user_id))) for u in page.items
+    ]
+    return Plan(
+        {
+            "users": rows,
+            "total": page.total,
+            "page": page.number,
+            "page_size": page.size,
+            "total_pages": page.pages,
+        },
+        spend=[Spent(row, "user", [row["user_id"]]) for row in rows],
+    )
+
+
+def available_roles(call: Call) -> Plan:
+    return Plan(ROLES)
+
+
+def _named(call: Call) -> User:
+    user_id = fields.text("user_id", call.body.get("user_id"))
+    if user_id is None:
+        email = fields.text("user_email", call.body.get("user_email"))
+        found = [] if email is None else call.directory.find("user", "user_email", email)
+        if email is not None and not found:
+            raise RefusedError(errors.entity_not_found(f"User not found, passed user_email={email}", "user_email"))
+        user_id = found[0].user_id if found else None
+    return generic.named(call, USER, user_id, "user_id", f"User not found, passed user_id={(user_id or '')[:256]}")
+
+
+def _check_email(call: Call, user: User, before: User | None) -> None:
+    """One user an address. Of two made at the same instant both may stand: an address is no credential."""
+    email = user.user_email
+    if email is None or (before is not None and before.user_email == email):
+        return
+    if "@" not in email[1:-1]:
+        fields.refuse("user_email", "must be an e-mail address")
+    if any(other.user_id != user.user_id for other in call.directory.find("user", "user_email", email)):
+        raise RefusedError(errors.bad_request(f"User with email {email} already exists", "user_email"))
+
+
+def _team_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change]:
+    """`teams`: ids, or `{team_id, user_role}`."""
+    sent = body.get("teams")
+    if sent is None:
+        return []
+    if not isinstance(sent, list) or len(sent) > TEAMS_MAX:
+        fields.refuse("teams", f"must be a list of at most {TEAMS_MAX} teams")
+    changes: dict[str, Change] = {}
+    for each in sent:
+        named = each if isinstance(each, dict) else {"team_id": each}
+        team_id = fields.text("teams", named.get("team_id"))
+        team = None if team_id is None else call.directory.teams.get(team_id)
+        if team is None:
+            fields.refuse("teams", "must name teams that exist")
+        role = named.get("user_role", "user")
+        member = fields.member("teams", {"role": role, "user_id": user_id})
+        after = msgspec.structs.replace(team, members_with_roles=[*team.members_with_roles, member])
+        TEAM.check_size(after)
+        if team.role_of(user_id) is None:
+            added = change(call.directory, TEAM, "updated", team, generic.stamped(call, after))
+            changes[added.subject] = added
+    return list(changes.values())

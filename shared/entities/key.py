@@ -1,0 +1,105 @@
+"""Virtual keys, and the names reserved for them."""
+
+from typing import Any
+
+import msgspec
+
+from shared.entities import readers
+from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, times
+from shared.entities.limits import ACTING, LIMITS, check_budgets
+from shared.ids import KeyDigest
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A virtual key. Identified by its digest; the plaintext exists only in the answer that made it."""
+
+    token: KeyDigest
+    key_name: str
+    """`sk-...` and the last four characters."""
+    key_alias: str | None = None
+    models: list[str] = []
+    """Empty: all."""
+    metadata: dict[str, Any] = {}
+    """tags, spend_logs_metadata and whatever the caller stores."""
+    expires_at_ms: int | None = None
+    """None: never."""
+    blocked: bool = False
+    team_id: str | None = None
+    user_id: str | None = None
+    organization_id: str | None = None
+    max_budget_picousd: int | None = None
+    permissions: dict[str, Any] = {}
+    aliases: dict[str, str] = {}
+    allowed_routes: list[str] = []
+    created_at_ms: int = 0
+    created_by: str | None = None
+    updated_at_ms: int = 0
+    updated_by: str | None = None
+    extra: dict[str, Any] = {}
+    replaced_by: KeyDigest | None = None
+    """This key was rotated and lives on for its grace period: it stands for that other key, until its own expiry."""
+    previous_tokens: list[KeyDigest] = []
+    """Digests this key had before its rotations, the newest last: what they spent is its spend too."""
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """Which key an alias is reserved for."""
+
+    alias: str
+    token: KeyDigest
+
+
+KEY = EntityKind(
+    "key",
+    Key,
+    "token",
+    "LiteLLM_VerificationToken",
+    Key(token=KeyDigest(""), key_name=""),
+    [
+        column("key_name", None),
+        column("key_alias", readers.text),
+        column("expires", None, "expires_at_ms", show=iso),
+        column("models", readers.texts),
+        column("aliases", readers.text_mapping),
+        kept("config", readers.mapping, enforced=False, empty={}),
+        column("user_id", readers.text),
+        column("team_id", readers.text),
+        column("organization_id", readers.text),
+        kept("project_id", readers.text),
+        later("agent_id", readers.text),
+        column("permissions", readers.mapping, admin_only=True),
+        column("metadata", readers.metadata),
+        column("blocked", readers.flag),
+        max_budget(),
+        column("allowed_routes", readers.texts, admin_only=True),
+        kept("key_type", readers.text),
+        *LIMITS,
+        *ACTING,
+        later("allowed_cache_controls", readers.texts, empty=[]),
+        later("budget_id", readers.text),
+        later("mcp_rpm_limit", readers.mapping),
+        later("tag_rpm_limit", readers.mapping),
+        later("budget_fallbacks", readers.mapping),
+        later("rpm_limit_type", readers.text),
+        later("tpm_limit_type", readers.text),
+        kept("auto_rotate", readers.flag),
+        kept("rotation_interval", readers.duration),
+        later("throttle_on_budget_exceeded", readers.flag),
+        later("end_user_budget_id", readers.text),
+        later("temp_budget_increase", readers.usd),
+        *times("created_at"),
+        column("created_by", None),
+        *times("updated_at"),
+        column("updated_by", None),
+    ],
+    read_only=(
+        "key", "keys", "token_id", "status", "info", "litellm_budget_table", "send_invite_email", "duration", "key_aliases",
+        "grace_period", "new_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
+        "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
+    ),
+    indexes=("team_id", "user_id", "replaced_by"),
+    references={"team_id": "team", "user_id": "user", "organization_id": "organization"},
+    check=check_budgets,
+)  # fmt: skip
+
+ALIAS = EntityKind("alias", Alias, "alias", "Tollgate_KeyAlias", Alias("", KeyDigest("")), [column("token", None)])

@@ -1,0 +1,44 @@
+"""Fields that keys, teams, users and others have alike: limits that are kept for their enforcement, and rules that bind now."""
+
+from typing import Any
+
+from shared.entities import readers
+from shared.entities.kind import Field, kept, later
+
+LIMITS: tuple[Field, ...] = (
+    later("soft_budget", readers.usd, empty=None),
+    later("budget_duration", readers.duration, empty=None),
+    later("budget_reset_at", readers.text, empty=None),
+    later("tpm_limit", readers.integer, empty=None),
+    later("rpm_limit", readers.integer, empty=None),
+    later("tpd_limit", readers.integer),
+    later("max_parallel_requests", readers.integer, empty=None),
+    later("model_rpm_limit", readers.mapping),
+    later("model_tpm_limit", readers.mapping),
+    later("model_max_budget", readers.mapping, empty={}),
+    later("budget_limits", readers.mappings),
+    kept("spend", readers.usd, empty=None),
+    later("policies", readers.texts),
+    later("prompts", readers.texts),
+    later("access_group_ids", readers.texts),
+    later("allowed_passthrough_routes", readers.texts),
+    later("denied_passthrough_routes", readers.texts),
+    later("router_settings", readers.mapping),
+    later("object_permission", readers.mapping, empty=None),
+)
+
+ACTING: tuple[Field, ...] = (
+    Field(name="tags", read=readers.tags, inside="metadata"),
+    kept("guardrails", readers.texts),
+    kept("disable_global_guardrails", readers.flag, admin_only=True),
+    kept("modify_guardrails", readers.flag, admin_only=True),
+    kept("enforced_params", readers.texts),
+    kept("allowed_ips", readers.networks),
+)
+"""Also where they stand in `metadata`, as LiteLLM stores them."""
+
+
+def check_budgets(entity: Any) -> None:
+    soft = readers.picousd("soft_budget", entity.extra.get("soft_budget"))
+    if soft is not None and entity.max_budget_picousd is not None and soft >= entity.max_budget_picousd:
+        readers.refuse("soft_budget", "must be lower than max_budget")

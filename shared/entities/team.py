@@ -1,0 +1,74 @@
+"""Teams: whose keys share rules, and who is in them."""
+
+from typing import Any
+
+import msgspec
+
+from shared.entities import readers
+from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
+from shared.entities.limits import ACTING, LIMITS, check_budgets
+
+
+class Team(msgspec.Struct, frozen=True, kw_only=True):
+    team_id: str
+    team_alias: str | None = None
+    organization_id: str | None = None
+    admins: list[str] = []
+    members: list[str] = []
+    members_with_roles: list[dict[str, Any]] = []
+    """`{role: admin|user, user_id?, user_email?}`, and what limits a member has of its own."""
+    models: list[str] = []
+    metadata: dict[str, Any] = {}
+    max_budget_picousd: int | None = None
+    blocked: bool = False
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    extra: dict[str, Any] = {}
+
+    def role_of(self, user_id: str | None) -> str | None:
+        """admin, user; None: not a member."""
+        if user_id is None:
+            return None
+        if user_id in self.admins:
+            return "admin"
+        for member in self.members_with_roles:
+            if member.get("user_id") == user_id:
+                return str(member.get("role"))
+        return "user" if user_id in self.members else None
+
+
+TEAM = EntityKind(
+    "team",
+    Team,
+    "team_id",
+    "LiteLLM_TeamTable",
+    Team(team_id=""),
+    [
+        column("team_alias", readers.text),
+        column("organization_id", readers.text),
+        column("admins", readers.texts),
+        column("members", readers.texts),
+        column("members_with_roles", readers.members),
+        column("models", readers.texts),
+        column("metadata", readers.metadata),
+        max_budget(),
+        column("blocked", readers.flag),
+        *LIMITS,
+        *ACTING,
+        kept("model_aliases", readers.text_mapping),
+        kept("team_member_permissions", readers.texts),
+        later("team_member_budget", readers.usd),
+        later("team_member_budget_duration", readers.duration),
+        later("team_member_rpm_limit", readers.integer),
+        later("team_member_tpm_limit", readers.integer),
+        later("team_member_key_duration", readers.duration),
+        later("secret_manager_settings", readers.mapping),
+        later("default_team_member_models", readers.texts),
+        later("allow_team_guardrail_config", readers.flag),
+        *times("created_at", "updated_at"),
+    ],
+    read_only=("keys", "team_info", "team_memberships", "data", "model_id", "object_permission_id", "model_spend"),
+    indexes=("organization_id",),
+    references={"organization_id": "organization"},
+    check=check_budgets,
+)

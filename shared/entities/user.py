@@ -1,0 +1,54 @@
+"""Internal users: people with keys and roles. Who a client's calls are made for is a customer."""
+
+from typing import Any
+
+import msgspec
+
+from shared.entities import readers
+from shared.entities.kind import EntityKind, column, kept, max_budget, times
+from shared.entities.limits import LIMITS, check_budgets
+
+ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
+"""What `user_role` may say. `org_admin` comes from a membership, `customer` and `team` are nobody's to hold."""
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    user_email: str | None = None
+    user_alias: str | None = None
+    user_role: str = "internal_user"
+    teams: list[str] = []
+    """Of which teams they are a member; the teams' own lists decide."""
+    models: list[str] = []
+    metadata: dict[str, Any] = {}
+    max_budget_picousd: int | None = None
+    created_at_ms: int = 0
+    updated_at_ms: int = 0
+    extra: dict[str, Any] = {}
+
+
+USER = EntityKind(
+    "user",
+    User,
+    "user_id",
+    "LiteLLM_UserTable",
+    User(user_id=""),
+    [
+        column("user_email", readers.text),
+        column("user_alias", readers.text),
+        column("user_role", readers.one_of(*ROLES)),
+        column("teams", None),
+        column("models", readers.texts),
+        column("metadata", readers.metadata),
+        max_budget(),
+        *LIMITS,
+        kept("sso_user_id", readers.text),
+        *times("created_at", "updated_at"),
+    ],
+    read_only=(
+        "key", "token", "auto_create_key", "send_invite_email", "keys", "organizations", "organization_memberships",
+        "user_ids", "duration", "key_alias", "key_name", "expires", "team_id",
+    ),
+    indexes=("user_email",),
+    check=check_budgets,
+)  # fmt: skip
