@@ -105,6 +105,18 @@ def expired_key(expires_at_ms: int, now_ms: int) -> Refusal:
 # What may you do.
 
 
+def token_refused(code: str, message: str) -> Refusal:
+    """An identity provider's token is no good. `code`: of shared.identity.tokens.TokenError."""
+    if code == "expired":
+        return Refusal("expired_token", 401, "Token Expired", "expired_key", "None")
+    return _auth("token_refused", f"Validation fails: {message}")
+
+
+def identity_provider_unavailable() -> Refusal:
+    message = "The identity provider's keys can't be fetched at the moment. Try again shortly."
+    return Refusal("identity_provider_unavailable", 503, message, "auth_provider_unavailable", None, retry_after_s=5)
+
+
 def model_not_allowed(model: str, holder: str = "key") -> Refusal:
     return Refusal(
         "model_not_allowed",
