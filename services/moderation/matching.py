@@ -1,7 +1,8 @@
 """Finding any of many keywords in a text, whatever the case and the Unicode spelling, in time linear in the text. Pure.
 
-A text is looked at twice: folded to one case, and, where that differs, folded and composed (NFKC: full-width letters, ligatures,
-separate accents). Twice, because composing can also hide what stands there: "cafe" followed by a combining accent becomes "café".
+A text is compared as Unicode's NFKC_Casefold makes it (UAX #31: full-width letters, ligatures, separate accents and case folded
+away, default-ignorable characters removed), with white space collapsed to one space each, never removed. And once more without
+composing: composing can also hide what stands there ("cafe" followed by a combining accent becomes "café").
 
 Long texts are cut into pieces that overlap by the longest a match can be, so that no step takes long: the interpreter is
 then free for others in between, when this runs in a thread.
@@ -14,12 +15,28 @@ from functools import cache
 
 import ahocorasick_rs
 
+from services.moderation.confusables import LATIN
+
 SPAN_CHARACTERS_MAX = 256
-"""The most characters of a text one match may span: what a stream's window and a piece's overlap must hold."""
+"""The most characters of a text one match may span, invisible ones and repeated white space not counted: what a stream's window
+and a piece's overlap must hold."""
 PIECE_CHARACTERS = 16_384
 """About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA becomes 18 characters)."""
 MARKS_MAX = 30
 """Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting them takes quadratic time."""
+
+_INVISIBLE = (
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls that are no white space
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # Default_Ignorable_Code_Point
+    "\u2800"  # Braille without a dot
+)
+_invisible = re.compile(f"[{_INVISIBLE}]+")
+_astral = re.compile("[\U00010000-\U0010ffff]")
+_odd_space = re.compile(r"[^\S ]")
+_ASCII_SPACES = bytes.maketrans(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f", b" " * 9)
+_ASCII_LOWER = bytes(range(256)).lower().translate(_ASCII_SPACES)
+_ASCII_INVISIBLE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
 
 
 def span_characters(keyword: str) -> int:
@@ -35,57 +52,104 @@ def effort(text: str) -> int:
 class Matcher:
     """Knows keywords; says which of them a text contains."""
 
-    def __init__(self, keywords: list[str]) -> None:
-        """`keywords`: each with `span_characters` of at most SPAN_CHARACTERS_MAX, and not empty."""
-        named: dict[str, str] = {}
+    def __init__(self, keywords: list[str], *, homoglyphs: bool = False) -> None:
+        """
+        Args:
+            keywords: each with `span_characters` of at most SPAN_CHARACTERS_MAX, and not empty.
+            homoglyphs: whether letters of other scripts that look like Latin ones count as those.
+        """
+        self._homoglyphs = homoglyphs
+        named: dict[bytes, str] = {}
         for keyword in keywords:
-            for form in _forms(keyword):
-                named.setdefault(form, keyword)
+            for form in self._compared(keyword):
+                if form.strip():
+                    named.setdefault(form, keyword)
         self._names = list(named.values())
-        self._automaton = ahocorasick_rs.AhoCorasick(list(named), store_patterns=False)
-        _long_marks()  # made now, not while somebody waits
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(list(named))
+        for astral in (False, True):
+            _long_marks(astral)  # made now, not while somebody waits
 
     def find(self, text: str) -> str | None:
         """The keyword, as it was configured, that `text` contains; of several the one whose match ends first."""
         for piece in _pieces(text):
-            for form in _forms(piece):
+            for form in self._compared(piece):
                 matches = self._automaton.find_matches_as_indexes(form)
                 if matches:
                     return self._names[matches[0][0]]
         return None
 
+    def find_across(self, parts: list[str]) -> str | None:
+        """As `find`, of parts that a model reads one after the other: joined, and with a space between them."""
+        whole = "".join(parts)
+        return self.find(whole) or (self.find(" ".join(parts)) if len(parts) > 1 else None)
+
+    def _compared(self, text: str) -> Iterator[bytes]:
+        if text.isascii():
+            yield _ascii(text, _ASCII_LOWER)
+            return
+        for form in _forms(text):
+            yield form.encode("utf-8", "surrogatepass")
+            if self._homoglyphs and not form.isascii():
+                yield form.translate(LATIN).encode("utf-8", "surrogatepass")
+
 
 def _pieces(text: str) -> Iterator[str]:
+    """Overlapping pieces. What counts for nothing is left out first: else a long run of it could part a keyword in two."""
     if len(text) <= PIECE_CHARACTERS:
         yield text
         return
+    text = _visible(text)
     step = PIECE_CHARACTERS - SPAN_CHARACTERS_MAX
-    for start in range(0, len(text) - SPAN_CHARACTERS_MAX, step):
+    for start in range(0, max(1, len(text) - SPAN_CHARACTERS_MAX), step):
         yield text[start : start + PIECE_CHARACTERS]
+
+
+def _visible(text: str) -> str:
+    """Without invisible characters, each run of white space one space."""
+    if text.isascii():
+        return _ascii(text, _ASCII_SPACES).decode()
+    return _one_space(_odd_space.sub(" ", _invisible.sub("", text)))
+
+
+def _one_space(text: str) -> str:
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text
+
+
+def _ascii(text: str, table: bytes) -> bytes:
+    plain = text.encode().translate(table, _ASCII_INVISIBLE)
+    while b"  " in plain:
+        plain = plain.replace(b"  ", b" ")
+    return plain
 
 
 def _forms(text: str) -> Iterator[str]:
     """`text` in one case, and composed where that is another text."""
+    text = _visible(text)
+    if text.isascii():
+        yield text.lower()
+        return
     folded = text.casefold()
     yield folded
-    if text.isascii():
-        return
     composed = unicodedata.normalize("NFKC", _fewer_marks(text)).casefold()
-    composed = unicodedata.normalize("NFKC", composed)
+    composed = _one_space(unicodedata.normalize("NFKC", composed))  # composing makes spaces where there were none: U+FDFA
     if composed != folded:
         yield composed
 
 
 def _fewer_marks(text: str) -> str:
-    return _long_marks().sub(r"\1", text)
+    """No longer runs of combining marks than a letter of any script carries."""
+    return _long_marks(_astral.search(text) is not None).sub(lambda run: run[0][:MARKS_MAX], text)
 
 
 @cache
-def _long_marks() -> re.Pattern[str]:
-    """A run of more combining marks than a letter of any script carries; the marks up to MARKS_MAX are group 1.
+def _long_marks(astral: bool) -> re.Pattern[str]:
+    """Marks are in the first two planes of Unicode; some (U+0F73) only show as marks when decomposed.
 
-    Marks are in the first two planes of Unicode; some (U+0F73) only show as marks when decomposed.
+    `astral`: for texts with characters past the first plane; such a class is much slower, as the interpreter has no table for it.
     """
-    marks = [c for c in map(chr, range(0x300, 0x20000)) if unicodedata.combining(unicodedata.normalize("NFKD", c)[0])]
+    planes = range(0x300, 0x20000 if astral else 0x10000)
+    marks = [c for c in map(chr, planes) if unicodedata.combining(unicodedata.normalize("NFKD", c)[0])]
     each = "[" + "".join(map(re.escape, marks)) + "]"
-    return re.compile(f"({each}{{{MARKS_MAX}}}){each}+")
+    return re.compile(f"{each}{each}{{{MARKS_MAX},}}")

@@ -40,6 +40,42 @@ def test_not_found(text: str) -> None:
     assert Matcher(["hello"]).find(text) is None
 
 
+INVISIBLE = "\u200b\u200c\u200d\u00ad\u2060\ufeff\u200e\u202e\u2063\ufe0f\u034f\u180e\u115f\U000e0041\x00\x08\x7f\u2800\ufff9"
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=lambda c: f"U+{ord(c):04X}")
+def test_what_nobody_sees_hides_nothing(character: str) -> None:
+    """Once, in a run longer than any window, and at the cut of a long text."""
+    matcher = Matcher(["forbiddenword"])
+    assert matcher.find(f"say forbidden{character}word now")
+    assert matcher.find(f"say forbidden{character * 1000}word now")
+    assert matcher.find("x" * (CUT_AT - 10) + f"forb{character * 1000}iddenword" + "y" * CUT_AT)
+
+
+@pytest.mark.parametrize("space", [" ", "\n", " \t\r\n ", "\u00a0", "\u3000", "\u2028", "\x1c", " " * 1000, "\n" * 1000])
+def test_white_space_is_one_space_and_never_none(space: str) -> None:
+    matcher = Matcher(["secret project"])
+    assert matcher.find(f"a SECRET{space}project")
+    assert matcher.find("x" * (CUT_AT - 10) + f"é secret{space}project" + "y" * CUT_AT)
+    assert not matcher.find("a secretproject")
+    assert Matcher([f"secret{space}project"]).find("secret project")
+
+
+def test_parts_that_are_read_one_after_the_other_are_one_text() -> None:
+    matcher = Matcher(["secret project", "forbiddenword"])
+    assert matcher.find_across(["a forbid", "den", "word"]) == "forbiddenword"
+    assert matcher.find_across(["a secret", "project"]) == "secret project"
+    assert matcher.find_across(["secret"]) is None
+    assert matcher.find_across([]) is None
+
+
+def test_look_alikes_count_where_the_operator_says_so() -> None:
+    for text in ("f\u043erbiddenw\u043erd", "f\u03bfrbiddenword", "FОRBIDDENWОRD"):
+        assert Matcher(["forbiddenword"]).find(text) is None
+        assert Matcher(["forbiddenword"], homoglyphs=True).find(text) == "forbiddenword"
+    assert Matcher(["хорошо"], homoglyphs=True).find("очень хорошо") == "хорошо"
+
+
 def test_the_keyword_is_named_as_it_was_configured() -> None:
     assert Matcher(["ÄRGER", "ärger"]).find("großer Ärger") == "ÄRGER"
 
@@ -50,7 +86,9 @@ def same_folded(character: str) -> list[str]:
     return sorted(way for way in ways if way.casefold() == character.casefold())
 
 
-words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
+    lambda word: matching._visible(word).strip()
+)
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
@@ -64,14 +102,17 @@ def test_any_text_that_contains_a_keyword_in_any_case_is_found(
     found = Matcher(keywords).find(before + said + after)
     assert found in keywords
     assert (
-        found.casefold() in (before + said + after).casefold() or len(list(matching._forms(before + said + after))) == 2
+        matching._visible(found.casefold()) in matching._visible(before + said + after).casefold()
+        or len(list(matching._forms(before + said + after))) == 2
     )
 
 
 @given(st.lists(words, min_size=1, max_size=5), anything)
 def test_what_is_found_is_there(keywords: list[str], text: str) -> None:
     found = Matcher(keywords).find(text)
-    there = any(k in t for keyword in keywords for k in matching._forms(keyword) for t in matching._forms(text))
+    there = any(
+        k.strip() and k in t for keyword in keywords for k in matching._forms(keyword) for t in matching._forms(text)
+    )
     assert (found is not None) == there
 
 
@@ -79,8 +120,8 @@ def test_what_is_found_is_there(keywords: list[str], text: str) -> None:
 def test_no_text_longer_than_the_span_can_say_a_keyword(keyword: str) -> None:
     """The decomposed, upper-cased, compatibility spellings of a keyword all fit its span."""
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        assert len(unicodedata.normalize(form, keyword)) <= span_characters(keyword)
-    assert len(keyword.casefold()) <= span_characters(keyword)
+        assert len(matching._visible(unicodedata.normalize(form, keyword))) <= span_characters(keyword)
+    assert len(matching._visible(keyword.casefold())) <= span_characters(keyword)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
