@@ -1,0 +1,138 @@
+"""The texts of a request: every string that goes on to a provider, whatever field it stands in."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from services.edge.content import files, names
+from services.edge.content.replace import RENAME, join, replace
+from services.edge.content.walk import Walked, walk
+from services.edge.formats.base import Address, Text
+from shared import errors
+from shared.errors import RefusedError
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNSAID = (names.GATEWAY - {"metadata"}) | {"model"}
+"""Not forwarded, or not the caller's words: the upstream's model name is the configuration's."""
+_IDS_IN = ("prompt", "input")
+
+Fields = Mapping[str, msgspec.Raw]
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What a request says."""
+
+    texts: list[Text]
+    fields: Fields | None = None
+    """The request's fields joined anew, where names stood twice in a map: what was read is what has to be forwarded."""
+
+
+def of_fields(fields: Fields) -> Content:
+    """Raises RefusedError where a field can't be read, or could be read in two ways: a model might read it the other way."""
+    texts: list[Text] = []
+    rebuilt: dict[str, msgspec.Raw] = {}
+    for name, raw in fields.items():
+        if name in _UNSAID or (name == "metadata" and bytes(fields.get("store", b"")) != b"true"):
+            continue
+        if name not in names.TOP:
+            texts.append(Text((name, RENAME), name, "", "key"))
+        if b'"' not in memoryview_of(raw) and name not in _IDS_IN:
+            continue
+        walked, plain = _walked(name, raw)
+        texts += walked.texts
+        if plain is not None:
+            rebuilt[name] = plain
+    return Content(texts, {**fields, **rebuilt} if rebuilt else None)
+
+
+def memoryview_of(raw: msgspec.Raw) -> bytes:
+    """The bytes of a slice. A copy: a memoryview can't be searched, and copying costs less than searching."""
+    return bytes(raw)
+
+
+def _walked(name: str, raw: msgspec.Raw) -> tuple[Walked, msgspec.Raw | None]:
+    try:
+        walked = walk(msgspec.json.decode(raw), (name,), check_names=True)
+        if walked.strings == count_strings(bytes(raw)):
+            return walked, None
+        _refuse_repeated(bytes(raw), name)
+        plain = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(raw)))
+    except UNREADABLE:
+        message = f"{name} is nested too deeply, or has a number that is too large"
+        raise RefusedError(errors.bad_request(message, name)) from None
+    return walked, plain
+
+
+def count_strings(raw: bytes) -> int:
+    """All strings of a JSON text, names included: half its quotes, but for the escaped ones."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return raw.count(b'"') // 2
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object in which a name stands twice."""
+
+
+def _refuse_repeated(raw: bytes, field: str) -> None:
+    """Names stand twice somewhere: refused in an object that the format defines, allowed in a map."""
+
+    def keep(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else _Pairs(pairs)
+
+    try:
+        tree = json.loads(raw, object_pairs_hook=keep)
+    except (ValueError, RecursionError):
+        raise RefusedError(errors.bad_request(f"{field} can't be read", field)) from None
+    stack: list[tuple[Any, str]] = [(tree, field)]
+    while stack:
+        value, where = stack.pop()
+        if isinstance(value, _Pairs):
+            seen: set[str] = set()
+            for name, _ in value:
+                if name in seen:
+                    raise names.repeated(name, where)
+                seen.add(name)
+        elif isinstance(value, dict):
+            stack += [(item, f"{where}.{name}") for name, item in value.items() if name not in names.MAPS]
+        elif isinstance(value, list):
+            stack += [(item, f"{where}.{i}") for i, item in enumerate(value)]
+
+
+def with_texts(fields: Fields, texts: Mapping[int, str], content: Content) -> dict[str, msgspec.Raw]:
+    """The fields with other texts.
+
+    Args:
+        texts: index in `content.texts` -> the text to put there.
+    """
+    changes = changes_of(texts, content.texts, fields)
+    whole = replace(join(fields), changes)
+    return msgspec.json.decode(whole, type=dict[str, msgspec.Raw])
+
+
+def changes_of(texts: Mapping[int, str], said: list[Text], fields: Fields) -> dict[Address, bytes]:
+    changes: dict[Address, bytes] = {}
+    for index, text in texts.items():
+        where = said[index]
+        if where.kind == "tokens":
+            # Ids and texts don't mix in one field: what was given as ids goes on as texts, all of it.
+            changes |= {
+                other.address: msgspec.json.encode(texts.get(i, other.text))
+                for i, other in enumerate(said)
+                if other.kind == "tokens" and other.address[0] == where.address[0]
+            }
+        elif where.kind == "file":
+            changes[where.address] = msgspec.json.encode(files.encoded(_string_at(fields, where.address), text))
+        else:
+            changes[where.address] = msgspec.json.encode(text)
+    return changes
+
+
+def _string_at(fields: Fields, address: Address) -> str:
+    value: Any = msgspec.json.decode(fields[str(address[0])])
+    for step in address[1:]:
+        value = value[step]
+    return str(value)
