@@ -77,6 +77,14 @@ class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):
     """What the guardrails read, in order: every message of every role, or the answer's texts."""
     call_type: str = ""
     customer_id: str | None = None
+    kinds: list[str] = []
+    """Of each text (services.edge.formats.base.Text); empty: all are `text`."""
+    roles: list[str] = []
+    """Of each text: system, user, assistant, tool, or ""; empty: unknown."""
+    groups: list[int] = []
+    """Texts of one number above 0 are parts of one message, one after the other; empty: each stands alone."""
+    partial: bool = False
+    """The texts are the newest part of a stream and may go on: the verdict says from where on they may be the start of something."""
 
 
 class Redaction(msgspec.Struct, frozen=True, array_like=True):
@@ -97,6 +105,9 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     """For the client, when blocked: LiteLLM's wording, e.g. `Keyword banned. Keyword=hello`."""
     status: int = 400
     redactions: list[Redaction] = []
+    """Sorted by text and start, none overlapping another."""
+    open_from: list[int] = []
+    """Of each text of a `partial` question: what begins at or after this may be the start of a finding. Empty: nothing is open."""
 
 
 class CountRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -109,6 +120,18 @@ class CountRequest(msgspec.Struct, frozen=True, array_like=True):
 class CountReply(msgspec.Struct, frozen=True, array_like=True):
     tokens: list[int]
     """One number a text."""
+
+
+class DecodeTokensRequest(msgspec.Struct, frozen=True, array_like=True):
+    """What do these token ids say? Subject `moderation.tokens`."""
+
+    model: str
+    prompts: list[list[int]]
+
+
+class DecodeTokensReply(msgspec.Struct, frozen=True, array_like=True):
+    texts: list[str] | None
+    """None: nobody here knows the model's tokenizer, or an id is none of its."""
 
 
 class Fault(msgspec.Struct, frozen=True, array_like=True, tag="fault.v1"):

@@ -3,7 +3,7 @@
 control.<kind>.<token>     CONTROL stream   policy writes; everyone listens
 traffic.<shard>            TRAFFIC stream   edge writes; ledger consumes
 policy.decide  policy.admin                 request-reply, queue group `policy`
-moderation.screen  moderation.count         request-reply, queue group `moderation`
+moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
 """
 
 import hashlib
@@ -20,6 +20,7 @@ POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
+MODERATION_TOKENS = "moderation.tokens"
 
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 

@@ -218,7 +218,7 @@ class Exchange:
             answer = openai.AnswerHead()
         usage = openai.usage_of(answer.usage) or await self._count(texts.of_answer(body), "estimated")
         if self._screening.has("post_call"):
-            refusal = await self._screening.screen("post_call", texts.of_answer(body))
+            body, refusal = await self._screening.answer(body)
             if refusal is not None:
                 await self._settled_durably("blocked", refusal.status, usage, answer, refusal.code)
                 raise RefusedError(refusal)
@@ -247,7 +247,9 @@ class Exchange:
                 rest = reader.finish()
                 if window is not None:
                     whole, failure = await window.feed(rest) if rest else (b"", None)
-                    outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + window.end())
+                    if failure is None:
+                        rest, failure = await window.end()
+                    outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + rest)
                 if rest:
                     await out.write(rest)
         except UpstreamError as error:

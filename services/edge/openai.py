@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from services.edge.content import names
+from services.edge.formats.base import Call as Call
 from shared import errors
 from shared.errors import RefusedError
 from shared.money import CALL_TOKENS_MAX, Usage
@@ -22,19 +24,7 @@ METADATA_DEPTH_MAX = 32
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
 
-GATEWAY_FIELDS = frozenset(
-    {
-        "metadata",
-        "litellm_metadata",
-        "tags",
-        "guardrails",
-        "cache",
-        "fallbacks",
-        "num_retries",
-        "no-log",
-        "spend_logs_metadata",
-    }
-)
+GATEWAY_FIELDS = names.GATEWAY
 """Fields of LiteLLM's API that are for the gateway: a provider would refuse them. `metadata` goes on to the provider when
 the request asks to store it (`store: true`, OpenAI's own use of the field), without what is ours."""
 _OURS_IN_METADATA = frozenset({"tags", "spend_logs_metadata", "guardrails", "permissions"})
@@ -43,21 +33,6 @@ UNSAFE_FIELDS = frozenset(
     {"api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials"}
 )
 """A caller who could set these could send our secrets, or its prompts, anywhere (contract §0.1.3b)."""
-
-
-class Call(msgspec.Struct):
-    """One request to a model, as far as we read it."""
-
-    body: bytes
-    fields: dict[str, msgspec.Raw]
-    model: str
-    stream: bool
-    wants_usage: bool
-    """The client itself asked for the usage chunk of a stream."""
-    customer_id: str | None
-    tags: list[str]
-    spend_logs_metadata: dict[str, Any]
-    max_output_tokens: int | None
 
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -90,6 +65,8 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 def parse(body: bytes, route: Route, header_tags: str | None, header_metadata: str | None) -> Call:
     """Read a request. Raises RefusedError with what is wrong and where."""
     fields = _fields(body)
+    if not names.TOP.issuperset(fields):
+        names.refuse_look_alikes(fields, names.TOP)
     if not UNSAFE_FIELDS.isdisjoint(fields):
         name = min(UNSAFE_FIELDS.intersection(fields))
         raise RefusedError(errors.unsafe_field(name))
@@ -145,7 +122,10 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         if not body.isascii():
             body.decode("utf-8")  # the splitter below skips over strings without reading them
-        return _split(body)
+        fields = _split(body)
+        if not _says_only(body, fields):
+            names.refuse_repeated_top(body, fields)
+        return fields
     except UnicodeDecodeError as error:
         raise _bad(f"The request body is not valid UTF-8 (byte {error.start})") from None
     except RecursionError:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from services.edge import openai, providers, reading, texts
+from services.edge import openai, providers, reading
 from services.edge.config import EdgeSettings
 from services.edge.exchange import Exchange
 from services.edge.grants import Grants
@@ -75,7 +75,9 @@ class Pipeline:
         call, permit = await self._permit(route, head, body)
         screening = Screening(self.bus_client, permit.grant.guardrails, route.call_type, call.customer_id)
         if permit.grant.guardrails and screening.has("pre_call"):
-            refusal = await screening.screen("pre_call", texts.of_request(call))
+            call, refusal = await screening.request(
+                call, permit.candidates[0].upstream_model if permit.candidates else ""
+            )
             if refusal is not None:
                 await self.refuse(refusal, route, head, permit.grant.caller, call, permit, screening)
         exchange = Exchange(self, request, route, head, call, permit, screening, started)

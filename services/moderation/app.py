@@ -6,14 +6,14 @@ import os
 import structlog
 
 from services.moderation.config import ModerationSettings
-from services.moderation.count import TokenCounter
+from services.moderation.count import Tokens
 from services.moderation.guardrails import table
 from services.moderation.metrics import questions_running
 from services.moderation.screen import Screen
 from shared import bus, settings, subjects
 from shared.bus import BusClient
 from shared.config import load
-from shared.requests import CountReply, CountRequest, ScreenRequest
+from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
 from shared.service import Life, serve_probes
 
 log = structlog.get_logger()
@@ -28,24 +28,28 @@ async def main(life: Life) -> None:
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
     client = await _connected(life, conf.nats_url)
     if client is not None:
-        await _serve(life, conf, client, Screen(guardrails), TokenCounter())
+        await _serve(life, conf, client, Screen(guardrails), Tokens())
     await probes.cleanup()
 
 
-async def _serve(
-    life: Life, conf: ModerationSettings, client: BusClient, screen: Screen, counter: TokenCounter
-) -> None:
+async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen: Screen, tokens: Tokens) -> None:
     async def on_count(request: CountRequest) -> CountReply:
         with questions_running.track_inprogress():
-            return await counter.count(request)
+            return await tokens.count(request)
+
+    async def on_tokens(request: DecodeTokensRequest) -> DecodeTokensReply:
+        with questions_running.track_inprogress():
+            return await tokens.decode(request)
 
     answers = [
         await bus.answer(client, subjects.MODERATION_SCREEN, QUEUE, ScreenRequest, screen.screen),
         await bus.answer(client, subjects.MODERATION_COUNT, QUEUE, CountRequest, on_count),
+        await bus.answer(client, subjects.MODERATION_TOKENS, QUEUE, DecodeTokensRequest, on_tokens),
     ]
     life.ready(lambda: None if client.is_up else "the bus is away")
     await life.stopping.wait()
     await asyncio.gather(*(answering.drain(conf.moderation_drain_ms / 1000) for answering in answers))
+    tokens.close()
     await bus.close(client)
 
 

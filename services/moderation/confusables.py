@@ -10,7 +10,5 @@ _LOOKS_LIKE = {
     "t": "тτᴛ", "u": "υսᴜ", "v": "νѵᴠⅴ∨", "w": "ԝѡաᴡ", "x": "хχⅹ×", "y": "уүγყʏ", "z": "ᴢⲍ",
 }  # fmt: skip
 
-LATIN = {
-    ord(other): latin for latin, others in _LOOKS_LIKE.items() for other in others if not other.isascii()
-}
+LATIN = {ord(other): latin for latin, others in _LOOKS_LIKE.items() for other in others if not other.isascii()}
 """For `str.translate`."""

@@ -8,6 +8,7 @@ Long texts are cut into pieces that overlap by the longest a match can be, so th
 then free for others in between, when this runs in a thread.
 """
 
+import bisect
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ class Matcher:
                 if form.strip():
                     named.setdefault(form, keyword)
         self._names = list(named.values())
+        self._sorted = sorted(named)
+        self._longest = max((len(form.decode("utf-8", "surrogatepass")) for form in named), default=0)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(list(named))
         for astral in (False, True):
             _long_marks(astral)  # made now, not while somebody waits
@@ -83,6 +86,21 @@ class Matcher:
         whole = "".join(parts)
         return self.find(whole) or (self.find(" ".join(parts)) if len(parts) > 1 else None)
 
+    def open_from(self, text: str) -> int:
+        """From where on `text`, which may go on, may be the start of a keyword; its length: from nowhere."""
+        for start in range(_start_of_last(text, self._longest), len(text)):
+            end = text[start:]
+            for form in self._compared(end):
+                if not end.isascii():  # what comes may still change the last letter: what is before it counts
+                    form = form.decode("utf-8", "surrogatepass")[:-1].encode("utf-8", "surrogatepass")
+                if self._begins(form):
+                    return start
+        return len(text)
+
+    def _begins(self, head: bytes) -> bool:
+        at = bisect.bisect_left(self._sorted, head)
+        return at < len(self._sorted) and self._sorted[at].startswith(head)
+
     def _compared(self, text: str) -> Iterator[bytes]:
         if text.isascii():
             yield _ascii(text, _ASCII_LOWER)
@@ -91,6 +109,28 @@ class Matcher:
             yield form.encode("utf-8", "surrogatepass")
             if self._homoglyphs and not form.isascii():
                 yield form.translate(LATIN).encode("utf-8", "surrogatepass")
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of `text` counts when it is compared."""
+    return bool(_visible(text).strip())
+
+
+LOOK_BACK_MAX = 16_384
+
+
+def _start_of_last(text: str, characters: int) -> int:
+    """Where the last `characters` that count begin."""
+    end = len(text)
+    start = max(0, end - characters)
+    tail = text[start:]
+    missing = len(tail) - len(_visible(tail))
+    while missing and start and end - start < LOOK_BACK_MAX:
+        start = max(0, start - missing)
+        tail = text[start:]
+        missing = min(characters, end) - len(_visible(tail))
+        missing = max(0, missing)
+    return start
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -133,7 +173,9 @@ def _forms(text: str) -> Iterator[str]:
     folded = text.casefold()
     yield folded
     composed = unicodedata.normalize("NFKC", _fewer_marks(text)).casefold()
-    composed = _one_space(unicodedata.normalize("NFKC", composed))  # composing makes spaces where there were none: U+FDFA
+    composed = _one_space(
+        unicodedata.normalize("NFKC", composed)
+    )  # composing makes spaces where there were none: U+FDFA
     if composed != folded:
         yield composed
 

@@ -1,25 +1,43 @@
-"""One question, start to finish: the named guardrails look at the texts side by side, each with its deadline."""
+"""One question, start to finish: the named guardrails look at the texts in the table's order, each with its deadline.
+
+Those that only object run side by side; what redacts goes alone, and those after it see its work: a secret that one guardrail
+hides isn't shown to the next, nor to the service it asks.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable
 
+import msgspec
 import structlog
 
 from services.moderation.guardrails import Finding, Guardrail
+from services.moderation.inspection import Inspection
 from services.moderation.metrics import UNKNOWN, GuardrailMetrics
-from services.moderation.verdict import Inspection, decide
-from shared.requests import ScreenRequest, Verdict
+from services.moderation.verdict import Result, compose, decide
+from shared.guardrails import Enabled
+from shared.requests import Redaction, ScreenRequest, Verdict
 
 log = structlog.get_logger()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A guardrail of this configuration, and its code."""
+
+    enabled: Enabled
+    guardrail: Guardrail
+
+    @property
+    def name(self) -> str:
+        return self.enabled.name
 
 
 class Screen:
     """Holds the loaded guardrails and answers `moderation.screen`."""
 
-    def __init__(self, guardrails: Iterable[Guardrail]) -> None:
-        """`guardrails`: in the order of the table."""
-        self._guardrails = {guardrail.name: guardrail for guardrail in guardrails}
+    def __init__(self, guardrails: Iterable[Loaded]) -> None:
+        """`guardrails`: in the order they run."""
+        self._guardrails = {loaded.name: loaded for loaded in guardrails}
         self._metrics = {name: GuardrailMetrics(name) for name in (*self._guardrails, UNKNOWN)}
 
     def screen(self, request: ScreenRequest) -> Verdict | Awaitable[Verdict]:
@@ -28,56 +46,118 @@ class Screen:
         Never raises: a guardrail that can't answer, or that isn't here, is an outcome `error`, not silence.
         """
         asked = dict.fromkeys(request.guardrails)
-        known = [name for name in self._guardrails if name in asked]
+        known = [loaded for name, loaded in self._guardrails.items() if name in asked]
         unknown = [name for name in asked if name not in self._guardrails]
         if unknown:
             log.warning("unknown_guardrails", count=len(unknown), first=unknown[0][:80])
-        looks = [self._inspect(self._guardrails[name], request) for name in known]
-        looks += [Inspection(name, None) for name in unknown]
-        done = [look for look in looks if isinstance(look, Inspection)]
-        if len(done) == len(looks):
-            return self._verdict(done, request.stage)
-        return self._when_all_have(looks, request.stage)
-
-    async def _when_all_have(self, looks: list[Inspection | Awaitable[Inspection]], stage: str) -> Verdict:
-        return self._verdict(await asyncio.gather(*(_awaited(look) for look in looks)), stage)
-
-    def _verdict(self, inspections: list[Inspection], stage: str) -> Verdict:
-        for inspection in inspections:
-            metrics = self._metrics.get(inspection.name) or self._metrics[UNKNOWN]
-            metrics.note(inspection.action, inspection.duration_ms)
-        return decide(inspections, stage)
-
-    def _inspect(self, guardrail: Guardrail, request: ScreenRequest) -> Inspection | Awaitable[Inspection]:
-        started = time.perf_counter()
-        try:
-            if request.stage not in guardrail.stages:
-                raise LookupError("not made for this stage")
-            found = guardrail.inspect(request.texts, request.stage)
-        except Exception as error:
-            return _failed(guardrail, request.stage, error, started)
-        if isinstance(found, list):
-            return Inspection(guardrail.name, found, _ms_since(started))
-        return self._wait(guardrail, request.stage, found, started)
+        run = _Run(Inspection.of(request), [Result(name, None) for name in unknown])
+        rounds = _rounds(known)
+        for i, together in enumerate(rounds):
+            looks = [_inspect(loaded, run.inspection) for loaded in together]
+            done = [look for look in looks if isinstance(look, Result)]
+            if len(done) < len(looks):
+                return self._wait(run, rounds[i + 1 :], looks, known)
+            run.take(done)
+            if run.blocked:
+                break
+        return self._verdict(run, known)
 
     async def _wait(
-        self, guardrail: Guardrail, stage: str, finding: Awaitable[list[Finding]], started: float
-    ) -> Inspection:
-        try:
-            async with asyncio.timeout(guardrail.deadline_ms / 1000):
-                return Inspection(guardrail.name, await finding, _ms_since(started))
-        except Exception as error:
-            return _failed(guardrail, stage, error, started)
+        self, run: "_Run", left: list[list[Loaded]], looks: list[Result | Awaitable[Result]], known: list[Loaded]
+    ) -> Verdict:
+        run.take(await asyncio.gather(*(_awaited(look) for look in looks)))
+        for together in left:
+            if run.blocked:
+                break
+            found = [_inspect(loaded, run.inspection) for loaded in together]
+            run.take(await asyncio.gather(*(_awaited(look) for look in found)))
+        return self._verdict(run, known)
+
+    def _verdict(self, run: "_Run", known: list[Loaded]) -> Verdict:
+        results = sorted(run.results, key=lambda result: _place(result.name, known))
+        for result in results:
+            metrics = self._metrics.get(result.name) or self._metrics[UNKNOWN]
+            metrics.note(result.action, result.duration_ms)
+        open_from = None
+        if run.asked.partial:
+            open_from = (
+                [min(_open_from(loaded, text) for loaded in known) for text in run.asked.texts] if known else None
+            )
+        return decide(results, run.asked.stage, run.redactions, open_from)
 
 
-async def _awaited(look: Inspection | Awaitable[Inspection]) -> Inspection:
-    return look if isinstance(look, Inspection) else await look
+class _Run:
+    """One question while it is worked on."""
+
+    def __init__(self, inspection: Inspection, results: list[Result]) -> None:
+        self.asked = self.inspection = inspection
+        self.results = results
+        self.redactions: list[Redaction] = []
+        """Of the texts as they were asked about."""
+        self.blocked = False
+
+    def take(self, results: list[Result]) -> None:
+        self.results += results
+        for result in results:
+            self.blocked = self.blocked or result.action == "block"
+            new = result.redactions()
+            if new and not self.blocked:
+                self.redactions = compose(self.redactions, new)
+                self.inspection = self.asked.with_redactions(self.redactions)
 
 
-def _failed(guardrail: Guardrail, stage: str, error: Exception, started: float) -> Inspection:
+def _rounds(known: list[Loaded]) -> list[list[Loaded]]:
+    """What may look side by side; each that redacts is a round of its own."""
+    rounds: list[list[Loaded]] = []
+    alone = True
+    for loaded in known:
+        redacts = loaded.enabled.spec.redacts
+        if redacts or alone:
+            rounds.append([loaded])
+        else:
+            rounds[-1].append(loaded)
+        alone = redacts
+    return rounds
+
+
+def _place(name: str, known: list[Loaded]) -> int:
+    return next((i for i, loaded in enumerate(known) if loaded.name == name), len(known))
+
+
+def _open_from(loaded: Loaded, text: str) -> int:
+    found = loaded.guardrail.open_from(text)
+    return max(0, len(text) - loaded.enabled.spec.window_characters) if found is None else found
+
+
+def _inspect(loaded: Loaded, inspection: Inspection) -> Result | Awaitable[Result]:
+    started = time.perf_counter()
+    try:
+        if inspection.stage not in loaded.enabled.spec.may:
+            raise LookupError("not made for this stage")
+        found = loaded.guardrail.inspect(inspection)
+    except Exception as error:
+        return _failed(loaded, inspection.stage, error, started)
+    if isinstance(found, list):
+        return Result(loaded.name, found, _ms_since(started))
+    return _wait(loaded, inspection.stage, found, started)
+
+
+async def _wait(loaded: Loaded, stage: str, finding: Awaitable[list[Finding]], started: float) -> Result:
+    try:
+        async with asyncio.timeout(loaded.enabled.deadline_ms / 1000):
+            return Result(loaded.name, await finding, _ms_since(started))
+    except Exception as error:
+        return _failed(loaded, stage, error, started)
+
+
+async def _awaited(look: Result | Awaitable[Result]) -> Result:
+    return look if isinstance(look, Result) else await look
+
+
+def _failed(loaded: Loaded, stage: str, error: Exception, started: float) -> Result:
     """Whatever a guardrail raises, the answer is "error"; its text may quote what was said."""
-    log.warning("guardrail_failed", guardrail=guardrail.name, stage=stage[:20], error=type(error).__name__)
-    return Inspection(guardrail.name, None, _ms_since(started))
+    log.warning("guardrail_failed", guardrail=loaded.name, stage=stage[:20], error=type(error).__name__)
+    return Result(loaded.name, None, _ms_since(started))
 
 
 def _ms_since(started: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from shared import guardrails
 from shared.config import Config, ConfigError, Deployment
 from shared.grant import Candidate, GuardrailRef
 from shared.ids import KeyDigest, digest_key
@@ -15,18 +16,6 @@ from shared.money import Price
 
 Lookup = Callable[[str, str], Price | None]
 """(provider, model) -> the table's price; None: nobody knows it."""
-
-GUARDRAILS: dict[str, GuardrailRef] = {
-    "banned_keywords": GuardrailRef(
-        "banned_keywords",
-        ["pre_call", "post_call"],
-        on_error="block",
-        deadline_ms=1000,
-        window_characters=256,
-        at_once=True,
-    ),
-}
-"""`litellm_settings.callbacks` that are guardrails."""
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +59,14 @@ def build(config: Config, price: Lookup) -> Catalog:
         else:
             candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
-    guardrails, warnings = _guardrails(config)
+    refs, warnings = _guardrails(config)
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=sorted(
             ((*name.split("*"), list(found.values())) for name, found in patterns.items()),  # type: ignore[misc]
             key=lambda pattern: -len(pattern[0]),
         ),
-        guardrails=guardrails,
+        guardrails=refs,
         master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
         reject_clientside_tags=_flag(config, "reject_clientside_metadata_tags"),
         price=price,
@@ -97,16 +86,10 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Ca
 
 
 def _guardrails(config: Config) -> tuple[list[GuardrailRef], list[str]]:
-    callbacks = config.litellm_settings.get("callbacks") or []
-    if isinstance(callbacks, str):
-        callbacks = [callbacks]
-    if not isinstance(callbacks, list) or not all(isinstance(name, str) for name in callbacks):
-        raise ConfigError("litellm_settings.callbacks must be a list of names")
-    names = list(dict.fromkeys(callbacks))
     warnings = [
-        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in names if name not in GUARDRAILS
+        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in guardrails.unknown_callbacks(config)
     ]
-    return [GUARDRAILS[name] for name in names if name in GUARDRAILS], warnings
+    return [each.ref() for each in guardrails.enabled(config)], warnings
 
 
 def _flag(config: Config, name: str) -> bool:

@@ -10,8 +10,9 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge import screening as screening_
-from services.edge.screening import Screening, StreamWindow, count_tokens, slices
+from services.edge.screening import Screening, StreamWindow, count_tokens
+from services.edge.screening import slices as slices_
+from services.edge.screening.slices import slices
 from services.edge.sse import data_of, split_events
 from services.edge.texts import of_chunk
 from shared import subjects
@@ -109,15 +110,16 @@ async def test_the_worst_of_many_screenings_is_recorded_once() -> None:
 )
 @settings(max_examples=150, deadline=None)
 def test_slices_lose_nothing_and_overlap_where_they_cut(said: list[str], overlap: int, size: int) -> None:
-    old = screening_.SLICE_CHARACTERS_MAX, screening_.OVERLAP_CHARACTERS_MAX
-    screening_.SLICE_CHARACTERS_MAX, screening_.OVERLAP_CHARACTERS_MAX = size, size // 2
+    old = slices_.SLICE_CHARACTERS_MAX, slices_.OVERLAP_CHARACTERS_MAX
+    slices_.SLICE_CHARACTERS_MAX, slices_.OVERLAP_CHARACTERS_MAX = size, size // 2
     try:
         parts = list(slices(said, overlap))
     finally:
-        screening_.SLICE_CHARACTERS_MAX, screening_.OVERLAP_CHARACTERS_MAX = old
-    pieces = [piece for part in parts for piece in part]
+        slices_.SLICE_CHARACTERS_MAX, slices_.OVERLAP_CHARACTERS_MAX = old
+    pieces = [piece.said for part in parts for piece in part]
     assert all(len(piece) <= size for piece in pieces)
-    assert all(sum(map(len, part)) <= size for part in parts)
+    assert all(sum(len(piece.said) for piece in part) <= size for part in parts)
+    assert all(said[piece.text].startswith(piece.said, piece.start) for part in parts for piece in part)
     real = min(overlap, size // 2)
     position = 0
     for text in said:  # whole texts, or pieces that share `real` characters with the one before
@@ -132,7 +134,7 @@ def test_slices_lose_nothing_and_overlap_where_they_cut(said: list[str], overlap
 
 
 async def test_a_word_at_a_cut_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screening_, "SLICE_CHARACTERS_MAX", 50)
+    monkeypatch.setattr(slices_, "SLICE_CHARACTERS_MAX", 50)
     for at in range(30, 60):
         asked, _ = screening()
         assert await asked.screen("pre_call", ["x" * at + BAN + "x" * 100]) is not None, f"at {at}"
@@ -165,7 +167,8 @@ async def stream(pieces: list[bytes], answer: Any = bans, window: int = len(BAN)
         out.append(whole)
         if refusal is not None:
             return out, True
-    return [*out, held.end()], False
+    rest, refusal = await held.end()
+    return [*out, rest], refusal is not None
 
 
 async def test_what_is_allowed_comes_out_whole_and_in_order() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from moderation_kit import answered
 
-from services.moderation.guardrails import table
+from services.moderation.guardrails import Inspection, table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from shared.config import ConfigError, parse
 
@@ -16,7 +16,8 @@ from shared.config import ConfigError, parse
 def configured(tmp_path: Path, **litellm_settings: Any) -> list[Any]:
     import json
 
-    return table.load(parse(json.dumps({"litellm_settings": litellm_settings}), {}, directory=str(tmp_path)))
+    loaded = table.load(parse(json.dumps({"litellm_settings": litellm_settings}), {}, directory=str(tmp_path)))
+    return [each.guardrail for each in loaded]
 
 
 def banned(tmp_path: Path, value: Any) -> BannedKeywords:
@@ -26,7 +27,7 @@ def banned(tmp_path: Path, value: Any) -> BannedKeywords:
 
 
 async def said(guardrail: BannedKeywords, *texts: str) -> str | None:
-    findings = await answered(guardrail.inspect(list(texts), "pre_call"))
+    findings = await answered(guardrail.inspect(Inspection(list(texts), "pre_call")))
     if not findings:
         return None
     (finding,) = findings
@@ -66,6 +67,7 @@ async def test_a_file_beside_the_configuration(tmp_path: Path) -> None:
         ({"a": 1}, "must be a list of keywords or the path"),
         ([], "holds no keyword"),
         (["", "  "], "holds no keyword"),
+        (["ok", "\u200b\u200d"], "keyword 2 has nothing that can be seen"),
         (["ok", 12], r"banned_keywords_list\[1\] must be a text"),
         (["x" * 257], "keyword 1 is longer than 256"),
         (["ok", "ß" * 129], "keyword 2 is longer than 256"),
@@ -103,6 +105,24 @@ def test_only_what_is_enabled_is_loaded(tmp_path: Path) -> None:
     for wrong in (7, {"a": "b"}, ["banned_keywords", 3]):
         with pytest.raises(ConfigError, match=r"litellm_settings\.callbacks"):
             configured(tmp_path, callbacks=wrong)
+
+
+async def test_the_parts_of_one_message_are_read_together(tmp_path: Path) -> None:
+    guardrail = banned(tmp_path, ["secret project"])
+    parts = ["a secret", "project", "x"]
+    findings = await answered(guardrail.inspect(Inspection(parts, "pre_call", groups=[1, 1, 0])))
+    assert findings and findings[0].message == "Keyword banned. Keyword=secret project"
+    assert await answered(guardrail.inspect(Inspection(parts, "pre_call", groups=[1, 2, 0]))) == []
+
+
+async def test_look_alikes_are_an_option(tmp_path: Path) -> None:
+    said_so = {"callbacks": ["banned_keywords"], "banned_keywords_list": ["paypal"]}
+    (plain,) = configured(tmp_path, **said_so)
+    (strict,) = configured(tmp_path, **said_so, banned_keywords_homoglyphs=True)
+    assert await said(plain, "раyраl") is None
+    assert await said(strict, "раyраl") == "Keyword banned. Keyword=paypal"
+    with pytest.raises(ConfigError, match="banned_keywords_homoglyphs must be true or false"):
+        configured(tmp_path, **said_so, banned_keywords_homoglyphs="yes")
 
 
 async def test_a_long_text_leaves_the_loop_free(tmp_path: Path) -> None:

@@ -3,13 +3,21 @@
 import asyncio
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from services.moderation import count
-from services.moderation.count import TokenCounter, encoding_name
+from services.moderation.count import Tokens, encoding_name
 from shared.bus import BusError
-from shared.requests import CountRequest
+from shared.requests import CountRequest, DecodeTokensRequest
+
+
+@pytest.fixture
+def tokens() -> Iterator[Tokens]:
+    tokens = Tokens()
+    yield tokens
+    tokens.close()
 
 
 @pytest.mark.parametrize(
@@ -27,57 +35,64 @@ def test_encoding_by_family(model: str, encoding: str) -> None:
     assert encoding_name(model) == encoding
 
 
-async def test_counts_as_openai_does() -> None:
+async def test_counts_as_openai_does(tokens: Tokens) -> None:
     """Known counts; the text of a special token is text, and costs what its characters cost."""
-    counter = TokenCounter()
+    counter = tokens
     reply = await counter.count(CountRequest("gpt-4", ["hello world", "", "<|endoftext|>", "tiktoken is great!"]))
     assert reply.tokens == [2, 0, 7, 6]
     reply = await counter.count(CountRequest("gpt-4o", ["hello world", "お誕生日おめでとう"]))
     assert reply.tokens == [2, 8]
 
 
-async def test_a_long_text_is_counted_too() -> None:
-    reply = await TokenCounter().count(CountRequest("gpt-4", ["hello world" * 20_000, "hello"]))
+async def test_a_long_text_is_counted_too(tokens: Tokens) -> None:
+    reply = await tokens.count(CountRequest("gpt-4", ["hello world" * 20_000, "hello"]))
     assert reply.tokens[1] == 1 and 30_000 <= reply.tokens[0] <= 50_000
 
 
-async def test_too_much_is_refused() -> None:
+async def test_too_much_is_refused(tokens: Tokens) -> None:
     with pytest.raises(BusError) as refusal:
-        await TokenCounter().count(CountRequest("gpt-4", ["x" * 500_001] * 2))
+        await tokens.count(CountRequest("gpt-4", ["x" * 500_001] * 2))
     assert refusal.value.code == "bad_request"
 
 
-async def test_an_encoding_is_loaded_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    loads: list[str] = []
-
-    def load(name: str) -> object:
-        loads.append(name)
-        if len(loads) == 1:
-            raise OSError("no")
-        return len
-
-    monkeypatch.setattr(count, "_load", load)
-    counter = TokenCounter()
-    request = CountRequest("gpt-4", ["abc"])
-    with pytest.raises(OSError):
-        await counter.count(request)
-    replies = await asyncio.gather(*(counter.count(request) for _ in range(20)))
-    assert {tuple(reply.tokens) for reply in replies} == {(3,)}
-    assert loads == ["cl100k_base"] * 2
+async def test_the_loop_is_free_while_the_tokenizer_loads(tokens: Tokens) -> None:
+    """Loading takes up to a second in which an interpreter does nothing else: not ours."""
+    counting = asyncio.create_task(tokens.count(CountRequest("gpt-4", ["abc"])))
+    longest, before = 0.0, time.perf_counter()
+    while not counting.done():
+        await asyncio.sleep(0.005)
+        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+    assert (await counting).tokens == [1]
+    assert longest < 0.3
 
 
-async def test_who_gives_up_does_not_stop_the_loading_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
-    go = threading.Event()
-    monkeypatch.setattr(count, "_load", lambda name: (go.wait(5), len)[1])
-    counter = TokenCounter()
-    impatient = asyncio.create_task(counter.count(CountRequest("gpt-4", ["abc"])))
-    patient = asyncio.create_task(counter.count(CountRequest("gpt-4", ["abc"])))
+async def test_who_gives_up_does_not_stop_the_loading_for_others(tokens: Tokens) -> None:
+    impatient = asyncio.create_task(tokens.count(CountRequest("gpt-4", ["abc"])))
+    patient = asyncio.create_task(tokens.count(CountRequest("gpt-4", ["abc"])))
     await asyncio.sleep(0.05)
     impatient.cancel()
-    go.set()
-    assert (await patient).tokens == [3]
+    assert (await patient).tokens == [1]
+
+
+async def test_a_killed_process_is_started_anew(tokens: Tokens) -> None:
+    assert (await tokens.count(CountRequest("gpt-4", ["abc"]))).tokens == [1]
+    (process,) = tokens._pool._processes.values()  # type: ignore[union-attr]
+    process.kill()
+    process.join(5)
+    with pytest.raises(BusError):
+        for _ in range(3):
+            await tokens.count(CountRequest("gpt-4", ["abc"]))
+            await asyncio.sleep(0.1)
+    assert (await tokens.count(CountRequest("gpt-4", ["abc"]))).tokens == [1]
+
+
+async def test_ids_are_decoded_where_the_tokenizer_is_known(tokens: Tokens) -> None:
+    asked = DecodeTokensRequest("gpt-3.5-turbo-instruct", [[15339, 1917], []])
+    assert (await tokens.decode(asked)).texts == ["hello world", ""]
+    assert (await tokens.decode(DecodeTokensRequest("some-model", [[1]]))).texts is None
+    assert (await tokens.decode(DecodeTokensRequest("gpt-4", [[99999999]]))).texts is None
+    with pytest.raises(BusError):
+        await tokens.decode(DecodeTokensRequest("gpt-4", [[1] * 300_001]))
 
 
 def test_the_tokenizer_is_not_imported_at_start() -> None:

@@ -40,7 +40,9 @@ def test_not_found(text: str) -> None:
     assert Matcher(["hello"]).find(text) is None
 
 
-INVISIBLE = "\u200b\u200c\u200d\u00ad\u2060\ufeff\u200e\u202e\u2063\ufe0f\u034f\u180e\u115f\U000e0041\x00\x08\x7f\u2800\ufff9"
+INVISIBLE = (
+    "\u200b\u200c\u200d\u00ad\u2060\ufeff\u200e\u202e\u2063\ufe0f\u034f\u180e\u115f\U000e0041\x00\x08\x7f\u2800\ufff9"
+)
 
 
 @pytest.mark.parametrize("character", INVISIBLE, ids=lambda c: f"U+{ord(c):04X}")
@@ -52,7 +54,9 @@ def test_what_nobody_sees_hides_nothing(character: str) -> None:
     assert matcher.find("x" * (CUT_AT - 10) + f"forb{character * 1000}iddenword" + "y" * CUT_AT)
 
 
-@pytest.mark.parametrize("space", [" ", "\n", " \t\r\n ", "\u00a0", "\u3000", "\u2028", "\x1c", " " * 1000, "\n" * 1000])
+@pytest.mark.parametrize(
+    "space", [" ", "\n", " \t\r\n ", "\u00a0", "\u3000", "\u2028", "\x1c", " " * 1000, "\n" * 1000]
+)
 def test_white_space_is_one_space_and_never_none(space: str) -> None:
     matcher = Matcher(["secret project"])
     assert matcher.find(f"a SECRET{space}project")

@@ -11,8 +11,9 @@ import pytest
 from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
-from services.moderation.screen import Screen
+from services.moderation.screen import Loaded, Screen
 from shared import bus, subjects
+from shared.guardrails import Enabled, Spec
 from shared.requests import CountReply, CountRequest, Fault, ScreenRequest, Verdict
 from tests.support.ports import free_port
 
@@ -117,20 +118,17 @@ async def test_sigterm_lets_running_answers_finish(edge: Client, start: Start) -
 
 async def test_a_deadline_holds_on_the_bus(edge: Client, broker: Callable[[str], str]) -> None:
     class Stuck:
-        name = "stuck"
-        stages = frozenset({"pre_call"})
-        reads = "all"
-        on_error = "block"
-        deadline_ms = 100
-
-        async def inspect(self, texts: list[str], stage: str) -> list[Any]:
+        async def inspect(self, inspection: Any) -> list[Any]:
             await asyncio.sleep(60)
             return []
 
+        def open_from(self, text: str) -> int | None:
+            return None
+
+    spec = Spec(integration="stuck", may=("pre_call",))
+    screening = Screen([Loaded(Enabled(name="stuck", spec=spec, stages=("pre_call",), deadline_ms=100), Stuck())])
     client = await bus.connect("moderation", broker("moderation"))
-    answering = await bus.answer(
-        client, subjects.MODERATION_SCREEN, "moderation", ScreenRequest, Screen([Stuck()]).screen
-    )
+    answering = await bus.answer(client, subjects.MODERATION_SCREEN, "moderation", ScreenRequest, screening.screen)
     await client.flush()
     started = asyncio.get_running_loop().time()
     asked = ScreenRequest(["stuck"], "pre_call", ["x"])

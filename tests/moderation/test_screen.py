@@ -7,17 +7,14 @@ from moderation_kit import answered
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from services.moderation.guardrails import Finding
-from services.moderation.screen import Screen
+from services.moderation.guardrails import Finding, Inspection
+from services.moderation.screen import Loaded, Screen
+from shared.guardrails import Enabled, Spec
 from shared.requests import Redaction, ScreenRequest
 
 
 class Stub:
     """A guardrail that does what it is told."""
-
-    stages = frozenset({"pre_call"})
-    reads = "all"
-    on_error = "block"
 
     def __init__(
         self,
@@ -26,19 +23,30 @@ class Stub:
         *,
         takes_s: float = 0,
         deadline_ms: int = 1000,
+        redacts: bool = False,
     ) -> None:
         self.name = name
         self.deadline_ms = deadline_ms
+        self.spec = Spec(integration=name, may=("pre_call",), redacts=redacts, window_characters=4)
         self._findings = findings
         self._takes_s = takes_s
         self.read: list[list[str]] = []
 
-    async def inspect(self, texts: list[str], stage: str) -> list[Finding]:
-        self.read.append(texts)
+    async def inspect(self, inspection: Inspection) -> list[Finding]:
+        self.read.append(inspection.texts)
         await asyncio.sleep(self._takes_s)
         if isinstance(self._findings, Exception):
             raise self._findings
         return self._findings or []
+
+    def open_from(self, text: str) -> int | None:
+        return None
+
+
+def screen_of(*stubs: Stub) -> Screen:
+    return Screen(
+        Loaded(Enabled(name=s.name, spec=s.spec, stages=("pre_call",), deadline_ms=s.deadline_ms), s) for s in stubs
+    )
 
 
 def request(*names: str, stage: str = "pre_call") -> ScreenRequest:
@@ -47,13 +55,13 @@ def request(*names: str, stage: str = "pre_call") -> ScreenRequest:
 
 async def test_only_the_named_ones_run_in_the_table_s_order() -> None:
     a, b, c = Stub("a"), Stub("b"), Stub("c")
-    verdict = await answered(Screen([a, b, c]).screen(request("c", "a", "c")))
+    verdict = await answered(screen_of(a, b, c).screen(request("c", "a", "c")))
     assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("c", "allow")]
     assert (a.read, b.read, c.read) == ([["one", "two"]], [], [["one", "two"]])
 
 
 async def test_they_run_side_by_side() -> None:
-    screen = Screen([Stub(name, takes_s=0.2) for name in "abcde"])
+    screen = screen_of(*(Stub(name, takes_s=0.2) for name in "abcde"))
     started = time.perf_counter()
     verdict = await answered(screen.screen(request(*"abcde")))
     assert time.perf_counter() - started < 0.9
@@ -63,7 +71,7 @@ async def test_they_run_side_by_side() -> None:
 async def test_a_name_nobody_has_is_an_error() -> None:
     """LiteLLM ignores it, and a misspelt guardrail protects nobody."""
     with capture_logs() as logs:
-        verdict = await answered(Screen([Stub("a")]).screen(request("hide_sekrets", "a")))
+        verdict = await answered(screen_of(Stub("a")).screen(request("hide_sekrets", "a")))
     assert verdict.action == "error"
     assert [(o.name, o.action) for o in verdict.outcomes] == [("a", "allow"), ("hide_sekrets", "error")]
     assert logs[0]["event"] == "unknown_guardrails"
@@ -71,7 +79,7 @@ async def test_a_name_nobody_has_is_an_error() -> None:
 
 async def test_a_stage_it_is_not_made_for_is_an_error() -> None:
     stub = Stub("a")
-    assert (await answered(Screen([stub]).screen(request("a", stage="post_call")))).action == "error"
+    assert (await answered(screen_of(stub).screen(request("a", stage="post_call")))).action == "error"
     assert stub.read == []
 
 
@@ -79,7 +87,7 @@ async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> No
     slow = Stub("slow", [Finding(block=True, message="no")], takes_s=30, deadline_ms=100)
     found = Stub("found", [Finding(redactions=[Redaction(0, 0, 1, "x")])])
     started = time.perf_counter()
-    verdict = await answered(Screen([slow, found]).screen(request("slow", "found")))
+    verdict = await answered(screen_of(slow, found).screen(request("slow", "found")))
     assert time.perf_counter() - started < 2
     assert verdict.action == "error"
     assert [o.action for o in verdict.outcomes] == ["error", "redact"]
@@ -89,20 +97,20 @@ async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> No
 
 async def test_one_that_fails_is_an_error_and_its_words_stay_out_of_the_log() -> None:
     with capture_logs() as logs:
-        verdict = await answered(Screen([Stub("a", ValueError("the prompt was: TOP SECRET"))]).screen(request("a")))
+        verdict = await answered(screen_of(Stub("a", ValueError("the prompt was: TOP SECRET"))).screen(request("a")))
     assert verdict.action == "error"
     assert "TOP SECRET" not in str(logs)
     assert logs[0] == {**logs[0], "event": "guardrail_failed", "guardrail": "a", "error": "ValueError"}
 
 
 async def test_a_block_reaches_the_caller() -> None:
-    screen = Screen([Stub("a"), Stub("b", [Finding(block=True, message="because", status=451)])])
+    screen = screen_of(Stub("a"), Stub("b", [Finding(block=True, message="because", status=451)]))
     verdict = await answered(screen.screen(request("a", "b")))
     assert (verdict.action, verdict.message, verdict.status) == ("block", "because", 451)
 
 
 async def test_unknown_names_share_one_series() -> None:
-    screen = Screen([])
+    screen = screen_of()
     for i in range(50):
         await answered(screen.screen(request(f"junk{i}")))
     names = {
@@ -112,3 +120,26 @@ async def test_unknown_names_share_one_series() -> None:
         for sample in metric.samples
     }
     assert "unknown" in names and not any(name.startswith("junk") for name in names)
+
+
+async def test_a_redaction_is_seen_by_the_next_and_its_spans_are_of_the_text_that_was_asked() -> None:
+    hides = Stub("hides", [Finding(redactions=[Redaction(0, 0, 1, "[REDACTED]")])], redacts=True)
+    objects = Stub("objects", [Finding(redactions=[Redaction(0, 10, 11, "N")])])
+    last = Stub("last")
+    verdict = await answered(screen_of(hides, objects, last).screen(request("hides", "objects", "last")))
+    assert hides.read == [["one", "two"]]
+    assert objects.read == last.read == [["[REDACTED]ne", "two"]]
+    assert verdict.action == "redact"
+    assert verdict.redactions == [Redaction(0, 0, 1, "[REDACTED]"), Redaction(0, 1, 2, "N")]
+
+
+async def test_after_a_block_nobody_else_is_asked() -> None:
+    blocks = Stub("blocks", [Finding(block=True, message="no")], redacts=True)
+    later = Stub("later")
+    verdict = await answered(screen_of(blocks, later).screen(request("blocks", "later")))
+    assert verdict.action == "block" and later.read == []
+
+
+async def test_of_a_partial_text_the_window_of_every_guardrail_is_open() -> None:
+    asked = ScreenRequest(["a"], "pre_call", ["a long text", "x"], partial=True)
+    assert (await answered(screen_of(Stub("a")).screen(asked))).open_from == [7, 0]

@@ -45,7 +45,7 @@ def _decoded(value: str, payload: str, at: Address, role: str, mime: str) -> Tex
         text = data.decode("utf-8")
     except (binascii.Error, ValueError):
         return Text(at, value if not mime else "", role, "url" if not mime else "binary")
-    if "\x00" in text or not mime and not text.isprintable() and not _mostly_printable(text):
+    if "\x00" in text or (not mime and not text.isprintable() and not _mostly_printable(text)):
         return Text(at, "", role, "binary")
     return Text(at, text, role, "file")
 

@@ -4,8 +4,12 @@ Some providers read names without regard to case, and of a name that stands twic
 could be read in two ways was not screened, so it is refused.
 """
 
+import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from shared import errors
 from shared.errors import RefusedError
@@ -25,7 +29,7 @@ TOP = frozenset(
         "models", "web_search_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity",
         "previous_response_id", "include", "text", "truncation", "background", "conversation", "thinking", "stop_sequences",
         "mcp_servers", "container", "context_management", "api_base", "base_url", "api_key", "api_version", "user_config",
-        "aws_secret_access_key", "aws_access_key_id", "vertex_credentials", "size", "quality", "style", "background", "voice", "query",
+        "aws_secret_access_key", "aws_access_key_id", "vertex_credentials", "size", "quality", "style", "voice", "query",
         "top_n", "return_documents", "rank_fields", "response_modalities", "safety_settings", "plugins", "transforms", "route",
         "provider", "min_p", "top_a", "repetition_penalty", "min_tokens", "structured_outputs", "add_generation_prompt", "bad_words",
     }
@@ -55,6 +59,30 @@ MAPS = frozenset(
 """Names whose objects have keys that callers choose: no format defines what stands in them."""
 
 
+WORDS_OF_WIRES = frozenset(
+    {
+        "user", "system", "assistant", "developer", "tool", "function", "model", "text", "image_url", "input_text", "output_text",
+        "input_image", "input_file", "input_audio", "image", "file", "refusal", "tool_use", "tool_result", "thinking", "document",
+        "json_schema", "json_object", "auto", "none", "required", "any", "message", "function_call", "function_call_output",
+        "reasoning", "summary_text", "ephemeral", "base64", "low", "high", "wav", "mp3", "object", "string", "number", "integer",
+        "boolean", "array", "null", "stop", "length", "tool_calls", "completed", "in_progress", "custom", "custom_tool_call",
+        "web_search", "web_search_preview", "code_interpreter", "file_search", "mcp", "allowed_tools", "content", "grammar", "url",
+        "input_json", "computer_use_preview", "image_generation", "content_filter", "incomplete", "chat.completion.chunk",
+    }
+)  # fmt: skip
+"""Values of `type`, `role` and the like that formats define."""
+SCHEMA_WORDS = frozenset(
+    {
+        "type", "properties", "items", "required", "enum", "const", "description", "title", "default", "pattern", "format", "anyOf",
+        "oneOf", "allOf", "not", "additionalProperties", "$defs", "$ref", "$schema", "$id", "definitions", "minimum", "maximum",
+        "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "examples", "nullable", "exclusiveMinimum",
+        "exclusiveMaximum", "multipleOf", "patternProperties", "propertyNames", "prefixItems", "contains", "if", "then", "else",
+        "dependentRequired", "dependentSchemas", "minProperties", "maxProperties", "readOnly", "writeOnly", "deprecated", "comment",
+        "$comment", "contentEncoding", "contentMediaType", "unevaluatedProperties", "strict", "name", "schema",
+    }
+)  # fmt: skip
+
+
 def folded(name: str) -> str:
     """As the loosest reader of names might read it: neither case nor compatibility forms count."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
@@ -68,9 +96,39 @@ def refuse_look_alikes(names: Iterable[str], known: frozenset[str], where: str =
         like = folded(name)
         if like in known and like != name:
             at = f"{where}.{name}" if where else name
-            raise RefusedError(errors.bad_request(f"{at[:200]}: the name is {like!r}, in this case and spelling", at[:200]))
+            raise RefusedError(
+                errors.bad_request(f"{at[:200]}: the name is {like!r}, in this case and spelling", at[:200])
+            )
 
 
 def repeated(name: str, where: str) -> RefusedError:
     at = f"{where}.{name}" if where else name
     return RefusedError(errors.bad_request(f"{at[:200]} stands twice in one object", at[:200]))
+
+
+def count_strings(raw: bytes) -> int:
+    """All strings of a JSON text, names included: half its quotes, but for the escaped ones."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return raw.count(b'"') // 2
+
+
+def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
+    """Raises RefusedError where a name of the topmost object stands twice: then there are more strings than `fields` holds."""
+    if count_strings(body) == len(fields) + sum(count_strings(bytes(raw)) for raw in fields.values()):
+        return
+    seen: set[str] = set()
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        seen.clear()
+        for name, _ in pairs:
+            if name in seen:
+                twice.append(name)
+            seen.add(name)
+
+    twice: list[str] = []
+    try:
+        json.loads(body, object_pairs_hook=note)  # the topmost object comes last
+    except (ValueError, RecursionError):
+        pass
+    raise repeated(twice[-1] if twice else "a name", "")

@@ -38,7 +38,7 @@ def of_fields(fields: Fields) -> Content:
             continue
         if name not in names.TOP:
             texts.append(Text((name, RENAME), name, "", "key"))
-        if b'"' not in memoryview_of(raw) and name not in _IDS_IN:
+        if b'"' not in bytes(raw) and name not in _IDS_IN:
             continue
         walked, plain = _walked(name, raw)
         texts += walked.texts
@@ -47,15 +47,10 @@ def of_fields(fields: Fields) -> Content:
     return Content(texts, {**fields, **rebuilt} if rebuilt else None)
 
 
-def memoryview_of(raw: msgspec.Raw) -> bytes:
-    """The bytes of a slice. A copy: a memoryview can't be searched, and copying costs less than searching."""
-    return bytes(raw)
-
-
 def _walked(name: str, raw: msgspec.Raw) -> tuple[Walked, msgspec.Raw | None]:
     try:
         walked = walk(msgspec.json.decode(raw), (name,), check_names=True)
-        if walked.strings == count_strings(bytes(raw)):
+        if walked.strings == names.count_strings(bytes(raw)):
             return walked, None
         _refuse_repeated(bytes(raw), name)
         plain = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(raw)))
@@ -63,13 +58,6 @@ def _walked(name: str, raw: msgspec.Raw) -> tuple[Walked, msgspec.Raw | None]:
         message = f"{name} is nested too deeply, or has a number that is too large"
         raise RefusedError(errors.bad_request(message, name)) from None
     return walked, plain
-
-
-def count_strings(raw: bytes) -> int:
-    """All strings of a JSON text, names included: half its quotes, but for the escaped ones."""
-    if b"\\" in raw:
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return raw.count(b'"') // 2
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -87,7 +75,7 @@ def _refuse_repeated(raw: bytes, field: str) -> None:
         tree = json.loads(raw, object_pairs_hook=keep)
     except (ValueError, RecursionError):
         raise RefusedError(errors.bad_request(f"{field} can't be read", field)) from None
-    stack: list[tuple[Any, str]] = [(tree, field)]
+    stack: list[tuple[Any, str]] = [] if field in names.MAPS else [(tree, field)]
     while stack:
         value, where = stack.pop()
         if isinstance(value, _Pairs):
@@ -102,18 +90,17 @@ def _refuse_repeated(raw: bytes, field: str) -> None:
             stack += [(item, f"{where}.{i}") for i, item in enumerate(value)]
 
 
-def with_texts(fields: Fields, texts: Mapping[int, str], content: Content) -> dict[str, msgspec.Raw]:
+def joined(fields: Fields) -> bytes:
+    """The request's body anew."""
+    return join(fields)
+
+
+def with_texts(fields: Fields, texts: Mapping[int, str], said: list[Text]) -> dict[str, msgspec.Raw]:
     """The fields with other texts.
 
     Args:
-        texts: index in `content.texts` -> the text to put there.
+        texts: index in `said` -> the text to put there.
     """
-    changes = changes_of(texts, content.texts, fields)
-    whole = replace(join(fields), changes)
-    return msgspec.json.decode(whole, type=dict[str, msgspec.Raw])
-
-
-def changes_of(texts: Mapping[int, str], said: list[Text], fields: Fields) -> dict[Address, bytes]:
     changes: dict[Address, bytes] = {}
     for index, text in texts.items():
         where = said[index]
@@ -128,7 +115,7 @@ def changes_of(texts: Mapping[int, str], said: list[Text], fields: Fields) -> di
             changes[where.address] = msgspec.json.encode(files.encoded(_string_at(fields, where.address), text))
         else:
             changes[where.address] = msgspec.json.encode(text)
-    return changes
+    return msgspec.json.decode(replace(join(fields), changes), type=dict[str, msgspec.Raw])
 
 
 def _string_at(fields: Fields, address: Address) -> str:

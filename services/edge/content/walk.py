@@ -1,6 +1,7 @@
 """Every string of a JSON value, with its address, role and kind. Without recursion: no depth of nesting hides a text.
 
-Names of maps (a schema's properties) are strings that a model reads, too. What isn't language is of a kind of its own, so
+Names of maps (a schema's properties) are strings that a model reads, too. Words that the format is made of (`"role": "user"`) are
+no texts: who bans "user" doesn't mean them. What isn't language is of a kind of its own, so
 that each guardrail can say what it reads: ids and types are `id`, pictures and sound `data`.
 """
 
@@ -55,7 +56,8 @@ def walk(value: Any, address: Address = (), *, check_names: bool = False) -> Wal
         value, at, role, kind, in_map = stack.pop()
         if isinstance(value, str):
             strings += 1
-            texts.append(_text(value, at, role, kind))
+            if value not in names.WORDS_OF_WIRES or kind not in ("id", "schema", "unknown"):
+                texts.append(_text(value, at, role, kind))
         elif isinstance(value, list):
             if value and (type(value[0]) is int or type(value[0]) is float):
                 if kind == "text" and len(at) < 3:
@@ -67,7 +69,7 @@ def walk(value: Any, address: Address = (), *, check_names: bool = False) -> Wal
             if check_names and not in_map and not known.issuperset(value):
                 names.refuse_look_alikes(value, known, ".".join(map(str, at)))
             said_by = value.get("role", role)
-            role = said_by if isinstance(said_by, str) else role
+            role = said_by if isinstance(said_by, str) and said_by in names.WORDS_OF_WIRES else role
             children: list[tuple[Any, Address, str, str, bool]] = []
             for name, item in value.items():
                 if isinstance(item, str):
@@ -75,7 +77,7 @@ def walk(value: Any, address: Address = (), *, check_names: bool = False) -> Wal
                 elif isinstance(item, list | dict):
                     inside = in_map or name in names.MAPS
                     children.append((item, (*at, name), role, _child_kind(name, kind, role, in_map), inside))
-                if in_map or name not in known:
+                if name not in (names.SCHEMA_WORDS if in_map else known):
                     texts.append(Text((*at, name, RENAME), name, role, "key"))
             stack.extend(reversed(children))
     return Walked(texts, strings)

@@ -1,6 +1,7 @@
 """`banned_keywords`: refuses a call, or an answer, that contains one of the operator's keywords.
 
-A keyword is found anywhere in any text of any role, as part of a word too, whatever the case and in any Unicode spelling (NFKC).
+A keyword is found anywhere in any text of any role, as part of a word too, whatever the case and in any Unicode spelling (NFKC), with
+invisible characters left out and any white space as one space, and across the parts of one message.
 """
 
 import asyncio
@@ -8,9 +9,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-from services.moderation.guardrails import Finding
-from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, span_characters
+from services.moderation.inspection import Finding, Inspection, Message
+from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, is_visible, span_characters
 from shared.config import Config, ConfigError
+from shared.guardrails import EVERYTHING
 
 SETTING = "litellm_settings.banned_keywords_list"
 KEYWORDS_MAX = 10_000
@@ -20,37 +22,33 @@ FILE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class BannedKeywords:
-    name = "banned_keywords"
-    stages = frozenset({"pre_call", "during_call", "post_call"})
-    reads = "all"
-    on_error = "block"
-    deadline_ms = 1_000
-
-    def __init__(self, keywords: list[str]) -> None:
-        self._matcher = Matcher(keywords)
+    def __init__(self, keywords: list[str], *, homoglyphs: bool = False) -> None:
+        self._matcher = Matcher(keywords, homoglyphs=homoglyphs)
 
     @classmethod
     def from_config(cls, config: Config) -> "BannedKeywords":
         """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
-        return cls(_keywords(config.litellm_settings.get("banned_keywords_list"), config.directory))
+        homoglyphs = config.litellm_settings.get("banned_keywords_homoglyphs", False)
+        if not isinstance(homoglyphs, bool):
+            raise ConfigError("litellm_settings.banned_keywords_homoglyphs must be true or false")
+        keywords = _keywords(config.litellm_settings.get("banned_keywords_list"), config.directory)
+        return cls(keywords, homoglyphs=homoglyphs)
 
-    def inspect(self, texts: list[str], stage: str) -> list[Finding] | Awaitable[list[Finding]]:
-        if sum(map(effort, texts)) > INLINE_EFFORT_MAX:
-            return asyncio.to_thread(self._find, texts)
-        return self._find(texts)
+    def inspect(self, inspection: Inspection) -> list[Finding] | Awaitable[list[Finding]]:
+        messages = inspection.messages(EVERYTHING)
+        if sum(effort(part) for message in messages for part in message.parts) > INLINE_EFFORT_MAX:
+            return asyncio.to_thread(self._find, messages)
+        return self._find(messages)
 
-    def _find(self, texts: list[str]) -> list[Finding]:
-        keyword = self._first(texts)
-        if keyword is None:
-            return []
-        return [Finding(block=True, message=f"Keyword banned. Keyword={keyword}", status=400)]
+    def open_from(self, text: str) -> int | None:
+        return self._matcher.open_from(text)
 
-    def _first(self, texts: list[str]) -> str | None:
-        for text in texts:
-            keyword = self._matcher.find(text)
+    def _find(self, messages: list[Message]) -> list[Finding]:
+        for message in messages:
+            keyword = self._matcher.find_across(message.parts)
             if keyword is not None:
-                return keyword
-        return None
+                return [Finding(block=True, message=f"Keyword banned. Keyword={keyword}", status=400)]
+        return []
 
 
 def _keywords(value: Any, directory: str) -> list[str]:
@@ -72,6 +70,8 @@ def _keywords(value: Any, directory: str) -> list[str]:
     if len(keywords) > KEYWORDS_MAX:
         raise ConfigError(f"{SETTING} holds more than {KEYWORDS_MAX} keywords")
     for i, keyword in enumerate(keywords, 1):
+        if not is_visible(keyword):
+            raise ConfigError(f"{SETTING}: keyword {i} has nothing that can be seen")
         if span_characters(keyword) > SPAN_CHARACTERS_MAX:
             raise ConfigError(f"{SETTING}: keyword {i} is longer than {SPAN_CHARACTERS_MAX} characters")
         if not _is_text(keyword):

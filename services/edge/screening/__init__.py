@@ -1,0 +1,13 @@
+"""Asking moderation, and what the edge does with a verdict.
+
+slices.py    texts in questions that fit a bus message
+screening.py what the guardrails say of one request and its answer; redactions put in their places
+window.py    a stream, held back where it may be the start of something
+counting.py  tokens, where a provider gave no usage
+"""
+
+from services.edge.screening.counting import count_tokens
+from services.edge.screening.screening import Screening
+from services.edge.screening.window import StreamWindow
+
+__all__ = ["Screening", "StreamWindow", "count_tokens"]

@@ -1,0 +1,228 @@
+"""What the guardrails say of one request and of its answer, and putting their redactions in their places."""
+
+import asyncio
+
+import msgspec
+import structlog
+
+from services.edge.content import answer as answers
+from services.edge.content import request as requests
+from services.edge.content.redact import redacted
+from services.edge.formats.base import Call, Text
+from services.edge.screening.slices import Piece, groups_of, slices
+from shared import bus, errors, subjects
+from shared.bus import BusClient
+from shared.errors import Refusal, RefusedError
+from shared.facts import GuardrailOutcome
+from shared.grant import GuardrailRef
+from shared.requests import DecodeTokensReply, DecodeTokensRequest, Redaction, ScreenRequest, Verdict
+
+log = structlog.get_logger()
+
+QUESTIONS_AT_ONCE = 4
+"""Of one request; a large body is many."""
+ASKING_MS = 100
+"""What the way to moderation and back may take, besides the guardrails' own deadlines."""
+TOKENS_TIMEOUT_MS = 3_000
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What came of putting texts before the guardrails of a stage."""
+
+    refusal: Refusal | None = None
+    """None: it may be said."""
+    redactions: list[Redaction] = []
+    """Of the texts asked about, by their index."""
+    open_from: list[int] | None = None
+
+
+class Screening:
+    """Collects what the guardrails said of one request."""
+
+    def __init__(
+        self, client: BusClient, guardrails: list[GuardrailRef], call_type: str, customer_id: str | None
+    ) -> None:
+        self._client = client
+        self._guardrails = guardrails
+        self._call_type = call_type
+        self._customer_id = customer_id
+        self.outcomes: list[GuardrailOutcome] = []
+
+    def names(self) -> list[str]:
+        return [guardrail.name for guardrail in self._guardrails]
+
+    def has(self, stage: str) -> bool:
+        return any(stage in guardrail.stages for guardrail in self._guardrails)
+
+    def window(self) -> int:
+        """Characters that a finding in a stream may span; 0: some guardrail of answers has to see the whole."""
+        spans = [g.window_characters for g in self._guardrails if "post_call" in g.stages]
+        return 0 if 0 in spans else max(spans, default=0)
+
+    # ── the request ──
+
+    async def request(self, call: Call, model: str, stage: str = "pre_call") -> tuple[Call, Refusal | None]:
+        """The call as it may be forwarded, or why not. Never raises.
+
+        Args:
+            model: the upstream's, whose tokenizer reads a prompt of token ids.
+        """
+        if not self.has(stage):
+            return call, None
+        try:
+            content = requests.of_fields(call.fields)
+            texts = await self._without_tokens(content.texts, model)
+        except RefusedError as no:
+            return call, no.refusal
+        if content.fields is not None:
+            call = with_fields(call, dict(content.fields))
+        look = await self.look(stage, texts)
+        if look.refusal is not None or not look.redactions:
+            return call, look.refusal
+        changed = redacted([text.text for text in texts], look.redactions)
+        fields = requests.with_texts(call.fields, changed, texts)
+        return with_fields(call, fields), None
+
+    async def _without_tokens(self, texts: list[Text], model: str) -> list[Text]:
+        """With what token ids say in their place. Raises RefusedError where nobody knows."""
+        at = [i for i, text in enumerate(texts) if text.kind == "tokens"]
+        if not at:
+            return texts
+        prompts = [[int(number) for number in texts[i].text.split()] for i in at]
+        decoded: list[str] | None = None
+        try:
+            question = DecodeTokensRequest(model, prompts)
+            reply = await bus.ask(
+                self._client, subjects.MODERATION_TOKENS, question, DecodeTokensReply, TOKENS_TIMEOUT_MS
+            )
+            decoded = reply.texts
+        except bus.BusError as error:
+            log.warning("tokens_not_decoded", error=error.code)
+        if decoded is None or len(decoded) != len(at):
+            field = str(texts[at[0]].address[0])
+            message = f"{field}: token ids can't be checked by the guardrails of this key; send the text"
+            raise RefusedError(errors.bad_request(message, field))
+        texts = list(texts)
+        for i, text in zip(at, decoded, strict=True):
+            texts[i] = msgspec.structs.replace(texts[i], text=text)
+        return texts
+
+    # ── the answer ──
+
+    async def answer(self, body: bytes) -> tuple[bytes, Refusal | None]:
+        """A whole answer as it may go out, or why not. Never raises."""
+        texts = answers.of_answer(body)
+        look = await self.look("post_call", texts)
+        if look.refusal is not None or not look.redactions:
+            return body, look.refusal
+        try:
+            return answers.with_texts(body, redacted([text.text for text in texts], look.redactions), texts), None
+        except (LookupError, *requests.UNREADABLE):
+            return body, errors.blocked_content("The answer held something that can't be shown", 400)
+
+    # ── asking ──
+
+    async def screen(self, stage: str, said: list[str]) -> Refusal | None:
+        """Of plain texts that nothing can be put in the place of: a redaction counts as no answer."""
+        look = await self.look(stage, [Text(("",), text) for text in said])
+        if look.refusal is None and look.redactions:
+            return errors.guardrail_unavailable(self._redacting(stage))
+        return look.refusal
+
+    def _redacting(self, stage: str) -> str:
+        return next((o.name for o in self.outcomes if o.stage == stage and o.action == "redact"), stage)
+
+    async def look(self, stage: str, texts: list[Text], *, partial: bool = False) -> Look:
+        """Put texts before the guardrails of a stage. Never raises."""
+        refs = [guardrail for guardrail in self._guardrails if stage in guardrail.stages]
+        if not refs or not texts:
+            return Look()
+        groups = groups_of(texts)
+        overlap = max(ref.window_characters for ref in refs)
+        parts = list(slices([text.text for text in texts], overlap, groups))
+        redactions: list[Redaction] = []
+        open_from: list[int] | None = None
+        for start in range(0, len(parts), QUESTIONS_AT_ONCE):
+            some = parts[start : start + QUESTIONS_AT_ONCE]
+            asked = [self._ask(stage, refs, part, texts, groups, partial) for part in some]
+            verdicts = await asyncio.gather(*asked) if len(asked) > 1 else [await asked[0]]
+            for part, verdict in zip(some, verdicts, strict=True):
+                self._note(verdict.outcomes)
+                refusal = self._refusal(verdict)
+                if refusal is not None:
+                    return Look(refusal)
+                redactions += [_of_text(part[r.text], r) for r in verdict.redactions]
+                if partial and len(verdict.open_from) == len(part) and len(parts) == 1:
+                    open_from = verdict.open_from
+        return Look(None, redactions, open_from)
+
+    async def _ask(
+        self,
+        stage: str,
+        refs: list[GuardrailRef],
+        part: list[Piece],
+        texts: list[Text],
+        groups: list[int],
+        partial: bool,
+    ) -> Verdict:
+        """An answer that can't be had is one: every guardrail's outcome is `error` then."""
+        question = ScreenRequest(
+            [ref.name for ref in refs],
+            stage,
+            [piece.said for piece in part],
+            self._call_type,
+            self._customer_id,
+            [texts[piece.text].kind for piece in part],
+            [texts[piece.text].role for piece in part],
+            [groups[piece.text] for piece in part] if any(groups) else [],
+            partial,
+        )
+        deadline_ms = sum(ref.deadline_ms for ref in refs) + ASKING_MS  # one may have to wait for another's redactions
+        at_once = all(ref.at_once for ref in refs)
+        try:
+            verdict = await bus.ask(
+                self._client, subjects.MODERATION_SCREEN, question, Verdict, deadline_ms, together=at_once
+            )
+        except bus.BusError as error:
+            log.warning("screening_failed", stage=stage, error=error.code)
+            return Verdict("error", [GuardrailOutcome(ref.name, stage, "error") for ref in refs])
+        if any(not 0 <= r.text < len(part) or not 0 <= r.start <= r.end for r in verdict.redactions):
+            return Verdict("error", [GuardrailOutcome(ref.name, stage, "error") for ref in refs])
+        return verdict
+
+    def _refusal(self, verdict: Verdict) -> Refusal | None:
+        if verdict.action == "block":
+            return errors.blocked_content(verdict.message, verdict.status)
+        for outcome in verdict.outcomes:
+            unapplied = outcome.action == "redact" and not verdict.redactions
+            if (outcome.action == "error" or unapplied) and self._blocks_on_error(outcome.name):
+                return errors.guardrail_unavailable(outcome.name)
+        return None
+
+    def _blocks_on_error(self, name: str) -> bool:
+        return all(ref.on_error == "block" for ref in self._guardrails if ref.name == name)
+
+    def _note(self, outcomes: list[GuardrailOutcome]) -> None:
+        """One line a guardrail and stage: what many screenings found, the worst of them last."""
+        for outcome in outcomes:
+            self.outcomes = [
+                o for o in self.outcomes if (o.name, o.stage) != (outcome.name, outcome.stage) or o.action != "allow"
+            ]
+            if outcome.action != "allow" or all(
+                (o.name, o.stage) != (outcome.name, outcome.stage) for o in self.outcomes
+            ):
+                known = [
+                    o
+                    for o in self.outcomes
+                    if (o.name, o.stage, o.action) == (outcome.name, outcome.stage, outcome.action)
+                ]
+                if not known:
+                    self.outcomes.append(outcome)
+
+
+def with_fields(call: Call, fields: dict[str, msgspec.Raw]) -> Call:
+    return msgspec.structs.replace(call, fields=fields, body=requests.joined(fields))
+
+
+def _of_text(piece: Piece, redaction: Redaction) -> Redaction:
+    return Redaction(piece.text, piece.start + redaction.start, piece.start + redaction.end, redaction.replacement)
