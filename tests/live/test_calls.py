@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from tests.live.conftest import INPUT_PICOUSD, MASTER, OUTPUT_PICOUSD, book_row, eventually, new_key
 from tests.support.suite import RunningSuite
-from tests.support.upstream import FakeUpstream
+from tests.support.upstream import Behaviour, FakeUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -228,10 +228,19 @@ async def test_banned_keywords_block_before_a_byte_leaves_and_in_answers_and_str
     assert answer.json["error"]["message"] == "Keyword banned. Keyword=hello"
     assert len(upstream.requests) == before
     answer = await call(http, calls, {"text": "so VERBOTEN it is"})
+    assert answer.status == 400 and len(upstream.requests) == before, "fields that nobody knows are read, too"
+
+    async def told(text: str, **fields: Any) -> Answer:
+        """What the upstream says isn't in the request here."""
+        upstream.behaviours["fake"] = Behaviour(text=text)
+        try:
+            return await call(http, calls, **fields)
+        finally:
+            del upstream.behaviours["fake"]
+
+    answer = await told("so VERBOTEN it is")
     assert answer.status == 400 and b"Keyword banned" in answer.body and b"VERBOTEN" not in answer.body
-    answer = await call(
-        http, calls, {"text": "an in no cent start " * 30 + "ver bo ten ver" + "boten end"}, stream=True
-    )
+    answer = await told("an in no cent start " * 30 + "ver bo ten ver" + "boten end", stream=True)
     assert answer.status == 200
     assert b"Keyword banned" in answer.body and b"[DONE]" not in answer.body and b"verboten" not in answer.body
     answer = await call(http, calls, {"text": "all of this is harmless", "chunks": 100}, stream=True)
