@@ -112,6 +112,7 @@ class Tally:
         async with self._connection.transaction():
             end = await self._hold(known)
             batch = Batch(now_ms)
+            # Deleted first, then looked at: another shard may be bringing the end of one of these at this moment.
             found = await self._connection.fetch(QUERIES["open_expired"], self._shard, until_ms, limit)
             for row in found:
                 batch.add_expired(str(row["id"]), row["fact_sha256"], row["fact"])
@@ -123,7 +124,6 @@ class Tally:
                 for ended in batch.ended.values()
                 if ended.id not in known_rows.final and ended.id not in known_rows.provisional
             ]
-            await self._end_open([str(row["id"]) for row in found])
             await self._write_rows(fresh, [], end.n + 1)
             await self._move(known, await self._chain(fresh, end, Made(0, 0, now_ms)))
             return len(fresh)
@@ -166,6 +166,11 @@ class Tally:
         return days
 
     async def _look_up(self, batch: Batch) -> Known:
+        """What the book has of the batch's requests. Those that end aren't open any more.
+
+        In this order: whoever deletes the open entry first is seen by the other, who waits for that row and only then looks.
+        """
+        await self._end_open([ended.id for ended in batch.ended.values()])
         final: dict[str, bytes] = {}
         provisional: set[str] = set()
         ids_by_day: defaultdict[date, list[str]] = defaultdict(list)
@@ -186,7 +191,6 @@ class Tally:
             known_open = {
                 str(row["id"]): row["fact_sha256"] for row in await self._connection.fetch(QUERIES["open_known"], ids)
             }
-        await self._end_open([ended.id for ended in batch.ended.values()])
         return Known(final, provisional, known_open)
 
     async def _end_open(self, ids: list[str]) -> None:

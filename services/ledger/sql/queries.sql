@@ -27,10 +27,11 @@ SELECT id, fact_sha256 FROM request_open WHERE id = ANY($1::uuid[])
 DELETE FROM request_open WHERE id = ANY($1::uuid[])
 
 -- open_expired --
-SELECT id, fact_sha256, fact FROM request_open
-WHERE shard = $1 AND expires_at_ms <= $2
-ORDER BY expires_at_ms
-LIMIT $3
+-- Those that are due are open no longer. One that another transaction has just ended isn't returned.
+DELETE FROM request_open WHERE id IN (
+    SELECT id FROM request_open WHERE shard = $1 AND expires_at_ms <= $2 ORDER BY expires_at_ms LIMIT $3
+)
+RETURNING id, fact_sha256, fact
 
 -- open_count --
 SELECT count(*) FROM request_open WHERE shard = $1
