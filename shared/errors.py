@@ -112,6 +112,43 @@ def token_refused(code: str, message: str) -> Refusal:
     return _auth("token_refused", f"Validation fails: {message}")
 
 
+def token_without_role() -> Refusal:
+    message = (
+        "Unmatched token passed in. enforce_rbac is set to True. Token must belong to a proxy admin, team, or user."
+    )
+    return Refusal("token_without_role", 403, message, "auth_error", "None")
+
+
+def token_client_unknown(client: str) -> Refusal:
+    return _auth("token_client_unknown", f"No key is registered for the token's client: {client[:100]}")
+
+
+def token_route_not_allowed(who: str, route: str, allowed: list[str]) -> Refusal:
+    return _auth(
+        "token_route_not_allowed", f"{who} not allowed to access this route. Route={route}, Allowed Routes={allowed}"
+    )
+
+
+def role_route_not_allowed(role: str, route: str) -> Refusal:
+    message = f"Role={role} not allowed to call route={route}."
+    return Refusal("role_route_not_allowed", 403, message, "auth_error", "None")
+
+
+def scope_not_allowed(route: str) -> Refusal:
+    message = f"No scope of the token allows route={route}."
+    return Refusal("scope_not_allowed", 403, message, "auth_error", "None")
+
+
+def no_team_for_model(model: str) -> Refusal:
+    message = f"No team has access to the requested model: {model}."
+    return Refusal("no_team_for_model", 403, message, "auth_error", "model")
+
+
+def not_a_team_of_the_token(team_id: str) -> Refusal:
+    message = f"The token isn't of the team in x-litellm-team-id: {team_id[:100]}"
+    return Refusal("not_a_team_of_the_token", 403, message, "auth_error", "None")
+
+
 def identity_provider_unavailable() -> Refusal:
     message = "The identity provider's keys can't be fetched at the moment. Try again shortly."
     return Refusal("identity_provider_unavailable", 503, message, "auth_provider_unavailable", None, retry_after_s=5)

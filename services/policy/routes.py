@@ -45,7 +45,7 @@ def refusal(route: str, role: str, key: Key | None, *, anonymous: bool) -> Refus
     found = table.named(route)
     if found is None:
         return errors.route_not_allowed(route)
-    if key is not None and key.allowed_routes and not any(_covers(entry, found) for entry in key.allowed_routes):
+    if key is not None and key.allowed_routes and not any(covers(entry, found) for entry in key.allowed_routes):
         return errors.key_route_not_allowed(key.allowed_routes, route)
     rights = OPEN_RIGHTS if anonymous else RIGHTS.get(role, RIGHTS["internal_user"])
     needed = right(found)
@@ -54,7 +54,7 @@ def refusal(route: str, role: str, key: Key | None, *, anonymous: bool) -> Refus
     return errors.route_not_allowed(route) if needed == "llm" else errors.admin_only(route, role)
 
 
-def _covers(entry: str, route: Route) -> bool:
+def covers(entry: str, route: Route) -> bool:
     """As one of LiteLLM's lists, exactly, as a prefix of the path, or by a star at the end. `/v1/x` means `/x`."""
     group = table.group_name(entry)
     if group is not None:

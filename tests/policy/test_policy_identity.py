@@ -1,0 +1,223 @@
+"""What an identity provider's claims make of somebody: a table of the rules."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.policy.identity.claims import LABEL, Known, Principal, Question, label, resolve
+from shared.entities import Key, Team, User
+from shared.errors import Refusal
+from shared.identity.settings import read
+from shared.ids import KeyDigest
+
+TEAMS = {
+    "a": Team(team_id="a", models=["m1"], members_with_roles=[{"role": "user", "user_id": "u1"}]),
+    "b": Team(team_id="b", models=["m2"], team_alias="Team B"),
+    "blocked": Team(team_id="blocked", blocked=True),
+}
+USERS = {
+    "u1": User(user_id="u1", user_role="internal_user_viewer", models=["m9"]),
+    "boss": User(user_id="boss", user_role="proxy_admin"),
+}
+KEYS = {"client-1": Key(token=KeyDigest("d" * 64), key_name="sk-...", key_alias="client-1", team_id="a", models=["m1"])}
+CHAT = "/chat/completions"
+
+
+def find(kind: str, name: str) -> Any:
+    return {"team": TEAMS, "user": USERS}[kind].get(name)
+
+
+KNOWN = Known(
+    find=find,
+    teams_by_alias=lambda alias: [team for team in TEAMS.values() if team.team_alias == alias],
+    teams_of_user=lambda user_id: [team for team in TEAMS.values() if team.role_of(user_id)],
+    key_by_alias=KEYS.get,
+    may_use=lambda team, model: not team.models or model in team.models,
+)
+
+
+def ask(
+    rules: dict[str, Any],
+    claims: dict[str, Any],
+    route: str = CHAT,
+    model: str = "",
+    team_id: str | None = None,
+    **general: Any,
+) -> Principal | Refusal:
+    environ = {"JWT_PUBLIC_KEY_URL": "https://idp.example/jwks", "JWT_AUDIENCE": "x"}
+    auth = read({"enable_jwt_auth": True, "litellm_jwtauth": rules, **general}, environ)
+    assert auth is not None
+    return resolve(auth, Question({"exp": 100, "sub": "s", **claims}, route, model, team_id), KNOWN, 5)
+
+
+def let_in(*arguments: Any, **named: Any) -> Principal:
+    found = ask(*arguments, **named)
+    assert isinstance(found, Principal), found
+    return found
+
+
+def refused(*arguments: Any, **named: Any) -> str:
+    found = ask(*arguments, **named)
+    assert isinstance(found, Refusal), found
+    return f"{found.status} {found.code}"
+
+
+USER = {"user_id_jwt_field": "sub"}
+TEAM = {"team_id_jwt_field": "org.team"}
+TEAM_LIST = {"team_ids_jwt_field": "groups"}
+
+
+def test_nobody_in_particular_is_a_user_without_rights_of_their_own() -> None:
+    found = let_in({}, {})
+    assert (found.role, found.key.user_id, found.team) == ("internal_user", None, None)
+    assert found.key.token.startswith(LABEL) and found.key.expires_at_ms == 100_000
+
+
+def test_the_same_person_has_the_same_label_whatever_the_token() -> None:
+    one, two = ({"iss": "i", "sub": "s", "jti": n, "exp": n} for n in (1, 2))
+    assert label(one) == label(two) != label({"iss": "j", "sub": "s"})
+
+
+def test_a_known_user_has_their_role_and_models() -> None:
+    found = let_in(USER, {"sub": "u1"})
+    assert (found.role, found.key.user_id, found.model_lists) == ("internal_user_viewer", "u1", [["m9"]])
+    assert "control.user." in " ".join(found.depends_on)
+
+
+def test_an_unknown_user_is_made_where_that_is_configured() -> None:
+    assert let_in(USER, {"sub": "new"}).upserts == []
+    rules = {
+        **USER,
+        "user_id_upsert": True,
+        "user_email_jwt_field": "email",
+        "user_allowed_email_domain": "ours.example",
+    }
+    made = let_in(rules, {"sub": "new", "email": "n@ours.example"}).upserts
+    assert [(each.user_id, each.user_email) for each in made if isinstance(each, User)] == [("new", "n@ours.example")]
+    for email in ("n@theirs.example", "n@ours.example.evil", "n@notours.example", None):
+        assert let_in(rules, {"sub": "new", "email": email}).upserts == []
+
+
+def test_the_admins_scope() -> None:
+    for scope in ("a litellm_proxy_admin b", ["litellm_proxy_admin"]):
+        assert let_in({}, {"scope": scope}, "/key/list").role == "proxy_admin"
+    assert let_in({"admin_jwt_scope": "root"}, {"scope": "root"}, "/key/list").role == "proxy_admin"
+    assert let_in({}, {"scope": "litellm_proxy_admins"}).role == "internal_user"
+    assert refused({}, {"scope": "litellm_proxy_admin"}) == "401 token_route_not_allowed"
+    rules = {"admin_allowed_routes": ["openai_routes", "/key/list"]}
+    assert let_in(rules, {"scope": "litellm_proxy_admin"}).role == "proxy_admin"
+    assert refused(rules, {"scope": "litellm_proxy_admin"}, "/team/new") == "401 token_route_not_allowed"
+
+
+def test_one_team() -> None:
+    found = let_in(TEAM, {"org": {"team": "a"}}, model="m1")
+    assert found.team is TEAMS["a"] and found.key.team_id == "a"
+    assert let_in(TEAM, {"org.team": "a"}).team is TEAMS["a"]  # a claim whose own name has a dot
+    assert let_in({"team_alias_jwt_field": "t"}, {"t": "Team B"}).team is TEAMS["b"]
+    assert let_in({"team_id_default": "b"}, {}).team is TEAMS["b"]
+    assert refused(TEAM, {"org": {"team": "nobody"}}) == "401 unknown_team"
+    assert refused(TEAM, {"org": {"team": "a"}}, "/team/new") == "401 token_route_not_allowed"
+    assert (
+        let_in({**TEAM, "team_allowed_routes": ["/team/info"]}, {"org": {"team": "a"}}, "/team/info").team is TEAMS["a"]
+    )
+
+
+def test_an_unknown_team_is_made_where_that_is_configured() -> None:
+    found = let_in({**TEAM, "team_id_upsert": True}, {"org": {"team": "new"}})
+    assert found.key.team_id == "new" and [each.team_id for each in found.upserts if isinstance(each, Team)] == ["new"]
+
+
+def test_of_several_teams_the_first_that_may_use_the_model() -> None:
+    claims = {"groups": ["nobody", "blocked", "a", "b"]}
+    assert let_in(TEAM_LIST, claims, model="m2").team is TEAMS["b"]
+    assert let_in(TEAM_LIST, claims, model="m1").team is TEAMS["a"]
+    assert refused(TEAM_LIST, claims, model="m3") == "403 no_team_for_model"
+    assert let_in(TEAM_LIST, claims, model="m2", team_id="b").team is TEAMS["b"]
+    assert refused(TEAM_LIST, {"groups": ["a"]}, team_id="b") == "403 not_a_team_of_the_token"
+    assert refused({}, {}, team_id="b") == "403 not_a_team_of_the_token"
+
+
+def test_teams_by_other_ways() -> None:
+    assert let_in({**USER, "fallback_to_db_teams": True}, {"sub": "u1"}).team is TEAMS["a"]
+    fallback = {**TEAM_LIST, "team_claim_fallback": True, "team_id_default": "b"}
+    assert let_in(fallback, {"groups": ["nobody"]}).team is TEAMS["b"]
+    strict = {**TEAM, "enforce_team_based_model_access": True}
+    assert refused(strict, {}, model="m1") == "403 no_team_for_model"
+    assert let_in(strict, {}).team is None
+
+
+def test_roles_of_the_token() -> None:
+    rules = {
+        "enforce_rbac": True, "roles_jwt_field": "realm.roles", "object_id_jwt_field": "oid",
+        "role_mappings": [{"role": "ai-team", "internal_role": "team"}, {"role": "ai-user", "internal_role": "internal_user"},
+                          {"role": "ai-root", "internal_role": "proxy_admin"}],
+    }  # fmt: skip
+    assert let_in(rules, {"realm": {"roles": ["x", "ai-team"]}, "oid": "a"}).team is TEAMS["a"]
+    assert let_in(rules, {"realm": {"roles": ["ai-user"]}, "oid": "u1"}).key.user_id == "u1"
+    assert let_in(rules, {"realm": {"roles": ["ai-root"]}, "oid": "u1"}, "/key/list").role == "proxy_admin"
+    assert refused(rules, {"realm": {"roles": ["x"]}}) == "403 token_without_role"
+
+
+def test_what_a_role_may() -> None:
+    general = {"role_permissions": [{"role": "team", "models": ["m1"], "routes": ["openai_routes"]}]}
+    assert let_in(TEAM, {"org": {"team": "a"}}, model="m1", **general).model_lists == [["m1"]]
+    assert refused(TEAM, {"org": {"team": "a"}}, "/team/info", **general) == "403 role_route_not_allowed"
+
+
+def test_scopes() -> None:
+    rules = {
+        "enforce_scope_based_access": True,
+        "scope_mappings": [{"scope": "s1", "models": ["m1"]}, {"scope": "s2", "models": ["m2"]}, {"scope": "all"},
+                           {"scope": "emb", "routes": ["/embeddings"]}],
+    }  # fmt: skip
+    assert let_in(rules, {"scope": "s1 s2"}).model_lists == [["m1", "m2"]]
+    assert let_in(rules, {"scope": "s1 all"}).model_lists == []
+    assert refused(rules, {"scope": "other"}) == "403 scope_not_allowed"
+    assert refused(rules, {"scope": "emb"}) == "403 scope_not_allowed"
+    assert let_in(rules, {"scope": "emb"}, "/embeddings").model_lists == []
+
+
+def test_roles_that_are_needed_and_roles_that_are_given() -> None:
+    need = {**USER, "user_roles_jwt_field": "roles", "user_allowed_roles": ["staff"]}
+    assert let_in(need, {"roles": ["staff"]}).role == "internal_user"
+    assert refused(need, {"roles": ["guest"]}) == "403 token_without_role"
+    given = {**USER, "roles_jwt_field": "roles", "jwt_litellm_role_map": [
+        {"jwt_role": "viewer", "litellm_role": "proxy_admin_viewer"}, {"jwt_role": "dev", "litellm_role": "internal_user"}]}  # fmt: skip
+    assert let_in(given, {"sub": "u1", "roles": ["dev", "viewer"]}).role == "proxy_admin_viewer"
+
+
+def test_a_token_may_stand_for_a_key() -> None:
+    rules = {"virtual_key_claim_field": "azp"}
+    found = let_in(rules, {"azp": "client-1"})
+    assert found.key.token == "d" * 64 and found.key.expires_at_ms == 100_000 and found.team is TEAMS["a"]
+    assert let_in(rules, {"azp": "unknown"}).key.token.startswith(LABEL)
+    assert (
+        refused({**rules, "unregistered_jwt_client_behavior": "reject"}, {"azp": "unknown"})
+        == "401 token_client_unknown"
+    )
+
+
+def test_an_issuer_may_name_its_claims_otherwise() -> None:
+    rules = {**USER, "issuers": [{"issuer": "other", "audience": "x", "user_id_jwt_field": "email"}]}
+    claims = {"sub": "s", "email": "e@x"}
+    assert let_in(rules, {**claims, "iss": "other"}).key.user_id == "e@x"
+    assert let_in(rules, {**claims, "iss": "main"}).key.user_id == "s"
+
+
+def test_the_customer_a_token_names() -> None:
+    assert let_in({"end_user_id_jwt_field": "c"}, {"c": "customer-7"}).customer_id == "customer-7"
+
+
+@pytest.mark.parametrize("odd", [None, 7, True, [], {}, [1, None], {"a": {}}, "", "x" * 10_000, "\0", [["a"]]])
+@pytest.mark.parametrize("name", ["scope", "sub", "groups", "roles", "email", "azp", "org"])
+def test_odd_claims_say_nothing_and_break_nothing(name: str, odd: Any) -> None:
+    rules = {
+        **USER, **TEAM, **TEAM_LIST, "roles_jwt_field": "roles", "user_email_jwt_field": "email", "user_id_upsert": True,
+        "virtual_key_claim_field": "azp", "jwt_litellm_role_map": [{"jwt_role": "a", "litellm_role": "proxy_admin"}],
+    }  # fmt: skip
+    found = ask(rules, {"sub": "u1", name: odd})
+    assert isinstance(found, Principal | Refusal)
+    if isinstance(found, Principal):
+        assert found.role != "proxy_admin"
+        msgspec.json.encode(found)
