@@ -1,4 +1,4 @@
-"""The bus: connecting to NATS, asking with a deadline, and the two streams.
+"""The bus: connecting to NATS, asking with a deadline, and answering.
 
 A service has two connections: the client library's, for streams and all that is rare, and `shared.wire`'s, for what every request
 waits for. Where a server asks for what only the library can (TLS), there is only the library's.
@@ -6,17 +6,16 @@ waits for. Where a server asks for what only the library can (TLS), there is onl
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import nats.errors
-import nats.js.errors
 import structlog
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from shared import bundle, subjects
 from shared.bundle import Bundler
@@ -33,6 +32,8 @@ CONCURRENT_ANSWERS_MAX = 1024
 """Questions one replica works on at a time; more wait in line."""
 WAITING_QUESTIONS_MAX = 8192
 """More are told at once that nobody has time for them."""
+
+COMPLAIN_EVERY_S = 1.0
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -247,14 +248,22 @@ class _Desk(Generic[T]):
         self._handler = handler
         self._line: deque[tuple[bytes, bytes]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self.misdirected = 0
+        """Questions refused because their answer was wanted elsewhere than in an inbox."""
+        self._complained_at = -COMPLAIN_EVERY_S
         self.send: Callable[[bytes, bytes], None]
         """(reply subject, answer): hands an answer to the connection."""
         self.stop: Callable[[], Awaitable[None]]
         """Ends the subscription, once what was received has been taken."""
 
     def take(self, reply: bytes, data: bytes) -> None:
-        """One question, or a bundle of them. Never raises."""
-        if len(self._running) < CONCURRENT_ANSWERS_MAX:
+        """One question, or a bundle of them. Never raises.
+
+        One that wants its answer anywhere but in an inbox is refused before it is read: we would write there in the asker's place.
+        """
+        if not subjects.is_inbox(reply):
+            self._misdirected(reply)
+        elif len(self._running) < CONCURRENT_ANSWERS_MAX:
             self._work(reply, data)
         elif len(self._line) < WAITING_QUESTIONS_MAX:
             self._line.append((reply, data))
@@ -321,6 +330,15 @@ class _Desk(Generic[T]):
         if self._line:
             self._work(*self._line.popleft())
 
+    def _misdirected(self, reply: bytes) -> None:
+        self.misdirected += 1
+        now = time.monotonic()
+        if now - self._complained_at >= COMPLAIN_EVERY_S:
+            self._complained_at = now
+            log.error(
+                "question_without_inbox", subject=self._subject, reply=reply[:80].decode("ascii", "replace"), so_far=self.misdirected
+            )  # fmt: skip
+
     def _fault(self, error: Exception) -> Fault:
         if isinstance(error, BusError):
             return Fault(error.code)
@@ -341,50 +359,3 @@ class _Desk(Generic[T]):
                 self._reply(reply, Fault("too_large"))
             else:
                 log.warning("reply_lost", subject=self._subject, error=error.code)
-
-
-async def ensure_control_stream(client: Client) -> None:
-    """The whole history of control facts: no age limit, nothing deleted."""
-    await _ensure(
-        client,
-        StreamConfig(
-            name=subjects.CONTROL_STREAM,
-            subjects=[subjects.CONTROL_ALL],
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            duplicate_window=120,
-            deny_delete=True,
-            allow_direct=True,
-            allow_atomic=True,  # a command's facts stand or fall together
-            num_replicas=1,
-        ),
-    )
-
-
-async def ensure_traffic_stream(client: Client, max_bytes: int) -> None:
-    """Facts on their way to the book. When it is full it refuses (`discard: new`) instead of dropping money; the ledger trims what is final."""
-    await _ensure(
-        client,
-        StreamConfig(
-            name=subjects.TRAFFIC_STREAM,
-            subjects=[subjects.TRAFFIC_ALL],
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            max_bytes=max_bytes,
-            duplicate_window=120,
-            num_replicas=1,
-        ),
-    )
-
-
-async def _ensure(client: Client, config: StreamConfig) -> None:
-    """Create the stream, or leave an existing one as its operator configured it (replicas, limits)."""
-    stream = client.jetstream(timeout=5)
-    try:
-        await stream.add_stream(config)
-    except nats.js.errors.BadRequestError as refusal:
-        if refusal.err_code != 10058:  # "stream name already in use" with another configuration
-            raise
-        log.info("stream_kept_as_configured", stream=config.name)

@@ -1,29 +1,34 @@
-"""The control feed: every control fact, in order, none missed, for services that follow (edge, policy).
+"""The control feed for who folds it (policy): every control fact, in order, none missed.
 
 An ephemeral push consumer without acks, checked here: its messages are numbered, so a gap is seen; its heartbeats come
 twice a second, so silence is seen; after either, or after a reconnect, the feed starts a new consumer behind the last
 fact it handled. `stale_ms` tells how long nothing was heard: a follower must not trust what it derived once that is long.
+
+A stream that isn't the one we know (created at another time), or out of which somebody took messages, is begun again from its
+present state; whatever was derived from the old one is forgotten first. `shared.notices` is for who keeps only a cache.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import nats.errors
-import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from shared import subjects
+from shared import streams, subjects
+from shared.streams import StreamError, StreamState
 
 log = structlog.get_logger()
 
 HEARTBEAT_S = 0.5
 SILENCE_MS_MAX = 2_000
 """Then the consumer is presumed dead and a new one is made."""
+LOOK_S = 1.0
+"""Between two looks at the stream itself."""
 INACTIVE_S = 30
 """The server removes an abandoned consumer after this."""
 
@@ -32,33 +37,36 @@ OnFact = Callable[[str, bytes, int], None]
 
 
 class ControlFeed:
-    """Follow `control.>`.
+    """Follow `control.>`, beginning with the last fact of every subject.
 
     Args:
-        from_last: True: begin with the last fact of every subject (a fold needs the present state);
-            False: begin with what is new (a cache starts empty).
         on_fact: applies one fact.
-        on_reset: called when the feed begins, and when the stream turns out to be another one (lost and rebuilt): forget
+        on_reset: called when the feed begins, and when the stream turns out to be another one, or purged: forget
             everything. After a mere gap nothing needs forgetting: the feed goes on behind the last fact it applied.
+        ensure: makes the stream where it is missing; None: it is waited for.
     """
 
     def __init__(
-        self, client: Client, on_fact: OnFact, *, from_last: bool, on_reset: Callable[[], None] | None = None
+        self,
+        client: Client,
+        on_fact: OnFact,
+        *,
+        on_reset: Callable[[], None],
+        ensure: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._client = client
         self._on_fact = on_fact
         self._on_reset = on_reset
-        self._from_last = from_last
+        self._ensure = ensure
         self._subscription: Subscription | None = None
         self._expected_delivery = 1
-        self._started_once = False
-        self.begun = asyncio.Event()
-        """Set once the feed follows the stream for the first time."""
+        self._known: StreamState | None = None
+        """The stream as it was at the last look; None: begin from its present state."""
+        self._looked_at = 0.0
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
         self._progress = asyncio.Condition()
         self._watcher: asyncio.Task[None] | None = None
-        self._target = 0
         self.seq = 0
         """CONTROL sequence of the last fact applied (or the stream's last when the feed began)."""
         self.caught_up = False
@@ -104,7 +112,7 @@ class ControlFeed:
             try:
                 await asyncio.wait_for(self._broken.wait(), SILENCE_MS_MAX / 4000)
             except TimeoutError:
-                if self.stale_ms < SILENCE_MS_MAX:
+                if self.stale_ms < SILENCE_MS_MAX and not await self._is_other_stream():
                     continue
             self._broken.clear()
             self.caught_up = False
@@ -115,28 +123,57 @@ class ControlFeed:
                 self._broken.set()
                 await asyncio.sleep(0.2)
 
+    async def _is_other_stream(self) -> bool:
+        if time.monotonic() - self._looked_at < LOOK_S:
+            return False
+        self._looked_at = time.monotonic()
+        try:
+            await self._look()
+        except (nats.errors.Error, OSError, TimeoutError):
+            pass  # heartbeats tell whether the broker is there
+        return self._known is None
+
+    async def _look(self) -> StreamState:
+        """The stream as it is now. One that we don't know is forgotten, and so is all that came from it."""
+        try:
+            state = await streams.state(self._client, subjects.CONTROL_STREAM)
+        except StreamError as error:
+            if error.code == streams.NOT_FOUND:
+                self._forget("it is gone")
+            raise
+        known = self._known
+        if known is not None:
+            if state.created != known.created:
+                self._forget(f"it was made at {state.created}, the one we knew at {known.created}")
+            elif state.gone > known.gone or state.last_seq < self.seq:
+                self._forget("facts were taken out of it")
+        return state
+
+    def _forget(self, why: str) -> None:
+        if self._known is not None:
+            log.error("control_stream_replaced", why=why, known_seq=self.seq)
+        self._known = None
+        self.seq = 0
+        self.caught_up = False
+        self._on_reset()
+
     async def _restart(self) -> None:
         await self._unsubscribe()
-        js = self._client.jetstream(timeout=2)
-        state = (await js.stream_info(subjects.CONTROL_STREAM)).state
-        if state.last_seq < self.seq:
-            # The stream is younger than what we know: it was lost and rebuilt. Start over from its own present.
-            log.error("control_stream_went_back", known=self.seq, found=state.last_seq)
-            self.seq, self._started_once = 0, False
-        first_time = not self._started_once
-        if first_time and self._on_reset is not None:
-            self._on_reset()
-        if first_time and self._from_last:
+        try:
+            state = await self._look()
+        except StreamError as error:
+            if error.code == streams.NOT_FOUND and self._ensure is not None:
+                await self._ensure()
+            raise
+        if self._known is None:
+            self._forget("")
             policy, start = DeliverPolicy.LAST_PER_SUBJECT, None
         else:
-            if first_time:
-                self.seq = state.last_seq
             policy, start = DeliverPolicy.BY_START_SEQUENCE, self.seq + 1
-        target = state.last_seq
         inbox = self._client.new_inbox()
         self._expected_delivery = 1
         self._subscription = await self._client.subscribe(inbox, cb=self._receive)
-        await js.add_consumer(
+        info = await self._client.jetstream(timeout=2).add_consumer(
             subjects.CONTROL_STREAM,
             ConsumerConfig(
                 deliver_subject=inbox,
@@ -151,16 +188,13 @@ class ControlFeed:
                 max_deliver=1,
             ),
         )
-        self._heard_at = time.monotonic()
-        self._started_once = True
-        self.begun.set()
-        self._target = target
-        self._check_caught_up()
-        await self._notify()
-
-    def _check_caught_up(self) -> None:
-        if not self.caught_up and self.seq >= self._target:
+        self._heard_at = self._looked_at = time.monotonic()
+        self._known = state
+        delivered = info.delivered.consumer_seq if info.delivered is not None else 0
+        if not info.num_pending and delivered == 0:  # nothing to deliver: not now, and not on its way
+            self.seq = max(self.seq, state.last_seq)
             self.caught_up = True
+        await self._notify()
 
     async def _receive(self, message: Msg) -> None:
         if self._subscription is None or message.sid != self._subscription._id:
@@ -179,8 +213,7 @@ class ControlFeed:
         self._on_fact(message.subject, message.data, stream_seq)
         self.seq = stream_seq
         if position.num_pending == 0:
-            self._target = min(self._target, stream_seq)
-        self._check_caught_up()
+            self.caught_up = True
         await self._notify()
 
     def _heartbeat(self, message: Msg) -> None:

@@ -1,13 +1,22 @@
-"""Every subject on the bus, and which service may use it. The bus's permissions are made from this table.
+"""Every subject on the bus, and which service may use it. The broker's accounts and permissions are made from this table (`shared.broker`).
 
-control.<kind>.<token>     CONTROL stream   policy writes; everyone listens
-traffic.<shard>            TRAFFIC stream   edge writes; ledger consumes
+control.<kind>.<token>     CONTROL stream   in policy's account: policy alone writes
+feed.control.<kind>.<token>                 what the broker says of each stored control fact: its subject and sequence, not its content
+traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
 policy.decide  policy.admin                 request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
+state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
+history.control                             request-reply, answered by the broker: control facts from a sequence on
+
+Each service has an account of its own, and a stream lives in its owner's. Whoever asks names the subject that the answer goes to, and
+whoever makes a consumer names the subject it delivers to; the broker writes there in their place, whatever their permissions say. Inside
+an account of one's own that reaches nothing of anybody else: what crosses accounts are the doors below, and answers come back through
+them under a name the broker gives.
 """
 
 import hashlib
 import re
+import zlib
 
 import msgspec
 
@@ -15,6 +24,10 @@ CONTROL_STREAM = "CONTROL"
 TRAFFIC_STREAM = "TRAFFIC"
 CONTROL_ALL = "control.>"
 TRAFFIC_ALL = "traffic.>"
+FEED_PREFIX = "feed."
+CONTROL_FEED = FEED_PREFIX + CONTROL_ALL
+STATE_PREFIX = "state."
+HISTORY_CONTROL = "history.control"
 
 POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
@@ -22,6 +35,7 @@ MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
 
+_ORDINAL = re.compile(r"-([0-9]{1,6})$")
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -36,16 +50,80 @@ def traffic(shard: int) -> str:
     return f"traffic.{shard}"
 
 
+def shard_of(edge: str, shards: int) -> int:
+    """The shard an edge writes to, from what it is called: `edge-3` is the fourth of its like; any other name, by its checksum."""
+    number = _ORDINAL.search(edge)
+    return (int(number[1]) if number else zlib.crc32(edge.encode())) % shards
+
+
 def inbox_prefix(service: str) -> str:
     """Each service hears only its own answers."""
     return f"_INBOX_{service}"
 
 
+def state(stream: str) -> str:
+    """Where the broker tells about a stream, in any account that has the door."""
+    return STATE_PREFIX + stream.lower()
+
+
+def is_inbox(subject: bytes) -> bool:
+    """Whether an answer may go there. Anything else is a question whose answer would do something.
+
+    `_R_`: the name a broker gives to an inbox in another account.
+    """
+    return subject.startswith((b"_INBOX", b"_R_."))
+
+
 class Permissions(msgspec.Struct, frozen=True):
+    """Of one service's user, inside its own account."""
+
     publish: list[str]
     subscribe: list[str]
-    replies: bool = False
-    """May answer requests it received (NATS allow_responses)."""
+    jetstream: bool = False
+    """Whether its account has streams."""
+
+
+class Door(msgspec.Struct, frozen=True):
+    """What one account lets others use."""
+
+    owner: str
+    subject: str
+    users: tuple[str, ...]
+    name: str = ""
+    """What its users call it; empty: the same."""
+    feed: bool = False
+    """Messages that flow to the users, instead of questions that flow to the owner."""
+    many: bool = False
+    """One question has several answers."""
+
+
+DOORS: tuple[Door, ...] = (
+    Door("policy", POLICY_DECIDE, ("edge", "ledger")),
+    Door("policy", POLICY_ADMIN, ("edge",)),
+    Door("policy", CONTROL_FEED, ("edge",), feed=True),
+    Door("policy", f"$JS.API.STREAM.INFO.{CONTROL_STREAM}", ("edge", "ledger"), state(CONTROL_STREAM)),
+    Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),
+    Door("ledger", "traffic.*", ("edge",)),
+    Door("ledger", f"$JS.API.STREAM.INFO.{TRAFFIC_STREAM}", ("edge",), state(TRAFFIC_STREAM)),
+    Door("moderation", MODERATION_SCREEN, ("edge",)),
+    Door("moderation", MODERATION_COUNT, ("edge",)),
+    Door("moderation", MODERATION_TOKENS, ("edge",)),
+)
+
+
+def _through_doors(service: str, *, feed: bool) -> list[str]:
+    """Its own doors' names among them: in its own account nobody answers there, which tells where it is."""
+    return [
+        door.name or door.subject
+        for door in DOORS
+        if door.feed is feed and (service in door.users or (door.name and door.owner == service))
+    ]
+
+
+def _answers(service: str) -> list[str]:
+    """Where a service may answer: inboxes alone. Those of other accounts, and (where all share one account) its askers'."""
+    askers = {user: None for door in DOORS if door.owner == service and not door.feed for user in door.users}
+    return ["_R_.>", *(f"{inbox_prefix(user)}.>" for user in askers)]
 
 
 def _stream_api(stream: str, *verbs: str) -> list[str]:
@@ -54,45 +132,33 @@ def _stream_api(stream: str, *verbs: str) -> list[str]:
 
 _READ = ("STREAM.INFO.{stream}", "CONSUMER.CREATE.{stream}", "CONSUMER.CREATE.{stream}.>", "CONSUMER.DELETE.{stream}.>")
 _OWN = ("STREAM.CREATE.{stream}", "STREAM.UPDATE.{stream}")
-_PULL = ("CONSUMER.INFO.{stream}.>", "CONSUMER.DURABLE.CREATE.{stream}.>", "CONSUMER.MSG.NEXT.{stream}.>")
+_PULL = ("CONSUMER.INFO.{stream}.>", "CONSUMER.MSG.NEXT.{stream}.>")
 
 PERMISSIONS: dict[str, Permissions] = {
     "edge": Permissions(
-        publish=[
-            TRAFFIC_ALL,
-            "policy.>",
-            "moderation.>",
-            "$JS.API.INFO",
-            *_stream_api(CONTROL_STREAM, *_READ),
-            *_stream_api(TRAFFIC_STREAM, "STREAM.INFO.{stream}"),
-        ],
-        subscribe=[f"{inbox_prefix('edge')}.>"],
+        publish=_through_doors("edge", feed=False),
+        subscribe=[f"{inbox_prefix('edge')}.>", *_through_doors("edge", feed=True)],
     ),
     "policy": Permissions(
         publish=[
             CONTROL_ALL,
-            "$JS.API.INFO",
-            *_stream_api(
-                CONTROL_STREAM, *_READ, *_OWN, "STREAM.MSG.GET.{stream}", "DIRECT.GET.{stream}", "DIRECT.GET.{stream}.>"
-            ),
+            *_stream_api(CONTROL_STREAM, *_READ, *_OWN, "DIRECT.GET.{stream}"),
+            *_through_doors("policy", feed=False),
+            *_answers("policy"),
         ],
-        subscribe=[f"{inbox_prefix('policy')}.>", "policy.>"],
-        replies=True,
+        subscribe=[f"{inbox_prefix('policy')}.>", POLICY_DECIDE, POLICY_ADMIN],
+        jetstream=True,
     ),
     "moderation": Permissions(
-        publish=["$JS.API.INFO"],
-        subscribe=[f"{inbox_prefix('moderation')}.>", "moderation.>"],
-        replies=True,
+        publish=[*_through_doors("moderation", feed=False), *_answers("moderation")],
+        subscribe=[f"{inbox_prefix('moderation')}.>", MODERATION_SCREEN, MODERATION_COUNT, MODERATION_TOKENS],
     ),
     "ledger": Permissions(
         publish=[
-            POLICY_DECIDE,
-            "$JS.API.INFO",
             *_stream_api(TRAFFIC_STREAM, *_READ, *_OWN, *_PULL, "STREAM.PURGE.{stream}"),
-            *_stream_api(CONTROL_STREAM, *_READ, *_PULL),
-            f"$JS.ACK.{TRAFFIC_STREAM}.>",
-            f"$JS.ACK.{CONTROL_STREAM}.>",
+            *_through_doors("ledger", feed=False),
         ],
         subscribe=[f"{inbox_prefix('ledger')}.>"],
+        jetstream=True,
     ),
 }

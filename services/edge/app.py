@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 from pathlib import Path
 
 import nats.errors
-import nats.js.errors
 import structlog
 
 from services.edge import metrics, providers
@@ -23,13 +23,14 @@ from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
-from shared import bus, settings, subjects
+from shared import bus, settings, streams, subjects
 from shared.bus import BusClient
 from shared.config import load, opening
-from shared.feed import ControlFeed
 from shared.ids import new_id
+from shared.notices import ControlNotices
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
+from shared.streams import StreamState
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ async def main(life: Life) -> None:
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
 
-    feeds: list[ControlFeed] = []
+    feeds: list[ControlNotices] = []
 
     def back() -> None:
         for feed in feeds:
@@ -67,17 +68,13 @@ async def main(life: Life) -> None:
         timeout_ms=conf.edge_policy_timeout_ms,
         stale_ms=conf.edge_feed_stale_ms,
     )
-    feeds.append(
-        ControlFeed(
-            client, lambda subject, _, seq: grants.forget(subject, seq), from_last=False, on_reset=grants.forget_all
-        )
-    )
-    await _wait_for_stream(client, subjects.TRAFFIC_STREAM)
+    feeds.append(ControlNotices(client, grants.forget, grants.forget_all))
+    traffic = await _wait_for_stream(client, subjects.TRAFFIC_STREAM)
     await feeds[0].start()
     await _wait_for_feed(feeds[0])
 
     edge_id = new_id()
-    recorder = await _recorder(client, conf)
+    recorder = await _recorder(client, conf, traffic.shards)
     upstream, tasks = Client(), Tasks()
     pipeline = Pipeline(conf, edge_id, client, grants, recorder, upstream, targets, tasks)
 
@@ -129,14 +126,15 @@ async def _stop(listener: Listener, server: Server, drain_s: float, tasks: Tasks
     await recorder.close()
 
 
-async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
+async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recorder:
     directory = Path(conf.data_dir) / f"edge-{conf.edge_port}"
     try:
         journal = Journal(directory / "journal", conf.edge_journal_bytes_max)
     except (OSError, JournalTakenError) as error:
         raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
     publisher = await publisher_for(client)
-    shard = os.getpid() % conf.traffic_shards
+    shard = subjects.shard_of(conf.edge_name or f"{socket.gethostname()}:{conf.edge_port}", shards)
+    log.info("shard_chosen", shard=shard, shards=shards)
     recorder = Recorder(
         publisher,
         journal,
@@ -149,18 +147,16 @@ async def _recorder(client: BusClient, conf: EdgeSettings) -> Recorder:
     return recorder
 
 
-async def _wait_for_stream(client: BusClient, stream: str) -> None:
+async def _wait_for_stream(client: BusClient, stream: str) -> StreamState:
     """The ledger makes it; until then nothing could be recorded."""
     while True:
         try:
-            await client.jetstream(timeout=1).stream_info(stream)
-        except (nats.js.errors.Error, nats.errors.Error, TimeoutError):
+            return await streams.state(client, stream)
+        except (nats.errors.Error, OSError, TimeoutError):
             await asyncio.sleep(STREAMS_WAIT_S)
-        else:
-            return
 
 
-async def _wait_for_feed(feed: ControlFeed) -> None:
+async def _wait_for_feed(feed: ControlNotices) -> None:
     """Until it has begun, or for a moment: what is decided before would have to be asked again."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(feed.begun.wait(), FEED_WAIT_S)

@@ -21,7 +21,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_probe_host: str = "127.0.0.1"
     edge_probe_port: Port = 4001
     ledger_url: str = "http://127.0.0.1:4100"
-    traffic_shards: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    edge_name: str = ""
+    """Who this edge is among its like, the same after a restart (a StatefulSet's pod name): its shard of TRAFFIC follows from it. Empty:
+    host name and port."""
 
     edge_body_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 25 * 1024 * 1024
     """Of a request body, decompressed."""

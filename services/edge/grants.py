@@ -15,9 +15,9 @@ from services.edge.metrics import note_grant
 from shared import bus, errors, subjects
 from shared.bus import BusClient
 from shared.errors import RefusedError
-from shared.feed import ControlFeed
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest
+from shared.notices import ControlNotices
 from shared.requests import DecideReply, DecideRequest
 
 CacheKey = tuple[KeyDigest | None, str, str]
@@ -45,7 +45,7 @@ class Entry(msgspec.Struct):
 class Grants:
     """
     Args:
-        feed: the control feed whose facts were given to `forget`.
+        feed: the notices of control facts that were given to `forget`.
         stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a kept grant serves only
             if policy can't answer.
     """
@@ -53,7 +53,7 @@ class Grants:
     def __init__(
         self,
         client: BusClient,
-        feed: Callable[[], ControlFeed],
+        feed: Callable[[], ControlNotices],
         *,
         ttl_ms: int,
         entries_max: int,

@@ -23,7 +23,7 @@ from services.ledger.report import Report
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
-from shared import bus
+from shared import bus, streams
 from shared.bus import BusClient
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
@@ -73,6 +73,8 @@ class Ledger:
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
         self._control: Recorder[Any] | None = None
+        self._shards = 0
+        """Of TRAFFIC, as the stream itself says."""
 
     async def run(self) -> None:
         asking = Asking(self._client, self._control_seq)
@@ -123,7 +125,11 @@ class Ledger:
             await asyncio.sleep(RETRY_S)
         while True:
             try:
-                await bus.ensure_traffic_stream(self._client, self._settings.traffic_stream_bytes_max)
+                settings = self._settings
+                traffic = await streams.ensure_traffic(
+                    self._client, settings.traffic_stream_bytes_max, settings.traffic_shards, settings.stream_replicas
+                )
+                self._shards = traffic.shards
                 return True
             except BUS_ERRORS as error:
                 self._trouble = f"TRAFFIC stream: {type(error).__name__}"
@@ -133,7 +139,7 @@ class Ledger:
     async def _work(self) -> None:
         """Record, until the service stops; then finish what is being written."""
         works = [self._days_ahead()]
-        for shard in range(self._settings.traffic_shards):
+        for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
         tasks = [asyncio.create_task(work) for work in works]
@@ -155,7 +161,7 @@ class Ledger:
     def _traffic(self, shard: int) -> list[Coroutine[Any, Any, None]]:
         """One shard's recorder with its side jobs, under one lock."""
         settings, stopping = self._settings, self._stopping
-        poster = TrafficPoster(self._database, shard, settings.traffic_shards, unix_ms)
+        poster = TrafficPoster(self._database, shard, self._shards, unix_ms)
         recorder = Recorder(self._client, poster, settings, stopping)
         expirer = Expirer(recorder, poster, settings.expire_check_ms, settings.expire_slack_ms, stopping, unix_ms)
         trimmer = Trimmer(

@@ -22,8 +22,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     ledger_port: Port = 4100
     ledger_probe_host: str = "127.0.0.1"
     ledger_probe_port: Port = 4101
-    traffic_shards: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
-    """How many `traffic.<shard>` subjects the edges write. Each has one recorder, on one of the ledgers."""
+    traffic_shards: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """How many `traffic.<shard>` subjects the edges write, at least: the stream keeps the number, edges and ledgers read it from there, and it
+    never goes down. Each shard has one recorder, on one of the ledgers."""
+    stream_replicas: Annotated[int, msgspec.Meta(ge=0, le=5)] = 0
+    """Of TRAFFIC, on a cluster of NATS servers: 3. 0: as the stream is."""
     traffic_stream_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 8 * 1024**3
     """Of the TRAFFIC stream where it must be made. When it is full, the broker refuses facts and edges fall back to their journals."""
     traffic_keep_hours: Annotated[float, msgspec.Meta(ge=0)] = 24

@@ -11,7 +11,8 @@ from nats.aio.client import Client
 from services.ledger import metrics
 from services.ledger.lock import Lock
 from services.ledger.record import Recorder
-from services.ledger.tape import BUS_ERRORS, stream_state
+from services.ledger.tape import BUS_ERRORS
+from shared import streams
 
 CHECK_S = 1.0
 
@@ -54,7 +55,7 @@ class LagWatch:
             self._messages.set(0)
             self._seconds.set(0)
             return
-        state = await stream_state(self._client, self._stream)
+        state = await streams.state(self._client, self._stream)
         position = self._recorder.position or position
         behind = max(0, state.last_seq - position.seq)
         self._messages.set(behind)

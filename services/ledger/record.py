@@ -24,7 +24,8 @@ from services.ledger.database import DATABASE_ERRORS
 from services.ledger.facts_in import Anomaly
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.message import Message
-from services.ledger.tape import BUS_ERRORS, Tape, TapeError, stream_state
+from services.ledger.tape import BUS_ERRORS, TapeError
+from shared import streams
 
 log = structlog.get_logger()
 
@@ -32,6 +33,20 @@ PAUSE_S_MIN = 0.1
 PAUSE_S_MAX = 2.0
 
 T = TypeVar("T")
+
+
+class AnyTape(Protocol):
+    """See `tape.Tape`, and `control_tape.ControlTape`."""
+
+    behind: int
+
+    @property
+    def waiting_bytes(self) -> int: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def wait(self) -> None: ...
+    async def take(self, messages_max: int, bytes_max: int) -> list[Message]: ...
+    async def pending(self) -> int: ...
 
 
 class Poster(Protocol[T]):
@@ -43,6 +58,8 @@ class Poster(Protocol[T]):
     """For metrics and logs."""
     alone: bool
     """Whether every message of the stream has this subject: only then is a gap in the sequence a loss."""
+
+    def tape(self, client: Client, start_seq: int) -> AnyTape: ...
 
     async def connect(self) -> Tally:
         """Raises one of DATABASE_ERRORS."""
@@ -69,7 +86,7 @@ class Limits(Protocol):
 class Session:
     """What the side jobs (expire, trim) may look at while a recorder runs."""
 
-    def __init__(self, tape: Tape, position: Position) -> None:
+    def __init__(self, tape: AnyTape, position: Position) -> None:
         self.tape = tape
         self.position = position
         self.read_seq = position.seq
@@ -124,11 +141,11 @@ class Recorder(Generic[T]):
 
     async def _run_session(self) -> None:
         tally = await self._poster.connect()
-        tape: Tape | None = None
+        tape: AnyTape | None = None
         try:
             known = await self._rewind_if_shorter(tally, await tally.position())
             self.position = known
-            tape = Tape(self._client, self._poster.stream, self._poster.subject, known.seq)
+            tape = self._poster.tape(self._client, known.seq)
             await tape.open()
             self.session = Session(tape, known)
             self.trouble = None
@@ -190,7 +207,7 @@ class Recorder(Generic[T]):
         return messages
 
     async def _rewind_if_shorter(self, tally: Tally, known: Position) -> Position:
-        state = await stream_state(self._client, self._poster.stream)
+        state = await streams.state(self._client, self._poster.stream)
         if state.last_seq >= known.seq:
             return known
         await self._rewind(tally, known, f"the stream ends at {state.last_seq}, before the position {known.seq}")

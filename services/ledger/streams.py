@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
+from nats.aio.client import Client
 
 from services.ledger import metrics
 from services.ledger.audit import AuditTally
 from services.ledger.book import Position, Tally
+from services.ledger.control_tape import ControlTape
 from services.ledger.database import Database
 from services.ledger.facts_in import Anomaly, Batch
 from services.ledger.message import Message
+from services.ledger.record import AnyTape
+from services.ledger.tape import Tape
 from shared import subjects
 
 log = structlog.get_logger()
@@ -33,6 +37,9 @@ class TrafficPoster:
         self.subject = subjects.traffic(shard)
         self.label = f"traffic.{shard}"
         self.alone = shards == 1
+
+    def tape(self, client: Client, start_seq: int) -> AnyTape:
+        return Tape(client, self.stream, self.subject, start_seq)
 
     async def connect(self) -> Tally:
         return Tally(await self._database.writer(), self.stream, self.shard)
@@ -67,6 +74,9 @@ class ControlPoster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def tape(self, client: Client, start_seq: int) -> AnyTape:
+        return ControlTape(client, start_seq)
 
     async def connect(self) -> Tally:
         return AuditTally(await self._database.writer(), self.stream)

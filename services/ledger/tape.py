@@ -44,20 +44,6 @@ class TapeError(Exception):
     """The tape is broken; start a new one behind the last message recorded."""
 
 
-class StreamState(msgspec.Struct, frozen=True):
-    first_seq: int
-    last_seq: int
-    bytes: int
-    bytes_max: int
-    """-1: no limit."""
-
-
-async def stream_state(client: Client, stream: str) -> StreamState:
-    """Raises one of BUS_ERRORS, also when there is no such stream."""
-    info = await client.jetstream(timeout=API_TIMEOUT_S).stream_info(stream)
-    return StreamState(info.state.first_seq, info.state.last_seq, info.state.bytes, info.config.max_bytes or -1)
-
-
 class Tape:
     """
     Args:

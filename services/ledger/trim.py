@@ -18,7 +18,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.ledger import metrics
 from services.ledger.record import Recorder
-from services.ledger.tape import API_TIMEOUT_S, BUS_ERRORS, stream_state
+from services.ledger.tape import API_TIMEOUT_S, BUS_ERRORS
+from shared import streams
 
 log = structlog.get_logger()
 
@@ -67,7 +68,7 @@ class Trimmer:
         if session is None or session.position.seq == 0:
             return None
         position_seq = session.position.seq
-        state = await stream_state(self._client, self._stream)
+        state = await streams.state(self._client, self._stream)
         full = state.bytes_max > 0 and state.bytes > state.bytes_max * FULL_SHARE
         due = self._trimmed_at is None or time.monotonic() - self._trimmed_at >= EVERY_S
         if not (full or due):

@@ -14,13 +14,12 @@ from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
 from services.policy.decide import decide
 from services.policy.replica import POLL_S, Replica
-from shared import bus, config, prices, settings, subjects
+from shared import bus, config, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
 from shared.service import Life, serve_probes
-from shared.settings import SettingsError
 
 log = structlog.get_logger()
 
@@ -44,18 +43,18 @@ async def main(life: Life) -> None:
         client = await _unless_stopping(life, bus.connect("policy", wanted.nats_url))
         if client is not None:
             try:
-                await serve(life, client, catalog)
+                await serve(life, client, catalog, wanted.stream_replicas)
             finally:
                 await bus.close(client)
     finally:
         await probes.cleanup()
 
 
-async def serve(life: Life, client: BusClient, catalog: Catalog) -> None:
+async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas: int = 0) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping."""
-    if await _unless_stopping(life, _control_stream(client)) is None:
+    if await _unless_stopping(life, _control_stream(client, stream_replicas)) is None:
         return
-    replica = Replica(client)
+    replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
     admin = Admin(client, replica, catalog)
 
     def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:
@@ -91,24 +90,18 @@ async def serve(life: Life, client: BusClient, catalog: Catalog) -> None:
             await life.stopping.wait()
         await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))
     finally:
-        await replica.feed.close()
+        await replica.close()
 
 
-async def _control_stream(client: BusClient) -> bool:
-    """The stream exists, and takes a command's facts as one batch. Waits for the broker's JetStream."""
+async def _control_stream(client: BusClient, replicas: int) -> bool:
+    """The stream exists, with the settings it must have. Waits for the broker's JetStream. Raises SettingsError."""
     while True:
         try:
-            await bus.ensure_control_stream(client)
-            info = await client.jetstream(timeout=5).stream_info(subjects.CONTROL_STREAM)
-            break
+            await streams.ensure_control(client, replicas)
+            return True
         except (nats.errors.Error, OSError, TimeoutError) as error:
             log.warning("control_stream_not_ready", error=type(error).__name__, detail=str(error)[:120])
             await asyncio.sleep(RETRY_S)
-    if not info.config.allow_atomic:
-        raise SettingsError(
-            f"the stream {subjects.CONTROL_STREAM} must allow atomic batches (allow_atomic, NATS 2.12 or later)"
-        )
-    return True
 
 
 async def _caught_up(replica: Replica) -> bool:

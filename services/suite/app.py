@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 SECOND_SIGNAL_S = 0.5
 """A signal that comes sooner after the first is its echo (a terminal and a `make` both send one)."""
+_SECRET = ("TOLLGATE_DATABASE_URL", "TOLLGATE_NATS_URL_")
+"""Begin the names of what only one kind of service is told."""
 EDGE_STOP_SLACK_S = 15.0
 """On top of the edge's own drain limit."""
 
@@ -129,7 +131,7 @@ class Suite:
 
     def _environment(self, member: Member) -> dict[str, str]:
         """Ours, with what this service alone is told: its own NATS user, and the database only for the ledger."""
-        env = {name: value for name, value in self._environ.items() if name != "TOLLGATE_DATABASE_URL"}
+        env = {name: value for name, value in self._environ.items() if not name.startswith(_SECRET)}
         env["TOLLGATE_CONFIG"] = str(Path(self.settings.config).absolute())
         env["TOLLGATE_DATA_DIR"] = str(self._data.path)
         env["TOLLGATE_NATS_URL"] = self._nats_url(member.kind)
@@ -143,7 +145,9 @@ class Suite:
         return env
 
     def _nats_url(self, user: str) -> str:
-        return self.settings.nats_url or nats.url(self._embedded, user)
+        """Of an operator's own broker: as it was given for this service, or for all."""
+        given = getattr(self.settings, f"nats_url_{user}", "") or self.settings.nats_url
+        return given or nats.url(self._embedded, user)
 
     def _urls(self, kind: str) -> list[str]:
         return [http_url(member.api) for member in self.members if member.kind == kind and member.api is not None]
@@ -155,6 +159,7 @@ class Suite:
             edge_urls=self._urls("edge"),
             ledger_urls=self._urls("ledger"),
             nats_url=self._nats_url(nats.OPERATOR),
+            nats_control_url=self._nats_url(nats.CONTROL_OPERATOR),
             database_url=self._database_url,
             processes={
                 child.program.name: Running(

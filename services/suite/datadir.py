@@ -54,9 +54,11 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     edge_urls: list[str]
     ledger_urls: list[str]
     nats_url: str
-    """Of the embedded broker's `operator`, who may do everything; of an external broker as it was given."""
+    """Of the embedded broker's `operator`, who may do everything in TRAFFIC's account; of an external broker as it was given."""
     database_url: str
     processes: dict[str, Running]
+    nats_control_url: str = ""
+    """The same, in CONTROL's account."""
 
 
 class DataDir:

@@ -1,4 +1,4 @@
-"""The embedded NATS server: its configuration, one user a service, and how to tell that it is ready, and that it is broken.
+"""The embedded NATS server: its configuration, one account a service, and how to tell that it is ready, and that it is broken.
 
 What nats-server 2.15 does when its disk is full: the stream whose write failed takes nothing any more, not even once there is
 room again. Publishes aren't refused, they get no answer; what was acknowledged before is there; /healthz says 503 until the
@@ -20,11 +20,11 @@ from services.suite.datadir import DataDir, Embedded, new_password
 from services.suite.probe import status_of
 from services.suite.process import Program
 from services.suite.settings import LOOPBACK
+from shared import broker
 from shared.settings import SettingsError
-from shared.subjects import PERMISSIONS, Permissions
 
-OPERATOR = "operator"
-"""May do everything; for an operator's tools and for tests."""
+OPERATOR, CONTROL_OPERATOR = broker.OPERATORS
+"""May do everything in the account of TRAFFIC, and of CONTROL; for an operator's tools and for tests."""
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 STORE_BYTES_MAX = 2**50
 """No limit but the streams' own and the disk."""
@@ -57,36 +57,39 @@ def configuration(embedded: Embedded, directory: Path, sync: str) -> dict[str, A
     jetstream: dict[str, Any] = {"store_dir": str(directory), "max_file_store": STORE_BYTES_MAX}
     if sync == "always":
         jetstream["sync_interval"] = "always"
-    users: list[dict[str, Any]] = [{"user": OPERATOR, "password": embedded.nats_passwords[OPERATOR]}]
-    for service, permissions in PERMISSIONS.items():
-        password = embedded.nats_passwords[service]
-        users.append({"user": service, "password": password, "permissions": _permissions(permissions)})
     return {
         "server_name": "tollgate",
         "listen": f"{LOOPBACK}:{embedded.nats_port}",
         "http": f"{LOOPBACK}:{embedded.nats_monitor_port}",
         "max_payload": PAYLOAD_BYTES_MAX,
         "jetstream": jetstream,
-        "authorization": {"users": users},
+        "accounts": broker.accounts(embedded.nats_passwords),
         "log_file": str(directory / "nats.log"),
         "logfile_size_limit": LOG_BYTES_MAX,
         "logfile_max_num": 2,
     }
 
 
-def _permissions(permissions: Permissions) -> dict[str, Any]:
-    tree: dict[str, Any] = {
-        "publish": {"allow": permissions.publish},
-        "subscribe": {"allow": permissions.subscribe},
-    }
-    if permissions.replies:
-        tree["allow_responses"] = True
-    return tree
+def move_streams(directory: Path) -> None:
+    """Streams of before each service had an account of its own lie in the common one's: put each into its owner's.
+
+    The broker must not run. Each move is one rename, so that after a crash the next start goes on.
+    """
+    old = directory / "jetstream" / "$G" / "streams"
+    for stream, owner in broker.STREAM_OWNERS.items():
+        new = directory / "jetstream" / broker.account(owner) / "streams" / stream
+        if (old / stream).exists() and not new.exists():
+            new.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            (old / stream).rename(new)
+            for touched in (old, new.parent):
+                descriptor = os.open(touched, os.O_RDONLY)
+                os.fsync(descriptor)
+                os.close(descriptor)
 
 
 def add_passwords(embedded: Embedded) -> None:
     """Give every user that has none a password; the others keep theirs, so that a second start works."""
-    for user in (OPERATOR, *PERMISSIONS):
+    for user in broker.USERS:
         embedded.nats_passwords.setdefault(user, new_password())
 
 
@@ -98,6 +101,7 @@ def program(data: DataDir, embedded: Embedded, sync: str) -> Program:
     """Write the configuration, and say how to run the server."""
     directory = data.path / "nats"
     directory.mkdir(mode=0o700, exist_ok=True)
+    move_streams(directory)
     data.write("nats.json", msgspec.json.encode(configuration(embedded, directory, sync)))
     port = embedded.nats_port
 

@@ -26,6 +26,11 @@ class SuiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     config: str = "config.example.yaml"
     nats_url: str = ""
     """Set: this broker is used, and none is started."""
+    nats_url_policy: str = ""
+    """With a broker of one's own: the URL with this service's user; empty: `nats_url`."""
+    nats_url_moderation: str = ""
+    nats_url_ledger: str = ""
+    nats_url_edge: str = ""
     nats_port: AnyPort = 0
     nats_sync: Literal["always", "default"] = "always"
     """always: every message is on the disk before it is acknowledged; default: NATS's own (every two minutes)."""

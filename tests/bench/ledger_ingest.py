@@ -25,7 +25,7 @@ from pathlib import Path
 import asyncpg
 from nats.aio.client import Client
 
-from shared import bus, subjects
+from shared import bus, streams, subjects
 from shared.facts import Caller, Opened, Settled, encode_fact, pack
 from shared.ids import DeploymentId, KeyDigest, new_request_id
 from shared.money import Price, Usage, cost_picousd
@@ -109,8 +109,8 @@ async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str
     ledger: subprocess.Popen[bytes] | None = None
     client = await bus.connect("bench", nats.url)
     try:
-        await bus.ensure_control_stream(client)
-        await bus.ensure_traffic_stream(client, 8 * 1024**3)
+        await streams.ensure_control(client)
+        await streams.ensure_traffic(client, 8 * 1024**3)
         await fill(client, requests, mode)
         env = {
             **os.environ, "TOLLGATE_NATS_URL": nats.url, "TOLLGATE_DATABASE_URL": url, "TOLLGATE_LOG_LEVEL": "warning",

@@ -28,7 +28,7 @@ from tests.chaos.schedule import draw
 from tests.chaos.trial import PER_SECOND, conduct
 from tests.chaos.world import World
 
-SMALL = {"TOLLGATE_EDGE_JOURNAL_BYTES_MAX": str(256 * 1024), "TOLLGATE_TRAFFIC_STREAM_BYTES_MAX": str(1024 * 1024)}
+SMALL = {"TOLLGATE_EDGE_JOURNAL_BYTES_MAX": str(256 * 1024), "TOLLGATE_TRAFFIC_STREAM_BYTES_MAX": str(4 * 1024 * 1024)}
 """So that journals and the stream are full within seconds."""
 TWO_EACH = "edge=2,policy=2,moderation=2,ledger=2"
 

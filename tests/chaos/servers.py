@@ -33,7 +33,8 @@ async def main(data_dir: str, nats_port: int, postgres_port: int, *, small_disk:
     def write() -> None:
         state = SuiteState(
             supervisor_pid=os.getpid(), ready=ready, edge_urls=[], ledger_urls=[],
-            nats_url=nats.url(embedded, nats.OPERATOR), database_url=postgres.url(embedded),
+            nats_url=nats.url(embedded, nats.OPERATOR), nats_control_url=nats.url(embedded, nats.CONTROL_OPERATOR),
+            database_url=postgres.url(embedded),
             processes={
                 c.program.name: Running(pid=c.pid, port=c.program.port, probe_port=None, restarts=c.restarts)
                 for c in supervisor.children

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from shared.subjects import PERMISSIONS
 from tests.bench.machine import tree
 from tests.chaos.checker import Price
 from tests.chaos.disk import Disk, namespace
@@ -57,7 +58,7 @@ class World(RunningSuite):
 
     Args:
         linked: broker and database are reached by `links["nats"]` and `links["postgres"]`. They are then run by
-            tests.chaos.servers, with the suite's own launchers, and all services share the broker's operator user.
+            tests.chaos.servers, with the suite's own launchers.
         small_disk: linked, and the broker's store is a disk of its own, `disk`; None where the system doesn't allow it.
         guarded: every request is screened by a guardrail, which finds nothing.
         root: the tree to run; None: a snapshot of this one.
@@ -134,6 +135,10 @@ class World(RunningSuite):
                 await self.links[name].start()
             servers = self._servers()
             self._given_env["TOLLGATE_NATS_URL"] = _with_port(servers["nats_url"], self._nats_port)
+            passwords = json.loads((self._servers_dir / "embedded.json").read_text())["nats_passwords"]
+            for kind in PERMISSIONS:
+                url = f"nats://{kind}:{passwords[kind]}@127.0.0.1:{self._nats_port}"
+                self._given_env[f"TOLLGATE_NATS_URL_{kind.upper()}"] = _with_port(url, self._nats_port)
             self._given_env["TOLLGATE_DATABASE_URL"] = _with_port(servers["database_url"], self._postgres_port)
         await self._until_true(lambda: _listens(self._provider_port), "the provider")
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from services.edge import recorder as recorder_
 from services.edge.http import connection
 from services.edge.publisher import LibraryPublisher, Publisher, WirePublisher
-from shared import bus
+from shared import bus, streams
 from tests.edge.broker import Broker
 from tests.edge.fakes import Provider, Script, until
 from tests.edge.harness import Edge
@@ -33,7 +33,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 async def publisher(request: pytest.FixtureRequest, broker: Broker) -> AsyncIterator[Publisher]:
     """Both ways to the broker; the stream is there."""
     client = await bus.connect("edge", broker.url)
-    await bus.ensure_traffic_stream(client, 100_000_000)
+    await streams.ensure_traffic(client, 100_000_000)
     if request.param == "wire":
         assert client.wire is not None
         yield WirePublisher(client.wire)

@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from shared import bus
-from tests.ledger.ledger_kit import Book, streams
+from tests.ledger.ledger_kit import Book, make_streams
 from tests.ledger.servers import Nats, Postgres
 
 
@@ -48,6 +48,6 @@ def nats_server(tmp_path: Path) -> Iterator[Nats]:
 async def client(nats_server: Nats) -> AsyncIterator[Client]:
     """Connected, with both streams made."""
     connected = await bus.connect("test", nats_server.url)
-    await streams(connected)
+    await make_streams(connected)
     yield connected
     await connected.close()

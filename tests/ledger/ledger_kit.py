@@ -19,7 +19,7 @@ from services.ledger.database import Database
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
 from services.ledger.migrate import migrate
-from shared import bus, subjects
+from shared import bus, streams, subjects
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, TrafficFact, encode_control, encode_fact, pack
 from shared.grant import Denial, Grant
 from shared.ids import DeploymentId, KeyDigest, digest_key, new_id, new_request_id
@@ -208,9 +208,9 @@ async def running(nats_url: str, database_url: str, **changed: Any) -> AsyncIter
         await client.close()
 
 
-async def streams(client: Client, max_bytes: int = 64 * 1024**2) -> None:
-    await bus.ensure_control_stream(client)
-    await bus.ensure_traffic_stream(client, max_bytes)
+async def make_streams(client: Client, max_bytes: int = 64 * 1024**2) -> None:
+    await streams.ensure_control(client)
+    await streams.ensure_traffic(client, max_bytes)
 
 
 async def publish(client: Client, *facts: TrafficFact, data: bytes | None = None, subject: str = "traffic.0") -> int:

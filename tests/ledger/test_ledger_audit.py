@@ -11,7 +11,7 @@ from nats.aio.client import Client
 from services.ledger import chain
 from services.ledger.chain import EMPTY
 from services.ledger.message import Message
-from shared import bus, subjects
+from shared import streams, subjects
 from shared.facts import ControlFact, encode_control
 from tests.ledger.ledger_kit import Book, control, eventually, publish_control, running
 from tests.ledger.servers import Nats
@@ -106,7 +106,7 @@ async def test_a_control_stream_rebuilt_from_the_log_adds_nothing(
             await publish_control(client, fact)
         await audited(book, 4)
     await client.jetstream().delete_stream(subjects.CONTROL_STREAM)
-    await bus.ensure_control_stream(client)
+    await streams.ensure_control(client)
     for row in await book.fetch("SELECT subject, message FROM audit_log ORDER BY n"):
         await client.jetstream().publish(row["subject"], row["message"])
     async with running(nats_server.url, book.url):

@@ -18,9 +18,9 @@ from services.ledger.config import LedgerSettings
 from services.ledger.expire import Expirer
 from services.ledger.record import Recorder
 from services.ledger.streams import TrafficPoster
-from services.ledger.tape import Tape, TapeError, stream_state
+from services.ledger.tape import Tape, TapeError
 from services.ledger.trim import Trimmer
-from shared import bus, subjects
+from shared import streams, subjects
 from tests.ledger.ledger_kit import Book, Running, eventually, now_ms, opened, packed, publish, running, settled
 from tests.ledger.servers import Nats, Postgres
 from tests.support.ports import free_port
@@ -156,7 +156,7 @@ async def test_a_stream_that_was_lost_and_rebuilt_is_read_from_its_beginning(
             await publish(client, call)
         await recorded(book, 5)
     await client.jetstream().delete_stream(subjects.TRAFFIC_STREAM)
-    await bus.ensure_traffic_stream(client, 64 * 1024**2)
+    await streams.ensure_traffic(client, 64 * 1024**2)
     # Shorter than the position: noticed at once. One of them is known.
     await publish(client, settled())
     await publish(client, calls[4])
@@ -164,7 +164,7 @@ async def test_a_stream_that_was_lost_and_rebuilt_is_read_from_its_beginning(
         await recorded(book, 6)
     assert await book.anomalies() == ["rewind"]
     await client.jetstream().delete_stream(subjects.TRAFFIC_STREAM)
-    await bus.ensure_traffic_stream(client, 64 * 1024**2)
+    await streams.ensure_traffic(client, 64 * 1024**2)
     # As long as the position and longer: known by the time of the message at the position.
     for _ in range(9):
         await publish(client, settled())
@@ -386,10 +386,10 @@ async def test_recorded_messages_are_trimmed_but_the_last_one_stays(
             await publish(client, settled())
         await recorded(book, 6)
         assert await trimmer(client, ledger, keep_hours=24).look() is None
-        state = await stream_state(client, subjects.TRAFFIC_STREAM)
+        state = await streams.state(client, subjects.TRAFFIC_STREAM)
         assert (state.first_seq, state.last_seq) == (1, 6)
         assert await trimmer(client, ledger, keep_hours=0).look() == 6
-        state = await stream_state(client, subjects.TRAFFIC_STREAM)
+        state = await streams.state(client, subjects.TRAFFIC_STREAM)
         assert (state.first_seq, state.last_seq) == (6, 6)
     await publish(client, settled())
     async with running(nats_server.url, book.url):
@@ -399,14 +399,14 @@ async def test_recorded_messages_are_trimmed_but_the_last_one_stays(
 
 async def test_a_half_full_stream_is_trimmed_whatever_its_age(nats_server: Nats, client: Client, book: Book) -> None:
     await client.jetstream().delete_stream(subjects.TRAFFIC_STREAM)
-    await bus.ensure_traffic_stream(client, 1_000_000)
+    await streams.ensure_traffic(client, streams.BYTES_MIN_PER_SHARD)
     async with running(nats_server.url, book.url) as ledger:
         one = trimmer(client, ledger, keep_hours=24)
         await publish(client, settled())
         await recorded(book, 1)
         assert await one.look() is None
         for n in range(6):
-            await publish(client, settled(opened(spend_logs_metadata={"pad": "x" * 100_000})))
+            await publish(client, settled(opened(spend_logs_metadata={"pad": "x" * 400_000})))
             await recorded(book, 2 + n)
         assert await one.look() == 7
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from services.policy.publish import BATCH_BYTES_MAX, BATCH_FACTS_MAX, Publication, batches, publish
-from shared import bus, subjects
+from shared import bus, streams, subjects
 from shared.errors import RefusedError
 from shared.facts import Caller, ControlFact, decode_control
 from shared.grant import Denial, Grant
@@ -250,7 +250,7 @@ async def test_writes_without_the_broker_are_refused_not_lost(pair: tuple[Replic
 async def test_an_unknown_outcome_says_so(broker: Broker) -> None:
     """A broker that stops answering: the fact may or may not have landed."""
     client = await bus.connect("policy", broker.url)
-    await bus.ensure_control_stream(client)
+    await streams.ensure_control(client)
     fact = ControlFact("id", 0, "key", "x", "created", Caller(), None, {})
     broker.pause()
     start = time.monotonic()

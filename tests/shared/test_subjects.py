@@ -68,7 +68,12 @@ SERVICES = ["edge", "policy", "moderation", "ledger"]
         ("$JS.API.STREAM.PURGE.TRAFFIC", {"ledger"}),
         ("$JS.API.STREAM.MSG.DELETE.CONTROL", set()),
         ("$SYS.REQ.SERVER.PING", set()),
-        ("_INBOX_edge.x", set()),
+        ("_INBOX_edge.x", {"policy", "moderation"}),
+        ("_INBOX_ledger.x", {"policy"}),
+        ("_INBOX_policy.x", set()),
+        ("_INBOX_moderation.x", set()),
+        ("_R_.x.y", {"policy", "moderation"}),
+        ("feed.control.key.x", set()),
     ],
 )
 def test_who_may_publish(subject: str, publishers: set[str]) -> None:
@@ -80,7 +85,8 @@ def test_who_may_publish(subject: str, publishers: set[str]) -> None:
     [
         (subjects.POLICY_DECIDE, {"policy"}),
         (subjects.MODERATION_SCREEN, {"moderation"}),
-        ("control.key.x", set()),  # through JetStream consumers, into their inboxes
+        ("control.key.x", set()),  # through a JetStream consumer, into its inbox
+        ("feed.control.key.x", {"edge"}),
         ("traffic.0", set()),
         ("_INBOX_edge.x", {"edge"}),
         ("_INBOX_policy.x", {"policy"}),
@@ -92,5 +98,37 @@ def test_who_may_listen(subject: str, listeners: set[str]) -> None:
     assert {service for service in SERVICES if allowed(service, subject, publish=False)} == listeners
 
 
-def test_who_answers_may_reply() -> None:
-    assert {service for service in SERVICES if subjects.PERMISSIONS[service].replies} == {"policy", "moderation"}
+def test_a_door_is_used_by_those_who_may_publish_there_and_by_nobody_else() -> None:
+    for door in subjects.DOORS:
+        users = {service for service in SERVICES if allowed(service, door.name or door.subject, publish=not door.feed)}
+        assert users == ({*door.users, door.owner} if door.name else set(door.users)), door
+
+
+@pytest.mark.parametrize("subject", ["_INBOX_edge.a.1", "_INBOX.x", "_R_.abc.1"])
+def test_an_inbox(subject: str) -> None:
+    assert subjects.is_inbox(subject.encode())
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["", "control.key.x", "$JS.API.STREAM.PURGE.CONTROL", "traffic.0", "x._INBOX_edge.1", "_R", "policy.admin"],
+)
+def test_no_inbox(subject: str) -> None:
+    assert not subjects.is_inbox(subject.encode())
+
+
+@pytest.mark.parametrize(("edge", "shard"), [("edge-0", 0), ("edge-1", 1), ("edge-5", 1), ("tollgate-edge-12", 0)])
+def test_a_numbered_edge_has_the_shard_of_its_number(edge: str, shard: int) -> None:
+    assert subjects.shard_of(edge, 4) == shard
+
+
+def test_an_edges_shard_is_the_same_after_a_restart_and_one_there_is() -> None:
+    assert {subjects.shard_of(f"host:{port}", 8) for port in range(200)} == set(range(8))
+    assert subjects.shard_of("host:4000", 8) == subjects.shard_of("host:4000", 8)
+    assert subjects.shard_of("anything", 1) == 0
+
+
+def test_every_question_has_its_door() -> None:
+    """A subject that is answered but has no row in DOORS can't be asked from another account."""
+    asked = {value for name, value in vars(subjects).items() if name.startswith(("POLICY_", "MODERATION_"))}
+    assert asked == {door.subject for door in subjects.DOORS if door.subject.startswith(("policy.", "moderation."))}

