@@ -1,21 +1,21 @@
 """Reading a request: its head, and its body within limits."""
 
 import asyncio
-import zlib
 
 import msgspec
 
-from services.edge.http import BrokenBodyError, Request
+from services.edge import inflating
+from services.edge.http import BrokenBodyError, OverBudgetError, Request
 from shared import credential, errors
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
 HEADER_CHARACTERS_MAX = 256
 LIST_CHARACTERS_MAX = 16_384
-INFLATED_HERE_BYTES_MAX = 16_384
-"""Compressed; more is unpacked in a thread."""
+HELD_FREE_BYTES = 8192
+"""A body up to this is covered by its connection's flat share (http/budget.py)."""
 _PLAIN = ("", "identity")
-_ENCODINGS = (*_PLAIN, "gzip", "deflate")
+_ENCODINGS = (*_PLAIN, *inflating.ENCODINGS)
 
 
 class Head(msgspec.Struct):
@@ -63,11 +63,11 @@ def head(request: Request) -> Head:
 
 
 async def body(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
-    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow."""
+    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow, no room."""
     declared = request.content_length
     if declared is not None and declared > bytes_max:
         raise RefusedError(errors.body_too_large(declared, bytes_max))
-    encoding = (request.header("content-encoding") or "").lower()
+    encoding = (request.header("content-encoding") or "").strip().lower()
     if encoding not in _ENCODINGS:
         raise RefusedError(errors.unsupported_encoding(encoding))
     data = await _sent(request, bytes_max, timeout_ms)
@@ -75,15 +75,22 @@ async def body(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
         raise RefusedError(errors.body_too_large(None, bytes_max))
     if encoding in _PLAIN:
         return data
-    if len(data) <= INFLATED_HERE_BYTES_MAX:
-        return _inflate(data, encoding, bytes_max)
-    return await asyncio.to_thread(_inflate, data, encoding, bytes_max)
+    try:
+        return await inflating.inflate(data, encoding, bytes_max, request.hold)
+    except inflating.TooLargeError:
+        raise RefusedError(errors.body_too_large(None, bytes_max)) from None
+    except inflating.InflatingError as error:
+        raise RefusedError(errors.unreadable_body(str(error))) from None
+    except inflating.NoRoomError:
+        raise RefusedError(errors.overloaded()) from None
 
 
 async def _sent(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
     """The bytes as they were sent; hardly more than `bytes_max` of them."""
     whole = request.whole_body()
     if whole is not None:
+        if len(whole) > HELD_FREE_BYTES and not request.hold(len(whole)):
+            raise RefusedError(errors.overloaded())
         return whole
     try:
         pieces, size = [], 0
@@ -91,30 +98,12 @@ async def _sent(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
             while size <= bytes_max and (piece := await request.next_chunk()):
                 pieces.append(piece)
                 size += len(piece)
+                if not request.hold(len(piece)):
+                    raise RefusedError(errors.overloaded())
         return b"".join(pieces)
     except TimeoutError:
         raise RefusedError(errors.unreadable_body("The request body did not arrive in time")) from None
+    except OverBudgetError:
+        raise RefusedError(errors.overloaded()) from None
     except BrokenBodyError:
         raise RefusedError(errors.unreadable_body("The request body could not be read")) from None
-
-
-def _inflate(data: bytes, encoding: str, bytes_max: int) -> bytes:
-    """Never unpacks more than one byte past the limit."""
-    out, room = [], bytes_max
-    try:
-        while data:
-            bits = 16 + zlib.MAX_WBITS
-            if encoding == "deflate":  # with zlib's wrapper, as the RFC says, or without, as some send it
-                bits = zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
-            inner = zlib.decompressobj(bits)
-            piece = inner.decompress(data, room + 1)
-            room -= len(piece)
-            if room < 0:
-                raise RefusedError(errors.body_too_large(None, bytes_max))
-            if not inner.eof:
-                raise RefusedError(errors.unreadable_body("The compressed request body ends early"))
-            out.append(piece)
-            data = inner.unused_data  # gzip may have several members
-    except zlib.error:
-        raise RefusedError(errors.unreadable_body("The request body could not be decompressed")) from None
-    return b"".join(out)

@@ -12,7 +12,10 @@ Why not aiohttp's server: it took a third of the edge's time. It stays the refer
 """
 
 from services.edge.http.answer import Answer, StreamAnswer, WholeAnswer
+from services.edge.http.budget import Budget, Limits
 from services.edge.http.listener import Listener
-from services.edge.http.request import BrokenBodyError, Request
+from services.edge.http.request import BrokenBodyError, OverBudgetError, Request
 
-__all__ = ["Answer", "BrokenBodyError", "Listener", "Request", "StreamAnswer", "WholeAnswer"]
+__all__ = [
+    "Answer", "BrokenBodyError", "Budget", "Limits", "Listener", "OverBudgetError", "Request", "StreamAnswer", "WholeAnswer",
+]  # fmt: skip

@@ -39,6 +39,7 @@ from typing import Protocol, cast
 import httptools
 
 from services.edge.http.answer import Answer, WholeAnswer
+from services.edge.http.budget import CONNECTION_BYTES, REFUSALS_MAX, Account, Budget
 from services.edge.http.request import Request
 
 IDLE_S = 75.0
@@ -51,6 +52,10 @@ LINGERING_BYTES_MAX = 64 * 1024 * 1024
 
 STALL_S = 120.0
 """How long a client may take to read some 48 kB of what is written, or all of it once the connection is closing."""
+STALL_SHORT_S = 5.0
+"""The same while the budget of bytes is nearly used up."""
+REQUEST_BYTES = 1024
+"""What a parsed request that waits behind another one weighs."""
 
 TARGET_BYTES_MAX = 8190
 HEADERS_MAX = 100
@@ -81,6 +86,7 @@ class Owner(Protocol):
 
     handler: Callable[[Request], Awaitable[Answer]]
     malformed: Callable[[int], WholeAnswer]
+    budget: Budget
     stopping: bool
     draining: bool
 
@@ -98,13 +104,25 @@ class Connection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
-        "_barren_bytes", "_cancelled", "_declining", "_drained", "_fields", "_headers", "_held", "_in_head", "_keep_alive",
-        "_lingering", "_lingering_bytes", "_loop", "_malformed", "_over", "_owner", "_parser", "_queue", "_reading_paused",
-        "_receiving", "_remote", "_request", "_serving", "_since", "_stalled_at", "_target", "_task", "_transport", "writing_paused",
+        "_barren_bytes", "_budget", "_cancelled", "_declining", "_drained", "_fields", "_headers", "_held", "_in_head",
+        "_keep_alive", "_lingering", "_lingering_bytes", "_loop", "_malformed", "_over", "_owner", "_parser", "_queue",
+        "_reading_paused", "_receiving", "_refused", "_remote", "_request", "_request_bytes", "_serving", "_since", "_stalled_at",
+        "_target", "_task", "_transport", "_unread_bytes", "_waiting_bytes", "account", "writing_paused",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
+        self._budget = owner.budget
+        self.account = Account(self.abort)
+        """What it holds of the budget: a flat share, and these three."""
+        self._waiting_bytes = 0
+        """Of what arrived and nobody has taken."""
+        self._request_bytes = 0
+        """Of what the present request made us hold."""
+        self._unread_bytes = 0
+        """Of what the client doesn't read."""
+        self._refused = False
+        """Whether there was no room for it."""
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._remote: str | None = None
@@ -149,7 +167,9 @@ class Connection(asyncio.Protocol):
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished is noticed in the end
         self._owner.opened(self)
-        if self._owner.draining:
+        if not self._budget.open(self.account, self._remote):
+            self._turn_away()
+        elif self._owner.draining:
             self.close_if_idle()
 
     def data_received(self, data: bytes) -> None:
@@ -162,6 +182,7 @@ class Connection(asyncio.Protocol):
             return
         if request is None or request is self._receiving:
             self._feed(data)
+            self._weigh()
         else:
             self._held += data
             self.flow()
@@ -178,17 +199,26 @@ class Connection(asyncio.Protocol):
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
+        if self._refused:
+            self._refused = False
+            self._budget.refusing -= 1
         if self._task is None:
             self._request = self._receiving = None
-            self._owner.closed(self)
+            self._gone()
 
     def pause_writing(self) -> None:
         self.writing_paused = True
         self._stalled_at = self._stalled_at or self._loop.time()
+        if self._transport is not None:
+            unread = self._transport.get_write_buffer_size()
+            self._budget.hold(self.account, unread - self._unread_bytes, force=True)
+            self._unread_bytes = unread
 
     def resume_writing(self) -> None:
         self.writing_paused = False
         self._stalled_at = None
+        self._budget.release(self.account, self._unread_bytes)
+        self._unread_bytes = 0
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -220,9 +250,21 @@ class Connection(asyncio.Protocol):
             finally:
                 self._drained = None
 
+    def hold(self, size_bytes: int) -> bool:
+        """The present request makes us hold so much more, until it is over. False: there is no room for it."""
+        if not self._budget.hold(self.account, size_bytes):
+            return False
+        self._request_bytes += size_bytes
+        return True
+
+    def recognised(self) -> None:
+        """The present request is somebody's we know."""
+        self._budget.recognise(self.account)
+
     def flow(self) -> None:
         """Stop or go on reading, by what waits here."""
         request = self._request
+        self._weigh()
         full = len(self._held) > HELD_BYTES_HIGH
         if request is not None and not request.complete and request.buffered_bytes > BUFFERED_BYTES_HIGH:
             full = True
@@ -242,14 +284,16 @@ class Connection(asyncio.Protocol):
     # ── for the listener ──
 
     def sweep(self, now: float) -> None:
-        if self._stalled_at is not None and now - self._stalled_at >= STALL_S:
-            self.abort()
+        if self._stalled_at is not None:
+            patience_s = STALL_SHORT_S if self._budget.is_short and STALL_SHORT_S < STALL_S else STALL_S
+            if now - self._stalled_at >= patience_s:
+                self.abort()
         if self._request is not None or self._over:
             return
         waited_s = now - self._since
         if not self._in_head:
             if waited_s >= IDLE_S or self._owner.draining:
-                self.close()
+                self.close_if_idle()
         elif waited_s >= (HEAD_STOPPING_S if self._owner.stopping else HEAD_S):
             self._refuse(408)
 
@@ -336,6 +380,7 @@ class Connection(asyncio.Protocol):
         """With the next request, if it is here."""
         if self._queue:
             request = self._request = self._queue.popleft()
+            self._budget.busy(self.account)
             self._task = self._loop.create_task(self._serve(request))
         elif self._malformed:
             self._refuse(400)
@@ -344,6 +389,7 @@ class Connection(asyncio.Protocol):
         """A request is over, and so is its body; the connection goes on."""
         self._request = None
         self._since = self._loop.time()
+        self._budget.wait(self.account)
         self._begin()
         if self._over:
             return
@@ -359,6 +405,7 @@ class Connection(asyncio.Protocol):
         self._serving = True
         try:
             answer = await self._owner.handler(request)
+            self._let_go()  # from here on it is the transport's
             if isinstance(answer, WholeAnswer) and not request.answered:
                 keep_alive = self.begin(request, closing=answer.closing)
                 self.write(
@@ -384,10 +431,11 @@ class Connection(asyncio.Protocol):
     def _finished(self, request: Request) -> None:
         self._task = None
         self._serving = False
+        self._let_go()
         transport = self._transport
         if transport is None:
             self._request = self._receiving = None
-            self._owner.closed(self)
+            self._gone()
         elif transport.is_closing():
             self._over = True
         elif not request.complete:
@@ -396,6 +444,59 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             self._next()
+
+    def _gone(self) -> None:
+        self._budget.close(self.account)
+        self._owner.closed(self)
+
+    def _let_go(self) -> None:
+        """Of what the request made us hold."""
+        if self._request_bytes:
+            self._budget.release(self.account, self._request_bytes)
+            self._request_bytes = 0
+
+    def _weigh(self) -> None:
+        """What waits here goes on the account, as far as the flat share doesn't cover it."""
+        request = self._request
+        weight = len(self._held) + len(self._queue) * REQUEST_BYTES
+        if self._in_head:
+            weight += self._barren_bytes
+        if request is not None:
+            weight += request.buffered_bytes
+        more = max(0, weight - CONNECTION_BYTES) - self._waiting_bytes
+        if more <= 0:
+            if more:
+                self._budget.release(self.account, -more)
+                self._waiting_bytes += more
+        elif self._budget.hold(self.account, more):
+            self._waiting_bytes += more
+        elif not self._over:
+            self._overrun()
+
+    def _overrun(self) -> None:
+        """There is no room for what this client sends."""
+        request = self._receiving
+        if self._request is None:
+            self._refuse(503)
+        elif request is self._request:
+            self._over = True
+            self._receiving = None
+            request.overrun = request.broken = True
+            request.drop()
+            request.wake()
+            if self._lingering is not None:
+                self.close()
+        else:
+            self.abort()  # more requests behind the one that is being handled than there is room for
+
+    def _turn_away(self) -> None:
+        """There is no room for one more connection."""
+        if self._budget.refusing >= REFUSALS_MAX:
+            self.abort()
+            return
+        self._budget.refusing += 1
+        self._refused = True
+        self._refuse(503)
 
     def _is_quiet(self) -> bool:
         """Nothing waits in the socket that the loop hasn't reported yet."""

@@ -14,10 +14,12 @@ The end has three steps, for the caller to pace:
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
 from services.edge.http.answer import Answer, WholeAnswer
+from services.edge.http.budget import Budget
 from services.edge.http.connection import Connection
 from services.edge.http.request import Request
 
@@ -29,18 +31,24 @@ class Listener:
     """
     Args:
         handler: answers a request. What it raises cuts the connection.
-        malformed: a status → what is said to bytes that aren't a request, or don't become one in time.
+        malformed: a status → what is said to bytes that aren't a request, or don't become one in time, or have no room (503).
+        budget: of what all connections together may hold.
     """
 
     def __init__(
-        self, handler: Callable[[Request], Awaitable[Answer]], malformed: Callable[[int], WholeAnswer]
+        self,
+        handler: Callable[[Request], Awaitable[Answer]],
+        malformed: Callable[[int], WholeAnswer],
+        budget: Budget | None = None,
     ) -> None:
         self.handler = handler
         self.malformed = malformed
+        self.budget = budget or Budget()
         self.stopping = self.draining = False
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._servers: list[asyncio.Server] = []
+        self._accepting: set[asyncio.Future[object]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
@@ -56,14 +64,20 @@ class Listener:
         self._servers.append(await self._loop.create_server(self._connection, sock=listening, backlog=BACKLOG))
 
     def stop(self) -> None:
+        """Whose connection the kernel has accepted already is served like the others: closing the socket would reset it."""
         self.stopping = True
         for server in self._servers:
+            listening = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
             server.close()
+            for each in listening:
+                with each:
+                    self._accept_all(each)
         self._servers.clear()
 
     async def drain(self, within_s: float) -> bool:
         """Whether every connection came to its end in time."""
         self.stop()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         self.draining = True
         for connection in list(self.connections):
             connection.close_if_idle()
@@ -76,6 +90,7 @@ class Listener:
     async def close(self, within_s: float = 1.0) -> None:
         """`within_s`: for the cancelled handlers to end."""
         self.stop()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
         self.draining = True
         for connection in list(self.connections):
             connection.abort()
@@ -101,6 +116,18 @@ class Listener:
             self._empty.set()
 
     # ── the rest ──
+
+    def _accept_all(self, listening: socket.socket) -> None:
+        listening.setblocking(False)
+        for _ in range(BACKLOG):
+            try:
+                accepted, _ = listening.accept()
+            except OSError:  # none left; or none can be taken
+                return
+            accepted.setblocking(False)
+            task = asyncio.ensure_future(self._loop.connect_accepted_socket(self._connection, accepted))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
         return Connection(self, self._loop)

@@ -10,13 +10,17 @@ Its body is in one of three states:
 import asyncio
 import re
 from typing import Protocol
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 _PLAIN_TARGET = re.compile(rb"/[-/._~0-9A-Za-z]*").fullmatch
 
 
 class BrokenBodyError(Exception):
     """The client's framing of the body isn't valid."""
+
+
+class OverBudgetError(BrokenBodyError):
+    """There is no room for the body: it was cut off."""
 
 
 class Wire(Protocol):
@@ -29,14 +33,17 @@ class Wire(Protocol):
     async def drain(self) -> None: ...
     def flow(self) -> None: ...
     def abort(self) -> None: ...
+    def hold(self, size_bytes: int) -> bool: ...
+    def recognised(self) -> None: ...
 
 
 class Request:
     """Made by a connection when the head has arrived. One reader at a time."""
 
     __slots__ = (
-        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "complete", "connection", "content_length",
-        "dropping", "keep_alive", "method", "minor", "path", "pieces", "query", "remote", "told_to_send", "waiter",
+        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection", "content_length",
+        "dropping", "keep_alive", "method", "minor", "overrun", "path", "pieces", "query", "raw_path", "remote", "told_to_send",
+        "waiter",
     )  # fmt: skip
 
     def __init__(
@@ -59,18 +66,26 @@ class Request:
         self._headers = headers
         self.minor = minor
         """Of HTTP/1.x: 0 or 1."""
+        self.path: str
+        """Decoded, but for `/` inside a segment, which stays `%2F`."""
+        self.raw_path: str
+        """As it was sent."""
+        self.canonical: bool
+        """Whether the path was sent in the one way in which it is written: no other names anything."""
         self.keep_alive = keep_alive
         """Whether the client wants to send another."""
-        if _PLAIN_TARGET(target):
-            self.path, self.query = target.decode("ascii"), ""
+        if _PLAIN_TARGET(target) and b"/." not in target:
+            self.raw_path, self.query = target.decode("ascii"), ""
+            self.path, self.canonical = self.raw_path, True
         else:
-            self.path, self.query = _split(target)
+            self.raw_path, self.query = _split(target)
+            self.path, self.canonical = _decode(self.raw_path)
         length = headers.get(b"content-length")
         self.content_length = None if length is None else int(length)
         """In bytes, as declared."""
         self.pieces: list[bytes] = []
         self.buffered_bytes = 0
-        self.complete = self.broken = self.dropping = self.told_to_send = False
+        self.complete = self.broken = self.overrun = self.dropping = self.told_to_send = False
         self.answered = False
         """Something of an answer is out."""
         self.waiter: asyncio.Future[None] | None = None
@@ -90,13 +105,21 @@ class Request:
             if self.complete:
                 return b""
             if self.broken:
-                raise BrokenBodyError
+                raise OverBudgetError if self.overrun else BrokenBodyError
             await self._more()
         return self._take()
 
     def abort(self) -> None:
         """Cut the connection: what is out must not look like a whole answer."""
         self.connection.abort()
+
+    def hold(self, size_bytes: int) -> bool:
+        """What is kept for this request grows by so much, until it is over. False: there is no room for it (http/budget.py)."""
+        return self.connection.hold(size_bytes)
+
+    def recognised(self) -> None:
+        """Policy knows who sent this: it doesn't share with strangers."""
+        self.connection.recognised()
 
     # ── for the connection ──
 
@@ -139,7 +162,7 @@ class Request:
 
 
 def _split(target: bytes) -> tuple[str, str]:
-    """A request's target → its path, decoded, and its query as it was sent. What isn't UTF-8 in the path becomes U+FFFD."""
+    """A request's target → its path and its query, as they were sent."""
     target = target.partition(b"#")[0]
     if (
         target[:1] != b"/" and b"://" in target
@@ -150,4 +173,30 @@ def _split(target: bytes) -> tuple[str, str]:
         target = target.partition(b"://")[2][len(authority) :]
         target = target if target[:1] == b"/" else b"/" + target
     path, _, query = target.partition(b"?")
-    return unquote(path.decode("utf-8", "replace"), errors="replace"), query.decode("latin-1")
+    return path.decode("latin-1"), query.decode("latin-1")
+
+
+def _decode(raw: str) -> tuple[str, bool]:
+    """A path as it was sent → the same decoded, and whether that was the one way to write it.
+
+    Each path has one way to be written, so that whoever checks it and whoever acts on it can't see two: nothing is escaped that
+    needn't be, and there are no dot segments. `/` inside a segment stays `%2F`. What isn't UTF-8 becomes U+FFFD.
+    """
+    segments, canonical = [], True
+    for sent in raw.split("/"):
+        try:
+            segment = unquote_to_bytes(sent.encode("latin-1")).decode()
+        except UnicodeDecodeError:
+            segment, canonical = unquote(sent, errors="replace"), False
+        if segment in (".", "..") or "%2F" in segment.upper() or quote(segment, safe=_SAFE_IN_SEGMENTS) != _ESCAPE.sub(_upper, sent):
+            canonical = False
+        segments.append(segment.replace("/", "%2F"))
+    return "/".join(segments), canonical
+
+
+def _upper(escape: re.Match[str]) -> str:
+    return escape[0].upper()
+
+
+_SAFE_IN_SEGMENTS = "-._~!$&'()*+,;=:@"
+_ESCAPE = re.compile("%[0-9a-fA-F]{2}")

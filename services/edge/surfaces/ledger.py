@@ -29,6 +29,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     headers.append(("x-forwarded-for", request.remote or ""))
     if body:
         headers.append(("content-type", "application/json"))
+    if "%2F" in request.path:  # no path of the ledger has such a segment
+        raise RefusedError(errors.not_found(request.method, request.path))
     target = parts.ledger_path + quote(request.path, safe="/-._~")
     if request.query:
         target += "?" + request.query

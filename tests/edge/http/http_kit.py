@@ -212,6 +212,8 @@ class Theirs(Served):
 def reset(caller: Caller_) -> None:
     """RST instead of FIN."""
     tcp = caller.writer.get_extra_info("socket")
+    if tcp is None or tcp.fileno() < 0:  # closed under us
+        return
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     caller.writer.transport.abort()
 
