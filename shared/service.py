@@ -8,7 +8,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import prometheus_client
 import structlog
@@ -19,6 +19,8 @@ from shared.config import ConfigError
 from shared.settings import SettingsError
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 METRICS_CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
@@ -41,6 +43,18 @@ class Life:
 
     def stop(self) -> None:
         self.stopping.set()
+
+    async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The work's result; None when the service has to stop first: the work is cancelled then."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for one in (task, stopping):
+                one.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
 
 
 async def serve_probes(life: Life, host: str, port: int) -> web.AppRunner:

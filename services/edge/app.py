@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import structlog
 from services.edge import metrics, providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
-from services.edge.http import Listener
+from services.edge.http import Budget, Limits, Listener
+from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
@@ -26,7 +28,7 @@ from services.edge.upstream import Client, Origin
 from shared import bus, settings, streams, subjects
 from shared.bus import BusClient
 from shared.config import load, opening
-from shared.ids import new_id
+from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
@@ -40,6 +42,9 @@ FEED_WAIT_S = 2.0
 LINGER_S = 0.5
 """A stopping edge keeps idle connections for so long: a request that was on its way is served, and told that it was the last."""
 FLUSH_S = 10.0
+OPEN_FILES = 65_536
+"""Asked for at start, as far as the hard limit goes."""
+CONNECTIONS_MAX = 16_384
 CUT_OFF_S = 1.0
 """After the drain: for the cancelled handlers to end."""
 
@@ -52,14 +57,32 @@ async def main(life: Life) -> None:
     targets = providers.build(config.deployments, USER_AGENT)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
-
     feeds: list[ControlNotices] = []
 
     def back() -> None:
         for feed in feeds:
             feed.reconnected()
 
-    client = await bus.connect("edge", conf.nats_url, on_back=back)
+    try:
+        client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
+        if client is not None:
+            try:
+                await _serve(life, conf, client, feeds, targets, ledger)
+            finally:
+                await bus.close(client)
+    finally:
+        await probes.cleanup()
+
+
+async def _serve(
+    life: Life,
+    conf: EdgeSettings,
+    client: BusClient,
+    feeds: list[ControlNotices],
+    targets: dict[DeploymentId, providers.Target],
+    ledger: tuple[Origin, str],
+) -> None:
+    """From the connection to the bus on, to the end."""
     grants = Grants(
         client,
         lambda: feeds[0],
@@ -69,7 +92,9 @@ async def main(life: Life) -> None:
         stale_ms=conf.edge_feed_stale_ms,
     )
     feeds.append(ControlNotices(client, grants.forget, grants.forget_all))
-    traffic = await _wait_for_stream(client, subjects.TRAFFIC_STREAM)
+    traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
+    if traffic is None:
+        return
     await feeds[0].start()
     await _wait_for_feed(feeds[0])
 
@@ -90,7 +115,7 @@ async def main(life: Life) -> None:
             return "the control feed has not started"
         return None
 
-    server = Server(Parts(pipeline, *ledger, life.stopping.is_set, life.reason_not_ready))
+    server = Server(Parts(pipeline, *ledger, life.stopping.is_set, life.reason_not_ready), Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
     listener = server.listener()
     try:
@@ -104,26 +129,41 @@ async def main(life: Life) -> None:
     life.ready(reason_not_ready)
 
     await life.stopping.wait()
-    await _stop(listener, server, conf.edge_drain_ms / 1000, tasks, recorder)
+    await _stop(listener, server, conf.edge_drain_ms / 1000, pipeline)
     await upstream.close()
     await feeds[0].close()
-    await bus.close(client)
-    await probes.cleanup()
 
 
-async def _stop(listener: Listener, server: Server, drain_s: float, tasks: Tasks, recorder: Recorder) -> None:
+def _limits(conf: EdgeSettings) -> Limits:
+    """The settings, with what they leave to the machine filled in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    files = OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    return Limits(
+        bytes_max=conf.edge_held_bytes_max or bytes_default(),
+        connections_max=conf.edge_connections_max or max(8, min(CONNECTIONS_MAX, files // 3)),
+        connections_per_address_max=conf.edge_connections_per_address_max,
+        requests_max=conf.edge_requests_max,
+    )
+
+
+async def _stop(listener: Listener, server: Server, drain_s: float, pipeline: Pipeline) -> None:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
     listener.stop()
     await asyncio.sleep(LINGER_S)
     if not await listener.drain(drain_s):
         log.warning("requests_cut_off", running=server.running)
     await listener.close(CUT_OFF_S)
-    await tasks.finish(FLUSH_S)
+    await pipeline.tasks.finish(FLUSH_S)
+    pipeline.strangers.close()
     try:
-        await asyncio.wait_for(recorder.flush(), FLUSH_S)
+        await asyncio.wait_for(pipeline.recorder.flush(), FLUSH_S)
     except TimeoutError:
         log.error("facts_not_flushed")
-    await recorder.close()
+    await pipeline.recorder.close()
 
 
 async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recorder:
@@ -148,7 +188,7 @@ async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recor
 
 
 async def _wait_for_stream(client: BusClient, stream: str) -> StreamState:
-    """The ledger makes it; until then nothing could be recorded."""
+    """Until the ledger has made it: before, nothing could be recorded."""
     while True:
         try:
             return await streams.state(client, stream)

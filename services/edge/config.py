@@ -30,7 +30,14 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_answer_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     """Of an answer that isn't a stream."""
     edge_requests_max: Annotated[int, msgspec.Meta(ge=1)] = 4096
-    """Running at once; more get 503."""
+    """Running at once; more get 503. An eighth of them for strangers: whose key was granted nothing here lately."""
+    edge_held_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Of all that clients make this edge hold: heads, bodies, answers they don't read. An eighth of it for strangers.
+    0: a quarter of the container's memory, 64 MB to 1 GB."""
+    edge_connections_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Of clients; half of them for strangers. 0: 16,384, or a third of the open files this process may have."""
+    edge_connections_per_address_max: Annotated[int, msgspec.Meta(ge=1)] = 1024
+    """Of strangers, from one IPv4 address or IPv6 /64."""
     edge_body_timeout_ms: Milliseconds = 60_000
     """For a client to send its body."""
     edge_drain_ms: Milliseconds = 60_000

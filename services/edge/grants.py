@@ -28,6 +28,8 @@ DECIDE_TRIES = 3
 """Within the timeout: a replica that hangs is asked once, then mostly another."""
 TRIES = 3
 """Askings for one decision while the control stream moves under it."""
+DENIALS_MAX_PART = 8
+"""Denials have one part in so many of the room: whoever tries out keys can't push out those that are good."""
 POLICY_AWAY_S = 0.5
 """After a failed asking, how long a still valid grant is used without asking again."""
 
@@ -67,6 +69,10 @@ class Grants:
         self._timeout_ms = timeout_ms
         self._stale_ms = stale_ms
         self._entries: dict[CacheKey, Entry] = {}
+        self._denied: dict[CacheKey, None] = {}
+        """Those of the entries that are denials, the oldest first."""
+        self._seen: dict[KeyDigest | None, None] = {}
+        """Credentials that were granted something lately."""
         self._by_subject: dict[str, set[CacheKey]] = {}
         self._changed: dict[str, int] = {}
         self._changed_floor = 0
@@ -89,9 +95,14 @@ class Grants:
             for key in self._by_subject.pop(name, ()):
                 self._drop(key)
 
+    def seen(self, digest: KeyDigest | None) -> bool:
+        """Whether this credential was granted something here lately. Says nothing of what it may do now."""
+        return digest in self._seen
+
     def forget_all(self) -> None:
         """The control stream is another one: nothing we know holds, nor what is being answered."""
         self._streams += 1
+        self._denied.clear()
         self._entries.clear()
         self._by_subject.clear()
         self._changed.clear()
@@ -169,11 +180,23 @@ class Grants:
         return any(changed.get(subject, floor) > decision.control_seq for subject in decision.depends_on)
 
     def _keep(self, key: CacheKey, decision: Decision) -> None:
+        denied = isinstance(decision, Denial)
+        if isinstance(decision, Grant):
+            self._seen.pop(key[0], None)
+            if len(self._seen) >= self._max:
+                del self._seen[next(iter(self._seen))]
+            self._seen[key[0]] = None
+        elif decision.refusal.status == 401:
+            self._seen.pop(key[0], None)
         if self._ttl_s == 0:
             return
+        if denied and len(self._denied) >= max(1, self._max // DENIALS_MAX_PART):
+            self._drop(next(iter(self._denied)))
         if len(self._entries) >= self._max:
-            self._drop(next(iter(self._entries)))
+            self._drop(next(iter(self._denied or self._entries)))
         self._drop(key)
+        if denied:
+            self._denied[key] = None
         self._entries[key] = Entry(decision, time.monotonic() + self._ttl_s)
         for subject in decision.depends_on:
             self._by_subject.setdefault(subject, set()).add(key)
@@ -182,6 +205,7 @@ class Grants:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        self._denied.pop(key, None)
         for subject in entry.decision.depends_on:
             keys = self._by_subject.get(subject)
             if keys is not None:

@@ -110,7 +110,9 @@ async def inflate(data: bytes, encoding: str, bytes_max: int, hold: Callable[[in
     loop = asyncio.get_running_loop()
     while not inflater.done:
         pieces.append(_held(await loop.run_in_executor(_threads, inflater.step, STEP_BYTES), hold))
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    return await loop.run_in_executor(_threads, b"".join, pieces)
 
 
 def _held(piece: bytes, hold: Callable[[int], bool]) -> bytes:

@@ -28,6 +28,7 @@ from services.edge.http import Answer, Request
 from services.edge.reading import Head
 from services.edge.recorder import Recorder
 from services.edge.screening import Screening
+from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client as UpstreamClient
 from shared import errors
@@ -64,6 +65,7 @@ class Pipeline:
         self.upstream = upstream
         self.targets = targets
         self.tasks = tasks
+        self.strangers = Strangers(recorder, now_ms)
 
     async def serve(self, request: Request, route: Route) -> Answer:
         """Answer one request on an LLM route. Raises RefusedError, which routes' one error boundary renders."""
@@ -73,6 +75,7 @@ class Pipeline:
         head = reading.head(request)
         body = await reading.body(request, self.settings.edge_body_bytes_max, self.settings.edge_body_timeout_ms)
         call, permit = await self._permit(route, head, body)
+        request.recognised()
         screening = Screening(self.bus_client, permit.grant.guardrails, route.call_type, call.customer_id)
         if permit.grant.guardrails and screening.has("pre_call"):
             call, refusal = await screening.request(
@@ -130,6 +133,8 @@ class Pipeline:
             call_type=route.call_type,
             spend_logs_metadata=permit.spend_logs_metadata if permit is not None else {},
         )
+        if self.strangers.keeps(fact):
+            raise RefusedError(refusal, None, head.litellm_call_id or fact.id)
         await self.durable(encode_fact(fact))
         raise RefusedError(refusal, fact.id, head.litellm_call_id or fact.id)
 

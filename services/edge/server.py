@@ -4,13 +4,14 @@ No router, no middlewares: every path is in the table of routes, and each surfac
 cancelled when the client leaves; that is how a provider call ends with its client.
 """
 
+import msgspec
 import structlog
 
 from services.edge import answering, metrics, reading
-from services.edge.http import Answer, Listener, Request, WholeAnswer
+from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES
-from shared import errors, routes
+from shared import credential, errors, routes
 from shared.errors import Refusal, RefusedError, render
 from shared.routes import Match
 
@@ -19,23 +20,40 @@ log = structlog.get_logger()
 _CLOSING = ("body_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
 """What is left of the request can't be told from the next one, or isn't worth reading."""
 
+_NEVER_FULL = frozenset(path for row in routes.of_surface("health") for path in row.paths)
+
 
 class Server:
-    def __init__(self, parts: Parts) -> None:
+    """
+    Args:
+        budget: of what clients can make this edge hold.
+    """
+
+    def __init__(self, parts: Parts, budget: Budget) -> None:
         self._parts = parts
-        self.running = 0
+        self._budget = budget
+        self._seen = parts.pipeline.grants.seen
+
+    @property
+    def running(self) -> int:
+        """Requests being served."""
+        return self._budget.running
 
     def listener(self) -> Listener:
-        return Listener(self.handle, _malformed)
+        return Listener(self.handle, _malformed, self._budget)
 
     async def handle(self, request: Request) -> Answer:
         """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it.
 
         Where a part of another answer is out already, the connection is cut instead (http/connection.py).
         """
-        if self.running >= self._parts.pipeline.settings.edge_requests_max:
+        budget, account = self._budget, request.account
+        self._recognise(request)
+        if not budget.enter(account):
+            if request.path in _NEVER_FULL:
+                return await self._probe(request)
+            metrics.refused("overloaded")
             return _refusal(errors.overloaded())
-        self.running += 1
         answer: Answer
         try:
             answer = await self._dispatch(request)
@@ -48,14 +66,44 @@ class Server:
             log.exception("request_failed", path=request.path[:200])
             answer = _refusal(errors.internal(), reading.call_id(request))
         finally:
-            self.running -= 1
+            budget.leave(account)
         if self._parts.stopping():
             answer.closing = True
         return answer
 
+    def _recognise(self, request: Request) -> None:
+        """Whether this credential was granted something here lately: strangers share a small part of everything.
+
+        A connection mostly brings the same credential again: told by a keyed hash of the header, instead of its digest.
+        """
+        account = request.account
+        value = request.header("authorization")
+        mark = hash(value)
+        if account.known and account.mark == mark:
+            return
+        found = credential.find(request.header)
+        if self._seen(None if found is None else credential.digest(found)[0]):
+            self._budget.recognise(account)
+        else:
+            self._budget.estrange(account)
+        account.mark = mark if value is not None and found is not None and value.endswith(found) else 0
+
+    async def _probe(self, request: Request) -> Answer:
+        """What an orchestrator asks by the clients' port is answered although there is no slot: it costs nothing."""
+        try:
+            answer = await self._dispatch(request)
+        except RefusedError as no:
+            answer = _refusal(no.refusal)
+        return answer
+
     async def _dispatch(self, request: Request) -> Answer:
+        if not request.canonical:
+            raise RefusedError(errors.not_found(request.method, request.path))
         found = routes.find(request.method, request.path)
         if isinstance(found, Match):
+            if "%2F" in request.path:
+                params = {name: value.replace("%2F", "/") for name, value in found.params.items()}
+                found = msgspec.structs.replace(found, params=params)
             return await SURFACES[found.route.surface](self._parts, request, found)
         if found:
             raise RefusedError(errors.method_not_allowed(request.method, request.path))
@@ -63,7 +111,10 @@ class Server:
 
 
 def _malformed(status: int) -> WholeAnswer:
-    """To what isn't HTTP; not logged, as anybody can cause it."""
+    """To what isn't HTTP, or has no room (503); not logged, as anybody can cause it."""
+    if status == 503:
+        metrics.refused("overloaded")
+        return _OVERLOADED
     metrics.refused("malformed_http")
     return _refusal(errors.malformed_http(status))
 
@@ -79,3 +130,7 @@ def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | Non
     answer = answering.own(render(refusal), refusal.status, lines)
     answer.closing = refusal.code in _CLOSING
     return answer
+
+
+_OVERLOADED = _refusal(errors.overloaded())
+_OVERLOADED.closing = True

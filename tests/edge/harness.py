@@ -11,6 +11,7 @@ from typing import Any
 from services.edge import providers
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.http import Budget, Limits
 from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
@@ -62,8 +63,10 @@ class Edge:
         banned: str = "forbidden",
         timeout_s: float = 5,
         wait_ms: int = 3_000,
+        limits: dict[str, int] | None = None,
         **settings: Any,
     ) -> None:
+        self.limits = {"bytes_max": 2**30, "requests_max": settings.get("edge_requests_max", 4096), **(limits or {})}
         self.guardrails = guardrails or []
         self.banned = banned
         entries = [
@@ -133,7 +136,7 @@ class Edge:
             self.settings, "edge-1", bus, self.grants, self.recorder, self.upstream, targets, self.tasks
         )  # fmt: skip
         self.parts = Parts(self.pipeline, Origin("http", "127.0.0.1", 9), "", lambda: self.stopping, lambda: None)
-        self.server = Server(self.parts)
+        self.server = Server(self.parts, Budget(Limits(**self.limits)))
         self.listener = self.server.listener()
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
@@ -143,6 +146,7 @@ class Edge:
     async def __aexit__(self, *_: object) -> None:
         await self.listener.close()
         await self.tasks.finish(2)
+        self.pipeline.strangers.close()
         await self.recorder.close()
         await self.upstream.close()
 

@@ -206,6 +206,7 @@ async def test_head_has_no_body(edge: Edge) -> None:
 
 async def test_more_than_may_run_are_told_to_come_back() -> None:
     async with Edge({"m": ["mock:x"]}, edge_requests_max=2) as edge:
+        await edge.chat()  # of strangers, one may come at a time
         edge.publisher.script = ["hold", "hold", "hold"]
         async with await edge.connect() as one, await edge.connect() as two:
             await one.chat()

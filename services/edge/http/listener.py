@@ -17,6 +17,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import Budget
@@ -48,7 +49,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._servers: list[asyncio.Server] = []
-        self._accepting: set[asyncio.Future[object]] = set()
+        self._accepting: set[asyncio.Future[Any]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()

@@ -12,6 +12,8 @@ import re
 from typing import Protocol
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+from services.edge.http.budget import Account
+
 _PLAIN_TARGET = re.compile(rb"/[-/._~0-9A-Za-z]*").fullmatch
 
 
@@ -27,6 +29,7 @@ class Wire(Protocol):
     """What a request and its answer need of their connection."""
 
     writing_paused: bool
+    account: Account
 
     def begin(self, request: "Request", *, closing: bool) -> bool: ...
     def write(self, data: bytes) -> None: ...
@@ -117,6 +120,11 @@ class Request:
         """What is kept for this request grows by so much, until it is over. False: there is no room for it (http/budget.py)."""
         return self.connection.hold(size_bytes)
 
+    @property
+    def account(self) -> Account:
+        """Of its connection (http/budget.py)."""
+        return self.connection.account
+
     def recognised(self) -> None:
         """Policy knows who sent this: it doesn't share with strangers."""
         self.connection.recognised()
@@ -188,7 +196,11 @@ def _decode(raw: str) -> tuple[str, bool]:
             segment = unquote_to_bytes(sent.encode("latin-1")).decode()
         except UnicodeDecodeError:
             segment, canonical = unquote(sent, errors="replace"), False
-        if segment in (".", "..") or "%2F" in segment.upper() or quote(segment, safe=_SAFE_IN_SEGMENTS) != _ESCAPE.sub(_upper, sent):
+        if (
+            segment in (".", "..")
+            or "%2F" in segment.upper()
+            or quote(segment, safe=_SAFE_IN_SEGMENTS) != _ESCAPE.sub(_upper, sent)
+        ):
             canonical = False
         segments.append(segment.replace("/", "%2F"))
     return "/".join(segments), canonical

@@ -42,6 +42,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
         raise RefusedError(
             errors.bad_request("A header or the query holds characters that can't be passed on")
         ) from None
+    if answer.status < 400:
+        request.recognised()
     lines = [
         f"{name.decode('ascii')}: {value.decode('latin-1')}\r\n"
         for name, value in answer.headers

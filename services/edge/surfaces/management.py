@@ -65,6 +65,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     except bus.BusError as error:
         sent_a_change = error.code == "timeout" and route.mutates
         raise RefusedError(errors.outcome_unknown() if sent_a_change else errors.policy_unavailable()) from None
+    if reply.status < 400:
+        request.recognised()
     for subject in reply.changed:
         grants.forget(subject, reply.control_seq)
     if plaintext is not None:
