@@ -77,7 +77,7 @@ class ToolFunction(msgspec.Struct):
 class Tool(msgspec.Struct):
     """A function. `raw` is the tool as the client wrote it, for tools that are the provider's own."""
 
-    type: str = "function"
+    type: str = ""
     function: ToolFunction | None = None
     cache_control: msgspec.Raw = NOTHING
     raw: msgspec.Raw = NOTHING
@@ -119,6 +119,7 @@ class ResponseFormat(msgspec.Struct):
 
 
 _messages = msgspec.json.Decoder(list[Message])
+_mapping = msgspec.json.Decoder(dict[str, Any] | None)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _tool = msgspec.json.Decoder(Tool)
 _functions = msgspec.json.Decoder(list[ToolFunction] | None)
@@ -169,7 +170,7 @@ def tools(fields: Fields) -> list[Tool]:
             tool = _tool.decode(raw)
         except UNREADABLE as error:
             refuse(f"tools[{i}]: {error}", f"tools[{i}]")
-        if tool.type == "function" and (tool.function is None or not tool.function.name):
+        if (tool.type == "function" or tool.function is not None) and (tool.function is None or not tool.function.name):
             refuse(f"tools[{i}].function.name: a function has a name", f"tools[{i}].function")
         tool.raw = raw
         found.append(tool)
@@ -227,6 +228,11 @@ def string(fields: Fields, name: str) -> str | None:
 
 def boolean(fields: Fields, name: str) -> bool | None:
     found: bool | None = read(fields, name, _bool)
+    return found
+
+
+def mapping(fields: Fields, name: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = read(fields, name, _mapping)
     return found
 
 

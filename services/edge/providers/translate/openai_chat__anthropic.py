@@ -182,8 +182,8 @@ def _result(message: chat.Message, where: str) -> Block:
 def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude) -> None:
     tools: list[Any] = [_tool(tool) for tool in chat.tools(fields)]
     choice = _choice(chat.tool_choice(fields))
-    searches = msgspec.json.decode(fields.get("web_search_options", b"null"))
-    if isinstance(searches, dict):
+    searches = chat.mapping(fields, "web_search_options")
+    if searches is not None:
         tools.append(_web_search(searches))
     wanted = chat.response_format(fields)
     if wanted is not None and wanted.schema and traits.schemas:

@@ -91,25 +91,29 @@ class Chunks:
         )
         self._delta = self._start + b'[{"index":0,"delta":'
 
-    def delta(self, delta: bytes, finish: str | None = None) -> bytes:
+    def delta(self, delta: bytes, finish: str | None = None, choice: int = 0) -> bytes:
         """`delta` is JSON."""
-        end = b',"finish_reason":null}]}\n\n' if finish is None else b',"finish_reason":"%b"}]}\n\n' % finish.encode()
-        return b"%b%b%b" % (self._delta, delta, end)
+        start = self._delta if choice == 0 else b'%b[{"index":%d,"delta":' % (self._start, choice)
+        if finish is None:
+            return b'%b%b,"finish_reason":null}]}\n\n' % (start, delta)
+        return b'%b%b,"finish_reason":"%b"}]}\n\n' % (start, delta, finish.encode())
 
-    def role(self) -> bytes:
-        return self.delta(b'{"role":"assistant","content":""}')
+    def role(self, choice: int = 0) -> bytes:
+        return self.delta(b'{"role":"assistant","content":""}', None, choice)
 
-    def text(self, text: str) -> bytes:
-        return self.delta(b'{"content":%b}' % encode(text))
+    def text(self, text: str, choice: int = 0) -> bytes:
+        return self.delta(b'{"content":%b}' % encode(text), None, choice)
 
-    def reasoning(self, text: str) -> bytes:
-        return self.delta(b'{"reasoning_content":%b}' % encode(text))
+    def reasoning(self, text: str, choice: int = 0) -> bytes:
+        return self.delta(b'{"reasoning_content":%b}' % encode(text), None, choice)
 
-    def tool(self, index: int, call_id: str, name: str, arguments: str = "") -> bytes:
+    def tool(self, index: int, call_id: str, name: str, arguments: str = "", choice: int = 0) -> bytes:
         """The first piece of a tool call."""
         return self.delta(
             b'{"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":%b}}]}'
-            % (index, encode(call_id), encode(name), encode(arguments))
+            % (index, encode(call_id), encode(name), encode(arguments)),
+            None,
+            choice,
         )
 
     def arguments(self, index: int, piece: str) -> bytes:
