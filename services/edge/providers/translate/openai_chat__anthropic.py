@@ -42,7 +42,7 @@ def body(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> dic
     if options.stream:
         made["stream"] = True
     max_tokens = chat.max_tokens(fields)
-    _thinking(fields, made, traits, max_tokens)
+    thinking(fields, made, traits, max_tokens)
     made["max_tokens"] = traits.output_tokens_max if max_tokens is None else max_tokens
     stop = [text for text in chat.stop(fields) if text.strip()]
     if stop:
@@ -190,7 +190,7 @@ def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: clau
         made.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": closed(wanted.schema)}
     elif wanted is not None:
         schema = wanted.schema or _ANY_OBJECT
-        forced = traits.forced_tools and not _is_thinking(made)
+        forced = traits.forced_tools and not is_thinking(made)
         if choice is None or choice["type"] == "auto":
             choice = (
                 {"type": "auto"} if not forced else {"type": "any"} if tools else {"type": "tool", "name": JSON_TOOL}
@@ -295,14 +295,14 @@ def _closed(node: Any) -> Any:
     return made
 
 
-def _is_thinking(made: dict[str, Any]) -> bool:
-    thinking = made.get("thinking")
-    if isinstance(thinking, msgspec.Raw):
-        return str(_typed(thinking).type) != "disabled"
-    return isinstance(thinking, dict) and thinking["type"] != "disabled"
+def is_thinking(made: dict[str, Any]) -> bool:
+    said = made.get("thinking")
+    if isinstance(said, msgspec.Raw):
+        return str(_typed(said).type) != "disabled"
+    return isinstance(said, dict) and said["type"] != "disabled"
 
 
-def _thinking(
+def thinking(
     fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude, max_tokens: int | None
 ) -> None:
     """`thinking` as the client wrote it goes before `reasoning_effort`, which says the same less exactly."""
