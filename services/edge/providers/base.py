@@ -25,6 +25,8 @@ class Options(msgspec.Struct, frozen=True):
     """Unix seconds: `created` in OpenAI's wires."""
     model: str = ""
     """The upstream model, for answers that don't name it."""
+    base64: bool = False
+    """Embeddings: the client asked for `encoding_format: base64`, as OpenAI's own client does."""
     modify_params: bool = False
     """LiteLLM's `modify_params`: a conversation the provider would refuse is mended, not passed on to be refused."""
 

@@ -46,6 +46,8 @@ def _clean(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     made = {key: _clean(value) for key, value in node.items() if key not in ("discriminator", "example", "examples")}
+    if "discriminator" in node and "oneOf" in made:  # the discriminator says which; by shape more than one may fit
+        made["anyOf"] = made.pop("oneOf")
     if made.pop("nullable", False) is True:
         return {"anyOf": [made, {"type": "null"}]}
     return made
@@ -54,6 +56,19 @@ def _clean(node: Any) -> Any:
 def valid(value: Any, protocol: str, name: str, provider: str = "official") -> None:
     """Against a vendor's OpenAPI schema; raises with what is wrong and where."""
     _raise_best(_openapi(protocol, provider, name), value)
+
+
+@functools.cache
+def _operation(protocol: str, path: str) -> jsonschema.protocols.Validator:
+    spec = _spec(protocol, "official")
+    schema = spec["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    closed = {**_clean(schema), "additionalProperties": False, "components": _clean(spec["components"])}
+    return jsonschema.Draft202012Validator(closed)
+
+
+def valid_operation(value: Any, protocol: str, path: str) -> None:
+    """A request body against the schema of a vendor's POST; no field it doesn't name."""
+    _raise_best(_operation(protocol, path), value)
 
 
 @functools.cache
