@@ -361,5 +361,14 @@ def provider_broke_off(provider: str) -> Refusal:
     return Refusal("provider_broke_off", 502, f"{provider} broke off its answer", "api_connection_error")
 
 
+def provider_bad_answer(provider: str) -> Refusal:
+    """What came as a success isn't an answer: empty, an error page, or nothing that can be read."""
+    return Refusal("provider_bad_answer", 502, f"{provider} gave no usable answer", "api_error")
+
+
+def not_served(model: str, what: str) -> Refusal:
+    return Refusal("not_served", 400, f"model {model!r} can't be called here: {what}", "invalid_request_error", "model")
+
+
 def internal() -> Refusal:
     return Refusal("internal", 500, "Internal server error", "internal_server_error")

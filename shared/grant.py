@@ -28,6 +28,21 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     weight: float = 1.0
     order: int = 0
     """Lower goes first; equal orders are drawn by weight."""
+    tpm: int | None = None
+    """Tokens a minute it is said to take: what usage-based routing goes by."""
+    rpm: int | None = None
+    """Requests a minute."""
+    input_tokens_max: int | None = None
+    """Its context window; None: not known."""
+
+
+class Fallback(msgspec.Struct, frozen=True, array_like=True):
+    """Another model that a call may go to when all deployments of its own have failed."""
+
+    model: str
+    candidates: list[Candidate]
+    reason: str = ""
+    """What it is for: `context_window`, `content_policy`; empty: any failure."""
 
 
 class GuardrailRef(msgspec.Struct, frozen=True, array_like=True):
@@ -67,6 +82,8 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """All model names the caller may use; only on the route that lists them."""
     reject_clientside_tags: bool = False
     add_user_agent_tags: bool = False
+    fallbacks: list[Fallback] = []
+    """In the order to try; what the configuration says for this model."""
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):

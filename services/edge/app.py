@@ -11,7 +11,8 @@ from pathlib import Path
 import nats.errors
 import structlog
 
-from services.edge import metrics, providers
+from services.edge import metrics
+from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.http import Budget, Limits, Listener
@@ -19,10 +20,11 @@ from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
-from services.edge.pipeline import Pipeline
+from services.edge.providers import table
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
+from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import bus, settings, streams, subjects
@@ -54,7 +56,7 @@ async def main(life: Life) -> None:
     config = load(conf.config, os.environ)
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
-    targets = providers.build(config.deployments, USER_AGENT)
+    targets = table.build(config.deployments, USER_AGENT)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
@@ -100,8 +102,7 @@ async def _serve(
 
     edge_id = new_id()
     recorder = await _recorder(client, conf, traffic.shards)
-    upstream, tasks = Client(), Tasks()
-    pipeline = Pipeline(conf, edge_id, client, grants, recorder, upstream, targets, tasks)
+    upstream, tasks, clock = Client(), Tasks(), Clock()
 
     def reason_not_ready() -> str | None:
         if not recorder.healthy:
@@ -115,7 +116,23 @@ async def _serve(
             return "the control feed has not started"
         return None
 
-    server = Server(Parts(pipeline, *ledger, life.stopping.is_set, life.reason_not_ready), Budget(_limits(conf)))
+    parts = Parts(
+        settings=conf,
+        edge_id=edge_id,
+        bus_client=client,
+        grants=grants,
+        recorder=recorder,
+        upstream=upstream,
+        targets=targets,
+        strangers=Strangers(recorder, clock.unix_ms),
+        clock=clock,
+        tasks=tasks,
+        ledger=ledger[0],
+        ledger_path=ledger[1],
+        stopping=life.stopping.is_set,
+        reason_not_ready=life.reason_not_ready,
+    )
+    server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
     listener = server.listener()
     try:
@@ -129,7 +146,7 @@ async def _serve(
     life.ready(reason_not_ready)
 
     await life.stopping.wait()
-    await _stop(listener, server, conf.edge_drain_ms / 1000, pipeline)
+    await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await upstream.close()
     await feeds[0].close()
 
@@ -150,20 +167,20 @@ def _limits(conf: EdgeSettings) -> Limits:
     )
 
 
-async def _stop(listener: Listener, server: Server, drain_s: float, pipeline: Pipeline) -> None:
+async def _stop(listener: Listener, server: Server, drain_s: float, parts: Parts) -> None:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
     listener.stop()
     await asyncio.sleep(LINGER_S)
     if not await listener.drain(drain_s):
         log.warning("requests_cut_off", running=server.running)
     await listener.close(CUT_OFF_S)
-    await pipeline.tasks.finish(FLUSH_S)
-    pipeline.strangers.close()
+    await parts.tasks.finish(FLUSH_S)
+    parts.strangers.close()
     try:
-        await asyncio.wait_for(pipeline.recorder.flush(), FLUSH_S)
+        await asyncio.wait_for(parts.recorder.flush(), FLUSH_S)
     except TimeoutError:
         log.error("facts_not_flushed")
-    await pipeline.recorder.close()
+    await parts.recorder.close()
 
 
 async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recorder:

@@ -73,6 +73,8 @@ class Grants:
         """Those of the entries that are denials, the oldest first."""
         self._seen: dict[KeyDigest | None, None] = {}
         """Credentials that were granted something lately."""
+        self._good: dict[KeyDigest | None, int] = {}
+        """How many of the entries of a credential are grants."""
         self._by_subject: dict[str, set[CacheKey]] = {}
         self._changed: dict[str, int] = {}
         self._changed_floor = 0
@@ -99,11 +101,16 @@ class Grants:
         """Whether this credential was granted something here lately. Says nothing of what it may do now."""
         return digest in self._seen
 
+    def knows(self, digest: KeyDigest | None) -> bool:
+        """Whether a kept grant of this credential still serves, whatever it is for."""
+        return digest in self._good and (self._is_current() or time.monotonic() < self._policy_away_until)
+
     def forget_all(self) -> None:
         """The control stream is another one: nothing we know holds, nor what is being answered."""
         self._streams += 1
         self._denied.clear()
         self._entries.clear()
+        self._good.clear()
         self._by_subject.clear()
         self._changed.clear()
         self._changed_floor = self.seen_seq = 0
@@ -198,6 +205,8 @@ class Grants:
         if denied:
             self._denied[key] = None
         self._entries[key] = Entry(decision, time.monotonic() + self._ttl_s)
+        if isinstance(decision, Grant):
+            self._good[key[0]] = self._good.get(key[0], 0) + 1
         for subject in decision.depends_on:
             self._by_subject.setdefault(subject, set()).add(key)
 
@@ -206,6 +215,12 @@ class Grants:
         if entry is None:
             return
         self._denied.pop(key, None)
+        if isinstance(entry.decision, Grant):
+            left = self._good[key[0]] - 1
+            if left:
+                self._good[key[0]] = left
+            else:
+                del self._good[key[0]]
         for subject in entry.decision.depends_on:
             keys = self._by_subject.get(subject)
             if keys is not None:

@@ -1,15 +1,39 @@
 """What is connected once, at start (app.py), and handed to every handler."""
 
+import random
 from collections.abc import Callable
 
 import msgspec
 
-from services.edge.pipeline import Pipeline
-from services.edge.upstream import Origin
+from services.edge.clock import Clock
+from services.edge.config import EdgeSettings
+from services.edge.grants import Grants
+from services.edge.providers.base import Target
+from services.edge.recorder import Recorder
+from services.edge.routing.health import Health, RetryBudget
+from services.edge.routing.plan import Rules
+from services.edge.strangers import Strangers
+from services.edge.tasks import Tasks
+from services.edge.upstream import Client, Origin
+from shared.bus import BusClient
+from shared.ids import DeploymentId
 
 
-class Parts(msgspec.Struct):
-    pipeline: Pipeline
+def _nobody(deployment: DeploymentId, seconds: float) -> None:
+    pass
+
+
+class Parts(msgspec.Struct, kw_only=True):
+    settings: EdgeSettings
+    edge_id: str
+    bus_client: BusClient
+    grants: Grants
+    recorder: Recorder
+    upstream: Client
+    targets: dict[DeploymentId, Target]
+    tasks: Tasks
+    strangers: Strangers
+    """Counts what those without a good key were refused."""
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
@@ -17,3 +41,16 @@ class Parts(msgspec.Struct):
     """Whether connections should end after their present request."""
     reason_not_ready: Callable[[], str | None]
     """As the probes have it."""
+    clock: Clock = msgspec.field(default_factory=Clock)
+    random: Callable[[], float] = random.random
+    """Uniform in [0, 1)."""
+    health: Health = msgspec.field(default_factory=Health)
+    budget: RetryBudget = msgspec.field(default_factory=RetryBudget)
+    """Of attempts beyond a call's first."""
+    rules: Rules = msgspec.field(default_factory=Rules)
+    """Of a call that asks for nothing else."""
+    strategy: str = "simple-shuffle"
+    timeout_ms: int | None = None
+    """For a call with all its attempts, where the configuration says so."""
+    tell_rest: Callable[[DeploymentId, float], None] = _nobody
+    """A deployment rests for so many seconds: tells the other edges."""

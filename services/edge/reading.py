@@ -28,6 +28,10 @@ class Head(msgspec.Struct):
     litellm_call_id: str | None
     tags: str | None
     spend_logs_metadata: str | None
+    customer_id: str | None = None
+    num_retries: str | None = None
+    timeout: str | None = None
+    stream_timeout: str | None = None
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
@@ -59,6 +63,10 @@ def head(request: Request) -> Head:
         litellm_call_id=call_id(request),
         tags=text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
         spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
+        customer_id=text(get("x-litellm-customer-id") or get("x-litellm-end-user-id")),
+        num_retries=get("x-litellm-num-retries"),
+        timeout=get("x-litellm-timeout"),
+        stream_timeout=get("x-litellm-stream-timeout"),
     )
 
 

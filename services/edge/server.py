@@ -7,7 +7,7 @@ cancelled when the client leaves; that is how a provider call ends with its clie
 import msgspec
 import structlog
 
-from services.edge import answering, metrics, reading
+from services.edge import answers, metrics, reading
 from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES
@@ -32,7 +32,7 @@ class Server:
     def __init__(self, parts: Parts, budget: Budget) -> None:
         self._parts = parts
         self._budget = budget
-        self._seen = parts.pipeline.grants.seen
+        self._seen = parts.grants.seen
 
     @property
     def running(self) -> int:
@@ -127,7 +127,7 @@ def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | Non
         lines += f"x-litellm-call-id: {call_id}\r\n"
     if request_id is not None:
         lines += f"x-tollgate-request-id: {request_id}\r\n"
-    answer = answering.own(render(refusal), refusal.status, lines)
+    answer = answers.own(render(refusal), refusal.status, lines)
     answer.closing = refusal.code in _CLOSING
     return answer
 

@@ -47,6 +47,26 @@ class Deployment(msgspec.Struct, frozen=True):
     """Answer with this text, without any upstream (LiteLLM's key)."""
     extra_headers: dict[str, str] = {}
     organization: str | None = None
+    stream_timeout_ms: int | None = None
+    """Of a stream: the longest silence, before its head and in it; None: as `timeout_ms`."""
+    cooldown_s: float | None = None
+    """How long it rests after it failed; None: as router_settings say."""
+    retries: int | None = None
+    """`num_retries` or `max_retries`: attempts beyond the first; None: as the settings say."""
+    rpm: int | None = None
+    tpm: int | None = None
+    """Requests and tokens a minute: weights of routing, and limits of usage-based routing."""
+    input_tokens_max: int | None = None
+    """`model_info.max_input_tokens`: the context window, for `enable_pre_call_checks`."""
+    api_version: str | None = None
+    """Azure's."""
+    azure_ad_token: Secret | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    """Of Microsoft Entra, where there is no key."""
+    azure_authority: str | None = None
+    """Entra's address, for clouds of their own."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -74,7 +94,8 @@ _SECTIONS = {"model_list", "litellm_settings", "general_settings", "router_setti
 _PARAMS = {
     "model", "api_key", "api_base", "base_url", "weight", "order", "timeout", "mock_response", "extra_headers",
     "organization", "rpm", "tpm", "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost",
-    "cache_creation_input_token_cost", "input_cost_per_request", "stream_timeout", "max_retries", "tags", "drop_params",
+    "cache_creation_input_token_cost", "input_cost_per_request", "stream_timeout", "max_retries", "num_retries", "tags", "drop_params",
+    "cooldown_time", "api_version", "azure_ad_token", "tenant_id", "client_id", "client_secret", "azure_authority_host",
 }  # fmt: skip
 _LITELLM_SETTINGS = {
     "callbacks", "banned_keywords_list", "drop_params", "set_verbose", "num_retries", "request_timeout",
@@ -219,6 +240,18 @@ def _deployment(entry: Any, where: str, environ: Mapping[str, str], warnings: li
         mock_response=mock,
         extra_headers={str(k): str(v) for k, v in headers.items()},
         organization=_text(params, "organization", at, environ),
+        stream_timeout_ms=_milliseconds(params, "stream_timeout", at, environ),
+        cooldown_s=_optional(params, "cooldown_time", at, environ),
+        retries=_whole(params, "max_retries" if params.get("num_retries") is None else "num_retries", at, environ),
+        rpm=_whole(params, "rpm", at, environ),
+        tpm=_whole(params, "tpm", at, environ),
+        input_tokens_max=_whole(info, "max_input_tokens", f"{where}.model_info", environ),
+        api_version=_text(params, "api_version", at, environ),
+        azure_ad_token=_secret(params.get("azure_ad_token"), f"{at}.azure_ad_token", environ),
+        tenant_id=_text(params, "tenant_id", at, environ),
+        client_id=_text(params, "client_id", at, environ),
+        client_secret=_secret(params.get("client_secret"), f"{at}.client_secret", environ),
+        azure_authority=_text(params, "azure_authority_host", at, environ),
     )
 
 
@@ -322,6 +355,20 @@ def _number(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str
     if not 0 <= number < 1e12:
         raise ConfigError(f"{at}.{key} must be a number of zero or more")
     return number
+
+
+def _optional(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> float | None:
+    return None if params.get(key) is None else _number(params, key, at, environ, 0.0)
+
+
+def _whole(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> int | None:
+    number = _optional(params, key, at, environ)
+    return None if number is None else int(number)
+
+
+def _milliseconds(params: dict[str, Any], key: str, at: str, environ: Mapping[str, str]) -> int | None:
+    seconds = _optional(params, key, at, environ)
+    return None if seconds is None else max(1, int(seconds * 1000))
 
 
 def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Secret | None:

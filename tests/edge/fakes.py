@@ -290,6 +290,10 @@ class Answer(msgspec.Struct):
     def json(self) -> Any:
         return json.loads(self.body)
 
+    def error_message(self) -> str:
+        """Of an error in whatever a provider passes for OpenAI's shape."""
+        return str(self.json()["error"]["message"])
+
     def error(self) -> dict[str, Any]:
         """The error object, checked to be OpenAI's shape."""
         assert self.headers["content-type"].startswith("application/json"), self

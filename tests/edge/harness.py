@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from services.edge import providers
+from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.http import Budget, Limits
 from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
-from services.edge.pipeline import Pipeline
+from services.edge.providers import table
 from services.edge.recorder import Recorder
 from services.edge.server import Server
+from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import config, subjects
@@ -131,11 +132,23 @@ class Edge:
         feed: Any = self.feed
         self.grants = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
         self.upstream, self.tasks = Client(), Tasks()
-        targets = providers.build(self.deployments, "test")
-        self.pipeline = Pipeline(
-            self.settings, "edge-1", bus, self.grants, self.recorder, self.upstream, targets, self.tasks
-        )  # fmt: skip
-        self.parts = Parts(self.pipeline, Origin("http", "127.0.0.1", 9), "", lambda: self.stopping, lambda: None)
+        clock = Clock()
+        self.parts = Parts(
+            settings=self.settings,
+            edge_id="edge-1",
+            bus_client=bus,
+            grants=self.grants,
+            recorder=self.recorder,
+            upstream=self.upstream,
+            targets=table.build(self.deployments, "test"),
+            tasks=self.tasks,
+            ledger=Origin("http", "127.0.0.1", 9),
+            ledger_path="",
+            strangers=Strangers(self.recorder, clock.unix_ms),
+            clock=clock,
+            stopping=lambda: self.stopping,
+            reason_not_ready=lambda: None,
+        )
         self.server = Server(self.parts, Budget(Limits(**self.limits)))
         self.listener = self.server.listener()
         listening = socket.create_server(("127.0.0.1", 0))
@@ -146,7 +159,7 @@ class Edge:
     async def __aexit__(self, *_: object) -> None:
         await self.listener.close()
         await self.tasks.finish(2)
-        self.pipeline.strangers.close()
+        self.parts.strangers.close()
         await self.recorder.close()
         await self.upstream.close()
 

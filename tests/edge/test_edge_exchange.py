@@ -164,13 +164,62 @@ async def test_where_even_moderation_cannot_count_a_rule_of_thumb_does(start: St
     assert settled.usage == Usage(3, 10, source="estimated")
 
 
-@pytest.mark.parametrize("odd", [b"", b"not json", b"[]", b'{"id": 5, "usage": "x"}', b'{"id":"\xff"}', b"[" * 50_000])
-async def test_an_odd_answer_passes_and_is_settled(start: Start, odd: bytes) -> None:
+NO_ANSWERS: dict[str, bytes] = {
+    "nothing": b"",
+    "blank": b" \n",
+    "text": b"not json",
+    "a page": b"<html><body>hello</body></html>",
+    "a list": b"[]",
+    "no choices": b'{"id": 5, "usage": {"prompt_tokens": 5, "completion_tokens": 5}}',
+    "none of them": b'{"id":"x","choices":[]}',
+    "null": b'{"id":"x","choices":null}',
+    "not UTF-8": b'{"id":"\xff"}',
+    "deep": b"[" * 50_000,
+    "an error": b'{"error":{"message":"upstream exploded","code":502}}',
+    "an error's text": b'{"error":"upstream exploded"}',
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("what", NO_ANSWERS)
+async def test_a_200_that_is_no_answer_is_an_error_and_costs_nothing(start: Start, what: str, streaming: bool) -> None:
+    edge = await start(always(response(NO_ANSWERS[what])))
+    answer = await edge.chat(stream=streaming)
+    assert answer.status == 502
+    assert ("exploded" in answer.error_message()) == what.startswith("an error")
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.status, settled.cost_picousd) == ("provider_error", 502, 0)
+
+
+@pytest.mark.parametrize("what", NO_ANSWERS)
+async def test_a_200_that_is_no_answer_goes_on_to_the_next(start: Start, what: str) -> None:
+    body = completion()
+    edge = await start(always(response(NO_ANSWERS[what])), always(response(body)))
+    answer = await edge.chat()
+    assert (answer.status, answer.body) == (200, body)
+    _, settled = await told(edge)
+    assert (settled.attempts, settled.cost_picousd) == (2, COST)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        completion().replace(b'"Hi there"', b'"\\ud800"'),
+        completion().replace(b'"index": 0', b'"index": 0, "logprobs": NaN'),
+        b"\xef\xbb\xbf" + completion(),
+        b"\n\n\n " + completion(),
+    ],
+)
+async def test_an_answer_that_isnt_strict_json_passes_with_its_usage(start: Start, odd: bytes) -> None:
     edge = await start(always(response(odd)))
     answer = await edge.chat()
     assert (answer.status, answer.body) == (200, odd)
     _, settled = await told(edge)
-    assert (settled.outcome, settled.usage.source) == ("success", "estimated")
+    assert (settled.outcome, settled.usage, settled.response_id) == (
+        "success",
+        Usage(10, 5, source="provider"),
+        "chatcmpl-p",
+    )
 
 
 async def test_whatever_a_provider_claims_fits_a_fact(start: Start) -> None:
@@ -189,12 +238,17 @@ async def test_whatever_a_client_asks_for_fits_a_fact(start: Start) -> None:
     await told(edge)
 
 
-async def test_a_stream_a_provider_answers_in_one_piece_is_an_answer(start: Start) -> None:
-    body = completion()
-    edge = await start(always(response(body)))
+async def test_a_stream_a_provider_answers_in_one_piece_comes_as_the_stream_that_was_asked_for(start: Start) -> None:
+    edge = await start(always(response(completion("Hi there"))))
     answer = await edge.chat(stream=True)
-    assert answer.body == body
-    assert (await told(edge))[1].outcome == "success"
+    assert answer.headers["content-type"] == "text/event-stream"
+    events = [json.loads(e[6:]) for e in answer.body.split(b"\n\n")[:-2]]
+    assert [e["object"] for e in events] == ["chat.completion.chunk"] * 2
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": "Hi there"}
+    assert events[1]["choices"][0]["finish_reason"] == "stop"
+    assert answer.body.endswith(DONE)
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.usage) == ("success", Usage(10, 5, source="provider"))
 
 
 # ── guardrails ──

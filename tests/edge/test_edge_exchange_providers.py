@@ -186,7 +186,9 @@ async def test_an_answer_past_its_bound_is_cut_off(start: Start) -> None:
 # ── the next candidate ──
 
 
-@pytest.mark.parametrize("first", ["dead", "503 Service Unavailable", "429 Too Many", "500 X"])
+@pytest.mark.parametrize(
+    "first", ["dead", "503 Service Unavailable", "429 Too Many", "500 X", "401 X", "403 X", "404 X", "529 X"]
+)
 async def test_where_the_first_did_not_do_the_work_the_second_is_asked(start: Start, first: str) -> None:
     body = completion()
     edge = await start(dead_url() if first == "dead" else always(response(b"{}", first)), always(response(body)))
@@ -202,13 +204,13 @@ async def test_a_first_that_never_accepts_is_passed_over(start: Start) -> None:
     with full_backlog() as url:
         edge = await start(url, always(response(completion())), timeout_s=1)
         # The deployment's own deadline bounds both; the first one's connecting may take a part of it.
-        for found in edge.pipeline.targets.values():
+        for found in edge.parts.targets.values():
             msgspec.structs.force_setattr(found.deadlines, "connect_ms", 100)
         assert (await edge.chat()).status == 200
         assert (await told(edge))[1].attempts == 2
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized", "404 Not Found"])
+@pytest.mark.parametrize("status", ["400 Bad Request", "413 X", "422 X"])
 async def test_an_error_of_the_request_is_not_asked_elsewhere(start: Start, status: str) -> None:
     edge = await start(always(response(b"{}", status)), always(response(completion())))
     assert (await edge.chat()).status == int(status[:3])

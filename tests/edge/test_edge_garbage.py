@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from services.edge.exchange import Exchange
+from services.edge.account import Account
+from services.edge.attempts import Attempts
 from services.edge.upstream import Response, UpstreamError
 from tests.edge.conftest import Start
 from tests.edge.fakes import STREAM_HEAD, Script, always, chunk, completion, delta, response
@@ -35,7 +36,7 @@ Left = Callable[[], Awaitable[list[object]]]
 
 
 def parts_of_calls() -> list[object]:
-    return [each for each in gc.get_objects() if isinstance(each, Exchange | Response | UpstreamError)]
+    return [each for each in gc.get_objects() if isinstance(each, Account | Attempts | Response | UpstreamError)]
 
 
 @pytest.fixture

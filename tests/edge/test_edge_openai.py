@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge import openai
-from services.edge.openai import Call, parse, provider_body
+from services.edge.formats import fields as fields_
+from services.edge.formats.base import Call, Hints
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS
+from services.edge.formats.table import BY_ROUTE
 from shared.errors import RefusedError, render
 from shared.facts import Caller, Opened, encode_fact, pack, unpack
 from shared.ids import DeploymentId, new_request_id
-from shared.routes import TABLE
 
-CHAT, TEXT, EMBED = TABLE.by_name["/chat/completions"], TABLE.by_name["/completions"], TABLE.by_name["/embeddings"]
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
 
@@ -26,7 +26,7 @@ def body(**fields: Any) -> bytes:
 def call(
     raw: bytes | None = None, *, header_tags: str | None = None, header_metadata: str | None = None, **fields: Any
 ) -> Call:
-    return parse(body(**fields) if raw is None else raw, CHAT, header_tags, header_metadata)
+    return CHAT.read(body(**fields) if raw is None else raw, Hints(header_tags, header_metadata))
 
 
 def refusal(raw: bytes, **headers: Any) -> Any:
@@ -39,7 +39,7 @@ def refusal(raw: bytes, **headers: Any) -> Any:
 
 
 def sent(raw: bytes | None = None, upstream: str = "up", **fields: Any) -> Any:
-    return json.loads(provider_body(call(raw, **fields), upstream))
+    return json.loads(CHAT.upstream_body(call(raw, **fields), upstream))
 
 
 # ── what a provider gets ──
@@ -47,7 +47,7 @@ def sent(raw: bytes | None = None, upstream: str = "up", **fields: Any) -> Any:
 
 def test_where_nothing_has_to_change_the_bytes_are_the_clients() -> None:
     raw = b'{"messages":[ {"role":"user","content":"\xc3\xa9"} ],"model":"m","x":1.0,"y":[1e5 , 2],"stream":false}'
-    assert provider_body(call(raw), "m") is raw
+    assert CHAT.upstream_body(call(raw), "m") is raw
 
 
 def test_unknown_fields_keep_their_bytes_when_the_rest_changes() -> None:
@@ -63,7 +63,7 @@ def test_unknown_fields_keep_their_bytes_when_the_rest_changes() -> None:
     raw = b'{"model":"m","messages":[],' .replace(b"[]", b'[ {"role" :"user"} ]') + b",".join(
         b'"x%d": %b' % (i, value) for i, value in enumerate(values)
     ) + b"}"  # fmt: skip
-    out = provider_body(call(raw), "up")
+    out = CHAT.upstream_body(call(raw), "up")
     assert msgspec.json.decode(out, type=dict[str, msgspec.Raw])["model"] == msgspec.Raw(b'"up"')
     for i, value in enumerate(values):
         assert b'"x%d":%b' % (i, value) in out
@@ -73,12 +73,12 @@ def test_unknown_fields_keep_their_bytes_when_the_rest_changes() -> None:
 @pytest.mark.parametrize("space", [b" ", b"\n", b"\t", b"\r\n   "])
 def test_space_between_the_fields_may_go_and_space_within_stays(space: bytes) -> None:
     raw = b'{"model":"m",%b"messages":[%b1],"x":{%b}}' % (space, space, space)
-    assert provider_body(call(raw), "m") == raw.replace(b"," + space, b",")
+    assert CHAT.upstream_body(call(raw), "m") == raw.replace(b"," + space, b",")
 
 
 def test_the_model_is_the_deployments_and_stands_once() -> None:
     assert sent()["model"] == "up"
-    assert provider_body(call(), "up").count(b'"model"') == 1
+    assert CHAT.upstream_body(call(), "up").count(b'"model"') == 1
 
 
 SMUGGLED = {
@@ -114,7 +114,7 @@ def test_a_field_named_twice_is_refused_by_name(field: str) -> None:
 def test_a_prompt_or_input_named_twice_neither(path: str, field: str) -> None:
     raw = b'{"model":"m","%b":"bad","%b":"ok"}' % (field.encode(), field.encode())
     with pytest.raises(RefusedError) as refused:
-        parse(raw, TABLE.by_name[path], None, None)
+        BY_ROUTE[path].read(raw, Hints())
     assert refused.value.refusal.message == f"{field} stands twice in one object"
 
 
@@ -143,11 +143,11 @@ def test_the_usage_of_a_stream_is_asked_for_beside_the_clients_options() -> None
 
 def test_a_stream_that_asks_for_its_usage_itself_is_forwarded_as_it_is() -> None:
     raw = b'{"model":"m","messages":[1],"stream":true,"stream_options":{"include_usage":true}}'
-    assert provider_body(call(raw), "m") is raw
+    assert CHAT.upstream_body(call(raw), "m") is raw
 
 
 def test_what_is_for_the_gateway_stays_here() -> None:
-    gateway = {name: ["x"] if name in ("tags", "guardrails", "fallbacks") else {} for name in openai.GATEWAY_FIELDS}
+    gateway = {name: ["x"] if name in ("tags", "guardrails", "fallbacks") else {} for name in fields_.GATEWAY_FIELDS}
     assert set(sent(**gateway)) == {"model", "messages"}
 
 
@@ -234,8 +234,8 @@ def test_the_most_that_may_come_out(fields: dict[str, Any], bound: int | None) -
         ({"stream_options": []}, "stream_options"),
         ({"stream": True, "stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
         ({"metadata": []}, "metadata"),
-        ({"metadata": {"tags": "a"}}, "metadata.tags"),
-        ({"metadata": {"tags": ["a", 5]}}, "metadata.tags[1]"),
+        ({"metadata": {"tags": {}}}, "metadata.tags"),
+        ({"metadata": {"tags": ["a", None]}}, "metadata.tags[1]"),
         ({"metadata": {"tags": [""]}}, "metadata.tags"),
         ({"metadata": {"tags": ["x" * 257]}}, "metadata.tags"),
         ({"metadata": {"tags": ["a\x00"]}}, "metadata.tags"),
@@ -243,7 +243,6 @@ def test_the_most_that_may_come_out(fields: dict[str, Any], bound: int | None) -
         ({"metadata": {"spend_logs_metadata": []}}, "metadata.spend_logs_metadata"),
         ({"metadata": {"spend_logs_metadata": {"a": 2**64}}}, "metadata.spend_logs_metadata"),
         ({"metadata": {"spend_logs_metadata": {"a": "x" * 70_000}}}, "metadata.spend_logs_metadata"),
-        ({"tags": "a"}, "tags"),
         ({"tags": [None]}, "tags[0]"),
         ({"user": 5}, "user"),
         ({"max_tokens": "5"}, "max_tokens"),
@@ -273,12 +272,9 @@ def test_each_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
         b'{"model":"m","messages":[1]} x',
         b'{"model":"m","messages":[NaN]}',
         b'{"model":"m","messages":[Infinity]}',
-        b'\xef\xbb\xbf{"model":"m","messages":[1]}',
         b'{"model":"m","messages":["\xff"]}',
         b'{"model":"\xff","messages":[1]}',
         b'{"\xff":1}',
-        b'{"model":"m","messages":["\\ud800"]}',
-        b'{"model":"\\udc00","messages":[1]}',
         b'{"model":"m","messages":[1],"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"model":"m","messages":' + b"[" * 100_000,
         b'{"model":"m","messages":[1],"metadata":{"spend_logs_metadata":{"a":' + b"9" * 5_000 + b"}}}",
@@ -335,21 +331,21 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    [*openai._decoders, *openai.GATEWAY_FIELDS, "messages", "prompt", "input", "tools", "store", "\ud800"]
+    [*fields_._decoders, *fields_.GATEWAY_FIELDS, "messages", "prompt", "input", "tools", "store", "\ud800"]
 )
 
 
 def _survives(raw: bytes, header_tags: str | None, header_metadata: str | None) -> None:
     """A request is read, forwarded and recorded, or refused with a reason."""
-    for route in (CHAT, TEXT, EMBED):
+    for format in (CHAT, COMPLETIONS, EMBEDDINGS):
         try:
-            read = parse(raw, route, header_tags, header_metadata)
+            read = format.read(raw, Hints(header_tags, header_metadata))
         except RefusedError as no:
             assert no.refusal.status == 400
             render(no.refusal)
             continue
         for upstream in (read.model, "other"):
-            json.loads(provider_body(read, upstream))
+            json.loads(format.upstream_body(read, upstream))
         _recorded(read)
 
 

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from services.edge.answering import provider_error
-from services.edge.openai import answer_head, usage_of
-from services.edge.providers import Target, build, mock_answer, mock_stream
-from services.edge.sse import Reader
+from services.edge.failures import provider_error
+from services.edge.formats.base import Hints
+from services.edge.formats.events import Reader
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAI
+from services.edge.formats.wire import answer_head, usage_of
+from services.edge.providers.base import Target
+from services.edge.providers.table import build
 from shared import config
 from shared.config import ConfigError, Deployment
-from shared.routes import TABLE
 
-CHAT, TEXT, EMBED = TABLE.by_name["/chat/completions"], TABLE.by_name["/completions"], TABLE.by_name["/embeddings"]
 SECRET = "sk-of-the-provider-0123456789"
 
 
@@ -39,7 +40,10 @@ def headers(found: Target) -> dict[str, str]:
 def test_a_deployment_has_its_address_and_all_its_headers() -> None:
     found = target(organization="org", extra_headers={"X-Team": "a b"}, timeout=3)
     assert found.origin is not None
-    assert (found.origin.authority, found.path(CHAT)) == ("p.example", "/v1/chat/completions")
+    assert (found.origin.authority, found.provider.path(found, CHAT.name, "gpt-x", stream=False)) == (
+        "p.example",
+        "/v1/chat/completions",
+    )
     assert headers(found) == {
         "content-type": "application/json",
         "accept": "*/*",
@@ -102,30 +106,41 @@ def test_what_cannot_be_sent_is_refused_at_start_naming_the_model_and_no_secret(
 # ── mocks ──
 
 
+def played(format: OpenAI, text: str, **fields: Any) -> list[bytes]:
+    """What a mock answers, in pieces."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "prompt": "Hi", "input": "Hi", **fields}
+    call = format.read(json.dumps(body).encode(), Hints())
+    found = target(mock_response=text, api_base=None)
+    return list(found.provider.play(found, format.name, call, "id-1", 5))
+
+
 def test_a_mock_needs_no_address() -> None:
     assert target(mock_response="hi", api_base=None).origin is None
 
 
-@pytest.mark.parametrize(("route", "kind"), [(CHAT, "chat.completion"), (TEXT, "text_completion"), (EMBED, "list")])
+@pytest.mark.parametrize(
+    ("route", "kind"), [(CHAT, "chat.completion"), (COMPLETIONS, "text_completion"), (EMBEDDINGS, "list")]
+)
 def test_a_mocks_answer_is_in_its_routes_shape_with_usage(route: Any, kind: str) -> None:
-    answer = json.loads(mock_answer(deployment(mock_response="Hello you"), route, "id-1", 5))
+    (said,) = played(route, "Hello you")
+    answer = json.loads(said)
     assert (answer["object"], answer["model"]) == (kind, "gpt-x")
     if route is CHAT:
         assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hello you"}
-    elif route is TEXT:
+    elif route is COMPLETIONS:
         assert answer["choices"][0]["text"] == "Hello you"
     else:
         assert isinstance(answer["data"][0]["embedding"][0], float)
     usage = usage_of(answer_head(json.dumps(answer).encode()).usage)
     assert usage is not None
-    assert (usage.input_tokens, usage.output_tokens) == (10, 0 if route is EMBED else 20)
+    assert (usage.input_tokens, usage.output_tokens) == (10, 0 if route is EMBEDDINGS else 20)
 
 
 @pytest.mark.parametrize("text", ["Hello you there", "one", "", "a  b"])
-@pytest.mark.parametrize("route", [CHAT, TEXT])
+@pytest.mark.parametrize("route", [CHAT, COMPLETIONS])
 def test_a_mocks_stream_says_the_same(route: Any, text: str) -> None:
     reader = Reader(hide_usage=True)
-    out = b"".join(reader.feed(event) for event in mock_stream(deployment(mock_response=text), route, "id-1", 5))
+    out = b"".join(reader.feed(event) for event in played(route, text, stream=True))
     events = [json.loads(event[6:]) for event in out.split(b"\n\n") if event]
     said = "".join(
         choice["delta"].get("content", "") if route is CHAT else choice["text"]
@@ -169,17 +184,37 @@ def test_an_error_in_openais_shape_passes_as_it_was_said() -> None:
     [
         b"",
         b"<html>bad gateway</html>",
+        b"<!DOCTYPE html><title>502</title>",
         b"[]",
         b"null",
-        b'{"detail":"x"}',
-        b'{"error":"text"}',
         b'{"error":null}',
-        b'{"error":{"message":"\xff"}}',
+        b'{"error":{}}',
         b'{"\xff":1,"error":{}}',
         b'{"error":' * 5000,
         b'{"error":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
         b'{"error":{"message":"' + b"x" * 70_000 + b'"}}',
+        b"\x0b\x02\x80\x00\x00\x00\x03",
     ],
 )
-def test_any_other_error_is_put_into_it(body: bytes) -> None:
+def test_an_error_without_a_reason_names_the_provider(body: bytes) -> None:
     assert json.loads(provider_error(body, 502, "groq"))["error"]["message"] == "groq answered with status 502"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"detail":"x"}', "x"),
+        (b'{"detail":[{"loc":["body","n"],"msg":"Input should be less","type":"v"}]}', "Input should be less"),
+        (b'{"error":"text"}', "text"),
+        (b'{"code":"The caller","error":"Incorrect"}', "Incorrect"),
+        (b'{"object":"error","message":"too long","type":"BadRequestError","param":null,"code":400}', "too long"),
+        (b'[{"error":{"code":400,"message":"API key","status":"INVALID"}}]', "API key"),
+        (b'{"errors":[{"message":"a"},{"message":"b"}]}', "a; b"),
+        (b'{"error":{"message":"\xff"}}', "\ufffd"),
+        (b"upstream connect error", "upstream connect error"),
+        (b'{"message":"a\\u0000b\\ud800"}', "a\ufffdb\ufffd"),
+    ],
+)
+def test_a_reason_is_kept_in_whatever_shape_it_comes(body: bytes, reason: str) -> None:
+    error = json.loads(provider_error(body, 422, "groq"))["error"]
+    assert error == {"message": reason, "type": "invalid_request_error", "param": None, "code": "422"}

@@ -10,10 +10,10 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.edge.formats.events import data_of, split_events
 from services.edge.screening import Screening, StreamWindow, count_tokens
 from services.edge.screening import slices as slices_
 from services.edge.screening.slices import slices
-from services.edge.sse import data_of, split_events
 from services.edge.texts import of_chunk
 from shared import subjects
 from shared.facts import GuardrailOutcome

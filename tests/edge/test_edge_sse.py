@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge import openai, sse
-from services.edge.openai import WireUsage, usage_of
-from services.edge.sse import EventTooLargeError, Reader, data_of, split_events
+from services.edge.formats import events as sse
+from services.edge.formats import wire
+from services.edge.formats.events import EventTooLargeError, Reader, data_of, split_events
+from services.edge.formats.wire import WireUsage, usage_of
 from shared.money import Usage
 from tests.edge.fakes import DONE, USAGE, USAGE_EVENT, delta
 
@@ -252,9 +253,9 @@ def test_events_are_split_without_losing_a_byte(newline: bytes) -> None:
         (WireUsage(None, 5, 15), Usage(10, 5, source="provider")),
         (WireUsage(None, 5, None), Usage(0, 5, source="provider")),
         (WireUsage(-5, -6, 0), Usage(source="provider")),
-        (WireUsage(2**80, 1, 1), Usage(openai.CALL_TOKENS_MAX, 1, source="provider")),
+        (WireUsage(2**80, 1, 1), Usage(wire.CALL_TOKENS_MAX, 1, source="provider")),
         (
-            WireUsage(10, 5, 15, openai._PromptDetails(4), openai._CompletionDetails(2)),
+            WireUsage(10, 5, 15, wire._PromptDetails(4), wire._CompletionDetails(2)),
             Usage(10, 5, 4, 0, 2, "provider"),
         ),
     ],

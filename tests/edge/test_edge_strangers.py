@@ -108,7 +108,7 @@ async def test_a_strangers_refusals_leave_one_fact_and_one_with_their_number(edg
         answer = await ask(edge, head("/v1/models", "GET"))
         assert answer.status == 401, number
     assert [fact.error_code for fact in refused(edge)] == ["no_key"]
-    edge.pipeline.strangers.flush()
+    edge.parts.strangers.flush()
     await until(lambda: len(refused(edge)) == 2)
     first, rest = refused(edge)
     assert first.spend_logs_metadata == {}
@@ -119,7 +119,7 @@ async def test_a_strangers_refusals_leave_one_fact_and_one_with_their_number(edg
 
 
 async def test_kinds_of_refusals_are_bounded(edge: Edge) -> None:
-    counted = edge.pipeline.strangers
+    counted = edge.parts.strangers
     for number in range(3 * strangers.KINDS_MAX):
         caller = edge.grant(DecideRequest(None, "/models")).caller  # type: ignore[union-attr]
         counted.keeps(
@@ -137,10 +137,10 @@ async def test_while_nothing_can_be_recorded_refusals_take_no_memory(edge: Edge)
     for _ in range(200):
         assert (await ask(edge, head("/v1/models", "GET"))).status == 401
     assert not waiting.facts and not edge.recorder._flying
-    edge.pipeline.strangers.flush()
+    edge.parts.strangers.flush()
     assert refused(edge) == []
     edge.recorder.healthy = True
-    edge.pipeline.strangers.flush()
+    edge.parts.strangers.flush()
     await until(lambda: refused(edge))
     assert refused(edge)[0].spend_logs_metadata["refusals"] == 200
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge import texts
-from services.edge.openai import Call, parse
+from services.edge.formats.base import Call, Hints
+from services.edge.formats.table import BY_ROUTE
 from shared.errors import RefusedError
-from shared.routes import TABLE
 
 
 def call(path: str = "/chat/completions", raw: bytes | None = None, **fields: Any) -> Call:
-    base = {"model": "m", TABLE.by_name[path].required: ["x"]}
-    return parse(json.dumps({**base, **fields}).encode() if raw is None else raw, TABLE.by_name[path], None, None)
+    base = {"model": "m", BY_ROUTE[path].required: ["x"]}
+    return BY_ROUTE[path].read(json.dumps({**base, **fields}).encode() if raw is None else raw, Hints())
 
 
 def of_messages(*messages: Any) -> list[str]:

@@ -15,8 +15,25 @@ from shared import errors
 from shared.errors import RefusedError
 
 GATEWAY = frozenset(
-    {"metadata", "litellm_metadata", "tags", "guardrails", "cache", "fallbacks", "num_retries", "no-log", "spend_logs_metadata"}
+    {
+        "metadata", "litellm_metadata", "tags", "guardrails", "guardrail_config", "cache", "caching", "no-log",
+        "spend_logs_metadata", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries",
+        "max_retries", "retry_policy", "retry_strategy", "timeout", "stream_timeout", "request_timeout",
+        "drop_params", "additional_drop_params", "allowed_openai_params", "modify_params", "disable_fallbacks",
+        "mock_testing_fallbacks", "mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks",
+        "mock_testing_rate_limit_error", "mock_response", "mock_tool_calls", "mock_timeout", "mock_delay",
+        "custom_llm_provider", "litellm_session_id", "litellm_trace_id", "litellm_call_id", "litellm_logging_obj",
+        "litellm_params", "litellm_parent_otel_span", "litellm_agent_id", "model_info", "model_config", "model_list",
+        "proxy_server_request", "preset_cache_key", "secret_fields", "input_cost_per_token", "output_cost_per_token",
+        "input_cost_per_second", "output_cost_per_second", "rpm", "tpm", "max_parallel_requests", "base_model",
+        "use_in_pass_through", "use_litellm_proxy", "force_timeout", "cooldown_time", "hf_model_name",
+        "supports_system_message", "prompt_id", "prompt_variables", "prompt_label", "text_completion", "verbose",
+        "user_continue_message", "assistant_continue_message", "ensure_alternating_roles",
+        "merge_reasoning_content_in_choices", "logger_fn", "eos_token", "bos_token", "enable_json_schema_validation",
+        "turn_off_message_logging", "litellm_disabled_callbacks", "retry_unsafe",
+    }
 )  # fmt: skip
+"""Fields of LiteLLM's API that are for the gateway: a provider would refuse them."""
 
 TOP = frozenset(
     {

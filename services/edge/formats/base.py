@@ -9,9 +9,12 @@ same wire byte for byte.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from services.edge.formats.wire import AnswerHead
 
 Address = tuple[str | int, ...]
 """Where a text stands: `("messages", 0, "content", 1, "text")`."""
@@ -40,6 +43,16 @@ class Hints(msgspec.Struct, frozen=True):
 
     tags: str | None = None
     spend_logs_metadata: str | None = None
+    customer_id: str | None = None
+    """Where the body names none."""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What a provider's 200 really is."""
+
+    head: "AnswerHead"
+    problem: str | None = None
+    """A cause of routing/causes.py: `error_answer`, `empty`, `unreadable`; None: it is an answer."""
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -66,8 +79,14 @@ class Format(Protocol):
 
     # ── the request ──
 
-    def read(self, body: bytes, hints: Hints) -> Call:
-        """Raises RefusedError with what is wrong and where."""
+    def read(self, body: bytes, hints: Hints, model: str | None = None) -> Call:
+        """Raises RefusedError with what is wrong and where. `model`: where the path names it."""
+
+    def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
+        """What of a request is the provider's, without the gateway's own fields: what translators read."""
+
+    def upstream_body(self, call: Call, model: str, *, ask_usage: bool = True) -> bytes:
+        """The bytes for a provider of the same wire; the client's own where nothing has to change."""
 
     def content(self, call: Call) -> list[Text]:
         """Every text a model may read. Raises RefusedError where one can't be read: a model might read it."""
@@ -76,6 +95,12 @@ class Format(Protocol):
         """A call with other texts, rebuilt: `call` stays as it is."""
 
     # ── the answer ──
+
+    def judge(self, body: bytes) -> Judged:
+        """What a provider's 200 really is: an answer in this wire, or which failure."""
+
+    def as_events(self, body: bytes) -> bytes:
+        """A whole answer as the stream a client asked for."""
 
     def answer_content(self, body: bytes) -> list[Text]:
         """Of anything that isn't an answer in this wire: all of it, as one text."""

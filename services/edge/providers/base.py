@@ -1,16 +1,18 @@
-"""What a provider is: the upstream's side of a call. Sans-I/O, but for `credentials`, which may have to fetch a token.
+"""What a provider is: the upstream's side of a call. Sans-I/O, but for `Credentials`, which may have to fetch a token.
 
-A provider that speaks the client's format gets the client's bytes (`wires`). For any other pair of format and provider there
-is one translator: a module `translate/<format>__<provider>.py` with the functions of `Translator`, listed in the provider's row
-(table.py). A pair without a translator is refused with a sentence before anything is opened.
+A provider that speaks the client's format gets the client's bytes (`Provider.wires`). For any other pair of format and provider
+there is one translator: a module `translate/<format>__<provider>.py` with the functions of `Translator`, listed in the
+provider's row (table.py). A pair without a translator is refused with a sentence before anything is opened.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from shared.config import Deployment
+from services.edge.formats.base import Call
+from services.edge.upstream import Deadlines, Origin, render_headers
+from shared.config import ConfigError, Deployment
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -75,3 +77,92 @@ class Translator(Protocol):
         """What an answer of `status` >= 400 (or a 200 that holds an error) says; None when it isn't in the provider's shape."""
 
     def Stream(self, options: Options) -> StreamTranslator: ...
+
+
+class Credentials(Protocol):
+    """Of a deployment whose every request needs something made for it: a token that ends, a signature."""
+
+    async def headers(self, method: str, path: str, body: bytes) -> bytes:
+        """A block of header lines. Raises CredentialsError."""
+
+
+class CredentialsError(Exception):
+    """There is no credential to call with; the text names no secret. Nothing was sent."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A deployment, ready to be called: a request adds only its body."""
+
+    deployment: Deployment
+    provider: "Provider"
+    origin: Origin | None
+    """None: it answers by itself (`Provider.play`)."""
+    base_path: str
+    headers: bytes
+    """All headers a provider gets, rendered once. None of them is the caller's."""
+    deadlines: Deadlines
+    stream_deadlines: Deadlines
+    credentials: Credentials | None = None
+
+
+class Provider(Protocol):
+    """One kind of upstream. Instances are made once and hold nothing of a request."""
+
+    wires: Mapping[str, str]
+    """Formats it speaks itself, byte for byte, each with the path it is asked at."""
+    translators: Mapping[str, Translator]
+    """The others, by format."""
+
+    def target(self, deployment: Deployment, user_agent: str) -> Target:
+        """Raises ConfigError."""
+
+    def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
+        """The request's target at the origin."""
+
+    def play(self, target: Target, format: str, call: Call, response_id: str, now_s: int) -> Iterator[bytes]:
+        """What it answers where it needs no upstream: whole, or as a stream's events."""
+
+
+def deadlines(timeout_ms: int) -> Deadlines:
+    return Deadlines(
+        connect_ms=min(5_000, timeout_ms),
+        first_byte_ms=timeout_ms,
+        idle_ms=min(300_000, timeout_ms),
+        total_ms=timeout_ms,
+    )
+
+
+def target(
+    provider: Provider,
+    deployment: Deployment,
+    user_agent: str,
+    headers: Mapping[str, str],
+    credentials: Credentials | None = None,
+    api_base: str | None = None,
+) -> Target:
+    """A Target with the provider's own headers, then the entry's. Raises ConfigError naming the model, and no secret."""
+    where = f"model {deployment.model_name!r}"
+    merged = {"content-type": "application/json", "accept": "*/*", "user-agent": user_agent, **headers}
+    merged.update((name.lower(), value) for name, value in deployment.extra_headers.items())
+    merged["accept-encoding"] = "identity"  # a stream is read while it passes
+    try:
+        rendered = render_headers(merged.items())
+    except ValueError as error:
+        raise ConfigError(f"{where}: a header can't be sent: {error}") from None
+    try:
+        origin, base_path = Origin.parse(deployment.api_base if api_base is None else api_base)
+    except ValueError as error:
+        raise ConfigError(f"{where}: api_base: {error}") from None
+    usual = deadlines(deployment.timeout_ms)
+    streaming = usual
+    if deployment.stream_timeout_ms is not None:
+        streaming = msgspec.structs.replace(
+            usual,
+            first_byte_ms=deployment.stream_timeout_ms,
+            idle_ms=min(usual.idle_ms, deployment.stream_timeout_ms),
+        )
+    return Target(deployment, provider, origin, base_path, rendered, usual, streaming, credentials)
+
+
+def no_play(*_: Any) -> Iterator[bytes]:
+    raise NotImplementedError("only a provider without an upstream plays")

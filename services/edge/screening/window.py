@@ -14,8 +14,8 @@ from services.edge.content import answer as answers
 from services.edge.content.answer import Grown
 from services.edge.content.request import UNREADABLE
 from services.edge.formats.base import Address, Text
+from services.edge.formats.events import data_of, split_events
 from services.edge.screening.screening import Screening
-from services.edge.sse import data_of, split_events
 from shared import errors
 from shared.errors import Refusal
 from shared.requests import Redaction

@@ -5,15 +5,16 @@
 
 from collections.abc import Awaitable, Callable
 
+from services.edge import pipeline
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.surfaces import health, ledger, llm, management, models
+from services.edge.surfaces import health, ledger, management, models
 from shared.routes import Match
 
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
 
 SURFACES: dict[str, Serve] = {
-    "llm": llm.serve,
+    "llm": pipeline.serve,
     "models": models.serve,
     "management": management.serve,
     "ledger": ledger.serve,

@@ -1,6 +1,6 @@
 """Whether the process lives, and whether it can serve: LiteLLM's shapes, for anybody."""
 
-from services.edge.answering import own_json
+from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
 from shared.routes import Match

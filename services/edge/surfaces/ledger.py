@@ -7,7 +7,7 @@ caller's headers.
 from urllib.parse import quote
 
 from services.edge import reading
-from services.edge.answering import SAFE
+from services.edge.answers import SAFE
 from services.edge.http import Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
@@ -21,7 +21,7 @@ BODY_BYTES_MAX = 1024 * 1024
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
-    settings, client = parts.pipeline.settings, parts.pipeline.upstream
+    settings, client = parts.settings, parts.upstream
     body = b""
     if match.route.request is not None:
         body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)

@@ -5,13 +5,12 @@ caller sends, each raw key is replaced by its digest, and put back where the ans
 """
 
 import re
-import time
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from services.edge import answering, reading
+from services.edge import answers, reading
 from services.edge.config import EdgeSettings
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
@@ -34,8 +33,7 @@ CUSTOM_KEY_CHARACTERS_MAX = 512
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
-    route, pipeline = match.route, parts.pipeline
-    settings, grants = pipeline.settings, pipeline.grants
+    route, settings, grants = match.route, parts.settings, parts.grants
     head = reading.head(request)
     body = await _body(request, settings)
     query = _query(request.query)
@@ -54,13 +52,13 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         on_behalf_of=reading.text(request.header("litellm-changed-by")),
         requester_ip=head.ip,
         min_control_seq=grants.seen_seq,
-        deadline_at_ms=time.time_ns() // 1_000_000 + settings.edge_admin_timeout_ms,
+        deadline_at_ms=parts.clock.unix_ms() + settings.edge_admin_timeout_ms,
         params=hidden_params,
         idempotency_key=reading.text(request.header("idempotency-key")),
     )
     try:
         reply = await bus.ask(
-            pipeline.bus_client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms
+            parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms
         )
     except bus.BusError as error:
         sent_a_change = error.code == "timeout" and route.mutates
@@ -72,7 +70,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body
-    return answering.own(answer, reply.status, _lines(reply.headers))
+    return answers.own(answer, reply.status, _lines(reply.headers))
 
 
 def _lines(headers: dict[str, str]) -> str:

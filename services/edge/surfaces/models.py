@@ -1,12 +1,9 @@
 """The models this caller may use, in OpenAI's shape."""
 
-import time
-
-from services.edge import metrics, reading
-from services.edge.answering import own_json
+from services.edge import account, metrics, reading
+from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
-from services.edge.pipeline import now_ms
 from shared import grant as grants_
 from shared.errors import Refusal
 from shared.grant import Denial
@@ -17,15 +14,14 @@ MODEL_CREATED = 1677610602
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
-    started = time.perf_counter()
-    pipeline, route = parts.pipeline, match.route
+    started, route = parts.clock.seconds(), match.route
     head = reading.head(request)
-    decision = await pipeline.grants.decide(head.digest, head.shape, route.name, "")
+    decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
     if isinstance(decision, Denial):
-        await pipeline.refuse(decision.refusal, route, head, decision.caller)
-    outcome = grants_.apply(decision, grants_.Ask([], {}), now_ms(), float)
+        await account.refuse(parts, decision.refusal, route, head, decision.caller)
+    outcome = grants_.apply(decision, grants_.Ask([], {}), parts.clock.unix_ms(), float)
     if isinstance(outcome, Refusal):
-        await pipeline.refuse(outcome, route, head, decision.caller)
+        await account.refuse(parts, outcome, route, head, decision.caller)
     data = [{"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models]
-    metrics.of_route(route.name).note_answered(time.perf_counter() - started)
+    metrics.of_route(route.name).note_answered(parts.clock.seconds() - started)
     return own_json({"data": data, "object": "list"})

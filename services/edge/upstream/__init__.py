@@ -3,7 +3,7 @@
 Owns: connections to providers (opening, TLS, keeping, counting, closing), the wire of one exchange, and its deadlines.
 Takes in: an origin, a method, a target, headers and a body that somebody else decided on.
 Gives out: a `Response` as soon as its head is there, then its bytes as they arrive; or one `UpstreamError`.
-Never: follows a redirect, repeats a request that may have been processed, reads an environment variable (no proxies),
+Never: follows a redirect, repeats a request (but on a kept connection that was closed under it), reads an environment variable (no proxies),
 keeps a cookie, logs, or knows what an LLM is.
 
 Why not aiohttp's client: it costs more CPU than everything else in a request together. It stays the reference: the

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
     """See the module. `idle_since`, `born` and `served` are the pool's."""
 
     __slots__ = (
-        "_barren_bytes", "_deadline", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
+        "_barren_bytes", "_came", "_deadline", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
         "_parser", "_reading_paused", "_timer", "_timer_at", "_transport", "_unsent", "_writing_paused",
         "born", "closed", "idle_since", "response", "served",
     )  # fmt: skip
@@ -79,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._writing_paused = self._reading_paused = self._keep_alive = self._draining = False
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._barren_bytes = 0
+        self._came = False
         self.response: Response | None = None
         self.closed = False
         self.born = self.idle_since = loop.time()
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         self.served += 1
         self._headers = []
         self._head_bytes = self._barren_bytes = 0
-        self._keep_alive = False
+        self._keep_alive = self._came = False
         self.arm(min(head_by, response.total_at))
         if len(body) <= WRITE_PIECE_BYTES:
             transport.write(head + body if body else head)
@@ -211,6 +212,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._barren_bytes += len(data)
+        self._came = True
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -234,7 +236,8 @@ class Connection(asyncio.Protocol):
             self.close()
             response.wake()
         else:
-            self._fail(UpstreamError("reset", "the upstream closed the connection before its response ended"))
+            text = "the upstream closed the connection before its response ended"
+            self._fail(UpstreamError("reset", text, nothing_came=not self._came))
 
     def _is_clean_end(self) -> bool:
         """Over TLS only after close_notify: else whoever cuts the connection cuts the answer. (asyncio reports both.)"""
@@ -246,7 +249,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         kind: Kind = "tls" if isinstance(exc, ssl.SSLError) else "reset"
-        self._fail(UpstreamError(kind, "the connection was lost before the response ended"))
+        text = "the connection was lost before the response ended"
+        self._fail(UpstreamError(kind, text, nothing_came=kind == "reset" and not self._came))
 
     def pause_writing(self) -> None:
         self._writing_paused = True

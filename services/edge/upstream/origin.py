@@ -17,16 +17,18 @@ _PORTS = {"http": 80, "https": 443}
 class UpstreamError(Exception):
     """No response, or only part of one. The text names the origin at most: no header, no body, no query."""
 
-    def __init__(self, kind: Kind, text: str, *, safe_to_retry: bool = False) -> None:
+    def __init__(self, kind: Kind, text: str, *, safe_to_retry: bool = False, nothing_came: bool = False) -> None:
         super().__init__(text)
         self.kind = kind
         self.safe_to_retry = safe_to_retry
         """True only when not one byte of the request was written: nobody can have processed (or billed) it."""
+        self.nothing_came = nothing_came
+        """The connection ended without one byte of a response."""
 
     def again(self) -> "UpstreamError":
         """The same, to be raised. A kept error isn't raised itself: its traceback would hold the frames that hold its keeper, and
         such a cycle of a failed call (13 kB) waits for the collector."""
-        return UpstreamError(self.kind, str(self), safe_to_retry=self.safe_to_retry)
+        return UpstreamError(self.kind, str(self), safe_to_retry=self.safe_to_retry, nothing_came=self.nothing_came)
 
 
 class Deadlines(Struct, frozen=True):

@@ -5,9 +5,10 @@ becomes free goes straight to the first in the waiting line, so nobody overtakes
 tick passes on what it was given. The last used connection is used first: the others get the chance to grow old and go.
 
 Before a kept connection is used it is asked whether the peer has closed it meanwhile (`is_quiet`, unless it was used a
-moment ago). This, and not a retry, is what keeps the race with a server's keep-alive timeout small: once a byte of a
-request is written, nobody can know that it wasn't processed, and a completion isn't idempotent. The rest of the race
-ends in `UpstreamError("reset", safe_to_retry=False)`.
+moment ago). This keeps the race with a server's keep-alive timeout small. The rest of the race is a kept connection that
+ends, without a byte of a response, under the request written to it: the server had closed it, and the request goes once more,
+on another connection (RFC 9112 §9.3.1 lets a client do so where it knows the connection to be stale). On a connection that
+never served before, nobody can know that, and a completion isn't idempotent: `UpstreamError("reset", nothing_came=True)`.
 
 The hot path of `send` has no task, no closure and no `wait_for`: take a connection, write, await one future.
 """
@@ -21,6 +22,8 @@ from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.request import render_head
 from services.edge.upstream.response import Response
 
+STALE_MAX = 2
+"""How often a request goes once more because its kept connection turned out to be closed."""
 FRESH_S = 0.05
 """A connection idle for less isn't asked again whether it is still open."""
 
@@ -83,24 +86,32 @@ class Client:
         now = loop.time()
         total_at = now + deadlines.total_ms / 1000
         connection = pool.take(now)
-        if connection is None:
-            connection = await pool.acquire(min(now + deadlines.connect_ms / 1000, total_at))
-            now = loop.time()
-        if connection.served:
-            self.reused += 1
-        response = Response(loop, deadlines.idle_ms / 1000, total_at, headless_body=method == "HEAD")
-        connection.start(response, head, body, now + deadlines.first_byte_ms / 1000)
-        waiter = response.waiter
-        assert waiter is not None
-        try:
-            await waiter
-        except BaseException:
-            response.abort()
-            raise
-        if not response.status:
-            assert response.error is not None
-            raise response.error.again()
-        return response
+        error: UpstreamError | None = None
+        for again in range(STALE_MAX, -1, -1):
+            if connection is None:
+                connection = await pool.acquire(min(now + deadlines.connect_ms / 1000, total_at))
+                now = loop.time()
+            kept = connection.served > 0
+            if kept:
+                self.reused += 1
+            response = Response(loop, deadlines.idle_ms / 1000, total_at, headless_body=method == "HEAD")
+            connection.start(response, head, body, now + deadlines.first_byte_ms / 1000)
+            waiter = response.waiter
+            assert waiter is not None
+            try:
+                await waiter
+            except BaseException:
+                response.abort()
+                raise
+            if response.status:
+                return response
+            error = response.error
+            assert error is not None
+            if not (kept and error.nothing_came and again) or self.closed:
+                break
+            connection, now = None, loop.time()
+        assert error is not None
+        raise error.again()
 
     async def close(self) -> None:
         """Closes every connection, busy ones too; whoever waits or reads gets an UpstreamError."""

@@ -159,7 +159,7 @@ async def test_a_close_that_the_loop_has_not_reported_yet_is_seen_before_writing
         await asyncio.to_thread(thread.join, 5)
 
 
-async def test_a_reused_connection_lost_after_the_request_was_written_is_not_retried(ours: Ours) -> None:
+async def test_a_kept_connection_that_was_closed_under_a_request_costs_nobody_a_call(ours: Ours) -> None:
     requests = 0
 
     async def script(peer: Peer) -> None:
@@ -168,16 +168,40 @@ async def test_a_reused_connection_lost_after_the_request_was_written_is_not_ret
         requests += 1
         await peer.send(OK)
         await peer.request()
-        requests += 1  # who knows what it did with it
+        requests += 1  # the connection ends, without a byte of a response
 
     client = ours()
     async with Server(script) as server:
-        assert await call(client, server) == b"ok"
+        for _ in range(3):
+            assert await call(client, server) == b"ok"
+        assert (requests, server.connections, client.open) == (5, 3, 1)
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n"])
+async def test_a_connection_lost_under_its_first_request_or_in_a_response_is_not_tried_again(
+    ours: Ours, said: bytes
+) -> None:
+    requests = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal requests
+        if said:
+            await peer.request()
+            await peer.send(OK)
+        await peer.request()
+        requests += 1  # who knows what it did with it
+        await peer.send(said)
+
+    client = ours()
+    async with Server(script) as server:
+        if said:
+            assert await call(client, server) == b"ok"
         with pytest.raises(UpstreamError) as caught:
             await call(client, server)
-        assert (caught.value.kind, caught.value.safe_to_retry) == ("reset", False)
+        error = caught.value
+        assert (error.kind, error.safe_to_retry, error.nothing_came) == ("reset", False, not said)
         await asyncio.sleep(0.02)
-        assert (requests, server.connections, client.open) == (2, 1, 0)
+        assert (requests, server.connections, client.open) == (1, 1, 0)
 
 
 async def test_connections_end_by_requests_by_age_and_by_idleness(ours: Ours) -> None:

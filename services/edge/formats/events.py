@@ -7,9 +7,7 @@ must be recorded before the client has it. Pure.
 
 import re
 
-import msgspec
-
-from services.edge.openai import UNREADABLE, answer_head, usage_of
+from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head, usage_of
 from shared.money import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -21,8 +19,15 @@ EVENTS_WITH_ID_MAX = 16
 """Looked at for the response's id; a stream that doesn't say it by then has none."""
 
 _MARK = re.compile(rb'\[DONE\]|"(?:usage|error)"\s*:(?!\s*null)')
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
-"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote."""
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
+"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote. An empty reason is none."""
+_CONTENT = re.compile(
+    rb'"(?:content|text|reasoning|reasoning_content|thinking|refusal|arguments|name|data|transcript|b64_json)"\s*:\s*"[^"]'
+    rb'|"(?:finish_reason|usage)"\s*:\s*["{][^"}]'
+)
+"""In an event: something of an answer, or of its end. What comes before (comments, the role, empty texts) says nothing yet."""
+PRELUDE_EVENTS_MAX = 16
+"""Events without content; with more of them a stream counts as begun."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
@@ -45,10 +50,20 @@ class Reader:
         self.finished = False
         """A choice had its `finish_reason`, or the usage came by itself: what was said is whole, with `[DONE]` or without."""
         self.failed = False
-        """The provider sent an error in the stream; the client has it."""
+        """The provider sent an error in the stream."""
+        self.error = b""
+        """The data of that event."""
+        self.begun = False
+        """Something of an answer has come: from here on the call belongs to this provider."""
+        self._prelude = 0
+        self._at_start = True
 
     def feed(self, data: bytes) -> bytes:
         """Raises EventTooLargeError."""
+        if self._at_start:
+            data = self._without_bom(data)
+            if not data:
+                return b""
         seen = len(self._rest)
         if seen:
             data = self._rest + data
@@ -63,6 +78,8 @@ class Reader:
         if self._look_for_id:
             self._learn_id(whole)
         self.finished = self.finished or _FINISH.search(whole) is not None
+        if not self.begun:
+            self._begin(whole)
         if b"[DONE]" in whole or b'"usage"' in whole or b'"error"' in whole:
             whole = self._without_ours(whole)
         self._keep(whole)
@@ -77,14 +94,34 @@ class Reader:
         if self._look_for_id:
             self._learn_id(event)
         self.finished = self.finished or _FINISH.search(event) is not None
+        if not self.begun:
+            self._begin(event)
         if not self._passes(event):
             return b""
         self._keep(event)
         return event
 
+    def head(self) -> AnswerHead:
+        """What the stream said of itself."""
+        return AnswerHead(self.response_id, self.response_model)
+
     def passed(self) -> list[bytes]:
         """The events that went to the client, for counting."""
         return [event for part in self._kept for event in split_events(part)]
+
+    def _without_bom(self, data: bytes) -> bytes:
+        """One byte order mark may stand before the first event (WHATWG HTML §9.2.6); it may come in pieces."""
+        data = self._rest + data
+        self._rest = b""
+        if len(data) < len(BOM) and BOM.startswith(data):
+            self._rest = data
+            return b""
+        self._at_start = False
+        return data[len(BOM) :] if data.startswith(BOM) else data
+
+    def _begin(self, whole: bytes) -> None:
+        self._prelude += whole.count(b"data:")
+        self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
 
     def _keep(self, whole: bytes) -> None:
         if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
@@ -116,15 +153,17 @@ class Reader:
             head = answer_head(data)
         except UNREADABLE:
             return True
-        if bytes(head.error) != b"null":
+        if head.failed():
             self.failed = True
+            self.error = data
             return True
         usage = usage_of(head.usage)
         if usage is None:
             return True
-        self.usage = usage
+        if self.usage is None or usage.input_tokens or usage.output_tokens:  # zeros don't undo what was said before
+            self.usage = usage
         self._kept.clear()
-        if not _has_no_choices(data):
+        if not _has_no_choices(head):
             return True
         self.finished = True
         return not self._hide_usage
@@ -145,18 +184,8 @@ class Reader:
                 self._look_for_id = 0
 
 
-class _Choices(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None
-
-
-_choices = msgspec.json.Decoder(_Choices).decode
-
-
-def _has_no_choices(data: bytes) -> bool:
-    try:
-        return not _choices(data).choices
-    except UNREADABLE:
-        return False
+def _has_no_choices(head: AnswerHead) -> bool:
+    return head.choices is NULL or bytes(head.choices) in (b"null", b"[]") or not bytes(head.choices)[1:-1].strip()
 
 
 def _last_event_end(data: bytes, start: int) -> int:

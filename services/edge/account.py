@@ -1,0 +1,252 @@
+"""The book of one call: this alone builds Opened, Settled and Refused.
+
+    new ──open──> opened ──settle──> settled          (opened is on the wire before the provider sees a byte)
+
+An account is opened once and settled once; the first end stands. A call that goes on after work that may have been billed
+(an attempt cut off, another model) settles what was, and goes on under an account of its own: each has its own row and price.
+"""
+
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
+import structlog
+
+from services.edge import metrics
+from services.edge.formats.base import Call
+from services.edge.formats.openai import OpenAI
+from services.edge.formats.wire import AnswerHead
+from services.edge.http import Request
+from services.edge.reading import Head
+from services.edge.screening import Screening
+from shared import errors
+from shared.errors import Refusal, RefusedError
+from shared.facts import Caller, Opened, Refused, Settled, encode_fact
+from shared.grant import Candidate, Permit
+from shared.ids import new_request_id
+from shared.money import CALL_PICOUSD_MAX, Usage, cost, most_picousd
+from shared.routes import Route
+
+if TYPE_CHECKING:
+    from services.edge.parts import Parts
+    from services.edge.recorder import Batch
+
+log = structlog.get_logger()
+
+NOTHING: Final = Usage()
+ID_CHARACTERS_MAX: Final = 256
+"""Of what a provider calls its response and model: a fact has to fit a message whatever it says."""
+
+_NEXT: Final = {("new", "open"): "opened", ("opened", "settle"): "settled"}
+
+
+class Asked(msgspec.Struct):
+    """What a client asked, once it is known to be allowed: the same for all attempts."""
+
+    request: Request
+    route: Route
+    format: OpenAI
+    head: Head
+    call: Call
+    permit: Permit
+    screening: Screening
+    started: float
+    """By the clock's seconds."""
+
+
+class Account:
+    __slots__ = (
+        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "first_byte_at_ms", "id", "opened_at_ms", "provider_s", "state",
+    )  # fmt: skip
+
+    def __init__(self, parts: "Parts", asked: Asked, candidate: Candidate) -> None:
+        self._parts = parts
+        self.asked = asked
+        self.candidate = candidate
+        """Whom the call is at; another one may still answer."""
+        self.id = new_request_id()
+        self.opened_at_ms = parts.clock.unix_ms()
+        self.state = "new"
+        self.attempts = 0
+        self.provider_s = 0.0
+        """Time spent waiting for providers; the rest of the request is our overhead."""
+        self.first_byte_at_ms: int | None = None
+        self._opened: Opened | None = None
+        self._batch: Batch | None = None
+
+    @property
+    def call_id(self) -> str:
+        """The client's name for its call, or ours."""
+        return self.asked.head.litellm_call_id or self.id
+
+    async def open(self, deadline_ms: int) -> None:
+        """On the wire when it returns. Raises RefusedError when that can't be."""
+        parts, asked, candidate = self._parts, self.asked, self.candidate
+        permit, call, head = asked.permit, asked.call, asked.head
+        self._step("open")
+        self._opened = Opened(
+            id=self.id,
+            at_ms=self.opened_at_ms,
+            edge_id=parts.edge_id,
+            caller=permit.grant.caller,
+            call_type=asked.route.call_type,
+            route=asked.route.name,
+            model=call.model,
+            deployment_id=candidate.deployment_id,
+            provider=candidate.provider,
+            upstream_model=candidate.upstream_model,
+            price=candidate.price,
+            stream=call.stream,
+            customer_id=call.customer_id,
+            tags=permit.tags,
+            spend_logs_metadata=permit.spend_logs_metadata,
+            requester_ip=head.ip,
+            user_agent=head.user_agent,
+            guardrails=asked.screening.names(),
+            max_cost_picousd=max_cost(candidate, call),
+            litellm_call_id=head.litellm_call_id,
+            expires_at_ms=self.opened_at_ms + deadline_ms + parts.settings.edge_expiry_slack_ms,
+        )
+        batch = parts.recorder.append(encode_fact(self._opened))
+        try:
+            await batch.wait_on_wire()
+        except TimeoutError:
+            self.settle("edge_error", 503, NOTHING, error_code="book_unavailable")
+            raise RefusedError(errors.book_unavailable()) from None
+
+    def settle(
+        self,
+        outcome: str,
+        status: int,
+        usage: Usage,
+        answer: AnswerHead | None = None,
+        error_code: str | None = None,
+    ) -> int | None:
+        """Append the one end; returns the cost. A second call does nothing: the first outcome stands."""
+        if (self.state, "settle") not in _NEXT:
+            return None
+        opened = self._opened
+        assert opened is not None
+        self._step("settle")
+        candidate = self.candidate
+        if candidate.deployment_id != opened.deployment_id:
+            opened = msgspec.structs.replace(
+                opened,
+                deployment_id=candidate.deployment_id,
+                provider=candidate.provider,
+                upstream_model=candidate.upstream_model,
+                price=candidate.price,
+            )
+        amount, flags = _cost(opened, usage)
+        fact = Settled(
+            opened=opened,
+            ended_at_ms=self._parts.clock.unix_ms(),
+            outcome=outcome,
+            status=status,
+            usage=usage,
+            cost_picousd=amount,
+            first_byte_at_ms=self.first_byte_at_ms,
+            response_id=(answer.id or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            response_model=(answer.model or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            attempts=self.attempts,
+            error_code=error_code,
+            guardrail_outcomes=self.asked.screening.outcomes,
+            flags=flags,
+        )
+        self._batch = self._parts.recorder.append(encode_fact(fact))
+        elapsed = self._parts.clock.seconds() - self.asked.started
+        metrics.of_route(self.asked.route.name).note(
+            outcome, elapsed, max(0.0, elapsed - self.provider_s), usage.input_tokens, usage.output_tokens
+        )
+        return amount
+
+    async def settle_durably(
+        self,
+        outcome: str,
+        status: int,
+        usage: Usage,
+        answer: AnswerHead | None = None,
+        error_code: str | None = None,
+    ) -> int | None:
+        """Settle and wait until it is safe. Returns the cost.
+
+        Raises ConnectionError when it isn't safe in time: the client must not believe a complete answer then.
+        """
+        amount = self.settle(outcome, status, usage, answer, error_code)
+        assert self._batch is not None
+        try:
+            await self._batch.wait_durable()
+        except TimeoutError:
+            log.error("settled_not_durable_in_time")
+            self.asked.request.abort()
+            raise ConnectionAbortedError from None
+        return amount
+
+    def overhead_s(self) -> float:
+        return max(0.0, self._parts.clock.seconds() - self.asked.started - self.provider_s)
+
+    def _step(self, event: str) -> None:
+        self.state = _NEXT[self.state, event]
+
+
+def _cost(opened: Opened, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+    """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
+    if usage is NOTHING:
+        return 0, ()
+    if opened.price is None:
+        return None, usage.flags
+    amount, flags = cost(opened.price, usage)
+    if amount is not None and amount > CALL_PICOUSD_MAX:
+        amount = None
+    return amount, (*usage.flags, *flags)
+
+
+def max_cost(candidate: Candidate, call: Call) -> int | None:
+    """The most a call may cost at a candidate; None: no bound is known.
+
+    A token is at least a byte of what was sent, so the body's length bounds the input.
+    """
+    output = call.max_output_tokens
+    if candidate.price is None or output is None:
+        return None
+    most = most_picousd(candidate.price, Usage(len(call.body), output))
+    return most if most <= CALL_PICOUSD_MAX else None
+
+
+async def refuse(
+    parts: "Parts",
+    refusal: Refusal,
+    route: Route,
+    head: Head,
+    caller: Caller,
+    call: Call | None = None,
+    permit: Permit | None = None,
+    screening: Screening | None = None,
+) -> NoReturn:
+    """Leave the fact of a request that never was opened, then raise. A no stands even where it can't be recorded in time."""
+    fact = Refused(
+        id=new_request_id(),
+        at_ms=parts.clock.unix_ms(),
+        edge_id=parts.edge_id,
+        caller=caller,
+        route=route.name,
+        model=call.model if call is not None else "",
+        status=refusal.status,
+        error_code=refusal.code,
+        refused_by="policy" if screening is None else "moderation",
+        customer_id=call.customer_id if call is not None else None,
+        tags=permit.tags if permit is not None else (call.tags if call is not None else []),
+        requester_ip=head.ip,
+        user_agent=head.user_agent,
+        litellm_call_id=head.litellm_call_id,
+        guardrail_outcomes=screening.outcomes if screening is not None else [],
+        call_type=route.call_type,
+        spend_logs_metadata=permit.spend_logs_metadata if permit is not None else {},
+    )
+    if parts.strangers.keeps(fact):
+        raise RefusedError(refusal, None, head.litellm_call_id or fact.id)
+    batch = parts.recorder.append(encode_fact(fact))
+    try:
+        await batch.wait_durable()
+    except TimeoutError:
+        pass
+    raise RefusedError(refusal, fact.id, head.litellm_call_id or fact.id)

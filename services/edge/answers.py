@@ -1,0 +1,84 @@
+"""HTTP answers, from plain values: headers LiteLLM's clients read, and ours."""
+
+import functools
+
+import msgspec
+
+from services.edge.http import StreamAnswer, WholeAnswer
+from shared.money import format_usd
+
+VERSION = "0.1.0"
+JSON = "application/json"
+
+SAFE = (
+    "server: tollgate\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
+    "content-security-policy: frame-ancestors 'none'\r\n"
+)
+"""Lines that every answer of ours has."""
+_SAFE = f"{SAFE}x-litellm-version: {VERSION}\r\n"
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What an answer says of the call it belongs to."""
+
+    request_id: str
+    call_id: str
+    deployment_id: str
+    model: str
+    overhead_s: float
+    passed: str = ""
+    """Rendered lines: what the provider said and clients may know."""
+
+
+def _headers(named: Named) -> str:
+    """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
+    overhead_ms = f"{named.overhead_s * 1000:.3f}"
+    return (
+        f"{_same_for(named.deployment_id, named.model)}"
+        f"x-litellm-call-id: {named.call_id}\r\nx-tollgate-request-id: {named.request_id}\r\n"
+        f"x-litellm-overhead-duration-ms: {overhead_ms}\r\nx-tollgate-overhead-ms: {overhead_ms}\r\n{named.passed}"
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _same_for(deployment_id: str, model: str) -> str:
+    """The lines that are the same in every answer of one model's deployment."""
+    lines = _SAFE
+    if deployment_id.isascii() and deployment_id.isprintable():
+        lines += f"x-litellm-model-id: {deployment_id}\r\n"
+    if model.isascii() and model.isprintable():
+        lines += f"x-litellm-model-group: {model}\r\n"
+    return lines
+
+
+def whole(named: Named, body: bytes, status: int, content_type: bytes | None, cost: int | None) -> WholeAnswer:
+    """An answer in one piece. An unknown cost has no header: it is not zero."""
+    headers = f"{_headers(named)}Content-Type: {_content_type(content_type, JSON)}\r\n"
+    if cost is not None:
+        headers += f"x-litellm-response-cost: {format_usd(cost)}\r\n"
+    return WholeAnswer(status, headers, body)
+
+
+def stream(named: Named) -> StreamAnswer:
+    """The head of a stream of events; its cost isn't known yet. No proxy on the way should hold them back."""
+    return StreamAnswer(
+        200,
+        f"{_headers(named)}Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n",
+    )
+
+
+def own(body: bytes, status: int = 200, more: str = "") -> WholeAnswer:
+    """JSON that no provider had a part in: management, health, refusals. `more`: rendered lines."""
+    return WholeAnswer(status, f"{SAFE}Content-Type: {JSON}\r\n{more}", body)
+
+
+def own_json(value: object, status: int = 200) -> WholeAnswer:
+    return own(msgspec.json.encode(value), status)
+
+
+@functools.lru_cache(maxsize=64)
+def _content_type(raw: bytes | None, default: str) -> str:
+    if raw is None or not raw.isascii() or len(raw) > 200:
+        return default
+    text = raw.decode()
+    return text if text.isprintable() else default

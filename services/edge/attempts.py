@@ -1,0 +1,314 @@
+"""Trying candidates until one answers: carries out what routing/plan.py decides, and keeps the account.
+
+Whatever happens, each opened account is settled exactly once: here with what the last attempt came to, in relay.py with the
+answer, or by a task of its own when nobody waits any more.
+"""
+
+import asyncio
+from typing import Final
+
+import msgspec
+import structlog
+
+from services.edge import counting, failures, sources
+from services.edge.account import NOTHING, Account, Asked
+from services.edge.answers import Named
+from services.edge.failures import Failure
+from services.edge.http import Answer
+from services.edge.parts import Parts
+from services.edge.providers.base import CredentialsError, Options, Target, Translator
+from services.edge.relay import Relay
+from services.edge.routing import plan, strategies
+from services.edge.routing.plan import Group, Rules, Step
+from services.edge.sources import Source
+from services.edge.upstream import Deadlines, UpstreamError
+from shared import errors
+from shared.errors import RefusedError
+from shared.grant import Candidate
+from shared.ids import DeploymentId
+from shared.money import Usage
+
+log = structlog.get_logger()
+
+STREAM_OPTIONS: Final = b"stream_options"
+
+
+class _Attempt(msgspec.Struct):
+    """What goes to one candidate."""
+
+    candidate: Candidate
+    target: Target
+    translator: Translator | None
+    """None: the candidate speaks the client's format."""
+    options: Options
+    body: bytes
+    ask_usage: bool
+    """The usage chunk of a stream is asked for."""
+
+
+class Attempts:
+    """
+    Args:
+        groups: what the client asked for, then fallbacks; only candidates that this edge can call.
+        deadline_ms: for all attempts together.
+    """
+
+    def __init__(self, parts: Parts, asked: Asked, groups: list[Group], rules: Rules, deadline_ms: int) -> None:
+        self._parts = parts
+        self._asked = asked
+        self._groups = groups
+        self._rules = rules
+        self._deadline_ms = deadline_ms
+        self._account = Account(parts, asked, groups[0].candidates[0])
+        self._relay: Relay | None = None
+        self._source: Source | None = None
+
+    async def run(self) -> Answer:
+        """Raises RefusedError for the error boundary, after settling."""
+        abandoned = "edge_error", 500
+        try:
+            return await self._run()
+        except RefusedError as no:
+            no.request_id, no.call_id = self._account.id, self._account.call_id
+            raise
+        except (asyncio.CancelledError, ConnectionError):  # the latter: a client gone between two writes
+            abandoned = "client_gone", 499
+            raise
+        finally:
+            self._drop()
+            if self._account.state == "opened":
+                # Nobody waits any more: settled in a task that the edge waits for when it stops.
+                self._parts.tasks.start(self._settle_abandoned(*abandoned))
+
+    async def _run(self) -> Answer:
+        parts, groups = self._parts, self._groups
+        parts.budget.call(parts.clock.seconds())
+        step: Step = plan.first(groups, self._is_resting)
+        opened_for = -1
+        while True:
+            group = groups[step.group]
+            account = self._account
+            account.candidate = group.candidates[step.position]
+            try:
+                attempt = self._prepare(account.candidate)
+                if opened_for != step.group:
+                    opened_for = step.group
+                    await account.open(max(1, self._left_ms()))
+                account.attempts += 1
+                return await self._one(attempt)
+            except RefusedError as no:  # what was asked can't be said in the provider's wire, or a guardrail says no
+                if account.state == "opened":
+                    account.settle("provider_error", no.refusal.status, NOTHING, None, no.refusal.code)
+                raise
+            except Failure as failure:
+                self._drop()
+                following = self._after(step, failure)
+                if following is None:
+                    return await self._give_up(failure)
+                if failure.row.billed or following.group != step.group:
+                    await self._settle(failure)
+                    self._account = Account(parts, self._asked, groups[following.group].candidates[following.position])
+                    opened_for = -1
+            if following.wait_s:
+                await asyncio.sleep(following.wait_s)
+            step = following
+
+    def _after(self, step: Step, failure: Failure) -> Step | None:
+        parts = self._parts
+        now = parts.clock.seconds()
+        candidate = self._groups[step.group].candidates[step.position]
+        deployment = parts.targets[candidate.deployment_id].deployment
+        rest_s = parts.health.failed(
+            candidate.deployment_id,
+            failure.cause,
+            now,
+            cooldown_s=deployment.cooldown_s,
+            retry_after_s=failure.retry_after_s,
+        )
+        if rest_s is not None:
+            parts.tell_rest(candidate.deployment_id, rest_s)
+        return plan.after(
+            step,
+            failure.failed(),
+            self._groups,
+            self._rules,
+            resting=self._is_resting,
+            may_retry=lambda: parts.budget.take(now),
+            left_s=self._left_ms() / 1000,
+            random=parts.random,
+        )
+
+    # ── one attempt ──
+
+    def _prepare(self, candidate: Candidate) -> "_Attempt":
+        """What goes to a candidate. Raises RefusedError for what can't be said in its wire."""
+        asked, account = self._asked, self._account
+        target = self._parts.targets[candidate.deployment_id]
+        call, format = asked.call, asked.format
+        translator = None if format.name in target.provider.wires else target.provider.translators[format.name]
+        options = Options(
+            target.deployment,
+            call.stream,
+            f"chatcmpl-{account.id}",
+            account.opened_at_ms // 1000,
+            candidate.upstream_model,
+        )
+        ask_usage = call.wants_usage or not self._parts.health.of(candidate.deployment_id).no_stream_options
+        body = b""
+        if target.origin is None:
+            pass
+        elif translator is None:
+            body = format.upstream_body(call, candidate.upstream_model, ask_usage=ask_usage)
+        else:
+            body = translator.request(format.upstream_fields(call), candidate.upstream_model, options)
+        return _Attempt(candidate, target, translator, options, body, ask_usage)
+
+    async def _one(self, attempt: "_Attempt") -> Answer:
+        """Raises Failure."""
+        parts, account, deployment = self._parts, self._account, attempt.candidate.deployment_id
+        health, clock = parts.health, parts.clock
+        before = clock.seconds()
+        health.started(deployment, before)
+        try:
+            source = self._source = await self._ask(attempt)
+            if source.status < 300:
+                health.answered(deployment, clock.seconds() - before)
+            relay = self._relay = Relay(parts, account, source, attempt.options, attempt.translator)
+            return await relay.pass_on()
+        finally:
+            health.ended(deployment)
+
+    async def _ask(self, attempt: "_Attempt") -> Source:
+        """The provider's head. A deployment that refuses the `stream_options` only we added is asked again without."""
+        call = self._asked.call
+        source = await self._send(attempt, attempt.body)
+        added = call.stream and attempt.ask_usage and not call.wants_usage and attempt.translator is None
+        if source.status not in (400, 422) or not added or "stream_options" in call.fields:
+            return source
+        try:
+            said = await source.read(failures.ERROR_BYTES_MAX)
+        except UpstreamError:
+            said = b""
+        if STREAM_OPTIONS not in said:
+            return sources.Said(source, said)
+        self._parts.health.of(attempt.candidate.deployment_id).no_stream_options = True
+        model = attempt.candidate.upstream_model
+        return await self._send(attempt, self._asked.format.upstream_body(call, model, ask_usage=False))
+
+    async def _send(self, attempt: "_Attempt", body: bytes) -> Source:
+        parts, asked, account, target = self._parts, self._asked, self._account, attempt.target
+        call, provider, options = asked.call, target.provider, attempt.options
+        if target.origin is None:
+            return sources.Played(provider.play(target, asked.format.name, call, options.response_id, options.now_s))
+        path = provider.path(target, asked.format.name, options.model, stream=call.stream)
+        headers = target.headers
+        if target.credentials is not None:
+            try:
+                headers += await target.credentials.headers("POST", path, body)
+            except CredentialsError:
+                log.warning("no_credential", deployment=target.deployment.id)
+                raise Failure("no_credential", attempt.candidate.provider) from None
+        before = parts.clock.seconds()
+        try:
+            response = await parts.upstream.send(target.origin, "POST", path, headers, body, self._deadlines(target))
+        except UpstreamError as error:
+            raise failures.of_upstream(error, attempt.candidate.provider) from None
+        finally:
+            account.provider_s += parts.clock.seconds() - before
+        account.first_byte_at_ms = parts.clock.unix_ms()
+        return response
+
+    def _deadlines(self, target: Target) -> Deadlines:
+        """The deployment's own, cut to what is left of the call's."""
+        found = target.stream_deadlines if self._asked.call.stream else target.deadlines
+        left_ms = self._left_ms()
+        if left_ms >= found.total_ms:
+            return found
+        left_ms = max(1, left_ms)
+        return msgspec.structs.replace(found, total_ms=left_ms, first_byte_ms=min(found.first_byte_ms, left_ms))
+
+    # ── the end ──
+
+    async def _give_up(self, failure: Failure) -> Answer:
+        """Nothing follows: the client gets what the last provider said."""
+        account = self._account
+        await account.settle_durably(
+            failure.row.outcome, failure.answer_status, await self._usage(failure), None, failure.code
+        )
+        if not failure.body and not failure.passed:
+            raise RefusedError(failure.refusal())
+        return failure.answer(
+            Named(
+                account.id,
+                account.call_id,
+                account.candidate.deployment_id,
+                self._asked.call.model,
+                account.overhead_s(),
+            )
+        )
+
+    async def _settle(self, failure: Failure) -> None:
+        """The row of what was tried, before the call goes on under another."""
+        usage = await self._usage(failure)
+        self._account.settle(failure.row.outcome, failure.answer_status, usage, None, failure.code)
+
+    async def _usage(self, failure: Failure) -> Usage:
+        if not failure.row.billed:
+            return NOTHING
+        return await counting.count(self._parts, self._account, [], "lower_bound")
+
+    async def _settle_abandoned(self, outcome: str, status: int) -> None:
+        reader = self._relay.reader if self._relay is not None else None
+        usage = await counting.lower_bound(self._parts, self._account, reader)
+        answer = reader.head() if reader is not None else None
+        self._account.settle(outcome, status, usage, answer, outcome)
+
+    def _drop(self) -> None:
+        """The provider's work for us ends here."""
+        source = self._source
+        if source is not None and not source.complete and not (self._relay is not None and self._relay.draining):
+            source.abort()
+        self._source = None
+
+    def _left_ms(self) -> int:
+        return self._deadline_ms - int((self._parts.clock.seconds() - self._asked.started) * 1000)
+
+    def _is_resting(self, deployment: DeploymentId) -> bool:
+        return self._parts.health.is_resting(deployment, self._parts.clock.seconds())
+
+
+def groups_of(parts: Parts, asked: Asked) -> list[Group]:
+    """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
+    permit, format = asked.permit, asked.format.name
+    now = parts.clock.seconds()
+    candidates = _callable(parts, permit.candidates, format)
+    if not candidates and not permit.grant.fallbacks:
+        raise RefusedError(_why_not(parts, asked))
+    if len(candidates) > 1:
+        candidates = strategies.ordered(parts.strategy, candidates, parts.health, now, parts.random)
+    groups = [Group(asked.call.model, candidates)] if candidates else []
+    for fallback in permit.grant.fallbacks:
+        usable = _callable(parts, fallback.candidates, format)
+        if usable:
+            usable = strategies.ordered(parts.strategy, usable, parts.health, now, parts.random)
+            groups.append(Group(fallback.model, usable, fallback.reason))
+    if not groups:
+        raise RefusedError(_why_not(parts, asked))
+    return groups
+
+
+def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Candidate]:
+    targets = parts.targets
+    found = []
+    for candidate in candidates:
+        target = targets.get(candidate.deployment_id)
+        if target is not None and (format in target.provider.wires or format in target.provider.translators):
+            found.append(candidate)
+    return found
+
+
+def _why_not(parts: Parts, asked: Asked) -> errors.Refusal:
+    known = [c for c in asked.permit.candidates if c.deployment_id in parts.targets]
+    if known:
+        return errors.not_served(asked.call.model, f"{known[0].provider} has no {asked.route.name}")
+    return errors.no_deployment(asked.call.model)

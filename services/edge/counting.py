@@ -1,0 +1,50 @@
+"""What a call used where the provider didn't say: counted by us, and marked so."""
+
+import asyncio
+
+import structlog
+
+from services.edge import texts
+from services.edge.account import NOTHING, Account
+from services.edge.formats import events
+from services.edge.parts import Parts
+from services.edge.screening import count_tokens
+from shared.errors import RefusedError
+from shared.money import Usage
+
+log = structlog.get_logger()
+
+
+async def count(parts: Parts, account: Account, answered: list[str], source: str) -> Usage:
+    """
+    Args:
+        answered: the texts of the answer.
+        source: `estimated`, or `lower_bound` where the answer was cut off.
+    """
+    call, model = account.asked.call, account.candidate.upstream_model
+    try:
+        said = texts.of_request(call)
+    except RefusedError:
+        said = [call.body.decode("utf-8", "replace")]
+    sent, received = await asyncio.gather(
+        count_tokens(parts.bus_client, model, said), count_tokens(parts.bus_client, model, answered)
+    )
+    return Usage(sent, received, source=source)
+
+
+async def count_stream(parts: Parts, account: Account, reader: events.Reader, source: str) -> Usage:
+    said = [text for event in reader.passed() for _, text in texts.of_chunk(events.data_of(event))]
+    return await count(parts, account, ["".join(said)] if said else [], source)
+
+
+async def lower_bound(parts: Parts, account: Account, reader: events.Reader | None) -> Usage:
+    """Of a call that was given up. Never raises: whatever happens, it has to be settled."""
+    if not account.attempts:
+        return NOTHING  # the provider was never called
+    try:
+        if reader is not None:
+            return reader.usage or await count_stream(parts, account, reader, "lower_bound")
+        return await count(parts, account, [], "lower_bound")
+    except Exception:
+        log.exception("abandoned_call_not_counted")
+        return Usage(source="lower_bound")

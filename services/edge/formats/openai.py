@@ -1,0 +1,145 @@
+"""OpenAI's own wires: one class, a row a route. What differs between chat, completions and embeddings is data."""
+
+from typing import Any, Final
+
+import msgspec
+
+from services.edge.formats import fields as fields_
+from services.edge.formats.base import Call, Hints, Judged
+from services.edge.formats.events import DONE
+from services.edge.formats.wire import NULL, UNREADABLE, AnswerHead, answer_head
+
+
+class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
+    """A format of OpenAI's (base.Format)."""
+
+    name: str
+    route: str
+    """As messages name it."""
+    path: str
+    """Appended to the address of a provider that speaks this wire itself."""
+    required: str
+    """The request field it can't do without, besides `model`."""
+    answers_in: str = "choices"
+    """The answer's field that holds what was asked for."""
+    streams: bool = True
+    output_bound: bool = True
+    """Whether the request bounds the output (`max_tokens`); False: there is none."""
+    chunk: str = ""
+    """`object` of a stream's chunks; empty: as in a whole answer."""
+
+    def read(self, body: bytes, hints: Hints, model: str | None = None) -> Call:
+        """Raises RefusedError with what is wrong and where.
+
+        Args:
+            model: where the path names it; it goes before the body's.
+        """
+        fields = fields_.split(body)
+        fields_.refuse_unsafe(fields)
+        if model is None:
+            model = fields_.model_of(fields, self.route)
+        else:
+            fields_.check_model(model)
+            fields["model"] = fields_.quoted(model)
+        fields_.required(fields, self.required, self.route)
+        call = fields_.common(body, fields, model, hints)
+        call.stream = call.stream and self.streams
+        call.max_output_tokens = _max_output_tokens(fields) if self.output_bound else 0
+        return call
+
+    def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
+        """What of a request is the provider's: without the gateway's own fields, and with the usage chunk asked for."""
+        fields = {name: raw for name, raw in call.fields.items() if name not in fields_.GATEWAY_FIELDS}
+        if call.stream and ask_usage:
+            fields["stream_options"] = msgspec.Raw(fields_.stream_options(call.fields))
+        metadata = fields_.forwarded_metadata(call.fields)
+        if metadata:
+            fields["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
+        return fields
+
+    def upstream_body(self, call: Call, model: str, *, ask_usage: bool = True) -> bytes:
+        """The bytes for a provider of the same wire: the client's own where nothing has to change, else its values' bytes
+        joined anew."""
+        if (
+            model == call.model
+            and fields_.GATEWAY_FIELDS.isdisjoint(call.fields)
+            and (call.wants_usage or not call.stream or not ask_usage)
+            and fields_.says_only(call.body, call.fields)
+        ):
+            return call.body
+        fields = self.upstream_fields(call, ask_usage=ask_usage)
+        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
+        return fields_.join(fields)
+
+    def judge(self, body: bytes) -> Judged:
+        """What a provider's 200 really is."""
+        try:
+            head = answer_head(body)
+        except UNREADABLE:
+            return Judged(AnswerHead(), "unreadable" if body.strip() else "empty")
+        found: msgspec.Raw = getattr(head, self.answers_in)
+        if found is NULL or bytes(memoryview(found)[:1]) != b"[" or _is_empty(found):
+            return Judged(head, "error_answer" if head.failed() else "empty")
+        return Judged(head)
+
+    def as_events(self, body: bytes) -> bytes:
+        """A whole answer as the stream a client asked for. Raises UNREADABLE."""
+        answer: dict[str, Any] = msgspec.json.decode(body)
+        head: dict[str, Any] = {
+            name: answer[name] for name in ("id", "created", "model", "system_fingerprint") if name in answer
+        }
+        head["object"] = self.chunk or answer.get("object")
+        events = []
+        for choice in answer.get("choices") or ():
+            if self.chunk:
+                message = dict(choice.get("message") or {})
+                calls = message.get("tool_calls")
+                if isinstance(calls, list):
+                    message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+                more = {key: value for key, value in choice.items() if key not in ("message", "finish_reason")}
+                events.append({**head, "choices": [{**more, "delta": message, "finish_reason": None}]})
+                finish: dict[str, Any] = {"index": choice.get("index", 0), "delta": {}}
+                events.append({**head, "choices": [{**finish, "finish_reason": choice.get("finish_reason") or "stop"}]})
+            else:
+                events.append({**head, "choices": [choice]})
+        if answer.get("usage") is not None:
+            events.append({**head, "choices": [], "usage": answer["usage"]})
+        return b"".join([b"data: %b\n\n" % msgspec.json.encode(event) for event in events]) + DONE
+
+
+def _is_empty(found: msgspec.Raw) -> bool:
+    """Of a list, whatever its size."""
+    start = bytes(memoryview(found)[1:64]).lstrip()
+    return start[:1] == b"]" or (not start and not bytes(memoryview(found)[1:-1]).strip())
+
+
+CHOICES_MAX: Final = 128
+
+
+def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
+    bound = fields_.whole_number(fields, "max_completion_tokens")
+    if bound is None:
+        bound = fields_.whole_number(fields, "max_tokens")
+    if bound is None or not 0 <= bound < 2**31:
+        return None
+    choices = fields_.whole_number(fields, "n")
+    return int(bound * max(1, min(choices or 1, CHOICES_MAX)))
+
+
+CHAT: Final = OpenAI(
+    name="openai_chat",
+    route="/chat/completions",
+    path="/chat/completions",
+    required="messages",
+    chunk="chat.completion.chunk",
+)
+COMPLETIONS: Final = OpenAI(name="openai_completions", route="/completions", path="/completions", required="prompt")
+EMBEDDINGS: Final = OpenAI(
+    name="openai_embeddings",
+    route="/embeddings",
+    path="/embeddings",
+    required="input",
+    answers_in="data",
+    streams=False,
+    output_bound=False,
+)

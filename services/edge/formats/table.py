@@ -1,0 +1,5 @@
+"""Which format a route speaks: one row a route."""
+
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAI
+
+BY_ROUTE: dict[str, OpenAI] = {found.route: found for found in (CHAT, COMPLETIONS, EMBEDDINGS)}

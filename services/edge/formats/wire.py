@@ -1,0 +1,169 @@
+"""JSON that others wrote, and OpenAI's words in it: what is read of an answer or of a stream's chunk. Pure.
+
+The rest of an answer is passed on unread. What isn't strict JSON (NaN, a lone surrogate, a BOM in front) but says what it costs
+is read all the same: whoever wrote it was paid for it.
+"""
+
+import json
+import math
+from typing import Any, Final
+
+import msgspec
+
+from shared.money import CALL_TOKENS_MAX, Usage
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
+BOM: Final = b"\xef\xbb\xbf"
+LENIENT_BYTES_MAX: Final = 1024 * 1024
+"""Of JSON that is decoded again by a slower, more patient reader."""
+NULL: Final = msgspec.Raw(b"null")
+
+
+def decode_leniently(raw: bytes) -> Any:
+    """As Python's reader has it: NaN and lone surrogates (which become U+FFFD) are taken. Raises msgspec.DecodeError."""
+    if len(raw) > LENIENT_BYTES_MAX:
+        raise msgspec.DecodeError("too large to be read again")
+    try:
+        return json.loads(without_lone_surrogates(raw).decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def without_lone_surrogates(raw: bytes) -> bytes:
+    """JSON's `\\udXXX` escapes that are no half of a pair become U+FFFD; as long as before, but for those."""
+    if b"\\u" not in raw:
+        return raw
+    out, done, at = [], 0, raw.find(b"\\")
+    while at >= 0:
+        if raw[at + 1 : at + 2] != b"u":
+            at = raw.find(b"\\", at + 2)
+            continue
+        unit = _unit(raw, at)
+        if unit is None or not 0xD800 <= unit < 0xE000:
+            at = raw.find(b"\\", at + 2)
+            continue
+        low = _unit(raw, at + 6)
+        if unit < 0xDC00 and low is not None and 0xDC00 <= low < 0xE000:
+            at = raw.find(b"\\", at + 12)
+            continue
+        out += [raw[done:at], b"\\ufffd"]
+        done = at + 6
+        at = raw.find(b"\\", done)
+    return raw if not out else b"".join((*out, raw[done:]))
+
+
+def _unit(raw: bytes, at: int) -> int | None:
+    """The UTF-16 unit of the `\\uXXXX` at this place."""
+    if raw[at : at + 2] != b"\\u":
+        return None
+    try:
+        return int(raw[at + 2 : at + 6], 16) if len(raw) >= at + 6 else None
+    except ValueError:
+        return None
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | float | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | float | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """OpenAI's usage object. All optional: providers leave out what they like, and some count in floats."""
+
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
+    total_tokens: int | float | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class AnswerHead(msgspec.Struct):
+    """What we read of an answer or of a stream's chunk; the rest is passed on unread."""
+
+    id: str | None = None
+    model: str | None = None
+    usage: WireUsage | None = None
+    error: msgspec.Raw = NULL
+    choices: msgspec.Raw = NULL
+    data: msgspec.Raw = NULL
+
+    def failed(self) -> bool:
+        return bytes(self.error) not in _NO_ERROR
+
+
+_NO_ERROR = (b"null", b"false", b'""', b"{}")
+
+
+class _OddHead(msgspec.Struct):
+    id: Any = None
+    model: Any = None
+    usage: msgspec.Raw = NULL
+    error: msgspec.Raw = NULL
+    choices: msgspec.Raw = NULL
+    data: msgspec.Raw = NULL
+
+
+_answer_head = msgspec.json.Decoder(AnswerHead).decode
+_odd_head = msgspec.json.Decoder(_OddHead).decode
+_usage = msgspec.json.Decoder(WireUsage | None).decode
+
+
+def answer_head(body: bytes) -> AnswerHead:
+    """A field that isn't what it should be is none; the others count. Raises UNREADABLE for what is no JSON object."""
+    try:
+        return _answer_head(body)
+    except msgspec.ValidationError:
+        pass
+    except msgspec.DecodeError:
+        found = decode_leniently(body)
+        if not isinstance(found, dict):
+            raise
+        body = msgspec.json.encode({name: _plain(name, found[name]) for name in _READ if name in found})
+    odd = _odd_head(body)
+    try:
+        usage = _usage(odd.usage)
+    except UNREADABLE:
+        usage = None
+    response_id, model = (value if isinstance(value, str) else None for value in (odd.id, odd.model))
+    return AnswerHead(response_id, model, usage, odd.error, odd.choices, odd.data)
+
+
+_READ = ("id", "model", "usage", "error", "choices", "data")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """What strict JSON can say of it: of lists only whether there is anything in them, of numbers those that are some."""
+    if name in ("choices", "data"):
+        return [{}] if value else []
+    if isinstance(value, dict):
+        return {key: _plain("", item) for key, item in value.items()}
+    return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def usage_of(wire: WireUsage | None) -> Usage | None:
+    """None when the provider told nothing usable. Zero is a number, not a missing one."""
+    if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None and wire.total_tokens is None):
+        return None
+    output = wire.completion_tokens
+    if output is None:
+        output = (wire.total_tokens or 0) - (wire.prompt_tokens or 0) if wire.total_tokens is not None else 0
+    prompt = wire.prompt_tokens
+    if prompt is None:
+        prompt = (wire.total_tokens or 0) - output
+    details, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    reasoning = (completion.reasoning_tokens or 0) if completion is not None else 0
+    return Usage(_tokens(prompt), _tokens(output), _tokens(cached), 0, _tokens(reasoning), "provider")
+
+
+def _tokens(claimed: int | float) -> int:
+    """Within what a call can be."""
+    return (
+        claimed
+        if type(claimed) is int and 0 <= claimed <= CALL_TOKENS_MAX
+        else int(min(max(0, claimed), CALL_TOKENS_MAX))
+    )

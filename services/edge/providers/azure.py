@@ -1,0 +1,100 @@
+"""Azure OpenAI: OpenAI's wire at a deployment's path, with `api-version`, and an `api-key` or an Entra token.
+
+Source: Azure OpenAI's REST reference (`/openai/deployments/{deployment-id}/chat/completions?api-version=...`), and its v1 API
+(`/openai/v1/chat/completions`, the deployment as `model`).
+"""
+
+import asyncio
+import time
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from services.edge.providers import base
+from services.edge.providers.base import CredentialsError, Target
+from services.edge.providers.openai import OpenAICompatible
+from shared.config import Deployment
+
+API_VERSION = "2024-10-21"
+"""The newest that is generally available; an entry's `api_version` goes before it."""
+SCOPE = "https://cognitiveservices.azure.com/.default"
+TOKEN_SLACK_S = 300
+"""A token is replaced so long before it ends."""
+TOKEN_TIMEOUT_S = 10
+
+
+class Azure(OpenAICompatible):
+    def target(self, deployment: Deployment, user_agent: str) -> Target:
+        headers: dict[str, str] = {}
+        credentials = None
+        if deployment.azure_ad_token is not None:
+            headers["authorization"] = f"Bearer {deployment.azure_ad_token.reveal()}"
+        elif deployment.api_key is not None:
+            headers["api-key"] = deployment.api_key.reveal()
+        elif deployment.extra_headers.keys().isdisjoint({"api-key", "Api-Key", "authorization", "Authorization"}):
+            credentials = EntraToken(deployment)
+        # What follows the resource's address in `api_base` is LiteLLM users' habit, not part of it.
+        api_base = deployment.api_base.partition("/openai/deployments/")[0].partition("?")[0]
+        return base.target(self, deployment, user_agent, headers, credentials, api_base)
+
+    def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
+        at, suffix = target.base_path, self.wires[format]
+        if at.endswith("/v1"):
+            return at + suffix
+        version = quote(target.deployment.api_version or API_VERSION, safe="-._")
+        at = at.removesuffix("/openai")
+        return f"{at}/openai/deployments/{quote(model, safe='-._')}{suffix}?api-version={version}"
+
+
+class EntraToken:
+    """A token of Microsoft Entra ID for one deployment, fetched when the first call needs it, and again before it ends.
+
+    Whoever the entry names (`tenant_id`, `client_id`, `client_secret`), else what the machine offers (a managed identity, a
+    workload identity, the environment).
+    """
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._credential: Any = None
+        self._line = b""
+        self._until = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def headers(self, method: str, path: str, body: bytes) -> bytes:
+        if time.time() < self._until - TOKEN_SLACK_S:
+            return self._line
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        asking = self._asking
+        try:
+            await asyncio.wait_for(asyncio.shield(asking), TOKEN_TIMEOUT_S)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if time.time() < self._until:
+                return self._line
+            raise CredentialsError(f"Microsoft Entra gave no token ({type(error).__name__})") from None
+        finally:
+            if asking.done() and self._asking is asking:
+                self._asking = None
+        return self._line
+
+    async def _ask(self) -> None:
+        if self._credential is None:
+            self._credential = _credential(self._deployment)
+        token = await self._credential.get_token(SCOPE)
+        self._line = f"authorization: Bearer {token.token}\r\n".encode("ascii")
+        self._until = float(token.expires_on)
+
+
+def _credential(deployment: Deployment) -> Any:
+    from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential  # noqa: PLC0415 - heavy, and seldom needed
+
+    secret = deployment.client_secret
+    if deployment.tenant_id and deployment.client_id and secret is not None:
+        more = {"authority": deployment.azure_authority} if deployment.azure_authority else {}
+        return ClientSecretCredential(deployment.tenant_id, deployment.client_id, secret.reveal(), **more)
+    return DefaultAzureCredential()
+
+
+def is_azure_host(api_base: str) -> bool:
+    return (urlsplit(api_base).hostname or "").endswith(".openai.azure.com")

@@ -1,0 +1,312 @@
+"""From a provider's answer to the client's: in one piece, or events as they come. Both look at what an answer is, not at how it
+is labelled.
+
+Until something of an answer has come, a failure is raised (failures.Failure) and the call may go on elsewhere; the client has
+nothing yet. From then on the answer is this provider's, and whatever happens is told to the client and settled here. `[DONE]`
+and the last byte go out only once the end is recorded.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from services.edge import answers, counting, failures, texts
+from services.edge.account import Account
+from services.edge.answers import Named
+from services.edge.failures import Failure
+from services.edge.formats import events
+from services.edge.formats.wire import BOM, UNREADABLE, usage_of
+from services.edge.http import Answer, StreamAnswer
+from services.edge.parts import Parts
+from services.edge.providers.base import Options, StreamTranslator, Translator, UnreadableAnswerError
+from services.edge.screening import StreamWindow
+from services.edge.sources import DRAIN_S, Chunks, Source, chunks_of
+from services.edge.upstream import UpstreamError
+from shared import errors
+from shared.errors import Refusal, RefusedError
+
+log = structlog.get_logger()
+
+HOLD_S: Final = 10.0
+"""Longer than this a stream's comments and empty events aren't held back for its first content: a client's proxy would tire."""
+SNIFF_BYTES_MAX: Final = 65_536
+_NOT_EVENTS: Final = b'{["<'
+"""No line of an event stream begins with one of these."""
+_SPACE: Final = b" \t\r\n"
+
+
+class Relay:
+    """One attempt's answer on its way. Made when the provider's head is there."""
+
+    def __init__(
+        self, parts: Parts, account: Account, source: Source, options: Options, translator: Translator | None
+    ) -> None:
+        self._parts = parts
+        self._account = account
+        self._asked = account.asked
+        self._source = source
+        self._options = options
+        self._translator = translator
+        self._provider = account.candidate.provider
+        self.reader: events.Reader | None = None
+        """Of a stream: what has been read, should the client leave."""
+        self.draining = False
+        """The rest of the body is read by a task of its own."""
+
+    async def pass_on(self) -> Answer:
+        """Raises Failure while the client has nothing; RefusedError where a guardrail says no."""
+        source = self._source
+        if source.status >= 300:
+            raise await self._failure()
+        if not self._asked.call.stream:
+            return await self._whole(await self._read(b""))
+        try:
+            chunks = chunks_of(source)
+            start = await self._start(chunks)
+            if self._is_whole(start):
+                return await self._whole(await self._read_on(start, chunks))
+        except UpstreamError as error:
+            raise failures.of_upstream(error, self._provider) from None
+        return await self._events(start, chunks)
+
+    # ── what it is ──
+
+    async def _start(self, chunks: Chunks) -> bytes:
+        """Enough of a stream to see what it is; b"" where it ended before that."""
+        start = b""
+        while not start.removeprefix(BOM).strip(_SPACE) and len(start) < SNIFF_BYTES_MAX:
+            chunk = await self._next(chunks)
+            if not chunk:
+                return start
+            start += chunk
+        return start
+
+    def _is_whole(self, start: bytes) -> bool:
+        """Whether what was asked for as a stream comes in one piece (or as an error page) all the same."""
+        if self._translator is not None:
+            kind = (self._source.header(b"content-type") or b"").lower()
+            return kind.startswith((b"application/json", b"text/html")) and b"stream" not in kind
+        return start.removeprefix(BOM).lstrip(_SPACE)[:1] in _NOT_EVENTS if start.strip(_SPACE) else False
+
+    async def _failure(self) -> Failure:
+        """What the provider refused. What can't be read still has a status."""
+        source = self._source
+        try:
+            body = await source.read(failures.ERROR_BYTES_MAX)
+        except UpstreamError:
+            body = b""
+        return failures.of_status(source.status, body, source.headers, self._provider, self._translator)
+
+    # ── in one piece ──
+
+    async def _read(self, start: bytes) -> bytes:
+        clock, account = self._parts.clock, self._account
+        before = clock.seconds()
+        try:
+            return await self._source.read(self._parts.settings.edge_answer_bytes_max)
+        except UpstreamError as error:
+            raise failures.of_upstream(error, self._provider) from None
+        finally:
+            account.provider_s += clock.seconds() - before
+
+    async def _read_on(self, start: bytes, chunks: Chunks) -> bytes:
+        pieces, size = [start], len(start)
+        while chunk := await self._next(chunks):
+            size += len(chunk)
+            if size > self._parts.settings.edge_answer_bytes_max:
+                self._source.abort()
+                raise Failure("too_large", self._provider)
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    async def _whole(self, body: bytes) -> Answer:
+        parts, account, asked = self._parts, self._account, self._asked
+        format, content_type = asked.format, self._source.header(b"content-type")
+        if self._translator is not None:
+            body, content_type = self._translated(self._translator, body), None
+        judged = format.judge(body)
+        if judged.problem == "error_answer":
+            raise failures.of_error_answer(body, self._provider)
+        if judged.problem is not None:
+            raise Failure(judged.problem, self._provider)
+        if asked.call.stream:
+            return await self._as_events(body)
+        head = judged.head
+        usage = usage_of(head.usage) or await counting.count(parts, account, texts.of_answer(body), "estimated")
+        if asked.screening.has("post_call"):
+            body, refusal = await asked.screening.answer(body)
+            if refusal is not None:
+                await account.settle_durably("blocked", refusal.status, usage, head, refusal.code)
+                raise RefusedError(refusal)
+        cost = await account.settle_durably("success", self._source.status, usage, head)
+        return answers.whole(self._named(), body, self._source.status, content_type, cost)
+
+    def _translated(self, translator: Translator, body: bytes) -> bytes:
+        """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""
+        try:
+            return translator.answer(body, self._options)
+        except UnreadableAnswerError:
+            if self._asked.format.judge(body).problem is None:
+                return body
+            said = translator.error(body, 502)
+            if said is not None:
+                body = failures.as_openai(said, said.status or 502)
+            return body
+
+    # ── events ──
+
+    async def _as_events(self, body: bytes) -> Answer:
+        """A whole answer as the stream that was asked for."""
+        try:
+            made = self._asked.format.as_events(body)
+        except (*UNREADABLE, AttributeError, TypeError):
+            raise Failure("unreadable", self._provider) from None
+        self._translator = None
+        return await self._events(made, _Nothing())
+
+    async def _events(self, start: bytes, chunks: Chunks) -> Answer:
+        """Events as they come; held back until one of them says something."""
+        asked, clock = self._asked, self._parts.clock
+        reader = self.reader = events.Reader(hide_usage=not asked.call.wants_usage)
+        translating = self._translator.Stream(self._options) if self._translator is not None else None
+        window = StreamWindow(asked.screening) if asked.screening.has("post_call") else None
+        out: StreamAnswer | None = None
+        held: list[bytes] = []
+        hold_until = clock.seconds() + HOLD_S
+        failure: Refusal | None = None
+        outcome = "success"
+        data = start or await self._next_or_fail(chunks)
+        try:
+            while data:
+                if translating is not None:
+                    data = b"".join(translating.feed(data))
+                whole = reader.feed(data) if data else b""
+                if out is None:
+                    if not (reader.begun or clock.seconds() > hold_until):
+                        if reader.failed or reader.done:
+                            break
+                        held.append(whole)
+                        data = await self._next(chunks)
+                        continue
+                    out = answers.stream(self._named())
+                    await out.start(asked.request)
+                    if held:
+                        whole = b"".join((*held, whole))
+                        held = []
+                if window is not None and whole:
+                    whole, failure = await window.feed(whole)
+                    if failure is not None:
+                        outcome = "blocked"
+                        break
+                if whole:
+                    await out.write(whole)
+                if reader.done:
+                    break
+                data = await self._next(chunks)
+            if outcome == "success":
+                rest = self._rest(reader, translating)
+                if out is None:
+                    if not reader.begun or reader.failed:
+                        self._never_began(reader)
+                    out = answers.stream(self._named())
+                    await out.start(asked.request)
+                    rest = b"".join((*held, rest))
+                if window is not None:
+                    whole, failure = await window.feed(rest) if rest else (b"", None)
+                    if failure is None:
+                        rest, failure = await window.end()
+                    outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + rest)
+                if rest:
+                    await out.write(rest)
+        except UpstreamError as error:
+            if out is None:
+                raise Failure("early_timeout" if error.kind == "timeout" else "early_end", self._provider) from None
+            said = failures.of_upstream(error, self._provider)
+            failure, outcome = said.refusal(), said.row.outcome
+        except (events.EventTooLargeError, UnreadableAnswerError):
+            if out is None:
+                raise Failure("unreadable", self._provider) from None
+            failure, outcome = errors.provider_broke_off(self._provider), "provider_error"
+        assert out is not None
+        if failure is None and (reader.failed or not (reader.done or reader.finished)):
+            # An error event, or a clean end of the connection in the middle of what was being said.
+            failure, outcome = errors.provider_broke_off(self._provider), "provider_error"
+        elif failure is None and not reader.begun:
+            failure, outcome = errors.provider_bad_answer(self._provider), "provider_error"
+        return await self._end(out, reader, outcome, failure)
+
+    def _rest(self, reader: events.Reader, translating: StreamTranslator | None) -> bytes:
+        """What is left when the provider's bytes are over."""
+        rest = b""
+        if translating is not None and not reader.done:
+            data = b"".join(translating.finish())
+            rest = reader.feed(data) if data else b""
+        return rest if reader.done else rest + reader.finish()
+
+    def _never_began(self, reader: events.Reader) -> None:
+        """Raises what a stream is that said nothing of an answer."""
+        if reader.failed:
+            raise failures.of_error_answer(reader.error, self._provider)
+        raise Failure("empty", self._provider)
+
+    async def _next_or_fail(self, chunks: Chunks) -> bytes:
+        try:
+            return await self._next(chunks)
+        except UpstreamError as error:
+            raise failures.of_upstream(error, self._provider) from None
+
+    async def _next(self, chunks: Chunks) -> bytes:
+        clock, account = self._parts.clock, self._account
+        before = clock.seconds()
+        try:
+            return await chunks.next_chunk()
+        finally:
+            account.provider_s += clock.seconds() - before
+
+    async def _end(self, out: StreamAnswer, reader: events.Reader, outcome: str, failure: Refusal | None) -> Answer:
+        parts, account, source = self._parts, self._account, self._source
+        usage = reader.usage or await counting.count_stream(
+            parts, account, reader, "estimated" if failure is None else "lower_bound"
+        )
+        status = 200 if failure is None else failure.status
+        await account.settle_durably(outcome, status, usage, reader.head(), failure.code if failure else None)
+        if failure is None:
+            await out.write(events.DONE)
+        elif not reader.failed or outcome != "provider_error":
+            await out.write(events.error_event(errors.render(failure)))
+        await out.end()
+        if failure is None and not source.complete:
+            # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
+            self.draining = True
+            parts.tasks.start(drain(source))
+        return out
+
+    def _named(self) -> Named:
+        account = self._account
+        return Named(
+            account.id,
+            account.call_id,
+            account.candidate.deployment_id,
+            self._asked.call.model,
+            account.overhead_s(),
+            failures.passed_lines(self._source.headers),
+        )
+
+
+class _Nothing:
+    async def next_chunk(self) -> bytes:
+        return b""
+
+
+async def drain(source: Source) -> None:
+    """Read what is left of a body that is over, for a moment; past that the connection is closed."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while await source.next_chunk():
+                pass
+    except (UpstreamError, TimeoutError):
+        pass
+    finally:
+        if not source.complete:
+            source.abort()

@@ -1,0 +1,7 @@
+"""Where a call goes, and where it goes next: pure decisions with clock and randomness passed in.
+
+causes.py      what can go wrong with an attempt, and what may follow: a table
+plan.py        the order of candidates, and the step after a failure
+strategies.py  how a group's candidates are ordered: one function a strategy
+health.py      what this edge knows of its deployments: failures, cooldowns, latencies, load
+"""

@@ -1,0 +1,171 @@
+"""What this edge knows of its deployments: failures and cooldowns, latencies, load. Plain numbers; the clock is passed in.
+
+A deployment rests (cools down) when it failed in a way that is its own fault. A rest ends by itself; every edge hears of it over
+the bus (app.py), so that a dead deployment costs about one failed attempt a rest, not one an edge and call.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from services.edge.routing.causes import CAUSES
+from shared.ids import DeploymentId
+
+WINDOW_S: Final = 60.0
+"""Failures, tokens and requests are counted by windows of this."""
+FAILED_SHARE: Final = 0.5
+FAILED_CALLS_MIN: Final = 5
+"""More than this share of at least so many calls in a window: it rests, whatever `allowed_fails` says."""
+REST_S_MAX: Final = 300.0
+"""Whatever a provider's Retry-After says."""
+SMOOTHING: Final = 0.2
+"""Weight of the newest latency in the mean."""
+DEPLOYMENTS_MAX: Final = 10_000
+
+
+class State(msgspec.Struct):
+    """Of one deployment."""
+
+    resting_until: float = 0.0
+    window: float = -WINDOW_S
+    """When the present window began."""
+    calls: int = 0
+    fails: int = 0
+    tokens: int = 0
+    running: int = 0
+    latency_s: float | None = None
+    """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered yet."""
+    no_stream_options: bool = False
+    """It refused `stream_options` that only we had added: not sent any more."""
+
+    def roll(self, now: float) -> None:
+        if now - self.window >= WINDOW_S:
+            self.window = now
+            self.calls = self.fails = self.tokens = 0
+
+
+class Health:
+    """
+    Args:
+        cooldown_s: how long a deployment rests; 0: never.
+        allowed_fails: failures in a minute that it may have without resting.
+    """
+
+    def __init__(self, *, cooldown_s: float = 5.0, allowed_fails: int = 3) -> None:
+        self._cooldown_s = cooldown_s
+        self._allowed_fails = allowed_fails
+        self._states: dict[DeploymentId, State] = {}
+
+    def of(self, deployment: DeploymentId) -> State:
+        state = self._states.get(deployment)
+        if state is None:
+            if len(self._states) >= DEPLOYMENTS_MAX:
+                del self._states[next(iter(self._states))]
+            state = self._states[deployment] = State()
+        return state
+
+    def started(self, deployment: DeploymentId, now: float) -> None:
+        state = self.of(deployment)
+        if now - state.window >= WINDOW_S:
+            state.roll(now)
+        state.calls += 1
+        state.running += 1
+
+    def ended(self, deployment: DeploymentId) -> None:
+        self.of(deployment).running -= 1
+
+    def answered(self, deployment: DeploymentId, latency_s: float) -> None:
+        state = self.of(deployment)
+        before = state.latency_s
+        state.latency_s = latency_s if before is None else before + SMOOTHING * (latency_s - before)
+
+    def used(self, deployment: DeploymentId, tokens: int) -> None:
+        self.of(deployment).tokens += tokens
+
+    def failed(
+        self,
+        deployment: DeploymentId,
+        cause: str,
+        now: float,
+        *,
+        cooldown_s: float | None = None,
+        retry_after_s: float | None = None,
+    ) -> float | None:
+        """Seconds the deployment rests from now on; None: it doesn't, or does so already.
+
+        Args:
+            cooldown_s: the deployment's own setting.
+            retry_after_s: what the provider asked for.
+        """
+        cools = CAUSES[cause].cools
+        state = self.of(deployment)
+        if not cools:
+            return None
+        state.fails += 1
+        rest_s = self._cooldown_s if cooldown_s is None else cooldown_s
+        if rest_s <= 0 or state.resting_until > now:
+            return None
+        many = state.fails > self._allowed_fails or (
+            state.calls >= FAILED_CALLS_MIN and state.fails > FAILED_SHARE * state.calls
+        )
+        if cools == "counted" and not many:
+            return None
+        rest_s = min(max(rest_s, retry_after_s or 0.0), REST_S_MAX)
+        state.resting_until = now + rest_s
+        return rest_s
+
+    def rest(self, deployment: DeploymentId, seconds: float, now: float) -> None:
+        """Another edge says so."""
+        state = self.of(deployment)
+        state.resting_until = max(state.resting_until, now + min(seconds, REST_S_MAX))
+
+    def is_resting(self, deployment: DeploymentId, now: float) -> bool:
+        state = self._states.get(deployment)
+        return state is not None and state.resting_until > now
+
+    def resting(self, deployments: Iterable[DeploymentId], now: float) -> list[DeploymentId]:
+        return [deployment for deployment in deployments if self.is_resting(deployment, now)]
+
+
+class RetryBudget:
+    """Attempts beyond a call's first: at most a share of the calls of the last seconds, or a handful where there are few.
+
+    What is down isn't made worse by everybody asking again.
+    """
+
+    def __init__(self, *, share: float = 0.1, window_s: float = 10.0, at_least: int = 10) -> None:
+        self._share = share
+        self._window_s = window_s
+        self._at_least = at_least
+        self._slots: deque[tuple[float, int, int]] = deque()
+        """(when it began, calls, retries), a second each."""
+        self._slot = (-1.0, 0, 0)
+
+    def call(self, now: float) -> None:
+        at, calls, retries = self._now(now)
+        self._slot = (at, calls + 1, retries)
+
+    def take(self, now: float) -> bool:
+        """Whether one more attempt may be made; then it counts."""
+        at, calls, retries = self._now(now)
+        all_calls = calls + sum(slot[1] for slot in self._slots)
+        all_retries = retries + sum(slot[2] for slot in self._slots)
+        if all_retries >= max(self._at_least, self._share * all_calls):
+            return False
+        self._slot = (at, calls, retries + 1)
+        return True
+
+    def _now(self, now: float) -> tuple[float, int, int]:
+        if now - self._slot[0] >= 1.0:
+            if self._slot[1] or self._slot[2]:
+                self._slots.append(self._slot)
+            self._slot = (now, 0, 0)
+            while self._slots and now - self._slots[0][0] >= self._window_s:
+                self._slots.popleft()
+        return self._slot
+
+
+Random = Callable[[], float]
+"""Uniform in [0, 1)."""

@@ -1,0 +1,74 @@
+"""What one request asks of routing: retries, deadlines. Values that make no sense are a 400; what they cost is bounded."""
+
+from typing import TYPE_CHECKING, Final
+
+from services.edge.formats import fields as fields_
+from services.edge.formats.base import Call
+from services.edge.reading import Head
+from services.edge.routing.plan import Group, Rules
+
+if TYPE_CHECKING:
+    from services.edge.account import Asked
+    from services.edge.parts import Parts
+
+RETRIES_MAX: Final = 10
+TIMEOUT_MS_MAX: Final = 24 * 3600 * 1000
+
+
+def rules(usual: Rules, call: Call, head: Head) -> Rules:
+    """The settings, with what the request says for itself. Raises RefusedError."""
+    fields = call.fields
+    retries, fallbacks = usual.retries, usual.fallbacks
+    if "num_retries" in fields:
+        asked = fields_.whole_number(fields, "num_retries")
+        retries = retries if asked is None else _bounded(asked)
+    elif head.num_retries is not None:
+        retries = _bounded(_number(head.num_retries, "x-litellm-num-retries"))
+    if "disable_fallbacks" in fields and bytes(fields["disable_fallbacks"]) == b"true":
+        fallbacks = False
+    if retries == usual.retries and fallbacks == usual.fallbacks:
+        return usual
+    return Rules(retries, usual.unsafe, usual.wait_s, fallbacks)
+
+
+def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
+    """For all attempts together: what the request says, else the settings, else the longest of the deployments' own."""
+    fields, head = asked.call.fields, asked.head
+    named = ("stream_timeout", "timeout") if asked.call.stream else ("timeout",)
+    for name in named:
+        if name in fields:
+            seconds = fields_.read(fields, name)
+            if seconds is not None:
+                return _milliseconds(seconds, name)
+    header = head.stream_timeout if asked.call.stream and head.stream_timeout is not None else head.timeout
+    if header is not None:
+        return _milliseconds(_number(header, "x-litellm-timeout"), "x-litellm-timeout")
+    if parts.timeout_ms is not None:
+        return parts.timeout_ms
+    targets, most = parts.targets, 0
+    for group in groups:
+        for candidate in group.candidates:
+            timeout_ms = targets[candidate.deployment_id].deployment.timeout_ms
+            if timeout_ms > most:
+                most = timeout_ms
+    return most
+
+
+def _bounded(retries: float) -> int:
+    return int(max(0, min(retries, RETRIES_MAX)))
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < 1e12:
+        raise fields_.bad(f"{name} must be a number of zero or more", name)
+    return found
+
+
+def _milliseconds(seconds: float, name: str) -> int:
+    if not 0 < seconds < 1e12:
+        raise fields_.bad(f"{name} must be a number of seconds above zero", name)
+    return max(1, min(int(seconds * 1000), TIMEOUT_MS_MAX))

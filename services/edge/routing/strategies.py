@@ -1,0 +1,90 @@
+"""How a model's deployments are ordered: one function a strategy, pure. The first is asked, the others are for when it fails.
+
+Names are LiteLLM's `routing_strategy`. `order` of an entry goes before any strategy; a deployment that rests goes last.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from services.edge.routing.health import Health, Random
+from shared.grant import Candidate
+from shared.money import Price, Usage, cost_picousd
+
+_TYPICAL: Final = Usage(input_tokens=1_000, output_tokens=250)
+"""What prices are compared by."""
+UNPRICED: Final = 10**18
+UNKNOWN_LATENCY_S: Final = 0.0
+"""Who was never asked is asked first: else nothing would ever be known of it."""
+
+Score = Callable[[Candidate, Health, float, Random], float]
+"""Lower goes first. (candidate, health, now, random)."""
+
+
+def _shuffled(candidate: Candidate, health: Health, now: float, random: Random) -> float:
+    """A weighted shuffle (Efraimidis-Spirakis)."""
+    drawn: float = random() ** (1.0 / max(candidate.weight, 1e-9))
+    return -drawn
+
+
+def _least_busy(candidate: Candidate, health: Health, now: float, random: Random) -> float:
+    return health.of(candidate.deployment_id).running + random() * 0.5
+
+
+def _fastest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
+    """By the mean latency; what is within a tenth of another is as fast."""
+    latency_s = health.of(candidate.deployment_id).latency_s
+    return (UNKNOWN_LATENCY_S if latency_s is None else latency_s) * (1.0 + 0.1 * random())
+
+
+def _least_used(candidate: Candidate, health: Health, now: float, random: Random) -> float:
+    """By the share of its limit used in this minute: tokens of `tpm`, else requests of `rpm`, else tokens."""
+    state = health.of(candidate.deployment_id)
+    state.roll(now)
+    shares = []
+    if candidate.tpm:
+        shares.append(state.tokens / candidate.tpm)
+    if candidate.rpm:
+        shares.append(state.calls / candidate.rpm)
+    used = max(shares) if shares else state.tokens / 1e9 + state.calls / 1e6
+    return used + random() * 1e-9
+
+
+def _cheapest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
+    return (UNPRICED if candidate.price is None else _typical_cost(candidate.price)) + random()
+
+
+def _typical_cost(price: Price) -> int:
+    return cost_picousd(price, _TYPICAL)
+
+
+STRATEGIES: Final[dict[str, Score]] = {
+    "simple-shuffle": _shuffled,
+    "least-busy": _least_busy,
+    "latency-based-routing": _fastest,
+    "latency-based": _fastest,
+    "usage-based-routing": _least_used,
+    "usage-based-routing-v2": _least_used,
+    "usage-based": _least_used,
+    "cost-based-routing": _cheapest,
+    "cost-based": _cheapest,
+}
+
+
+def ordered(strategy: str, candidates: list[Candidate], health: Health, now: float, random: Random) -> list[Candidate]:
+    """All of them, the best first."""
+    if len(candidates) < 2:
+        return candidates
+    score = STRATEGIES.get(strategy, _shuffled)
+
+    def key(candidate: Candidate) -> tuple[bool, int, bool, float]:
+        resting = health.is_resting(candidate.deployment_id, now)
+        full = strategy.startswith("usage-based") and _is_full(candidate, health, now)
+        return resting, candidate.order, full, score(candidate, health, now, random)
+
+    return sorted(candidates, key=key)
+
+
+def _is_full(candidate: Candidate, health: Health, now: float) -> bool:
+    state = health.of(candidate.deployment_id)
+    state.roll(now)
+    return bool((candidate.tpm and state.tokens >= candidate.tpm) or (candidate.rpm and state.calls >= candidate.rpm))

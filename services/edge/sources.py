@@ -1,0 +1,123 @@
+"""Where an attempt's answer comes from: a provider's response as it is, undone of its encoding, or a provider that plays.
+
+All have what relay.py needs: status, headers, and bytes as they come.
+"""
+
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from services.edge.upstream import Response, UpstreamError
+
+INFLATED_PIECE_BYTES = 256 * 1024
+"""Of a compressed stream, decoded at once."""
+DRAIN_S = 1.0
+
+
+class Source(Protocol):
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    complete: bool
+
+    def header(self, name: bytes) -> bytes | None: ...
+
+    async def next_chunk(self) -> bytes:
+        """What arrived since the last call; b"" at the end. UpstreamError."""
+
+    async def read(self, limit_bytes: int) -> bytes: ...
+
+    def abort(self) -> None: ...
+
+
+class Played:
+    """The answer of a provider that needs no upstream."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.status = 200
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = True
+
+    def header(self, name: bytes) -> bytes | None:
+        return None
+
+    async def next_chunk(self) -> bytes:
+        return next(self._pieces, b"")
+
+    async def read(self, limit_bytes: int) -> bytes:
+        return b"".join(self._pieces)
+
+    def abort(self) -> None:
+        pass
+
+
+class Decoded:
+    """A stream that its provider compressed although nobody asked for that (RFC 9110 §8.4: the recipient undoes it)."""
+
+    def __init__(self, response: Response, encoding: bytes) -> None:
+        self._response = response
+        self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS if encoding in (b"gzip", b"x-gzip") else zlib.MAX_WBITS)
+        self._pending = b""
+
+    async def next_chunk(self) -> bytes:
+        while True:
+            data = self._pending
+            if not data:
+                data = await self._response.next_chunk()
+                if not data:
+                    return b""
+            try:
+                piece = self._inner.decompress(data, INFLATED_PIECE_BYTES)
+            except zlib.error:
+                self._response.abort()
+                raise UpstreamError("protocol", "the body isn't what its content-encoding says") from None
+            self._pending = self._inner.unconsumed_tail
+            if piece:
+                return piece
+
+
+def chunks_of(source: Source) -> "Chunks":
+    """The bytes of a stream, whatever its content-encoding. UpstreamError `protocol` for one that nobody can undo."""
+    encoding = (source.header(b"content-encoding") or b"identity").lower()
+    if encoding == b"identity" or not isinstance(source, Response):
+        return source
+    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+        source.abort()
+        raise UpstreamError("protocol", "the response has a content-encoding that wasn't asked for")
+    return Decoded(source, encoding)
+
+
+class Chunks(Protocol):
+    async def next_chunk(self) -> bytes: ...
+
+
+async def with_start(start: bytes, chunks: Chunks) -> AsyncIterator[bytes]:
+    """What was taken to look at it, then the rest."""
+    if start:
+        yield start
+    while chunk := await chunks.next_chunk():
+        yield chunk
+
+
+class Said:
+    """An answer whose body was read already."""
+
+    def __init__(self, source: Source, body: bytes) -> None:
+        self._source = source
+        self._body = body
+        self.status = source.status
+        self.headers = source.headers
+        self.complete = True
+
+    def header(self, name: bytes) -> bytes | None:
+        return self._source.header(name)
+
+    async def next_chunk(self) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+    async def read(self, limit_bytes: int) -> bytes:
+        return self._body
+
+    def abort(self) -> None:
+        pass
