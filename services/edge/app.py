@@ -21,6 +21,7 @@ from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
 from services.edge.providers import table
+from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
@@ -81,7 +82,7 @@ async def _serve(
     conf: EdgeSettings,
     client: BusClient,
     feeds: list[ControlNotices],
-    targets: dict[DeploymentId, providers.Target],
+    targets: dict[DeploymentId, Target],
     ledger: tuple[Origin, str],
 ) -> None:
     """From the connection to the bus on, to the end."""
