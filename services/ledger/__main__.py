@@ -1,8 +1,9 @@
-"""`python -m services.ledger`: the service. the rest are commands: `rebuild-rollups [--check]`, `verify`; see rebuild.py, verify.py."""
+"""`python -m services.ledger`: the service. The rest are commands: `rebuild-rollups [--check]`, `verify`, `dump-control`; see the files of
+these names."""
 
 import sys
 
-from services.ledger import app, rebuild, verify
+from services.ledger import app, dump, rebuild, verify
 from shared import service
 
 
@@ -13,8 +14,10 @@ def main(arguments: list[str]) -> None:
         sys.exit(rebuild.main(check_only="--check" in arguments))
     elif arguments == ["verify"]:
         sys.exit(verify.main())
+    elif arguments == ["dump-control"]:
+        sys.exit(dump.main())
     else:
-        sys.exit("usage: python -m services.ledger [rebuild-rollups [--check] | verify]")
+        sys.exit("usage: python -m services.ledger [rebuild-rollups [--check] | verify | dump-control]")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from services.ledger.report import Report
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
-from shared import bus, streams
+from shared import bus, streams, subjects
 from shared.bus import BusClient
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
+from shared.streams import StreamError, StreamState
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ RETRY_S = 0.5
 STOP_S = 20.0
 """How long a stopping ledger may take to finish what it is writing."""
 DAYS_EVERY_S = 3600.0
+STREAM_EVERY_S = 2.0
 CONTROL_LOCK = 1_000_000
 """Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
 
@@ -125,11 +127,7 @@ class Ledger:
             await asyncio.sleep(RETRY_S)
         while True:
             try:
-                settings = self._settings
-                traffic = await streams.ensure_traffic(
-                    self._client, settings.traffic_stream_bytes_max, settings.traffic_shards, settings.stream_replicas
-                )
-                self._shards = traffic.shards
+                self._shards = (await self._ensure_traffic()).shards
                 return True
             except BUS_ERRORS as error:
                 self._trouble = f"TRAFFIC stream: {type(error).__name__}"
@@ -138,7 +136,7 @@ class Ledger:
 
     async def _work(self) -> None:
         """Record, until the service stops; then finish what is being written."""
-        works = [self._days_ahead()]
+        works = [self._days_ahead(), self._keep_stream()]
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
@@ -185,6 +183,27 @@ class Ledger:
         self._works.append((lock, recorder))
         watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
         return [lock.run(recorder.run), watch.run()]
+
+    async def _ensure_traffic(self) -> StreamState:
+        settings = self._settings
+        return await streams.ensure_traffic(
+            self._client, settings.traffic_stream_bytes_max, settings.traffic_shards, settings.stream_replicas
+        )
+
+    async def _keep_stream(self) -> None:
+        """A broker that came back without its data has no stream, and edges wait for one."""
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), STREAM_EVERY_S)
+            try:
+                await streams.state(self._client, subjects.TRAFFIC_STREAM)
+            except StreamError as error:
+                if error.code == streams.NOT_FOUND:
+                    log.error("stream_gone", stream=subjects.TRAFFIC_STREAM)
+                    with suppress(*BUS_ERRORS):
+                        await self._ensure_traffic()
+            except BUS_ERRORS:
+                pass  # the recorders tell
 
     async def _days_ahead(self) -> None:
         while not self._stopping.is_set():

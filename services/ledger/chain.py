@@ -6,15 +6,16 @@ n and seq as 8 bytes, the length as 4, big-endian; sha256(0) is 32 zero bytes. T
 it, so the log can be checked, and the stream rebuilt from it, with nothing else at hand.
 """
 
-import hashlib
-import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from services.ledger import clean
 from services.ledger.facts_in import UNREADABLE, Anomaly
 from services.ledger.message import Message
+from shared.audit_chain import EMPTY, Link, link
 from shared.facts import ControlFact, decode_control
+
+__all__ = ["EMPTY", "Link", "link"]
 
 READ_COLUMNS = (
     "fact_id", "at_ms", "kind", "entity_id", "action", "actor_key_sha256", "actor_user_id", "actor_role",
@@ -24,28 +25,11 @@ READ_COLUMNS = (
 COLUMNS = ("n", "previous_sha256", "sha256", "seq", "subject", "message", *READ_COLUMNS)
 
 
-class Link(NamedTuple):
-    """The end of the chain so far."""
-
-    n: int
-    sha256: bytes
-
-
-EMPTY = Link(0, b"\x00" * 32)
-
-
 class Chained(NamedTuple):
     rows: list[tuple[Any, ...]]
     end: Link
     anomalies: list[Anomaly]
     duplicates: int
-
-
-def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
-    n = previous.n + 1
-    name = subject.encode()
-    head = previous.sha256 + struct.pack(">qqI", n, seq, len(name))
-    return Link(n, hashlib.sha256(head + name + message).digest())
 
 
 def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]]) -> Chained:

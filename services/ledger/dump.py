@@ -1,0 +1,46 @@
+"""`dump-control`: the audit log as lines of JSON, from which `python -m services.policy restore-control` rebuilds CONTROL.
+
+Two commands, because only policy's credentials may write control facts, and only the ledger's may read the book.
+"""
+
+import asyncio
+import os
+import sys
+from typing import BinaryIO
+
+import msgspec
+
+from services.ledger import config
+from services.ledger.database import DATABASE_ERRORS, QUERIES, Database
+from services.ledger.verify import ROWS_AHEAD, TIMEOUT_S
+from shared.audit_chain import Entry
+from shared.config import ConfigError
+from shared.settings import SettingsError
+
+
+def main() -> int:
+    """Exit status: 0 all of it is written, 2 it could not be read."""
+    try:
+        settings = config.read(os.environ)
+        count = asyncio.run(dump(Database(settings.database_url), sys.stdout.buffer))
+    except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
+        print(f"dump-control: {error}", file=sys.stderr)
+        return 2
+    print(f"dump-control: {count} control facts", file=sys.stderr)
+    return 0
+
+
+async def dump(database: Database, out: BinaryIO) -> int:
+    """One snapshot, in the log's order. Memory is bounded. Raises one of DATABASE_ERRORS."""
+    connection = await database.owner()
+    count = 0
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            async for row in connection.cursor(QUERIES["verify_audit"], prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
+                entry = Entry(row["n"], row["seq"], row["subject"], row["message"], row["sha256"])
+                out.write(msgspec.json.encode(entry) + b"\n")
+                count += 1
+    finally:
+        await connection.close(timeout=5)
+    out.flush()
+    return count

@@ -1,0 +1,159 @@
+"""`restore-control [FILE]`: CONTROL rebuilt from what `python -m services.ledger dump-control` wrote, after the broker lost it.
+
+    python -m services.ledger dump-control | python -m services.policy restore-control
+
+The log's chain is checked before anything is written. Facts get new sequences, in their old order, and keep their ids, so that the ledger
+knows them again. It may be stopped and run again: what is there isn't written twice. What was written since the stream was lost stands: of
+an entity with newer facts nothing old is restored, and both are counted. Services may run meanwhile.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from services.policy.config import PolicySettings
+from services.policy.replica import read_fact
+from shared import bus, history, settings, streams, subjects
+from shared.audit_chain import EMPTY, Entry, follows
+from shared.bus import UNREADABLE
+from shared.settings import SettingsError
+
+LINE_BYTES_MAX = 16 * 1024 * 1024
+PUBLISH_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 30.0
+
+
+class RestoreError(Exception):
+    """Nothing (more) was written; the message says why."""
+
+
+class Restored(NamedTuple):
+    written: int
+    present: int
+    """Were in the stream already."""
+    outdated: int
+    """Of entities that were changed since."""
+    unreadable: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.written} control facts written, {self.present} were there, {self.outdated} left out because their entity was"
+            f" changed since, {self.unreadable} left out because they can't be read"
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 restored, 1 not, or not whole."""
+    try:
+        wanted = settings.read(PolicySettings, os.environ)
+        if arguments:
+            with open(arguments[0], "rb") as file:
+                return asyncio.run(_run(wanted, file))
+        with tempfile.TemporaryFile() as spool:  # it is read twice
+            while chunk := sys.stdin.buffer.read(1024 * 1024):
+                spool.write(chunk)
+            return asyncio.run(_run(wanted, spool))
+    except (SettingsError, RestoreError, OSError, TimeoutError, nats.errors.Error) as error:
+        print(f"restore-control: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+async def _run(wanted: PolicySettings, log: BinaryIO) -> int:
+    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
+    try:
+        await streams.ensure_control(client, wanted.stream_replicas)
+        print(f"restore-control: {await restore(client, log)}", file=sys.stderr)
+    finally:
+        await bus.close(client)
+    return 0
+
+
+async def restore(client: Client, log: BinaryIO) -> Restored:
+    """Raises RestoreError, nats.errors.Error, OSError or TimeoutError; then it may be run again."""
+    in_log = {fact_id for entry in entries(log) if (fact_id := _fact_id(entry)) is not None}
+    if not in_log:
+        raise RestoreError("the log has no control facts")
+    last_seq, in_stream, newer = await _present(client, in_log)
+    written = present = outdated = unreadable = 0
+    for entry in entries(log):
+        fact_id = _fact_id(entry)
+        if fact_id is None:
+            unreadable += 1
+        elif fact_id in in_stream:
+            present += 1
+        elif entry.subject in newer:
+            outdated += 1
+        else:
+            last_seq = await _publish(client, entry, fact_id, last_seq)
+            written += 1
+    return Restored(written, present, outdated, unreadable)
+
+
+def entries(log: BinaryIO) -> Iterator[Entry]:
+    """From the beginning; each is checked against the one before. Raises RestoreError."""
+    log.seek(0)
+    decoder = msgspec.json.Decoder(Entry)
+    end = EMPTY
+    while line := log.readline(LINE_BYTES_MAX):
+        try:
+            entry = decoder.decode(line)
+            end = follows(end, entry)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise RestoreError(f"the line after entry {end.n} can't be read") from None
+        except ValueError as error:
+            raise RestoreError(str(error)) from None
+        yield entry
+
+
+def _fact_id(entry: Entry) -> str | None:
+    try:
+        return read_fact(entry.subject, entry.message).id
+    except UNREADABLE:
+        return None
+
+
+async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set[str]]:
+    """The stream's last sequence, the ids of the log's facts that it has, and the subjects of facts that the log hasn't."""
+    ids: set[str] = set()
+    newer: set[str] = set()
+    last_seq = (await streams.state(client, subjects.CONTROL_STREAM)).last_seq
+    page = await history.read(client, 1)
+    while page.messages:
+        for stored in page.messages:
+            last_seq = max(last_seq, stored.seq)
+            try:
+                fact_id = read_fact(stored.subject, stored.data).id
+            except UNREADABLE:
+                continue
+            if fact_id in in_log:
+                ids.add(fact_id)
+            else:
+                newer.add(stored.subject)
+        page = await history.read(client, page.messages[-1].seq + 1)
+    return last_seq, ids, newer
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    error: dict[str, object] | None = None
+
+
+async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int) -> int:
+    """Only if nobody has written since we looked. Returns its sequence."""
+    headers = {
+        "Nats-Msg-Id": fact_id,
+        "Nats-Expected-Stream": subjects.CONTROL_STREAM,
+        "Nats-Expected-Last-Sequence": str(last_seq),
+    }
+    answer = await client.request(entry.subject, entry.message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+    ack = msgspec.json.decode(answer.data, type=_Ack)
+    if ack.error is not None or ack.seq <= last_seq:
+        raise RestoreError(f"entry {entry.n} was refused: somebody else writes, or the broker does. Run it again")
+    return ack.seq

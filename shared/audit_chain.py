@@ -1,0 +1,47 @@
+"""The chain of control facts: how one link follows another. See services/ledger/chain.py for what is chained.
+
+    sha256(n) = SHA-256( sha256(n - 1) ‖ n ‖ seq ‖ length of subject ‖ subject ‖ message )
+
+n and seq as 8 bytes, the length as 4, big-endian; sha256(0) is 32 zero bytes.
+"""
+
+import hashlib
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+
+class Link(NamedTuple):
+    """The end of the chain so far."""
+
+    n: int
+    sha256: bytes
+
+
+EMPTY = Link(0, b"\x00" * 32)
+
+
+def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
+    n = previous.n + 1
+    name = subject.encode()
+    head = previous.sha256 + struct.pack(">qqI", n, seq, len(name))
+    return Link(n, hashlib.sha256(head + name + message).digest())
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One row of the audit log as `dump-control` writes and `restore-control` reads it: a line of JSON, bytes in base64."""
+
+    n: int
+    seq: int
+    subject: str
+    message: bytes
+    sha256: bytes
+
+
+def follows(previous: Link, entry: Entry) -> Link:
+    """The entry's own link. Raises ValueError where it isn't the one that comes after `previous`."""
+    made = link(previous, entry.seq, entry.subject, entry.message)
+    if made != (entry.n, entry.sha256):
+        raise ValueError(f"entry {entry.n} doesn't follow entry {previous.n}: the log was changed, or isn't whole")
+    return made

@@ -1,0 +1,81 @@
+"""`restore-control`: CONTROL from a dump of the audit log, on a real broker."""
+
+import io
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+
+from services.policy.restore import Restored, RestoreError, restore
+from shared import bus, streams, subjects
+from shared.audit_chain import EMPTY, Entry, link
+from shared.facts import Caller, ControlFact, encode_control
+from tests.policy.conftest import Broker
+
+
+def fact(number: int, team: str) -> tuple[str, bytes]:
+    made = ControlFact(f"id-{number}", number, "team", team, "updated", Caller(), None, {"team_id": team, "n": number})
+    return subjects.control("team", team), encode_control(made)
+
+
+def dump(facts: list[tuple[str, bytes]]) -> list[bytes]:
+    lines, end = [], EMPTY
+    for number, (subject, message) in enumerate(facts):
+        end = link(end, 10 + number, subject, message)
+        lines.append(msgspec.json.encode(Entry(end.n, 10 + number, subject, message, end.sha256)) + b"\n")
+    return lines
+
+
+FACTS = [fact(1, "a"), fact(2, "b"), ("control.team.a", b"junk"), fact(3, "a")]
+
+
+@pytest.fixture
+async def client(broker: Broker):
+    connected = await bus.connect("policy", broker.url)
+    await streams.ensure_control(connected)
+    yield connected
+    await bus.close(connected)
+
+
+async def stored(client: Client) -> list[tuple[str, bytes]]:
+    js = client.jetstream()
+    last = (await js.stream_info("CONTROL")).state.last_seq
+    messages = [await js.get_msg("CONTROL", seq) for seq in range(1, last + 1)]
+    return [(message.subject or "", message.data or b"") for message in messages]
+
+
+async def test_an_empty_stream_gets_every_readable_fact_in_order(client: Client) -> None:
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(3, 0, 0, 1)
+    assert await stored(client) == [FACTS[0], FACTS[1], FACTS[3]]
+
+
+async def test_one_that_was_interrupted_goes_on(client: Client) -> None:
+    await client.jetstream().publish(*FACTS[0])
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(2, 1, 0, 1)
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(0, 3, 0, 1)
+    assert await stored(client) == [FACTS[0], FACTS[1], FACTS[3]]
+
+
+async def test_what_was_changed_since_stands(client: Client) -> None:
+    newer = fact(9, "a")
+    await client.jetstream().publish(*newer)
+    assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(1, 0, 2, 1)
+    assert await stored(client) == [newer, FACTS[1]]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "reordered", "no line", "nothing"])
+async def test_a_log_that_isnt_whole_restores_nothing(client: Client, damage: str) -> None:
+    lines = dump(FACTS)
+    if damage == "changed":
+        lines[1] = lines[1].replace(b"team.b", b"team.c")
+    elif damage == "missing":
+        del lines[1]
+    elif damage == "reordered":
+        lines[0], lines[1] = lines[1], lines[0]
+    elif damage == "no line":
+        lines.append(b"{")
+    else:
+        lines = []
+    with pytest.raises(RestoreError):
+        await restore(client, io.BytesIO(b"".join(lines)))
+    assert await stored(client) == []
