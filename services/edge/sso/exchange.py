@@ -1,0 +1,79 @@
+"""The two questions to the identity provider: the code for a token, and who that token is about."""
+
+import base64
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from services.edge.sso.flow import Attempt, SsoError, check_id_token
+from services.edge.sso.settings import Provider
+from shared.identity.tokens import TokenError, claims_unverified
+from shared.outbound import Outbound, OutboundError
+
+DEADLINE_MS = 8_000
+ANSWER_BYTES_MAX = 256 * 1024
+
+
+async def claims_of(
+    outbound: Outbound, provider: Provider, attempt: Attempt, code: str, now_s: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(claims of the id token, userinfo). Raises SsoError."""
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": attempt.redirect_uri,
+        "code_verifier": attempt.verifier,
+        "client_id": provider.client_id,
+    }
+    # As RFC 6749 §2.3.1 wants it; providers that only read the form find the secret there too.
+    pair = f"{quote(provider.client_id, safe='')}:{quote(provider.client_secret.reveal(), safe='')}"
+    headers = {
+        **provider.headers,
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+        "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
+    }
+    answer = await _ask(outbound, "POST", provider.token_endpoint, headers, urlencode(form).encode())
+    if answer is None:
+        form["client_secret"] = provider.client_secret.reveal()
+        del headers["Authorization"]
+        answer = await _ask(outbound, "POST", provider.token_endpoint, headers, urlencode(form).encode())
+    if answer is None:
+        raise SsoError(401, "The identity provider refused the login.")
+    claims: dict[str, Any] = {}
+    id_token = answer.get("id_token")
+    if isinstance(id_token, str):
+        try:
+            claims = claims_unverified(id_token)
+        except TokenError:
+            raise SsoError(502, "The identity provider's token can't be read.") from None
+        check_id_token(provider, attempt, claims, now_s)
+    access_token = answer.get("access_token")
+    userinfo: dict[str, Any] = {}
+    if isinstance(access_token, str) and access_token.isascii() and access_token.isprintable():
+        bearer = {**provider.headers, "Authorization": f"Bearer {access_token}", "Accept": "application/json"}
+        userinfo = await _ask(outbound, "GET", provider.userinfo_endpoint, bearer, None) or {}
+    if not claims and not userinfo:
+        raise SsoError(401, "Result not returned by SSO provider.")
+    return claims, userinfo
+
+
+async def _ask(
+    outbound: Outbound, method: str, url: str, headers: dict[str, str], body: bytes | None
+) -> dict[str, Any] | None:
+    """None where the provider says no. Raises SsoError where it can't be asked, or says what nobody can read."""
+    try:
+        answer = await outbound.send(
+            method, url, headers=headers, body=body, deadline_ms=DEADLINE_MS, answer_bytes_max=ANSWER_BYTES_MAX
+        )
+    except OutboundError:
+        raise SsoError(503, "The identity provider can't be reached at the moment.") from None
+    if answer.status in (400, 401, 403):
+        return None
+    if answer.status != 200:
+        raise SsoError(502, "The identity provider failed.")
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise SsoError(502, "The identity provider's answer can't be read.") from None
