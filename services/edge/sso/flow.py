@@ -47,7 +47,8 @@ class Person(msgspec.Struct, frozen=True):
     user_id: str
     email: str | None
     name: str | None
-    role: str
+    role: str | None
+    """None: nothing the provider says gives one."""
     groups: list[str]
 
 
@@ -141,7 +142,7 @@ def person(settings: SsoSettings, provider: Provider, claims: dict[str, Any], us
         if settings.restricted_group not in member_of:
             raise SsoError(403, "You aren't in the group that may use this page.")
     role = _role(settings, provider, user_id, said, groups)
-    if settings.admin_only and role not in ("proxy_admin", "proxy_admin_viewer"):
+    if settings.admin_only and (role or settings.default_role) not in ("proxy_admin", "proxy_admin_viewer"):
         raise SsoError(403, "Only admins may use this page.")
     name = string(claim(said, provider.name_claim))
     return Person(user_id, email, None if name is None else name[:TEXT_CHARACTERS_MAX], role, groups)
@@ -159,13 +160,15 @@ def _check_domain(settings: SsoSettings, email: str | None, said: dict[str, Any]
         raise SsoError(401, message)
 
 
-def _role(settings: SsoSettings, provider: Provider, user_id: str, said: dict[str, Any], groups: list[str]) -> str:
-    """The highest that anything gives: the admin's id, the role claim, the groups; else the default."""
+def _role(
+    settings: SsoSettings, provider: Provider, user_id: str, said: dict[str, Any], groups: list[str]
+) -> str | None:
+    """The highest that anything gives: the admin's id, the role claim, the groups."""
     if settings.admin_id is not None and user_id == settings.admin_id:
         return "proxy_admin"
     found = set(strings_of(claim(said, provider.role_claim)))
     found |= {role for role, of in settings.role_groups.items() if not set(of).isdisjoint(groups)}
-    return next((role for role in ROLES if role in found), settings.default_role)
+    return next((role for role in ROLES if role in found), None)
 
 
 def strings_of(value: Any) -> list[str]:

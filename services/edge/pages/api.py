@@ -1,0 +1,99 @@
+"""Questions to policy and ledger with the visitor's own session: a page can do no more than who looks at it."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from services.edge.pages.visitor import Visitor
+from services.edge.parts import Parts
+from services.edge.upstream import Deadlines, UpstreamError, render_headers
+from shared import bus, subjects
+from shared.ids import abbreviate_key, digest_key, new_virtual_key
+from shared.requests import AdminReply, AdminRequest
+
+DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=10_000, idle_ms=10_000, total_ms=20_000)
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+
+
+class AskError(Exception):
+    """What policy or the ledger answered instead. The message is for the visitor."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Api:
+    def __init__(self, parts: Parts, visitor: Visitor, address: str | None) -> None:
+        """`address`: the browser's, for the audit log."""
+        self._parts = parts
+        self.visitor = visitor
+        self._address = address
+
+    async def policy(
+        self,
+        route: str,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Any:
+        """A management route's JSON answer. Raises AskError."""
+        parts = self._parts
+        question = AdminRequest(
+            key_sha256=self.visitor.digest,
+            route=route,
+            query=query or {},
+            body=body or {},
+            requester_ip=self._address,
+            min_control_seq=parts.grants.seen_seq,
+            deadline_at_ms=parts.clock.unix_ms() + parts.settings.edge_admin_timeout_ms,
+            params=params or {},
+        )
+        timeout_ms = parts.settings.edge_admin_timeout_ms
+        try:
+            reply = await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
+        except bus.BusError:
+            raise AskError(503, "Policy can't answer at the moment.") from None
+        for subject in reply.changed:
+            parts.grants.forget(subject, reply.control_seq)
+        return _read(reply.status, reply.body)
+
+    async def minted(self, route: str, body: dict[str, Any], params: dict[str, str] | None = None) -> tuple[str, Any]:
+        """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the answer)."""
+        plaintext = new_virtual_key()
+        named = {**body, "token": digest_key(plaintext), "key_name": abbreviate_key(plaintext)}
+        return plaintext, await self.policy(route, body=named, params=params)
+
+    async def ledger(self, path: str, query: dict[str, str] | None = None) -> Any:
+        """A JSON answer of the ledger. Raises AskError."""
+        parts = self._parts
+        target = parts.ledger_path + path + ("?" + urlencode(query) if query else "")
+        headers = render_headers([("authorization", f"Bearer {self.visitor.session}")])
+        try:
+            answer = await parts.upstream.send(parts.ledger, "GET", target, headers, b"", DEADLINES)
+            try:
+                pieces, size = [], 0
+                while chunk := await answer.next_chunk():
+                    size += len(chunk)
+                    if size > ANSWER_BYTES_MAX:
+                        raise AskError(400, "That is too much for one page: ask for less.")
+                    pieces.append(chunk)
+            finally:
+                if not answer.complete:
+                    answer.abort()
+        except UpstreamError:
+            raise AskError(503, "The ledger can't answer at the moment.") from None
+        return _read(answer.status, b"".join(pieces))
+
+
+def _read(status: int, body: bytes) -> Any:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise AskError(502, "The answer can't be read.") from None
+    if status < 400:
+        return found
+    error = found.get("error") if isinstance(found, dict) else None
+    message = error.get("message") if isinstance(error, dict) else None
+    raise AskError(status, str(message or "It was refused.")[:500])

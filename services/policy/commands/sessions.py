@@ -1,0 +1,104 @@
+"""Sessions of the admin page. The edge asks, having seen who it is (an identity provider's answer, or the password): no caller can.
+
+A session is a short-lived key of its user, so what holds for keys holds for it: one path, one audit, gone on every edge at once.
+"""
+
+from typing import Any
+
+import msgspec
+
+from services.policy.commands import generic, keys
+from services.policy.commands.generic import Command, change
+from services.policy.commands.plan import Call, Change, Plan
+from shared.entities import KEY, USER, Key, User
+from shared.entities import readers as fields
+from shared.entities.user import ROLES
+from shared.ids import KeyDigest
+
+SESSIONS_MAX = 20
+"""Of one user: the oldest ends when another begins."""
+SESSION_MS_MAX = 30 * 86_400_000
+MARK = "tollgate_session"
+"""In the metadata of a session's key."""
+FAILED = "login"
+"""The kind of a failed login's fact: it is about no entity, only seen."""
+
+
+def begin(call: Call) -> Plan:
+    """The user (made, or with what the identity provider now says of them), and a key of theirs."""
+    body = call.body
+    user_id = fields.text("user_id", body.get("user_id"))
+    if user_id is None:
+        fields.refuse("user_id", "must name the user")
+    email = fields.text("user_email", body.get("user_email"))
+    before = call.directory.users.get(user_id)
+    if before is None and email is not None:
+        before = next(iter(call.directory.find("user", "user_email", email)), None)  # made by an admin beforehand
+    user = _user(call, before, user_id, email)
+    changes = [] if user == before else [_stamped(call, before, user)]
+    lasts_ms = body.get("lasts_ms")
+    if not isinstance(lasts_ms, int) or not 0 < lasts_ms <= SESSION_MS_MAX:
+        fields.refuse("lasts_ms", "must be milliseconds, up to 30 days")
+    key = msgspec.structs.replace(
+        keys.new_key(call),
+        user_id=user.user_id,
+        expires_at_ms=call.now_ms + lasts_ms,
+        metadata={MARK: fields.text("how", body.get("how")) or "password"},
+        created_by=user.user_id,
+        updated_by=user.user_id,
+    )
+    changes.append(change(call.directory, KEY, "login", None, key))
+    changes += _ended(call, user.user_id)
+    return Plan({"user_id": user.user_id, "user_role": user.user_role, "expires": KEY.row(key)["expires"]}, changes)
+
+
+def end(call: Call) -> Plan:
+    """Logout. What is no session any more has ended."""
+    key = call.directory.keys.get(KeyDigest(str(call.body.get("token"))))
+    if key is None or MARK not in key.metadata:
+        return Plan({"ended": False})
+    return Plan({"ended": True}, [change(call.directory, KEY, "logout", key, None)])
+
+
+def failed(call: Call) -> Plan:
+    """Failed logins of one source, added up by the edge: a fact of its own, about nobody."""
+    source = fields.text("source", call.body.get("source")) or "unknown"
+    after = {"source": source, "count": call.body.get("count", 1), "how": fields.text("how", call.body.get("how"))}
+    return Plan({}, [Change(FAILED, source, "login_failed", None, after, call.directory.expected(FAILED, source))])
+
+
+VOUCHED: dict[str, Command] = {"/sso/session": begin, "/sso/end": end, "/sso/failed": failed}
+"""Commands for which the edge itself vouches; no route leads to them."""
+
+
+def _user(call: Call, before: User | None, user_id: str, email: str | None) -> User:
+    """The role that the provider gives, else the one the user has, else the default. A person's teams are the teams' to say."""
+    body = call.body
+    said = fields.one_of(*ROLES)("user_role", body.get("user_role"))
+    alias = fields.text("user_alias", body.get("user_alias"))
+    if before is None:
+        role = said or fields.one_of(*ROLES)("default_role", body.get("default_role")) or "internal_user_viewer"
+        return User(user_id=user_id, user_email=email, user_alias=alias, user_role=role, created_at_ms=call.now_ms)
+    changed: dict[str, Any] = {"user_role": said or before.user_role}
+    if email is not None:
+        changed["user_email"] = email
+    if alias is not None:
+        changed["user_alias"] = alias
+    return msgspec.structs.replace(before, **changed)
+
+
+def _stamped(call: Call, before: User | None, user: User) -> Change:
+    action = "created" if before is None else "updated"
+    return change(call.directory, USER, action, before, generic.stamped(call, user))
+
+
+def _ended(call: Call, user_id: str) -> list[Change]:
+    """The user's sessions that are over, or too many, leave the directory."""
+    found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if MARK in key.metadata]
+    over = [key for key in found if key.expires_at_ms is not None and key.expires_at_ms <= call.now_ms]
+    live = [key for key in found if key not in over]
+    live.sort(key=lambda key: key.created_at_ms)
+    return [
+        change(call.directory, KEY, "logout", key, None)
+        for key in (*over, *live[: max(0, len(live) - SESSIONS_MAX + 1)])
+    ]
