@@ -25,6 +25,10 @@ class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
     """Answer at this CONTROL sequence or later: catch up first, or answer `behind`."""
     credential_shape: str = "sk"
     """What kind of credential was digested: sk, jwt, other. Never the credential."""
+    claims: bytes = b""
+    """JSON: what a token says that the asker has verified; empty: the credential is no such token."""
+    team_id: str | None = None
+    """With claims: the team that the caller asks for."""
 
 
 class DecideReply(msgspec.Struct, frozen=True, array_like=True):
@@ -52,6 +56,11 @@ class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     """Of the path, digested likewise."""
     idempotency_key: str | None = None
     """The client's `Idempotency-Key`: a call that comes again with it is answered as the first was, and changes nothing."""
+    claims: bytes = b""
+    team_id: str | None = None
+    """As in DecideRequest."""
+    vouched: bool = False
+    """The edge itself asks, for somebody it has seen come in: only for what commands/sessions.py has, and no route leads there."""
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True):

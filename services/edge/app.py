@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 from pathlib import Path
+from typing import Any
 
 import nats.errors
 import structlog
@@ -27,12 +28,16 @@ from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
+from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
 from shared import bus, settings, streams, subjects
 from shared.bus import BusClient
 from shared.config import load, opening
+from shared.identity import Verifier
+from shared.identity import settings as jwt_settings
 from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
 from shared.streams import StreamState
@@ -58,6 +63,8 @@ async def main(life: Life) -> None:
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
     targets = table.build(config.deployments, USER_AGENT)
+    outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
+    tokens = _tokens(config.general_settings, outbound)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
@@ -70,9 +77,11 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, ledger)
+                await _serve(life, conf, client, feeds, targets, ledger, tokens)
             finally:
                 await bus.close(client)
+                await tokens.close()
+                await outbound.close()
     finally:
         await probes.cleanup()
 
@@ -84,6 +93,7 @@ async def _serve(
     feeds: list[ControlNotices],
     targets: dict[DeploymentId, Target],
     ledger: tuple[Origin, str],
+    tokens: Tokens,
 ) -> None:
     """From the connection to the bus on, to the end."""
     grants = Grants(
@@ -93,6 +103,7 @@ async def _serve(
         entries_max=conf.edge_grants_max,
         timeout_ms=conf.edge_policy_timeout_ms,
         stale_ms=conf.edge_feed_stale_ms,
+        claims=tokens.claims,
     )
     feeds.append(ControlNotices(client, grants.forget, grants.forget_all))
     traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
@@ -128,6 +139,7 @@ async def _serve(
         strangers=Strangers(recorder, clock.unix_ms),
         clock=clock,
         tasks=tasks,
+        tokens=tokens,
         ledger=ledger[0],
         ledger_path=ledger[1],
         stopping=life.stopping.is_set,
@@ -150,6 +162,12 @@ async def _serve(
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await upstream.close()
     await feeds[0].close()
+
+
+def _tokens(general_settings: dict[str, Any], outbound: Outbound) -> Tokens:
+    """Raises SettingsError for rules that can't be kept."""
+    auth = jwt_settings.read(general_settings, os.environ)
+    return Tokens(None if auth is None else Verifier(outbound, auth))
 
 
 def _limits(conf: EdgeSettings) -> Limits:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from services.edge.metrics import note_grant
+from services.edge.tokens import Claims
 from shared import bus, errors, subjects
 from shared.bus import BusClient
 from shared.errors import RefusedError
@@ -50,6 +51,7 @@ class Grants:
         feed: the notices of control facts that were given to `forget`.
         stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a kept grant serves only
             if policy can't answer.
+        claims: of a verified token, by its digest; None: the credential is no token.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Grants:
         entries_max: int,
         timeout_ms: int,
         stale_ms: int,
+        claims: Callable[[KeyDigest | None], Claims | None] = lambda digest: None,
     ) -> None:
         self._client = client
         self._feed = feed
@@ -68,6 +71,7 @@ class Grants:
         self._max = entries_max
         self._timeout_ms = timeout_ms
         self._stale_ms = stale_ms
+        self._claims = claims
         self._entries: dict[CacheKey, Entry] = {}
         self._denied: dict[CacheKey, None] = {}
         """Those of the entries that are denials, the oldest first."""
@@ -158,6 +162,9 @@ class Grants:
             note_grant("asked")
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
             question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
+            said = self._claims(digest) if shape == "jwt" else None
+            if said is not None:
+                question = msgspec.structs.replace(question, claims=said.claims, team_id=said.team_id)
             reply = await bus.ask(
                 self._client,
                 subjects.POLICY_DECIDE,

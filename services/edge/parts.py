@@ -14,6 +14,7 @@ from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Rules
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
+from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
 from shared.bus import BusClient
 from shared.ids import DeploymentId
@@ -34,6 +35,8 @@ class Parts(msgspec.Struct, kw_only=True):
     tasks: Tasks
     strangers: Strangers
     """Counts what those without a good key were refused."""
+    tokens: Tokens = msgspec.field(default_factory=Tokens)
+    """Of an identity provider."""
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""

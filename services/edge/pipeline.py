@@ -59,6 +59,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
 
 async def _known(parts: Parts, route: Route, head: Head) -> None:
     """Returns for a credential that is good for something. A warm one costs no question."""
+    await parts.tokens.identify(head)
     if parts.grants.knows(head.digest):
         return
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")

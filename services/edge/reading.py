@@ -8,7 +8,7 @@ from services.edge import inflating
 from services.edge.http import BrokenBodyError, OverBudgetError, Request
 from shared import credential, errors
 from shared.errors import RefusedError
-from shared.ids import KeyDigest
+from shared.ids import KeyDigest, digest_key
 
 HEADER_CHARACTERS_MAX = 256
 LIST_CHARACTERS_MAX = 16_384
@@ -32,6 +32,10 @@ class Head(msgspec.Struct):
     num_retries: str | None = None
     timeout: str | None = None
     stream_timeout: str | None = None
+    token: str | None = None
+    """The credential itself where it looks like an identity provider's token: tokens.py verifies it, and it goes no further."""
+    team_id: str | None = None
+    """With a token: which of its teams the caller asks for."""
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
@@ -55,6 +59,11 @@ def head(request: Request) -> Head:
     if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
         raise RefusedError(errors.malformed_key())
     digest, shape = (None, "none") if found is None else credential.digest(found)
+    token, team_id = None, None
+    if shape == "jwt":
+        token, team_id = found, text(get("x-litellm-team-id"))
+        if team_id is not None:  # what is kept for the token is kept for it with this team
+            digest = digest_key(f"{found}\n{team_id}")
     return Head(
         digest=digest,
         shape=shape,
@@ -67,6 +76,8 @@ def head(request: Request) -> Head:
         num_retries=get("x-litellm-num-retries"),
         timeout=get("x-litellm-timeout"),
         stream_timeout=get("x-litellm-stream-timeout"),
+        token=token,
+        team_id=team_id,
     )
 
 

@@ -35,6 +35,8 @@ CUSTOM_KEY_CHARACTERS_MAX = 512
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     route, settings, grants = match.route, parts.settings, parts.grants
     head = reading.head(request)
+    await parts.tokens.identify(head)
+    said = parts.tokens.claims(head.digest)
     body = await _body(request, settings)
     query = _query(request.query)
     for name, value in query.items():
@@ -55,6 +57,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         deadline_at_ms=parts.clock.unix_ms() + settings.edge_admin_timeout_ms,
         params=hidden_params,
         idempotency_key=reading.text(request.header("idempotency-key")),
+        claims=b"" if said is None else said.claims,
+        team_id=None if said is None else said.team_id,
     )
     try:
         reply = await bus.ask(

@@ -16,6 +16,7 @@ MODEL_CREATED = 1677610602
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     started, route = parts.clock.seconds(), match.route
     head = reading.head(request)
+    await parts.tokens.identify(head)
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
     if isinstance(decision, Denial):
         await account.refuse(parts, decision.refusal, route, head, decision.caller)
