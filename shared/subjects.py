@@ -5,6 +5,7 @@ feed.control.<kind>.<token>                 what the broker says of each stored 
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
 policy.decide  policy.admin                 request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
+edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
 
@@ -31,6 +32,7 @@ HISTORY_CONTROL = "history.control"
 
 POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
+EDGE_IDENTITY_ALL = "edge.identity.*"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
@@ -44,6 +46,13 @@ def control(kind: str, entity_id: str) -> str:
     if _PLAIN_TOKEN.fullmatch(entity_id):
         return f"control.{kind}.{entity_id}"
     return f"control.{kind}.~{hashlib.sha256(entity_id.encode()).hexdigest()[:40]}"
+
+
+def edge_identity(edge_id: str) -> str:
+    """ValueError for what can't be one token."""
+    if not _PLAIN_TOKEN.fullmatch(edge_id):
+        raise ValueError("no edge's id")
+    return f"edge.identity.{edge_id}"
 
 
 def traffic(shard: int) -> str:
@@ -105,6 +114,7 @@ DOORS: tuple[Door, ...] = (
     Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),
     Door("ledger", "traffic.*", ("edge",)),
     Door("ledger", f"$JS.API.STREAM.INFO.{TRAFFIC_STREAM}", ("edge",), state(TRAFFIC_STREAM)),
+    Door("edge", EDGE_IDENTITY_ALL, ("ledger",)),
     Door("moderation", MODERATION_SCREEN, ("edge",)),
     Door("moderation", MODERATION_COUNT, ("edge",)),
     Door("moderation", MODERATION_TOKENS, ("edge",)),
@@ -136,8 +146,8 @@ _PULL = ("CONSUMER.INFO.{stream}.>", "CONSUMER.MSG.NEXT.{stream}.>")
 
 PERMISSIONS: dict[str, Permissions] = {
     "edge": Permissions(
-        publish=_through_doors("edge", feed=False),
-        subscribe=[f"{inbox_prefix('edge')}.>", *_through_doors("edge", feed=True)],
+        publish=[*_through_doors("edge", feed=False), *_answers("edge")],
+        subscribe=[f"{inbox_prefix('edge')}.>", EDGE_IDENTITY_ALL, *_through_doors("edge", feed=True)],
     ),
     "policy": Permissions(
         publish=[

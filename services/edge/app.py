@@ -31,6 +31,7 @@ from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
 from shared import bus, settings, streams, subjects
+from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
 from shared.config import load, opening
 from shared.identity import Verifier
@@ -114,6 +115,14 @@ async def _serve(
 
     edge_id = new_id()
     recorder = await _recorder(client, conf, traffic.shards)
+    signer = Signer(edge_id)
+    identity = await bus.answer(
+        client,
+        subjects.edge_identity(edge_id),
+        edge_id,
+        IdentityRequest,
+        lambda _: IdentityReply(signer.public_key),
+    )
     upstream, tasks, clock = Client(), Tasks(), Clock()
 
     def reason_not_ready() -> str | None:
@@ -142,6 +151,7 @@ async def _serve(
         tokens=tokens,
         ledger=ledger[0],
         ledger_path=ledger[1],
+        signer=signer,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
     )
@@ -160,6 +170,7 @@ async def _serve(
 
     await life.stopping.wait()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
+    await identity.drain()
     await upstream.close()
     await feeds[0].close()
 

@@ -16,6 +16,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
+from shared.asker import Signer
 from shared.bus import BusClient
 from shared.ids import DeploymentId
 
@@ -40,6 +41,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
+    signer: Signer
+    """Of who asks the ledger."""
     stopping: Callable[[], bool]
     """Whether connections should end after their present request."""
     reason_not_ready: Callable[[], str | None]

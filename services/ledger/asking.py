@@ -1,17 +1,24 @@
 """Who asks, and what they may see. Policy decides; this service only asks it, as the edge does."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
+import structlog
 
-from shared import bus, credential, errors, subjects
+from shared import asker, bus, credential, errors, subjects
+from shared.asker import AskerError, IdentityReply, IdentityRequest
 from shared.bus import BusClient, BusError
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.requests import DecideReply, DecideRequest
 
+log = structlog.get_logger()
+
 DECIDE_TIMEOUT_MS = 1_000
+EDGES_MAX = 256
+"""Whose public keys are kept: an edge that starts again is another one."""
 DECIDE_TRIES = 3
 ADMIN_ROLES = frozenset(("proxy_admin", "proxy_admin_viewer"))
 
@@ -42,16 +49,19 @@ class Asking:
     def __init__(self, client: BusClient, control_seq: Callable[[], int]) -> None:
         self._client = client
         self._control_seq = control_seq
+        self._edges: dict[str, bytes] = {}
+        """Edge id → its public key."""
 
-    async def identify(self, get_header: credential.Getter, route: str) -> Caller:
-        """The caller, allowed to take this route. Raises RefusedError."""
-        sent = credential.find(get_header)
-        if sent == "":
-            raise RefusedError(errors.malformed_key())
-        if sent is not None and len(sent) > credential.CREDENTIAL_CHARACTERS_MAX:
-            raise RefusedError(errors.not_a_virtual_key())
-        digest, shape = (None, "sk") if sent is None else credential.digest(sent)
-        question = DecideRequest(digest, route, min_control_seq=self._control_seq(), credential_shape=shape)
+    async def identify(
+        self, get_header: credential.Getter, route: str, method: str = "GET", target: str = "", body: bytes = b""
+    ) -> Caller:
+        """The caller, allowed to take this route. Raises RefusedError.
+
+        Known by an edge's word for this method, target (path and query) and body; or by a credential, for who asks directly.
+        """
+        told = get_header(asker.HEADER)
+        question = _by_credential(get_header) if told is None else await self._by_edge(told, method, target, body)
+        question = msgspec.structs.replace(question, route=route, model="", min_control_seq=self._control_seq())
         try:
             reply = await bus.ask(
                 self._client, subjects.POLICY_DECIDE, question, DecideReply, DECIDE_TIMEOUT_MS, tries=DECIDE_TRIES
@@ -61,3 +71,37 @@ class Asking:
         if isinstance(reply.decision, Denial):
             raise RefusedError(reply.decision.refusal)
         return reply.decision.caller
+
+    async def _by_edge(self, told: str, method: str, target: str, body: bytes) -> DecideRequest:
+        try:
+            public_key = await self._public_key(asker.edge_of(told))
+            return asker.read(told, public_key, method, target, body, time.time_ns() // 1_000_000)
+        except AskerError as error:
+            log.warning("asker_refused", reason=str(error))
+            raise RefusedError(errors.malformed_key()) from None
+
+    async def _public_key(self, edge_id: str) -> bytes:
+        """Only an edge can answer for an edge's name."""
+        found = self._edges.get(edge_id)
+        if found is None:
+            subject = subjects.edge_identity(edge_id)
+            try:
+                reply = await bus.ask(
+                    self._client, subject, IdentityRequest(edge_id), IdentityReply, DECIDE_TIMEOUT_MS, tries=2
+                )
+            except BusError:
+                raise RefusedError(errors.ledger_unavailable()) from None
+            if len(self._edges) >= EDGES_MAX:
+                del self._edges[next(iter(self._edges))]
+            found = self._edges[edge_id] = reply.public_key
+        return found
+
+
+def _by_credential(get_header: credential.Getter) -> DecideRequest:
+    sent = credential.find(get_header)
+    if sent == "":
+        raise RefusedError(errors.malformed_key())
+    if sent is not None and len(sent) > credential.CREDENTIAL_CHARACTERS_MAX:
+        raise RefusedError(errors.not_a_virtual_key())
+    digest, shape = (None, "sk") if sent is None else credential.digest(sent)
+    return DecideRequest(digest, "", credential_shape=shape)

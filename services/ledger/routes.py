@@ -97,7 +97,8 @@ class Api:
         return _json(entry)
 
     async def _identify(self, request: web.Request, route: str) -> Caller:
-        return await self._asking.identify(request.headers.get, route)
+        body = await request.read() if request.can_read_body else b""
+        return await self._asking.identify(request.headers.get, route, request.method, request.raw_path, body)
 
     async def _identify_admin(self, request: web.Request) -> None:
         """Policy has the say; that only admins read the audit log is checked here once more."""

@@ -22,6 +22,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import config, subjects
+from shared.asker import Signer
 from shared.facts import Caller, Opened, Settled, TrafficFact
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
 from shared.money import Price
@@ -144,6 +145,7 @@ class Edge:
             tasks=self.tasks,
             ledger=Origin("http", "127.0.0.1", 9),
             ledger_path="",
+            signer=Signer("edge-1"),
             strangers=Strangers(self.recorder, clock.unix_ms),
             clock=clock,
             stopping=lambda: self.stopping,

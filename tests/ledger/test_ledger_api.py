@@ -14,7 +14,8 @@ from yarl import URL
 
 from services.ledger import report
 from services.ledger.book import Tally
-from shared import bus, errors, subjects
+from shared import asker, bus, errors, subjects
+from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.ids import RequestId, digest_key, new_request_id
@@ -402,3 +403,27 @@ async def test_the_api_cannot_write(ledger: Running) -> None:
         assert await connection.fetchval("SELECT current_user") == "tollgate_ledger"
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await connection.execute("DELETE FROM rollup")
+
+
+async def test_an_edges_word_for_who_asks_is_as_good_as_the_credential(ledger: Running, client: Client) -> None:
+    """Its public key comes over the bus; a word of an edge that nobody answers for, or for another question, is none."""
+    edge, other = Signer("an-edge"), Signer("an-edge")
+    await bus.answer(
+        client, subjects.edge_identity("an-edge"), "an-edge", IdentityRequest, lambda _: IdentityReply(edge.public_key)
+    )
+    await client.flush()
+
+    async def ask(signer: Signer, target: str, key: str, signed_target: str | None = None) -> int:
+        told = signer.sign(DecideRequest(digest_key(key), ""), "GET", signed_target or target, b"", now_ms())
+        url = URL(ledger.url + target, encoded=True)
+        async with aiohttp.ClientSession() as http, http.get(url, headers={asker.HEADER: told}) as answer:
+            return answer.status
+
+    assert await ask(edge, "/spend/tags", "sk-alice") == 200
+    assert await ask(edge, "/spend/logs?request_id=a%20b&x=%2F", "sk-alice") == 200
+    assert await ask(edge, "/audit", "sk-admin") == 200
+    assert await ask(edge, "/audit", "sk-alice") == 401
+    assert await ask(edge, "/spend/tags", "sk-gone") == 401
+    assert await ask(other, "/spend/tags", "sk-admin") == 401, "signed with another key"
+    assert await ask(edge, "/audit", "sk-admin", "/spend/tags") == 401, "signed for another question"
+    assert await ask(Signer("nobody"), "/audit", "sk-admin") == 503, "nobody knows such an edge"

@@ -69,10 +69,11 @@ SERVICES = ["edge", "policy", "moderation", "ledger"]
         ("$JS.API.STREAM.MSG.DELETE.CONTROL", set()),
         ("$SYS.REQ.SERVER.PING", set()),
         ("_INBOX_edge.x", {"policy", "moderation"}),
-        ("_INBOX_ledger.x", {"policy"}),
+        ("_INBOX_ledger.x", {"policy", "edge"}),
+        ("edge.identity.x", {"ledger"}),
         ("_INBOX_policy.x", set()),
         ("_INBOX_moderation.x", set()),
-        ("_R_.x.y", {"policy", "moderation"}),
+        ("_R_.x.y", {"policy", "moderation", "edge"}),
         ("feed.control.key.x", set()),
     ],
 )

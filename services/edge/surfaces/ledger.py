@@ -1,7 +1,7 @@
 """What the ledger answers: passed on to its HTTP API with method and body, answer streamed back.
 
-The ledger asks policy who is asking, as the edge does, so the credential goes with the question, and nothing else of the
-caller's headers.
+The ledger asks policy who is asking, as the edge does. The edge tells it who that is, signed for this question (shared.asker): the
+credential stays here, as do all other headers of the caller.
 """
 
 from urllib.parse import quote
@@ -11,8 +11,9 @@ from services.edge.answers import SAFE
 from services.edge.http import Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
-from shared import credential, errors
+from shared import asker, errors
 from shared.errors import RefusedError
+from shared.requests import DecideRequest
 from shared.routes import Match
 
 DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=15_000, idle_ms=15_000, total_ms=60_000)
@@ -25,15 +26,20 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     body = b""
     if match.route.request is not None:
         body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
-    headers = [(name, sent) for name in credential.HEADERS if (sent := request.header(name)) is not None]
-    headers.append(("x-forwarded-for", request.remote or ""))
-    if body:
-        headers.append(("content-type", "application/json"))
+    head = reading.head(request)
     if "%2F" in request.path:  # no path of the ledger has such a segment
         raise RefusedError(errors.not_found(request.method, request.path))
-    target = parts.ledger_path + quote(request.path, safe="/-._~")
+    target = quote(request.path, safe="/-._~")
     if request.query:
         target += "?" + request.query
+    who = DecideRequest(head.digest, "", credential_shape=head.shape)
+    headers = [
+        (asker.HEADER, parts.signer.sign(who, request.method, target, body, parts.clock.unix_ms())),
+        ("x-forwarded-for", request.remote or ""),
+    ]
+    if body:
+        headers.append(("content-type", "application/json"))
+    target = parts.ledger_path + target
     try:
         answer = await client.send(parts.ledger, request.method, target, render_headers(headers), body, DEADLINES)
     except UpstreamError:
