@@ -60,6 +60,8 @@ class Failure(Exception):
         return f"provider_{self.status}" if self.status >= 300 else self.refusal().code
 
     def refusal(self) -> Refusal:
+        if self.cause == "no_room":
+            return errors.overloaded()
         refusal: Refusal = getattr(errors, self.row.error)(self.provider)
         return refusal
 

@@ -39,11 +39,11 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         raise RefusedError(errors.book_unavailable())
     head = reading.head(request)
     await _known(parts, route, head)
+    request.recognised()
     body = await reading.body(request, settings.edge_body_bytes_max, settings.edge_body_timeout_ms)
     format = table.BY_ROUTE[route.name]
     call = format.read(body, Hints(head.tags, head.spend_logs_metadata, head.customer_id), match.params.get("model"))
     permit = await _permit(parts, route, head, call)
-    request.recognised()
     screening = Screening(parts.bus_client, permit.grant.guardrails, route.call_type, call.customer_id)
     if permit.grant.guardrails and screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""

@@ -104,7 +104,7 @@ class Relay:
         clock, account = self._parts.clock, self._account
         before = clock.seconds()
         try:
-            return await self._source.read(self._parts.settings.edge_answer_bytes_max)
+            return await self._source.read(self._parts.settings.edge_answer_bytes_max, self._asked.request.hold)
         except UpstreamError as error:
             raise failures.of_upstream(error, self._provider) from None
         finally:
@@ -117,6 +117,9 @@ class Relay:
             if size > self._parts.settings.edge_answer_bytes_max:
                 self._source.abort()
                 raise Failure("too_large", self._provider)
+            if not self._asked.request.hold(len(chunk)):
+                self._source.abort()
+                raise Failure("no_room", self._provider)
             pieces.append(chunk)
         return b"".join(pieces)
 

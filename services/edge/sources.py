@@ -4,7 +4,7 @@ All have what relay.py needs: status, headers, and bytes as they come.
 """
 
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from services.edge.upstream import Response, UpstreamError
@@ -24,7 +24,7 @@ class Source(Protocol):
     async def next_chunk(self) -> bytes:
         """What arrived since the last call; b"" at the end. UpstreamError."""
 
-    async def read(self, limit_bytes: int) -> bytes: ...
+    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes: ...
 
     def abort(self) -> None: ...
 
@@ -44,7 +44,7 @@ class Played:
     async def next_chunk(self) -> bytes:
         return next(self._pieces, b"")
 
-    async def read(self, limit_bytes: int) -> bytes:
+    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
         return b"".join(self._pieces)
 
     def abort(self) -> None:
@@ -91,14 +91,6 @@ class Chunks(Protocol):
     async def next_chunk(self) -> bytes: ...
 
 
-async def with_start(start: bytes, chunks: Chunks) -> AsyncIterator[bytes]:
-    """What was taken to look at it, then the rest."""
-    if start:
-        yield start
-    while chunk := await chunks.next_chunk():
-        yield chunk
-
-
 class Said:
     """An answer whose body was read already."""
 
@@ -116,7 +108,7 @@ class Said:
         body, self._body = self._body, b""
         return body
 
-    async def read(self, limit_bytes: int) -> bytes:
+    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
         return self._body
 
     def abort(self) -> None:

@@ -46,6 +46,7 @@ CAUSES: Final[dict[str, Cause]] = {
     "reset": Cause("provider_error", True, billed=True, unsafe=True, cools="counted"),
     "protocol": Cause("provider_error", True, billed=True, unsafe=True, cools="counted"),
     "too_large": Cause("provider_error", False, billed=True),
+    "no_room": Cause("edge_error", False, billed=True),
     # A stream that ended before it said anything.
     "early_end": Cause("provider_error", True, billed=True, cools="counted"),
     "early_timeout": Cause("timeout", True, billed=True, cools="counted", error="provider_timeout"),
@@ -76,6 +77,7 @@ def of_status(status: int) -> str:
 
 OF_UPSTREAM: Final = {
     "connect": "connect", "tls": "tls", "timeout": "timeout", "reset": "reset", "protocol": "protocol", "too_large": "too_large",
+    "no_room": "no_room",
 }  # fmt: skip
 """services.edge.upstream's kinds, once something was sent."""
 

@@ -113,10 +113,13 @@ def _retry(
     if step.number > (DEFAULT_RETRIES if rules.retries is None else rules.retries):
         return None
     number = step.number + 1
+    awake = [p for p in range(len(candidates)) if not resting(candidates[p].deployment_id)]
     if cause.elsewhere:
-        for position in range(step.position + 1, len(candidates)):
-            if not resting(candidates[position].deployment_id):
-                return Step(step.group, position, number)
+        following = [p for p in awake if p > step.position]
+        if not awake and step.position + 1 < len(candidates):
+            following = [step.position + 1]  # all of them rest: whoever wasn't asked yet is the last hope
+        if following:
+            return Step(step.group, following[0], number)
     nothing_sent = cause.again and not cause.billed and failed.cause in ("connect", "tls", "no_connection")
     if not cause.again or (rules.retries is None and not (nothing_sent and len(candidates) == 1)):
         return None
@@ -125,7 +128,6 @@ def _retry(
         wait_s = max(wait_s, rules.wait_s, failed.retry_after_s or 0.0)
     if wait_s > min(WAIT_S_MAX, left_s):
         return None
-    awake = [p for p in range(len(candidates)) if not resting(candidates[p].deployment_id)]
     return Step(step.group, awake[0] if awake else step.position, number, wait_s)
 
 

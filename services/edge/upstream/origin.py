@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-Kind = Literal["connect", "tls", "timeout", "reset", "protocol", "too_large"]
+Kind = Literal["connect", "tls", "timeout", "reset", "protocol", "too_large", "no_room"]
+"""`no_room`: its reader may keep no more."""
 
 _VISIBLE = re.compile(r"[!-~]*")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")

@@ -10,7 +10,7 @@ A response is in one of four states:
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from services.edge.upstream.origin import Kind, UpstreamError
@@ -78,8 +78,12 @@ class Response:
         finally:
             self.abort()
 
-    async def read(self, limit_bytes: int) -> bytes:
-        """The whole body, gzip and deflate undone. UpstreamError `too_large` past the limit, counted after decoding."""
+    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
+        """The whole body, gzip and deflate undone. UpstreamError `too_large` past the limit, counted after decoding.
+
+        Args:
+            hold: told of each piece that is kept; False: no more may be (`no_room`).
+        """
         encoding = self.header(b"content-encoding") or b"identity"
         inflate = None if encoding == b"identity" else self._inflater(encoding)
         pieces: list[bytes] = []
@@ -93,6 +97,8 @@ class Response:
             size += len(chunk)
             if size > limit_bytes:
                 raise self._gave_up("too_large", f"the body is larger than {limit_bytes} bytes")
+            if hold is not None and not hold(len(chunk)):
+                raise self._gave_up("no_room", "there is no room for more of the body")
             pieces.append(chunk)
         if inflate is not None and not inflate.whole:
             raise self._gave_up("protocol", "the encoded body ends early")
