@@ -148,7 +148,26 @@ def _in_usd(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit_entry(row: Record) -> dict[str, Any]:
-    """A row of /audit. `changed_by` is the authenticated actor; whom the actor claimed to act for is beside it."""
+    """A row of /audit. `changed_by` is the authenticated actor; whom the actor claimed to act for is beside it.
+
+    A message that can't be read as a fact has a row too: where it was found, and nothing it may claim.
+    """
+    if row["fact_id"] is None:
+        return {
+            "id": f"unreadable-{row['n']}",
+            "updated_at": None,
+            "changed_by": "",
+            "changed_by_api_key": "",
+            "action": "unreadable",
+            "table_name": table_name("unreadable"),
+            "object_id": row["subject"],
+            "before_value": None,
+            "updated_values": {},
+            "on_behalf_of": None,
+            "requester_ip": None,
+            "audit_number": row["n"],
+            "sha256": row["sha256"].hex(),
+        }
     return {
         "id": row["fact_id"],
         "updated_at": iso(row["at_ms"]),

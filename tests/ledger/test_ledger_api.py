@@ -339,6 +339,19 @@ async def test_the_audit_log_shows_a_change_as_the_page_does(ledger: Running, cl
     assert (status, missing) == (404, {"detail": {"message": "Audit log with ID none not found"}})
 
 
+async def test_the_audit_log_shows_what_could_not_be_read(ledger: Running, client: Client) -> None:
+    await client.jetstream().publish("control.key.x", b"no fact at all")
+
+    async def shown() -> bool:
+        return len(await audit_of(ledger, action="unreadable")) == 1
+
+    await eventually(shown)
+    (entry,) = await audit_of(ledger, table_name="Tollgate_unreadable")
+    assert (entry["object_id"], entry["changed_by"], entry["updated_values"]) == ("control.key.x", "", {})
+    assert entry in await audit_of(ledger), "unasked too"
+    assert entry not in await audit_of(ledger, changed_by="default_user_id"), "nobody did that"
+
+
 async def test_the_audit_log_is_for_admins(ledger: Running) -> None:
     for path in ("/audit", "/audit/some"):
         status, body, _ = await ledger.get(path, "sk-alice")

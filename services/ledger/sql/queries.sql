@@ -123,13 +123,12 @@ SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])
 
 -- audit_count --
 -- $1 kinds (NULL: all but aliases), $2 actor, $3 actor's key, $4 action, $5 entity, $6 and $7 from and to (Unix ms), $8 team in
--- the entity, $9 key in the entity, $10 any of four.
+-- the entity, $9 key in the entity, $10 any of four. A fact that can't be read has nothing of these: it is of the kind `unreadable`.
 SELECT count(*) FROM audit_log
-WHERE fact_id IS NOT NULL
-  AND CASE WHEN $1::text[] IS NULL THEN kind <> 'alias' ELSE kind = ANY($1) END
-  AND ($2::text IS NULL OR coalesce(actor_user_id, 'default_user_id') = $2)
+WHERE CASE WHEN $1::text[] IS NULL THEN coalesce(kind, 'unreadable') <> 'alias' ELSE coalesce(kind, 'unreadable') = ANY($1) END
+  AND ($2::text IS NULL OR fact_id IS NOT NULL AND coalesce(actor_user_id, 'default_user_id') = $2)
   AND ($3::text IS NULL OR actor_key_sha256 = $3)
-  AND ($4::text IS NULL OR action = $4)
+  AND ($4::text IS NULL OR coalesce(action, 'unreadable') = $4)
   AND ($5::text IS NULL OR entity_id = $5)
   AND ($6::bigint IS NULL OR at_ms >= $6) AND ($7::bigint IS NULL OR at_ms <= $7)
   AND ($8::text IS NULL OR before ->> 'team_id' = $8 OR after ->> 'team_id' = $8)
