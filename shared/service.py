@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 0.2
+
 METRICS_CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
 
@@ -45,16 +47,19 @@ class Life:
         self.stopping.set()
 
     async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result; None when the service has to stop first: the work is cancelled then."""
+        """The work's result; None when the process was told to stop first, with the work cancelled."""
         task = asyncio.ensure_future(work)
         stopping = asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            for one in (task, stopping):
-                one.cancel()
-            await asyncio.gather(task, stopping, return_exceptions=True)
+            stopping.cancel()
+            while not task.done():  # the NATS library swallows a cancellation now and then
+                task.cancel()
+                await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
+            if not task.cancelled():
+                task.exception()
 
 
 async def serve_probes(life: Life, host: str, port: int) -> web.AppRunner:

@@ -52,7 +52,7 @@ async def main(life: Life) -> None:
     gc.set_threshold(50_000, 20, 50)
     probes = await serve_probes(life, settings.ledger_probe_host, settings.ledger_probe_port)
     try:
-        client = await _unless_stopping(life, bus.connect("ledger", settings.nats_url))
+        client = await life.unless_stopping(bus.connect("ledger", settings.nats_url))
         if client is not None:
             try:
                 await Ledger(life, settings, client).run()
@@ -85,7 +85,7 @@ class Ledger:
         self._life.ready(self.reason_not_ready)
         pool: Pool | None = None
         try:
-            if await _unless_stopping(self._life, self._prepare()) is not None:
+            if await self._life.unless_stopping(self._prepare()) is not None:
                 pool = await self._database.readers(self._settings.ledger_pool_connections)
                 self._report = Report(pool)
                 self._trouble = None
@@ -220,17 +220,3 @@ class Ledger:
             await book.make_days_ahead(connection, facts_in.today(unix_ms()))
         finally:
             connection.terminate()
-
-
-async def _unless_stopping(life: Life, work: Coroutine[Any, Any, Any]) -> Any:
-    """The work's result; None when the service has to stop first."""
-    task = asyncio.ensure_future(work)
-    stopping = asyncio.create_task(life.stopping.wait())
-    try:
-        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return task.result() if task.done() else None
-    finally:
-        for one in (task, stopping):
-            if not one.done():
-                one.cancel()
-        await asyncio.gather(task, stopping, return_exceptions=True)

@@ -26,7 +26,7 @@ async def main(life: Life) -> None:
     guardrails = table.load(load(conf.config, os.environ))
     log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
-    client = await _connected(life, conf.nats_url)
+    client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
     if client is not None:
         await _serve(life, conf, client, Screen(guardrails), Tokens())
     await probes.cleanup()
@@ -51,15 +51,3 @@ async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen
     await asyncio.gather(*(answering.drain(conf.moderation_drain_ms / 1000) for answering in answers))
     tokens.close()
     await bus.close(client)
-
-
-async def _connected(life: Life, url: str) -> BusClient | None:
-    """The connection, or None when the process is stopped before the broker is there."""
-    connecting = asyncio.create_task(bus.connect("moderation", url))
-    stopping = asyncio.create_task(life.stopping.wait())
-    await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if connecting.done():
-        return connecting.result()
-    connecting.cancel()
-    return None

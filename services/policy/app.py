@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
 
 import nats.errors
 import structlog
@@ -28,8 +27,6 @@ RETRY_S = 0.2
 DRAIN_S = 5
 """How long a stopping replica works on what it was already asked."""
 
-T = TypeVar("T")
-
 
 async def main(life: Life) -> None:
     """One policy replica, until `life` is stopping."""
@@ -40,7 +37,7 @@ async def main(life: Life) -> None:
     _warn(loaded, catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
     try:
-        client = await _unless_stopping(life, bus.connect("policy", wanted.nats_url))
+        client = await life.unless_stopping(bus.connect("policy", wanted.nats_url))
         if client is not None:
             try:
                 await serve(life, client, catalog, wanted.stream_replicas)
@@ -52,7 +49,7 @@ async def main(life: Life) -> None:
 
 async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas: int = 0) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping."""
-    if await _unless_stopping(life, _control_stream(client, stream_replicas)) is None:
+    if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
         return
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
     admin = Admin(client, replica, catalog)
@@ -83,7 +80,7 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
     answering: list[bus.Answering] = []
     await replica.feed.start()
     try:
-        if await _unless_stopping(life, _caught_up(replica)) is not None:
+        if await life.unless_stopping(_caught_up(replica)) is not None:
             answering.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, answer_decide))
             answering.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, answer_admin))
             life.ready(replica.reason_not_ready)
@@ -109,18 +106,6 @@ async def _caught_up(replica: Replica) -> bool:
         if replica.reason_not_ready() is None:
             return True
         await asyncio.sleep(POLL_S)
-
-
-async def _unless_stopping(life: Life, work: Coroutine[Any, Any, T]) -> T | None:
-    """The work's result; None when the process was told to stop first, with the work cancelled."""
-    task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(life.stopping.wait())
-    try:
-        await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
-    finally:
-        for each in (task, stopping):
-            each.cancel()
-        await asyncio.gather(task, stopping, return_exceptions=True)
 
 
 def _warn(loaded: Config, catalog: Catalog) -> None:
