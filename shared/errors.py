@@ -21,6 +21,8 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     retry_after_s: int | None = None
     echoed: str | None = None
     """What LiteLLM repeats beside the error as `provider_specific_fields.error`; None: nothing."""
+    code_is_number: bool = False
+    """The page shows this error's `code` as a number; all others are strings."""
 
 
 class RefusedError(Exception):
@@ -41,7 +43,7 @@ def render(refusal: Refusal) -> bytes:
         "message": refusal.message,
         "type": refusal.type,
         "param": refusal.param,
-        "code": str(refusal.status),
+        "code": refusal.status if refusal.code_is_number else str(refusal.status),
     }
     if refusal.echoed is not None:
         error["provider_specific_fields"] = {"error": refusal.echoed}
@@ -196,6 +198,58 @@ def key_route_not_allowed(allowed_routes: list[str], route: str) -> Refusal:
         "auth_error",
         "None",
     )
+
+
+def admin_only_route(route: str) -> Refusal:
+    return Refusal(
+        "admin_only_route",
+        403,
+        f"user not allowed to access this route. Route={route} is an admin only route",
+        "auth_error",
+        "None",
+    )
+
+
+def endpoints_disabled(which: str) -> Refusal:
+    return Refusal("endpoints_disabled", 403, f"{which} disabled for this instance.", "auth_error", "None")
+
+
+def ip_not_allowed(ip: str | None) -> Refusal:
+    return Refusal(
+        "ip_not_allowed", 403, f"Access forbidden: IP address {ip or 'unknown'} not allowed.", "auth_error", "None"
+    )
+
+
+def missing_param(path: list[str]) -> Refusal:
+    """The page's answer: 401, with its number as `code`."""
+    name = path[0] if len(path) == 1 else "".join(f"[{part}]" for part in path)
+    return Refusal(
+        "missing_param",
+        401,
+        f"Authentication Error, BadRequest please pass param={name} in request body. This is a required param",
+        "auth_error",
+        "None",
+        code_is_number=True,
+    )
+
+
+def blocked_customer(customer_id: str) -> Refusal:
+    message = f"User blocked from making LLM API Calls. User={customer_id}"
+    return Refusal("blocked_customer", 400, message, "invalid_request_error", echoed=message)
+
+
+def may_not_modify_guardrails() -> Refusal:
+    return Refusal(
+        "may_not_modify_guardrails",
+        403,
+        "Your team does not have permission to modify guardrails.",
+        "auth_error",
+        "None",
+    )
+
+
+def unknown_guardrail(name: object) -> Refusal:
+    return bad_request(f"There is no guardrail {str(name)[:64]!r} here", "guardrails")
 
 
 def clientside_tags_rejected() -> Refusal:

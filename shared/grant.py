@@ -60,6 +60,25 @@ class GuardrailRef(msgspec.Struct, frozen=True, array_like=True):
     """It waits for nobody, so questions to it may travel together."""
 
 
+class Rules(msgspec.Struct, frozen=True, array_like=True):
+    """What every single request is held to, besides what its credential may do (shared/admission)."""
+
+    allowed_ips: list[list[str]] = []
+    """Addresses and ranges: of the gateway, the key and the team, those that have any. Every list must let a client in."""
+    enforced_params: list[str] = []
+    """Parameters that a request must have: names, or paths with dots."""
+    reject_clientside_tags: bool = False
+    may_modify_guardrails: bool = True
+    """Whether a request may send guardrail fields at all."""
+    known_guardrails: dict[str, GuardrailRef] = {}
+    """What a request may name, to be checked by it besides."""
+    by_permission: dict[str, GuardrailRef] = {}
+    """What a request turns on by `metadata.permissions.<name>: true`."""
+
+
+NO_RULES = Rules()
+
+
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """Policy's yes to (credential, route, model)."""
 
@@ -84,6 +103,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     add_user_agent_tags: bool = False
     fallbacks: list[Fallback] = []
     """In the order to try; what the configuration says for this model."""
+    rules: Rules = NO_RULES
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
@@ -93,14 +113,26 @@ class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
     control_seq: int
     depends_on: list[str]
     caller: Caller = Caller()
+    rule: str = "credential"
+    """Which rule refused (shared.admission.ORDER)."""
+    rules: Rules = NO_RULES
+    """What the edge looks at before that one."""
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What the decision about one request needs to know of it."""
+    """What the decision about one request needs to know of it. Whatever isn't given doesn't bind."""
 
     tags: list[str]
     """The request's own, from body and header."""
     spend_logs_metadata: dict[str, Any]
+    ip: str | None = None
+    """The client's address."""
+    fields: dict[str, msgspec.Raw] | None = None
+    """The body's top level, split. None: the route has no body that parameters could be demanded of."""
+    model: str = ""
+    customer_id: str | None = None
+    customer: Grant | Denial | None = None
+    """Policy's decision about the customer alone, where the request names one."""
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -111,6 +143,8 @@ class Permit(msgspec.Struct, frozen=True):
     """In the order to try."""
     tags: list[str]
     spend_logs_metadata: dict[str, Any]
+    guardrails: list[GuardrailRef] = []
+    """The grant's, and those the request names itself."""
 
 
 def apply(grant: Grant, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:

@@ -29,6 +29,8 @@ class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
     """JSON: what a token says that the asker has verified; empty: the credential is no such token."""
     team_id: str | None = None
     """With claims: the team that the caller asks for."""
+    customer_id: str | None = None
+    """Ask about this customer alone: may calls be made for them, and to which models (a Grant's `models`)?"""
 
 
 class DecideReply(msgspec.Struct, frozen=True, array_like=True):

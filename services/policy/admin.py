@@ -17,10 +17,10 @@ from services.policy.commands.plan import Call, Plan
 from services.policy.decide import decide
 from services.policy.publish import Publication, batches, publish
 from services.policy.replica import Replica
-from shared import errors, ids
+from shared import admission, errors, ids
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, ControlFact
-from shared.grant import Denial
+from shared.grant import Ask
 from shared.requests import AdminReply, AdminRequest, DecideRequest
 
 log = structlog.get_logger()
@@ -66,8 +66,9 @@ class Admin:
             log.warning("command_too_late", route=request.route, late_ms=now_ms - request.deadline_at_ms)
             return _refused(errors.command_too_late(), seq)
         decision = decide(directory, self._catalog, DecideRequest(request.key_sha256, request.route), now_ms, seq)
-        if isinstance(decision, Denial):
-            return _refused(decision.refusal, seq)
+        refusal = admission.admit(decision, Ask([], {}, request.requester_ip), now_ms)
+        if refusal is not None:
+            return _refused(refusal, seq)
         actor = decision.caller
         call = Call(
             directory,

@@ -33,7 +33,7 @@ async def main(life: Life) -> None:
     wanted = settings.read(PolicySettings, os.environ)
     loaded = config.load(wanted.config, os.environ)
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
-    catalog = build(loaded, prices.lookup)
+    catalog = build(loaded, prices.lookup, os.environ)
     _warn(loaded, catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
     try:

@@ -4,13 +4,16 @@ A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves e
 upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.policy import access
+from services.policy.access import Access
 from shared import guardrails
 from shared.config import Config, ConfigError, Deployment
-from shared.grant import Candidate, GuardrailRef
+from shared.grant import Candidate
+from shared.guardrails import Enabled
 from shared.ids import KeyDigest, digest_key
 from shared.money import Price
 
@@ -23,10 +26,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Plain model names, in the configuration's order."""
     patterns: list[tuple[str, str, list[Deployment]]]
     """(before the star, after it, deployments), the longest prefix first."""
-    guardrails: list[GuardrailRef]
+    guardrails: list[Enabled]
+    """In the order they run."""
     master_key_sha256: KeyDigest | None
     """None: the gateway is open."""
-    reject_clientside_tags: bool
+    access: Access
     price: Lookup
     warnings: list[str]
     blocked_users: frozenset[str] = frozenset()
@@ -46,7 +50,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return []
 
 
-def build(config: Config, price: Lookup) -> Catalog:
+def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = None) -> Catalog:
     """Raises ConfigError, with the place."""
     models: dict[str, dict[str, Candidate]] = {}
     patterns: dict[str, dict[str, Deployment]] = {}
@@ -59,18 +63,22 @@ def build(config: Config, price: Lookup) -> Catalog:
         else:
             candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
-    refs, warnings = _guardrails(config)
+    enabled = guardrails.enabled(config)
+    warnings = [
+        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in guardrails.unknown_callbacks(config)
+    ]
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=sorted(
             ((*name.split("*"), list(found.values())) for name, found in patterns.items()),  # type: ignore[misc]
             key=lambda pattern: -len(pattern[0]),
         ),
-        guardrails=refs,
+        guardrails=enabled,
         master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
-        reject_clientside_tags=_flag(config, "reject_clientside_metadata_tags"),
+        access=access.read(config, environ or {}),
+        rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         price=price,
-        warnings=warnings,
+        warnings=[*warnings, *access.unmatched(config)],
     )
 
 
@@ -83,17 +91,3 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Ca
         weight=deployment.weight,
         order=deployment.order,
     )
-
-
-def _guardrails(config: Config) -> tuple[list[GuardrailRef], list[str]]:
-    warnings = [
-        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in guardrails.unknown_callbacks(config)
-    ]
-    return [each.ref() for each in guardrails.enabled(config)], warnings
-
-
-def _flag(config: Config, name: str) -> bool:
-    value = config.general_settings.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise ConfigError(f"general_settings.{name} must be true or false")

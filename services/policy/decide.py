@@ -1,43 +1,67 @@
 """The decision: a credential, a route and a model become a grant or a denial. Pure and without I/O: microseconds.
 
-Order (contract §0.1): who are you (no credential, master key, virtual key) → is the key alive (blocked, expired) → is its team
-(missing, blocked) → may you call this route (the key's allowed_routes, the role) → may you use this model (key, then
-team) → does anybody serve it. Every subject that was looked at is in `depends_on`, also of a denial: a key that doesn't
-exist yet ends its own "unknown key" by being created.
+Who asks is found first; then the rules of `shared.admission.ORDER` that policy can look at are looked at in that order, and the
+first that refuses names itself in the denial. Every subject that was looked at is in `depends_on`, also of a denial: a key
+that doesn't exist yet ends its own "unknown key" by being created.
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from services.policy import routes
+from services.policy import access, folding, routes
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.model_access import allows, key_allows
-from shared import errors, subjects
-from shared.entities import Key, Team
+from shared import admission, errors, subjects
+from shared import routes as table
+from shared.entities import Key, Team, User
 from shared.errors import Refusal
 from shared.facts import Caller
-from shared.grant import Denial, Grant, merge_tags
+from shared.grant import Denial, Grant
 from shared.ids import KeyDigest
 from shared.requests import DecideRequest
+from shared.routes import Route
 
 MODEL_CHARACTERS_MAX = 512
+ROTATIONS_MAX = 64
+"""How many rotations within their grace periods are followed from an old key to its present one."""
 
 MASTER_KEY_LABEL = KeyDigest("litellm_proxy_master_key")
 """Stands for the master key in facts and logs; its real digest is never shown. No key can have it: it is no digest."""
 
 MASTER = Caller(key_sha256=MASTER_KEY_LABEL, user_id="default_user_id", role="proxy_admin")
 ANONYMOUS = Caller()
+PUBLIC = Caller(role="internal_user_viewer")
+"""Whoever calls a public route: nobody is asked who they are."""
+
+SETTINGS = "control.setting.>"
 
 
-class _Identity(msgspec.Struct, frozen=True):
+class Who(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks for what, and everything about them that rules look at."""
+
+    route: Route
+    asked: str
+    """The model's name as it was asked for; empty where there is none."""
+    model: str
+    """What it stands for, by the aliases of key and team."""
     caller: Caller
     depends_on: list[str]
+    now_ms: int
+    catalog: Catalog
     key: Key | None = None
     team: Team | None = None
+    user: User | None = None
+    expires_at_ms: int | None = None
+    """When the credential ends; None: never."""
+    blocked: bool = False
     refusal: Refusal | None = None
+    """Why the credential is none."""
+    anonymous: bool = False
+    public: bool = False
 
 
 def decide(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, seq: int) -> Grant | Denial:
@@ -46,127 +70,258 @@ def decide(directory: Directory, catalog: Catalog, request: DecideRequest, now_m
         now_ms: Unix milliseconds; decides whether a key has expired.
         seq: the CONTROL sequence the directory is at.
     """
-    who = _identify(directory, catalog, request, now_ms)
-    refusal = who.refusal
-    if refusal is None:
-        anonymous = who.caller is ANONYMOUS
-        refusal = routes.refusal(request.route, who.caller.role, who.key, anonymous=anonymous)
-    if refusal is not None:
-        return Denial(refusal, seq, who.depends_on, who.caller)
-    if routes.needs_model(request.route):
-        return _model_decision(who, catalog, request, seq)
-    models = _models(who, catalog) if request.route == routes.MODELS else []
+    if request.customer_id is not None:
+        return decide_customer(directory, catalog, request.customer_id, seq)
+    route = table.named(request.route)
+    if route is None:
+        return Denial(errors.route_not_allowed(request.route), seq, [])
+    who = identify(directory, catalog, request, route, now_ms)
+    denied = first_refusal(who)
+    if denied is not None:
+        name, refusal = denied
+        rules = folding.rules(directory, catalog, who.key, who.team) if name != "credential" else folding.NONE
+        return Denial(refusal, seq, who.depends_on, who.caller, name, rules)
+    return _grant(directory, who, seq)
+
+
+def decide_customer(directory: Directory, catalog: Catalog, customer_id: str, seq: int) -> Grant | Denial:
+    """About the customer alone, whoever calls for them: the edge keeps it apart."""
+    depends_on = [subjects.control("customer", customer_id), SETTINGS]
+    customer = directory.customers.get(customer_id)
+    blocked = None if customer is None else customer.blocked
+    if blocked or (blocked is None and customer_id in catalog.blocked_users):
+        return Denial(errors.blocked_customer(customer_id), seq, depends_on, rule="customer")
     return Grant(
-        caller=who.caller,
-        route=request.route,
-        model=request.model,
+        caller=ANONYMOUS,
+        route="",
+        model="",
         control_seq=seq,
-        depends_on=who.depends_on,
-        expires_at_ms=None if who.key is None else who.key.expires_at_ms,
-        models=models,
+        depends_on=depends_on,
+        models=[] if customer is None else customer.models,
     )
 
 
-def _identify(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> _Identity:
+def _grant(directory: Directory, who: Who, seq: int) -> Grant:
+    key, team, catalog = who.key, who.team, who.catalog
+    common: dict[str, Any] = {
+        "caller": who.caller,
+        "route": who.route.name,
+        "model": who.asked,
+        "control_seq": seq,
+        "depends_on": who.depends_on,
+        "expires_at_ms": who.expires_at_ms,
+        "rules": folding.rules(directory, catalog, key, team),
+    }
+    if not who.route.model_from:
+        return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
+    tags, spend_logs_metadata = folding.tags_and_metadata(key, team)
+    return Grant(
+        candidates=catalog.candidates(who.model),
+        tags=tags,
+        spend_logs_metadata=spend_logs_metadata,
+        guardrails=folding.guardrails(catalog, key, team),
+        reject_clientside_tags=catalog.access.reject_clientside_tags,
+        **common,
+    )
+
+
+# Who.
+
+
+def identify(directory: Directory, catalog: Catalog, request: DecideRequest, route: Route, now_ms: int) -> Who:
+    def who(caller: Caller, depends_on: list[str], **more: Any) -> Who:
+        return Who(
+            route=route,
+            asked=request.model,
+            model=_resolved(request.model, more.get("key"), more.get("team")),
+            caller=caller,
+            depends_on=[*depends_on, SETTINGS],
+            now_ms=now_ms,
+            catalog=catalog,
+            **more,
+        )
+
     digest, master = request.key_sha256, catalog.master_key_sha256
+    if route.public or route.name in catalog.access.public:
+        return who(PUBLIC, [], public=True)
     if digest is None:
-        return _Identity(ANONYMOUS, [], refusal=None if master is None else errors.no_key())
+        return who(ANONYMOUS, [], anonymous=True, refusal=None if master is None else errors.no_key())
     if master is not None and secrets.compare_digest(digest.encode(), master.encode()):
-        return _Identity(MASTER, [])
+        return who(MASTER, [])
     depends_on = [subjects.control("key", digest)]
     key = directory.keys.get(digest)
-    if key is None:
+    expires_at_ms, blocked = (None, False) if key is None else (key.expires_at_ms, key.blocked)
+    for _ in range(ROTATIONS_MAX):
+        if key is None or key.replaced_by is None:
+            break
+        depends_on.append(subjects.control("key", key.replaced_by))
+        key = directory.keys.get(key.replaced_by)
+        if key is not None:
+            blocked = blocked or key.blocked
+            ends = [
+                ms for ms in (expires_at_ms, key.expires_at_ms if key.replaced_by is None else None) if ms is not None
+            ]
+            expires_at_ms = min(ends) if ends else None
+    if key is None or key.replaced_by is not None:
         if master is None:
-            return _Identity(ANONYMOUS, depends_on)
+            return who(ANONYMOUS, depends_on, anonymous=True)
         known_shape = request.credential_shape == "sk"
-        return _Identity(
-            ANONYMOUS,
-            depends_on,
-            refusal=errors.unknown_key(digest) if known_shape else errors.not_a_virtual_key(),
-        )
-    team = None
+        refused = errors.unknown_key(digest) if known_shape else errors.not_a_virtual_key()
+        return who(ANONYMOUS, depends_on, refusal=refused)
+    team = user = None
     if key.team_id is not None:
         depends_on.append(subjects.control("team", key.team_id))
         team = directory.teams.get(key.team_id)
-    return _Identity(_caller(key, team), depends_on, key, team, _ended(key, team, now_ms))
+    if key.user_id is not None:
+        depends_on.append(subjects.control("user", key.user_id))
+        user = directory.users.get(key.user_id)
+    return who(
+        _caller(key, team, user),
+        depends_on,
+        key=key,
+        team=team,
+        user=user,
+        expires_at_ms=expires_at_ms,
+        blocked=blocked,
+    )
 
 
-def _caller(key: Key, team: Team | None) -> Caller:
+def _caller(key: Key, team: Team | None, user: User | None) -> Caller:
     organization = key.organization_id or (team.organization_id if team is not None else None)
     return Caller(
-        key.token, key.key_alias, key.team_id, None if team is None else team.team_alias, key.user_id, organization
+        key.token,
+        key.key_alias,
+        key.team_id,
+        None if team is None else team.team_alias,
+        key.user_id,
+        organization,
+        "internal_user" if user is None else user.user_role,
     )
 
 
-def _ended(key: Key, team: Team | None, now_ms: int) -> Refusal | None:
-    if key.blocked:
-        return errors.blocked_key()
-    if key.expires_at_ms is not None and now_ms >= key.expires_at_ms:
-        return errors.expired_key(key.expires_at_ms, now_ms)
-    if key.team_id is not None and team is None:
-        return errors.unknown_team(key.team_id)
-    if team is not None and team.blocked:
-        return errors.blocked_team(team.team_id)
-    return None
+def _resolved(model: str, key: Key | None, team: Team | None) -> str:
+    """A key's aliases, then its team's."""
+    if key is not None:
+        model = key.aliases.get(model, model)
+    if team is not None:
+        aliases = team.extra.get("model_aliases")
+        if aliases:
+            model = str(aliases.get(model, model))
+    return model
 
 
-def _model_decision(who: _Identity, catalog: Catalog, request: DecideRequest, seq: int) -> Grant | Denial:
-    key, team, asked = who.key, who.team, request.model
-    model = asked if key is None else key.aliases.get(asked, asked)
-    candidates = catalog.candidates(model)
-    refusal = _model_refusal(who, catalog, request, model)
-    if refusal is None and not candidates:
-        refusal = errors.unknown_model(request.route, asked)
-    if refusal is not None:
-        return Denial(refusal, seq, who.depends_on, who.caller)
-    tags: list[str] = []
-    spend_logs_metadata: dict[str, Any] = {}
-    if team is not None and team.metadata:
-        tags, spend_logs_metadata = _tags(team.metadata), _spend_logs_metadata(team.metadata)
-    if key is not None and key.metadata:
-        tags = merge_tags(_tags(key.metadata), tags)
-        spend_logs_metadata = {**spend_logs_metadata, **_spend_logs_metadata(key.metadata)}
-    return Grant(
-        caller=who.caller,
-        route=request.route,
-        model=asked,
-        control_seq=seq,
-        depends_on=who.depends_on,
-        candidates=candidates,
-        expires_at_ms=None if key is None else key.expires_at_ms,
-        tags=tags,
-        spend_logs_metadata=spend_logs_metadata,
-        guardrails=catalog.guardrails,
-        reject_clientside_tags=catalog.reject_clientside_tags,
-    )
+# The rules, by their names in the order of admission.
 
 
-def _model_refusal(who: _Identity, catalog: Catalog, request: DecideRequest, model: str) -> Refusal | None:
-    """The key's list, then the team's. Who is limited learns "not allowed" also of a name nobody serves."""
-    if len(request.model) > MODEL_CHARACTERS_MAX:
+def _allowed_routes(who: Who) -> Refusal | None:
+    allowed = who.catalog.access.allowed
+    return None if allowed is None or who.route.name in allowed else errors.route_not_allowed(who.route.name)
+
+
+def _key_blocked(who: Who) -> Refusal | None:
+    return errors.blocked_key() if who.blocked else None
+
+
+def _model_name(who: Who) -> Refusal | None:
+    if len(who.asked) > MODEL_CHARACTERS_MAX:
         return errors.bad_request(f"model is longer than {MODEL_CHARACTERS_MAX} characters", "model")
-    if who.key is not None and not key_allows(who.key, who.team, model, catalog):
-        return errors.model_not_allowed(request.model)
-    if who.team is not None and not allows(who.team.models, model, catalog):
-        return errors.model_not_allowed(request.model, "team")
     return None
 
 
-def _models(who: _Identity, catalog: Catalog) -> list[str]:
-    names = list(catalog.models)
+def _key_models(who: Who) -> Refusal | None:
+    """Who is limited learns "not allowed" also of a name nobody serves."""
+    if not who.route.model_from or who.key is None or key_allows(who.key, who.team, who.model, who.catalog):
+        return None
+    return errors.model_not_allowed(who.asked)
+
+
+def _key_expired(who: Who) -> Refusal | None:
+    end = who.expires_at_ms
+    return errors.expired_key(end, who.now_ms) if end is not None and who.now_ms >= end else None
+
+
+def _key_routes(who: Who) -> Refusal | None:
+    allowed = [] if who.key is None else who.key.allowed_routes
+    if not allowed or any(access.covers(entry, who.route, below=True) for entry in allowed):
+        return None
+    return errors.key_route_not_allowed(allowed, who.route.name)
+
+
+def _endpoints_disabled(who: Who) -> Refusal | None:
+    configured = who.catalog.access
+    if configured.no_llm and who.route.surface == "llm":
+        return errors.endpoints_disabled("LLM API routes are")
+    if configured.no_admin and who.route.surface == "management":
+        return errors.endpoints_disabled("Management routes are")
+    return None
+
+
+def _team(who: Who) -> Refusal | None:
+    if who.key is not None and who.key.team_id is not None and who.team is None:
+        return errors.unknown_team(who.key.team_id)
+    return errors.blocked_team(who.team.team_id) if who.team is not None and who.team.blocked else None
+
+
+def _team_models(who: Who) -> Refusal | None:
+    if not who.route.model_from or who.team is None or allows(who.team.models, who.model, who.catalog):
+        return None
+    return errors.model_not_allowed(who.asked, "team")
+
+
+def _user_models(who: Who) -> Refusal | None:
+    """Only where there is no team: its keys are the team's."""
+    if not who.route.model_from or who.team is not None or who.user is None:
+        return None
+    return None if allows(who.user.models, who.model, who.catalog) else errors.model_not_allowed(who.asked, "user")
+
+
+def _role(who: Who) -> Refusal | None:
+    if who.public and not who.route.mutates:
+        return None
+    admin_only = who.route.name in who.catalog.access.admin_only
+    return routes.refusal(who.route, who.caller.role, anonymous=who.anonymous, admin_only=admin_only)
+
+
+def _model_served(who: Who) -> Refusal | None:
+    if not who.route.model_from or who.catalog.candidates(who.model):
+        return None
+    return errors.unknown_model(who.route.name, who.asked)
+
+
+RULES: dict[str, Callable[[Who], Refusal | None]] = {
+    "credential": lambda who: who.refusal,
+    "allowed_routes": _allowed_routes,
+    "key_blocked": _key_blocked,
+    "model_name": _model_name,
+    "key_models": _key_models,
+    "key_expired": _key_expired,
+    "key_routes": _key_routes,
+    "endpoints_disabled": _endpoints_disabled,
+    "team": _team,
+    "team_models": _team_models,
+    "user_models": _user_models,
+    "role": _role,
+    "model_served": _model_served,
+}
+
+_IN_ORDER = tuple((name, RULES[name]) for name in admission.ORDER if name in RULES)
+
+
+def first_refusal(who: Who) -> tuple[str, Refusal] | None:
+    for name, rule in _IN_ORDER:
+        refusal = rule(who)
+        if refusal is not None:
+            return name, refusal
+    return None
+
+
+def _models(who: Who) -> list[str]:
+    """All the caller may use, by the names they may use them by."""
+    names = list(who.catalog.models)
     if who.key is not None:
-        names = [name for name in names if key_allows(who.key, who.team, name, catalog)]
+        names = [name for name in names if key_allows(who.key, who.team, name, who.catalog)]
     if who.team is not None:
-        names = [name for name in names if allows(who.team.models, name, catalog)]
+        names = [name for name in names if allows(who.team.models, name, who.catalog)]
+    elif who.user is not None:
+        names = [name for name in names if allows(who.user.models, name, who.catalog)]
     return names
-
-
-def _tags(metadata: dict[str, Any]) -> list[str]:
-    """What isn't a list of texts was refused when it was written; should it be there all the same, it counts for nothing."""
-    tags = metadata.get("tags")
-    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-
-
-def _spend_logs_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
-    value = metadata.get("spend_logs_metadata")
-    return value if isinstance(value, dict) else {}

@@ -1,65 +1,67 @@
-"""Who may call which route: the table of routes, a table of rights, and one pure rule (contract §5.2, §5.3).
+"""Which role may call which route: one matrix (contract §5.3), and one pure rule over the table of routes.
 
-Routes come by their names. A route that isn't in the table is nobody's.
+Whose rows somebody may touch once they may call a route is another matter: `rights.py`.
 """
 
+import msgspec
+
 from shared import errors
-from shared import routes as table
-from shared.entities import Key
 from shared.errors import Refusal
 from shared.routes import Route
 
 MODELS = "/models"
 
 
-def right(route: Route) -> str:
-    """What a caller must have: llm, info, manage, spend or audit."""
-    if route.surface in ("llm", "models"):
-        return "llm"
-    if route.name.startswith("/audit"):
-        return "audit"
-    if route.surface == "ledger":
-        return "spend"
-    return "manage" if route.mutates else "info"
+class Role(msgspec.Struct, frozen=True):
+    groups: frozenset[str] = frozenset()
+    """Lists of routes (LiteLLM's, or a row's own) that the role may call."""
+    everything: bool = False
+    reads: bool = False
+    """Also whatever changes nothing and is no call to a model."""
 
 
-RIGHTS: dict[str, frozenset[str]] = {
-    "proxy_admin": frozenset({"llm", "info", "manage", "spend", "audit"}),
-    "proxy_admin_viewer": frozenset({"info", "spend", "audit"}),
-    "internal_user": frozenset({"llm", "info", "spend"}),
-    "internal_user_viewer": frozenset({"info", "spend"}),
+MATRIX: dict[str, Role] = {
+    "proxy_admin": Role(everything=True),
+    "proxy_admin_viewer": Role(
+        frozenset({"info_routes", "admin_viewer_routes", "spend_tracking_routes", "global_spend_tracking_routes"}),
+        reads=True,
+    ),
+    "org_admin": Role(
+        frozenset({"llm_api_routes", "info_routes", "internal_user_routes", "org_admin_allowed_routes"}),
+    ),
+    "internal_user": Role(
+        frozenset({"llm_api_routes", "info_routes", "internal_user_routes", "self_managed_routes", "own_routes"})
+    ),
+    "internal_user_viewer": Role(frozenset({"info_routes", "internal_user_view_only_routes", "own_routes"})),
+    "team": Role(frozenset({"llm_api_routes", "info_routes"})),
+    "customer": Role(),
 }
-"""What a role may call. On `info` and `spend` everybody but the admins sees only what is theirs."""
+"""`own_routes` is ours: what everybody may ask about themselves. A role nobody knows is an internal user's."""
 
-OPEN_RIGHTS = frozenset({"llm", "info"})
+OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))
 """Of the anonymous caller of a gateway without a master key."""
 
-
-def needs_model(route: str) -> bool:
-    found = table.named(route)
-    return found is not None and bool(found.model_from)
+_CALLS = frozenset({"llm", "passthrough"})
 
 
-def refusal(route: str, role: str, key: Key | None, *, anonymous: bool) -> Refusal | None:
-    """Why this caller may not call this route; None: they may. A key's `allowed_routes` only ever takes away."""
-    found = table.named(route)
-    if found is None:
-        return errors.route_not_allowed(route)
-    if key is not None and key.allowed_routes and not any(covers(entry, found) for entry in key.allowed_routes):
-        return errors.key_route_not_allowed(key.allowed_routes, route)
-    rights = OPEN_RIGHTS if anonymous else RIGHTS.get(role, RIGHTS["internal_user"])
-    needed = right(found)
-    if needed in rights:
+def may_call(route: Route, role: Role) -> bool:
+    if role.everything:
+        return True
+    if role.reads and not route.mutates and route.surface not in _CALLS:
+        return True
+    return not role.groups.isdisjoint(route.groups)
+
+
+def refusal(route: Route, role_name: str, *, anonymous: bool, admin_only: bool) -> Refusal | None:
+    """Why this role may not call this route; None: it may.
+
+    Args:
+        anonymous: nobody said who they are, and the gateway is open.
+        admin_only: the configuration keeps this route for proxy admins.
+    """
+    role = OPEN if anonymous else MATRIX.get(role_name, MATRIX["internal_user"])
+    if admin_only and not role.everything:
+        return errors.admin_only_route(route.name)
+    if may_call(route, role):
         return None
-    return errors.route_not_allowed(route) if needed == "llm" else errors.admin_only(route, role)
-
-
-def covers(entry: str, route: Route) -> bool:
-    """As one of LiteLLM's lists, exactly, as a prefix of the path, or by a star at the end. `/v1/x` means `/x`."""
-    group = table.group_name(entry)
-    if group is not None:
-        return group in route.groups
-    if entry.endswith("*"):
-        return any(path.startswith(entry[:-1]) for path in route.paths)
-    stem = entry.rstrip("/") + "/"
-    return any(path == entry or (len(stem) > 1 and path.startswith(stem)) for path in route.paths)
+    return errors.route_not_allowed(route.name) if route.surface in _CALLS else errors.admin_only(route.name, role_name)

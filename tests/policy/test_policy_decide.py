@@ -4,11 +4,13 @@ import time
 
 import pytest
 
+from services.policy import routes
 from services.policy.decide import MASTER_KEY_LABEL
 from shared import subjects
-from shared.entities import Team
+from shared.entities import Team, User
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
+from shared.routes import TABLE
 from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, digest, key, secret
 
 OPEN = CONFIG.replace(f"  master_key: {MASTER_KEY}", "  {}")
@@ -55,7 +57,7 @@ def test_what_a_key_may_do(fields: dict, model: str, expected: str) -> None:
     world = World(key("a", **fields))
     decision = world.decide(secret("a"), model=model)
     assert code(decision) == expected
-    assert decision.depends_on == [subjects.control("key", digest("a"))]
+    assert decision.depends_on == [subjects.control("key", digest("a")), "control.setting.>"]
     assert decision.caller.key_sha256 == digest("a")
 
 
@@ -84,14 +86,14 @@ def test_what_a_team_changes(team: dict, fields: dict, model: str, expected: str
     world = World(Team(team_id="t", team_alias="T", **team), key("a", team_id="t", **fields))
     decision = world.decide(secret("a"), model=model)
     assert code(decision) == expected
-    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.t"]
+    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.t", "control.setting.>"]
     assert decision.caller.team_alias == "T"
 
 
 def test_a_key_does_not_outlive_its_team() -> None:
     decision = World(key("a", team_id="gone")).decide(secret("a"), model="gpt")
     assert code(decision) == "unknown_team"
-    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.gone"]
+    assert decision.depends_on == [subjects.control("key", digest("a")), "control.team.gone", "control.setting.>"]
 
 
 def test_denials_of_team_and_key_models_say_which() -> None:
@@ -108,7 +110,9 @@ def test_no_credential_and_unknown_ones() -> None:
     assert code(world.decide(None, model="gpt")) == "no_key"
     unknown = world.decide(secret("a"), model="gpt")
     assert code(unknown) == "unknown_key"
-    assert unknown.depends_on == [subjects.control("key", digest("a"))], "its creation must end the denial"
+    assert unknown.depends_on == [subjects.control("key", digest("a")), "control.setting.>"], (
+        "its creation must end the denial"
+    )
     assert code(world.decide("hello", model="gpt", credential_shape="other")) == "not_a_virtual_key"
     assert code(world.decide(MASTER_KEY + "x", model="gpt")) == "unknown_key"
 
@@ -124,36 +128,56 @@ def test_the_master_key_is_never_shown() -> None:
 
 
 ROUTES = {
-    "llm": ["/chat/completions", "/completions", "/embeddings", "/models"],
-    "info": ["/key/info", "/key/list", "/team/info", "/team/list"],
+    "llm": ["/chat/completions", "/completions", "/embeddings"],
+    "info": ["/models", "/key/info", "/v2/key/info", "/key/list", "/team/info", "/team/list", "/user/info"],
+    "keys": [*(f"/key/{v}" for v in ("generate", "update", "delete", "block", "unblock", "regenerate", "aliases"))],
+    "own teams": ["/team/update", "/team/member_add", "/team/member_update", "/team/member_delete"],
     "manage": [
-        *(f"/key/{verb}" for verb in ("generate", "update", "delete", "block", "unblock")),
-        *(f"/team/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
+        *(f"/team/{verb}" for verb in ("new", "delete", "block", "unblock", "model/add", "model/delete")),
+        *(f"/user/{verb}" for verb in ("new", "update", "delete")),
+        *(f"/customer/{verb}" for verb in ("new", "update", "delete", "block", "unblock")),
     ],
+    "all": ["/customer/info", "/customer/list"],
     "spend": ["/spend/tags", "/spend/logs"],
-    "audit": ["/audit"],
+    "audit": ["/audit", "/audit/{id}"],
 }
+MATRIX = {
+    "proxy_admin": set(ROUTES),
+    "proxy_admin_viewer": {"info", "all", "spend", "audit"},
+    "internal_user": {"llm", "info", "keys", "own teams", "spend"},
+    "internal_user_viewer": {"info", "spend"},
+    "nonsense": {"llm", "info", "keys", "own teams", "spend"},
+}
+CASES = [(group, route) for group, found in ROUTES.items() for route in found]
 
 
-@pytest.mark.parametrize(("group", "route"), [(g, r) for g, routes in ROUTES.items() for r in routes])
-def test_routes_by_role(group: str, route: str) -> None:
+@pytest.mark.parametrize("role", MATRIX)
+@pytest.mark.parametrize(("group", "route"), CASES)
+def test_routes_by_role(group: str, route: str, role: str) -> None:
+    world = World(key("a", user_id="u"), User(user_id="u", user_role=role))
+    denied = "route_not_allowed" if group == "llm" else "admin_only"
+    if (role, route) == ("proxy_admin_viewer", "/key/aliases"):
+        group = "all"  # it changes nothing
+    assert code(world.decide(secret("a"), route, "gpt")) == ("granted" if group in MATRIX[role] else denied)
+
+
+@pytest.mark.parametrize(("group", "route"), CASES)
+def test_the_master_key_may_call_everything_and_nobody_nothing(group: str, route: str) -> None:
     world = World(key("a"))
-    closed = {g: "granted" if g in ("llm", "info", "spend") else "admin_only" for g in ROUTES}
-    assert code(world.decide(secret("a"), route, "gpt")) == closed[group]
     assert code(world.decide(MASTER_KEY, route, "gpt")) == "granted"
     assert code(world.decide(None, route, "gpt")) == "no_key"
 
 
-@pytest.mark.parametrize(("group", "route"), [(g, r) for g, routes in ROUTES.items() for r in routes])
+@pytest.mark.parametrize(("group", "route"), CASES)
 def test_routes_of_an_open_gateway(group: str, route: str) -> None:
     world = World(key("a", models=["mini"]), text=OPEN)
     expected = "granted" if group in ("llm", "info") else "admin_only"
     assert code(world.decide(None, route, "gpt")) == expected
     anonymous = world.decide(secret("nobody"), route, "gpt")
     assert code(anonymous) == expected
-    assert anonymous.depends_on == [subjects.control("key", digest("nobody"))]
+    assert anonymous.depends_on == [subjects.control("key", digest("nobody")), "control.setting.>"]
     assert anonymous.caller.role == "internal_user" and anonymous.caller.key_sha256 is None
-    if group == "llm" and route != "/models":
+    if group == "llm":
         assert code(world.decide(secret("a"), route, "gpt")) == "model_not_allowed", "a known key keeps its own rights"
 
 
@@ -163,22 +187,11 @@ def test_a_route_nobody_has() -> None:
     assert code(world.decide(secret("a"), "/secret/door")) == "route_not_allowed"
 
 
-@pytest.mark.parametrize(
-    ("role", "granted"),
-    [
-        ("proxy_admin", {"llm", "info", "manage", "spend", "audit"}),
-        ("proxy_admin_viewer", {"info", "spend", "audit"}),
-        ("internal_user", {"llm", "info", "spend"}),
-        ("internal_user_viewer", {"info", "spend"}),
-        ("nonsense", {"llm", "info", "spend"}),
-    ],
-)
-def test_the_role_matrix(role: str, granted: set[str]) -> None:
-    from services.policy import routes
-
-    for group, paths in ROUTES.items():
-        for path in paths:
-            assert (routes.refusal(path, role, None, anonymous=False) is None) == (group in granted), path
+def test_every_row_of_the_table_has_a_role_that_may_call_it() -> None:
+    for route in TABLE.rows:
+        assert any(routes.may_call(route, role) for role in routes.MATRIX.values() if not role.everything) or (
+            route.mutates or route.surface in ("health", "llm")
+        ), route.name
 
 
 def test_every_command_has_a_route() -> None:

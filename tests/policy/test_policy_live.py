@@ -54,7 +54,7 @@ async def test_life_of_a_key(pair: tuple[Replica, Replica], broker: Broker) -> N
     one, two = pair
     denial = await two.decide(secret("a"))
     assert isinstance(denial, Denial) and denial.refusal.code == "unknown_key"
-    assert denial.depends_on == [f"control.key.{digest('a')}"]
+    assert denial.depends_on == [f"control.key.{digest('a')}", "control.setting.>"]
     status, body, reply = await one.admin(
         "/key/generate", minted("a", key_alias="prod"), on_behalf_of="alice\0", requester_ip="10.0.0.1"
     )
@@ -78,7 +78,7 @@ async def test_life_of_a_key(pair: tuple[Replica, Replica], broker: Broker) -> N
 async def test_only_admins_write_and_refusals_leave_no_facts(pair: tuple[Replica, Replica], broker: Broker) -> None:
     one, _ = pair
     await one.admin("/key/generate", minted("a"))
-    for credential, status in ((secret("a"), 401), (secret("nobody"), 401)):
+    for credential, status in ((secret("a"), 403), (secret("nobody"), 401)):
         got, body, reply = await one.admin("/key/generate", minted("b"), credential=credential)
         assert (got, reply.changed) == (status, []) and set(body["error"]) == {"message", "type", "param", "code"}
     assert (await one.admin("/key/update", {"key": digest("a"), "models": 1}))[0] == 400

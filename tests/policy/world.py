@@ -38,8 +38,8 @@ general_settings:
 PRICES = {("openai", "gpt-4o"): Price(2_500_000, 10_000_000), ("groq", "llama"): Price(50_000, 80_000)}
 
 
-def catalog(text: str = CONFIG) -> Catalog:
-    return build(config.parse(text, {}), lambda provider, model: PRICES.get((provider, model)))
+def catalog(text: str = CONFIG, environ: dict[str, str] | None = None) -> Catalog:
+    return build(config.parse(text, {}), lambda provider, model: PRICES.get((provider, model)), environ)
 
 
 def digest(name: str) -> KeyDigest:
@@ -53,9 +53,9 @@ def key(name: str, **fields: Any) -> Key:
 class World:
     """`hold` puts entities in; `call` runs a command and, as the bus would, folds what it changed."""
 
-    def __init__(self, *entities: Any, text: str = CONFIG) -> None:
+    def __init__(self, *entities: Any, text: str = CONFIG, environ: dict[str, str] | None = None, **more: Any) -> None:
         self.directory = Directory()
-        self.catalog = catalog(text)
+        self.catalog = msgspec.structs.replace(catalog(text, environ), **more)
         self.seq = 0
         self.facts: list[ControlFact] = []
         self.ids = 0

@@ -89,7 +89,7 @@ def _check_maker(call: Call, key: Key) -> None:
     if key.team_id is not None:
         relations.discard("owner")  # a team's key is the team's to give, whoever asks
     if rights.KEY_RIGHTS["/key/generate"].isdisjoint(relations):
-        raise RefusedError(errors.not_yours("You are not allowed to generate keys for this team."))
+        raise RefusedError(errors.not_yours("User can only create keys for themselves, or for a team that lets them."))
 
 
 def update(call: Call) -> Plan:

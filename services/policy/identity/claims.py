@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.routes import covers
+from services.policy.access import covers
 from shared import errors, routes, subjects
 from shared.entities import Key, Team, User
 from shared.errors import Refusal
@@ -313,4 +313,4 @@ def _of_issuer(rules: ClaimRules, claims: dict[str, Any]) -> ClaimRules:
 
 def _covered(entries: "list[str] | tuple[str, ...]", route: str) -> bool:
     found = routes.named(route)
-    return found is not None and any(covers(entry, found) for entry in entries)
+    return found is not None and any(covers(entry, found, below=True) for entry in entries)

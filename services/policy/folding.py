@@ -1,0 +1,99 @@
+"""What a grant holds, folded from the gateway's settings, the team and the key. Pure."""
+
+from typing import Any
+
+from services.policy.catalog import Catalog
+from services.policy.directory import Directory
+from services.policy.rights import in_effect
+from shared.entities import Key, Team
+from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
+from shared.guardrails import Enabled
+
+NONE = NO_RULES
+
+ALLOWED_IPS = "allowed_ips"
+"""The setting that /add/allowed_ip and /delete/allowed_ip keep."""
+
+Holder = Key | Team
+
+
+def rules(directory: Directory, catalog: Catalog, key: Key | None, team: Team | None) -> Rules:
+    """What every request of this caller is held to. Lists of different sources never leak into each other."""
+    access = catalog.access
+    holders = _holders(key, team)
+    setting = directory.settings.get(ALLOWED_IPS)
+    gateway = access.allowed_ips if setting is None else _texts(setting.value)
+    ips = [] if gateway is None else [gateway]
+    ips += [found for holder in holders if (found := _texts(in_effect(holder, "allowed_ips")))]
+    demanded = list(access.enforced_params)
+    if key is not None and key.metadata.get("service_account_id") is not None:
+        demanded += access.service_account_params
+    for holder in holders:
+        demanded += _texts(in_effect(holder, "enforced_params"))
+    known, by_permission = _optional(catalog)
+    return Rules(
+        allowed_ips=ips,
+        enforced_params=list(dict.fromkeys(demanded)),
+        reject_clientside_tags=access.reject_clientside_tags,
+        may_modify_guardrails=all(_may_modify(holder) for holder in holders),
+        known_guardrails=known,
+        by_permission=by_permission,
+    )
+
+
+def _holders(key: Key | None, team: Team | None) -> list[Holder]:
+    return [holder for holder in (key, team) if holder is not None]
+
+
+def _optional(catalog: Catalog) -> tuple[dict[str, GuardrailRef], dict[str, GuardrailRef]]:
+    """(what a request may name, permission in the request → what it turns on)."""
+    known = {each.name: each.ref() for each in catalog.guardrails}
+    asked = [each for each in catalog.guardrails if each.permission and each.permission_of == "request"]
+    return known, {each.permission: each.ref() for each in asked}
+
+
+def guardrails(catalog: Catalog, key: Key | None, team: Team | None) -> list[GuardrailRef]:
+    """Those of this caller's every request: the default ones, unless turned off for key or team, and the named ones."""
+    holders = _holders(key, team)
+    named = {name for holder in holders for name in _texts(in_effect(holder, "guardrails"))}
+    no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
+    return [
+        each.ref() for each in catalog.guardrails if each.name in named or (not no_defaults and _by_default(each, key))
+    ]
+
+
+def _by_default(each: Enabled, key: Key | None) -> bool:
+    permissions = {} if key is None else key.permissions
+    if each.permission:
+        return each.permission_of == "key" and permissions.get(each.permission) is True
+    if not each.default_on:
+        return False
+    return permissions.get(each.spec.callback or each.spec.integration) is not False
+
+
+def tags_and_metadata(key: Key | None, team: Team | None) -> tuple[list[str], dict[str, Any]]:
+    """Key tags, then team tags, without repeats; key's spend_logs_metadata over the team's."""
+    tags: list[str] = []
+    logged: dict[str, Any] = {}
+    if team is not None and team.metadata:
+        tags, logged = _texts(team.metadata.get("tags")), _mapping(team.metadata.get("spend_logs_metadata"))
+    if key is not None and key.metadata:
+        tags = merge_tags(_texts(key.metadata.get("tags")), tags)
+        logged = {**logged, **_mapping(key.metadata.get("spend_logs_metadata"))}
+    return tags, logged
+
+
+def _may_modify(holder: Holder) -> bool:
+    if in_effect(holder, "modify_guardrails") is False:
+        return False
+    guardrails = holder.metadata.get("guardrails")
+    return not (isinstance(guardrails, dict) and guardrails.get("modify_guardrails") is False)
+
+
+def _texts(value: Any) -> list[str]:
+    """What isn't a list of strings was refused when it was written; should it be there all the same, it counts for nothing."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,84 @@
+"""Admission: the rules that a request must pass, in the one order in which they are looked at.
+
+Some rules only need to know who asks for what (a blocked key, a model that isn't allowed): policy looks at those once, and
+its Denial says which one refused. The others need the request itself (its address, its parameters, the customer it names):
+the edge looks at those, every time. Where several would refuse, the first in this order is reported, whichever side looks
+at it. The order is LiteLLM's, but for one thing: who is nobody learns nothing else (401 first).
+
+Pure. `decide`, `admit` and `explain` walk this list.
+"""
+
+from collections.abc import Callable
+
+from shared.admission.predicates import PREDICATES, with_named
+from shared.errors import Refusal
+from shared.grant import Ask, Denial, Grant, Permit, draw_order, merge_tags
+
+ORDER: tuple[str, ...] = (
+    "credential",
+    "ip",
+    "allowed_routes",
+    "key_blocked",
+    "model_name",
+    "key_models",
+    "key_expired",
+    "key_routes",
+    "endpoints_disabled",
+    "team",
+    "team_models",
+    "user_models",
+    "customer",
+    "project",
+    "client_tags",
+    "modify_guardrails",
+    "role",
+    "guardrail_names",
+    "enforced_params",
+    "model_served",
+)
+"""Names of rules. Those without a predicate here are policy's alone (services/policy/decide.py)."""
+
+_AT_THE_EDGE = tuple((name, PREDICATES[name]) for name in ORDER if name in PREDICATES)
+_POSITION = {name: number for number, name in enumerate(ORDER)}
+
+
+def admit(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
+    """Why this request may not go on; None: it may.
+
+    Args:
+        now_ms: Unix milliseconds; decides whether the credential has ended since.
+    """
+    if isinstance(decision, Denial):
+        until = _POSITION.get(decision.rule, 0)
+        for name, check in _AT_THE_EDGE:
+            if _POSITION[name] >= until:
+                break
+            refusal = check(decision, ask, now_ms)
+            if refusal is not None:
+                return refusal
+        return decision.refusal
+    for _, check in _AT_THE_EDGE:
+        refusal = check(decision, ask, now_ms)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def permit(decision: Grant | Denial, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:
+    """Apply a decision to one request.
+
+    Args:
+        random: uniform in [0, 1); draws the order of equal candidates.
+    """
+    refusal = admit(decision, ask, now_ms)
+    if refusal is not None:
+        return refusal
+    assert isinstance(decision, Grant)
+    tags = decision.tags if not ask.tags else merge_tags(ask.tags, decision.tags)
+    metadata = decision.spend_logs_metadata
+    if ask.spend_logs_metadata:
+        metadata = {**metadata, **ask.spend_logs_metadata}
+    candidates = decision.candidates
+    if len(candidates) > 1:
+        candidates = draw_order(candidates, random)
+    return Permit(decision, candidates, tags, metadata, with_named(decision, ask.fields))
