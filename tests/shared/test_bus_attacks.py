@@ -240,7 +240,9 @@ async def test_the_doors_are_open(tmp_path: Path) -> None:
             assert (await streams.state(edge, "CONTROL")).last_seq == 4
             assert (await streams.state(ledger, "CONTROL")).last_seq == 4
             assert (await streams.state(edge, "TRAFFIC")).last_seq == 3
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(5):
+                while not told:
+                    await asyncio.sleep(0.01)
             assert [(m.subject, m.data) for m in told] == [("feed.control.key.new", b"")], "what, not to what"
             with pytest.raises(nats.errors.Error):
                 await edge.request("history.control", b'{"seq":1}', timeout=0.3)
