@@ -23,7 +23,14 @@ MAKERS = [
 
 def sample(maker: Callable[..., Refusal]) -> Refusal:
     """Called with something of each parameter's type."""
-    values: dict[Any, Any] = {str: "gpt-4o", int: 1024, int | None: 5, str | None: "x", list[str]: ["a", "b"], object: "x"}
+    values: dict[Any, Any] = {
+        str: "gpt-4o",
+        int: 1024,
+        int | None: 5,
+        str | None: "x",
+        list[str]: ["a", "b"],
+        object: "x",
+    }
     arguments = [
         400 if p.name == "status" else values[p.annotation]
         for p in inspect.signature(maker).parameters.values()
