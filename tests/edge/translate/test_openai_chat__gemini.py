@@ -282,7 +282,11 @@ def test_audio_and_image_tokens_are_told_apart() -> None:
         cachedContentTokenCount=2,
     )
     usage = json.loads(gemini.answer(json.dumps(answer).encode(), options()))["usage"]
-    assert usage["prompt_tokens_details"] == {"cached_tokens": 2, "audio_tokens": 4, "cached_audio_tokens": 2}
+    assert usage["prompt_tokens_details"] == {
+        "cached_tokens": 2,
+        "audio_tokens": 6,
+        "cached_tokens_details": {"audio_tokens": 2},
+    }
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0, "image_tokens": 15}
 
 

@@ -94,9 +94,9 @@ class Usage(msgspec.Struct, rename="camel"):
             _by_modality(details)
             for details in (self.prompt_tokens_details, self.cache_tokens_details, self.candidates_tokens_details)
         )
-        prompt_details = {f"{name}_tokens": count - cached.get(name, 0) for name, count in taken.items()}
+        prompt_details: dict[str, Any] = {f"{name}_tokens": count for name, count in taken.items()}
         if cached.get("audio"):
-            prompt_details["cached_audio_tokens"] = cached["audio"]
+            prompt_details["cached_tokens_details"] = {"audio_tokens": cached["audio"]}
         more: dict[str, Any] = {}
         if searches:
             more["server_tool_use"] = {"web_search_requests": searches}
@@ -108,7 +108,7 @@ class Usage(msgspec.Struct, rename="camel"):
             cached=self.cached_content_token_count or 0,
             reasoning=thoughts,
             total=self.total_token_count,
-            prompt_details={name: count for name, count in prompt_details.items() if count > 0},
+            prompt_details=prompt_details,
             completion_details={f"{name}_tokens": count for name, count in given.items()},
             more=more,
         )

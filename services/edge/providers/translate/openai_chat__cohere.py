@@ -110,15 +110,15 @@ def _choose(choice: chat.ToolChoice | None, made: dict[str, Any]) -> None:
     made["tool_choice"] = "NONE" if choice.mode == "none" else "REQUIRED"
 
 
-class _Units(msgspec.Struct):
+class Units(msgspec.Struct):
     input_tokens: float | None = None
     output_tokens: float | None = None
     search_units: float | None = None
 
 
 class Usage(msgspec.Struct):
-    billed_units: _Units | None = None
-    tokens: _Units | None = None
+    billed_units: Units | None = None
+    tokens: Units | None = None
     cached_tokens: float | None = None
 
     def openai(self) -> dict[str, Any] | None:

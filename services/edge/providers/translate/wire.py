@@ -135,7 +135,7 @@ def usage(
     written_1h: int = 0,
     reasoning: int = 0,
     total: int | None = None,
-    prompt_details: dict[str, int] | None = None,
+    prompt_details: dict[str, Any] | None = None,
     completion_details: dict[str, int] | None = None,
     more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
