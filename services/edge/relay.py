@@ -16,13 +16,15 @@ from services.edge.account import Account
 from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats import events
-from services.edge.formats.wire import BOM, UNREADABLE, usage_of
+from services.edge.formats.wire import BOM, UNREADABLE
 from services.edge.http import Answer, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.providers.base import Options, StreamTranslator, Translator, UnreadableAnswerError
 from services.edge.screening import StreamWindow
 from services.edge.sources import DRAIN_S, Chunks, Source, chunks_of
 from services.edge.upstream import UpstreamError
+from services.edge.usage import openai as usages
+from services.edge.usage.reconcile import filled, is_half
 from shared import errors
 from shared.errors import Refusal, RefusedError
 
@@ -136,7 +138,10 @@ class Relay:
         if asked.call.stream:
             return await self._as_events(body)
         head = judged.head
-        usage = usage_of(head.usage) or await counting.count(parts, account, texts.of_answer(body), "estimated")
+        usage = usages.read(head, generates=format.output_bound, provider=self._options.deployment.provider)
+        if usage is None or is_half(usage, generates=format.output_bound):
+            counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
+            usage = counted if usage is None else filled(usage, counted)
         if asked.screening.has("post_call"):
             body, refusal = await asked.screening.answer(body)
             if refusal is not None:
@@ -171,7 +176,9 @@ class Relay:
     async def _events(self, start: bytes, chunks: Chunks) -> Answer:
         """Events as they come; held back until one of them says something."""
         asked, clock = self._asked, self._parts.clock
-        reader = self.reader = events.Reader(hide_usage=not asked.call.wants_usage)
+        reader = self.reader = events.Reader(
+            hide_usage=not asked.call.wants_usage, provider=self._options.deployment.provider
+        )
         translating = self._translator.Stream(self._options) if self._translator is not None else None
         window = StreamWindow(asked.screening) if asked.screening.has("post_call") else None
         out: StreamAnswer | None = None
@@ -269,9 +276,12 @@ class Relay:
 
     async def _end(self, out: StreamAnswer, reader: events.Reader, outcome: str, failure: Refusal | None) -> Answer:
         parts, account, source = self._parts, self._account, self._source
-        usage = reader.usage or await counting.count_stream(
-            parts, account, reader, "estimated" if failure is None else "lower_bound"
-        )
+        usage = reader.usage
+        if usage is None or is_half(usage, generates=True):
+            counted = await counting.count_stream(
+                parts, account, reader, "estimated" if failure is None else "lower_bound"
+            )
+            usage = counted if usage is None else filled(usage, counted)
         status = 200 if failure is None else failure.status
         await account.settle_durably(outcome, status, usage, reader.head(), failure.code if failure else None)
         if failure is None:

@@ -144,8 +144,11 @@ async def test_what_failed_can_be_found_in_the_book(start: Start) -> None:
     ("usage", "found"),
     [
         ({"prompt_tokens": 10.0, "completion_tokens": 5.0}, Usage(10, 5, source="provider")),
-        ({"prompt_tokens": 1e300, "completion_tokens": -1}, Usage(10**10, 0, source="provider")),
-        ({"prompt_tokens": "10"}, Usage(2, 2, source="estimated")),
+        (
+            {"prompt_tokens": 1e300, "completion_tokens": -1},
+            Usage(10**10, 2, source="provider", flags=("completion_tokens",)),
+        ),
+        ({"prompt_tokens": "10"}, Usage(10, 2, source="provider", flags=("completion_tokens",))),
         ("none", Usage(2, 2, source="estimated")),
     ],
 )

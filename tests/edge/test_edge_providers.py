@@ -9,9 +9,10 @@ from services.edge.failures import provider_error
 from services.edge.formats.base import Hints
 from services.edge.formats.events import Reader
 from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAI
-from services.edge.formats.wire import answer_head, usage_of
+from services.edge.formats.wire import answer_head
 from services.edge.providers.base import Target
 from services.edge.providers.table import build
+from services.edge.usage import openai as usages
 from shared import config
 from shared.config import ConfigError, Deployment
 
@@ -131,7 +132,7 @@ def test_a_mocks_answer_is_in_its_routes_shape_with_usage(route: Any, kind: str)
         assert answer["choices"][0]["text"] == "Hello you"
     else:
         assert isinstance(answer["data"][0]["embedding"][0], float)
-    usage = usage_of(answer_head(json.dumps(answer).encode()).usage)
+    usage = usages.read(answer_head(json.dumps(answer).encode()))
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (10, 0 if route is EMBEDDINGS else 20)
 

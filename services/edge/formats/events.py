@@ -7,7 +7,9 @@ must be recorded before the client has it. Pure.
 
 import re
 
-from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head, usage_of
+from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
+from services.edge.usage import openai as usages
+from services.edge.usage.reconcile import is_half
 from shared.money import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -36,13 +38,16 @@ class EventTooLargeError(Exception):
 
 
 class Reader:
-    def __init__(self, *, hide_usage: bool) -> None:
+    def __init__(self, *, hide_usage: bool, provider: str = "") -> None:
         self._hide_usage = hide_usage
+        self._provider = provider
         self._rest = b""
         self._kept: list[bytes] = []
         self._kept_bytes = 0
         self._look_for_id = EVENTS_WITH_ID_MAX
         self.usage: Usage | None = None
+        self._counted = False
+        """The usage says both sides: nothing is left for us to count."""
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.done = False
@@ -103,7 +108,7 @@ class Reader:
 
     def head(self) -> AnswerHead:
         """What the stream said of itself."""
-        return AnswerHead(self.response_id, self.response_model)
+        return AnswerHead(id=self.response_id, model=self.response_model)
 
     def passed(self) -> list[bytes]:
         """The events that went to the client, for counting."""
@@ -124,7 +129,7 @@ class Reader:
         self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
 
     def _keep(self, whole: bytes) -> None:
-        if self._kept_bytes < KEPT_BYTES_MAX and self.usage is None:
+        if self._kept_bytes < KEPT_BYTES_MAX and not self._counted:
             self._kept.append(whole)
             self._kept_bytes += len(whole)
 
@@ -157,12 +162,14 @@ class Reader:
             self.failed = True
             self.error = data
             return True
-        usage = usage_of(head.usage)
-        if usage is None:
+        if bytes(head.found()) == b"null":
             return True
-        if self.usage is None or usage.input_tokens or usage.output_tokens:  # zeros don't undo what was said before
+        usage = usages.read(head, provider=self._provider)
+        if usage is not None:  # zeros, which stand for nothing, don't undo what was said before
             self.usage = usage
-        self._kept.clear()
+            self._counted = not is_half(usage, generates=True)
+            if self._counted:
+                self._kept.clear()
         if not _has_no_choices(head):
             return True
         self.finished = True

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.money import CALL_TOKENS_MAX, Usage
+from services.edge.usage.openai import Said
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
@@ -63,32 +63,12 @@ def _unit(raw: bytes, at: int) -> int | None:
         return None
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | float | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | float | None = None
-
-
-class WireUsage(msgspec.Struct):
-    """OpenAI's usage object. All optional: providers leave out what they like, and some count in floats."""
-
-    prompt_tokens: int | float | None = None
-    completion_tokens: int | float | None = None
-    total_tokens: int | float | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
-class AnswerHead(msgspec.Struct):
-    """What we read of an answer or of a stream's chunk; the rest is passed on unread."""
+class AnswerHead(Said, kw_only=True):
+    """What we read of an answer or of a stream's chunk; the rest is passed on unread. Its usage is read by `usage.openai.read`."""
 
     id: str | None = None
     model: str | None = None
-    usage: WireUsage | None = None
     error: msgspec.Raw = NULL
-    choices: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
 
     def failed(self) -> bool:
@@ -98,18 +78,13 @@ class AnswerHead(msgspec.Struct):
 _NO_ERROR = (b"null", b"false", b'""', b"{}")
 
 
-class _OddHead(msgspec.Struct):
+class _OddHead(AnswerHead, kw_only=True):
     id: Any = None
     model: Any = None
-    usage: msgspec.Raw = NULL
-    error: msgspec.Raw = NULL
-    choices: msgspec.Raw = NULL
-    data: msgspec.Raw = NULL
 
 
 _answer_head = msgspec.json.Decoder(AnswerHead).decode
 _odd_head = msgspec.json.Decoder(_OddHead).decode
-_usage = msgspec.json.Decoder(WireUsage | None).decode
 
 
 def answer_head(body: bytes) -> AnswerHead:
@@ -124,15 +99,11 @@ def answer_head(body: bytes) -> AnswerHead:
             raise
         body = msgspec.json.encode({name: _plain(name, found[name]) for name in _READ if name in found})
     odd = _odd_head(body)
-    try:
-        usage = _usage(odd.usage)
-    except UNREADABLE:
-        usage = None
-    response_id, model = (value if isinstance(value, str) else None for value in (odd.id, odd.model))
-    return AnswerHead(response_id, model, usage, odd.error, odd.choices, odd.data)
+    odd.id, odd.model = (value if isinstance(value, str) else None for value in (odd.id, odd.model))
+    return odd
 
 
-_READ = ("id", "model", "usage", "error", "choices", "data")
+_READ = AnswerHead.__struct_fields__
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -142,28 +113,3 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain("", item) for key, item in value.items()}
     return value if not isinstance(value, float) or math.isfinite(value) else None
-
-
-def usage_of(wire: WireUsage | None) -> Usage | None:
-    """None when the provider told nothing usable. Zero is a number, not a missing one."""
-    if wire is None or (wire.prompt_tokens is None and wire.completion_tokens is None and wire.total_tokens is None):
-        return None
-    output = wire.completion_tokens
-    if output is None:
-        output = (wire.total_tokens or 0) - (wire.prompt_tokens or 0) if wire.total_tokens is not None else 0
-    prompt = wire.prompt_tokens
-    if prompt is None:
-        prompt = (wire.total_tokens or 0) - output
-    details, completion = wire.prompt_tokens_details, wire.completion_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    reasoning = (completion.reasoning_tokens or 0) if completion is not None else 0
-    return Usage(_tokens(prompt), _tokens(output), _tokens(cached), 0, _tokens(reasoning), "provider")
-
-
-def _tokens(claimed: int | float) -> int:
-    """Within what a call can be."""
-    return (
-        claimed
-        if type(claimed) is int and 0 <= claimed <= CALL_TOKENS_MAX
-        else int(min(max(0, claimed), CALL_TOKENS_MAX))
-    )

@@ -4,9 +4,3 @@
 that spelling first (as their translators do), so that there is one place where numbers are judged: `reconcile`.
 A number that is odd is left out by itself; what can't be reconciled is named in `Usage.flags`; nothing is guessed silently.
 """
-
-from services.edge.usage.native import READERS, read
-from services.edge.usage.openai import Said
-
-__all__ = ["READERS", "Said", "read"]
-"""`read(wire, said)`."""

@@ -65,8 +65,13 @@ class _Input(msgspec.Struct):
     audio_tokens: int | None = None
     image_tokens: int | None = None
     cache_write_tokens: int | None = None
-    cache_creation_token_details: msgspec.Raw = NULL
+    cache_read_tokens: int | None = None
     cached_tokens_details: msgspec.Raw = NULL
+
+    def more(self) -> bool:
+        return bool(self.cache_creation_tokens or self.cache_write_tokens or self.cache_read_tokens) or (
+            bytes(self.cached_tokens_details) != b"null"
+        )
 
 
 class _Output(msgspec.Struct):
@@ -87,7 +92,6 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
 
 _plain = msgspec.json.Decoder(_Plain).decode
 _any = msgspec.json.Decoder().decode
-_NO_INPUT, _NO_OUTPUT = _Input(), _Output()
 
 
 def read(said: Said, *, generates: bool = True, provider: str = "") -> Usage | None:
@@ -102,37 +106,38 @@ def read(said: Said, *, generates: bool = True, provider: str = "") -> Usage | N
         return None
     service = said.service_tier if isinstance(said.service_tier, str) and said.service_tier in SERVICES else ""
     try:
-        counts = _usual(_plain(raw))
+        usual = _usual(_plain(raw)) if not service else None
     except UNREADABLE:
-        counts = None
-    if counts is None:
-        try:
-            tree = _any(raw)
-        except UNREADABLE:
-            return None
-        counts = odd(tree)
-        service = service or service_of(tree)
-    counts.service = service
+        usual = None
+    if usual is not None:
+        return usual
+    try:
+        tree = _any(raw)
+    except UNREADABLE:
+        return None
+    counts = odd(tree)
+    counts.service = service or service_of(tree)
     return reconcile(counts, generates=generates, provider=provider)
 
 
-_NUMBERS = Counts.__struct_fields__.index("input_ms")
-
-
-def _usual(plain: _Plain) -> Counts | None:
-    """None: there is more to look at."""
-    given, made = plain.prompt_tokens_details or _NO_INPUT, plain.completion_tokens_details or _NO_OUTPUT
-    if bytes(given.cache_creation_token_details) != b"null" or bytes(given.cached_tokens_details) != b"null":
+def _usual(plain: _Plain) -> Usage | None:
+    """What most answers come to, without a second look; None: there is more to look at."""
+    given, made = plain.prompt_tokens, plain.completion_tokens
+    details, written = plain.prompt_tokens_details, plain.completion_tokens_details
+    cached = reasoning = 0
+    if details is not None:
+        cached = details.cached_tokens or 0
+        if details.audio_tokens or details.image_tokens or details.more():
+            return None
+    if written is not None:
+        reasoning = written.reasoning_tokens or 0
+        if written.audio_tokens or written.image_tokens:
+            return None
+    if plain.total_tokens != given + made or not (0 <= cached <= given <= CALL_TOKENS_MAX and given):
         return None
-    counts = Counts(plain.prompt_tokens, plain.completion_tokens, plain.total_tokens)
-    counts.cached = given.cached_tokens or 0
-    counts.written = given.cache_creation_tokens or given.cache_write_tokens or 0
-    counts.audio_input, counts.image_input = given.audio_tokens or 0, given.image_tokens or 0
-    counts.reasoning, counts.audio_output = made.reasoning_tokens or 0, made.audio_tokens or 0
-    counts.image_output = made.image_tokens or 0
-    if min(msgspec.structs.astuple(counts)[:_NUMBERS]) < 0:
+    if not 0 <= reasoning <= made <= CALL_TOKENS_MAX:
         return None
-    return counts
+    return Usage(given, made, cached, 0, reasoning, "provider")
 
 
 def odd(tree: dict[str, Any]) -> Counts:

@@ -108,3 +108,25 @@ def reconcile(counts: Counts, *, generates: bool, provider: str) -> Usage | None
 
 def _bound(count: int) -> int:
     return count if count <= CALL_TOKENS_MAX else CALL_TOKENS_MAX
+
+
+def is_half(usage: Usage, *, generates: bool) -> bool:
+    """One side wasn't counted, or is a zero that may stand for that: we look ourselves."""
+    return (
+        "prompt_tokens" in usage.flags
+        or "completion_tokens" in usage.flags
+        or (generates and usage.output_tokens == 0 and usage.input_ms == 0)
+    )
+
+
+def filled(usage: Usage, counted: Usage) -> Usage:
+    """What the provider said, and for the side it didn't say what we counted; flagged."""
+    flags = dict.fromkeys(usage.flags)
+    given, made = usage.input_tokens, usage.output_tokens
+    if given == 0 and counted.input_tokens:
+        given = counted.input_tokens
+        flags["prompt_tokens"] = None
+    if made == 0 and counted.output_tokens:
+        made = counted.output_tokens
+        flags["completion_tokens"] = None
+    return msgspec.structs.replace(usage, input_tokens=given, output_tokens=made, flags=tuple(flags))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.edge import usage
+from services.edge.usage import native as usage
+from services.edge.usage.reconcile import filled, is_half
 from shared.money import CALL_TOKENS_MAX, Usage
 
 P, C, T = "prompt_tokens", "completion_tokens", "total_tokens"
@@ -385,3 +386,17 @@ def test_the_same_numbers_in_other_spellings_are_the_same_usage(
         "output_tokens_details": {"thinking_tokens": reasoning},
     }
     assert usage.read("anthropic", json.dumps({"usage": anthropic}).encode()) == expected
+
+
+def test_the_side_that_wasnt_said_is_counted_by_us_and_flagged() -> None:
+    counted = Usage(7, 8, source="estimated")
+    only_prompt, only_completion, whole = said({P: 10}), said({C: 20}), said({P: 10, C: 20})
+    assert only_prompt is not None and only_completion is not None and whole is not None
+    assert is_half(only_prompt, generates=True) and is_half(only_completion, generates=True)
+    assert not is_half(whole, generates=True)
+    assert filled(only_prompt, counted) == used(10, 8, flags=("completion_tokens",))
+    assert filled(only_completion, counted) == used(7, 20, flags=("prompt_tokens",))
+    placeholder = said({P: 10, C: 0, T: 10})
+    assert placeholder is not None and is_half(placeholder, generates=True) and not is_half(placeholder, generates=False)
+    assert filled(placeholder, counted) == used(10, 8, flags=("completion_tokens",))
+    assert filled(placeholder, Usage(7, 0)) == used(10, 0)  # nothing was written: the zero is true
