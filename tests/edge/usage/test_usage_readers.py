@@ -397,6 +397,8 @@ def test_the_side_that_wasnt_said_is_counted_by_us_and_flagged() -> None:
     assert filled(only_prompt, counted) == used(10, 8, flags=("completion_tokens",))
     assert filled(only_completion, counted) == used(7, 20, flags=("prompt_tokens",))
     placeholder = said({P: 10, C: 0, T: 10})
-    assert placeholder is not None and is_half(placeholder, generates=True) and not is_half(placeholder, generates=False)
+    assert (
+        placeholder is not None and is_half(placeholder, generates=True) and not is_half(placeholder, generates=False)
+    )
     assert filled(placeholder, counted) == used(10, 8, flags=("completion_tokens",))
     assert filled(placeholder, Usage(7, 0)) == used(10, 0)  # nothing was written: the zero is true
