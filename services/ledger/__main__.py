@@ -1,23 +1,27 @@
-"""`python -m services.ledger`: the service. The rest are commands: `rebuild-rollups [--check]`, `verify`, `dump-control`; see the files of
-these names."""
+"""`python -m services.ledger`: the service. The rest are commands, in COMMANDS; see the files of those names."""
 
 import sys
+from collections.abc import Callable
 
-from services.ledger import app, dump, rebuild, verify
+from services.ledger import app, dump, rebuild, terminal, verify
 from shared import service
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "rebuild-rollups": rebuild.command,
+    "verify": verify.command,
+    "dump-control": dump.command,
+    "spend": terminal.main,
+}
+"""Name → (arguments) → exit status."""
 
 
 def main(arguments: list[str]) -> None:
     if not arguments:
         service.run("ledger", app.main)
-    elif arguments[0] == "rebuild-rollups" and set(arguments[1:]) <= {"--check"}:
-        sys.exit(rebuild.main(check_only="--check" in arguments))
-    elif arguments == ["verify"]:
-        sys.exit(verify.main())
-    elif arguments == ["dump-control"]:
-        sys.exit(dump.main())
+    elif arguments[0] in COMMANDS:
+        sys.exit(COMMANDS[arguments[0]](arguments[1:]))
     else:
-        sys.exit("usage: python -m services.ledger [rebuild-rollups [--check] | verify | dump-control]")
+        sys.exit(f"usage: python -m services.ledger [{' | '.join(COMMANDS)}]")
 
 
 if __name__ == "__main__":

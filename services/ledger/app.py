@@ -13,6 +13,7 @@ import structlog
 from services.ledger import book, config, facts_in, routes
 from services.ledger.asking import Asking
 from services.ledger.config import LedgerSettings
+from services.ledger.cube import Cube
 from services.ledger.database import DATABASE_ERRORS, Database, Pool
 from services.ledger.expire import Expirer
 from services.ledger.lag import LagWatch
@@ -38,6 +39,7 @@ DAYS_EVERY_S = 3600.0
 STREAM_EVERY_S = 2.0
 CONTROL_LOCK = 1_000_000
 """Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
+CUBE_LOCK = 1_000_001
 
 
 def unix_ms() -> int:
@@ -140,6 +142,11 @@ class Ledger:
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
+        works.append(
+            Lock(self._database, CUBE_LOCK, "cube", stopping=self._stopping).run(
+                Cube(self._database, self._stopping).run
+            )
+        )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(self._stopping.wait())
         try:

@@ -145,5 +145,9 @@ def _parse_queries(text: str) -> dict[str, str]:
 
 
 SQL = resources.files("services.ledger") / "sql"
-QUERIES = _parse_queries((SQL / "queries.sql").read_text("utf-8"))
-"""sql/queries.sql, by name."""
+QUERIES = {
+    name: query
+    for file in ("queries.sql", "cube.sql")
+    for name, query in _parse_queries((SQL / file).read_text("utf-8")).items()
+}
+"""The files of sql/, by name."""

@@ -18,6 +18,13 @@ from shared.config import ConfigError
 from shared.settings import SettingsError
 
 
+def command(arguments: list[str]) -> int:
+    if arguments:
+        print("dump-control: takes no arguments", file=sys.stderr)
+        return 2
+    return main()
+
+
 def main() -> int:
     """Exit status: 0 all of it is written, 2 it could not be read."""
     try:

@@ -66,7 +66,7 @@ class AuditQuestion(NamedTuple):
 def days(query: Query) -> Days:
     first, last = _day(query, "start_date"), _day(query, "end_date")
     if first is not None and last is not None and first > last:
-        _refuse("start_date", "must not be after end_date")
+        refuse("start_date", "must not be after end_date")
     return Days(first, last)
 
 
@@ -81,18 +81,18 @@ def logs(query: Query) -> LogsQuestion:
         summarize = False
     if summarize:
         if asked.first is None or asked.last is None:
-            _refuse("summarize", "needs start_date and end_date")
+            refuse("summarize", "needs start_date and end_date")
         if (asked.last - asked.first).days >= SUMMARY_DAYS_MAX:
-            _refuse("end_date", f"is more than {SUMMARY_DAYS_MAX} days after start_date")
+            refuse("end_date", f"is more than {SUMMARY_DAYS_MAX} days after start_date")
     return LogsQuestion(request_id, key_digest(api_key), text(query, "user_id"), asked, summarize)
 
 
 def audit(query: Query) -> AuditQuestion:
     sort_by, sort_order = text(query, "sort_by") or "updated_at", text(query, "sort_order") or "desc"
     if sort_by not in AUDIT_SORT_COLUMNS:
-        _refuse("sort_by", f"must be one of {', '.join(AUDIT_SORT_COLUMNS)}")
+        refuse("sort_by", f"must be one of {', '.join(AUDIT_SORT_COLUMNS)}")
     if sort_order not in ("asc", "desc"):
-        _refuse("sort_order", "must be asc or desc")
+        refuse("sort_order", "must be asc or desc")
     return AuditQuestion(
         page=_integer(query, "page", 1, 1, PAGE_MAX),
         page_size=_integer(query, "page_size", 10, 1, 100),
@@ -121,12 +121,14 @@ def key_digest(value: str | None) -> str | None:
 def text(query: Query, name: str) -> str | None:
     """None when it isn't given, or empty."""
     value = query.get(name)
-    if not value:
-        return None
+    return checked_text(name, value) if value else None
+
+
+def checked_text(name: str, value: str) -> str:
     if len(value) > VALUE_CHARACTERS_MAX:
-        _refuse(name, f"is longer than {VALUE_CHARACTERS_MAX} characters")
+        refuse(name, f"is longer than {VALUE_CHARACTERS_MAX} characters")
     if "\x00" in value or not _is_unicode(value):
-        _refuse(name, "holds characters that can't be read")
+        refuse(name, "holds characters that can't be read")
     return value
 
 
@@ -147,7 +149,7 @@ def _day(query: Query, name: str) -> date | None:
             raise ValueError
         return date.fromisoformat(value)
     except ValueError:
-        _refuse(name, "must be a day like 2026-11-23")
+        refuse(name, "must be a day like 2026-11-23")
 
 
 def _instant(query: Query, name: str, *, end: bool) -> int | None:
@@ -163,7 +165,7 @@ def _instant(query: Query, name: str, *, end: bool) -> int | None:
             instant += timedelta(days=1, milliseconds=-1)
         return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
     except (ValueError, OverflowError):
-        _refuse(name, "must be a day like 2026-11-23, or an instant in ISO 8601")
+        refuse(name, "must be a day like 2026-11-23, or an instant in ISO 8601")
 
 
 def _boolean(query: Query, name: str, default: bool) -> bool:
@@ -171,7 +173,7 @@ def _boolean(query: Query, name: str, default: bool) -> bool:
     if value == "":
         return default
     if value not in ("true", "false", "1", "0"):
-        _refuse(name, "must be true or false")
+        refuse(name, "must be true or false")
     return value in ("true", "1")
 
 
@@ -180,9 +182,9 @@ def _integer(query: Query, name: str, default: int, low: int, high: int) -> int:
     if value is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
-        _refuse(name, f"must be a whole number from {low} to {high}")
+        refuse(name, f"must be a whole number from {low} to {high}")
     return int(value)
 
 
-def _refuse(name: str, sentence: str) -> NoReturn:
+def refuse(name: str, sentence: str) -> NoReturn:
     raise RefusedError(errors.bad_request(f"{name} {sentence}", name))

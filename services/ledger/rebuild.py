@@ -19,6 +19,13 @@ DIFFERENCES_SHOWN_MAX = 100
 TIMEOUT_S = 4 * 3600.0
 
 
+def command(arguments: list[str]) -> int:
+    if not set(arguments) <= {"--check"}:
+        print("usage: rebuild-rollups [--check]", file=sys.stderr)
+        return 2
+    return main(check_only="--check" in arguments)
+
+
 def main(*, check_only: bool) -> int:
     """Exit status: 0 the same (or rebuilt), 1 different, 2 could not be done."""
     try:

@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.ledger import rollup, shapes
+from services.ledger import rollup, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import place
-from services.ledger.questions import AuditQuestion, Days, LogsQuestion
+from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
+from services.ledger.spend_query import ROWS_MAX, SpendQuery
+from services.ledger.spend_sql import Live
+from shared import subjects
 
 TAGS_MAX = 10_000
 LOGS_MAX = 10_000
@@ -121,9 +124,49 @@ class Report:
         rows = await self._fetch(QUERIES["audit_entry"], fact_id)
         return shapes.audit_entry(rows[0]) if rows else None
 
+    async def spend(self, query: SpendQuery, scope: Scope) -> tuple[str, list[Any], Any]:
+        """Where the answer is from, its rows, and the total. Of one snapshot: the sums, and what they don't hold yet."""
+        admitted = spend_query.admitted_only(query)
+        total = query._replace(group_by=(), bucket="none")
+        plans = [
+            spend_query.plan(one, everything=scope.everything, admitted=admitted) for one in (query, total)
+        ]  # refused before a connection is taken
+        async with (
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            live = await _live(connection)
+            found = []
+            for one, plan in zip((query, total), plans, strict=True):
+                sql, arguments = spend_sql.build(one, plan, scope, live, admitted=admitted)
+                found.append(await connection.fetch(sql, *arguments))
+        rows, totals = found
+        if len(rows) > ROWS_MAX:
+            refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
+        return plans[0].source, rows, totals[0] if totals else None
+
     async def _fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(query, *arguments)
+
+
+async def _live(connection: Any) -> Live | None:
+    """What the cube hasn't got yet."""
+    positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
+    after = [(row["shard"], row["batch"]) for row in positions]
+    batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
+    days = [day for row in batches for day in _days_of(row["ids"])]
+    return Live(after, min(days), max(days)) if days else None
+
+
+def _days_of(ids: bytes) -> set[date]:
+    """Of ids as a batch's manifest has them: 16 bytes each, the first six of them Unix milliseconds."""
+    numbers = {int.from_bytes(ids[at : at + 6], "big") // _MS_PER_DAY for at in range(0, len(ids), 16)}
+    return {date(1970, 1, 1) + timedelta(days=min(number, _LAST_DAY)) for number in numbers}
+
+
+_MS_PER_DAY = 86_400_000
+_LAST_DAY = (date.max - date(1970, 1, 1)).days
 
 
 def _rollup_scope(scope: Scope) -> str:

@@ -1,13 +1,14 @@
 """The ledger's HTTP API: path → handler, and the one place where a refusal becomes an answer."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 from aiohttp import web
 
-from services.ledger import metrics, questions
+from services.ledger import answers, metrics, questions, spend_api
+from services.ledger.answers import Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
@@ -24,8 +25,6 @@ CONCURRENT_MAX = 64
 """Questions answered at a time; more are refused."""
 HEADER_BYTES_MAX = 16_384
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 class Api:
     def __init__(self, life: Life, asking: Asking, report: Callable[[], Report | None]) -> None:
@@ -36,7 +35,11 @@ class Api:
         self._running = 0
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._boundary], handler_args={"max_field_size": HEADER_BYTES_MAX})
+        app = web.Application(
+            middlewares=[self._boundary],
+            handler_args={"max_field_size": HEADER_BYTES_MAX},
+            client_max_size=answers.BODY_BYTES_MAX,
+        )
         handlers = self.handlers()
         for route in routes.of_surface("ledger"):
             for path in route.paths:
@@ -51,23 +54,24 @@ class Api:
             "/spend/logs": self.spend_logs,
             "/audit": self.audit,
             "/audit/{id}": self.audit_entry,
+            **spend_api.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:
-        caller = await self._identify(request, "/spend/tags")
-        rows, cut = await self._book().tags(scope_of(caller), questions.days(request.query))
-        return _json(rows, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
+        caller = await self.identify(request, "/spend/tags")
+        rows, cut = await self.book().tags(scope_of(caller), questions.days(request.query))
+        return answers.json_answer(rows, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
 
     async def spend_logs(self, request: web.Request) -> web.StreamResponse:
-        caller = await self._identify(request, "/spend/logs")
-        question, book, scope = questions.logs(request.query), self._book(), scope_of(caller)
+        caller = await self.identify(request, "/spend/logs")
+        question, book, scope = questions.logs(request.query), self.book(), scope_of(caller)
         if question.summarize:
-            return _json(await book.days(scope, question))
+            return answers.json_answer(await book.days(scope, question))
         keys, cut = await book.log_keys(scope, question)
         chunks = book.log_rows(keys)
         first: list[dict[str, Any]] = await anext(chunks, [])
         if len(keys) <= len(first):
-            return _json(first)
+            return answers.json_answer(first)
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         if cut:
             answer.headers[CUT_HEADER] = str(LOGS_MAX)
@@ -86,27 +90,29 @@ class Api:
 
     async def audit(self, request: web.Request) -> web.StreamResponse:
         await self._identify_admin(request)
-        return _json(await self._book().audit_page(questions.audit(request.query)))
+        return answers.json_answer(await self.book().audit_page(questions.audit(request.query)))
 
     async def audit_entry(self, request: web.Request) -> web.StreamResponse:
         await self._identify_admin(request)
         fact_id = questions.text(request.match_info, "id") or ""
-        entry = await self._book().audit_entry(fact_id)
+        entry = await self.book().audit_entry(fact_id)
         if entry is None:
-            return _json({"detail": {"message": f"Audit log with ID {fact_id} not found"}}, status=404)
-        return _json(entry)
+            return answers.json_answer({"detail": {"message": f"Audit log with ID {fact_id} not found"}}, status=404)
+        return answers.json_answer(entry)
 
-    async def _identify(self, request: web.Request, route: str) -> Caller:
-        body = await request.read() if request.can_read_body else b""
+    async def identify(self, request: web.Request, route: str) -> Caller:
+        """The caller, allowed to take this route. Raises RefusedError."""
+        body = await answers.read_body(request)
         return await self._asking.identify(request.headers.get, route, request.method, request.raw_path, body)
 
     async def _identify_admin(self, request: web.Request) -> None:
         """Policy has the say; that only admins read the audit log is checked here once more."""
-        caller = await self._identify(request, "/audit")
+        caller = await self.identify(request, "/audit")
         if caller.role not in ADMIN_ROLES:
             raise RefusedError(errors.admin_only("/audit", caller.role))
 
-    def _book(self) -> Report:
+    def book(self) -> Report:
+        """Raises RefusedError while there is no database."""
         report = self._report()
         if report is None:
             raise RefusedError(errors.ledger_unavailable())
@@ -144,12 +150,6 @@ class Api:
         except Exception:
             log.exception("question_failed", path=request.path)
             return _refusal(errors.internal())
-
-
-def _json(value: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, headers=headers, content_type="application/json"
-    )
 
 
 def _items(rows: list[dict[str, Any]]) -> bytes:

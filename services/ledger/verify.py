@@ -42,6 +42,13 @@ BATCHES_AHEAD = 20
 ROWS_AHEAD = 1_000
 
 
+def command(arguments: list[str]) -> int:
+    if arguments:
+        print("verify: takes no arguments", file=sys.stderr)
+        return 2
+    return main()
+
+
 def main() -> int:
     """Exit status: 0 nothing found, 1 something was, 2 could not be done."""
     try:

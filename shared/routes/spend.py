@@ -23,6 +23,23 @@ _AUDIT_TEXTS = tuple(
     )
 )  # fmt: skip
 
+_QUERY = (
+    Parameter("from", "A day, or an instant in ISO 8601; 30 days ago. Also start_date"),
+    Parameter("to", "A day, counted in full, or the first instant that isn't counted; today. Also end_date"),
+    Parameter("since", "Instead of from and to: 12h, 30d, 8w"),
+    Parameter("time_zone", "IANA name, whose days and hours are meant; UTC"),
+    Parameter("bucket", "hour, day, week, month, or none"),
+    Parameter("group_by", "tag, team, key, user, organization, model, provider, deployment, upstream_model, call_type, customer, status"),
+    Parameter("top", "This many groups, by spend; the rest is one, `other`", type="integer"),
+    Parameter("previous", "With the period before", type="boolean"),
+    Parameter("format", "json or csv"),
+    *(
+        Parameter(name, "Only these, separated by commas")
+        for name in ("tag", "team", "key", "user", "organization", "model", "provider", "deployment", "upstream_model",
+                     "call_type", "customer", "status")
+    ),
+)  # fmt: skip
+
 ROWS = (
     _question("/spend/tags", "What was spent, by tag", *_DAYS),
     _question(
@@ -33,6 +50,16 @@ ROWS = (
         Parameter("api_key"),
         Parameter("user_id"),
         Parameter("summarize", type="boolean"),
+    ),
+    _question("/spend/query", "Spend by any mix of dimensions and times", *_QUERY, answer=_OBJECT),
+    Route(
+        name="POST /spend/query",
+        methods=("POST",),
+        paths=("/spend/query",),
+        surface="ledger",
+        summary="Spend by any mix of dimensions and times, asked in JSON",
+        request={"type": "object", "properties": {p.name: {"description": p.description} for p in _QUERY}},
+        answer=_OBJECT,
     ),
     _question(
         "/audit",

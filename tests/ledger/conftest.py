@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from shared import bus
-from tests.ledger.ledger_kit import Book, make_streams
+from services.ledger.book import Tally
+from shared import bus, errors, subjects
+from shared.facts import Caller
+from shared.grant import Denial
+from shared.requests import DecideRequest
+from tests.ledger.ledger_kit import ADMIN, ALICE, BOB, ROBOT, VIEWER, Book, Policy, Running, make_streams, running
 from tests.ledger.servers import Nats, Postgres
 
 
@@ -51,3 +55,26 @@ async def client(nats_server: Nats) -> AsyncIterator[Client]:
     await make_streams(connected)
     yield connected
     await connected.close()
+
+
+@pytest.fixture
+async def policy(client: Client) -> AsyncIterator[Policy]:
+    stub = Policy(
+        {
+            "sk-admin": ADMIN, "sk-viewer": VIEWER, "sk-alice": ALICE, "sk-bob": BOB, "sk-robot": ROBOT,
+            "sk-gone": Denial(errors.unknown_key("d" * 64), 0, []), None: Denial(errors.no_key(), 0, []),
+            "anonymous": Caller(),
+        }
+    )  # fmt: skip
+    await bus.answer(client, subjects.POLICY_DECIDE, "policy", DecideRequest, stub.decide)
+    await client.flush()
+    return stub
+
+
+@pytest.fixture
+async def ledger(nats_server: Nats, client: Client, policy: Policy, book: Book) -> AsyncIterator[Running]:
+    # Facts are posted as another shard's, so that the ledger's own recorder isn't disturbed.
+    book.tally.terminate()
+    book.tally = Tally(await book.database.writer(), subjects.TRAFFIC_STREAM, 7)
+    async with running(nats_server.url, book.url) as started:
+        yield started

@@ -34,6 +34,7 @@ ALICE = Caller(digest_key("sk-alice"), "alices-key", "team-a", "Team A", "alice"
 BOB = Caller(digest_key("sk-bob"), None, "team-b", None, "bob")
 ROBOT = Caller(digest_key("sk-robot"), "robot", "team-a", "Team A", None)
 ADMIN = Caller(KeyDigest("litellm_proxy_master_key"), user_id="default_user_id", role="proxy_admin")
+VIEWER = Caller(digest_key("sk-viewer"), user_id="vera", role="proxy_admin_viewer")
 WAIT_S = 15.0
 
 
@@ -173,6 +174,12 @@ class Running:
         self.ledger = ledger
         self.life = life
         self.url = url
+
+    async def post(self, path: str, body: Any, key: str | None = "sk-admin") -> tuple[int, Any]:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        async with aiohttp.ClientSession() as http, http.post(self.url + path, data=data, headers=headers) as answer:
+            return answer.status, msgspec.json.decode(await answer.read())
 
     async def get(self, path: str, key: str | None = "sk-admin", **query: str) -> tuple[int, Any, dict[str, str]]:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}

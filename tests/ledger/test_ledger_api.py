@@ -1,7 +1,6 @@
 """The ledger's HTTP API on real parts; policy is a stub that answers on the real bus."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,18 +12,15 @@ from nats.aio.client import Client
 from yarl import URL
 
 from services.ledger import report
-from services.ledger.book import Tally
-from shared import asker, bus, errors, subjects
+from shared import asker, bus, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.facts import Caller
-from shared.grant import Denial
 from shared.ids import RequestId, digest_key, new_request_id
-from shared.requests import DecideRequest
 from tests.ledger.ledger_kit import (
-    ADMIN,
     ALICE,
     BOB,
     ROBOT,
+    VIEWER,
     Book,
     Policy,
     Running,
@@ -39,31 +35,7 @@ from tests.ledger.ledger_kit import (
 )  # fmt: skip
 from tests.ledger.servers import Nats
 
-VIEWER = Caller(digest_key("sk-viewer"), user_id="vera", role="proxy_admin_viewer")
 TODAY = datetime.now(UTC).date()
-
-
-@pytest.fixture
-async def policy(client: Client) -> AsyncIterator[Policy]:
-    stub = Policy(
-        {
-            "sk-admin": ADMIN, "sk-viewer": VIEWER, "sk-alice": ALICE, "sk-bob": BOB, "sk-robot": ROBOT,
-            "sk-gone": Denial(errors.unknown_key("d" * 64), 0, []), None: Denial(errors.no_key(), 0, []),
-            "anonymous": Caller(),
-        }
-    )  # fmt: skip
-    await bus.answer(client, subjects.POLICY_DECIDE, "policy", DecideRequest, stub.decide)
-    await client.flush()
-    return stub
-
-
-@pytest.fixture
-async def ledger(nats_server: Nats, client: Client, policy: Policy, book: Book) -> AsyncIterator[Running]:
-    # Facts are posted as another shard's, so that the ledger's own recorder isn't disturbed.
-    book.tally.terminate()
-    book.tally = Tally(await book.database.writer(), subjects.TRAFFIC_STREAM, 7)
-    async with running(nats_server.url, book.url) as started:
-        yield started
 
 
 def on(day: date) -> RequestId:

@@ -1,0 +1,274 @@
+"""`/spend/query`: a question about spend as checked values, and how it is answered. Pure.
+
+Every answer is exact. The plan takes the first source that can give one:
+
+    rollup  sums by day of one dimension                 (UTC days, nothing but that dimension asked)
+    cube    spend_month, spend_day, spend_hour           (whole hours of the time zone; all dimensions but `customer` and `status`)
+    log     request_log itself                           (everything, over LOG_DAYS_MAX days at most)
+
+What none of them can give is refused with what to narrow.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from services.ledger import questions
+from services.ledger.questions import refuse
+
+DIMENSIONS = {
+    "tag": "tag", "team": "team_id", "key": "key_sha256", "user": "user_id", "organization": "organization_id", "model": "model",
+    "provider": "provider", "deployment": "deployment_id", "upstream_model": "upstream_model", "call_type": "call_type",
+    "customer": "customer_id", "status": "outcome",
+}  # fmt: skip
+"""Name in a question → column."""
+LOG_ONLY = frozenset(("customer", "status"))
+BUCKETS = ("none", "hour", "day", "week", "month")
+OF_THE_ADMITTED = frozenset(("tag", "model", "provider", "deployment", "upstream_model", "customer"))
+"""Dimensions by which refused calls aren't counted: anybody can send any tag or model name."""
+ROLLUP_DIMENSIONS = frozenset(("tag", "team", "key", "user", "model", "provider", "deployment", "customer"))
+
+DAYS_MAX = 3_660
+LOG_DAYS_MAX = 31
+HOUR_BUCKETS_MAX = 24 * 92
+GROUP_BY_MAX = 4
+FILTER_VALUES_MAX = 100
+TOP_MAX = 1_000
+TOP_DEFAULT = 1_000
+ROWS_MAX = 50_000
+SINCE_UNITS = {"h": 1, "d": 24, "w": 24 * 7}
+
+
+class SpendQuery(NamedTuple):
+    first: datetime
+    """Instant, inclusive."""
+    end: datetime
+    """Instant, exclusive."""
+    zone: ZoneInfo
+    bucket: str
+    group_by: tuple[str, ...]
+    filters: dict[str, tuple[str, ...]]
+    """Dimension → values; a call is counted if it has one of each."""
+    top: int
+    previous: bool
+    """Whether the period before, of the same length, is wanted beside it."""
+    csv: bool
+
+
+class Plan(NamedTuple):
+    source: str
+    table: str
+
+
+def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
+    """Of a URL's query, or of a JSON body with the same names. Raises RefusedError."""
+    known = {"from", "to", "start_date", "end_date", "since", "time_zone", "timezone", "bucket", "group_by", "by", "top",
+             "previous", "format", "filters", *DIMENSIONS}  # fmt: skip
+    for name in asked:
+        if name not in known:
+            refuse(str(name)[:80], f"isn't a parameter of /spend/query; there are {', '.join(sorted(known))}")
+    zone = _zone(_text(asked, "time_zone") or _text(asked, "timezone") or "UTC")
+    first, end = _range(asked, zone, now)
+    bucket = _text(asked, "bucket") or "none"
+    if bucket not in BUCKETS:
+        refuse("bucket", f"must be one of {', '.join(BUCKETS)}")
+    group_by = tuple(dict.fromkeys(_words(asked, "group_by") or _words(asked, "by")))
+    for name in group_by:
+        if name not in DIMENSIONS:
+            refuse("group_by", f"can be {', '.join(DIMENSIONS)}; not {name[:80]!r}")
+    if len(group_by) > GROUP_BY_MAX:
+        refuse("group_by", f"can name {GROUP_BY_MAX} dimensions at most")
+    if bucket == "hour" and end - first > timedelta(hours=HOUR_BUCKETS_MAX):
+        refuse("bucket", "by hour goes over 92 days at most: narrow from and to, or take day")
+    form = _text(asked, "format") or "json"
+    if form not in ("json", "csv"):
+        refuse("format", "must be json or csv")
+    return SpendQuery(
+        first, end, zone, bucket, group_by, _filters(asked), _top(asked), _flag(asked, "previous"), form == "csv"
+    )
+
+
+def plan(query: SpendQuery, *, everything: bool, admitted: bool = False) -> Plan:
+    """
+    Args:
+        everything: whether the asker may see all rows; the rollups don't know whose theirs are.
+        admitted: whether refused calls are left out though no dimension asks for that.
+    """
+    dimensions = {*query.group_by, *query.filters}
+    in_days = _midnights(query) and query.bucket != "hour"
+    several_tags = len(query.filters.get("tag", ())) > 1 and "tag" not in query.group_by
+    """A call with two of the tags must count once: sums by tag can't say that."""
+    if (
+        everything and in_days and not several_tags and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1
+        and (dimensions or not admitted)
+    ):  # fmt: skip
+        return Plan("rollup", "rollup")
+    if not dimensions & LOG_ONLY and not several_tags:
+        if in_days and query.bucket in ("none", "month") and query.first.day == query.end.day == 1:
+            return Plan("cube", "spend_month")
+        if in_days:
+            return Plan("cube", "spend_day")
+        if _whole_hours(query):
+            return Plan("cube", "spend_hour")
+    if query.end - query.first > timedelta(days=LOG_DAYS_MAX, hours=2):
+        narrow = (
+            f"by {' and '.join(sorted(dimensions & LOG_ONLY))}"
+            if dimensions & LOG_ONLY
+            else "for several tags together (group by tag, or ask for one)"
+            if several_tags
+            else f"in {query.zone.key}, whose hours aren't those of UTC,"
+        )
+        refuse("from", f"to end_date: spend {narrow} is read from the log itself, over {LOG_DAYS_MAX} days at most")
+    return Plan("log", "request_log")
+
+
+def admitted_only(query: SpendQuery) -> bool:
+    return bool(OF_THE_ADMITTED & {*query.group_by, *query.filters})
+
+
+def before(query: SpendQuery) -> SpendQuery:
+    """The period before: as many calendar months where it is made of such, else as long."""
+    first, end = query.first.astimezone(query.zone), query.end.astimezone(query.zone)
+    if first.day == end.day == 1 and first.time() == end.time() == datetime.min.time():
+        months = (end.year - first.year) * 12 + end.month - first.month
+        year, month = divmod(first.year * 12 + first.month - 1 - months, 12)
+        start = datetime(year, month + 1, 1, tzinfo=query.zone)
+    elif first.time() == end.time() == datetime.min.time():
+        start = _midnight(first.date() - (end.date() - first.date()), query.zone)
+    else:
+        start = query.first - (query.end - query.first)
+    return query._replace(first=start.astimezone(UTC), end=query.first)
+
+
+def _midnights(query: SpendQuery) -> bool:
+    """Whether its days are those of UTC: the zone's offset is nothing all along, and both ends are at midnight."""
+    at_midnight = query.first.time() == query.end.time() == datetime.min.time()
+    return at_midnight and all(offset == timedelta(0) for offset in _offsets(query))
+
+
+def _whole_hours(query: SpendQuery) -> bool:
+    on_the_hour = all(at.minute == at.second == at.microsecond == 0 for at in (query.first, query.end))
+    return on_the_hour and all(offset % timedelta(hours=1) == timedelta(0) for offset in _offsets(query))
+
+
+def _offsets(query: SpendQuery) -> set[timedelta]:
+    """From UTC, that the zone has within the range."""
+    steps = int((query.end - query.first) / timedelta(days=1)) + 2
+    instants = (min(query.first + timedelta(days=n), query.end) for n in range(steps))
+    return {instant.astimezone(query.zone).utcoffset() or timedelta(0) for instant in instants}
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        refuse("time_zone", f"must be an IANA name like Europe/Berlin; {name[:80]!r} is none")
+
+
+def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    since = _text(asked, "since")
+    start_name = "start_date" if "start_date" in asked else "from"
+    end_name = "end_date" if "end_date" in asked else "to"
+    start, stop = _text(asked, start_name), _text(asked, end_name)
+    today = now.astimezone(zone).date()
+    if since is not None:
+        if start or stop:
+            refuse("since", "goes without from and to")
+        if not since[:-1].isdigit() or len(since) > 6 or since[-1:] not in SINCE_UNITS or int(since[:-1]) == 0:
+            refuse("since", "must be like 12h, 30d or 8w")
+        hours = int(since[:-1]) * SINCE_UNITS[since[-1]]
+        if since.endswith("h"):
+            end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+            first = end - timedelta(hours=hours)
+        else:
+            first, end = (
+                _midnight(today - timedelta(days=hours // 24 - 1), zone),
+                _midnight(today + timedelta(days=1), zone),
+            )
+    else:
+        first = _instant(start_name, start, zone) if start else _midnight(today - timedelta(days=29), zone)
+        end = _end(end_name, stop, zone) if stop else _midnight(today + timedelta(days=1), zone)
+    if not first < end:
+        refuse(start_name, f"must be before {end_name}")
+    if end - first > timedelta(days=DAYS_MAX):
+        refuse(start_name, f"and {end_name} are more than {DAYS_MAX} days apart")
+    return first.astimezone(UTC), end.astimezone(UTC)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
+
+
+def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
+    """A day is its beginning there; an instant without an offset is in the zone."""
+    try:
+        instant = datetime.fromisoformat(text)
+        instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
+        instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        refuse(name, "must be a day like 2026-11-23, or an instant in ISO 8601")
+    if not 2000 <= instant.year <= 9000:
+        refuse(name, "is out of range")
+    return instant
+
+
+def _end(name: str, text: str, zone: ZoneInfo) -> datetime:
+    """A day counts in full; an instant is the first that doesn't count."""
+    instant = _instant(name, text, zone)
+    return _midnight(instant.date() + timedelta(days=1), zone) if len(text) == len("2026-11-23") else instant
+
+
+def _filters(asked: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    given = asked.get("filters") or {}
+    if not isinstance(given, Mapping):
+        refuse("filters", "must be an object of dimension and values")
+    found = {}
+    for where, names in ((given, given), (asked, DIMENSIONS)):
+        for name in names:
+            if name not in DIMENSIONS:
+                refuse("filters", f"can be by {', '.join(DIMENSIONS)}; not {str(name)[:80]!r}")
+            values = tuple(dict.fromkeys(_words(where, name, separator="" if where is given else ",")))
+            if values:
+                found[name] = tuple(questions.key_digest(value) or "" for value in values) if name == "key" else values
+    if any(len(values) > FILTER_VALUES_MAX for values in found.values()):
+        refuse("filters", f"can name {FILTER_VALUES_MAX} values a dimension at most")
+    return found
+
+
+def _words(asked: Mapping[str, Any], name: str, separator: str = ",") -> list[str]:
+    value = asked.get(name)
+    if value is None or value == "":
+        return []
+    words = value if isinstance(value, list) else str(value).split(separator) if separator else [value]
+    if not all(isinstance(word, str) for word in words):
+        refuse(name, "must be a text, or a list of texts")
+    return [questions.checked_text(name, word.strip()) for word in words if word.strip()]
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str | None:
+    value = asked.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        refuse(name, "must be a text")
+    return questions.checked_text(name, value)
+
+
+def _top(asked: Mapping[str, Any]) -> int:
+    value = asked.get("top")
+    if value is None or value == "":
+        return TOP_DEFAULT
+    text = str(value)
+    if isinstance(value, bool) or not text.isdigit() or not 1 <= int(text[:6]) <= TOP_MAX or len(text) > 6:
+        refuse("top", f"must be a whole number from 1 to {TOP_MAX}")
+    return int(text)
+
+
+def _flag(asked: Mapping[str, Any], name: str) -> bool:
+    value = asked.get(name)
+    if value is None or value == "":
+        return False
+    if str(value).lower() not in ("true", "false", "1", "0"):
+        refuse(name, "must be true or false")
+    return str(value).lower() in ("true", "1")
