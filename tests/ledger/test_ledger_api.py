@@ -16,6 +16,7 @@ from shared import asker, bus, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.facts import Caller
 from shared.ids import RequestId, digest_key, new_request_id
+from shared.requests import DecideRequest
 from tests.ledger.ledger_kit import (
     ALICE,
     BOB,
