@@ -22,7 +22,7 @@ from shared.requests import DecideRequest
 HEADER = "x-tollgate-asker"
 VALID_MS = 60_000
 """Leaves room for the clocks of edge and ledger to differ."""
-_SHAPE = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9A-Za-z_-]{1,8192})\.([0-9A-Za-z_-]{86})")
+_SHAPE = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9A-Za-z_-]{1,15000})\.([0-9A-Za-z_-]{86})")
 
 
 class IdentityRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -295,6 +295,47 @@ def body_too_large(size_bytes: int | None, limit_bytes: int) -> Refusal:
     )
 
 
+def request_too_large(size_bytes: int, limit_mb: float) -> Refusal:
+    """Over `max_request_size_mb`: LiteLLM's answer, as its page has it."""
+    return Refusal(
+        "request_too_large",
+        400,
+        f"Request size is too large. Request size is {size_bytes / 1048576} MB. Max size is {limit_mb} MB",
+        "bad_request_error",
+        "content-length",
+        code_is_number=True,
+    )
+
+
+def response_too_large(size_bytes: int, limit_mb: float) -> Refusal:
+    return Refusal(
+        "response_too_large",
+        400,
+        f"Response size is too large. Response size is {size_bytes / 1048576} MB. Max size is {limit_mb} MB",
+        "bad_request_error",
+        "content-length",
+        code_is_number=True,
+    )
+
+
+def file_too_large(size_bytes: int, limit_mb: float) -> Refusal:
+    return Refusal(
+        "file_too_large",
+        400,
+        "File size is too large. Please check your file size. "
+        f"Passed file size: {size_bytes / 1048576} MB. Max file size: {limit_mb} MB",
+        "bad_request",
+        "file",
+    )
+
+
+def file_extension(extension: str, allowed: tuple[str, ...] | None) -> Refusal:
+    known = "" if allowed is None else f" Allowed extensions: {', '.join(allowed)}"
+    return Refusal(
+        "file_extension", 400, f"Files of type '{extension[:40]}' are not allowed.{known}", "bad_request", "file"
+    )
+
+
 def unsupported_encoding(encoding: str) -> Refusal:
     return Refusal(
         "unsupported_encoding", 415, f"Content-Encoding {encoding[:40]!r} is not supported", "invalid_request_error"

@@ -6,13 +6,15 @@ import gc
 import os
 import resource
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import nats.errors
 import structlog
 
-from services.edge import metrics
+from services.edge import alerts, metrics, sizes
+from services.edge.alerts import Alerts
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -26,6 +28,7 @@ from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
+from services.edge.sizes import Sizes
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -66,6 +69,8 @@ async def main(life: Life) -> None:
     targets = table.build(config.deployments, USER_AGENT)
     outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
+    sizes_ = sizes.read(config.general_settings)
+    alerts_ = Alerts(outbound, alerts.webhook(config.general_settings, os.environ), time.monotonic)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
@@ -78,9 +83,10 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, ledger, tokens)
+                await _serve(life, conf, client, feeds, targets, ledger, tokens, sizes_, alerts_)
             finally:
                 await bus.close(client)
+                await alerts_.close()
                 await tokens.close()
                 await outbound.close()
     finally:
@@ -95,6 +101,8 @@ async def _serve(
     targets: dict[DeploymentId, Target],
     ledger: tuple[Origin, str],
     tokens: Tokens,
+    sizes_: Sizes,
+    alerts_: Alerts,
 ) -> None:
     """From the connection to the bus on, to the end."""
     grants = Grants(
@@ -152,6 +160,8 @@ async def _serve(
         ledger=ledger[0],
         ledger_path=ledger[1],
         signer=signer,
+        sizes=sizes_,
+        alerts=alerts_,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
     )

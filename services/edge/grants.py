@@ -16,6 +16,7 @@ from services.edge.tokens import Claims
 from shared import bus, errors, subjects
 from shared.bus import BusClient
 from shared.errors import RefusedError
+from shared.facts import Caller
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest
 from shared.notices import ControlNotices
@@ -75,8 +76,8 @@ class Grants:
         self._entries: dict[CacheKey, Entry] = {}
         self._denied: dict[CacheKey, None] = {}
         """Those of the entries that are denials, the oldest first."""
-        self._seen: dict[KeyDigest | None, None] = {}
-        """Credentials that were granted something lately."""
+        self._seen: dict[KeyDigest | None, Caller] = {}
+        """Credentials that were granted something lately, and whose they are."""
         self._good: dict[KeyDigest | None, int] = {}
         """How many of the entries of a credential are grants."""
         self._by_subject: dict[str, set[CacheKey]] = {}
@@ -104,6 +105,10 @@ class Grants:
     def seen(self, digest: KeyDigest | None) -> bool:
         """Whether this credential was granted something here lately. Says nothing of what it may do now."""
         return digest in self._seen
+
+    def caller(self, digest: KeyDigest | None) -> Caller | None:
+        """Whose credential this was when it was last granted something; None: nobody's that we have seen."""
+        return self._seen.get(digest)
 
     def knows(self, digest: KeyDigest | None) -> bool:
         """Whether a kept grant of this credential still serves, whatever it is for."""
@@ -199,7 +204,7 @@ class Grants:
             self._seen.pop(key[0], None)
             if len(self._seen) >= self._max:
                 del self._seen[next(iter(self._seen))]
-            self._seen[key[0]] = None
+            self._seen[key[0]] = decision.caller
         elif decision.refusal.status == 401:
             self._seen.pop(key[0], None)
         if self._ttl_s == 0:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from services.edge.alerts import Alerts
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -12,6 +13,7 @@ from services.edge.providers.base import Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Rules
+from services.edge.sizes import Sizes
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -41,6 +43,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
+    sizes: Sizes = Sizes()
+    alerts: Alerts = msgspec.field(default_factory=lambda: Alerts(None, None, float))
     signer: Signer
     """Of who asks the ledger."""
     stopping: Callable[[], bool]

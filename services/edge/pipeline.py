@@ -12,7 +12,7 @@ What is refused before 6 leaves one `refused` fact. What was opened leaves exact
 sees to that, also when this task is cancelled because the client left.
 """
 
-from services.edge import account, reading
+from services.edge import account, reading, sizes
 from services.edge.account import Asked
 from services.edge.attempts import Attempts, groups_of
 from services.edge.formats import table
@@ -34,16 +34,17 @@ _OF_THE_MODEL = frozenset({"unknown_model", "model_not_allowed", "bad_request"})
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     """Answer one request on an LLM route. Raises RefusedError, which the one error boundary (server.py) renders."""
-    started, route, settings = parts.clock.seconds(), match.route, parts.settings
+    started, route = parts.clock.seconds(), match.route
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
     head = reading.head(request)
     await _known(parts, route, head)
     request.recognised()
-    body = await reading.body(request, settings.edge_body_bytes_max, settings.edge_body_timeout_ms)
+    body = await sizes.body(parts, request, head, route.name)
     format = table.BY_ROUTE[route.name]
     call = format.read(body, Hints(head.tags, head.spend_logs_metadata, head.customer_id), match.params.get("model"))
     permit = await _permit(parts, route, head, call)
+    sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = Screening(parts.bus_client, permit.grant.guardrails, route.call_type, call.customer_id)
     if permit.grant.guardrails and screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""

@@ -1,13 +1,14 @@
 """Reading a request: its head, and its body within limits."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
 from services.edge import inflating
 from services.edge.http import BrokenBodyError, OverBudgetError, Request
 from shared import credential, errors
-from shared.errors import RefusedError
+from shared.errors import Refusal, RefusedError
 from shared.ids import KeyDigest, digest_key
 
 HEADER_CHARACTERS_MAX = 256
@@ -81,23 +82,32 @@ def head(request: Request) -> Head:
     )
 
 
-async def body(request: Request, bytes_max: int, timeout_ms: int) -> bytes:
-    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow, no room."""
+async def body(
+    request: Request,
+    bytes_max: int,
+    timeout_ms: int,
+    too_large: Callable[[int | None, int], Refusal] = errors.body_too_large,
+) -> bytes:
+    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow, no room.
+
+    Args:
+        too_large: its size in bytes, as far as that is known, and the limit → what is answered.
+    """
     declared = request.content_length
     if declared is not None and declared > bytes_max:
-        raise RefusedError(errors.body_too_large(declared, bytes_max))
+        raise RefusedError(too_large(declared, bytes_max))
     encoding = (request.header("content-encoding") or "").strip().lower()
     if encoding not in _ENCODINGS:
         raise RefusedError(errors.unsupported_encoding(encoding))
     data = await _sent(request, bytes_max, timeout_ms)
     if len(data) > bytes_max:
-        raise RefusedError(errors.body_too_large(None, bytes_max))
+        raise RefusedError(too_large(None, bytes_max))
     if encoding in _PLAIN:
         return data
     try:
         return await inflating.inflate(data, encoding, bytes_max, request.hold)
     except inflating.TooLargeError:
-        raise RefusedError(errors.body_too_large(None, bytes_max)) from None
+        raise RefusedError(too_large(None, bytes_max)) from None
     except inflating.InflatingError as error:
         raise RefusedError(errors.unreadable_body(str(error))) from None
     except inflating.NoRoomError:

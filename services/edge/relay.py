@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from services.edge import answers, counting, failures, texts
+from services.edge import answers, counting, failures, sizes, texts
 from services.edge.account import Account
 from services.edge.answers import Named
 from services.edge.failures import Failure
@@ -51,6 +51,9 @@ class Relay:
         self._options = options
         self._translator = translator
         self._provider = account.candidate.provider
+        self._mb = sizes.response_mb(parts, account.asked.permit.grant)
+        """How much may be answered."""
+        self._said_bytes = 0
         self.reader: events.Reader | None = None
         """Of a stream: what has been read, should the client leave."""
         self.draining = False
@@ -127,6 +130,7 @@ class Relay:
 
     async def _whole(self, body: bytes) -> Answer:
         parts, account, asked = self._parts, self._account, self._asked
+        asked.request.hold(len(body), force=True)
         format, content_type = asked.format, self._source.header(b"content-type")
         if self._translator is not None:
             body, content_type = self._translated(self._translator, body), None
@@ -142,6 +146,10 @@ class Relay:
         if usage is None or is_half(usage, generates=format.output_bound):
             counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
             usage = counted if usage is None else filled(usage, counted)
+        if self._mb is not None and len(body) > self._mb * sizes.MB:
+            too_large = self._too_large(len(body))
+            await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
+            raise RefusedError(too_large)
         if asked.screening.has("post_call"):
             body, refusal = await asked.screening.answer(body)
             if refusal is not None:
@@ -210,6 +218,10 @@ class Relay:
                         outcome = "blocked"
                         break
                 if whole:
+                    failure = self._within(whole)
+                    if failure is not None:
+                        outcome = "blocked"
+                        break
                     await out.write(whole)
                 if reader.done:
                     break
@@ -227,6 +239,8 @@ class Relay:
                     if failure is None:
                         rest, failure = await window.end()
                     outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + rest)
+                if rest and failure is None and (failure := self._within(rest)) is not None:
+                    outcome, rest = "blocked", b""
                 if rest:
                     await out.write(rest)
         except UpstreamError as error:
@@ -245,6 +259,20 @@ class Relay:
         elif failure is None and not reader.begun:
             failure, outcome = errors.provider_bad_answer(self._provider), "provider_error"
         return await self._end(out, reader, outcome, failure)
+
+    def _within(self, data: bytes) -> Refusal | None:
+        """Counts what goes out of a stream; the refusal where that is more than may be."""
+        self._said_bytes += len(data)
+        if self._mb is None or self._said_bytes <= self._mb * sizes.MB:
+            return None
+        return self._too_large(self._said_bytes)
+
+    def _too_large(self, size_bytes: int) -> Refusal:
+        asked = self._asked
+        assert self._mb is not None
+        return sizes.response_refusal(
+            self._parts, asked.permit.grant, asked.route.name, asked.head.ip, size_bytes, self._mb
+        )
 
     def _rest(self, reader: events.Reader, translating: StreamTranslator | None) -> bytes:
         """What is left when the provider's bytes are over."""

@@ -17,7 +17,7 @@ from shared.routes import Match
 
 log = structlog.get_logger()
 
-_CLOSING = ("body_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
+_CLOSING = ("body_too_large", "request_too_large", "unsupported_encoding", "unreadable_body", "malformed_http")
 """What is left of the request can't be told from the next one, or isn't worth reading."""
 
 _NEVER_FULL = frozenset(path for row in routes.of_surface("health") for path in row.paths)

@@ -111,6 +111,8 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         "depends_on": who.depends_on,
         "expires_at_ms": who.expires_at_ms,
         "rules": folding.rules(directory, catalog, key, team),
+        "max_request_size_mb": folding.smallest("max_request_size_mb", key, team),
+        "max_response_size_mb": folding.smallest("max_response_size_mb", key, team),
     }
     if not who.route.model_from:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)

@@ -97,3 +97,10 @@ def _texts(value: Any) -> list[str]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def smallest(name: str, *holders: Key | Team | None) -> float | None:
+    """Of the numbers above 0 that key and team have in their metadata. What is no such number counts for nothing."""
+    found = [holder.metadata.get(name) for holder in holders if holder is not None and holder.metadata]
+    numbers = [each for each in found if isinstance(each, int | float) and not isinstance(each, bool) and each > 0]
+    return min(numbers, default=None)

@@ -103,7 +103,8 @@ _LITELLM_SETTINGS = {
 }  # fmt: skip
 _GENERAL_SETTINGS = {
     "master_key", "database_url", "reject_clientside_metadata_tags", "store_model_in_db", "allow_open_gateway",
-    "dangerously_permit_weak_or_unset_master_key",
+    "dangerously_permit_weak_or_unset_master_key", "max_request_size_mb", "max_response_size_mb", "max_file_size_mb",
+    "allowed_file_extensions", "blocked_file_extensions", "alerting",
 }  # fmt: skip
 
 

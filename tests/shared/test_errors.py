@@ -30,6 +30,8 @@ def sample(maker: Callable[..., Refusal]) -> Refusal:
         str | None: "x",
         list[str]: ["a", "b"],
         object: "x",
+        float: 0.5,
+        tuple[str, ...] | None: ("a", "b"),
     }
     arguments = [
         400 if p.name == "status" else values[p.annotation]

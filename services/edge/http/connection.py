@@ -250,9 +250,9 @@ class Connection(asyncio.Protocol):
             finally:
                 self._drained = None
 
-    def hold(self, size_bytes: int) -> bool:
+    def hold(self, size_bytes: int, *, force: bool = False) -> bool:
         """The present request makes us hold so much more, until it is over. False: there is no room for it."""
-        if not self._budget.hold(self.account, size_bytes):
+        if not self._budget.hold(self.account, size_bytes, force=force):
             return False
         self._request_bytes += size_bytes
         return True

@@ -36,7 +36,7 @@ class Wire(Protocol):
     async def drain(self) -> None: ...
     def flow(self) -> None: ...
     def abort(self) -> None: ...
-    def hold(self, size_bytes: int) -> bool: ...
+    def hold(self, size_bytes: int, *, force: bool = False) -> bool: ...
     def recognised(self) -> None: ...
 
 
@@ -116,9 +116,12 @@ class Request:
         """Cut the connection: what is out must not look like a whole answer."""
         self.connection.abort()
 
-    def hold(self, size_bytes: int) -> bool:
-        """What is kept for this request grows by so much, until it is over. False: there is no room for it (http/budget.py)."""
-        return self.connection.hold(size_bytes)
+    def hold(self, size_bytes: int, *, force: bool = False) -> bool:
+        """What is kept for this request grows by so much, until it is over. False: there is no room for it (http/budget.py).
+
+        `force`: it is here already, and stays.
+        """
+        return self.connection.hold(size_bytes, force=force)
 
     @property
     def account(self) -> Account:

@@ -23,16 +23,24 @@ BODY_BYTES_MAX = 1024 * 1024
 
 async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     settings, client = parts.settings, parts.upstream
+    head = reading.head(request)
+    await parts.tokens.identify(head)
     body = b""
     if match.route.request is not None:
         body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
-    head = reading.head(request)
     if "%2F" in request.path:  # no path of the ledger has such a segment
         raise RefusedError(errors.not_found(request.method, request.path))
     target = quote(request.path, safe="/-._~")
     if request.query:
         target += "?" + request.query
-    who = DecideRequest(head.digest, "", credential_shape=head.shape)
+    said = parts.tokens.claims(head.digest)
+    who = DecideRequest(
+        head.digest,
+        "",
+        credential_shape=head.shape,
+        claims=b"" if said is None else said.claims,
+        team_id=None if said is None else said.team_id,
+    )
     headers = [
         (asker.HEADER, parts.signer.sign(who, request.method, target, body, parts.clock.unix_ms())),
         ("x-forwarded-for", request.remote or ""),

@@ -20,6 +20,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
     if isinstance(decision, Denial):
         await account.refuse(parts, decision.refusal, route, head, decision.caller)
+    request.recognised()
     outcome = grants_.apply(decision, grants_.Ask([], {}), parts.clock.unix_ms(), float)
     if isinstance(outcome, Refusal):
         await account.refuse(parts, outcome, route, head, decision.caller)
