@@ -346,6 +346,17 @@ def not_found(method: str, path: str) -> Refusal:
     return Refusal("not_found", 404, f"There is no {method} {path[:200]} here", "not_found_error")
 
 
+def model_not_found(model: str) -> Refusal:
+    """Also where it exists for others: who may not call it learns no more."""
+    return Refusal(
+        "model_not_found",
+        404,
+        f"The model {model[:200]!r} does not exist or you do not have access to it",
+        "not_found_error",
+        "model",
+    )
+
+
 def method_not_allowed(method: str, path: str) -> Refusal:
     return Refusal("method_not_allowed", 405, f"{method} is not allowed on {path[:200]}", "invalid_request_error")
 

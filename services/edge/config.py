@@ -43,6 +43,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_drain_ms: Milliseconds = 60_000
     """How long a stopping edge lets running requests go on."""
 
+    edge_cors_origins: str = "*"
+    """Whose pages may read our answers, with commas between them; `*`: anybody's, empty: nobody's. Never with credentials."""
+
     edge_grant_ttl_ms: Milliseconds = 60_000
     """How long a grant may be used without asking again; 0: ask each time."""
     edge_grants_max: Annotated[int, msgspec.Meta(ge=1)] = 50_000

@@ -7,7 +7,7 @@ cancelled when the client leaves; that is how a provider call ends with its clie
 import msgspec
 import structlog
 
-from services.edge import answers, metrics, reading
+from services.edge import answers, cors, metrics, paths, reading
 from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES
@@ -55,6 +55,9 @@ class Server:
             metrics.refused("overloaded")
             return _refusal(errors.overloaded())
         answer: Answer
+        origin = request.header("origin")
+        if origin is not None:
+            request.more_lines = cors.lines(origin, self._parts.settings.edge_cors_origins)
         try:
             answer = await self._dispatch(request)
         except RefusedError as no:
@@ -67,6 +70,8 @@ class Server:
             answer = _refusal(errors.internal(), reading.call_id(request))
         finally:
             budget.leave(account)
+        if origin is not None and isinstance(answer, WholeAnswer):
+            answer.headers += request.more_lines
         if self._parts.stopping():
             answer.closing = True
         return answer
@@ -97,17 +102,34 @@ class Server:
         return answer
 
     async def _dispatch(self, request: Request) -> Answer:
-        if not request.canonical:
-            raise RefusedError(errors.not_found(request.method, request.path))
-        found = routes.find(request.method, request.path)
+        found = _find(request)
         if isinstance(found, Match):
-            if "%2F" in request.path:
-                params = {name: value.replace("%2F", "/") for name, value in found.params.items()}
-                found = msgspec.structs.replace(found, params=params)
             return await SURFACES[found.route.surface](self._parts, request, found)
-        if found:
-            raise RefusedError(errors.method_not_allowed(request.method, request.path))
-        raise RefusedError(errors.not_found(request.method, request.path))
+        if not found:
+            raise RefusedError(errors.not_found(request.method, request.path))
+        if request.method == "OPTIONS":
+            return cors.options(found, request.header("access-control-request-headers"))
+        metrics.refused("method_not_allowed")
+        answer = _refusal(errors.method_not_allowed(request.method, request.path), reading.call_id(request))
+        answer.headers += f"Allow: {', '.join(found)}\r\n"
+        return answer
+
+
+def _find(request: Request) -> Match | tuple[str, ...]:
+    """The route of a request, or the methods its path has. HEAD is GET without a body."""
+    method, path = request.method, request.path
+    found = routes.find(method, path) if request.canonical else ()
+    if not found:
+        usual = paths.usual(request.raw_path)
+        if usual is not None:
+            path = usual
+            found = routes.find(method, path)
+    if method == "HEAD" and not isinstance(found, Match) and "GET" in found:
+        found = routes.find("GET", path)
+    if isinstance(found, Match) and "%2F" in path:
+        params = {name: value.replace("%2F", "/") for name, value in found.params.items()}
+        return msgspec.structs.replace(found, params=params)
+    return found
 
 
 def _malformed(status: int) -> WholeAnswer:

@@ -318,8 +318,17 @@ def first_refusal(who: Who) -> tuple[str, Refusal] | None:
 
 
 def _models(who: Who) -> list[str]:
-    """All the caller may use, by the names they may use them by."""
-    names = list(who.catalog.models)
+    """Every name that a call of theirs may carry, as far as names are known: those of the configuration, those that their own
+    lists name and a pattern serves, and their aliases. Never a star: nobody can call that."""
+    lists = [*(who.key.models if who.key is not None else []), *(who.team.models if who.team is not None else [])]
+    listed = [name for name in lists if "*" not in name and who.catalog.candidates(name)]
+    aliases = who.key.aliases if who.key is not None else {}
+    allowed = _allowed(who, list(dict.fromkeys((*who.catalog.models, *listed))))
+    may = set(_allowed(who, [name for name in aliases.values() if who.catalog.candidates(name)]))
+    return [*allowed, *(alias for alias, name in aliases.items() if name in may and alias not in allowed)]
+
+
+def _allowed(who: Who, names: list[str]) -> list[str]:
     if who.key is not None:
         names = [name for name in names if key_allows(who.key, who.team, name, who.catalog)]
     if who.team is not None:

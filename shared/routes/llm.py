@@ -67,7 +67,7 @@ def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, su
     return Route(
         name=name,
         methods=("POST",),
-        paths=(name, "/v1" + name),
+        paths=(name, "/v1" + name, "/openai/deployments/{model:path}" + name, "/engines/{model:path}" + name),
         surface="llm",
         model_from="body",
         call_type=call_type,
@@ -93,9 +93,9 @@ ROWS = (
     Route(
         name="/models",
         methods=("GET",),
-        paths=("/models", "/v1/models"),
+        paths=("/models", "/v1/models", "/models/{model:path}", "/v1/models/{model:path}"),
         surface="models",
-        summary="The models that this caller may use",
+        summary="The models that this caller may use, or one of them",
         answer=_list_of(_MODEL),
     ),
 )

@@ -94,8 +94,6 @@ def test_junk_is_never_answered_with_a_500(junk: bytes, before: bytes) -> None:
     [
         (b"GET /", 404),
         (b"GET /v1/nothing", 404),
-        (b"POST /v1/chat/completions/", 404),
-        (b"GET //v1/models", 404),
         (b"GET /v1/../v1/audit/a/b", 404),
         (b"GET /\xff\xfe", 404),
         (b"GET /%ff", 404),
@@ -200,7 +198,8 @@ async def test_an_upgrade_is_not_taken(edge: Edge) -> None:
 async def test_head_has_no_body(edge: Edge) -> None:
     async with await edge.connect() as caller:
         await caller.send(b"HEAD /v1/models HTTP/1.1\r\nHost: e\r\n\r\nGET /v1/x HTTP/1.1\r\nHost: e\r\n\r\n")
-        assert (await caller.head()).status == 405
+        head = await caller.head()
+        assert (head.status, int(head.headers["content-length"]) > 0) == (200, True)
         assert (await caller.answer()).status == 404
 
 

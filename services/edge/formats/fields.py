@@ -115,11 +115,16 @@ def split(body: bytes) -> dict[str, msgspec.Raw]:
         raise bad("The request body is nested too deeply") from None
     except msgspec.DecodeError as error:
         text = str(error)
-        if "truncated" in text and (mended := without_lone_surrogates(body)) is not body:
+        if _is_of_surrogates(text) and (mended := without_lone_surrogates(body)) is not body:
             return split(mended)
         if "Expected `object`" in text:
             text = "The request body must be a JSON object"
         raise bad(text) from None
+
+
+def _is_of_surrogates(text: str) -> bool:
+    """Whether msgspec's words may mean a lone surrogate."""
+    return "truncated" in text or "surrogate" in text
 
 
 def _refuse_many_names(body: bytes) -> None:
@@ -149,7 +154,7 @@ def decode(raw: msgspec.Raw, name: str, at: str) -> Any:
         return _decoders[name].decode(raw)
     except UNREADABLE as error:
         text, _, path = str(error).partition(" - at `$")
-        if "truncated" in text and b"\\u" in bytes(raw):  # a lone surrogate, which JavaScript's strings may hold
+        if _is_of_surrogates(text) and b"\\u" in bytes(raw):  # a lone surrogate, which JavaScript's strings may hold
             try:
                 return msgspec.convert(decode_leniently(bytes(raw)), _TYPES[name], strict=True)
             except (msgspec.ValidationError, msgspec.DecodeError):

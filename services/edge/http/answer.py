@@ -72,7 +72,7 @@ class StreamAnswer:
             self.closing = True  # HTTP/1.0 knows one end of such a body: the connection's
         keep_alive = connection.begin(request, closing=self.closing)
         framing = "Transfer-Encoding: chunked\r\n" if self._chunked else ""
-        connection.write(_head(self.status, framing, self.headers, keep_alive, request.minor))
+        connection.write(_head(self.status, framing, self.headers + request.more_lines, keep_alive, request.minor))
 
     async def write(self, data: bytes) -> None:
         request = self._request

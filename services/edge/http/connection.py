@@ -79,6 +79,8 @@ _SINGLE = frozenset(
     )
 )  # fmt: skip
 """Fields that may come once: two of them, and two readers might each believe another."""
+_LISTS = frozenset((b"x-litellm-tags", b"accept-encoding", b"access-control-request-headers"))
+"""Fields that are lists: several lines are one (RFC 9110 §5.3). Of others that come twice, the first stands."""
 
 
 class Owner(Protocol):
@@ -569,6 +571,8 @@ class Connection(asyncio.Protocol):
             headers[name] = value
         elif name in _SINGLE:
             raise _MalformedError
+        elif name in _LISTS:
+            headers[name] = b"%b, %b" % (headers[name], value)
 
     def on_headers_complete(self) -> None:
         parser = self._parser

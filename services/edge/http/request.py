@@ -45,7 +45,7 @@ class Request:
 
     __slots__ = (
         "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection", "content_length",
-        "dropping", "keep_alive", "method", "minor", "overrun", "path", "pieces", "query", "raw_path", "remote", "told_to_send",
+        "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path", "pieces", "query", "raw_path", "remote", "told_to_send",
         "waiter",
     )  # fmt: skip
 
@@ -89,6 +89,8 @@ class Request:
         self.pieces: list[bytes] = []
         self.buffered_bytes = 0
         self.complete = self.broken = self.overrun = self.dropping = self.told_to_send = False
+        self.more_lines = ""
+        """Rendered header lines for the answer, whoever makes it."""
         self.answered = False
         """Something of an answer is out."""
         self.waiter: asyncio.Future[None] | None = None

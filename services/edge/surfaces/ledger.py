@@ -28,9 +28,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     body = b""
     if match.route.request is not None:
         body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)
-    if "%2F" in request.path:  # no path of the ledger has such a segment
+    if "%2F" in match.path:  # no path of the ledger has such a segment
         raise RefusedError(errors.not_found(request.method, request.path))
-    target = quote(request.path, safe="/-._~")
+    target = quote(match.path, safe="/-._~")
     if request.query:
         target += "?" + request.query
     said = parts.tokens.claims(head.digest)

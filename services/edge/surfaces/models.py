@@ -1,16 +1,18 @@
-"""The models this caller may use, in OpenAI's shape."""
+"""The models this caller may use, or one of them, in OpenAI's shape."""
 
 from services.edge import account, metrics, reading
 from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
+from shared import errors
 from shared import grant as grants_
-from shared.errors import Refusal
+from shared.errors import Refusal, RefusedError
 from shared.grant import Denial
 from shared.routes import Match
 
 MODEL_CREATED = 1677610602
 """LiteLLM's constant."""
+CALLED_BY = "/chat/completions"
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
@@ -24,6 +26,17 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     outcome = grants_.apply(decision, grants_.Ask([], {}), parts.clock.unix_ms(), float)
     if isinstance(outcome, Refusal):
         await account.refuse(parts, outcome, route, head, decision.caller)
-    data = [{"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"} for name in decision.models]
+    one = match.params.get("model")
+    if one is not None and one not in decision.models:
+        # A name that only a pattern serves stands in no list; who may call it may ask for it.
+        callable_ = await parts.grants.decide(head.digest, head.shape, CALLED_BY, one)
+        if isinstance(callable_, Denial):
+            raise RefusedError(errors.model_not_found(one))
     metrics.of_route(route.name).note_answered(parts.clock.seconds() - started)
-    return own_json({"data": data, "object": "list"})
+    return own_json(
+        _model(one) if one is not None else {"data": [_model(n) for n in decision.models], "object": "list"}
+    )
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": MODEL_CREATED, "owned_by": "openai"}

@@ -1,0 +1,24 @@
+"""A path that isn't written the usual way, in the usual one: so that a client's habit of slashes or escapes costs it nothing. Pure.
+
+What comes out is the only path anybody looks at from then on: who checks it and who acts on it can't see two.
+"""
+
+import re
+
+_ESCAPED_PLAIN = re.compile("%(?:2[dD]|2[eE]|3[0-9]|4[1-9a-fA-F]|5[0-9aA]|5[fF]|6[1-9a-fA-F]|7[0-9aAeE])")
+"""Unreserved characters (RFC 3986 §2.3): escaped or not, they are the same."""
+_SLASHES = re.compile("/{2,}")
+PATH_CHARACTERS_MAX = 2_048
+
+
+def usual(path: str) -> str | None:
+    """The same path without needless escapes, doubled slashes, and a slash at its end; None: it has no usual form (dot segments)."""
+    if len(path) > PATH_CHARACTERS_MAX:
+        return None
+    plain = _ESCAPED_PLAIN.sub(lambda found: chr(int(found[0][1:], 16)), path)
+    plain = _SLASHES.sub("/", plain)
+    if len(plain) > 1:
+        plain = plain.removesuffix("/")
+    if any(segment in (".", "..") for segment in plain.split("/")):
+        return None
+    return plain
