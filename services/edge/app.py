@@ -29,6 +29,8 @@ from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.sizes import Sizes
+from services.edge.sso import settings as sso_settings
+from services.edge.sso.state import Sso
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -36,12 +38,13 @@ from services.edge.upstream import Client, Origin
 from shared import bus, settings, streams, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
-from shared.config import load, opening
+from shared.config import Config, load, opening
 from shared.identity import Verifier
 from shared.identity import settings as jwt_settings
 from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
 from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.secrets.value import Secret
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
 from shared.streams import StreamState
@@ -71,6 +74,7 @@ async def main(life: Life) -> None:
     tokens = _tokens(config.general_settings, outbound)
     sizes_ = sizes.read(config.general_settings)
     alerts_ = Alerts(outbound, alerts.webhook(config.general_settings, os.environ), time.monotonic)
+    sso = _sso(config, outbound)
     ledger = _ledger(conf.ledger_url)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
@@ -83,7 +87,7 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, ledger, tokens, sizes_, alerts_)
+                await _serve(life, conf, client, feeds, targets, ledger, tokens, sizes_, alerts_, sso)
             finally:
                 await bus.close(client)
                 await alerts_.close()
@@ -103,6 +107,7 @@ async def _serve(
     tokens: Tokens,
     sizes_: Sizes,
     alerts_: Alerts,
+    sso: Sso,
 ) -> None:
     """From the connection to the bus on, to the end."""
     grants = Grants(
@@ -157,6 +162,7 @@ async def _serve(
         clock=clock,
         tasks=tasks,
         tokens=tokens,
+        sso=sso,
         ledger=ledger[0],
         ledger_path=ledger[1],
         signer=signer,
@@ -189,6 +195,18 @@ def _tokens(general_settings: dict[str, Any], outbound: Outbound) -> Tokens:
     """Raises SettingsError for rules that can't be kept."""
     auth = jwt_settings.read(general_settings, os.environ)
     return Tokens(None if auth is None else Verifier(outbound, auth))
+
+
+def _sso(config: Config, outbound: Outbound) -> Sso:
+    """Raises SettingsError for a provider that is half set."""
+    password = os.environ.get("UI_PASSWORD")
+    return Sso(
+        settings=sso_settings.read(os.environ, config.general_settings, config.litellm_settings),
+        outbound=outbound,
+        username=os.environ.get("UI_USERNAME") or "admin",
+        password=Secret(password) if password else None,
+        master_key=config.master_key,
+    )
 
 
 def _limits(conf: EdgeSettings) -> Limits:

@@ -14,6 +14,7 @@ from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Rules
 from services.edge.sizes import Sizes
+from services.edge.sso.state import Sso
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -40,6 +41,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Counts what those without a good key were refused."""
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     """Of an identity provider."""
+    sso: Sso = msgspec.field(default_factory=Sso)
+    """Of the admin page."""
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""

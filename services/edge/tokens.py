@@ -40,7 +40,7 @@ class Tokens:
         if kept is None or kept[0] is not claims:
             if len(self._kept) >= KEPT_MAX:
                 del self._kept[next(iter(self._kept))]
-            self._kept[head.digest] = claims, Claims(json.dumps(claims).encode(), head.team_id)
+            self._kept[head.digest] = claims, Claims(json.dumps(claims, separators=(",", ":")).encode(), head.team_id)
 
     def claims(self, digest: KeyDigest | None) -> Claims | None:
         """Of a token that `identify` let through lately."""

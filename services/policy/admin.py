@@ -12,7 +12,7 @@ import structlog
 from nats.aio.client import Client
 
 from services.policy.catalog import Catalog
-from services.policy.commands import run
+from services.policy.commands import run, run_vouched
 from services.policy.commands.plan import Call, Plan
 from services.policy.decide import decide
 from services.policy.publish import Publication, batches, publish
@@ -65,6 +65,8 @@ class Admin:
         if request.deadline_at_ms and now_ms > request.deadline_at_ms:
             log.warning("command_too_late", route=request.route, late_ms=now_ms - request.deadline_at_ms)
             return _refused(errors.command_too_late(), seq)
+        if request.vouched:
+            return await self._vouched(request, now_ms, seq)
         decision = decide(directory, self._catalog, DecideRequest(request.key_sha256, request.route), now_ms, seq)
         refusal = admission.admit(decision, Ask([], {}, request.requester_ip), now_ms)
         if refusal is not None:
@@ -89,6 +91,21 @@ class Admin:
             return _refused(
                 errors.bad_request("The answer would be too large: ask for less (page, size, team_id)"), seq
             )
+        if not plan.changes:
+            return AdminReply(200, body, seq)
+        return await self._carry_out(self._publications(plan, request, actor, now_ms), body, seq)
+
+    async def _vouched(self, request: AdminRequest, now_ms: int, seq: int) -> AdminReply:
+        """What the edge says of somebody it has seen come in, or fail to: done in their own name."""
+        user_id = request.body.get("user_id")
+        actor = Caller(user_id=user_id if isinstance(user_id, str) else None)
+        call = Call(
+            self._replica.directory, {}, request.body, actor, now_ms, self._new_id, self._catalog, request.route
+        )
+        plan = run_vouched(call)
+        if isinstance(plan, Refusal):
+            return _refused(plan, seq)
+        body = msgspec.json.encode(plan.answer)
         if not plan.changes:
             return AdminReply(200, body, seq)
         return await self._carry_out(self._publications(plan, request, actor, now_ms), body, seq)

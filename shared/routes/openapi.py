@@ -29,10 +29,13 @@ _REFUSED = {
 }
 _SECURITY: list[dict[str, list[str]]] = [{"key": []}]
 
+FOR_BROWSERS = frozenset({"pages", "sso"})
+"""Surfaces of the admin page: no part of the API."""
+
 
 def document(routes: Iterable[Route], *, title: str, version: str, description: str = "") -> dict[str, Any]:
     """OpenAPI 3.1, as a JSON object. Of a route's paths each becomes an entry."""
-    rows = list(routes)
+    rows = [row for row in routes if row.surface not in FOR_BROWSERS]
     structs = sorted(
         {s for row in rows for s in (row.request, row.answer) if isinstance(s, type)}, key=lambda s: str(s.__name__)
     )

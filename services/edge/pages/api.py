@@ -1,16 +1,16 @@
 """Questions to policy and ledger with the visitor's own session: a page can do no more than who looks at it."""
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
-from shared import bus, subjects
+from shared import asker, bus, subjects
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
-from shared.requests import AdminReply, AdminRequest
+from shared.requests import AdminReply, AdminRequest, DecideRequest
 
 DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=10_000, idle_ms=10_000, total_ms=20_000)
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
@@ -67,9 +67,22 @@ class Api:
 
     async def ledger(self, path: str, query: dict[str, str] | None = None) -> Any:
         """A JSON answer of the ledger. Raises AskError."""
+        return _read(*await self._ask_ledger(path, query))
+
+    async def ledger_raw(self, path: str, query: dict[str, str] | None = None) -> bytes:
+        """An answer of the ledger that isn't JSON. Raises AskError."""
+        status, body = await self._ask_ledger(path, query)
+        if status >= 400:
+            _read(status, body)
+        return body
+
+    async def _ask_ledger(self, path: str, query: dict[str, str] | None) -> tuple[int, bytes]:
         parts = self._parts
-        target = parts.ledger_path + path + ("?" + urlencode(query) if query else "")
-        headers = render_headers([("authorization", f"Bearer {self.visitor.session}")])
+        target = quote(path, safe="/-._~") + ("?" + urlencode(query) if query else "")
+        who = DecideRequest(self.visitor.digest, "")
+        signed = parts.signer.sign(who, "GET", target, b"", parts.clock.unix_ms())
+        headers = render_headers([(asker.HEADER, signed), ("x-forwarded-for", self._address or "")])
+        target = parts.ledger_path + target
         try:
             answer = await parts.upstream.send(parts.ledger, "GET", target, headers, b"", DEADLINES)
             try:
@@ -84,7 +97,7 @@ class Api:
                     answer.abort()
         except UpstreamError:
             raise AskError(503, "The ledger can't answer at the moment.") from None
-        return _read(answer.status, b"".join(pieces))
+        return answer.status, b"".join(pieces)
 
 
 def _read(status: int, body: bytes) -> Any:

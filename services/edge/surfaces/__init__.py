@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from services.edge import pipeline
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.surfaces import health, ledger, management, models
+from services.edge.surfaces import health, ledger, management, models, pages, sso
 from shared.routes import Match
 
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
@@ -19,4 +19,6 @@ SURFACES: dict[str, Serve] = {
     "management": management.serve,
     "ledger": ledger.serve,
     "health": health.serve,
+    "pages": pages.serve,
+    "sso": sso.serve,
 }

@@ -6,7 +6,7 @@ Gives out: a `Plan` (changes in the order they must land, and the answer), or a 
 Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes back).
 """
 
-from services.policy.commands import customers, key_queries, keys, members, rotation, teams, users
+from services.policy.commands import customers, key_queries, keys, members, rotation, sessions, teams, users
 from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Plan
 from shared import errors
@@ -55,9 +55,17 @@ COMMANDS: dict[str, Command] = {
 """Each route and what it means. Whether the actor may call it was decided before (`routes.py`)."""
 
 
+def run_vouched(call: Call) -> Plan | Refusal:
+    """A command that no route leads to. Never raises for what was sent."""
+    return _run(sessions.VOUCHED.get(call.route), call)
+
+
 def run(call: Call) -> Plan | Refusal:
     """Run one command. Never raises for what a caller sent."""
-    command = COMMANDS.get(call.route)
+    return _run(COMMANDS.get(call.route), call)
+
+
+def _run(command: Command | None, call: Call) -> Plan | Refusal:
     if command is None:
         return errors.route_not_allowed(call.route)
     try:

@@ -1,0 +1,178 @@
+"""What a view takes and gives; and the shape that most of them share: filters, cards, charts, tables, forms."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from services.edge.pages.api import Api
+from services.edge.pages.forms import Form
+from services.edge.pages.visitor import Visitor
+
+Cell = Any
+"""A string, None, a list of tags, or `link(...)`/`marked(...)`."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One visitor looking at one page."""
+
+    api: Api
+    visitor: Visitor
+    say: Callable[..., str]
+    """Key → text in the visitor's language."""
+    query: Form
+    path: str
+    id: str = ""
+    """The last part of an address like `/ui/keys/<id>`."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A page to be rendered."""
+
+    heading: str
+    values: dict[str, Any]
+    template: str = "list.html"
+    note: str = ""
+    error: str = ""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A change was made: the browser goes on to an address, with a word about it."""
+
+    to: str
+    note: str = ""
+    """A key of the catalogue."""
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    label: str
+    value: str = ""
+    type: str = "text"
+    hint: str = ""
+    required: bool = False
+    options: list[tuple[str, str]] | None = None
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    columns: list[tuple[str, str]]
+    """(title, "n" for numbers)."""
+    rows: list[list[Cell]]
+    title: str = ""
+    empty: str = ""
+    pages: dict[str, str] | None = None
+
+
+class Sending(msgspec.Struct, frozen=True, kw_only=True):
+    """A form."""
+
+    action: str
+    fields: list[Input]
+    submit: str
+    title: str = ""
+    method: str = "post"
+    ask: str = ""
+    kind: str = ""
+
+
+Show = Callable[[Look], Awaitable[Shown]]
+Act = Callable[[Look, Form], Awaitable[Shown | Done]]
+
+
+def listing(
+    *,
+    lead: str = "",
+    actions: Sequence[dict[str, Any]] = (),
+    filters: Sequence[Input] = (),
+    cards: Sequence[tuple[str, str, str]] = (),
+    charts: Sequence[dict[str, str]] = (),
+    tables: Sequence[Table] = (),
+    facts: Sequence[tuple[str, Cell]] = (),
+    blocks: Sequence[dict[str, str]] = (),
+    forms: Sequence[Sending] = (),
+) -> dict[str, Any]:
+    """Of `list.html`."""
+    return {
+        "lead": lead,
+        "actions": list(actions),
+        "filters": list(filters),
+        "cards": list(cards),
+        "charts": list(charts),
+        "tables": list(tables),
+        "facts": list(facts),
+        "blocks": list(blocks),
+        "forms": list(forms),
+    }
+
+
+def link(text: object, href: str) -> dict[str, str]:
+    return {"text": str(text), "href": href}
+
+
+def marked(text: object, kind: str) -> dict[str, str]:
+    """`kind`: good, bad, warn, mono."""
+    return {"text": str(text), "kind": kind, "href": ""}
+
+
+def press(text: str, action: str, *, ask: str = "", kind: str = "", **fields: str) -> dict[str, Any]:
+    """A button that sends a form."""
+    return {"text": text, "action": action, "ask": ask, "kind": kind, "fields": fields, "href": ""}
+
+
+def go(text: str, href: str, kind: str = "") -> dict[str, Any]:
+    """A link that looks like a button."""
+    return {"text": text, "href": href, "kind": kind}
+
+
+def address(path: str, query: dict[str, str], **changed: str) -> str:
+    """With those of the fields that aren't empty."""
+    merged = {name: value for name, value in {**query, **changed}.items() if value}
+    return path + ("?" + urlencode(merged) if merged else "")
+
+
+def pages_of(look: Look, number: int, pages: int, total: int) -> dict[str, str] | None:
+    if pages <= 1:
+        return None
+    query = {name: value for name, value in look.query.pairs if name not in ("page", "note")}
+    return {
+        "back": address(look.path, query, page=str(number - 1)) if number > 1 else "",
+        "next": address(look.path, query, page=str(number + 1)) if number < pages else "",
+        "text": look.say("page_of", number=number, pages=pages, total=total),
+    }
+
+
+def page_number(look: Look) -> str:
+    sent = look.query["page"]
+    return sent if sent.isascii() and sent.isdigit() and 0 < len(sent) <= 9 and int(sent) > 0 else "1"
+
+
+def money(usd: object) -> str:
+    """As people read it; the exact amount is in the ledger's answers."""
+    if usd is None:
+        return "–"
+    amount = float(str(usd))
+    return f"${amount:,.2f}" if amount >= 100 or amount == 0 else f"${amount:,.6f}".rstrip("0").rstrip(".")
+
+
+def count(number: object) -> str:
+    return "–" if number is None else f"{int(float(str(number))):,}"
+
+
+def when(text: object) -> str:
+    """An instant without its fractions."""
+    return "" if not text else str(text)[:19].replace("T", " ")
+
+
+def short(digest: object) -> str:
+    text = str(digest or "")
+    return text[:10] + "…" if len(text) > 16 else text
+
+
+def text_of(value: object) -> str:
+    """Any JSON value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,82 @@
+"""The audit log: who changed what, from what to what."""
+
+from typing import Any
+
+from services.edge.pages.view import (
+    Input,
+    Look,
+    Shown,
+    Table,
+    link,
+    listing,
+    marked,
+    page_number,
+    pages_of,
+    text_of,
+    when,
+)
+
+
+async def show(look: Look) -> Shown:
+    say, asked = look.say, look.query
+    query = {"page": page_number(look), "page_size": "50"}
+    query |= asked.given("changed_by", "action", "table_name", "object_id", "start_date", "end_date")
+    found = await look.api.ledger("/audit", query)
+    rows = [
+        [
+            link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
+            say("action." + str(each["action"])),
+            each["table_name"],
+            each["object_id"],
+            each.get("changed_by"),
+        ]
+        for each in found["audit_logs"]
+    ]
+    columns = [
+        (say("audit.at"), ""),
+        (say("audit.action"), ""),
+        (say("audit.kind"), ""),
+        (say("audit.object"), ""),
+        (say("audit.by"), ""),
+    ]
+    filters = [
+        Input(name="changed_by", label=say("audit.by"), value=asked["changed_by"]),
+        Input(name="action", label=say("audit.action"), value=asked["action"]),
+        Input(name="object_id", label=say("audit.object"), value=asked["object_id"]),
+        Input(name="start_date", label=say("spend.from"), value=asked["start_date"], type="date"),
+        Input(name="end_date", label=say("spend.to"), value=asked["end_date"], type="date"),
+    ]
+    pages = pages_of(look, found["page"], found["total_pages"], found["total"])
+    return Shown(say("nav.audit"), listing(filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)]))
+
+
+async def one(look: Look) -> Shown:
+    say = look.say
+    entry = await look.api.ledger(f"/audit/{look.id}")
+    before, after = _object(entry.get("before_value")), _object(entry.get("updated_values"))
+    rows = [
+        [
+            name,
+            marked(text_of(before.get(name)), "bad") if name in before else None,
+            marked(text_of(after.get(name)), "good") if name in after else None,
+        ]
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    ]
+    facts = [
+        ("ID", entry["id"]),
+        (say("audit.at"), when(entry["updated_at"])),
+        (say("audit.action"), say("action." + str(entry["action"]))),
+        (say("audit.kind"), entry["table_name"]),
+        (say("audit.object"), entry["object_id"]),
+        (say("audit.by"), entry.get("changed_by")),
+        (say("by.key"), entry.get("changed_by_api_key")),
+    ]
+    columns = [(say("audit.field"), ""), (say("audit.before"), ""), (say("audit.after"), "")]
+    return Shown(
+        say("audit.one"), listing(facts=facts, tables=[Table(title=say("audit.diff"), columns=columns, rows=rows)])
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,169 @@
+"""Virtual keys: find, make, look at, rotate, block, delete."""
+
+from typing import Any
+
+from services.edge.pages.forms import Form
+from services.edge.pages.view import (
+    Done,
+    Input,
+    Look,
+    Sending,
+    Shown,
+    Table,
+    go,
+    link,
+    listing,
+    marked,
+    money,
+    page_number,
+    pages_of,
+    press,
+    short,
+    text_of,
+    when,
+)
+
+
+async def show(look: Look) -> Shown:
+    say, asked = look.say, look.query
+    query = {
+        "return_full_object": "true",
+        "size": "50",
+        "page": page_number(look),
+        "sort_by": "created_at",
+        "sort_order": "desc",
+    }
+    query |= asked.given("user_id", "team_id", "search", "status")
+    if not look.visitor.sees_all:
+        query["include_team_keys"] = "true"
+    found = await look.api.policy("/key/list", query)
+    rows = [
+        [
+            link(row.get("key_alias") or row.get("key_name") or short(row["token"]), f"/ui/keys/{row['token']}"),
+            row.get("key_name"),
+            row.get("user_id"),
+            row.get("team_id"),
+            row.get("models") or [say("all")],
+            _state(look, row),
+            money(row.get("spend")),
+            _limit(row),
+            when(row.get("expires")) or say("never"),
+        ]
+        for row in found["keys"]
+    ]
+    columns = [
+        (say("keys.alias"), ""),
+        (say("keys.name"), ""),
+        (say("keys.owner"), ""),
+        (say("by.team"), ""),
+        (say("nav.models"), ""),
+        (say("keys.state"), ""),
+        (say("spend.cost"), "n"),
+        (say("keys.budget"), "n"),
+        (say("keys.expires"), ""),
+    ]
+    statuses = [("", say("all")), *((s, say("state." + s)) for s in ("active", "expired", "revoked"))]
+    filters = [
+        Input(name="search", label=say("keys.search"), value=asked["search"]),
+        Input(name="user_id", label=say("keys.owner"), value=asked["user_id"]),
+        Input(name="team_id", label=say("by.team"), value=asked["team_id"]),
+        Input(name="status", label=say("keys.state"), value=asked["status"], options=statuses),
+    ]
+    pages = pages_of(look, found["current_page"], found["total_pages"], found["total_count"])
+    actions = [go(say("keys.new"), "/ui/keys/new", "main")] if look.visitor.may_make_keys else []
+    return Shown(
+        say("nav.keys"),
+        listing(actions=actions, filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)]),
+    )
+
+
+async def new(look: Look) -> Shown:
+    say = look.say
+    fields = [
+        Input(name="key_alias", label=say("keys.alias")),
+        Input(name="models", label=say("nav.models"), type="area", hint=say("keys.models_hint")),
+        Input(name="team_id", label=say("by.team")),
+        Input(name="user_id", label=say("keys.owner"), value="" if look.visitor.is_admin else look.visitor.user_id),
+        Input(name="duration", label=say("keys.duration"), hint="30d, 12h"),
+        Input(name="max_budget", label=say("keys.budget"), type="number"),
+        Input(name="tags", label=say("by.tag"), hint=say("comma")),
+    ]
+    return Shown(
+        say("keys.new"), listing(forms=[Sending(action="/ui/keys/create", fields=fields, submit=say("keys.make"))])
+    )
+
+
+async def create(look: Look, form: Form) -> Shown:
+    body: dict[str, Any] = dict(form.given("key_alias", "team_id", "user_id", "duration"))
+    if form.lines("models"):
+        body["models"] = form.lines("models")
+    if form.lines("tags"):
+        body["tags"] = form.lines("tags")
+    if form["max_budget"]:
+        body["max_budget"] = float(form["max_budget"])
+    plaintext, row = await look.api.minted("/key/generate", body)
+    return secret(look, plaintext, f"/ui/keys/{row['token']}", (row.get("models") or ["gpt-4o"])[0])
+
+
+def secret(look: Look, plaintext: str, back: str, model: str) -> Shown:
+    values = {"secret": plaintext, "back": back, "model": model, "base": look.visitor.origin.base}
+    return Shown(look.say("keys.made"), values, "secret.html")
+
+
+async def one(look: Look) -> Shown:
+    say = look.say
+    row = (await look.api.policy("/key/info", {"key": look.id}))["info"]
+    facts = [
+        (say("keys.alias"), row.get("key_alias")),
+        (say("keys.name"), row.get("key_name")),
+        ("SHA-256", look.id),
+        (say("keys.state"), say("state." + row["status"])),
+        (say("keys.owner"), row.get("user_id")),
+        (say("by.team"), row.get("team_id")),
+        (say("nav.models"), row.get("models") or [say("all")]),
+        (say("keys.routes"), row.get("allowed_routes") or [say("all")]),
+        (say("spend.cost"), money(row.get("spend"))),
+        (say("keys.budget"), _limit(row)),
+        (say("keys.expires"), when(row.get("expires")) or say("never")),
+        (say("keys.created"), f"{when(row.get('created_at'))} {row.get('created_by') or ''}"),
+        (say("by.tag"), (row.get("metadata") or {}).get("tags") or []),
+        (say("keys.metadata"), text_of(row.get("metadata"))),
+    ]
+    blocked = bool(row.get("blocked"))
+    actions: list[dict[str, Any]] = [go(say("spend.explore"), f"/ui/spend?by=model&key={look.id}")]
+    if look.visitor.may_make_keys:
+        actions.append(press(say("keys.rotate"), f"/ui/keys/{look.id}/rotate", ask=say("keys.rotate_ask")))
+        if look.visitor.is_admin:
+            name = "unblock" if blocked else "block"
+            actions.append(press(say("do." + name), f"/ui/keys/{look.id}/{name}"))
+        actions.append(press(say("do.delete"), f"/ui/keys/{look.id}/delete", ask=say("keys.delete_ask"), kind="bad"))
+    return Shown(row.get("key_alias") or row.get("key_name") or short(look.id), listing(actions=actions, facts=facts))
+
+
+async def rotate(look: Look, form: Form) -> Shown:
+    plaintext, row = await look.api.minted("/key/regenerate", dict(form.given("grace_period")), {"key": look.id})
+    return secret(look, plaintext, f"/ui/keys/{row['token_id']}", (row.get("models") or ["gpt-4o"])[0])
+
+
+async def block(look: Look, form: Form) -> Done:
+    await look.api.policy("/key/block", body={"key": look.id})
+    return Done(f"/ui/keys/{look.id}", "done.blocked")
+
+
+async def unblock(look: Look, form: Form) -> Done:
+    await look.api.policy("/key/unblock", body={"key": look.id})
+    return Done(f"/ui/keys/{look.id}", "done.unblocked")
+
+
+async def delete(look: Look, form: Form) -> Done:
+    await look.api.policy("/key/delete", body={"keys": [look.id]})
+    return Done("/ui/keys", "done.deleted")
+
+
+def _state(look: Look, row: dict[str, Any]) -> dict[str, str]:
+    status = row.get("status") or ("revoked" if row.get("blocked") else "active")
+    return marked(look.say("state." + status), "good" if status == "active" else "bad")
+
+
+def _limit(row: dict[str, Any]) -> str:
+    return "–" if row.get("max_budget") is None else money(row["max_budget"])

@@ -1,0 +1,162 @@
+"""Internal users, and customers (end users)."""
+
+from typing import Any
+
+from services.edge.pages.forms import Form
+from services.edge.pages.view import (
+    Done,
+    Input,
+    Look,
+    Sending,
+    Shown,
+    Table,
+    link,
+    listing,
+    marked,
+    money,
+    page_number,
+    pages_of,
+    press,
+    when,
+)
+from services.edge.pages.visitor import ROLES
+
+
+async def users(look: Look) -> Shown:
+    say, asked = look.say, look.query
+    query = {"page": page_number(look), "page_size": "50", **asked.given("role", "user_email")}
+    found = await look.api.policy("/user/list", query)
+    rows = [
+        [
+            link(row["user_id"], f"/ui/users/{row['user_id']}"),
+            row.get("user_email"),
+            say("role." + str(row.get("user_role"))),
+            row.get("teams") or [],
+            str(row.get("key_count", 0)),
+            money(row.get("spend")),
+            when(row.get("created_at")),
+        ]
+        for row in found["users"]
+    ]
+    columns = [
+        ("ID", ""),
+        (say("users.email"), ""),
+        (say("teams.role"), ""),
+        (say("nav.teams"), ""),
+        (say("nav.keys"), "n"),
+        (say("spend.cost"), "n"),
+        (say("keys.created"), ""),
+    ]
+    roles = [(role, say("role." + role)) for role in ROLES]
+    filters = [
+        Input(name="user_email", label=say("users.email"), value=asked["user_email"]),
+        Input(name="role", label=say("teams.role"), value=asked["role"], options=[("", say("all")), *roles]),
+    ]
+    forms = []
+    if look.visitor.is_admin:
+        fields = [
+            Input(name="user_id", label="ID"),
+            Input(name="user_email", label=say("users.email"), type="email"),
+            Input(name="user_role", label=say("teams.role"), value="internal_user", options=roles),
+        ]
+        forms = [Sending(action="/ui/users/create", fields=fields, submit=say("users.make"), title=say("users.new"))]
+    pages = pages_of(look, found["page"], found["total_pages"], found["total"])
+    return Shown(
+        say("nav.users"), listing(filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)], forms=forms)
+    )
+
+
+async def create_user(look: Look, form: Form) -> Done:
+    body: dict[str, Any] = {**form.given("user_id", "user_email", "user_role"), "auto_create_key": False}
+    row = await look.api.policy("/user/new", body=body)
+    return Done(f"/ui/users/{row['user_id']}", "done.made")
+
+
+async def user(look: Look) -> Shown:
+    say = look.say
+    found = await look.api.policy("/user/info", {"user_id": look.id})
+    row = found["user_info"]
+    facts = [
+        ("ID", look.id),
+        (say("users.email"), row.get("user_email")),
+        (say("teams.role"), say("role." + str(row.get("user_role")))),
+        (say("nav.teams"), [team.get("team_alias") or team["team_id"] for team in found["teams"]]),
+        (say("spend.cost"), money(row.get("spend"))),
+        (say("keys.created"), when(row.get("created_at"))),
+    ]
+    keys = [
+        [
+            link(k.get("key_alias") or k.get("key_name"), f"/ui/keys/{k['token']}"),
+            k.get("team_id"),
+            money(k.get("spend")),
+        ]
+        for k in found["keys"]
+    ]
+    tables = [
+        Table(
+            title=say("nav.keys"),
+            columns=[(say("keys.alias"), ""), (say("by.team"), ""), (say("spend.cost"), "n")],
+            rows=keys,
+        )
+    ]
+    actions, forms = [], []
+    if look.visitor.is_admin:
+        actions = [press(say("do.delete"), f"/ui/users/{look.id}/delete", ask=say("users.delete_ask"), kind="bad")]
+        roles = [(role, say("role." + role)) for role in ROLES]
+        fields = [Input(name="user_role", label=say("teams.role"), value=str(row.get("user_role")), options=roles)]
+        forms = [
+            Sending(action=f"/ui/users/{look.id}/role", fields=fields, submit=say("save"), title=say("users.role"))
+        ]
+    return Shown(row.get("user_email") or look.id, listing(actions=actions, facts=facts, tables=tables, forms=forms))
+
+
+async def set_role(look: Look, form: Form) -> Done:
+    await look.api.policy("/user/update", body={"user_id": look.id, "user_role": form["user_role"]})
+    return Done(f"/ui/users/{look.id}", "done.saved")
+
+
+async def delete_user(look: Look, form: Form) -> Done:
+    await look.api.policy("/user/delete", body={"user_ids": [look.id]})
+    return Done("/ui/users", "done.deleted")
+
+
+async def customers(look: Look) -> Shown:
+    say = look.say
+    found = await look.api.policy("/customer/list", {"page": page_number(look), "size": "50"})
+    rows = [
+        [
+            row["user_id"],
+            row.get("alias"),
+            money(row.get("spend")),
+            marked(say("state.revoked"), "bad") if row.get("blocked") else marked(say("state.active"), "good"),
+        ]
+        for row in found
+    ]
+    columns = [("ID", ""), (say("keys.alias"), ""), (say("spend.cost"), "n"), (say("keys.state"), "")]
+    forms = []
+    if look.visitor.is_admin:
+        named = [Input(name="user_id", label="ID", required=True)]
+        forms = [
+            Sending(
+                action="/ui/customers/block",
+                fields=named,
+                submit=say("do.block"),
+                title=say("customers.block"),
+                kind="bad",
+            ),
+            Sending(action="/ui/customers/unblock", fields=named, submit=say("do.unblock")),
+        ]
+    return Shown(
+        say("nav.customers"),
+        listing(lead=say("customers.lead"), tables=[Table(columns=columns, rows=rows)], forms=forms),
+    )
+
+
+async def block_customer(look: Look, form: Form) -> Done:
+    await look.api.policy("/customer/block", body={"user_ids": [form["user_id"]]})
+    return Done("/ui/customers", "done.blocked")
+
+
+async def unblock_customer(look: Look, form: Form) -> Done:
+    await look.api.policy("/customer/unblock", body={"user_ids": [form["user_id"]]})
+    return Done("/ui/customers", "done.unblocked")

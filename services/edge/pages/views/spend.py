@@ -1,0 +1,255 @@
+"""What was spent: the overview, the explorer by tag, team, key, model and time, and one request's life."""
+
+from typing import Any
+
+from services.edge.pages import charts
+from services.edge.pages.api import AskError
+from services.edge.pages.view import (
+    Input,
+    Look,
+    Shown,
+    Table,
+    address,
+    count,
+    go,
+    link,
+    listing,
+    marked,
+    money,
+    short,
+    text_of,
+    when,
+)
+
+DIMENSIONS = ("tag", "team", "key", "user", "model", "provider", "customer", "organization", "call_type", "status")
+BUCKETS = ("day", "hour", "week", "month", "none")
+PERIODS = ("24h", "7d", "30d", "90d", "365d")
+
+
+async def overview(look: Look) -> Shown:
+    say = look.say
+    days = await look.api.ledger("/spend/query", {"since": "30d", "bucket": "day", "previous": "true"})
+    total, before = days["total"], days.get("previous", {}).get("total", {})
+    failed = total["failures"]
+    cards = [
+        (say("spend.last30"), money(total["spend_usd"]), ""),
+        (say("spend.before30"), money(before.get("spend_usd")), ""),
+        (say("spend.requests"), count(total["requests"]), ""),
+        (say("spend.failures"), count(failed), "bad" if failed else "good"),
+        (say("spend.tokens"), count(total["input_tokens"] + total["output_tokens"]), ""),
+    ]
+    if total["unpriced"]:
+        cards.append((say("spend.unpriced"), count(total["unpriced"]), "warn"))
+    drawn = [
+        _chart(say("spend.by_day"), days["data"], "spend_usd", money),
+        _chart(say("spend.calls_by_day"), days["data"], "requests", count),
+    ]
+    tables = []
+    for dimension in ("model", "tag"):
+        found = await look.api.ledger("/spend/query", {"since": "30d", "group_by": dimension, "top": "8"})
+        tables.append(
+            _grouped(look, say("spend.top", what=say("by." + dimension)), [dimension], found["data"], {"since": "30d"})
+        )
+    if look.visitor.sees_all:
+        tables.append(await _changes(look))
+    return Shown(say("nav.overview"), listing(cards=cards, charts=drawn, tables=tables))
+
+
+async def explorer(look: Look) -> Shown:
+    say, asked = look.say, look.query
+    since = asked["since"] if asked["since"] in PERIODS else ""
+    by = asked["by"] if asked["by"] in DIMENSIONS else "tag"
+    also = asked["also"] if asked["also"] in DIMENSIONS and asked["also"] != by else ""
+    bucket = asked["bucket"] if asked["bucket"] in BUCKETS else "day"
+    narrowed = asked.given(*DIMENSIONS)
+    period = asked.given("from", "to") or {"since": since or "30d"}
+    question = {**period, **narrowed, **asked.given("time_zone")}
+    groups = [each for each in (by, also) if each]
+    over_time = None
+    if bucket != "none":
+        over_time = await look.api.ledger("/spend/query", {**question, "bucket": bucket})
+    found = await look.api.ledger("/spend/query", {**question, "group_by": ",".join(groups), "top": "100"})
+    options = [(each, say("by." + each)) for each in DIMENSIONS]
+    filters = [
+        Input(
+            name="since",
+            label=say("spend.period"),
+            value=period.get("since", ""),
+            options=[("", say("spend.dates")), *((p, p) for p in PERIODS)],
+        ),
+        Input(name="from", label=say("spend.from"), value=asked["from"], type="date"),
+        Input(name="to", label=say("spend.to"), value=asked["to"], type="date"),
+        Input(name="by", label=say("spend.by"), value=by, options=options),
+        Input(name="also", label=say("spend.also"), value=also, options=[("", "–"), *options]),
+        Input(
+            name="bucket", label=say("spend.bucket"), value=bucket, options=[(b, say("bucket." + b)) for b in BUCKETS]
+        ),
+        *(Input(name=name, label=say("by." + name), value=asked[name]) for name in ("tag", "team", "model", "key")),
+        Input(name="time_zone", label=say("spend.zone"), value=asked["time_zone"]),
+    ]
+    export = address("/ui/spend.csv", {**question, "group_by": ",".join(groups)})
+    total = found["total"]
+    cards = [
+        (say("spend.total"), money(total["spend_usd"]), ""),
+        (say("spend.requests"), count(total["requests"]), ""),
+        (say("spend.failures"), count(total["failures"]), ""),
+    ]
+    drawn = [] if over_time is None else [_chart(say("spend.over_time"), over_time["data"], "spend_usd", money)]
+    shares = [
+        charts.Point(" · ".join(text_of(row.get(g)) for g in groups), float(row["spend_usd"]), money(row["spend_usd"]))
+        for row in found["data"][:12]
+    ]
+    if shares:
+        drawn.append({"title": say("spend.shares"), "svg": charts.bars(shares, say("spend.shares"))})
+    table = _grouped(look, say("spend.rows"), groups, found["data"], {**period, "bucket": bucket})
+    return Shown(
+        say("nav.spend"),
+        listing(filters=filters, actions=[go("CSV", export)], cards=cards, charts=drawn, tables=[table]),
+    )
+
+
+async def csv(look: Look) -> bytes:
+    """The explorer's table as CSV, for a download."""
+    asked = dict(look.query.pairs)
+    return await look.api.ledger_raw("/spend/query", {**asked, "format": "csv"})
+
+
+async def requests(look: Look) -> Shown:
+    """The newest requests, or those of one key or user."""
+    say = look.say
+    rows = await look.api.ledger(
+        "/spend/logs", look.query.given("api_key", "user_id", "start_date", "end_date", "request_id")
+    )
+    listed = [
+        [
+            link(short(row["request_id"]), f"/ui/requests/{row['request_id']}"),
+            when(row["startTime"]),
+            row["model_group"],
+            row["user"],
+            row.get("request_tags") or [],
+            count(row["total_tokens"]),
+            money(row["spend"]),
+        ]
+        for row in rows[:200]
+    ]
+    columns = [
+        (say("req.id"), ""),
+        (say("req.at"), ""),
+        (say("by.model"), ""),
+        (say("by.user"), ""),
+        (say("by.tag"), ""),
+        (say("spend.tokens"), "n"),
+        (say("spend.cost"), "n"),
+    ]
+    filters = [
+        Input(name="request_id", label=say("req.id"), value=look.query["request_id"]),
+        Input(name="user_id", label=say("by.user"), value=look.query["user_id"]),
+        Input(name="start_date", label=say("spend.from"), value=look.query["start_date"], type="date"),
+        Input(name="end_date", label=say("spend.to"), value=look.query["end_date"], type="date"),
+    ]
+    return Shown(say("nav.requests"), listing(filters=filters, tables=[Table(columns=columns, rows=listed)]))
+
+
+async def request(look: Look) -> Shown:
+    """One request's life: who, where to, what it cost and with which price, which guardrails said what."""
+    say = look.say
+    rows = await look.api.ledger("/spend/logs", {"request_id": look.id})
+    if not rows:
+        raise AskError(404, say("req.none"))
+    row = rows[0]
+    metadata = row.get("metadata") or {}
+    facts = [
+        (say("req.id"), row["request_id"]),
+        (say("req.at"), when(row["startTime"])),
+        (say("req.end"), when(row["endTime"])),
+        (say("req.duration"), f"{row.get('request_duration_ms', 0)} ms"),
+        (say("by.model"), row["model_group"]),
+        (say("req.upstream"), f"{row.get('custom_llm_provider') or ''} {row.get('model') or ''}".strip()),
+        (say("req.status"), text_of(row.get("status") or metadata.get("status"))),
+        (say("by.key"), short(row["api_key"])),
+        (say("by.team"), row.get("team_id")),
+        (say("by.user"), row.get("user")),
+        (say("by.customer"), row.get("end_user")),
+        (say("by.tag"), row.get("request_tags") or []),
+        (say("req.in"), count(row["prompt_tokens"])),
+        (say("req.out"), count(row["completion_tokens"])),
+        (say("spend.cost"), money(row["spend"])),
+        (say("req.address"), row.get("requester_ip_address")),
+    ]
+    blocks = [{"title": say("req.metadata"), "text": _indented(metadata)}]
+    return Shown(say("req.one"), listing(facts=facts, blocks=blocks))
+
+
+def _indented(value: Any) -> str:
+    import json  # noqa: PLC0415 - the only place that shows JSON to people
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _chart(title: str, rows: list[dict[str, Any]], name: str, shown: Any) -> dict[str, str]:
+    points = [charts.Point(str(row.get("bucket", ""))[5:16], float(row[name]), shown(row[name])) for row in rows]
+    return {"title": title, "svg": charts.bars(points, title)}
+
+
+def _grouped(look: Look, title: str, groups: list[str], rows: list[dict[str, Any]], period: dict[str, str]) -> Table:
+    """Each group leads on to itself."""
+    say = look.say
+    columns = [
+        *((say("by." + g), "") for g in groups),
+        (say("spend.requests"), "n"),
+        (say("spend.failures"), "n"),
+        (say("spend.tokens"), "n"),
+        (say("spend.cost"), "n"),
+    ]
+    listed = []
+    for row in rows:
+        cells: list[Any] = []
+        for group in groups:
+            value = row.get(group)
+            if row.get("other") or value in (None, ""):
+                cells.append(say("spend.other") if row.get("other") else "–")
+            else:
+                cells.append(
+                    link(
+                        short(value) if group == "key" else value,
+                        address(
+                            "/ui/spend", {**period, "by": "model" if group != "model" else "tag", group: str(value)}
+                        ),
+                    )
+                )
+        failures = row["failures"]
+        tokens = row["input_tokens"] + row["output_tokens"]
+        listed.append(
+            [
+                *cells,
+                count(row["requests"]),
+                marked(count(failures), "bad") if failures else "0",
+                count(tokens),
+                money(row["spend_usd"]),
+            ]
+        )
+    return Table(title=title, columns=columns, rows=listed)
+
+
+async def _changes(look: Look) -> Table:
+    """The newest of the audit log."""
+    say = look.say
+    found = await look.api.ledger("/audit", {"page_size": "8"})
+    rows = [
+        [
+            link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
+            say("action." + each["action"]),
+            each["table_name"],
+            each["object_id"],
+            each.get("changed_by"),
+        ]
+        for each in found["audit_logs"]
+    ]
+    columns = [
+        (say("audit.at"), ""),
+        (say("audit.action"), ""),
+        (say("audit.kind"), ""),
+        (say("audit.object"), ""),
+        (say("audit.by"), ""),
+    ]
+    return Table(title=say("audit.newest"), columns=columns, rows=rows)

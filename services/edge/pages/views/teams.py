@@ -1,0 +1,152 @@
+"""Teams and who is in them."""
+
+from typing import Any
+
+from services.edge.pages.forms import Form
+from services.edge.pages.view import (
+    Done,
+    Input,
+    Look,
+    Sending,
+    Shown,
+    Table,
+    go,
+    link,
+    listing,
+    marked,
+    money,
+    press,
+    short,
+    text_of,
+    when,
+)
+
+
+async def show(look: Look) -> Shown:
+    say = look.say
+    found = await look.api.policy("/team/list")
+    search = look.query["search"].lower()
+    listed = [row for row in found if search in f"{row['team_id']} {row.get('team_alias') or ''}".lower()]
+    rows = [
+        [
+            link(row.get("team_alias") or row["team_id"], f"/ui/teams/{row['team_id']}"),
+            row["team_id"],
+            str(len(row.get("members_with_roles") or [])),
+            row.get("models") or [say("all")],
+            money(row.get("spend")),
+            _state(look, row),
+        ]
+        for row in listed[:500]
+    ]
+    columns = [
+        (say("teams.name"), ""),
+        ("ID", ""),
+        (say("teams.members"), "n"),
+        (say("nav.models"), ""),
+        (say("spend.cost"), "n"),
+        (say("keys.state"), ""),
+    ]
+    forms = []
+    if look.visitor.is_admin:
+        fields = [
+            Input(name="team_alias", label=say("teams.name"), required=True),
+            Input(name="models", label=say("nav.models"), type="area", hint=say("keys.models_hint")),
+            Input(name="max_budget", label=say("keys.budget"), type="number"),
+        ]
+        forms = [Sending(action="/ui/teams/create", fields=fields, submit=say("teams.make"), title=say("teams.new"))]
+    filters = [Input(name="search", label=say("keys.search"), value=look.query["search"])]
+    return Shown(say("nav.teams"), listing(filters=filters, tables=[Table(columns=columns, rows=rows)], forms=forms))
+
+
+async def create(look: Look, form: Form) -> Done:
+    body: dict[str, Any] = {"team_alias": form["team_alias"], "models": form.lines("models")}
+    if form["max_budget"]:
+        body["max_budget"] = float(form["max_budget"])
+    row = await look.api.policy("/team/new", body=body)
+    return Done(f"/ui/teams/{row['team_id']}", "done.made")
+
+
+async def one(look: Look) -> Shown:
+    say = look.say
+    found = await look.api.policy("/team/info", {"team_id": look.id})
+    row = found["team_info"]
+    members = row.get("members_with_roles") or []
+    leads = look.visitor.is_admin or any(
+        m.get("user_id") == look.visitor.user_id and m.get("role") == "admin" for m in members
+    )
+    facts = [
+        ("ID", look.id),
+        (say("teams.name"), row.get("team_alias")),
+        (say("keys.state"), text_of(say("state.revoked") if row.get("blocked") else say("state.active"))),
+        (say("nav.models"), row.get("models") or [say("all")]),
+        (say("spend.cost"), money(row.get("spend"))),
+        (say("keys.budget"), money(row["max_budget"]) if row.get("max_budget") is not None else None),
+        (say("keys.created"), when(row.get("created_at"))),
+        (say("keys.metadata"), text_of(row.get("metadata"))),
+    ]
+    people = [[m.get("user_id") or m.get("user_email"), say("teams." + str(m.get("role")))] for m in members]
+    keys = [
+        [
+            link(k.get("key_alias") or k.get("key_name") or short(k["token"]), f"/ui/keys/{k['token']}"),
+            k.get("user_id"),
+            money(k.get("spend")),
+        ]
+        for k in found["keys"]
+    ]
+    tables = [
+        Table(title=say("teams.members"), columns=[(say("by.user"), ""), (say("teams.role"), "")], rows=people),
+        Table(
+            title=say("nav.keys"),
+            columns=[(say("keys.alias"), ""), (say("keys.owner"), ""), (say("spend.cost"), "n")],
+            rows=keys,
+        ),
+    ]
+    actions: list[dict[str, Any]] = [go(say("spend.explore"), f"/ui/spend?by=tag&team={look.id}")]
+    forms = []
+    if leads:
+        name = "unblock" if row.get("blocked") else "block"
+        actions.append(press(say("do." + name), f"/ui/teams/{look.id}/{name}"))
+        roles = [("user", say("teams.user")), ("admin", say("teams.admin"))]
+        fields = [
+            Input(name="user_id", label=say("by.user"), required=True),
+            Input(name="role", label=say("teams.role"), value="user", options=roles),
+        ]
+        forms = [
+            Sending(
+                action=f"/ui/teams/{look.id}/add", fields=fields, submit=say("teams.add"), title=say("teams.add_title")
+            ),
+            Sending(action=f"/ui/teams/{look.id}/remove", fields=fields[:1], submit=say("teams.remove"), kind="bad"),
+        ]
+    if look.visitor.is_admin:
+        actions.append(press(say("do.delete"), f"/ui/teams/{look.id}/delete", ask=say("teams.delete_ask"), kind="bad"))
+    return Shown(row.get("team_alias") or look.id, listing(actions=actions, facts=facts, tables=tables, forms=forms))
+
+
+async def add(look: Look, form: Form) -> Done:
+    member = {"role": "admin" if form["role"] == "admin" else "user", "user_id": form["user_id"]}
+    await look.api.policy("/team/member_add", body={"team_id": look.id, "member": member})
+    return Done(f"/ui/teams/{look.id}", "done.saved")
+
+
+async def remove(look: Look, form: Form) -> Done:
+    await look.api.policy("/team/member_delete", body={"team_id": look.id, "user_id": form["user_id"]})
+    return Done(f"/ui/teams/{look.id}", "done.saved")
+
+
+async def block(look: Look, form: Form) -> Done:
+    await look.api.policy("/team/block", body={"team_id": look.id})
+    return Done(f"/ui/teams/{look.id}", "done.blocked")
+
+
+async def unblock(look: Look, form: Form) -> Done:
+    await look.api.policy("/team/unblock", body={"team_id": look.id})
+    return Done(f"/ui/teams/{look.id}", "done.unblocked")
+
+
+async def delete(look: Look, form: Form) -> Done:
+    await look.api.policy("/team/delete", body={"team_ids": [look.id]})
+    return Done("/ui/teams", "done.deleted")
+
+
+def _state(look: Look, row: dict[str, Any]) -> dict[str, str]:
+    return marked(look.say("state.revoked"), "bad") if row.get("blocked") else marked(look.say("state.active"), "good")

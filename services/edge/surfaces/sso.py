@@ -1,0 +1,232 @@
+"""Login and logout of the admin page: by an identity provider, or by password. A session is a short-lived key of its user."""
+
+import hmac
+import os
+import secrets
+from typing import Any
+
+import msgspec
+import structlog
+
+from services.edge import answers
+from services.edge.http import Answer, Request, WholeAnswer
+from services.edge.pages import forms, render, site, words
+from services.edge.pages.visitor import Visitor, language_of, session_of
+from services.edge.parts import Parts
+from services.edge.sso import cookies, exchange, flow
+from services.edge.sso.cookies import LOGIN, SESSION, Origin
+from services.edge.sso.flow import SsoError
+from services.edge.surfaces.pages import NOWHERE, PLAIN_HTTP, origin_of, visitor_of
+from shared import bus, errors, subjects
+from shared.errors import RefusedError
+from shared.ids import abbreviate_key, digest_key, new_virtual_key
+from shared.requests import AdminReply, AdminRequest
+from shared.routes import Match
+
+log = structlog.get_logger()
+
+
+async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    if parts.sso.settings.disabled:
+        raise RefusedError(errors.not_found(request.method, request.path))
+    name = match.route.name
+    if name == "/sso/readiness":
+        return _readiness(parts)
+    seen_from = origin_of(parts, request)
+    visitor = Visitor(seen_from or NOWHERE, language_of(request, forms.of_query(request.query)["lang"]))
+    if seen_from is None:
+        return site.message(parts, request, visitor, 403, PLAIN_HTTP)
+    try:
+        if name == "/sso/key/generate":
+            return _leave(parts, request, seen_from)
+        if name == "/sso/callback":
+            return await _return(parts, request, seen_from)
+        if name == "POST /ui/login":
+            return await _password(parts, request, seen_from, visitor)
+        if name == "/ui/logout":
+            return await _logout(parts, request, seen_from)
+        if name == "/ui/me":
+            return await _me(parts, request, seen_from)
+    except SsoError as error:
+        forget = seen_from.set_line(LOGIN, "", 0)
+        return site.message(parts, request, visitor, error.status, str(error), forget)
+    return _form(parts, visitor, forms.of_query(request.query)["next"])
+
+
+# ── by an identity provider ──
+
+
+def _leave(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
+    settings, key = parts.sso.settings, parts.sso.sealing_key()
+    if settings.missing:
+        raise SsoError(503, f"{settings.missing[0]} not set. Set it in .env file")
+    if settings.provider is None:
+        return render.redirect("/ui/login")
+    if key is None:
+        raise SsoError(503, "Without a master key nobody can sign in.")
+    back = seen_from.base + "/sso/callback"
+    attempt = flow.begin(
+        back, forms.of_query(request.query)["next"], parts.clock.unix_ms() / 1000, lambda: secrets.token_urlsafe(32)
+    )
+    sealed = flow.seal(key, attempt, os.urandom(12))
+    return render.redirect(
+        flow.authorization_url(settings.provider, attempt), seen_from.set_line(LOGIN, sealed, flow.LOGIN_S)
+    )
+
+
+async def _return(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
+    settings, key, outbound = parts.sso.settings, parts.sso.sealing_key(), parts.sso.outbound
+    if settings.provider is None or key is None or outbound is None:
+        raise SsoError(404, "Single sign-on isn't configured.")
+    now_s = parts.clock.unix_ms() / 1000
+    attempt = flow.unseal(key, seen_from.read(request.header("cookie"), LOGIN) or "", now_s)
+    query = forms.of_query(request.query)
+    code = flow.check_answer(attempt, dict(query.pairs))
+    try:
+        claims, userinfo = await exchange.claims_of(outbound, settings.provider, attempt, code, now_s)
+        person = flow.person(settings, settings.provider, claims, userinfo)
+    except SsoError as error:
+        if error.status in (401, 403):
+            await _tell_failure(parts, request, settings.provider.name)
+        raise
+    body = {
+        "user_id": person.user_id,
+        "user_email": person.email,
+        "user_alias": person.name,
+        "user_role": person.role,
+        "default_role": settings.default_role,
+        "how": settings.provider.name,
+    }
+    return await _session(parts, request, seen_from, body, attempt.return_to)
+
+
+# ── by password ──
+
+
+def _form(parts: Parts, visitor: Visitor, then: str, error: str = "", status: int = 200) -> WholeAnswer:
+    settings = parts.sso.settings
+    values = {
+        "brand": site.brand(parts),
+        "error": error,
+        "sso": settings.provider.name if settings.provider is not None else "",
+        "password": settings.password_login and bool(parts.sso.password or parts.sso.master_key),
+        "next": then if then.startswith("/ui") else "",
+    }
+    return render.page("login.html", values, language=visitor.language, status=status)
+
+
+async def _password(parts: Parts, request: Request, seen_from: Origin, visitor: Visitor) -> WholeAnswer:
+    sso, source = parts.sso, request.remote or "unknown"
+    say = words.say
+    if not sso.settings.password_login:
+        raise SsoError(403, say(visitor.language, "login.none"))
+    if not cookies.same_origin(seen_from, request.header("origin"), request.header("sec-fetch-site")):
+        raise SsoError(403, say(visitor.language, "csrf"))
+    now_s = parts.clock.unix_ms() / 1000
+    waits_s = sso.throttle.waits_s(source, now_s)
+    form = await forms.read(request, parts.settings.edge_body_timeout_ms)
+    if waits_s:
+        return _form(parts, visitor, form["next"], say(visitor.language, "login.wait", seconds=waits_s), 429)
+    wanted = sso.password or sso.master_key
+    good = wanted is not None and _equal(form["password"], wanted.reveal())
+    if not (_equal(form["username"], sso.username) and good):
+        await _tell_failure(parts, request, "password")
+        return _form(parts, visitor, form["next"], say(visitor.language, "login.wrong"), 401)
+    sso.throttle.succeeded(source)
+    body = {"user_id": "default_user_id", "user_role": "proxy_admin", "how": "password"}
+    then = (
+        form["next"]
+        if form["next"].startswith("/ui") and "//" not in form["next"] and "\\" not in form["next"]
+        else "/ui"
+    )
+    return await _session(parts, request, seen_from, body, then)
+
+
+def _equal(sent: str, wanted: str) -> bool:
+    return hmac.compare_digest(sent.encode("utf-8", "replace"), wanted.encode())
+
+
+# ── sessions ──
+
+
+async def _session(parts: Parts, request: Request, seen_from: Origin, body: dict[str, Any], then: str) -> WholeAnswer:
+    plaintext = new_virtual_key()
+    lasts_s = parts.sso.settings.session_s
+    named = {
+        **{name: value for name, value in body.items() if value is not None},
+        "token": digest_key(plaintext),
+        "key_name": abbreviate_key(plaintext),
+        "lasts_ms": lasts_s * 1000,
+    }
+    await _vouch(parts, request, "/sso/session", named)
+    lines = seen_from.set_line(SESSION, plaintext, lasts_s) + seen_from.set_line(LOGIN, "", 0)
+    return render.redirect(then, lines)
+
+
+async def _logout(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
+    session = session_of(request, seen_from)
+    if session:
+        form = await forms.read(request, parts.settings.edge_body_timeout_ms)
+        if not cookies.csrf_holds(session, form["csrf"]):
+            raise SsoError(403, "This form isn't of your session.")
+        await _vouch(parts, request, "/sso/end", {"token": digest_key(session)})
+    return render.redirect(parts.sso.settings.logout_url or "/ui/login", seen_from.set_line(SESSION, "", 0))
+
+
+async def _me(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
+    visitor = await visitor_of(parts, request, seen_from)
+    if not visitor.role:
+        raise RefusedError(errors.no_key())
+    return answers.own(msgspec.json.encode({"user_id": visitor.user_id, "user_role": visitor.role}))
+
+
+async def _tell_failure(parts: Parts, request: Request, how: str) -> None:
+    """A fact now and then, with how many: whoever tries passwords can't fill the audit log."""
+    source = request.remote or "unknown"
+    told = parts.sso.throttle.failed(source, parts.clock.unix_ms() / 1000)
+    if told:
+        try:
+            await _vouch(parts, request, "/sso/failed", {"source": source, "count": told, "how": how})
+        except SsoError as error:
+            log.warning("failed_login_not_told", error=str(error))
+
+
+async def _vouch(parts: Parts, request: Request, route: str, body: dict[str, Any]) -> None:
+    """A command that only the edge can give. Raises SsoError."""
+    timeout_ms = parts.settings.edge_admin_timeout_ms
+    question = AdminRequest(
+        key_sha256=None,
+        route=route,
+        query={},
+        body=body,
+        requester_ip=request.remote,
+        min_control_seq=parts.grants.seen_seq,
+        deadline_at_ms=parts.clock.unix_ms() + timeout_ms,
+        vouched=True,
+    )
+    try:
+        reply = await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
+    except bus.BusError:
+        raise SsoError(503, "Policy can't answer at the moment. Try again.") from None
+    for subject in reply.changed:
+        parts.grants.forget(subject, reply.control_seq)
+    if reply.status >= 400:
+        log.warning(
+            "session_refused", route=route, status=reply.status, answer=reply.body[:300].decode("utf-8", "replace")
+        )
+        raise SsoError(403, "You can't come in: policy refused the session.")
+
+
+def _readiness(parts: Parts) -> WholeAnswer:
+    settings = parts.sso.settings
+    if settings.missing:
+        body: dict[str, Any] = {
+            "status": "unhealthy",
+            "sso_configured": True,
+            "missing_environment_variables": list(settings.missing),
+        }
+        return answers.own(msgspec.json.encode(body), 503)
+    body = {"status": "healthy", "sso_configured": settings.provider is not None}
+    if settings.provider is not None:
+        body["provider"] = settings.provider.name
+    return answers.own(msgspec.json.encode(body))

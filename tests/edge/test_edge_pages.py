@@ -1,0 +1,160 @@
+"""The pages' own rules: languages say the same things, nothing said becomes markup, nothing comes from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from string import Formatter
+from typing import Any
+
+import pytest
+
+from services.edge.pages import charts, render, words
+from services.edge.pages.charts import Point
+from services.edge.pages.forms import Form, of_query
+from services.edge.pages.site import VIEWS, find
+from services.edge.pages.view import Input, Sending, Table, link, listing, money
+from services.edge.pages.visitor import Visitor
+from services.edge.sso.cookies import Origin
+from shared.errors import RefusedError
+
+MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+VISITOR = Visitor(Origin("http://localhost:4000", False), "en", "sk-session", MARKUP, "proxy_admin")
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_every_language_says_everything(language: str) -> None:
+    english, other = words.catalogue("en"), words.catalogue(language)
+    assert set(english) == set(other)
+    for key, text in english.items():
+        assert fields(text) == fields(other[key]), key
+
+
+def test_a_browsers_language() -> None:
+    assert words.preferred("zh-CN,zh;q=0.9,en;q=0.8") == "zh"
+    assert words.preferred("de, fr;q=0.5") == words.preferred(None) == words.preferred(";;,,") == "en"
+
+
+def rendered(values: dict[str, object], template: str = "list.html") -> str:
+    nav = [{"path": "/ui", "key": "nav.overview", "current": True}]
+    common: dict[str, Any] = {
+        "heading": MARKUP,
+        "visitor": VISITOR,
+        "csrf": "c",
+        "note": MARKUP,
+        "error": MARKUP,
+        "nav": nav,
+    }
+    common["brand"] = {"name": MARKUP, "logo": "", "favicon": ""}
+    return render.page(template, {**common, **values}, language="en").body.decode()
+
+
+class Tags(HTMLParser):
+    """Every start tag of a page, as a browser reads it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_markup_is_inert_wherever_it_stands() -> None:
+    table = Table(
+        columns=[(MARKUP, "")], rows=[[MARKUP], [link(MARKUP, "/ui/keys/x")], [[MARKUP]], [None]], title=MARKUP
+    )
+    fields_ = [Input(name="a", label=MARKUP, value=MARKUP, hint=MARKUP)]
+    sending = Sending(action="/ui/keys/create", fields=fields_, submit=MARKUP, ask=MARKUP)
+    chart = {"title": MARKUP, "svg": charts.bars([Point(MARKUP, 1.0, MARKUP)], MARKUP)}
+    filters = [Input(name="q", label=MARKUP, value=MARKUP)]
+    page = rendered(
+        listing(
+            lead=MARKUP, tables=[table], forms=[sending], facts=[(MARKUP, MARKUP)], blocks=[{"title": MARKUP, "text": MARKUP}],
+            cards=[(MARKUP, MARKUP, "")], charts=[chart], filters=filters,
+        )
+    )  # fmt: skip
+    for tag, attributes in Tags(page).found:
+        assert tag != "img" and not (tag == "script" and "src" not in attributes), (tag, attributes)
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+    assert page.count("&lt;script&gt;alert(1)") > 15
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_inline() -> None:
+    page = rendered(listing())
+    for tag, attributes in Tags(page).found:
+        for name in ("src", "href", "action"):
+            value = attributes.get(name)
+            assert value is None or value == "" or value[0] in "/#?", (tag, attributes)
+        assert tag != "style" and "style" not in attributes
+    for name in ("app.css", "app.js"):
+        text = render.static(name).decode()
+        assert "http" not in text and "eval(" not in text
+    total = sum(len(render.static(name)) for name in render.STATIC_TYPES)
+    assert total < 60_000 and len(page) < 60_000
+    policy = render.HEADERS
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+
+
+def test_the_templates_escape() -> None:
+    for path in resources.files("services.edge.pages").joinpath("templates").iterdir():
+        text = path.read_text()
+        assert set(re.findall(r"\{\{\s*([a-z_.]+)\s*\|\s*safe", text)) <= {"chart.svg", "attrs"}, path.name
+
+
+def test_addresses_find_their_view() -> None:
+    assert find("/ui", "GET") == find("/ui/", "GET")
+    one = find("/ui/keys/abc", "GET")
+    assert one is not None and (one.path, one.id) == ("/ui/keys/{id}", "abc")
+    act = find("/ui/keys/abc/block", "POST")
+    assert act is not None and (act.id, act.act) == ("abc", "block")
+    made = find("/ui/keys/create", "POST")
+    assert made is not None and (made.path, made.act) == ("/ui/keys", "create")
+    assert find("/ui/keys/new", "GET").path == "/ui/keys/new"  # type: ignore[union-attr]
+    assert find("/ui/nothing", "GET") is None and find("/ui/keys/a/b/c", "GET") is None
+
+
+def test_every_act_is_in_reach_and_every_name_is_said() -> None:
+    for path, view in VIEWS.items():
+        assert view.nav == "" or view.nav in words.catalogue("en"), path
+        for name in view.acts:
+            found = find(path.replace("{id}", "x") + "/" + name, "POST")
+            assert found is not None and found.view is view and found.act == name
+
+
+def test_charts_draw_what_is_given() -> None:
+    drawn = charts.bars([Point("a", 1.0, "$1"), Point("b", 0.0, "$0"), Point("c", 4.0, "$4")], "t")
+    heights = [float(each) for each in re.findall(r'class="bar"[^>]*height="([0-9.]+)"', drawn)]
+    assert heights[2] == 4 * heights[0] and heights[1] < 1
+    assert charts.bars([], "t") == charts.line([], "t") == ""
+    assert charts.line([Point("a", 0.0, "0")], "t").count("<circle") == 1
+    assert charts.bars([Point("x", 1, "1")] * 10_000, "t").count("<rect") == charts.POINTS_MAX
+
+
+def test_forms() -> None:
+    form = of_query("a=1&a=2&b=x%0Ay, z&c=+&d=\0")
+    assert (form["a"], form.every("a"), form.lines("b"), form["c"], form["missing"]) == (
+        "2",
+        ["1", "2"],
+        ["x", "y", "z"],
+        "",
+        "",
+    )
+    assert form.given("a", "c") == {"a": "2"}
+    with pytest.raises(RefusedError):
+        of_query("&".join(f"a{n}=1" for n in range(500)))
+    assert Form([])["x"] == ""
+
+
+def test_money_reads_well() -> None:
+    assert [money(each) for each in (None, "0", "0.000035", "1234.5", "2")] == [
+        "–",
+        "$0.00",
+        "$0.000035",
+        "$1,234.50",
+        "$2",
+    ]

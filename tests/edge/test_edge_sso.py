@@ -1,0 +1,222 @@
+"""Single sign-on's decisions: who may come in, as what; and what a cookie, a form and a failed login are worth."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from services.edge.sso import cookies, flow
+from services.edge.sso.flow import Attempt, SsoError
+from services.edge.sso.settings import SsoSettings, read
+from services.edge.sso.throttle import Throttle
+from shared.settings import SettingsError
+
+GENERIC = {
+    "GENERIC_CLIENT_ID": "gateway",
+    "GENERIC_CLIENT_SECRET": "s",
+    "GENERIC_AUTHORIZATION_ENDPOINT": "https://idp.example/auth",
+    "GENERIC_TOKEN_ENDPOINT": "https://idp.example/token",
+    "GENERIC_USERINFO_ENDPOINT": "https://idp.example/me",
+}
+KEY = bytes(range(32))
+COUNTER = iter(range(10**6))
+
+
+def token() -> str:
+    return f"t{next(COUNTER):042}"
+
+
+def attempt(**changed: Any) -> Attempt:
+    found = flow.begin("https://gw.example/sso/callback", changed.pop("then", "/ui/keys"), 1000, token)
+    assert not changed
+    return found
+
+
+def settings(environ: dict[str, str] | None = None, **general: Any) -> SsoSettings:
+    return read({**GENERIC, **(environ or {})}, general, {})
+
+
+def test_providers_by_their_variables() -> None:
+    assert settings().provider is not None and settings().provider.name == "generic"  # type: ignore[union-attr]
+    google = read({"GOOGLE_CLIENT_ID": "g", "GOOGLE_CLIENT_SECRET": "s", **GENERIC}, {}, {}).provider
+    assert google is not None and (google.name, google.issuer) == ("google", "https://accounts.google.com")
+    microsoft = read(
+        {"MICROSOFT_CLIENT_ID": "m", "MICROSOFT_CLIENT_SECRET": "s", "MICROSOFT_TENANT": "t"}, {}, {}
+    ).provider
+    assert microsoft is not None and "/t/oauth2/" in microsoft.token_endpoint
+    half = read({"GENERIC_CLIENT_ID": "x"}, {}, {})
+    assert half.provider is None and half.missing[0] == "GENERIC_CLIENT_SECRET"
+    assert read({}, {}, {}).provider is None
+    assert "hidden" not in repr(settings({"GENERIC_CLIENT_SECRET": "hidden"}))
+
+
+@pytest.mark.parametrize(
+    ("environ", "general", "sentence"),
+    [
+        ({"GENERIC_TOKEN_ENDPOINT": "http://idp.example/token"}, {}, "https"),
+        ({"GENERIC_ROLE_MAPPINGS_ROLES": "{"}, {}, "GENERIC_ROLE_MAPPINGS_ROLES"),
+        ({"GENERIC_ROLE_MAPPINGS_ROLES": '{"king": ["a"]}'}, {}, "king"),
+        ({"LITELLM_UI_SESSION_DURATION": "forever"}, {}, "LITELLM_UI_SESSION_DURATION"),
+        ({}, {"ui_access_mode": "some"}, "ui_access_mode"),
+        ({}, {"ui_access_mode": {"type": "x"}}, "restricted_sso_group"),
+        ({"GENERIC_ROLE_MAPPINGS_DEFAULT_ROLE": "root"}, {}, "user_role"),
+    ],
+)
+def test_wrong_settings_are_a_sentence(environ: dict[str, str], general: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        settings(environ, **general)
+
+
+def test_the_address_to_go_to_has_pkce_state_and_nonce() -> None:
+    provider, begun = settings().provider, attempt()
+    assert provider is not None
+    asked = {
+        name: values[0] for name, values in parse_qs(urlsplit(flow.authorization_url(provider, begun)).query).items()
+    }
+    assert asked["code_challenge_method"] == "S256" and begun.verifier not in str(asked)
+    assert (asked["state"], asked["nonce"], asked["redirect_uri"]) == (
+        begun.state,
+        begun.nonce,
+        "https://gw.example/sso/callback",
+    )
+
+
+def test_what_the_browser_keeps_is_sealed_and_ends() -> None:
+    begun = attempt()
+    sealed = flow.seal(KEY, begun, b"n" * 12)
+    assert begun.verifier not in sealed and flow.unseal(KEY, sealed, 1001) == begun
+    for broken, now in ((sealed[:-4] + "AAAA", 1001), ("", 1001), ("x" * 50, 1001), (sealed, 1000 + flow.LOGIN_S)):
+        with pytest.raises(SsoError):
+            flow.unseal(KEY, broken, now)
+    with pytest.raises(SsoError):
+        flow.unseal(bytes(32), sealed, 1001)
+
+
+@pytest.mark.parametrize(
+    "then", ["https://evil.example", "//evil.example", "/ui//evil.example", "/ui\\evil", "/key/generate", ""]
+)
+def test_nobody_is_sent_elsewhere_afterwards(then: str) -> None:
+    assert attempt(then=then).return_to == "/ui"
+
+
+def test_the_answer_must_be_this_logins() -> None:
+    begun = attempt()
+    assert flow.check_answer(begun, {"state": begun.state, "code": "c"}) == "c"
+    for query, status in (
+        ({"state": "other", "code": "c"}, 400),
+        ({"code": "c"}, 400),
+        ({"state": begun.state}, 401),
+        ({"state": begun.state, "error": "access_denied", "code": "c"}, 401),
+    ):
+        with pytest.raises(SsoError) as no:
+            flow.check_answer(begun, query)
+        assert no.value.status == status
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"nonce": "other"},
+        {"nonce": None},
+        {"aud": "other"},
+        {"aud": ["gateway", "x"], "azp": "x"},
+        {"exp": 10},
+        {"exp": None},
+    ],
+)
+def test_an_id_token_for_somebody_else_is_refused(changed: dict[str, Any]) -> None:
+    provider, begun = settings().provider, attempt()
+    assert provider is not None
+    good = {"nonce": begun.nonce, "aud": "gateway", "exp": 2000}
+    flow.check_id_token(provider, begun, good, 1000)
+    with pytest.raises(SsoError):
+        flow.check_id_token(provider, begun, {**good, **changed}, 1000)
+
+
+def person(of: SsoSettings, **userinfo: Any) -> flow.Person:
+    assert of.provider is not None
+    return flow.person(
+        of,
+        of.provider,
+        {"sub": "s"},
+        {"sub": "s", "preferred_username": "ann", "email": "ann@ours.example", **userinfo},
+    )
+
+
+def test_who_comes_in_and_as_what() -> None:
+    assert person(settings()).role is None
+    assert person(settings({"PROXY_ADMIN_ID": "ann"})).role == "proxy_admin"
+    assert person(settings(), role="proxy_admin_viewer").role == "proxy_admin_viewer"
+    assert person(settings(), role=["x", "internal_user", "proxy_admin"]).role == "proxy_admin"
+    groups = settings({"GENERIC_ROLE_MAPPINGS_ROLES": '{"proxy_admin": ["ops team"], "internal_user": ["dev"]}'})
+    assert person(groups, groups=["dev", "ops team"]).role == "proxy_admin"
+    assert person(groups, groups=["dev"]).role == "internal_user" and person(groups, groups=["ops"]).role is None
+
+
+def test_who_does_not() -> None:
+    domains = settings({"ALLOWED_EMAIL_DOMAINS": "ours.example, other.example"})
+    assert person(domains).email == "ann@ours.example"
+    for email in ("ann@evil.example", "ann@notours.example", "ann@ours.example.evil", None, ""):
+        with pytest.raises(SsoError) as no:
+            person(domains, email=email)
+        assert no.value.status == 401
+    with pytest.raises(SsoError):
+        person(domains, email_verified=False)
+    with pytest.raises(SsoError):
+        person(settings(), sub="somebody else")
+    only_admins = settings(ui_access_mode="admin_only")
+    assert person(only_admins, role="proxy_admin").role == "proxy_admin"
+    restricted = settings(
+        ui_access_mode={"type": "restricted_sso_group", "restricted_sso_group": "ai", "sso_group_jwt_field": "g"}
+    )
+    assert person(restricted, g=["ai"]).user_id == "ann"
+    for of in (only_admins, restricted):
+        with pytest.raises(SsoError) as no:
+            person(of)
+        assert no.value.status == 403
+
+
+def test_cookies_are_bound_to_https_or_loopback() -> None:
+    https = cookies.origin("https://gw.example/", "whatever", "203.0.113.9")
+    assert https is not None and https.base == "https://gw.example"
+    line = https.set_line(cookies.SESSION, "v", 60)
+    assert (
+        line.startswith("Set-Cookie: __Host-tollgate_session=v; Path=/; HttpOnly; SameSite=Lax") and "; Secure" in line
+    )
+    local = cookies.origin(None, "localhost:4000", "127.0.0.1")
+    assert local is not None and local.read("a=b; tollgate_session=v", cookies.SESSION) == "v"
+    assert local.read("tollgate_session=v; tollgate_session=w", cookies.SESSION) is None
+    assert https.read("tollgate_session=v", cookies.SESSION) is None
+    for base, host, remote in (
+        (None, "gw.example", "203.0.113.9"), (None, "gw.example", "127.0.0.1"), (None, "localhost", "203.0.113.9"),
+        ("http://gw.example", "x", "127.0.0.1"), (None, None, "127.0.0.1"), (None, "localhost/@evil", "127.0.0.1"),
+    ):  # fmt: skip
+        assert cookies.origin(base, host, remote) is None
+
+
+def test_forms_of_other_pages_are_told_apart() -> None:
+    here = cookies.origin("https://gw.example", None, None)
+    assert here is not None
+    assert cookies.same_origin(here, "https://gw.example", "same-origin") and cookies.same_origin(here, None, None)
+    assert not cookies.same_origin(here, "https://evil.example", None)
+    assert not cookies.same_origin(here, "https://gw.example", "cross-site")
+    assert not cookies.same_origin(here, None, "same-site")
+    token_ = cookies.csrf_token("sk-1")
+    assert (
+        cookies.csrf_holds("sk-1", token_)
+        and not cookies.csrf_holds("sk-2", token_)
+        and not cookies.csrf_holds("sk-1", "é")
+    )
+
+
+def test_who_fails_too_often_waits_and_is_told_of_in_sums() -> None:
+    throttle = Throttle(attempts_max=10, window_s=60, block_s=300)
+    told = [throttle.failed("a", 1.0) for _ in range(10)]
+    assert told == [1, 0, 0, 0, 0, 0, 0, 0, 0, 9]
+    assert throttle.waits_s("a", 2.0) == 299 and throttle.waits_s("b", 2.0) == 0 and throttle.waits_s("a", 302.0) == 0
+    assert throttle.failed("a", 303.0) == 1
+    throttle.succeeded("a")
+    assert throttle.waits_s("a", 304.0) == 0
+    for n in range(20_000):
+        throttle.failed(str(n), 400.0)
+    assert len(throttle._sources) <= 10_000
