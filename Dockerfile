@@ -1,0 +1,43 @@
+# One image for all services: `python3 -m services.<name>`. Build: make images. Works with a read-only root and any user.
+#
+# BASE is any Debian 12 or later (or python:*-slim) with Python 3.11 or later; give one with its digest for production.
+ARG BASE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# strip, for the libraries' debug symbols; python3-venv where the base is a plain Debian. Neither reaches the image.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils $(command -v pip3 > /dev/null || echo python3-venv) \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY requirements-image.lock deploy/docker/slim.py ./
+# Wheels with their hashes only: nothing is built, nothing unknown gets in. No dependency but the locked ones.
+RUN python3 -m venv /opt/tollgate/venv \
+    && /opt/tollgate/venv/bin/pip install --quiet --no-deps --require-hashes --only-binary :all: -r requirements-image.lock \
+    && /opt/tollgate/venv/bin/pip uninstall --quiet --yes pip setuptools \
+    && python3 slim.py "$(echo /opt/tollgate/venv/lib/python3*/site-packages)"
+COPY services /opt/tollgate/services
+COPY shared /opt/tollgate/shared
+COPY config.example.yaml LICENSE /opt/tollgate/
+# Compiled here: the root is read-only where it runs.
+RUN /opt/tollgate/venv/bin/python -m compileall -q /opt/tollgate/services /opt/tollgate/shared \
+    && rm -rf /opt/tollgate/services/suite
+
+FROM ${BASE}
+COPY --from=build /opt/tollgate /opt/tollgate
+ENV PATH=/opt/tollgate/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TOLLGATE_CONFIG=/etc/tollgate/config.yaml \
+    TOLLGATE_DATA_DIR=/var/lib/tollgate \
+    TOLLGATE_EDGE_PROBE_HOST=0.0.0.0 \
+    TOLLGATE_LEDGER_HOST=0.0.0.0 \
+    TOLLGATE_LEDGER_PROBE_HOST=0.0.0.0 \
+    TOLLGATE_POLICY_PROBE_HOST=0.0.0.0 \
+    TOLLGATE_MODERATION_PROBE_HOST=0.0.0.0
+WORKDIR /opt/tollgate
+USER 10001:10001
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["python"]
+CMD ["-m", "services.edge"]
