@@ -1,11 +1,13 @@
 """The bus: connecting to NATS, asking with a deadline, and answering.
 
 A service has two connections: the client library's, for streams and all that is rare, and `shared.wire`'s, for what every request
-waits for. Where a server asks for what only the library can (TLS), there is only the library's.
+waits for. Where a server asks for what only the library can (nkeys), there is only the library's.
 """
 
 import asyncio
 import contextlib
+import os
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,9 +19,10 @@ import structlog
 from nats.aio.client import PING_PROTO, Client
 from nats.aio.msg import Msg
 
-from shared import bundle, subjects
+from shared import bundle, settings, subjects
 from shared.bundle import Bundler
 from shared.requests import Fault
+from shared.settings import SettingsError
 from shared.wire import Wire, WireError
 
 log = structlog.get_logger()
@@ -49,6 +52,29 @@ class BusError(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How every service speaks TLS to the broker: `TOLLGATE_<FIELD>`. Only where the URL says `tls://`."""
+
+    nats_ca_file: str = ""
+    """PEM. Empty: the system's authorities."""
+    nats_cert_file: str = ""
+    """PEM, where the broker wants a certificate of us (`verify`); with `nats_key_file`."""
+    nats_key_file: str = ""
+
+    def context(self, url: str) -> ssl.SSLContext | None:
+        """Raises SettingsError."""
+        if not any(part.strip().startswith("tls://") for part in url.split(",")):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.nats_ca_file or None)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.nats_cert_file:
+                context.load_cert_chain(self.nats_cert_file, self.nats_key_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"TOLLGATE_NATS_CA_FILE or TOLLGATE_NATS_CERT_FILE: {error}") from None
+        return context
 
 
 class BusClient(Client):
@@ -89,7 +115,8 @@ async def connect(
     """Connect as `service`, and keep reconnecting for ever. Waits until the first connection stands.
 
     Args:
-        url: one or more comma-separated `nats://user:password@host:port`; credentials never reach the log.
+        url: one or more comma-separated `nats://user:password@host:port`, or `tls://...`: then nothing is sent in the clear but the
+            server's own introduction, and its certificate is checked (BusSettings). Credentials never reach the log.
         on_lost, on_back: called when the connection breaks, and when it stands again. They must not block.
     """
 
@@ -106,8 +133,10 @@ async def connect(
     async def error(exc: Exception) -> None:
         log.warning("bus_error", service=service, error=type(exc).__name__, detail=str(exc)[:200])
 
+    tls = settings.read(BusSettings, os.environ).context(url)
     client = BusClient()
     await client.connect(
+        tls=tls,
         servers=url.split(","),
         name=service,
         inbox_prefix=subjects.inbox_prefix(service).encode(),
@@ -121,7 +150,7 @@ async def connect(
         reconnected_cb=back,
         error_cb=error,
     )
-    wire = Wire(url, service)
+    wire = Wire(url, service, tls)
     client.wire = wire if await wire.start() else None
     client.bundler = Bundler(wire.request, wire.flush)
     return client
@@ -152,17 +181,21 @@ async def ask(
     """
     encoded = _encode(question)
     for left in range(tries, 0, -1):
+        lost = False
         try:
             data = await _asked(client, subject, encoded, timeout_ms / 1000 / tries, together)
             break
         except WireError as error:
+            lost = error.code == "unreachable"
             code = "timeout" if error.code == "timeout" else "unreachable"
         except (nats.errors.TimeoutError, TimeoutError):
             code = "timeout"
         except nats.errors.Error:
             code = "unreachable"
-        if left == 1 or code != "timeout":
+        if left == 1 or not (lost or code == "timeout"):
             raise BusError(code)
+        if lost:  # the other connection may stand, or this one be back
+            await asyncio.sleep(min(RECONNECT_WAIT_S, timeout_ms / 1000 / tries))
     if data.startswith(_FAULT_HEAD):
         raise BusError(_fault_decoder.decode(data).code)
     try:

@@ -2,7 +2,7 @@
 
 Every request waits for its facts, and many for a decision or a verdict, so this is the hottest place on the bus; the client
 library's queues and tasks cost more than the round trips themselves. What it knows of the NATS protocol: CONNECT with user and
-password, SUB, UNSUB, PUB, HPUB, and what a server sends. Everything else (streams, consumers, TLS, nkeys) stays with the library
+password, SUB, UNSUB, PUB, HPUB, TLS, and what a server sends. Everything else (streams, consumers, nkeys) stays with the library
 (`shared.bus`), which also stands in for this where a server asks for what only it can. The same tests run against both.
 
 Theory. Bytes go out once in a turn of the loop, whatever was asked in it: one system call for many messages. A question is a token
@@ -11,7 +11,9 @@ never used twice, so a late answer finds nobody. Subscriptions outlive connectio
 """
 
 import asyncio
+import random
 import secrets
+import ssl
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -46,6 +48,7 @@ class WireError(Exception):
 
 class _Info(msgspec.Struct):
     tls_required: bool = False
+    tls_available: bool = False
     headers: bool = False
     max_payload: int = 1024 * 1024
 
@@ -55,6 +58,8 @@ class _Server(NamedTuple):
     port: int
     user: str | None
     password: str | None
+    tls: bool = False
+    """Whether it must be TLS, whatever the server says: nobody in between can talk us out of it."""
 
 
 class _Subscription(NamedTuple):
@@ -66,12 +71,15 @@ class _Subscription(NamedTuple):
 class Wire:
     """
     Args:
-        url: comma-separated `nats://user:password@host:port`.
+        url: comma-separated `nats://user:password@host:port`, or `tls://...`. Each wire begins with any of them, so that many spread.
         service: whose inbox answers come to.
+        tls: how a server that wants TLS is spoken to; None: it isn't.
     """
 
-    def __init__(self, url: str, service: str) -> None:
+    def __init__(self, url: str, service: str, tls: ssl.SSLContext | None = None) -> None:
         self._servers = [_parse(part) for part in url.split(",")]
+        random.shuffle(self._servers)
+        self._tls = tls
         self._service = service
         self._inbox = f"{subjects.inbox_prefix(service)}.{secrets.token_hex(8)}"
         self._subscriptions: dict[int, _Subscription] = {}
@@ -81,11 +89,15 @@ class Wire:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
-        """Connect. False when the server wants what only the library can (TLS, nkeys), or can't be reached."""
-        try:
-            self._connection = await self._connect(self._servers[0])
-        except (OSError, TimeoutError, WireError) as error:
-            log.info("wire_not_used", reason=str(error)[:100])
+        """Connect. False when the servers want what only the library can (nkeys), or none can be reached."""
+        for server in self._servers:
+            try:
+                self._connection = await self._connect(server)
+                break
+            except (OSError, TimeoutError, WireError) as error:
+                reason = str(error)[:100]
+        if self._connection is None:
+            log.info("wire_not_used", reason=reason)
             return False
         self._keeper = asyncio.create_task(self._stay_connected())
         return True
@@ -181,7 +193,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, connection = await loop.create_connection(
-                lambda: _Connection(server, f"{self._service}-wire", self._inbox, self._subscriptions),
+                lambda: _Connection(server, f"{self._service}-wire", self._inbox, self._subscriptions, self._tls),
                 server.host,
                 server.port,
             )
@@ -196,13 +208,22 @@ class Wire:
 class _Connection(asyncio.Protocol):
     """One TCP connection. `lost` is set once, at its end."""
 
-    def __init__(self, server: _Server, name: str, inbox: str, subscriptions: dict[int, _Subscription]) -> None:
+    def __init__(
+        self,
+        server: _Server,
+        name: str,
+        inbox: str,
+        subscriptions: dict[int, _Subscription],
+        tls: ssl.SSLContext | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._server = server
         self._name = name
         self._inbox = inbox.encode()
         self._subscriptions = subscriptions
+        self._tls = tls
+        self._upgrade: asyncio.Task[None] | None = None
         self._buffer = b""
         self._out: list[bytes] = []
         self._on_wire: list[Callable[[], None]] = []
@@ -402,9 +423,34 @@ class _Connection(asyncio.Protocol):
         self._payload_bytes_max = info.max_payload
         if self.ready.done():
             return  # news of the cluster
-        if info.tls_required or not info.headers:
-            self._fail("the server wants TLS, or knows no headers")
+        if not info.headers or (info.tls_required and self._tls is None):
+            self._fail("the server wants TLS and none was asked for, or it knows no headers")
+        elif self._server.tls and not (info.tls_required or info.tls_available):
+            self._fail("TLS was asked for, and the server has none")
+        elif info.tls_required or self._server.tls:
+            self._upgrade = self._loop.create_task(self._start_tls())
+        else:
+            self._greet()
+
+    async def _start_tls(self) -> None:
+        """NATS introduces itself in the clear; everything after that is TLS."""
+        transport = self._transport
+        if transport is None or self._tls is None:
             return
+        try:
+            upgraded = await self._loop.start_tls(
+                transport, self, self._tls, server_hostname=self._server.host, ssl_handshake_timeout=CONNECT_TIMEOUT_S
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:  # CertificateError is an SSLError
+            self._fail(f"TLS: {type(error).__name__}: {str(error)[:120]}")
+            return
+        if self._transport is None or upgraded is None:
+            self._fail("closed while TLS began")
+            return
+        self._transport = upgraded
+        self._greet()
+
+    def _greet(self) -> None:
         options = {
             "verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1, "echo": True,
             "lang": "python", "version": "1", "name": self._name, "user": self._server.user, "pass": self._server.password,
@@ -433,6 +479,6 @@ def _parse(url: str) -> _Server:
     parts = urlsplit(url if "://" in url else f"nats://{url}")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
-    if parts.scheme != "nats" or not parts.hostname:
+    if parts.scheme not in ("nats", "tls") or not parts.hostname:
         return _Server("", 0, None, None)  # can't be connected to: the library decides what it makes of it
-    return _Server(parts.hostname, parts.port or 4222, user, password)
+    return _Server(parts.hostname, parts.port or 4222, user, password, parts.scheme == "tls")

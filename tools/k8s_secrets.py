@@ -114,16 +114,23 @@ def read(path: Path) -> Values:
 def main() -> int:
     path = DIRECTORY / "secrets.yaml"
     known = read(path)
-    made = values(known, tls=os.environ.get("TLS", "") not in ("", "0"), database_url=os.environ.get("DATABASE_URL", ""))
+    made = values(
+        known, tls=os.environ.get("TLS", "") not in ("", "0"), database_url=os.environ.get("DATABASE_URL", "")
+    )
     listed = {"apiVersion": "v1", "kind": "List", "items": manifests(made, os.environ.get("NAMESPACE", "tollgate"))}
     DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("# Made by `make k8s-secrets`. JSON, which is YAML. Keep it as you keep passwords; it is in no repository.\n")
+        file.write(
+            "# Made by `make k8s-secrets`. JSON, which is YAML. Keep it as you keep passwords; it is in no repository.\n"
+        )
         json.dump(listed, file, indent=2)
     fresh.replace(path)
-    print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {len(made)} Secrets", file=sys.stderr)
+    print(
+        f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {len(made)} Secrets",
+        file=sys.stderr,
+    )
     return 0
 
 

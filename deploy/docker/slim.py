@@ -1,6 +1,6 @@
-"""Take out of an installed environment what a running service never reads: tests, debug symbols, headers, models of cloud services we don't call.
+"""Take out of an installed environment what a running service never reads: tests, debug symbols, headers, cloud services we don't call.
 
-`python slim.py SITE_PACKAGES`, in the image's build stage. Prints what was saved. Nothing that an import needs is touched: the image's test
+`python3 slim.py SITE_PACKAGES`, in the image's build stage. Prints what was saved. Nothing that an import needs is touched: the image's test
 imports every module of Tollgate afterwards.
 """
 
@@ -14,7 +14,17 @@ FOLDERS = ("tests", "test", "_pyinstaller", "include", "docs", "examples", "benc
 KEPT = ("numpy/testing",)
 """Imported by their own packages."""
 SOURCES = (".c", ".h", ".pyx", ".pxd", ".pyi", ".hpp", ".cpp", ".a", ".cmake", ".pc")
-CLOUD_SERVICES = ("secretsmanager", "kms", "sts", "s3", "sso", "sso-oidc", "signin", "bedrock-runtime", "sagemaker-runtime")
+CLOUD_SERVICES = (
+    "secretsmanager",
+    "kms",
+    "sts",
+    "s3",
+    "sso",
+    "sso-oidc",
+    "signin",
+    "bedrock-runtime",
+    "sagemaker-runtime",
+)
 """AWS's models that stay; botocore brings 400."""
 
 
