@@ -7,6 +7,7 @@ A service gives `run` one coroutine function. It gets a `Life`, starts its parts
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -23,6 +24,11 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 CANCEL_AGAIN_S = 0.2
+BEAT_S = 0.5
+SILENT_S_MAX = 10.0
+"""A loop that didn't come around for so long serves nobody."""
+
+loop_lag = prometheus_client.Gauge("tollgate_loop_lag_seconds", "How late the event loop's last heartbeat was")
 
 METRICS_CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
@@ -33,7 +39,21 @@ class Life:
     def __init__(self, service: str) -> None:
         self.service = service
         self.stopping = asyncio.Event()
+        self._beat_at = time.monotonic()
         self._ready: Callable[[], str | None] = lambda: "starting"
+
+    def reason_not_live(self) -> str | None:
+        """Why only a restart would help; None: it lives. It says nothing of others: a broker that is away restarts nobody."""
+        silent_s = time.monotonic() - self._beat_at
+        return f"the loop was silent for {silent_s:.0f} s" if silent_s > SILENT_S_MAX else None
+
+    async def beat(self) -> None:
+        """The loop's heartbeat. To be run as a task, for as long as the process lives."""
+        while True:
+            due = time.monotonic() + BEAT_S
+            await asyncio.sleep(BEAT_S)
+            self._beat_at = time.monotonic()
+            loop_lag.set(max(0.0, self._beat_at - due))
 
     def ready(self, reason_not: Callable[[], str | None]) -> None:
         """From now on ready whenever `reason_not()` is None; it is asked at each probe and must not block."""
@@ -66,7 +86,10 @@ async def serve_probes(life: Life, host: str, port: int) -> web.AppRunner:
     """`/live`, `/ready`, `/metrics` on a port of their own: no credentials, so not for the clients' network."""
 
     async def live(_: web.Request) -> web.Response:
-        return web.json_response({"status": "live"})
+        reason = life.reason_not_live()
+        if reason is None:
+            return web.json_response({"status": "live"})
+        return web.json_response({"status": "not live", "reason": reason}, status=503)
 
     async def ready(_: web.Request) -> web.Response:
         reason = life.reason_not_ready()
@@ -109,7 +132,11 @@ def run(service: str, main: Callable[[Life], Coroutine[Any, Any, None]]) -> None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, life.stop)
-        await main(life)
+        beating = asyncio.create_task(life.beat())
+        try:
+            await main(life)
+        finally:
+            beating.cancel()
         log.info("stopped")
 
     try:

@@ -60,6 +60,8 @@ FLUSH_S = 10.0
 OPEN_FILES = 65_536
 """Asked for at start, as far as the hard limit goes."""
 CONNECTIONS_MAX = 16_384
+JOURNAL_DRAIN_S = 10.0
+"""For what the journal holds to reach the broker."""
 CUT_OFF_S = 1.0
 """After the drain: for the cancelled handlers to end."""
 
@@ -238,6 +240,9 @@ async def _stop(listener: Listener, server: Server, drain_s: float, parts: Parts
         await asyncio.wait_for(parts.recorder.flush(), FLUSH_S)
     except TimeoutError:
         log.error("facts_not_flushed")
+    # A pod that is scaled away leaves its volume behind: with the broker there, it leaves it empty.
+    if not await parts.recorder.drained(JOURNAL_DRAIN_S):
+        log.error("journal_left_behind", see="python -m services.edge drain-journal")
     await parts.recorder.close()
 
 

@@ -38,6 +38,7 @@ FLIGHTS_MAX = 2
 SMALL_FACTS_MAX = 4
 """A message of at most so many facts is a quiet edge's."""
 SWEEP_S = 0.25
+DRAIN_LOOK_S = 0.05
 RETRY_S = 0.2
 """Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
 GIVE_WAY_S = 0.1
@@ -168,6 +169,13 @@ class Recorder:
     async def flush(self) -> None:
         """Until everything appended so far is durable."""
         await self._idle.wait()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Whether the journal is empty, at once or within `timeout_s`: what it holds is durable, but only this edge can send it."""
+        deadline = self._time() + timeout_s
+        while self._journal.bytes_waiting and self._time() < deadline:  # noqa: ASYNC110 - once, at the end of a process
+            await asyncio.sleep(DRAIN_LOOK_S)
+        return not self._journal.bytes_waiting
 
     async def close(self) -> None:
         """Flush first: what isn't durable is lost with the process."""
