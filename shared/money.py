@@ -246,7 +246,7 @@ class Cost(NamedTuple):
 
 def cost(price: Price, usage: Usage) -> Cost:
     """What a call costs, rounded once, half to even."""
-    if not price.rates and not any(_seldom(usage)):
+    if usage.input_tokens <= _usual_until(price) and not any(_seldom(usage)):
         usual = _usual_cost(price, usage)
         if usual is not None:
             return usual
@@ -311,6 +311,21 @@ def _dearest(price: Price) -> list[tuple[str, Fraction | int]]:
         found[unit.name] = max(found.get(unit.name, amount), amount)
     each = [(_BY_NAME[name].quantity, amount / _BY_NAME[name].per) for name, amount in found.items()]
     return [(quantity, int(amount) if amount.denominator == 1 else amount) for quantity, amount in each]
+
+
+@lru_cache(maxsize=1024)
+def _usual_until(price: Price) -> int:
+    """Up to how many input tokens the usual rates are all that a usual usage needs: reasoning costs what output does, no tier is
+    reached."""
+    standard = [rate for rate in price.rates if not rate.service]
+    if any(
+        rate.unit in ("reasoning", "request") or (rate.unit in _USUAL and not rate.above_tokens) for rate in standard
+    ):
+        return -1
+    return min((rate.above_tokens for rate in standard if rate.above_tokens), default=INT_MAX)
+
+
+_USUAL = frozenset({"input", "output", "cache_read", "cache_write"})
 
 
 def _usual_cost(price: Price, usage: Usage) -> Cost | None:

@@ -1,11 +1,11 @@
 """Makes `shared/prices.json` from the genai-prices package (a development dependency; nothing at run time needs it).
 
-    python tools/make_prices.py [--as-of YYYY-MM-DD]
+    PYTHONPATH=. python tools/make_prices.py [--as-of YYYY-MM-DD]
 
-What is taken: per model the prices per input, output, cache-read and cache-write token, and per request, as whole pico-USD. Names are
-the package's ids and the names its match rules list literally; its pattern rules are not used, because a wrong name must find nothing.
-What a flat price per token can't say is left out and named in the file: `simplified` (priced, but with less than the package knows)
-and `left_out` (not priced at all).
+What is taken: per model every price that one of our units (shared/money.py) stands for, exactly, with its tiers and its service tiers (flex,
+priority, batch). Names are the package's ids and the names its match rules list literally; its pattern rules are not used, because a
+wrong name must find nothing. What is left out is named in the file: `simplified` (priced, but with less than the package knows) and
+`left_out` (not priced at all).
 """
 
 import argparse
@@ -29,6 +29,8 @@ from genai_prices.types import (
     TieredPrices,
     TimeOfDateConstraint,
 )
+
+from shared.money import exact_from_usd
 
 TARGET = Path(__file__).parent.parent / "shared" / "prices.json"
 
@@ -60,27 +62,57 @@ LITELLM_PROVIDERS: dict[str, list[str]] = {
     "ovhcloud": ["ovhcloud"],
     "voyage": ["voyageai"],
     "zai": ["zai"],
+    "baseten": ["baseten"],
+    "github_copilot": ["github-copilot"],
+    "meta_llama": ["meta"],
+    "elevenlabs": ["elevenlabs"],
 }
 """LiteLLM's provider prefix -> the package's providers, searched in order (the package itself falls back this way for Azure and Vertex).
 
 `google-partners` is made here: other makers' models that only Vertex AI sells.
 """
 
-PICOUSD_PER_TOKEN = 10**6
-"""One USD per million tokens is 10^6 pico-USD per token."""
-PICOUSD_PER_REQUEST = 10**9
-"""One USD per thousand requests."""
-
 COLUMNS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "requests_kcount")
+"""The first five of a row."""
+UNITS = {
+    "input_mtok": ("input", 10**6),
+    "output_mtok": ("output", 10**6),
+    "cache_read_mtok": ("cache_read", 10**6),
+    "cache_write_mtok": ("cache_write", 10**6),
+    "requests_kcount": ("request", 10**3),
+    "cache_write_1h_mtok": ("cache_write_1h", 10**6),
+    "cache_audio_read_mtok": ("cache_read_audio", 10**6),
+    "input_audio_mtok": ("input_audio", 10**6),
+    "output_audio_mtok": ("output_audio", 10**6),
+    "input_image_mtok": ("input_image_token", 10**6),
+    "output_image_mtok": ("output_image_token", 10**6),
+    "output_reasoning_mtok": ("reasoning", 10**6),
+    "web_searches_kcount": ("search", 10**3),
+    "input_audio_hours": ("input_second", 3600),
+    "input_mchars": ("input_character", 10**6),
+}
+"""The package's price -> our unit, and how many of it the price is for."""
+SAME_AS_OTHERS = {"audio_hours"}
+"""Prices that say again what others of the same model say."""
+SERVICES = {
+    ("processing", "batch"): "batch",
+    ("service_tier", "flex"): "flex",
+    ("service_tier", "priority"): "priority",
+}
+"""The package's variants -> our service tiers."""
 
-Row = list[int | None]
+Amount = int | list[int]
+"""pico-USD; a fraction as [numerator, denominator]."""
+Row = list[Any]
+"""COLUMNS, then one list of rates `[unit, amount, above tokens, service]`; absent ones at the end are cut."""
 Notes = dict[str, dict[str, list[str]]]
 
 
 def listed_names(provider: Provider, model: ModelInfo) -> list[str]:
     """Names the package writes out, and that it resolves to this very model."""
     names = dict.fromkeys([model.id, *literals(model.match)])
-    return [name for name in names if provider.find_model(name) is model]
+    # `regional.` is the package's own word, which nobody calls by: shared/prices.py asks for it.
+    return [name for name in names if name.startswith("regional.") or provider.find_model(name) is model]
 
 
 def literals(clause: Any) -> Iterator[str]:
@@ -103,42 +135,71 @@ def price_on(model: ModelInfo, day: date) -> tuple[ModelPrice, list[str]]:
     if not any(isinstance(c, TimeOfDateConstraint) for c in constraints):
         return model.get_prices(midnight), simplified
     hours = [model.get_prices(midnight + timedelta(minutes=15 * i)) for i in range(96)]
-    dearest = max(hours, key=lambda price: base(getattr(price, "output_mtok", None)) or 0)
+    dearest = max(hours, key=lambda price: base(getattr(price, "output_mtok", None) or Decimal(0)))
     return dearest, [*simplified, "cheaper hours of the day"]
 
 
-def base(price: Decimal | TieredPrices | None) -> Decimal | None:
+def base(price: Decimal | TieredPrices) -> Decimal:
     return price.base if isinstance(price, TieredPrices) else price
 
 
-def picousd(usd: Decimal | None, factor: int) -> int | None:
-    """Raises ValueError when the amount isn't a whole number of pico-USD."""
-    if usd is None:
-        return None
-    scaled = usd * factor
-    if scaled != scaled.to_integral_value() or scaled < 0:
-        raise ValueError("a price that is not a whole number of pico-USD")
-    return int(scaled)
+def picousd(usd: Decimal, per: int) -> Amount:
+    """Raises ValueError for an amount that isn't one."""
+    amount = exact_from_usd(usd, per=per)
+    return amount if isinstance(amount, int) else list(amount)
 
 
-def row_of(price: ModelPrice) -> tuple[Row, list[str]]:
-    """The table's row (`COLUMNS`, trailing absent ones cut), and what was simplified. Raises ValueError when it can't be priced."""
+def row_of(model: ModelInfo, price: ModelPrice, day: date) -> tuple[Row, list[str]]:
+    """The table's row, and what was simplified. Raises ValueError when nothing of it can be priced."""
     listed = {key: value for key, value in vars(price).items() if value is not None}
-    if "input_mtok" not in listed:
-        raise ValueError("no price per input token")
-    others = sorted(set(listed) - set(COLUMNS))
-    if "output_mtok" not in listed and any(key.startswith("output") for key in others):
-        raise ValueError("output is not priced per text token")
-    simplified = [f"extra price {key}" for key in others]
-    if any(isinstance(value, TieredPrices) for value in listed.values()):
-        simplified.append("tiers above the base price")
-    values = [base(listed.get(key)) for key in COLUMNS]
-    row = [picousd(value, PICOUSD_PER_TOKEN) for value in values[:4]]
-    row += [picousd(values[4], PICOUSD_PER_REQUEST)]
-    row[1] = row[1] or 0  # embeddings and rankings have no output tokens
+    kept = {key: value for key, value in listed.items() if key in UNITS}
+    if not kept:
+        raise ValueError("no price for anything that is counted here")
+    covered = SAME_AS_OTHERS if "input_audio_hours" in listed else set()
+    simplified = [f"extra price {key}" for key in sorted(set(listed) - set(kept) - covered)]
+    row: Row = [None if key not in kept else picousd(base(kept[key]), UNITS[key][1]) for key in COLUMNS]
+    rates = [r for key, value in kept.items() for r in rates_of(key, value, "", with_base=key not in COLUMNS)]
+    seen: set[tuple[str, str]] = set()
+    for variant in model.price_variants or ():
+        service = SERVICES.get(next(iter(variant.when.items()))) if len(variant.when) == 1 else None
+        if isinstance(variant.constraint, StartDateConstraint) and variant.constraint.start_date > day:
+            simplified.append("a variant's price that starts later")
+        elif service is None or isinstance(variant.constraint, TimeOfDateConstraint):
+            if any(value is not None for value in vars(variant.prices).values()):
+                simplified.append(f"variant {variant.when}")
+        else:
+            for key, value in vars(variant.prices).items():
+                if value is not None and key in UNITS and (service, key) not in seen:
+                    seen.add((service, key))  # the first that is in force counts
+                    rates += rates_of(key, value, service, with_base=True)
+    if "gpt-image" in model.id and "output_mtok" in kept and "output_image_mtok" not in kept:
+        rates += [
+            ["output_image_token", row[1]],
+            *(["output_image_token", *rate[1:]] for rate in rates if rate[0] == "output"),
+        ]
+    if "input_mtok" in kept and row[1] is None and not any(key.startswith("output") for key in listed):
+        row[1] = 0  # embeddings and rankings have no output tokens
+    if rates:
+        row.append(rates)
     while row[-1] is None:
         row.pop()
     return row, simplified
+
+
+def rates_of(key: str, value: Decimal | TieredPrices, service: str, *, with_base: bool) -> Iterator[list[Any]]:
+    unit, per = UNITS[key]
+    if with_base:
+        yield trimmed(unit, picousd(base(value), per), 0, service)
+    if isinstance(value, TieredPrices):
+        for tier in value.tiers:
+            yield trimmed(unit, picousd(tier.price, per), tier.start, service)
+
+
+def trimmed(unit: str, amount: Amount, above: int, service: str) -> list[Any]:
+    rate: list[Any] = [unit, amount, above, service]
+    while len(rate) > 2 and not rate[-1]:
+        rate.pop()
+    return rate
 
 
 def section_of(provider: Provider, name: str) -> str:
@@ -159,14 +220,13 @@ def make(day: date) -> dict[str, Any]:
             names = listed_names(provider, model)
             try:
                 price, hours = price_on(model, day)
-                row, extras = row_of(price)
+                row, extras = row_of(model, price, day)
                 if not names:
                     raise ValueError("no literal name")
             except ValueError as refusal:
                 left_out[str(refusal)][section].append(model.id)
                 continue
-            reasons = hours + extras + (["variants (batch, priority, flex ...)"] if model.price_variants else [])
-            for reason in reasons:
+            for reason in dict.fromkeys(hours + extras):
                 simplified[reason][section].append(model.id)
             prices[section].update((name, row) for name in names)
     for section, name in ambiguous(prices):
@@ -177,7 +237,8 @@ def make(day: date) -> dict[str, Any]:
     return {
         "source": f"genai-prices {importlib.metadata.version('genai-prices')}",
         "as_of": day.isoformat(),
-        "unit": "pico-USD per input, output, cache-read, cache-write token; per request. null: as input. A model that is null has no price",
+        "unit": "pico-USD per input, output, cache-read, cache-write token; per request; then rates [unit, amount, above input "
+        "tokens, service]. [n, d] is the fraction n/d. null: none of its own. A model that is null has no price",
         "providers": LITELLM_PROVIDERS,
         "prices": prices,
         "simplified": simplified,

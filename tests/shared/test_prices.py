@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from shared import prices
-from shared.money import Usage, cost_picousd
+from shared.money import UNIT_NAMES, Usage, cost, cost_picousd
 
 TABLE: dict[str, Any] = msgspec.json.decode(prices.FILE.read_bytes())
 
 
-def rows() -> list[tuple[str, str, list[int | None]]]:
+def rows() -> list[tuple[str, str, list[Any]]]:
     return [
         (section, name, row)
         for section, models in TABLE["prices"].items()
@@ -25,12 +25,22 @@ def rows() -> list[tuple[str, str, list[int | None]]]:
     ]
 
 
-def test_every_price_is_a_whole_number_of_picousd() -> None:
+def is_amount(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) == 2 and all(type(part) is int and part > 0 for part in value) and value[1] > 1
+    return type(value) is int and 0 <= value < 2**53
+
+
+def test_every_row_is_what_the_reader_of_the_table_expects() -> None:
     assert len(rows()) > 2000
     for section, name, row in rows():
-        assert 2 <= len(row) <= 5, (section, name)
-        assert all(value is None or (type(value) is int and 0 <= value < 2**53) for value in row), (section, name)
-        assert row[0] is not None and row[1] is not None and row[-1] is not None
+        usual, rates = row[:5], row[5] if len(row) == 6 else []
+        assert len(row) <= 6 and row[-1] is not None, (section, name)
+        assert all(value is None or is_amount(value) for value in usual), (section, name)
+        for unit, amount, *more in rates:
+            assert unit in UNIT_NAMES and is_amount(amount), (section, name)
+            assert len(more) <= 2 and all(type(above) is int for above in more[:1]), (section, name)
+            assert not more[1:] or more[1] in ("flex", "priority", "batch"), (section, name)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +72,10 @@ def test_a_price_per_request_is_kept() -> None:
 @pytest.mark.parametrize(
     ("provider", "model"),
     [
-        ("openai", "gpt-4o-"), ("openai", "gpt-4"[:-1]), ("openai", "gpt-4o-2031-01-01"), ("openai", "openai/gpt-4o"),
+        ("openai", "gpt-4o-"), ("openai", "gpt-4"[:-1]), ("openai", "gpt-4o-2031-01-01"), ("openai", "gpt-4o-2024-99-99"),
         ("openai", ""), ("", "gpt-4o"), ("nobody", "gpt-4o"), ("gemini", "claude-3-haiku"), ("openai", "claude-3-haiku"),
-        ("openai", "gpt-4o "), ("openai", "whisper-1"), ("azure", "o4-mini-deep-research"), ("openai", "moderation"),
+        ("openai", "gpt-4o "), ("nobody", "nobody/gpt-4o"), ("openai", "bedrock/gpt-4o"),
+        ("azure", "o4-mini-deep-research"), ("openai", "moderation"),
     ],
 )  # fmt: skip
 def test_a_name_that_is_not_listed_has_no_price(provider: str, model: str) -> None:
@@ -92,8 +103,87 @@ def test_no_model_is_both_priced_and_left_out() -> None:
             assert not set(ids) & priced
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "listed_as"),
+    [
+        ("anthropic", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("vertex_ai", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
+        (
+            "bedrock",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "regional.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        ("bedrock", "anthropic.claude-3-haiku-20240307-v1:0", "regional.anthropic.claude-3-haiku-20240307-v1:0"),
+        ("bedrock", "eu.amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
+        ("openai", "gpt-4.1-2025-04-14", "gpt-4.1"),
+    ],
+)
+def test_what_is_no_part_of_a_models_identity_is_looked_through(provider: str, model: str, listed_as: str) -> None:
+    found, listed = prices.lookup(provider, model), prices.lookup(provider, listed_as)
+    assert found is not None and listed is not None
+    assert msgspec.structs.replace(found, version="") == msgspec.structs.replace(listed, version="")
+    assert found.version in (prices.VERSION, f"{prices.VERSION} as {listed_as}")
+
+
+def test_a_base_model_may_say_its_seller() -> None:
+    assert prices.lookup("openai", "azure/gpt-4o-mini") == prices.lookup("azure", "gpt-4o-mini") is not None
+    assert prices.lookup("openrouter", "openai/gpt-4o") != prices.lookup("openai", "gpt-4o")  # a name of its own there
+
+
+USD = 10**12
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "usd"),
+    [
+        # By hand, from the makers' price lists, in USD.
+        ("openai", "whisper-1", Usage(input_ms=90_000), Decimal("0.009")),
+        ("groq", "whisper-large-v3", Usage(input_ms=3_600_000), Decimal("0.111")),
+        ("openai", "tts-1", Usage(input_characters=2_000), Decimal("0.03")),
+        ("gemini", "gemini-2.5-pro", Usage(200_000, 1_000), Decimal("0.26")),
+        ("gemini", "gemini-2.5-pro", Usage(200_001, 1_000), Decimal("0.5150025")),
+        ("openai", "gpt-5", Usage(1_000_000, 100_000, service="flex"), Decimal("1.125")),
+        ("openai", "gpt-5", Usage(1_000_000, 100_000, service="priority"), Decimal("4.5")),
+        (
+            "anthropic",
+            "claude-sonnet-4-5",
+            Usage(100_000, 0, 0, 100_000, cache_write_1h_tokens=40_000),
+            Decimal("0.465"),
+        ),
+        ("anthropic", "claude-sonnet-4-5", Usage(1_000, 1_000, searches=3), Decimal("0.048")),
+        ("gemini", "gemini-2.0-flash", Usage(1_000_000, 0, audio_input_tokens=400_000), Decimal("0.34")),
+        ("openai", "gpt-image-1", Usage(1_000, 4_000, image_output_tokens=4_000), Decimal("0.165")),
+        ("perplexity", "sonar", Usage(1_000, 1_000), Decimal("0.014")),
+    ],
+)
+def test_units_tiers_and_services(provider: str, model: str, usage: Usage, usd: Decimal) -> None:
+    price = prices.lookup(provider, model)
+    assert price is not None
+    assert cost(price, usage) == (int(usd * USD), ())
+
+
+def test_what_batches_cost_doesnt_travel_with_calls() -> None:
+    call, batch = prices.lookup("openai", "gpt-5"), prices.lookup("openai", "gpt-5", batch=True)
+    assert call is not None and batch is not None
+    assert all(rate.service != "batch" for rate in call.rates)
+    assert cost_picousd(batch, Usage(1_000_000, 100_000, service="batch")) == int(Decimal("1.125") * USD)
+
+
+VARIANTS = {
+    "": None,
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "batch": {"processing": "batch"},
+}
+USAGES = [
+    Usage(input_tokens=70, output_tokens=11, cached_tokens=20, cache_write_tokens=10),
+    Usage(input_tokens=1_500_000, output_tokens=11, cached_tokens=20, cache_write_tokens=10),
+]
+
+
 def test_prices_are_those_of_the_source() -> None:
-    """Every name of every LiteLLM provider costs what the package itself computes for it, to the last pico-dollar."""
+    """Every name of every LiteLLM provider costs what the package itself computes for it, to the last pico-dollar: below and above
+    every tier, in each service."""
     pytest.importorskip("genai_prices")
     import importlib.metadata
 
@@ -105,29 +195,40 @@ def test_prices_are_those_of_the_source() -> None:
     by_id = {provider.id: provider for provider in package_providers}
     midnight = datetime.fromisoformat(TABLE["as_of"]).replace(tzinfo=UTC)
     hourly = {name for names in TABLE["simplified"]["cheaper hours of the day"].values() for name in names}
-    usage = Usage(input_tokens=70, output_tokens=11, cached_tokens=20, cache_write_tokens=10)
     compared = 0
     for litellm_provider, sections in TABLE["providers"].items():
         source = by_id[sections[0]]
         for name in {name for section in sections for name in TABLE["prices"][section]}:
-            price = prices.lookup(litellm_provider, name)
+            price = prices.lookup(litellm_provider, name, batch=True)
             if price is None:
                 assert name in TABLE["prices"][sections[0]] and TABLE["prices"][sections[0]][name] is None
                 continue
+            if price.input_picousd is None:
+                continue
             model = source.find_model(name, all_providers=package_providers)
-            assert model is not None, (litellm_provider, name)
+            if model is None:
+                assert name.startswith("regional.")
+                model = next(model for model in source.models if model.id == name)
+            owner = next(p for p in package_providers if any(m is model for m in p.models))
             instants = [midnight + timedelta(hours=h) for h in range(24)] if model.id in hourly else [midnight]
-            asked = PackageUsage(
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cached_tokens if price.cache_read_picousd is not None else None,
-                cache_write_tokens=usage.cache_write_tokens if price.cache_write_picousd is not None else None,
-            )
-            if getattr(model.get_prices(midnight), "output_mtok", None) is None:
-                asked.output_tokens = None
-            theirs = max(
-                model.calc_price(asked, source, genai_request_timestamp=instant).total_price for instant in instants
-            )
-            assert cost_picousd(price, usage) == theirs * 10**12, (litellm_provider, name)
-            compared += 1
-    assert compared > 2000
+            services = {rate.service for rate in price.rates} | {""}
+            for usage in USAGES:
+                for service in services:
+                    asked = PackageUsage(
+                        input_tokens=usage.input_tokens,
+                        output_tokens=usage.output_tokens,
+                        cache_read_tokens=usage.cached_tokens if price.cache_read_picousd is not None else None,
+                        cache_write_tokens=usage.cache_write_tokens if price.cache_write_picousd is not None else None,
+                    )
+                    if getattr(model.get_prices(midnight), "output_mtok", None) is None:
+                        asked.output_tokens = None
+                    theirs = max(
+                        model.calc_price(
+                            asked, owner, genai_request_timestamp=instant, price_context=VARIANTS[service]
+                        ).total_price
+                        for instant in instants
+                    )
+                    ours = cost_picousd(price, msgspec.structs.replace(usage, service=service))
+                    assert ours == round(theirs * 10**12), (litellm_provider, name, service, usage)
+                    compared += 1
+    assert compared > 5000
