@@ -177,6 +177,17 @@ def unknown_model(route: str, model: str) -> Refusal:
     )
 
 
+def model_left_out(model: str, reason: str) -> Refusal:
+    """Configured, and can't be served: the caller may do nothing about it, the operator can."""
+    return Refusal(
+        "model_left_out",
+        503,
+        f"The model {model} is configured, but can't be served: {reason}",
+        "service_unavailable_error",
+        "model",
+    )
+
+
 def admin_only(route: str, role: str) -> Refusal:
     return _auth(
         "admin_only",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import Config, ConfigError
+from shared.config import Config
 from shared.grant import GuardrailRef
 
 LANGUAGE = frozenset({"text", "arguments", "result", "reasoning", "file"})
@@ -117,13 +117,9 @@ def unknown_callbacks(config: Config) -> list[str]:
 
 
 def callback_names(config: Config) -> list[str]:
-    """Raises ConfigError."""
-    callbacks = config.litellm_settings.get("callbacks") or []
-    if isinstance(callbacks, str):
-        callbacks = [callbacks]
-    if not isinstance(callbacks, list) or not all(isinstance(name, str) for name in callbacks):
-        raise ConfigError("litellm_settings.callbacks must be a list of names")
-    return list(dict.fromkeys(callbacks))
+    """Each once."""
+    callbacks = config.litellm.callbacks
+    return list(dict.fromkeys([callbacks] if isinstance(callbacks, str) else callbacks))
 
 
 def _callbacks(config: Config) -> Iterable[Enabled]:

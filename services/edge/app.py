@@ -68,10 +68,13 @@ CUT_OFF_S = 1.0
 
 async def main(life: Life) -> None:
     conf = settings.read(EdgeSettings, os.environ)
-    config = load(conf.config, os.environ)
+    config = load(conf.config, os.environ, "edge")
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
     targets = table.build(config.deployments, USER_AGENT)
+    left_out = {each.id: each.reason for each in config.left_out if each.id}
+    if config.left_out:
+        log.warning("models_left_out", models=[f"{each.model_name}: {each.reason}" for each in config.left_out])
     outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
     sizes_ = sizes.read(config.general_settings)
@@ -89,7 +92,7 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, ledger, tokens, sizes_, alerts_, sso)
+                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso)
             finally:
                 await bus.close(client)
                 await alerts_.close()
@@ -105,6 +108,7 @@ async def _serve(
     client: BusClient,
     feeds: list[ControlNotices],
     targets: dict[DeploymentId, Target],
+    left_out: dict[DeploymentId, str],
     ledger: tuple[Origin, str],
     tokens: Tokens,
     sizes_: Sizes,
@@ -160,6 +164,7 @@ async def _serve(
         recorder=recorder,
         upstream=upstream,
         targets=targets,
+        left_out=left_out,
         strangers=Strangers(recorder, clock.unix_ms),
         clock=clock,
         tasks=tasks,

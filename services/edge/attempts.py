@@ -311,4 +311,8 @@ def _why_not(parts: Parts, asked: Asked) -> errors.Refusal:
     known = [c for c in asked.permit.candidates if c.deployment_id in parts.targets]
     if known:
         return errors.not_served(asked.call.model, f"{known[0].provider} has no {asked.route.name}")
+    reasons = (parts.left_out.get(c.deployment_id) for c in asked.permit.candidates)
+    reason = next((reason for reason in reasons if reason is not None), None)
+    if reason is not None:
+        return errors.model_left_out(asked.call.model, reason)
     return errors.no_deployment(asked.call.model)

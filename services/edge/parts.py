@@ -63,6 +63,8 @@ class Parts(msgspec.Struct, kw_only=True):
     rules: Rules = msgspec.field(default_factory=Rules)
     """Of a call that asks for nothing else."""
     strategy: str = "simple-shuffle"
+    left_out: dict[DeploymentId, str] = msgspec.field(default_factory=dict)
+    """Deployments that can't be called from here, each with the reason."""
     timeout_ms: int | None = None
     """For a call with all its attempts, where the configuration says so."""
     tell_rest: Callable[[DeploymentId, float], None] = _nobody

@@ -49,7 +49,7 @@ def read(environ: Mapping[str, str]) -> LedgerSettings:
     found = settings.read(LedgerSettings, environ)
     if found.database_url:
         return found
-    url = config.load(found.config, environ).database_url
+    url = config.load(found.config, environ, "ledger").database_url
     if url is None or not url:
         raise SettingsError(
             "no database: set TOLLGATE_DATABASE_URL, or general_settings.database_url in the configuration file"

@@ -23,7 +23,7 @@ QUEUE = "moderation"
 
 async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, os.environ)
-    guardrails = table.load(load(conf.config, os.environ))
+    guardrails = table.load(load(conf.config, os.environ, "moderation"))
     log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
     client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))

@@ -50,7 +50,7 @@ def read(config: Config, environ: Mapping[str, str]) -> Access:
         enforced_params=_names(general, "enforced_params"),
         service_account_params=_names(service, "enforced_params", "general_settings.service_account_settings"),
         allowed_ips=_addresses(general),
-        reject_clientside_tags=_flag(general, "reject_clientside_metadata_tags"),
+        reject_clientside_tags=config.general.reject_clientside_metadata_tags,
         no_llm=_is_on(environ, "DISABLE_LLM_API_ENDPOINTS"),
         no_admin=_is_on(environ, "DISABLE_ADMIN_ENDPOINTS"),
     )
@@ -106,13 +106,6 @@ def _addresses(general: Mapping[str, Any]) -> list[str] | None:
                 f"general_settings.allowed_ips: {entry!r} is no IP address and no range like 10.0.0.0/8"
             ) from None
     return found
-
-
-def _flag(general: Mapping[str, Any], name: str) -> bool:
-    value = general.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise ConfigError(f"general_settings.{name} must be true or false")
 
 
 def _is_on(environ: Mapping[str, str], name: str) -> bool:

@@ -31,7 +31,7 @@ DRAIN_S = 5
 async def main(life: Life) -> None:
     """One policy replica, until `life` is stopping."""
     wanted = settings.read(PolicySettings, os.environ)
-    loaded = config.load(wanted.config, os.environ)
+    loaded = config.load(wanted.config, os.environ, "policy")
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
     catalog = build(loaded, prices.lookup, os.environ)
     _warn(loaded, catalog)

@@ -11,7 +11,7 @@ import msgspec
 from services.policy import access
 from services.policy.access import Access
 from shared import guardrails
-from shared.config import Config, ConfigError, Deployment
+from shared.config import Config, Deployment, callbacks
 from shared.grant import Candidate
 from shared.guardrails import Enabled
 from shared.ids import KeyDigest, digest_key
@@ -33,6 +33,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     access: Access
     price: Lookup
     warnings: list[str]
+    left_out: dict[str, str] = {}
+    """Models of the configuration that can't be served, each with the reason."""
     blocked_users: frozenset[str] = frozenset()
     """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
     rotation_grace: str | None = None
@@ -56,17 +58,13 @@ def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = Non
     patterns: dict[str, dict[str, Deployment]] = {}
     for deployment in config.deployments:
         name = deployment.model_name
-        if name.count("*") > 1:
-            raise ConfigError(f"model_list: model_name {name!r} has more than one star")
         if "*" in name:
             patterns.setdefault(name, {})[deployment.id] = deployment
         else:
             candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
-    warnings = [
-        f"litellm_settings.callbacks: {name}: not known, does nothing" for name in guardrails.unknown_callbacks(config)
-    ]
+    warnings = _not_known(config, enabled)
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=sorted(
@@ -79,6 +77,8 @@ def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = Non
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         price=price,
         warnings=[*warnings, *access.unmatched(config)],
+        blocked_users=config.blocked_users,
+        left_out={each.model_name: each.reason for each in config.left_out},
     )
 
 
@@ -91,3 +91,22 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Ca
         weight=deployment.weight,
         order=deployment.order,
     )
+
+
+def _not_known(config: Config, enabled: list[Enabled]) -> list[str]:
+    """Warnings: sinks that aren't known. A guardrail that isn't refuses, unless the operator said that it may be left undone."""
+    warnings = []
+    for name in guardrails.unknown_callbacks(config):
+        kind = callbacks.kind(name)
+        if kind == "guardrail":
+            sentence = f"litellm_settings.callbacks: the guardrail {name} isn't known here"
+            warnings.append(config.unenforced(name, sentence))
+        elif name not in callbacks.ALWAYS:
+            what = "a Python class of your own isn't loaded" if kind == "python" else "not known, does nothing"
+            warnings.append(f"litellm_settings.callbacks: {name}: {what}")
+    names = {each.name for each in enabled}
+    for number, entry in enumerate(config.guardrails):
+        name = str(entry.get("guardrail_name") or f"guardrails[{number}]")
+        if name not in names:
+            warnings.append(config.unenforced(name, f"guardrails[{number}]: the guardrail {name!r} isn't known here"))
+    return warnings

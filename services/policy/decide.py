@@ -287,7 +287,10 @@ def _role(who: Who) -> Refusal | None:
 def _model_served(who: Who) -> Refusal | None:
     if not who.route.model_from or who.catalog.candidates(who.model):
         return None
-    return errors.unknown_model(who.route.name, who.asked)
+    reason = who.catalog.left_out.get(who.model)
+    return (
+        errors.unknown_model(who.route.name, who.asked) if reason is None else errors.model_left_out(who.asked, reason)
+    )
 
 
 RULES: dict[str, Callable[[Who], Refusal | None]] = {

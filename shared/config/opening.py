@@ -74,3 +74,9 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def from_environ(environ: Mapping[str, str]) -> Secret | None:
+    """LiteLLM's usual way to give the master key."""
+    value = environ.get("LITELLM_MASTER_KEY")
+    return Secret(value) if value else None

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 OPENAI_WIRE = "openai"
 
+SERVED_WIRES = frozenset({OPENAI_WIRE, "azure"})
+"""Wires that the edge speaks: whoever teaches it one adds its name. A test compares."""
+
 
 class Provider(Struct, frozen=True):
     """What can be known of a provider before anybody configured it."""
@@ -22,7 +25,10 @@ class Provider(Struct, frozen=True):
     base_variables: tuple[str, ...] = ()
     """Used in this order where an entry has no `api_base`; they go before our own default."""
     needs_key: bool = True
-    """False: a server of one's own, which may well ask for no key."""
+    """False: a server of one's own, which may well ask for no key, or one with credentials of another kind."""
+    openai_path: str | None = None
+    """Where, under its own address, a provider with a format of its own also answers in OpenAI's: used while the edge doesn't speak
+    the provider's own. None: nowhere."""
 
 
 def _openai(api_base: str, *key_variables: str, base: tuple[str, ...] = (), needs_key: bool = True) -> Provider:
@@ -126,30 +132,77 @@ PROVIDERS: dict[str, Provider] = {
         "http://127.0.0.1:9997/v1", "XINFERENCE_API_KEY", base=("XINFERENCE_API_BASE",), needs_key=False
     ),
     "zai": _openai("https://api.z.ai/api/paas/v4", "ZAI_API_KEY", base=("ZAI_API_BASE",)),
+    "aihubmix": _openai("https://aihubmix.com/v1", "AIHUBMIX_API_KEY", base=("AIHUBMIX_API_BASE",)),
+    "aiml": _openai("https://api.aimlapi.com/v1", "AIML_API_KEY", base=("AIML_API_BASE",)),
+    "apertis": _openai("https://api.stima.tech/v1", "STIMA_API_KEY"),
+    "chutes": _openai("https://llm.chutes.ai/v1", "CHUTES_API_KEY"),
+    "clarifai": _openai("https://api.clarifai.com/v2/ext/openai/v1", "CLARIFAI_API_KEY", "CLARIFAI_PAT"),
+    "custom": _openai("", "OPENAI_API_KEY"),
+    "edenai": _openai("https://api.edenai.run/v3", "EDENAI_API_KEY"),
+    "gmi": _openai("https://api.gmi-serving.com/v1", "GMI_API_KEY"),
+    "gradient_ai": _openai("https://inference.do-ai.run/v1", "GRADIENT_AI_API_KEY"),
+    "helicone": _openai("https://ai-gateway.helicone.ai", "HELICONE_API_KEY"),
+    "heroku": _openai("", "HEROKU_API_KEY", base=("HEROKU_API_BASE",)),
+    "lemonade": _openai("http://localhost:8000/api/v1", "LEMONADE_API_KEY", base=("LEMONADE_API_BASE",), needs_key=False),
+    "maritalk": _openai("https://chat.maritaca.ai/api", "MARITALK_API_KEY"),
+    "modelscope": _openai("https://api-inference.modelscope.cn/v1", "MODELSCOPE_API_KEY"),
+    "oobabooga": _openai("", "OOBABOOGA_API_KEY", needs_key=False),
+    "poe": _openai("https://api.poe.com/v1", "POE_API_KEY"),
+    "publicai": _openai("https://api.publicai.co/v1", "PUBLICAI_API_KEY", base=("PUBLICAI_API_BASE",)),
+    "qwencloud": _openai(
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", base=("DASHSCOPE_API_BASE",)
+    ),
+    "sarvam": _openai("https://api.sarvam.ai/v1", "SARVAM_API_KEY"),
+    "scaleway": _openai("https://api.scaleway.ai/v1", "SCW_SECRET_KEY"),
+    "tencent": _openai("https://tokenhub-intl.tencentcloudmaas.com/v1", "TENCENT_API_KEY", base=("TENCENT_API_BASE",)),
+    "text-completion-codestral": _openai("https://codestral.mistral.ai/v1", "CODESTRAL_API_KEY"),
+    "text-completion-inception": _openai("https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY"),
+    "veniceai": _openai("https://api.venice.ai/api/v1", "VENICE_AI_API_KEY"),
+    "xiaomi_mimo": _openai("https://api.xiaomimimo.com/v1", "XIAOMI_MIMO_API_KEY"),
+    "zhipu": _openai("https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY", "ZAI_API_KEY"),
+    "bigmodel": _openai("https://open.bigmodel.cn/api/paas/v4", "BIGMODEL_API_KEY", "ZHIPUAI_API_KEY"),
     # Formats of their own.
+    "cloudflare": Provider(
+        "cloudflare", "", ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"), ("CLOUDFLARE_API_BASE",), openai_path="/v1"
+    ),
+    "nlp_cloud": Provider("nlp_cloud", "https://api.nlpcloud.io/v1/gpu", ("NLP_CLOUD_API_KEY",)),
+    "petals": Provider("petals", needs_key=False),
+    "predibase": Provider("predibase", "", ("PREDIBASE_API_KEY",)),
+    "triton": Provider("triton", needs_key=False),
+    "gigachat": Provider("gigachat", "", ("GIGACHAT_API_KEY", "GIGACHAT_CREDENTIALS")),
+    "oci": Provider("oci", needs_key=False),
+    "aleph_alpha": Provider("aleph_alpha", "", ("ALEPH_ALPHA_API_KEY",)),
+    "deepgram": Provider("deepgram", "https://api.deepgram.com/v1", ("DEEPGRAM_API_KEY",)),
+    "elevenlabs": Provider("elevenlabs", "https://api.elevenlabs.io", ("ELEVENLABS_API_KEY",)),
+    "assemblyai": Provider("assemblyai", "https://api.assemblyai.com", ("ASSEMBLYAI_API_KEY",)),
+    "chatgpt": Provider("chatgpt", needs_key=False),
     "anthropic": Provider(
-        "anthropic", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",), ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL")
+        "anthropic", "https://api.anthropic.com", ("ANTHROPIC_API_KEY",),
+        ("ANTHROPIC_API_BASE", "ANTHROPIC_BASE_URL"), openai_path="/v1",
     ),
     "azure": Provider("azure", "", ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"), ("AZURE_API_BASE",)),
     "azure_text": Provider("azure", "", ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"), ("AZURE_API_BASE",)),
-    "azure_ai": Provider("azure_ai", "", ("AZURE_AI_API_KEY",), ("AZURE_AI_API_BASE",)),
+    "azure_ai": Provider("azure_ai", "", ("AZURE_AI_API_KEY",), ("AZURE_AI_API_BASE",), openai_path=""),
     "bedrock": Provider("bedrock", needs_key=False),
     "bedrock_converse": Provider("bedrock", needs_key=False),
-    "cohere": Provider("cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), ("COHERE_API_BASE",)),
-    "cohere_chat": Provider("cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), ("COHERE_API_BASE",)),
-    "databricks": Provider("databricks", "", ("DATABRICKS_API_KEY", "DATABRICKS_TOKEN"), ("DATABRICKS_API_BASE",)),
+    "cohere": Provider("cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), ("COHERE_API_BASE",),
+        openai_path="/compatibility/v1"),
+    "cohere_chat": Provider("cohere", "https://api.cohere.com", ("COHERE_API_KEY", "CO_API_KEY"), ("COHERE_API_BASE",),
+        openai_path="/compatibility/v1"),
+    "databricks": Provider("databricks", "", ("DATABRICKS_API_KEY", "DATABRICKS_TOKEN"), ("DATABRICKS_API_BASE",), openai_path=""),
     "gemini": Provider(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         ("GEMINI_API_BASE",),
+        openai_path="/openai",
     ),
     "github_copilot": Provider("github_copilot", needs_key=False),
     "ollama": Provider(
-        "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False
+        "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False, openai_path="/v1"
     ),
     "ollama_chat": Provider(
-        "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False
+        "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False, openai_path="/v1"
     ),
     "palm": Provider("palm", key_variables=("PALM_API_KEY",)),
     "replicate": Provider("replicate", "https://api.replicate.com/v1", ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN")),
@@ -192,3 +245,33 @@ def of_model_name(model: str, *, has_key: bool) -> str | None:
     if _GEMINI.match(model):
         return "gemini" if has_key else "vertex_ai"
     return next((provider for pattern, provider in _FAMILIES if pattern.match(model)), None)
+
+
+_NATIVE_TAILS = {
+    "ollama": ("/api/chat", "/api/generate", "/api"),
+    "cohere": ("/v1/chat", "/v2/chat", "/v1", "/v2"),
+    "cloudflare": ("/run",),
+}
+_GOOGLE = "https://generativelanguage.googleapis.com"
+
+
+def openai_base(row: Provider, base: str) -> str | None:
+    """The address at which a provider with a format of its own answers in OpenAI's; None: at none.
+
+    Args:
+        base: its usual address, or an entry's.
+    """
+    path = row.openai_path
+    if path is None or not base:
+        return None
+    if not path or base.endswith(path):
+        return base
+    if row.wire == "gemini":
+        if not base.startswith(_GOOGLE):
+            return base
+        return (base if base != _GOOGLE else f"{base}/v1beta") + path
+    for tail in _NATIVE_TAILS.get(row.wire, ()):
+        if base.endswith(tail):
+            base = base.removesuffix(tail)
+            break
+    return base if base.endswith("/v1") else base + path

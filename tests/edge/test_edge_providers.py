@@ -98,10 +98,17 @@ def test_without_a_key_none_is_sent() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused_at_start_naming_the_model_and_no_secret(params: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError) as refused:
-        target(**params)
-    assert "'public'" in str(refused.value)
-    assert SECRET not in str(refused.value)
+    params = {"model": "openai/gpt-x", "api_base": "https://p.example/v1", "api_key": SECRET, **params}
+    entry = {"model_name": "public", "litellm_params": params}
+    found = config.parse(json.dumps({"model_list": [entry]}), {})
+    if found.left_out:
+        said, named = found.left_out[0].reason, found.left_out[0].model_name == "public"
+    else:
+        with pytest.raises(ConfigError) as refused:
+            build(found.deployments, "tollgate")
+        said, named = str(refused.value), "'public'" in str(refused.value)
+    assert named
+    assert SECRET not in said
 
 
 # ── mocks ──

@@ -6,11 +6,15 @@ import msgspec
 import pytest
 
 from services.policy.catalog import build
+from services.policy.decide import decide
 from services.policy.directory import Directory
 from shared import config, subjects
 from shared.config import ConfigError
 from shared.entities import Key, Team
 from shared.facts import ControlFact
+from shared.grant import Denial
+from shared.ids import digest_key
+from shared.requests import DecideRequest
 from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, digest, key
 
 
@@ -86,15 +90,17 @@ def test_catalog_refuses_and_warns() -> None:
     def catalog(text: str):
         return build(config.parse(text, {}), lambda provider, model: None)
 
-    assert catalog("litellm_settings: {callbacks: [banned_keywords, llmguard_moderations]}").warnings == [
-        "litellm_settings.callbacks: llmguard_moderations: not known, does nothing"
+    assert catalog("litellm_settings: {callbacks: [banned_keywords, mine.guard, langfuse, prometheus]}").warnings == [
+        "litellm_settings.callbacks: mine.guard: a Python class of your own isn't loaded",
+        "litellm_settings.callbacks: langfuse: not known, does nothing",
     ]
+    left_undone = "litellm_settings: {callbacks: [lakera_prompt_injection]}\ngeneral_settings: {allow_unenforced: [%s]}"
+    assert "started without it" in catalog(left_undone % "lakera_prompt_injection").warnings[0]
     assert len(catalog("litellm_settings: {callbacks: banned_keywords}").guardrails) == 1
     for wrong in (
-        "litellm_settings: {callbacks: 5}",
-        "litellm_settings: {callbacks: [5]}",
+        "litellm_settings: {callbacks: {a: b}}",
+        left_undone % "another",
         "general_settings: {reject_clientside_metadata_tags: maybe}",
-        "model_list: [{model_name: 'a*b*', litellm_params: {model: openai/x}}]",
     ):
         with pytest.raises(ConfigError):
             catalog(wrong)
@@ -112,3 +118,16 @@ def test_entities_are_what_the_stream_says() -> None:
     assert world.directory.keys[digest("a")] == key("a")
     world.fold("galaxy", "g", {"x": 1})
     assert isinstance(world.directory.keys[digest("a")], Key)
+
+
+def test_a_model_that_is_left_out_says_so_when_it_is_called() -> None:
+    text = """
+general_settings: {master_key: sk-master-of-this-world}
+model_list: [{model_name: broken, litellm_params: {model: openai/x, api_base: nowhere}}]
+"""
+    catalog = build(config.parse(text, {}), lambda provider, model: None)
+    request = DecideRequest(digest_key("sk-master-of-this-world"), "/chat/completions", "broken")
+    denial = decide(Directory(), catalog, request, 1, 1)
+    assert isinstance(denial, Denial)
+    assert (denial.refusal.code, denial.refusal.status) == ("model_left_out", 503)
+    assert "api_base is no address" in denial.refusal.message

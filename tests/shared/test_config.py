@@ -1,6 +1,7 @@
 """LiteLLM's config.yaml: read as it is, refused with a sentence that says where, and never told to anybody."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ general_settings: {master_key: os.environ/MASTER, database_url: os.environ/DB}
 router_settings: {routing_strategy: simple-shuffle}
 unheard_of: {}
 """
+
+
+GOOD = '{"model_name": "good", "litellm_params": {"model": "openai/m", "mock_response": "hi"}}'
 
 
 def settled(**params: Any) -> str:
@@ -70,6 +74,7 @@ def test_what_is_not_used_is_named() -> None:
         "unheard_of: unknown section, ignored",
         "litellm_settings.surprising: not used",
         "router_settings.routing_strategy: not used",
+        "model_list[0].litellm_params.rpm: not used",
     ]
 
 
@@ -88,8 +93,10 @@ def test_references_reach_everywhere() -> None:
     config = parse(
         """
 environment_variables: {FROM_FILE: here, PORT: 8080}
-litellm_settings: {callbacks: [os.environ/FROM_FILE], banned_keywords_list: os.environ/NOT_SET}
-model_list: [{model_name: m, litellm_params: {model: os.environ/MODEL, api_base: os.environ/BASE, extra_headers: {x-a: os.environ/PORT}}}]
+litellm_settings: {callbacks: [os.environ/FROM_FILE],
+  banned_keywords_list: os.environ/NOT_SET}
+model_list: [{model_name: m, litellm_params: {model: os.environ/MODEL, api_base: os.environ/BASE,
+  extra_headers: {x-a: os.environ/PORT, x-b: os.environ/NO}}}]
 """,
         {"MODEL": "openai/x", "BASE": "http://h/v1"},
     )
@@ -108,41 +115,24 @@ model_list: [{model_name: m, litellm_params: {model: os.environ/MODEL, api_base:
         ("a: [", r"config\.yaml line \d: not valid YAML"),
         ("ok: 1\nb: {", r"config\.yaml line \d: not valid YAML"),
         ("a: \x00", r"config\.yaml: not valid YAML"),
-        ("a: 2024-99-99", r"config\.yaml: not valid YAML"),
         ("a: !!int ''", r"config\.yaml: not valid YAML"),
         ("a: " + "9" * 5000, r"config\.yaml: not valid YAML"),
         ("[" * 300_000, "line 1: not valid YAML"),
         ("[" * 300_000 + "]" * 300_000, "line 1: not valid YAML .*(nested too deeply|maximum nesting depth)"),
         ("{a: " * 101 + "}" * 101, "nested too deeply"),
         ("litellm_settings: &a {x: *a}", "something refers to itself"),
-        ("model_list: &a [{model_name: m, litellm_params: {model: openai/m, tags: *a}}]", r"model_list\[0\]\.litellm_params"),
         ("- a", "the top level must be a mapping"),
         ("text", "the top level must be a mapping"),
         ("model_list: {}\ngeneral_settings: []", "general_settings must be a mapping"),
         ("model_list: {a: 1}", "model_list must be a list"),
-        ("model_list: [1]", r"model_list\[0\]\.model_name must be a text"),
-        ("model_list: [{model_name: ''}]", r"model_list\[0\]\.model_name must be a text"),
-        ("model_list: [{model_name: m}]", r"model_list\[0\]\.litellm_params\.model must be a text"),
-        ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: 3}]", r"model_list\[0\]\.model_info must be"),
-        ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: {base_model: 3}}]", r"base_model must be a text"),
-        (settled(model="anthropic/claude"), "provider 'anthropic' needs an api_base"),
-        (settled(model="os.environ/NOT_SET"), r"litellm_params\.model: the environment variable NOT_SET is not set"),
-        (settled(model=""), r"litellm_params\.model must be a text"),
-        (settled(model="openai/"), r"litellm_params\.model must be a text"),
-        (settled(api_key="os.environ/NOT_SET"), r"api_key: the environment variable NOT_SET is not set"),
-        (settled(api_base="os.environ/NOT_SET"), r"api_base: the environment variable NOT_SET is not set"),
-        (settled(api_key=3), r"model_list\[0\]\.litellm_params\.api_key must be a text"),
-        (settled(api_base=3), r"api_base must be a text"),
-        (settled(weight="heavy"), r"weight must be a number of zero or more"),
-        (settled(weight=-1), r"weight must be a number"),
-        (settled(timeout="nan"), r"timeout must be a number"),
-        (settled(extra_headers=[1]), r"extra_headers must be a mapping"),
-        (settled(input_cost_per_token="cheap"), r"input_cost_per_token: 'cheap' is not an amount"),
-        (settled(input_cost_per_token=True), r"input_cost_per_token"),
-        (settled(input_cost_per_token=-1), r"input_cost_per_token"),
-        (settled(output_cost_per_token=1e-13), r"output_cost_per_token: .*finer than a pico-dollar"),
         ("general_settings: {master_key: os.environ/NOT_SET}", r"general_settings\.master_key: .*NOT_SET is not set"),
-        ("general_settings: {master_key: 1234}", r"general_settings\.master_key must be a text"),
+        ("general_settings: {master_key: [sk-canary]}", r"general_settings\.master_key: expected a string"),
+        ("general_settings: {reject_clientside_metadata_tags: perhaps}", r"reject_clientside_metadata_tags: expected true or false"),
+        ("general_settings: {allow_unenforced: 3}", "allow_unenforced must be a list"),
+        ("litellm_settings: {callbacks: {a: 1}}", r"litellm_settings\.callbacks: expected"),
+        ("credential_list: [{credential_name: a}]", r"credential_list\[0\] must have"),
+        ("guardrails: [a]", "guardrails must be a list of mappings"),
+        ("include: [nowhere.yaml]", "cannot read"),
     ],
     ids=lambda value: value[:40],
 )  # fmt: skip
@@ -151,24 +141,80 @@ def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
         parse(text, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+                ("model_list: [1]", "an entry must be a mapping"),
+        ("model_list: [{model_name: '', litellm_params: {model: openai/m}}]", "model_name must be a string"),
+        ("model_list: [{model_name: m}]", "litellm_params must be a mapping"),
+        ("model_list: [{model_name: m, litellm_params: {}}]", r"litellm_params\.model must be a string"),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: 3}]", "model_info must be a mapping"),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/x}, model_info: {base_model: [3]}}]", "base_model: expected a string"),
+        (settled(model="watsonx/granite"), "provider 'watsonx' isn't served yet"),
+        (settled(model="hosted_vllm/qwen"), "provider 'hosted_vllm' needs an api_base"),
+        (settled(model="os.environ/NOT_SET"), r"litellm_params\.model: the environment variable NOT_SET is not set"),
+        (settled(model=""), r"litellm_params\.model must be a string"),
+        (settled(model="openai/"), r"litellm_params\.model must be a string"),
+        (settled(), "no api_key, and OPENAI_API_KEY isn't set"),
+        (settled(api_key="os.environ/NOT_SET"), "api_key: the environment variable NOT_SET is not set"),
+        (settled(api_base="os.environ/NOT_SET"), "api_base: the environment variable NOT_SET is not set"),
+        (settled(api_base="http://${NOT_SET}/v1"), "api_base: the environment variable NOT_SET is not set"),
+        (settled(api_key=[3]), "api_key: expected a string"),
+        (settled(api_base=[3]), "api_base: expected a string"),
+        (settled(api_base="gpu:8000"), "api_base is no address"),
+        (settled(weight="heavy"), "weight: expected a number"),
+        (settled(weight=-1, mock_response="x"), "weight must be a number of zero or more"),
+        (settled(timeout="nan", mock_response="x"), "timeout must be a number of zero or more"),
+        (settled(extra_headers=[1]), "extra_headers must be a mapping"),
+        (settled(mock_response="x", input_cost_per_token="cheap"), "input_cost_per_token: 'cheap' is not an amount"),
+        (settled(mock_response="x", input_cost_per_token=True), "input_cost_per_token"),
+        (settled(mock_response="x", input_cost_per_token=-1), "input_cost_per_token"),
+        (settled(litellm_credential_name="mine"), "there is no 'mine' in credential_list"),
+        (settled(custom_llm_provider="acme"), "custom_llm_provider: 'acme' is not known"),
+    ],
+    ids=lambda value: value[:60],
+)  # fmt: skip
+def test_one_model_that_cannot_be_served_is_left_out_with_the_reason(text: str, sentence: str) -> None:
+    text = (
+        text.replace("model_list: [", f"model_list: [{GOOD}, ")
+        if not text.startswith("{")
+        else text.replace("[", f"[{GOOD}, ", 1)
+    )
+    config = parse(text, {})
+    assert [deployment.model_name for deployment in config.deployments] == ["good"]
+    (left,) = config.left_out
+    assert left.place == "model_list[1]" and re.search(sentence, left.reason), left
+    assert any(left.reason in warning for warning in config.warnings)
+    assert left.model_name in ("m", "") and (not left.model_name or config.why_left_out("m") == left.reason)
+    refusing = text.rstrip("}") + ', "router_settings": {"ignore_invalid_deployments": false}}' if text.startswith("{") else (
+        text + "\nrouter_settings: {ignore_invalid_deployments: false}"
+    )  # fmt: skip
+    if not text.startswith("{"):
+        with pytest.raises(ConfigError, match="ignore_invalid_deployments is false"):
+            parse(refusing, {})
+
+
 def test_an_error_does_not_quote_a_secret() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        parse('general_settings: {master_key: "sk-canary", database_url: [sk-canary]}', {})
+    assert "canary" not in str(refusal.value)
     for text in (
-        'general_settings: {master_key: "sk-canary", database_url: [sk-canary]}',
         settled(api_key=["sk-canary"]),
         settled(api_key="sk-canary", weight="x"),
+        settled(api_base="sk-canary"),
     ):
-        with pytest.raises(ConfigError) as refusal:
-            parse(text, {})
-        assert "canary" not in str(refusal.value)
+        config = parse(text, {})
+        assert config.left_out and "canary" not in repr(config.left_out) + repr(config.warnings) + repr(config.keys)
 
 
 def test_the_same_entry_twice_is_fine_and_the_same_id_for_two_is_not() -> None:
-    entry = {"model_name": "m", "litellm_params": {"model": "openai/m"}}
+    entry = {"model_name": "m", "litellm_params": {"model": "openai/m", "api_key": "k"}}
     first, second = parse(json.dumps({"model_list": [entry, entry]}), {}).deployments
     assert first == second
-    other = {"model_name": "n", "litellm_params": {"model": "openai/n"}, "model_info": {"id": "x"}}
-    with pytest.raises(ConfigError, match="'x' is used by two"):
-        parse(json.dumps({"model_list": [{**entry, "model_info": {"id": "x"}}, other]}), {})
+    other = {"model_name": "n", "litellm_params": {"model": "openai/n", "api_key": "k"}, "model_info": {"id": "x"}}
+    config = parse(json.dumps({"model_list": [{**entry, "model_info": {"id": "x"}}, other]}), {})
+    assert [each.model_name for each in config.deployments] == ["m"]
+    assert "'x' is used by two" in config.left_out[0].reason
 
 
 def test_an_entry_keeps_its_id_when_the_file_is_rearranged() -> None:

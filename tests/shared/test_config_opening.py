@@ -41,8 +41,9 @@ def test_an_empty_variable_is_a_missing_one(environ: dict[str, str]) -> None:
         with pytest.raises(ConfigError, match="environment variable X is not set, or empty"):
             general(text, environ)
     for key in ("api_key", "api_base"):
-        with pytest.raises(ConfigError, match=f"{key}: the environment variable X is not set, or empty"):
-            parse(entry("openai/m", **{key: "os.environ/X"}), environ)
+        config = parse(entry("openai/m", **{key: "os.environ/X"}), environ)
+        assert not config.deployments
+        assert f"{key}: the environment variable X is not set, or empty" in config.left_out[0].reason
 
 
 @pytest.mark.parametrize(
@@ -64,10 +65,10 @@ def test_open_only_where_it_is_said(text: str, environ: dict[str, str], allowed:
 
 @pytest.mark.parametrize(
     ("text", "environ"),
-    [("{allow_open_gateway: 'yes please'}", {}), ("{allow_open_gateway: 1}", {}), ("{}", {"TOLLGATE_ALLOW_OPEN_GATEWAY": "perhaps"})],
+    [("{allow_open_gateway: 'yes please'}", {}), ("{}", {"TOLLGATE_ALLOW_OPEN_GATEWAY": "perhaps"})],
 )  # fmt: skip
 def test_a_word_that_is_neither_yes_nor_no_is_refused(text: str, environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="must be true or false"):
+    with pytest.raises(ConfigError, match=r"(must be|expected) true or false"):
         general(text, environ)
 
 
@@ -118,12 +119,29 @@ def test_gemini_is_vertex_unless_there_is_a_key() -> None:
     "model", ["claude-3-5-sonnet-20241022", "my-model", "gemini-pro", "acme/their-model", "Claude-3"]
 )
 def test_a_key_never_goes_to_openai_by_default(model: str) -> None:
-    try:
-        deployments = parse(entry(model, api_key="sk-ant-canary"), {}).deployments
-    except ConfigError as refusal:
-        assert "canary" not in str(refusal)
-    else:
-        assert all("openai.com" not in d.api_base for d in deployments)
+    config = parse(entry(model, api_key="sk-ant-canary"), {})
+    assert all("openai.com" not in d.api_base for d in config.deployments)
+    assert "canary" not in repr(config)
+
+
+def test_a_key_of_the_environment_goes_to_its_own_provider_alone() -> None:
+    environ = {
+        "OPENAI_API_KEY": "sk-openai",
+        "GROQ_API_KEY": "sk-groq",
+        "HOSTED_VLLM_API_KEY": "sk-vllm",
+        "OPENAI_BASE_URL": "http://proxy/v1",
+    }
+
+    def key(model: str, base: str | None) -> str | None:
+        found = parse(entry(model, **({"api_base": base} if base else {})), environ).deployments[0]
+        return found.api_key.reveal() if found.api_key is not None else None
+
+    assert key("openai/m", None) == "sk-openai"  # at OPENAI_BASE_URL, which belongs to it
+    assert key("openai/m", "https://api.openai.com/v1/") == "sk-openai"
+    assert key("openai/m", "http://gpu:8000/v1") is None
+    assert key("openai/m", "https://api.groq.com/openai/v1") == "sk-groq"
+    assert key("groq/m", "https://api.openai.com/v1") == "sk-openai"
+    assert key("hosted_vllm/m", "http://gpu:8000/v1") == "sk-vllm"
 
 
 def test_who_names_an_address_is_believed() -> None:

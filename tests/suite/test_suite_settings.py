@@ -105,7 +105,7 @@ def test_the_banner_shows_the_example_key_and_no_other() -> None:
         supervisor_pid=1, ready=True, edge_urls=["http://127.0.0.1:4000"], ledger_urls=["http://127.0.0.1:4100"],
         nats_url="nats://operator:hidden-1@127.0.0.1:1", database_url="postgresql://t:hidden-2@127.0.0.1:2/t", processes={},
     )  # fmt: skip
-    text = "model_list: [{model_name: m, litellm_params: {model: openai/m}}]\ngeneral_settings: {master_key: %s}"
+    text = "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k}}]\ngeneral_settings: {master_key: %s}"
     own = banner(state, config.parse(text % "sk-private", {}))
     assert "sk-private" not in own and "hidden" not in own
     example = banner(state, config.parse(text % "sk-1234", {}))

@@ -28,11 +28,8 @@ class BannedKeywords:
     @classmethod
     def from_config(cls, config: Config) -> "BannedKeywords":
         """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
-        homoglyphs = config.litellm_settings.get("banned_keywords_homoglyphs", False)
-        if not isinstance(homoglyphs, bool):
-            raise ConfigError("litellm_settings.banned_keywords_homoglyphs must be true or false")
-        keywords = _keywords(config.litellm_settings.get("banned_keywords_list"), config.directory)
-        return cls(keywords, homoglyphs=homoglyphs)
+        keywords = _keywords(config.litellm.banned_keywords_list, config.directory)
+        return cls(keywords, homoglyphs=config.litellm.banned_keywords_homoglyphs)
 
     def inspect(self, inspection: Inspection) -> list[Finding] | Awaitable[list[Finding]]:
         messages = inspection.messages(EVERYTHING)

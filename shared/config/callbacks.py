@@ -1,0 +1,39 @@
+"""Names that LiteLLM knows in `litellm_settings.callbacks` and its kin, by what they are. Data.
+
+What protects is never left undone in silence: a guardrail that isn't known here refuses the start, a sink that isn't is named.
+"""
+
+GUARDRAILS = frozenset(
+    {
+        "aim", "aporia", "aporia_prompt_injection", "azure_content_safety", "banned_keywords", "bedrock",
+        "detect_prompt_injection", "google_text_moderation", "guardrails_ai", "hide_secrets", "javelin",
+        "lakera", "lakera_prompt_injection", "lakera_v2", "llamaguard_moderations", "llmguard_moderations", "openai_moderations",
+        "pangea", "pillar", "presidio", "presidio_pii", "prompt_injection", "model_armor",
+    }
+)  # fmt: skip
+"""LiteLLM's guardrails, ours or not."""
+
+SINKS = frozenset(
+    {
+        "agentops", "aispend", "anthropic_cache_control_hook", "argilla", "arize", "arize_phoenix", "athina", "azure_sentinel",
+        "azure_storage", "bigquery", "braintrust", "clickhouse", "cloudzero", "custom_callback_api", "datadog",
+        "datadog_llm_observability", "deepeval", "dotprompt", "dynamodb", "email", "galileo", "gcs_bucket", "gcs_pubsub", "generic_api",
+        "greenscale", "helicone", "humanloop", "lago", "langfuse", "langfuse_otel", "langsmith", "langtrace", "levo", "lifecycle",
+        "literalai", "litedebugger", "logfire", "lunary", "mlflow", "opentelemetry", "openmeter", "opik", "otel", "pagerduty",
+        "posthog", "promptlayer", "prometheus", "resend_email", "s3", "s3_v2", "sendgrid_email", "sentry", "slack", "smtp_email",
+        "sqs", "supabase", "traceloop", "vector_store_pre_call_hook", "wandb", "weave", "weave_otel", "webhook",
+    }
+)  # fmt: skip
+"""Where LiteLLM can send what happened."""
+
+ALWAYS = {"prometheus": "`/metrics` is there without it", "blocked_user_check": "policy looks at blocked_user_list"}
+"""Neither guardrails nor sinks here, and what they ask for is done."""
+
+
+def kind(name: str) -> str:
+    """guardrail, sink, python (a class of the operator's own) or unknown."""
+    if name in GUARDRAILS:
+        return "guardrail"
+    if name in SINKS:
+        return "sink"
+    return "python" if "." in name else "unknown"

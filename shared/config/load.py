@@ -1,0 +1,243 @@
+"""A whole file: its sections typed, its models made or left out, and a word about every key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shared.config import deployments, opening, without_effect
+from shared.config.deployments import Deployment, LeftOut
+from shared.config.errors import ConfigError
+from shared.config.fields import Key, Reading, known, section, unenforced
+from shared.config.reading import text_of, tree, with_includes
+from shared.config.references import Lookup, Unset, from_environ, resolve
+from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
+from shared.secrets.value import Secret
+
+_SECTIONS = {
+    "model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "credential_list", "guardrails",
+}  # fmt: skip
+_SECRETS_OF = {"master_key": ("policy",), "database_url": ("ledger",)}
+"""Which services need which secret of general_settings. The suite needs all."""
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What Tollgate reads of a `config.yaml`."""
+
+    deployments: list[Deployment]
+    master_key: Secret | None
+    """`general_settings.master_key`, else LITELLM_MASTER_KEY. None: no service may serve with it, unless `allow_open_gateway`."""
+    allow_open_gateway: bool
+    """Said out loud: without a master key every caller is an anonymous internal_user, and a weak master key is taken."""
+    database_url: Secret | None
+    general: GeneralSettings
+    litellm: LitellmSettings
+    router: RouterSettings
+    guardrails: list[dict[str, Any]]
+    """LiteLLM's newer form: `guardrail_name`, `litellm_params`. shared/guardrails.py says which are known."""
+    blocked_users: frozenset[str]
+    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
+    litellm_settings: dict[str, Any]
+    """The section as written, references resolved; missing ones are None. Prefer `litellm`."""
+    general_settings: dict[str, Any]
+    """The same of this section, without its secrets. Prefer `general`."""
+    router_settings: dict[str, Any]
+    """The same of this one. Prefer `router`."""
+    left_out: list[LeftOut]
+    keys: list[Key]
+    """Every key of the file, and what comes of it."""
+    warnings: list[str]
+    directory: str
+    """Where the file lies: relative paths in it start here."""
+
+    @property
+    def model_names(self) -> list[str]:
+        return list(dict.fromkeys(d.model_name for d in self.deployments))
+
+    def unenforced(self, name: str, sentence: str) -> str:
+        """Something that protects can't be done: the warning to show, or ConfigError unless `allow_unenforced` names it."""
+        return unenforced(name, sentence, self.general.allow_unenforced)
+
+    def why_left_out(self, model: str) -> str | None:
+        """Of a name that the file has and nobody serves."""
+        return next((each.reason for each in self.left_out if each.model_name == model), None)
+
+
+def load(path: str, environ: Mapping[str, str], service: str | None = None) -> Config:
+    """Read and check the file. Raises ConfigError.
+
+    Args:
+        service: who reads: secrets that it doesn't need may be missing. None: everything is needed.
+    """
+    file = Path(path)
+    return parse(text_of(path), environ, directory=str(file.resolve().parent), name=file.name, service=service)
+
+
+def parse(
+    text: str,
+    environ: Mapping[str, str],
+    *,
+    directory: str = ".",
+    name: str = "config.yaml",
+    service: str | None = None,
+) -> Config:
+    """The same from text."""
+    try:
+        top, repeated = tree(text, name)
+        top, more = with_includes(top, Path(directory))
+        return _read(top, environ, directory, [*repeated, *more], service)
+    except RecursionError:
+        raise ConfigError(f"{name}: not valid YAML (something refers to itself)") from None
+
+
+def _read(
+    top: dict[str, Any], environ: Mapping[str, str], directory: str, warnings: list[str], service: str | None
+) -> Config:
+    given = _section(top, "general_settings")
+    reading = Reading(_allowed(given))
+    reading.warnings += warnings
+    _name_other_sections(top, reading)
+    environ = _with_file_variables(_section(top, "environment_variables"), environ, reading)
+    lookup = from_environ(environ)
+    general_tree = resolve(given, lookup)
+    litellm_tree, router_tree = (
+        resolve(_section(top, each), lookup) for each in ("litellm_settings", "router_settings")
+    )
+    _need_secrets(general_tree, service)
+    reading.elsewhere = _places()
+    general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
+    litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
+    router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
+    found, left_out = deployments.read(
+        top.get("model_list"), lookup, _credentials(top, lookup), reading, secrets=service in (None, "edge")
+    )
+    if left_out and not router.ignore_invalid_deployments:
+        first = left_out[0]
+        raise ConfigError(f"{first.place}.{first.reason} (router_settings.ignore_invalid_deployments is false)")
+    for each in left_out:
+        reading.warn(f"{each.place} ({each.model_name or 'without a name'}) is left out: {each.reason}")
+    return Config(
+        deployments=found,
+        master_key=general.master_key or opening.from_environ(environ),
+        allow_open_gateway=opening.allowed(general_tree, environ),
+        database_url=general.database_url or None,
+        general=general,
+        litellm=litellm,
+        router=router,
+        guardrails=_guardrails(top, lookup),
+        blocked_users=_blocked_users(litellm, directory),
+        litellm_settings=_without_unset(litellm_tree),
+        general_settings=_without_unset({k: v for k, v in general_tree.items() if k not in _SECRETS_OF}),
+        router_settings=_without_unset(router_tree),
+        left_out=left_out,
+        keys=reading.keys,
+        warnings=reading.warnings,
+        directory=directory,
+    )
+
+
+def _places() -> dict[str, str]:
+    """A key's name → the section it belongs in, for who wrote it somewhere else."""
+    tables: tuple[tuple[str, type[msgspec.Struct], dict[str, str]], ...] = (
+        ("router_settings", RouterSettings, without_effect.ROUTER),
+        ("general_settings", GeneralSettings, without_effect.GENERAL),
+        ("litellm_settings", LitellmSettings, without_effect.LITELLM),
+    )
+    return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
+
+
+def _section(top: dict[str, Any], name: str) -> dict[str, Any]:
+    value = top.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} must be a mapping")
+    return value
+
+
+def _allowed(general: dict[str, Any]) -> list[str]:
+    names = general.get("allow_unenforced") or []
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise ConfigError("general_settings.allow_unenforced must be a list of names")
+    return names
+
+
+def _name_other_sections(top: dict[str, Any], reading: Reading) -> None:
+    for key in top:
+        name = str(key)
+        if name in _SECTIONS or name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept
+            continue
+        why = without_effect.SECTIONS.get(name)
+        reading.say(name, "no effect" if why else "unknown", why or "")
+        reading.warn(f"{name}: not used ({why})" if why else f"{name}: unknown section, ignored")
+
+
+def _with_file_variables(given: dict[str, Any], environ: Mapping[str, str], reading: Reading) -> dict[str, str]:
+    """`environment_variables` go before the environment, as in LiteLLM; an empty one is a missing one."""
+    outside = from_environ(environ)
+    more = {}
+    for key, value in given.items():
+        place, found = f"environment_variables.{key}", resolve(value, outside)
+        if isinstance(found, dict | list):
+            reading.say(place, "no effect", "no string")
+            reading.warn(f"{place}: not used (no string)")
+            continue
+        reading.say(place, "acts")
+        if isinstance(found, Unset):
+            reading.warn(f"{place}: {found}")
+        elif found is not None and found != "":
+            more[str(key)] = str(found)
+    return {**environ, **more}
+
+
+def _need_secrets(general: dict[str, Any], service: str | None) -> None:
+    """A missing secret is refused by whoever needs it: going on without would open a door, or fail far away. Others go on without it."""
+    for name, services in _SECRETS_OF.items():
+        value = general.get(name)
+        if isinstance(value, Unset):
+            if service is None or service in services:
+                raise ConfigError(f"general_settings.{name}: {value}")
+            general[name] = None
+        elif value == "":
+            general[name] = None
+
+
+def _credentials(top: dict[str, Any], lookup: Lookup) -> dict[str, dict[str, Any]]:
+    """`credential_list` by name."""
+    entries = top.get("credential_list") or []
+    if not isinstance(entries, list):
+        raise ConfigError("credential_list must be a list")
+    found: dict[str, dict[str, Any]] = {}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("credential_values"), dict):
+            raise ConfigError(f"credential_list[{number}] must have credential_name and credential_values")
+        found[str(entry.get("credential_name"))] = resolve(entry["credential_values"], lookup)
+    return found
+
+
+def _guardrails(top: dict[str, Any], lookup: Lookup) -> list[dict[str, Any]]:
+    entries = top.get("guardrails") or []
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise ConfigError("guardrails must be a list of mappings")
+    return [_without_unset(resolve(entry, lookup)) for entry in entries]
+
+
+def _blocked_users(litellm: LitellmSettings, directory: str) -> frozenset[str]:
+    """The list itself, or the lines of a file."""
+    callbacks, given = litellm.callbacks, litellm.blocked_user_list
+    if "blocked_user_check" not in ([callbacks] if isinstance(callbacks, str) else callbacks):
+        return frozenset()
+    if isinstance(given, str):
+        given = text_of(str(Path(directory) / given)).splitlines()
+    return frozenset(filter(None, (name.strip() for name in given)))
+
+
+def _without_unset(value: Any) -> Any:
+    if isinstance(value, Unset):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_unset(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_unset(item) for item in value]
+    return value

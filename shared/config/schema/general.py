@@ -1,0 +1,141 @@
+"""`general_settings`: who may call, and what the gateway keeps."""
+
+from typing import Annotated, Any
+
+from msgspec import Struct
+
+from shared.config.fields import By
+from shared.secrets.value import Secret
+
+Names = list[str]
+
+
+class GeneralSettings(Struct, frozen=True, kw_only=True):
+    """Seconds, megabytes and USD are numbers as LiteLLM has them; the unit is in the docstring."""
+
+    # ── who may call ──
+
+    master_key: Annotated[Secret | None, By("config")] = None
+    """The administrator's key. Not set: LITELLM_MASTER_KEY."""
+    allow_open_gateway: Annotated[bool, By("config")] = False
+    """Start without a master key, or with a weak one that others can reach."""
+    dangerously_permit_weak_or_unset_master_key: Annotated[bool, By("config")] = False
+    """LiteLLM's name for `allow_open_gateway`."""
+    allow_unenforced: Annotated[Names, By("config")] = []
+    """Names of guardrails, hooks and keys that protect, can't be enforced here, and may be left undone all the same."""
+    litellm_key_header_name: Annotated[str | None, By()] = None
+    """The only header a key is taken from; its value is `Bearer <key>`."""
+    custom_auth: Annotated[str | None, By(protects=True)] = None
+    """A Python function of the operator's that decides who may call."""
+    enable_jwt_auth: Annotated[bool, By("edge")] = False
+    """Take JSON web tokens as credentials. Without it a token is no credential: nothing is opened."""
+    litellm_jwtauth: Annotated[dict[str, Any], By("edge")] = {}
+    """How a token's claims become a caller."""
+    allow_any_audience: Annotated[bool, By("edge")] = False
+    """Take tokens that were made for somebody else, where neither audience nor issuer is set."""
+    role_permissions: Annotated[list[Any], By("edge")] = []
+    """Which models and routes a role of a token has."""
+    ui_access_mode: Annotated[Any, By("edge")] = None
+    """Who may use the admin pages."""
+    disable_env_credential_login: Annotated[bool, By("edge")] = False
+    """Nobody signs in with UI_USERNAME and UI_PASSWORD."""
+    disable_password_login_when_sso_enabled: Annotated[bool, By("edge")] = False
+    """The same, where single sign-on is set up."""
+    allowed_ips: Annotated[Names | None, By("policy")] = None
+    """Addresses or networks that may call; None: all."""
+    use_x_forwarded_for: Annotated[bool, By()] = False
+    """Take the client's address from X-Forwarded-For."""
+    allowed_routes: Annotated[Names | None, By("policy")] = None
+    """The only routes that may be called; None: all."""
+    public_routes: Annotated[Names, By("policy")] = []
+    """Routes that need no key."""
+    admin_only_routes: Annotated[Names, By("policy")] = []
+    """Routes for administrators alone."""
+    enforced_params: Annotated[Names, By("policy")] = []
+    """Parameters that every request must have, such as `user` or `metadata.generation_name`."""
+    enforce_user_param: Annotated[bool, By(protects=True)] = False
+    """Every request must name its `user`."""
+    reject_clientside_metadata_tags: Annotated[bool, By("policy")] = False
+    """Refuse requests that bring tags of their own."""
+    block_robots: Annotated[bool, By()] = False
+    """`/robots.txt` tells crawlers to stay away."""
+    disable_custom_api_keys: Annotated[bool, By()] = False
+    """Nobody may choose the value of a new key."""
+    default_team_disabled: Annotated[bool, By()] = False
+    """No key without a team."""
+    service_account_settings: Annotated[dict[str, Any], By("policy")] = {}
+    """`enforced_params` of service accounts' keys."""
+
+    # ── sizes and limits ──
+
+    max_request_size_mb: Annotated[float | None, By("edge")] = None
+    """Of a request's decompressed body."""
+    max_response_size_mb: Annotated[float | None, By("edge")] = None
+    """Of an answer that isn't a stream."""
+    max_file_size_mb: Annotated[float | None, By("edge")] = None
+    """Of one uploaded file."""
+    allowed_file_extensions: Annotated[Any, By("edge")] = None
+    """Of uploaded files."""
+    blocked_file_extensions: Annotated[Any, By("edge")] = None
+    """Of uploaded files."""
+    max_parallel_requests: Annotated[int | None, By()] = None
+    """Of one key at once."""
+    global_max_parallel_requests: Annotated[int | None, By()] = None
+    """Of everybody at once."""
+
+    # ── the book ──
+
+    database_url: Annotated[Secret | None, By("config")] = None
+    """PostgreSQL of the book, for the ledger alone."""
+    store_model_in_db: Annotated[bool, By()] = False
+    """Models may be added by API."""
+    disable_spend_logs: Annotated[bool, By()] = False
+    """Keep no row a request."""
+    store_prompts_in_spend_logs: Annotated[bool, By()] = False
+    """Keep prompts and answers."""
+    maximum_spend_logs_retention_period: Annotated[str | None, By()] = None
+    """How long rows are kept, like `90d`."""
+    maximum_spend_logs_retention_interval: Annotated[str | None, By()] = None
+    """How often old rows are dropped, like `1d`."""
+    user_header_name: Annotated[str | None, By()] = None
+    """Header that names the customer a call is made for."""
+    user_header_mappings: Annotated[list[dict[str, Any]] | dict[str, Any], By()] = []
+    """Headers that name the customer or the internal user."""
+
+    # ── secrets ──
+
+    key_management_system: Annotated[str | None, By()] = None
+    """The secret manager that `os.environ/NAME` asks first."""
+    key_management_settings: Annotated[dict[str, Any], By()] = {}
+    """Its settings."""
+    use_google_kms: Annotated[bool, By()] = False
+    """Decrypt the environment's values with Google's KMS."""
+    use_azure_key_vault: Annotated[bool, By()] = False
+    """LiteLLM's older way to say `key_management_system: azure_key_vault`."""
+
+    # ── health, alerts, others ──
+
+    background_health_checks: Annotated[bool, By()] = False
+    """Call every model now and then, and report what answered."""
+    health_check_interval: Annotated[float | None, By()] = None
+    """Seconds between two such rounds."""
+    alerting: Annotated[Names, By("edge")] = []
+    """Where alerts go: slack, email, webhook."""
+    alerting_threshold: Annotated[float | None, By()] = None
+    """Seconds after which a call is slow enough for an alert."""
+    alert_types: Annotated[Names, By()] = []
+    """Which alerts are sent."""
+    alerting_args: Annotated[dict[str, Any], By()] = {}
+    """Settings of alerts."""
+    alert_to_webhook_url: Annotated[dict[str, Any], By()] = {}
+    """An address an alert type."""
+    pass_through_endpoints: Annotated[list[dict[str, Any]], By()] = []
+    """Paths that are forwarded as they are."""
+    infer_model_from_keys: Annotated[bool, By()] = False
+    """Serve the models of every provider whose key is in the environment."""
+    forward_client_headers_to_llm_api: Annotated[bool, By()] = False
+    """Send the client's `x-` headers on to the provider."""
+    completion_model: Annotated[str | None, By()] = None
+    """Model of calls that name none."""
+    json_logs: Annotated[bool | None, By()] = None
+    """Logs as JSON, a line each: as they are unless the environment says otherwise."""

@@ -1,0 +1,132 @@
+"""`litellm_settings`: how calls are made, screened, cached and logged."""
+
+from typing import Annotated, Any
+
+from msgspec import Struct
+
+from shared.config.fields import By
+
+Names = list[str]
+Fallbacks = list[dict[str, list[str]]]
+"""`[{model: [other, another]}]`."""
+
+
+class LitellmSettings(Struct, frozen=True, kw_only=True):
+    """Seconds and USD are numbers as LiteLLM has them; the unit is in the docstring."""
+
+    # ── guardrails and sinks ──
+
+    callbacks: Annotated[Names | str, By("policy", "moderation")] = []
+    """Guardrails by name, and sinks for what happened."""
+    success_callback: Annotated[Names | str, By()] = []
+    """Sinks for calls that succeeded."""
+    failure_callback: Annotated[Names | str, By()] = []
+    """Sinks for calls that failed."""
+    service_callback: Annotated[Names | str, By()] = []
+    """Sinks for the gateway's own health."""
+    audit_log_callbacks: Annotated[Names | str, By()] = []
+    """Sinks for the audit log."""
+    banned_keywords_list: Annotated[Any, By("moderation")] = None
+    """Of the guardrail banned_keywords: words, or a file with one a line."""
+    banned_keywords_homoglyphs: Annotated[bool, By("moderation")] = False
+    """Of the same: letters that look alike are the same letter."""
+    blocked_user_list: Annotated[Names | str, By("config")] = []
+    """Of the guardrail blocked_user_check: customers, or a file with one a line."""
+    llm_guard_mode: Annotated[str, By()] = "all"
+    """Of the guardrail llmguard_moderations: all, key-specific, request-specific."""
+    google_moderation_confidence_threshold: Annotated[float | None, By()] = None
+    """Of the guardrail google_text_moderation, for every category."""
+    llamaguard_model_name: Annotated[str | None, By()] = None
+    """Of the guardrail llamaguard_moderations: the model that judges."""
+    llamaguard_unsafe_content_categories: Annotated[str | None, By()] = None
+    """Of the same: a file with the categories."""
+    openai_moderations_model_name: Annotated[str | None, By()] = None
+    """Of the guardrail openai_moderations."""
+    guardrails: Annotated[list[dict[str, Any]], By(protects=True)] = []
+    """Guardrails in LiteLLM's first form."""
+
+    # ── calls ──
+
+    num_retries: Annotated[int | None, By()] = None
+    """More attempts after a failure."""
+    request_timeout: Annotated[float | None, By()] = None
+    """Seconds a call may take, where its entry sets no `timeout`."""
+    drop_params: Annotated[bool, By()] = False
+    """Leave out parameters that the provider doesn't take, instead of refusing the call."""
+    modify_params: Annotated[bool, By()] = False
+    """Mend a conversation that the provider would refuse."""
+    fallbacks: Annotated[Fallbacks, By()] = []
+    """Other models to ask when one fails."""
+    default_fallbacks: Annotated[Names, By()] = []
+    """The same for models that `fallbacks` doesn't name."""
+    context_window_fallbacks: Annotated[Fallbacks, By()] = []
+    """Where the prompt is too long for the model."""
+    content_policy_fallbacks: Annotated[Fallbacks, By()] = []
+    """Where the provider refuses the content."""
+    max_fallbacks: Annotated[int | None, By()] = None
+    """Models asked in all."""
+    allowed_fails: Annotated[int | None, By()] = None
+    """Failures a minute after which a deployment rests."""
+    cooldown_time: Annotated[float | None, By()] = None
+    """Seconds it rests."""
+    model_alias_map: Annotated[dict[str, str], By()] = {}
+    """Other names of models."""
+    ssl_verify: Annotated[bool | str | None, By()] = None
+    """false: take any certificate of a provider; a path: our own authority's."""
+    force_ipv4: Annotated[bool, By()] = False
+    """Connect to providers by IPv4 alone."""
+
+    # ── caching ──
+
+    cache: Annotated[bool, By()] = False
+    """Answer the same request from a cache."""
+    cache_params: Annotated[dict[str, Any], By()] = {}
+    """Its kind and term."""
+    enable_caching_on_provider_specific_optional_params: Annotated[bool, By()] = False
+    """Parameters of the provider's own are part of what makes two requests the same."""
+
+    # ── who owns what, and its money ──
+
+    extra_spend_tag_headers: Annotated[Names, By()] = []
+    """Headers whose values become tags."""
+    disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
+    """Don't make the User-Agent a tag."""
+    max_budget: Annotated[float | None, By(protects="zero")] = None
+    """USD the gateway may spend in all in `budget_duration`."""
+    budget_duration: Annotated[str | None, By()] = None
+    """Term of `max_budget`, like 30d."""
+    default_key_generate_params: Annotated[dict[str, Any], By()] = {}
+    """What a new key has where the request doesn't say."""
+    upperbound_key_generate_params: Annotated[dict[str, Any], By()] = {}
+    """The most a new key may have."""
+    key_generation_settings: Annotated[dict[str, Any], By()] = {}
+    """Who may make which keys. Without it only administrators do: nothing is opened."""
+    default_internal_user_params: Annotated[dict[str, Any], By()] = {}
+    """What a new internal user has."""
+    default_team_params: Annotated[dict[str, Any], By()] = {}
+    """What a new team has."""
+    default_team_settings: Annotated[list[dict[str, Any]], By()] = []
+    """Callbacks of teams."""
+    max_internal_user_budget: Annotated[float | None, By()] = None
+    """USD of a new internal user."""
+    internal_user_budget_duration: Annotated[str | None, By()] = None
+    """Its term."""
+    max_end_user_budget: Annotated[float | None, By(protects="zero")] = None
+    """USD a customer may spend."""
+    key_alias_pattern: Annotated[str | None, By()] = None
+    """Regular expression of allowed key aliases."""
+
+    # ── what is shown and logged ──
+
+    set_verbose: Annotated[bool, By()] = False
+    """Debug lines in the log. Better: `--detailed_debug`, or LITELLM_LOG=DEBUG."""
+    json_logs: Annotated[bool | None, By()] = None
+    """Logs as JSON, a line each: as they are unless the environment says otherwise."""
+    turn_off_message_logging: Annotated[bool, By()] = False
+    """Sinks get no prompts and answers."""
+    redact_user_api_key_info: Annotated[bool, By()] = False
+    """Sinks get nothing of the key, its user and its team."""
+    public_model_groups: Annotated[Names, By()] = []
+    """Models of the public model hub."""
+    require_auth_for_metrics_endpoint: Annotated[bool, By()] = True
+    """`/metrics` of the clients' port needs a key."""

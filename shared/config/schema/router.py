@@ -1,0 +1,67 @@
+"""`router_settings`: which deployment of a model is asked, and what happens when it fails."""
+
+from typing import Annotated, Any
+
+from msgspec import Struct
+
+from shared.config.fields import By
+from shared.config.schema.litellm import Fallbacks, Names
+
+
+class RouterSettings(Struct, frozen=True, kw_only=True):
+    """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
+
+    routing_strategy: Annotated[str, By()] = "simple-shuffle"
+    """simple-shuffle, least-busy, latency-based-routing, usage-based-routing, usage-based-routing-v2, cost-based-routing."""
+    routing_strategy_args: Annotated[dict[str, Any], By()] = {}
+    """Settings of the strategy."""
+    num_retries: Annotated[int | None, By()] = None
+    """More attempts after a failure."""
+    max_retries: Annotated[int | None, By()] = None
+    """The same."""
+    timeout: Annotated[float | None, By()] = None
+    """Seconds a call may take, all attempts together."""
+    stream_timeout: Annotated[float | None, By()] = None
+    """Seconds until a stream's first bytes."""
+    retry_after: Annotated[float | None, By()] = None
+    """Seconds to wait before another attempt, at least."""
+    retry_policy: Annotated[dict[str, Any], By()] = {}
+    """Attempts a kind of failure."""
+    model_group_retry_policy: Annotated[dict[str, Any], By()] = {}
+    """The same a model."""
+    allowed_fails: Annotated[int | None, By()] = None
+    """Failures a minute after which a deployment rests."""
+    allowed_fails_policy: Annotated[dict[str, Any], By()] = {}
+    """The same a kind of failure."""
+    cooldown_time: Annotated[float | None, By()] = None
+    """Seconds a deployment rests."""
+    disable_cooldowns: Annotated[bool, By()] = False
+    """No deployment ever rests."""
+    fallbacks: Annotated[Fallbacks, By()] = []
+    """Other models to ask when one fails."""
+    default_fallbacks: Annotated[Names, By()] = []
+    """The same for models that `fallbacks` doesn't name."""
+    context_window_fallbacks: Annotated[Fallbacks, By()] = []
+    """Where the prompt is too long for the model."""
+    content_policy_fallbacks: Annotated[Fallbacks, By()] = []
+    """Where the provider refuses the content."""
+    max_fallbacks: Annotated[int | None, By()] = None
+    """Models asked in all."""
+    model_group_alias: Annotated[dict[str, Any], By()] = {}
+    """Other names of models: `{alias: model}`, or `{alias: {model: ..., hidden: true}}`."""
+    enable_pre_call_checks: Annotated[bool, By()] = False
+    """Don't ask a deployment whose context window the prompt exceeds."""
+    enable_tag_filtering: Annotated[bool, By()] = False
+    """Ask only deployments with one of the request's tags."""
+    default_max_parallel_requests: Annotated[int | None, By()] = None
+    """Of one deployment at once."""
+    default_litellm_params: Annotated[dict[str, Any], By()] = {}
+    """What an entry's `litellm_params` have where they don't say."""
+    cache_responses: Annotated[bool, By()] = False
+    """Answer the same request from a cache."""
+    ignore_invalid_deployments: Annotated[bool, By("config")] = True
+    """A model that can't be served is left out; false: it refuses the start."""
+    provider_budget_config: Annotated[dict[str, Any], By()] = {}
+    """USD a provider may be paid in a term."""
+    set_verbose: Annotated[bool, By()] = False
+    """Debug lines in the log."""
