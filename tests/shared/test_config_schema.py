@@ -44,7 +44,7 @@ def test_who_acts_reads_it(kind: type[Struct], name: str, by) -> None:  # type: 
         rf"\b({SECTIONS[kind]}|deployment|settings|each|row)\.({name}|{AS.get(name, name)})\b"
         rf"|\"{name}\""
     )
-    if name in ("max_request_size_mb", "max_response_size_mb"):  # read as f"max_{what}_size_mb"
+    if name in ("max_request_size_mb", "max_response_size_mb", "max_file_size_mb"):  # read as f"max_{what}_size_mb"
         reads = re.compile(r"_size_mb\"")
     for service in by.services:
         assert service in SERVICES
