@@ -385,6 +385,17 @@ def conflict(what: str) -> Refusal:
     )
 
 
+def already_done() -> Refusal:
+    """The answer was too large to keep."""
+    return Refusal(
+        "already_done",
+        409,
+        "A call with this Idempotency-Key was made already, and its answer is no longer at hand",
+        "conflict_error",
+        "Idempotency-Key",
+    )
+
+
 def not_yours(message: str) -> Refusal:
     return Refusal("not_yours", 403, message, "auth_error", "None")
 

@@ -1,6 +1,6 @@
 """A decision is a grant: everything policy knows about a caller, folded and ready to apply to one request.
 
-`apply` is the one pure function that applies it; clock and randomness are arguments.
+`shared.admission.permit` is the one pure function that applies it; clock and randomness are arguments.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from shared import errors
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.ids import DeploymentId
@@ -148,27 +147,6 @@ class Permit(msgspec.Struct, frozen=True):
     spend_logs_metadata: dict[str, Any]
     guardrails: list[GuardrailRef] = []
     """The grant's, and those the request names itself."""
-
-
-def apply(grant: Grant, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:
-    """Apply a grant to one request. Pure.
-
-    Args:
-        now_ms: Unix milliseconds; decides whether the credential has ended.
-        random: uniform in [0, 1); draws the order of equal candidates.
-    """
-    if grant.expires_at_ms is not None and now_ms >= grant.expires_at_ms:
-        return errors.expired_key(grant.expires_at_ms, now_ms)
-    if grant.reject_clientside_tags and ask.tags:
-        return errors.clientside_tags_rejected()
-    tags = grant.tags if not ask.tags else merge_tags(ask.tags, grant.tags)
-    metadata = grant.spend_logs_metadata
-    if ask.spend_logs_metadata:
-        metadata = {**metadata, **ask.spend_logs_metadata}
-    candidates = grant.candidates
-    if len(candidates) > 1:
-        candidates = draw_order(candidates, random)
-    return Permit(grant, candidates, tags, metadata)
 
 
 def merge_tags(first: list[str], then: list[str]) -> list[str]:

@@ -31,6 +31,8 @@ class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
     """With claims: the team that the caller asks for."""
     customer_id: str | None = None
     """Ask about this customer alone: may calls be made for them, and to which models (a Grant's `models`)?"""
+    requester_ip: str | None = None
+    """The client's address, where the asker doesn't look at rules about addresses itself."""
 
 
 class DecideReply(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +78,25 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True):
     """Subjects this call wrote: the edge drops what depends on them before it answers its client."""
     headers: dict[str, str] = {}
     """Further lines of the answer's head."""
+
+
+class SpentBy(msgspec.Struct, frozen=True, array_like=True):
+    """Whose spend is asked for: the sum over these values."""
+
+    dimension: str
+    """key (values are digests), team, user, customer, tag, model ..."""
+    values: list[str]
+
+
+class SpentRequest(msgspec.Struct, frozen=True, array_like=True):
+    """What has the book of these, over all days? Subject `ledger.spent`."""
+
+    of: list[SpentBy]
+
+
+class SpentReply(msgspec.Struct, frozen=True, array_like=True):
+    picousd: list[str]
+    """One sum an entry, as decimal digits: it may be more than 64 bits hold."""
 
 
 class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):

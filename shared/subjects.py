@@ -5,6 +5,7 @@ feed.control.<kind>.<token>                 what the broker says of each stored 
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
 policy.decide  policy.admin                 request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
+ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
@@ -36,6 +37,7 @@ EDGE_IDENTITY_ALL = "edge.identity.*"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
+LEDGER_SPENT = "ledger.spent"
 
 _ORDINAL = re.compile(r"-([0-9]{1,6})$")
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -118,6 +120,7 @@ DOORS: tuple[Door, ...] = (
     Door("moderation", MODERATION_SCREEN, ("edge",)),
     Door("moderation", MODERATION_COUNT, ("edge",)),
     Door("moderation", MODERATION_TOKENS, ("edge",)),
+    Door("ledger", LEDGER_SPENT, ("policy",)),
 )
 
 
@@ -167,8 +170,10 @@ PERMISSIONS: dict[str, Permissions] = {
         publish=[
             *_stream_api(TRAFFIC_STREAM, *_READ, *_OWN, *_PULL, "STREAM.PURGE.{stream}"),
             *_through_doors("ledger", feed=False),
+            "_R_.>",
+            f"{inbox_prefix('policy')}.>",
         ],
-        subscribe=[f"{inbox_prefix('ledger')}.>"],
+        subscribe=[f"{inbox_prefix('ledger')}.>", LEDGER_SPENT],
         jetstream=True,
     ),
 }

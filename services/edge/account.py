@@ -19,6 +19,7 @@ from services.edge.http import Request
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from shared import errors
+from shared.addresses import shortened
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Opened, Refused, Settled, encode_fact
 from shared.grant import Candidate, Permit
@@ -99,7 +100,7 @@ class Account:
             customer_id=call.customer_id,
             tags=permit.tags,
             spend_logs_metadata=permit.spend_logs_metadata,
-            requester_ip=head.ip,
+            requester_ip=_recorded(parts, head.ip),
             user_agent=head.user_agent,
             guardrails=asked.screening.names(),
             max_cost_picousd=max_cost(candidate, call),
@@ -188,6 +189,12 @@ class Account:
         self.state = _NEXT[self.state, event]
 
 
+def _recorded(parts: "Parts", ip: str | None) -> str | None:
+    """A client's address as the book may have it."""
+    kept = parts.settings.edge_requester_ip
+    return ip if kept == "full" else shortened(ip) if kept == "short" else None
+
+
 def _cost(opened: Opened, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
@@ -235,7 +242,7 @@ async def refuse(
         refused_by="policy" if screening is None else "moderation",
         customer_id=call.customer_id if call is not None else None,
         tags=permit.tags if permit is not None else (call.tags if call is not None else []),
-        requester_ip=head.ip,
+        requester_ip=_recorded(parts, head.ip),
         user_agent=head.user_agent,
         litellm_call_id=head.litellm_call_id,
         guardrail_outcomes=screening.outcomes if screening is not None else [],

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
-from shared import bus, settings, streams, subjects
+from shared import addresses, bus, settings, streams, subjects
+from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
-from shared.config import Config, load, opening
+from shared.config import Config, ConfigError, load, opening
 from shared.identity import Verifier
 from shared.identity import settings as jwt_settings
 from shared.ids import DeploymentId, new_id
@@ -81,6 +83,7 @@ async def main(life: Life) -> None:
     alerts_ = Alerts(outbound, alerts.webhook(config.general_settings, os.environ), time.monotonic)
     sso = _sso(config, outbound)
     ledger = _ledger(conf.ledger_url)
+    proxies = _proxies(config.general_settings)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
 
@@ -92,7 +95,7 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso)
+                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso, proxies)
             finally:
                 await bus.close(client)
                 await alerts_.close()
@@ -114,6 +117,7 @@ async def _serve(
     sizes_: Sizes,
     alerts_: Alerts,
     sso: Sso,
+    proxies: tuple[Network, ...],
 ) -> None:
     """From the connection to the bus on, to the end."""
     grants = Grants(
@@ -125,7 +129,24 @@ async def _serve(
         stale_ms=conf.edge_feed_stale_ms,
         claims=tokens.claims,
     )
-    feeds.append(ControlNotices(client, grants.forget, grants.forget_all))
+    customers = Grants(
+        client,
+        lambda: feeds[0],
+        ttl_ms=conf.edge_grant_ttl_ms,
+        entries_max=conf.edge_customers_max,
+        timeout_ms=conf.edge_policy_timeout_ms,
+        stale_ms=conf.edge_feed_stale_ms,
+    )
+
+    def forget(subject: str, seq: int) -> None:
+        grants.forget(subject, seq)
+        customers.forget(subject, seq)
+
+    def forget_all() -> None:
+        grants.forget_all()
+        customers.forget_all()
+
+    feeds.append(ControlNotices(client, forget, forget_all))
     traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
     if traffic is None:
         return
@@ -161,6 +182,8 @@ async def _serve(
         edge_id=edge_id,
         bus_client=client,
         grants=grants,
+        customers=customers,
+        proxies=proxies,
         recorder=recorder,
         upstream=upstream,
         targets=targets,
@@ -292,3 +315,20 @@ def _ledger(url: str) -> tuple[Origin, str]:
         return Origin.parse(url)
     except ValueError as error:
         raise SettingsError(f"TOLLGATE_LEDGER_URL: {error}") from None
+
+
+def _proxies(general: Mapping[str, Any]) -> tuple[Network, ...]:
+    """Whose X-Forwarded-For is believed. Raises ConfigError."""
+    believed, ranges = general.get("use_x_forwarded_for"), general.get("trusted_proxy_ranges") or []
+    if not isinstance(ranges, list) or not all(isinstance(each, str) for each in ranges):
+        raise ConfigError("general_settings.trusted_proxy_ranges must be a list of addresses or ranges like 10.0.0.0/8")
+    try:
+        networks = tuple(addresses.network(each) for each in ranges)
+    except ValueError as error:
+        raise ConfigError(f"general_settings.trusted_proxy_ranges: {error}") from None
+    if believed and not networks:
+        raise ConfigError(
+            "general_settings.use_x_forwarded_for needs general_settings.trusted_proxy_ranges: the addresses of your "
+            "load balancer or ingress (like 10.0.0.0/8). Without them every client could write its own address."
+        )
+    return networks if believed else ()

@@ -1,6 +1,6 @@
 """The edge's settings: `TOLLGATE_<FIELD>`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -49,6 +49,10 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_grant_ttl_ms: Milliseconds = 60_000
     """How long a grant may be used without asking again; 0: ask each time."""
     edge_grants_max: Annotated[int, msgspec.Meta(ge=1)] = 50_000
+    edge_customers_max: Annotated[int, msgspec.Meta(ge=1)] = 50_000
+    """Decisions about customers that are kept."""
+    edge_requester_ip: Literal["full", "short", "none"] = "full"
+    """How much of a client's address goes into the book: all of it, its network (24 bits of IPv4, 48 of IPv6), or nothing."""
     edge_policy_timeout_ms: Milliseconds = 1_000
     edge_admin_timeout_ms: Milliseconds = 5_000
     edge_feed_stale_ms: Milliseconds = 3_000

@@ -25,6 +25,8 @@ from shared.requests import DecideReply, DecideRequest
 CacheKey = tuple[KeyDigest | None, str, str]
 Decision = Grant | Denial
 
+CUSTOMER = KeyDigest(":customer")
+"""Stands for credential and route in a question about a customer; the model is their id."""
 CHANGED_MAX = 10_000
 DECIDE_TRIES = 3
 """Within the timeout: a replica that hangs is asked once, then mostly another."""
@@ -152,6 +154,10 @@ class Grants:
                 return entry.decision
             raise RefusedError(errors.policy_unavailable()) from None
 
+    async def customer(self, customer_id: str) -> Decision:
+        """Whether calls may be made for this customer, and to which models; whoever makes them."""
+        return await self.decide(CUSTOMER, "none", CUSTOMER, customer_id)
+
     async def _ask_once(self, key: CacheKey, shape: str) -> Decision:
         """Policy's answer to one asking, which all who want the same share; it goes on when they leave."""
         task = self._asking.get(key)
@@ -166,7 +172,11 @@ class Grants:
         try:
             note_grant("asked")
             # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
-            question = DecideRequest(digest, route, model, max(self.seen_seq, self._feed().seq), shape)
+            seq = max(self.seen_seq, self._feed().seq)
+            if route == CUSTOMER:
+                question = DecideRequest(None, "", "", seq, customer_id=model)
+            else:
+                question = DecideRequest(digest, route, model, seq, shape)
             said = self._claims(digest) if shape == "jwt" else None
             if said is not None:
                 question = msgspec.structs.replace(question, claims=said.claims, team_id=said.team_id)

@@ -19,6 +19,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
+from shared.addresses import Network
 from shared.asker import Signer
 from shared.bus import BusClient
 from shared.ids import DeploymentId
@@ -33,6 +34,8 @@ class Parts(msgspec.Struct, kw_only=True):
     edge_id: str
     bus_client: BusClient
     grants: Grants
+    customers: Grants
+    """Decisions about customers, apart: whoever calls for many of them can't push out those about callers."""
     recorder: Recorder
     upstream: Client
     targets: dict[DeploymentId, Target]
@@ -54,6 +57,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Whether connections should end after their present request."""
     reason_not_ready: Callable[[], str | None]
     """As the probes have it."""
+    proxies: tuple[Network, ...] = ()
+    """Whose X-Forwarded-For is believed; none: nobody's."""
     clock: Clock = msgspec.field(default_factory=Clock)
     random: Callable[[], float] = random.random
     """Uniform in [0, 1)."""

@@ -22,14 +22,10 @@ from services.edge.parts import Parts
 from services.edge.reading import Head
 from services.edge.routing import request as asked_for
 from services.edge.screening import Screening
-from shared import errors
-from shared import grant as grants_
+from shared import admission, errors
 from shared.errors import Refusal, RefusedError
-from shared.grant import Ask, Denial, Permit
+from shared.grant import Ask, Permit
 from shared.routes import Match, Route
-
-_OF_THE_MODEL = frozenset({"unknown_model", "model_not_allowed", "bad_request"})
-"""Denials that say nothing of the credential: asked without a model, they may only mean that there was none."""
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
@@ -45,8 +41,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     call = format.read(body, Hints(head.tags, head.spend_logs_metadata, head.customer_id), match.params.get("model"))
     permit = await _permit(parts, route, head, call)
     sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
-    screening = Screening(parts.bus_client, permit.grant.guardrails, route.call_type, call.customer_id)
-    if permit.grant.guardrails and screening.has("pre_call"):
+    screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
+    if permit.guardrails and screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""
         call, refusal = await screening.request(call, model)
         if refusal is not None:
@@ -64,16 +60,18 @@ async def _known(parts: Parts, route: Route, head: Head) -> None:
     if parts.grants.knows(head.digest):
         return
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
-    if isinstance(decision, Denial) and decision.refusal.code not in _OF_THE_MODEL:
-        await account.refuse(parts, decision.refusal, route, head, decision.caller)
+    refusal = admission.before_body(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+    if refusal is not None:
+        await account.refuse(parts, refusal, route, head, decision.caller)
 
 
 async def _permit(parts: Parts, route: Route, head: Head, call: Call) -> Permit:
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
-    if isinstance(decision, Denial):
-        await account.refuse(parts, decision.refusal, route, head, decision.caller, call)
-    now_ms = parts.clock.unix_ms()
-    outcome = grants_.apply(decision, Ask(call.tags, call.spend_logs_metadata), now_ms, parts.random)
+    customer = None
+    if call.customer_id is not None and not admission.is_stranger(decision):
+        customer = await parts.customers.customer(call.customer_id)
+    ask = Ask(call.tags, call.spend_logs_metadata, head.ip, call.fields, call.model, call.customer_id, customer)
+    outcome = admission.permit(decision, ask, parts.clock.unix_ms(), parts.random)
     if isinstance(outcome, Refusal):
         await account.refuse(parts, outcome, route, head, decision.caller, call)
     return outcome

@@ -12,6 +12,7 @@ from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES
 from shared import credential, errors, routes
+from shared.addresses import behind_proxies
 from shared.errors import Refusal, RefusedError, render
 from shared.routes import Match
 
@@ -48,6 +49,8 @@ class Server:
         Where a part of another answer is out already, the connection is cut instead (http/connection.py).
         """
         budget, account = self._budget, request.account
+        if self._parts.proxies:
+            request.remote = behind_proxies(request.remote, request.header("x-forwarded-for"), self._parts.proxies)
         self._recognise(request)
         if not budget.enter(account):
             if request.path in _NEVER_FULL:

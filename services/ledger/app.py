@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,7 +26,8 @@ from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
 from shared import bus, streams, subjects
-from shared.bus import BusClient
+from shared.bus import BusClient, BusError
+from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
 from shared.streams import StreamError, StreamState
@@ -37,6 +39,8 @@ STOP_S = 20.0
 """How long a stopping ledger may take to finish what it is writing."""
 DAYS_EVERY_S = 3600.0
 STREAM_EVERY_S = 2.0
+SPENT_VALUES_MAX = 1_000
+"""Of one question."""
 CONTROL_LOCK = 1_000_000
 """Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
 CUBE_LOCK = 1_000_001
@@ -91,7 +95,11 @@ class Ledger:
                 pool = await self._database.readers(self._settings.ledger_pool_connections)
                 self._report = Report(pool)
                 self._trouble = None
+                answering = await bus.answer(
+                    self._client, subjects.LEDGER_SPENT, "ledger", SpentRequest, partial(_spent, self._report)
+                )
                 await self._work()
+                await answering.drain(1)
         finally:
             await runner.cleanup()
             if pool is not None:
@@ -227,3 +235,13 @@ class Ledger:
             await book.make_days_ahead(connection, facts_in.today(unix_ms()))
         finally:
             connection.terminate()
+
+
+async def _spent(report: Report, question: SpentRequest) -> SpentReply:
+    if sum(len(each.values) for each in question.of) > SPENT_VALUES_MAX:
+        raise BusError("bad_request")
+    try:
+        return SpentReply([str(picousd) for picousd in await report.spent(question.of)])
+    except DATABASE_ERRORS as error:
+        log.warning("book_not_answering", error=type(error).__name__, detail=str(error)[:200])
+        raise BusError("unavailable") from None

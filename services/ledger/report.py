@@ -14,6 +14,7 @@ from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spend_query import ROWS_MAX, SpendQuery
 from services.ledger.spend_sql import Live
 from shared import subjects
+from shared.requests import SpentBy
 
 TAGS_MAX = 10_000
 LOGS_MAX = 10_000
@@ -46,6 +47,17 @@ class Report:
         """Spend by tag, most first; whether there are more than TAGS_MAX."""
         rows = await self._fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
+
+    async def spent(self, wanted: list[SpentBy]) -> list[int]:
+        """What each of these spent, in pico-USD, over all days."""
+        by_dimension: dict[str, set[str]] = {}
+        for each in wanted:
+            by_dimension.setdefault(each.dimension, set()).update(each.values)
+        sums: dict[tuple[str, str], int] = {}
+        for dimension, values in by_dimension.items():
+            for row in await self._fetch(QUERIES["spent"], dimension, list(values)):
+                sums[dimension, row["value"]] = int(row["spend_picousd"])
+        return [sum(sums.get((each.dimension, value), 0) for value in set(each.values)) for each in wanted]
 
     async def days(self, scope: Scope, question: LogsQuestion) -> list[dict[str, Any]]:
         """Spend a day. Both days of the question must be given."""

@@ -9,15 +9,18 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-from nats.aio.client import Client
 
+from services.policy import replays, spent
 from services.policy.catalog import Catalog
 from services.policy.commands import run, run_vouched
-from services.policy.commands.plan import Call, Plan
+from services.policy.commands.plan import Call, Change, Plan
 from services.policy.decide import decide
 from services.policy.publish import Publication, batches, publish
 from services.policy.replica import Replica
 from shared import admission, errors, ids
+from shared import routes as table
+from shared.bus import BusClient
+from shared.entities.replay import KEPT_S
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, ControlFact
 from shared.grant import Ask
@@ -44,7 +47,7 @@ class Admin:
 
     def __init__(
         self,
-        client: Client,
+        client: BusClient,
         replica: Replica,
         catalog: Catalog,
         *,
@@ -67,16 +70,25 @@ class Admin:
             return _refused(errors.command_too_late(), seq)
         if request.vouched:
             return await self._vouched(request, now_ms, seq)
-        decision = decide(directory, self._catalog, DecideRequest(request.key_sha256, request.route), now_ms, seq)
+        question = DecideRequest(request.key_sha256, request.route, claims=request.claims, team_id=request.team_id)
+        decision = decide(directory, self._catalog, question, now_ms, seq)
         refusal = admission.admit(decision, Ask([], {}, request.requester_ip), now_ms)
         if refusal is not None:
             return _refused(refusal, seq)
-        actor = decision.caller
+        route = table.TABLE.by_name[request.route]
+        directory.expire("replay", lambda replay: replay.at_ms + KEPT_S * 1000 > now_ms)
+        kept = replays.place(request, route)
+        if kept is not None:
+            before = replays.found(directory, kept, now_ms)
+            if isinstance(before, Refusal):
+                return _refused(before, seq)
+            if before is not None:
+                return AdminReply(200, before, seq, [], {replays.HEADER: "true"})
         call = Call(
             directory,
             request.query,
             request.body,
-            actor,
+            decision.caller,
             now_ms,
             self._new_id,
             self._catalog,
@@ -86,14 +98,24 @@ class Admin:
         plan = run(call)
         if isinstance(plan, Refusal):
             return _refused(plan, seq)
-        body = msgspec.json.encode(plan.answer)
-        if len(body) > ANSWER_BYTES_MAX:
+        if len(msgspec.json.encode(plan.answer)) > ANSWER_BYTES_MAX:
             return _refused(
                 errors.bad_request("The answer would be too large: ask for less (page, size, team_id)"), seq
             )
-        if not plan.changes:
-            return AdminReply(200, body, seq)
-        return await self._carry_out(self._publications(plan, request, actor, now_ms), body, seq)
+        changes = plan.changes
+        if kept is not None and changes:
+            changes = [*changes, replays.remembered(directory, kept, route, plan.answer, now_ms)]
+        changed: list[str] = []
+        if changes:
+            seq, changed, refusal = await self._carry_out(
+                self._publications(changes, request, decision.caller, now_ms), seq
+            )
+            if refusal is not None:
+                return _refused(refusal, seq, changed)
+        headers = _headers(plan)
+        if plan.spend and not await spent.fill(self._client, plan.spend):
+            headers["x-tollgate-spend"] = "unavailable"
+        return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed, headers)
 
     async def _vouched(self, request: AdminRequest, now_ms: int, seq: int) -> AdminReply:
         """What the edge says of somebody it has seen come in, or fail to: done in their own name."""
@@ -105,28 +127,31 @@ class Admin:
         plan = run_vouched(call)
         if isinstance(plan, Refusal):
             return _refused(plan, seq)
-        body = msgspec.json.encode(plan.answer)
-        if not plan.changes:
-            return AdminReply(200, body, seq)
-        return await self._carry_out(self._publications(plan, request, actor, now_ms), body, seq)
+        seq, changed, refusal = await self._carry_out(self._publications(plan.changes, request, actor, now_ms), seq)
+        if refusal is not None:
+            return _refused(refusal, seq, changed)
+        return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed)
 
-    async def _carry_out(self, publications: list[Publication], body: bytes, seq: int) -> AdminReply:
-        """Stops at the first batch that fails; what landed before it is in `changed` all the same."""
+    async def _carry_out(self, publications: list[Publication], seq: int) -> tuple[int, list[str], Refusal | None]:
+        """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what landed before it is in
+        `changed` all the same."""
         changed: list[str] = []
         for batch in batches(publications):
             try:
                 seq = await publish(self._client, batch)
             except RefusedError as refused:
                 await self._replica.feed.wait_for(seq, APPLY_MS_MAX)
-                return _refused(refused.refusal, seq, changed)
+                return seq, changed, refused.refusal
             changed += [publication.subject for publication, _ in batch]
         if not await self._replica.feed.wait_for(seq, APPLY_MS_MAX):
             log.warning(
                 "own_facts_not_seen_in_time", seq=seq
             )  # the answer carries seq: whoever reads next waits for it
-        return AdminReply(200, body, seq, changed)
+        return seq, changed, None
 
-    def _publications(self, plan: Plan, request: AdminRequest, actor: Caller, now_ms: int) -> list[Publication]:
+    def _publications(
+        self, changes: list[Change], request: AdminRequest, actor: Caller, now_ms: int
+    ) -> list[Publication]:
         return [
             Publication(
                 change.subject,
@@ -143,9 +168,20 @@ class Admin:
                     on_behalf_of=_claim(request.on_behalf_of),
                     requester_ip=_claim(request.requester_ip),
                 ),
+                KEPT_S if change.kind == "replay" else None,
             )
-            for change in plan.changes
+            for change in changes
         ]
+
+
+NAMES_MAX = 50
+"""In one header."""
+
+
+def _headers(plan: Plan) -> dict[str, str]:
+    """What is to be said of the fields that were sent."""
+    said = {"x-tollgate-unknown-fields": plan.unknown, "x-tollgate-not-enforced": plan.not_enforced}
+    return {name: ", ".join(n[:64] for n in fields[:NAMES_MAX]) for name, fields in said.items() if fields}
 
 
 def _claim(text: str | None) -> str | None:

@@ -20,7 +20,7 @@ from shared import routes as table
 from shared.entities import Key, Team, User
 from shared.errors import Refusal
 from shared.facts import Caller
-from shared.grant import Denial, Grant
+from shared.grant import Ask, Denial, Grant
 from shared.ids import KeyDigest
 from shared.requests import DecideRequest
 from shared.routes import Route
@@ -76,10 +76,19 @@ def decide(directory: Directory, catalog: Catalog, request: DecideRequest, now_m
     if route is None:
         return Denial(errors.route_not_allowed(request.route), seq, [])
     who = identify(directory, catalog, request, route, now_ms)
+    decision = _decide(directory, who, seq)
+    if request.requester_ip is not None:
+        refusal = admission.admit(decision, Ask([], {}, request.requester_ip), now_ms)
+        if refusal is not None and not (isinstance(decision, Denial) and refusal is decision.refusal):
+            return Denial(refusal, seq, who.depends_on, who.caller, "ip", decision.rules)
+    return decision
+
+
+def _decide(directory: Directory, who: Who, seq: int) -> Grant | Denial:
     denied = first_refusal(who)
     if denied is not None:
         name, refusal = denied
-        rules = folding.rules(directory, catalog, who.key, who.team) if name != "credential" else folding.NONE
+        rules = folding.rules(directory, who.catalog, who.key, who.team) if name != "credential" else folding.NONE
         return Denial(refusal, seq, who.depends_on, who.caller, name, rules)
     return _grant(directory, who, seq)
 
@@ -122,7 +131,6 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team),
-        reject_clientside_tags=catalog.access.reject_clientside_tags,
         **common,
     )
 

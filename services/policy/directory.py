@@ -6,6 +6,7 @@ replica ends with the same directory. No I/O, no clock; each fact costs O(1). Ta
 (shared/entities).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -58,6 +59,16 @@ class Directory:
         """The stream is another one: nothing we know holds."""
         for known in (*self.tables.values(), *self._indexes.values(), self._seqs, self.unread):
             known.clear()
+
+    def expire(self, kind: str, keep: Callable[[Any], bool]) -> None:
+        """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped their facts."""
+        table = self.tables[kind]
+        while table:
+            entity_id = next(iter(table))
+            if keep(table[entity_id]):
+                return
+            self._put(kind, entity_id, None)
+            self._seqs.pop(subjects.control(kind, entity_id), None)
 
     def expected_seq(self, subject: str) -> int:
         """Sequence of the last fact on a subject; 0: there never was one. What the next fact's publisher must expect."""

@@ -33,6 +33,8 @@ class Publication(msgspec.Struct, frozen=True):
     subject: str
     expected_seq: int
     fact: ControlFact
+    ttl_s: int | None = None
+    """Then the broker drops it; None: never."""
 
 
 class _Ack(msgspec.Struct):
@@ -89,6 +91,8 @@ def _headers(publication: Publication, batch_id: str | None, number: int, *, com
         "Nats-Expected-Stream": CONTROL_STREAM,
         "Nats-Expected-Last-Subject-Sequence": str(publication.expected_seq),
     }
+    if publication.ttl_s is not None:
+        headers["Nats-TTL"] = f"{publication.ttl_s}s"
     if batch_id is not None:
         headers |= {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
         if commit:

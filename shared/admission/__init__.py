@@ -64,6 +64,31 @@ def admit(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
     return None
 
 
+def is_stranger(decision: Grant | Denial) -> bool:
+    """Whether the credential itself is none: nothing more is asked or told then."""
+    return isinstance(decision, Denial) and decision.rule == "credential"
+
+
+_OF_THE_MODEL = frozenset({"model_name", "key_models", "team_models", "user_models", "model_served"})
+"""Asked without a model these say nothing: they may only mean that there was none."""
+_FROM_THE_BODY = _POSITION["customer"]
+
+
+def before_body(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
+    """Why this caller may not go on, as far as that can be said before a byte of the body is read.
+
+    Args:
+        decision: about the credential and the route, without a model.
+    """
+    refusal = PREDICATES["ip"](decision, ask, now_ms)
+    if isinstance(decision, Denial) and decision.rule not in _OF_THE_MODEL:
+        if is_stranger(decision):
+            return decision.refusal
+        if refusal is None and _POSITION.get(decision.rule, 0) < _FROM_THE_BODY:
+            return decision.refusal
+    return refusal
+
+
 def permit(decision: Grant | Denial, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:
     """Apply a decision to one request.
 

@@ -5,16 +5,17 @@ from typing import Any
 from shared.entities.customer import CUSTOMER, Customer
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
+from shared.entities.replay import REPLAY, Replay
 from shared.entities.setting import SETTING, Setting
 from shared.entities.team import TEAM, Team
 from shared.entities.user import USER, User
 
 __all__ = [
-    "ALIAS", "CUSTOMER", "ENTITY_BYTES_MAX", "KEY", "KINDS", "SETTING", "TABLE_NAMES", "TEAM", "USER", "Alias", "Customer",
-    "EntityKind", "Field", "Key", "Setting", "Team", "User", "iso",
+    "ALIAS", "CUSTOMER", "ENTITY_BYTES_MAX", "KEY", "KINDS", "REPLAY", "SETTING", "TABLE_NAMES", "TEAM", "USER", "Alias", "Customer",
+    "EntityKind", "Field", "Key", "Replay", "Setting", "Team", "User", "iso",
 ]  # fmt: skip
 
-KINDS: dict[str, EntityKind[Any]] = {kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING)}
+KINDS: dict[str, EntityKind[Any]] = {kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, REPLAY)}
 
 TABLE_NAMES: dict[str, str] = {name: kind.table for name, kind in KINDS.items()}
 """LiteLLM's name for each kind, in the audit log."""

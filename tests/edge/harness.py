@@ -103,6 +103,8 @@ class Edge:
         return DecideReply(self.grant(asked))
 
     def grant(self, asked: DecideRequest, **fields: Any) -> Grant | Denial:
+        if asked.customer_id is not None:
+            return Grant(CALLER, "", "", 1, ["control.customer.test"])
         candidates = [
             Candidate(d.id, f"provider{i}", d.upstream_model, PRICE, order=i)
             for i, d in enumerate(self.deployments)
@@ -132,6 +134,7 @@ class Edge:
         bus: Any = self.bus
         feed: Any = self.feed
         self.grants = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
+        self.customers = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
         self.upstream, self.tasks = Client(), Tasks()
         clock = Clock()
         self.parts = Parts(
@@ -139,6 +142,7 @@ class Edge:
             edge_id="edge-1",
             bus_client=bus,
             grants=self.grants,
+            customers=self.customers,
             recorder=self.recorder,
             upstream=self.upstream,
             targets=table.build(self.deployments, "test"),

@@ -221,8 +221,8 @@ async def test_more_than_may_run_are_told_to_come_back() -> None:
 # ── who asks ──
 
 
-def denies(edge: Edge, refusal: errors.Refusal) -> None:
-    edge.bus.answers[subjects.POLICY_DECIDE] = lambda _: DecideReply(Denial(refusal, 1, ["control.key.x"]))
+def denies(edge: Edge, refusal: errors.Refusal, rule: str = "credential") -> None:
+    edge.bus.answers[subjects.POLICY_DECIDE] = lambda _: DecideReply(Denial(refusal, 1, ["control.key.x"], rule=rule))
 
 
 async def test_without_permission_it_is_a_401_with_one_fact_and_no_secret(edge: Edge) -> None:
@@ -240,7 +240,7 @@ async def test_without_permission_it_is_a_401_with_one_fact_and_no_secret(edge: 
 async def test_a_bad_body_is_only_told_to_who_may_know(edge: Edge) -> None:
     denies(edge, errors.no_key())
     assert (await refused(edge, request(b"{"))).status == 401
-    denies(edge, errors.model_not_allowed("m"))
+    denies(edge, errors.model_not_allowed("m"), "key_models")
     edge.grants.forget_all()
     assert (await refused(edge, request(b"{"))).status == 400
     edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide

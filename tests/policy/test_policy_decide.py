@@ -249,7 +249,7 @@ def test_models_route_lists_what_may_be_used() -> None:
 
 def test_reject_clientside_tags_comes_from_general_settings() -> None:
     text = CONFIG + "  reject_clientside_metadata_tags: true\n"
-    assert World(text=text).decide(MASTER_KEY, model="gpt").reject_clientside_tags  # type: ignore[union-attr]
+    assert World(text=text).decide(MASTER_KEY, model="gpt").rules.reject_clientside_tags  # type: ignore[union-attr]
 
 
 def test_wildcard_deployments_serve_what_they_match() -> None:

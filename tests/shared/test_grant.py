@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.admission import permit
 from shared.errors import Refusal
 from shared.facts import Caller
-from shared.grant import Ask, Candidate, Grant, Permit, apply, draw_order, merge_tags
+from shared.grant import Ask, Candidate, Grant, Permit, Rules, draw_order, merge_tags
 
 NOW = 1_800_000_000_000
 
@@ -22,7 +23,7 @@ def granted(**fields: Any) -> Grant:
 def applied(
     grant: Grant, tags: list[str] | None = None, metadata: dict[str, Any] | None = None, now_ms: int = NOW
 ) -> Permit:
-    result = apply(grant, Ask(tags or [], metadata or {}), now_ms, lambda: 0.5)
+    result = permit(grant, Ask(tags or [], metadata or {}), now_ms, lambda: 0.5)
     assert isinstance(result, Permit), result
     return result
 
@@ -35,14 +36,14 @@ def applied(
         ({"expires_at_ms": NOW}, [], "expired_key"),
         ({"expires_at_ms": NOW - 1}, [], "expired_key"),
         ({"expires_at_ms": 0}, [], "expired_key"),
-        ({"reject_clientside_tags": True}, [], None),
-        ({"reject_clientside_tags": True}, ["a"], "clientside_tags_rejected"),
-        ({"reject_clientside_tags": True, "tags": ["k"]}, [], None),
-        ({"reject_clientside_tags": True, "expires_at_ms": NOW}, ["a"], "expired_key"),
+        ({"rules": Rules(reject_clientside_tags=True)}, [], None),
+        ({"rules": Rules(reject_clientside_tags=True)}, ["a"], "clientside_tags_rejected"),
+        ({"rules": Rules(reject_clientside_tags=True), "tags": ["k"]}, [], None),
+        ({"rules": Rules(reject_clientside_tags=True), "expires_at_ms": NOW}, ["a"], "expired_key"),
     ],
 )
 def test_permit_or_refusal(grant: dict[str, Any], tags: list[str], code: str | None) -> None:
-    result = apply(granted(**grant), Ask(tags, {}), NOW, lambda: 0.5)
+    result = permit(granted(**grant), Ask(tags, {}), NOW, lambda: 0.5)
     assert (result.code if isinstance(result, Refusal) else None) == code
 
 

@@ -71,9 +71,10 @@ SERVICES = ["edge", "policy", "moderation", "ledger"]
         ("_INBOX_edge.x", {"policy", "moderation"}),
         ("_INBOX_ledger.x", {"policy", "edge"}),
         ("edge.identity.x", {"ledger"}),
-        ("_INBOX_policy.x", set()),
+        ("_INBOX_policy.x", {"ledger"}),
         ("_INBOX_moderation.x", set()),
-        ("_R_.x.y", {"policy", "moderation", "edge"}),
+        ("_R_.x.y", {"policy", "moderation", "edge", "ledger"}),
+        (subjects.LEDGER_SPENT, {"policy"}),
         ("feed.control.key.x", set()),
     ],
 )

@@ -569,6 +569,8 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         if name not in headers:
             headers[name] = value
+        elif name == b"x-forwarded-for":  # a proxy's own line after a client's: the last hop must not get lost
+            headers[name] += b", " + value
         elif name in _SINGLE:
             raise _MalformedError
         elif name in _LISTS:

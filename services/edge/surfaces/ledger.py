@@ -40,6 +40,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
         credential_shape=head.shape,
         claims=b"" if said is None else said.claims,
         team_id=None if said is None else said.team_id,
+        requester_ip=head.ip,
     )
     headers = [
         (asker.HEADER, parts.signer.sign(who, request.method, target, body, parts.clock.unix_ms())),

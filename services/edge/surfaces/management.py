@@ -71,6 +71,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         request.recognised()
     for subject in reply.changed:
         grants.forget(subject, reply.control_seq)
+        parts.customers.forget(subject, reply.control_seq)
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body

@@ -4,10 +4,9 @@ from services.edge import account, metrics, reading
 from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
-from shared import errors
-from shared import grant as grants_
+from shared import admission, errors
 from shared.errors import Refusal, RefusedError
-from shared.grant import Denial
+from shared.grant import Ask, Denial
 from shared.routes import Match
 
 MODEL_CREATED = 1677610602
@@ -20,22 +19,19 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     head = reading.head(request)
     await parts.tokens.identify(head)
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
-    if isinstance(decision, Denial):
-        await account.refuse(parts, decision.refusal, route, head, decision.caller)
-    request.recognised()
-    outcome = grants_.apply(decision, grants_.Ask([], {}), parts.clock.unix_ms(), float)
+    outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
     if isinstance(outcome, Refusal):
         await account.refuse(parts, outcome, route, head, decision.caller)
+    request.recognised()
+    models = outcome.grant.models
     one = match.params.get("model")
-    if one is not None and one not in decision.models:
+    if one is not None and one not in models:
         # A name that only a pattern serves stands in no list; who may call it may ask for it.
         callable_ = await parts.grants.decide(head.digest, head.shape, CALLED_BY, one)
         if isinstance(callable_, Denial):
             raise RefusedError(errors.model_not_found(one))
     metrics.of_route(route.name).note_answered(parts.clock.seconds() - started)
-    return own_json(
-        _model(one) if one is not None else {"data": [_model(n) for n in decision.models], "object": "list"}
-    )
+    return own_json(_model(one) if one is not None else {"data": [_model(n) for n in models], "object": "list"})
 
 
 def _model(name: str) -> dict[str, object]:

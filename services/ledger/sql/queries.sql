@@ -82,6 +82,16 @@ HAVING sum(requests) > 0
 ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
 LIMIT $4
 
+-- spent --
+-- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them.
+SELECT r.value, sum(r.spend_picousd) AS spend_picousd
+FROM generate_series(
+    (SELECT min(day) FROM rollup WHERE scope = '' AND dimension = 'total'),
+    (SELECT max(day) FROM rollup WHERE scope = '' AND dimension = 'total'), interval '1 day'
+) AS days (day)
+JOIN rollup AS r ON r.scope = '' AND r.dimension = $1 AND r.day = days.day::date AND r.value = ANY($2::text[])
+GROUP BY r.value
+
 -- spend_days --
 -- Spend by day and dimension, for everybody.
 SELECT day, dimension, value, spend_picousd FROM rollup
