@@ -95,7 +95,9 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso, proxies)
+                await _serve(
+                    life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso, proxies
+                )
             finally:
                 await bus.close(client)
                 await alerts_.close()
