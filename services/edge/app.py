@@ -6,7 +6,6 @@ import gc
 import os
 import resource
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import nats.errors
 import structlog
 
-from services.edge import alerts, metrics, sizes
-from services.edge.alerts import Alerts
+from services.edge import front, metrics
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -29,7 +27,6 @@ from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.server import Server
-from services.edge.sizes import Sizes
 from services.edge.sso import settings as sso_settings
 from services.edge.sso.state import Sso
 from services.edge.strangers import Strangers
@@ -79,8 +76,7 @@ async def main(life: Life) -> None:
         log.warning("models_left_out", models=[f"{each.model_name}: {each.reason}" for each in config.left_out])
     outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
-    sizes_ = sizes.read(config.general_settings)
-    alerts_ = Alerts(outbound, alerts.webhook(config.general_settings, os.environ), time.monotonic)
+    extras = front.build(config, os.environ, outbound)
     sso = _sso(config, outbound)
     ledger = _ledger(conf.ledger_url)
     proxies = _proxies(config.general_settings)
@@ -95,12 +91,10 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(
-                    life, conf, client, feeds, targets, left_out, ledger, tokens, sizes_, alerts_, sso, proxies
-                )
+                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, proxies)
             finally:
                 await bus.close(client)
-                await alerts_.close()
+                await extras["alerts"].close()
                 await tokens.close()
                 await outbound.close()
     finally:
@@ -116,8 +110,7 @@ async def _serve(
     left_out: dict[DeploymentId, str],
     ledger: tuple[Origin, str],
     tokens: Tokens,
-    sizes_: Sizes,
-    alerts_: Alerts,
+    extras: dict[str, Any],
     sso: Sso,
     proxies: tuple[Network, ...],
 ) -> None:
@@ -198,8 +191,7 @@ async def _serve(
         ledger=ledger[0],
         ledger_path=ledger[1],
         signer=signer,
-        sizes=sizes_,
-        alerts=alerts_,
+        **extras,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
     )

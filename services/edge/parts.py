@@ -9,10 +9,12 @@ from services.edge.alerts import Alerts
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.images import Images
 from services.edge.providers.base import Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Rules
+from services.edge.site import Site
 from services.edge.sizes import Sizes
 from services.edge.sso.state import Sso
 from services.edge.strangers import Strangers
@@ -50,6 +52,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
     sizes: Sizes = Sizes()
+    site: Site = Site()
+    images: Images = msgspec.field(default_factory=lambda: Images(Site(), None))
     alerts: Alerts = msgspec.field(default_factory=lambda: Alerts(None, None, float))
     signer: Signer
     """Of who asks the ledger."""

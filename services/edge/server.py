@@ -105,6 +105,9 @@ class Server:
         return answer
 
     async def _dispatch(self, request: Request) -> Answer:
+        site = self._parts.site
+        if site.moves:
+            request.path, request.raw_path = site.within(request.path), site.within(request.raw_path)
         found = _find(request)
         if isinstance(found, Match):
             return await SURFACES[found.route.surface](self._parts, request, found)

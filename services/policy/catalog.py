@@ -11,7 +11,7 @@ import msgspec
 from services.policy import access
 from services.policy.access import Access
 from shared import guardrails
-from shared.config import Config, Deployment, callbacks
+from shared.config import Config, ConfigError, Deployment, callbacks
 from shared.grant import Candidate
 from shared.guardrails import Enabled
 from shared.ids import KeyDigest, digest_key
@@ -37,6 +37,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Models of the configuration that can't be served, each with the reason."""
     blocked_users: frozenset[str] = frozenset()
     """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
+    public_model_groups: tuple[str, ...] = ()
+    """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
 
@@ -75,11 +77,19 @@ def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = Non
         master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
         access=access.read(config, environ or {}),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
+        public_model_groups=_public_model_groups(config),
         price=price,
         warnings=[*warnings, *access.unmatched(config)],
         blocked_users=config.blocked_users,
         left_out={each.model_name: each.reason for each in config.left_out},
     )
+
+
+def _public_model_groups(config: Config) -> tuple[str, ...]:
+    value = config.litellm_settings.get("public_model_groups") or []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ConfigError("litellm_settings.public_model_groups: a list of model names is needed")
+    return tuple(value)
 
 
 def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Candidate:

@@ -6,7 +6,7 @@ somebody answers them (a test holds every owner to that).
 
 import msgspec
 
-from shared.routes import llm, management, pages, public, spend
+from shared.routes import hub, llm, management, pages, public, site, spend
 from shared.routes.litellm_groups import GROUPS, group_name, groups_of
 from shared.routes.route import Match, Parameter, Route, Table
 
@@ -17,7 +17,10 @@ def _grouped(row: Route) -> Route:
     return msgspec.structs.replace(row, groups=row.groups | groups_of(row.paths))
 
 
-TABLE = Table(_grouped(row) for row in (*llm.ROWS, *management.ROWS, *spend.ROWS, *public.ROWS, *pages.ROWS))
+TABLE = Table(
+    _grouped(row)
+    for row in (*llm.ROWS, *management.ROWS, *spend.ROWS, *public.ROWS, *pages.ROWS, *site.ROWS, *hub.ROWS)
+)
 
 find = TABLE.find
 

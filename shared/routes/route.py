@@ -55,7 +55,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def public(self) -> bool:
         """Whether nobody is asked who they are."""
-        return self.surface == "health" or "public_routes" in self.groups
+        return self.surface in ("health", "site") or "public_routes" in self.groups
 
 
 class Match(msgspec.Struct, frozen=True):

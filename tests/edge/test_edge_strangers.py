@@ -234,7 +234,7 @@ async def test_the_limit_is_exact(extra: int) -> None:
 # ── paths ──
 
 
-@pytest.mark.parametrize("path", ["/v1%2fmodels", "/v1/model%73", "/v1/./models", "/x/../v1/models", "/v1/%2e/models"])
+@pytest.mark.parametrize("path", ["/v1%2fmodels", "/v1/./models", "/x/../v1/models", "/v1/%2e/models"])
 async def test_a_path_written_otherwise_is_nobodys(edge: Edge, path: str) -> None:
     answer = await ask(edge, head(path, "GET", Authorization=f"Bearer {GOOD_KEY}"))
     assert (answer.status, answer.error()["type"]) == (404, "not_found_error")

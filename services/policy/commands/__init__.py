@@ -6,7 +6,7 @@ Gives out: a `Plan` (changes in the order they must land, and the answer), or a 
 Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes back).
 """
 
-from services.policy.commands import customers, key_queries, keys, members, rotation, sessions, teams, users
+from services.policy.commands import customers, hub, key_queries, keys, members, rotation, sessions, teams, users
 from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Plan
 from shared import errors
@@ -51,6 +51,9 @@ COMMANDS: dict[str, Command] = {
     "/customer/unblock": customers.unblock,
     "/customer/info": customers.info,
     "/customer/list": customers.list_customers,
+    "/model_group/make_public": hub.make_public,
+    "/public/model_hub": hub.hub,
+    "/public/v1/model_hub": hub.hub_page,
 }
 """Each route and what it means. Whether the actor may call it was decided before (`routes.py`)."""
 

@@ -57,7 +57,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Every request must name its `user`."""
     reject_clientside_metadata_tags: Annotated[bool, By("policy")] = False
     """Refuse requests that bring tags of their own."""
-    block_robots: Annotated[bool, By()] = False
+    block_robots: Annotated[bool, By("edge")] = False
     """`/robots.txt` tells crawlers to stay away."""
     disable_custom_api_keys: Annotated[bool, By()] = False
     """Nobody may choose the value of a new key."""
@@ -71,7 +71,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     max_request_size_mb: Annotated[float | None, By("edge")] = None
     """Of a request's decompressed body."""
     max_response_size_mb: Annotated[float | None, By("edge")] = None
-    """Of an answer that isn't a stream."""
+    """Of an answer; a stream is cut."""
     max_file_size_mb: Annotated[float | None, By("edge")] = None
     """Of one uploaded file."""
     allowed_file_extensions: Annotated[Any, By("edge")] = None

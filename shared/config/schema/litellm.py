@@ -126,7 +126,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Sinks get no prompts and answers."""
     redact_user_api_key_info: Annotated[bool, By()] = False
     """Sinks get nothing of the key, its user and its team."""
-    public_model_groups: Annotated[Names, By()] = []
+    public_model_groups: Annotated[Names, By("policy")] = []
     """Models of the public model hub."""
     require_auth_for_metrics_endpoint: Annotated[bool, By()] = True
     """`/metrics` of the clients' port needs a key."""

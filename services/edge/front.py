@@ -1,0 +1,23 @@
+"""What the edge has besides calls to models, read from configuration and environment: one function, the parts by their names."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from services.edge import alerts, site, sizes
+from services.edge.alerts import Alerts
+from services.edge.images import Images
+from shared.config import Config
+from shared.outbound import Outbound
+
+
+def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
+    """Fields of Parts. Raises ConfigError, SettingsError."""
+    general = config.general_settings
+    looks = site.read(general, environ, config.directory)
+    return {
+        "sizes": sizes.read(general),
+        "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
+        "site": looks,
+        "images": Images(looks, outbound),
+    }

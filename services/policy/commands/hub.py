@@ -1,0 +1,86 @@
+"""The public model hub (contract §9.4): which models anybody may read about, and what.
+
+`litellm_settings.public_model_groups` names them; `/model_group/make_public` does so at run time, and then wins over the file.
+"""
+
+from typing import Any
+
+from services.policy.commands import generic
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Call, Plan
+from shared.entities import SETTING, Setting
+from shared.entities import readers as fields
+from shared.grant import Candidate
+from shared.money import PICOUSD_PER_USD
+
+GROUPS_MAX = 1_000
+NAME = "public_model_groups"
+
+
+def make_public(call: Call) -> Plan:
+    """LiteLLM's: the list as a whole, also an empty one."""
+    groups = fields.texts("model_groups", call.body.get("model_groups"))
+    if groups is None:
+        fields.refuse("model_groups", "must be a list of model names")
+    groups = list(dict.fromkeys(groups))
+    if len(groups) > GROUPS_MAX:
+        fields.refuse("model_groups", f"must name at most {GROUPS_MAX}")
+    for group in groups:
+        if group not in call.catalog.models:
+            fields.refuse("model_groups", f"{group!r} is no model of this gateway")
+    before = call.directory.settings.get(NAME)
+    after = Setting(name=NAME, value=groups, updated_at_ms=call.now_ms)
+    fact = change(call.directory, SETTING, "created" if before is None else "updated", before, after)
+    return Plan({"message": "Successfully updated public model groups", "public_model_groups": groups}, [fact])
+
+
+def hub(call: Call) -> Plan:
+    return Plan([_row(call, name) for name in _public(call)])
+
+
+def hub_page(call: Call) -> Plan:
+    page = generic.page(call, _public(call), default=50, most=GROUPS_MAX)
+    rows = [_row(call, name) for name in page.items]
+    return Plan(
+        {
+            "data": rows,
+            "total_count": page.total,
+            "current_page": page.number,
+            "total_pages": page.pages,
+            "size": page.size,
+        }
+    )
+
+
+def _public(call: Call) -> list[str]:
+    """In the order they were named; what isn't served any more is left out."""
+    setting = call.directory.settings.get(NAME)
+    named = call.catalog.public_model_groups if setting is None else setting.value
+    return [name for name in named if name in call.catalog.models] if isinstance(named, list | tuple) else []
+
+
+def _row(call: Call, name: str) -> dict[str, Any]:
+    """What of a model's deployments anybody may know: no address, no key, no deployment's name."""
+    candidates = call.catalog.models[name]
+    return {
+        "model_group": name,
+        "providers": list(dict.fromkeys(each.provider for each in candidates)),
+        "max_input_tokens": None,
+        "max_output_tokens": None,
+        "input_cost_per_token": _least(candidates, "input_picousd"),
+        "output_cost_per_token": _least(candidates, "output_picousd"),
+        "mode": None,
+        "tpm": None,
+        "rpm": None,
+        "supported_openai_params": None,
+        "is_public_model_group": True,
+        "health_status": None,
+        "health_response_time": None,
+        "health_checked_at": None,
+    }
+
+
+def _least(candidates: list[Candidate], attribute: str) -> float | None:
+    prices = [getattr(each.price, attribute) for each in candidates if each.price is not None]
+    known = [price for price in prices if price is not None]
+    return float(min(known)) / PICOUSD_PER_USD if known else None

@@ -1,0 +1,28 @@
+"""What the gateway shows of itself: documentation, robots.txt, its looks. For anybody, without a key."""
+
+from typing import Any
+
+from shared.routes.route import Route
+
+_OBJECT: dict[str, Any] = {"type": "object"}
+
+
+def _page(path: str, summary: str, *also: str, answer: Any = None) -> Route:
+    return Route(
+        name=path, methods=("GET", "HEAD"), paths=(path, *also), surface="site", summary=summary, answer=answer
+    )  # fmt: skip
+
+
+ROWS = (
+    _page("/", "The documentation, or where ROOT_REDIRECT_URL says"),
+    _page("/docs", "The API, to read and try out"),
+    _page("/redoc", "The API, to read"),
+    _page("/openapi.json", "The API as an OpenAPI document", answer=_OBJECT),
+    _page("/docs/assets/{name}", "A file of the documentation"),
+    _page("/robots.txt", "Whether crawlers are welcome"),
+    _page("/get_image", "The logo"),
+    _page("/get_logo_url", "Where the logo is", answer=_OBJECT),
+    _page("/get_favicon", "The icon"),
+    _page("/get/ui_theme_settings", "How the pages look", answer=_OBJECT),
+    _page("/public/model_hub/info", "What the public model hub says of itself", answer=_OBJECT),
+)

@@ -1,0 +1,84 @@
+"""The public model hub: what was made public, by file or at run time, and nothing that isn't."""
+
+from typing import Any
+
+from services.policy.catalog import Catalog, build
+from services.policy.commands import run
+from services.policy.commands.plan import Call, Plan
+from services.policy.directory import Directory
+from shared import config
+from shared.entities import Setting
+from shared.facts import Caller, ControlFact
+from shared.money import Price
+
+ADMIN = Caller(user_id="default_user_id", role="proxy_admin")
+
+
+def catalog(*public: str) -> Catalog:
+    models = [
+        {
+            "model_name": name,
+            "litellm_params": {"model": f"openai/{name}", "api_key": "sk-secret-000", "api_base": "http://internal"},
+        }
+        for name in ("a", "a", "b", "c")
+    ]
+    tree: dict[str, Any] = {"model_list": models, "litellm_settings": {"public_model_groups": list(public)}}
+    import json
+
+    return build(config.parse(json.dumps(tree), {}), lambda provider, model: Price(1_000_000, 2_000_000))
+
+
+def call(route: str, catalog: Catalog, directory: Directory, body: dict[str, Any] | None = None, **query: str) -> Call:
+    return Call(directory, query, body or {}, ADMIN, 1_000, lambda: "id", catalog, route)
+
+
+def shown(catalog: Catalog, directory: Directory) -> list[dict[str, Any]]:
+    plan = run(call("/public/model_hub", catalog, directory))
+    assert isinstance(plan, Plan)
+    return plan.answer
+
+
+def test_what_the_file_names_is_shown_without_anything_of_the_inside() -> None:
+    rows = shown(catalog("a", "b", "gone"), Directory())
+    assert [row["model_group"] for row in rows] == ["a", "b"]
+    assert rows[0]["providers"] == ["openai"]
+    assert (rows[0]["input_cost_per_token"], rows[0]["output_cost_per_token"]) == (1e-6, 2e-6)
+    assert rows[0]["is_public_model_group"] is True
+    assert "secret" not in str(rows) and "internal" not in str(rows)
+    assert shown(catalog(), Directory()) == []
+
+
+def test_what_an_admin_says_wins_over_the_file() -> None:
+    directory, known = Directory(), catalog("a")
+    plan = run(call("/model_group/make_public", known, directory, {"model_groups": ["c", "b", "c"]}))
+    assert isinstance(plan, Plan)
+    (change,) = plan.changes
+    assert (change.kind, change.entity_id, change.action, change.expected_seq) == (
+        "setting",
+        "public_model_groups",
+        "created",
+        0,
+    )
+    fact = ControlFact("1", 1, "setting", "public_model_groups", "created", ADMIN, None, change.after)
+    directory.apply(change.subject, fact, 1)
+    assert [row["model_group"] for row in shown(known, directory)] == ["c", "b"]
+    assert isinstance(directory.settings["public_model_groups"], Setting)
+    again = run(call("/model_group/make_public", known, directory, {"model_groups": []}))
+    assert isinstance(again, Plan)
+    assert (again.changes[0].action, again.changes[0].expected_seq) == ("updated", 1)
+
+
+def test_what_is_no_list_of_our_models_is_refused() -> None:
+    for wrong in (None, "a", ["nobody"], [1], {"a": 1}):
+        refusal = run(call("/model_group/make_public", catalog(), Directory(), {"model_groups": wrong}))
+        assert not isinstance(refusal, Plan) and (refusal.status, refusal.param) in (
+            (400, "model_groups"),
+            (400, "model_groups[0]"),
+        ), wrong
+
+
+def test_pages() -> None:
+    plan = run(call("/public/v1/model_hub", catalog("a", "b", "c"), Directory(), page="2", size="2"))
+    assert isinstance(plan, Plan)
+    assert [row["model_group"] for row in plan.answer["data"]] == ["c"]
+    assert (plan.answer["total_count"], plan.answer["total_pages"]) == (3, 2)
