@@ -70,7 +70,7 @@ async def main(life: Life) -> None:
     config = load(conf.config, os.environ, "edge")
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
-    targets = table.build(config.deployments, USER_AGENT)
+    targets = table.build(config.deployments, USER_AGENT, config.litellm, os.environ)
     left_out = {each.id: each.reason for each in config.left_out if each.id}
     if config.left_out:
         log.warning("models_left_out", models=[f"{each.model_name}: {each.reason}" for each in config.left_out])

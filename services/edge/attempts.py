@@ -14,6 +14,7 @@ from services.edge import counting, failures, sources
 from services.edge.account import NOTHING, Account, Asked
 from services.edge.answers import Named
 from services.edge.failures import Failure
+from services.edge.formats.base import Call
 from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
@@ -38,6 +39,8 @@ class _Attempt(msgspec.Struct):
 
     candidate: Candidate
     target: Target
+    call: Call
+    """With the parameters this deployment gets."""
     translator: Translator | None
     """None: the candidate speaks the client's format."""
     options: Options
@@ -145,6 +148,10 @@ class Attempts:
         asked, account = self._asked, self._account
         target = self._parts.targets[candidate.deployment_id]
         call, format = asked.call, asked.format
+        if target.parameters is not None:
+            fields = target.parameters.apply(call.fields)
+            if fields is not call.fields:  # no longer what the body says
+                call = msgspec.structs.replace(call, fields=fields, body=b"")
         translator = None if format.name in target.provider.wires else target.provider.translators[format.name]
         options = Options(
             target.deployment,
@@ -152,6 +159,8 @@ class Attempts:
             f"chatcmpl-{account.id}",
             account.opened_at_ms // 1000,
             candidate.upstream_model,
+            base64=translator is not None and bytes(call.fields.get("encoding_format", b"")) == b'"base64"',
+            modify_params=target.modify_params,
         )
         ask_usage = call.wants_usage or not self._parts.health.of(candidate.deployment_id).no_stream_options
         body = b""
@@ -161,7 +170,7 @@ class Attempts:
             body = format.upstream_body(call, candidate.upstream_model, ask_usage=ask_usage)
         else:
             body = translator.request(format.upstream_fields(call), candidate.upstream_model, options)
-        return _Attempt(candidate, target, translator, options, body, ask_usage)
+        return _Attempt(candidate, target, call, translator, options, body, ask_usage)
 
     async def _one(self, attempt: "_Attempt") -> Answer:
         """Raises Failure."""
@@ -193,7 +202,7 @@ class Attempts:
             return sources.Said(source, said)
         self._parts.health.of(attempt.candidate.deployment_id).no_stream_options = True
         model = attempt.candidate.upstream_model
-        return await self._send(attempt, self._asked.format.upstream_body(call, model, ask_usage=False))
+        return await self._send(attempt, self._asked.format.upstream_body(attempt.call, model, ask_usage=False))
 
     async def _send(self, attempt: "_Attempt", body: bytes) -> Source:
         parts, asked, account, target = self._parts, self._asked, self._account, attempt.target

@@ -24,7 +24,7 @@ from shared.secrets.value import Secret
 TIMEOUT_MS = 600_000
 """LiteLLM's default: ten minutes."""
 
-PARAMETERS = By()
+PARAMETERS = By("edge")
 """Who sends an entry's own request parameters (`EntryParams` says which they are)."""
 
 

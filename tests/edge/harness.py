@@ -23,6 +23,7 @@ from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import config, subjects
 from shared.asker import Signer
+from shared.config.schema import LitellmSettings
 from shared.facts import Caller, Opened, Settled, TrafficFact
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
 from shared.money import Price
@@ -53,6 +54,8 @@ class Edge:
 
     Args:
         models: model name → URLs of its providers, or `mock:<text>`.
+        params: more of every entry's litellm_params.
+        litellm: litellm_settings.
         guardrails: of every grant. `banned` is blocked wherever it stands in a text.
     """
 
@@ -66,6 +69,8 @@ class Edge:
         timeout_s: float = 5,
         wait_ms: int = 3_000,
         limits: dict[str, int] | None = None,
+        params: dict[str, Any] | None = None,
+        litellm: LitellmSettings | None = None,
         **settings: Any,
     ) -> None:
         self.limits = {"bytes_max": 2**30, "requests_max": settings.get("edge_requests_max", 4096), **(limits or {})}
@@ -79,6 +84,7 @@ class Edge:
                     "api_key": "sk-of-the-provider-0000",
                     "timeout": timeout_s,
                     **({"mock_response": url[5:]} if url.startswith("mock:") else {"api_base": url}),
+                    **(params or {}),
                 },
                 "model_info": {"id": f"{name}-{i}"},
             }
@@ -86,6 +92,7 @@ class Edge:
             for i, url in enumerate(urls)
         ]
         self.deployments = config.parse(json.dumps({"model_list": entries}), {}).deployments
+        self.litellm = litellm
         self.settings = EdgeSettings(edge_settle_wait_ms=wait_ms, **settings)
         self.bus, self.feed, self.publisher = FakeBus(), FakeFeed(), FakePublisher()
         self.bus.answers = {
@@ -145,7 +152,7 @@ class Edge:
             customers=self.customers,
             recorder=self.recorder,
             upstream=self.upstream,
-            targets=table.build(self.deployments, "test"),
+            targets=table.build(self.deployments, "test", self.litellm),
             tasks=self.tasks,
             ledger=Origin("http", "127.0.0.1", 9),
             ledger_path="",

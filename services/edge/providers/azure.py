@@ -4,22 +4,18 @@ Source: Azure OpenAI's REST reference (`/openai/deployments/{deployment-id}/chat
 (`/openai/v1/chat/completions`, the deployment as `model`).
 """
 
-import asyncio
-import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from services.edge.providers import base
-from services.edge.providers.base import CredentialsError, Target
+from services.edge.providers.base import Target
 from services.edge.providers.openai import OpenAICompatible
+from services.edge.providers.tokens import FetchedToken
 from shared.config import Deployment
 
 API_VERSION = "2024-10-21"
 """The newest that is generally available; an entry's `api_version` goes before it."""
 SCOPE = "https://cognitiveservices.azure.com/.default"
-TOKEN_SLACK_S = 300
-"""A token is replaced so long before it ends."""
-TOKEN_TIMEOUT_S = 10
 
 
 class Azure(OpenAICompatible):
@@ -45,45 +41,22 @@ class Azure(OpenAICompatible):
         return f"{at}/openai/deployments/{quote(model, safe='-._')}{suffix}?api-version={version}"
 
 
-class EntraToken:
-    """A token of Microsoft Entra ID for one deployment, fetched when the first call needs it, and again before it ends.
+class EntraToken(FetchedToken):
+    """Of Microsoft Entra ID, for whoever the entry names (`tenant_id`, `client_id`, `client_secret`), else what the machine offers (a
+    managed identity, a workload identity, the environment)."""
 
-    Whoever the entry names (`tenant_id`, `client_id`, `client_secret`), else what the machine offers (a managed identity, a
-    workload identity, the environment).
-    """
+    issuer = "Microsoft Entra"
 
     def __init__(self, deployment: Deployment) -> None:
+        super().__init__()
         self._deployment = deployment
         self._credential: Any = None
-        self._line = b""
-        self._until = 0.0
-        self._asking: asyncio.Task[None] | None = None
 
-    async def headers(self, method: str, path: str, body: bytes) -> bytes:
-        if time.time() < self._until - TOKEN_SLACK_S:
-            return self._line
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        asking = self._asking
-        try:
-            await asyncio.wait_for(asyncio.shield(asking), TOKEN_TIMEOUT_S)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            if time.time() < self._until:
-                return self._line
-            raise CredentialsError(f"Microsoft Entra gave no token ({type(error).__name__})") from None
-        finally:
-            if asking.done() and self._asking is asking:
-                self._asking = None
-        return self._line
-
-    async def _ask(self) -> None:
+    async def _fetch(self) -> tuple[str, float]:
         if self._credential is None:
             self._credential = _credential(self._deployment)
         token = await self._credential.get_token(SCOPE)
-        self._line = f"authorization: Bearer {token.token}\r\n".encode("ascii")
-        self._until = float(token.expires_on)
+        return token.token, float(token.expires_on)
 
 
 def _credential(deployment: Deployment) -> Any:

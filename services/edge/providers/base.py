@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.edge.formats.base import Call
+from services.edge.providers.params import Parameters
 from services.edge.upstream import Deadlines, Origin, render_headers
 from shared.config import ConfigError, Deployment
 
@@ -103,6 +104,9 @@ class Target(msgspec.Struct, frozen=True):
     deadlines: Deadlines
     stream_deadlines: Deadlines
     credentials: Credentials | None = None
+    parameters: Parameters | None = None
+    """What is added to a request's parameters or taken from them; None: nothing ever."""
+    modify_params: bool = False
 
 
 class Provider(Protocol):

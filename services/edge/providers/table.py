@@ -1,28 +1,88 @@
-"""Which provider speaks how: one row a prefix of `litellm_params.model`; whoever has none speaks OpenAI's wire."""
+"""Which provider speaks how: one row a wire of shared/config/providers.py; whoever has none speaks OpenAI's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import msgspec
+
+from services.edge.formats.openai import CHAT
+from services.edge.providers import params, vertex
+from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.azure import Azure
 from services.edge.providers.base import Provider, Target
+from services.edge.providers.bedrock import Bedrock
 from services.edge.providers.mock import Mock
+from services.edge.providers.native import Cohere, Gemini, Ollama
 from services.edge.providers.openai import OpenAICompatible
-from shared.config import Deployment
+from services.edge.providers.params import Parameters
+from services.edge.providers.translate import openai_chat__anthropic
+from services.edge.providers.vertex import Vertex
+from shared.config import Deployment, providers
+from shared.config.schema import LitellmSettings
 from shared.ids import DeploymentId
 
 OPENAI, MOCK = OpenAICompatible(), Mock()
 
-PROVIDERS: dict[str, Provider] = {
-    "azure": Azure(),
-    "azure_text": Azure(),
-}
+WIRES = frozenset({"openai", "azure", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"})
+"""That are spoken here; shared/config/providers.py has the same."""
 
 
-def provider_of(deployment: Deployment) -> Provider:
-    if deployment.mock_response is not None:
-        return MOCK
-    return PROVIDERS.get(deployment.provider, OPENAI)
+class Table:
+    """The rows, made once with the environment that some of them read."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._rows: dict[str, Provider] = {
+            "anthropic": Anthropic({CHAT.name: openai_chat__anthropic}),
+            "azure": Azure(),
+            "bedrock": Bedrock(environ),
+            "cohere": Cohere(),
+            "gemini": Gemini(),
+            "ollama": Ollama(),
+            "openai": OPENAI,
+        }
+        self._vertex = {kind: Vertex(kind, environ) for kind in ("gemini", "claude", "openai")}
+
+    def provider_of(self, deployment: Deployment) -> Provider:
+        if deployment.mock_response is not None:
+            return MOCK
+        row = providers.PROVIDERS.get(deployment.provider)
+        wire = row.wire if row is not None else "openai"
+        if wire == "vertex_ai":
+            return self._vertex[vertex.kind_of(deployment.upstream_model)]
+        return self._rows.get(wire, OPENAI)
 
 
-def build(deployments: Iterable[Deployment], user_agent: str) -> dict[DeploymentId, Target]:
+def build(
+    deployments: Iterable[Deployment],
+    user_agent: str,
+    litellm: LitellmSettings | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[DeploymentId, Target]:
     """Every deployment of the configuration, made ready once. Raises ConfigError naming the model that can't be called."""
-    return {deployment.id: provider_of(deployment).target(deployment, user_agent) for deployment in deployments}
+    table, settings = Table(environ or {}), litellm or LitellmSettings()
+    return {
+        deployment.id: msgspec.structs.replace(
+            table.provider_of(deployment).target(deployment, user_agent),
+            parameters=_parameters(deployment, settings),
+            modify_params=_either(deployment.params.modify_params, settings.modify_params),
+        )
+        for deployment in deployments
+    }
+
+
+def _parameters(deployment: Deployment, settings: LitellmSettings) -> Parameters | None:
+    entry = deployment.params
+    drop = entry.drop_params
+    return params.of(
+        deployment.provider,
+        deployment.upstream_model,
+        defaults=deployment.parameters,
+        extra_body=entry.extra_body,
+        drop=_either(None if isinstance(drop, list) else drop, settings.drop_params),
+        additional_drop=[*entry.additional_drop_params, *(drop if isinstance(drop, list) else ())],
+        allowed=entry.allowed_openai_params,
+    )
+
+
+def _either(own: bool | None, of_all: bool) -> bool:
+    """An entry's own word goes before the settings'."""
+    return of_all if own is None else own

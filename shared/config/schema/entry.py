@@ -72,15 +72,15 @@ class EntryParams(Struct, frozen=True, kw_only=True):
 
     # ── parameters ──
 
-    drop_params: Annotated[bool | list[str] | None, By()] = None
+    drop_params: Annotated[bool | list[str] | None, By("edge")] = None
     """Leave out parameters that this provider doesn't take."""
-    additional_drop_params: Annotated[list[str], By()] = []
+    additional_drop_params: Annotated[list[str], By("edge")] = []
     """Parameters to leave out, whatever the provider takes."""
-    allowed_openai_params: Annotated[list[str], By()] = []
+    allowed_openai_params: Annotated[list[str], By("edge")] = []
     """Parameters to send, whatever is known of the provider."""
-    modify_params: Annotated[bool | None, By()] = None
+    modify_params: Annotated[bool | None, By("edge")] = None
     """Mend a conversation that the provider would refuse."""
-    extra_body: Annotated[dict[str, Any], By()] = {}
+    extra_body: Annotated[dict[str, Any], By("edge")] = {}
     """More fields of the body."""
     merge_reasoning_content_in_choices: Annotated[bool, By()] = False
     """Reasoning as a part of the answer's text."""
@@ -104,36 +104,36 @@ class EntryParams(Struct, frozen=True, kw_only=True):
 
     # ── AWS ──
 
-    aws_access_key_id: Annotated[Secret | None, By()] = None
+    aws_access_key_id: Annotated[Secret | None, By("edge")] = None
     """Credentials for SigV4; without them the environment's, a profile's or a role's."""
-    aws_secret_access_key: Annotated[Secret | None, By()] = None
+    aws_secret_access_key: Annotated[Secret | None, By("edge")] = None
     """Of the same."""
-    aws_session_token: Annotated[Secret | None, By()] = None
+    aws_session_token: Annotated[Secret | None, By("edge")] = None
     """Of the same."""
-    aws_region_name: Annotated[str | None, By()] = None
+    aws_region_name: Annotated[str | None, By("edge")] = None
     """AWS_REGION_NAME, AWS_REGION where there is none."""
-    aws_profile_name: Annotated[str | None, By()] = None
+    aws_profile_name: Annotated[str | None, By("edge")] = None
     """A profile of the AWS configuration."""
-    aws_role_name: Annotated[str | None, By()] = None
+    aws_role_name: Annotated[str | None, By("edge")] = None
     """A role to assume."""
-    aws_session_name: Annotated[str | None, By()] = None
+    aws_session_name: Annotated[str | None, By("edge")] = None
     """Name of its session."""
-    aws_web_identity_token: Annotated[Secret | None, By()] = None
+    aws_web_identity_token: Annotated[Secret | None, By("edge")] = None
     """A token to assume the role with."""
-    aws_sts_endpoint: Annotated[str | None, By()] = None
+    aws_sts_endpoint: Annotated[str | None, By("edge")] = None
     """Where roles are assumed."""
-    aws_external_id: Annotated[str | None, By()] = None
+    aws_external_id: Annotated[str | None, By("edge")] = None
     """What the role's policy asks for."""
-    aws_bedrock_runtime_endpoint: Annotated[str | None, By()] = None
+    aws_bedrock_runtime_endpoint: Annotated[str | None, By("edge")] = None
     """Bedrock's address."""
 
     # ── Google ──
 
-    vertex_project: Annotated[str | None, By()] = None
+    vertex_project: Annotated[str | None, By("edge")] = None
     """VERTEXAI_PROJECT, GOOGLE_CLOUD_PROJECT where there is none."""
-    vertex_location: Annotated[str | None, By()] = None
+    vertex_location: Annotated[str | None, By("edge")] = None
     """VERTEXAI_LOCATION where there is none."""
-    vertex_credentials: Annotated[Secret | dict[str, Any] | None, By()] = None
+    vertex_credentials: Annotated[Secret | dict[str, Any] | None, By("edge")] = None
     """A service account's key: a file's name, or its content."""
 
     # ── IBM ──

@@ -51,9 +51,9 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """More attempts after a failure."""
     request_timeout: Annotated[float | None, By()] = None
     """Seconds a call may take, where its entry sets no `timeout`."""
-    drop_params: Annotated[bool, By()] = False
+    drop_params: Annotated[bool, By("edge")] = False
     """Leave out parameters that the provider doesn't take, instead of refusing the call."""
-    modify_params: Annotated[bool, By()] = False
+    modify_params: Annotated[bool, By("edge")] = False
     """Mend a conversation that the provider would refuse."""
     fallbacks: Annotated[Fallbacks, By()] = []
     """Other models to ask when one fails."""

@@ -4,7 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from translate_kit import (
+
+from services.edge.providers.base import UnreadableAnswerError
+from services.edge.providers.translate import claude
+from services.edge.providers.translate import openai_chat__anthropic as anthropic
+from shared.errors import RefusedError
+from tests.edge.translate.translate_kit import (
     CONVERSATION,
     JSON_SCHEMA,
     PIXEL,
@@ -19,11 +24,6 @@ from translate_kit import (
     valid,
     valid_completion,
 )
-
-from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate import claude
-from services.edge.providers.translate import openai_chat__anthropic as anthropic
-from shared.errors import RefusedError
 
 MODEL = "claude-sonnet-4-5-20250929"
 OLD = "claude-3-5-haiku-20241022"

@@ -11,7 +11,13 @@ import botocore.session
 import pytest
 from botocore.eventstream import EventStreamBuffer
 from botocore.validate import ParamValidator
-from translate_kit import (
+
+from services.edge.providers.base import UnreadableAnswerError
+from services.edge.providers.translate import bedrock_answer
+from services.edge.providers.translate import openai_chat__bedrock as bedrock
+from services.edge.providers.translate.event_stream import Decoder
+from shared.errors import RefusedError
+from tests.edge.translate.translate_kit import (
     CONVERSATION,
     JSON_SCHEMA,
     PIXEL,
@@ -26,12 +32,6 @@ from translate_kit import (
     user,
     valid_completion,
 )
-
-from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate import bedrock_answer
-from services.edge.providers.translate import openai_chat__bedrock as bedrock
-from services.edge.providers.translate.event_stream import Decoder
-from shared.errors import RefusedError
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 OLD = "anthropic.claude-3-haiku-20240307-v1:0"

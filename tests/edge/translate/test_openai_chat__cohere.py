@@ -4,8 +4,12 @@ import json
 from typing import Any
 
 import pytest
-import translate_kit
-from translate_kit import (
+
+from services.edge.providers.base import UnreadableAnswerError
+from services.edge.providers.translate import openai_chat__cohere as cohere
+from shared.errors import RefusedError
+from tests.edge.translate import translate_kit
+from tests.edge.translate.translate_kit import (
     CONVERSATION,
     JSON_SCHEMA,
     PIXEL,
@@ -20,10 +24,6 @@ from translate_kit import (
     valid,
     valid_completion,
 )
-
-from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate import openai_chat__cohere as cohere
-from shared.errors import RefusedError
 
 MODEL = "command-a-03-2025"
 

@@ -4,7 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from translate_kit import (
+
+from services.edge.providers.base import UnreadableAnswerError
+from services.edge.providers.translate import openai_chat__gemini as gemini
+from shared.errors import RefusedError
+from tests.edge.translate.translate_kit import (
     CONVERSATION,
     JSON_SCHEMA,
     PIXEL,
@@ -19,10 +23,6 @@ from translate_kit import (
     valid_completion,
     valid_discovery,
 )
-
-from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate import openai_chat__gemini as gemini
-from shared.errors import RefusedError
 
 MODEL = "gemini-2.5-flash"
 VERTEX = "GoogleCloudAiplatformV1"

@@ -4,7 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from translate_kit import (
+
+from services.edge.providers.base import UnreadableAnswerError
+from services.edge.providers.translate import openai_chat__ollama as ollama
+from shared.errors import RefusedError
+from tests.edge.translate.translate_kit import (
     CONVERSATION,
     JSON_SCHEMA,
     PIXEL,
@@ -18,10 +22,6 @@ from translate_kit import (
     user,
     valid_completion,
 )
-
-from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate import openai_chat__ollama as ollama
-from shared.errors import RefusedError
 
 
 def sent(request: dict[str, Any], model: str = "llama3.2", **more: Any) -> dict[str, Any]:

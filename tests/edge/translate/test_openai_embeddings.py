@@ -6,7 +6,6 @@ import struct
 from typing import Any
 
 import pytest
-from translate_kit import fields, options, valid, valid_discovery, valid_operation
 
 from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate import (
@@ -18,6 +17,7 @@ from services.edge.providers.translate import (
     openai_embeddings__vertex,
 )
 from shared.errors import RefusedError
+from tests.edge.translate.translate_kit import fields, options, valid, valid_discovery, valid_operation
 
 ALL: dict[str, Any] = {
     "bedrock": openai_embeddings__bedrock,

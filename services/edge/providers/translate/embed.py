@@ -56,3 +56,16 @@ def answer(vectors: Sequence[Sequence[float]], options: Options, tokens: int | N
 def _base64(vector: Sequence[float]) -> str:
     """OpenAI's: 32-bit floats, little-endian."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+class NoStream:
+    """Embeddings come whole: the format doesn't stream."""
+
+    def __init__(self, options: Options) -> None:
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> list[bytes]:
+        raise NotImplementedError
+
+    def finish(self) -> list[bytes]:
+        raise NotImplementedError

@@ -8,9 +8,10 @@ import msgspec
 from services.edge.providers.base import Options, UnreadableAnswerError
 from services.edge.providers.translate import embed
 from services.edge.providers.translate.bedrock_answer import error
+from services.edge.providers.translate.embed import NoStream as Stream
 from services.edge.providers.translate.wire import UNREADABLE, encode, refuse
 
-__all__ = ["answer", "error", "request"]
+__all__ = ["Stream", "answer", "error", "request"]
 
 
 def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> bytes:

@@ -7,10 +7,11 @@ import msgspec
 
 from services.edge.providers.base import Options, UnreadableAnswerError
 from services.edge.providers.translate import embed
+from services.edge.providers.translate.embed import NoStream as Stream
 from services.edge.providers.translate.openai_chat__cohere import error
 from services.edge.providers.translate.wire import UNREADABLE, encode
 
-__all__ = ["answer", "error", "request"]
+__all__ = ["Stream", "answer", "error", "request"]
 
 INPUT_TYPE = "search_document"
 """Required by Cohere; this is LiteLLM's default. A request's own `input_type` goes before it."""

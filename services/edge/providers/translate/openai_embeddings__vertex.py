@@ -7,10 +7,11 @@ import msgspec
 
 from services.edge.providers.base import Options, UnreadableAnswerError
 from services.edge.providers.translate import embed
+from services.edge.providers.translate.embed import NoStream as Stream
 from services.edge.providers.translate.gemini_answer import error
 from services.edge.providers.translate.wire import UNREADABLE, encode
 
-__all__ = ["answer", "error", "request"]
+__all__ = ["Stream", "answer", "error", "request"]
 
 _INSTANCE = ("task_type", "title")
 
