@@ -38,8 +38,8 @@ from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
 from shared.config import Config, ConfigError, load, opening
-from shared.identity import Verifier
 from shared.identity import settings as jwt_settings
+from shared.identity.verifier import Verifier
 from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
 from shared.outbound import Guard, Outbound, OutboundSettings

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.edge.reading import Head
-from shared.identity import Verifier
+from shared.identity.verifier import Verifier
 from shared.ids import KeyDigest
 
 KEPT_MAX = 10_000

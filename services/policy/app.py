@@ -12,11 +12,14 @@ from services.policy.admin import Admin, unix_ms
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
 from services.policy.decide import decide
+from services.policy.identity import tokens
+from services.policy.identity.upserts import Upserts
 from services.policy.replica import POLL_S, Replica
 from shared import bus, config, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
-from shared.grant import Denial
+from shared.grant import Denial, Grant
+from shared.ids import new_id
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
 from shared.service import Life, serve_probes
 
@@ -53,6 +56,7 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
         return
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
     admin = Admin(client, replica, catalog)
+    upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
 
     def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:
         if replica.has_reached(request.min_control_seq):
@@ -69,6 +73,8 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
 
     def decided(request: DecideRequest) -> DecideReply:
         decision = decide(replica.directory, catalog, request, unix_ms(), replica.feed.seq)
+        if request.claims and isinstance(decision, Grant):
+            upserts.make(tokens.missing(replica.directory, catalog, request, unix_ms()))
         metrics.decided(decision.refusal.code if isinstance(decision, Denial) else "granted")
         return DecideReply(decision)
 
@@ -87,6 +93,7 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
             await life.stopping.wait()
         await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))
     finally:
+        await upserts.close()
         await replica.close()
 
 

@@ -14,6 +14,8 @@ from shared import guardrails
 from shared.config import Config, ConfigError, Deployment, callbacks
 from shared.grant import Candidate
 from shared.guardrails import Enabled
+from shared.identity import settings as jwt_settings
+from shared.identity.settings import JwtAuth
 from shared.ids import KeyDigest, digest_key
 from shared.money import Price
 
@@ -39,6 +41,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
     public_model_groups: tuple[str, ...] = ()
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
+    jwt: JwtAuth | None = None
+    """How an identity provider's tokens become callers; None: they don't."""
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
 
@@ -55,7 +59,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = None) -> Catalog:
-    """Raises ConfigError, with the place."""
+    """Raises ConfigError or SettingsError, with the place."""
     models: dict[str, dict[str, Candidate]] = {}
     patterns: dict[str, dict[str, Deployment]] = {}
     for deployment in config.deployments:
@@ -76,6 +80,7 @@ def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = Non
         guardrails=enabled,
         master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
         access=access.read(config, environ or {}),
+        jwt=jwt_settings.read(config.general_settings, environ or {}),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         public_model_groups=_public_model_groups(config),
         price=price,

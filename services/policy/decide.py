@@ -14,6 +14,8 @@ import msgspec
 from services.policy import access, folding, routes
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
+from services.policy.identity import tokens
+from services.policy.identity.claims import NotLetIn
 from services.policy.model_access import allows, key_allows
 from shared import admission, errors, subjects
 from shared import routes as table
@@ -58,6 +60,8 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
     """When the credential ends; None: never."""
     blocked: bool = False
+    model_lists: list[list[str]] = []
+    """A model must be let through by each of them, besides the lists of key, team and user."""
     refusal: Refusal | None = None
     """Why the credential is none."""
     anonymous: bool = False
@@ -158,6 +162,8 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         return who(ANONYMOUS, [], anonymous=True, refusal=None if master is None else errors.no_key())
     if master is not None and secrets.compare_digest(digest.encode(), master.encode()):
         return who(MASTER, [])
+    if request.claims:
+        return _by_token(directory, catalog, request, now_ms, who)
     depends_on = [subjects.control("key", digest)]
     key = directory.keys.get(digest)
     expires_at_ms, blocked = (None, False) if key is None else (key.expires_at_ms, key.blocked)
@@ -193,6 +199,28 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         user=user,
         expires_at_ms=expires_at_ms,
         blocked=blocked,
+    )
+
+
+def _by_token(
+    directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, who: Callable[..., Who]
+) -> Who:
+    """A token's owner has a key that stands here alone: what holds for keys holds for it."""
+    found = tokens.principal(directory, catalog, request, now_ms)
+    if isinstance(found, NotLetIn):
+        return who(ANONYMOUS, found.depends_on, refusal=found.refusal)
+    key, team = found.key, found.team
+    user = None if key.user_id is None else directory.users.get(key.user_id)
+    caller = msgspec.structs.replace(_caller(key, team, user), role=found.role)
+    return who(
+        caller,
+        found.depends_on,
+        key=key,
+        team=team,
+        user=user,
+        expires_at_ms=key.expires_at_ms,
+        blocked=key.blocked,
+        model_lists=found.model_lists,
     )
 
 
@@ -240,7 +268,10 @@ def _model_name(who: Who) -> Refusal | None:
 
 def _key_models(who: Who) -> Refusal | None:
     """Who is limited learns "not allowed" also of a name nobody serves."""
-    if not who.route.model_from or who.key is None or key_allows(who.key, who.team, who.model, who.catalog):
+    if not who.route.model_from or who.key is None:
+        return None
+    listed = all(allows(entries, who.model, who.catalog) for entries in who.model_lists)
+    if listed and key_allows(who.key, who.team, who.model, who.catalog):
         return None
     return errors.model_not_allowed(who.asked)
 
@@ -340,6 +371,8 @@ def _models(who: Who) -> list[str]:
 
 
 def _allowed(who: Who, names: list[str]) -> list[str]:
+    for entries in who.model_lists:
+        names = [name for name in names if allows(entries, name, who.catalog)]
     if who.key is not None:
         names = [name for name in names if key_allows(who.key, who.team, name, who.catalog)]
     if who.team is not None:

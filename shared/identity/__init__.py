@@ -6,9 +6,3 @@ keys.py      a key of a JWKS: which algorithm it may be used with, and verifying
 keysets.py   fetching keys: cached, ahead, one asking at a time, the last known good
 verifier.py  a token to its claims, once a token and then by its digest
 """
-
-from shared.identity.settings import JwtAuth
-from shared.identity.tokens import TokenError
-from shared.identity.verifier import Verifier
-
-__all__ = ["JwtAuth", "TokenError", "Verifier"]

@@ -17,7 +17,7 @@ def _page(
         methods=methods,
         paths=paths or (name,),
         surface=surface,
-        groups=frozenset({"public_routes"}) if public else frozenset(),
+        groups=frozenset({"public_routes" if public else "own_routes"}),
         answer=None,
         summary=summary,
     )

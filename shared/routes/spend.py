@@ -9,9 +9,22 @@ _OBJECTS: dict[str, Any] = {"type": "array", "items": _OBJECT}
 _DAYS = (Parameter("start_date", "YYYY-MM-DD"), Parameter("end_date", "YYYY-MM-DD, that day included"))
 
 
-def _question(path: str, summary: str, *query: Parameter, answer: Any = _OBJECTS) -> Route:
+_OWN = frozenset({"own_routes"})
+"""What everybody may ask, and is answered from their own rows."""
+
+
+def _question(
+    path: str, summary: str, *query: Parameter, answer: Any = _OBJECTS, groups: frozenset[str] = frozenset()
+) -> Route:
     return Route(
-        name=path, methods=("GET",), paths=(path,), surface="ledger", summary=summary, query=query, answer=answer
+        name=path,
+        methods=("GET",),
+        paths=(path,),
+        surface="ledger",
+        groups=groups,
+        summary=summary,
+        query=query,
+        answer=answer,
     )
 
 
@@ -51,12 +64,13 @@ ROWS = (
         Parameter("user_id"),
         Parameter("summarize", type="boolean"),
     ),
-    _question("/spend/query", "Spend by any mix of dimensions and times", *_QUERY, answer=_OBJECT),
+    _question("/spend/query", "Spend by any mix of dimensions and times", *_QUERY, answer=_OBJECT, groups=_OWN),
     Route(
         name="POST /spend/query",
         methods=("POST",),
         paths=("/spend/query",),
         surface="ledger",
+        groups=_OWN,
         summary="Spend by any mix of dimensions and times, asked in JSON",
         request={"type": "object", "properties": {p.name: {"description": p.description} for p in _QUERY}},
         answer=_OBJECT,

@@ -9,8 +9,8 @@ import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from shared.identity import JwtAuth, Verifier
-from shared.identity.settings import read
+from shared.identity.settings import JwtAuth, read
+from shared.identity.verifier import Verifier
 from shared.ids import digest_key
 from tests.support.ports import free_port
 
@@ -66,6 +66,9 @@ class Provider:
     def discovery(self) -> str:
         return f"http://127.0.0.1:{self.port}/.well-known/openid-configuration"
 
+    def routes(self, app: web.Application) -> None:
+        """What else it answers."""
+
     async def serve(self) -> web.AppRunner:
         async def jwks(_: web.Request) -> web.Response:
             self.fetched += 1
@@ -77,6 +80,7 @@ class Provider:
 
         app = web.Application()
         app.router.add_get("/jwks", jwks)
+        self.routes(app)
         app.router.add_get("/.well-known/openid-configuration", discovery)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()

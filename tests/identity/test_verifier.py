@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import RefusedError
-from shared.identity import TokenError, Verifier
 from shared.identity.keys import of_jwk, of_jwks
-from shared.identity.tokens import check_claims, take_apart
+from shared.identity.tokens import TokenError, check_claims, take_apart
+from shared.identity.verifier import Verifier
 from shared.outbound import Outbound
 from tests.identity.identity_kit import (
     ALGORITHM_KEYS,

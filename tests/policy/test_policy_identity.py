@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.policy.identity.claims import LABEL, Known, Principal, Question, label, resolve
+from services.policy.identity.claims import LABEL, Known, NotLetIn, Principal, Question, label, resolve
 from shared.entities import Key, Team, User
-from shared.errors import Refusal
 from shared.identity.settings import read
 from shared.ids import KeyDigest
 
@@ -44,7 +43,7 @@ def ask(
     model: str = "",
     team_id: str | None = None,
     **general: Any,
-) -> Principal | Refusal:
+) -> Principal | NotLetIn:
     environ = {"JWT_PUBLIC_KEY_URL": "https://idp.example/jwks", "JWT_AUDIENCE": "x"}
     auth = read({"enable_jwt_auth": True, "litellm_jwtauth": rules, **general}, environ)
     assert auth is not None
@@ -59,8 +58,8 @@ def let_in(*arguments: Any, **named: Any) -> Principal:
 
 def refused(*arguments: Any, **named: Any) -> str:
     found = ask(*arguments, **named)
-    assert isinstance(found, Refusal), found
-    return f"{found.status} {found.code}"
+    assert isinstance(found, NotLetIn), found
+    return f"{found.refusal.status} {found.refusal.code}"
 
 
 USER = {"user_id_jwt_field": "sub"}
@@ -217,7 +216,7 @@ def test_odd_claims_say_nothing_and_break_nothing(name: str, odd: Any) -> None:
         "virtual_key_claim_field": "azp", "jwt_litellm_role_map": [{"jwt_role": "a", "litellm_role": "proxy_admin"}],
     }  # fmt: skip
     found = ask(rules, {"sub": "u1", name: odd})
-    assert isinstance(found, Principal | Refusal)
+    assert isinstance(found, Principal | NotLetIn)
     if isinstance(found, Principal):
         assert found.role != "proxy_admin"
         msgspec.json.encode(found)

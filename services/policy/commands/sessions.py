@@ -33,7 +33,7 @@ def begin(call: Call) -> Plan:
     email = fields.text("user_email", body.get("user_email"))
     before = call.directory.users.get(user_id)
     if before is None and email is not None:
-        before = next(iter(call.directory.find("user", "user_email", email)), None)  # made by an admin beforehand
+        before = _made_beforehand(call, user_id, email)
     user = _user(call, before, user_id, email)
     changes = [] if user == before else [_stamped(call, before, user)]
     lasts_ms = body.get("lasts_ms")
@@ -71,6 +71,13 @@ VOUCHED: dict[str, Command] = {"/sso/session": begin, "/sso/end": end, "/sso/fai
 """Commands for which the edge itself vouches; no route leads to them."""
 
 
+def _made_beforehand(call: Call, sso_user_id: str, email: str) -> User | None:
+    """The user whom an admin made with this address, unless it is bound to somebody else of the identity provider already."""
+    found = next(iter(call.directory.find("user", "user_email", email)), None)
+    bound = None if found is None else found.extra.get("sso_user_id")
+    return found if bound is None or bound == sso_user_id else None
+
+
 def _user(call: Call, before: User | None, user_id: str, email: str | None) -> User:
     """The role that the provider gives, else the one the user has, else the default. A person's teams are the teams' to say."""
     body = call.body
@@ -80,6 +87,8 @@ def _user(call: Call, before: User | None, user_id: str, email: str | None) -> U
         role = said or fields.one_of(*ROLES)("default_role", body.get("default_role")) or "internal_user_viewer"
         return User(user_id=user_id, user_email=email, user_alias=alias, user_role=role, created_at_ms=call.now_ms)
     changed: dict[str, Any] = {"user_role": said or before.user_role}
+    if before.user_id != user_id:
+        changed["extra"] = {**before.extra, "sso_user_id": user_id}
     if email is not None:
         changed["user_email"] = email
     if alias is not None:

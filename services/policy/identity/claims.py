@@ -63,17 +63,25 @@ class Principal(msgspec.Struct, frozen=True):
     """What doesn't exist yet and is to be made."""
 
 
+class NotLetIn(msgspec.Struct, frozen=True):
+    """The rules' no, and what was looked at for it."""
+
+    refusal: Refusal
+    depends_on: list[str]
+
+
 class _No(Exception):
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
 
 
-def resolve(auth: JwtAuth, question: Question, known: Known, now_ms: int) -> Principal | Refusal:
-    """Raises nothing: what the rules don't let in is a Refusal."""
+def resolve(auth: JwtAuth, question: Question, known: Known, now_ms: int) -> Principal | NotLetIn:
+    """Raises nothing."""
+    resolving = _Resolving(auth, question, known, now_ms)
     try:
-        return _Resolving(auth, question, known, now_ms).principal()
+        return resolving.principal()
     except _No as no:
-        return no.refusal
+        return NotLetIn(no.refusal, resolving.depends_on)
 
 
 class _Resolving:
@@ -86,7 +94,7 @@ class _Resolving:
         self._claims = question.claims
         self._known = known
         self._now_ms = now_ms
-        self._depends_on: list[str] = []
+        self.depends_on: list[str] = []
         self._upserts: list[Team | User] = []
 
     def principal(self) -> Principal:
@@ -119,18 +127,18 @@ class _Resolving:
         alias = string(claim(self._claims, self._rules.key_claim))
         if alias is None:
             return None
-        self._depends_on.append(subjects.control("alias", alias))
+        self.depends_on.append(subjects.control("alias", alias))
         key = self._known.key_by_alias(alias)
         if key is None:
             if self._rules.unregistered_jwt_client_behavior == "reject":
                 raise _No(errors.token_client_unknown(alias))
             return None
-        self._depends_on.append(subjects.control("key", key.token))
+        self.depends_on.append(subjects.control("key", key.token))
         ends = _ends_at_ms(self._claims)
         if key.expires_at_ms is None or ends < key.expires_at_ms:
             key = msgspec.structs.replace(key, expires_at_ms=ends)
         team = None if key.team_id is None else self._find_team(key.team_id)
-        return Principal(key, "internal_user", self._depends_on, team, self._customer_id())
+        return Principal(key, "internal_user", self.depends_on, team, self._customer_id())
 
     # ── roles and scopes ──
 
@@ -194,7 +202,7 @@ class _Resolving:
         alias = string(claim(claims, rules.team_alias_jwt_field))
         if alias is not None:
             ids += [team.team_id for team in self._known.teams_by_alias(alias)]
-            self._depends_on.append("control.team.>")
+            self.depends_on.append("control.team.>")
         if (
             rules.object_id_jwt_field is not None
             and self._mapped_role(strings(claim(claims, rules.roles_jwt_field))) == "team"
@@ -206,7 +214,7 @@ class _Resolving:
         """The one the caller asks for, which must be the token's; else the first that may use the model."""
         rules, question = self._rules, self._question
         if not ids and rules.fallback_to_db_teams and user_id is not None:
-            self._depends_on.append("control.team.>")
+            self.depends_on.append("control.team.>")
             ids = [team.team_id for team in self._known.teams_of_user(user_id)]
         if not ids and rules.team_id_default is not None:
             ids = [rules.team_id_default]
@@ -237,7 +245,7 @@ class _Resolving:
         raise _No(errors.no_team_for_model(question.model))
 
     def _find_team(self, team_id: str) -> Team | None:
-        self._depends_on.append(subjects.control("team", team_id))
+        self.depends_on.append(subjects.control("team", team_id))
         found: Team | None = self._known.find("team", team_id)
         return found
 
@@ -252,7 +260,7 @@ class _Resolving:
     def _user(self, user_id: str | None) -> User | None:
         if user_id is None:
             return None
-        self._depends_on.append(subjects.control("user", user_id))
+        self.depends_on.append(subjects.control("user", user_id))
         user: User | None = self._known.find("user", user_id)
         if user is None and self._rules.user_id_upsert:
             email = string(claim(self._claims, self._rules.user_email_jwt_field))
@@ -279,7 +287,7 @@ class _Resolving:
             expires_at_ms=_ends_at_ms(self._claims),
         )
         lists = [each for each in (own, *limits) if each is not None]
-        return Principal(key, role, self._depends_on, team, self._customer_id(), lists, self._upserts)
+        return Principal(key, role, self.depends_on, team, self._customer_id(), lists, self._upserts)
 
 
 def label(claims: dict[str, Any]) -> KeyDigest:

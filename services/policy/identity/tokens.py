@@ -1,0 +1,47 @@
+"""A question that came with claims: who that is, by the directory as it stands. Pure."""
+
+import json
+from typing import Any
+
+from services.policy.catalog import Catalog
+from services.policy.directory import Directory
+from services.policy.identity.claims import Known, NotLetIn, Principal, Question, resolve
+from services.policy.model_access import allows
+from shared import errors
+from shared.entities import Team, User
+from shared.requests import DecideRequest
+
+
+def principal(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> Principal | NotLetIn:
+    """Raises nothing: an asker that verified a token sends claims that can be read, and what it sends otherwise is refused."""
+    auth = catalog.jwt
+    if auth is None:
+        return NotLetIn(errors.not_a_virtual_key(), [])
+    try:
+        claims = json.loads(request.claims)
+        if not isinstance(claims, dict) or not isinstance(claims["exp"], int | float):
+            raise ValueError
+    except (ValueError, KeyError, RecursionError):
+        return NotLetIn(errors.token_refused("claims", "the claims can't be read"), [])
+    return resolve(
+        auth, Question(claims, request.route, request.model, request.team_id), _known(directory, catalog), now_ms
+    )
+
+
+def missing(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> list[Team | User]:
+    """The teams and users that a token is the first to name, and that the rules say are to be made."""
+    found = principal(directory, catalog, request, now_ms)
+    return found.upserts if isinstance(found, Principal) else []
+
+
+def _known(directory: Directory, catalog: Catalog) -> Known:
+    def find(kind: str, entity_id: str) -> Any:
+        return directory.tables[kind].get(entity_id)
+
+    return Known(
+        find=find,
+        teams_by_alias=lambda alias: [team for team in directory.teams.values() if team.team_alias == alias],
+        teams_of_user=lambda user_id: [team for team in directory.teams.values() if team.role_of(user_id) is not None],
+        key_by_alias=directory.alias_owner,
+        may_use=lambda team, model: allows(team.models, model, catalog),
+    )

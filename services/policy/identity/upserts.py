@@ -1,0 +1,62 @@
+"""Teams and users that a token is the first to name, made as ordinary control facts, aside from the decision that named them."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from nats.aio.client import Client
+
+from services.policy.commands.generic import change
+from services.policy.directory import Directory
+from services.policy.publish import Publication, batches, publish
+from shared.entities import TEAM, USER, Team, User
+from shared.errors import RefusedError
+from shared.facts import Caller, ControlFact
+
+log = structlog.get_logger()
+
+IN_FLIGHT_MAX = 64
+BY_TOKEN = Caller(role="proxy_admin", user_id="identity_provider")
+"""Who made them: nobody asked for it but the configuration's rules."""
+
+
+class Upserts:
+    """One publication an entity at a time. What is lost or comes too often is made by the next decision that needs it."""
+
+    def __init__(
+        self, client: Client, directory: Callable[[], Directory], now_ms: Callable[[], int], new_id: Callable[[], str]
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def make(self, entities: list[Team | User]) -> None:
+        for entity in entities:
+            kind = TEAM if isinstance(entity, Team) else USER
+            key = kind.name, kind.id_of(entity)  # type: ignore[arg-type]
+            if key not in self._running and len(self._running) < IN_FLIGHT_MAX:
+                task = asyncio.create_task(self._publish(entity))
+                self._running[key] = task
+                task.add_done_callback(lambda _, key=key: self._running.pop(key, None))  # type: ignore[misc]
+
+    async def close(self) -> None:
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _publish(self, entity: Team | User) -> None:
+        """On the condition that nobody made it in between: then theirs stands."""
+        directory = self._directory()
+        kind = TEAM if isinstance(entity, Team) else USER
+        made = change(directory, kind, "created", None, entity)  # type: ignore[misc]
+        fact = ControlFact(
+            id=self._new_id(), at_ms=self._now_ms(), kind=made.kind, entity_id=made.entity_id, action=made.action, actor=BY_TOKEN,
+            before=None, after=made.after,
+        )  # fmt: skip
+        try:
+            for batch in batches([Publication(made.subject, made.expected_seq, fact)]):
+                await publish(self._client, batch)
+        except RefusedError as refused:
+            log.info("not_made_from_token", kind=made.kind, id=made.entity_id[:80], code=refused.refusal.code)
