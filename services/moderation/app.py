@@ -5,9 +5,10 @@ import os
 
 import structlog
 
-from services.moderation.config import ModerationSettings
+from services.moderation.config import ModerationSettings, cache_dir
 from services.moderation.count import Tokens
 from services.moderation.guardrails import table
+from services.moderation.guardrails.parts import Parts
 from services.moderation.metrics import questions_running
 from services.moderation.screen import Screen
 from shared import bus, settings, subjects
@@ -23,9 +24,11 @@ QUEUE = "moderation"
 
 async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, os.environ)
-    guardrails = table.load(load(conf.config, os.environ, "moderation"))
-    log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
+    config = load(conf.config, os.environ, "moderation")
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
+    parts = Parts(config=config, environ=dict(os.environ), cache_dir=str(cache_dir(conf.cache_dir, os.environ)))
+    guardrails = await asyncio.to_thread(table.load, parts)
+    log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
     client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
     if client is not None:
         await _serve(life, conf, client, Screen(guardrails), Tokens())

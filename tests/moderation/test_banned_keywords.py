@@ -10,13 +10,16 @@ from moderation_kit import answered
 
 from services.moderation.guardrails import Inspection, table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
+from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError, parse
 
 
 def configured(tmp_path: Path, **litellm_settings: Any) -> list[Any]:
     import json
 
-    loaded = table.load(parse(json.dumps({"litellm_settings": litellm_settings}), {}, directory=str(tmp_path)))
+    loaded = table.load(
+        Parts(config=parse(json.dumps({"litellm_settings": litellm_settings}), {}, directory=str(tmp_path)))
+    )
     return [each.guardrail for each in loaded]
 
 
@@ -95,7 +98,7 @@ def test_the_longest_list_and_the_longest_keyword_are_taken(tmp_path: Path) -> N
 def test_half_a_surrogate_pair_is_refused() -> None:
     tree = 'litellm_settings: {callbacks: [banned_keywords], banned_keywords_list: ["\\ud800"]}'
     with pytest.raises(ConfigError):
-        table.load(parse(tree, {}))
+        table.load(Parts(config=parse(tree, {})))
 
 
 def test_only_what_is_enabled_is_loaded(tmp_path: Path) -> None:

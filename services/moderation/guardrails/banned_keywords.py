@@ -9,10 +9,11 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
 from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, is_visible, span_characters
-from shared.config import Config, ConfigError
-from shared.guardrails import EVERYTHING
+from shared.config import ConfigError
+from shared.guardrails import EVERYTHING, Enabled
 
 SETTING = "litellm_settings.banned_keywords_list"
 KEYWORDS_MAX = 10_000
@@ -26,8 +27,9 @@ class BannedKeywords:
         self._matcher = Matcher(keywords, homoglyphs=homoglyphs)
 
     @classmethod
-    def from_config(cls, config: Config) -> "BannedKeywords":
+    def made(cls, parts: Parts, enabled: Enabled) -> "BannedKeywords":
         """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
+        config = parts.config
         keywords = _keywords(config.litellm.banned_keywords_list, config.directory)
         return cls(keywords, homoglyphs=config.litellm.banned_keywords_homoglyphs)
 

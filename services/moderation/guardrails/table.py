@@ -4,20 +4,22 @@ from collections.abc import Callable
 
 from services.moderation.guardrails import Guardrail
 from services.moderation.guardrails.banned_keywords import BannedKeywords
+from services.moderation.guardrails.hide_secrets import HideSecrets
+from services.moderation.guardrails.parts import Parts
 from services.moderation.screen import Loaded
 from shared import guardrails
-from shared.config import Config
 from shared.guardrails import Enabled
 
-MAKERS: dict[str, Callable[[Config, Enabled], Guardrail]] = {
-    "banned_keywords": lambda config, _: BannedKeywords.from_config(config),
+MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
+    "hide-secrets": HideSecrets.made,
+    "banned_keywords": BannedKeywords.made,
 }
 """By integration."""
 
 
-def load(config: Config) -> list[Loaded]:
-    """Make the guardrails that are enabled, in the order they run. Raises ConfigError.
+def load(parts: Parts) -> list[Loaded]:
+    """Make the guardrails that are enabled, in the order they run. Raises ConfigError. May take seconds: it is done before ready.
 
     Other callbacks (loggers, metrics) aren't moderation's and are left alone.
     """
-    return [Loaded(each, MAKERS[each.spec.integration](config, each)) for each in guardrails.enabled(config)]
+    return [Loaded(each, MAKERS[each.spec.integration](parts, each)) for each in guardrails.enabled(parts.config)]

@@ -1,0 +1,12 @@
+"""What guardrails are made from."""
+
+import msgspec
+
+from shared.config import Config
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    config: Config
+    environ: dict[str, str] = {}
+    cache_dir: str | None = None
+    """For compiled rules; None: nowhere."""

@@ -1,0 +1,267 @@
+"""What stands behind a name that says secret: `API_KEY=`, `"password":`, `--token`, `the passphrase is`. Pure.
+
+A rule is tried where one of LITERALS stands (in lower case). First what follows must be an assignment in some language, then the
+whole name is judged, then the value: a name makes a value suspect, and only what looks drawn is one (values.py).
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from services.moderation.secrets import values
+from services.moderation.secrets.spans import KEYWORD, Span
+
+LITERALS = (
+    "passw", "pwd", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
+    "connection_string", "conn_str", "session", "cookie", "signature", "sig=", "salt", "seed", "mnemonic", "nonce", "login", "pin",
+)  # fmt: skip
+VENDORS = (
+    "adafruit", "adobe", "airtable", "algolia", "alibaba", "aliyun", "asana", "atlassian", "jira", "confluence", "authress", "bittrex",
+    "bitbucket", "beamer", "clojars", "codecov", "coinbase", "confluent", "contentful", "databricks", "datadog", "dd_api", "dnkey",
+    "digitalocean", "doppler", "drone", "duffel", "dynatrace", "discord", "dropbox", "easypost", "etsy", "facebook", "fastly", "finicity",
+    "finnhub", "flickr", "flutterwave", "frameio", "freshbooks", "gitter", "gocardless", "grafana", "heroku", "hubspot", "huggingface",
+    "intercom", "artifactory", "jfrog", "kraken", "kucoin", "launchdarkly", "linear", "linkedin", "lob_", "mailgun", "mailchimp", "mapbox",
+    "mattermost", "messagebird", "netlify", "newrelic", "new_relic", "nytimes", "okta", "planetscale", "postman", "prefect", "pulumi",
+    "rapidapi", "readme", "rubygems", "scalingo", "sendbird", "sendgrid", "sendinblue", "sentry", "shippo", "shopify", "slack", "snyk",
+    "squarespace", "sumo", "telegram", "travis", "twitch", "twitter", "typeform", "vault", "yandex", "zendesk", "softlayer", "cloudant",
+    "ibm", "cos_hmac", "square", "twilio", "stripe", "npm", "pypi", "gitlab", "github", "openai", "anthropic", "azure", "gcp", "aws",
+    "cloudflare", "circleci", "buildkite", "bugsnag", "mixpanel", "amplitude", "segment", "pagerduty", "opsgenie", "elastic", "mongo",
+    "supabase", "vercel", "render", "notion", "figma", "zoom", "plaid", "paypal", "braintree", "razorpay", "recaptcha", "firebase",
+)  # fmt: skip
+
+_NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
+_TYPED = rb"(?:[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
+_OPENING = rb"""(?:[fbruFBRU]{1,2}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
+_OPERATOR = re.compile(
+    _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\||===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
+    rb"""(?:\\?\r?\n[ \t]{1,16}(?=["'`]))?""" + _OPENING
+)  # fmt: skip
+"""An assignment, in most languages and formats."""
+_PROSE = re.compile(
+    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads)"""
+    rb"""(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}))""" + _OPENING
+)  # fmt: skip
+"""The token for the staging system is ..."""
+_OTHER = re.compile(
+    _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
+    rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ \t]{0,2},[ \t]{0,4}(?=["'`])|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
+)  # fmt: skip
+"""Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
+_NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
+_WORDS_BEFORE = (
+    b"api",
+    b"access",
+    b"secret",
+    b"private",
+    b"client",
+    b"auth",
+    b"ssh",
+    b"encryption",
+    b"account",
+    b"signing",
+    b"bearer",
+)
+_QUOTED = {
+    quote: re.compile(rb"((?:(?!" + re.escape(quote) + rb")\S){1,4096}?)" + re.escape(quote))
+    for quote in (b'"', b"'", b"`", b'\\"', b"\\'", b'\\\\"', b'\\\\\\"', b"&quot;")
+}
+_BARE = re.compile(rb"[^\s\"'`,;<>|\\]{1,256}")
+_BARE_QUERY = re.compile(rb"[^\s\"'`,;<>|\\&#]{1,256}")
+_BARE_REST = re.compile(rb"[^\s\"'`,;<>|\\&#]{0,8192}")
+_BEFORE = re.compile(
+    rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}$"
+)
+_LINE_STARTS = re.compile(rb"(?:^|\n)[ \t]*(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*$", re.IGNORECASE)
+
+_SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_NO_SECRET = frozenset(
+    ["id", "ids", "name", "names", "type", "types", "count", "counts", "len", "length", "url", "uri", "urls", "endpoint", "path", "file", "filename", "files", "dir", "folder", "field", "fields", "label", "labels", "hint", "policy", "expiry", "expires", "expiration", "expire", "ttl", "version", "format", "algorithm", "alg", "size", "limit", "limits", "max", "min", "regex", "pattern", "placeholder", "arn", "header", "headers", "prefix", "suffix", "alias", "provider", "manager", "store", "class", "classname", "usage", "used", "ref", "refs", "index", "map", "list", "ring", "chain", "board", "word", "words", "press", "event", "code", "codes", "pair", "pairs", "frame", "hash", "hashed", "digest", "checksum", "fingerprint", "strength", "reset", "required", "enabled", "disabled", "izer", "izers", "ize", "ized", "ization", "address", "budget", "rate", "price", "cost", "schema", "table", "column", "row", "text", "input", "output", "button", "form", "error", "errors", "message", "description", "title", "icon", "color", "status", "state", "validator", "validation", "length", "confirm", "confirmation", "rules", "rule", "rotation", "lifetime", "scope", "scopes", "issuer", "audience", "kind", "mode", "method", "function", "callback", "handler", "service", "group", "role", "user", "username", "vault", "engine", "backend", "region", "location", "source", "target", "template", "display", "visible", "stream", "streams", "request", "requests", "response", "s_per", "per", "binding", "created", "updated", "at", "date", "time", "timestamp", "last", "first", "stage", "stages", "author", "authors", "authority", "origin", "rity", "ored", "orization_url", "matic", "ent", "cls", "branding"]
+)  # fmt: skip
+_NO_SECRET_BEFORE = frozenset(
+    ["max", "min", "num", "total", "count", "public", "pub", "primary", "foreign", "sort", "partition", "cache", "row", "index", "object", "lookup", "translation", "route", "idempotency", "hot", "event", "next", "prev", "previous", "page", "continuation", "sync", "prompt", "completion", "input", "output", "cached", "reasoning", "special", "pad", "eos", "bos", "unk", "sep", "mask", "stop", "tokens", "compound", "composite", "natural", "surrogate", "storage_path", "map", "dict", "json", "xml", "css", "group", "unique", "search", "by", "order", "hash", "shard", "range", "registry", "dom", "react", "list", "item", "menu", "shortcut", "arrow", "piano", "house", "turn", "mon", "tur", "don", "hockey", "jockey", "whis"]
+)  # fmt: skip
+_STRONG_KEYS = (
+    "apikey", "accesskey", "secretkey", "privatekey", "authkey", "encryptionkey", "signingkey", "masterkey", "accountkey", "sharedkey",
+    "storagekey", "appkey", "applicationkey", "clientkey", "consumerkey", "subscriptionkey", "licensekey", "deploykey", "servicekey",
+    "adminkey", "serverkey", "integrationkey", "ingestkey", "hmackey", "aeskey", "cryptkey", "jwtkey", "securitykey", "accesskeysecret",
+    "routingkey", "writekey", "readkey", "functionkey", "hostkey", "personalkey", "primarykeysecret", "licencekey", "apisecret", "sdkkey",
+)  # fmt: skip
+
+
+def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool) -> Iterator[Span]:
+    """What a literal at [start, end) gives away: at most one span.
+
+    Args:
+        looks_back: whether a value may stand before its name, too (`... is the password`).
+    """
+    for shape in (_OPERATOR, _PROSE, _OTHER):
+        if shape is _PROSE and literal not in _SPOKEN:
+            continue
+        found = shape.match(data, end)
+        if found is not None:
+            break
+    else:
+        found = None
+    if found is not None:
+        where = _value_at(data, found, start)
+        if where is not None:
+            name_start = _name_start(data, start)
+            if data[max(0, name_start - 2) : name_start] == b"::":
+                return  # a type's name, as in CloudFormation
+            tail = data[end : found.start("sep")]
+            strength = _strength(data[name_start:end], literal, tail if shape is not _PROSE else b"")
+            if strength:
+                span = _judged(data, found, where, name_start, strength, spoken=shape is _PROSE)
+                if span is not None:
+                    yield span
+                    return
+    if looks_back and literal in _SPOKEN and data[max(0, start - 1) : start] == b" ":
+        yield from _told_before(data, start, end, literal)
+
+
+_SPOKEN = frozenset({"passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
+
+
+def _name_start(data: bytes, start: int) -> int:
+    low = max(0, start - 64)
+    head = data[low:start]
+    begin = low + len(head.rstrip(_NAME_BYTES))
+    if data[begin - 1 : begin] == b" ":
+        word = data[max(0, begin - 14) : begin - 1]
+        word = word[len(word.rstrip(_NAME_BYTES)) :]
+        if word.lower() in _WORDS_BEFORE:
+            return begin - 1 - len(word)
+    return begin
+
+
+def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Span]:
+    """`use Zx9kQ2mN as the password`"""
+    head = data[max(0, start - 60) : start]
+    if b" as " not in head and b" is " not in head and b" for " not in head:
+        return
+    told = _BEFORE.search(data, max(0, start - 280), start)
+    if told is None or not _strength(data[start:end], literal, b""):
+        return
+    if values.is_random(told["v"].decode("utf-8", "replace"), 8):
+        yield Span(told.start("v"), told.end("v"), KEYWORD)
+
+
+@lru_cache(maxsize=4096)
+def _strength(head: bytes, literal: str, rest: bytes) -> str:
+    """password, token, weak (only what is random by itself), vendor, or "": no secret.
+
+    Args:
+        head: the name up to and with the literal.
+        rest: what is left of it.
+    """
+    name = (head + rest).decode("ascii", "replace")
+    tail = re.sub(r"[^A-Za-z0-9_-].*", "", rest.decode("ascii", "replace"))
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    pieces = [piece.lower() for piece in _SPLIT.findall(name)]
+    after = [piece.lower() for piece in _SPLIT.findall(tail)]
+    before = pieces[: len(pieces) - len(after)]
+    if any(piece in _NO_SECRET for piece in after):
+        return ""
+    if (
+        before
+        and any(piece in _NO_SECRET_BEFORE for piece in before[:-1] or before)
+        and literal in ("key", "token", "pass")
+    ):
+        return ""
+    if "passw" in plain or "pwd" in plain or "passphrase" in plain or "passcode" in plain:
+        return "password"
+    if literal == "pass":
+        return "password" if "pass" in pieces and pieces[-1] == "pass" else ""
+    if "secret" in plain or any(key in plain for key in _STRONG_KEYS):
+        return "token"
+    if literal == "token":
+        return "token" if not tail or not tail[0].isalpha() or tail == "s" else ""
+    if literal in ("credential", "connectionstring", "connection_string", "conn_str"):
+        return "token"
+    if literal == "auth":
+        return (
+            "token" if pieces[-1] in ("auth", "authorization", "authtoken") or plain.endswith("authorization") else ""
+        )
+    if literal == "key":
+        if tail or not (name.isupper() or "key" in pieces[-1:] or plain.endswith("key")):
+            return ""
+        return "token" if len(plain) > 6 and any(vendor in plain for vendor in VENDORS) else "weak"
+    if literal in ("salt", "signature", "sig=", "session", "cookie", "nonce", "login", "pin", "seed", "mnemonic"):
+        return "weak" if literal in ("salt", "signature", "sig=", "session", "cookie") else ""
+    return "vendor"
+
+
+def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, int, bool] | None:
+    """(start, end, quoted) of the value, or None where it is too short to look at."""
+    quote = found["quote"] or b""
+    at = found.end()
+    value = _QUOTED[quote].match(data, at) if quote in _QUOTED else None
+    if value is not None:
+        start, end = value.span(1)
+        return (start, end, True) if end - start >= VALUE_MIN else None
+    if quote:
+        at = found.start("quote") + len(quote)
+    query = data.rfind(b"?", max(0, name_at - 80), name_at) >= 0 or data.rfind(b"&", max(0, name_at - 80), name_at) >= 0
+    bare = (_BARE_QUERY if query else _BARE).match(data, at)
+    if bare is None or bare.end() - at < VALUE_MIN:
+        return None
+    return at, bare.end(), False
+
+
+def _judged(
+    data: bytes, found: re.Match[bytes], where: tuple[int, int, bool], name_start: int, strength: str, *, spoken: bool
+) -> Span | None:
+    start, end, quoted = where
+    if not quoted:
+        last = data[start:end].rstrip(b".,;:!?)]}")
+        if strength == "password" and not spoken and data[end - 1 : end] == b"!":
+            last = data[start:end]
+        end = start + len(last)
+        if end - start < VALUE_MIN:
+            return None
+    text = data[start : min(end, start + JUDGED_MAX)].decode("utf-8", "ignore")
+    separator = found["sep"].strip()
+    spaced = not separator and not _may_follow_space(data, name_start)
+    if spaced and not (quoted and values.is_random(text, 8)):
+        return None
+    if separator in (b"(", b",") and not values.is_random(text, 8):
+        return None
+    if spoken and strength in ("weak", "vendor") and not quoted and not values.is_random(text, 16, quoted=False):
+        return None
+    scheme = (found["scheme"] or b"").strip().lower()
+    if (
+        scheme in (b"basic", b"bearer", b"bot", b"ssws", b"splunk")
+        and len(text) >= 8
+        and not values.is_placeholder(text)
+    ):
+        basic = scheme == b"basic" and re.fullmatch(r"[A-Za-z0-9+/]{8,}={0,2}", text) is not None
+        return Span(start, end, KEYWORD) if basic or values.is_token(text, quoted=True, uuid=True) else None
+    if not _is_secret(text, strength, quoted=quoted):
+        return None
+    if not quoted and end - start == JUDGED_MAX:
+        rest = _BARE_REST.match(data, end)
+        end = rest.end() if rest is not None else end
+    return Span(start, end, KEYWORD)
+
+
+VALUE_MIN = 6
+JUDGED_MAX = 256
+"""Bytes of a value that are looked at to judge it."""
+
+
+def _is_secret(text: str, strength: str, *, quoted: bool) -> bool:
+    if strength == "password":
+        return values.is_password(text, quoted=quoted)
+    if strength == "token":
+        return values.is_token(text, quoted=quoted, uuid=True)
+    if strength == "vendor":
+        return re.fullmatch(r"[\w\-+/=.~]+", text) is not None and values.is_random(text, 16, quoted=quoted)
+    return values.is_random(text, 16, quoted=quoted)
+
+
+def _may_follow_space(data: bytes, name_start: int) -> bool:
+    """Where a value may stand behind its name with nothing but a space: flags, Dockerfiles, .netrc."""
+    head = data[name_start : name_start + 2]
+    if head == b"--" or data[max(0, name_start - 2) : name_start] == b"--":
+        return True
+    return _LINE_STARTS.search(data, max(0, name_start - 160), name_start) is not None

@@ -1,0 +1,93 @@
+"""All rules over one text: where its secrets are.
+
+The text is searched once for all literals; each rule of ours is tried only where one of its literals stands, on bounded pieces.
+"""
+
+import ahocorasick_rs
+
+from services.moderation.secrets import assigned, structures
+from services.moderation.secrets.spans import Span, merge
+from services.moderation.secrets.vendor import Vendor
+
+HITS_MAX = 100_000
+"""Literals looked at in one question's texts; with more it could not be answered in time."""
+
+
+class TooMuchError(Exception):
+    """A text made of nothing but names of secrets: not looked at to its end, so not answered."""
+
+
+class Engine:
+    def __init__(self, vendor: Vendor | None) -> None:
+        self._vendor = vendor
+        self._rules: list[tuple[str, structures.Rule | None]] = []
+        for literals, rule in structures.RULES:
+            self._rules += [(literal, rule) for literal in literals]
+        self._rules += [(literal, None) for literal in (*assigned.LITERALS, *assigned.VENDORS)]
+        patterns = [literal.encode() for literal, _ in self._rules]
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns, matchkind=ahocorasick_rs.MatchKind.Standard)
+
+    def find(self, text: str, *, looks_back: bool = True) -> list[Span]:
+        """Sorted, none overlapping another; in bytes of the text in UTF-8.
+
+        Args:
+            looks_back: whether what comes later may make a secret of what came before (`X is the password`). Not in answers: a
+                stream would have to be held back for it, and an answer must not depend on how it was cut.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self._vendor.find(data) if self._vendor is not None else []
+        for span in list(spans):
+            if span.type.startswith(("AWS Access", "Aws Access")):
+                spans += structures.beside_aws_id(data, span.end)
+        spans += self._own(data, looks_back)
+        return merge(spans)
+
+    def _own(self, data: bytes, looks_back: bool) -> list[Span]:
+        spans: list[Span] = []
+        done = 0
+        hits = self._automaton.find_matches_as_indexes(data.lower(), overlapping=True)
+        if len(hits) > HITS_MAX:
+            raise TooMuchError
+        for index, start, end in hits:
+            if start < done:
+                continue
+            literal, rule = self._rules[index]
+            if rule is None:
+                found = assigned.around(data, literal, start, end, looks_back=looks_back)
+            elif looks_back or rule is not structures.jwk:
+                found = rule(data, start)
+            else:
+                continue
+            for span in found:
+                spans.append(span)
+                done = max(done, span.end)
+        return spans
+
+    def open_from(self, text: str) -> int:
+        """From where on `text`, which may go on, may be the start of a secret: its last word, or a key's block that isn't over."""
+        end = len(text)
+        start = max(0, end - RUN_MAX)
+        tail = text[start:]
+        cut = max(tail.rfind(space) for space in " \n\t\r") + 1
+        opened = start + cut if cut or not start else end - RUN_MAX // 2
+        block = structures.open_block(text[max(0, end - BLOCK_MAX) :])
+        return opened if block is None else min(opened, max(0, end - BLOCK_MAX) + block)
+
+
+RUN_MAX = 8_192
+"""A longer run without white space is no secret: half of it is let go."""
+BLOCK_MAX = 32_768
+
+
+def in_characters(text: str, spans: list[Span]) -> list[Span]:
+    """The same spans in characters."""
+    if not spans or text.isascii():
+        return spans
+    data = text.encode("utf-8", "surrogatepass")
+    out, at, characters = [], 0, 0
+    for span in spans:
+        characters += len(data[at : span.start].decode("utf-8", "surrogatepass"))
+        inside = len(data[span.start : span.end].decode("utf-8", "surrogatepass"))
+        out.append(Span(characters, characters + inside, span.type))
+        characters, at = characters + inside, span.end
+    return out

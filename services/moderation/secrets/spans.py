@@ -1,0 +1,29 @@
+"""Where a secret stands, and merging what several rules found. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+KEYWORD = "Secret Keyword"
+"""detect-secrets' name for what a name gave away. Where rules overlap, this is the type that is logged."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Half-open, in bytes of the text in UTF-8."""
+
+    start: int
+    end: int
+    type: str
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Sorted; those that overlap become one."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start, -s.end)):
+        last = merged[-1] if merged else None
+        if last is not None and span.start < last.end:
+            kind = KEYWORD if KEYWORD in (last.type, span.type) else last.type
+            merged[-1] = Span(last.start, max(last.end, span.end), kind)
+        else:
+            merged.append(span)
+    return merged

@@ -1,0 +1,224 @@
+"""Secrets by the form that they stand in: private keys, URLs with passwords, Authorization headers, JWTs, commands. Pure.
+
+A row of RULES: literals in lower case, and what is tried where one stands.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+
+from services.moderation.secrets import values
+from services.moderation.secrets.spans import Span
+
+Rule = Callable[[bytes, int], Iterator[Span]]
+"""(text, where the literal starts) -> what it found."""
+
+_BEGIN = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:[A-Za-z0-9+/=\s]|\\[nrt]|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
+    rb":[^\n\\]{0,200}|[:,.()-](?!----)|[\"'][ \t]{0,4}[+\\]?[ \t]{0,4}\r?\n[ \t]{0,40}[\"'])*)(?P<end>-----END [A-Z0-9 ]{1,60}-----)?"
+)
+_BODY_MIN = 40
+
+
+def private_key(data: bytes, at: int) -> Iterator[Span]:
+    """The whole block; without its end, as far as it goes. A header alone, as in code that looks for one, is no key."""
+    found = _BEGIN.match(data, at, at + 65_536)
+    if found is None:
+        return
+    body = re.sub(rb"\\[nrt]|[^A-Za-z0-9+/]", b"", found["body"])
+    if len(body) < _BODY_MIN or len(set(body)) < 10:
+        return
+    end = found.end() if found["end"] else found.start("body") + len(found["body"].rstrip())
+    yield Span(at, end, "Private Key")
+
+
+_PUTTY = re.compile(rb"Private-Lines: \d{1,4}\s{1,4}(?P<s>(?:[A-Za-z0-9+/=]{1,80}\s{0,2}){1,200})")
+
+
+def putty_key(data: bytes, at: int) -> Iterator[Span]:
+    found = _PUTTY.match(data, at)
+    if found is not None:
+        yield Span(found.start("s"), found.start("s") + len(found["s"].rstrip()), "Private Key")
+
+
+_USERINFO = re.compile(rb"://(?P<user>[^\s:/@\"'`<>|]{0,128}):(?P<s>[^\s/\"'`<>|]{1,256})@(?=[\w\[%$])")
+_USERINFO_SLASH = re.compile(
+    rb"://(?P<user>[^\s:/@\"'`<>|]{1,128}):(?P<s>[^\s@\"'`<>|]{6,128})@(?=[\w.-]+(?::\d|/|\.\w))"
+)
+_USER_ONLY = re.compile(rb"://(?P<s>[^\s:/@\"'`<>|?]{16,256})@(?=\w)")
+_NO_PASSWORDS = frozenset(
+    {"password", "pass", "passwd", "pwd", "secret", "pw", "p", "token", "user", "username", "x-oauth-basic", "port"}
+)
+
+
+def url_password(data: bytes, at: int) -> Iterator[Span]:
+    found = _USERINFO.match(data, at) or _USERINFO_SLASH.match(data, at)
+    if found is not None:
+        text = found["s"].decode("utf-8", "replace")
+        if not (
+            text.lower() in _NO_PASSWORDS or (values.is_placeholder(text) and not text.isdigit()) or text[0] in "${<%[*"
+        ):
+            yield Span(found.start("s"), found.end("s"), "Basic Auth Credentials")
+        return
+    alone = _USER_ONLY.match(data, at)
+    if alone is not None and values.is_random(alone["s"].decode("utf-8", "replace"), 16):
+        yield Span(alone.start("s"), alone.end("s"), "Basic Auth Credentials")
+
+
+_CURL_USER = re.compile(
+    rb"(?:-u|--user|--proxy-user)[ =]{0,2}(?P<q>[\"']?)(?P<user>[^\s:\"']{1,64}):(?P<s>[^\s\"']{3,128})"
+)
+_FLAG_P = re.compile(rb"-[pPaw][ =]?(?P<q>[\"']?)(?P<s>[^\s\"']{4,128})")
+_COMMANDS = re.compile(
+    rb"\b(?:login|sshpass|mysql\w*|mariadb\w*|mongo\w*|redis-cli|ldap\w+|htpasswd|smbclient|sqlcmd|az|7z)\b[^\n]*$"
+)
+
+
+def user_flag(data: bytes, at: int) -> Iterator[Span]:
+    found = _CURL_USER.match(data, at + 1)
+    if found is not None:
+        text = found["s"].decode("utf-8", "replace")
+        if not values.is_placeholder(text) and text.lower() not in _NO_PASSWORDS and text[0] not in "${<%":
+            yield Span(found.start("s"), found.end("s"), "Basic Auth Credentials")
+
+
+def password_flag(data: bytes, at: int) -> Iterator[Span]:
+    line = data.rfind(b"\n", max(0, at - 200), at) + 1
+    if _COMMANDS.search(data, max(line, at - 200), at) is None:
+        return
+    found = _FLAG_P.match(data, at + 1)
+    if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=bool(found["q"])):
+        yield Span(found.start("s"), found.end("s"), "Secret Keyword")
+
+
+_BEARER = re.compile(rb"(?:Bearer|Basic|bearer|basic|BEARER)[ \t]{1,3}(?P<s>[A-Za-z0-9._~+/=:-]{8,4096})")
+
+
+def header(data: bytes, at: int) -> Iterator[Span]:
+    found = _BEARER.match(data, at)
+    if found is None:
+        return
+    text = found["s"].decode().rstrip(".:")
+    if data[at : at + 5].lower() == b"basic":
+        if _is_basic(text):
+            yield Span(found.start("s"), found.start("s") + len(text), "Basic Auth Credentials")
+    elif len(text) >= 16 and values.is_token(text, quoted=True, uuid=True):
+        yield Span(found.start("s"), found.start("s") + len(text), "Bearer Token")
+
+
+def _is_basic(text: str) -> bool:
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        return False
+    return ":" in plain and plain.isprintable()
+
+
+_JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,4096}(?:\.[A-Za-z0-9_-]{6,16384}){1}(?:\.[A-Za-z0-9_-]{0,8192}){0,3}")
+
+
+def jwt(data: bytes, at: int) -> Iterator[Span]:
+    if at and (data[at - 1 : at].isalnum() or data[at - 1 : at] in (b"_", b"/", b"+")):
+        return
+    found = _JWT.match(data, at)
+    if found is None:
+        return
+    head = found[0].partition(b".")[0]
+    try:
+        plain = base64.urlsafe_b64decode(head + b"=" * (-len(head) % 4))
+    except (binascii.Error, ValueError):
+        plain = b""
+    if b'"alg"' in plain or b'"typ"' in plain or b'"enc"' in plain or found[0].count(b".") >= 2:
+        yield Span(at, found.end(), "JSON Web Token")
+
+
+_JWK = re.compile(rb"\"(?:d|k|dp|dq|qi)\"\s{0,3}:\s{0,3}\"(?P<s>[A-Za-z0-9_-]{32,700})\"")
+
+
+def jwk(data: bytes, at: int) -> Iterator[Span]:
+    found = _JWK.match(data, at)
+    if found is not None and b'"kty"' in data[max(0, at - 3000) : at + 3000]:
+        yield Span(found.start("s"), found.end("s"), "Private Key")
+
+
+_PHRASE = re.compile(
+    rb"(?:mnemonic|(?:seed|recovery|backup|secret)[ _-]{0,1}(?:phrase|words))[\"']?(?:[ ]\w+){0,4}?\s{0,2}(?:[:=]|is)\s{0,3}[\"'`]?"
+    rb"(?P<s>(?:[a-z]{3,8}[ ,\n]{1,3}){11,23}[a-z]{3,8})\b",
+    re.IGNORECASE,
+)
+
+
+def seed_phrase(data: bytes, at: int) -> Iterator[Span]:
+    found = _PHRASE.match(data, at)
+    if found is not None:
+        yield Span(found.start("s"), found.end("s"), "Seed Phrase")
+
+
+_LOGIN = re.compile(
+    rb"(?:credentials?|creds|logins?|log in|sign in)(?: \w+){0,4}?(?: (?:with|is|are|as|using)|\s{0,2}[:=])\s{1,3}[\"'`(]{0,2}"
+    rb"(?P<user>[\w.+@-]{2,64})[\"'`]?\s?[:/]\s?[\"'`]?(?P<s>[^\s\"'`,)]{6,128})",
+    re.IGNORECASE,
+)
+
+
+def login(data: bytes, at: int) -> Iterator[Span]:
+    """`credentials: admin / S3cr3t!`: a name, and behind it what looks chosen as a password."""
+    found = _LOGIN.match(data, at)
+    if found is None:
+        return
+    text = found["s"].decode("utf-8", "replace").rstrip(".;:!?")
+    signs = any(not c.isalnum() and c not in "-_./" for c in text)
+    if values.is_password(text, quoted=False) and (signs or values.is_random(text, 8)):
+        yield Span(found.start("s"), found.start("s") + len(text.encode()), "Secret Keyword")
+
+
+_AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
+
+
+def beside_aws_id(data: bytes, end: int) -> Iterator[Span]:
+    """A secret access key within a few words behind its id, named or not."""
+    for found in _AWS_SECRET.finditer(data, end, end + 200):
+        if values.is_random(found[0].decode(), 40) and not re.fullmatch(rb"[0-9a-f]{40}", found[0]):
+            yield Span(found.start(), found.end(), "AWS Secret Key")
+            return
+
+
+_OPENERS = re.compile(
+    r"-----BEGIN|Private-Lines:|mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)", re.IGNORECASE
+)
+_PHRASE_MAX = 400
+
+
+def open_block(text: str) -> int | None:
+    """Where something of several words begins that isn't over at the end of `text`."""
+    for opener in _OPENERS.finditer(text):
+        at = opener.start()
+        rest = text[at:].encode("utf-8", "surrogatepass")
+        if opener[0].startswith("-----"):
+            found = _BEGIN.match(rest)
+            if found is None and b"\n" not in rest and len(rest) < 100 and rest.count(b"-----") < 2:
+                return at
+            if found is not None and not found["end"] and len(rest) - found.end() < 64:
+                return at
+        elif opener[0].startswith("Private"):
+            found = _PUTTY.match(rest)
+            if len(rest) < 32 or (found is not None and found.end() >= len(rest) - 80):
+                return at
+        elif len(rest) < _PHRASE_MAX:
+            return at
+    return None
+
+
+RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    (("-----begin ",), private_key),
+    (("private-lines:",), putty_key),
+    (("://",), url_password),
+    ((" -u", " --user", " --proxy-user"), user_flag),
+    ((" -p", " -a ", " -w "), password_flag),
+    (("bearer ", "basic "), header),
+    (("eyj",), jwt),
+    (('"d"', '"k"', '"dp"', '"dq"', '"qi"'), jwk),
+    (("mnemonic", "seed phrase", "seed_phrase", "recovery phrase", "backup phrase", "secret phrase", "seed words"), seed_phrase),
+    (("credentials", "creds", "login", "log in", "sign in"), login),
+)  # fmt: skip

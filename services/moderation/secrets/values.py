@@ -1,0 +1,188 @@
+"""Is a value that stands where a secret may stand one? Pure.
+
+A secret looks drawn, not written: letters and digits mixed, or case that no word has. What a program or a person writes there
+otherwise (names, words, calls, references, examples) must stay.
+"""
+
+import itertools
+import math
+import re
+from collections import Counter
+
+VALUE_MAX = 4_096
+
+_PLACEHOLDER = re.compile(
+    r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?\w*(?:key|token|secret|pass|here)"
+    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[^>]*>|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
+    re.IGNORECASE,
+)
+_NOT_ONE = re.compile(
+    r"(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
+    re.IGNORECASE,
+)
+_PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
+_PATTERN = re.compile(r"\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?")
+_DATE = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d(?::\d\d)?"
+)
+_VERSION = re.compile(r"[~^>=<v]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.]+)?")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[-+]?(?:\d[\d_,.]*|0x[0-9a-f]{1,8})(?:e[-+]?\d+)?(?:px|em|rem|ms|s|m|h|d|kb|mb|gb|%)?", re.IGNORECASE
+)
+_PIECES = re.compile(r"[-_./:@#,;+ \\]+")
+_HUMPS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|\?\.|::|->)[A-Za-z_$][\w$]*)*")
+_JOINTS = re.compile(r"\.|::|->")
+_HEX = re.compile(r"[0-9a-fA-F]+")
+_WORD = re.compile(r"(?=[a-z]*[aeiouy])[a-z]{2,}", re.IGNORECASE)
+_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}", re.IGNORECASE)
+
+
+def entropy(value: str) -> float:
+    """Shannon's, in bits a character."""
+    n = len(value)
+    return -sum(count / n * math.log2(count / n) for count in Counter(value).values())
+
+
+def is_placeholder(value: str) -> bool:
+    return _PLACEHOLDER.search(value) is not None or len(set(value)) <= 2 or _is_sequence(value)
+
+
+def _is_sequence(value: str) -> bool:
+    """`12345678`, `abcdefgh`: what people write to have something there."""
+    steps = {ord(b) - ord(a) for a, b in itertools.pairwise(value)}
+    return (len(value) >= 6 and steps <= {1}) or value.lower() in (
+        "1234567890",
+        "0123456789",
+        "abc123",
+        "test1234",
+        "password1",
+    )
+
+
+def is_uuid(value: str) -> bool:
+    return _UUID.fullmatch(value) is not None
+
+
+def is_password(value: str, *, quoted: bool) -> bool:
+    """Behind a name that says password: short ones too, if they look chosen as one."""
+    if not 6 <= len(value) <= VALUE_MAX or _is_other(value, quoted=quoted):
+        return False
+    digits, letters, signs = _classes(value)
+    if " " in value:
+        return False
+    if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
+        return quoted or not _IDENTIFIER.match(value) or "=" not in value
+    if digits and letters:
+        return quoted or not _is_name(value) or re.fullmatch(r"[A-Za-z]+\d+[A-Za-z\d]*[!?.]?", value) is not None
+    if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
+        return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
+    return is_drawn(value, 12)
+
+
+def is_token(value: str, *, quoted: bool, uuid: bool = False, length_min: int = 8) -> bool:
+    """Behind a name that says token, secret or API key."""
+    if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted):
+        return False
+    if is_uuid(value):
+        return uuid
+    digits, letters, _ = _classes(value)
+    if digits and letters:
+        return not _is_name(value)
+    if not letters and digits:
+        return len(value) >= 16
+    return is_drawn(value, 16)
+
+
+def is_drawn(value: str, length_min: int) -> bool:
+    """Letters (and signs) without digits that no words are made of."""
+    letters = "".join(c for c in value if c.isalpha())
+    if _is_name(value):
+        return False
+    if len(letters) < length_min or not letters.isascii():
+        return False
+    turns = sum(a.isupper() != b.isupper() for a, b in itertools.pairwise(letters))
+    if turns >= len(letters) * 0.3:
+        return True
+    if letters.islower() or letters.isupper():
+        vowels = sum(c in "aeiouAEIOU" for c in letters) / len(letters)
+        return entropy(letters) > 3.4 and _CONSONANTS.search(letters) is not None and vowels < 0.3
+    return _CONSONANTS.search(letters) is not None and turns >= 4
+
+
+def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
+    """By itself alone: long, mixed, and of no words. For names that say little (`key`, a vendor's)."""
+    if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted) or is_uuid(value):
+        return False
+    digits, letters, _ = _classes(value)
+    if not letters or not digits:
+        return is_drawn(value, max(20, length_min))
+    if _is_name(value):
+        return False
+    return entropy(value) >= (2.7 if _HEX.fullmatch(value) else 3.0)
+
+
+def _classes(value: str) -> tuple[int, int, int]:
+    digits = sum(c.isdigit() for c in value)
+    letters = sum(c.isalpha() for c in value)
+    return digits, letters, len(value) - digits - letters
+
+
+def _is_other(value: str, *, quoted: bool) -> bool:
+    """A placeholder, an address, a date, a version, a number, code, a list of assignments."""
+    if not quoted and (value.rstrip("=").count("=") > 2 or value.count(":") > 4):
+        return True
+    if is_placeholder(value) or _NOT_ONE.match(value) or _PATTERN.search(value):
+        return True
+    if _PATH.match(value) and not (_BASE64.fullmatch(value) and entropy(value) > 4.2 and not _is_name(value)):
+        return True
+    if _DATE.fullmatch(value) or _VERSION.fullmatch(value) or (_NUMBER.fullmatch(value) and len(value) < 16):
+        return True
+    if value.lower() in _WORDS:
+        return True
+    if not quoted:
+        if "_" in value and value.isupper() and not any(c.isdigit() for c in value):
+            return True
+        if any(c in value for c in "()[]{}") and re.search(r"\w[(\[{]|[)\]}]$", value):
+            return True
+        if _IDENTIFIER.fullmatch(value) and _JOINTS.search(value) and sum(c.isdigit() for c in value) <= 3:
+            return True
+    return False
+
+
+_WORDS = frozenset(
+    {
+        "true", "false", "null", "none", "undefined", "nil", "string", "number", "boolean", "integer", "required", "optional", "bearer",
+        "basic", "password", "secret", "token", "default", "empty", "missing", "invalid", "expired", "generate", "sha256", "base64",
+        "utf-8", "utf8", "oauth2", "oauth2.0", "md5", "sha1", "sha512", "hs256", "rs256", "es256", "aes256", "aes-256-gcm", "bcrypt",
+        "argon2", "argon2id", "pbkdf2", "x509", "ed25519", "secp256k1", "secp256r1", "rsa2048", "cl100k_base", "o200k_base",
+    }
+)  # fmt: skip
+
+
+def _is_name(value: str) -> bool:
+    """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a run in which they mix."""
+    pieces = [piece for piece in _PIECES.split(value) if piece]
+    if not pieces:
+        return True
+    for piece in pieces:
+        humps = _HUMPS.findall(piece)
+        if sum(map(len, humps)) != len(piece):
+            return False
+        numbers = [hump for hump in humps if hump.isdigit()]
+        words = [hump for hump in humps if not hump.isdigit()]
+        if any(len(number) > 4 for number in numbers) or len(numbers) > 1 + (len(pieces) == 1 and len(words) > 4):
+            return False
+        odd = [w for w in words if len(w) > 2 and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))]
+        acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
+        if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and len(words) < 3):
+            return False
+        if len(words) > 2 and sum(len(word) < 3 for word in words) * 3 > len(words):
+            return False
+        if numbers and words and len(piece) > 8 and any(len(word) < 3 for word in words):
+            return False
+    mixed = [p for p in pieces if any(c.isdigit() for c in p) and any(c.isalpha() for c in p)]
+    return len(mixed) <= max(1, len(pieces) // 2)

@@ -1,0 +1,209 @@
+"""hide_secrets: the page's examples, the corpus, and that nothing it hides is shown anywhere."""
+
+import asyncio
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moderation_kit import answered
+from secret_corpus import lookalikes, secrets
+from structlog.testing import capture_logs
+
+from services.moderation.guardrails import Inspection
+from services.moderation.guardrails.hide_secrets import HideSecrets
+from services.moderation.inspection import replaced
+from services.moderation.secrets.engine import Engine, TooMuchError, in_characters
+from services.moderation.secrets.vendor import Vendor
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    shared = tmp_path_factory.getbasetemp().parent / "kingfisher"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    return Engine(Vendor(str(shared)))
+
+
+def hidden(engine: Engine, text: str, **how: Any) -> str:
+    for span in reversed(in_characters(text, engine.find(text, **how))):
+        text = text[: span.start] + "[REDACTED]" + text[span.end :]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("said", "goes_on"),
+    [
+        ("API_KEY = 'sk_1234567890abcdef'", "API_KEY = '[REDACTED]'"),
+        (
+            "what is the value of my open ai key? openai_api_key=sk-1234998222",
+            "what is the value of my open ai key? openai_api_key=[REDACTED]",
+        ),
+        (
+            "does my openai key look well formatted OpenAI_API_KEY=sk-1234777",
+            "does my openai key look well formatted OpenAI_API_KEY=[REDACTED]",
+        ),
+        ("password = 'hunter2'", "password = '[REDACTED]'"),
+        ("é: my password is Tr0ub4dor&3.", "é: my password is [REDACTED]."),
+        ("postgres://app:pa55w0rdXy@db:5432/x", "postgres://app:[REDACTED]@db:5432/x"),
+        ("use Zx9kQ2mN7pR4 as the password", "use [REDACTED] as the password"),
+    ],
+)
+async def test_exactly_the_secret_is_replaced(engine: Engine, said: str, goes_on: str) -> None:
+    findings = await answered(HideSecrets(engine).inspect(Inspection([said], "pre_call")))
+    assert replaced(said, findings[0].redactions) == goes_on
+    assert not findings[0].block
+
+
+async def test_the_page_s_line_is_logged_and_the_secret_is_not(engine: Engine) -> None:
+    said = "what is the value of my open ai key? openai_api_key=sk-1234998222"
+    with capture_logs() as logs:
+        await answered(HideSecrets(engine).inspect(Inspection([said], "pre_call")))
+        await answered(HideSecrets(engine).inspect(Inspection([said], "pre_call", call_type="atext_completion")))
+    assert [line["event"] for line in logs] == [
+        "Detected and redacted secrets in message: ['Secret Keyword']",
+        "Detected and redacted secrets in prompt: ['Secret Keyword']",
+    ]
+    assert {line["log_level"] for line in logs} == {"warning"}
+    assert "1234998222" not in str(logs)
+
+
+async def test_every_text_and_a_secret_over_two_parts(engine: Engine) -> None:
+    texts = ["fine", "api_key=sk-12345", "67890abc and so on", "password: 'Xk9mP2vLq8'"]
+    findings = await answered(HideSecrets(engine).inspect(Inspection(texts, "pre_call", groups=[0, 1, 1, 0])))
+    out = [replaced(text, [r for r in findings[0].redactions if r.text == i]) for i, text in enumerate(texts)]
+    assert out == ["fine", "api_key=[REDACTED]", " and so on", "password: '[REDACTED]'"]
+
+
+async def test_ids_and_pictures_are_left_alone(engine: Engine) -> None:
+    inspection = Inspection(["ghp_" + "a1B2" * 9] * 3, "pre_call", kinds=["id", "opaque", "data"])
+    assert await answered(HideSecrets(engine).inspect(inspection)) == []
+
+
+def test_recall_on_the_corpus(engine: Engine) -> None:
+    """At least 99 %: the whole secret is gone, not a part of it."""
+    for seed in (7, 2026):
+        corpus = secrets(seed)
+        assert len(corpus) >= 400
+        missed = []
+        for kind, text, secret in corpus:
+            out = hidden(engine, text)
+            if secret in out or (len(secret) > 24 and (secret[:12] in out or secret[-12:] in out)):
+                missed.append((kind, text[:100]))
+        assert len(missed) <= len(corpus) // 100, missed
+
+
+def test_look_alikes_stay_as_they_are(engine: Engine) -> None:
+    for seed in (11, 2026):
+        corpus = lookalikes(seed)
+        assert len(corpus) >= 600
+        changed = [(kind, hidden(engine, text)[:120]) for kind, text in corpus if engine.find(text)]
+        assert len(changed) <= 3, changed
+
+
+def test_our_own_sources_hold_no_secret(engine: Engine) -> None:
+    """Real code: what is found must be an example, as those of LiteLLM's page."""
+    found = []
+    root = Path(__file__).parents[2]
+    for file in [*root.glob("shared/**/*.py"), *root.glob("services/**/*.py")]:
+        text = file.read_text()
+        found += [(file.name, text[s.start : s.end]) for s in in_characters(text, engine.find(text))]
+    assert len(found) <= 3, found
+
+
+# Of the detectors' own rules: texts as they might come, in one piece or in many.
+STREAMED = [
+    "Set OPENAI_API_KEY=sk-1234567890abcdef and then run it.\n",
+    "The password for the staging box is Xk9#mP2$vL, keep it.\n",
+    'Here: {"api_key": "abcd1234efgh5678ijkl", "x": 1} and more words follow here.\n',
+    "Key:\n-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA7bq4k3Yx0123456789abcdefghijklmnopqrstuvwxyzABCD\n" * 3
+    + "-----END RSA PRIVATE KEY-----\nthat is it.\n",
+    "A commit 3f786850e387550fdab836ed7e6dc881de23001b and no secret; the key is patience.\n",
+    "postgres://app:pa55w0rdXy@db:5432/x is the URL, ghp_abcdefABCDEF1234567890abcdefABCDEF12 the token\n",
+    "密码 password: 'Zx9kQ2mN7pR4' 谢谢\n",
+]  # fmt: skip
+
+
+def streamed(engine: Engine, text: str, cuts: list[int]) -> str:
+    """What a caller does who releases what is decided, and shows each screening 4096 characters of what is out."""
+    out, released, before = [], 0, 0
+    for end in [*cuts, len(text)]:
+        seen = text[before:end]
+        final = end == len(text)
+        spans = in_characters(seen, engine.find(seen, looks_back=False))
+        open_from = end if final else before + engine.open_from(seen)
+        for span in spans:
+            if before + span.start < open_from < before + span.end:
+                open_from = before + span.start
+        at = released
+        for span in spans:
+            start, stop = max(before + span.start, released), before + span.end
+            if stop <= released or start >= open_from:
+                continue
+            out.append(text[at:start] + "[REDACTED]")
+            at = stop
+        if open_from > at:
+            out.append(text[at:open_from])
+        released = max(released, open_from, at)
+        before = max(0, released - 4096)
+    return "".join(out)
+
+
+@pytest.mark.parametrize("text", STREAMED, ids=lambda t: t[:24])
+def test_what_comes_out_does_not_depend_on_where_an_answer_is_cut(engine: Engine, text: str) -> None:
+    whole = hidden(engine, text, looks_back=False)
+    for cut in range(1, len(text)):
+        assert streamed(engine, text, [cut]) == whole, f"cut at {cut}"
+    every = list(range(1, len(text)))
+    assert streamed(engine, text, every) == whole
+    assert streamed(engine, text, every[::7]) == whole
+
+
+SLICE = 200_000
+"""A question holds no more characters: a larger prompt is several."""
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        "key=", "password ", "a", "-----BEGIN RSA PRIVATE KEY-----\n", "eyJ", "://a:", "token: '", "secret is ", "AKIA", "\\",
+        "mnemonic phrase: abc ", " is", "_", "login ", "-u a:", "x-api-key\n", '"d":"', "key: aB3", "secret a ", "pass: x ", "1/1:", "key:", "token=a1&",
+    ],
+)  # fmt: skip
+def test_hostile_texts_take_linear_time(engine: Engine, repeated: str) -> None:
+    """Well inside the deadline of 2 s, or said to be too much."""
+    text = ("password" + repeated * (SLICE // len(repeated)))[:SLICE]
+    started = time.process_time()
+    try:
+        engine.find(text)
+    except TooMuchError:
+        assert len(repeated) < 4
+    engine.open_from(text)
+    assert time.process_time() - started < 1.5
+
+
+def test_what_it_costs(engine: Engine) -> None:
+    """Best of many: the bounds are of an idle machine, with room for this one."""
+    text = Path(json.__file__).read_text() * 80
+    for size, bound_ms in ((1_000, 0.1), (10_000, 0.3), (100_000, 2), (1_000_000, 20)):
+        best = 1e9
+        for _ in range(30 if size < 1_000_000 else 5):
+            started = time.process_time()
+            engine.find(text[:size])
+            best = min(best, time.process_time() - started)
+        assert best * 1000 < bound_ms * 3, (size, best)
+
+
+async def test_a_large_text_leaves_the_loop_free(engine: Engine) -> None:
+    guardrail, text, longest = HideSecrets(engine), "the quick brown fox key = x; " * 36_000, 0.0
+    looking = asyncio.ensure_future(answered(guardrail.inspect(Inspection([text], "pre_call"))))
+    before = time.perf_counter()
+    while not looking.done():
+        await asyncio.sleep(0.001)
+        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+    assert longest < 0.15
+
+
+def test_no_pattern_names_what_is_redacted() -> None:
+    assert re.fullmatch(r"\[[A-Z]+\]", "[REDACTED]")
