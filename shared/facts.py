@@ -75,7 +75,7 @@ class GuardrailOutcome(msgspec.Struct, frozen=True, array_like=True):
     name: str
     stage: str
     action: str
-    """allow, redact, block, or error (it could not answer; `on_error` decided)."""
+    """allow, redact, block, or error (it could not answer; `on_error` decided); would_redact, would_block: it only watched."""
     duration_ms: float = 0.0
 
 

@@ -33,7 +33,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """Other spellings of either."""
     stages: tuple[str, ...] = (BEFORE,)
     """Where it runs when it is enabled as a callback."""
-    may: tuple[str, ...] = (BEFORE, BESIDE, AFTER)
+    may: tuple[str, ...] = (BEFORE, BESIDE, AFTER, SHADOW)
     """Where the list may put it. What redacts can't run beside the call: the text would already be with the provider."""
     reads: frozenset[str] = LANGUAGE
     """Kinds of texts (services.edge.formats.base.Text)."""
@@ -52,14 +52,40 @@ TABLE: tuple[Spec, ...] = (
     Spec(
         integration="hide-secrets",
         callback="hide_secrets",
-        stages=(BEFORE,),
-        may=(BEFORE, AFTER),
+        may=(BEFORE, AFTER, SHADOW),
         reads=WORDS,
         redacts=True,
         deadline_ms=2_000,
         window_characters=4_096,
         at_once=True,
     ),
+    Spec(
+        integration="presidio",
+        callback="presidio",
+        stages=(BEFORE, AFTER),
+        may=(BEFORE, AFTER, SHADOW),
+        redacts=True,
+        deadline_ms=5_000,
+        needs="a Presidio analyzer",
+    ),
+    Spec(
+        integration="llm_guard",
+        callback="llmguard_moderations",
+        also=("llm-guard", "llmguard"),
+        may=(BEFORE, AFTER, SHADOW),
+        redacts=True,
+        deadline_ms=10_000,
+        needs="an LLM Guard API server",
+    ),
+    Spec(
+        integration="generic_guardrail_api",
+        also=("generic",),
+        may=(BEFORE, AFTER, SHADOW),
+        redacts=True,
+        deadline_ms=5_000,
+        needs="an HTTP service",
+    ),
+    Spec(integration="custom", redacts=True, may=(BEFORE, AFTER, SHADOW), deadline_ms=5_000),
     Spec(
         integration="banned_keywords",
         callback="banned_keywords",
@@ -68,8 +94,28 @@ TABLE: tuple[Spec, ...] = (
         window_characters=256,
         at_once=True,
     ),
+    Spec(
+        integration="openai_moderation",
+        callback="openai_moderations",
+        also=("openai-moderation",),
+        deadline_ms=10_000,
+        needs="OpenAI's moderation",
+    ),
+    Spec(
+        integration="google_text_moderation",
+        callback="google_text_moderation",
+        deadline_ms=10_000,
+        needs="Google's Natural Language API",
+    ),
+    Spec(
+        integration="llamaguard",
+        callback="llamaguard_moderations",
+        also=("llama_guard", "llama-guard"),
+        deadline_ms=30_000,
+        needs="a Llama Guard model",
+    ),
 )
-"""In the order they run: what redacts goes first, so that nobody else sees what is hidden."""
+"""In the order they run: what redacts goes first, so that nobody else, and no service outside, sees what is hidden."""
 
 _BY_NAME = {name: spec for spec in TABLE for name in (spec.integration, spec.callback, *spec.also) if name}
 
@@ -92,6 +138,9 @@ class Enabled(msgspec.Struct, frozen=True, kw_only=True):
     params: Mapping[str, Any] = {}
     """`litellm_params` of the list's entry; of a callback: nothing."""
     info: Mapping[str, Any] = {}
+    """`guardrail_info`, for people."""
+    shadow: bool = False
+    """`logging_only`: it runs, its outcome is recorded, and nothing else comes of it."""
 
     def ref(self) -> GuardrailRef:
         return GuardrailRef(
@@ -99,14 +148,20 @@ class Enabled(msgspec.Struct, frozen=True, kw_only=True):
             list(self.stages),
             self.on_error,
             self.deadline_ms,
-            self.spec.window_characters,
+            1 if self.shadow else self.spec.window_characters,
             self.spec.at_once,
         )
 
 
 def enabled(config: Config) -> list[Enabled]:
     """In the order they run. Raises ConfigError, with the place."""
-    found = _callbacks(config)
+    found = [*_callbacks(config), *_listed(config)]
+    names = [each.name for each in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"the guardrail {name!r} is configured twice: in callbacks and in guardrails, or in two entries"
+            )
     position = {spec.integration: i for i, spec in enumerate(TABLE)}
     return sorted(found, key=lambda each: position[each.spec.integration])
 
@@ -122,14 +177,108 @@ def callback_names(config: Config) -> list[str]:
     return list(dict.fromkeys([callbacks] if isinstance(callbacks, str) else callbacks))
 
 
+LLM_GUARD_MODES = {"all": "", "key-specific": "key", "request-specific": "request"}
+
+
 def _callbacks(config: Config) -> Iterable[Enabled]:
     for name in callback_names(config):
         spec = _BY_NAME.get(name)
-        if spec is not None and spec.callback:
-            yield Enabled(
-                name=spec.callback,
-                spec=spec,
-                stages=spec.stages,
-                on_error=spec.on_error,
-                deadline_ms=spec.deadline_ms,
-            )
+        if spec is None or not spec.callback:
+            continue
+        permission_of = ""
+        if spec.integration == "llm_guard":
+            mode = config.litellm_settings.get("llm_guard_mode") or "all"
+            if mode not in LLM_GUARD_MODES:
+                raise ConfigError(f"litellm_settings.llm_guard_mode must be one of {', '.join(LLM_GUARD_MODES)}")
+            permission_of = LLM_GUARD_MODES[mode]
+        yield Enabled(
+            name=spec.callback,
+            spec=spec,
+            stages=spec.stages,
+            permission="enable_llm_guard_check" if permission_of else "",
+            permission_of=permission_of,
+            on_error=spec.on_error,
+            deadline_ms=spec.deadline_ms,
+        )
+
+
+def _listed(config: Config) -> Iterable[Enabled]:
+    for i, entry in enumerate(config.guardrails):
+        at = f"guardrails[{i}]"
+        if (
+            not isinstance(entry, dict)
+            or not isinstance(entry.get("guardrail_name"), str)
+            or not entry["guardrail_name"]
+        ):
+            raise ConfigError(f"{at}.guardrail_name must be a string")
+        params = entry.get("litellm_params")
+        if not isinstance(params, dict) or not isinstance(params.get("guardrail"), str):
+            raise ConfigError(f"{at}.litellm_params.guardrail must be a string, one of {_known()}")
+        yield _entry(at, entry["guardrail_name"], params, entry.get("guardrail_info") or {})
+
+
+def _known() -> str:
+    return ", ".join(spec.integration for spec in TABLE) + ", or module.Class of a file"
+
+
+def _entry(at: str, name: str, params: dict[str, Any], info: Any) -> Enabled:
+    integration = params["guardrail"]
+    spec = _BY_NAME.get(integration)
+    if spec is None and "." in integration:
+        spec = _BY_NAME["custom"]
+    if spec is None:
+        raise ConfigError(f"{at}.litellm_params.guardrail: {integration!r} is not known: {_known()}")
+    stages = _modes(f"{at}.litellm_params.mode", params.get("mode", BEFORE))
+    shadow = SHADOW in stages
+    for stage in stages:
+        if stage not in spec.may:
+            why = ": the text would already be with the provider" if stage == BESIDE and spec.redacts else ""
+            raise ConfigError(f"{at}.litellm_params.mode: {integration} can't run {stage}{why}")
+    on_error = _on_error(at, params, spec)
+    default_on = params.get("default_on", False)
+    if not isinstance(default_on, bool):
+        raise ConfigError(f"{at}.litellm_params.default_on must be true or false")
+    return Enabled(
+        name=name,
+        spec=spec,
+        stages=(BEFORE, AFTER) if shadow else stages,
+        default_on=default_on,
+        on_error="allow" if shadow else on_error,
+        deadline_ms=_deadline_ms(at, params, spec),
+        params=params,
+        info=info if isinstance(info, dict) else {},
+        shadow=shadow,
+    )
+
+
+def _modes(at: str, value: Any) -> tuple[str, ...]:
+    """A name, a list of them, or LiteLLM's `{default, tags}`, of which the default counts."""
+    if isinstance(value, dict):
+        value = value.get("default", BEFORE)
+    modes = [value] if isinstance(value, str) else value
+    if not isinstance(modes, list) or not modes or not all(mode in MODES for mode in modes):
+        raise ConfigError(f"{at} must be one of {', '.join(MODES)}, or a list of them")
+    if SHADOW in modes and len(modes) > 1:
+        raise ConfigError(f"{at}: {SHADOW} stands alone")
+    return tuple(modes)
+
+
+def _on_error(at: str, params: dict[str, Any], spec: Spec) -> str:
+    """Ours, or LiteLLM's `unreachable_fallback`."""
+    fallback = params.get("unreachable_fallback")
+    if fallback is not None and fallback not in ("fail_closed", "fail_open"):
+        raise ConfigError(f"{at}.litellm_params.unreachable_fallback must be fail_closed or fail_open")
+    said = params.get("on_error", {"fail_open": "allow", "fail_closed": "block"}.get(fallback or "", spec.on_error))
+    if said not in ("block", "allow"):
+        raise ConfigError(f"{at}.litellm_params.on_error must be block or allow")
+    return str(said)
+
+
+DEADLINE_MS_MAX = 600_000
+
+
+def _deadline_ms(at: str, params: dict[str, Any], spec: Spec) -> int:
+    said = params.get("deadline_ms", spec.deadline_ms)
+    if isinstance(said, bool) or not isinstance(said, int) or not 1 <= said <= DEADLINE_MS_MAX:
+        raise ConfigError(f"{at}.litellm_params.deadline_ms must be a whole number from 1 to {DEADLINE_MS_MAX}")
+    return said

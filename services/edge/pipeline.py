@@ -47,6 +47,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         call, refusal = await screening.request(call, model)
         if refusal is not None:
             await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
+    if permit.guardrails:
+        screening.start_beside(call, permit.candidates[0].upstream_model if permit.candidates else "")
     asked = Asked(request, route, format, head, call, permit, screening, started)
     groups = groups_of(parts, asked)
     rules = asked_for.rules(parts.rules, call, head)

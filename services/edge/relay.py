@@ -150,11 +150,12 @@ class Relay:
             too_large = self._too_large(len(body))
             await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
             raise RefusedError(too_large)
-        if asked.screening.has("post_call"):
+        refusal = await asked.screening.beside()
+        if refusal is None and asked.screening.has("post_call"):
             body, refusal = await asked.screening.answer(body)
-            if refusal is not None:
-                await account.settle_durably("blocked", refusal.status, usage, head, refusal.code)
-                raise RefusedError(refusal)
+        if refusal is not None:
+            await account.settle_durably("blocked", refusal.status, usage, head, refusal.code)
+            raise RefusedError(refusal)
         cost = await account.settle_durably("success", self._source.status, usage, head)
         return answers.whole(self._named(), body, self._source.status, content_type, cost)
 
@@ -207,8 +208,12 @@ class Relay:
                         held.append(whole)
                         data = await self._next(chunks)
                         continue
+                    failure = await asked.screening.beside()
                     out = answers.stream(self._named())
                     await out.start(asked.request)
+                    if failure is not None:
+                        outcome = "blocked"
+                        break
                     if held:
                         whole = b"".join((*held, whole))
                         held = []
@@ -231,10 +236,13 @@ class Relay:
                 if out is None:
                     if not reader.begun or reader.failed:
                         self._never_began(reader)
+                    failure = await asked.screening.beside()
                     out = answers.stream(self._named())
                     await out.start(asked.request)
-                    rest = b"".join((*held, rest))
-                if window is not None:
+                    rest = b"".join((*held, rest)) if failure is None else b""
+                if failure is not None:
+                    outcome, rest = "blocked", b""
+                elif window is not None:
                     whole, failure = await window.feed(rest) if rest else (b"", None)
                     if failure is None:
                         rest, failure = await window.end()
@@ -331,7 +339,7 @@ class Relay:
             account.candidate.deployment_id,
             self._asked.call.model,
             account.overhead_s(),
-            failures.passed_lines(self._source.headers),
+            failures.passed_lines(self._source.headers) + self._asked.screening.header(),
         )
 
 

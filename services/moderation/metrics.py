@@ -13,13 +13,19 @@ questions_running = Gauge("tollgate_moderation_questions_running", "Questions be
 tokens_counted = Counter("tollgate_moderation_counted_texts_total", "Texts whose tokens were counted")
 
 
+ACTIONS = ("allow", "redact", "block", "error", "would_redact", "would_block")
+
+
 class GuardrailMetrics:
     """Children of one guardrail, made once."""
 
     __slots__ = ("_actions", "_seconds")
 
     def __init__(self, name: str) -> None:
-        self._actions = {action: _outcomes.labels(name, action) for action in ("allow", "redact", "block", "error")}
+        self._actions = {
+            action: _outcomes.labels(name, action)
+            for action in ("allow", "redact", "block", "error", "would_redact", "would_block")
+        }
         self._seconds = _seconds.labels(name)
 
     def note(self, action: str, duration_ms: float) -> None:

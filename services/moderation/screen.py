@@ -77,7 +77,7 @@ class Screen:
         results = sorted(run.results, key=lambda result: _place(result.name, known))
         for result in results:
             metrics = self._metrics.get(result.name) or self._metrics[UNKNOWN]
-            metrics.note(result.action, result.duration_ms)
+            metrics.note(result.recorded, result.duration_ms)
         open_from = None
         if run.asked.partial:
             open_from = (
@@ -99,6 +99,8 @@ class _Run:
     def take(self, results: list[Result]) -> None:
         self.results += results
         for result in results:
+            if result.shadow:
+                continue
             self.blocked = self.blocked or result.action == "block"
             new = result.redactions()
             if new and not self.blocked:
@@ -111,7 +113,7 @@ def _rounds(known: list[Loaded]) -> list[list[Loaded]]:
     rounds: list[list[Loaded]] = []
     alone = True
     for loaded in known:
-        redacts = loaded.enabled.spec.redacts
+        redacts = loaded.enabled.spec.redacts and not loaded.enabled.shadow
         if redacts or alone:
             rounds.append([loaded])
         else:
@@ -138,14 +140,14 @@ def _inspect(loaded: Loaded, inspection: Inspection) -> Result | Awaitable[Resul
     except Exception as error:
         return _failed(loaded, inspection.stage, error, started)
     if isinstance(found, list):
-        return Result(loaded.name, found, _ms_since(started))
+        return Result(loaded.name, found, _ms_since(started), loaded.enabled.shadow)
     return _wait(loaded, inspection.stage, found, started)
 
 
 async def _wait(loaded: Loaded, stage: str, finding: Awaitable[list[Finding]], started: float) -> Result:
     try:
         async with asyncio.timeout(loaded.enabled.deadline_ms / 1000):
-            return Result(loaded.name, await finding, _ms_since(started))
+            return Result(loaded.name, await finding, _ms_since(started), loaded.enabled.shadow)
     except Exception as error:
         return _failed(loaded, stage, error, started)
 
@@ -157,7 +159,7 @@ async def _awaited(look: Result | Awaitable[Result]) -> Result:
 def _failed(loaded: Loaded, stage: str, error: Exception, started: float) -> Result:
     """Whatever a guardrail raises, the answer is "error"; its text may quote what was said."""
     log.warning("guardrail_failed", guardrail=loaded.name, stage=stage[:20], error=type(error).__name__)
-    return Result(loaded.name, None, _ms_since(started))
+    return Result(loaded.name, None, _ms_since(started), loaded.enabled.shadow)
 
 
 def _ms_since(started: float) -> float:

@@ -18,6 +18,14 @@ class Result(msgspec.Struct, frozen=True):
     findings: list[Finding] | None
     """None: it could not answer (it failed, was too slow, doesn't exist, or isn't made for the stage)."""
     duration_ms: float = 0.0
+    shadow: bool = False
+    """It ran to be watched only: recorded, without effect."""
+
+    @property
+    def recorded(self) -> str:
+        """The action as it is recorded; what only would have had an effect is told apart."""
+        action = self.action
+        return f"would_{action}" if self.shadow and action in ("block", "redact") else action
 
     @property
     def action(self) -> str:
@@ -41,14 +49,15 @@ def decide(
         redactions: of the texts as they were asked about, where guardrails saw each other's work; None: of `results`, which all
             saw the same.
     """
-    outcomes = [GuardrailOutcome(r.name, stage, r.action, r.duration_ms) for r in results]
+    outcomes = [GuardrailOutcome(r.name, stage, r.recorded, r.duration_ms) for r in results]
+    results = [result for result in results if not result.shadow]
     for result in results:
         for finding in result.findings or ():
             if finding.block:
                 return Verdict("block", outcomes, finding.message, finding.status)
     if redactions is None:
         redactions = merge([redaction for result in results for redaction in result.redactions()])
-    failed = any(outcome.action == "error" for outcome in outcomes)
+    failed = any(result.action == "error" for result in results)
     action = "error" if failed else "redact" if redactions else "allow"
     return Verdict(action, outcomes, redactions=redactions, open_from=open_from or [])
 

@@ -168,7 +168,8 @@ SLICE = 200_000
     "repeated",
     [
         "key=", "password ", "a", "-----BEGIN RSA PRIVATE KEY-----\n", "eyJ", "://a:", "token: '", "secret is ", "AKIA", "\\",
-        "mnemonic phrase: abc ", " is", "_", "login ", "-u a:", "x-api-key\n", '"d":"', "key: aB3", "secret a ", "pass: x ", "1/1:", "key:", "token=a1&",
+        "mnemonic phrase: abc ", " is", "_", "login ", "-u a:", "x-api-key\n", '"d":"', "key: aB3", "secret a ", "pass: x ", "1/1:",
+        "key:", "token=a1&",
     ],
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(engine: Engine, repeated: str) -> None:

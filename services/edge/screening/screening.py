@@ -47,6 +47,7 @@ class Screening:
         self._call_type = call_type
         self._customer_id = customer_id
         self.outcomes: list[GuardrailOutcome] = []
+        self._beside: asyncio.Task[tuple[Call, Refusal | None]] | None = None
 
     def names(self) -> list[str]:
         return [guardrail.name for guardrail in self._guardrails]
@@ -82,6 +83,27 @@ class Screening:
         changed = redacted([text.text for text in texts], look.redactions)
         fields = requests.with_texts(call.fields, changed, texts)
         return with_fields(call, fields), None
+
+    def start_beside(self, call: Call, model: str) -> None:
+        """Begin the guardrails that run beside the provider's call. They end by themselves, within their deadlines."""
+        if self.has("during_call"):
+            self._beside = asyncio.create_task(self.request(call, model, "during_call"))
+
+    async def beside(self) -> Refusal | None:
+        """What they say; before it is known, nothing of an answer goes out."""
+        if self._beside is None:
+            return None
+        _, refusal = await asyncio.shield(self._beside)
+        return refusal
+
+    def header(self) -> str:
+        """The line that names the guardrails that ran; empty where none did. One that could not answer didn't run."""
+        if not self.outcomes:
+            return ""
+        failed = {outcome.name for outcome in self.outcomes if outcome.action == "error"}
+        ran = [name for name in dict.fromkeys(outcome.name for outcome in self.outcomes) if name not in failed]
+        line = ",".join(name for name in ran if name.isascii() and name.isprintable())
+        return f"x-litellm-applied-guardrails: {line}\r\n" if line else ""
 
     async def _without_tokens(self, texts: list[Text], model: str) -> list[Text]:
         """With what token ids say in their place. Raises RefusedError where nobody knows."""

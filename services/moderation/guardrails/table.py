@@ -8,6 +8,7 @@ from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.guardrails.parts import Parts
 from services.moderation.screen import Loaded
 from shared import guardrails
+from shared.config import ConfigError
 from shared.guardrails import Enabled
 
 MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
@@ -22,4 +23,11 @@ def load(parts: Parts) -> list[Loaded]:
 
     Other callbacks (loggers, metrics) aren't moderation's and are left alone.
     """
-    return [Loaded(each, MAKERS[each.spec.integration](parts, each)) for each in guardrails.enabled(parts.config)]
+    return [Loaded(each, _maker(each)(parts, each)) for each in guardrails.enabled(parts.config)]
+
+
+def _maker(enabled: Enabled) -> Callable[[Parts, Enabled], Guardrail]:
+    try:
+        return MAKERS[enabled.spec.integration]
+    except KeyError:
+        raise ConfigError(f"the guardrail {enabled.name!r} can't run yet") from None
