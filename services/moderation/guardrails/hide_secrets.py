@@ -54,6 +54,7 @@ class HideSecrets:
         return self._engine.open_from(text)
 
     def _find(self, messages: list[Message], inspection: Inspection) -> list[Finding]:
+        messages = _also_apart(messages)
         texts = [message.text for message in messages]
         if not texts:
             return []
@@ -73,6 +74,17 @@ class HideSecrets:
         if not inspection.partial:
             log.warning(f"Detected and redacted secrets in {what}: {found}")
         return [Finding(redactions=redactions, types=found)]
+
+
+def _also_apart(messages: list[Message]) -> list[Message]:
+    """Parts of one message are looked at together, and each by itself: where they meet, one may hide the end of another."""
+    apart = [
+        Message(0, message.role, [index], [part])
+        for message in messages
+        if len(message.parts) > 1
+        for index, part in zip(message.indexes, message.parts, strict=True)
+    ]
+    return messages + apart if apart else messages
 
 
 def _placed(

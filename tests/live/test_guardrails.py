@@ -1,0 +1,153 @@
+"""The page's guardrails through the whole suite: what reaches the provider, the client, the log and the book."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.live.conftest import MASTER, book_row, new_key
+from tests.support.suite import RunningSuite
+from tests.support.upstream import Behaviour, FakeUpstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AKIA = "AKIA" + "Z7QW2ERT4YUI6OPA"
+
+
+def config(base_url: str) -> str:
+    return f"""
+model_list:
+  - {{model_name: fake, litellm_params: {{model: openai/fake, api_base: "{base_url}", api_key: provider-key-1,
+      input_cost_per_token: 0.000001, output_cost_per_token: 0.000002}}}}
+litellm_settings:
+  callbacks: ["hide_secrets", "banned_keywords"]
+  banned_keywords_list: words.txt
+guardrails:
+  - guardrail_name: hide-in-answers
+    litellm_params: {{guardrail: hide-secrets, mode: post_call, default_on: false}}
+  - guardrail_name: watcher
+    litellm_params: {{guardrail: hide-secrets, mode: logging_only, default_on: false}}
+general_settings:
+  master_key: sk-1234
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    async with FakeUpstream() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guarded(tmp_path_factory: pytest.TempPathFactory, upstream: FakeUpstream) -> AsyncIterator[RunningSuite]:
+    directory: Path = tmp_path_factory.mktemp("guarded")
+    (directory / "words.txt").write_text("forbiddenword\n")
+    async with RunningSuite(directory, config(upstream.base_url)) as running:
+        yield running
+
+
+async def chat(
+    http: aiohttp.ClientSession, suite: RunningSuite, content: Any, key: str = "sk-1234", **fields: Any
+) -> Any:
+    body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
+    headers = {"Authorization": f"Bearer {key}"}
+    async with http.post(suite.edge_url + "/chat/completions", json=body, headers=headers) as answer:
+        return answer.status, answer.headers, await answer.read()
+
+
+async def test_the_page_s_secret_goes_on_redacted_and_the_log_says_so(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    said = "what is the value of my open ai key? openai_api_key=sk-1234998222"
+    status, headers, _ = await chat(http, guarded, said)
+    assert status == 200
+    assert upstream.requests[-1].json["messages"][0]["content"] == said.replace("sk-1234998222", "[REDACTED]")
+    assert headers["x-litellm-applied-guardrails"] == "hide_secrets,banned_keywords"
+    log = guarded.log()
+    assert "Detected and redacted secrets in message: ['Secret Keyword']" in log
+    assert "1234998222" not in log
+    row = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
+    assert "1234998222" not in json.dumps(row)
+
+
+async def test_a_key_may_turn_it_off_and_on(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    key = await new_key(http, guarded, permissions={"hide_secrets": False})
+    said = "does my openai key look well formatted OpenAI_API_KEY=sk-1234777"
+    await chat(http, guarded, said, key)
+    assert upstream.requests[-1].json["messages"][0]["content"] == said
+    update = {"key": key, "permissions": {}}
+    async with http.post(guarded.edge_url + "/key/update", json=update, headers=MASTER) as answer:
+        assert answer.status == 200
+    await chat(http, guarded, said, key)
+    assert upstream.requests[-1].json["messages"][0]["content"] == said.replace("sk-1234777", "[REDACTED]")
+
+
+async def test_every_place_that_a_secret_may_stand_in(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    called = {"name": "f", "arguments": json.dumps({"k": AKIA})}
+    messages = [
+        {"role": "system", "content": f"key {AKIA}"},
+        {"role": "user", "content": [{"type": "text", "text": f"key {AKIA}"}, {"type": "text", "text": "x"}]},
+        {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": called}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": f"key {AKIA}"},
+    ]  # fmt: skip
+    status, _, _ = await chat(http, guarded, "", messages=messages)
+    assert status == 200
+    sent = upstream.requests[-1].json
+    assert AKIA not in json.dumps(sent) and json.dumps(sent).count("[REDACTED]") == 4
+    assert json.loads(sent["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"k": "[REDACTED]"}
+
+
+async def test_a_request_names_a_guardrail_and_an_unknown_name_is_refused(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    upstream.behaviours["fake"] = Behaviour(text=f"your key is {AKIA} and that is all")
+    try:
+        status, headers, body = await chat(http, guarded, "x", guardrails=["hide-in-answers"])
+        assert status == 200
+        assert json.loads(body)["choices"][0]["message"]["content"] == "your key is [REDACTED] and that is all"
+        assert "hide-in-answers" in headers["x-litellm-applied-guardrails"].split(",")
+        status, _, body = await chat(http, guarded, "x", stream=True, guardrails=["hide-in-answers"])
+        events = [json.loads(line[6:]) for line in body.decode().splitlines() if line.startswith("data: {")]
+        said = "".join(e["choices"][0]["delta"].get("content") or "" for e in events if e["choices"])
+        assert said == "your key is [REDACTED] and that is all" and body.rstrip().endswith(b"data: [DONE]")
+        _, _, body = await chat(http, guarded, "x")
+        assert AKIA in body.decode()
+        _, headers, body = await chat(http, guarded, "x", guardrails=["watcher"])
+        assert AKIA in body.decode(), "it only watches"
+    finally:
+        del upstream.behaviours["fake"]
+    before = len(upstream.requests)
+    status, _, body = await chat(http, guarded, "x", guardrails=["nosuch"])
+    assert status == 400 and "nosuch" in body.decode() and len(upstream.requests) == before
+
+
+async def test_what_could_be_read_in_two_ways_never_reaches_a_provider(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    before = len(upstream.requests)
+    for raw in (
+        b'{"model":"fake","messages":[{"role":"user","content":"forbiddenword","content":"hi"}]}',
+        b'{"model":"fake","messages":[{"role":"user","Content":"forbiddenword"}]}',
+        b'{"model":"fake","Messages":[{"role":"user","content":"forbiddenword"}],"messages":[{"role":"user","content":"x"}]}',
+        '{"model":"fake","meſſages":[{"role":"user","content":"forbiddenword"}],"messages":[{"role":"user","content":"x"}]}'.encode(),
+        b'{"model":"fake","messages":[{"role":"user","content":"x"}],"documents":["forbiddenword"]}',
+        b'{"model":"fake","messages":[{"role":"user","content":"x"}],"chat_template":"forbidden\\u200bword"}',
+        b'{"model":"fake","messages":[{"role":"user","content":[{"type":"text","text":"forbidden"},{"type":"text","text":"word"}]}]}',
+        b'{"model":"fake","messages":[{"role":"user","content":"x"}],"tool_choice":{"type":"function","function":{"name":"forbiddenword"}}}',
+    ):
+        json_ = {**MASTER, "Content-Type": "application/json"}
+        async with http.post(guarded.edge_url + "/v1/chat/completions", data=raw, headers=json_) as answer:
+            assert answer.status == 400, raw
+    async with http.post(
+        guarded.edge_url + "/v1/completions", json={"model": "fake", "prompt": [1, 2, 3]}, headers=MASTER
+    ) as answer:
+        assert answer.status == 400 and "token ids" in (await answer.json())["error"]["message"]
+    assert len(upstream.requests) == before
