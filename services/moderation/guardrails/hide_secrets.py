@@ -17,6 +17,7 @@ from services.moderation.inspection import Finding, Inspection, Message
 from services.moderation.secrets.engine import Engine, in_characters
 from services.moderation.secrets.spans import Span
 from services.moderation.secrets.vendor import Vendor
+from services.moderation.verdict import merge
 from shared.guardrails import WORDS, Enabled
 from shared.requests import Redaction
 
@@ -73,7 +74,7 @@ class HideSecrets:
         what = "prompt" if inspection.call_type == "atext_completion" else "message"
         if not inspection.partial:
             log.warning(f"Detected and redacted secrets in {what}: {found}")
-        return [Finding(redactions=redactions, types=found)]
+        return [Finding(redactions=merge(redactions), types=found)]
 
 
 def _also_apart(messages: list[Message]) -> list[Message]:
