@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import Config
+from shared.config import Config, ConfigError
 from shared.grant import GuardrailRef
 
 LANGUAGE = frozenset({"text", "arguments", "result", "reasoning", "file"})
@@ -187,7 +187,7 @@ def _callbacks(config: Config) -> Iterable[Enabled]:
             continue
         permission_of = ""
         if spec.integration == "llm_guard":
-            mode = config.litellm_settings.get("llm_guard_mode") or "all"
+            mode = config.litellm.llm_guard_mode or "all"
             if mode not in LLM_GUARD_MODES:
                 raise ConfigError(f"litellm_settings.llm_guard_mode must be one of {', '.join(LLM_GUARD_MODES)}")
             permission_of = LLM_GUARD_MODES[mode]

@@ -59,7 +59,8 @@ def test_an_entry_of_the_list() -> None:
     ("entries", "sentence"),
     [
         ({"a": 1}, "guardrails must be a list"),
-        ([7], r"guardrails\[0\].guardrail_name must be a string"),
+        ([7], "guardrails must be a list of mappings"),
+        ([{"x": 1}], r"guardrails\[0\].guardrail_name must be a string"),
         ([{"guardrail_name": "x"}], r"guardrails\[0\].litellm_params.guardrail must be a string, one of hide-secrets"),
         ([entry(guardrail="hide_sekrets")], r"'hide_sekrets' is not known: hide-secrets"),
         ([entry(mode="before")], "mode must be one of pre_call"),

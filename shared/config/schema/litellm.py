@@ -32,7 +32,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Of the same: letters that look alike are the same letter."""
     blocked_user_list: Annotated[Names | str, By("config")] = []
     """Of the guardrail blocked_user_check: customers, or a file with one a line."""
-    llm_guard_mode: Annotated[str, By()] = "all"
+    llm_guard_mode: Annotated[str, By("policy", "moderation")] = "all"
     """Of the guardrail llmguard_moderations: all, key-specific, request-specific."""
     google_moderation_confidence_threshold: Annotated[float | None, By()] = None
     """Of the guardrail google_text_moderation, for every category."""
