@@ -1,0 +1,239 @@
+"""Start every service as its rendered manifest says, on this machine: `python -m tests.deploy.pods OVERLAY`, run by test_pods.py.
+
+In namespaces of its own: the network (so that the manifests' own ports are free), mounts (a root that is read-only but for the pods' volumes;
+the host names of the Services), users (each container sees itself as the user its manifest says). Command, arguments, environment, Secrets,
+probes, the way of stopping and the grace period come from the manifest and the Dockerfile. Only broker and database are our own copies, on the
+paths and ports that theirs would have. Prints one line of JSON at the end.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.rendered import ROOT, containers, manifests, pod, workload
+from tests.ledger.servers import Postgres
+from tests.support.broker import binary
+from tools import k8s_secrets
+
+READY_S = 60.0
+OURS_ALONE = Path("/mnt")
+"""Broker, database and logs: a file system in memory, seen by nobody else."""
+ETC = ("passwd", "group", "nsswitch.conf", "host.conf", "ld.so.cache", "ld.so.conf", "ssl", "localtime", "alternatives")
+
+
+def sh(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def make_world(directory: Path, hosts: list[str], config_yaml: str) -> None:
+    """The network's loopback; /etc with the Services' names and the ConfigMap; volumes; everything else read-only."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sH14s", b"lo", 0, b"\0" * 14)
+        flags = struct.unpack("16sH", fcntl.ioctl(probe, 0x8913, request)[:18])[1]
+        fcntl.ioctl(probe, 0x8914, struct.pack("16sH14s", b"lo", flags | 1, b"\0" * 14))
+    sh("mount", "-t", "tmpfs", "tmpfs", str(directory))
+    (directory / "pg").mkdir()
+    etc = directory / "etc"
+    etc.mkdir()
+    for name in ETC:
+        source = Path("/etc") / name
+        if source.is_dir():
+            shutil.copytree(source, etc / name, symlinks=True)
+        elif source.exists():
+            shutil.copy(source, etc / name)
+    (etc / "tollgate").mkdir()
+    (etc / "tollgate" / "config.yaml").write_text(config_yaml)
+    (etc / "hosts").write_text("127.0.0.1 localhost " + " ".join(hosts) + "\n")
+    sh("mount", "--rbind", str(etc), "/etc")
+    for place in ("/var/lib", "/tmp"):
+        sh("mount", "-t", "tmpfs", "tmpfs", place)
+    Path("/var/lib/tollgate").mkdir()
+    for held in {mount_of(ROOT), mount_of(Path(sys.prefix)), Path("/")}:
+        sh("mount", "-o", "remount,bind,ro", str(held))
+
+
+def mount_of(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if os.path.ismount(each))
+
+
+def config_map(overlay: str, name: str, key: str) -> str:
+    (found,) = [
+        each for each in manifests(overlay)
+        if each["kind"] == "ConfigMap" and re.fullmatch(rf"{name}-[a-z0-9]+", each["metadata"]["name"])
+    ]  # fmt: skip
+    return str(found["data"][key])
+
+
+def image_environment() -> dict[str, str]:
+    """The Dockerfile's ENV of its last stage."""
+    stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    block = re.search(r"^ENV ((?:.*\\\n)*.*)$", stage, re.M)
+    assert block is not None
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", block[1].replace("\\\n", " ")))
+
+
+def environment(
+    spec: dict[str, Any], container: dict[str, Any], secrets: k8s_secrets.Values, pod_name: str
+) -> dict[str, str]:
+    image = {name: value for name, value in image_environment().items() if name != "PATH"}
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **image}
+    for each in container["env"]:
+        if "value" in each:
+            env[each["name"]] = each["value"]
+        elif "fieldRef" in each["valueFrom"]:
+            assert each["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+            env[each["name"]] = pod_name
+        else:
+            ref = each["valueFrom"]["secretKeyRef"]
+            env[each["name"]] = secrets[ref["name"]][ref["key"]]
+    return env
+
+
+class Pod:
+    def __init__(self, overlay: str, name: str, secrets: k8s_secrets.Values, directory: Path) -> None:
+        self.name = name
+        self.spec = pod(workload(overlay, name))
+        (self.container,) = self.spec["containers"]
+        self.log = directory / f"{name}.log"
+        user, group = self.spec["securityContext"]["runAsUser"], self.spec["securityContext"]["runAsGroup"]
+        self._as = ["unshare", "--user", f"--map-user={user}", f"--map-group={group}", "--"]
+        self._env = environment(self.spec, self.container, secrets, f"{name}-0")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [*self._as, sys.executable, *self.container["args"]]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=self._env, stdout=log, stderr=log)
+
+    async def until(self, probe: str, timeout_s: float) -> float:
+        """Until the probe of the manifest succeeds. Returns how long it took."""
+        started = time.monotonic()
+        while not await self._asks(self.container[probe]["httpGet"]):
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() - started > timeout_s:
+                raise AssertionError(f"{self.name}: {probe} failed\n{self.log.read_text()[-3000:]}")
+            await asyncio.sleep(0.1)
+        return time.monotonic() - started
+
+    async def _asks(self, wanted: dict[str, Any]) -> bool:
+        port = next(each["containerPort"] for each in self.container["ports"] if each["name"] == wanted["port"])
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.write(f"GET {wanted['path']} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        line = await reader.readline()
+        writer.close()
+        return b" 200 " in line
+
+    def identity(self) -> str:
+        """As the container sees itself: its user."""
+        assert self.process is not None
+        inner = int(
+            (
+                Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+                or [self.process.pid]
+            )[0]
+        )
+        return Path(f"/proc/{inner}/uid_map").read_text().split()[0]
+
+    async def stop(self) -> tuple[int, float]:
+        """As the kubelet does: preStop, SIGTERM, and no more than the grace period."""
+        assert self.process is not None
+        started = time.monotonic()
+        hook = self.container["lifecycle"]["preStop"]["exec"]["command"]
+        assert (await asyncio.to_thread(subprocess.run, hook, env=self._env)).returncode == 0
+        self.process.send_signal(signal.SIGTERM)
+        grace_s = self.spec["terminationGracePeriodSeconds"] - (time.monotonic() - started)
+        status = await asyncio.to_thread(self.process.wait, min(grace_s, 60))
+        return status, time.monotonic() - started
+
+
+async def call(method: str, path: str, key: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with session.request(method, f"http://edge:4000{path}", json=body, headers=headers) as answer:
+            return answer.status, json.loads(await answer.text())
+
+
+async def main(overlay: str, directory: Path) -> dict[str, Any]:
+    secrets = k8s_secrets.values({}, tls=False, database_url="")
+    make_world(directory, ["edge", "ledger", "nats", "postgres"], config_map(overlay, "tollgate-config", "config.yaml"))
+    database = Postgres(directory / "pg")
+    database.port = 5432
+    database.start()
+    await database.ready()
+    await prepare(database, secrets["tollgate-postgres"]["password"])
+    conf = directory / "nats.conf"
+    conf.write_text(config_map(overlay, "nats-conf", "nats.conf").replace('"/data"', f'"{directory}/nats"'))
+    (_, spec, container) = next(each for each in containers(overlay) if each[0] == "nats")
+    nats = subprocess.Popen([binary(), "-c", str(conf)], env=environment(spec, container, secrets, "nats-0"))
+    pods = [Pod(overlay, name, secrets, directory) for name in ("edge", "policy", "moderation", "ledger")]
+    result: dict[str, Any] = {"users": {}, "stopped": {}}
+    try:
+        for each in pods:
+            each.start()
+        for each in pods:
+            startup = each.container["startupProbe"]
+            await each.until("startupProbe", startup["periodSeconds"] * startup["failureThreshold"])
+        for each in pods:
+            await each.until("readinessProbe", READY_S)
+            await each.until("livenessProbe", 2)
+            result["users"][each.name] = each.identity()
+        result.update(await use(secrets["tollgate-master-key"]["master-key"]))
+        for each in pods:
+            result["stopped"][each.name] = (await each.stop())[0]
+    except BaseException:
+        for each in pods:
+            print(each.name, each.log.read_text()[-1500:] if each.log.exists() else "", file=sys.stderr)
+        raise
+    finally:
+        for each in pods:
+            if each.process is not None and each.process.poll() is None:
+                each.process.kill()
+        nats.terminate()
+        database.stop()
+    return result
+
+
+async def prepare(database: Postgres, password: str) -> None:
+    """What the image's entry point makes of POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB."""
+    import asyncpg
+
+    connection = await asyncpg.connect(database.url("postgres"))
+    await connection.execute(f"CREATE ROLE tollgate SUPERUSER LOGIN PASSWORD '{password}'")
+    await connection.execute("CREATE DATABASE tollgate OWNER tollgate")
+    await connection.close()
+
+
+async def use(master: str) -> dict[str, Any]:
+    """A key, a call with it, and the call in the book."""
+    status, made = await call("POST", "/key/generate", master, {"metadata": {"tags": ["pods"]}})
+    assert status == 200, made
+    body = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}
+    status, answer = await call("POST", "/v1/chat/completions", made["key"], body)
+    assert status == 200, answer
+    deadline = time.monotonic() + 20
+    while True:
+        status, rows = await call("GET", f"/spend/logs?request_id={answer['id']}", master)
+        if status == 200 and rows:
+            return {"answer": answer["choices"][0]["message"]["content"], "tags": rows[0]["request_tags"]}
+        assert time.monotonic() < deadline, (status, rows)
+        await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(sys.argv[1], OURS_ALONE))))
