@@ -8,7 +8,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 # strip, for the libraries' debug symbols; python3-venv where the base is a plain Debian. Neither reaches the image.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends binutils $(command -v pip3 > /dev/null || echo python3-venv) \
+    && apt-get install --yes --no-install-recommends binutils \
+    && { python3 -c 'import ensurepip' 2> /dev/null || apt-get install --yes --no-install-recommends python3-venv; } \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY requirements-image.lock deploy/docker/slim.py ./
@@ -22,10 +23,13 @@ COPY shared /opt/tollgate/shared
 COPY config.example.yaml LICENSE /opt/tollgate/
 # Compiled here: the root is read-only where it runs.
 RUN /opt/tollgate/venv/bin/python -m compileall -q /opt/tollgate/services /opt/tollgate/shared \
-    && rm -rf /opt/tollgate/services/suite
+    && rm -rf /opt/tollgate/services/suite \
+    && mkdir /build/data
 
 FROM ${BASE}
 COPY --from=build /opt/tollgate /opt/tollgate
+# A fresh volume takes the owner of what it is mounted over.
+COPY --from=build --chown=10001:10001 /build/data /var/lib/tollgate
 ENV PATH=/opt/tollgate/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

