@@ -18,6 +18,7 @@ from services.edge.formats.wire import AnswerHead
 from services.edge.http import Request
 from services.edge.reading import Head
 from services.edge.screening import Screening
+from services.edge.series import SERIES
 from shared import errors
 from shared.addresses import shortened
 from shared.errors import Refusal, RefusedError
@@ -158,6 +159,7 @@ class Account:
         metrics.of_route(self.asked.route.name).note(
             outcome, elapsed, max(0.0, elapsed - self.provider_s), usage.input_tokens, usage.output_tokens
         )
+        SERIES.settled(fact, elapsed, self.provider_s)
         return amount
 
     async def settle_durably(
@@ -249,6 +251,7 @@ async def refuse(
         call_type=route.call_type,
         spend_logs_metadata=permit.spend_logs_metadata if permit is not None else {},
     )
+    SERIES.refused(fact)
     if parts.strangers.keeps(fact):
         raise RefusedError(refusal, None, head.litellm_call_id or fact.id)
     batch = parts.recorder.append(encode_fact(fact))

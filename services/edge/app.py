@@ -26,6 +26,7 @@ from services.edge.providers import table
 from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
+from services.edge.series import SERIES
 from services.edge.server import Server
 from services.edge.sso import settings as sso_settings
 from services.edge.sso.state import Sso
@@ -197,6 +198,11 @@ async def _serve(
     )
     server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
+    SERIES.in_flight = lambda: server.running
+    SERIES.resting = lambda: [
+        (each.deployment.upstream_model, name, each.deployment.provider, parts.health.is_resting(name, clock.seconds()))
+        for name, each in list(targets.items())
+    ]
     listener = server.listener()
     try:
         await listener.listen(conf.edge_host, conf.edge_port, reuse_port=conf.edge_reuse_port)

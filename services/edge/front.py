@@ -7,6 +7,7 @@ from typing import Any
 from services.edge import alerts, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.images import Images
+from services.edge.series import SERIES
 from shared.config import Config
 from shared.outbound import Outbound
 
@@ -14,10 +15,12 @@ from shared.outbound import Outbound
 def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
     """Fields of Parts. Raises ConfigError, SettingsError."""
     general = config.general_settings
+    SERIES.models = frozenset(config.model_names)
     looks = site.read(general, environ, config.directory)
     return {
         "sizes": sizes.read(general),
         "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
         "site": looks,
         "images": Images(looks, outbound),
+        "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }

@@ -52,6 +52,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
     sizes: Sizes = Sizes()
+    metrics_need_key: bool = True
+    """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()
     images: Images = msgspec.field(default_factory=lambda: Images(Site(), None))
     alerts: Alerts = msgspec.field(default_factory=lambda: Alerts(None, None, float))

@@ -24,5 +24,13 @@ ROWS = (
     _page("/get_logo_url", "Where the logo is", answer=_OBJECT),
     _page("/get_favicon", "The icon"),
     _page("/get/ui_theme_settings", "How the pages look", answer=_OBJECT),
+    Route(
+        name="/metrics",
+        methods=("GET",),
+        paths=("/metrics", "/metrics/"),
+        surface="scrape",
+        summary="Prometheus metrics of this edge",
+        answer=None,
+    ),
     _page("/public/model_hub/info", "What the public model hub says of itself", answer=_OBJECT),
 )

@@ -128,5 +128,5 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Sinks get nothing of the key, its user and its team."""
     public_model_groups: Annotated[Names, By("policy")] = []
     """Models of the public model hub."""
-    require_auth_for_metrics_endpoint: Annotated[bool, By()] = True
+    require_auth_for_metrics_endpoint: Annotated[bool, By("edge")] = True
     """`/metrics` of the clients' port needs a key."""

@@ -1,0 +1,392 @@
+"""Calls, as LiteLLM's Prometheus metrics name and label them (`litellm_*`), counted from the facts of this edge.
+
+Labels come from closed sets: who called is what policy knows, a model's name is one that is configured. What a caller could make up
+(a model nobody serves, an end user, an address, a user agent) has no label of its own: it is `other`, or empty where LiteLLM has it
+empty. Even so there are at most `SERIES_MAX` combinations, past which everything is counted under `other`, and
+`tollgate_series_capped_total` says how often.
+
+Each edge exposes its own counts, since its start: `sum()` over all edges is the total. Plain numbers until they are scraped.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import REGISTRY, Collector
+
+from shared.facts import Caller, Refused, Settled
+
+SERIES_MAX = 1_000
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""In seconds: from LiteLLM's first to its last, with fewer between."""
+PICOUSD_PER_USD = 1e12
+OTHER = "other"
+
+
+class _Who(NamedTuple):
+    hashed_api_key: str
+    api_key_alias: str
+    team: str
+    team_alias: str
+    user: str
+
+
+class _Key(NamedTuple):
+    who: _Who
+    route: str
+    requested_model: str
+    model: str
+    model_id: str
+    api_provider: str
+
+
+_OTHERS = _Key(_Who(OTHER, OTHER, OTHER, OTHER, OTHER), OTHER, OTHER, OTHER, OTHER, OTHER)
+
+_TOKENS = (
+    ("input_tokens", "input"),
+    ("output_tokens", "output"),
+    ("input_cached_tokens", "cached"),
+    ("input_cache_creation_tokens", "cache_write"),
+    ("output_reasoning_tokens", "reasoning"),
+    ("input_audio_tokens", "audio_input"),
+    ("output_audio_tokens", "audio_output"),
+    ("images_generated", "images"),
+)
+
+
+class _Times:
+    """A histogram's numbers."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+    def merge(self, other: "_Times") -> None:
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+    def buckets(self) -> list[tuple[str, float]]:
+        found, total = [], 0
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+            total += count
+            found.append((bound, float(total)))
+        return found
+
+
+class _Calls:
+    """The numbers of calls of one kind."""
+
+    __slots__ = (
+        "by_status", "cache_hits", "failures", "first_token", "latency", "overhead", "per_token", "provider", "spend_picousd",
+        "successes", "tokens",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.by_status: dict[tuple[str, str], int] = {}
+        """(status, what went wrong or empty) -> calls."""
+        self.successes = self.failures = self.cache_hits = 0
+        """Of a deployment."""
+        self.spend_picousd = 0
+        self.tokens = dict.fromkeys((name for _, name in _TOKENS), 0)
+        self.latency, self.provider, self.first_token = _Times(), _Times(), _Times()
+        self.overhead, self.per_token = _Times(), _Times()
+
+
+class Series(Collector):
+    """
+    Args:
+        models: the names that are configured, which a label may show.
+    """
+
+    def __init__(self, models: Iterable[str] = ()) -> None:
+        self.models = frozenset(models)
+        self.capped = 0
+        self._calls: dict[_Key, _Calls] = {}
+        self._guardrails: dict[tuple[str, str, str], tuple[int, _Times]] = {}
+        """(name, stage, action) -> how often, how long."""
+        self.in_flight: Callable[[], int] = lambda: 0
+        self.resting: Callable[[], list[tuple[str, str, str, bool]]] = list
+        """(model, deployment, provider, whether it rests)."""
+
+    def settled(self, fact: Settled, elapsed_s: float, provider_s: float) -> None:
+        """One opened call has ended."""
+        opened, usage = fact.opened, fact.usage
+        calls = self._of(
+            opened.caller, opened.route, opened.model, opened.upstream_model, opened.deployment_id, opened.provider
+        )
+        failed = fact.error_code or ("" if fact.outcome == "success" else fact.outcome)
+        status = str(fact.status), failed
+        calls.by_status[status] = calls.by_status.get(status, 0) + 1
+        calls.latency.add(elapsed_s)
+        calls.overhead.add(max(0.0, elapsed_s - provider_s))
+        if fact.attempts:
+            calls.provider.add(provider_s)
+        if fact.outcome in ("success", "client_gone", "blocked"):
+            calls.successes += 1
+            if usage.output_tokens:
+                calls.per_token.add(provider_s / usage.output_tokens)
+        else:
+            calls.failures += 1
+        if opened.stream and fact.first_byte_at_ms is not None:
+            calls.first_token.add(max(0, fact.first_byte_at_ms - opened.at_ms) / 1000)
+        calls.spend_picousd += fact.cost_picousd or 0
+        tokens = calls.tokens
+        tokens["input"] += usage.input_tokens
+        tokens["output"] += usage.output_tokens
+        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
+            tokens["cached"] += usage.cached_tokens
+            tokens["cache_write"] += usage.cache_write_tokens
+            tokens["reasoning"] += usage.reasoning_tokens
+        if usage.audio_input_tokens or usage.audio_output_tokens or usage.images:
+            tokens["audio_input"] += usage.audio_input_tokens
+            tokens["audio_output"] += usage.audio_output_tokens
+            tokens["images"] += usage.images
+        if fact.guardrail_outcomes:
+            self._checked(fact)
+
+    def refused(self, fact: Refused) -> None:
+        """One request was refused before it was opened."""
+        calls = self._of(fact.caller, fact.route, fact.model, "", "", "")
+        status = str(fact.status), fact.error_code
+        calls.by_status[status] = calls.by_status.get(status, 0) + 1
+        if fact.guardrail_outcomes:
+            self._checked(fact)
+
+    def _checked(self, fact: Settled | Refused) -> None:
+        for outcome in fact.guardrail_outcomes:
+            key = outcome.name, outcome.stage, outcome.action
+            count, times = self._guardrails.get(key) or (0, _Times())
+            times.add(outcome.duration_ms / 1000)
+            self._guardrails[key] = count + 1, times
+
+    def _of(self, caller: Caller, route: str, requested: str, model: str, model_id: str, provider: str) -> _Calls:
+        who = _Who(
+            caller.key_sha256 or "",
+            caller.key_alias or "",
+            caller.team_id or "",
+            caller.team_alias or "",
+            caller.user_id or "",
+        )
+        requested = requested if requested in self.models or not requested else OTHER
+        key = _Key(who, route, requested, model if requested != OTHER else OTHER, model_id, provider)
+        calls = self._calls.get(key)
+        if calls is None:
+            if len(self._calls) >= SERIES_MAX:
+                self.capped += 1
+                key = _OTHERS
+            calls = self._calls.get(key)
+            if calls is None:
+                calls = self._calls[key] = _Calls()
+        return calls
+
+    # ── the scrape, in a thread of its own ──
+
+    def collect(self) -> Iterator[Metric]:
+        calls = list(self._calls.items())
+        yield from self._requests(calls)
+        yield from self._usage(calls)
+        yield from self._times(calls)
+        yield from self._deployments(calls)
+        yield from self._guards()
+        capped = CounterMetricFamily(
+            "tollgate_series_capped", "Calls counted under `other`: too many combinations of labels"
+        )
+        capped.add_metric([], self.capped)
+        yield capped
+        flight = GaugeMetricFamily("litellm_in_flight_requests", "Requests being served")
+        flight.add_metric([], self.in_flight())
+        yield flight
+
+    def _requests(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+        names = [
+            "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "status_code",
+            "user_email", "route", "client_ip", "user_agent", "model_id", "api_provider",
+        ]  # fmt: skip
+        failed_names = [*names[:7], "user_email", "exception_status", "exception_class", *names[9:]]
+        total = _Sums("litellm_proxy_total_requests_metric", "Requests to LLM routes", names)
+        failed = _Sums("litellm_proxy_failed_requests_metric", "Requests that failed", failed_names)
+        for key, numbers in calls:
+            who = key.who
+            before = (
+                "",
+                who.hashed_api_key,
+                who.api_key_alias,
+                key.requested_model,
+                who.team,
+                who.team_alias,
+                who.user,
+            )
+            after = (key.route, "", "", key.model_id, key.api_provider)
+            for (status, reason), count in list(numbers.by_status.items()):
+                total.add((*before, status, "", *after), count)
+                if reason:
+                    failed.add((*before, "", status, reason, *after), count)
+        yield total.family()
+        yield failed.family()
+
+    def _usage(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+        spend_names = [
+            "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email", "client_ip",
+            "user_agent", "requested_model", "model_id", "api_provider", "service_tier",
+        ]  # fmt: skip
+        token_names = [*spend_names[:8], "requested_model", "model_id", "api_provider"]
+        spend = _Sums("litellm_spend_metric", "Spend in USD", spend_names)
+        requests = _Sums("litellm_requests_metric", "Calls to models", spend_names[:-1])
+        total = _Sums("litellm_total_tokens_metric", "Tokens in and out", token_names)
+        parts = [
+            (_Sums(f"litellm_{name}_metric", f"{name.replace('_', ' ')}", token_names), field)
+            for name, field in _TOKENS
+        ]
+        for key, numbers in calls:
+            who = key.who
+            if not key.model_id:
+                continue  # refused: never a call to a model
+            before = ("", who.hashed_api_key, who.api_key_alias, key.model, who.team, who.team_alias, who.user, "")
+            after = (key.requested_model, key.model_id, key.api_provider)
+            spend.add((*before, "", "", *after, ""), numbers.spend_picousd / PICOUSD_PER_USD)
+            requests.add((*before, "", "", *after), sum(numbers.by_status.values()))
+            total.add((*before, *after), numbers.tokens["input"] + numbers.tokens["output"])
+            for sums, field in parts:
+                if numbers.tokens[field]:
+                    sums.add((*before, *after), numbers.tokens[field])
+        yield from (spend.family(), requests.family(), total.family(), *(sums.family() for sums, _ in parts))
+
+    def _times(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+        names = [
+            "model_group", "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "model",
+            "model_id", "api_provider", "service_tier",
+        ]  # fmt: skip
+        llm_names = [
+            "model_group", "model", "hashed_api_key", "api_key_alias", "team", "team_alias", "requested_model", "end_user", "user",
+            "model_id", "api_provider", "service_tier",
+        ]  # fmt: skip
+        over_names = [
+            "model_group", "api_provider", "api_base", "litellm_model_name", "hashed_api_key", "api_key_alias", "model_id",
+        ]  # fmt: skip
+        per_token_names = [
+            "model_group", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key", "api_key_alias", "team",
+            "team_alias",
+        ]  # fmt: skip
+        families = [
+            _Spreads("litellm_request_total_latency_metric", "From head to last byte, in seconds", names),
+            _Spreads("litellm_llm_api_latency_metric", "Waiting for the provider, in seconds", llm_names),
+            _Spreads("litellm_llm_api_time_to_first_token_metric", "Of streams, in seconds", llm_names),
+            _Spreads("litellm_overhead_latency_metric", "Our own part, in seconds", over_names),
+            _Spreads("litellm_deployment_latency_per_output_token", "In seconds", per_token_names),
+        ]
+        for key, numbers in calls:
+            who = key.who
+            if not key.model_id:
+                continue
+            caller = (who.hashed_api_key, who.api_key_alias)
+            llm = (
+                key.requested_model, key.model, *caller, who.team, who.team_alias, key.requested_model, "", who.user, key.model_id,
+                key.api_provider, "",
+            )  # fmt: skip
+            families[0].add(
+                (
+                    key.requested_model, "", *caller, key.requested_model, who.team, who.team_alias, who.user, key.model, key.model_id,
+                    key.api_provider, "",
+                ), numbers.latency,
+            )  # fmt: skip
+            families[1].add(llm, numbers.provider)
+            families[2].add(llm, numbers.first_token)
+            families[3].add(
+                (key.requested_model, key.api_provider, "", key.model, *caller, key.model_id), numbers.overhead
+            )
+            families[4].add(
+                (key.requested_model, key.model, key.model_id, "", key.api_provider, *caller, who.team, who.team_alias),
+                numbers.per_token,
+            )
+        yield from (family.family() for family in families)
+
+    def _deployments(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+        names = [
+            "model_group", "requested_model", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key",
+            "api_key_alias", "team", "team_alias", "client_ip", "user_agent",
+        ]  # fmt: skip
+        failed_names = [*names[:6], "exception_status", "exception_class", *names[6:]]
+        total = _Sums("litellm_deployment_total_requests", "Calls to a deployment", names)
+        good = _Sums("litellm_deployment_success_responses", "Those it answered", names)
+        failed = _Sums("litellm_deployment_failure_responses", "Those it failed", failed_names)
+        for key, numbers in calls:
+            who = key.who
+            if not key.model_id:
+                continue
+            before = (key.requested_model, key.requested_model, key.model, key.model_id, "", key.api_provider)
+            after = (who.hashed_api_key, who.api_key_alias, who.team, who.team_alias, "", "")
+            total.add((*before, *after), numbers.successes + numbers.failures)
+            good.add((*before, *after), numbers.successes)
+            for (status, reason), count in list(numbers.by_status.items()):
+                if reason and numbers.failures:
+                    failed.add((*before, status, reason, *after), count)
+        yield from (total.family(), good.family(), failed.family())
+        state = GaugeMetricFamily(
+            "litellm_deployment_state", "0 healthy, 2 resting after failures",
+            labels=["litellm_model_name", "model_id", "api_base", "api_provider"],
+        )  # fmt: skip
+        for model, deployment, provider, rests in self.resting():
+            state.add_metric([model, deployment, "", provider], 2 if rests else 0)
+        yield state
+
+    def _guards(self) -> Iterator[Metric]:
+        total = _Sums("litellm_guardrail_requests", "Checks", ["guardrail_name", "status", "hook_type"])
+        errors = _Sums(
+            "litellm_guardrail_errors", "Checks without an answer", ["guardrail_name", "error_type", "hook_type"]
+        )
+        times = _Spreads(
+            "litellm_guardrail_latency_seconds", "Of a check", ["guardrail_name", "status", "error_type", "hook_type"]
+        )
+        for (name, stage, action), (count, spread) in list(self._guardrails.items()):
+            status = "error" if action == "error" else "success"
+            total.add((name, status, stage), count)
+            if action == "error":
+                errors.add((name, "unavailable", stage), count)
+            times.add((name, status, "unavailable" if action == "error" else "", stage), spread)
+        yield from (total.family(), errors.family(), times.family())
+
+
+class _Sums:
+    """A counter's family, with what has the same labels added up."""
+
+    def __init__(self, name: str, text: str, labels: list[str]) -> None:
+        self._family = CounterMetricFamily(name, text, labels=labels)
+        self._sums: dict[tuple[str, ...], float] = {}
+
+    def add(self, labels: tuple[str, ...], value: float) -> None:
+        self._sums[labels] = self._sums.get(labels, 0) + value
+
+    def family(self) -> Metric:
+        for labels, value in self._sums.items():
+            self._family.add_metric(list(labels), value)
+        return self._family
+
+
+class _Spreads:
+    """A histogram's family, likewise. What never happened isn't shown."""
+
+    def __init__(self, name: str, text: str, labels: list[str]) -> None:
+        self._family = HistogramMetricFamily(name, text, labels=labels)
+        self._spreads: dict[tuple[str, ...], _Times] = {}
+
+    def add(self, labels: tuple[str, ...], times: _Times) -> None:
+        if not any(times.counts):
+            return
+        self._spreads.setdefault(labels, _Times()).merge(times)
+
+    def family(self) -> Metric:
+        for labels, times in self._spreads.items():
+            self._family.add_metric(list(labels), times.buckets(), times.sum)
+        return self._family
+
+
+SERIES = Series()
+"""This process's."""
+REGISTRY.register(SERIES)
