@@ -71,10 +71,13 @@ async def main(life: Life) -> None:
     config = load(conf.config, os.environ, "edge")
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
-    targets = table.build(config.deployments, USER_AGENT, config.litellm, os.environ)
     left_out = {each.id: each.reason for each in config.left_out if each.id}
-    if config.left_out:
-        log.warning("models_left_out", models=[f"{each.model_name}: {each.reason}" for each in config.left_out])
+    reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
+    uncallable: dict[DeploymentId, str] = {}
+    targets = table.build(config.deployments, USER_AGENT, config.litellm, os.environ, uncallable)
+    left_out |= uncallable
+    if reasons or uncallable:
+        log.warning("models_left_out", models=[*reasons, *uncallable.values()])
     outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
     extras = front.build(config, os.environ, outbound)

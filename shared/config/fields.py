@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from shared.config.errors import ConfigError
 from shared.config.references import Unset
-from shared.secrets.value import Secret
+from shared.secrets.value import Secret, SecretDocument
 
 T = TypeVar("T", bound=Struct)
 
@@ -202,9 +202,11 @@ def _numbers_as_strings(value: Any) -> Any:
 
 
 def _secret(kind: type, value: Any) -> Any:
-    if kind is not Secret or not isinstance(value, str):
+    if kind is SecretDocument and isinstance(value, dict):
+        return SecretDocument(msgspec.json.encode(value).decode())
+    if kind not in (Secret, SecretDocument) or not isinstance(value, str):
         raise TypeError("Expected `str`")
-    return Secret(value)
+    return Secret(value) if kind is Secret else SecretDocument(value)
 
 
 _WORDS = {

@@ -25,3 +25,9 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class SecretDocument(Secret):
+    """One that may also be written as a mapping: then it is its JSON."""
+
+    __slots__ = ()

@@ -16,7 +16,7 @@ from services.edge.providers.openai import OpenAICompatible
 from services.edge.providers.params import Parameters
 from services.edge.providers.translate import openai_chat__anthropic
 from services.edge.providers.vertex import Vertex
-from shared.config import Deployment, providers
+from shared.config import ConfigError, Deployment, providers
 from shared.config.schema import LitellmSettings
 from shared.ids import DeploymentId
 
@@ -56,17 +56,29 @@ def build(
     user_agent: str,
     litellm: LitellmSettings | None = None,
     environ: Mapping[str, str] | None = None,
+    left_out: dict[DeploymentId, str] | None = None,
 ) -> dict[DeploymentId, Target]:
-    """Every deployment of the configuration, made ready once. Raises ConfigError naming the model that can't be called."""
+    """Every deployment of the configuration, made ready once.
+
+    Args:
+        left_out: takes the reasons of those that can't be called: one of them never stops the others. None: raises ConfigError.
+    """
     table, settings = Table(environ or {}), litellm or LitellmSettings()
-    return {
-        deployment.id: msgspec.structs.replace(
-            table.provider_of(deployment).target(deployment, user_agent),
+    targets = {}
+    for deployment in deployments:
+        try:
+            target = table.provider_of(deployment).target(deployment, user_agent)
+        except ConfigError as error:
+            if left_out is None:
+                raise
+            left_out[deployment.id] = str(error)
+            continue
+        targets[deployment.id] = msgspec.structs.replace(
+            target,
             parameters=_parameters(deployment, settings),
             modify_params=_either(deployment.params.modify_params, settings.modify_params),
         )
-        for deployment in deployments
-    }
+    return targets
 
 
 def _parameters(deployment: Deployment, settings: LitellmSettings) -> Parameters | None:

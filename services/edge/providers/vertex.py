@@ -5,6 +5,7 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 
 import asyncio
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -108,7 +109,7 @@ class GoogleToken(FetchedToken):
 
     issuer = "Google"
 
-    def __init__(self, given: Secret | dict[str, Any] | None, environ: Mapping[str, str]) -> None:
+    def __init__(self, given: Secret | None, environ: Mapping[str, str]) -> None:
         super().__init__()
         self._given = given
         self._environ = environ
@@ -121,8 +122,6 @@ class GoogleToken(FetchedToken):
         return project if isinstance(project, str) else None
 
     def _key(self) -> dict[str, Any] | None:
-        if isinstance(self._given, dict):
-            return self._given
         text = self._given.reveal() if self._given is not None else ""
         path = text or self._environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
         try:
@@ -146,8 +145,10 @@ class GoogleToken(FetchedToken):
         if self._credentials is None:
             key = self._key()
             if key is not None:
-                load = google.auth.load_credentials_from_dict
-                self._credentials, _ = load(key, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+                with warnings.catch_warnings():  # about keys from strangers: this one is the operator's
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    load = google.auth.load_credentials_from_dict
+                    self._credentials, _ = load(key, scopes=[SCOPE])  # type: ignore[no-untyped-call]
             elif self._given is not None:
                 raise ValueError("vertex_credentials is neither a file nor JSON")
             else:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from msgspec import Struct
 
 from shared.config.fields import By
-from shared.secrets.value import Secret
+from shared.secrets.value import Secret, SecretDocument
 
 
 class EntryParams(Struct, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """VERTEXAI_PROJECT, GOOGLE_CLOUD_PROJECT where there is none."""
     vertex_location: Annotated[str | None, By("edge")] = None
     """VERTEXAI_LOCATION where there is none."""
-    vertex_credentials: Annotated[Secret | dict[str, Any] | None, By("edge")] = None
+    vertex_credentials: Annotated[SecretDocument | None, By("edge")] = None
     """A service account's key: a file's name, or its content."""
 
     # ── IBM ──
