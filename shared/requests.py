@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from shared.facts import GuardrailOutcome
+from shared.facts import Caller, GuardrailOutcome
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest
 
@@ -97,6 +97,24 @@ class SpentRequest(msgspec.Struct, frozen=True, array_like=True):
 class SpentReply(msgspec.Struct, frozen=True, array_like=True):
     picousd: list[str]
     """One sum an entry, as decimal digits: it may be more than 64 bits hold."""
+
+
+class NoteRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Record something an operator or the ledger did, as a control fact. Subject `policy.note`; see services/policy/notes.py for which kinds."""
+
+    kind: str
+    """hold, retention, export, checkpoint, restore, login, secret_access."""
+    entity_id: str
+    action: str
+    actor: Caller
+    after: dict[str, Any] | None
+    on_behalf_of: str | None = None
+    requester_ip: str | None = None
+
+
+class NoteReply(msgspec.Struct, frozen=True, array_like=True):
+    control_seq: int
+    """Of the fact."""
 
 
 class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):

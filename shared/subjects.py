@@ -3,7 +3,7 @@
 control.<kind>.<token>     CONTROL stream   in policy's account: policy alone writes
 feed.control.<kind>.<token>                 what the broker says of each stored control fact: its subject and sequence, not its content
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
-policy.decide  policy.admin                 request-reply, queue group `policy`
+policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
@@ -33,6 +33,7 @@ HISTORY_CONTROL = "history.control"
 
 POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
+POLICY_NOTE = "policy.note"
 EDGE_IDENTITY_ALL = "edge.identity.*"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
@@ -111,6 +112,7 @@ class Door(msgspec.Struct, frozen=True):
 DOORS: tuple[Door, ...] = (
     Door("policy", POLICY_DECIDE, ("edge", "ledger")),
     Door("policy", POLICY_ADMIN, ("edge",)),
+    Door("policy", POLICY_NOTE, ("edge", "ledger")),
     Door("policy", CONTROL_FEED, ("edge",), feed=True),
     Door("policy", f"$JS.API.STREAM.INFO.{CONTROL_STREAM}", ("edge", "ledger"), state(CONTROL_STREAM)),
     Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),

@@ -37,7 +37,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 async def read_body(request: web.Request) -> bytes:
     """Kept by the request, so that it may be read again. Raises RefusedError."""
-    if not request.can_read_body:
+    if not request.body_exists:
         return b""
     try:
         return await request.read()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,8 +22,10 @@ from services.ledger.lock import Lock
 from services.ledger.migrate import MigrationError, migrate
 from services.ledger.record import Recorder
 from services.ledger.report import Report
+from services.ledger.retention_loop import Retention, Schedule
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
+from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
 from shared import bus, streams, subjects
 from shared.bus import BusClient, BusError
@@ -44,6 +46,7 @@ SPENT_VALUES_MAX = 1_000
 CONTROL_LOCK = 1_000_000
 """Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
 CUBE_LOCK = 1_000_001
+RETENTION_LOCK = 1_000_002
 
 
 def unix_ms() -> int:
@@ -77,6 +80,8 @@ class Ledger:
         self._settings = settings
         self._client = client
         self._database = Database(settings.database_url)
+        self._teller = Teller(client)
+        self._terms = config.terms(settings)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
@@ -86,7 +91,7 @@ class Ledger:
 
     async def run(self) -> None:
         asking = Asking(self._client, self._control_seq)
-        api = routes.Api(self._life, asking, lambda: self._report)
+        api = routes.Api(self._life, asking, lambda: self._report, self._teller, self._terms)
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
         pool: Pool | None = None
@@ -150,11 +155,7 @@ class Ledger:
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
-        works.append(
-            Lock(self._database, CUBE_LOCK, "cube", stopping=self._stopping).run(
-                Cube(self._database, self._stopping).run
-            )
-        )
+        works += [self._alone(number, what, work) for number, what, work in self._side_works()]
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -170,6 +171,21 @@ class Ledger:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    def _side_works(self) -> list[tuple[int, str, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What one ledger does for all, apart from recording: number and name of its lock, and the work."""
+        settings, stopping = self._settings, self._stopping
+        schedule = Schedule(settings.retention_interval, settings.retention_cron)
+        retention = Retention(self._database, self._teller, self._terms, schedule, stopping)
+        return [
+            (CUBE_LOCK, "cube", Cube(self._database, stopping).run),
+            (RETENTION_LOCK, "retention", retention.run),
+        ]
+
+    def _alone(
+        self, number: int, what: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> Coroutine[Any, Any, None]:
+        return Lock(self._database, number, what, self._stopping).run(work)
 
     def _traffic(self, shard: int) -> list[Coroutine[Any, Any, None]]:
         """One shard's recorder with its side jobs, under one lock."""
@@ -233,6 +249,7 @@ class Ledger:
         connection = await self._database.writer()
         try:
             await book.make_days_ahead(connection, facts_in.today(unix_ms()))
+            await book.make_months_ahead(connection, facts_in.today(unix_ms()))
         finally:
             connection.terminate()
 

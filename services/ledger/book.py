@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from services.ledger import batch_chain, clean, facts_in, formats, posting, rows
+from services.ledger import batch_chain, clean, facts_in, formats, posting, retention, rows
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import DATA_ERRORS, QUERIES, Connection
@@ -289,3 +289,12 @@ async def make_days_ahead(connection: Connection, today: date) -> None:
     """The partitions of the next days, so that no batch has to wait for one."""
     for ahead in range(-1, MADE_AHEAD_DAYS + 1):
         await connection.execute(QUERIES["ensure_day"], today + timedelta(days=ahead))
+
+
+async def make_months_ahead(connection: Connection, today: date) -> None:
+    """The audit log's partitions of this month and the next."""
+    month = today.replace(day=1)
+    for _ in range(2):
+        after = retention.next_month(month)
+        await connection.execute(QUERIES["ensure_partition"], "audit_log", f"{month:%Y%m}", str(month), str(after))
+        month = after

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import msgspec
 
+from services.ledger import retention
+from services.ledger.retention import Terms
 from shared import config, settings
 from shared.settings import SettingsError
 
@@ -40,8 +42,30 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """About 10,000 facts."""
     linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     """A quiet stream's messages are gathered this long, so that the database does at most 50 small transactions a second."""
+    spend_logs_retention: str = ""
+    """How long rows of request_log stay (`general_settings.maximum_spend_logs_retention_period`): 30d, 4w, 12mo. Empty: for ever."""
+    audit_logs_retention: str = ""
+    """The same of the audit log (`maximum_audit_logs_retention_period`), by whole months."""
+    rollup_retention: str = ""
+    """The same of sums (`maximum_rollup_retention_period`), by whole months."""
+    payload_retention: str = "30d"
+    """The same of stored prompts and answers (`maximum_payload_retention_period`)."""
+    retention_interval: str = ""
+    """How often retention runs (`maximum_spend_logs_retention_interval`); empty: daily."""
+    retention_cron: str = ""
+    """When it runs, in UTC (`maximum_spend_logs_cleanup_cron`); goes before the interval."""
     ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
+
+
+def terms(settings: LedgerSettings) -> Terms:
+    """Raises SettingsError."""
+    return Terms(
+        retention.days("maximum_spend_logs_retention_period", settings.spend_logs_retention),
+        retention.days("maximum_audit_logs_retention_period", settings.audit_logs_retention),
+        retention.days("maximum_rollup_retention_period", settings.rollup_retention),
+        retention.days("maximum_payload_retention_period", settings.payload_retention),
+    )
 
 
 def read(environ: Mapping[str, str]) -> LedgerSettings:

@@ -28,11 +28,12 @@ class Walk:
 
     Args:
         where: begins each finding's `where`: the table, and the shard if it has any.
+        begin: the last row that isn't there any more, because its term was over.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, begin: Link = EMPTY) -> None:
         self._where = where
-        self.end = EMPTY
+        self.end = begin
         """The last row met."""
         self.rows = 0
         self._unsound = 0

@@ -27,3 +27,4 @@ RETRIES = Counter(
 TRIMMED = Counter("tollgate_ledger_trims", "Times recorded messages were removed from TRAFFIC.")
 QUERIES = Counter("tollgate_ledger_queries", "Questions answered over HTTP.", ["route", "status"])
 CUBE_BATCHES = Counter("tollgate_ledger_cube_batches", "Batches whose rows were added to the spend cube.")
+RETIRED = Counter("tollgate_ledger_partitions_dropped", "Partitions that retention dropped.", ["table"])

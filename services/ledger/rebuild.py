@@ -67,7 +67,8 @@ async def _differences(connection: Connection) -> list[asyncpg.Record]:
 
 
 async def _rebuild(connection: Connection) -> None:
-    await connection.execute("DELETE FROM rollup", timeout=TIMEOUT_S)
+    dropped = "SELECT day FROM retention_drop WHERE source = 'request_log'"
+    await connection.execute(f"DELETE FROM rollup WHERE day NOT IN ({dropped})", timeout=TIMEOUT_S)  # noqa: S608
     await connection.execute(f"{QUERIES['rollup_again']}\n{QUERIES['rollup_fill']}", timeout=TIMEOUT_S)
 
 

@@ -45,7 +45,7 @@ class Report:
 
     async def tags(self, scope: Scope, days: Days) -> tuple[list[dict[str, Any]], bool]:
         """Spend by tag, most first; whether there are more than TAGS_MAX."""
-        rows = await self._fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
+        rows = await self.fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def spent(self, wanted: list[SpentBy]) -> list[int]:
@@ -68,12 +68,12 @@ class Report:
         if owner is None:
             return shapes.days(first, last, [])
         if owner == _Owner(None, None, False, False):
-            rows = await self._fetch(QUERIES["spend_days"], first, last)
+            rows = await self.fetch(QUERIES["spend_days"], first, last)
             return shapes.days(
                 first, last, ((r["day"], r["dimension"], r["value"], int(r["spend_picousd"])) for r in rows)
             )
         entries: list[tuple[date, str, str, int]] = []
-        for row in await self._fetch(QUERIES["spend_days_of"], first, last, *owner):
+        for row in await self.fetch(QUERIES["spend_days_of"], first, last, *owner):
             day, key_sha256, user_id, model, spend = row.values()
             for dimension, value in (("total", ""), ("key", key_sha256), ("user", user_id), ("model", model)):
                 if value is not None:
@@ -87,11 +87,11 @@ class Report:
             return [], False
         limit = LOGS_MAX + 1
         if question.request_id is None:
-            rows = await self._fetch(QUERIES["logs_newest"], *question.days, *owner, limit)
+            rows = await self.fetch(QUERIES["logs_newest"], *question.days, *owner, limit)
         else:
             own = place(question.request_id)
             own_id, own_day = own if own is not None else (None, None)
-            rows = await self._fetch(QUERIES["logs_of_request"], own_day, own_id, question.request_id, limit, *owner)
+            rows = await self.fetch(QUERIES["logs_of_request"], own_day, own_id, question.request_id, limit, *owner)
         return [LogKey(*row.values()) for row in rows[:LOGS_MAX]], len(rows) > LOGS_MAX
 
     async def log_rows(self, keys: list[LogKey]) -> AsyncIterator[list[dict[str, Any]]]:
@@ -103,7 +103,7 @@ class Report:
                 ids[key.day].append(key.id)
             found = {}
             for day, day_ids in ids.items():
-                for row in await self._fetch(QUERIES["logs_rows"], day, day_ids):
+                for row in await self.fetch(QUERIES["logs_rows"], day, day_ids):
                     found[row["id"], row["provisional"]] = row
             yield [
                 shapes.spend_log(found[key.id, key.provisional]) for key in chunk if (key.id, key.provisional) in found
@@ -121,9 +121,9 @@ class Report:
             f"{count.replace('count(*)', '*', 1)}\n"
             f"ORDER BY {question.sort_column} {order} NULLS LAST, n {order} LIMIT $11 OFFSET $12"
         )
-        total = int((await self._fetch(count, *arguments))[0][0])
+        total = int((await self.fetch(count, *arguments))[0][0])
         offset = (question.page - 1) * question.page_size
-        rows = await self._fetch(page, *arguments, question.page_size, offset) if offset < total else []
+        rows = await self.fetch(page, *arguments, question.page_size, offset) if offset < total else []
         return {
             "audit_logs": [shapes.audit_entry(row) for row in rows],
             "total": total,
@@ -133,7 +133,7 @@ class Report:
         }
 
     async def audit_entry(self, fact_id: str) -> dict[str, Any] | None:
-        rows = await self._fetch(QUERIES["audit_entry"], fact_id)
+        rows = await self.fetch(QUERIES["audit_entry"], fact_id)
         return shapes.audit_entry(rows[0]) if rows else None
 
     async def spend(self, query: SpendQuery, scope: Scope) -> tuple[str, list[Any], Any]:
@@ -157,7 +157,7 @@ class Report:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
 
-    async def _fetch(self, query: str, *arguments: Any) -> list[Any]:
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(query, *arguments)
 

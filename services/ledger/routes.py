@@ -7,11 +7,13 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from services.ledger import answers, metrics, questions, spend_api
+from services.ledger import answers, metrics, questions, retention_api, spend_api
 from services.ledger.answers import Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
+from services.ledger.retention import Terms
+from services.ledger.telling import Teller
 from shared import errors, routes, service
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller
@@ -24,11 +26,18 @@ CUT_HEADER = "x-tollgate-rows-cut"
 CONCURRENT_MAX = 64
 """Questions answered at a time; more are refused."""
 HEADER_BYTES_MAX = 16_384
+WRITERS = frozenset(("proxy_admin",))
+
+EVERYTHING = Terms()
 
 
 class Api:
-    def __init__(self, life: Life, asking: Asking, report: Callable[[], Report | None]) -> None:
+    def __init__(
+        self, life: Life, asking: Asking, report: Callable[[], Report | None], teller: Teller, terms: Terms = EVERYTHING
+    ) -> None:
         self._life = life
+        self.teller = teller
+        self._terms = terms
         self._asking = asking
         self._report = report
         """None while there is no database yet."""
@@ -55,6 +64,7 @@ class Api:
             "/audit": self.audit,
             "/audit/{id}": self.audit_entry,
             **spend_api.handlers(self),
+            **retention_api.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:
@@ -105,11 +115,18 @@ class Api:
         body = await answers.read_body(request)
         return await self._asking.identify(request.headers.get, route, request.method, request.raw_path, body)
 
+    async def identify_admin(self, request: web.Request, route: str, *, write: bool = False) -> Caller:
+        """Policy has the say; that only admins see the whole book, and only those who may write change it, is checked here once more."""
+        caller = await self.identify(request, route)
+        if caller.role not in (WRITERS if write else ADMIN_ROLES):
+            raise RefusedError(errors.admin_only_route(route) if write else errors.admin_only(route, caller.role))
+        return caller
+
     async def _identify_admin(self, request: web.Request) -> None:
-        """Policy has the say; that only admins read the audit log is checked here once more."""
-        caller = await self.identify(request, "/audit")
-        if caller.role not in ADMIN_ROLES:
-            raise RefusedError(errors.admin_only("/audit", caller.role))
+        await self.identify_admin(request, "/audit")
+
+    def terms(self) -> Terms:
+        return self._terms
 
     def book(self) -> Report:
         """Raises RefusedError while there is no database."""

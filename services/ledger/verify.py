@@ -11,6 +11,8 @@ copy. Memory is bounded: chains come through a cursor, rows some thousands at a 
     truncated  a chain ends before the end that stream_position has
     unknown    a batch was written by a newer program, in a format this one doesn't know
 
+What retention dropped (retention_drop) is missed by nobody: the batches that named those rows stay, and must name the very rows it says.
+
 Who may write everything, and computes every hash again from the first change to the end and in stream_position, can't be found by
 this: that takes a copy of the chain's end (signed) elsewhere.
 """
@@ -23,11 +25,12 @@ from functools import partial
 
 import asyncpg
 
-from services.ledger import batch_chain, chain, config, formats
+from services.ledger import batch_chain, chain, config, formats, retention
 from services.ledger.batch_chain import Made
-from services.ledger.chain import Link
+from services.ledger.chain import EMPTY, Link
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.evidence import Chunk, Finding, Lost, Walk
+from services.ledger.retention import Retired
 from shared import subjects
 from shared.config import ConfigError
 from shared.settings import SettingsError
@@ -63,11 +66,13 @@ async def run(database: Database) -> int:
     connection = await database.owner()
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            verifier = Verifier(connection)
+            drops = await connection.fetch(QUERIES["retention_drops"])
+            verifier = Verifier(connection, Retired(retention.read_drop(dict(row)) for row in drops))
             await verifier.audit()
             for shard in await connection.fetch(QUERIES["verify_shards"], subjects.TRAFFIC_STREAM, timeout=TIMEOUT_S):
                 await verifier.traffic(shard["shard"])
             await verifier.rows_of_no_batch()
+            verifier.drops()
     finally:
         await connection.close(timeout=5)
     print(verifier.summary())
@@ -77,8 +82,9 @@ async def run(database: Database) -> int:
 class Verifier:
     """Reads, prints what it finds as it goes, and counts."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, retired: Retired) -> None:
         self._connection = connection
+        self._retired = retired
         self.found = 0
         self._audit_rows = self._batches = self._rows = 0
 
@@ -90,7 +96,8 @@ class Verifier:
         return f"{read}: all as they were written"
 
     async def audit(self) -> None:
-        walk = Walk("audit_log")
+        begin = await self._connection.fetchrow(QUERIES["retention_audit_end"])
+        walk = Walk("audit_log", EMPTY if begin is None else Link(begin["n"], begin["sha256"]))
         async for row in self._connection.cursor(QUERIES["verify_audit"], prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
             again = partial(_audit_link, row)
             findings, sound = walk.step(row["n"], row["previous_sha256"], row["sha256"], again)
@@ -112,6 +119,7 @@ class Verifier:
             self._report(findings)
             if sound:
                 self._expect(shard, chunk, row)
+                self._retired.see(shard, row["n"], row["manifest"])
             if chunk.rows >= CHUNK_ROWS:
                 await self._compare(shard, chunk)
                 chunk = Chunk()
@@ -126,6 +134,11 @@ class Verifier:
             where = f"request_log shard {row['shard']} batch {row['batch']} id {row['id']}"
             more = f", as {row['rows'] - 1} more rows do" if row["rows"] > 1 else ""
             self._report([Finding("added", where, f"it names a batch that isn't there{more}")])
+
+    def drops(self) -> None:
+        """What retention says it took, against the batches that named it."""
+        for n, detail in self._retired.conclude():
+            self._report([Finding("changed", f"retention_drop n {n}", detail)])
 
     def _expect(self, shard: int, chunk: Chunk, row: asyncpg.Record) -> None:
         if row["format"] in formats.FORMATS:
@@ -145,7 +158,8 @@ class Verifier:
         wrong, lost, unnamed = chunk.conclude()
         self._report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
         for one in lost:
-            self._report([await self._lost(shard, one)])
+            if not self._retired.dropped(shard, one.batch, one.id):
+                self._report([await self._lost(shard, one)])
         if unnamed:
             self._report([Finding("added", f"request_log shard {shard}", f"{unnamed} more rows")])
 

@@ -14,13 +14,14 @@ from services.policy.config import PolicySettings
 from services.policy.decide import decide
 from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
+from services.policy.notes import Notes
 from services.policy.replica import POLL_S, Replica
 from shared import bus, config, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id
-from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
+from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest
 from shared.service import Life, serve_probes
 
 log = structlog.get_logger()
@@ -89,6 +90,8 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
         if await life.unless_stopping(_caught_up(replica)) is not None:
             answering.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, answer_decide))
             answering.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, answer_admin))
+            notes = Notes(client, replica, unix_ms)
+            answering.append(await bus.answer(client, subjects.POLICY_NOTE, QUEUE, NoteRequest, notes.answer))
             life.ready(replica.reason_not_ready)
             await life.stopping.wait()
         await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))

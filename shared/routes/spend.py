@@ -84,4 +84,11 @@ ROWS = (
         answer=_OBJECT,
     ),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
-)
+    Route(name="/retention", methods=("GET",), paths=("/retention",), surface="ledger", answer=_OBJECT,
+          summary="How long things stay, what is held, and what went"),
+    Route(name="/retention/hold", methods=("POST",), paths=("/retention/hold",), surface="ledger", mutates=True, answer=_OBJECT,
+          summary="Keep rows of a tag, team, key or day past their term", request={"type": "object", "properties": {
+              name: {"type": "string"} for name in ("tag", "team", "key", "day", "reason")}}),
+    Route(name="/retention/hold/{id}", methods=("DELETE",), paths=("/retention/hold/{id}",), surface="ledger", mutates=True,
+          answer=_OBJECT, summary="Lift a hold"),
+)  # fmt: skip

@@ -11,8 +11,21 @@ from services.ledger.book import Tally
 from shared import bus, errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
-from shared.requests import DecideRequest
-from tests.ledger.ledger_kit import ADMIN, ALICE, BOB, ROBOT, VIEWER, Book, Policy, Running, make_streams, running
+from shared.requests import DecideRequest, NoteReply, NoteRequest
+from tests.ledger.ledger_kit import (
+    ADMIN,
+    ALICE,
+    BOB,
+    ROBOT,
+    VIEWER,
+    Book,
+    Policy,
+    Running,
+    control,
+    make_streams,
+    publish_control,
+    running,
+)
 from tests.ledger.servers import Nats, Postgres
 
 
@@ -67,6 +80,18 @@ async def policy(client: Client) -> AsyncIterator[Policy]:
         }
     )  # fmt: skip
     await bus.answer(client, subjects.POLICY_DECIDE, "policy", DecideRequest, stub.decide)
+
+    async def note(request: NoteRequest) -> NoteReply:
+        fact = control(
+            kind=request.kind,
+            entity_id=request.entity_id,
+            action=request.action,
+            actor=request.actor,
+            after=request.after,
+        )
+        return NoteReply(await publish_control(client, fact))
+
+    await bus.answer(client, subjects.POLICY_NOTE, "policy", NoteRequest, note)
     await client.flush()
     return stub
 

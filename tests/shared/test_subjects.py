@@ -61,6 +61,7 @@ SERVICES = ["edge", "policy", "moderation", "ledger"]
         ("traffic.0", {"edge"}),
         (subjects.POLICY_DECIDE, {"edge", "ledger"}),
         (subjects.POLICY_ADMIN, {"edge"}),
+        (subjects.POLICY_NOTE, {"edge", "ledger"}),
         (subjects.MODERATION_SCREEN, {"edge"}),
         (subjects.MODERATION_COUNT, {"edge"}),
         ("$JS.API.STREAM.DELETE.CONTROL", set()),

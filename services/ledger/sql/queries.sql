@@ -155,6 +155,8 @@ WITH share AS (
         -- Only what policy vouches for is counted of a refusal: anybody can send any tag or model name.
         outcome <> 'refused' AS admitted
     FROM request_book
+    -- Of days that retention has dropped nothing can be computed again.
+    WHERE NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
 ), counted AS (
     SELECT d.scope, d.dimension, s.day, d.value, s.outcome, s.input_tokens, s.output_tokens, s.cost_picousd
     FROM share s CROSS JOIN LATERAL (
@@ -191,6 +193,7 @@ FROM again a FULL JOIN (
     -- A provisional row that was taken out again may leave a row of zeros behind.
     SELECT * FROM rollup WHERE (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
         IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
+    AND NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
 ) k USING (scope, dimension, day, value)
 WHERE (k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd)
     IS DISTINCT FROM (a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd)

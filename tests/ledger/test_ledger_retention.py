@@ -1,0 +1,342 @@
+"""Everything ends on its own term, a hold keeps it, and the book stays provable. On a real PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from nats.aio.client import Client
+
+from services.ledger import retention, retention_run
+from services.ledger.audit import AuditTally
+from services.ledger.book import make_days_ahead
+from services.ledger.cube import Cube
+from services.ledger.message import Message
+from services.ledger.retention import Terms
+from services.ledger.retention_loop import Schedule
+from shared import subjects
+from shared.facts import encode_control
+from shared.ids import RequestId, new_request_id
+from shared.settings import SettingsError
+from tests.ledger.ledger_kit import ALICE, Book, Policy, Running, control, eventually, now_ms, opened, running, settled
+from tests.ledger.servers import Nats
+from tests.ledger.test_ledger_verify import Told, findings, post_control, tamper
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
+LATER = NOW + timedelta(days=400)
+
+Notes = list[tuple[str, dict[str, Any]]]
+
+
+def on(day: date) -> RequestId:
+    ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
+    return RequestId(f"{ms:012x}"[:8] + "-" + f"{ms:012x}"[8:] + new_request_id()[13:])
+
+
+def at(day: date, **fields: Any) -> Any:
+    call = opened(id=on(day), **fields)
+    return settled(call)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return []
+
+
+async def run(book: Book, terms: Terms, now: datetime, notes: Notes) -> int:
+    async def note(action: str, after: dict[str, Any]) -> None:
+        notes.append((action, after))
+
+    return await retention_run.run(book.database, terms, now, note)
+
+
+async def hold(book: Book, by: str, value: str, after: bool = True) -> None:
+    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
+    known = await tally.position()
+    fact = control(kind="hold", entity_id=f"{by}-{value}", after={"by": by, "value": value} if after else None)
+    subject = subjects.control("hold", fact.entity_id)
+    await tally.post_control([Message(known.seq + 1, known.seq + 1, subject, encode_control(fact))], known)
+    tally.terminate()
+
+
+async def days_left(book: Book) -> list[int]:
+    """How many days ago."""
+    return [
+        (TODAY - row["day"]).days for row in await book.fetch("SELECT DISTINCT day FROM request_log ORDER BY day DESC")
+    ]
+
+
+async def fill(book: Book) -> None:
+    await make_days_ahead(book.owner, TODAY)
+    for back in (0, 1, 5, 6, 40):
+        await book.post(*(at(TODAY - timedelta(days=back), tags=[f"t{back}", "all"]) for _ in range(3)))
+    await book.post(*(at(TODAY - timedelta(days=back)) for back in (0, 5, 40)))
+
+
+async def test_days_end_on_their_term_and_the_rest_is_whole(book: Book, capsys: Told, notes: Notes) -> None:
+    await fill(book)
+    await post_control(book, "a", "b")
+    assert await run(book, Terms(), NOW, notes) == 0
+    assert notes == [], "what is kept for ever is nobody's news"
+    assert await run(book, Terms(spend=5), NOW, notes) == 2
+    assert await days_left(book) == [0, 1, 5], "a day goes when all of it is older than the term"
+    assert await findings(book, capsys) == []
+    assert await book.rollups_agree()
+    assert [action for action, _ in notes] == ["created", "updated"]
+    drops = {drop["day"]: (drop["rows"], drop["unsound"]) for drop in notes[1][1]["drops"]}
+    assert drops == {str(TODAY - timedelta(days=40)): (4, 0), str(TODAY - timedelta(days=6)): (3, 0)}
+    await book.post(at(TODAY))
+    assert await findings(book, capsys) == []
+    assert (
+        await book.value("SELECT sum(requests) FROM rollup WHERE scope = '' AND dimension = 'tag' AND value = 't40'")
+        == 3
+    ), "sums have a term of their own"
+
+
+async def test_a_day_that_comes_back_late_ends_too(book: Book, capsys: Told, notes: Notes) -> None:
+    await fill(book)
+    await run(book, Terms(spend=5), NOW, notes)
+    await book.post(*(at(TODAY - timedelta(days=40)) for _ in range(2)))
+    assert await findings(book, capsys) == []
+    assert await run(book, Terms(spend=5), NOW, notes) == 1
+    assert await findings(book, capsys) == []
+    assert await days_left(book) == [0, 1, 5]
+
+
+async def test_rows_without_a_partition_of_their_own_age_like_the_others(
+    book: Book, capsys: Told, notes: Notes
+) -> None:
+    early, late = opened(id=on(TODAY - timedelta(days=40)), expires_at_ms=1), opened(id=on(TODAY), expires_at_ms=1)
+    await book.post(early, late)
+    await book.tally.expire(await book.position(), now_ms(), now_ms(), 100)
+    assert await book.value("SELECT count(*) FROM request_log_default") == 2
+    await book.post(at(TODAY - timedelta(days=40)), at(TODAY))
+    assert await run(book, Terms(spend=30), NOW, notes) >= 1
+    assert await days_left(book) == [0]
+    assert await findings(book, capsys) == []
+    await book.post(settled(late))
+    assert await findings(book, capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("by", "value"), [("tag", "t40"), ("team", "team-a"), ("day", str(TODAY - timedelta(days=40)))]
+)
+async def test_a_hold_keeps_what_it_names_until_it_is_lifted(book: Book, notes: Notes, by: str, value: str) -> None:
+    await fill(book)
+    await hold(book, by, value)
+    await run(book, Terms(spend=5), NOW, notes)
+    assert 40 in await days_left(book)
+    assert (6 in await days_left(book)) is (by == "team")
+    await hold(book, by, value, after=False)
+    await run(book, Terms(spend=5), NOW, notes)
+    assert await days_left(book) == [0, 1, 5]
+
+
+async def test_a_row_taken_before_retention_came_is_found_for_ever(book: Book, capsys: Told, notes: Notes) -> None:
+    await fill(book)
+    day = TODAY - timedelta(days=40)
+    victim = await book.value("SELECT id FROM request_log WHERE day = $1 LIMIT 1", day)
+    await tamper(book, f"DELETE FROM request_log WHERE id = '{victim}'")
+    await run(book, Terms(spend=5), NOW, notes)
+    found = await findings(book, capsys)
+    assert len(found) == 1 and "1 rows of" in found[0] and "weren't what their batches say" in found[0]
+
+
+@pytest.mark.parametrize(
+    "forge", ["rows = rows - 1", "sha256 = sha256(sha256)", "day = day + 1", "spans = '{}'", "source = 'x'"]
+)
+async def test_a_forged_record_hides_nothing(book: Book, capsys: Told, notes: Notes, forge: str) -> None:
+    await fill(book)
+    await run(book, Terms(spend=5), NOW, notes)
+    await tamper(book, f"UPDATE retention_drop SET {forge} WHERE rows = 4")
+    assert await findings(book, capsys) != []
+
+
+async def test_a_dropped_day_hides_no_other_row(book: Book, capsys: Told, notes: Notes) -> None:
+    await fill(book)
+    await run(book, Terms(spend=5), NOW, notes)
+    victim = await book.value("SELECT id FROM request_log LIMIT 1")
+    await tamper(book, f"DELETE FROM request_log WHERE id = '{victim}'")
+    assert [line.split()[0] for line in await findings(book, capsys)] == ["missing"]
+
+
+async def test_audit_rows_of_an_old_month_go_and_the_chain_goes_on(book: Book, capsys: Told, notes: Notes) -> None:
+    month = TODAY.replace(day=1)
+    await book.owner.fetchval(
+        "SELECT ensure_partition('audit_log', $1, $2, $3)",
+        f"{month:%Y%m}",
+        str(month),
+        str(retention.next_month(month)),
+    )
+    await post_control(book, "a", "b", "a", "c")
+    assert await run(book, Terms(audit=365), NOW, notes) == 0
+    assert await run(book, Terms(audit=365), LATER, notes) == 1
+    assert await book.value("SELECT count(*) FROM audit_log") == 0
+    assert [row["n"] for row in await book.fetch("SELECT n FROM audit_kept ORDER BY n")] == [2, 3, 4], (
+        "the last of each"
+    )
+    assert await findings(book, capsys) == []
+    await post_control(book, "d")
+    assert await findings(book, capsys) == []
+    await tamper(book, "UPDATE audit_log SET seq = 77")
+    assert [line.split()[0] for line in await findings(book, capsys)] == ["changed"]
+
+
+async def test_sums_end_on_their_term(book: Book, notes: Notes) -> None:
+    await fill(book)
+    cube = Cube(book.database, asyncio.Event())
+    while await cube.catch_up(book.owner):
+        pass
+    await run(book, Terms(rollup=365), NOW, notes)
+    assert await book.value("SELECT count(*) FROM spend_hour") > 0
+    await run(book, Terms(rollup=365), LATER, notes)
+    for table in ("spend_hour", "spend_day", "spend_month", "rollup"):
+        assert await book.value(f"SELECT count(*) FROM {table}") == 0, table
+    assert await days_left(book) == [0, 1, 5, 6, 40]
+
+
+async def test_nothing_goes_that_nobody_is_told_of(book: Book) -> None:
+    await fill(book)
+
+    async def refuse(action: str, after: dict[str, Any]) -> None:
+        raise OSError("policy is away")
+
+    with pytest.raises(OSError, match="away"):
+        await retention_run.run(book.database, Terms(spend=5), NOW, refuse)
+    assert await days_left(book) == [0, 1, 5, 6, 40]
+
+
+async def test_a_busy_table_is_left_for_later_and_writers_wait_a_moment_only(
+    book: Book, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(book)
+    for name, value in (("LOCK_TIMEOUT_MS", 100), ("PAUSE_S", 0.01), ("TRIES", 2)):
+        monkeypatch.setattr(retention_run, name, value)
+    async with book.owner.transaction():
+        await book.owner.execute("LOCK TABLE request_log IN ACCESS SHARE MODE")
+        assert await run(book, Terms(spend=5), NOW, notes) == 0
+        assert len(await days_left(book)) == 5
+    assert await run(book, Terms(spend=5), NOW, notes) == 2
+
+
+async def test_a_row_that_comes_while_the_day_is_counted_isnt_lost(
+    book: Book, capsys: Told, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(book)
+    count: Callable[..., Awaitable[Any]] = retention_run._Run._count
+    late = at(TODAY - timedelta(days=40), tags=["late"])
+
+    async def counted(self: Any, day: date) -> Any:
+        found = await count(self, day)
+        if day == TODAY - timedelta(days=40):
+            await book.post(late)
+        return found
+
+    monkeypatch.setattr(retention_run._Run, "_count", counted)
+    assert await run(book, Terms(spend=5), NOW, notes) == 1
+    assert 40 in await days_left(book)
+    monkeypatch.undo()
+    assert await run(book, Terms(spend=5), NOW, notes) == 1
+    assert await findings(book, capsys) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("30d", 30),
+        ("4w", 28),
+        ("12mo", 360),
+        ("1y", 365),
+        ("48h", 2),
+        ("25h", 2),
+        ("86400s", 1),
+        ("7", 7),
+        (None, None),
+        ("", None),
+    ],
+)
+def test_periods(text: str | None, days: int | None) -> None:
+    assert retention.days("x", text) == days
+
+
+@pytest.mark.parametrize("text", ["soon", "0d", "-3d", "3.5d", "d", "999999d", "30 days"])
+def test_wrong_periods_are_refused_by_name(text: str) -> None:
+    with pytest.raises(SettingsError, match="maximum_x"):
+        retention.days("maximum_x", text)
+
+
+async def test_holds_are_laid_and_lifted_by_administrators_and_are_facts(ledger: Running, book: Book) -> None:
+    status, laid = await ledger.post("/retention/hold", {"key": "sk-alice", "reason": "case 12"})
+    assert (status, laid["by"], laid["value"], laid["reason"]) == (200, "key", ALICE.key_sha256, "case 12")
+
+    async def shown() -> Any:
+        _, body, _ = await ledger.get("/retention", key="sk-viewer")
+        return [(hold["id"], hold["value"]) for hold in body["holds"]]
+
+    async def is_shown() -> bool:
+        return bool(await shown() == [(laid["id"], ALICE.key_sha256)])
+
+    await eventually(is_shown)
+    _, audit, _ = await ledger.get("/audit", table_name="Tollgate_hold")
+    assert [(row["action"], row["changed_by"]) for row in audit["audit_logs"]] == [("created", "default_user_id")]
+    assert (await ledger.post("/retention/hold", {"tag": "x"}, key="sk-viewer"))[0] == 403
+    assert (await ledger.get("/retention", key="sk-alice"))[0] == 401  # as LiteLLM's /audit
+    for wrong in (
+        {},
+        {"tag": "a", "team": "b"},
+        {"by": "colour", "value": "x"},
+        {"tag": 5},
+        {"day": "soon"},
+        {"tag": "a", "x": 1},
+        {"tag": ""},
+    ):
+        status, told = await ledger.post("/retention/hold", wrong)
+        assert (status, told["error"]["type"]) == (400, "invalid_request_error"), wrong
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer sk-admin"}) as http:
+        async with http.delete(f"{ledger.url}/retention/hold/{laid['id']}") as answer:
+            assert answer.status == 200
+        async with http.delete(f"{ledger.url}/retention/hold/nobody") as answer:
+            assert answer.status == 404
+
+    async def is_lifted() -> bool:
+        return bool(await shown() == [])
+
+    await eventually(is_lifted)
+
+
+async def test_a_ledger_does_it_by_itself_and_says_so(
+    nats_server: Nats, client: Client, policy: Policy, book: Book, capsys: Told
+) -> None:
+    await fill(book)
+    async with running(nats_server.url, book.url, spend_logs_retention="5d") as ledger:
+
+        async def gone() -> bool:
+            return await days_left(book) == [0, 1, 5]
+
+        await eventually(gone)
+
+        async def told() -> Any:
+            _, body, _ = await ledger.get("/audit", table_name="Tollgate_retention", sort_order="asc")
+            return [row["action"] for row in body["audit_logs"]] == ["created", "updated"] and body["audit_logs"]
+
+        entries = await eventually(told)
+    assert sorted(drop["rows"] for drop in entries[1]["updated_values"]["drops"]) == [3, 4]
+    assert entries[0]["changed_by"] == "tollgate_ledger"
+    assert await findings(book, capsys) == []
+
+
+@pytest.mark.parametrize(("interval", "cron"), [("never", ""), ("", "every day"), ("", "99 * * * *")])
+def test_wrong_schedules_are_refused(interval: str, cron: str) -> None:
+    with pytest.raises(SettingsError):
+        Schedule(interval, cron)
+
+
+def test_schedules() -> None:
+    assert Schedule("", "").next(NOW, None) == NOW
+    assert Schedule("2d", "").next(NOW, NOW) == NOW + timedelta(days=2)
+    assert Schedule("", "30 3 * * *").next(datetime(2026, 11, 26, 4, tzinfo=UTC), None) == datetime(
+        2026, 11, 27, 3, 30, tzinfo=UTC
+    )
