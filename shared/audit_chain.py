@@ -37,10 +37,14 @@ class Entry(msgspec.Struct, frozen=True):
     subject: str
     message: bytes
     sha256: bytes
+    previous_sha256: bytes = b""
+    """Of a row whose month's term is over, and that is kept because it is the last word about something: what came before it is gone."""
 
 
 def follows(previous: Link, entry: Entry) -> Link:
     """The entry's own link. Raises ValueError where it isn't the one that comes after `previous`."""
+    if entry.previous_sha256 and entry.n > previous.n:
+        previous = Link(entry.n - 1, entry.previous_sha256)
     made = link(previous, entry.seq, entry.subject, entry.message)
     if made != (entry.n, entry.sha256):
         raise ValueError(f"entry {entry.n} doesn't follow entry {previous.n}: the log was changed, or isn't whole")

@@ -1,6 +1,7 @@
 """The ledger's settings: `TOLLGATE_<FIELD>`, read once at start."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -48,8 +49,6 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of the audit log (`maximum_audit_logs_retention_period`), by whole months."""
     rollup_retention: str = ""
     """The same of sums (`maximum_rollup_retention_period`), by whole months."""
-    payload_retention: str = "30d"
-    """The same of stored prompts and answers (`maximum_payload_retention_period`)."""
     retention_interval: str = ""
     """How often retention runs (`maximum_spend_logs_retention_interval`); empty: daily."""
     retention_cron: str = ""
@@ -64,18 +63,26 @@ def terms(settings: LedgerSettings) -> Terms:
         retention.days("maximum_spend_logs_retention_period", settings.spend_logs_retention),
         retention.days("maximum_audit_logs_retention_period", settings.audit_logs_retention),
         retention.days("maximum_rollup_retention_period", settings.rollup_retention),
-        retention.days("maximum_payload_retention_period", settings.payload_retention),
     )
 
 
 def read(environ: Mapping[str, str]) -> LedgerSettings:
-    """Settings with the database found. Raises SettingsError or ConfigError."""
+    """Settings with the database found, and the file's terms where the environment has none. Raises SettingsError or ConfigError."""
     found = settings.read(LedgerSettings, environ)
-    if found.database_url:
+    if found.database_url and not Path(found.config).is_file():
         return found
-    url = config.load(found.config, environ, "ledger").database_url
-    if url is None or not url:
+    file = config.load(found.config, environ, "ledger")
+    url, general = file.database_url, file.general
+    if not found.database_url and (url is None or not url):
         raise SettingsError(
             "no database: set TOLLGATE_DATABASE_URL, or general_settings.database_url in the configuration file"
         )
-    return msgspec.structs.replace(found, database_url=url.reveal())
+    return msgspec.structs.replace(
+        found,
+        database_url=found.database_url or (url.reveal() if url is not None else ""),
+        spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
+        audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
+        rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",
+        retention_interval=found.retention_interval or general.maximum_spend_logs_retention_interval or "",
+        retention_cron=found.retention_cron or general.maximum_spend_logs_cleanup_cron or "",
+    )

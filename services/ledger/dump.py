@@ -43,10 +43,15 @@ async def dump(database: Database, out: BinaryIO) -> int:
     count = 0
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            async for row in connection.cursor(QUERIES["verify_audit"], prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
-                entry = Entry(row["n"], row["seq"], row["subject"], row["message"], row["sha256"])
-                out.write(msgspec.json.encode(entry) + b"\n")
-                count += 1
+            kept = "SELECT * FROM audit_kept k WHERE n < coalesce((SELECT min(n) FROM audit_log), n + 1) ORDER BY n"
+            alone = True
+            for query in (kept, QUERIES["verify_audit"]):
+                async for row in connection.cursor(query, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
+                    previous = row["previous_sha256"] if alone and row["n"] > 1 else b""
+                    entry = Entry(row["n"], row["seq"], row["subject"], row["message"], row["sha256"], previous)
+                    out.write(msgspec.json.encode(entry) + b"\n")
+                    count += 1
+                    alone = query is kept
     finally:
         await connection.close(timeout=5)
     out.flush()

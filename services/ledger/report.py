@@ -55,7 +55,7 @@ class Report:
             by_dimension.setdefault(each.dimension, set()).update(each.values)
         sums: dict[tuple[str, str], int] = {}
         for dimension, values in by_dimension.items():
-            for row in await self._fetch(QUERIES["spent"], dimension, list(values)):
+            for row in await self.fetch(QUERIES["spent"], dimension, list(values)):
                 sums[dimension, row["value"]] = int(row["spend_picousd"])
         return [sum(sums.get((each.dimension, value), 0) for value in set(each.values)) for each in wanted]
 

@@ -37,7 +37,6 @@ GENERAL: dict[str, str] = {
     "fail_closed_budget_enforcement": "a budget says itself whether it is soft or hard",
     "supported_db_objects": "= what was changed at run time is read from the control stream",
     "store_audit_logs": "= every change is in the audit log",
-    "maximum_spend_logs_cleanup_cron": "old partitions are dropped, which needs no time of day",
     "enable_admin_ui": _UI,
     "allow_user_auth": "people sign in by SSO or JWT",
     "proxy_base_url": _UI,

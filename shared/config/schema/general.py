@@ -93,10 +93,16 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Keep no row a request."""
     store_prompts_in_spend_logs: Annotated[bool, By()] = False
     """Keep prompts and answers."""
-    maximum_spend_logs_retention_period: Annotated[str | None, By()] = None
+    maximum_spend_logs_retention_period: Annotated[str | None, By("ledger")] = None
     """How long rows are kept, like `90d`."""
-    maximum_spend_logs_retention_interval: Annotated[str | None, By()] = None
-    """How often old rows are dropped, like `1d`."""
+    maximum_spend_logs_retention_interval: Annotated[str | None, By("ledger")] = None
+    """How often what is old is dropped, like `1d`."""
+    maximum_spend_logs_cleanup_cron: Annotated[str | None, By("ledger")] = None
+    """When what is old is dropped, in UTC; goes before the interval."""
+    maximum_audit_logs_retention_period: Annotated[str | None, By("ledger")] = None
+    """How long the audit log is kept, by whole months. Ours."""
+    maximum_rollup_retention_period: Annotated[str | None, By("ledger")] = None
+    """How long sums of spend are kept, by whole months. Ours."""
     user_header_name: Annotated[str | None, By()] = None
     """Header that names the customer a call is made for."""
     user_header_mappings: Annotated[list[dict[str, Any]] | dict[str, Any], By()] = []
