@@ -15,6 +15,7 @@ from services.policy.catalog import Catalog
 from services.policy.commands import run, run_vouched
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.decide import decide
+from services.policy.directory import Directory
 from services.policy.publish import Publication, batches, publish
 from services.policy.replica import Replica
 from shared import admission, errors, ids
@@ -37,6 +38,10 @@ CLAIM_CHARACTERS_MAX = 256
 
 def unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+TOLLGATE = Caller(user_id="tollgate", role="proxy_admin")
+"""Who changes what the configuration's files say."""
 
 
 class Admin:
@@ -131,6 +136,16 @@ class Admin:
         if refusal is not None:
             return _refused(refusal, seq, changed)
         return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed)
+
+    async def announce(self, planned: Callable[[Directory, int], Change | None], actor: Caller = TOLLGATE) -> bool:
+        """Publish what policy itself found changed. False: not now (somebody was faster, or the broker is away)."""
+        now_ms = self._now_ms()
+        change = planned(self._replica.directory, now_ms)
+        if change is None:
+            return True
+        request = AdminRequest(None, "", {}, {})
+        _, _, refusal = await self._carry_out(self._publications([change], request, actor, now_ms), 0)
+        return refusal is None
 
     async def _carry_out(self, publications: list[Publication], seq: int) -> tuple[int, list[str], Refusal | None]:
         """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what landed before it is in

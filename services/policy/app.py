@@ -3,11 +3,12 @@
 import asyncio
 import os
 from collections.abc import Awaitable
+from pathlib import Path
 
 import nats.errors
 import structlog
 
-from services.policy import metrics
+from services.policy import blocked_list, metrics
 from services.policy.admin import Admin, unix_ms
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
@@ -16,7 +17,7 @@ from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
 from services.policy.notes import Notes
 from services.policy.replica import POLL_S, Replica
-from shared import bus, config, prices, settings, streams, subjects
+from shared import bus, config, guardrails, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
@@ -44,15 +45,21 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("policy", wanted.nats_url))
         if client is not None:
             try:
-                await serve(life, client, catalog, wanted.stream_replicas)
+                await serve(life, client, catalog, wanted.stream_replicas, _blocked_file(loaded))
             finally:
                 await bus.close(client)
     finally:
         await probes.cleanup()
 
 
-async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas: int = 0) -> None:
-    """Follow the control stream, and answer from the moment it is caught up until `life` is stopping."""
+async def serve(
+    life: Life, client: BusClient, catalog: Catalog, stream_replicas: int = 0, blocked_file: Path | None = None
+) -> None:
+    """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
+
+    Args:
+        blocked_file: of `blocked_user_list`, where that is a file.
+    """
     if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
         return
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
@@ -93,11 +100,34 @@ async def serve(life: Life, client: BusClient, catalog: Catalog, stream_replicas
             notes = Notes(client, replica, unix_ms)
             answering.append(await bus.answer(client, subjects.POLICY_NOTE, QUEUE, NoteRequest, notes.answer))
             life.ready(replica.reason_not_ready)
+            watching = asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))
             await life.stopping.wait()
+            watching.cancel()
         await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))
     finally:
         await upserts.close()
         await replica.close()
+
+
+async def _keep_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) -> None:
+    users = catalog.blocked_users
+
+    async def announce() -> bool:
+        return await admin.announce(lambda directory, now_ms: blocked_list.announced(directory, users, now_ms))
+
+    announced = False
+    while not announced:
+        announced = await announce()
+        await asyncio.sleep(RETRY_S)
+    if path is not None:
+        await blocked_list.watch(path, users, announce)
+
+
+def _blocked_file(loaded: Config) -> Path | None:
+    given = loaded.litellm.blocked_user_list
+    if not isinstance(given, str) or "blocked_user_check" not in guardrails.callback_names(loaded):
+        return None
+    return Path(loaded.directory) / given
 
 
 async def _control_stream(client: BusClient, replicas: int) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 
 from services.policy import access
 from services.policy.access import Access
+from services.policy.blocked_users import BlockedUsers
 from shared import guardrails
 from shared.config import Config, ConfigError, Deployment, callbacks
 from shared.grant import Candidate
@@ -37,7 +38,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
     left_out: dict[str, str] = {}
     """Models of the configuration that can't be served, each with the reason."""
-    blocked_users: frozenset[str] = frozenset()
+    blocked_users: BlockedUsers = msgspec.field(default_factory=BlockedUsers)
     """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
     public_model_groups: tuple[str, ...] = ()
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
@@ -85,7 +86,7 @@ def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = Non
         public_model_groups=_public_model_groups(config),
         price=price,
         warnings=[*warnings, *access.unmatched(config)],
-        blocked_users=config.blocked_users,
+        blocked_users=BlockedUsers(config.blocked_users),
         left_out={each.model_name: each.reason for each in config.left_out},
     )
 

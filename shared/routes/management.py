@@ -179,4 +179,31 @@ _CUSTOMERS = (
     ),
 )
 
-ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS)
+_RULES = (
+    _question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
+    _change("/add/allowed_ip", "Let an address, or a range, call", _body(None, "ip", ip=_STRING)),
+    _change(
+        "/delete/allowed_ip", "Take an address, or a range, from those that may call", _body(None, "ip", ip=_STRING)
+    ),
+    Route(
+        name="/policy/explain",
+        methods=("POST",),
+        paths=("/policy/explain",),
+        surface="management",
+        groups=frozenset({"own_routes"}),
+        summary="Whether a request would be allowed, and by which rule",
+        request=_body(
+            None,
+            key=_STRING,
+            route=_STRING,
+            method=_STRING,
+            model=_STRING,
+            user=_STRING,
+            ip=_STRING,
+            body={"type": "object"},
+        ),
+        answer=OBJECT,
+    ),
+)
+
+ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS, *_RULES)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.policy.blocked_users import BlockedUsers
 from services.policy.decide import RULES
 from shared import admission
 from shared.admission.predicates import PREDICATES
@@ -269,7 +270,7 @@ def test_permissions_turn_a_guardrail_off_for_a_key_and_a_request_may_turn_it_on
 
 
 def test_a_customer_is_blocked_by_the_list_or_the_api_and_an_unblock_outlives_the_list() -> None:
-    world = World(key("a"), blocked_users=frozenset({"listed"}))
+    world = World(key("a"), blocked_users=BlockedUsers({"listed"}))
 
     def blocked(user_id: str) -> bool:
         decision = world.decide(None, "", customer_id=user_id)

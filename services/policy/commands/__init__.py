@@ -6,7 +6,19 @@ Gives out: a `Plan` (changes in the order they must land, and the answer), or a 
 Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes back).
 """
 
-from services.policy.commands import customers, hub, key_queries, keys, members, rotation, sessions, teams, users
+from services.policy.commands import (
+    addresses,
+    customers,
+    explain,
+    hub,
+    key_queries,
+    keys,
+    members,
+    rotation,
+    sessions,
+    teams,
+    users,
+)
 from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Plan
 from shared import errors
@@ -54,6 +66,10 @@ COMMANDS: dict[str, Command] = {
     "/model_group/make_public": hub.make_public,
     "/public/model_hub": hub.hub,
     "/public/v1/model_hub": hub.hub_page,
+    "/get/allowed_ips": addresses.get,
+    "/add/allowed_ip": addresses.add,
+    "/delete/allowed_ip": addresses.delete,
+    "/policy/explain": explain.explain,
 }
 """Each route and what it means. Whether the actor may call it was decided before (`routes.py`)."""
 
