@@ -112,12 +112,14 @@ async def serve(
 async def _keep_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) -> None:
     users = catalog.blocked_users
 
-    async def announce() -> bool:
-        return await admin.announce(lambda directory, now_ms: blocked_list.announced(directory, users, now_ms))
+    async def announce(again: bool) -> bool:
+        return await admin.announce(
+            lambda directory, now_ms: blocked_list.announced(directory, users, now_ms, again=again)
+        )
 
     announced = False
     while not announced:
-        announced = await announce()
+        announced = await announce(False)
         await asyncio.sleep(RETRY_S)
     if path is not None:
         await blocked_list.watch(path, users, announce)

@@ -1,8 +1,8 @@
 """The configuration's list of blocked customers, where it is a file: read again when it changes.
 
 What changed is a control fact (`control.setting.blocked_user_list`: a digest and a count, not the names), so every edge forgets
-what it was told of customers, and the audit log has it. Replicas with the same file publish it once: each on the condition
-that the fact is still the one it saw.
+what it was told of customers, and the audit log has it. Each replica says so once it has read the file itself: an edge that
+forgot at the first one's word may have asked one that hadn't yet. At start only a list that differs is announced.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ def read(path: Path) -> frozenset[str]:
     return frozenset(filter(None, (line.strip() for line in path.read_text("utf-8").splitlines())))
 
 
-def announced(directory: Directory, users: BlockedUsers, now_ms: int) -> Change | None:
-    """The fact that says which list counts now; None: it says so already."""
+def announced(directory: Directory, users: BlockedUsers, now_ms: int, *, again: bool) -> Change | None:
+    """The fact that says which list counts now; None: it says so already, and it needn't be said again."""
     value = {"sha256": users.sha256(), "customers": len(users)}
     before = directory.settings.get(NAME)
-    if before.value == value if before is not None else not users:
+    if not again and (before.value == value if before is not None else not users):
         return None
     after = Setting(name=NAME, value=value, source="file", updated_at_ms=now_ms)
     return change(directory, SETTING, "created" if before is None else "updated", before, after)
 
 
-async def watch(path: Path, users: BlockedUsers, announce: Callable[[], Awaitable[bool]]) -> None:
+async def watch(path: Path, users: BlockedUsers, announce: Callable[[bool], Awaitable[bool]]) -> None:
     """For ever. A file that can't be read leaves the list as it was: nobody is unblocked by a typing error.
 
     Args:
-        announce: publishes that the list is another one; False: not now, try again.
+        announce: publishes that the list is another one (also where that was said before); False: not now, try again.
     """
     seen = _stamp(path)
     pending = False
@@ -63,7 +63,7 @@ async def watch(path: Path, users: BlockedUsers, announce: Callable[[], Awaitabl
                 log.info("blocked_user_list_read", customers=len(ids))
             seen = stamp
         if pending:
-            pending = not await announce()
+            pending = not await announce(True)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
