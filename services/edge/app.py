@@ -21,6 +21,8 @@ from services.edge.http import Budget, Limits, Listener
 from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.metrics import RecorderMetrics
+from services.edge.pages import shown
+from services.edge.pages.shown import ShownSettings
 from services.edge.parts import Parts
 from services.edge.providers import table
 from services.edge.providers.base import Target
@@ -82,6 +84,7 @@ async def main(life: Life) -> None:
     tokens = _tokens(config.general_settings, outbound)
     extras = front.build(config, os.environ, outbound)
     sso = _sso(config, outbound)
+    shown_settings = shown.of(config)
     ledger = _ledger(conf.ledger_url)
     proxies = _proxies(config.general_settings)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
@@ -95,7 +98,9 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("edge", conf.nats_url, on_back=back))
         if client is not None:
             try:
-                await _serve(life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, proxies)
+                await _serve(
+                    life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies
+                )
             finally:
                 await bus.close(client)
                 await extras["alerts"].close()
@@ -116,6 +121,7 @@ async def _serve(
     tokens: Tokens,
     extras: dict[str, Any],
     sso: Sso,
+    shown_settings: ShownSettings,
     proxies: tuple[Network, ...],
 ) -> None:
     """From the connection to the bus on, to the end."""
@@ -192,6 +198,7 @@ async def _serve(
         tasks=tasks,
         tokens=tokens,
         sso=sso,
+        shown_settings=shown_settings,
         ledger=ledger[0],
         ledger_path=ledger[1],
         signer=signer,

@@ -10,6 +10,7 @@ from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.images import Images
+from services.edge.pages.shown import ShownSettings
 from services.edge.providers.base import Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
@@ -46,6 +47,7 @@ class Parts(msgspec.Struct, kw_only=True):
     """Counts what those without a good key were refused."""
     tokens: Tokens = msgspec.field(default_factory=Tokens)
     """Of an identity provider."""
+    shown_settings: ShownSettings = ShownSettings()
     sso: Sso = msgspec.field(default_factory=Sso)
     """Of the admin page."""
     ledger: Origin

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from services.edge.pages import charts, render, words
+from services.edge.pages import charts, render, shown, words
 from services.edge.pages.charts import Point
 from services.edge.pages.forms import Form, of_query
 from services.edge.pages.site import VIEWS, find
 from services.edge.pages.view import Input, Sending, Table, link, listing, money
 from services.edge.pages.visitor import Visitor
 from services.edge.sso.cookies import Origin
+from shared.config import parse
 from shared.errors import RefusedError
 
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -158,3 +159,16 @@ def test_money_reads_well() -> None:
         "$1,234.50",
         "$2",
     ]
+
+
+def test_no_secret_is_shown_of_the_configuration() -> None:
+    text = """
+model_list:
+  - {model_name: m, litellm_params: {model: openai/x, api_key: hidden-1, api_base: "http://127.0.0.1:9/v1"}}
+general_settings: {master_key: sk-hidden-2-long-enough, alerting: [slack], database_url: "postgresql://u:hidden-3@db/x"}
+litellm_settings: {cache: true, cache_params: {type: redis, password: hidden-4}, success_callback: [langfuse]}
+"""
+    found = shown.of(parse(text, {"SLACK_WEBHOOK_URL": "https://hooks/hidden-5"}))
+    assert "hidden" not in repr(found)
+    assert [(each.name, each.upstream, each.reason) for each in found.models] == [("m", "openai/x", "")]
+    assert dict(found.values)["general_settings.alerting"] == ["slack"]

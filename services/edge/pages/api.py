@@ -5,6 +5,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from services.edge.pages.shown import ShownSettings
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
@@ -58,6 +59,11 @@ class Api:
         for subject in reply.changed:
             parts.grants.forget(subject, reply.control_seq)
         return _read(reply.status, reply.body)
+
+    @property
+    def configuration(self) -> ShownSettings:
+        """What this edge was started with, without anything secret."""
+        return self._parts.shown_settings
 
     async def minted(self, route: str, body: dict[str, Any], params: dict[str, str] | None = None) -> tuple[str, Any]:
         """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the answer)."""

@@ -8,9 +8,10 @@ from services.edge.http import Request, WholeAnswer
 from services.edge.pages import forms, render, words
 from services.edge.pages.api import Api, AskError
 from services.edge.pages.view import Act, Done, Look, Show, Shown
-from services.edge.pages.views import audit, keys, people, spend, teams
+from services.edge.pages.views import audit, gateway, keys, people, spend, teams
 from services.edge.pages.visitor import LANGUAGE, Visitor, login_address
 from services.edge.parts import Parts
+from services.edge.site import TITLE
 from services.edge.sso.cookies import csrf_holds, csrf_token, same_origin
 from shared import errors
 from shared.errors import RefusedError
@@ -31,6 +32,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     acts: dict[str, tuple[Act, frozenset[str]]] = {}
     """POST to `<address>/<name>`: (what it does, who may)."""
 
+
+HUB = "/ui/model_hub"
+"""The one view for anybody."""
 
 VIEWS: dict[str, View] = {
     "/ui": View(show=spend.overview, nav="nav.overview"),
@@ -70,8 +74,12 @@ VIEWS: dict[str, View] = {
         nav="nav.customers",
         acts={"block": (people.block_customer, ADMIN), "unblock": (people.unblock_customer, ADMIN)},
     ),
+    "/ui/models": View(show=gateway.models, roles=ADMINS, nav="nav.models"),
+    "/ui/explain": View(show=gateway.explain, nav="nav.explain"),
+    "/ui/settings": View(show=gateway.settings, roles=ADMINS, nav="nav.settings"),
     "/ui/audit": View(show=audit.show, roles=ADMINS, nav="nav.audit"),
     "/ui/audit/{id}": View(show=audit.one, roles=ADMINS),
+    HUB: View(show=gateway.hub, roles=frozenset({"", *EVERYBODY})),
 }
 
 
@@ -99,7 +107,13 @@ def find(path: str, method: str) -> Found | None:
 
 def brand(parts: Parts) -> dict[str, str]:
     """Name, logo and favicon, as the edge serves them."""
-    return {"name": "Tollgate", "logo": "", "favicon": ""}
+    site = parts.site
+    named = site.title if site.title != TITLE else "Tollgate"
+    return {
+        "name": named,
+        "logo": "/get_image" if site.logo else "",
+        "favicon": "/get_favicon" if site.favicon else "",
+    }
 
 
 async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer:
@@ -107,7 +121,7 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
     found = find(request.path, request.method)
     if found is None or (request.method == "POST" and found.act not in found.view.acts):
         return message(parts, request, visitor, 404, words.say(visitor.language, "not_found"))
-    if not visitor.role:
+    if not visitor.role and found.path != HUB:
         return render.redirect(login_address(request.path if request.method == "GET" else "/ui"))
     query = forms.of_query(request.query)
     chosen = query["lang"] if query["lang"] in words.LANGUAGES else ""

@@ -1,0 +1,66 @@
+"""What the admin page shows of the configuration: settings that differ from their defaults, models, and what was left out.
+
+By type, not by name: numbers, switches and short strings are shown; of an object only its names are, as nobody can say which of
+its values is a secret; a Secret never.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shared.config import Config
+from shared.secrets.value import Secret
+
+STRING_CHARACTERS_MAX = 200
+MASKED = "***"
+
+
+class Model(msgspec.Struct, frozen=True):
+    name: str
+    upstream: str
+    reason: str = ""
+    """Why it isn't served; empty: it is."""
+
+
+class ShownSettings(msgspec.Struct, frozen=True):
+    values: list[tuple[str, Any]] = []
+    """(section.name, value), as they are in effect."""
+    models: list[Model] = []
+    warnings: list[str] = []
+
+
+def of(config: Config) -> ShownSettings:
+    values = [
+        (f"{section}.{field.name}", shown(getattr(settings, field.name)))
+        for section, settings in (
+            ("general_settings", config.general),
+            ("litellm_settings", config.litellm),
+            ("router_settings", config.router),
+        )
+        for field in msgspec.structs.fields(settings)
+        if getattr(settings, field.name) != _default(field)
+    ]
+    served = [Model(each.model_name, f"{each.provider}/{each.upstream_model}") for each in config.deployments]
+    left_out = [Model(each.model_name or "?", "", each.reason) for each in config.left_out]
+    return ShownSettings(values, [*served, *left_out], list(config.warnings))
+
+
+def shown(value: Any) -> Any:
+    """A value without what may be secret in it."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Secret):
+        return MASKED
+    if isinstance(value, str):
+        return value if len(value) <= STRING_CHARACTERS_MAX and "://" not in value else MASKED
+    if isinstance(value, list | tuple | set | frozenset):
+        return [shown(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): MASKED for name in value}
+    return MASKED
+
+
+def _default(field: Any) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None

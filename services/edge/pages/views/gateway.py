@@ -1,0 +1,100 @@
+"""What the gateway itself is made of: models, its settings, why a call is allowed or not, the public hub."""
+
+from typing import Any
+
+from services.edge.pages.api import AskError
+from services.edge.pages.view import Input, Look, Sending, Shown, Table, listing, marked, text_of
+
+USD_PER = 1_000_000
+"""Prices are shown for a million tokens."""
+
+
+async def models(look: Look) -> Shown:
+    """Every deployment of the configuration, also what can't be served, and why."""
+    say = look.say
+    rows = [
+        [each.name, each.upstream, marked(each.reason, "bad") if each.reason else marked(say("models.served"), "good")]
+        for each in look.api.configuration.models
+    ]
+    columns = [(say("by.model"), ""), (say("req.upstream"), ""), (say("keys.state"), "")]
+    return Shown(say("nav.models"), listing(tables=[Table(columns=columns, rows=rows)]))
+
+
+async def settings(look: Look) -> Shown:
+    """Read-only: what the configuration says. Secrets have no row."""
+    say, found = look.say, look.api.configuration
+    rows = [[name, text_of(value)] for name, value in found.values]
+    columns = [(say("audit.field"), ""), (say("settings.value"), "")]
+    tables = [Table(title=say("settings.values"), columns=columns, rows=rows)]
+    if found.warnings:
+        warned = [[marked(each, "warn")] for each in found.warnings]
+        tables.insert(0, Table(title=say("settings.warnings"), columns=[(say("settings.warnings"), "")], rows=warned))
+    return Shown(say("nav.settings"), listing(lead=say("settings.lead"), tables=tables))
+
+
+async def explain(look: Look) -> Shown:
+    """A dry run of a decision."""
+    say, asked = look.say, look.query
+    fields = [
+        Input(name="key", label=say("explain.key"), value=asked["key"], hint=say("explain.key_hint")),
+        Input(name="model", label=say("by.model"), value=asked["model"]),
+        Input(name="route", label=say("keys.routes"), value=asked["route"] or "/chat/completions"),
+    ]
+    form = Sending(action="/ui/explain", fields=fields, submit=say("explain.ask"), method="get")
+    if not asked["route"]:
+        return Shown(say("nav.explain"), listing(lead=say("explain.lead"), forms=[form]))
+    body: dict[str, Any] = {"route": asked["route"], **asked.given("key", "model")}
+    answer = await look.api.policy("/policy/explain", body=body)
+    allowed = bool(answer.get("allowed"))
+    facts = [
+        (say("explain.allowed"), marked_text(look, allowed)),
+        *((str(name), text_of(value)) for name, value in answer.items() if name not in ("allowed", "rules")),
+    ]
+    rules = [
+        [text_of(r.get("rule") or r.get("name")), text_of(r.get("outcome") or r.get("refused") or r.get("ok"))]
+        for r in answer.get("rules") or []
+        if isinstance(r, dict)
+    ]
+    tables = (
+        [
+            Table(
+                title=say("explain.rules"), columns=[(say("explain.rule"), ""), (say("explain.outcome"), "")], rows=rows
+            )
+        ]
+        if rows
+        else []
+    )
+    return Shown(say("nav.explain"), listing(facts=facts, tables=tables, forms=[form]))
+
+
+def marked_text(look: Look, allowed: bool) -> str:
+    return look.say("explain.yes" if allowed else "explain.no")
+
+
+async def hub(look: Look) -> Shown:
+    """For anybody: what is public, and nothing else."""
+    found = await look.api.policy("/public/model_hub")
+    shown = [
+        {
+            "name": row["model_group"],
+            "providers": row.get("providers") or [],
+            "context": row.get("max_input_tokens"),
+            "price_in": _price(row, "input_cost_per_token"),
+            "price_out": _price(row, "output_cost_per_token"),
+            "features": [
+                name.removeprefix("supports_").replace("_", " ")
+                for name, value in row.items()
+                if name.startswith("supports_") and value is True
+            ],
+        }
+        for row in found
+    ]
+    return Shown(look.say("hub"), {"models": shown, "base": look.visitor.origin.base}, "hub.html")
+
+
+def _price(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    try:
+        return "" if value is None else f"${float(value) * USD_PER:,.4f}".rstrip("0").rstrip(".")
+    except (TypeError, ValueError):
+        raise AskError(502, "A price can't be read.") from None
