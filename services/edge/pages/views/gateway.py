@@ -45,30 +45,12 @@ async def explain(look: Look) -> Shown:
         return Shown(say("nav.explain"), listing(lead=say("explain.lead"), forms=[form]))
     body: dict[str, Any] = {"route": asked["route"], **asked.given("key", "model")}
     answer = await look.api.policy("/policy/explain", body=body)
-    allowed = bool(answer.get("allowed"))
-    facts = [
-        (say("explain.allowed"), marked_text(look, allowed)),
-        *((str(name), text_of(value)) for name, value in answer.items() if name not in ("allowed", "rules")),
-    ]
-    rules = [
-        [text_of(r.get("rule") or r.get("name")), text_of(r.get("outcome") or r.get("refused") or r.get("ok"))]
-        for r in answer.get("rules") or []
-        if isinstance(r, dict)
-    ]
-    tables = (
-        [
-            Table(
-                title=say("explain.rules"), columns=[(say("explain.rule"), ""), (say("explain.outcome"), "")], rows=rows
-            )
-        ]
-        if rows
-        else []
-    )
+    facts = [(say("explain.allowed"), say("explain.yes" if answer.get("allowed") else "explain.no"))]
+    facts += [(str(name), text_of(value)) for name, value in answer.items() if name not in ("allowed", "rules")]
+    rows = [[marked(str(n + 1), "mono"), text_of(rule)] for n, rule in enumerate(answer.get("rules") or [])]
+    columns = [("#", ""), (say("explain.rule"), "")]
+    tables = [Table(title=say("explain.rules"), columns=columns, rows=rows)] if rows else []
     return Shown(say("nav.explain"), listing(facts=facts, tables=tables, forms=[form]))
-
-
-def marked_text(look: Look, allowed: bool) -> str:
-    return look.say("explain.yes" if allowed else "explain.no")
 
 
 async def hub(look: Look) -> Shown:
