@@ -11,6 +11,8 @@ import msgspec
 WIDTH, HEIGHT = 720, 180
 LEFT, BOTTOM, TOP = 8, 22, 8
 POINTS_MAX = 400
+BAR_MAX = 48.0
+"""A lone bar isn't a wall."""
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -27,7 +29,7 @@ def bars(points: Sequence[Point], title: str) -> str:
         return ""
     most = max((p.value for p in points), default=0.0) or 1.0
     step = (WIDTH - 2 * LEFT) / len(points)
-    width = max(1.0, step * 0.8)
+    width = min(BAR_MAX, max(1.0, step * 0.8))
     room = HEIGHT - BOTTOM - TOP
     parts = []
     for n, point in enumerate(points):

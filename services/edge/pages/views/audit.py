@@ -12,6 +12,7 @@ from services.edge.pages.view import (
     marked,
     page_number,
     pages_of,
+    short,
     text_of,
     when,
 )
@@ -27,7 +28,7 @@ async def show(look: Look) -> Shown:
             link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
             say("action." + str(each["action"])),
             each["table_name"],
-            each["object_id"],
+            short(each["object_id"]),
             each.get("changed_by"),
         ]
         for each in found["audit_logs"]

@@ -240,7 +240,7 @@ async def _changes(look: Look) -> Table:
             link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
             say("action." + each["action"]),
             each["table_name"],
-            each["object_id"],
+            short(each["object_id"]),
             each.get("changed_by"),
         ]
         for each in found["audit_logs"]

@@ -1,0 +1,116 @@
+"""The admin page against the running suite: each view, by role; what only a browser would need is in `make prove`."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from services.edge.pages.site import VIEWS
+from tests.live.conftest import MASTER, eventually
+from tests.support.suite import RunningSuite
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MARKUP = '<img src=x onerror="alert(1)">'
+CONFIG = """
+model_list:
+  - {model_name: m1, litellm_params: {model: openai/gpt-4o, mock_response: one}}
+  - {model_name: m2, litellm_params: {model: openai/gpt-4o-mini, mock_response: two}}
+litellm_settings: {public_model_groups: [m1]}
+general_settings: {master_key: sk-1234}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
+    directory: Path = tmp_path_factory.mktemp("pages")
+    async with RunningSuite(directory, CONFIG) as running, aiohttp.ClientSession() as http:
+        body = {"model": "m1", "messages": [{"role": "user", "content": "hi"}], "metadata": {"tags": [MARKUP, "web"]}}
+        async with http.post(running.edge_url + "/v1/chat/completions", json=body, headers=MASTER) as answer:
+            assert answer.status == 200
+        for path, made in (
+            ("/team/new", {"team_id": "t1", "team_alias": MARKUP}),
+            ("/customer/new", {"user_id": MARKUP}),
+            ("/user/new", {"user_id": "viewer", "user_role": "proxy_admin_viewer", "user_alias": MARKUP}),
+            ("/key/generate", {"key_alias": "shown", "team_id": "t1", "metadata": {"note": MARKUP}}),
+        ):
+            async with http.post(running.edge_url + path, json=made, headers=MASTER) as answer:
+                assert answer.status == 200, await answer.text()
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(gateway: RunningSuite) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.post(
+            gateway.edge_url + "/ui/login", data={"username": "admin", "password": "sk-1234"}
+        ) as answer:
+            assert answer.status == 200 and answer.url.path == "/ui"
+        yield session
+
+
+async def text_of(session: aiohttp.ClientSession, gateway: RunningSuite, path: str, status: int = 200) -> str:
+    async with session.get(gateway.edge_url + path) as answer:
+        page = await answer.text()
+        assert answer.status == status, (path, answer.status, re.findall(r'role="alert">([^<]*)', page))
+        assert "<img src=x" not in page and len(page) < 60_000
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        return page
+
+
+async def test_every_view_is_served(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    async def spent() -> str:
+        return await text_of(admin, gateway, "/ui")
+
+    await eventually(spent, lambda page: "web" in page)
+    one = {"keys": r"/ui/keys/([0-9a-f]{64})", "teams": "/ui/teams/(t1)", "users": "/ui/users/(viewer)", "audit": '/ui/audit/([^"]+)',
+           "requests": '/ui/requests/([^"]+)'}  # fmt: skip
+    for path in VIEWS:
+        if "{id}" in path:
+            kind = path.split("/")[2]
+            found = re.search(one[kind], await text_of(admin, gateway, f"/ui/{kind}"))
+            assert found is not None, kind
+            path = path.replace("{id}", found[1])
+        await text_of(admin, gateway, path)
+    chinese = await text_of(admin, gateway, "/ui/spend?lang=zh")
+    assert "支出" in chinese and 'lang="zh"' in chinese
+    assert "支出" in await text_of(admin, gateway, "/ui/spend")  # it is remembered
+
+
+async def test_what_a_viewer_sees(gateway: RunningSuite, admin: aiohttp.ClientSession) -> None:
+    """A session of the viewer's, made as single sign-on would: by its key in the cookie."""
+    async with admin.post(gateway.edge_url + "/key/generate", json={"user_id": "viewer"}, headers=MASTER) as answer:
+        key = (await answer.json())["key"]
+    async with aiohttp.ClientSession(cookies={"tollgate_session": key}) as viewer:
+        for path in ("/ui", "/ui/keys", "/ui/users", "/ui/audit", "/ui/settings"):
+            page = await text_of(viewer, gateway, path)
+            assert 'action="/ui/users/create"' not in page and 'href="/ui/keys/new"' not in page
+        await text_of(viewer, gateway, "/ui/keys/new", 403)
+        csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', await text_of(viewer, gateway, "/ui"))
+        assert csrf is not None
+        for path in ("/ui/keys/create", "/ui/teams/create", "/ui/teams/t1/delete", "/ui/customers/block"):
+            async with viewer.post(gateway.edge_url + path, data={"csrf": csrf[1]}) as refused:
+                assert refused.status == 403
+
+
+async def test_nobody_sees_only_what_is_public(gateway: RunningSuite) -> None:
+    async with aiohttp.ClientSession() as nobody:
+        hub = await text_of(nobody, gateway, "/ui/model_hub")
+        assert "m1" in hub and "m2" not in hub and "mock" not in hub
+        for path in ("/ui", "/ui/keys", "/ui/audit/1", "/ui/keys/create"):
+            async with nobody.get(gateway.edge_url + path, allow_redirects=False) as away:
+                assert away.status == 303 and away.headers["Location"].startswith("/ui/login")
+        async with nobody.get(gateway.edge_url + "/ui/nothing") as missing:
+            assert missing.status == 404
+        for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
+            async with nobody.get(gateway.edge_url + "/ui", headers={"Host": host}) as refused:
+                assert refused.status == 403 and "PROXY_BASE_URL" in await refused.text()
+
+
+async def test_a_table_can_be_taken_along(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    async with admin.get(gateway.edge_url + "/ui/spend.csv?since=30d&group_by=model") as answer:
+        assert answer.status == 200 and answer.headers["Content-Disposition"].startswith("attachment")
+        assert (await answer.text()).splitlines()[1].startswith("m1,")
