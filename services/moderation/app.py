@@ -14,6 +14,7 @@ from services.moderation.screen import Screen
 from shared import bus, settings, subjects
 from shared.bus import BusClient
 from shared.config import load
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
 from shared.service import Life, serve_probes
 
@@ -26,12 +27,19 @@ async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, os.environ)
     config = load(conf.config, os.environ, "moderation")
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
-    parts = Parts(config=config, environ=dict(os.environ), cache_dir=str(cache_dir(conf.cache_dir, os.environ)))
+    outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
+    parts = Parts(
+        config=config,
+        environ=dict(os.environ),
+        cache_dir=str(cache_dir(conf.cache_dir, os.environ)),
+        outbound=outbound,
+    )
     guardrails = await asyncio.to_thread(table.load, parts)
     log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
     client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
     if client is not None:
         await _serve(life, conf, client, Screen(guardrails), Tokens())
+    await outbound.close()
     await probes.cleanup()
 
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from shared.config import Config
+from shared.outbound import Outbound
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -10,3 +11,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str] = {}
     cache_dir: str | None = None
     """For compiled rules; None: nowhere."""
+    outbound: Outbound | None = None
+    """For services that the operator named."""

@@ -4,16 +4,29 @@ from collections.abc import Callable
 
 from services.moderation.guardrails import Guardrail
 from services.moderation.guardrails.banned_keywords import BannedKeywords
+from services.moderation.guardrails.custom import Custom
+from services.moderation.guardrails.generic_api import GenericAPI
+from services.moderation.guardrails.google_text_moderation import GoogleTextModeration
 from services.moderation.guardrails.hide_secrets import HideSecrets
+from services.moderation.guardrails.llamaguard import LlamaGuard
+from services.moderation.guardrails.llm_guard import LLMGuard
+from services.moderation.guardrails.openai_moderation import OpenAIModeration
 from services.moderation.guardrails.parts import Parts
+from services.moderation.guardrails.presidio import Presidio
 from services.moderation.screen import Loaded
 from shared import guardrails
-from shared.config import ConfigError
 from shared.guardrails import Enabled
 
 MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
     "hide-secrets": HideSecrets.made,
+    "presidio": Presidio.made,
+    "llm_guard": LLMGuard.made,
+    "generic_guardrail_api": GenericAPI.made,
+    "custom": Custom.made,
     "banned_keywords": BannedKeywords.made,
+    "openai_moderation": OpenAIModeration.made,
+    "google_text_moderation": GoogleTextModeration.made,
+    "llamaguard": LlamaGuard.made,
 }
 """By integration."""
 
@@ -23,11 +36,4 @@ def load(parts: Parts) -> list[Loaded]:
 
     Other callbacks (loggers, metrics) aren't moderation's and are left alone.
     """
-    return [Loaded(each, _maker(each)(parts, each)) for each in guardrails.enabled(parts.config)]
-
-
-def _maker(enabled: Enabled) -> Callable[[Parts, Enabled], Guardrail]:
-    try:
-        return MAKERS[enabled.spec.integration]
-    except KeyError:
-        raise ConfigError(f"the guardrail {enabled.name!r} can't run yet") from None
+    return [Loaded(each, MAKERS[each.spec.integration](parts, each)) for each in guardrails.enabled(parts.config)]

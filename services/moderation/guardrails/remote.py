@@ -1,0 +1,132 @@
+"""Asking a guardrail's service over HTTP: one JSON question, one JSON answer, and a circuit that opens where the service is away.
+
+A redirect, any status but 200 and what is no JSON are no answers: the guardrail's `on_error` decides then, at once where the
+circuit is open.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from services.moderation.guardrails.parts import Parts
+from shared.config import ConfigError
+from shared.guardrails import Enabled
+from shared.outbound import Outbound, OutboundError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FAILURES_MAX = 5
+"""In a row: then the circuit opens."""
+OPEN_S = 5.0
+ASKED_AT_ONCE = 8
+"""Of one inspection: its texts are asked about side by side."""
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+
+
+class NoAnswerError(Exception):
+    """The service gave no usable answer. The text names the kind of failure, never what was said."""
+
+
+class Circuit:
+    """Closed: everybody may ask. Open, after FAILURES_MAX failures: nobody, for OPEN_S; then one, whose luck decides."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._opened_at = 0.0
+        self._trying = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= FAILURES_MAX
+
+    def enter(self) -> None:
+        """Raises NoAnswerError where it is open."""
+        if not self.is_open:
+            return
+        if self._trying or self._clock() - self._opened_at < OPEN_S:
+            raise NoAnswerError("circuit open")
+        self._trying = True
+
+    def leave(self, *, worked: bool) -> None:
+        self._trying = False
+        if worked:
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures >= FAILURES_MAX:
+            self._opened_at = self._clock()
+
+
+class Service:
+    """One guardrail's service."""
+
+    def __init__(
+        self, outbound: Outbound, base: str, deadline_ms: int, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._outbound = outbound
+        self._base = base.rstrip("/")
+        self._deadline_ms = deadline_ms
+        self._headers = {"content-type": "application/json", **(headers or {})}
+        self.circuit = Circuit()
+
+    @classmethod
+    def of(cls, parts: Parts, enabled: Enabled, base: str, headers: Mapping[str, str] | None = None) -> "Service":
+        """Raises ConfigError for an address that is none."""
+        if not base.startswith(("http://", "https://")) or not base.isprintable():
+            raise ConfigError(f"the guardrail {enabled.name!r}: its address must begin with http:// or https://")
+        assert parts.outbound is not None
+        return cls(parts.outbound, base, enabled.deadline_ms, headers)
+
+    async def ask(self, path: str, question: Any, headers: Mapping[str, str] | None = None) -> Any:
+        """The answer, decoded. Raises NoAnswerError."""
+        self.circuit.enter()
+        worked = False
+        try:
+            answer = await self._outbound.send(
+                "POST",
+                self._base + path,
+                headers={**self._headers, **(headers or {})},
+                body=msgspec.json.encode(question),
+                deadline_ms=self._deadline_ms,
+                answer_bytes_max=ANSWER_BYTES_MAX,
+            )
+            if answer.status != 200:
+                raise NoAnswerError(f"status {answer.status}")
+            decoded = msgspec.json.decode(answer.body)
+            worked = True
+            return decoded
+        except OutboundError as error:
+            raise NoAnswerError(error.code) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise NoAnswerError("no JSON") from None
+        finally:
+            self.circuit.leave(worked=worked)
+
+
+async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:
+    """`ask` of every item, ASKED_AT_ONCE side by side, in their order. The first failure ends them all."""
+    gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def one(item: T) -> R:
+        async with gate:
+            return await ask(item)
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def setting(parts: Parts, enabled: Enabled, name: str, *variables: str) -> str | None:
+    """A string of the entry's `litellm_params`, else of the environment; an empty one is a missing one."""
+    value = enabled.params.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"the guardrail {enabled.name!r}: litellm_params.{name} must be a string")
+    return value or next((found for variable in variables if (found := parts.environ.get(variable, "").strip())), None)
