@@ -4,6 +4,7 @@
 imports every module of Tollgate afterwards.
 """
 
+import gzip
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,10 @@ CLOUD_SERVICES = (
 """AWS's models that stay; botocore brings 400."""
 
 
+NOTICES_BYTES_MAX = 100_000
+"""Licences longer than this are kept compressed."""
+
+
 def size_bytes(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
@@ -43,6 +48,11 @@ def main(root: Path) -> None:
     for path in list(root.rglob("*")):
         if path.is_file() and path.suffix in SOURCES:
             path.unlink()
+    for notices in root.glob("*.dist-info/licenses/*"):
+        if notices.is_file() and notices.stat().st_size > NOTICES_BYTES_MAX:
+            with gzip.open(f"{notices}.gz", "wb") as packed:
+                packed.write(notices.read_bytes())
+            notices.unlink()
     # Not those that a wheel brought along in `<package>.libs`: they were patched, and don't survive it.
     libraries = [
         str(path)

@@ -1,0 +1,169 @@
+"""The cluster's own configuration on three real servers: streams with three replicas, and what the loss of any server costs."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from services.edge.publisher import PublishError, publisher_for
+from shared import broker, bus, history, streams, subjects
+from shared.bus import BusClient
+from shared.ids import new_id
+from shared.notices import ControlNotices
+from tests.support.broker import binary
+from tests.support.ports import free_port
+from tools import make_nats_conf
+
+PASSWORDS = {make_nats_conf.variable(user): f"p{user}" for user in broker.USERS}
+
+
+class Cluster:
+    """deploy/'s file for a cluster, with addresses of this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ports = [free_port() for _ in range(make_nats_conf.SERVERS)]
+        self._routes = [free_port() for _ in self.ports]
+        self._directory = directory
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, number: int) -> None:
+        text = make_nats_conf.text(make_nats_conf.server(cluster=True, tls=False))
+        replaced = {
+            "0.0.0.0:4222": f"127.0.0.1:{self.ports[number]}",
+            "0.0.0.0:8222": f"127.0.0.1:{free_port()}",
+            "0.0.0.0:6222": f"127.0.0.1:{self._routes[number]}",
+            '"/data"': json.dumps(str(self._directory / f"data-{number}")),
+            **{f"nats-{n}.nats:6222": f"127.0.0.1:{port}" for n, port in enumerate(self._routes)},
+        }
+        for old, new in replaced.items():
+            assert old in text
+            text = text.replace(old, new)
+        conf = self._directory / f"nats-{number}.conf"
+        conf.write_text(text)
+        env = {**os.environ, **PASSWORDS, "POD_NAME": f"nats-{number}"}
+        log = str(self._directory / f"nats-{number}.log")
+        self._processes[number] = subprocess.Popen([binary(), "-c", str(conf), "-l", log], env=env)
+
+    def kill(self, number: int, how: int = signal.SIGKILL) -> None:
+        process = self._processes.pop(number)
+        process.send_signal(how)
+        process.wait(40)
+
+    def stop(self) -> None:
+        for number in list(self._processes):
+            self.kill(number)
+
+    def url(self, user: str) -> str:
+        return ",".join(f"nats://{user}:p{user}@127.0.0.1:{port}" for port in self.ports)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    running = Cluster(tmp_path)
+    for number in range(make_nats_conf.SERVERS):
+        running.start(number)
+    yield running
+    running.stop()
+
+
+async def eventually(attempt, timeout_s: float = 20.0):  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await attempt()
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+@pytest.fixture
+async def parts(cluster: Cluster) -> AsyncIterator[tuple[BusClient, BusClient, BusClient]]:
+    """Policy, ledger and edge, with both streams made."""
+    policy, ledger, edge = [await bus.connect(user, cluster.url(user)) for user in ("policy", "ledger", "edge")]
+    await eventually(lambda: streams.ensure_control(policy, 3))
+    await eventually(lambda: streams.ensure_traffic(ledger, 64 * 1024**2, 1, 3))
+    yield policy, ledger, edge
+    for client in (policy, ledger, edge):
+        await bus.close(client)
+
+
+async def leader(client: Client, stream: str) -> int:
+    reply = await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=2)
+    return int(json.loads(reply.data)["cluster"]["leader"].removeprefix("nats-"))
+
+
+async def test_streams_have_three_replicas_and_survive_each_server(
+    cluster: Cluster, parts: tuple[BusClient, BusClient, BusClient]
+) -> None:
+    policy, ledger, edge = parts
+    for client, stream in ((policy, "CONTROL"), (ledger, "TRAFFIC")):
+        info = json.loads((await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=2)).data)
+        assert info["config"]["num_replicas"] == 3 and len(info["cluster"]["replicas"]) == 2
+    told: list[tuple[str, int]] = []
+    resets: list[int] = []
+    notices = ControlNotices(edge, lambda subject, seq: told.append((subject, seq)), lambda: resets.append(1))
+    await notices.start()
+    await asyncio.wait_for(notices.begun.wait(), 5)
+    publisher = await publisher_for(edge)
+    acknowledged = 0
+    for number in range(3):
+        gone = await leader(ledger, "TRAFFIC")
+        cluster.kill(gone)
+        message = new_id()
+
+        async def publish(message: str = message) -> int:
+            try:
+                return await publisher.publish("traffic.0", message, b"[]", lambda: None, 1_000)
+            except PublishError:
+                raise TimeoutError from None
+
+        await eventually(publish)
+        acknowledged += 1
+        fact = f"control.key.{number}"
+        await eventually(
+            lambda fact=fact: policy.jetstream(timeout=1).publish(fact, b"x", headers={"Nats-Msg-Id": fact})
+        )
+        cluster.start(gone)
+        # An outage of two is an outage: one comes back before the next goes.
+        await eventually(lambda: _all_current(policy))
+    state = await eventually(lambda: streams.state(edge, "TRAFFIC"))
+    assert state.messages == acknowledged, "each once"
+    page = await eventually(lambda: history.read(ledger, 1))
+    assert [stored.subject for stored in page.messages] == [f"control.key.{n}" for n in range(3)]
+    deadline = time.monotonic() + 5
+    while not (notices.caught_up and notices.seq == 3):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert len(told) + len(resets) >= 1
+    await notices.close()
+
+
+async def _all_current(client: Client) -> None:
+    reply = json.loads((await client.request(f"$JS.API.STREAM.INFO.{subjects.CONTROL_STREAM}", b"", timeout=2)).data)
+    replicas = reply["cluster"]["replicas"]
+    assert len(replicas) == 2 and all(each["current"] and not each.get("offline") for each in replicas)
+
+
+async def test_two_of_three_away_acknowledge_nothing_and_lose_nothing(
+    cluster: Cluster, parts: tuple[BusClient, BusClient, BusClient]
+) -> None:
+    _, ledger, edge = parts
+    publisher = await publisher_for(edge)
+    await eventually(lambda: publisher.publish("traffic.0", new_id(), b"[]", lambda: None, 1_000))
+    for number in (0, 1):
+        cluster.kill(number)
+    await asyncio.sleep(1)
+    with pytest.raises(PublishError):
+        await publisher.publish("traffic.0", message := new_id(), b"[1]", lambda: None, 1_000)
+    for number in (0, 1):
+        cluster.start(number)
+    await eventually(lambda: publisher.publish("traffic.0", message, b"[1]", lambda: None, 1_000), 30)
+    assert (await eventually(lambda: streams.state(ledger, "TRAFFIC"))).messages == 2
