@@ -36,11 +36,11 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
-from shared import addresses, bus, settings, streams, subjects
+from shared import addresses, bus, settings, startup, streams, subjects
 from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
-from shared.config import Config, ConfigError, load, opening
+from shared.config import Config, ConfigError, opening
 from shared.identity import settings as jwt_settings
 from shared.identity.verifier import Verifier
 from shared.ids import DeploymentId, new_id
@@ -70,19 +70,19 @@ CUT_OFF_S = 1.0
 
 async def main(life: Life) -> None:
     conf = settings.read(EdgeSettings, os.environ)
-    config = load(conf.config, os.environ, "edge")
+    config, environ = await startup.configuration(conf.config, os.environ, "edge")
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
     left_out = {each.id: each.reason for each in config.left_out if each.id}
     reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
     uncallable: dict[DeploymentId, str] = {}
-    targets = table.build(config.deployments, USER_AGENT, config.litellm, os.environ, uncallable)
+    targets = table.build(config.deployments, USER_AGENT, config.litellm, environ, uncallable)
     left_out |= uncallable
     if reasons or uncallable:
         log.warning("models_left_out", models=[*reasons, *uncallable.values()])
-    outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
+    outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
-    extras = front.build(config, os.environ, outbound)
+    extras = front.build(config, environ, outbound)
     sso = _sso(config, outbound)
     shown_settings = shown.of(config)
     ledger = _ledger(conf.ledger_url)

@@ -55,7 +55,7 @@ def unix_ms() -> int:
 
 async def main(life: Life) -> None:
     """One ledger, until `life` is stopping."""
-    settings = config.read(os.environ)
+    settings = await config.read(os.environ)
     # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's usual pace halves the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

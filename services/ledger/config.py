@@ -1,5 +1,6 @@
 """The ledger's settings: `TOLLGATE_<FIELD>`, read once at start."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import msgspec
 
 from services.ledger import retention
 from services.ledger.retention import Terms
-from shared import config, settings
+from shared import settings, startup
 from shared.settings import SettingsError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -66,20 +67,22 @@ def terms(settings: LedgerSettings) -> Terms:
     )
 
 
-def read(environ: Mapping[str, str]) -> LedgerSettings:
-    """Settings with the database found, and the file's terms where the environment has none. Raises SettingsError or ConfigError."""
+async def read(environ: Mapping[str, str]) -> LedgerSettings:
+    """Settings with the database found (ours, the file's, LiteLLM's DATABASE_URL), and the file's terms where the environment has none.
+
+    Raises SettingsError or ConfigError."""
     found = settings.read(LedgerSettings, environ)
-    if found.database_url and not Path(found.config).is_file():
+    if found.database_url and not await asyncio.to_thread(Path(found.config).is_file):
         return found
-    file = config.load(found.config, environ, "ledger")
-    url, general = file.database_url, file.general
-    if not found.database_url and (url is None or not url):
+    file, plain = await startup.configuration(found.config, environ, "ledger")
+    url, general = file.database_url.reveal() if file.database_url else plain.get("DATABASE_URL", ""), file.general
+    if not found.database_url and not url:
         raise SettingsError(
-            "no database: set TOLLGATE_DATABASE_URL, or general_settings.database_url in the configuration file"
+            "no database: set TOLLGATE_DATABASE_URL or DATABASE_URL, or general_settings.database_url in the configuration file"
         )
     return msgspec.structs.replace(
         found,
-        database_url=found.database_url or (url.reveal() if url is not None else ""),
+        database_url=found.database_url or url,
         spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
         audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
         rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",

@@ -28,7 +28,7 @@ def command(arguments: list[str]) -> int:
 def main() -> int:
     """Exit status: 0 all of it is written, 2 it could not be read."""
     try:
-        settings = config.read(os.environ)
+        settings = asyncio.run(config.read(os.environ))
         count = asyncio.run(dump(Database(settings.database_url), sys.stdout.buffer))
     except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
         print(f"dump-control: {error}", file=sys.stderr)

@@ -55,7 +55,7 @@ def command(arguments: list[str]) -> int:
 def main() -> int:
     """Exit status: 0 nothing found, 1 something was, 2 could not be done."""
     try:
-        settings = config.read(os.environ)
+        settings = asyncio.run(config.read(os.environ))
         return asyncio.run(run(Database(settings.database_url)))
     except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
         print(f"verify: {error}", file=sys.stderr)

@@ -11,9 +11,8 @@ from services.moderation.guardrails import table
 from services.moderation.guardrails.parts import Parts
 from services.moderation.metrics import questions_running
 from services.moderation.screen import Screen
-from shared import bus, settings, subjects
+from shared import bus, settings, startup, subjects
 from shared.bus import BusClient
-from shared.config import load
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
 from shared.service import Life, serve_probes
@@ -25,13 +24,13 @@ QUEUE = "moderation"
 
 async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, os.environ)
-    config = load(conf.config, os.environ, "moderation")
+    config, environ = await startup.configuration(conf.config, os.environ, "moderation")
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
-    outbound = Outbound(OutboundSettings.read(os.environ), Guard(any_address=True))
+    outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
     parts = Parts(
         config=config,
-        environ=dict(os.environ),
-        cache_dir=str(cache_dir(conf.cache_dir, os.environ)),
+        environ=dict(environ),
+        cache_dir=str(cache_dir(conf.cache_dir, environ)),
         outbound=outbound,
     )
     guardrails = await asyncio.to_thread(table.load, parts)

@@ -17,7 +17,7 @@ from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
 from services.policy.notes import Notes
 from services.policy.replica import POLL_S, Replica
-from shared import bus, config, guardrails, prices, settings, streams, subjects
+from shared import bus, guardrails, prices, settings, startup, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
@@ -36,9 +36,9 @@ DRAIN_S = 5
 async def main(life: Life) -> None:
     """One policy replica, until `life` is stopping."""
     wanted = settings.read(PolicySettings, os.environ)
-    loaded = config.load(wanted.config, os.environ, "policy")
+    loaded, environ = await startup.configuration(wanted.config, os.environ, "policy")
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
-    catalog = build(loaded, prices.lookup, os.environ)
+    catalog = build(loaded, prices.lookup, environ)
     _warn(loaded, catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
     try:

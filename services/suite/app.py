@@ -25,7 +25,7 @@ from services.suite.probe import status_of
 from services.suite.process import Program, StartError
 from services.suite.settings import LOOPBACK, Listener, Member, SuiteSettings, members
 from services.suite.supervisor import Supervisor
-from shared import config, logging, settings
+from shared import logging, settings, startup
 from shared.config import Config, ConfigError, opening
 from shared.settings import SettingsError
 
@@ -49,11 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environ = {**os.environ, "TOLLGATE_CONFIG": chosen} if chosen else dict(os.environ)
     try:
         suite_settings = settings.read(SuiteSettings, environ)
-        configuration = config.load(suite_settings.config, environ)
+        configuration, plain = asyncio.run(startup.configuration(suite_settings.config, environ, "suite"))
         opening.refuse(configuration.master_key, suite_settings.edge_host, allow=configuration.allow_open_gateway)
         data = DataDir.open(suite_settings.data_dir)
         try:
-            return asyncio.run(_live(Suite(suite_settings, configuration, environ, data)))
+            return asyncio.run(
+                _live(Suite(suite_settings, configuration, environ, data, plain.get("DATABASE_URL", "")))
+            )
         finally:
             data.close()
     except (SettingsError, ConfigError) as error:
@@ -66,11 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Suite:
     """The parts and how they fit: settings in, programs out.
 
+    Args:
+        environ: as it was given: what is encrypted in it goes to the services encrypted.
+        database_url: LiteLLM's DATABASE_URL, where the file names none.
+
     Making one checks the ports and makes the embedded servers' files. Raises SettingsError, with nothing started.
     """
 
     def __init__(
-        self, suite_settings: SuiteSettings, configuration: Config, environ: Mapping[str, str], data: DataDir
+        self,
+        suite_settings: SuiteSettings,
+        configuration: Config,
+        environ: Mapping[str, str],
+        data: DataDir,
+        database_url: str = "",
     ) -> None:
         self.settings = suite_settings
         self.config = configuration
@@ -80,7 +91,9 @@ class Suite:
         self._data = data
         self._embedded = data.remembered()
         in_file = configuration.database_url
-        self._database_url = suite_settings.database_url or (in_file.reveal() if in_file else "")
+        self._database_url = suite_settings.database_url or (in_file.reveal() if in_file else database_url)
+        self._told_database_url = suite_settings.database_url
+        """What the ledger is told; a URL of the file or of the environment it finds, and decrypts, by itself."""
         listeners = self._listeners()
         require_free(listeners)
         servers = self._servers({listener.port for listener in listeners})
@@ -110,7 +123,7 @@ class Suite:
             servers.append(nats.program(data, embedded, self.settings.nats_sync))
         if not self._database_url:
             servers.append(postgres.program(data, embedded))
-            self._database_url = postgres.url(embedded)
+            self._database_url = self._told_database_url = postgres.url(embedded)
         return servers
 
     def _service(self, member: Member) -> Program:
@@ -138,7 +151,8 @@ class Suite:
         env["TOLLGATE_EDGE_HOST"] = self.settings.edge_host
         env.update((listener.variable, str(listener.port)) for listener in member.listeners)
         if member.kind == "ledger":
-            env["TOLLGATE_DATABASE_URL"] = self._database_url
+            if self._told_database_url:
+                env["TOLLGATE_DATABASE_URL"] = self._told_database_url
             env["TOLLGATE_LEDGER_HOST"] = self.settings.ledger_host
         if member.kind == "edge":
             env.setdefault("TOLLGATE_LEDGER_URL", self._urls("ledger")[0])

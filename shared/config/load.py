@@ -11,15 +11,15 @@ from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
 from shared.config.reading import text_of, tree, with_includes
-from shared.config.references import Lookup, Unset, from_environ, resolve
+from shared.config.references import Lookup, Unset, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
 from shared.secrets.value import Secret
 
 _SECTIONS = {
     "model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "credential_list", "guardrails",
 }  # fmt: skip
-_SECRETS_OF = {"master_key": ("policy",), "database_url": ("ledger",)}
-"""Which services need which secret of general_settings. The suite needs all."""
+_SECRETS_OF = {"master_key": ("policy", "suite"), "database_url": ("ledger", "suite")}
+"""Which services need which secret of general_settings."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -81,30 +81,40 @@ def parse(
     directory: str = ".",
     name: str = "config.yaml",
     service: str | None = None,
+    resolved: Mapping[str, str | None] | None = None,
 ) -> Config:
-    """The same from text."""
+    """The same from text.
+
+    Args:
+        resolved: what secret managers said (shared/startup.py).
+    """
     try:
         top, repeated = tree(text, name)
         top, more = with_includes(top, Path(directory))
-        return _read(top, environ, directory, [*repeated, *more], service)
+        return _read(top, environ, directory, [*repeated, *more], service, resolved)
     except RecursionError:
         raise ConfigError(f"{name}: not valid YAML (something refers to itself)") from None
 
 
 def _read(
-    top: dict[str, Any], environ: Mapping[str, str], directory: str, warnings: list[str], service: str | None
+    top: dict[str, Any],
+    environ: Mapping[str, str],
+    directory: str,
+    warnings: list[str],
+    service: str | None,
+    resolved: Mapping[str, str | None] | None,
 ) -> Config:
     given = _section(top, "general_settings")
     reading = Reading(_allowed(given))
     reading.warnings += warnings
     _name_other_sections(top, reading)
-    environ = _with_file_variables(_section(top, "environment_variables"), environ, reading)
-    lookup = from_environ(environ)
+    environ = _with_file_variables(_section(top, "environment_variables"), environ, reading, resolved)
+    lookup = Lookup(environ, resolved)
     general_tree = resolve(given, lookup)
     litellm_tree, router_tree = (
         resolve(_section(top, each), lookup) for each in ("litellm_settings", "router_settings")
     )
-    _need_secrets(general_tree, service)
+    _need_secrets(general_tree, service, environ)
     reading.elsewhere = _places()
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
@@ -173,9 +183,11 @@ def _name_other_sections(top: dict[str, Any], reading: Reading) -> None:
         reading.warn(f"{name}: not used ({why})" if why else f"{name}: unknown section, ignored")
 
 
-def _with_file_variables(given: dict[str, Any], environ: Mapping[str, str], reading: Reading) -> dict[str, str]:
+def _with_file_variables(
+    given: dict[str, Any], environ: Mapping[str, str], reading: Reading, resolved: Mapping[str, str | None] | None
+) -> dict[str, str]:
     """`environment_variables` go before the environment, as in LiteLLM; an empty one is a missing one."""
-    outside = from_environ(environ)
+    outside = Lookup(environ, resolved)
     more = {}
     for key, value in given.items():
         place, found = f"environment_variables.{key}", resolve(value, outside)
@@ -191,12 +203,13 @@ def _with_file_variables(given: dict[str, Any], environ: Mapping[str, str], read
     return {**environ, **more}
 
 
-def _need_secrets(general: dict[str, Any], service: str | None) -> None:
+def _need_secrets(general: dict[str, Any], service: str | None, environ: Mapping[str, str]) -> None:
     """A missing secret is refused by whoever needs it: going on without would open a door, or fail far away. Others go on without it."""
     for name, services in _SECRETS_OF.items():
         value = general.get(name)
         if isinstance(value, Unset):
-            if service is None or service in services:
+            elsewhere = name == "database_url" and environ.get("TOLLGATE_DATABASE_URL")
+            if not elsewhere and (service is None or service in services):
                 raise ConfigError(f"general_settings.{name}: {value}")
             general[name] = None
         elif value == "":

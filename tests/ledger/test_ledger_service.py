@@ -108,14 +108,16 @@ async def _post_one(url: str) -> None:
 def test_settings_come_from_the_environment_or_the_configuration_file(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("general_settings:\n  database_url: os.environ/BOOK_URL\n")
-    found = config.read({"TOLLGATE_CONFIG": str(file), "BOOK_URL": "postgresql://from-file"})
+    found = asyncio.run(config.read({"TOLLGATE_CONFIG": str(file), "BOOK_URL": "postgresql://from-file"}))
     assert found.database_url == "postgresql://from-file"
-    assert config.read({"TOLLGATE_DATABASE_URL": "postgresql://given"}).database_url == "postgresql://given"
+    assert (
+        asyncio.run(config.read({"TOLLGATE_DATABASE_URL": "postgresql://given"})).database_url == "postgresql://given"
+    )
     file.write_text("model_list: []\n")
     with pytest.raises(SettingsError, match="no database"):
-        config.read({"TOLLGATE_CONFIG": str(file)})
+        asyncio.run(config.read({"TOLLGATE_CONFIG": str(file)}))
     with pytest.raises(SettingsError, match="TOLLGATE_TRAFFIC_SHARDS"):
-        config.read({"TOLLGATE_DATABASE_URL": "x", "TOLLGATE_TRAFFIC_SHARDS": "0"})
+        asyncio.run(config.read({"TOLLGATE_DATABASE_URL": "x", "TOLLGATE_TRAFFIC_SHARDS": "0"}))
     assert LedgerSettings().ledger_port == 4100
 
 

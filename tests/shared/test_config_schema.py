@@ -33,6 +33,8 @@ AS = {
 def source(service: str) -> str:
     where = ROOT / "shared" / "config" if service == "config" else ROOT / "services" / service
     files = [path for path in where.rglob("*.py") if path.parent.name != "schema"]
+    if service == "config":
+        files += [ROOT / "shared" / "logging.py", ROOT / "shared" / "secrets" / "settings.py"]
     if service != "config":  # what is shared reads for the service that calls it
         files += [path for path in (ROOT / "shared").rglob("*.py") if "config" not in path.relative_to(ROOT).parts]
     return "\n".join(path.read_text() for path in files)

@@ -110,13 +110,13 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
 
     # ── secrets ──
 
-    key_management_system: Annotated[str | None, By()] = None
+    key_management_system: Annotated[str | None, By("config")] = None
     """The secret manager that `os.environ/NAME` asks first."""
-    key_management_settings: Annotated[dict[str, Any], By()] = {}
+    key_management_settings: Annotated[dict[str, Any], By("config")] = {}
     """Its settings."""
-    use_google_kms: Annotated[bool, By()] = False
+    use_google_kms: Annotated[bool, By("config")] = False
     """Decrypt the environment's values with Google's KMS."""
-    use_azure_key_vault: Annotated[bool, By()] = False
+    use_azure_key_vault: Annotated[bool, By("config")] = False
     """LiteLLM's older way to say `key_management_system: azure_key_vault`."""
 
     # ── health, alerts, others ──
@@ -143,5 +143,5 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Send the client's `x-` headers on to the provider."""
     completion_model: Annotated[str | None, By()] = None
     """Model of calls that name none."""
-    json_logs: Annotated[bool | None, By()] = None
+    json_logs: Annotated[bool | None, By("config")] = None
     """Logs as JSON, a line each: as they are unless the environment says otherwise."""

@@ -182,9 +182,9 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── what is shown and logged ──
 
-    set_verbose: Annotated[bool, By()] = False
+    set_verbose: Annotated[bool, By("config")] = False
     """Debug lines in the log. Better: `--detailed_debug`, or LITELLM_LOG=DEBUG."""
-    json_logs: Annotated[bool | None, By()] = None
+    json_logs: Annotated[bool | None, By("config")] = None
     """Logs as JSON, a line each: as they are unless the environment says otherwise."""
     turn_off_message_logging: Annotated[bool, By()] = False
     """Sinks get no prompts and answers."""

@@ -63,5 +63,5 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """A model that can't be served is left out; false: it refuses the start."""
     provider_budget_config: Annotated[dict[str, Any], By()] = {}
     """USD a provider may be paid in a term."""
-    set_verbose: Annotated[bool, By()] = False
+    set_verbose: Annotated[bool, By("config")] = False
     """Debug lines in the log."""
