@@ -435,3 +435,9 @@ def test_versions_in_any_sellers_spelling() -> None:
         "gpt-4": (3, 0),
     }
     assert {name: claude.of(name).version for name in versions} == versions
+
+
+@pytest.mark.parametrize("model", [MODEL, OLD])
+def test_a_json_object_without_a_schema_adds_nothing_to_the_bill(model: str) -> None:
+    plain = sent({"messages": user()}, model)
+    assert sent({"messages": user(), "response_format": {"type": "json_object"}}, model) == plain

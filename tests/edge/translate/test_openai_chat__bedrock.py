@@ -373,3 +373,9 @@ def test_errors() -> None:
     for body in (b"", b"{}", b"[]", b'{"message":"x"}'):
         with pytest.raises(UnreadableAnswerError):
             bedrock.answer(body, options())
+
+
+@pytest.mark.parametrize("model", [MODEL, OLD])
+def test_a_json_object_without_a_schema_adds_nothing_to_the_bill(model: str) -> None:
+    plain = sent({"messages": user()}, model)
+    assert sent({"messages": user(), "response_format": {"type": "json_object"}}, model) == plain

@@ -52,8 +52,8 @@ def test_a_conversation_with_tools_and_an_image() -> None:
             {"role": "user", "parts": [
                 {"functionResponse": {"name": "weather", "response": {"content": "3 °C"}}},
                 {"functionResponse": {"name": "weather", "response": {"content": "19 °C"}}},
-                {"text": "Thanks. And tomorrow?"},
             ]},
+            {"role": "user", "parts": [{"text": "Thanks. And tomorrow?"}]},
         ],
         "tools": [{"functionDeclarations": [{
             "name": "weather", "description": "The weather somewhere", "parametersJsonSchema": WEATHER["function"]["parameters"],

@@ -188,14 +188,15 @@ def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: clau
     wanted = chat.response_format(fields)
     if wanted is not None and wanted.schema and traits.schemas:
         made.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": closed(wanted.schema)}
-    elif wanted is not None:
-        schema = wanted.schema or _ANY_OBJECT
+    elif wanted is not None and wanted.schema:  # `json_object` alone: the prompt asks for it, as OpenAI demands
         forced = traits.forced_tools and not is_thinking(made)
         if choice is None or choice["type"] == "auto":
             choice = (
                 {"type": "auto"} if not forced else {"type": "any"} if tools else {"type": "tool", "name": JSON_TOOL}
             )
-        tools.append({"name": JSON_TOOL, "description": "Give the answer with this tool.", "input_schema": schema})
+        tools.append(
+            {"name": JSON_TOOL, "description": "Give the answer with this tool.", "input_schema": wanted.schema}
+        )
     if not tools:
         return
     if chat.boolean(fields, "parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
@@ -205,7 +206,6 @@ def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: clau
         made["tool_choice"] = choice
 
 
-_ANY_OBJECT = msgspec.Raw(b'{"type":"object","properties":{},"additionalProperties":true}')
 _NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
 
 

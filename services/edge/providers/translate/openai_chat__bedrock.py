@@ -275,11 +275,14 @@ def _tools(
     if wanted is not None and wanted.schema and (traits.schemas if is_claude else name.startswith(_SCHEMAS)):
         schema = {"schema": encode(closed(wanted.schema)).decode(), "name": "answer"}
         made["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
-    elif wanted is not None:
+    elif wanted is not None and wanted.schema:  # `json_object` alone: the prompt asks for it, as OpenAI demands
         if name.startswith(_CHOOSES) and choice is None and not is_thinking(extra) and traits.forced_tools:
             choice = {"any": {}} if tools else {"tool": {"name": JSON_TOOL}}
-        schema_: Any = wanted.schema or {"type": "object", "additionalProperties": True}
-        spec = {"name": JSON_TOOL, "description": "Give the answer with this tool.", "inputSchema": {"json": schema_}}
+        spec = {
+            "name": JSON_TOOL,
+            "description": "Give the answer with this tool.",
+            "inputSchema": {"json": wanted.schema},
+        }
         tools.append({"toolSpec": spec})
     if not tools:  # Converse refuses a conversation with calls whose tools aren't given
         empty = {"json": {"type": "object", "properties": {}}}

@@ -88,6 +88,7 @@ def newest(model: str) -> bool:
 def _contents(messages: list[chat.Message], model: str) -> tuple[list[Part], list[dict[str, Any]]]:
     system: list[Part] = []
     turns: list[dict[str, Any]] = []
+    last = ""
     names: dict[str, str] = {}
     """Call -> function."""
     for i, message in enumerate(messages):
@@ -107,10 +108,12 @@ def _contents(messages: list[chat.Message], model: str) -> tuple[list[Part], lis
             if role == "model":
                 continue  # said nothing and called nothing
             parts = [{"text": ""}]
-        if turns and turns[-1]["role"] == role:
+        # The results of one turn's calls stand together, and apart from what the user says then.
+        if last == message.role:
             turns[-1]["parts"] += parts
         else:
             turns.append({"role": role, "parts": parts})
+        last = message.role
     if not turns:
         refuse("messages: Gemini needs a message of the user's besides system messages", "messages")
     return system, turns
