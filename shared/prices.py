@@ -8,15 +8,16 @@ and `left_out`. An operator's own prices go before the table.
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from shared.money import Exact, Price, Rate
+from shared.money import CALL_PICOUSD_MAX, PICOUSD_PER_USD, Exact, Price, Rate, exact
 
 FILE = Path(__file__).with_name("prices.json")
 
@@ -114,6 +115,100 @@ def _price(row: list[Any], version: str, *, batch: bool) -> Price:
 
 def _exact(amount: int | list[int] | None) -> Exact | None:
     return (amount[0], amount[1]) if isinstance(amount, list) else amount
+
+
+def merged(own: Price | None, listed: Price | None) -> Price | None:
+    """An entry's own prices before the table's. Where it prices what comes in or goes out, nothing of the table is left: its tiers and
+    tiers of service belong to other prices. Where it sets only others (caches, searches), they are laid over the table's."""
+    if own is None or listed is None:
+        return own or listed
+    if own.input_picousd is not None or own.output_picousd is not None or own.request_picousd:
+        return own
+    units = {rate.unit for rate in own.rates}
+    by_input = {"input_second", "input_character", "image", "input_image", "pixel", "output_second", "output_character"}
+    if units & by_input:
+        return own
+    return msgspec.structs.replace(
+        listed,
+        cache_read_picousd=listed.cache_read_picousd if own.cache_read_picousd is None else own.cache_read_picousd,
+        cache_write_picousd=listed.cache_write_picousd if own.cache_write_picousd is None else own.cache_write_picousd,
+        source="config",
+        rates=(*(rate for rate in listed.rates if rate.unit not in units and not _is_overlaid(rate, own)), *own.rates),
+    )
+
+
+def _is_overlaid(rate: Rate, own: Price) -> bool:
+    return (rate.unit == "cache_read" and own.cache_read_picousd is not None) or (
+        rate.unit == "cache_write" and own.cache_write_picousd is not None
+    )
+
+
+class Adjustment(msgspec.Struct, frozen=True):
+    """What an operator charges instead of what a provider does: `cost_discount_config`, `cost_margin_config`."""
+
+    factor: Fraction = Fraction(1)
+    fixed_usd: Fraction = Fraction(0)
+    """A call."""
+
+    def of(self, price: Price) -> Price:
+            if self.factor == 1 and not self.fixed_usd:
+            return price
+
+        def scaled(amount: Exact | None) -> Exact | None:
+            return None if amount is None else _fit(_fraction(amount) * self.factor)
+
+        return msgspec.structs.replace(
+            price,
+            input_picousd=scaled(price.input_picousd),
+            output_picousd=scaled(price.output_picousd),
+            cache_read_picousd=scaled(price.cache_read_picousd),
+            cache_write_picousd=scaled(price.cache_write_picousd),
+            request_picousd=_fit(_fraction(price.request_picousd) * self.factor + self.fixed_usd * PICOUSD_PER_USD),
+            rates=tuple(
+                msgspec.structs.replace(
+                    rate,
+                    picousd=_fit(
+                        _fraction(rate.picousd) * self.factor
+                        + (self.fixed_usd * PICOUSD_PER_USD if rate.unit == "request" else 0)
+                    ),
+                )
+                for rate in price.rates
+            ),
+        )
+
+
+def _fit(amount: Fraction) -> Exact:
+    """Exact; where a share of many digits makes more than 64 bits hold, to the thousandth of a pico-dollar."""
+    try:
+        return exact(amount)
+    except ValueError:
+        return exact(min(Fraction(round(amount * 1000), 1000), Fraction(CALL_PICOUSD_MAX)))
+
+
+def _fraction(amount: Exact) -> Fraction:
+    return Fraction(amount) if isinstance(amount, int) else Fraction(*amount)
+
+
+def adjustment(provider: str, discounts: Mapping[str, Any], margins: Mapping[str, Any]) -> Adjustment:
+    """For a provider's calls; discount first, margin on what is left. Raises ValueError for what is no share of a price."""
+    factor = 1 - _share(discounts.get(provider, 0), most=1)
+    margin = margins.get(provider, margins.get("global", 0))
+    percentage, fixed = margin, 0
+    if isinstance(margin, Mapping):
+        percentage, fixed = margin.get("percentage", 0), margin.get("fixed_amount", 0)
+    return Adjustment(factor * (1 + _share(percentage, most=1000)), _share(fixed, most=1000))
+
+
+def _share(value: Any, *, most: int) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{type(value).__name__} is not a number")
+    try:
+        found = Fraction(repr(value) if isinstance(value, float) else value)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{str(value)[:40]!r} is not a number") from None
+    if not 0 <= found <= most:
+        raise ValueError(f"{str(value)[:40]} is not between 0 and {most}")
+    return found
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,14 @@ upstream model stands for what the name's star matched. Plain names go first, th
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import msgspec
 
 from services.policy import access
 from services.policy.access import Access
 from services.policy.blocked_users import BlockedUsers
-from shared import guardrails
+from shared import guardrails, prices
 from shared.config import Config, ConfigError, Deployment, callbacks
 from shared.grant import Candidate
 from shared.guardrails import Enabled
@@ -22,6 +23,8 @@ from shared.money import Price
 
 Lookup = Callable[[str, str], Price | None]
 """(provider, model) -> the table's price; None: nobody knows it."""
+Priced = Callable[[str, str, Price | None], Price | None]
+"""(provider, model, the entry's own price) -> what a call is charged."""
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +37,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     master_key_sha256: KeyDigest | None
     """None: the gateway is open."""
     access: Access
-    price: Lookup
+    price: Priced
     warnings: list[str]
     left_out: dict[str, str] = {}
     """Models of the configuration that can't be served, each with the reason."""
@@ -59,8 +62,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return []
 
 
-def build(config: Config, price: Lookup, environ: Mapping[str, str] | None = None) -> Catalog:
+def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = None) -> Catalog:
     """Raises ConfigError or SettingsError, with the place."""
+    price = _priced(config, lookup)
     models: dict[str, dict[str, Candidate]] = {}
     patterns: dict[str, dict[str, Deployment]] = {}
     for deployment in config.deployments:
@@ -98,12 +102,35 @@ def _public_model_groups(config: Config) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _candidate(deployment: Deployment, upstream_model: str, price: Lookup) -> Candidate:
+def _priced(config: Config, lookup: Lookup) -> Priced:
+    """An entry's own prices before the table's, and what the operator charges on top or less."""
+    discounts, margins = config.litellm.cost_discount_config, config.litellm.cost_margin_config
+    for provider in (*discounts, *margins):
+        try:
+            prices.adjustment(provider, discounts, margins)
+        except ValueError as error:
+            raise ConfigError(
+                f"litellm_settings.cost_discount_config or cost_margin_config: {provider}: {error}"
+            ) from None
+
+    @lru_cache(maxsize=PRICES_KEPT_MAX)
+    def priced(provider: str, model: str, own: Price | None) -> Price | None:
+        found = prices.merged(own, lookup(provider, model))
+        return None if found is None else prices.adjustment(provider, discounts, margins).of(found)
+
+    return priced
+
+
+PRICES_KEPT_MAX = 4096
+"""Callers name the models behind a pattern: bounded."""
+
+
+def _candidate(deployment: Deployment, upstream_model: str, price: Priced) -> Candidate:
     return Candidate(
         deployment_id=deployment.id,
         provider=deployment.provider,
         upstream_model=upstream_model,
-        price=deployment.price or price(deployment.provider, deployment.base_model or upstream_model),
+        price=price(deployment.provider, deployment.base_model or upstream_model, deployment.price),
         weight=deployment.weight,
         order=deployment.order,
     )

@@ -33,25 +33,59 @@ _UNITS = {
     "input_cost_per_pixel": "input_pixel",
     "output_cost_per_pixel": "pixel",
     "input_cost_per_request": "request",
-    "input_cost_per_query": "search",
+    "search_context_size_low": "search_low",
+    "search_context_size_medium": "search_medium",
+    "search_context_size_high": "search_high",
+    "input_cost_per_query": "request",
+    "input_cost_per_token_cache_hit": "cache_read",
 }
 _KEY = re.compile(
-    r"(?P<unit>[a-z_]+?(?:_above_1hr)?)(?:_above_(?P<above>\d{1,5})(?P<k>k?)_tokens)?(?:_(?P<service>flex|priority|batches))?"
+    r"(?P<unit>[a-z_]+?(?:_above_1hr)?)(?:_above_(?P<above>\d{1,8})(?P<k>k?)_tokens)?(?:_(?P<service>flex|priority|batches))?"
 )
 _SERVICES = {"flex": "flex", "priority": "priority", "batches": "batch", None: ""}
 _USUAL = {"input", "output", "cache_read", "cache_write", "request"}
 
 
+_SEARCHES = "search_context_cost_per_query"
+"""`{search_context_size_low: USD, ..._medium, ..._high}`: a search on the web, by how much it brings back."""
+_TIERS = "tiered_pricing"
+"""`[{range: [0, 128000], input_cost_per_token: USD, ...}, ...]`: prices by the length of the prompt."""
+
+
 def is_price(key: str) -> bool:
     found = _KEY.fullmatch(key)
-    return found is not None and found["unit"] in _UNITS
+    return (found is not None and found["unit"] in _UNITS) or key in (_SEARCHES, _TIERS)
+
+
+def _flat(values: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """The keys that hold several prices as keys of one each. Raises ConfigError."""
+    flat = {key: value for key, value in values.items() if key not in (_SEARCHES, _TIERS)}
+    searches = values.get(_SEARCHES)
+    if searches is not None:
+        if not isinstance(searches, dict):
+            raise ConfigError(f"{at}.{_SEARCHES} must be a mapping")
+        flat |= {str(size): usd for size, usd in searches.items()}
+    tiers = values.get(_TIERS)
+    if tiers is not None and not isinstance(tiers, list):
+        raise ConfigError(f"{at}.{_TIERS} must be a list")
+    for tier in tiers or ():
+        start = (
+            tier["range"][0]
+            if isinstance(tier, dict) and isinstance(tier.get("range"), list) and tier["range"]
+            else None
+        )
+        if not isinstance(start, int | float) or not 0 <= start < 10**5 * 1000:
+            raise ConfigError(f"{at}.{_TIERS}: each tier has a range, like [0, 128000]")
+        above = f"_above_{int(start)}_tokens" if start else ""
+        flat |= {f"{key}{above}": usd for key, usd in tier.items() if key in _UNITS}
+    return flat
 
 
 def price(values: Mapping[str, Any], at: str) -> Price | None:
     """None where no key of `values` is a price. Raises ConfigError."""
     usual: dict[str, Exact] = {}
     rates: list[Rate] = []
-    for key, value in values.items():
+    for key, value in _flat(values, at).items():
         found = _KEY.fullmatch(key)
         if value is None or found is None or found["unit"] not in _UNITS:
             continue

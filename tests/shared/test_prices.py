@@ -5,13 +5,16 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 import pytest
 
 from shared import prices
-from shared.money import UNIT_NAMES, Usage, cost, cost_picousd
+from shared.config import ConfigError
+from shared.config import prices as config_prices
+from shared.money import UNIT_NAMES, Price, Usage, cost, cost_picousd
 
 TABLE: dict[str, Any] = msgspec.json.decode(prices.FILE.read_bytes())
 
@@ -232,3 +235,89 @@ def test_prices_are_those_of_the_source() -> None:
                     assert ours == round(theirs * 10**12), (litellm_provider, name, service, usage)
                     compared += 1
     assert compared > 5000
+
+
+def own(**params: Any) -> Price | None:
+    return config_prices.price(params, "here")
+
+
+def test_every_price_that_litellms_keys_can_set() -> None:
+    found = own(
+        input_cost_per_token=1e-6,
+        output_cost_per_token="0.000002",
+        cache_read_input_token_cost=1e-7,
+        cache_creation_input_token_cost=1.25e-6,
+        cache_creation_input_token_cost_above_1hr=2e-6,
+        input_cost_per_token_above_200k_tokens=2e-6,
+        input_cost_per_token_flex=5e-7,
+        output_cost_per_token_priority=4e-6,
+        input_cost_per_token_batches=5e-7,
+        input_cost_per_audio_token=1e-5,
+        output_cost_per_reasoning_token=3e-6,
+        search_context_cost_per_query={"search_context_size_low": 0.03, "search_context_size_high": 0.05},
+        input_cost_per_second=1 / 2**10,
+    )
+    assert found is not None
+    assert cost(found, Usage(300, 100, 100, 100, 50, cache_write_1h_tokens=40)).picousd == (
+        100 * 10**6 + 100 * 10**5 + 60 * 1_250_000 + 40 * 2 * 10**6 + 50 * 2 * 10**6 + 50 * 3 * 10**6
+    )
+    assert cost(found, Usage(10, 10, service="flex")).picousd == 10 * 500_000 + 10 * 2 * 10**6
+    assert cost(found, Usage(0, 10, service="priority")).picousd == 40 * 10**6
+    assert cost(found, Usage(200_001, 0)).picousd == 200_001 * 2 * 10**6
+    assert cost(found, Usage(searches=2, search_context="high")).picousd == 10**11
+    assert cost(found, Usage(input_ms=1500)).picousd == round(Fraction(10**12, 2**10) * Fraction(3, 2))
+
+
+def test_prices_by_the_length_of_the_prompt() -> None:
+    tiers = [
+        {"range": [0, 128_000], "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6},
+        {"range": [128_000, 1_000_000], "input_cost_per_token": 3e-6, "output_cost_per_token": 4e-6},
+    ]
+    found = own(tiered_pricing=tiers)
+    assert found is not None
+    assert cost(found, Usage(128_000, 1)).picousd == 128_002 * 10**6
+    assert cost(found, Usage(128_001, 1)).picousd == (128_001 * 3 + 4) * 10**6
+    for wrong in ({"tiered_pricing": 5}, {"tiered_pricing": [{}]}, {"search_context_cost_per_query": 1}):
+        with pytest.raises(ConfigError):
+            own(**wrong)
+
+
+def test_an_entrys_cache_price_is_laid_over_the_table_and_its_token_price_replaces_it() -> None:
+    listed = prices.lookup("anthropic", "claude-sonnet-4-5")
+    assert listed is not None
+    cached = prices.merged(own(cache_read_input_token_cost=1e-9), listed)
+    assert cached is not None and cached.input_picousd == listed.input_picousd and cached.source == "config"
+    assert cost(cached, Usage(300_000, 0, 300_000)).picousd == 300_000 * 1000, "the table's tier of the same is gone"
+    assert prices.merged(own(input_cost_per_token=1e-9), listed) == own(input_cost_per_token=1e-9)
+    assert prices.merged(None, listed) is listed and prices.merged(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("discounts", "margins", "usd"),
+    [
+        ({}, {}, "0.003"),
+        ({"openai": 0.05}, {}, "0.00285"),
+        ({"other": 0.05}, {"global": 0.1}, "0.0033"),
+        ({"openai": "0.5"}, {"openai": {"percentage": 0.1, "fixed_amount": 0.001}, "global": 9}, "0.00265"),
+        ({"openai": 1}, {}, "0"),
+    ],
+)
+def test_discounts_and_margins(discounts: Any, margins: Any, usd: str) -> None:
+    price = own(input_cost_per_token=1e-6, output_cost_per_token=2e-6)
+    assert price is not None
+    charged = prices.adjustment("openai", discounts, margins).of(price)
+    assert cost_picousd(charged, Usage(1000, 1000)) == int(Decimal(usd) * USD)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, "much", True, None, float("nan")])
+def test_what_is_no_share_of_a_price_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError):
+        prices.adjustment("openai", {"openai": wrong}, {})
+
+
+def test_a_share_of_many_digits_fits() -> None:
+    price = prices.lookup("groq", "whisper-large-v3")
+    assert price is not None
+    charged = prices.adjustment("groq", {"groq": 0.123456789123}, {"groq": 0.987654321987}).of(price)
+    exactly = Fraction(92_500_000, 3) * (1 - Fraction("0.123456789123")) * (1 + Fraction("0.987654321987"))
+    assert abs(cost_picousd(charged, Usage(input_ms=1000)) - exactly) <= 1

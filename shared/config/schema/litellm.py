@@ -180,6 +180,12 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     key_alias_pattern: Annotated[str | None, By()] = None
     """Regular expression of allowed key aliases."""
 
+    cost_discount_config: Annotated[dict[str, float], By("policy")] = {}
+    """Provider -> the share of its prices that isn't charged: 0.05 is five per cent off."""
+    cost_margin_config: Annotated[dict[str, Any], By("policy")] = {}
+    """Provider, or `global` for those not named -> what is charged on top: a share (0.1), or `{percentage: 0.1, fixed_amount: 0.001}`, the
+    second in USD a call. After the discount."""
+
     # ── what is shown and logged ──
 
     set_verbose: Annotated[bool, By("config")] = False
