@@ -151,7 +151,7 @@ class Adjustment(msgspec.Struct, frozen=True):
     """A call."""
 
     def of(self, price: Price) -> Price:
-            if self.factor == 1 and not self.fixed_usd:
+        if self.factor == 1 and not self.fixed_usd:
             return price
 
         def scaled(amount: Exact | None) -> Exact | None:
