@@ -376,6 +376,19 @@ def entity_not_found(message: str, param: str | None = None) -> Refusal:
     return Refusal("entity_not_found", 404, message, "not_found_error", param)
 
 
+def passthrough_not_allowed(path: str) -> Refusal:
+    return Refusal(
+        "passthrough_not_allowed", 403, f"Key/team not allowed to access passthrough route {path}", "auth_error", "None"
+    )
+
+
+def target_refused() -> Refusal:
+    """Its name stands for an address in a private network that nobody listed."""
+    return Refusal(
+        "target_refused", 502, "The endpoint's target is not an address that may be asked", "api_connection_error"
+    )
+
+
 def conflict(what: str) -> Refusal:
     return Refusal(
         "conflict",

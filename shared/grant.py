@@ -103,6 +103,10 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     max_request_size_mb: float | None = None
     max_response_size_mb: float | None = None
     """Of the key and its team, the smaller one; those of general_settings are the edge's own."""
+    passthrough_routes: list[str] | None = None
+    """`allowed_passthrough_routes` of the key, else of its team: paths, each with what is below it. None: all."""
+    passthrough_denied: list[str] = []
+    """`denied_passthrough_routes` of both."""
     fallbacks: list[Fallback] = []
     """In the order to try; what the configuration says for this model."""
     rules: Rules = NO_RULES

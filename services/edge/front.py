@@ -7,6 +7,7 @@ from typing import Any
 from services.edge import alerts, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.images import Images
+from services.edge.passthrough import entries
 from services.edge.series import SERIES
 from shared.config import Config
 from shared.outbound import Outbound
@@ -22,5 +23,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
         "site": looks,
         "images": Images(looks, outbound),
+        "passthrough": entries.read(general.get("pass_through_endpoints"), environ),
+        "passthrough_outbound": outbound,
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }

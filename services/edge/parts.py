@@ -11,6 +11,7 @@ from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.images import Images
 from services.edge.pages.shown import ShownSettings
+from services.edge.passthrough.entries import Entries
 from services.edge.providers.base import Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
@@ -26,6 +27,7 @@ from shared.addresses import Network
 from shared.asker import Signer
 from shared.bus import BusClient
 from shared.ids import DeploymentId
+from shared.outbound import Outbound
 
 
 def _nobody(deployment: DeploymentId, seconds: float) -> None:
@@ -54,6 +56,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
     sizes: Sizes = Sizes()
+    passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
+    passthrough_outbound: Outbound | None = None
     metrics_need_key: bool = True
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()

@@ -125,6 +125,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         "expires_at_ms": who.expires_at_ms,
         "rules": folding.rules(directory, catalog, key, team),
         "max_request_size_mb": folding.smallest("max_request_size_mb", key, team),
+        **folding.passthrough(key, team),
         "max_response_size_mb": folding.smallest("max_response_size_mb", key, team),
     }
     if not who.route.model_from:

@@ -104,3 +104,11 @@ def smallest(name: str, *holders: Key | Team | None) -> float | None:
     found = [holder.metadata.get(name) for holder in holders if holder is not None and holder.metadata]
     numbers = [each for each in found if isinstance(each, int | float) and not isinstance(each, bool) and each > 0]
     return min(numbers, default=None)
+
+
+def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
+    """Which pass-through endpoints key and team may call: the key's list, else the team's; what either denies is denied."""
+    found = [holder.metadata for holder in (key, team) if holder is not None and holder.metadata]
+    allowed = next((each["allowed_passthrough_routes"] for each in found if "allowed_passthrough_routes" in each), None)
+    denied = [path for each in found for path in _texts(each.get("denied_passthrough_routes"))]
+    return {"passthrough_routes": None if allowed is None else _texts(allowed), "passthrough_denied": denied}

@@ -9,7 +9,7 @@ back hold for all of them. Redirects are never followed: an address that was che
 """
 
 from shared.outbound.addresses import Guard
-from shared.outbound.client import Answer, Outbound, OutboundError
+from shared.outbound.client import Answer, Outbound, OutboundError, Streamed
 from shared.outbound.settings import OutboundSettings
 
-__all__ = ["Answer", "Guard", "Outbound", "OutboundError", "OutboundSettings"]
+__all__ = ["Answer", "Guard", "Outbound", "OutboundError", "OutboundSettings", "Streamed"]

@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDict
+from yarl import URL
 
 from shared.outbound.addresses import Guard
 from shared.outbound.settings import OutboundSettings
@@ -34,6 +37,29 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Streamed:
+    """An answer as it comes: of `Outbound.stream`, inside its block."""
+
+    def __init__(self, response: aiohttp.ClientResponse, host: str) -> None:
+        self._response = response
+        self._host = host
+        self.status = response.status
+        self.headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.raw_headers
+        ]
+        """As sent, in order."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's own bytes. OutboundError where it breaks off."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (TimeoutError, aiohttp.ServerTimeoutError):
+            raise OutboundError("timeout", self._host) from None
+        except (aiohttp.ClientError, OSError):
+            raise OutboundError("broken", self._host) from None
+
+
 class Outbound:
     """
     Args:
@@ -46,6 +72,7 @@ class Outbound:
         self._guard = guard
         self._connections_max = connections_max
         self._session: aiohttp.ClientSession | None = None
+        self._raw_session: aiohttp.ClientSession | None = None
 
     async def send(
         self,
@@ -84,9 +111,85 @@ class Outbound:
         except (aiohttp.ClientError, OSError):
             raise OutboundError("broken", host) from None
 
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes | AsyncIterator[bytes] | None = None,
+        deadline_ms: int,
+        idle_ms: int,
+    ) -> AsyncIterator["Streamed"]:
+        """The same for bodies of any size, both as they come: nothing is decoded, and no header is added but Host and the framing.
+
+        Args:
+            body: an iterator that raises ends the request unfinished.
+            idle_ms: the longest silence, before the head and in the body.
+        """
+        host = ""
+        try:
+            target = urlsplit(url)
+            host, scheme = target.hostname or "", target.scheme.lower()
+            _ = target.port
+        except ValueError:
+            raise OutboundError("bad_address") from None
+        if scheme not in ("http", "https") or not host or target.username or target.password or not url.isprintable():
+            raise OutboundError("bad_address", host[:255])
+        try:
+            async with asyncio.timeout(deadline_ms / 1000):
+                response = await self._begin(method, url, scheme, host, target.port, headers, body, idle_ms)
+                try:
+                    yield Streamed(response, host)
+                finally:
+                    response.close()  # harmless where it was read to its end
+        except TimeoutError:
+            raise OutboundError("timeout", host) from None
+
+    async def _begin(
+        self,
+        method: str,
+        url: str,
+        scheme: str,
+        host: str,
+        port: int | None,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | AsyncIterator[bytes] | None,
+        idle_ms: int,
+    ) -> aiohttp.ClientResponse:
+        try:
+            proxy = self._settings.proxy_for(scheme, host)
+            if proxy is not None or _is_literal(host):
+                await self._check(host, port or (443 if scheme == "https" else 80))
+            return await self._open_raw().request(
+                method,
+                URL(url, encoded=True),
+                headers=CIMultiDict(headers),
+                data=body,
+                proxy=proxy,
+                allow_redirects=False,
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=idle_ms / 1000, sock_connect=idle_ms / 1000),
+            )
+        except aiohttp.ServerTimeoutError:
+            raise OutboundError("timeout", host) from None
+        except _RefusedAddressError:
+            raise OutboundError("refused_address", host) from None
+        except (aiohttp.InvalidURL, ValueError):
+            raise OutboundError("bad_address", host[:255]) from None
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, _RefusedAddressError)
+            raise OutboundError("refused_address" if refused else "unreachable", host) from None
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise OutboundError("broken", host) from None
+
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._raw_session):
+            if session is not None:
+                await session.close()
 
     async def _ask(
         self,
@@ -113,16 +216,25 @@ class Outbound:
     def _open(self) -> aiohttp.ClientSession:
         """Made by the first request, inside the loop."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                ssl=self._settings.tls(), limit=self._connections_max, resolver=_Resolver(self._guard), ttl_dns_cache=10
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
+            self._session = self._made(auto_decompress=True)
         return self._session
+
+    def _open_raw(self) -> aiohttp.ClientSession:
+        if self._raw_session is None:
+            self._raw_session = self._made(auto_decompress=False)
+        return self._raw_session
+
+    def _made(self, *, auto_decompress: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            ssl=self._settings.tls(), limit=self._connections_max, resolver=_Resolver(self._guard), ttl_dns_cache=10
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=auto_decompress,
+        )
 
     async def _check(self, host: str, port: int) -> None:
         """For what no resolver of ours sees: addresses written as numbers, and names that a proxy resolves."""

@@ -100,6 +100,10 @@ class Request:
         value = self._headers.get(name.encode())
         return None if value is None else value.rstrip(b" \t").decode("utf-8", "surrogateescape")
 
+    def headers(self) -> dict[str, str]:
+        """All of them, by their lower-case names; bytes beyond ASCII as Latin-1."""
+        return {name.decode("latin-1"): value.rstrip(b" \t").decode("latin-1") for name, value in self._headers.items()}
+
     def whole_body(self) -> bytes | None:
         """All of the body if it is here already, as it mostly is."""
         return self._take() if self.complete else None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from services.edge import pipeline
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.surfaces import health, ledger, management, models, pages, scrape, site, sso
+from services.edge.surfaces import health, ledger, management, models, pages, passthrough, scrape, site, sso
 from shared.routes import Match
 
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
@@ -22,5 +22,6 @@ SURFACES: dict[str, Serve] = {
     "pages": pages.serve,
     "sso": sso.serve,
     "site": site.serve,
+    "passthrough": passthrough.serve,
     "scrape": scrape.serve,
 }

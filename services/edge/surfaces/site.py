@@ -33,7 +33,7 @@ _STARTS = {
     "validatorUrl: null});",
     "redoc-start.js": "Redoc.init(%s, {disableSearch: false}, document.getElementById('docs'));",
 }
-_HIDDEN = frozenset({"site", "pages"})
+_HIDDEN = frozenset({"site", "pages", "passthrough", "scrape"})
 """Surfaces that are no API."""
 
 

@@ -135,7 +135,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Settings of alerts."""
     alert_to_webhook_url: Annotated[dict[str, Any], By()] = {}
     """An address an alert type."""
-    pass_through_endpoints: Annotated[list[dict[str, Any]], By()] = []
+    pass_through_endpoints: Annotated[list[dict[str, Any]], By("edge")] = []
     """Paths that are forwarded as they are."""
     infer_model_from_keys: Annotated[bool, By()] = False
     """Serve the models of every provider whose key is in the environment."""

@@ -1,0 +1,81 @@
+"""Which headers of a request go on to the target, and which of its answer come back. Pure.
+
+What carried the caller's credential never goes on, nor does anything that holds it, whatever the endpoint's settings say. Another
+`Authorization` (the caller's own, for the target) does, where headers are forwarded.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from services.edge.passthrough.entries import Entry
+from shared import credential
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "trailers",
+        "transfer-encoding", "upgrade", "expect",
+    }
+)  # fmt: skip
+_OURS = frozenset(
+    {"host", "content-length", "accept-encoding", "cookie", "forwarded", "x-real-ip", "litellm-changed-by"}
+)
+"""Of this hop, of our pages (a session's cookie), or rewritten."""
+_OURS_BEFORE = ("x-litellm-", "x-tollgate-", "x-forwarded-", "x-pass-")
+_ALWAYS = frozenset({"content-type", "content-encoding", "accept"})
+"""Say what the body is, and what may come back."""
+_NEVER_PASSED = frozenset({"host", "content-length", "accept-encoding", *HOP_BY_HOP, *credential.HEADERS})
+"""Of `x-pass-<name>`."""
+_NOT_BACK = HOP_BY_HOP | {
+    "content-length", "server", "date", "set-cookie", "strict-transport-security", "alt-svc", "content-security-policy",
+    "public-key-pins", "x-frame-options", "x-content-type-options",
+}  # fmt: skip
+"""Of the other hop, or about an origin that isn't ours."""
+
+
+def found(entry: Entry, get: credential.Getter) -> str | None:
+    """The caller's credential; None: none was sent; "": one was sent that can't be read."""
+    if entry.key_header is not None:
+        value = get(entry.key_header)
+        if value is not None:
+            return value.removeprefix("Bearer ").strip()
+    return credential.find(get)
+
+
+def to_target(entry: Entry, sent: Mapping[str, str], secret: str | None) -> list[tuple[str, str]]:
+    """
+    Args:
+        sent: the client's headers, by their names in lower case.
+        secret: the credential that is ours; None: there is none.
+    """
+    own = {name.lower() for name in entry.headers}
+    named = _named_by(sent.get("connection", ""))
+    going: dict[str, str] = {}
+    for name, value in sent.items():
+        if name.startswith("x-pass-"):
+            passed = name[7:]
+            if passed and passed not in _NEVER_PASSED and not passed.startswith("x-amz-"):
+                going[passed] = value
+        elif name in HOP_BY_HOP or name in _OURS or name in named or name.startswith(_OURS_BEFORE):
+            continue
+        elif entry.forward_headers or name in _ALWAYS:
+            going.setdefault(name, value)
+    if entry.key_header is not None:
+        going.pop(entry.key_header, None)
+    if secret:
+        going = {name: value for name, value in going.items() if secret not in value}
+    return [*((n, v) for n, v in going.items() if n not in own), *entry.headers.items()]
+
+
+def to_client(answered: Iterable[tuple[str, str]]) -> str:
+    """Rendered lines, each ending in CRLF."""
+    answered = [(name.lower(), value) for name, value in answered]
+    named = _named_by(",".join(value for name, value in answered if name == "connection"))
+    return "".join(
+        f"{name}: {value}\r\n"
+        for name, value in answered
+        if name not in _NOT_BACK and name not in named and value.isprintable() and not name.startswith("x-tollgate-")
+    )
+
+
+def _named_by(connection: str) -> frozenset[str]:
+    """Headers that a Connection header says are of one hop."""
+    return frozenset(each.strip().lower() for each in connection.split(","))

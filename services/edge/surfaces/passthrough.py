@@ -1,0 +1,294 @@
+"""A pass-through endpoint's call: who asks, may they, what is recorded; then bytes both ways as they come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from services.edge import account, reading, sizes
+from services.edge.answers import SAFE
+from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request, StreamAnswer
+from services.edge.parts import Parts
+from services.edge.passthrough import entries, headers
+from services.edge.passthrough.entries import Entry
+from services.edge.passthrough.record import Record
+from services.edge.reading import Head
+from shared import admission, credential, errors, routes
+from shared.errors import RefusedError
+from shared.facts import Caller
+from shared.grant import Ask, Denial, Grant
+from shared.outbound import OutboundError, Streamed
+from shared.routes import Match
+
+NAME = "/pass-through"
+PUBLIC_NAME = "/pass-through-public"
+IDLE_MS = 120_000
+_SANDBOX = "content-security-policy: sandbox; frame-ancestors 'none'\r\n"
+"""Whatever a target answers, it isn't a page of ours."""
+_SAFE = SAFE.replace("content-security-policy: frame-ancestors 'none'\r\n", _SANDBOX)
+
+
+async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    raise RefusedError(errors.not_found(request.method, request.path))  # endpoints have paths of their own: `forward`
+
+
+async def forward(parts: Parts, request: Request, entry: Entry, rest: str) -> Answer:
+    if (request.header("upgrade") or "").lower() == "websocket":
+        raise RefusedError(errors.bad_request("WebSocket isn't supported on pass-through endpoints"))
+    if not parts.recorder.healthy:
+        raise RefusedError(errors.book_unavailable())
+    found = headers.found(entry, request.header)
+    head = reading.head(request)
+    if found and entry.key_header is not None:
+        digest, shape = credential.digest(found)
+        head = msgspec.structs.replace(head, digest=digest, shape=shape)
+    grant, ours = await _grant(parts, entry, head, request, found)
+    body: bytes | AsyncIterator[bytes] | None
+    model = ""
+    upload = _Upload(parts, request, grant, entry.path, head)
+    if grant is not None and _is_json(request):
+        body = await upload.whole()
+        if body:
+            model = await _model(parts, grant, head, body)
+    else:
+        body = upload.chunks() if upload.has_body else None
+    record = Record(parts, entry, head, Caller() if grant is None else grant.caller, model)
+    await record.open()
+    return await _Forwarding(parts, request, entry, record, upload).run(
+        entry.url(rest, request.query),
+        headers.to_target(entry, request.headers(), found if ours else None),
+        body,
+        grant,
+    )
+
+
+async def _grant(
+    parts: Parts, entry: Entry, head: Head, request: Request, found: str | None
+) -> tuple[Grant | None, bool]:
+    """Who asks (None: nobody has to say), and whether the credential they sent is one of ours. Raises RefusedError."""
+    route = routes.named(NAME)
+    assert route is not None
+    if not entry.auth:
+        decision = await parts.grants.decide(None, "none", PUBLIC_NAME, "")
+        refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+        if refusal is not None:
+            await account.refuse(parts, refusal, route, head, decision.caller)
+        if not found:
+            return None, False
+        decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
+        return None, not admission.is_stranger(decision)
+    await parts.tokens.identify(head)
+    decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
+    refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+    if refusal is None and isinstance(decision, Grant):
+        allowed, denied = decision.passthrough_routes, decision.passthrough_denied
+        if entries.covers(denied, entry.path) or (allowed is not None and not entries.covers(allowed, entry.path)):
+            refusal = errors.passthrough_not_allowed(entry.path)
+    if refusal is not None:
+        await account.refuse(parts, refusal, route, head, decision.caller)
+    assert isinstance(decision, Grant)
+    request.recognised()
+    return decision, True
+
+
+async def _model(parts: Parts, grant: Grant, head: Head, body: bytes) -> str:
+    """The model that a JSON body names, where this caller may use it. Raises RefusedError."""
+    model = model_of(body)
+    if not model:
+        return ""
+    decision = await parts.grants.decide(head.digest, head.shape, "/chat/completions", model)
+    if isinstance(decision, Denial) and decision.rule in ("key_models", "team_models", "user_models"):
+        route = routes.named(NAME)
+        assert route is not None
+        await account.refuse(parts, decision.refusal, route, head, grant.caller)
+    return model if isinstance(decision, Grant) else ""
+
+
+class _Model(msgspec.Struct):
+    model: str | None = None
+
+
+_decode_model = msgspec.json.Decoder(_Model).decode
+_names_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def model_of(body: bytes) -> str:
+    """Empty: none that can be read. Raises RefusedError where it can be read in two ways."""
+    try:
+        model = _decode_model(body).model or ""
+        names = _names_of(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    if any(name != "model" and name.casefold() == "model" for name in names) or (
+        body.count(b'"model"') > 1 and _twice(body)
+    ):
+        raise RefusedError(errors.bad_request("model: the request names it in more than one way", "model"))
+    return model[:256]
+
+
+def _twice(body: bytes) -> bool:
+    """Whether `model` stands twice at the top level: with the first removed, another is left."""
+    first = body.index(b'"model"')
+    changed = body[:first] + b'"_odel"' + body[first + 7 :]
+    try:
+        return "model" in _names_of(changed) and "_odel" in _names_of(changed)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+
+
+def _is_json(request: Request) -> bool:
+    kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+class _Upload:
+    """The request's body on its way: counted, never kept."""
+
+    def __init__(self, parts: Parts, request: Request, grant: Grant | None, route: str, head: Head) -> None:
+        limits = [mb for mb in (parts.sizes.request_mb, None if grant is None else grant.max_request_size_mb) if mb]
+        self._mb = min(limits, default=None)
+        self._parts = parts
+        self._request = request
+        self._grant = grant
+        self._route = route
+        self._head = head
+        self._size = 0
+        self.refusal: errors.Refusal | None = None
+        """Why it was cut off."""
+        self.has_body = bool(request.content_length) or request.header("transfer-encoding") is not None
+        declared = request.content_length
+        if self._mb is not None and declared is not None and declared > self._mb * sizes.MB:
+            raise RefusedError(self._too_large(declared))
+
+    async def whole(self) -> bytes | None:
+        """All of a body that may name a model. Raises RefusedError."""
+        if not self.has_body:
+            return None
+        pieces: list[bytes] = []
+        bytes_max = self._parts.settings.edge_body_bytes_max
+        try:
+            async for chunk in self.chunks():
+                if not self._request.hold(len(chunk)):
+                    raise RefusedError(errors.overloaded())
+                pieces.append(chunk)
+                if self._size > bytes_max:
+                    raise RefusedError(errors.body_too_large(None, bytes_max))
+        except _CutError:
+            assert self.refusal is not None
+            raise RefusedError(self.refusal) from None
+        return b"".join(pieces)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Raises _CutError, with `refusal` set, where it may not go on."""
+        request, timeout_s = self._request, self._parts.settings.edge_body_timeout_ms / 1000
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    chunk = await request.next_chunk()
+            except TimeoutError:
+                self.refusal = errors.unreadable_body("The request body did not arrive in time")
+            except OverBudgetError:
+                self.refusal = errors.overloaded()
+            except BrokenBodyError:
+                self.refusal = errors.unreadable_body("The request body could not be read")
+            if self.refusal is None:
+                if not chunk:
+                    return
+                self._size += len(chunk)
+                if self._mb is not None and self._size > self._mb * sizes.MB:
+                    self.refusal = self._too_large(self._size)
+            if self.refusal is not None:
+                raise _CutError
+            yield chunk
+
+    def _too_large(self, size_bytes: int) -> errors.Refusal:
+        assert self._mb is not None
+        refusal = errors.request_too_large(size_bytes, self._mb)
+        sizes.tell(
+            self._parts, refusal, self._route, self._head.ip, None if self._grant is None else self._grant.caller
+        )
+        return refusal
+
+
+class _CutError(Exception):
+    """The upload ends here: `refusal` says why."""
+
+
+class _Forwarding:
+    def __init__(self, parts: Parts, request: Request, entry: Entry, record: Record, upload: _Upload) -> None:
+        self._parts = parts
+        self._request = request
+        self._entry = entry
+        self._record = record
+        self._upload = upload
+        self._mb: float | None = None
+
+    async def run(
+        self, url: str, sent: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None, grant: Grant | None
+    ) -> Answer:
+        parts, record, entry = self._parts, self._record, self._entry
+        outbound = parts.passthrough_outbound
+        assert outbound is not None
+        self._mb = parts.sizes.response_mb if grant is None else sizes.response_mb(parts, grant)
+        outcome, status, code = "client_gone", 499, "client_gone"
+        try:
+            async with outbound.stream(
+                self._request.method,
+                url,
+                headers=sent,
+                body=body,
+                deadline_ms=int(entry.timeout_s * 1000),
+                idle_ms=IDLE_MS,
+            ) as answer:
+                record.first_byte_at_ms = parts.clock.unix_ms()
+                outcome, status, code = "client_gone", 499, "client_gone"
+                return await self._pass(answer, grant)
+        except OutboundError as error:
+            refusal = self._upload.refusal
+            if refusal is None and error.code == "refused_address":
+                refusal = errors.target_refused()
+            if refusal is None:
+                refusal = (
+                    errors.provider_timeout(entry.path)
+                    if error.code == "timeout"
+                    else errors.provider_unreachable(entry.path)
+                )
+            outcome = (
+                "timeout" if error.code == "timeout" else "bad_request" if self._upload.refusal else "provider_error"
+            )
+            record.settle(outcome, refusal.status, refusal.code, billed=error.code in ("timeout", "broken"))
+            raise RefusedError(refusal, record.id, record.id) from None
+        finally:
+            record.settle(outcome, status, code)
+
+    async def _pass(self, answer: Streamed, grant: Grant | None) -> Answer:
+        record, request = self._record, self._request
+        lines = (
+            f"{_SAFE}x-litellm-call-id: {record.id}\r\nx-tollgate-request-id: {record.id}\r\n"
+            f"{headers.to_client(answer.headers)}"
+        )
+        out = StreamAnswer(answer.status, lines)
+        await out.start(request)
+        size, ended = 0, "success" if answer.status < 400 else "provider_error"
+        code = None if answer.status < 400 else f"provider_{answer.status}"
+        try:
+            async for chunk in answer.chunks():
+                size += len(chunk)
+                if self._mb is not None and size > self._mb * sizes.MB:
+                    assert self._mb is not None
+                    refusal = errors.response_too_large(size, self._mb)
+                    sizes.tell(
+                        self._parts, refusal, self._entry.path, request.remote, None if grant is None else grant.caller
+                    )
+                    record.settle("blocked", refusal.status, refusal.code)
+                    request.abort()
+                    return out
+                await out.write(chunk)
+        except OutboundError as error:
+            record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
+            request.abort()  # half an answer must not look like a whole one
+            return out
+        record.settle(ended, answer.status, code)
+        await record.durable()
+        await out.end()
+        return out
