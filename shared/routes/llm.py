@@ -90,6 +90,18 @@ ROWS = (
         _list_of({"type": "object", "properties": {"embedding": {}, "index": {"type": "integer"}}}),
         "A vector for each text",
     ),
+    _call(
+        "/moderations",
+        "amoderation",
+        "input",
+        _TEXTS,
+        {
+            "type": "object",
+            "properties": {"id": _text(), "model": _text(), "results": {"type": "array", "items": {"type": "object"}}},
+            "required": ["results"],
+        },
+        "Whether a text is fit to be said",
+    ),
     Route(
         name="/models",
         methods=("GET",),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 import pytest_asyncio
 
@@ -23,6 +24,7 @@ def config(base_url: str) -> str:
 model_list:
   - {{model_name: fake, litellm_params: {{model: openai/fake, api_base: "{base_url}", api_key: provider-key-1,
       input_cost_per_token: 0.000001, output_cost_per_token: 0.000002}}}}
+  - {{model_name: omni-moderation-latest, litellm_params: {{model: openai/omni-moderation-latest, mock_response: x}}}}
 litellm_settings:
   callbacks: ["hide_secrets", "banned_keywords"]
   banned_keywords_list: words.txt
@@ -151,3 +153,15 @@ async def test_what_could_be_read_in_two_ways_never_reaches_a_provider(
     ) as answer:
         assert answer.status == 400 and "token ids" in (await answer.json())["error"]["message"]
     assert len(upstream.requests) == before
+
+
+async def test_moderations_in_openai_s_shape(guarded: RunningSuite, http: aiohttp.ClientSession) -> None:
+    client = openai.AsyncOpenAI(api_key="sk-1234", base_url=guarded.edge_url + "/v1")
+    answer = await client.moderations.create(input=["a", "b"])
+    assert [result.flagged for result in answer.results] == [False, False]
+    async with http.post(guarded.edge_url + "/moderations", json={"input": "a"}, headers=MASTER) as plain:
+        assert plain.status == 200 and len((await plain.json())["results"]) == 1
+    async with http.post(
+        guarded.edge_url + "/moderations", json={"model": "nosuch", "input": "a"}, headers=MASTER
+    ) as no:
+        assert no.status == 400

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from moderation_kit import answered
 
-from services.moderation.guardrails import Inspection, table
+from services.moderation.guardrails import Inspection, banned_keywords, table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError, parse
@@ -155,3 +155,21 @@ async def test_a_long_text_leaves_the_loop_free(tmp_path: Path) -> None:
     else:
         pytest.fail(f"(longest pause, took) in s: {seen}")
     beating.cancel()
+
+
+async def test_a_changed_file_is_read_again_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(banned_keywords, "LOOK_S", 0.0)
+    file = tmp_path / "words.txt"
+    file.write_text("one\n")
+    guardrail = banned(tmp_path, "words.txt")
+    assert await said(guardrail, "two") is None
+    file.write_text("two\n")
+    assert await said(guardrail, "two") == "Keyword banned. Keyword=two"
+    assert await said(guardrail, "one") is None
+    file.write_bytes(b"\xff\n")
+    assert await said(guardrail, "two") == "Keyword banned. Keyword=two", "what can't be used leaves the old list"
+    file.unlink()
+    assert await said(guardrail, "two") == "Keyword banned. Keyword=two"
+    (tmp_path / "other").write_text("three\n")
+    (tmp_path / "other").rename(file)
+    assert await said(guardrail, "three") == "Keyword banned. Keyword=three"

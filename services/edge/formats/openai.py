@@ -25,6 +25,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool = True
     output_bound: bool = True
     """Whether the request bounds the output (`max_tokens`); False: there is none."""
+    default_model: str = ""
+    """Of a request that names none; empty: it has to."""
     chunk: str = ""
     """`object` of a stream's chunks; empty: as in a whole answer."""
 
@@ -36,6 +38,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         """
         fields = fields_.split(body)
         fields_.refuse_unsafe(fields)
+        if model is None and self.default_model and "model" not in fields:
+            model = self.default_model
         if model is None:
             model = fields_.model_of(fields, self.route)
         else:
@@ -140,6 +144,16 @@ EMBEDDINGS: Final = OpenAI(
     path="/embeddings",
     required="input",
     answers_in="data",
+    streams=False,
+    output_bound=False,
+)
+MODERATIONS: Final = OpenAI(
+    name="openai_moderations",
+    route="/moderations",
+    path="/moderations",
+    required="input",
+    answers_in="results",
+    default_model="omni-moderation-latest",
     streams=False,
     output_bound=False,
 )

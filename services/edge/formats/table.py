@@ -1,5 +1,5 @@
 """Which format a route speaks: one row a route."""
 
-from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAI
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, OpenAI
 
-BY_ROUTE: dict[str, OpenAI] = {found.route: found for found in (CHAT, COMPLETIONS, EMBEDDINGS)}
+BY_ROUTE: dict[str, OpenAI] = {found.route: found for found in (CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS)}

@@ -70,6 +70,8 @@ class AnswerHead(Said, kw_only=True):
     model: str | None = None
     error: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
+    results: msgspec.Raw = NULL
+    """Of moderations."""
 
     def failed(self) -> bool:
         return bytes(self.error) not in _NO_ERROR

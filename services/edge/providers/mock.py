@@ -13,7 +13,7 @@ import msgspec
 
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
-from services.edge.formats.openai import CHAT, CHOICES_MAX, EMBEDDINGS
+from services.edge.formats.openai import CHAT, CHOICES_MAX, EMBEDDINGS, MODERATIONS
 from services.edge.formats.wire import UNREADABLE
 from services.edge.providers import base
 from services.edge.providers.base import Target, Translator
@@ -55,12 +55,22 @@ class Mock:
         model = target.deployment.upstream_model
         if format == EMBEDDINGS.name:
             return iter((msgspec.json.encode(_vectors(call, model)),))
+        if format == MODERATIONS.name:
+            return iter((msgspec.json.encode(_unflagged(call, model, response_id)),))
         head = {"id": response_id, "object": "", "created": now_s, "model": model}
         said = _Said(call, text, chat=format == CHAT.name)
         if call.stream:
             return _stream({**head, "object": CHAT.chunk if said.chat else "text_completion"}, said)
         head["object"] = "chat.completion" if said.chat else "text_completion"
         return iter((msgspec.json.encode({**head, "choices": said.choices(), "usage": USAGE}),))
+
+
+def _unflagged(call: Call, model: str, response_id: str) -> dict[str, Any]:
+    """Nothing is wrong with any of the inputs."""
+    given = _any(call.fields["input"])
+    count = len(given) if isinstance(given, list) and all(isinstance(each, str) for each in given) else 1
+    result = {"flagged": False, "categories": {}, "category_scores": {}}
+    return {"id": response_id.replace("chatcmpl", "modr"), "model": model, "results": [result] * count}
 
 
 class _Said:

@@ -30,7 +30,7 @@ CHANNELS_MAX = 512
 class _Channel:
     """One growing text."""
 
-    __slots__ = ("before", "held", "out_to", "said", "spans", "text")
+    __slots__ = ("before", "held", "hidden_to", "out_to", "said", "spans", "text")
 
     def __init__(self, text: Text) -> None:
         self.text = text
@@ -41,6 +41,8 @@ class _Channel:
         """Characters that came, in all."""
         self.out_to = 0
         """Up to here (characters of the stream) it is decided."""
+        self.hidden_to = 0
+        """Up to here reaches what is out already as a replacement."""
         self.spans: list[Redaction] = []
         """Decided or expected; start and end count characters of the stream."""
 
@@ -107,8 +109,10 @@ class StreamWindow:
             whole = texts[i].text
             starts_at = channel.said - len(whole)  # of the text that was screened, in the stream
             held_at = channel.said - len(channel.held)
+            # A span whose beginning is out goes on hiding, in silence if its replacement is out, too.
+            first = held_at if channel.hidden_to <= held_at else 0
             channel.spans = [
-                Redaction(i, max(held_at, starts_at + r.start), starts_at + r.end, r.replacement)
+                Redaction(i, max(first, starts_at + r.start), starts_at + r.end, r.replacement)
                 for r in sorted(look.redactions, key=lambda r: (r.start, -r.end))
                 if r.text == i and starts_at + r.end > held_at
             ]
@@ -143,8 +147,10 @@ class StreamWindow:
         changed: dict[Address, str] = {}
         for channel, part, at in held.parts:
             text = part.text.text
-            if any(span.start < at + len(text) and span.end > at for span in channel.spans):
+            touching = [span for span in channel.spans if span.start < at + len(text) and span.end > at]
+            if touching:
                 changed[part.real] = _part_of(text, at, channel.spans)
+                channel.hidden_to = touching[-1].end
         if not changed:
             return held.event
         return _with_data(held.event, answers.event_with_texts(data_of(held.event), changed))

@@ -5,9 +5,12 @@ invisible characters left out and any white space as one space, and across the p
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
@@ -15,29 +18,55 @@ from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, i
 from shared.config import ConfigError
 from shared.guardrails import EVERYTHING, Enabled
 
+log = structlog.get_logger()
+
 SETTING = "litellm_settings.banned_keywords_list"
 KEYWORDS_MAX = 10_000
 INLINE_EFFORT_MAX = 65_536
 """Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is 1 to 4 ms."""
+LOOK_S = 0.5
 FILE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class BannedKeywords:
-    def __init__(self, keywords: list[str], *, homoglyphs: bool = False) -> None:
+    def __init__(self, keywords: list[str], *, homoglyphs: bool = False, file: "WatchedFile | None" = None) -> None:
+        """`file`: where the keywords came from; they are read again when it changes."""
+        self._homoglyphs = homoglyphs
+        self._file = file
         self._matcher = Matcher(keywords, homoglyphs=homoglyphs)
 
     @classmethod
     def made(cls, parts: Parts, enabled: Enabled) -> "BannedKeywords":
         """Raises ConfigError when the list is missing, unreadable, empty or out of bounds."""
-        config = parts.config
-        keywords = _keywords(config.litellm.banned_keywords_list, config.directory)
-        return cls(keywords, homoglyphs=config.litellm.banned_keywords_homoglyphs)
+        litellm, directory = parts.config.litellm, parts.config.directory
+        given = litellm.banned_keywords_list
+        file = WatchedFile(Path(directory) / given) if isinstance(given, str) and given else None
+        return cls(_keywords(given, directory), homoglyphs=litellm.banned_keywords_homoglyphs, file=file)
 
     def inspect(self, inspection: Inspection) -> list[Finding] | Awaitable[list[Finding]]:
+        if self._file is not None and self._file.changed():
+            return self._read_again(inspection)
+        return self._look(inspection)
+
+    def _look(self, inspection: Inspection) -> list[Finding] | Awaitable[list[Finding]]:
         messages = inspection.messages(EVERYTHING)
         if sum(effort(part) for message in messages for part in message.parts) > INLINE_EFFORT_MAX:
             return asyncio.to_thread(self._find, messages)
         return self._find(messages)
+
+    async def _read_again(self, inspection: Inspection) -> list[Finding]:
+        """The question that noticed the change is answered by the new list. A list that can't be used leaves the old one."""
+        assert self._file is not None
+        try:
+            self._matcher = await asyncio.to_thread(self._loaded, self._file.path)
+            log.info("banned_keywords_read_again")
+        except ConfigError as error:
+            log.error("banned_keywords_not_read", reason=str(error))
+        found = self._look(inspection)
+        return found if isinstance(found, list) else await found
+
+    def _loaded(self, path: Path) -> Matcher:
+        return Matcher(_keywords(str(path), ""), homoglyphs=self._homoglyphs)
 
     def open_from(self, text: str) -> int | None:
         return self._matcher.open_from(text)
@@ -48,6 +77,33 @@ class BannedKeywords:
             if keyword is not None:
                 return [Finding(block=True, message=f"Keyword banned. Keyword={keyword}", status=400)]
         return []
+
+
+class WatchedFile:
+    """Notices that a file is another than it was, looking at most once in LOOK_S."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = self._stamp()
+        self._looked_at = time.monotonic()
+
+    def changed(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S:
+            return False
+        self._looked_at = now
+        stamp = self._stamp()
+        if stamp is None or stamp == self._seen:
+            return False  # a file that is gone for a moment is being replaced
+        self._seen = stamp
+        return True
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = self.path.stat()
+        except (OSError, ValueError):
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _keywords(value: Any, directory: str) -> list[str]:
