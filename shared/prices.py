@@ -101,7 +101,13 @@ def _names(provider: str, model: str, as_of: date) -> Iterator[str]:
         except ValueError:
             return
         if day <= as_of:
-            yield name[: dated.start()]
+            name = name[: dated.start()]
+            yield name
+            yield f"{name}-latest"
+    elif name.endswith("-latest"):
+        yield name.removesuffix("-latest")
+    else:
+        yield f"{name}-latest"
 
 
 def _price(row: list[Any], version: str, *, batch: bool) -> Price:

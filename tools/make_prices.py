@@ -11,6 +11,7 @@ wrong name must find nothing. What is left out is named in the file: `simplified
 import argparse
 import importlib.metadata
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -101,6 +102,14 @@ SERVICES = {
 }
 """The package's variants -> our service tiers."""
 
+MISSING = {
+    "gpt-4o-audio-preview": {"input_audio": "40", "output_audio": "80"},
+    "gpt-4o-mini-audio-preview": {"input_audio": "10", "output_audio": "20"},
+}
+"""What the package lacks, in USD per million, from OpenAI's price list (2026-11); a model's dated names have the same."""
+MADE_OF_ONE_KIND = {"gpt-image": "output_image_token", "-tts": "output_audio"}
+"""Part of a name -> the unit that all of its output is."""
+
 Amount = int | list[int]
 """pico-USD; a fraction as [numerator, denominator]."""
 Row = list[Any]
@@ -172,11 +181,12 @@ def row_of(model: ModelInfo, price: ModelPrice, day: date) -> tuple[Row, list[st
                 if value is not None and key in UNITS and (service, key) not in seen:
                     seen.add((service, key))  # the first that is in force counts
                     rates += rates_of(key, value, service, with_base=True)
-    if "gpt-image" in model.id and "output_mtok" in kept and "output_image_mtok" not in kept:
-        rates += [
-            ["output_image_token", row[1]],
-            *(["output_image_token", *rate[1:]] for rate in rates if rate[0] == "output"),
-        ]
+    for part, unit in MADE_OF_ONE_KIND.items():
+        if part in model.id and "output_mtok" in kept and not any(rate[0] == unit for rate in rates):
+            rates += [[unit, row[1]], *([unit, *rate[1:]] for rate in rates if rate[0] == "output")]
+    for unit, usd in MISSING.get(re.sub(r"-20\d\d-\d\d-\d\d$", "", model.id), {}).items():
+        if not any(rate[0] == unit for rate in rates):
+            rates.append([unit, picousd(Decimal(usd), 10**6)])
     if "input_mtok" in kept and row[1] is None and not any(key.startswith("output") for key in listed):
         row[1] = 0  # embeddings and rankings have no output tokens
     if rates:

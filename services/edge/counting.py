@@ -22,14 +22,16 @@ async def count(parts: Parts, account: Account, answered: list[str], source: str
         source: `estimated`, or `lower_bound` where the answer was cut off.
     """
     call, model = account.asked.call, account.candidate.upstream_model
+    ids = 0
     try:
         said = texts.of_request(call)
+        ids = texts.ids_of_request(call)
     except RefusedError:
         said = [call.body.decode("utf-8", "replace")]
     sent, received = await asyncio.gather(
         count_tokens(parts.bus_client, model, said), count_tokens(parts.bus_client, model, answered)
     )
-    return Usage(sent, received, source=source)
+    return Usage(sent + ids, received, source=source)
 
 
 async def count_stream(parts: Parts, account: Account, reader: events.Reader, source: str) -> Usage:

@@ -11,6 +11,12 @@ def of_request(call: Call) -> list[str]:
     return [text.text for text in request.of_fields(call.fields).texts if text.kind in _SAID]
 
 
+def ids_of_request(call: Call) -> int:
+    """Tokens that are given as ids (`input: [[1, 2], [3]]`): a list of them is its own count. Raises as `of_request`."""
+    given = (text.text for text in request.of_fields(call.fields).texts if text.kind == "tokens")
+    return sum(text.count(" ") + 1 for text in given if text)
+
+
 def of_answer(body: bytes) -> list[str]:
     return [text.text for text in answer.of_answer(body)]
 

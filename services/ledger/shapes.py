@@ -110,7 +110,8 @@ def _metadata(row: Record, own_id: str) -> dict[str, Any]:
         "attempts": row["attempts"],
         "response_model": row["response_model"],
         "spend_picousd": None if cost is None else str(cost),
-        "unpriced": cost is None,
+        "unpriced": cost is None or any(flag.startswith("unpriced:") for flag in row["flags"] or ()),
+        "flags": list(row["flags"] or ()),
         "price": None if row["price"] is None else msgspec.Raw(row["price"].encode()),
     }
 

@@ -119,6 +119,9 @@ def test_no_model_is_both_priced_and_left_out() -> None:
         ("bedrock", "anthropic.claude-3-haiku-20240307-v1:0", "regional.anthropic.claude-3-haiku-20240307-v1:0"),
         ("bedrock", "eu.amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
         ("openai", "gpt-4.1-2025-04-14", "gpt-4.1"),
+        ("anthropic", "claude-3-5-haiku-20241022", "claude-3-5-haiku-latest"),
+        ("anthropic", "claude-3-5-haiku", "claude-3-5-haiku-latest"),
+        ("anthropic", "claude-3-haiku-latest", "claude-3-haiku"),
     ],
 )
 def test_what_is_no_part_of_a_models_identity_is_looked_through(provider: str, model: str, listed_as: str) -> None:
@@ -157,6 +160,9 @@ USD = 10**12
         ("gemini", "gemini-2.0-flash", Usage(1_000_000, 0, audio_input_tokens=400_000), Decimal("0.34")),
         ("openai", "gpt-image-1", Usage(1_000, 4_000, image_output_tokens=4_000), Decimal("0.165")),
         ("perplexity", "sonar", Usage(1_000, 1_000), Decimal("0.014")),
+        ("openai", "gpt-4o-audio-preview", Usage(17, 592, audio_output_tokens=482), Decimal("0.0397025")),
+        ("openai", "gpt-4o-audio-preview-2024-12-17", Usage(100, 0, audio_input_tokens=100), Decimal("0.004")),
+        ("openai", "gpt-4o-mini-tts", Usage(1_000, 1_000, audio_output_tokens=1_000), Decimal("0.0126")),
     ],
 )
 def test_units_tiers_and_services(provider: str, model: str, usage: Usage, usd: Decimal) -> None:
