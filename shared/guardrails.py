@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import Config, ConfigError
+from shared.config import Config, ConfigError, callbacks
 from shared.grant import GuardrailRef
 
 LANGUAGE = frozenset({"text", "arguments", "result", "reasoning", "file"})
@@ -164,6 +164,25 @@ def enabled(config: Config) -> list[Enabled]:
             )
     position = {spec.integration: i for i, spec in enumerate(TABLE)}
     return sorted(found, key=lambda each: position[each.spec.integration])
+
+
+def not_known(config: Config) -> list[str]:
+    """Warnings: sinks that aren't known. A guardrail that isn't refuses, unless the operator said that it may be left undone."""
+    warnings = []
+    for name in unknown_callbacks(config):
+        kind = callbacks.kind(name)
+        if kind == "guardrail":
+            sentence = f"litellm_settings.callbacks: the guardrail {name} isn't known here"
+            warnings.append(config.unenforced(name, sentence))
+        elif name not in callbacks.ALWAYS:
+            what = "a Python class of your own isn't loaded" if kind == "python" else "not known, does nothing"
+            warnings.append(f"litellm_settings.callbacks: {name}: {what}")
+    names = {each.name for each in enabled(config)}
+    for number, entry in enumerate(config.guardrails):
+        name = str(entry.get("guardrail_name") or f"guardrails[{number}]")
+        if name not in names:
+            warnings.append(config.unenforced(name, f"guardrails[{number}]: the guardrail {name!r} isn't known here"))
+    return warnings
 
 
 def unknown_callbacks(config: Config) -> list[str]:

@@ -13,7 +13,7 @@ from services.policy import access
 from services.policy.access import Access
 from services.policy.blocked_users import BlockedUsers
 from shared import guardrails, prices
-from shared.config import Config, ConfigError, Deployment, callbacks
+from shared.config import Config, ConfigError, Deployment
 from shared.grant import Candidate
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
@@ -75,7 +75,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
             candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
-    warnings = _not_known(config, enabled)
+    warnings = guardrails.not_known(config)
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=sorted(
@@ -134,22 +134,3 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Priced) -> Ca
         weight=deployment.weight,
         order=deployment.order,
     )
-
-
-def _not_known(config: Config, enabled: list[Enabled]) -> list[str]:
-    """Warnings: sinks that aren't known. A guardrail that isn't refuses, unless the operator said that it may be left undone."""
-    warnings = []
-    for name in guardrails.unknown_callbacks(config):
-        kind = callbacks.kind(name)
-        if kind == "guardrail":
-            sentence = f"litellm_settings.callbacks: the guardrail {name} isn't known here"
-            warnings.append(config.unenforced(name, sentence))
-        elif name not in callbacks.ALWAYS:
-            what = "a Python class of your own isn't loaded" if kind == "python" else "not known, does nothing"
-            warnings.append(f"litellm_settings.callbacks: {name}: {what}")
-    names = {each.name for each in enabled}
-    for number, entry in enumerate(config.guardrails):
-        name = str(entry.get("guardrail_name") or f"guardrails[{number}]")
-        if name not in names:
-            warnings.append(config.unenforced(name, f"guardrails[{number}]: the guardrail {name!r} isn't known here"))
-    return warnings

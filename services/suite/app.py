@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         suite_settings = settings.read(SuiteSettings, environ)
         configuration, plain = asyncio.run(startup.configuration(suite_settings.config, environ, "suite"))
+        print(_about(suite_settings.config, configuration), file=sys.stderr)
         opening.refuse(configuration.master_key, suite_settings.edge_host, allow=configuration.allow_open_gateway)
         data = DataDir.open(suite_settings.data_dir)
         try:
@@ -63,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:  # before the loop took the signal over
         return 1
+
+
+def _about(file: str, configuration: Config) -> str:
+    """One block: what of the file isn't acted on."""
+    idle = sum(key.verdict in ("no effect", "unknown") for key in configuration.keys)
+    left_out = [f"  {each.model_name or each.place} is left out: {each.reason}" for each in configuration.left_out]
+    words = f"tollgate: {file}: {len(configuration.keys)} keys, {idle} of them without effect (tollgate check-config says which and why)"
+    return "\n".join([words, *left_out])
 
 
 class Suite:

@@ -1,0 +1,3 @@
+"""The version, said once: packaging and programs read it here."""
+
+VERSION = "0.2.0"
