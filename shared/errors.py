@@ -286,6 +286,11 @@ def bad_request(message: str, param: str | None = None) -> Refusal:
     return Refusal("bad_request", 400, message, "invalid_request_error", param)
 
 
+def spend_calculate(message: str) -> Refusal:
+    """LiteLLM's, with type and param as it has them."""
+    return Refusal("bad_request", 400, message, "None", "None")
+
+
 def unreadable_body(message: str) -> Refusal:
     """What came can't be read on: the connection ends with the answer."""
     return Refusal("unreadable_body", 400, message, "invalid_request_error")

@@ -120,7 +120,7 @@ DOORS: tuple[Door, ...] = (
     Door("ledger", f"$JS.API.STREAM.INFO.{TRAFFIC_STREAM}", ("edge",), state(TRAFFIC_STREAM)),
     Door("edge", EDGE_IDENTITY_ALL, ("ledger",)),
     Door("moderation", MODERATION_SCREEN, ("edge",)),
-    Door("moderation", MODERATION_COUNT, ("edge",)),
+    Door("moderation", MODERATION_COUNT, ("edge", "ledger")),
     Door("moderation", MODERATION_TOKENS, ("edge",)),
     Door("ledger", LEDGER_SPENT, ("policy",)),
 )
@@ -161,7 +161,7 @@ PERMISSIONS: dict[str, Permissions] = {
             *_through_doors("policy", feed=False),
             *_answers("policy"),
         ],
-        subscribe=[f"{inbox_prefix('policy')}.>", POLICY_DECIDE, POLICY_ADMIN],
+        subscribe=[f"{inbox_prefix('policy')}.>", POLICY_DECIDE, POLICY_ADMIN, POLICY_NOTE],
         jetstream=True,
     ),
     "moderation": Permissions(

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,12 +23,14 @@ from services.ledger.migrate import MigrationError, migrate
 from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
+from services.ledger.spend_calculate import Prices
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
-from shared import bus, streams, subjects
+from shared import bus, prices, streams, subjects
 from shared.bus import BusClient, BusError
+from shared.config import Deployment
 from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
@@ -56,6 +58,7 @@ def unix_ms() -> int:
 async def main(life: Life) -> None:
     """One ledger, until `life` is stopping."""
     settings = await config.read(os.environ)
+    deployments = await config.deployments(settings, os.environ)
     # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's usual pace halves the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -64,7 +67,7 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("ledger", settings.nats_url))
         if client is not None:
             try:
-                await Ledger(life, settings, client).run()
+                await Ledger(life, settings, client, deployments).run()
             finally:
                 await bus.close(client)
     finally:
@@ -74,13 +77,16 @@ async def main(life: Life) -> None:
 class Ledger:
     """The parts of one ledger, and the order in which they are started and put down."""
 
-    def __init__(self, life: Life, settings: LedgerSettings, client: BusClient) -> None:
+    def __init__(
+        self, life: Life, settings: LedgerSettings, client: BusClient, deployments: Sequence[Deployment] = ()
+    ) -> None:
         self._life = life
         self._stopping = life.stopping
         self._settings = settings
         self._client = client
         self._database = Database(settings.database_url)
         self._teller = Teller(client)
+        self._prices = Prices(deployments, prices.lookup)
         self._terms = config.terms(settings)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
@@ -91,7 +97,7 @@ class Ledger:
 
     async def run(self) -> None:
         asking = Asking(self._client, self._control_seq)
-        api = routes.Api(self._life, asking, lambda: self._report, self._teller, self._terms)
+        api = routes.Api(self._life, asking, lambda: self._report, self._client, self._prices, self._terms)
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
         pool: Pool | None = None

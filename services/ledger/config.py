@@ -10,6 +10,7 @@ import msgspec
 from services.ledger import retention
 from services.ledger.retention import Terms
 from shared import settings, startup
+from shared.config import Deployment
 from shared.settings import SettingsError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -65,6 +66,13 @@ def terms(settings: LedgerSettings) -> Terms:
         retention.days("maximum_audit_logs_retention_period", settings.audit_logs_retention),
         retention.days("maximum_rollup_retention_period", settings.rollup_retention),
     )
+
+
+async def deployments(found: LedgerSettings, environ: Mapping[str, str]) -> list[Deployment]:
+    """The file's models, for their prices; none where there is no file. Raises ConfigError."""
+    if not await asyncio.to_thread(Path(found.config).is_file):
+        return []
+    return (await startup.configuration(found.config, environ, "ledger"))[0].deployments
 
 
 async def read(environ: Mapping[str, str]) -> LedgerSettings:

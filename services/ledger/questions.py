@@ -94,8 +94,8 @@ def audit(query: Query) -> AuditQuestion:
     if sort_order not in ("asc", "desc"):
         refuse("sort_order", "must be asc or desc")
     return AuditQuestion(
-        page=_integer(query, "page", 1, 1, PAGE_MAX),
-        page_size=_integer(query, "page_size", 10, 1, 100),
+        page=integer(query, "page", 1, 1, PAGE_MAX),
+        page_size=integer(query, "page_size", 10, 1, 100),
         table_name=text(query, "table_name"),
         changed_by=text(query, "changed_by"),
         changed_by_api_key=key_digest(text(query, "changed_by_api_key")),
@@ -177,13 +177,24 @@ def _boolean(query: Query, name: str, default: bool) -> bool:
     return value in ("true", "1")
 
 
-def _integer(query: Query, name: str, default: int, low: int, high: int) -> int:
+def integer(query: Query, name: str, default: int, low: int, high: int) -> int:
     value = text(query, name)
     if value is None:
         return default
     if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
         refuse(name, f"must be a whole number from {low} to {high}")
     return int(value)
+
+
+def zone_of(query: Query) -> str:
+    """`timezone`: an IANA name, or minutes west of UTC as browsers give them (whole hours). UTC where it is missing."""
+    value = text(query, "timezone") or "UTC"
+    if re.fullmatch(r"-?[0-9]{1,4}", value):
+        hours, rest = divmod(int(value), 60)
+        if rest or abs(hours) > 14:
+            refuse("timezone", "in minutes must be whole hours; or give an IANA name")
+        return "UTC" if hours == 0 else f"Etc/GMT{hours:+d}"
+    return value
 
 
 def refuse(name: str, sentence: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """Questions to the book. Read-only, every statement bounded in time, every answer in rows."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,7 +12,7 @@ from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import place
 from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spend_query import ROWS_MAX, SpendQuery
-from services.ledger.spend_sql import Live
+from services.ledger.spend_sql import SUMS, Live
 from shared import subjects
 from shared.requests import SpentBy
 
@@ -135,6 +135,19 @@ class Report:
     async def audit_entry(self, fact_id: str) -> dict[str, Any] | None:
         rows = await self.fetch(QUERIES["audit_entry"], fact_id)
         return shapes.audit_entry(rows[0]) if rows else None
+
+    async def sums(self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS) -> list[Any]:
+        """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes from cube or log."""
+        plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
+        async with (
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            sql, arguments = spend_sql.build(query, plan, scope, await _live(connection), wanted=wanted)
+            rows = await connection.fetch(sql, *arguments)
+        if len(rows) > ROWS_MAX:
+            refuse("start_date", f"gives more than {ROWS_MAX} sums: narrow the range, or filter")
+        return list(rows)
 
     async def spend(self, query: SpendQuery, scope: Scope) -> tuple[str, list[Any], Any]:
         """Where the answer is from, its rows, and the total. Of one snapshot: the sums, and what they don't hold yet."""

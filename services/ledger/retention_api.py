@@ -31,7 +31,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
         drops = await report.fetch("SELECT * FROM retention_drop ORDER BY n DESC LIMIT $1", DROPS_SHOWN)
         return answers.json_answer(
             {
-                "terms_days": msgspec.structs.asdict(api.terms()),
+                "terms_days": msgspec.structs.asdict(api.terms),
                 "holds": [_shown(row) for row in holds if row["after"] is not None],
                 "drops": [
                     {"day": r["day"], "source": r["source"], "rows": r["rows"], "at_ms": r["at_ms"], "unsound": r["unsound"],

@@ -7,14 +7,26 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from services.ledger import answers, metrics, questions, retention_api, spend_api
+from services.ledger import (
+    answers,
+    daily_activity,
+    logs_page,
+    metrics,
+    questions,
+    retention_api,
+    spend_api,
+    spend_calculate,
+    spend_global,
+)
 from services.ledger.answers import Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
 from services.ledger.retention import Terms
+from services.ledger.spend_calculate import Prices
 from services.ledger.telling import Teller
 from shared import errors, routes, service
+from shared.bus import BusClient
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller
 from shared.service import Life
@@ -33,11 +45,19 @@ EVERYTHING = Terms()
 
 class Api:
     def __init__(
-        self, life: Life, asking: Asking, report: Callable[[], Report | None], teller: Teller, terms: Terms = EVERYTHING
+        self,
+        life: Life,
+        asking: Asking,
+        report: Callable[[], Report | None],
+        client: BusClient,
+        prices: Prices,
+        terms: Terms = EVERYTHING,
     ) -> None:
         self._life = life
-        self.teller = teller
-        self._terms = terms
+        self.client = client
+        self.teller = Teller(client)
+        self.prices = prices
+        self.terms = terms
         self._asking = asking
         self._report = report
         """None while there is no database yet."""
@@ -65,6 +85,10 @@ class Api:
             "/audit/{id}": self.audit_entry,
             **spend_api.handlers(self),
             **retention_api.handlers(self),
+            **spend_global.handlers(self),
+            **daily_activity.handlers(self),
+            **spend_calculate.handlers(self),
+            **logs_page.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:
@@ -124,9 +148,6 @@ class Api:
 
     async def _identify_admin(self, request: web.Request) -> None:
         await self.identify_admin(request, "/audit")
-
-    def terms(self) -> Terms:
-        return self._terms
 
     def book(self) -> Report:
         """Raises RefusedError while there is no database."""

@@ -12,6 +12,8 @@ from services.ledger.asking import Scope
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 
 SUMS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced", "spend_picousd")
+CACHE_SUMS = ("cached_tokens", "cache_write_tokens")
+"""Only the cube has these beside."""
 _GROUP_COLUMNS = (
     "key_sha256", "team_id", "user_id", "organization_id", "model", "upstream_model", "deployment_id", "provider", "call_type",
 )  # fmt: skip
@@ -40,9 +42,15 @@ class Statement:
 
 
 def build(
-    query: SpendQuery, plan: Plan, scope: Scope, live: Live | None, *, admitted: bool = False
+    query: SpendQuery,
+    plan: Plan,
+    scope: Scope,
+    live: Live | None,
+    *,
+    admitted: bool = False,
+    wanted: Sequence[str] = SUMS,
 ) -> tuple[str, list[Any]]:
-    """Columns of the answer: bucket, other, one a dimension (`d0` ...), SUMS. At most ROWS_MAX + 1 rows."""
+    """Columns of the answer: bucket, other, one a dimension (`d0` ...), those wanted. At most ROWS_MAX + 1 rows."""
     made = Statement()
     admitted = admitted or admitted_only(query)
     source = {"rollup": _rollup_rows, "cube": _cube_rows, "log": _log_rows}[plan.source]
@@ -53,7 +61,7 @@ def build(
     named = [DIMENSIONS[name] for name in query.group_by]
     dims = "".join(f", {column} AS d{n}" for n, column in enumerate(named))
     keys = "".join(f", d{n}" for n in range(len(named)))
-    sums = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in wanted)
     if not named:
         return (
             f"WITH source AS ({rows}) SELECT {bucket} AS bucket, false AS other, {sums} FROM source GROUP BY 1"
@@ -130,7 +138,8 @@ def _cube(
     for name, values in query.filters.items():
         conditions.append(f"r.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
     kept = (
-        f"SELECT c.at, c.tags, CASE c.tags WHEN 'tag' THEN c.tag END AS tag, {_columns('g', _GROUP_COLUMNS)}, {_columns('c', SUMS)}"
+        f"SELECT c.at, c.tags, CASE c.tags WHEN 'tag' THEN c.tag END AS tag, {_columns('g', _GROUP_COLUMNS)},"
+        f" {_columns('c', (*SUMS, *CACHE_SUMS))}"
         f" FROM {table} c JOIN spend_group g ON g.id = c.grp WHERE c.at >= {first} AND c.at < {end} AND c.tags = ANY({wanted})"
     )
     rows = kept if live is None else f"{kept} UNION ALL {_live(made, live, first, end, wanted)}"
@@ -151,7 +160,7 @@ def _live(made: Statement, live: Live, first: str, end: str, wanted: str) -> str
         f"SELECT s.id_at, k.tags, CASE k.tags WHEN 'tag' THEN k.tag END, {columns}, s.sign,"
         " CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END, CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END,"
         " s.sign * s.input_tokens, s.sign * s.output_tokens, CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END,"
-        " s.sign * coalesce(s.cost_picousd, 0)::numeric"
+        " s.sign * coalesce(s.cost_picousd, 0)::numeric, s.sign * s.cached_tokens, s.sign * s.cache_write_tokens"
         " FROM spend_signed s CROSS JOIN LATERAL (SELECT 'all' AS tags, '' AS tag"
         " UNION ALL SELECT 'none', '' WHERE s.outcome <> 'refused' AND cardinality(s.tags) = 0"
         " UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(s.tags) AS t) AS d WHERE s.outcome <> 'refused') AS k"
@@ -190,6 +199,7 @@ def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live
     return (
         f"SELECT {_ID_AT} AS at, {columns}, 1 AS requests, (b.outcome = 'success')::int AS successes,"
         " (b.outcome <> 'success')::int AS failures, b.input_tokens, b.output_tokens, (b.cost_picousd IS NULL)::int AS unpriced,"
+        " b.cached_tokens, b.cache_write_tokens,"
         f" coalesce(b.cost_picousd, 0)::numeric AS spend_picousd FROM request_book b{tags} WHERE {' AND '.join(where)}"
     )
 

@@ -83,6 +83,29 @@ ROWS = (
         *_AUDIT_TEXTS,
         answer=_OBJECT,
     ),
+    *(_question(path, "Calls, filtered and in pages", *_DAYS, Parameter("page", type="integer"), Parameter("page_size", type="integer"),
+                *(Parameter(name) for name in ("api_key", "user_id", "request_id", "session_id", "team_id", "min_spend", "max_spend",
+                  "status_filter", "cache_hit_filter", "model", "model_id", "model_group", "key_alias", "end_user", "error_code",
+                  "search", "sort_by", "sort_order", "cursor")), answer=_OBJECT)
+      for path in ("/spend/logs/v2", "/spend/logs/ui")),
+    _question("/spend/logs/ui/{request_id}", "One call", answer=_OBJECT),
+    Route(name="/spend/calculate", methods=("POST",), paths=("/spend/calculate",), surface="ledger", answer=_OBJECT,
+          summary="What a call costs, or would cost", request={"type": "object", "properties": {
+              "model": {"type": "string"}, "messages": {"type": "array"}, "completion_response": {"type": "object"}}}),
+    Route(name="/cost/estimate", methods=("POST",), paths=("/cost/estimate",), surface="ledger", answer=_OBJECT,
+          summary="What calls of so many tokens would cost", request={"type": "object", "properties": {
+              "model": {"type": "string"}, **{name: {"type": "integer"} for name in (
+                  "input_tokens", "output_tokens", "num_requests_per_day", "num_requests_per_month")}}}),
+    *(_question(path, summary, *_DAYS, answer=answer) for path, summary, answer in (
+        ("/spend/keys", "What each key spent, ever", _OBJECTS), ("/spend/users", "What each user spent, ever", _OBJECTS),
+        ("/global/spend", "What was spent in all", _OBJECT), ("/global/spend/keys", "Spend by key", _OBJECTS),
+        ("/global/spend/teams", "Spend by team and day", _OBJECT), ("/global/spend/models", "Spend by model", _OBJECTS),
+        ("/global/spend/provider", "Spend by provider", _OBJECTS), ("/global/spend/tags", "Spend by tag", _OBJECT),
+        ("/global/spend/all_tag_names", "Every tag there is", _OBJECT),
+        ("/global/spend/report", "Spend by day and team, customer or key", _OBJECTS),
+    )),
+    *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
+      for entity in ("user", "team", "tag", "organization", "customer")),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
     Route(name="/retention", methods=("GET",), paths=("/retention",), surface="ledger", answer=_OBJECT,
           summary="How long things stay, what is held, and what went"),

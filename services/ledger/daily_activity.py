@@ -1,0 +1,150 @@
+"""`/{user,team,tag,organization,customer}/daily/activity`: what was spent a day, broken down (contract §11.4)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from services.ledger import answers, questions, spend_query
+from services.ledger.answers import Handler
+from services.ledger.asking import Scope, scope_of
+from services.ledger.questions import refuse
+from services.ledger.shapes import usd
+from services.ledger.spend_sql import CACHE_SUMS, SUMS
+
+if TYPE_CHECKING:
+    from services.ledger.routes import Api
+
+IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
+       "customer": ("end_user_ids", "customer_ids")}  # fmt: skip
+"""Entity → parameters that name some of them, separated by commas."""
+PARTS = {
+    "models": "upstream_model",
+    "model_groups": "model",
+    "providers": "provider",
+    "api_keys": "key",
+    "endpoints": "call_type",
+}
+"""Part of a day's breakdown → dimension."""
+ENDPOINTS = {"acompletion": "/chat/completions", "aembedding": "/embeddings", "atext_completion": "/completions"}
+PAGE_DAYS_MAX = 1_000
+METRICS = ("spend", "prompt_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "total_tokens",
+           "successful_requests", "failed_requests", "api_requests")  # fmt: skip
+
+
+def handlers(api: "Api") -> dict[str, Handler]:
+    def of(entity: str) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            scope = scope_of(await api.identify(request, f"/{entity}/daily/activity"))
+            return answers.json_answer(await _activity(api, scope, entity, request.query))
+
+        return handler
+
+    return {f"/{entity}/daily/activity": of(entity) for entity in IDS}
+
+
+async def _activity(api: "Api", scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
+    asked: dict[str, Any] = {"bucket": "day", "time_zone": questions.zone_of(query)}
+    for name in ("start_date", "end_date"):
+        if not query.get(name):
+            refuse(name, "is needed, a day like 2026-11-23")
+        asked[name] = query[name]
+    for given, dimension in (("model", "model"), ("api_key", "key")):
+        if query.get(given):
+            asked[dimension] = query[given]
+    chosen = next((query[name] for name in IDS[entity] if query.get(name)), None)
+    if chosen:
+        asked[entity] = chosen
+    left_out = {one for name in IDS[entity] for one in (query.get(f"exclude_{name}") or "").split(",") if one}
+    parsed = spend_query.parse(asked, datetime.now(UTC))
+    page = questions.integer(query, "page", 1, 1, 1_000_000)
+    size = questions.integer(query, "page_size", 50, 1, PAGE_DAYS_MAX)
+    days, whole = _page(parsed, page, size)
+    if days is None:
+        return {"results": [], "metadata": {**_metadata([]), "page": page, "total_pages": whole, "has_more": False}}
+    parsed = parsed._replace(first=days[0], end=days[1], top=spend_query.ROWS_MAX)
+    report = api.book()
+    wanted = (*SUMS, *CACHE_SUMS)
+    results: dict[str, dict[str, Any]] = {}
+    dimensions = [entity, *PARTS.values()]
+    for row in await report.sums(parsed._replace(group_by=tuple(dict.fromkeys(dimensions))), scope, wanted):
+        if row["d0"] in left_out:
+            continue
+        day = row["bucket"].astimezone(parsed.zone).date().isoformat()
+        found = results.setdefault(day, {"date": day, "metrics": _empty(), "breakdown": _parts()})
+        _add(found["metrics"], row)
+        _add(_entry(found["breakdown"]["entities"], row["d0"]), row)
+        for n, part in enumerate(PARTS, 1):
+            value = row[f"d{n}"]
+            _add(_entry(found["breakdown"][part], ENDPOINTS.get(value, value) if part == "endpoints" else value), row)
+    if entity == "tag" and not left_out:
+        await _count_once(report, scope, parsed, results, wanted)
+    shown = [_shown(results[day]) for day in sorted(results, reverse=True)]
+    return {
+        "results": shown,
+        "metadata": {**_metadata(shown), "page": page, "total_pages": whole, "has_more": page < whole},
+    }
+
+
+async def _count_once(report: Any, scope: Scope, parsed: Any, results: dict[str, dict[str, Any]], wanted: Any) -> None:
+    """A day's own figures count a call with two tags once, unlike the sum of its tags."""
+    if len(parsed.filters.get("tag", ())) > 1:
+        return
+    for row in await report.sums(parsed._replace(group_by=()), scope, wanted):
+        day = row["bucket"].astimezone(parsed.zone).date().isoformat()
+        if day in results:
+            results[day]["metrics"] = _empty()
+            _add(results[day]["metrics"], row)
+
+
+def _page(query: Any, page: int, size: int) -> tuple[tuple[datetime, datetime] | None, int]:
+    """The days of a page, newest first, and how many pages there are."""
+    first, end = (at.astimezone(query.zone).date() for at in (query.first, query.end))
+    count = (end - first).days
+    pages = max(1, -(-count // size))
+    high = end - timedelta(days=(page - 1) * size)
+    if high <= first:
+        return None, pages
+    low = max(first, high - timedelta(days=size))
+    return tuple(datetime(d.year, d.month, d.day, tzinfo=query.zone).astimezone(UTC) for d in (low, high)), pages  # type: ignore[return-value]
+
+
+def _parts() -> dict[str, dict[str, Any]]:
+    return {**{part: {} for part in PARTS}, "entities": {}, "mcp_servers": {}}
+
+
+def _empty() -> dict[str, int]:
+    return dict.fromkeys(METRICS, 0)
+
+
+def _entry(found: dict[str, Any], name: str | None) -> dict[str, int]:
+    entry = found.setdefault(name if name is not None else "", {"metrics": _empty(), "metadata": {}})
+    metrics: dict[str, int] = entry["metrics"]
+    return metrics
+
+
+def _add(metrics: dict[str, int], row: Mapping[str, Any]) -> None:
+    metrics["spend"] += int(row["spend_picousd"])
+    metrics["prompt_tokens"] += int(row["input_tokens"])
+    metrics["completion_tokens"] += int(row["output_tokens"])
+    metrics["cache_read_input_tokens"] += int(row["cached_tokens"])
+    metrics["cache_creation_input_tokens"] += int(row["cache_write_tokens"])
+    metrics["total_tokens"] += int(row["input_tokens"] + row["output_tokens"])
+    metrics["successful_requests"] += int(row["successes"])
+    metrics["failed_requests"] += int(row["failures"])
+    metrics["api_requests"] += int(row["requests"])
+
+
+def _shown(value: Any) -> Any:
+    """With money in USD, when everything is added up."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: usd(item) if name == "spend" and isinstance(item, int) else _shown(item) for name, item in value.items()
+    }
+
+
+def _metadata(results: list[dict[str, Any]]) -> dict[str, Any]:
+    totals = {name: sum(day["metrics"][name] for day in results) for name in METRICS}
+    return {f"total_{name}" if name != "total_tokens" else name: amount for name, amount in totals.items()}

@@ -1,0 +1,194 @@
+"""`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages (contract §11.4)."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiohttp import web
+
+from services.ledger import answers, clean, questions, shapes
+from services.ledger.answers import Handler
+from services.ledger.asking import Scope, scope_of
+from services.ledger.facts_in import place
+from services.ledger.questions import refuse
+from services.ledger.spend_sql import Statement
+from shared.money import picousd_from_usd
+
+if TYPE_CHECKING:
+    from services.ledger.routes import Api
+
+SORTS = {
+    "startTime": "id", "endTime": "ended_at_ms", "spend": "cost_picousd", "total_tokens": "input_tokens + output_tokens",
+    "request_duration_ms": "ended_at_ms - at_ms", "model": "model", "ttft_ms": "first_byte_at_ms - at_ms",
+}  # fmt: skip
+EQUAL = {
+    "user_id": "user_id", "team_id": "team_id", "session_id": "session_id", "model": "coalesce(upstream_model, model)",
+    "model_id": "deployment_id", "model_group": "model", "key_alias": "key_alias", "end_user": "customer_id", "error_code": "error_code",
+}  # fmt: skip
+"""Parameter → what must be equal to it."""
+DEPTH_MAX = 100_000
+"""Rows that pages reach; deeper, narrow the range or use `cursor`."""
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_session", "session_cursor")
+"""LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if they weren't."""
+
+
+class Page(NamedTuple):
+    sql: str
+    count_sql: str
+    arguments: list[Any]
+    page: int
+    size: int
+
+
+def handlers(api: "Api") -> dict[str, Handler]:
+    def of(route: str) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            scope = scope_of(await api.identify(request, route))
+            asked = build(request.query, scope)
+            report = api.book()
+            total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0])
+            offset = (asked.page - 1) * asked.size
+            keys = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
+            rows = {(row["id"], row["provisional"]): row for day in {k["day"] for k in keys}
+                    for row in await report.fetch("SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])", day,
+                                                  [k["id"] for k in keys if k["day"] == day])}  # fmt: skip
+            data = [
+                shapes.spend_log(rows[k["id"], k["provisional"]]) for k in keys if (k["id"], k["provisional"]) in rows
+            ]
+            return answers.json_answer(
+                {
+                    "data": data, "total": total, "page": asked.page, "page_size": asked.size,
+                    "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1]["id"]) if len(keys) == asked.size else None,
+                }
+            )  # fmt: skip
+
+        return handler
+
+    async def one(request: web.Request) -> web.StreamResponse:
+        scope = scope_of(await api.identify(request, "/spend/logs/ui/{request_id}"))
+        question = questions.logs({"request_id": request.match_info["request_id"]})
+        keys, _ = await api.book().log_keys(scope, question)
+        async for rows in api.book().log_rows(keys[:1]):
+            return answers.json_answer(rows[0])
+        return answers.json_answer({"detail": {"message": "No such request"}}, status=404)
+
+    return {
+        "/spend/logs/v2": of("/spend/logs/v2"),
+        "/spend/logs/ui": of("/spend/logs/ui"),
+        "/spend/logs/ui/{request_id}": one,
+    }
+
+
+def build(query: Mapping[str, str], scope: Scope) -> Page:
+    """Raises RefusedError."""
+    made = Statement()
+    first, last = _instant(query, "start_date", end=False), _instant(query, "end_date", end=True)
+    if first > last:
+        refuse("start_date", "must not be after end_date")
+    for name in NOT_KEPT:
+        if query.get(name):
+            refuse(name, "isn't kept in the book, so nothing can be found by it")
+    where = [
+        f"day BETWEEN {made.add(_day(first))} AND {made.add(_day(last))}",
+        f"id >= {made.add(_low_id(first))}::uuid", f"id <= {made.add(_high_id(last))}::uuid",
+    ]  # fmt: skip
+    if not scope.everything:
+        if scope.user_id is not None:
+            where.append(f"user_id = {made.add(scope.user_id)}")
+        else:
+            where += ["user_id IS NULL", f"key_sha256 IS NOT DISTINCT FROM {made.add(scope.key_sha256)}::text"]
+    key = questions.key_digest(questions.text(query, "api_key"))
+    if key is not None:
+        where.append(f"key_sha256 = {made.add(key)}")
+    for name, column in EQUAL.items():
+        value = questions.text(query, name)
+        if value is not None:
+            where.append(f"{column} = {made.add(value)}")
+    for name in ("request_id", "search"):
+        value = questions.text(query, name)
+        if value is not None:
+            own = place(value)
+            given = made.add(value)
+            same = [f"response_id = {given}", f"litellm_call_id = {given}"]
+            if own is not None:
+                same.append(f"id = {made.add(own[0])}::uuid")
+            if name == "search":
+                same += [f"user_id = {given}", f"customer_id = {given}", f"key_alias = {given}"]
+            where.append(f"({' OR '.join(same)})")
+    for name, sign in (("min_spend", ">="), ("max_spend", "<=")):
+        value = questions.text(query, name)
+        if value is not None:
+            where.append(f"cost_picousd {sign} {made.add(_picousd(name, value))}::bigint")
+    status = questions.text(query, "status_filter")
+    if status is not None:
+        if status not in ("success", "failure"):
+            refuse("status_filter", "must be success or failure")
+        where.append("outcome = 'success'" if status == "success" else "outcome <> 'success'")
+    if questions.text(query, "cache_hit_filter") == "hit":
+        where.append("false")  # the book has no call that was answered without a provider
+    condition = " AND ".join(where)
+    return _ordered(query, made, condition)
+
+
+def _ordered(query: Mapping[str, str], made: Statement, condition: str) -> Page:
+    sort_by, order = questions.text(query, "sort_by") or "startTime", questions.text(query, "sort_order") or "desc"
+    if sort_by not in SORTS:
+        refuse("sort_by", f"must be one of {', '.join(SORTS)}")
+    if order not in ("asc", "desc"):
+        refuse("sort_order", "must be asc or desc")
+    page = questions.integer(query, "page", 1, 1, 1_000_000)
+    size = questions.integer(query, "page_size", 50, 1, 1000)
+    count = f"SELECT count(*) FROM request_book WHERE {condition}"  # noqa: S608
+    arguments = list(made.arguments)
+    cursor = questions.text(query, "cursor")
+    if cursor is not None:
+        found = place(cursor)
+        if found is None or sort_by != "startTime":
+            refuse("cursor", "is next_cursor of the page before, sorted by startTime")
+        # As a literal: it is a UUID, and the count has the other arguments alone.
+        condition += f" AND id {'<' if order == 'desc' else '>'} '{found[0]}'::uuid"
+        page = 1
+    offset = (page - 1) * size
+    if offset > DEPTH_MAX:
+        refuse("page", f"goes deeper than {DEPTH_MAX} rows: narrow the range, or go on by cursor")
+    sql = (
+        f"SELECT day, id, provisional FROM request_book WHERE {condition} ORDER BY {SORTS[sort_by]} {order} NULLS LAST, id {order}"  # noqa: S608
+        f" LIMIT {size} OFFSET {offset}"
+    )
+    return Page(sql, count, arguments, page, size)
+
+
+def _instant(query: Mapping[str, str], name: str, *, end: bool) -> int:
+    """Unix ms of `YYYY-MM-DD HH:MM:SS` (UTC), or of a day: its first, or its last millisecond."""
+    value = questions.text(query, name)
+    if value is None:
+        refuse(name, "is needed, like 2026-11-23 00:00:00")
+    try:
+        instant = datetime.fromisoformat(value)
+        instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+        if end:
+            instant += timedelta(days=1, milliseconds=-1) if _DATE.fullmatch(value) else timedelta(milliseconds=999)
+        return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
+    except (ValueError, OverflowError):
+        refuse(name, "must be like 2026-11-23 00:00:00")
+
+
+def _day(ms: int) -> date:
+    return datetime.fromtimestamp(ms / 1000, UTC).date()
+
+
+def _low_id(ms: int) -> str:
+    return f"{ms:012x}" + "0" * 20
+
+
+def _high_id(ms: int) -> str:
+    return f"{ms:012x}" + "f" * 20
+
+
+def _picousd(name: str, value: str) -> int:
+    try:
+        return picousd_from_usd(value)
+    except ValueError:
+        refuse(name, "must be an amount in USD")

@@ -1,0 +1,227 @@
+"""LiteLLM's spend endpoints over the book: shapes of contract §11.4, each tenant its own. On real parts."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from shared import bus, subjects
+from shared.requests import CountReply, CountRequest
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
+from tests.ledger.test_ledger_api import on
+
+TODAY = datetime.now(UTC).date()
+DAYS = {"start_date": str(TODAY - timedelta(days=1)), "end_date": str(TODAY)}
+EACH = 0.0000135
+"""What a call of 10 and 20 tokens costs."""
+
+
+@pytest.fixture
+async def filled(ledger: Running, book: Book) -> Running:
+    """Alice: two calls today with tags a and b; Bob: one yesterday, tag a; a robot without user: one, untagged; one refused."""
+    await book.post(
+        *(settled(opened(caller=ALICE, tags=["a", "b"], customer_id="c1")) for _ in range(2)),
+        settled(opened(id=on(TODAY - timedelta(days=1)), caller=BOB, tags=["a"], model="claude", provider="anthropic")),
+        settled(opened(caller=ROBOT, tags=[])), refused(caller=ALICE, tags=["a"]),
+    )  # fmt: skip
+    return ledger
+
+
+async def of(ledger: Running, path: str, key: str = "sk-admin", **query: str) -> Any:
+    status, body, _ = await ledger.get(path, key=key, **query)
+    assert status == 200, body
+    return body
+
+
+def near(value: float) -> Any:
+    return pytest.approx(value, abs=1e-15)
+
+
+async def test_global_endpoints(filled: Running) -> None:
+    assert await of(filled, "/global/spend") == {"spend": near(4 * EACH), "max_budget": None}
+    assert await of(filled, "/global/spend/models") == [
+        {"model": "gpt", "total_spend": near(3 * EACH)}, {"model": "claude", "total_spend": near(EACH)},
+    ]  # fmt: skip
+    assert [row["provider"] for row in await of(filled, "/global/spend/provider", limit="1")] == ["openai"]
+    assert (await of(filled, "/global/spend/tags", **DAYS))["spend_per_tag"] == [
+        {"name": "a", "spend": near(3 * EACH), "log_count": 3}, {"name": "b", "spend": near(2 * EACH), "log_count": 2},
+    ]  # fmt: skip
+    assert await of(filled, "/global/spend/tags", **DAYS, tags="b") == {
+        "spend_per_tag": [{"name": "b", "spend": near(2 * EACH), "log_count": 2}]
+    }
+    assert await of(filled, "/global/spend/all_tag_names") == {"tag_names": ["a", "b"]}
+    keys = await of(filled, "/global/spend/keys")
+    assert {row["api_key"]: row["total_spend"] for row in keys} == {
+        ALICE.key_sha256: near(2 * EACH), BOB.key_sha256: near(EACH), ROBOT.key_sha256: near(EACH),
+    }  # fmt: skip
+    teams = await of(filled, "/global/spend/teams")
+    assert [row["total_spend"] for row in teams["total_spend_per_team"]] == [near(3 * EACH), near(EACH)]
+    assert [day["date"] for day in teams["daily_spend"]] == [DAYS["start_date"], DAYS["end_date"]]
+
+
+async def test_keys_and_users_see_their_own(filled: Running) -> None:
+    assert {row["token"] for row in await of(filled, "/spend/keys")} == {c.key_sha256 for c in (ALICE, BOB, ROBOT)}
+    assert [row["token"] for row in await of(filled, "/spend/keys", key="sk-robot")] == [ROBOT.key_sha256]
+    assert await of(filled, "/spend/users", key="sk-bob") == [{"user_id": "bob", "spend": near(EACH)}]
+    assert await of(filled, "/spend/users", user_id="alice") == [{"user_id": "alice", "spend": near(2 * EACH)}]
+    status, body, _ = await filled.get("/spend/users", key="sk-bob", user_id="alice")
+    assert (status, body["error"]["message"]) == (403, "Not authorized to view spend for another user.")
+
+
+async def test_the_report(filled: Running) -> None:
+    by_team = await of(filled, "/global/spend/report", **DAYS)
+    assert [entry["group_by_day"] for entry in by_team] == [DAYS["start_date"], DAYS["end_date"]]
+    today = {team["team_name"]: team for team in by_team[1]["teams"]}
+    assert {name: team["total_spend"] for name, team in today.items()} == {next(iter(today)): near(3 * EACH)}
+    by_key = await of(filled, "/global/spend/report", **DAYS, group_by="api_key", api_key="sk-bob")
+    assert [
+        (row["api_key"], row["total_cost"], row["total_input_tokens"], row["model_details"][0]["model"])
+        for row in by_key
+    ] == [(BOB.key_sha256, near(EACH), 10, "claude")]
+    customers = await of(filled, "/global/spend/report", **DAYS, group_by="customer")
+    assert {c["customer"] for day in customers for c in day["customers"]} == {"c1", "Unassigned Customer"}
+    for wrong in ({}, {"start_date": "2026-01-01"}, {**DAYS, "group_by": "colour"}, {**DAYS, "start_date": "x"}):
+        status, body, _ = await filled.get("/global/spend/report", **wrong)
+        assert (status, body["error"]["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize("entity", ["user", "team", "tag", "organization", "customer"])
+async def test_daily_activity(filled: Running, entity: str) -> None:
+    body = await of(filled, f"/{entity}/daily/activity", **DAYS)
+    assert [day["date"] for day in body["results"]] == [DAYS["end_date"], DAYS["start_date"]]
+    today, yesterday = body["results"]
+    assert (today["metrics"]["successful_requests"], today["metrics"]["spend"]) == (3, near(3 * EACH))
+    assert yesterday["metrics"]["total_tokens"] == 30
+    assert set(yesterday["breakdown"]) == {
+        "models",
+        "model_groups",
+        "providers",
+        "api_keys",
+        "endpoints",
+        "entities",
+        "mcp_servers",
+    }
+    assert yesterday["breakdown"]["endpoints"]["/chat/completions"]["metrics"]["api_requests"] == 1
+    wanted = {
+        "user": {"alice", ""},
+        "team": {"team-a"},
+        "tag": {"a", "b", ""},
+        "organization": {""},
+        "customer": {"c1", ""},
+    }
+    assert set(today["breakdown"]["entities"]) == wanted[entity]
+    assert body["metadata"]["total_spend"] == near(4 * EACH)
+    assert (body["metadata"]["page"], body["metadata"]["total_pages"], body["metadata"]["has_more"]) == (1, 1, False)
+    one = await of(filled, f"/{entity}/daily/activity", **DAYS, page_size="1", page="2")
+    assert [day["date"] for day in one["results"]] == [DAYS["start_date"]]
+    assert (one["metadata"]["page"], one["metadata"]["total_pages"], one["metadata"]["has_more"]) == (2, 2, False)
+    bobs = await of(filled, f"/{entity}/daily/activity", key="sk-bob", **DAYS)
+    assert bobs["metadata"]["total_api_requests"] == 1
+
+
+async def test_daily_activity_of_some(filled: Running) -> None:
+    only = await of(filled, "/team/daily/activity", **DAYS, team_ids="team-b")
+    assert only["metadata"]["total_api_requests"] == 1
+    without = await of(filled, "/team/daily/activity", **DAYS, exclude_team_ids="team-b")
+    assert {name for day in without["results"] for name in day["breakdown"]["entities"]} == {"team-a"}
+    key = await of(filled, "/user/daily/activity", **DAYS, api_key="sk-alice", model="gpt")
+    assert key["metadata"]["total_api_requests"] == 2
+    assert (await of(filled, "/user/daily/activity", **DAYS, timezone="-120"))["metadata"]["total_api_requests"] >= 4
+    for wrong in ({}, {**DAYS, "page": "0"}, {**DAYS, "timezone": "17"}, {**DAYS, "end_date": "2020-01-01"}):
+        status, _, _ = await filled.get("/team/daily/activity", **wrong)
+        assert status == 400, wrong
+
+
+async def ids(ledger: Running, key: str = "sk-admin", **query: str) -> list[str]:
+    body = await of(ledger, "/spend/logs/v2", key=key, **{**DAYS, **query})
+    return [row["metadata"]["id"] for row in body["data"]]
+
+
+async def test_pages_of_calls(filled: Running, book: Book) -> None:
+    every = await ids(filled)
+    assert len(every) == 5 and every == sorted(every, reverse=True)
+    first = await of(filled, "/spend/logs/ui", **DAYS, page_size="2")
+    assert (first["total"], first["page"], first["page_size"], first["total_pages"]) == (5, 1, 2, 3)
+    pages = [await ids(filled, page_size="2", page=str(n)) for n in (1, 2, 3, 4)]
+    assert [len(page) for page in pages] == [2, 2, 1, 0] and [one for page in pages for one in page] == every
+    walked, cursor = await ids(filled, page_size="2"), first["next_cursor"]
+    while cursor:
+        body = await of(filled, "/spend/logs/v2", **DAYS, page_size="2", cursor=cursor)
+        walked += [row["metadata"]["id"] for row in body["data"]]
+        cursor = body["next_cursor"]
+    assert walked == every
+    assert await ids(filled, sort_order="asc") == every[::-1]
+    for sort in ("endTime", "spend", "total_tokens", "request_duration_ms", "model", "ttft_ms"):
+        assert sorted(await ids(filled, sort_by=sort)) == sorted(every)
+    counts = {
+        "user_id": ("bob", 1), "team_id": ("team-b", 1), "model_group": ("claude", 1), "end_user": ("c1", 2),
+        "key_alias": ("robot", 1), "status_filter": ("failure", 1), "min_spend": ("0.00001", 4), "max_spend": ("0", 1),
+        "api_key": ("sk-bob", 1), "search": ("bob", 1), "request_id": (every[0], 1), "cache_hit_filter": ("hit", 0),
+        "error_code": ("model_not_allowed", 1),
+    }  # fmt: skip
+    for name, (value, count) in counts.items():
+        assert len(await ids(filled, **{name: value})) == count, name
+    assert len(await ids(filled, key="sk-bob")) == 1 and len(await ids(filled, key="sk-robot")) == 1
+    exact = {"start_date": f"{TODAY} 00:00:00", "end_date": f"{TODAY} 23:59:59"}
+    assert len(await ids(filled, **exact)) == 4
+    one = await of(filled, f"/spend/logs/ui/{every[0]}")
+    assert one["metadata"]["id"] == every[0]
+    assert (await filled.get("/spend/logs/ui/nothing"))[0] == 404
+    assert (await filled.get(f"/spend/logs/ui/{every[0]}", key="sk-bob"))[0] == 404
+    for wrong in (
+        {"start_date": "x"}, {"page": "0"}, {"page_size": "1001"}, {"sort_by": "x; DROP TABLE"}, {"sort_order": "up"},
+        {"min_spend": "-1"}, {"status_filter": "odd"}, {"span_type": "x"}, {"cursor": "x"},
+        {"page": "9999", "page_size": "1000"}, {"end_date": ""},
+    ):  # fmt: skip
+        status, body, _ = await filled.get("/spend/logs/v2", **{**DAYS, **wrong})
+        assert (status, body["error"]["type"]) == (400, "invalid_request_error"), wrong
+
+
+@pytest.fixture
+async def counting(ledger: Running, client: Client) -> Running:
+    """With a moderation that counts four characters a token."""
+
+    async def count(request: CountRequest) -> CountReply:
+        return CountReply([-(-len(text) // 4) for text in request.texts])
+
+    await bus.answer(client, subjects.MODERATION_COUNT, "moderation", CountRequest, count)
+    return ledger
+
+
+async def test_the_pages_example_of_calculate(counting: Running) -> None:
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hey, how's it going?"}]}
+    status, answer = await counting.post("/spend/calculate", body)
+    assert (status, answer) == (200, {"cost": near((3 + 3 + 1 + 5) * 30e-6)})
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
+    status, answer = await counting.post(
+        "/spend/calculate", {"completion_response": {"model": "gpt-4o-mini", "usage": usage}}
+    )
+    assert (status, answer) == (200, {"cost": near(600 * 0.15e-6 + 400 * 0.075e-6 + 100 * 0.6e-6)})
+    for wrong, message in (
+        ({}, "Bad Request - Either 'model' or 'completion_response' must be provided"),
+        ({"model": "gpt-4"}, "Bad Request - messages must be provided if 'model' is provided"),
+    ):
+        status, answer = await counting.post("/spend/calculate", wrong)
+        assert (status, answer["error"]["message"], answer["error"]["type"], answer["error"]["param"]) == (
+            400,
+            message,
+            "None",
+            "None",
+        )
+    for odd in ({"model": "nobody-knows", "messages": [{"content": "x"}]}, {"model": "gpt-4", "messages": ["x"]}, {"completion_response": {}},
+                {"completion_response": {"model": "gpt-4", "usage": {"prompt_tokens": "9"}}}):  # fmt: skip
+        assert (await counting.post("/spend/calculate", odd))[0] == 400, odd
+
+
+async def test_an_estimate(counting: Running) -> None:
+    asked = {"model": "openai/gpt-4o-mini", "input_tokens": 1000, "output_tokens": 500, "num_requests_per_day": 10}
+    status, answer = await counting.post("/cost/estimate", asked)
+    assert (status, answer["cost_per_request"], answer["daily_cost"], answer["monthly_cost"]) == (
+        200,
+        near(0.00045),
+        near(0.0045),
+        None,
+    )
+    for wrong in ({}, {"model": "x"}, {**asked, "input_tokens": -1}, {**asked, "input_tokens": True}):
+        assert (await counting.post("/cost/estimate", wrong))[0] == 400

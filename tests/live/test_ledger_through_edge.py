@@ -1,0 +1,88 @@
+"""Every question about the book through the edge, in a suite of its own services and a real broker with its accounts: method, body, shapes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from shared import routes
+from tests.live.conftest import MASTER, eventually, new_key
+from tests.support.suite import RunningSuite
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CONFIG = """
+model_list:
+  - model_name: mock
+    litellm_params: {model: openai/mock, mock_response: "Hello", input_cost_per_token: 0.0000005, output_cost_per_token: 0.0000015}
+  - model_name: gpt-4
+    litellm_params: {model: openai/gpt-4, api_key: none}
+general_settings:
+  master_key: sk-1234
+  public_routes: ["LiteLLMRoutes.public_routes", "/spend/calculate"]
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def book(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
+    directory: Path = tmp_path_factory.mktemp("through-edge")
+    async with RunningSuite(directory, CONFIG) as running:
+        yield running
+
+
+async def ask(
+    http: aiohttp.ClientSession, url: str, method: str = "GET", body: Any = None, key: bool = True
+) -> tuple[int, Any]:
+    async with http.request(method, url, json=body, headers=MASTER if key else {}) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_the_pages_example_of_spend_calculate_needs_no_key(
+    book: RunningSuite, http: aiohttp.ClientSession
+) -> None:
+    body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hey, how's it going?"}]}
+    status, answer = await ask(http, book.edge_url + "/spend/calculate", "POST", body, key=False)
+    assert status == 200, answer
+    assert answer == {"cost": pytest.approx(14 * 30e-6)}, (
+        "7 tokens of text, 1 of the role, 6 of framing, at 30 USD a million"
+    )
+    assert (await ask(http, book.edge_url + "/cost/estimate", "POST", body, key=False))[0] == 401
+
+
+async def test_every_route_of_the_ledger_answers_through_the_edge(
+    book: RunningSuite, http: aiohttp.ClientSession
+) -> None:
+    key = await new_key(http, book, metadata={"tags": ["app"]})
+    body = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
+    async with http.post(
+        book.edge_url + "/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+    ) as answer:
+        assert answer.status == 200, await answer.text()
+
+    async def spent() -> Any:
+        return (await ask(http, book.edge_url + "/spend/query?group_by=tag&since=1d"))[1]["data"]
+
+    assert [row["tag"] for row in await eventually(spent)] == ["app"]
+    days = "start_date=2026-01-01&end_date=2035-12-31"
+    asked = {
+        "POST /spend/query": {"group_by": ["tag", "team"], "since": "1d"}, "/retention/hold": {"tag": "app", "reason": "a test"},
+        "/spend/calculate": {"completion_response": {"model": "mock", "usage": {"prompt_tokens": 2, "completion_tokens": 1}}},
+        "/cost/estimate": {"model": "mock", "input_tokens": 10, "output_tokens": 10},
+    }  # fmt: skip
+    for route in routes.of_surface("ledger"):
+        for method in route.methods:
+            url = f"{book.edge_url}{route.paths[0].replace('{id}', 'nobody').replace('{request_id}', 'nobody')}"
+            status, told = await ask(
+                http, f"{url}?{days}" if method == "GET" and "query" not in url else url, method, asked.get(route.name)
+            )
+            assert status == (404 if "nobody" in url else 200), (route.name, status, told)
+    _, told = await ask(http, book.edge_url + "/spend/logs/v2?" + days)
+    assert told["total"] == 1 and told["data"][0]["request_tags"] == ["app"]
+
+    async def held() -> Any:
+        return [hold["value"] for hold in (await ask(http, book.edge_url + "/retention"))[1]["holds"]]
+
+    assert "app" in await eventually(held)
