@@ -19,7 +19,7 @@ def banner(state: SuiteState, config: Config) -> str:
     edge, ledger = state.edge_urls[0], state.ledger_urls[0]
     known = config.master_key is not None and config.master_key.reveal() == EXAMPLE_KEY
     key = EXAMPLE_KEY if known or config.master_key is None else "YOUR_MASTER_KEY"
-    model = config.model_names[0] if config.model_names else "MODEL"
+    model = next((name for name in config.model_names if "*" not in name), "MODEL")  # a pattern can't be called
     more = f"  (and {', '.join(state.edge_urls[1:])})" if len(state.edge_urls) > 1 else ""
     warning = (
         "\nThe master key is the example's. Change it before anybody else can reach this machine.\n" if known else ""
