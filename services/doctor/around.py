@@ -69,7 +69,7 @@ async def _database(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Fi
         )
         if anomalies:
             found.append(
-                Finding("warning", "book", f"{anomalies} anomalies in a day: SELECT * FROM tollgate.anomalies")
+                Finding("warning", "book", f"{anomalies} anomalies in a day: look into the table tollgate.anomalies")
             )
     if await connection.fetchval("SHOW synchronous_commit") == "off":
         found.append(Finding("wrong", "database", "synchronous_commit is off: a crash loses what was acknowledged"))
