@@ -45,8 +45,8 @@ class Sabotage(NamedTuple):
 SABOTAGES = {
     "ack": Sabotage(
         "the answer goes out before its end is acknowledged",
-        "services/edge/exchange.py",
-        "            await self._settled.wait_durable()\n",
+        "services/edge/account.py",
+        "            await self._batch.wait_durable()\n",
         "            pass\n",
         (Fault(0, "kill_with_broker", "edge", 0.3, 0.0),),
         3,

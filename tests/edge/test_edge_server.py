@@ -92,7 +92,7 @@ def test_junk_is_never_answered_with_a_500(junk: bytes, before: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        (b"GET /", 404),
+        (b"GET /nowhere", 404),
         (b"GET /v1/nothing", 404),
         (b"GET /v1/../v1/audit/a/b", 404),
         (b"GET /\xff\xfe", 404),
