@@ -9,7 +9,7 @@ import msgspec
 
 from shared.facts import Caller, GuardrailOutcome
 from shared.grant import Denial, Grant
-from shared.ids import KeyDigest
+from shared.ids import DeploymentId, KeyDigest
 
 
 class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -182,6 +182,15 @@ class DecodeTokensRequest(msgspec.Struct, frozen=True, array_like=True):
 class DecodeTokensReply(msgspec.Struct, frozen=True, array_like=True):
     texts: list[str] | None
     """None: nobody here knows the model's tokenizer, or an id is none of its."""
+
+
+class RestNotice(msgspec.Struct, frozen=True, array_like=True):
+    """A deployment failed, and rests. Subject `edge.rests`, from edge to edge: a hint, answered by nobody."""
+
+    edge_id: str
+    deployment_id: DeploymentId
+    seconds: float
+    """From now on."""
 
 
 class Fault(msgspec.Struct, frozen=True, array_like=True, tag="fault.v1"):

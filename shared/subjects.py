@@ -7,6 +7,7 @@ policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
+edge.rests                                  edges tell each other which deployments rest
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
 
@@ -35,6 +36,7 @@ POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
 POLICY_NOTE = "policy.note"
 EDGE_IDENTITY_ALL = "edge.identity.*"
+EDGE_RESTS = "edge.rests"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
@@ -151,8 +153,8 @@ _PULL = ("CONSUMER.INFO.{stream}.>", "CONSUMER.MSG.NEXT.{stream}.>")
 
 PERMISSIONS: dict[str, Permissions] = {
     "edge": Permissions(
-        publish=[*_through_doors("edge", feed=False), *_answers("edge")],
-        subscribe=[f"{inbox_prefix('edge')}.>", EDGE_IDENTITY_ALL, *_through_doors("edge", feed=True)],
+        publish=[EDGE_RESTS, *_through_doors("edge", feed=False), *_answers("edge")],
+        subscribe=[f"{inbox_prefix('edge')}.>", EDGE_IDENTITY_ALL, EDGE_RESTS, *_through_doors("edge", feed=True)],
     ),
     "policy": Permissions(
         publish=[

@@ -155,6 +155,8 @@ class Account:
             flags=flags,
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
+        if usage is not NOTHING:
+            self._parts.health.used(candidate.deployment_id, usage.input_tokens + usage.output_tokens)
         elapsed = self._parts.clock.seconds() - self.asked.started
         metrics.of_route(self.asked.route.name).note(
             outcome, elapsed, max(0.0, elapsed - self.provider_s), usage.input_tokens, usage.output_tokens

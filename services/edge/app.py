@@ -28,6 +28,8 @@ from services.edge.providers import table
 from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
+from services.edge.rests import Rests
+from services.edge.routing.settings import with_defaults
 from services.edge.series import SERIES
 from services.edge.server import Server
 from services.edge.sso import settings as sso_settings
@@ -76,7 +78,7 @@ async def main(life: Life) -> None:
     left_out = {each.id: each.reason for each in config.left_out if each.id}
     reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
     uncallable: dict[DeploymentId, str] = {}
-    targets = table.build(config.deployments, USER_AGENT, config.litellm, environ, uncallable)
+    targets = table.build(with_defaults(config.deployments, config), USER_AGENT, config.litellm, environ, uncallable)
     left_out |= uncallable
     if reasons or uncallable:
         log.warning("models_left_out", models=[*reasons, *uncallable.values()])
@@ -206,6 +208,9 @@ async def _serve(
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
     )
+    rests = Rests(client, edge_id, parts.health, clock)
+    parts.tell_rest = rests.tell
+    await rests.start()
     server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
     SERIES.in_flight = lambda: server.running
@@ -227,6 +232,7 @@ async def _serve(
     await life.stopping.wait()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await identity.drain()
+    await rests.close()
     await upstream.close()
     await feeds[0].close()
 

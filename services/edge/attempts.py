@@ -32,6 +32,8 @@ from shared.money import Usage
 log = structlog.get_logger()
 
 STREAM_OPTIONS: Final = b"stream_options"
+BYTES_PER_TOKEN_MAX: Final = 6
+"""Prompts have four to five: what exceeds a window by this measure exceeds it."""
 
 
 class _Attempt(msgspec.Struct):
@@ -290,7 +292,7 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
     permit, format = asked.permit, asked.format.name
     now = parts.clock.seconds()
-    candidates = _callable(parts, permit.candidates, format)
+    candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
     if not candidates and not permit.grant.fallbacks:
         raise RefusedError(_why_not(parts, asked))
     if len(candidates) > 1:
@@ -304,6 +306,16 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     if not groups:
         raise RefusedError(_why_not(parts, asked))
     return groups
+
+
+def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
+    """Without those whose context window the prompt surely exceeds; all of them where that is all, and nothing else is left."""
+    if not parts.check_windows:
+        return candidates
+    tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
+    fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]
+    others = any(fallback.reason in ("context_window", "") for fallback in asked.permit.grant.fallbacks)
+    return fitting if fitting or others else candidates
 
 
 def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Candidate]:

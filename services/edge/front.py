@@ -8,9 +8,23 @@ from services.edge import alerts, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.images import Images
 from services.edge.passthrough import entries
+from services.edge.routing import settings as routing_settings
+from services.edge.routing.health import Health
 from services.edge.series import SERIES
 from shared.config import Config
 from shared.outbound import Outbound
+
+
+def routing(config: Config) -> dict[str, Any]:
+    """What decides where calls go. Raises ConfigError."""
+    found = routing_settings.of(config)
+    return {
+        "health": Health(cooldown_s=found.cooldown_s, allowed_fails=found.allowed_fails),
+        "rules": found.rules,
+        "strategy": found.strategy,
+        "timeout_ms": found.timeout_ms,
+        "check_windows": found.check_windows,
+    }
 
 
 def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
@@ -25,5 +39,6 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "images": Images(looks, outbound),
         "passthrough": entries.read(general.get("pass_through_endpoints"), environ),
         "passthrough_outbound": outbound,
+        **routing(config),
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }

@@ -80,6 +80,8 @@ class Parts(msgspec.Struct, kw_only=True):
     rules: Rules = msgspec.field(default_factory=Rules)
     """Of a call that asks for nothing else."""
     strategy: str = "simple-shuffle"
+    check_windows: bool = False
+    """Whether a deployment is passed over whose context window the prompt exceeds."""
     left_out: dict[DeploymentId, str] = msgspec.field(default_factory=dict)
     """Deployments that can't be called from here, each with the reason."""
     timeout_ms: int | None = None

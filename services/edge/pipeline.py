@@ -51,7 +51,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         screening.start_beside(call, permit.candidates[0].upstream_model if permit.candidates else "")
     asked = Asked(request, route, format, head, call, permit, screening, started)
     groups = groups_of(parts, asked)
-    rules = asked_for.rules(parts.rules, call, head)
+    deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
+    rules = asked_for.rules(parts.rules, call, head, deployment.retries)
     deadline_ms = asked_for.deadline_ms(parts, asked, groups)
     return await Attempts(parts, asked, groups, rules, deadline_ms).run()
 

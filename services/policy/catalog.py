@@ -9,17 +9,21 @@ from functools import lru_cache
 
 import msgspec
 
-from services.policy import access
+from services.policy import access, fallbacks
 from services.policy.access import Access
 from services.policy.blocked_users import BlockedUsers
+from services.policy.fallbacks import FallbackRoute
 from shared import guardrails, prices
 from shared.config import Config, ConfigError, Deployment
-from shared.grant import Candidate
+from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
 from shared.identity.settings import JwtAuth
 from shared.ids import KeyDigest, digest_key
 from shared.money import Price
+
+KEPT_MAX = 10_000
+"""Of models whose fallbacks are remembered: callers choose names that patterns serve."""
 
 Lookup = Callable[[str, str], Price | None]
 """(provider, model) -> the table's price; None: nobody knows it."""
@@ -47,11 +51,32 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
     jwt: JwtAuth | None = None
     """How an identity provider's tokens become callers; None: they don't."""
+    aliases: dict[str, str] = {}
+    """`model_group_alias`: other names of models, for everybody."""
+    hidden: frozenset[str] = frozenset()
+    """Aliases that no list of models shows."""
+    routes: list[FallbackRoute] = []
+    kept_fallbacks: dict[str, list[Fallback]] = {}
+    """Worked out so far, by model."""
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
 
+    def fallbacks(self, model: str) -> list[Fallback]:
+        """Where a call for `model` may go when all its own deployments have failed; what nobody serves isn't there."""
+        alias = self.aliases.get(model, model)
+        kept = self.kept_fallbacks.get(alias)
+        if kept is None:
+            found = (
+                Fallback(name, self.candidates(name), why) for name, why in fallbacks.of(self.routes, alias, model)
+            )
+            kept = [fallback for fallback in found if fallback.candidates]
+            if len(self.kept_fallbacks) < KEPT_MAX:
+                self.kept_fallbacks[alias] = kept
+        return kept
+
     def candidates(self, model: str) -> list[Candidate]:
         """Where a call for `model` may go; empty: nobody serves it."""
+        model = self.aliases.get(model, model)
         found = self.models.get(model)
         if found is not None:
             return found
@@ -76,6 +101,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
             models.setdefault(name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
     warnings = guardrails.not_known(config)
+    aliases, hidden = fallbacks.aliases(config)
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=sorted(
@@ -89,6 +115,9 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         public_model_groups=_public_model_groups(config),
         price=price,
+        aliases=aliases,
+        hidden=hidden,
+        routes=fallbacks.routes(config),
         warnings=[*warnings, *access.unmatched(config)],
         blocked_users=BlockedUsers(config.blocked_users),
         left_out={each.model_name: each.reason for each in config.left_out},
@@ -131,6 +160,16 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Priced) -> Ca
         provider=deployment.provider,
         upstream_model=upstream_model,
         price=price(deployment.provider, deployment.base_model or upstream_model, deployment.price),
-        weight=deployment.weight,
+        weight=_weight(deployment),
         order=deployment.order,
+        tpm=deployment.tpm,
+        rpm=deployment.rpm,
+        input_tokens_max=deployment.input_tokens_max,
     )
+
+
+def _weight(deployment: Deployment) -> float:
+    """Its `weight`; where none is given, requests or tokens a minute are its share, as in LiteLLM's shuffle."""
+    if deployment.weight != 1.0:
+        return deployment.weight
+    return float(deployment.rpm or deployment.tpm or 1.0)

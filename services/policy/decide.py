@@ -133,6 +133,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
     tags, spend_logs_metadata = folding.tags_and_metadata(key, team)
     return Grant(
         candidates=catalog.candidates(who.model),
+        fallbacks=catalog.fallbacks(who.model),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team),
@@ -366,7 +367,10 @@ def _models(who: Who) -> list[str]:
     lists = [*(who.key.models if who.key is not None else []), *(who.team.models if who.team is not None else [])]
     listed = [name for name in lists if "*" not in name and who.catalog.candidates(name)]
     aliases = who.key.aliases if who.key is not None else {}
-    allowed = _allowed(who, list(dict.fromkeys((*who.catalog.models, *listed))))
+    shown = (
+        alias for alias in who.catalog.aliases if alias not in who.catalog.hidden and who.catalog.candidates(alias)
+    )
+    allowed = _allowed(who, list(dict.fromkeys((*who.catalog.models, *shown, *listed))))
     may = set(_allowed(who, [name for name in aliases.values() if who.catalog.candidates(name)]))
     return [*allowed, *(alias for alias, name in aliases.items() if name in may and alias not in allowed)]
 

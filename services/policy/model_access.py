@@ -15,7 +15,7 @@ NO_MODELS = "no-default-models"
 
 
 def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
-    if not entries or model in entries:
+    if not entries or model in entries or catalog.aliases.get(model) in entries:
         return True
     for entry in entries:
         if entry in EVERYTHING:

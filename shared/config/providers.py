@@ -9,7 +9,9 @@ from msgspec import Struct
 
 OPENAI_WIRE = "openai"
 
-SERVED_WIRES = frozenset({OPENAI_WIRE, "azure", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"})
+SERVED_WIRES = frozenset(
+    {OPENAI_WIRE, "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"}
+)
 """Wires that the edge speaks: whoever teaches it one adds its name. A test compares."""
 
 

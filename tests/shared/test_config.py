@@ -73,8 +73,6 @@ def test_what_is_not_used_is_named() -> None:
     assert parse(EXAMPLE, ENVIRON).warnings == [
         "unheard_of: unknown section, ignored",
         "litellm_settings.surprising: not used",
-        "router_settings.routing_strategy: not used",
-        "model_list[0].litellm_params.rpm: not used",
     ]
 
 

@@ -71,9 +71,11 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             and fields_.says_only(call.body, call.fields)
         ):
             return call.body
-        fields = self.upstream_fields(call, ask_usage=ask_usage)
-        fields["model"] = msgspec.Raw(msgspec.json.encode(model))
-        return fields_.join(fields)
+        return self.join(self.upstream_fields(call, ask_usage=ask_usage), model)
+
+    def join(self, fields: dict[str, msgspec.Raw], model: str) -> bytes:
+        """A body of these fields, for this model."""
+        return fields_.join({**fields, "model": msgspec.Raw(msgspec.json.encode(model))})
 
     def judge(self, body: bytes) -> Judged:
         """What a provider's 200 really is."""

@@ -15,6 +15,7 @@ from shared.config import Deployment
 
 API_VERSION = "2024-10-21"
 """The newest that is generally available; an entry's `api_version` goes before it."""
+FOUNDRY_VERSION = "2024-05-01-preview"
 SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
@@ -39,6 +40,30 @@ class Azure(OpenAICompatible):
         version = quote(target.deployment.api_version or API_VERSION, safe="-._")
         at = at.removesuffix("/openai")
         return f"{at}/openai/deployments/{quote(model, safe='-._')}{suffix}?api-version={version}"
+
+
+class AzureAI(OpenAICompatible):
+    """Models in Azure AI Foundry: OpenAI's wire at `/models` of a resource, or at an endpoint of its own."""
+
+    def target(self, deployment: Deployment, user_agent: str) -> Target:
+        headers: dict[str, str] = {}
+        if deployment.api_key is not None:
+            key = deployment.api_key.reveal()
+            headers = {"api-key": key} if _is_foundry(deployment.api_base) else {"authorization": f"Bearer {key}"}
+        return base.target(self, deployment, user_agent, headers, None, deployment.api_base.partition("?")[0])
+
+    def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
+        at, suffix = target.base_path, self.wires[format]
+        if at.endswith(suffix):
+            return at
+        if not _is_foundry(target.deployment.api_base) or at.endswith("/v1"):
+            return at + suffix
+        version = quote(target.deployment.api_version or FOUNDRY_VERSION, safe="-._")
+        return f"{at.removesuffix('/models')}/models{suffix}?api-version={version}"
+
+
+def _is_foundry(api_base: str) -> bool:
+    return (urlsplit(api_base).hostname or "").endswith((".services.ai.azure.com", ".cognitiveservices.azure.com"))
 
 
 class EntraToken(FetchedToken):

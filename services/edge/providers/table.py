@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 import msgspec
+import structlog
 
 from services.edge.formats.openai import CHAT
 from services.edge.providers import params, vertex
 from services.edge.providers.anthropic import Anthropic
-from services.edge.providers.azure import Azure
+from services.edge.providers.azure import Azure, AzureAI
 from services.edge.providers.base import Provider, Target
 from services.edge.providers.bedrock import Bedrock
 from services.edge.providers.mock import Mock
@@ -20,9 +21,11 @@ from shared.config import ConfigError, Deployment, providers
 from shared.config.schema import LitellmSettings
 from shared.ids import DeploymentId
 
+log = structlog.get_logger()
+
 OPENAI, MOCK = OpenAICompatible(), Mock()
 
-WIRES = frozenset({"openai", "azure", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"})
+WIRES = frozenset({"openai", "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"})
 """That are spoken here; shared/config/providers.py has the same."""
 
 
@@ -33,6 +36,7 @@ class Table:
         self._rows: dict[str, Provider] = {
             "anthropic": Anthropic({CHAT.name: openai_chat__anthropic}),
             "azure": Azure(),
+            "azure_ai": AzureAI(),
             "bedrock": Bedrock(environ),
             "cohere": Cohere(),
             "gemini": Gemini(),

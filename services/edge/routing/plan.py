@@ -33,6 +33,11 @@ class Rules(msgspec.Struct, frozen=True):
     wait_s: float = 0.0
     """At least so long before the same deployment is asked again (`retry_after`)."""
     fallbacks: bool = True
+    by_cause: dict[str, int] = {}
+    """Retries of some causes (`retry_policy`): they go before `retries`."""
+
+    def retries_of(self, cause: str) -> int | None:
+        return self.by_cause.get(cause, self.retries)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -110,7 +115,8 @@ def _retry(
     random: Random,
 ) -> Step | None:
     cause, candidates = CAUSES[failed.cause], group.candidates
-    if step.number > (DEFAULT_RETRIES if rules.retries is None else rules.retries):
+    retries = rules.retries_of(failed.cause)
+    if step.number > (DEFAULT_RETRIES if retries is None else retries):
         return None
     number = step.number + 1
     awake = [p for p in range(len(candidates)) if not resting(candidates[p].deployment_id)]
@@ -121,7 +127,7 @@ def _retry(
         if following:
             return Step(step.group, following[0], number)
     nothing_sent = cause.again and not cause.billed and failed.cause in ("connect", "tls", "no_connection")
-    if not cause.again or (rules.retries is None and not (nothing_sent and len(candidates) == 1)):
+    if not cause.again or (retries is None and not (nothing_sent and len(candidates) == 1)):
         return None
     wait_s = backoff_s(step.number, random)
     if not nothing_sent:

@@ -15,10 +15,14 @@ RETRIES_MAX: Final = 10
 TIMEOUT_MS_MAX: Final = 24 * 3600 * 1000
 
 
-def rules(usual: Rules, call: Call, head: Head) -> Rules:
-    """The settings, with what the request says for itself. Raises RefusedError."""
+def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> Rules:
+    """The settings, with what the entry and the request say for themselves. Raises RefusedError.
+
+    Args:
+        of_entry: retries that the deployment's own entry allows.
+    """
     fields = call.fields
-    retries, fallbacks = usual.retries, usual.fallbacks
+    retries, fallbacks = usual.retries if of_entry is None else of_entry, usual.fallbacks
     if "num_retries" in fields:
         asked = fields_.whole_number(fields, "num_retries")
         retries = retries if asked is None else _bounded(asked)
@@ -28,7 +32,8 @@ def rules(usual: Rules, call: Call, head: Head) -> Rules:
         fallbacks = False
     if retries == usual.retries and fallbacks == usual.fallbacks:
         return usual
-    return Rules(retries, usual.unsafe, usual.wait_s, fallbacks)
+    by_cause = usual.by_cause if retries == usual.retries else {}
+    return Rules(retries, usual.unsafe, usual.wait_s, fallbacks, by_cause)
 
 
 def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:

@@ -44,9 +44,9 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Share of the calls."""
     order: Annotated[int, By("policy")] = 0
     """Lower is asked first."""
-    rpm: Annotated[int | None, By()] = None
+    rpm: Annotated[int | None, By("policy")] = None
     """Requests a minute it takes: its share where no `weight` is given."""
-    tpm: Annotated[int | None, By()] = None
+    tpm: Annotated[int | None, By("policy")] = None
     """Tokens a minute it takes."""
     max_parallel_requests: Annotated[int | None, By()] = None
     """At once."""
@@ -63,9 +63,9 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Seconds a call may take."""
     stream_timeout: Annotated[float | None, By("edge")] = None
     """Seconds until a stream's first bytes, and between its bytes."""
-    max_retries: Annotated[int | None, By()] = None
+    max_retries: Annotated[int | None, By("edge")] = None
     """More attempts at this deployment."""
-    num_retries: Annotated[int | None, By()] = None
+    num_retries: Annotated[int | None, By("edge")] = None
     """The same."""
     cooldown_time: Annotated[float | None, By("edge")] = None
     """Seconds it rests after it failed."""
@@ -149,7 +149,7 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     """Identifies the deployment; made of the entry's content where there is none."""
     base_model: Annotated[str | None, By("config")] = None
     """The name to price by."""
-    max_input_tokens: Annotated[int | None, By()] = None
+    max_input_tokens: Annotated[int | None, By("policy")] = None
     """The context window (`enable_pre_call_checks`)."""
     access_groups: Annotated[list[str], By()] = []
     """Names by which keys and teams may be given this model among others."""

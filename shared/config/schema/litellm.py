@@ -111,27 +111,27 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── calls ──
 
-    num_retries: Annotated[int | None, By()] = None
+    num_retries: Annotated[int | None, By("edge")] = None
     """More attempts after a failure."""
-    request_timeout: Annotated[float | None, By()] = None
+    request_timeout: Annotated[float | None, By("edge")] = None
     """Seconds a call may take, where its entry sets no `timeout`."""
     drop_params: Annotated[bool, By("edge")] = False
     """Leave out parameters that the provider doesn't take, instead of refusing the call."""
     modify_params: Annotated[bool, By("edge")] = False
     """Mend a conversation that the provider would refuse."""
-    fallbacks: Annotated[Fallbacks, By()] = []
+    fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Other models to ask when one fails."""
-    default_fallbacks: Annotated[Names, By()] = []
+    default_fallbacks: Annotated[Names, By("policy")] = []
     """The same for models that `fallbacks` doesn't name."""
-    context_window_fallbacks: Annotated[Fallbacks, By()] = []
+    context_window_fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Where the prompt is too long for the model."""
-    content_policy_fallbacks: Annotated[Fallbacks, By()] = []
+    content_policy_fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Where the provider refuses the content."""
-    max_fallbacks: Annotated[int | None, By()] = None
+    max_fallbacks: Annotated[int | None, By("policy")] = None
     """Models asked in all."""
-    allowed_fails: Annotated[int | None, By()] = None
+    allowed_fails: Annotated[int | None, By("edge")] = None
     """Failures a minute after which a deployment rests."""
-    cooldown_time: Annotated[float | None, By()] = None
+    cooldown_time: Annotated[float | None, By("edge")] = None
     """Seconds it rests."""
     model_alias_map: Annotated[dict[str, str], By()] = {}
     """Other names of models."""

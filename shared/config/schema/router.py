@@ -11,45 +11,47 @@ from shared.config.schema.litellm import Fallbacks, Names
 class RouterSettings(Struct, frozen=True, kw_only=True):
     """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
 
-    routing_strategy: Annotated[str, By()] = "simple-shuffle"
+    routing_strategy: Annotated[str, By("edge")] = "simple-shuffle"
     """simple-shuffle, least-busy, latency-based-routing, usage-based-routing, usage-based-routing-v2, cost-based-routing."""
     routing_strategy_args: Annotated[dict[str, Any], By()] = {}
     """Settings of the strategy."""
-    num_retries: Annotated[int | None, By()] = None
+    num_retries: Annotated[int | None, By("edge")] = None
     """More attempts after a failure."""
-    max_retries: Annotated[int | None, By()] = None
+    max_retries: Annotated[int | None, By("edge")] = None
     """The same."""
-    timeout: Annotated[float | None, By()] = None
+    timeout: Annotated[float | None, By("edge")] = None
     """Seconds a call may take, all attempts together."""
-    stream_timeout: Annotated[float | None, By()] = None
+    stream_timeout: Annotated[float | None, By("edge")] = None
     """Seconds until a stream's first bytes."""
-    retry_after: Annotated[float | None, By()] = None
+    retry_after: Annotated[float | None, By("edge")] = None
     """Seconds to wait before another attempt, at least."""
-    retry_policy: Annotated[dict[str, Any], By()] = {}
+    retry_unsafe: Annotated[bool, By("edge")] = False
+    """Ours: a call whose work may have been done, and billed (it timed out, its answer broke off), is tried again all the same."""
+    retry_policy: Annotated[dict[str, Any], By("edge")] = {}
     """Attempts a kind of failure."""
     model_group_retry_policy: Annotated[dict[str, Any], By()] = {}
     """The same a model."""
-    allowed_fails: Annotated[int | None, By()] = None
+    allowed_fails: Annotated[int | None, By("edge")] = None
     """Failures a minute after which a deployment rests."""
     allowed_fails_policy: Annotated[dict[str, Any], By()] = {}
     """The same a kind of failure."""
-    cooldown_time: Annotated[float | None, By()] = None
+    cooldown_time: Annotated[float | None, By("edge")] = None
     """Seconds a deployment rests."""
-    disable_cooldowns: Annotated[bool, By()] = False
+    disable_cooldowns: Annotated[bool, By("edge")] = False
     """No deployment ever rests."""
-    fallbacks: Annotated[Fallbacks, By()] = []
+    fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Other models to ask when one fails."""
-    default_fallbacks: Annotated[Names, By()] = []
+    default_fallbacks: Annotated[Names, By("policy")] = []
     """The same for models that `fallbacks` doesn't name."""
-    context_window_fallbacks: Annotated[Fallbacks, By()] = []
+    context_window_fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Where the prompt is too long for the model."""
-    content_policy_fallbacks: Annotated[Fallbacks, By()] = []
+    content_policy_fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Where the provider refuses the content."""
-    max_fallbacks: Annotated[int | None, By()] = None
+    max_fallbacks: Annotated[int | None, By("policy")] = None
     """Models asked in all."""
-    model_group_alias: Annotated[dict[str, Any], By()] = {}
+    model_group_alias: Annotated[dict[str, Any], By("policy")] = {}
     """Other names of models: `{alias: model}`, or `{alias: {model: ..., hidden: true}}`."""
-    enable_pre_call_checks: Annotated[bool, By()] = False
+    enable_pre_call_checks: Annotated[bool, By("edge")] = False
     """Don't ask a deployment whose context window the prompt exceeds."""
     enable_tag_filtering: Annotated[bool, By()] = False
     """Ask only deployments with one of the request's tags."""
