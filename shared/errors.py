@@ -477,6 +477,10 @@ def command_too_late() -> Refusal:
     )
 
 
+def cache_unavailable() -> Refusal:
+    return Refusal("cache_unavailable", 503, "The cache could not answer in time", "service_unavailable_error", None, 1)
+
+
 def ledger_unavailable() -> Refusal:
     return Refusal(
         "ledger_unavailable", 503, "The ledger could not answer in time", "service_unavailable_error", None, 1

@@ -107,6 +107,10 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """`allowed_passthrough_routes` of the key, else of its team: paths, each with what is below it. None: all."""
     passthrough_denied: list[str] = []
     """`denied_passthrough_routes` of both."""
+    cache: dict[str, Any] = {}
+    """`metadata.cache` of the key, else of its team: controls that win over a request's."""
+    cache_controls: list[str] | None = None
+    """`allowed_cache_controls`: those that a request may have; None: all."""
     fallbacks: list[Fallback] = []
     """In the order to try; what the configuration says for this model."""
     rules: Rules = NO_RULES

@@ -57,7 +57,8 @@ class Asked(msgspec.Struct):
 
 class Account:
     __slots__ = (
-        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "first_byte_at_ms", "id", "opened_at_ms", "provider_s", "state",
+        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "cost_picousd", "first_byte_at_ms", "id", "opened_at_ms", "outcome",
+        "provider_s", "state", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: "Parts", asked: Asked, candidate: Candidate) -> None:
@@ -72,6 +73,9 @@ class Account:
         self.provider_s = 0.0
         """Time spent waiting for providers; the rest of the request is our overhead."""
         self.first_byte_at_ms: int | None = None
+        self.outcome, self.usage = "", NOTHING
+        self.cost_picousd: int | None = None
+        """How it ended."""
         self._opened: Opened | None = None
         self._batch: Batch | None = None
 
@@ -122,8 +126,13 @@ class Account:
         usage: Usage,
         answer: AnswerHead | None = None,
         error_code: str | None = None,
+        *,
+        free: bool = False,
     ) -> int | None:
-        """Append the one end; returns the cost. A second call does nothing: the first outcome stands."""
+        """Append the one end; returns the cost. A second call does nothing: the first outcome stands.
+
+        `free`: no provider was asked, so it cost nothing whatever it used.
+        """
         if (self.state, "settle") not in _NEXT:
             return None
         opened = self._opened
@@ -138,7 +147,8 @@ class Account:
                 upstream_model=candidate.upstream_model,
                 price=candidate.price,
             )
-        amount, flags = _cost(opened, usage)
+        amount, flags = (0, ()) if free else _cost(opened, usage)
+        self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
         fact = Settled(
             opened=opened,
             ended_at_ms=self._parts.clock.unix_ms(),
@@ -171,12 +181,14 @@ class Account:
         usage: Usage,
         answer: AnswerHead | None = None,
         error_code: str | None = None,
+        *,
+        free: bool = False,
     ) -> int | None:
         """Settle and wait until it is safe. Returns the cost.
 
         Raises ConnectionError when it isn't safe in time: the client must not believe a complete answer then.
         """
-        amount = self.settle(outcome, status, usage, answer, error_code)
+        amount = self.settle(outcome, status, usage, answer, error_code, free=free)
         assert self._batch is not None
         try:
             await self._batch.wait_durable()

@@ -106,6 +106,8 @@ async def main(life: Life) -> None:
             finally:
                 await bus.close(client)
                 await extras["alerts"].close()
+                if extras["cache"] is not None:
+                    await extras["cache"].store.close()
                 await tokens.close()
                 await outbound.close()
     finally:

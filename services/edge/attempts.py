@@ -68,6 +68,11 @@ class Attempts:
         self._relay: Relay | None = None
         self._source: Source | None = None
 
+    @property
+    def account(self) -> Account:
+        """Of the attempt that it came to."""
+        return self._account
+
     async def run(self) -> Answer:
         """Raises RefusedError for the error boundary, after settling."""
         abandoned = "edge_error", 500

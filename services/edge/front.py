@@ -6,6 +6,9 @@ from typing import Any
 
 from services.edge import alerts, site, sizes
 from services.edge.alerts import Alerts
+from services.edge.cache import control
+from services.edge.cache.serve import Cache
+from services.edge.cache.store import Local, Redis
 from services.edge.images import Images
 from services.edge.passthrough import entries
 from services.edge.routing import settings as routing_settings
@@ -37,8 +40,22 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
         "site": looks,
         "images": Images(looks, outbound),
+        "cache": _cache(config, environ),
         "passthrough": entries.read(general.get("pass_through_endpoints"), environ),
         "passthrough_outbound": outbound,
         **routing(config),
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }
+
+
+def _cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
+    wanted = control.read(config.litellm.cache, config.litellm.cache_params, environ)
+    if wanted is None:
+        return None
+    if wanted.kind == "redis":
+        return Cache(wanted, Redis(wanted.redis_url, time.monotonic))
+    return Cache(wanted, Local(CACHE_BYTES_MAX, time.monotonic))
+
+
+CACHE_BYTES_MAX = 64 * 1024 * 1024
+"""Of answers kept in this process."""

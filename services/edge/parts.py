@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from services.edge.alerts import Alerts
+from services.edge.cache.serve import Cache
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -56,6 +57,8 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
     sizes: Sizes = Sizes()
+    cache: Cache | None = None
+    """None: every call goes to a provider."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_outbound: Outbound | None = None
     metrics_need_key: bool = True

@@ -47,14 +47,21 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         call, refusal = await screening.request(call, model)
         if refusal is not None:
             await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
-    if permit.guardrails:
-        screening.start_beside(call, permit.candidates[0].upstream_model if permit.candidates else "")
     asked = Asked(request, route, format, head, call, permit, screening, started)
     groups = groups_of(parts, asked)
     deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
     rules = asked_for.rules(parts.rules, call, head, deployment.retries)
     deadline_ms = asked_for.deadline_ms(parts, asked, groups)
-    return await Attempts(parts, asked, groups, rules, deadline_ms).run()
+    attempts = Attempts(parts, asked, groups, rules, deadline_ms)
+
+    async def ask_provider() -> Answer:
+        if permit.guardrails:
+            screening.start_beside(call, permit.candidates[0].upstream_model if permit.candidates else "")
+        return await attempts.run()
+
+    if parts.cache is not None and permit.candidates:
+        return await parts.cache.serve(parts, asked, attempts, ask_provider)
+    return await ask_provider()
 
 
 async def _known(parts: Parts, route: Route, head: Head) -> None:

@@ -126,6 +126,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         "rules": folding.rules(directory, catalog, key, team),
         "max_request_size_mb": folding.smallest("max_request_size_mb", key, team),
         **folding.passthrough(key, team),
+        **folding.cache(key, team),
         "max_response_size_mb": folding.smallest("max_response_size_mb", key, team),
     }
     if not who.route.model_from:

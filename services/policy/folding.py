@@ -112,3 +112,10 @@ def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
     allowed = next((each["allowed_passthrough_routes"] for each in found if "allowed_passthrough_routes" in each), None)
     denied = [path for each in found for path in _texts(each.get("denied_passthrough_routes"))]
     return {"passthrough_routes": None if allowed is None else _texts(allowed), "passthrough_denied": denied}
+
+
+def cache(key: Key | None, team: Team | None) -> dict[str, Any]:
+    """How key or team have their calls cached: the key's word, else the team's."""
+    found = [holder.metadata.get("cache") for holder in (key, team) if holder is not None and holder.metadata]
+    controls = None if key is None else _texts(in_effect(key, "allowed_cache_controls")) or None
+    return {"cache": next((each for each in found if isinstance(each, dict)), {}), "cache_controls": controls}

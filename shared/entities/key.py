@@ -75,7 +75,7 @@ KEY = EntityKind(
         kept("key_type", readers.text),
         *LIMITS,
         *ACTING,
-        later("allowed_cache_controls", readers.texts, empty=[]),
+        kept("allowed_cache_controls", readers.texts, empty=[]),
         later("budget_id", readers.text),
         later("mcp_rpm_limit", readers.mapping),
         later("tag_rpm_limit", readers.mapping),

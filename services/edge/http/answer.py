@@ -79,6 +79,8 @@ class StreamAnswer:
         assert request is not None, "not started"
         if not data or self._bodiless:
             return
+        if request.tape is not None:
+            request.tape.add(data)
         connection = request.connection
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         if connection.writing_paused:

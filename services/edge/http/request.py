@@ -40,12 +40,19 @@ class Wire(Protocol):
     def recognised(self) -> None: ...
 
 
+class Tape(Protocol):
+    """Hears what goes out of a stream."""
+
+    def add(self, data: bytes) -> None: ...
+
+
 class Request:
     """Made by a connection when the head has arrived. One reader at a time."""
 
     __slots__ = (
         "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection", "content_length",
-        "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path", "pieces", "query", "raw_path", "remote", "told_to_send",
+        "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path", "pieces", "query", "raw_path", "remote", "tape",
+        "told_to_send",
         "waiter",
     )  # fmt: skip
 
@@ -91,6 +98,7 @@ class Request:
         self.complete = self.broken = self.overrun = self.dropping = self.told_to_send = False
         self.more_lines = ""
         """Rendered header lines for the answer, whoever makes it."""
+        self.tape: Tape | None = None
         self.answered = False
         """Something of an answer is out."""
         self.waiter: asyncio.Future[None] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from services.edge import pipeline
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.surfaces import health, ledger, management, models, pages, passthrough, scrape, site, sso
+from services.edge.surfaces import cache, health, ledger, management, models, pages, passthrough, scrape, site, sso
 from shared.routes import Match
 
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
@@ -23,5 +23,6 @@ SURFACES: dict[str, Serve] = {
     "sso": sso.serve,
     "site": site.serve,
     "passthrough": passthrough.serve,
+    "cache": cache.serve,
     "scrape": scrape.serve,
 }

@@ -142,9 +142,9 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── caching ──
 
-    cache: Annotated[bool, By()] = False
+    cache: Annotated[bool, By("edge")] = False
     """Answer the same request from a cache."""
-    cache_params: Annotated[dict[str, Any], By()] = {}
+    cache_params: Annotated[dict[str, Any], By("edge")] = {}
     """Its kind and term."""
     enable_caching_on_provider_specific_optional_params: Annotated[bool, By()] = False
     """Parameters of the provider's own are part of what makes two requests the same."""

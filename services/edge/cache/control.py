@@ -1,0 +1,156 @@
+"""What of the cache a request may use. Pure.
+
+LiteLLM's controls: `ttl` (seconds an answer is kept), `s-maxage` (seconds an answer may be old), `no-cache` (don't look), `no-store`
+(don't keep), `namespace` (apart from others), `use-cache` (in `mode: default_off`: only then). In a request's `cache` object; a key's
+`metadata.cache` wins over it, its team's over that where the key has none. A key's `allowed_cache_controls`
+says which of them its requests may have.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shared import errors
+from shared.config import ConfigError
+from shared.errors import RefusedError
+
+CALL_TYPES = ("acompletion", "atext_completion", "aembedding")
+"""LiteLLM's names of what can be cached here."""
+CONTROLS = frozenset({"ttl", "s-maxage", "no-cache", "no-store", "namespace", "use-cache"})
+TTL_S = 600.0
+TTL_S_MAX = 30 * 86_400.0
+NAMESPACE_CHARACTERS_MAX = 256
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`litellm_settings.cache_params`."""
+
+    kind: str = "local"
+    """local or redis."""
+    ttl_s: float = TTL_S
+    namespace: str = ""
+    default_off: bool = False
+    call_types: frozenset[str] = frozenset(CALL_TYPES)
+    redis_url: str = ""
+    scope: str = "team"
+    """For whom answers are kept together: team (of a key without one: the key), key, or all."""
+
+
+class Control(msgspec.Struct, frozen=True):
+    """For one request."""
+
+    look: bool = False
+    keep: bool = False
+    ttl_s: float = TTL_S
+    age_s_max: float | None = None
+    namespace: str = ""
+
+
+def read(enabled: bool, params: Mapping[str, Any], environ: Mapping[str, str]) -> Settings | None:
+    """None: no caching. Raises ConfigError."""
+    if not enabled:
+        return None
+    at = "litellm_settings.cache_params"
+    kind = params.get("type", "local")
+    if kind not in ("local", "redis"):
+        raise ConfigError(f"{at}.type: {kind!r} is not supported: local or redis")
+    mode = params.get("mode", "default_on")
+    if mode not in ("default_on", "default_off"):
+        raise ConfigError(f"{at}.mode must be default_on or default_off")
+    scope = params.get("cache_scope", "team")
+    if scope not in ("team", "key", "all"):
+        raise ConfigError(f"{at}.cache_scope must be team, key or all")
+    types = params.get("supported_call_types")
+    if types is not None and (not isinstance(types, list) or not all(isinstance(each, str) for each in types)):
+        raise ConfigError(f"{at}.supported_call_types must be a list such as ['acompletion']")
+    wanted = CALL_TYPES if types is None else types
+    ttl = _seconds(params.get("ttl"), TTL_S_MAX)
+    if params.get("ttl") is not None and ttl is None:
+        raise ConfigError(f"{at}.ttl must be a number of seconds")
+    return Settings(
+        kind=kind,
+        ttl_s=TTL_S if ttl is None else ttl,
+        namespace=str(params.get("namespace") or ""),
+        default_off=mode == "default_off",
+        call_types=frozenset(each if each.startswith("a") else "a" + each for each in wanted),
+        redis_url=_redis_url(params, environ) if kind == "redis" else "",
+        scope=scope,
+    )
+
+
+def control(
+    settings: Settings, call_type: str, asked: msgspec.Raw | None, project: Mapping[str, Any], allowed: list[str] | None
+) -> Control:
+    """
+    Args:
+        asked: the request's `cache`.
+        project: `metadata.cache` of key or team.
+        allowed: names that a request may have; None: all.
+
+    Raises RefusedError (400).
+    """
+    said: dict[str, Any] = {}
+    if asked is not None and bytes(asked) != b"null":
+        try:
+            said = msgspec.json.decode(asked, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise RefusedError(
+                errors.bad_request("cache must be an object such as {'no-cache': true}", "cache")
+            ) from None
+        for name in said:
+            if name not in CONTROLS:
+                raise RefusedError(errors.bad_request(f"cache has no control {name[:40]!r}", "cache"))
+            if allowed is not None and name not in allowed:
+                raise RefusedError(
+                    errors.bad_request(f"This key may not use the cache control {name!r}", f"cache.{name}")
+                )
+    if call_type not in settings.call_types:
+        return Control()
+    merged = {**said, **{name: value for name, value in project.items() if name in CONTROLS}}
+    if settings.default_off and merged.get("use-cache") is not True:
+        return Control()
+    ttl = _number(merged, "ttl")
+    namespace = merged.get("namespace") or settings.namespace
+    if not isinstance(namespace, str) or len(namespace) > NAMESPACE_CHARACTERS_MAX:
+        raise RefusedError(errors.bad_request("cache.namespace must be a short text", "cache.namespace"))
+    return Control(
+        look=merged.get("no-cache") is not True,
+        keep=merged.get("no-store") is not True and (ttl is None or ttl > 0),
+        ttl_s=settings.ttl_s if ttl is None else ttl,
+        age_s_max=_number(merged, "s-maxage"),
+        namespace=namespace,
+    )
+
+
+def _number(merged: Mapping[str, Any], name: str) -> float | None:
+    value = merged.get(name)
+    if value is None:
+        return None
+    found = _seconds(value, TTL_S_MAX)
+    if found is None:
+        raise RefusedError(errors.bad_request(f"cache.{name} must be a number of seconds", f"cache.{name}"))
+    return found
+
+
+def _seconds(value: Any, most: float) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return None
+    return min(float(value), most)
+
+
+def _redis_url(params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    """Raises ConfigError where it isn't said where Redis is."""
+    url = params.get("url") or environ.get("REDIS_URL")
+    if url:
+        return str(url)
+    host = params.get("host") or environ.get("REDIS_HOST")
+    if not host:
+        raise ConfigError("litellm_settings.cache_params: redis needs a host, or REDIS_HOST or REDIS_URL")
+    from urllib.parse import quote  # noqa: PLC0415
+
+    port = params.get("port") or environ.get("REDIS_PORT") or 6379
+    password = params.get("password") or environ.get("REDIS_PASSWORD")
+    username = params.get("username") or environ.get("REDIS_USERNAME") or ""
+    credentials = f"{quote(str(username), safe='')}:{quote(str(password), safe='')}@" if password else ""
+    return f"redis{'s' if params.get('ssl') is True else ''}://{credentials}{host}:{port}"

@@ -1,0 +1,174 @@
+"""Look, or call once and keep: what becomes of a request while there is a cache.
+
+Equal requests at the same time call a provider once (single flight): the first one calls, the others wait until it is over and look again. When
+it brought nothing to keep, the next one calls, so nobody waits longer than for one call at a time of theirs and of each before.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from services.edge import answers
+from services.edge.account import Account, Asked
+from services.edge.cache import control, key
+from services.edge.cache.control import Control, Settings
+from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Store
+from services.edge.http import Answer, WholeAnswer
+from shared.money import format_usd
+
+if TYPE_CHECKING:
+    from services.edge.attempts import Attempts
+    from services.edge.parts import Parts
+
+DONE = b"data: [DONE]\n\n"
+PIECE_BYTES = 65_536
+FLIGHTS_MAX = 10_000
+WAIT_S = 600.0
+
+
+class Cache:
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self._flights: dict[str, asyncio.Future[None]] = {}
+        """Calls under way, whose answers may be kept."""
+        self.hits = self.misses = 0
+
+    async def serve(
+        self, parts: "Parts", asked: Asked, attempts: "Attempts", call: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """
+        Args:
+            call: asks a provider.
+        """
+        grant = asked.permit.grant
+        wanted = control.control(
+            self.settings, asked.route.call_type, asked.call.fields.get("cache"), grant.cache, grant.cache_controls
+        )
+        digest = None
+        if wanted.look or wanted.keep:
+            digest = key.digest(asked.call, asked.permit, asked.route.name, wanted.namespace, self.settings.scope)
+        if digest is None:
+            return await call()
+        while wanted.look:
+            kept = await self._fresh(parts, digest, wanted)
+            if kept is not None:
+                self.hits += 1
+                return await _replay(parts, asked, digest, kept)
+            flight = self._flights.get(digest)
+            if flight is None or not wanted.keep:
+                break
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await asyncio.shield(flight)
+            except TimeoutError:
+                break
+        self.misses += 1
+        if not wanted.keep or digest in self._flights or len(self._flights) >= FLIGHTS_MAX:
+            return await call()
+        self._flights[digest] = flight = asyncio.get_running_loop().create_future()
+        try:
+            return await self._call_and_keep(parts, asked, attempts, call, digest, wanted)
+        finally:
+            del self._flights[digest]
+            flight.set_result(None)
+
+    async def _fresh(self, parts: "Parts", digest: str, wanted: Control) -> Kept | None:
+        kept = await self.store.get(digest)
+        if kept is None:
+            return None
+        age_s = (parts.clock.unix_ms() - kept.at_ms) / 1000
+        return None if wanted.age_s_max is not None and age_s > wanted.age_s_max else kept
+
+    async def _call_and_keep(
+        self,
+        parts: "Parts",
+        asked: Asked,
+        attempts: "Attempts",
+        call: Callable[[], Awaitable[Answer]],
+        digest: str,
+        wanted: Control,
+    ) -> Answer:
+        tape = asked.request.tape = Tape()
+        answer = await call()
+        if isinstance(answer, WholeAnswer):
+            body, whole = answer.body, answer.status == 200
+        else:
+            body = tape.whole()
+            whole = answer.status == 200 and answer.ended and body.endswith(DONE)
+        account = attempts.account
+        if whole and body and account.outcome == "success":
+            kept = Kept(
+                parts.clock.unix_ms(),
+                body,
+                _content_type(answer.headers),
+                asked.call.stream,
+                account.usage,
+                account.cost_picousd,
+            )
+            await self.store.put(digest, kept, wanted.ttl_s)
+        return answer
+
+
+class Tape:
+    """What goes out of a stream, up to what may be kept."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes <= ENTRY_BYTES_MAX:
+            self._pieces.append(data)
+        else:
+            self._pieces.clear()
+
+    def whole(self) -> bytes:
+        """Empty where it was too much."""
+        return b"".join(self._pieces) if self._bytes <= ENTRY_BYTES_MAX else b""
+
+
+async def _replay(parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answer:
+    """The same answer again: a call of its own in the book, which cost nothing, and says what it saved."""
+    metadata = {**asked.permit.spend_logs_metadata, "cache_hit": True, "cache_key": digest}
+    if kept.cost_picousd is not None:
+        metadata["saved_cache_cost"] = format_usd(kept.cost_picousd)
+    asked.permit = msgspec.structs.replace(asked.permit, spend_logs_metadata=metadata)
+    account = Account(parts, asked, asked.permit.candidates[0])
+    await account.open(1_000)
+    named = answers.Named(
+        account.id,
+        account.call_id,
+        account.candidate.deployment_id,
+        asked.call.model,
+        account.overhead_s(),
+        f"x-litellm-cache-key: {digest}\r\n",
+    )
+    try:
+        if not kept.stream:
+            await account.settle_durably("success", 200, kept.usage, free=True)
+            return answers.whole(named, kept.body, 200, kept.content_type.encode(), 0)
+        out = answers.stream(named)
+        await out.start(asked.request)
+        events, last = kept.body[: -len(DONE)], kept.body[-len(DONE) :]
+        for at in range(0, len(events), PIECE_BYTES):
+            await out.write(events[at : at + PIECE_BYTES])
+        await account.settle_durably("success", 200, kept.usage, free=True)
+        await out.write(last)
+        await out.end()
+        return out
+    finally:
+        account.settle(
+            "client_gone", 499, kept.usage, error_code="client_gone", free=True
+        )  # nothing where it is settled already
+
+
+def _content_type(headers: str) -> str:
+    for line in headers.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "content-type":
+            return value.strip()
+    return answers.JSON

@@ -1,0 +1,170 @@
+"""Where answers are kept: in this process, bounded by bytes; or in Redis, for all edges. Away or slow is a miss."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+
+from shared.money import Usage
+
+log = structlog.get_logger()
+
+ENTRY_BYTES_MAX = 4 * 1024 * 1024
+REDIS_DEADLINE_S = 0.020
+REDIS_AWAY_S = 5.0
+"""After a failure, how long Redis isn't asked."""
+PREFIX = "tollgate:cache:"
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """One whole, successful answer."""
+
+    at_ms: int
+    """When it was kept, Unix milliseconds."""
+    body: bytes
+    """Of a stream: every event of it, `[DONE]` too."""
+    content_type: str
+    stream: bool
+    usage: Usage
+    cost_picousd: int | None
+    """What it cost when it was made."""
+
+
+class Store(Protocol):
+    async def get(self, key: str) -> Kept | None: ...
+
+    async def put(self, key: str, kept: Kept, ttl_s: float) -> None: ...
+
+    async def delete(self, keys: list[str]) -> int: ...
+
+    async def clear(self) -> None: ...
+
+    async def ping(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+class Local:
+    """
+    Args:
+        seconds: a clock that only goes forward.
+    """
+
+    def __init__(self, bytes_max: int, seconds: Callable[[], float]) -> None:
+        self._bytes_max = bytes_max
+        self._seconds = seconds
+        self._entries: OrderedDict[str, tuple[float, Kept]] = OrderedDict()
+        self.bytes = 0
+
+    async def get(self, key: str) -> Kept | None:
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        until, kept = found
+        if self._seconds() >= until:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return kept
+
+    async def put(self, key: str, kept: Kept, ttl_s: float) -> None:
+        self._drop(key)
+        if len(kept.body) > min(ENTRY_BYTES_MAX, self._bytes_max):
+            return
+        self._entries[key] = self._seconds() + ttl_s, kept
+        self.bytes += _size(kept)
+        while self.bytes > self._bytes_max:
+            self._drop(next(iter(self._entries)))
+
+    async def delete(self, keys: list[str]) -> int:
+        return sum(self._drop(key) for key in keys)
+
+    async def clear(self) -> None:
+        self._entries.clear()
+        self.bytes = 0
+
+    async def ping(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        pass
+
+    def _drop(self, key: str) -> bool:
+        found = self._entries.pop(key, None)
+        if found is None:
+            return False
+        self.bytes -= _size(found[1])
+        return True
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.body) + 512
+
+
+class Redis:
+    """
+    Args:
+        url: may hold a password: never logged.
+    """
+
+    def __init__(self, url: str, seconds: Callable[[], float]) -> None:
+        import redis.asyncio as redis  # noqa: PLC0415 - only where it is used
+
+        self._client: Any = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        self._seconds = seconds
+        self._away_until = 0.0
+
+    async def get(self, key: str) -> Kept | None:
+        data = await self._soon(lambda: self._client.get(PREFIX + key))
+        if not data:
+            return None
+        try:
+            return msgspec.msgpack.decode(data, type=Kept)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    async def put(self, key: str, kept: Kept, ttl_s: float) -> None:
+        if len(kept.body) <= ENTRY_BYTES_MAX:
+            data = msgspec.msgpack.encode(kept)
+            await self._soon(lambda: self._client.set(PREFIX + key, data, px=max(1, int(ttl_s * 1000))), 1.0)
+
+    async def delete(self, keys: list[str]) -> int:
+        if not keys:
+            return 0
+        return int(await self._soon(lambda: self._client.delete(*(PREFIX + key for key in keys)), 1.0) or 0)
+
+    async def clear(self) -> None:
+        async def all_of_ours() -> None:
+            batch: list[bytes] = []
+            async for name in self._client.scan_iter(match=PREFIX + "*", count=500):
+                batch.append(name)
+                if len(batch) >= 500:
+                    await self._client.delete(*batch)
+                    batch.clear()
+            if batch:
+                await self._client.delete(*batch)
+
+        await self._soon(all_of_ours, 30.0)
+
+    async def ping(self) -> bool:
+        return bool(await self._soon(lambda: self._client.ping(), 1.0, always=True))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _soon(self, ask: Callable[[], Any], deadline_s: float = REDIS_DEADLINE_S, *, always: bool = False) -> Any:
+        """None where Redis doesn't answer in time; then it is left alone for a while."""
+        import redis  # noqa: PLC0415
+
+        if self._seconds() < self._away_until and not always:
+            return None
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await ask()
+        except (TimeoutError, OSError, redis.RedisError) as error:
+            self._away_until = self._seconds() + REDIS_AWAY_S
+            log.warning("cache_away", error=type(error).__name__)
+            return None
