@@ -1,0 +1,193 @@
+"""Secrets at rest: what a fact, a row or an answer carries of a credential is a `Sealed`.
+
+Envelope encryption: each value has a data key of its own (AES-256-GCM), and that key is wrapped by a sealing key, whose id is in the
+record. Rotation makes a new sealing key; old records are opened with the old one, and `reseal` wraps their data keys anew.
+
+The sealing key comes from LITELLM_SALT_KEY (through a secret manager where one is set up), older ones from TOLLGATE_OLD_SALT_KEYS
+(with commas between). Without them it is made, and kept in `sealing.key` (0600) in the data directory: back that file up, for without it
+nothing sealed can be read.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.secrets.value import Secret
+from shared.settings import SettingsError
+
+NONCE_BYTES = 12
+KEY_BYTES = 32
+SALT_CHARACTERS_MIN = 16
+"""A sealing key is guessed offline: it has to be long."""
+TEXT_BYTES_MAX = 256 * 1024
+FILE = "sealing.key"
+
+
+class SealingError(Exception):
+    """A sealed value can't be opened. The text says the key's id at most."""
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaults=True):
+    """A secret that can be kept and sent. Nobody can print it; opening takes the key and the place it was sealed for."""
+
+    key_id: str
+    wrapped: bytes
+    """The data key: nonce and AES-256-GCM under the sealing key."""
+    data: bytes
+    """The text: nonce and AES-256-GCM under the data key."""
+
+    def __repr__(self) -> str:
+        return "Sealed(***)"
+
+    __str__ = __repr__
+
+
+class Keyring:
+    """Sealing keys by their ids; the first one seals, all of them open.
+
+    Args:
+        texts: key texts, the current one first. Raises SettingsError for one that is too short.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        if not texts or any(len(text) < SALT_CHARACTERS_MIN for text in texts):
+            raise SettingsError(f"a sealing key (LITELLM_SALT_KEY) must have {SALT_CHARACTERS_MIN} characters or more")
+        keys = [_derived(text) for text in texts]
+        self._keys = {_id(key): AESGCM(key) for key in reversed(keys)}
+        self._current = _id(keys[0])
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._keys)})"
+
+    @property
+    def current(self) -> str:
+        """Id of the key that seals."""
+        return self._current
+
+    def seal(self, text: str, place: str) -> Sealed:
+        """
+        Args:
+            place: what the value belongs to (`model/<id>/api_key`): it can't be opened as anything else's.
+        """
+        raw = text.encode()
+        if len(raw) > TEXT_BYTES_MAX:
+            raise SealingError(f"a secret is longer than {TEXT_BYTES_MAX} bytes")
+        data_key = AESGCM.generate_key(KEY_BYTES * 8)
+        return Sealed(
+            self._current,
+            _encrypt(self._keys[self._current], data_key, _wrapping(self._current, place)),
+            _encrypt(AESGCM(data_key), raw, place.encode()),
+        )
+
+    def open(self, sealed: Sealed, place: str) -> Secret:
+        """Raises SealingError for a value of another place, of a key we don't have, or that was changed."""
+        return Secret(
+            _decrypt(AESGCM(self._data_key(sealed, place)), sealed.data, place.encode(), sealed.key_id).decode()
+        )
+
+    def is_current(self, sealed: Sealed) -> bool:
+        return sealed.key_id == self._current
+
+    def reseal(self, sealed: Sealed, place: str) -> Sealed:
+        """The same under the current key, its text never in the clear. Raises SealingError."""
+        if self.is_current(sealed):
+            return sealed
+        data_key = self._data_key(sealed, place)
+        wrapped = _encrypt(self._keys[self._current], data_key, _wrapping(self._current, place))
+        return Sealed(self._current, wrapped, sealed.data)
+
+    def _data_key(self, sealed: Sealed, place: str) -> bytes:
+        key = self._keys.get(sealed.key_id)
+        if key is None:
+            raise SealingError(f"sealed with the key {sealed.key_id[:16]!r}, which isn't here")
+        return _decrypt(key, sealed.wrapped, _wrapping(sealed.key_id, place), sealed.key_id)
+
+
+def keyring(environ: Mapping[str, str], data_dir: str) -> Keyring:
+    """From the environment, else from the file, which is made where it is missing. Raises SettingsError."""
+    current = environ.get("LITELLM_SALT_KEY", "")
+    older = [text.strip() for text in environ.get("TOLLGATE_OLD_SALT_KEYS", "").split(",") if text.strip()]
+    path = Path(data_dir) / FILE
+    if current:
+        # What was sealed before a key was named stays readable.
+        return Keyring([current, *older, *(_read(path) if path.exists() else [])])
+    try:
+        return Keyring([*_read_or_make(path), *older])
+    except OSError as error:
+        raise SettingsError(f"{path}: the sealing key can't be kept ({error.strerror}); set LITELLM_SALT_KEY") from None
+
+
+def rotate(data_dir: str) -> None:
+    """A new key at the head of the file; the older ones stay, to open what they sealed. Raises SettingsError."""
+    path = Path(data_dir) / FILE
+    _write(path, [secrets.token_urlsafe(KEY_BYTES), *_read(path)])
+
+
+def _read_or_make(path: Path) -> list[str]:
+    """Of several that start at once, one makes it, and the others read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
+    if not path.exists():
+        _write(temporary, [secrets.token_urlsafe(KEY_BYTES)])
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink(missing_ok=True)
+    return _read(path)
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        if path.stat().st_mode & 0o077:
+            raise SettingsError(f"{path}: others may read the sealing key; chmod 600 it")
+        return path.read_text("ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: the sealing key can't be read ({type(error).__name__})") from None
+
+
+def _write(path: Path, texts: Sequence[str]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(texts) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _derived(text: str) -> bytes:
+    """HKDF-SHA256: a text of any form, as a key."""
+    return HKDF(hashes.SHA256(), KEY_BYTES, None, b"tollgate sealing v1").derive(text.encode())
+
+
+def _id(key: bytes) -> str:
+    """Says which key, and nothing of it."""
+    return hashlib.sha256(b"tollgate sealing key id" + key).hexdigest()[:16]
+
+
+def _wrapping(key_id: str, place: str) -> bytes:
+    return f"{key_id}\n{place}".encode()
+
+
+def _encrypt(key: AESGCM, plain: bytes, bound_to: bytes) -> bytes:
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + key.encrypt(nonce, plain, bound_to)
+
+
+def _decrypt(key: AESGCM, data: bytes, bound_to: bytes, key_id: str) -> bytes:
+    try:
+        return key.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound_to)
+    except (InvalidTag, ValueError):
+        raise SealingError(
+            f"a value sealed with the key {key_id[:16]!r} was changed, or belongs to something else"
+        ) from None
