@@ -29,6 +29,7 @@ from tools import k8s_secrets
 READY_S = 60.0
 OURS_ALONE = Path("/mnt")
 """Broker, database and logs: a file system in memory, seen by nobody else."""
+GATEWAY = "10.9.9.1"
 ETC = ("passwd", "group", "nsswitch.conf", "host.conf", "ld.so.cache", "ld.so.conf", "ssl", "localtime", "alternatives")
 
 
@@ -54,6 +55,7 @@ def make_world(directory: Path, hosts: list[str], config_yaml: str) -> None:
             shutil.copy(source, etc / name)
     (etc / "tollgate").mkdir()
     (etc / "tollgate" / "config.yaml").write_text(config_yaml)
+    (etc / "resolv.conf").write_text(f"nameserver {GATEWAY}\n")
     (etc / "hosts").write_text("127.0.0.1 localhost " + " ".join(hosts) + "\n")
     sh("mount", "--rbind", str(etc), "/etc")
     for place in ("/var/lib", "/tmp"):
@@ -98,6 +100,38 @@ def environment(
             ref = each["valueFrom"]["secretKeyRef"]
             env[each["name"]] = secrets[ref["name"]][ref["key"]]
     return env
+
+
+class Watch:
+    """Whatever leaves for the world outside: a network with a way out that leads nowhere, and somebody who listens there.
+
+    Names are asked for where /etc/resolv.conf says, which is there too, so a question for a name is seen as well.
+    """
+
+    def __init__(self) -> None:
+        sh("ip", "link", "add", "out0", "type", "veth", "peer", "name", "seen0")
+        for name in ("out0", "seen0"):
+            sh("ip", "link", "set", name, "up")
+        sh("ip", "addr", "add", "10.9.9.9/24", "dev", "out0")
+        sh("ip", "neigh", "add", GATEWAY, "lladdr", "02:00:00:00:00:01", "dev", "out0")
+        sh("ip", "route", "add", "default", "via", GATEWAY)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self._socket.bind(("seen0", 0))
+        self._socket.setblocking(False)
+
+    def seen(self) -> list[str]:
+        """Where to: `address:port`, of every IPv4 packet since the last look."""
+        found = []
+        while True:
+            try:
+                frame = self._socket.recv(65_535)
+            except BlockingIOError:
+                return found
+            packet = frame[14:]
+            target = socket.inet_ntoa(packet[16:20])
+            ports = packet[(packet[0] & 15) * 4 :]
+            if not target.startswith("224."):  # who is in which multicast group is the kernel's own talk
+                found.append(f"{target}:{int.from_bytes(ports[2:4])}")
 
 
 class Pod:
@@ -172,6 +206,10 @@ async def call(method: str, path: str, key: str, body: dict[str, Any] | None = N
 async def main(overlay: str, directory: Path) -> dict[str, Any]:
     secrets = k8s_secrets.values({}, tls=False, database_url="")
     make_world(directory, ["edge", "ledger", "nats", "postgres"], config_map(overlay, "tollgate-config", "config.yaml"))
+    watch = Watch()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.sendto(b"x", ("192.0.2.1", 9))
+    assert watch.seen() == ["192.0.2.1:9"], "it sees"
     database = Postgres(directory / "pg")
     database.port = 5432
     database.start()
@@ -194,6 +232,7 @@ async def main(overlay: str, directory: Path) -> dict[str, Any]:
             await each.until("livenessProbe", 2)
             result["users"][each.name] = each.identity()
         result.update(await use(secrets["tollgate-master-key"]["master-key"]))
+        result["seen outside"] = watch.seen()
         result["stopped"]["edge"], _ = await pods[0].stop()  # first: what it flushes, the others take
         rest = await asyncio.gather(*(each.stop() for each in pods[1:]))
         result["stopped"] |= {each.name: status for each, (status, _) in zip(pods[1:], rest, strict=True)}
