@@ -71,9 +71,11 @@ class Api:
         named = {**body, "token": digest_key(plaintext), "key_name": abbreviate_key(plaintext)}
         return plaintext, await self.policy(route, body=named, params=params)
 
-    async def ledger(self, path: str, query: dict[str, str] | None = None) -> Any:
+    async def ledger(
+        self, path: str, query: dict[str, str] | None = None, *, method: str = "GET", body: dict[str, Any] | None = None
+    ) -> Any:
         """A JSON answer of the ledger. Raises AskError."""
-        return _read(*await self._ask_ledger(path, query))
+        return _read(*await self._ask_ledger(path, query, method, b"" if body is None else msgspec.json.encode(body)))
 
     async def ledger_raw(self, path: str, query: dict[str, str] | None = None) -> bytes:
         """An answer of the ledger that isn't JSON. Raises AskError."""
@@ -82,15 +84,20 @@ class Api:
             _read(status, body)
         return body
 
-    async def _ask_ledger(self, path: str, query: dict[str, str] | None) -> tuple[int, bytes]:
+    async def _ask_ledger(
+        self, path: str, query: dict[str, str] | None, method: str = "GET", sent: bytes = b""
+    ) -> tuple[int, bytes]:
         parts = self._parts
         target = quote(path, safe="/-._~") + ("?" + urlencode(query) if query else "")
         who = DecideRequest(self.visitor.digest, "")
-        signed = parts.signer.sign(who, "GET", target, b"", parts.clock.unix_ms())
-        headers = render_headers([(asker.HEADER, signed), ("x-forwarded-for", self._address or "")])
+        signed = parts.signer.sign(who, method, target, sent, parts.clock.unix_ms())
+        lines = [(asker.HEADER, signed), ("x-forwarded-for", self._address or "")]
+        if sent:
+            lines.append(("content-type", "application/json"))
+        headers = render_headers(lines)
         target = parts.ledger_path + target
         try:
-            answer = await parts.upstream.send(parts.ledger, "GET", target, headers, b"", DEADLINES)
+            answer = await parts.upstream.send(parts.ledger, method, target, headers, sent, DEADLINES)
             try:
                 pieces, size = [], 0
                 while chunk := await answer.next_chunk():

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from shared import guardrails
 from shared.config import Config
 from shared.secrets.value import Secret
 
@@ -22,10 +23,19 @@ class Model(msgspec.Struct, frozen=True):
     """Why it isn't served; empty: it is."""
 
 
+class Guardrail(msgspec.Struct, frozen=True):
+    name: str
+    kind: str
+    stages: tuple[str, ...]
+    default_on: bool
+    on_error: str
+
+
 class ShownSettings(msgspec.Struct, frozen=True):
     values: list[tuple[str, Any]] = []
     """(section.name, value), as they are in effect."""
     models: list[Model] = []
+    guardrails: list[Guardrail] = []
     warnings: list[str] = []
 
 
@@ -42,7 +52,11 @@ def of(config: Config) -> ShownSettings:
     ]
     served = [Model(each.model_name, f"{each.provider}/{each.upstream_model}") for each in config.deployments]
     left_out = [Model(each.model_name or "?", "", each.reason) for each in config.left_out]
-    return ShownSettings(values, [*served, *left_out], list(config.warnings))
+    kept = [
+        Guardrail(each.name, each.spec.integration, each.stages, each.default_on, each.on_error)
+        for each in guardrails.enabled(config)
+    ]
+    return ShownSettings(values, [*served, *left_out], kept, list(config.warnings))
 
 
 def shown(value: Any) -> Any:

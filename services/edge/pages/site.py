@@ -8,7 +8,7 @@ from services.edge.http import Request, WholeAnswer
 from services.edge.pages import forms, render, words
 from services.edge.pages.api import Api, AskError
 from services.edge.pages.view import Act, Done, Look, Show, Shown
-from services.edge.pages.views import audit, gateway, keys, people, spend, teams
+from services.edge.pages.views import audit, gateway, keys, people, retention, spend, teams
 from services.edge.pages.visitor import LANGUAGE, Visitor, login_address
 from services.edge.parts import Parts
 from services.edge.site import TITLE
@@ -77,6 +77,13 @@ VIEWS: dict[str, View] = {
     "/ui/models": View(show=gateway.models, roles=ADMINS, nav="nav.models"),
     "/ui/explain": View(show=gateway.explain, nav="nav.explain"),
     "/ui/settings": View(show=gateway.settings, roles=ADMINS, nav="nav.settings"),
+    "/ui/retention": View(
+        show=retention.show,
+        roles=ADMINS,
+        nav="nav.retention",
+        acts={"hold": (retention.hold, ADMIN), "lift": (retention.lift, ADMIN)},
+    ),
+    "/ui/guardrails": View(show=gateway.guardrails, roles=ADMINS, nav="nav.guardrails"),
     "/ui/audit": View(show=audit.show, roles=ADMINS, nav="nav.audit"),
     "/ui/audit/{id}": View(show=audit.one, roles=ADMINS),
     HUB: View(show=gateway.hub, roles=frozenset({"", *EVERYBODY})),

@@ -18,11 +18,8 @@ from services.edge.pages.view import (
 )
 
 
-async def show(look: Look) -> Shown:
-    say, asked = look.say, look.query
-    query = {"page": page_number(look), "page_size": "50"}
-    query |= asked.given("changed_by", "action", "table_name", "object_id", "start_date", "end_date")
-    found = await look.api.ledger("/audit", query)
+def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: dict[str, str] | None = None) -> Table:
+    say = look.say
     rows = [
         [
             link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
@@ -31,15 +28,17 @@ async def show(look: Look) -> Shown:
             short(each["object_id"]),
             each.get("changed_by"),
         ]
-        for each in found["audit_logs"]
+        for each in found
     ]
-    columns = [
-        (say("audit.at"), ""),
-        (say("audit.action"), ""),
-        (say("audit.kind"), ""),
-        (say("audit.object"), ""),
-        (say("audit.by"), ""),
-    ]
+    names = ("at", "action", "kind", "object", "by")
+    return Table(title=title, columns=[(say("audit." + name), "") for name in names], rows=rows, pages=pages)
+
+
+async def show(look: Look) -> Shown:
+    say, asked = look.say, look.query
+    query = {"page": page_number(look), "page_size": "50"}
+    query |= asked.given("changed_by", "action", "table_name", "object_id", "start_date", "end_date")
+    found = await look.api.ledger("/audit", query)
     filters = [
         Input(name="changed_by", label=say("audit.by"), value=asked["changed_by"]),
         Input(name="action", label=say("audit.action"), value=asked["action"]),
@@ -48,7 +47,7 @@ async def show(look: Look) -> Shown:
         Input(name="end_date", label=say("spend.to"), value=asked["end_date"], type="date"),
     ]
     pages = pages_of(look, found["page"], found["total_pages"], found["total"])
-    return Shown(say("nav.audit"), listing(filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)]))
+    return Shown(say("nav.audit"), listing(filters=filters, tables=[entries(look, found["audit_logs"], pages=pages)]))
 
 
 async def one(look: Look) -> Shown:

@@ -20,6 +20,25 @@ async def models(look: Look) -> Shown:
     return Shown(say("nav.models"), listing(tables=[Table(columns=columns, rows=rows)]))
 
 
+async def guardrails(look: Look) -> Shown:
+    """Which guardrails this gateway has, when they run, and what happens when one can't answer."""
+    say = look.say
+    rows = [
+        [each.name, each.kind, list(each.stages), say("yes") if each.default_on else "–", each.on_error]
+        for each in look.api.configuration.guardrails
+    ]
+    columns = [
+        (say("teams.name"), ""),
+        (say("guardrails.kind"), ""),
+        (say("guardrails.stages"), ""),
+        (say("guardrails.default"), ""),
+        (say("guardrails.on_error"), ""),
+    ]
+    return Shown(
+        say("nav.guardrails"), listing(lead=say("guardrails.lead"), tables=[Table(columns=columns, rows=rows)])
+    )
+
+
 async def settings(look: Look) -> Shown:
     """Read-only: what the configuration says. Secrets have no row."""
     say, found = look.say, look.api.configuration

@@ -20,6 +20,7 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
+from services.edge.pages.views import audit
 
 DIMENSIONS = ("tag", "team", "key", "user", "model", "provider", "customer", "organization", "call_type", "status")
 BUCKETS = ("day", "hour", "week", "month", "none")
@@ -233,23 +234,5 @@ def _grouped(look: Look, title: str, groups: list[str], rows: list[dict[str, Any
 
 async def _changes(look: Look) -> Table:
     """The newest of the audit log."""
-    say = look.say
     found = await look.api.ledger("/audit", {"page_size": "8"})
-    rows = [
-        [
-            link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
-            say("action." + each["action"]),
-            each["table_name"],
-            short(each["object_id"]),
-            each.get("changed_by"),
-        ]
-        for each in found["audit_logs"]
-    ]
-    columns = [
-        (say("audit.at"), ""),
-        (say("audit.action"), ""),
-        (say("audit.kind"), ""),
-        (say("audit.object"), ""),
-        (say("audit.by"), ""),
-    ]
-    return Table(title=say("audit.newest"), columns=columns, rows=rows)
+    return audit.entries(look, found["audit_logs"], look.say("audit.newest"))

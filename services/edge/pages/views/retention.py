@@ -1,0 +1,73 @@
+"""How long what is kept: terms, legal holds, and what went."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from services.edge.pages.forms import Form
+from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, count, listing, marked, text_of
+
+HOLD_BY = ("tag", "team", "key", "day")
+
+
+async def show(look: Look) -> Shown:
+    say = look.say
+    found = await look.api.ledger("/retention")
+    terms = [
+        [name, say("retention.forever") if days is None else count(days)] for name, days in found["terms_days"].items()
+    ]
+    holds = [[each["id"], each["by"], each["value"], each.get("reason")] for each in found["holds"]]
+    drops = [
+        [each["day"], each["source"], count(each["rows"]), _at(each["at_ms"]),
+         marked(each["unsound"], "bad") if each["unsound"] else marked(say("retention.sound"), "good"), (each["sha256"] or "")[:16]]
+        for each in found["drops"]
+    ]  # fmt: skip
+    tables = [
+        Table(title=say("retention.terms"), columns=[(say("retention.what"), ""), (say("retention.days"), "n")], rows=terms),
+        Table(
+            title=say("retention.holds"),
+            columns=[("ID", ""), (say("spend.by"), ""), (say("settings.value"), ""), (say("retention.reason"), "")],
+            rows=holds,
+        ),
+        Table(
+            title=say("retention.drops"),
+            columns=[
+                (say("retention.day"), ""), (say("retention.what"), ""), (say("retention.rows"), "n"), (say("audit.at"), ""),
+                (say("retention.chain"), ""), ("SHA-256", ""),
+            ],
+            rows=drops,
+        ),
+    ]  # fmt: skip
+    forms = []
+    if look.visitor.is_admin:
+        by = [(each, say("by." + each) if each != "day" else say("retention.day")) for each in HOLD_BY]
+        fields = [
+            Input(name="by", label=say("spend.by"), value="tag", options=by),
+            Input(name="value", label=say("settings.value"), required=True),
+            Input(name="reason", label=say("retention.reason")),
+        ]
+        lifted = [Input(name="id", label="ID", required=True)]
+        forms = [
+            Sending(
+                action="/ui/retention/hold", fields=fields, submit=say("retention.hold"), title=say("retention.hold")
+            ),
+            Sending(action="/ui/retention/lift", fields=lifted, submit=say("retention.lift"), kind="bad"),
+        ]
+    return Shown(say("nav.retention"), listing(lead=say("retention.lead"), tables=tables, forms=forms))
+
+
+async def hold(look: Look, form: Form) -> Done:
+    body: dict[str, Any] = {"by": form["by"], "value": form["value"], "reason": form["reason"]}
+    await look.api.ledger("/retention/hold", method="POST", body=body)
+    return Done("/ui/retention", "done.made")
+
+
+async def lift(look: Look, form: Form) -> Done:
+    await look.api.ledger(f"/retention/hold/{form['id']}", method="DELETE")
+    return Done("/ui/retention", "done.deleted")
+
+
+def _at(ms: object) -> str:
+    try:
+        return datetime.fromtimestamp(float(str(ms)) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return text_of(ms)
