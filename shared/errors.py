@@ -88,6 +88,11 @@ def blocked_team(team_id: str) -> Refusal:
     return _auth("blocked_team", f"Team={team_id} is blocked. Update via `/team/unblock` if you're an admin.")
 
 
+def blocked_project(project_id: str) -> Refusal:
+    """Also one that isn't there any more."""
+    return _auth("blocked_project", f"Project={project_id} is blocked, or doesn't exist.")
+
+
 def unknown_team(team_id: str) -> Refusal:
     """The key's team was deleted: a key never outlives its team, even where its own deletion is still on its way."""
     return _auth("unknown_team", f"Team={team_id} of this key doesn't exist.")

@@ -47,7 +47,10 @@ def read(config: Config, environ: Mapping[str, str]) -> Access:
         public=public,
         admin_only=admin_only,
         allowed=allowed,
-        enforced_params=_names(general, "enforced_params"),
+        enforced_params=[
+            *(["user"] if config.general.enforce_user_param else []),
+            *_names(general, "enforced_params"),
+        ],
         service_account_params=_names(service, "enforced_params", "general_settings.service_account_settings"),
         allowed_ips=_addresses(general),
         reject_clientside_tags=config.general.reject_clientside_metadata_tags,

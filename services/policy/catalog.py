@@ -6,6 +6,7 @@ upstream model stands for what the name's star matched. Plain names go first, th
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,15 @@ Lookup = Callable[[str, str], Price | None]
 """(provider, model) -> the table's price; None: nobody knows it."""
 Priced = Callable[[str, str, Price | None], Price | None]
 """(provider, model, the entry's own price) -> what a call is charged."""
+
+
+class NewKeys(msgspec.Struct, frozen=True):
+    """What the configuration says of keys that are made (commands/key_defaults.py)."""
+
+    defaults: dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
+    team: dict[str, Any] = {}
+    personal: dict[str, Any] = {}
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +68,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     routes: list[FallbackRoute] = []
     kept_fallbacks: dict[str, list[Fallback]] = {}
     """Worked out so far, by model."""
+    access_groups: dict[str, frozenset[str]] = {}
+    """Name → models: by such a name a list of models means them all."""
+    new_keys: NewKeys = msgspec.field(default_factory=lambda: NewKeys())
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
 
@@ -120,6 +133,8 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         routes=fallbacks.routes(config),
         warnings=[*warnings, *access.unmatched(config)],
         blocked_users=BlockedUsers(config.blocked_users),
+        access_groups=_access_groups(config),
+        new_keys=_new_keys(config),
         left_out={each.model_name: each.reason for each in config.left_out},
     )
 
@@ -129,6 +144,29 @@ def _public_model_groups(config: Config) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ConfigError("litellm_settings.public_model_groups: a list of model names is needed")
     return tuple(value)
+
+
+def _access_groups(config: Config) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for deployment in config.deployments:
+        groups = deployment.info.get("access_groups") or []
+        for group in groups if isinstance(groups, list) else []:
+            found.setdefault(str(group), set()).add(deployment.model_name)
+    return {group: frozenset(models) for group, models in found.items()}
+
+
+def _new_keys(config: Config) -> NewKeys:
+    """Raises ConfigError."""
+    settings = config.litellm.key_generation_settings
+    for name, part in settings.items():
+        if not isinstance(part, dict):
+            raise ConfigError(f"litellm_settings.key_generation_settings.{name} must be a mapping")
+    return NewKeys(
+        config.litellm.default_key_generate_params,
+        config.litellm.upperbound_key_generate_params,
+        settings.get("team_key_generation", {}),
+        settings.get("personal_key_generation", {}),
+    )
 
 
 def _priced(config: Config, lookup: Lookup) -> Priced:

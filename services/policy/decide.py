@@ -19,7 +19,7 @@ from services.policy.identity.claims import NotLetIn
 from services.policy.model_access import allows, key_allows
 from shared import admission, errors, subjects
 from shared import routes as table
-from shared.entities import Key, Team, User
+from shared.entities import Key, Organization, Project, Team, User
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.grant import Ask, Denial, Grant
@@ -57,6 +57,9 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
     key: Key | None = None
     team: Team | None = None
     user: User | None = None
+    organization: Organization | None = None
+    project: Project | None = None
+    project_id: str | None = None
     expires_at_ms: int | None = None
     """When the credential ends; None: never."""
     blocked: bool = False
@@ -92,7 +95,11 @@ def _decide(directory: Directory, who: Who, seq: int) -> Grant | Denial:
     denied = first_refusal(who)
     if denied is not None:
         name, refusal = denied
-        rules = folding.rules(directory, who.catalog, who.key, who.team) if name != "credential" else folding.NONE
+        rules = (
+            folding.rules(directory, who.catalog, who.key, who.team, who.project)
+            if name != "credential"
+            else folding.NONE
+        )
         return Denial(refusal, seq, who.depends_on, who.caller, name, rules)
     return _grant(directory, who, seq)
 
@@ -123,7 +130,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         "control_seq": seq,
         "depends_on": who.depends_on,
         "expires_at_ms": who.expires_at_ms,
-        "rules": folding.rules(directory, catalog, key, team),
+        "rules": folding.rules(directory, catalog, key, team, who.project),
         "max_request_size_mb": folding.smallest("max_request_size_mb", key, team),
         **folding.passthrough(key, team),
         **folding.cache(key, team),
@@ -131,13 +138,13 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
     }
     if not who.route.model_from:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
-    tags, spend_logs_metadata = folding.tags_and_metadata(key, team)
+    tags, spend_logs_metadata = folding.tags_and_metadata(key, team, who.project)
     return Grant(
         candidates=catalog.candidates(who.model),
         fallbacks=catalog.fallbacks(who.model),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
-        guardrails=folding.guardrails(catalog, key, team),
+        guardrails=folding.guardrails(catalog, key, team, who.project),
         **common,
     )
 
@@ -147,6 +154,15 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
 
 def identify(directory: Directory, catalog: Catalog, request: DecideRequest, route: Route, now_ms: int) -> Who:
     def who(caller: Caller, depends_on: list[str], **more: Any) -> Who:
+        organization_id, key = caller.organization_id, more.get("key")
+        project_id = None if key is None else key.extra.get("project_id")
+        if organization_id is not None:
+            depends_on = [*depends_on, subjects.control("organization", organization_id)]
+            more["organization"] = directory.tables["organization"].get(organization_id)
+        if project_id is not None:
+            depends_on = [*depends_on, subjects.control("project", project_id)]
+            more["project"] = directory.tables["project"].get(project_id)
+            more["project_id"] = project_id
         return Who(
             route=route,
             asked=request.model,
@@ -312,6 +328,26 @@ def _team_models(who: Who) -> Refusal | None:
     return errors.model_not_allowed(who.asked, "team")
 
 
+def _organization_models(who: Who) -> Refusal | None:
+    """Its keys', and those of its teams. An id that nobody made an organisation of is a name and nothing more."""
+    if not who.route.model_from or who.organization is None:
+        return None
+    if allows(who.organization.models, who.model, who.catalog):
+        return None
+    return errors.model_not_allowed(who.asked, "org")
+
+
+def _project(who: Who) -> Refusal | None:
+    project = who.project
+    if who.project_id is None:
+        return None
+    if project is None or project.blocked:
+        return errors.blocked_project(who.project_id)
+    if not who.route.model_from or allows(project.models, who.model, who.catalog):
+        return None
+    return errors.model_not_allowed(who.asked, "project")
+
+
 def _user_models(who: Who) -> Refusal | None:
     """Only where there is no team: its keys are the team's."""
     if not who.route.model_from or who.team is not None or who.user is None:
@@ -346,7 +382,9 @@ RULES: dict[str, Callable[[Who], Refusal | None]] = {
     "endpoints_disabled": _endpoints_disabled,
     "team": _team,
     "team_models": _team_models,
+    "organization_models": _organization_models,
     "user_models": _user_models,
+    "project": _project,
     "role": _role,
     "model_served": _model_served,
 }

@@ -5,7 +5,7 @@ from typing import Any
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.rights import in_effect
-from shared.entities import Key, Team
+from shared.entities import Key, Project, Team
 from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
 from shared.guardrails import Enabled
 
@@ -14,16 +14,18 @@ NONE = NO_RULES
 ALLOWED_IPS = "allowed_ips"
 """The setting that /add/allowed_ip and /delete/allowed_ip keep."""
 
-Holder = Key | Team
+Holder = Key | Team | Project
 
 
-def rules(directory: Directory, catalog: Catalog, key: Key | None, team: Team | None) -> Rules:
+def rules(
+    directory: Directory, catalog: Catalog, key: Key | None, team: Team | None, project: Project | None = None
+) -> Rules:
     """What every request of this caller is held to. Lists of different sources never leak into each other."""
     access = catalog.access
-    holders = _holders(key, team)
+    holders = _holders(key, team, project)
     setting = directory.settings.get(ALLOWED_IPS)
     gateway = access.allowed_ips if setting is None else _texts(setting.value)
-    ips = [] if gateway is None else [gateway]
+    ips = [gateway] if gateway else []
     ips += [found for holder in holders if (found := _texts(in_effect(holder, "allowed_ips")))]
     demanded = list(access.enforced_params)
     if key is not None and key.metadata.get("service_account_id") is not None:
@@ -41,8 +43,8 @@ def rules(directory: Directory, catalog: Catalog, key: Key | None, team: Team | 
     )
 
 
-def _holders(key: Key | None, team: Team | None) -> list[Holder]:
-    return [holder for holder in (key, team) if holder is not None]
+def _holders(*holders: Holder | None) -> list[Holder]:
+    return [holder for holder in holders if holder is not None]
 
 
 def _optional(catalog: Catalog) -> tuple[dict[str, GuardrailRef], dict[str, GuardrailRef]]:
@@ -52,9 +54,11 @@ def _optional(catalog: Catalog) -> tuple[dict[str, GuardrailRef], dict[str, Guar
     return known, {each.permission: each.ref() for each in asked}
 
 
-def guardrails(catalog: Catalog, key: Key | None, team: Team | None) -> list[GuardrailRef]:
+def guardrails(
+    catalog: Catalog, key: Key | None, team: Team | None, project: Project | None = None
+) -> list[GuardrailRef]:
     """Those of this caller's every request: the default ones, unless turned off for key or team, and the named ones."""
-    holders = _holders(key, team)
+    holders = _holders(key, team, project)
     named = {name for holder in holders for name in _texts(in_effect(holder, "guardrails"))}
     no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
     return [
@@ -71,8 +75,10 @@ def _by_default(each: Enabled, key: Key | None) -> bool:
     return permissions.get(each.spec.callback or each.spec.integration) is not False
 
 
-def tags_and_metadata(key: Key | None, team: Team | None) -> tuple[list[str], dict[str, Any]]:
-    """Key tags, then team tags, without repeats; key's spend_logs_metadata over the team's."""
+def tags_and_metadata(
+    key: Key | None, team: Team | None, project: Project | None = None
+) -> tuple[list[str], dict[str, Any]]:
+    """Key tags, then team tags, then the project's, without repeats; key's spend_logs_metadata over the team's."""
     tags: list[str] = []
     logged: dict[str, Any] = {}
     if team is not None and team.metadata:
@@ -80,6 +86,9 @@ def tags_and_metadata(key: Key | None, team: Team | None) -> tuple[list[str], di
     if key is not None and key.metadata:
         tags = merge_tags(_texts(key.metadata.get("tags")), tags)
         logged = {**logged, **_mapping(key.metadata.get("spend_logs_metadata"))}
+    if project is not None and project.metadata:
+        tags = merge_tags(tags, _texts(project.metadata.get("tags")))
+        logged = {**_mapping(project.metadata.get("spend_logs_metadata")), **logged}
     return tags, logged
 
 

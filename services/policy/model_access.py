@@ -18,7 +18,7 @@ def allows(entries: list[str], model: str, catalog: Catalog) -> bool:
     if not entries or model in entries or catalog.aliases.get(model) in entries:
         return True
     for entry in entries:
-        if entry in EVERYTHING:
+        if entry in EVERYTHING or model in catalog.access_groups.get(entry, ()):
             return True
         if "*" in entry:
             if _matches(entry, model):
@@ -40,7 +40,7 @@ def unknown_entry(entry: str, catalog: Catalog) -> bool:
     """Whether a new entry of a `models` list names nothing we know: no model, no pattern, none of the special names."""
     if "*" in entry or entry in EVERYTHING or entry in (ALL_TEAM_MODELS, NO_MODELS):
         return False
-    return not catalog.candidates(entry)
+    return entry not in catalog.access_groups and not catalog.candidates(entry)
 
 
 def _matches(pattern: str, name: str) -> bool:

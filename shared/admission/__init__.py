@@ -26,6 +26,7 @@ ORDER: tuple[str, ...] = (
     "endpoints_disabled",
     "team",
     "team_models",
+    "organization_models",
     "user_models",
     "customer",
     "project",
@@ -69,7 +70,9 @@ def is_stranger(decision: Grant | Denial) -> bool:
     return isinstance(decision, Denial) and decision.rule == "credential"
 
 
-_OF_THE_MODEL = frozenset({"model_name", "key_models", "team_models", "user_models", "model_served"})
+_OF_THE_MODEL = frozenset(
+    {"model_name", "key_models", "team_models", "organization_models", "user_models", "model_served"}
+)
 """Asked without a model these say nothing: they may only mean that there was none."""
 _FROM_THE_BODY = _POSITION["customer"]
 

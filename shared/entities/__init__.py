@@ -5,17 +5,42 @@ from typing import Any
 from shared.entities.customer import CUSTOMER, Customer
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
+from shared.entities.organization import ORGANIZATION, PROJECT, Organization, Project
 from shared.entities.replay import REPLAY, Replay
 from shared.entities.setting import SETTING, Setting
 from shared.entities.team import TEAM, Team
 from shared.entities.user import USER, User
 
 __all__ = [
-    "ALIAS", "CUSTOMER", "ENTITY_BYTES_MAX", "KEY", "KINDS", "REPLAY", "SETTING", "TABLE_NAMES", "TEAM", "USER", "Alias", "Customer",
-    "EntityKind", "Field", "Key", "Replay", "Setting", "Team", "User", "iso",
-]  # fmt: skip
+    "ALIAS",
+    "CUSTOMER",
+    "ENTITY_BYTES_MAX",
+    "KEY",
+    "KINDS",
+    "ORGANIZATION",
+    "PROJECT",
+    "REPLAY",
+    "SETTING",
+    "TABLE_NAMES",
+    "TEAM",
+    "USER",
+    "Alias",
+    "Customer",
+    "EntityKind",
+    "Field",
+    "Key",
+    "Organization",
+    "Project",
+    "Replay",
+    "Setting",
+    "Team",
+    "User",
+    "iso",
+]
 
-KINDS: dict[str, EntityKind[Any]] = {kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, REPLAY)}
+KINDS: dict[str, EntityKind[Any]] = {
+    kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, REPLAY, ORGANIZATION, PROJECT)
+}
 
 TABLE_NAMES: dict[str, str] = {name: kind.table for name, kind in KINDS.items()}
 """LiteLLM's name for each kind, in the audit log."""

@@ -97,7 +97,7 @@ KEY = EntityKind(
         "grace_period", "new_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
     ),
-    indexes=("team_id", "user_id", "replaced_by"),
+    indexes=("team_id", "user_id", "replaced_by", "organization_id"),
     references={"team_id": "team", "user_id": "user", "organization_id": "organization"},
     check=check_budgets,
 )  # fmt: skip

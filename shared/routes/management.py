@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.entities import CUSTOMER, KEY, TEAM, USER, EntityKind
+from shared.entities import CUSTOMER, KEY, ORGANIZATION, PROJECT, TEAM, USER, EntityKind
 from shared.routes.route import Parameter, Route
 
 OBJECT: dict[str, Any] = {"type": "object"}
@@ -179,6 +179,67 @@ _CUSTOMERS = (
     ),
 )
 
+
+def _with(path: str, method: str, summary: str, request: Any, *, answer: Any = OBJECT) -> Route:
+    """A change by another method than POST; LiteLLM's clients use POST too where the page of the route says so."""
+    return Route(
+        name=path,
+        methods=(method, "POST"),
+        paths=(path,),
+        surface="management",
+        mutates=True,
+        summary=summary,
+        request=request,
+        answer=answer,
+    )
+
+
+_ORGANIZATION_ID: dict[str, Any] = {"organization_id": _STRING}
+_ORGANIZATIONS = (
+    _change("/organization/new", "Make an organisation", _body(ORGANIZATION, **_ORGANIZATION_ID)),
+    _with("/organization/update", "PATCH", "Change an organisation", _body(ORGANIZATION, **_ORGANIZATION_ID)),
+    _with(
+        "/organization/delete",
+        "DELETE",
+        "Delete organisations that have no teams",
+        _body(None, "organization_ids", organization_ids=_STRINGS),
+        answer=OBJECTS,
+    ),
+    _question("/organization/info", "One organisation", Parameter("organization_id", required=True)),
+    _question("/organization/list", "The organisations that the caller may see", answer=OBJECTS),
+    _change(
+        "/organization/member_add",
+        "Add members",
+        _body(None, "organization_id", "member", member={}, **_ORGANIZATION_ID),
+    ),
+    _with(
+        "/organization/member_update",
+        "PATCH",
+        "Change a member's role",
+        _body(None, user_id=_STRING, role=_STRING, **_ORGANIZATION_ID),
+    ),
+    _with(
+        "/organization/member_delete", "DELETE", "Take a member out", _body(None, user_id=_STRING, **_ORGANIZATION_ID)
+    ),
+    _change("/project/new", "Make a project", _body(PROJECT, project_id=_STRING)),
+    _change("/project/update", "Change a project", _body(PROJECT, project_id=_STRING)),
+    _with(
+        "/project/delete", "DELETE", "Delete projects", _body(None, "project_ids", project_ids=_STRINGS), answer=OBJECTS
+    ),
+    _question("/project/info", "One project", Parameter("project_id", required=True)),
+    _question("/project/list", "The projects that the caller may see", answer=OBJECTS),
+)
+
+_MODELS = (
+    _question(
+        "/model/info",
+        "Deployments of the models that the caller may use",
+        Parameter("litellm_model_id"),
+        also=("/v1/model/info",),
+    ),
+    _question("/model_group/info", "The models that the caller may use", Parameter("model_group")),
+)
+
 _RULES = (
     _question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
     _change("/add/allowed_ip", "Let an address, or a range, call", _body(None, "ip", ip=_STRING)),
@@ -206,4 +267,4 @@ _RULES = (
     ),
 )
 
-ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS, *_RULES)
+ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS, *_ORGANIZATIONS, *_MODELS, *_RULES)

@@ -14,7 +14,7 @@ from services.policy.blocked_users import BlockedUsers
 from services.policy.decide import RULES
 from shared import admission
 from shared.admission.predicates import PREDICATES
-from shared.entities import Customer, Team, User
+from shared.entities import Customer, Organization, Project, Team, User
 from shared.errors import Refusal, render
 from shared.grant import Ask, Denial, Grant, Permit
 from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, digest, key, secret
@@ -29,9 +29,11 @@ class Case:
         self.general: dict[str, Any] = {"master_key": MASTER_KEY}
         self.litellm: dict[str, Any] = {"callbacks": ["banned_keywords", "blocked_user_check"]}
         self.environ: dict[str, str] = {}
-        self.key: dict[str, Any] = {"team_id": "t"}
+        self.key: dict[str, Any] = {"team_id": "t", "organization_id": "o", "extra": {"project_id": "p"}}
         self.team: dict[str, Any] = {}
         self.user: dict[str, Any] = {}
+        self.organization: dict[str, Any] = {}
+        self.project: dict[str, Any] = {}
         self.customer: dict[str, Any] = {}
         self.body: dict[str, Any] = {"model": "gpt", "user": "c"}
         self.ip = "10.0.0.1"
@@ -44,6 +46,7 @@ class Case:
         world = World(
             made, Team(team_id="t", **self.team), User(user_id="u", **self.user), text=_yaml(self), environ=self.environ
         )
+        world.hold(Organization(organization_id="o", **self.organization), Project(project_id="p", **self.project))
         if self.customer:
             world.hold(Customer(user_id="c", **self.customer))
         decision = world.decide(self.credential, self.route, self.model)
@@ -82,7 +85,9 @@ BREAK: dict[str, tuple[str, Callable[[Case], None]]] = {
     "endpoints_disabled": ("endpoints_disabled", refuse(environ={"DISABLE_LLM_API_ENDPOINTS": "true"})),
     "team": ("blocked_team", refuse(team={"blocked": True})),
     "team_models": ("model_not_allowed", refuse(team={"models": ["mini"]})),
+    "organization_models": ("model_not_allowed", refuse(organization={"models": ["mini"]})),
     "customer": ("blocked_customer", refuse(customer={"blocked": True})),
+    "project": ("blocked_project", refuse(project={"blocked": True})),
     "client_tags": (
         "clientside_tags_rejected",
         refuse(general={"reject_clientside_metadata_tags": True}, body={"tags": ["x"]}),

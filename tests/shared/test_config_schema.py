@@ -80,7 +80,7 @@ def test_a_key_is_in_one_table() -> None:
 
 
 EXAMPLE = """
-general_settings: {proxy_batch_write_at: 60, enforce_user_param: false, num_retries: 3, telemetry: false, store_audit_logs: true, surprising: 1}
+general_settings: {proxy_batch_write_at: 60, infer_model_from_keys: false, num_retries: 3, telemetry: false, surprising: 1}
 litellm_settings: {telemetry: false, http2: true, sett_verbose: true, cache: false, redact_messages_in_exceptions: true}
 router_settings: {redis_host: redis, master_key: x}
 mcp_servers: {}
@@ -98,7 +98,7 @@ def test_every_key_has_its_word() -> None:
     config = parse(EXAMPLE, {})
     found = {key.place: (key.verdict, key.note) for key in config.keys}
     assert found["general_settings.proxy_batch_write_at"][0] == "acts"
-    assert found["general_settings.enforce_user_param"] == ("acts", "it is off")
+    assert found["general_settings.infer_model_from_keys"] == ("acts", "it is off")
     assert found["general_settings.num_retries"] == ("unknown", "it belongs in litellm_settings")
     assert found["general_settings.surprising"] == ("unknown", "")
     assert found["litellm_settings.telemetry"][0] == "acts"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic
+from services.policy.commands import aliases, generic, key_defaults
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.model_access import unknown_entry
@@ -37,7 +37,8 @@ KEY_TYPES: dict[str, list[str]] = {
 
 def generate(call: Call) -> Plan:
     key = new_key(call)
-    made = merged(call, key, call.body)
+    key_defaults.check_maker(call, call.body)
+    made = merged(call, key, key_defaults.completed(call, call.body))
     key = made.entity
     if not call.is_admin and key.user_id is None and call.actor.user_id is not None and key.team_id is None:
         key = msgspec.structs.replace(key, user_id=call.actor.user_id)
@@ -204,6 +205,9 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
         message = f"Unable to find team object in database. Team ID: {after.team_id}"
         raise RefusedError(errors.bad_request(message, "team_id"))
     check_models(call, key.models, after.models)
+    project_id = after.extra.get("project_id")
+    if project_id not in (None, key.extra.get("project_id")) and project_id not in call.directory.tables["project"]:
+        fields.refuse("project_id", "must name a project that exists")
     if after.extra.get("auto_rotate") and not key.extra.get("auto_rotate"):
         fields.refuse("auto_rotate", "needs a secret manager that stores keys: nobody else could hand out the new key")
     service_account = key.metadata.get("service_account_id")

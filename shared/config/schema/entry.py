@@ -151,5 +151,5 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     """The name to price by."""
     max_input_tokens: Annotated[int | None, By("policy")] = None
     """The context window (`enable_pre_call_checks`)."""
-    access_groups: Annotated[list[str], By()] = []
+    access_groups: Annotated[list[str], By("policy")] = []
     """Names by which keys and teams may be given this model among others."""

@@ -43,7 +43,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """The same, where single sign-on is set up."""
     allowed_ips: Annotated[Names | None, By("policy")] = None
     """Addresses or networks that may call; None: all."""
-    use_x_forwarded_for: Annotated[bool, By()] = False
+    use_x_forwarded_for: Annotated[bool, By("edge")] = False
     """Take the client's address from X-Forwarded-For."""
     allowed_routes: Annotated[Names | None, By("policy")] = None
     """The only routes that may be called; None: all."""
@@ -53,7 +53,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Routes for administrators alone."""
     enforced_params: Annotated[Names, By("policy")] = []
     """Parameters that every request must have, such as `user` or `metadata.generation_name`."""
-    enforce_user_param: Annotated[bool, By(protects=True)] = False
+    enforce_user_param: Annotated[bool, By("policy")] = False
     """Every request must name its `user`."""
     reject_clientside_metadata_tags: Annotated[bool, By("policy")] = False
     """Refuse requests that bring tags of their own."""

@@ -159,11 +159,11 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """USD the gateway may spend in all in `budget_duration`."""
     budget_duration: Annotated[str | None, By()] = None
     """Term of `max_budget`, like 30d."""
-    default_key_generate_params: Annotated[dict[str, Any], By()] = {}
+    default_key_generate_params: Annotated[dict[str, Any], By("policy")] = {}
     """What a new key has where the request doesn't say."""
-    upperbound_key_generate_params: Annotated[dict[str, Any], By()] = {}
+    upperbound_key_generate_params: Annotated[dict[str, Any], By("policy")] = {}
     """The most a new key may have."""
-    key_generation_settings: Annotated[dict[str, Any], By()] = {}
+    key_generation_settings: Annotated[dict[str, Any], By("policy")] = {}
     """Who may make which keys. Without it only administrators do: nothing is opened."""
     default_internal_user_params: Annotated[dict[str, Any], By()] = {}
     """What a new internal user has."""

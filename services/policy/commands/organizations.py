@@ -1,0 +1,194 @@
+"""/organization/* and /project/* (contract §2.5): for proxy admins; members may read what they are in."""
+
+from typing import Any
+
+import msgspec
+
+from services.policy.commands import generic, keys
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Call, Plan, Spent
+from shared import errors
+from shared.entities import ORGANIZATION, PROJECT, Organization, Project
+from shared.entities import readers as fields
+from shared.entities.organization import ORGANIZATION_ROLES
+from shared.errors import RefusedError
+
+IDS_MAX = 100
+
+
+def new_organization(call: Call) -> Plan:
+    organization_id = fields.text("organization_id", call.body.get("organization_id")) or call.new_id()
+    _free(call, "organization", organization_id)
+    return _save(call, ORGANIZATION, Organization(organization_id=organization_id, created_at_ms=call.now_ms), None)
+
+
+def update_organization(call: Call) -> Plan:
+    before = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    return _save(call, ORGANIZATION, before, before)
+
+
+def delete_organizations(call: Call) -> Plan:
+    """Refused while teams or keys are in it: they would have other models then."""
+    names = generic.names(call, "organization_ids", IDS_MAX)
+    found = [_organization(call, name, "organization_ids") for name in names]
+    for each in found:
+        for kind in ("team", "key"):
+            if call.directory.find(kind, "organization_id", each.organization_id):
+                message = f"Organization {each.organization_id} still has {kind}s"
+                raise RefusedError(errors.bad_request(message, "organization_ids"))
+    changes = [change(call.directory, ORGANIZATION, "deleted", each, None) for each in found]
+    return Plan([ORGANIZATION.row(each, spend=None) for each in found], changes)
+
+
+def organization_info(call: Call) -> Plan:
+    sent = call.query.get("organization_id") or fields.text("organization_id", call.body.get("organization_id"))
+    found = _organization(call, sent)
+    _may_see(call, found)
+    row = _organization_row(call, found)
+    return Plan(row, spend=[Spent(row, "organization", [found.organization_id])])
+
+
+def list_organizations(call: Call) -> Plan:
+    found = [each for each in call.directory.tables["organization"].values() if _sees(call, each)]
+    return Plan([_organization_row(call, each) for each in found])
+
+
+def add_member(call: Call) -> Plan:
+    found = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    sent = call.body.get("member")
+    members = list(found.members)
+    for each in sent if isinstance(sent, list) else [sent]:
+        member = _member(each)
+        if any(known["user_id"] == member["user_id"] for known in members):
+            raise RefusedError(errors.bad_request(f"User={member['user_id']} is a member already", "member"))
+        members.append(member)
+    return _with_members(call, found, members)
+
+
+def update_member(call: Call) -> Plan:
+    found, member = _named_member(call)
+    role = _role(call.body.get("role"))
+    members = [{**each, "user_role": role} if each is member else each for each in found.members]
+    return _with_members(call, found, members)
+
+
+def delete_member(call: Call) -> Plan:
+    found, member = _named_member(call)
+    return _with_members(call, found, [each for each in found.members if each is not member])
+
+
+def new_project(call: Call) -> Plan:
+    project_id = fields.text("project_id", call.body.get("project_id")) or call.new_id()
+    _free(call, "project", project_id)
+    return _save(call, PROJECT, Project(project_id=project_id, created_at_ms=call.now_ms), None)
+
+
+def update_project(call: Call) -> Plan:
+    before = _project(call, fields.text("project_id", call.body.get("project_id")))
+    return _save(call, PROJECT, before, before)
+
+
+def delete_projects(call: Call) -> Plan:
+    names = generic.names(call, "project_ids", IDS_MAX)
+    found = [_project(call, name, "project_ids") for name in names]
+    changes = [change(call.directory, PROJECT, "deleted", each, None) for each in found]
+    return Plan([PROJECT.row(each, spend=None) for each in found], changes)
+
+
+def project_info(call: Call) -> Plan:
+    found = _project(call, call.query.get("project_id"))
+    if not _sees_project(call, found):
+        raise RefusedError(errors.not_yours("You are not allowed to access this project's info."))
+    return Plan(PROJECT.row(found, spend=None))
+
+
+def list_projects(call: Call) -> Plan:
+    found = [each for each in call.directory.tables["project"].values() if _sees_project(call, each)]
+    return Plan([PROJECT.row(each, spend=None) for each in found])
+
+
+def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
+    made = kind.merge(entity, call.body)
+    after = generic.stamped(call, made.entity)
+    if before is None and after.created_by is None:
+        after = msgspec.structs.replace(after, created_by=call.actor.user_id)
+    keys.check_models(call, entity.models, after.models)
+    team_id = getattr(after, "team_id", None)
+    if team_id is not None and team_id != getattr(entity, "team_id", None) and team_id not in call.directory.teams:
+        fields.refuse("team_id", "must name a team that exists")
+    kind.check_size(after)
+    changes = [change(call.directory, kind, "created" if before is None else "updated", before, after)]
+    row = kind.row(after, spend=0.0 if before is None else None)
+    return Plan(row, changes, made.unknown, made.not_enforced)
+
+
+def _free(call: Call, kind: str, entity_id: str) -> None:
+    if entity_id in call.directory.tables[kind]:
+        raise RefusedError(errors.bad_request(f"{kind} {entity_id} already exists", f"{kind}_id"))
+
+
+def _organization(call: Call, organization_id: str | None, field: str = "organization_id") -> Organization:
+    missing = f"Organization not found for organization_id={(organization_id or '')[:256]}"
+    return generic.named(call, ORGANIZATION, organization_id, field, missing)
+
+
+def _project(call: Call, project_id: str | None, field: str = "project_id") -> Project:
+    return generic.named(call, PROJECT, project_id, field, f"Project not found, project_id={(project_id or '')[:256]}")
+
+
+def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
+    teams = call.directory.find("team", "organization_id", found.organization_id)
+    return ORGANIZATION.row(
+        found,
+        spend=None,
+        teams=[{"team_id": team.team_id, "team_alias": team.team_alias} for team in teams[:IDS_MAX]],
+        litellm_budget_table=None,
+    )
+
+
+def _sees(call: Call, found: Organization) -> bool:
+    own = call.actor.organization_id == found.organization_id
+    user_id = call.actor.user_id
+    return call.sees_all or own or (user_id is not None and any(m.get("user_id") == user_id for m in found.members))
+
+
+def _may_see(call: Call, found: Organization) -> None:
+    if not _sees(call, found):
+        raise RefusedError(errors.not_yours("You are not allowed to access this organization's info."))
+
+
+def _sees_project(call: Call, found: Project) -> bool:
+    team = None if found.team_id is None else call.directory.teams.get(found.team_id)
+    return call.sees_all or (team is not None and team.role_of(call.actor.user_id) is not None)
+
+
+def _role(value: Any) -> str:
+    role = fields.one_of(*ORGANIZATION_ROLES)("role", value)
+    return str(role or "internal_user")
+
+
+def _member(sent: Any) -> dict[str, Any]:
+    if not isinstance(sent, dict):
+        fields.refuse("member", "must be an object with user_id and role")
+    user_id = fields.text("member.user_id", sent.get("user_id"))
+    if user_id is None:
+        fields.refuse("member", "needs a user_id")
+    return {"user_id": user_id, "user_role": _role(sent.get("role") or sent.get("user_role"))}
+
+
+def _named_member(call: Call) -> tuple[Organization, dict[str, Any]]:
+    found = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    user_id = fields.text("user_id", call.body.get("user_id"))
+    for member in found.members:
+        if member.get("user_id") == user_id:
+            return found, member
+    raise RefusedError(errors.entity_not_found(f"user_id={user_id} is not in this organization", "user_id"))
+
+
+def _with_members(call: Call, found: Organization, members: list[dict[str, Any]]) -> Plan:
+    if len(members) > fields.MEMBERS_MAX:
+        fields.refuse("member", f"would be more than {fields.MEMBERS_MAX}")
+    after = generic.stamped(call, msgspec.structs.replace(found, members=members))
+    ORGANIZATION.check_size(after)
+    row = {**_organization_row(call, after), "updated_organization_memberships": members}
+    return Plan(row, [change(call.directory, ORGANIZATION, "updated", found, after)])

@@ -1,0 +1,194 @@
+"""Organisations, projects, access groups, and what the configuration says of new keys."""
+
+from typing import Any
+
+import pytest
+
+from shared.entities import Key, Team
+from shared.errors import Refusal
+from shared.facts import Caller
+from shared.grant import Denial, Grant
+from tests.policy.world import CONFIG, MASTER_KEY, World, digest, key, secret
+
+MINTED = {"token": digest("n"), "key_name": "sk-...cdef"}
+
+
+def refused(answer: Any, status: int, param: str | None) -> None:
+    assert isinstance(answer, Refusal), answer
+    assert (answer.status, answer.param) == (status, param)
+
+
+def may(world: World, name: str, model: str) -> bool:
+    return isinstance(world.decide(secret(name), model=model), Grant)
+
+
+def test_an_organisations_models_bind_its_keys_and_its_teams() -> None:
+    world = World(Team(team_id="t", organization_id="o"), key("team", team_id="t"), key("own", organization_id="o"))
+    assert world.call("/organization/new", {"organization_id": "o", "models": ["mini"]})["models"] == ["mini"]
+    for name in ("team", "own"):
+        assert may(world, name, "mini") and not may(world, name, "gpt")
+        denial = world.decide(secret(name), model="gpt")
+        assert isinstance(denial, Denial) and denial.refusal.type == "org_model_access_denied"
+        assert "control.organization.o" in denial.depends_on
+    world.call("/organization/update", {"organization_id": "o", "models": None})
+    assert may(world, "team", "gpt")
+    refused(world.call("/organization/new", {"organization_id": "o"}), 400, "organization_id")
+    refused(world.call("/organization/new", {"organization_id": "x", "models": ["misspelt"]}), 400, "models")
+    refused(world.call("/organization/delete", {"organization_ids": ["o"]}), 400, "organization_ids")
+    world.call("/team/delete", {"team_ids": ["t"]})
+    world.call("/key/delete", {"keys": [digest("own")]})
+    assert [o["organization_id"] for o in world.call("/organization/delete", {"organization_ids": ["o"]})] == ["o"]
+
+
+def test_members_of_an_organisation() -> None:
+    world = World()
+    world.call("/organization/new", {"organization_id": "o"})
+    ids = {"organization_id": "o"}
+    answer = world.call("/organization/member_add", {**ids, "member": {"user_id": "u", "role": "internal_user"}})
+    assert answer["members"] == [{"user_id": "u", "user_role": "internal_user"}]
+    refused(world.call("/organization/member_add", {**ids, "member": {"user_id": "u"}}), 400, "member")
+    refused(world.call("/organization/member_add", {**ids, "member": {"user_id": "v", "role": "king"}}), 400, "role")
+    answer = world.call("/organization/member_update", {**ids, "user_id": "u", "role": "org_admin"})
+    assert answer["members"][0]["user_role"] == "org_admin"
+    actor = Caller(user_id="u")
+    assert world.call("/organization/info", query=ids, actor=actor)["organization_id"] == "o"
+    stranger = world.call("/organization/info", query=ids, actor=Caller(user_id="x"))
+    assert isinstance(stranger, Refusal) and stranger.status == 403
+    assert world.call("/organization/list", actor=Caller(user_id="x")) == []
+    assert world.call("/organization/member_delete", {**ids, "user_id": "u"})["members"] == []
+    refused(world.call("/organization/member_delete", {**ids, "user_id": "u"}), 404, "user_id")
+
+
+def test_a_project_stands_between_team_and_key() -> None:
+    world = World(Team(team_id="t", metadata={"tags": ["team"]}))
+    refused(world.call("/key/generate", {**MINTED, "project_id": "p"}), 400, "project_id")
+    refused(world.call("/project/new", {"project_id": "p", "team_id": "nobody"}), 400, "team_id")
+    world.call("/project/new", {"project_id": "p", "team_id": "t", "models": ["gpt"], "tags": ["project"]})
+    world.call("/key/generate", {**MINTED, "team_id": "t", "project_id": "p", "tags": ["key"]})
+    grant = world.decide(secret("n"), model="gpt")
+    assert isinstance(grant, Grant) and grant.tags == ["key", "team", "project"]
+    assert not may(world, "n", "mini")
+    world.call("/project/update", {"project_id": "p", "blocked": True})
+    denial = world.decide(secret("n"), model="gpt")
+    assert isinstance(denial, Denial) and denial.rule == "project"
+    world.call("/project/delete", {"project_ids": ["p"]})
+    assert not may(world, "n", "gpt"), "a key of a project that is gone can't be used"
+
+
+ACCESS = CONFIG.replace(
+    "litellm_params: {model: openai/gpt-4o-mini",
+    "model_info: {access_groups: [beta]}\n    litellm_params: {model: openai/gpt-4o-mini",
+)
+
+
+def test_an_access_group_means_its_models() -> None:
+    world = World(key("a", models=["beta"]), text=ACCESS)
+    assert may(world, "a", "mini") and not may(world, "a", "gpt")
+    assert world.call("/key/generate", {**MINTED, "models": ["beta"]})["models"] == ["beta"]
+    refused(world.call("/key/update", {"key": digest("n"), "models": ["gamma"]}), 400, "models")
+    infos = world.call("/model/info")["data"]
+    assert [(i["model_name"], i["model_info"]["access_groups"]) for i in infos if i["model_name"] == "mini"] == [
+        ("mini", ["beta"])
+    ]
+    assert "api_key" not in str(infos)
+    own = world.call("/model_group/info", actor=Caller(key_sha256=digest("a")))["data"]
+    assert [group["model_group"] for group in own] == ["mini"]
+
+
+def settings(**parts: Any) -> str:
+    import json
+
+    return CONFIG.replace(
+        "litellm_settings:", "litellm_settings:\n" + "".join(f"  {n}: {json.dumps(v)}\n" for n, v in parts.items())
+    )
+
+
+def test_new_keys_have_what_the_configuration_says_and_no_more_than_it_allows() -> None:
+    text = settings(
+        default_key_generate_params={"max_budget": 5, "models": ["gpt"]},
+        upperbound_key_generate_params={"max_budget": 10, "duration": "30d", "tpm_limit": 100},
+    )
+    world = World(text=text)
+    made = world.call("/key/generate", MINTED)
+    assert (made["max_budget"], made["models"], made["tpm_limit"]) == (5, ["gpt"], 100)
+    assert made["expires"] is not None, "the most it may last"
+    stored = world.directory.keys[digest("n")]
+    assert isinstance(stored, Key)
+    other = {"token": digest("o"), "key_name": "sk-..."}
+    refused(world.call("/key/generate", {**other, "max_budget": 11}), 400, "max_budget")
+    refused(world.call("/key/generate", {**other, "duration": "31d"}), 400, "duration")
+    refused(world.call("/key/generate", {**other, "tpm_limit": 101}), 400, "tpm_limit")
+    assert world.call("/key/generate", {**other, "max_budget": 10, "duration": "30d"})["max_budget"] == 10
+
+
+def test_who_may_make_which_keys() -> None:
+    text = settings(
+        key_generation_settings={
+            "team_key_generation": {"allowed_team_member_roles": ["admin"], "required_params": ["tags"]},
+            "personal_key_generation": {"allowed_user_roles": ["proxy_admin"]},
+        }
+    )
+    team = Team(
+        team_id="t", members_with_roles=[{"role": "admin", "user_id": "boss"}, {"role": "user", "user_id": "u"}]
+    )
+    world = World(team, text=text)
+    boss, user = Caller(user_id="boss"), Caller(user_id="u")
+    assert isinstance(world.call("/key/generate", MINTED, actor=user), Refusal)
+    refused(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=user), 400, "team_id")
+    refused(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=boss), 400, "tags")
+    assert world.call("/key/generate", {**MINTED, "team_id": "t", "tags": ["x"]}, actor=boss)["team_id"] == "t"
+
+
+# Who may touch whose rows.
+
+WEAKER = [
+    ("permissions", {"hide_secrets": False}), ("allowed_routes", ["/chat"]), ("disable_global_guardrails", True),
+    ("modify_guardrails", True), ("metadata", {"guardrails": {"modify_guardrails": True}}), ("max_budget", 100),
+    ("models", []), ("models", ["gpt", "mini"]), ("guardrails", []), ("metadata", {}), ("allowed_ips", None),
+    ("enforced_params", []), ("team_id", None), ("user_id", "other"), ("duration", "-1"), ("blocked", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), WEAKER)
+def test_a_users_own_key_can_not_be_made_weaker_by_them(field: str, value: Any) -> None:
+    made = key(
+        "a", user_id="u", team_id="t", models=["gpt"], blocked=True, expires_at_ms=2_000_000_000_000, created_by="admin",
+        metadata={"guardrails": ["banned_keywords"]},
+        extra={"allowed_ips": ["10.0.0.1"], "enforced_params": ["user"]},
+    )  # fmt: skip
+    world = World(made, Team(team_id="t"))
+    answer = world.call("/key/update", {"key": digest("a"), field: value}, actor=Caller(user_id="u"))
+    assert isinstance(answer, Refusal) and answer.status == 403, (field, value)
+    assert world.facts == []
+    assert isinstance(world.call("/key/update", {"key": digest("a"), field: value}), dict), "an admin may"
+
+
+@pytest.mark.parametrize("route", ["/key/update", "/key/delete", "/key/block", "/key/regenerate"])
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [
+        ("stranger", set()),
+        ("owner", {"/key/update", "/key/delete", "/key/regenerate"}),
+        ("member", set()),
+        ("team_admin", {"/key/update", "/key/delete", "/key/block", "/key/regenerate"}),
+    ],
+)
+def test_who_may_touch_a_key(route: str, who: str, allowed: set[str]) -> None:
+    roles = [{"role": "user", "user_id": "member"}, {"role": "admin", "user_id": "team_admin"}]
+    world = World(Team(team_id="t", members_with_roles=roles), key("a", user_id="owner", team_id="t"))
+    body = {"key": digest("a"), "keys": [digest("a")], "token": digest("n"), "key_name": "sk-..."}
+    answer = world.call(route, body, actor=Caller(user_id=who))
+    assert isinstance(answer, dict) == (route in allowed), answer
+    assert bool(world.facts) == (route in allowed)
+
+
+def test_a_team_lets_its_members_do_what_it_says() -> None:
+    roles = [{"role": "user", "user_id": "m"}]
+    world = World(Team(team_id="t", members_with_roles=roles), key("a", team_id="t"))
+    member = Caller(user_id="m")
+    assert isinstance(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=member), Refusal)
+    answer = world.call("/team/permissions_update", {"team_id": "t", "team_member_permissions": ["/key/generate"]})
+    assert answer["team_member_permissions"] == ["/key/generate"]
+    assert world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=member)["team_id"] == "t"
+    assert isinstance(world.call("/key/delete", {"keys": [digest("a")]}, actor=member), Refusal)
+    assert MASTER_KEY not in str(answer)
