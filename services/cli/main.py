@@ -14,6 +14,7 @@ OF_SERVICE = {
     "dump-control": ("ledger", "write the control facts of the audit log"),
     "spend": ("ledger", "what was spent, at a terminal"),
     "drain-journal": ("edge", "send what the journal of an edge that is gone still holds"),
+    "export": ("ledger", "the book's rows as Parquet, CSV or JSON Lines, into a folder or a bucket"),
     "restore-control": ("policy", "fill an empty CONTROL stream from dump-control's output"),
 }
 """Command → (the service that has it, what it does)."""

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from services.ledger import app, dump, rebuild, terminal, verify
+from services.ledger import app, dump, export, rebuild, terminal, verify
 from shared import service
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -11,6 +11,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "verify": verify.command,
     "dump-control": dump.command,
     "spend": terminal.main,
+    "export": export.command,
 }
 """Name → (arguments) → exit status."""
 

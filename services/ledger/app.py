@@ -17,6 +17,7 @@ from services.ledger.config import LedgerSettings
 from services.ledger.cube import Cube
 from services.ledger.database import DATABASE_ERRORS, Database, Pool
 from services.ledger.expire import Expirer
+from services.ledger.export_api import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
 from services.ledger.migrate import MigrationError, migrate
@@ -49,6 +50,7 @@ CONTROL_LOCK = 1_000_000
 """Number of the lock of CONTROL's recorder; those of TRAFFIC have their shard's."""
 CUBE_LOCK = 1_000_001
 RETENTION_LOCK = 1_000_002
+EXPORT_LOCK = 1_000_003
 
 
 def unix_ms() -> int:
@@ -88,6 +90,7 @@ class Ledger:
         self._teller = Teller(client)
         self._prices = Prices(deployments, prices.lookup)
         self._terms = config.terms(settings)
+        self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
@@ -97,7 +100,9 @@ class Ledger:
 
     async def run(self) -> None:
         asking = Asking(self._client, self._control_seq)
-        api = routes.Api(self._life, asking, lambda: self._report, self._client, self._prices, self._terms)
+        api = routes.Api(
+            self._life, asking, lambda: self._report, self._client, self._prices, self._exporter, self._terms
+        )
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
         pool: Pool | None = None
@@ -112,6 +117,7 @@ class Ledger:
                 await self._work()
                 await answering.drain(1)
         finally:
+            await self._exporter.close()
             await runner.cleanup()
             if pool is not None:
                 pool.terminate()
@@ -186,7 +192,15 @@ class Ledger:
         return [
             (CUBE_LOCK, "cube", Cube(self._database, stopping).run),
             (RETENTION_LOCK, "retention", retention.run),
+            *(
+                [(EXPORT_LOCK, "export", self._export_by_schedule)]
+                if settings.export_url and settings.export_cron
+                else []
+            ),
         ]
+
+    async def _export_by_schedule(self) -> None:
+        await self._exporter.by_schedule(Schedule("", self._settings.export_cron), self._stopping)
 
     def _alone(
         self, number: int, what: str, work: Callable[[], Coroutine[Any, Any, None]]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -55,6 +55,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often retention runs (`maximum_spend_logs_retention_interval`); empty: daily."""
     retention_cron: str = ""
     """When it runs, in UTC (`maximum_spend_logs_cleanup_cron`); goes before the interval."""
+    export_url: str = ""
+    """Where `POST /export` and the schedule put the book's days: a folder, s3://bucket/prefix, gs://..., az://... Empty: nowhere."""
+    export_format: Literal["parquet", "csv", "jsonl"] = "parquet"
+    export_cron: str = ""
+    """When all whole days that aren't there yet are exported, in UTC. Empty: only when asked."""
     ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
 

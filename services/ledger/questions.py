@@ -64,7 +64,7 @@ class AuditQuestion(NamedTuple):
 
 
 def days(query: Query) -> Days:
-    first, last = _day(query, "start_date"), _day(query, "end_date")
+    first, last = day(query, "start_date"), day(query, "end_date")
     if first is not None and last is not None and first > last:
         refuse("start_date", "must not be after end_date")
     return Days(first, last)
@@ -140,7 +140,7 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-def _day(query: Query, name: str) -> date | None:
+def day(query: Query, name: str) -> date | None:
     value = text(query, name)
     if value is None:
         return None

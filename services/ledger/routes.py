@@ -10,6 +10,7 @@ from aiohttp import web
 from services.ledger import (
     answers,
     daily_activity,
+    export_api,
     logs_page,
     metrics,
     questions,
@@ -21,6 +22,7 @@ from services.ledger import (
 from services.ledger.answers import Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
+from services.ledger.export_api import Exporter
 from services.ledger.report import LOGS_MAX, TAGS_MAX, Report
 from services.ledger.retention import Terms
 from services.ledger.spend_calculate import Prices
@@ -51,12 +53,14 @@ class Api:
         report: Callable[[], Report | None],
         client: BusClient,
         prices: Prices,
+        exporter: Exporter,
         terms: Terms = EVERYTHING,
     ) -> None:
         self._life = life
         self.client = client
         self.teller = Teller(client)
         self.prices = prices
+        self.exporter = exporter
         self.terms = terms
         self._asking = asking
         self._report = report
@@ -89,6 +93,7 @@ class Api:
             **daily_activity.handlers(self),
             **spend_calculate.handlers(self),
             **logs_page.handlers(self),
+            **export_api.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:

@@ -107,6 +107,10 @@ ROWS = (
     *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
       for entity in ("user", "team", "tag", "organization", "customer")),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
+    Route(name="/export", methods=("GET",), paths=("/export",), surface="ledger", answer=_OBJECT, summary="How the last export went"),
+    Route(name="POST /export", methods=("POST",), paths=("/export",), surface="ledger", mutates=True, answer=_OBJECT,
+          summary="Export the book's days to where the operator said", request={"type": "object", "properties": {
+              name: {"type": "string"} for name in ("from", "until", "format")}}),
     Route(name="/retention", methods=("GET",), paths=("/retention",), surface="ledger", answer=_OBJECT,
           summary="How long things stay, what is held, and what went"),
     Route(name="/retention/hold", methods=("POST",), paths=("/retention/hold",), surface="ledger", mutates=True, answer=_OBJECT,

@@ -30,7 +30,7 @@ general_settings:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def book(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
     directory: Path = tmp_path_factory.mktemp("through-edge")
-    async with RunningSuite(directory, CONFIG) as running:
+    async with RunningSuite(directory, CONFIG, env={"TOLLGATE_EXPORT_URL": str(directory / "export")}) as running:
         yield running
 
 
@@ -72,6 +72,7 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
     asked = {
         "POST /spend/query": {"group_by": ["tag", "team"], "since": "1d"}, "/retention/hold": {"tag": "app", "reason": "a test"},
         "/spend/calculate": {"completion_response": {"model": "mock", "usage": {"prompt_tokens": 2, "completion_tokens": 1}}},
+        "POST /export": {"until": str(datetime.now(UTC).date()), "format": "csv"},
         "/cost/estimate": {"model": "mock", "input_tokens": 10, "output_tokens": 10},
     }  # fmt: skip
     for route in routes.of_surface("ledger"):
@@ -80,7 +81,8 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
             status, told = await ask(
                 http, f"{url}?{days}" if method == "GET" and "query" not in url else url, method, asked.get(route.name)
             )
-            assert status == (404 if "nobody" in url else 200), (route.name, status, told)
+            wanted = 404 if "nobody" in url else 202 if route.name == "POST /export" else 200
+            assert status == wanted, (route.name, status, told)
     _, told = await ask(http, book.edge_url + "/spend/logs/v2?" + days)
     assert told["total"] == 1 and told["data"][0]["request_tags"] == ["app"]
 
@@ -88,3 +90,8 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
         return [hold["value"] for hold in (await ask(http, book.edge_url + "/retention"))[1]["holds"]]
 
     assert "app" in await eventually(held, bool)
+
+    async def exported() -> Any:
+        return (await ask(http, book.edge_url + "/export"))[1].get("rows")
+
+    assert await eventually(exported, lambda rows: rows == 1)
