@@ -1,0 +1,97 @@
+"""PostgreSQL with a synchronous standby: the primary is killed, the standby promoted, and the ledger follows by the URL it has."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from nats.aio.client import Client
+
+from services.ledger.database import Database
+from tests.ledger.ledger_kit import eventually, publish, running, settled
+from tests.ledger.servers import Nats, Postgres
+from tests.support.ports import free_port
+
+
+class Standby(Postgres):
+    """A copy that follows `primary`, made by pg_basebackup."""
+
+    def __init__(self, directory: Path, primary: Postgres) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.process = None
+        self._bin, self._prefix, self._as = primary._bin, primary._prefix, primary._as
+        command = [*self._prefix, str(self._bin / "pg_basebackup"), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "owner",
+                   "-D", str(directory / "data"), "-R", "-X", "stream", "-c", "fast"]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, **self._as)
+
+    def promote(self) -> None:
+        command = [*self._prefix, str(self._bin / "pg_ctl"), "promote", "-D", str(self.directory / "data"), "-w"]
+        subprocess.run(command, check=True, capture_output=True, **self._as)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Postgres, Standby]]:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    primary = Postgres(tmp_path / "one")
+    with (tmp_path / "one/data/postgresql.conf").open("a") as conf:
+        conf.write("wal_level = replica\nmax_wal_senders = 4\nwal_sender_timeout = 2s\n")
+    primary.start()
+    asyncio.run(primary.ready())
+    standby = Standby(tmp_path / "two", primary)
+    standby.start()
+    yield primary, standby
+    standby.stop(signal.SIGQUIT)
+    primary.stop(signal.SIGQUIT)
+
+
+async def synchronous(primary: Postgres) -> None:
+    """From now on a commit is acknowledged when the standby has it on its disk too."""
+    connection = await asyncpg.connect(primary.url("postgres"))
+    await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await connection.execute("SELECT pg_reload_conf()")
+
+    async def in_step() -> bool:
+        return await connection.fetchval("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == 1
+
+    await eventually(in_step)
+    await connection.close()
+
+
+def both(primary: Postgres, standby: Postgres, database: str) -> str:
+    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+    return f"postgresql://owner@{hosts}/{database}?target_session_attrs=read-write"
+
+
+async def test_promotion_loses_nothing_and_the_ledger_follows(
+    nats_server: Nats, client: Client, pair: tuple[Postgres, Standby]
+) -> None:
+    primary, standby = pair
+    name = (await primary.new_database()).rpartition("/")[2]
+    await synchronous(primary)
+    url = both(primary, standby, name)
+    async with running(nats_server.url, url):
+        for _ in range(5):
+            await publish(client, settled())
+
+        async def rows(url: str, wanted: int) -> bool:
+            connection = await asyncpg.connect(url)
+            try:
+                return await connection.fetchval("SELECT count(*) FROM tollgate.request_log") == wanted
+            finally:
+                await connection.close()
+
+        await eventually(lambda: rows(primary.url(name), 5))
+        primary.stop(signal.SIGKILL)
+        for _ in range(3):
+            await publish(client, settled())
+        await asyncio.to_thread(standby.promote)
+        await eventually(lambda: rows(standby.url(name), 8), seconds=40)
+    connection = await Database(url).owner()
+    assert await connection.fetchval("SELECT count(DISTINCT id) FROM tollgate.request_log") == 8
+    assert await connection.fetchval("SELECT count(*) FROM tollgate.anomalies") == 0
+    await connection.close()
