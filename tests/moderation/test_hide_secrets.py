@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from moderation_kit import answered
+from secret_contexts import filled
 from secret_corpus import lookalikes, secrets
 from structlog.testing import capture_logs
 
@@ -92,6 +93,13 @@ def test_recall_on_the_corpus(engine: Engine) -> None:
             if secret in out or (len(secret) > 24 and (secret[:12] in out or secret[-12:] in out)):
                 missed.append((kind, text[:100]))
         assert len(missed) <= len(corpus) // 100, missed
+
+
+def test_recall_in_other_places(engine: Engine) -> None:
+    """Two of these aren't found, and are known: what a function is given without a name, and `openssl enc -k`."""
+    for seed in (99, 2026):
+        missed = {c for c, text, found in filled(seed) if any(s in hidden(engine, text) for s in found)}
+        assert len(missed) <= 4, missed
 
 
 def test_look_alikes_stay_as_they_are(engine: Engine) -> None:

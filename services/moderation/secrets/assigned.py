@@ -12,8 +12,8 @@ from services.moderation.secrets import values
 from services.moderation.secrets.spans import KEYWORD, Span
 
 LITERALS = (
-    "passw", "pwd", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
-    "connection_string", "conn_str", "session", "cookie", "signature", "sig=", "salt", "seed", "mnemonic", "nonce", "login", "pin",
+    "passw", "pwd", "pw", "psk", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
+    "connection_string", "conn_str", "session", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin",
 )  # fmt: skip
 VENDORS = (
     "adafruit", "adobe", "airtable", "algolia", "alibaba", "aliyun", "asana", "atlassian", "jira", "confluence", "authress", "bittrex",
@@ -34,7 +34,7 @@ _TYPED = rb"(?:[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Fin
 _OPENING = rb"""(?:[fbruFBRU]{1,2}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
 _OPERATOR = re.compile(
     _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\||===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
-    rb"""(?:\\?\r?\n[ \t]{1,16}(?=["'`]))?""" + _OPENING
+    rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?=\S))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
@@ -44,7 +44,8 @@ _PROSE = re.compile(
 """The token for the staging system is ..."""
 _OTHER = re.compile(
     _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
-    rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ \t]{0,2},[ \t]{0,4}(?=["'`])|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
+    rb"""|\s{0,2}\{\s{1,8}(?:[a-z_]{1,20}[ ]{0,20}=[^\n]{0,80}\n\s{0,8}){0,4}?default[ ]{0,20}=[ ]{0,4}"""
+    rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ ]\((?=\S{6,64}\))|[ \t]{0,2},[ \t]{0,4}(?=["'`])|,(?=[^\s,]{16,256})|[ ]{0,2}:?\r?\n[ ]{0,8}(?=\S{16})|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
 _NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
@@ -80,6 +81,9 @@ _NO_SECRET = frozenset(
 _NO_SECRET_BEFORE = frozenset(
     ["max", "min", "num", "total", "count", "public", "pub", "primary", "foreign", "sort", "partition", "cache", "row", "index", "object", "lookup", "translation", "route", "idempotency", "hot", "event", "next", "prev", "previous", "page", "continuation", "sync", "prompt", "completion", "input", "output", "cached", "reasoning", "special", "pad", "eos", "bos", "unk", "sep", "mask", "stop", "tokens", "compound", "composite", "natural", "surrogate", "storage_path", "map", "dict", "json", "xml", "css", "group", "unique", "search", "by", "order", "hash", "shard", "range", "registry", "dom", "react", "list", "item", "menu", "shortcut", "arrow", "piano", "house", "turn", "mon", "tur", "don", "hockey", "jockey", "whis"]
 )  # fmt: skip
+_NO_PASS = frozenset(
+    {"bypass", "compass", "trespass", "overpass", "underpass", "encompass", "surpass", "boardingpass", "multipass"}
+)
 _STRONG_KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "encryptionkey", "signingkey", "masterkey", "accountkey", "sharedkey",
     "storagekey", "appkey", "applicationkey", "clientkey", "consumerkey", "subscriptionkey", "licensekey", "deploykey", "servicekey",
@@ -171,7 +175,11 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
     if "passw" in plain or "pwd" in plain or "passphrase" in plain or "passcode" in plain:
         return "password"
     if literal == "pass":
-        return "password" if "pass" in pieces and pieces[-1] == "pass" else ""
+        named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in _NO_PASS)
+        return "password" if named and not tail else ""
+    if literal in ("pw", "psk"):
+        before_it = name[: len(name) - len(tail) - len(literal)][-1:]
+        return "password" if pieces[-1:] == [literal] and not before_it.isalnum() else ""
     if "secret" in plain or any(key in plain for key in _STRONG_KEYS):
         return "token"
     if literal == "token":
@@ -221,10 +229,18 @@ def _judged(
             return None
     text = data[start : min(end, start + JUDGED_MAX)].decode("utf-8", "ignore")
     separator = found["sep"].strip()
-    spaced = not separator and not _may_follow_space(data, name_start)
-    if spaced and not (quoted and values.is_random(text, 8)):
+    apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"default" not in found["sep"]
+    alone = apart or found.groupdict().get("line") is not None
+    if alone and not quoted and not (strength != "weak" and values.is_random(text, 16, quoted=False)):
         return None
-    if separator in (b"(", b",") and not values.is_random(text, 8):
+    if (
+        not separator
+        and not alone
+        and not _may_follow_space(data, name_start)
+        and not _stands_out(data, name_start, text, strength, quoted=quoted)
+    ):
+        return None
+    if separator in (b"(", b",") and not values.is_random(text, 8) and not values.is_chosen(text):
         return None
     if spoken and strength in ("weak", "vendor") and not quoted and not values.is_random(text, 16, quoted=False):
         return None
@@ -259,9 +275,23 @@ def _is_secret(text: str, strength: str, *, quoted: bool) -> bool:
     return values.is_random(text, 16, quoted=quoted)
 
 
+_MINE = (b"my", b"api", b"access", b"secret", b"our")
+
+
+def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quoted: bool) -> bool:
+    """Whether a value behind its name with nothing but a space can't be the next word of a sentence."""
+    if strength == "weak":
+        before = data[max(0, name_start - 12) : name_start].rsplit(None, 1)
+        mine = bool(before) and before[-1].lower() in _MINE
+        return (mine or quoted) and values.is_random(text, 20)
+    if strength == "password" and quoted:
+        return values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
+    return values.is_random(text, 8 if quoted else 20) or (strength == "password" and values.is_chosen(text))
+
+
 def _may_follow_space(data: bytes, name_start: int) -> bool:
     """Where a value may stand behind its name with nothing but a space: flags, Dockerfiles, .netrc."""
     head = data[name_start : name_start + 2]
-    if head == b"--" or data[max(0, name_start - 2) : name_start] == b"--":
+    if head[:1] == b"-" or data[max(0, name_start - 2) : name_start] == b"--":
         return True
     return _LINE_STARTS.search(data, max(0, name_start - 160), name_start) is not None

@@ -9,6 +9,8 @@ from services.moderation.secrets import assigned, structures
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 
+_LOOK_BACK = (structures.jwk, structures.told_before)
+"""Rules by which what comes later makes a secret of what came before."""
 HITS_MAX = 100_000
 """Literals looked at in one question's texts; with more it could not be answered in time."""
 
@@ -54,7 +56,7 @@ class Engine:
             literal, rule = self._rules[index]
             if rule is None:
                 found = assigned.around(data, literal, start, end, looks_back=looks_back)
-            elif looks_back or rule is not structures.jwk:
+            elif looks_back or rule not in _LOOK_BACK:
                 found = rule(data, start)
             else:
                 continue

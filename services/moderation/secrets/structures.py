@@ -60,6 +60,8 @@ def url_password(data: bytes, at: int) -> Iterator[Span]:
             text.lower() in _NO_PASSWORDS or (values.is_placeholder(text) and not text.isdigit()) or text[0] in "${<%[*"
         ):
             yield Span(found.start("s"), found.end("s"), "Basic Auth Credentials")
+        if values.is_random(found["user"].decode("utf-8", "replace"), 20):
+            yield Span(found.start("user"), found.end("user"), "Basic Auth Credentials")
         return
     alone = _USER_ONLY.match(data, at)
     if alone is not None and values.is_random(alone["s"].decode("utf-8", "replace"), 16):
@@ -173,6 +175,56 @@ def login(data: bytes, at: int) -> Iterator[Span]:
         yield Span(found.start("s"), found.start("s") + len(text.encode()), "Secret Keyword")
 
 
+_CREDENTIALS_ARE = re.compile(
+    rb"(?:^|[\s\"'`(])[\w.@+-]{2,64}:(?P<s>[^\s\"'`]{8,128})[\"'`]? (?:are|is|as) (?:the|my|our) (?:\w{1,16} ){0,2}$"
+)
+
+
+def told_before(data: bytes, at: int) -> Iterator[Span]:
+    """`ann:S3cr3t are the credentials`"""
+    found = _CREDENTIALS_ARE.search(data, max(0, at - 240), at)
+    if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=True):
+        yield Span(found.start("s"), found.end("s"), "Secret Keyword")
+
+
+_PAIR = re.compile(
+    rb"auth\s{0,2}=\s{0,2}\(\s{0,4}[\"'][^\"'\n]{1,64}[\"']\s{0,2},\s{0,4}[\"'](?P<s>[^\"'\n]{4,128})[\"']"
+)
+_SQL = re.compile(
+    rb"identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by\s{1,4}(?:password\s{1,4})?[\"'](?P<s>[^\"'\n]{4,128})[\"']",
+    re.IGNORECASE,
+)
+_SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
+_JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
+_ABROAD = re.compile(
+    rb"[^\s:=!-~]{0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80"
+    rb"|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|is)[ ])\s{0,3}[\"'`]?(?P<s>[!#-&(-_a-~]{6,128})"
+)  # fmt: skip
+"""Behind a word for password of another language: a colon, or its `is`."""
+
+
+def _by(
+    pattern: re.Pattern[bytes],
+    at_end: int = 0,
+    judge: Callable[[str], bool] = lambda text: values.is_password(text, quoted=True),
+) -> Rule:
+    """A rule of one pattern, matched `at_end` bytes behind where its literal starts."""
+
+    def rule(data: bytes, at: int) -> Iterator[Span]:
+        found = pattern.match(data, at + at_end)
+        if found is not None:
+            text = found["s"].decode("utf-8", "replace").rstrip(".,;:!?)")
+            if judge(text):
+                yield Span(found.start("s"), found.start("s") + len(text.encode()), "Secret Keyword")
+
+    return rule
+
+
+_WORDS_ABROAD = (
+    "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "密码", "密碼", "口令", "パスワード", "비밀번호", "wachtwoord",
+    "lösenord", "hasło", "parola", "clave de acceso",
+)  # fmt: skip
+
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 
 
@@ -211,6 +263,12 @@ def open_block(text: str) -> int | None:
 
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
+    *(((word,), _by(_ABROAD, len(word.encode()))) for word in _WORDS_ABROAD),
+    (("auth",), _by(_PAIR)),
+    (("identified",), _by(_SQL)),
+    (("sig=",), _by(_SAS, judge=lambda text: values.is_random(text, 24))),
+    (("jwt.encode(", "jwt.decode("), _by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
+    (("credentials", "creds", "login"), told_before),
     (("-----begin ",), private_key),
     (("private-lines:",), putty_key),
     (("://",), url_password),

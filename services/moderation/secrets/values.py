@@ -75,12 +75,19 @@ def is_password(value: str, *, quoted: bool) -> bool:
     if " " in value:
         return False
     if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
-        return quoted or not _IDENTIFIER.match(value) or "=" not in value
+        return quoted or not _IDENTIFIER.match(value) or "=" not in value.rstrip("=")
     if digits and letters:
         return quoted or not _is_name(value) or re.fullmatch(r"[A-Za-z]+\d+[A-Za-z\d]*[!?.]?", value) is not None
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
         return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
     return is_drawn(value, 12)
+
+
+def is_chosen(value: str) -> bool:
+    """A password that nobody would write for anything else: letters, digits and a sign."""
+    digits, letters, _ = _classes(value)
+    signs = any(c in "!@#$%^&*+?~" for c in value)
+    return 8 <= len(value) <= 64 and bool(digits and letters and signs) and is_password(value, quoted=True)
 
 
 def is_token(value: str, *, quoted: bool, uuid: bool = False, length_min: int = 8) -> bool:
@@ -133,6 +140,8 @@ def _classes(value: str) -> tuple[int, int, int]:
 
 def _is_other(value: str, *, quoted: bool) -> bool:
     """A placeholder, an address, a date, a version, a number, code, a list of assignments."""
+    if "://" in value:
+        return True
     if not quoted and (value.rstrip("=").count("=") > 2 or value.count(":") > 4):
         return True
     if is_placeholder(value) or _NOT_ONE.match(value) or _PATTERN.search(value):
@@ -143,7 +152,11 @@ def _is_other(value: str, *, quoted: bool) -> bool:
         return True
     if value.lower() in _WORDS:
         return True
+    if value.lower().startswith(_ALGORITHMS) and len(value) < 32:
+        return True
     if not quoted:
+        if value[0] in "{[(<":
+            return True
         if "_" in value and value.isupper() and not any(c.isdigit() for c in value):
             return True
         if any(c in value for c in "()[]{}") and re.search(r"\w[(\[{]|[)\]}]$", value):
@@ -153,6 +166,19 @@ def _is_other(value: str, *, quoted: bool) -> bool:
     return False
 
 
+_ALGORITHMS = (
+    "ed25519",
+    "x25519",
+    "secp256",
+    "ecdsa",
+    "rsa2048",
+    "rsa4096",
+    "sha256",
+    "sha512",
+    "aes128",
+    "aes256",
+    "base64",
+)
 _WORDS = frozenset(
     {
         "true", "false", "null", "none", "undefined", "nil", "string", "number", "boolean", "integer", "required", "optional", "bearer",
