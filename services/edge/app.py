@@ -38,7 +38,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
-from shared import addresses, bus, settings, startup, streams, subjects
+from shared import addresses, bus, guardrails, settings, startup, streams, subjects
 from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
@@ -84,7 +84,7 @@ async def main(life: Life) -> None:
         log.warning("models_left_out", models=[*reasons, *uncallable.values()])
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
-    extras = front.build(config, environ, outbound)
+    extras = {**front.build(config, environ, outbound), "guardrails": guardrails.enabled(config)}
     sso = _sso(config, outbound)
     shown_settings = shown.of(config)
     ledger = _ledger(conf.ledger_url)

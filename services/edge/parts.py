@@ -27,6 +27,7 @@ from services.edge.upstream import Client, Origin
 from shared.addresses import Network
 from shared.asker import Signer
 from shared.bus import BusClient
+from shared.guardrails import Enabled
 from shared.ids import DeploymentId
 from shared.outbound import Outbound
 
@@ -82,6 +83,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Of attempts beyond a call's first."""
     rules: Rules = msgspec.field(default_factory=Rules)
     """Of a call that asks for nothing else."""
+    guardrails: list[Enabled] = msgspec.field(default_factory=list)
+    """Of this gateway, as far as the configuration says."""
     strategy: str = "simple-shuffle"
     check_windows: bool = False
     """Whether a deployment is passed over whose context window the prompt exceeds."""

@@ -6,7 +6,7 @@ somebody answers them (a test holds every owner to that).
 
 import msgspec
 
-from shared.routes import hub, llm, management, pages, public, site, spend
+from shared.routes import guardrails, hub, llm, management, pages, public, site, spend
 from shared.routes.litellm_groups import GROUPS, group_name, groups_of
 from shared.routes.route import Match, Parameter, Route, Table
 
@@ -19,7 +19,16 @@ def _grouped(row: Route) -> Route:
 
 TABLE = Table(
     _grouped(row)
-    for row in (*llm.ROWS, *management.ROWS, *spend.ROWS, *public.ROWS, *pages.ROWS, *site.ROWS, *hub.ROWS)
+    for row in (
+        *llm.ROWS,
+        *management.ROWS,
+        *spend.ROWS,
+        *public.ROWS,
+        *pages.ROWS,
+        *site.ROWS,
+        *hub.ROWS,
+        *guardrails.ROWS,
+    )
 )
 
 find = TABLE.find

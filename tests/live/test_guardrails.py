@@ -165,3 +165,31 @@ async def test_moderations_in_openai_s_shape(guarded: RunningSuite, http: aiohtt
         guarded.edge_url + "/moderations", json={"model": "nosuch", "input": "a"}, headers=MASTER
     ) as no:
         assert no.status == 400
+
+
+async def test_which_guardrails_there_are_and_trying_one(guarded: RunningSuite, http: aiohttp.ClientSession) -> None:
+    for path in ("/guardrails/list", "/v2/guardrails/list"):
+        async with http.get(guarded.edge_url + path, headers=MASTER) as answer:
+            found = (await answer.json())["guardrails"]
+        assert [each["guardrail_name"] for each in found][:3] == ["hide_secrets", "hide-in-answers", "watcher"]
+    async with http.get(guarded.edge_url + "/guardrails/watcher/info", headers=MASTER) as answer:
+        assert (await answer.json())["litellm_params"]["mode"] == "logging_only"
+    async with http.get(guarded.edge_url + "/guardrails/nosuch/info", headers=MASTER) as answer:
+        assert answer.status == 404
+    async with http.get(guarded.edge_url + "/guardrails/list") as answer:
+        assert answer.status == 401
+
+    async def tried(**body: str) -> tuple[int, Any]:
+        url = guarded.edge_url + "/guardrails/apply_guardrail"
+        async with http.post(url, json=body, headers=MASTER) as answer:
+            return answer.status, await answer.json()
+
+    assert await tried(guardrail_name="hide_secrets", text=f"my key {AKIA}") == (
+        200,
+        {"response_text": "my key [REDACTED]"},
+    )
+    assert await tried(guardrail_name="hide_secrets", text="fine") == (200, {"response_text": "fine"})
+    status, body = await tried(guardrail_name="banned_keywords", text="a forbiddenword")
+    assert status == 400 and body["error"]["message"] == "Keyword banned. Keyword=forbiddenword"
+    assert (await tried(guardrail_name="nosuch", text="x"))[0] == 404
+    assert (await tried(guardrail_name="hide_secrets"))[0] == 400

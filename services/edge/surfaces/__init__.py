@@ -8,7 +8,19 @@ from collections.abc import Awaitable, Callable
 from services.edge import pipeline
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
-from services.edge.surfaces import cache, health, ledger, management, models, pages, passthrough, scrape, site, sso
+from services.edge.surfaces import (
+    cache,
+    guardrails,
+    health,
+    ledger,
+    management,
+    models,
+    pages,
+    passthrough,
+    scrape,
+    site,
+    sso,
+)
 from shared.routes import Match
 
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
@@ -25,4 +37,5 @@ SURFACES: dict[str, Serve] = {
     "passthrough": passthrough.serve,
     "cache": cache.serve,
     "scrape": scrape.serve,
+    "guardrails": guardrails.serve,
 }
