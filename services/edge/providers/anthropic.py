@@ -36,3 +36,15 @@ class Anthropic:
 
     def play(self, target: Target, format: str, call: Call, response_id: str, now_s: int) -> Iterator[bytes]:
         return base.no_play()
+
+
+class Foundry(Anthropic):
+    """Claude in Azure AI Foundry: Anthropic's wire under the resource's address."""
+
+    def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
+        at = target.base_path
+        if "/anthropic" not in at:
+            at = at.removesuffix("/v1").removesuffix("/models") + "/anthropic"
+        if at.endswith("/messages"):
+            return at
+        return f"{at.removesuffix('/v1')}/v1/messages"

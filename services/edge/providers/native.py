@@ -60,7 +60,7 @@ class Gemini(Native):
 
     def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
         at = target.base_path or "/v1beta"
-        return f"{at}/models/{quote(model, safe='-._')}:{method(format, stream=stream)}"
+        return f"{at}/models/{quote(model.removeprefix('models/'), safe='-._')}:{method(format, stream=stream)}"
 
 
 def method(format: str, *, stream: bool) -> str:

@@ -137,10 +137,29 @@ _NEUTRAL: Final[dict[str, frozenset[bytes]]] = {
     "tools": frozenset({b"[]"}),
 }
 """Values that ask for what happens anyway: left out where they aren't taken, and no reason to refuse a call."""
+_TIERS_OF_ANTHROPIC: Final = frozenset({b'"auto"', b'"default"', b'"standard_only"'})
+_VALUES: Final[dict[str, dict[str, frozenset[bytes]]]] = {
+    "anthropic": {"service_tier": _TIERS_OF_ANTHROPIC},
+    "gemini": {"service_tier": frozenset({b'"auto"', b'"default"', b'"standard"', b'"flex"', b'"priority"'})},
+    "bedrock": {"service_tier": frozenset({b'"auto"', b'"default"', b'"flex"', b'"priority"', b'"reserved"'})},
+}
+"""Parameters that a provider takes with these values only."""
 _HINTS: Final = frozenset({"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
 """They change no answer: left out where they aren't taken."""
 _NULL: Final = b"null"
 _SAME_BOUND: Final = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+class CachePoint(msgspec.Struct, frozen=True):
+    """`cache_control_injection_points`: messages that are marked for the provider's prompt cache."""
+
+    role: str | None
+    index: int | None
+    """Of the message; negative from the end. None: all of the role."""
+    control: bytes
+
+
+_EPHEMERAL: Final = {"type": "ephemeral"}
 
 
 class Parameters(msgspec.Struct, frozen=True):
@@ -157,6 +176,9 @@ class Parameters(msgspec.Struct, frozen=True):
     paths: tuple[tuple[str, ...], ...]
     """Places inside a field that are never sent: `("tools", "*", "function", "strict")`."""
     drop: bool
+    values: Mapping[str, frozenset[bytes]] = {}
+    """Of parameters that are taken with these values only."""
+    cache_points: tuple["CachePoint", ...] = ()
 
     def apply(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
         """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider doesn't take."""
@@ -165,13 +187,15 @@ class Parameters(msgspec.Struct, frozen=True):
             if added:
                 fields = {**fields, **added}
         gone = [name for name in fields if name in self.dropped]
-        if not self.refused.isdisjoint(fields):
+        if not self.refused.isdisjoint(fields) or not self.values.keys().isdisjoint(fields):
             gone += self._refused(fields)
         if gone:
             fields = {name: raw for name, raw in fields.items() if name not in gone}
         for path in self.paths:
             if path[0] in fields:
                 fields = {**fields, path[0]: _without(fields[path[0]], path[1:])}
+        if self.cache_points and "messages" in fields:
+            fields = {**fields, "messages": _with_cache_points(fields["messages"], self.cache_points)}
         for old, new in self.renamed.items():
             if old in fields:
                 fields = {(new if name == old else name): raw for name, raw in fields.items() if name != new}
@@ -180,10 +204,12 @@ class Parameters(msgspec.Struct, frozen=True):
     def _refused(self, fields: dict[str, msgspec.Raw]) -> list[str]:
         gone, wrong = [], []
         for name in fields:
-            if name not in self.refused or name in self.dropped:
+            if name in self.dropped or (name not in self.refused and name not in self.values):
+                continue
+            raw = bytes(fields[name]).strip() if len(memoryview(fields[name])) <= 32 else b""
+            if name in self.values and name not in self.refused and (raw == _NULL or raw in self.values[name]):
                 continue
             gone.append(name)
-            raw = bytes(fields[name]).strip() if len(memoryview(fields[name])) <= 32 else b""
             if raw != _NULL and name not in _HINTS and raw not in _NEUTRAL.get(name, ()):
                 wrong.append(name)
         if wrong and not self.drop:
@@ -215,6 +241,7 @@ def of(
     drop: bool = False,
     additional_drop: Iterable[str] = (),
     allowed: Iterable[str] = (),
+    cache_points: Iterable[Mapping[str, Any]] = (),
 ) -> Parameters | None:
     """None: nothing is ever changed for this deployment.
 
@@ -234,7 +261,8 @@ def of(
             refused |= {*_SAMPLING, "top_k"}
         if not traits.thinks:
             refused |= _EFFORT
-    refused -= set(allowed)
+    allowed = frozenset(allowed)
+    refused -= allowed
     named = [tuple(filter(None, re.split(r"[.\[\]]+", path))) for path in additional_drop]
     found = Parameters(
         provider=provider,
@@ -249,8 +277,15 @@ def of(
         dropped=frozenset(path[0] for path in named if len(path) == 1),
         paths=tuple(path for path in named if len(path) > 1),
         drop=drop,
+        values={name: values for name, values in _VALUES.get(provider, {}).items() if name not in allowed},
+        cache_points=tuple(
+            CachePoint(point.get("role"), point.get("index"), msgspec.json.encode(point.get("control") or _EPHEMERAL))
+            for point in cache_points
+            if point.get("location", "message") == "message"
+        ),
     )
     quiet = not (found.refused or found.renamed or found.defaults or found.dropped or found.paths)
+    quiet = quiet and not (found.values or found.cache_points)
     return None if quiet else found
 
 
@@ -278,3 +313,40 @@ def _remove(tree: Any, path: tuple[str, ...]) -> None:
             _remove(tree[head], rest)
         else:
             del tree[head]
+
+
+class _Message(msgspec.Struct):
+    role: Any = None
+
+
+_roles = msgspec.json.Decoder(list[_Message])
+_messages = msgspec.json.Decoder(list[msgspec.Raw])
+_message = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_parts = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+def _with_cache_points(raw: msgspec.Raw, points: Iterable[CachePoint]) -> msgspec.Raw:
+    """Messages that can't be read stay as they are: whoever reads them next says what is wrong."""
+    try:
+        roles, messages = _roles.decode(raw), _messages.decode(raw)
+        for point in points:
+            for i in range(len(messages)):
+                at = point.index if point.index is None or point.index >= 0 else len(messages) + point.index
+                if (point.role is None or roles[i].role == point.role) and (at is None or i == at):
+                    messages[i] = _marked(messages[i], point.control)
+    except (msgspec.DecodeError, RecursionError):
+        return raw
+    return msgspec.Raw(msgspec.json.encode(messages))
+
+
+def _marked(raw: msgspec.Raw, control: bytes) -> msgspec.Raw:
+    """A string is marked by its message, parts by the last of them."""
+    message = _message.decode(raw)
+    if bytes(message.get("content", b""))[:1] == b"[":
+        parts = _parts.decode(message["content"])
+        if parts:
+            parts[-1]["cache_control"] = msgspec.Raw(control)
+            message["content"] = msgspec.Raw(msgspec.json.encode(parts))
+    else:
+        message["cache_control"] = msgspec.Raw(control)
+    return msgspec.Raw(msgspec.json.encode(message))

@@ -7,7 +7,7 @@ import structlog
 
 from services.edge.formats.openai import CHAT
 from services.edge.providers import params, vertex
-from services.edge.providers.anthropic import Anthropic
+from services.edge.providers.anthropic import Anthropic, Foundry
 from services.edge.providers.azure import Azure, AzureAI
 from services.edge.providers.base import Provider, Target
 from services.edge.providers.bedrock import Bedrock
@@ -43,6 +43,7 @@ class Table:
             "ollama": Ollama(),
             "openai": OPENAI,
         }
+        self._foundry = Foundry({CHAT.name: openai_chat__anthropic})
         self._vertex = {kind: Vertex(kind, environ) for kind in ("gemini", "claude", "openai")}
 
     def provider_of(self, deployment: Deployment) -> Provider:
@@ -50,6 +51,8 @@ class Table:
             return MOCK
         row = providers.PROVIDERS.get(deployment.provider)
         wire = row.wire if row is not None else "openai"
+        if wire == "azure_ai" and "claude" in deployment.upstream_model.lower():
+            return self._foundry
         if wire == "vertex_ai":
             return self._vertex[vertex.kind_of(deployment.upstream_model)]
         return self._rows.get(wire, OPENAI)
@@ -96,6 +99,7 @@ def _parameters(deployment: Deployment, settings: LitellmSettings) -> Parameters
         drop=_either(None if isinstance(drop, list) else drop, settings.drop_params),
         additional_drop=[*entry.additional_drop_params, *(drop if isinstance(drop, list) else ())],
         allowed=entry.allowed_openai_params,
+        cache_points=deployment.params.cache_control_injection_points,
     )
 
 

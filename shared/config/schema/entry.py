@@ -84,7 +84,7 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """More fields of the body."""
     merge_reasoning_content_in_choices: Annotated[bool, By()] = False
     """Reasoning as a part of the answer's text."""
-    cache_control_injection_points: Annotated[list[dict[str, Any]], By()] = []
+    cache_control_injection_points: Annotated[list[dict[str, Any]], By("edge")] = []
     """Messages that are marked for the provider's prompt cache."""
 
     # ── Azure ──

@@ -190,3 +190,18 @@ def test_an_arn_says_the_region() -> None:
         target, "openai_chat", "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.x", stream=False
     )
     assert path == "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A1%3Ainference-profile%2Feu.x/converse"
+
+
+@pytest.mark.parametrize(
+    ("api_base", "path"),
+    [
+        ("https://r.services.ai.azure.com", "/anthropic/v1/messages"),
+        ("https://r.services.ai.azure.com/anthropic", "/anthropic/v1/messages"),
+        ("https://r.services.ai.azure.com/anthropic/v1/messages", "/anthropic/v1/messages"),
+        ("https://r.services.ai.azure.com/models", "/anthropic/v1/messages"),
+    ],
+)
+def test_claude_in_azure_ai_foundry(api_base: str, path: str) -> None:
+    target = built({"model": "azure_ai/claude-sonnet-4-5", "api_base": api_base, "api_key": "k"})
+    assert target.provider.path(target, "openai_chat", "claude-sonnet-4-5", stream=False) == path
+    assert b"x-api-key: k\r\n" in target.headers

@@ -135,3 +135,31 @@ def test_a_deployment_that_changes_nothing_costs_nothing() -> None:
     found = params.of("anthropic", "claude-sonnet-4-5")
     fields = msgspec.json.decode(b'{"messages":[],"temperature":0.5}', type=dict[str, msgspec.Raw])
     assert found is not None and found.apply(fields) is fields
+
+
+def test_a_parameter_taken_with_some_values_only() -> None:
+    assert applied({"service_tier": "auto"}) == {"service_tier": "auto"}
+    assert refused({"service_tier": "flex"}) == "service_tier"
+    assert applied({"service_tier": "flex"}, drop=True) == {}
+    assert applied({"service_tier": "flex"}, allowed=["service_tier"]) == {"service_tier": "flex"}
+
+
+def test_messages_are_marked_for_the_prompt_cache() -> None:
+    mark = {"type": "ephemeral"}
+    messages = [
+        {"role": "system", "content": "long"},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "assistant", "content": "c"},
+        {"role": "user", "content": "d"},
+    ]
+    points = [
+        {"location": "message", "role": "system"},
+        {"location": "message", "index": 1},
+        {"index": -1, "control": {"type": "x"}},
+    ]
+    made = applied({"messages": messages}, cache_points=points)["messages"]
+    assert made[0] == {**messages[0], "cache_control": mark}
+    assert made[1]["content"] == [messages[1]["content"][0], {"type": "text", "text": "b", "cache_control": mark}]
+    assert made[2] == messages[2]
+    assert made[3] == {**messages[3], "cache_control": {"type": "x"}}
+    assert applied({"messages": "junk"}, cache_points=points) == {"messages": "junk"}
