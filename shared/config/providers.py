@@ -10,8 +10,11 @@ from msgspec import Struct
 OPENAI_WIRE = "openai"
 
 SERVED_WIRES = frozenset(
-    {OPENAI_WIRE, "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"}
-)
+    {
+        OPENAI_WIRE, "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "sagemaker_chat", "vertex_ai",
+        "watsonx",
+    }
+)  # fmt: skip
 """Wires that the edge speaks: whoever teaches it one adds its name. A test compares."""
 
 
@@ -209,7 +212,7 @@ PROVIDERS: dict[str, Provider] = {
     "palm": Provider("palm", key_variables=("PALM_API_KEY",)),
     "replicate": Provider("replicate", "https://api.replicate.com/v1", ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN")),
     "sagemaker": Provider("sagemaker", needs_key=False),
-    "sagemaker_chat": Provider("sagemaker", needs_key=False),
+    "sagemaker_chat": Provider("sagemaker_chat", needs_key=False),
     "snowflake": Provider("snowflake", "", ("SNOWFLAKE_JWT",), ("SNOWFLAKE_API_BASE",)),
     "vertex_ai": Provider("vertex_ai", needs_key=False),
     "vertex_ai_beta": Provider("vertex_ai", needs_key=False),

@@ -44,7 +44,7 @@ class Bedrock:
 
     def target(self, deployment: Deployment, user_agent: str) -> Target:
         params = deployment.params
-        region = self._region(deployment)
+        region = region_of(deployment, self._environ)
         api_base = params.aws_bedrock_runtime_endpoint or deployment.api_base
         api_base = (
             api_base
@@ -68,11 +68,13 @@ class Bedrock:
     def play(self, target: Target, format: str, call: Call, response_id: str, now_s: int) -> Iterator[bytes]:
         return base.no_play()
 
-    def _region(self, deployment: Deployment) -> str:
-        found = _ARN.search(deployment.upstream_model) or _REGION.match(deployment.upstream_model)
-        named = deployment.params.aws_region_name or (found["region"] if found is not None else None)
-        variables = ("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
-        return named or next((self._environ[name] for name in variables if self._environ.get(name)), REGION)
+
+def region_of(deployment: Deployment, environ: Mapping[str, str]) -> str:
+    """The entry's, its ARN's or LiteLLM's prefix, else the environment's."""
+    found = _ARN.search(deployment.upstream_model) or _REGION.match(deployment.upstream_model)
+    named = deployment.params.aws_region_name or (found["region"] if found is not None else None)
+    variables = ("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return named or next((environ[name] for name in variables if environ.get(name)), REGION)
 
 
 def model_id(model: str) -> str:

@@ -15,8 +15,10 @@ from services.edge.providers.mock import Mock
 from services.edge.providers.native import Cohere, Gemini, Ollama
 from services.edge.providers.openai import OpenAICompatible
 from services.edge.providers.params import Parameters
+from services.edge.providers.sagemaker import SageMaker
 from services.edge.providers.translate import openai_chat__anthropic
 from services.edge.providers.vertex import Vertex
+from services.edge.providers.watsonx import Watsonx
 from shared.config import ConfigError, Deployment, providers
 from shared.config.schema import LitellmSettings
 from shared.ids import DeploymentId
@@ -25,7 +27,11 @@ log = structlog.get_logger()
 
 OPENAI, MOCK = OpenAICompatible(), Mock()
 
-WIRES = frozenset({"openai", "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "vertex_ai"})
+WIRES = frozenset(
+    {
+        "openai", "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "sagemaker_chat", "vertex_ai", "watsonx",
+    }
+)  # fmt: skip
 """That are spoken here; shared/config/providers.py has the same."""
 
 
@@ -42,6 +48,8 @@ class Table:
             "gemini": Gemini(),
             "ollama": Ollama(),
             "openai": OPENAI,
+            "sagemaker_chat": SageMaker(environ),
+            "watsonx": Watsonx(environ),
         }
         self._foundry = Foundry({CHAT.name: openai_chat__anthropic})
         self._vertex = {kind: Vertex(kind, environ) for kind in ("gemini", "claude", "openai")}

@@ -138,7 +138,7 @@ class EntryParams(Struct, frozen=True, kw_only=True):
 
     # ── IBM ──
 
-    project_id: Annotated[str | None, By()] = None
+    project_id: Annotated[str | None, By("edge")] = None
     """watsonx.ai's project."""
 
 
