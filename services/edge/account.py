@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from services.edge import metrics
+from services.edge.answers import Named
 from services.edge.formats.base import Call
 from services.edge.formats.openai import OpenAI
 from services.edge.formats.wire import AnswerHead
@@ -23,7 +24,7 @@ from shared import errors
 from shared.addresses import shortened
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Opened, Refused, Settled, encode_fact
-from shared.grant import Candidate, Permit
+from shared.grant import Candidate, Fallback, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_PICOUSD_MAX, Usage, cost, most_picousd
 from shared.routes import Route
@@ -53,12 +54,14 @@ class Asked(msgspec.Struct):
     screening: Screening
     started: float
     """By the clock's seconds."""
+    fallbacks: list[Fallback] = []
+    """What the request itself names; they go before the configuration's."""
 
 
 class Account:
     __slots__ = (
-        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "cost_picousd", "first_byte_at_ms", "id", "opened_at_ms", "outcome",
-        "provider_s", "state", "usage",
+        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "cost_picousd", "fallen_back",
+        "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: "Parts", asked: Asked, candidate: Candidate) -> None:
@@ -70,6 +73,8 @@ class Account:
         self.opened_at_ms = parts.clock.unix_ms()
         self.state = "new"
         self.attempts = 0
+        self.tried = self.fallen_back = 0
+        """Attempts under accounts before this one, and models left for another."""
         self.provider_s = 0.0
         """Time spent waiting for providers; the rest of the request is our overhead."""
         self.first_byte_at_ms: int | None = None
@@ -197,6 +202,25 @@ class Account:
             self.asked.request.abort()
             raise ConnectionAbortedError from None
         return amount
+
+    def named(self, passed: str = "") -> Named:
+        """What the answer says of its call.
+
+        Args:
+            passed: rendered lines of the provider's.
+        """
+        if self.tried or self.fallen_back:
+            passed += f"x-litellm-attempted-retries: {self.tried + self.attempts - 1 - self.fallen_back}\r\n"
+            passed += f"x-litellm-attempted-fallbacks: {self.fallen_back}\r\n"
+        elif self.attempts > 1:
+            passed += f"x-litellm-attempted-retries: {self.attempts - 1}\r\nx-litellm-attempted-fallbacks: 0\r\n"
+        model = self.asked.call.model
+        return Named(self.id, self.call_id, self.candidate.deployment_id, model, self.overhead_s(), passed)
+
+    def follows(self, before: "Account", *, fallen_back: bool) -> None:
+        """This account goes on where another ended."""
+        self.tried = before.tried + before.attempts
+        self.fallen_back = before.fallen_back + fallen_back
 
     def overhead_s(self) -> float:
         return max(0.0, self._parts.clock.seconds() - self.asked.started - self.provider_s)

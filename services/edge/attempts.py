@@ -12,7 +12,6 @@ import structlog
 
 from services.edge import counting, failures, sources
 from services.edge.account import NOTHING, Account, Asked
-from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats.base import Call
 from services.edge.http import Answer
@@ -118,6 +117,7 @@ class Attempts:
                 if failure.row.billed or following.group != step.group:
                     await self._settle(failure)
                     self._account = Account(parts, self._asked, groups[following.group].candidates[following.position])
+                    self._account.follows(account, fallen_back=following.group != step.group)
                     opened_for = -1
             if following.wait_s:
                 await asyncio.sleep(following.wait_s)
@@ -169,7 +169,9 @@ class Attempts:
             base64=translator is not None and bytes(call.fields.get("encoding_format", b"")) == b'"base64"',
             modify_params=target.modify_params,
         )
-        ask_usage = call.wants_usage or not self._parts.health.of(candidate.deployment_id).no_stream_options
+        ask_usage = True
+        if call.stream and not call.wants_usage:
+            ask_usage = not self._parts.health.of(candidate.deployment_id).no_stream_options
         body = b""
         if target.origin is None:
             pass
@@ -184,15 +186,15 @@ class Attempts:
         parts, account, deployment = self._parts, self._account, attempt.candidate.deployment_id
         health, clock = parts.health, parts.clock
         before = clock.seconds()
-        health.started(deployment, before)
+        state = health.started(deployment, before)
         try:
             source = self._source = await self._ask(attempt)
             if source.status < 300:
-                health.answered(deployment, clock.seconds() - before)
+                state.answered(clock.seconds() - before)
             relay = self._relay = Relay(parts, account, source, attempt.options, attempt.translator)
             return await relay.pass_on()
         finally:
-            health.ended(deployment)
+            state.running -= 1
 
     async def _ask(self, attempt: "_Attempt") -> Source:
         """The provider's head. A deployment that refuses the `stream_options` only we added is asked again without."""
@@ -253,15 +255,7 @@ class Attempts:
         )
         if not failure.body and not failure.passed:
             raise RefusedError(failure.refusal())
-        return failure.answer(
-            Named(
-                account.id,
-                account.call_id,
-                account.candidate.deployment_id,
-                self._asked.call.model,
-                account.overhead_s(),
-            )
-        )
+        return failure.answer(account.named())
 
     async def _settle(self, failure: Failure) -> None:
         """The row of what was tried, before the call goes on under another."""
@@ -296,14 +290,21 @@ class Attempts:
 def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
     permit, format = asked.permit, asked.format.name
+    if (
+        len(permit.candidates) == 1
+        and not (permit.grant.fallbacks or asked.fallbacks)
+        and _callable(parts, permit.candidates, format)
+    ):
+        return [Group(asked.call.model, permit.candidates)]
     now = parts.clock.seconds()
     candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
-    if not candidates and not permit.grant.fallbacks:
+    others = [*asked.fallbacks, *permit.grant.fallbacks]
+    if not candidates and not others:
         raise RefusedError(_why_not(parts, asked))
     if len(candidates) > 1:
         candidates = strategies.ordered(parts.strategy, candidates, parts.health, now, parts.random)
     groups = [Group(asked.call.model, candidates)] if candidates else []
-    for fallback in permit.grant.fallbacks:
+    for fallback in others:
         usable = _callable(parts, fallback.candidates, format)
         if usable:
             usable = strategies.ordered(parts.strategy, usable, parts.health, now, parts.random)
@@ -319,7 +320,9 @@ def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Ca
         return candidates
     tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
     fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]
-    others = any(fallback.reason in ("context_window", "") for fallback in asked.permit.grant.fallbacks)
+    others = any(
+        fallback.reason in ("context_window", "") for fallback in (*asked.fallbacks, *asked.permit.grant.fallbacks)
+    )
     return fitting if fitting or others else candidates
 
 

@@ -24,7 +24,7 @@ from services.edge.routing import request as asked_for
 from services.edge.screening import Screening
 from shared import admission, errors
 from shared.errors import Refusal, RefusedError
-from shared.grant import Ask, Permit
+from shared.grant import Ask, Denial, Fallback, Permit
 from shared.routes import Match, Route
 
 
@@ -48,6 +48,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         if refusal is not None:
             await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
     asked = Asked(request, route, format, head, call, permit, screening, started)
+    if "fallbacks" in call.fields:
+        asked.fallbacks = await _fallbacks(parts, route, head, call)
     groups = groups_of(parts, asked)
     deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
     rules = asked_for.rules(parts.rules, call, head, deployment.retries)
@@ -62,6 +64,17 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if parts.cache is not None and permit.candidates:
         return await parts.cache.serve(parts, asked, attempts, ask_provider)
     return await ask_provider()
+
+
+async def _fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list[Fallback]:
+    """The other models that the request itself names; it may only name those it could call."""
+    found = []
+    for name in asked_for.fallbacks(call):
+        decision = await parts.grants.decide(head.digest, head.shape, route.name, name)
+        if isinstance(decision, Denial):
+            await account.refuse(parts, decision.refusal, route, head, decision.caller, call)
+        found.append(Fallback(name, decision.candidates))
+    return found
 
 
 async def _known(parts: Parts, route: Route, head: Head) -> None:

@@ -332,15 +332,7 @@ class Relay:
         return out
 
     def _named(self) -> Named:
-        account = self._account
-        return Named(
-            account.id,
-            account.call_id,
-            account.candidate.deployment_id,
-            self._asked.call.model,
-            account.overhead_s(),
-            failures.passed_lines(self._source.headers) + self._asked.screening.header(),
-        )
+        return self._account.named(failures.passed_lines(self._source.headers) + self._asked.screening.header())
 
 
 class _Nothing:

@@ -170,6 +170,8 @@ def required(fields: dict[str, msgspec.Raw], name: str, route: str) -> None:
     """The field a format can't do without, by how its value begins: it may be all of a large body."""
     raw = fields.get(name, _NULL)
     start = bytes(memoryview(raw)[:_START_BYTES])
+    if start[:2] in _BEGUN:
+        return
     if start == b"null":
         raise bad(f"{route}: Missing required parameter: '{name}'.", name)
     if name == "messages" and start[:1] != b"[":
@@ -182,6 +184,8 @@ def required(fields: dict[str, msgspec.Raw], name: str, route: str) -> None:
 
 _NULL: Final = msgspec.Raw(b"null")
 _START_BYTES: Final = 32
+_BEGUN: Final = frozenset({b"[{"})
+"""How most begin."""
 
 
 def model_of(fields: dict[str, msgspec.Raw], route: str) -> str:

@@ -53,9 +53,15 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
 
     def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
         """What of a request is the provider's: without the gateway's own fields, and with the usage chunk asked for."""
-        fields = {name: raw for name, raw in call.fields.items() if name not in fields_.GATEWAY_FIELDS}
+        gateway = fields_.GATEWAY_FIELDS
+        if gateway.isdisjoint(call.fields):
+            fields = dict(call.fields)
+        else:
+            fields = {name: raw for name, raw in call.fields.items() if name not in gateway}
         if call.stream and ask_usage:
             fields["stream_options"] = msgspec.Raw(fields_.stream_options(call.fields))
+        if "store" not in fields:
+            return fields
         metadata = fields_.forwarded_metadata(call.fields)
         if metadata:
             fields["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
@@ -84,7 +90,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         except UNREADABLE:
             return Judged(AnswerHead(), "unreadable" if body.strip() else "empty")
         found: msgspec.Raw = getattr(head, self.answers_in)
-        if found is NULL or bytes(memoryview(found)[:1]) != b"[" or _is_empty(found):
+        start = bytes(memoryview(found)[:2])
+        if start != b"[{" and (found is NULL or start[:1] != b"[" or _is_empty(found)):
             return Judged(head, "error_answer" if head.failed() else "empty")
         return Judged(head)
 

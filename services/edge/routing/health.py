@@ -40,6 +40,10 @@ class State(msgspec.Struct):
     no_stream_options: bool = False
     """It refused `stream_options` that only we had added: not sent any more."""
 
+    def answered(self, latency_s: float) -> None:
+        before = self.latency_s
+        self.latency_s = latency_s if before is None else before + SMOOTHING * (latency_s - before)
+
     def roll(self, now: float) -> None:
         if now - self.window >= WINDOW_S:
             self.window = now
@@ -66,20 +70,20 @@ class Health:
             state = self._states[deployment] = State()
         return state
 
-    def started(self, deployment: DeploymentId, now: float) -> None:
+    def started(self, deployment: DeploymentId, now: float) -> State:
+        """Whoever started it takes one off `running` at its end."""
         state = self.of(deployment)
         if now - state.window >= WINDOW_S:
             state.roll(now)
         state.calls += 1
         state.running += 1
+        return state
 
     def ended(self, deployment: DeploymentId) -> None:
         self.of(deployment).running -= 1
 
     def answered(self, deployment: DeploymentId, latency_s: float) -> None:
-        state = self.of(deployment)
-        before = state.latency_s
-        state.latency_s = latency_s if before is None else before + SMOOTHING * (latency_s - before)
+        self.of(deployment).answered(latency_s)
 
     def used(self, deployment: DeploymentId, tokens: int) -> None:
         self.of(deployment).tokens += tokens

@@ -70,10 +70,15 @@ class Failed(msgspec.Struct, frozen=True):
 
 def first(groups: list[Group], resting: Callable[[DeploymentId], bool]) -> Step:
     """The step to begin with: a group whose deployments all rest is passed over if another follows that doesn't."""
+    if len(groups) == 1:
+        return _FIRST
     for index, group in enumerate(groups[: FALLBACKS_MAX + 1]):
         if group.reason == "" and group.candidates and not all(resting(c.deployment_id) for c in group.candidates):
             return Step(index, 0)
-    return Step(0, 0)
+    return _FIRST
+
+
+_FIRST: Final = Step(0, 0)
 
 
 def after(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
 from services.edge.reading import Head
-from services.edge.routing.plan import Group, Rules
+from services.edge.routing.plan import FALLBACKS_MAX, Group, Rules
 
 if TYPE_CHECKING:
     from services.edge.account import Asked
@@ -57,6 +57,20 @@ def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
             if timeout_ms > most:
                 most = timeout_ms
     return most
+
+
+def fallbacks(call: Call) -> list[str]:
+    """Other models the request names, in LiteLLM's spellings: names, or objects with a `model`. Raises RefusedError."""
+    names = []
+    for place, each in enumerate(fields_.read(call.fields, "fallbacks") or []):
+        name = each.get("model") if isinstance(each, dict) else each
+        if not isinstance(name, str) or (isinstance(each, dict) and set(each) != {"model"}):
+            raise fields_.bad(f"fallbacks[{place}] must be the name of a model", f"fallbacks[{place}]")
+        fields_.check_model(name)
+        names.append(name)
+    if len(names) > FALLBACKS_MAX:
+        raise fields_.bad(f"At most {FALLBACKS_MAX} fallbacks are allowed", "fallbacks")
+    return list(dict.fromkeys(names))
 
 
 def _bounded(retries: float) -> int:
