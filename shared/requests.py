@@ -39,6 +39,18 @@ class DecideReply(msgspec.Struct, frozen=True, array_like=True):
     decision: Grant | Denial
 
 
+class ShownRequest(msgspec.Struct, frozen=True, array_like=True):
+    """All entities of a kind that edges act by themselves on (`pass_through`). Subject `policy.shown`."""
+
+    kind: str
+    min_control_seq: int = 0
+
+
+class ShownReply(msgspec.Struct, frozen=True, array_like=True):
+    entities: list[dict[str, Any]]
+    control_seq: int
+
+
 class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     """A management call (`/key/generate`, `/team/info` ...). Subject `policy.admin`.
 

@@ -35,6 +35,7 @@ HISTORY_CONTROL = "history.control"
 POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"
 POLICY_NOTE = "policy.note"
+POLICY_SHOWN = "policy.shown"
 EDGE_IDENTITY_ALL = "edge.identity.*"
 EDGE_RESTS = "edge.rests"
 MODERATION_SCREEN = "moderation.screen"
@@ -115,6 +116,7 @@ DOORS: tuple[Door, ...] = (
     Door("policy", POLICY_DECIDE, ("edge", "ledger")),
     Door("policy", POLICY_ADMIN, ("edge",)),
     Door("policy", POLICY_NOTE, ("edge", "ledger")),
+    Door("policy", POLICY_SHOWN, ("edge",)),
     Door("policy", CONTROL_FEED, ("edge",), feed=True),
     Door("policy", f"$JS.API.STREAM.INFO.{CONTROL_STREAM}", ("edge", "ledger"), state(CONTROL_STREAM)),
     Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),
@@ -163,7 +165,7 @@ PERMISSIONS: dict[str, Permissions] = {
             *_through_doors("policy", feed=False),
             *_answers("policy"),
         ],
-        subscribe=[f"{inbox_prefix('policy')}.>", POLICY_DECIDE, POLICY_ADMIN, POLICY_NOTE],
+        subscribe=[f"{inbox_prefix('policy')}.>", POLICY_DECIDE, POLICY_ADMIN, POLICY_NOTE, POLICY_SHOWN],
         jetstream=True,
     ),
     "moderation": Permissions(

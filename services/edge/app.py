@@ -24,6 +24,7 @@ from services.edge.metrics import RecorderMetrics
 from services.edge.pages import shown
 from services.edge.pages.shown import ShownSettings
 from services.edge.parts import Parts
+from services.edge.passthrough.named import Named
 from services.edge.providers import table
 from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
@@ -129,6 +130,7 @@ async def _serve(
     proxies: tuple[Network, ...],
 ) -> None:
     """From the connection to the bus on, to the end."""
+    guard = _guard(conf)
     grants = Grants(
         client,
         lambda: feeds[0],
@@ -147,13 +149,17 @@ async def _serve(
         stale_ms=conf.edge_feed_stale_ms,
     )
 
+    named = Named(client, Outbound(OutboundSettings.read(os.environ), guard), lambda: grants.seen_seq)
+
     def forget(subject: str, seq: int) -> None:
         grants.forget(subject, seq)
         customers.forget(subject, seq)
+        named.changed(subject)
 
     def forget_all() -> None:
         grants.forget_all()
         customers.forget_all()
+        named.start()
 
     feeds.append(ControlNotices(client, forget, forget_all))
     traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
@@ -207,12 +213,14 @@ async def _serve(
         ledger_path=ledger[1],
         signer=signer,
         **extras,
+        named=named,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
     )
     rests = Rests(client, edge_id, parts.health, clock)
     parts.tell_rest = rests.tell
     await rests.start()
+    named.start()
     server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
     SERIES.in_flight = lambda: server.running
@@ -234,6 +242,7 @@ async def _serve(
     await life.stopping.wait()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await identity.drain()
+    await named.close()
     await rests.close()
     await upstream.close()
     await feeds[0].close()
@@ -255,6 +264,15 @@ def _sso(config: Config, outbound: Outbound) -> Sso:
         password=Secret(password) if password else None,
         master_key=config.master_key,
     )
+
+
+def _guard(conf: EdgeSettings) -> Guard:
+    """For targets that somebody with a key names."""
+    networks = [each.strip() for each in conf.edge_passthrough_networks.split(",") if each.strip()]
+    try:
+        return Guard.for_named_targets(networks)
+    except ValueError as error:
+        raise SettingsError(f"TOLLGATE_EDGE_PASSTHROUGH_NETWORKS: {error}") from None
 
 
 def _limits(conf: EdgeSettings) -> Limits:

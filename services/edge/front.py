@@ -10,10 +10,10 @@ from services.edge.cache import control
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import Local, Redis
 from services.edge.images import Images
-from services.edge.passthrough import entries
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
 from services.edge.series import SERIES
+from shared import passthrough as entries
 from shared.config import Config
 from shared.outbound import Outbound
 

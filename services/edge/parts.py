@@ -12,7 +12,7 @@ from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.images import Images
 from services.edge.pages.shown import ShownSettings
-from services.edge.passthrough.entries import Entries
+from services.edge.passthrough.named import Named
 from services.edge.providers.base import Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
@@ -30,6 +30,7 @@ from shared.bus import BusClient
 from shared.guardrails import Enabled
 from shared.ids import DeploymentId
 from shared.outbound import Outbound
+from shared.passthrough import Entries
 
 
 def _nobody(deployment: DeploymentId, seconds: float) -> None:
@@ -62,6 +63,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """None: every call goes to a provider."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_outbound: Outbound | None = None
+    named: Named = msgspec.field(default_factory=lambda: Named(None, None, int))
+    """Pass-through endpoints that were made at run time."""
     metrics_need_key: bool = True
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()

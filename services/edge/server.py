@@ -10,11 +10,11 @@ import structlog
 from services.edge import answers, cors, metrics, paths, reading
 from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
-from services.edge.passthrough.entries import Entry
 from services.edge.surfaces import SURFACES, passthrough
 from shared import credential, errors, routes
 from shared.addresses import behind_proxies
 from shared.errors import Refusal, RefusedError, render
+from shared.passthrough import Entry
 from shared.routes import Match
 
 log = structlog.get_logger()
@@ -112,11 +112,16 @@ class Server:
         found = _find(request) if request.path not in self._parts.passthrough.shadows else ()
         if isinstance(found, Match):
             return await SURFACES[found.route.surface](self._parts, request, found)
-        if not found and request.canonical and self._parts.passthrough.all:
-            passed = self._parts.passthrough.find(request.method, request.path, request.raw_path)
-            if passed and isinstance(passed[0], Entry):
-                return await passthrough.forward(self._parts, request, passed[0], str(passed[1]))
-            found = tuple(map(str, passed))
+        if not found and request.canonical:
+            parts = self._parts
+            for entries, outbound in (
+                (parts.passthrough, parts.passthrough_outbound),
+                (parts.named.entries, parts.named.outbound),
+            ):
+                passed = entries.find(request.method, request.path, request.raw_path) if entries.all else ()
+                if passed and isinstance(passed[0], Entry):
+                    return await passthrough.forward(parts, request, passed[0], str(passed[1]), outbound)
+                found = found or tuple(map(str, passed))
         if not found:
             raise RefusedError(errors.not_found(request.method, request.path))
         if request.method == "OPTIONS":

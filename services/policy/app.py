@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable
 from pathlib import Path
 
+import msgspec
 import nats.errors
 import structlog
 
@@ -22,12 +23,14 @@ from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id
-from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest
+from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest, ShownReply, ShownRequest
 from shared.service import Life, serve_probes
 
 log = structlog.get_logger()
 
 QUEUE = "policy"
+SHOWN = frozenset({"pass_through"})
+"""Kinds that edges may ask for whole."""
 RETRY_S = 0.2
 DRAIN_S = 5
 """How long a stopping replica works on what it was already asked."""
@@ -91,12 +94,20 @@ async def serve(
         metrics.commanded(request.route, reply.status)
         return reply
 
+    async def answer_shown(request: ShownRequest) -> ShownReply:
+        await replica.reach(request.min_control_seq)
+        if request.kind not in SHOWN:
+            raise BusError("bad_request")
+        entities = [msgspec.to_builtins(each) for each in replica.directory.tables[request.kind].values()]
+        return ShownReply(entities, replica.feed.seq)
+
     answering: list[bus.Answering] = []
     await replica.feed.start()
     try:
         if await life.unless_stopping(_caught_up(replica)) is not None:
             answering.append(await bus.answer(client, subjects.POLICY_DECIDE, QUEUE, DecideRequest, answer_decide))
             answering.append(await bus.answer(client, subjects.POLICY_ADMIN, QUEUE, AdminRequest, answer_admin))
+            answering.append(await bus.answer(client, subjects.POLICY_SHOWN, QUEUE, ShownRequest, answer_shown))
             notes = Notes(client, replica, unix_ms)
             answering.append(await bus.answer(client, subjects.POLICY_NOTE, QUEUE, NoteRequest, notes.answer))
             life.ready(replica.reason_not_ready)

@@ -6,6 +6,7 @@ from shared.entities.customer import CUSTOMER, Customer
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
 from shared.entities.organization import ORGANIZATION, PROJECT, Organization, Project
+from shared.entities.pass_through import PASS_THROUGH, PassThrough
 from shared.entities.replay import REPLAY, Replay
 from shared.entities.setting import SETTING, Setting
 from shared.entities.team import TEAM, Team
@@ -18,6 +19,7 @@ __all__ = [
     "KEY",
     "KINDS",
     "ORGANIZATION",
+    "PASS_THROUGH",
     "PROJECT",
     "REPLAY",
     "SETTING",
@@ -30,6 +32,7 @@ __all__ = [
     "Field",
     "Key",
     "Organization",
+    "PassThrough",
     "Project",
     "Replay",
     "Setting",
@@ -39,7 +42,7 @@ __all__ = [
 ]
 
 KINDS: dict[str, EntityKind[Any]] = {
-    kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, REPLAY, ORGANIZATION, PROJECT)
+    kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, PASS_THROUGH, REPLAY, ORGANIZATION, PROJECT)
 }
 
 TABLE_NAMES: dict[str, str] = {name: kind.table for name, kind in KINDS.items()}

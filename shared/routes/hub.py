@@ -1,4 +1,4 @@
-"""The public model hub: what anybody may read about models that were made public."""
+"""The public model hub, and pass-through endpoints made at run time: what policy keeps besides keys, teams, users and customers."""
 
 from typing import Any
 
@@ -36,6 +36,45 @@ ROWS = (
             "properties": {"model_groups": {"type": "array", "items": {"type": "string"}}},
             "required": ["model_groups"],
         },
+        answer=_OBJECT,
+    ),
+    Route(
+        name="/config/pass_through_endpoint",
+        methods=("GET",),
+        paths=("/config/pass_through_endpoint",),
+        surface="management",
+        summary="Pass-through endpoints that were made at run time",
+        query=(Parameter("endpoint_id"),),
+        answer=_OBJECT,
+    ),
+    Route(
+        name="POST /config/pass_through_endpoint",
+        methods=("POST",),
+        paths=("/config/pass_through_endpoint",),
+        surface="management",
+        mutates=True,
+        summary="Make a pass-through endpoint",
+        request=_OBJECT,
+        answer=_OBJECT,
+    ),
+    Route(
+        name="DELETE /config/pass_through_endpoint",
+        methods=("DELETE",),
+        paths=("/config/pass_through_endpoint",),
+        surface="management",
+        mutates=True,
+        summary="Remove a pass-through endpoint",
+        query=(Parameter("endpoint_id", required=True),),
+        answer=_OBJECT,
+    ),
+    Route(
+        name="/config/pass_through_endpoint/{endpoint_id}",
+        methods=("POST",),
+        paths=("/config/pass_through_endpoint/{endpoint_id}",),
+        surface="management",
+        mutates=True,
+        summary="Change a pass-through endpoint",
+        request=_OBJECT,
         answer=_OBJECT,
     ),
 )

@@ -11,18 +11,18 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from services.edge.passthrough import entries
-from services.edge.passthrough.entries import Entries, Entry, covers
 from services.edge.passthrough.headers import to_target
 from services.edge.sizes import Sizes
 from services.edge.surfaces.passthrough import model_of
 from shared import errors, subjects
+from shared import passthrough as entries
 from shared.config import ConfigError
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled
 from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
 from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.passthrough import Entries, Entry, covers
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import Answer, Caller_, until
 from tests.edge.harness import Edge

@@ -64,6 +64,7 @@ async def target() -> AsyncIterator[tuple[str, Target]]:
 async def front(tmp_path_factory: pytest.TempPathFactory, target: tuple[str, Target]) -> AsyncIterator[RunningSuite]:
     directory: Path = tmp_path_factory.mktemp("front")
     env = {"THEIR_SECRET": "s3cret", "DOCS_TITLE": "TotalGPT", "DOCS_DESCRIPTION": "Sample Company Description"}
+    env["TOLLGATE_EDGE_PASSTHROUGH_NETWORKS"] = "127.0.0.1/32"
     async with RunningSuite(directory, config(target[0]), env=env) as running:
         yield running
 
@@ -187,3 +188,43 @@ async def test_the_ledger_hears_who_asks_not_their_key(front: RunningSuite, http
     await eventually(ask, 200)
     assert (await get(http, front.edge_url + "/audit", key))[0] in (401, 403)
     assert (await get(http, front.edge_url + "/audit", MASTER))[0] == 200
+
+
+async def test_endpoints_made_at_run_time(
+    front: RunningSuite, http: aiohttp.ClientSession, target: tuple[str, Target]
+) -> None:
+    url, crud = front.edge_url, front.edge_url + "/config/pass_through_endpoint"
+    key = {"Authorization": f"Bearer {await new_key(http, front)}"}
+    given = {"path": "/made", "target": f"{target[0]}/made", "methods": ["POST"], "headers": {"X-Fixed": "1"}}
+    assert (await post(http, crud, given, key))[0] in (401, 403)
+    status, said, _ = await post(http, crud, given, MASTER)
+    assert status == 200, said
+    (made,) = said["endpoints"]
+    assert {name: made[name] for name in given} == given and made["id"]
+    status, said, _ = await post(http, url + "/made", {"c": 3}, key)
+    assert (status, said["path"]) == (200, "/made"), "at once, where it was made"
+    assert target[1].seen[-1]["x-fixed"] == "1"
+    status, said, _ = await post(http, f"{crud}/{made['id']}", {"auth": False, "cost_per_request": 0.1}, MASTER)
+    assert status == 200, said
+    status, said, headers = await post(http, url + "/made", {}, {})
+    assert status == 200, "changed: nobody is asked who they are"
+    assert (await book_row(http, url, headers["x-tollgate-request-id"], MASTER))["spend"] == 0.1
+    status, text = await get(http, crud, MASTER)
+    assert [each["id"] for each in json.loads(text)["endpoints"]] == [made["id"]]
+    for wrong in (
+        {**given, "path": "/key/generate"}, {**given, "path": "/v1/chat/completions"}, {**given, "auth": "true"}, given,
+        {**given, "path": "/x", "headers": {"Authorization": "Bearer x"}}, {**given, "path": "/x", "target": "file:///etc/passwd"},
+        {**given, "path": "/x", "headers": {"X": "os.environ/THEIR_SECRET"}}, {},
+    ):  # fmt: skip
+        status, said, _ = await post(http, crud, wrong, MASTER)
+        assert status == 400 and set(said["error"]) >= {"message", "param"}, wrong
+    status, said, _ = await post(
+        http, crud, {**given, "path": "/inside", "target": target[0].replace("127.0.0.1", "127.0.0.2")}, MASTER
+    )
+    assert status == 200
+    assert (await post(http, url + "/inside", {}, key))[0] == 502, "not a network that the operator listed"
+    async with http.delete(crud, params={"endpoint_id": made["id"]}, headers=MASTER) as answer:
+        assert answer.status == 200, await answer.text()
+    assert (await post(http, url + "/made", {}, key))[0] == 404
+    async with http.delete(crud, params={"endpoint_id": made["id"]}, headers=MASTER) as answer:
+        assert answer.status == 404

@@ -6,8 +6,8 @@ What carried the caller's credential never goes on, nor does anything that holds
 
 from collections.abc import Iterable, Mapping
 
-from services.edge.passthrough.entries import Entry
 from shared import credential
+from shared.passthrough import Entry
 
 HOP_BY_HOP = frozenset(
     {

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from services.edge import metrics
-from services.edge.passthrough.entries import Entry
 from services.edge.reading import Head
 from services.edge.series import SERIES
 from shared import errors
@@ -11,6 +10,7 @@ from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
 from shared.money import Price, Usage
+from shared.passthrough import Entry
 
 if TYPE_CHECKING:
     from services.edge.parts import Parts

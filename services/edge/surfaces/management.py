@@ -72,6 +72,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     for subject in reply.changed:
         grants.forget(subject, reply.control_seq)
         parts.customers.forget(subject, reply.control_seq)
+    if any(subject.startswith("control.pass_through.") for subject in reply.changed):
+        await parts.named.refresh()
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body

@@ -9,15 +9,16 @@ from services.edge import account, reading, sizes
 from services.edge.answers import SAFE
 from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request, StreamAnswer
 from services.edge.parts import Parts
-from services.edge.passthrough import entries, headers
-from services.edge.passthrough.entries import Entry
+from services.edge.passthrough import headers
 from services.edge.passthrough.record import Record
 from services.edge.reading import Head
 from shared import admission, credential, errors, routes
+from shared import passthrough as entries
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Ask, Denial, Grant
-from shared.outbound import OutboundError, Streamed
+from shared.outbound import Outbound, OutboundError, Streamed
+from shared.passthrough import Entry
 from shared.routes import Match
 
 NAME = "/pass-through"
@@ -32,7 +33,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     raise RefusedError(errors.not_found(request.method, request.path))  # endpoints have paths of their own: `forward`
 
 
-async def forward(parts: Parts, request: Request, entry: Entry, rest: str) -> Answer:
+async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbound: Outbound | None) -> Answer:
     if (request.header("upgrade") or "").lower() == "websocket":
         raise RefusedError(errors.bad_request("WebSocket isn't supported on pass-through endpoints"))
     if not parts.recorder.healthy:
@@ -54,7 +55,7 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str) -> An
         body = upload.chunks() if upload.has_body else None
     record = Record(parts, entry, head, Caller() if grant is None else grant.caller, model)
     await record.open()
-    return await _Forwarding(parts, request, entry, record, upload).run(
+    return await _Forwarding(parts, request, entry, record, upload, outbound).run(
         entry.url(rest, request.query),
         headers.to_target(entry, request.headers(), found if ours else None),
         body,
@@ -215,8 +216,17 @@ class _CutError(Exception):
 
 
 class _Forwarding:
-    def __init__(self, parts: Parts, request: Request, entry: Entry, record: Record, upload: _Upload) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        request: Request,
+        entry: Entry,
+        record: Record,
+        upload: _Upload,
+        outbound: Outbound | None,
+    ) -> None:
         self._parts = parts
+        self._outbound = outbound
         self._request = request
         self._entry = entry
         self._record = record
@@ -227,7 +237,7 @@ class _Forwarding:
         self, url: str, sent: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None, grant: Grant | None
     ) -> Answer:
         parts, record, entry = self._parts, self._record, self._entry
-        outbound = parts.passthrough_outbound
+        outbound = self._outbound
         assert outbound is not None
         self._mb = parts.sizes.response_mb if grant is None else sizes.response_mb(parts, grant)
         outcome, status, code = "client_gone", 499, "client_gone"

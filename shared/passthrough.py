@@ -84,7 +84,7 @@ class Entries:
         self._exact: dict[str, list[Entry]] = {}
         for entry in entries:
             self._exact.setdefault(entry.path, []).append(entry)
-        self.shadows = frozenset(path for path in self._exact if _own(path))
+        self.shadows = frozenset(path for path in self._exact if own(path))
         """Paths of calls to models that an endpoint stands for instead."""
         self._below = sorted({e.path for e in entries if e.include_subpath}, key=len, reverse=True)
 
@@ -142,7 +142,7 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
     path, target = _text(given, "path", at), _text(given, "target", at)
     if not _PATH.fullmatch(path) or path == "/" or "//" in path or _UP.search(path):
         raise ConfigError(f"{at}.path: a path like /v1/rerank is needed, not {path[:80]!r}")
-    if any(row.surface != "llm" for row in _own(path)):
+    if any(row.surface != "llm" for row in own(path)):
         raise ConfigError(f"{at}.path: {path} is one of the gateway's own routes")
     _check_target(target, at)
     headers = _headers(given.get("headers") or {}, at, environ)
@@ -169,7 +169,7 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
     )
 
 
-def _own(path: str) -> list[Route]:
+def own(path: str) -> list[Route]:
     """The gateway's routes with this path."""
     found = TABLE.find("GET", path)
     methods = ("GET",) if isinstance(found, Match) else found
