@@ -1,6 +1,7 @@
 """The composition root: the only place that connects policy's parts."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable
 from pathlib import Path
@@ -110,6 +111,9 @@ async def serve(
             answering.append(await bus.answer(client, subjects.POLICY_SHOWN, QUEUE, ShownRequest, answer_shown))
             notes = Notes(client, replica, unix_ms)
             answering.append(await bus.answer(client, subjects.POLICY_NOTE, QUEUE, NoteRequest, notes.answer))
+            # What exists now mostly lives as long as the process: out of the collector's sight, which would pause every decision.
+            gc.collect()
+            gc.freeze()
             life.ready(replica.reason_not_ready)
             watching = asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))
             await life.stopping.wait()

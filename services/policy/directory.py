@@ -6,13 +6,15 @@ replica ends with the same directory. No I/O, no clock; each fact costs O(1). Ta
 (shared/entities).
 """
 
+import sys
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from shared import subjects
-from shared.entities import KINDS, Alias, Customer, Key, Setting, Team, User
+from shared.entities import KINDS, Alias, Customer, EntityKind, Key, Setting, Team, User
 from shared.facts import ControlFact
 from shared.ids import KeyDigest
 
@@ -32,6 +34,8 @@ class Directory:
         self.settings: dict[str, Setting] = self.tables["setting"]
         self.reservations: dict[str, Alias] = self.tables["alias"]
         """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still holds."""
+        self.newest_keys: list[tuple[int, KeyDigest]] = []
+        """(created_at_ms, token) of every key, in order: a page of the newest costs the same however many there are."""
         self.unread: dict[str, int] = {}
         """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before it left it."""
         self._seqs: dict[str, int] = {}
@@ -43,7 +47,7 @@ class Directory:
         """Fold one fact. Raises msgspec.ValidationError, with the directory as it was, when `after` isn't its kind's entity."""
         kind = KINDS.get(fact.kind)
         if kind is not None:  # else a kind of a later version: its sequence still counts
-            after = None if fact.after is None else msgspec.convert(fact.after, kind.struct)
+            after = None if fact.after is None else _lean(kind, msgspec.convert(fact.after, kind.struct))
             self._put(fact.kind, fact.entity_id, after)
         self._seqs[subject] = seq
         if self.unread:
@@ -59,6 +63,7 @@ class Directory:
         """The stream is another one: nothing we know holds."""
         for known in (*self.tables.values(), *self._indexes.values(), self._seqs, self.unread):
             known.clear()
+        self.newest_keys.clear()
 
     def expire(self, kind: str, keep: Callable[[Any], bool]) -> None:
         """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped their facts."""
@@ -88,6 +93,11 @@ class Directory:
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
 
+    @property
+    def has_replaced_keys(self) -> bool:
+        """Whether some key is in its grace period after a rotation."""
+        return bool(self._indexes["key", "replaced_by"])
+
     def team_keys(self, team_id: str) -> list[Key]:
         return self.find("key", "team_id", team_id)
 
@@ -107,10 +117,37 @@ class Directory:
                     del index[value]
             for value in now:
                 index.setdefault(value, {})[entity_id] = None
+        if kind == "key":
+            self._order(old, entity)
         if entity is None:
             table.pop(entity_id, None)
         else:
             table[entity_id] = entity
+
+    def _order(self, old: Key | None, key: Key | None) -> None:
+        before, now = (None if k is None else (k.created_at_ms, k.token) for k in (old, key))
+        if before == now:
+            return
+        if before is not None:
+            del self.newest_keys[bisect_left(self.newest_keys, before)]
+        if now is not None:
+            insort(self.newest_keys, now)
+
+
+def _lean(kind: EntityKind[Any], entity: Any) -> Any:
+    """The same, with what many entities have alike held once: empty lists and objects, and names that come again."""
+    for name in entity.__struct_fields__:
+        value = getattr(entity, name)
+        if value == [] or value == {}:
+            msgspec.structs.force_setattr(entity, name, getattr(kind.empty, name))
+        elif name in _REPEATED and isinstance(value, str):
+            msgspec.structs.force_setattr(entity, name, sys.intern(value))
+        elif name in _REPEATED and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value[:] = [sys.intern(item) for item in value]
+    return entity
+
+
+_REPEATED = frozenset({"team_id", "user_id", "organization_id", "created_by", "updated_by", "models", "allowed_routes"})
 
 
 def _values(entity: Any, attribute: str) -> tuple[str, ...]:

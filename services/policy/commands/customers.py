@@ -64,8 +64,7 @@ def info(call: Call) -> Plan:
 
 def list_customers(call: Call) -> Plan:
     """LiteLLM answers them all; here it is a page, the first one unless asked otherwise."""
-    found = sorted(call.directory.customers.values(), key=lambda c: (c.created_at_ms, c.user_id))
-    page = generic.page(call, found, default=SHOWN_MAX, most=SHOWN_MAX)
+    page = generic.page(call, call.directory.customers.values(), default=SHOWN_MAX, most=SHOWN_MAX)
     rows = [show(call, each, spend=None) for each in page.items]
     spend = [Spent(row, "customer", [each.user_id]) for row, each in zip(rows, page.items, strict=True)]
     return Plan(rows, spend=spend)

@@ -1,6 +1,7 @@
 """What every kind of entity has alike: naming one, changing one, blocking one, and pages of a list."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -94,11 +95,15 @@ class Page(msgspec.Struct, frozen=True):
         return -(-self.total // self.size)
 
 
-def page(call: Call, found: Iterable[Any], size_name: str = "size", default: int = 10, most: int = 100) -> Page:
+def page(call: Call, found: Collection[Any], size_name: str = "size", default: int = 10, most: int = 100) -> Page:
     """The page that the query asks for."""
     number_, size = number(call.query, "page", 1, PAGE_MAX), number(call.query, size_name, default, most)
-    items = list(found)
-    return Page(number_, size, len(items), items[(number_ - 1) * size : number_ * size])
+    start = (number_ - 1) * size
+    if isinstance(found, Sequence):
+        items = list(found[start : start + size])
+    else:
+        items = list(islice(found, start, start + size)) if start < len(found) else []
+    return Page(number_, size, len(found), items)
 
 
 def need(call: Call, allowed: bool, message: str) -> None:

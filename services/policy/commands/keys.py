@@ -96,6 +96,7 @@ def _check_maker(call: Call, key: Key) -> None:
 def update(call: Call) -> Plan:
     key, sent = named_key(call)
     rights.need_key(call, key)
+    need_present(key)
     body = call.body
     if "key" not in body:
         body = {name: value for name, value in body.items() if name != "key_alias"}  # it named the key
@@ -108,6 +109,12 @@ def update(call: Call) -> Plan:
             changes.append(aliases.reserve(call, after.key_alias, key.token))
         changes += aliases.release(call.directory, key.key_alias, key.token)
     return Plan({**KEY.row(after, spend=None), "key": sent}, changes, made.unknown, made.not_enforced)
+
+
+def need_present(key: Key) -> None:
+    """Not one that only stands for its successor: what it may do is what that one may do."""
+    if key.replaced_by is not None:
+        raise RefusedError(errors.bad_request("This key was rotated already: name the one that replaced it", "key"))
 
 
 def check_change(call: Call, key: Key, after: Key) -> None:

@@ -13,10 +13,8 @@ from services.policy import rights
 from services.policy.commands import aliases, generic, key_queries, keys
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
-from shared import errors
 from shared.entities import KEY, Key, iso
 from shared.entities import readers as fields
-from shared.errors import RefusedError
 
 PREVIOUS_MAX = 64
 """Rotations after which the oldest digest is no longer counted to the key's spend."""
@@ -25,8 +23,7 @@ PREVIOUS_MAX = 64
 def regenerate(call: Call) -> Plan:
     old, _ = keys.named_key(call, call.params.get("key"))
     rights.need_key(call, old, "/key/regenerate")
-    if old.replaced_by is not None:
-        raise RefusedError(errors.bad_request("This key was rotated already: rotate the one that replaced it", "key"))
+    keys.need_present(old)
     grace = _grace(call)
     fresh = keys.new_key(call)
     body = {name: value for name, value in call.body.items() if name not in ("key", "token", "key_name")}
