@@ -23,6 +23,8 @@ SPAN_CHARACTERS_MAX = 256
 and a piece's overlap must hold."""
 PIECE_CHARACTERS = 16_384
 """About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA becomes 18 characters)."""
+ASCII_PIECE_CHARACTERS = 8 * PIECE_CHARACTERS
+"""The same of ASCII, of which nothing has to be composed."""
 MARKS_MAX = 30
 """Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting them takes quadratic time."""
 
@@ -35,9 +37,10 @@ _INVISIBLE = (
 _invisible = re.compile(f"[{_INVISIBLE}]+")
 _astral = re.compile("[\U00010000-\U0010ffff]")
 _odd_space = re.compile(r"[^\S ]")
-_ASCII_SPACES = bytes.maketrans(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f", b" " * 9)
+_ASCII_GONE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
+_ASCII_SPACES = bytes.maketrans(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f" + _ASCII_GONE, b" " * 9 + b"\x00" * len(_ASCII_GONE))
+"""White space becomes a space, what nobody sees a zero byte."""
 _ASCII_LOWER = bytes(range(256)).lower().translate(_ASCII_SPACES)
-_ASCII_INVISIBLE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
 
 
 def span_characters(keyword: str) -> int:
@@ -135,7 +138,7 @@ def _start_of_last(text: str, characters: int) -> int:
 
 def _pieces(text: str) -> Iterator[str]:
     """Overlapping pieces. What counts for nothing is left out first: else a long run of it could part a keyword in two."""
-    if len(text) <= PIECE_CHARACTERS:
+    if len(text) <= PIECE_CHARACTERS or (len(text) <= ASCII_PIECE_CHARACTERS and text.isascii()):
         yield text
         return
     text = _visible(text)
@@ -158,7 +161,9 @@ def _one_space(text: str) -> str:
 
 
 def _ascii(text: str, table: bytes) -> bytes:
-    plain = text.encode().translate(table, _ASCII_INVISIBLE)
+    plain = text.encode().translate(table)
+    if b"\x00" in plain:
+        plain = plain.replace(b"\x00", b"")
     while b"  " in plain:
         plain = plain.replace(b"  ", b" ")
     return plain

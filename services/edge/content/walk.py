@@ -31,6 +31,8 @@ _FIELDS = {
     "input_schema": "schema",
 }  # fmt: skip
 """What stands below these is of this kind, unless its name says otherwise."""
+_WORDY = frozenset({"id", "schema", "unknown"})
+"""Kinds in which words of the wire stand."""
 PARTS = "content"
 """A list under this name is one text in parts."""
 
@@ -56,7 +58,7 @@ def walk(value: Any, address: Address = (), *, check_names: bool = False) -> Wal
         value, at, role, kind, in_map = stack.pop()
         if isinstance(value, str):
             strings += 1
-            if value not in names.WORDS_OF_WIRES or kind not in ("id", "schema", "unknown"):
+            if kind not in _WORDY or value not in names.WORDS_OF_WIRES:
                 texts.append(_text(value, at, role, kind))
         elif isinstance(value, list):
             if value and (type(value[0]) is int or type(value[0]) is float):
