@@ -20,6 +20,7 @@ from services.edge.providers.base import CredentialsError, Options, Target, Tran
 from services.edge.relay import Relay
 from services.edge.routing import plan, strategies
 from services.edge.routing.plan import Group, Rules, Step
+from services.edge.screening import CutError
 from services.edge.sources import Source
 from services.edge.upstream import Deadlines, UpstreamError
 from shared import errors
@@ -105,6 +106,10 @@ class Attempts:
                     await account.open(max(1, self._left_ms()))
                 account.attempts += 1
                 return await self._one(attempt)
+            except CutError as no:  # a guardrail beside the call
+                usage = await counting.count(parts, account, [], "lower_bound")
+                await account.settle_durably("blocked", no.refusal.status, usage, None, no.refusal.code)
+                raise
             except RefusedError as no:  # what was asked can't be said in the provider's wire, or a guardrail says no
                 if account.state == "opened":
                     account.settle("provider_error", no.refusal.status, NOTHING, None, no.refusal.code)
@@ -228,7 +233,9 @@ class Attempts:
                 raise Failure("no_credential", attempt.candidate.provider) from None
         before = parts.clock.seconds()
         try:
-            response = await parts.upstream.send(target.origin, "POST", path, headers, body, self._deadlines(target))
+            response = await asked.screening.unless_refused(
+                parts.upstream.send(target.origin, "POST", path, headers, body, self._deadlines(target))
+            )
         except UpstreamError as error:
             raise failures.of_upstream(error, attempt.candidate.provider) from None
         finally:

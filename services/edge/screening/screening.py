@@ -1,6 +1,8 @@
 """What the guardrails say of one request and of its answer, and putting their redactions in their places."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -19,11 +21,17 @@ from shared.requests import DecodeTokensReply, DecodeTokensRequest, Redaction, S
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 QUESTIONS_AT_ONCE = 4
 """Of one request; a large body is many."""
 ASKING_MS = 100
 """What the way to moderation and back may take, besides the guardrails' own deadlines."""
 TOKENS_TIMEOUT_MS = 3_000
+
+
+class CutError(RefusedError):
+    """A guardrail beside the call said no while the provider was still being asked."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -95,6 +103,23 @@ class Screening:
             return None
         _, refusal = await asyncio.shield(self._beside)
         return refusal
+
+    async def unless_refused(self, asking: Coroutine[Any, Any, T]) -> T:
+        """What the provider says, unless a guardrail beside the call says no before. Raises CutError then; the asking is ended."""
+        if self._beside is None:
+            return await asking
+        task = asyncio.ensure_future(asking)
+        try:
+            await asyncio.wait({task, self._beside}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                _, refusal = self._beside.result()
+                if refusal is not None:
+                    raise CutError(refusal)
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
 
     def header(self) -> str:
         """The line that names the guardrails that ran; empty where none did. One that could not answer didn't run."""
