@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from services.ledger.migrate import MigrationError, migrate
 from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
+from services.ledger.sinks import choose
 from services.ledger.spend_calculate import Prices
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
@@ -31,7 +32,8 @@ from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
 from shared import bus, prices, streams, subjects
 from shared.bus import BusClient, BusError
-from shared.config import Deployment
+from shared.config import Config
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
@@ -51,6 +53,7 @@ CONTROL_LOCK = 1_000_000
 CUBE_LOCK = 1_000_001
 RETENTION_LOCK = 1_000_002
 EXPORT_LOCK = 1_000_003
+SINKS_LOCK = 1_000_004
 
 
 def unix_ms() -> int:
@@ -60,7 +63,7 @@ def unix_ms() -> int:
 async def main(life: Life) -> None:
     """One ledger, until `life` is stopping."""
     settings = await config.read(os.environ)
-    deployments = await config.deployments(settings, os.environ)
+    file = await config.file(settings, os.environ)
     # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's usual pace halves the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -69,7 +72,7 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("ledger", settings.nats_url))
         if client is not None:
             try:
-                await Ledger(life, settings, client, deployments).run()
+                await Ledger(life, settings, client, file).run()
             finally:
                 await bus.close(client)
     finally:
@@ -79,17 +82,18 @@ async def main(life: Life) -> None:
 class Ledger:
     """The parts of one ledger, and the order in which they are started and put down."""
 
-    def __init__(
-        self, life: Life, settings: LedgerSettings, client: BusClient, deployments: Sequence[Deployment] = ()
-    ) -> None:
+    def __init__(self, life: Life, settings: LedgerSettings, client: BusClient, file: Config | None = None) -> None:
         self._life = life
         self._stopping = life.stopping
         self._settings = settings
         self._client = client
         self._database = Database(settings.database_url)
         self._teller = Teller(client)
-        self._prices = Prices(deployments, prices.lookup)
+        self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
+        self._sinks = choose.of_config(file.litellm_settings) if file is not None else []
+        outbound = OutboundSettings.read(os.environ)
+        self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, Guard.for_named_targets()))
         self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
@@ -118,6 +122,8 @@ class Ledger:
                 await answering.drain(1)
         finally:
             await self._exporter.close()
+            for outbound in self._outbounds:
+                await outbound.close()
             await runner.cleanup()
             if pool is not None:
                 pool.terminate()

@@ -10,7 +10,7 @@ import msgspec
 from services.ledger import retention
 from services.ledger.retention import Terms
 from shared import settings, startup
-from shared.config import Deployment
+from shared.config import Config
 from shared.settings import SettingsError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -73,11 +73,11 @@ def terms(settings: LedgerSettings) -> Terms:
     )
 
 
-async def deployments(found: LedgerSettings, environ: Mapping[str, str]) -> list[Deployment]:
-    """The file's models, for their prices; none where there is no file. Raises ConfigError."""
+async def file(found: LedgerSettings, environ: Mapping[str, str]) -> Config | None:
+    """The configuration, for models' prices and for sinks; None where there is no file. Raises ConfigError."""
     if not await asyncio.to_thread(Path(found.config).is_file):
-        return []
-    return (await startup.configuration(found.config, environ, "ledger"))[0].deployments
+        return None
+    return (await startup.configuration(found.config, environ, "ledger"))[0]
 
 
 async def read(environ: Mapping[str, str]) -> LedgerSettings:

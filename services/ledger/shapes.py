@@ -3,6 +3,7 @@
 Spend is a float of USD, as clients of LiteLLM expect; the exact number is beside it as text (`metadata.spend_picousd`).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -200,6 +201,14 @@ def _entity(text: str | None) -> Any:
     return None if text is None else _presented(msgspec.json.decode(text))
 
 
+_CREDENTIAL = re.compile(r"sk-[A-Za-z0-9_-]{8}|pk-lf-|AKIA[0-9A-Z]{12}|Bearer |litellm_enc::|-----BEGIN ")
+"""How values begin that are credentials whatever they are called."""
+
+
+def _is_secret_name(name: str) -> bool:
+    return any(part in name.lower() for part in ("key", "secret", "password", "credential"))
+
+
 def _presented(value: Any) -> Any:
     if isinstance(value, list):
         return [_presented(item) for item in value]
@@ -209,8 +218,12 @@ def _presented(value: Any) -> Any:
     for name, item in value.items():
         if name == "max_budget_picousd":
             shown["max_budget"] = usd(item) if isinstance(item, int) else None
-        elif "key" in name.lower() and name not in _SHOWN:
+        elif name == "callback_vars" and isinstance(item, dict):
+            shown[name] = dict.fromkeys(item, MASKED)
+        elif _is_secret_name(name) and name not in _SHOWN:
             shown[name] = None if item is None else MASKED
+        elif isinstance(item, str) and _CREDENTIAL.match(item):
+            shown[name] = MASKED
         else:
             shown[name] = _presented(item)
     return shown

@@ -26,6 +26,14 @@ SINKS = frozenset(
 )  # fmt: skip
 """Where LiteLLM can send what happened."""
 
+SENT = frozenset(
+    {
+        "langfuse", "langfuse_otel", "otel", "opentelemetry", "generic_api", "webhook", "custom_callback_api", "s3", "s3_v2",
+        "gcs_bucket", "azure_storage",
+    }
+)  # fmt: skip
+"""Sinks that the ledger serves: services/ledger/sinks."""
+
 ALWAYS = {"prometheus": "`/metrics` is there without it", "blocked_user_check": "policy looks at blocked_user_list"}
 """Neither guardrails nor sinks here, and what they ask for is done."""
 

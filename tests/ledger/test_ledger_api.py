@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from yarl import URL
 
-from services.ledger import report
+from services.ledger import report, shapes
 from shared import asker, bus, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.facts import Caller
@@ -413,3 +413,19 @@ async def test_an_edges_word_for_who_asks_is_as_good_as_the_credential(ledger: R
     assert await ask(other, "/spend/tags", "sk-admin") == 401, "signed with another key"
     assert await ask(edge, "/audit", "sk-admin", "/spend/tags") == 401, "signed for another question"
     assert await ask(Signer("nobody"), "/audit", "sk-admin") == 503, "nobody knows such an edge"
+
+
+def test_credentials_are_masked_whatever_they_are_called_and_wherever_they_are() -> None:
+    shown = shapes.audit_entry(
+        {
+            "fact_id": "f", "at_ms": 1, "actor_user_id": None, "actor_key_sha256": None, "action": "updated", "kind": "team",
+            "entity_id": "t", "before": None, "on_behalf_of": None, "requester_ip": None, "n": 1, "sha256": b"",
+            "after": msgspec.json.encode({"metadata": {
+                "logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_secret_key": "sk-lf-1", "langfuse_host": "https://x"}}],
+                "smtp_password": "p", "note": "sk-1234567890abcdef", "list": [{"aws": "AKIAABCDEFGHIJKL"}], "tags": ["sk-ok"]}}).decode(),
+        }
+    )["updated_values"]["metadata"]  # fmt: skip
+    assert shown == {
+        "logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_secret_key": "***", "langfuse_host": "***"}}],
+        "smtp_password": "***", "note": "***", "list": [{"aws": "***"}], "tags": ["sk-ok"],
+    }  # fmt: skip

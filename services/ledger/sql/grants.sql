@@ -12,3 +12,4 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, cube_position, 
 GRANT SELECT ON spend_signed TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION ensure_partition(text, text, text, text) TO tollgate_ledger;
 GRANT SELECT, INSERT ON audit_kept, retention_drop TO tollgate_ledger;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sink_position TO tollgate_ledger;

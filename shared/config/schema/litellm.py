@@ -16,12 +16,14 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── guardrails and sinks ──
 
-    callbacks: Annotated[Names | str, By("policy", "moderation")] = []
+    callbacks: Annotated[Names | str, By("policy", "moderation", "ledger")] = []
     """Guardrails by name, and sinks for what happened."""
-    success_callback: Annotated[Names | str, By()] = []
+    success_callback: Annotated[Names | str, By("ledger")] = []
     """Sinks for calls that succeeded."""
-    failure_callback: Annotated[Names | str, By()] = []
+    failure_callback: Annotated[Names | str, By("ledger")] = []
     """Sinks for calls that failed."""
+    s3_callback_params: Annotated[dict[str, Any], By("ledger")] = {}
+    """Bucket, path, region, endpoint and keys of the sinks `s3` and `s3_v2`."""
     service_callback: Annotated[Names | str, By()] = []
     """Sinks for the gateway's own health."""
     audit_log_callbacks: Annotated[Names | str, By()] = []
@@ -169,7 +171,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """What a new internal user has."""
     default_team_params: Annotated[dict[str, Any], By()] = {}
     """What a new team has."""
-    default_team_settings: Annotated[list[dict[str, Any]], By()] = []
+    default_team_settings: Annotated[list[dict[str, Any]], By("ledger")] = []
     """Callbacks of teams."""
     max_internal_user_budget: Annotated[float | None, By()] = None
     """USD of a new internal user."""

@@ -1,0 +1,271 @@
+"""Sinks get whose calls are theirs, all of them, however their target behaves. On a real PostgreSQL, and a server that plays the target."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from services.ledger.audit import AuditTally
+from services.ledger.message import Message
+from services.ledger.sinks import choose, records, targets
+from services.ledger.sinks.choose import Sink
+from services.ledger.sinks.run import Sinks, maker
+from shared import subjects
+from shared.config import callbacks
+from shared.facts import encode_control
+from shared.outbound import Guard, Outbound, OutboundSettings
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, control, eventually, opened, refused, settled
+from tests.support.ports import free_port
+
+
+class Target:
+    """Somebody's Langfuse, collector or webhook. `mood`: what it answers."""
+
+    def __init__(self) -> None:
+        self.mood: Any = 200
+        self.asked: list[tuple[str, dict[str, str], bytes]] = []
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        one = (request.path, dict(request.headers), await request.read())
+        self.asked.append(one)
+        if self.mood == "cut":
+            assert request.transport is not None
+            request.transport.abort()
+        elif self.mood != 200:
+            return web.Response(status=self.mood, text="secret-of-theirs")
+        else:
+            self.got.append(one)
+        return web.json_response({"successes": [], "errors": []}, status=207 if "ingestion" in request.path else 200)
+
+    def ids(self) -> list[str]:
+        return [one["id"] for _, _, body in self.got for one in msgspec.json.decode(body)]
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[Target]:
+    made = Target()
+    app = web.Application()
+    app.router.add_route("POST", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    made.url = f"http://127.0.0.1:{port}"
+    yield made
+    await runner.cleanup()
+
+
+class Fed:
+    """Sinks running on the book."""
+
+    def __init__(self, book: Book, config: list[Sink], environ: dict[str, str]) -> None:
+        self.stopping = asyncio.Event()
+        self.outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+        self.sinks = Sinks(book.database, config, maker(environ, self.outbound, self.outbound), self.stopping)
+        self.task = asyncio.create_task(self.sinks.run())
+
+    async def end(self, *, kill: bool = False) -> None:
+        self.stopping.set() if not kill else self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.outbound.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LOOK_S": 0.05, "IDLE_S": 0.02, "PAUSE_S_MIN": 0.02, "PAUSE_S_MAX": 0.05}.items():
+        monkeypatch.setattr(f"services.ledger.sinks.run.{name}", value)
+
+
+def webhook(**changed: Any) -> Sink:
+    return choose.of_config({"success_callback": ["webhook"], "failure_callback": ["webhook"]})[0]._replace(**changed)
+
+
+async def begun(book: Book, count: int = 1) -> None:
+    async def is_so() -> bool:
+        return bool(await book.value("SELECT count(DISTINCT sink) FROM sink_position") == count)
+
+    await eventually(is_so)
+
+
+async def post_entity(book: Book, kind: str, entity_id: str, logging: Any) -> None:
+    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
+    known = await tally.position()
+    fact = control(kind=kind, entity_id=entity_id, after={"metadata": {"logging": logging}})
+    await tally.post_control(
+        [Message(known.seq + 1, known.seq + 1, subjects.control(kind, entity_id), encode_control(fact))], known
+    )
+    tally.terminate()
+
+
+@pytest.mark.parametrize("mood", [500, 429, 401, "cut"])
+async def test_a_target_that_is_away_loses_nothing(book: Book, target: Target, mood: Any) -> None:
+    await book.post(settled())  # before there was a sink: not its business
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+    await begun(book)
+    target.mood = mood
+    calls = [settled() for _ in range(5)]
+    await book.post(*calls[:3], refused())
+
+    async def tried() -> bool:
+        return len(target.asked) >= 3
+
+    await eventually(tried)
+    assert target.got == []
+    await fed.end(kill=True)
+    await book.post(*calls[3:])
+    target.mood = 200
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+
+    async def there() -> bool:
+        return set(target.ids()) == {call.opened.id for call in calls}
+
+    await eventually(there)
+    assert len(target.ids()) == 5, "once each, as nothing was confirmed before"
+    names = {headers["idempotency-key"] for _, headers, _ in target.asked}
+    assert len(names) == len({body for _, _, body in target.asked}), "a repeat has its first's name"
+    await fed.end()
+
+
+async def test_the_same_rows_again_have_the_same_name_and_signature_holds(book: Book, target: Target) -> None:
+    environ = {
+        "GENERIC_LOGGER_ENDPOINT": target.url,
+        "GENERIC_LOGGER_SIGNING_SECRET": "s3cret",
+        "GENERIC_LOGGER_HEADERS": "x-api=abc",
+    }
+    fed = Fed(book, [webhook()], environ)
+    await begun(book)
+    await book.post(settled(opened(tags=["a"], spend_logs_metadata={"hello": "world"})))
+
+    async def there() -> bool:
+        return bool(target.got)
+
+    await eventually(there)
+    _, headers, body = target.got[0]
+    assert headers["x-api"] == "abc"
+    stamp, _, signature = headers["x-tollgate-signature"].partition(",v1=")
+    wanted = hmac.new(b"s3cret", stamp.removeprefix("t=").encode() + b"." + body, hashlib.sha256).hexdigest()
+    assert signature == wanted
+    event = msgspec.json.decode(body)[0]
+    assert (event["status"], event["request_tags"], event["metadata"]["spend_logs_metadata"]) == (
+        "success",
+        ["a"],
+        {"hello": "world"},
+    )
+    assert event["messages"] is None and event["response"] is None
+    await fed.end()
+
+
+async def test_key_beats_team_beats_file_and_nobody_gets_anothers(book: Book, target: Target) -> None:
+    """Each sink has an address of its own on the one server."""
+
+    def logging(place: str, **more: Any) -> list[dict[str, Any]]:
+        return [
+            {"callback_name": "webhook", "callback_vars": {"generic_logger_endpoint": f"{target.url}/{place}"}, **more}
+        ]
+
+    await post_entity(book, "team", "team-a", logging("team-a"))
+    await post_entity(book, "key", ALICE.key_sha256 or "", logging("alice", callback_type="success"))
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url + "/file"})
+    await begun(book, 3)
+    sent = {
+        "alice": settled(opened(caller=ALICE)), "none": settled(opened(caller=ALICE), outcome="provider_error", status=500),
+        "team-a": settled(opened(caller=ROBOT)), "file": settled(opened(caller=BOB)),
+    }  # fmt: skip
+    silent = [settled(opened(caller=BOB, log_off=["*"])), settled(opened(caller=BOB, log_off=["webhook"]))]
+    await book.post(*sent.values(), *silent)
+
+    async def there() -> bool:
+        return {path for path, _, _ in target.got} == {"/alice", "/team-a", "/file"}
+
+    await eventually(there)
+    await asyncio.sleep(0.2)
+    found = {path: [one["id"] for one in msgspec.json.decode(body)] for path, _, body in target.got}
+    assert found == {f"/{name}": [sent[name].opened.id] for name in ("alice", "team-a", "file")}
+    await post_entity(book, "team", "team-a", [])
+    await asyncio.sleep(0.3)
+    last = settled(opened(caller=ROBOT))
+    await book.post(last)
+
+    async def fell_back() -> bool:
+        return any(path == "/file" and last.opened.id.encode() in body for path, _, body in target.got)
+
+    await eventually(fell_back)
+    await fed.end()
+
+
+async def test_a_team_never_uses_the_operators_credentials(target: Target) -> None:
+    environ = {"LANGFUSE_PUBLIC_KEY": "ours", "LANGFUSE_SECRET_KEY": "ours", "LANGFUSE_HOST": target.url}
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    team = choose.of_entity(
+        "team", "t", [{"callback_name": "langfuse", "callback_vars": {"langfuse_host": target.url}}]
+    )[0]
+    with pytest.raises(targets.SinkError, match="needed"):
+        targets.make(team, environ, outbound)
+    bucket = choose.of_entity("team", "t", [{"callback_name": "s3", "callback_vars": {"s3_bucket_name": "x"}}])[0]
+    with pytest.raises(targets.SinkError, match="configuration only"):
+        targets.make(bucket, environ, outbound)
+
+
+async def test_langfuse_otel_and_a_bucket_get_what_they_understand(book: Book, target: Target, tmp_path: Path) -> None:
+    environ = {
+        "LANGFUSE_PUBLIC_KEY": "pk",
+        "LANGFUSE_SECRET_KEY": "sk",
+        "LANGFUSE_HOST": target.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
+    }
+    fed = Fed(book, choose.of_config({"callbacks": ["langfuse", "otel"]}), environ)
+    await begun(book, 2)
+    call = settled(opened(customer_id="c1", tags=["t"]), response_id="chatcmpl-1", response_model="gpt-4o-mini")
+    await book.post(call)
+
+    async def both() -> bool:
+        return len(target.got) == 2
+
+    await eventually(both)
+    by_path = {path: (headers, msgspec.json.decode(body)) for path, headers, body in target.got}
+    headers, langfuse = by_path["/api/public/ingestion"]
+    assert headers["Authorization"] == "Basic cGs6c2s="
+    assert [event["type"] for event in langfuse["batch"]] == ["trace-create", "generation-create"]
+    assert langfuse["batch"][0]["body"]["userId"] == "c1"
+    assert langfuse["batch"][1]["body"]["usageDetails"]["total"] == 30
+    (span,) = by_path["/v1/traces"][1]["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    attributes = {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
+    assert (span["traceId"], span["name"]) == (call.opened.id.replace("-", ""), "chat gpt")
+    assert (attributes["gen_ai.request.model"], attributes["gen_ai.usage.input_tokens"]) == ("gpt", "10")
+    await fed.end()
+    row = (await book.fetch("SELECT * FROM request_log"))[0]
+    assert records.langfuse(row) == records.langfuse(row), "made of the row alone: sent again, it is the same"
+    objects = targets.Objects(targets.open_target(str(tmp_path), {}))
+    for _ in range(2):
+        await objects.send([row])
+    (file,) = tmp_path.rglob("*.json")
+    at = datetime.fromtimestamp(call.opened.at_ms / 1000, UTC)
+    assert file.parent.name == f"{at:%Y-%m-%d}" and file.name.endswith(f"_{call.opened.id}.json")
+    assert msgspec.json.decode(file.read_bytes())["response_id"] == "chatcmpl-1"
+
+
+def test_the_file_says_who_gets_what() -> None:
+    found = choose.of_config(
+        {
+            "success_callback": ["langfuse", "nonsense"], "failure_callback": "langfuse", "callbacks": ["otel", "prometheus"],
+            "s3_callback_params": {"s3_bucket_name": "b"},
+            "default_team_settings": [{"team_id": "t", "success_callback": ["langfuse"], "langfuse_public_key": "pk"}, 7, {"team_id": 5}],
+        }
+    )  # fmt: skip
+    assert [(sink.name, sink.scope, sink.owner, sink.successes, sink.failures) for sink in found] == [
+        ("langfuse", "config", "", True, True), ("otel", "config", "", True, True), ("langfuse", "team", "t", True, False),
+    ]  # fmt: skip
+    assert (
+        choose.of_entity("key", "k", [{"callback_name": "langfuse", "callback_type": "odd"}, 7, {"callback_vars": 3}])
+        == []
+    )
+    assert set(choose.KINDS) == callbacks.SENT
