@@ -68,7 +68,8 @@ def test_every_service_has_its_own_user_with_its_row_of_the_table(tmp_path: obje
     tree = configuration(embedded, tmp_path, "always")  # type: ignore[arg-type]
     homes = {user["user"]: name for name, account in tree["accounts"].items() for user in account["users"]}
     users = {user["user"]: user for account in tree["accounts"].values() for user in account["users"]}
-    assert homes == {"operator": "LEDGER", "operator-control": "POLICY"} | {name: name.upper() for name in PERMISSIONS}
+    operators = {"operator": "LEDGER", "operator-control": "POLICY"}
+    assert homes == operators | {name: name.upper() for name in PERMISSIONS} | {"edge": "LEDGER"}
     assert len({user["password"] for user in users.values()}) == len(users)
     for service, permissions in PERMISSIONS.items():
         assert users[service]["permissions"]["publish"] == {"allow": permissions.publish}
