@@ -11,10 +11,10 @@ edge.rests                                  edges tell each other which deployme
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
 
-Each service has an account of its own (edge's is the ledger's, see `home`), and a stream lives in its owner's. Whoever asks names the subject that the answer goes to, and
-whoever makes a consumer names the subject it delivers to; the broker writes there in their place, whatever their permissions say. Inside
-an account of one's own that reaches nothing of anybody else: what crosses accounts are the doors below, and answers come back through
-them under a name the broker gives.
+Each service has an account of its own (edge's is the ledger's, see `home`), and a stream lives in its owner's. Whoever asks names the
+subject that the answer goes to, and whoever makes a consumer names the subject it delivers to; the broker writes there in their place,
+whatever their permissions say. Inside an account of one's own that reaches nothing of anybody else: what crosses accounts are the doors
+below, and answers come back through them under a name the broker gives.
 """
 
 import hashlib
