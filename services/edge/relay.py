@@ -9,6 +9,7 @@ and the last byte go out only once the end is recorded.
 import asyncio
 from typing import Final
 
+import msgspec
 import structlog
 
 from services.edge import answers, counting, failures, sizes, texts
@@ -16,6 +17,7 @@ from services.edge.account import Account
 from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats import events
+from services.edge.formats.openai import images_in
 from services.edge.formats.wire import BOM, UNREADABLE
 from services.edge.http import Answer, StreamAnswer
 from services.edge.parts import Parts
@@ -27,6 +29,7 @@ from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import filled, is_half
 from shared import errors
 from shared.errors import Refusal, RefusedError
+from shared.money import Usage
 
 log = structlog.get_logger()
 
@@ -143,7 +146,9 @@ class Relay:
             return await self._as_events(body)
         head = judged.head
         usage = usages.read(head, generates=format.output_bound, provider=self._options.deployment.provider)
-        if usage is None or is_half(usage, generates=format.output_bound):
+        if format.makes_images:
+            usage = msgspec.structs.replace(usage or Usage(source="provider"), images=images_in(head))
+        elif usage is None or is_half(usage, generates=format.output_bound):
             counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
             usage = counted if usage is None else filled(usage, counted)
         if self._mb is not None and len(body) > self._mb * sizes.MB:

@@ -63,11 +63,11 @@ _MODEL = {
 }
 
 
-def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, summary: str) -> Route:
+def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, summary: str, *also: str) -> Route:
     return Route(
         name=name,
         methods=("POST",),
-        paths=(name, "/v1" + name, "/openai/deployments/{model:path}" + name, "/engines/{model:path}" + name),
+        paths=(name, "/v1" + name, "/openai/deployments/{model:path}" + name, "/engines/{model:path}" + name, *also),
         surface="llm",
         model_from="body",
         call_type=call_type,
@@ -101,6 +101,27 @@ ROWS = (
             "required": ["results"],
         },
         "Whether a text is fit to be said",
+    ),
+    _call(
+        "/images/generations",
+        "aimage_generation",
+        "prompt",
+        _text(),
+        _list_of({"type": "object", "properties": {"url": _text(), "b64_json": _text()}}),
+        "Images from a description",
+    ),
+    _call(
+        "/rerank",
+        "arerank",
+        "query",
+        _text(),
+        {
+            "type": "object",
+            "properties": {"id": _text(), "results": {"type": "array", "items": {"type": "object"}}},
+            "required": ["results"],
+        },
+        "Documents by how well they answer a query",
+        "/v2/rerank",
     ),
     Route(
         name="/models",

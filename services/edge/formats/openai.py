@@ -25,6 +25,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool = True
     output_bound: bool = True
     """Whether the request bounds the output (`max_tokens`); False: there is none."""
+    makes_images: bool = False
+    """What its answers hold are images: each is a unit of usage."""
     default_model: str = ""
     """Of a request that names none; empty: it has to."""
     chunk: str = ""
@@ -126,6 +128,15 @@ def _is_empty(found: msgspec.Raw) -> bool:
     return start[:1] == b"]" or (not start and not bytes(memoryview(found)[1:-1]).strip())
 
 
+def images_in(head: AnswerHead) -> int:
+    """How many an answer holds."""
+    try:
+        return len(_items(head.data))
+    except UNREADABLE:
+        return 0
+
+
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 CHOICES_MAX: Final = 128
 
 
@@ -163,6 +174,24 @@ MODERATIONS: Final = OpenAI(
     required="input",
     answers_in="results",
     default_model="omni-moderation-latest",
+    streams=False,
+    output_bound=False,
+)
+IMAGES: Final = OpenAI(
+    name="openai_images",
+    route="/images/generations",
+    path="/images/generations",
+    required="prompt",
+    answers_in="data",
+    makes_images=True,
+    streams=False,
+)
+RERANK: Final = OpenAI(
+    name="rerank",
+    route="/rerank",
+    path="/rerank",
+    required="query",
+    answers_in="results",
     streams=False,
     output_bound=False,
 )

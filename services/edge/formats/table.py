@@ -1,5 +1,7 @@
 """Which format a route speaks: one row a route."""
 
-from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, OpenAI
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, MODERATIONS, RERANK, OpenAI
 
-BY_ROUTE: dict[str, OpenAI] = {found.route: found for found in (CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS)}
+BY_ROUTE: dict[str, OpenAI] = {
+    found.route: found for found in (CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, IMAGES, RERANK)
+}

@@ -13,7 +13,7 @@ import msgspec
 
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
-from services.edge.formats.openai import CHAT, CHOICES_MAX, EMBEDDINGS, MODERATIONS
+from services.edge.formats.openai import CHAT, CHOICES_MAX, EMBEDDINGS, IMAGES, MODERATIONS, RERANK
 from services.edge.formats.wire import UNREADABLE
 from services.edge.providers import base
 from services.edge.providers.base import Target, Translator
@@ -26,6 +26,9 @@ DIMENSIONS = 8
 DIMENSIONS_MAX = 4096
 INPUTS_MAX = 2048
 LOG_PROBABILITY = -0.1
+IMAGES_MAX = 10
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""The smallest PNG."""
 
 USAGE = {
     "prompt_tokens": INPUT_TOKENS,
@@ -57,12 +60,27 @@ class Mock:
             return iter((msgspec.json.encode(_vectors(call, model)),))
         if format == MODERATIONS.name:
             return iter((msgspec.json.encode(_unflagged(call, model, response_id)),))
+        if format == IMAGES.name:
+            count = max(1, min(fields_.whole_number(call.fields, "n") or 1, IMAGES_MAX))
+            return iter((msgspec.json.encode({"created": now_s, "data": [{"b64_json": PIXEL}] * count}),))
+        if format == RERANK.name:
+            results = [{"index": index, "relevance_score": 1.0 - index / 1e4} for index in range(_documents(call))]
+            return iter((msgspec.json.encode({"id": response_id, "results": results, "meta": {}}),))
         head = {"id": response_id, "object": "", "created": now_s, "model": model}
         said = _Said(call, text, chat=format == CHAT.name)
         if call.stream:
             return _stream({**head, "object": CHAT.chunk if said.chat else "text_completion"}, said)
         head["object"] = "chat.completion" if said.chat else "text_completion"
         return iter((msgspec.json.encode({**head, "choices": said.choices(), "usage": USAGE}),))
+
+
+def _documents(call: Call) -> int:
+    """How many are to be ranked; what can't be read is one."""
+    try:
+        given = _one_of_many(call.fields.get("documents", b'""'))
+    except UNREADABLE:
+        return 1
+    return max(1, min(len(given), INPUTS_MAX)) if isinstance(given, list) else 1
 
 
 def _unflagged(call: Call, model: str, response_id: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from services.edge.formats.base import Call
-from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, IMAGES, MODERATIONS, RERANK
 from services.edge.providers import base
 from services.edge.providers.base import Target, Translator
 from shared.config import Deployment
 
-WIRES: dict[str, str] = {found.name: found.path for found in (CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS)}
+WIRES: dict[str, str] = {
+    found.name: found.path for found in (CHAT, COMPLETIONS, EMBEDDINGS, MODERATIONS, IMAGES, RERANK)
+}
 
 
 class OpenAICompatible:
