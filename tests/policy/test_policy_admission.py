@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.policy.blocked_users import BlockedUsers
-from services.policy.decide import RULES
+from services.policy.rules import RULES
 from shared import admission
 from shared.admission.predicates import PREDICATES
 from shared.entities import Customer, Organization, Project, Team, User

@@ -362,6 +362,15 @@ def test_team_list_shows_ones_own() -> None:
     assert world.call("/team/list", actor=Caller()) == []
 
 
+def test_team_pages() -> None:
+    world = World(*(Team(team_id=f"t{i}", team_alias=f"name {i}") for i in range(5)))
+    page = world.call("/v2/team/list", query={"page": "2", "page_size": "2"})
+    assert [team["team_id"] for team in page["teams"]] == ["t2", "t3"]
+    assert (page["total"], page["page"], page["page_size"], page["total_pages"]) == (5, 2, 2, 3)
+    assert [t["team_id"] for t in world.call("/v2/team/list", query={"team_alias": "name 4"})["teams"]] == ["t4"]
+    assert world.call("/v2/team/list", actor=Caller())["teams"] == [] == world.call("/team/available")
+
+
 def test_deleting_a_team_deletes_its_keys_first() -> None:
     world = World(Team(team_id="t"), Team(team_id="s"), key("a", team_id="t", key_alias="x"), key("b", team_id="s"))
     assert refusal(world.call("/team/delete", {"team_ids": ["t", "no"]}))[:2] == (404, "entity_not_found")

@@ -46,6 +46,8 @@ COMMANDS: dict[str, Command] = {
     "/team/unblock": teams.unblock,
     "/team/info": teams.info,
     "/team/list": teams.list_teams,
+    "/v2/team/list": teams.list_page,
+    "/team/available": teams.available,
     "/team/member_add": members.add,
     "/team/member_update": members.update,
     "/team/member_delete": members.delete,

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from services.policy.commands.plan import Call, Plan
-from services.policy.decide import RULES, decide, identify
+from services.policy.decide import decide, identify
 from services.policy.directory import Directory
+from services.policy.rules import RULES
 from shared import admission, errors, subjects
 from shared import routes as table
 from shared.admission.predicates import PREDICATES, with_named

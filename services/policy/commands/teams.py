@@ -94,16 +94,43 @@ def info(call: Call) -> Plan:
 
 
 def list_teams(call: Call) -> Plan:
+    found = _listed(call)
+    rows = [TEAM.row(team, spend=None) for team in found]
+    return Plan(rows, spend=[Spent(row, "team", [team.team_id]) for row, team in zip(rows, found, strict=True)])
+
+
+def list_page(call: Call) -> Plan:
+    """/v2/team/list: the same, a page at a time."""
+    page = generic.page(call, _listed(call), "page_size")
+    rows = [TEAM.row(team, spend=None) for team in page.items]
+    return Plan(
+        {
+            "teams": rows,
+            "total": page.total,
+            "page": page.number,
+            "page_size": page.size,
+            "total_pages": page.pages,
+        },
+        spend=[Spent(row, "team", [row["team_id"]]) for row in rows],
+    )
+
+
+def available(call: Call) -> Plan:
+    """Teams that anybody may join by themselves: there are none."""
+    return Plan([])
+
+
+def _listed(call: Call) -> list[Team]:
     user_id, organization_id = call.query.get("user_id"), call.query.get("organization_id")
-    found = [
+    alias = call.query.get("team_alias")
+    return [
         team
         for team in call.directory.teams.values()
         if rights.may_touch_team(call, team, "/team/info")
         and (not user_id or team.role_of(user_id) is not None)
         and (not organization_id or team.organization_id == organization_id)
+        and (not alias or alias in (team.team_alias or ""))
     ]
-    rows = [TEAM.row(team, spend=None) for team in found]
-    return Plan(rows, spend=[Spent(row, "team", [team.team_id]) for row, team in zip(rows, found, strict=True)])
 
 
 def permissions_list(call: Call) -> Plan:
