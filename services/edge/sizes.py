@@ -40,6 +40,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Lower case, without the dot; None: all."""
     blocked_extensions: tuple[str, ...] = ()
 
+    @property
+    def limits_files(self) -> bool:
+        return self.file_mb is not None or self.allowed_extensions is not None or bool(self.blocked_extensions)
+
     def file_refusal(self, name: str, size_bytes: int) -> Refusal | None:
         """Why a file may not be uploaded."""
         extension = name.rpartition(".")[2].lower() if "." in name else ""

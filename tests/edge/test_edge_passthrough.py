@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from services.edge.passthrough.files import Files
 from services.edge.passthrough.headers import to_target
 from services.edge.sizes import Sizes
 from services.edge.surfaces.passthrough import model_of
@@ -568,3 +569,49 @@ def test_the_longest_path_wins() -> None:
     assert target("/e/f") == ("two", "") and target("/e/f/x/y") == ("two", "/x/y")
     assert target("/e/f/g") == ("three", "") and target("/ef") == ()
     assert json.dumps(target("/e/f/g/h")) == '["two", "/g/h"]'
+
+
+# ── files ──
+
+
+def form(*parts: tuple[str, bytes], boundary: str = "b0") -> bytes:
+    lines = b"".join(
+        b'--%b\r\nContent-Disposition: form-data; name="f"%b\r\n\r\n%b\r\n'
+        % (boundary.encode(), f'; filename="{name}"'.encode() if name else b"", data)
+        for name, data in parts
+    )
+    return lines + b"--%b--\r\n" % boundary.encode()
+
+
+FORM = form(("a.txt", b"12345"), ("", b"no file.exe"), ("b.PDF", b"\r\n--b\r\n--b1"), ("empty.txt", b""))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 64, 10_000])
+@pytest.mark.parametrize("quoted", [True, False])
+def test_files_are_seen_however_the_body_is_cut(step: int, quoted: bool) -> None:
+    seen: dict[str, int] = {}
+
+    def check(name: str, size: int) -> None:
+        seen[name] = size
+
+    files = Files('multipart/form-data; boundary="b0"' if quoted else "multipart/form-data; boundary=b0", check)
+    for at in range(0, len(FORM), step):
+        assert files.feed(FORM[at : at + step]) is None
+    assert seen == {"a.txt": 5, "b.PDF": 11, "empty.txt": 0}
+
+
+async def test_a_files_limits_hold_while_it_flows_by(world: World) -> None:
+    world.endpoint(include_subpath=True)
+    world.edge.parts.sizes = Sizes(file_mb=0.5, blocked_extensions=("exe",))
+    kind = {"Content-Type": "multipart/form-data; boundary=b0"}
+    good = form(("a.txt", bytes(400_000)), ("b.txt", bytes(400_000)))
+    assert (await world.ask("/their/upload", body=good, **kind)).status == 200
+    assert world.target.received == len(good)
+    answer = await world.ask("/their/upload", body=form(("a.txt", bytes(600_000))), **kind)
+    assert answer.status == 400 and "File size is too large" in answer.json()["error"]["message"]
+    answer = await world.ask("/their/upload", body=form(("a.txt", b"x"), ("B.EXE", b"x")), **kind)
+    assert answer.status == 400 and "'exe'" in answer.json()["error"]["message"]
+    await until(lambda: len(world.edge.settled()) == 3)
+    assert [fact.outcome for fact in world.edge.settled()] == ["success", "blocked", "blocked"]
+    assert (await world.ask("/their/upload", body=good, **{"Content-Type": "multipart/form-data"})).status == 400
+    assert (await world.ask("/their/upload", body=good, **kind, **{"Content-Encoding": "gzip"})).status == 400

@@ -10,6 +10,7 @@ from services.edge.answers import SAFE
 from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers
+from services.edge.passthrough.files import Files, MultipartError
 from services.edge.passthrough.record import Record
 from services.edge.reading import Head
 from shared import admission, credential, errors, routes
@@ -157,6 +158,7 @@ class _Upload:
         self.refusal: errors.Refusal | None = None
         """Why it was cut off."""
         self.has_body = bool(request.content_length) or request.header("transfer-encoding") is not None
+        self._files = self._looked_at()
         declared = request.content_length
         if self._mb is not None and declared is not None and declared > self._mb * sizes.MB:
             raise RefusedError(self._too_large(declared))
@@ -198,9 +200,35 @@ class _Upload:
                 self._size += len(chunk)
                 if self._mb is not None and self._size > self._mb * sizes.MB:
                     self.refusal = self._too_large(self._size)
+                elif self._files is not None:
+                    self.refusal = self._files_refusal(chunk)
             if self.refusal is not None:
                 raise _CutError
             yield chunk
+
+    def _looked_at(self) -> Files | None:
+        """Of a form with files, where files have limits. Raises RefusedError."""
+        kind = self._request.header("content-type") or ""
+        limits = self._parts.sizes
+        if not (limits.limits_files and kind.strip().lower().startswith("multipart/form-data")):
+            return None
+        if self._request.header("content-encoding") is not None:
+            raise RefusedError(errors.bad_request("A form with files can't be compressed here: its files have limits"))
+        try:
+            return Files(kind, limits.file_refusal)
+        except MultipartError:
+            raise RefusedError(errors.bad_request("multipart/form-data needs a boundary", "content-type")) from None
+
+    def _files_refusal(self, chunk: bytes) -> errors.Refusal | None:
+        assert self._files is not None
+        try:
+            refusal = self._files.feed(chunk)
+        except MultipartError as error:
+            return errors.bad_request(f"The form can't be read: {error}")
+        if refusal is not None:
+            caller = None if self._grant is None else self._grant.caller
+            sizes.tell(self._parts, refusal, self._route, self._head.ip, caller)
+        return refusal
 
     def _too_large(self, size_bytes: int) -> errors.Refusal:
         assert self._mb is not None
@@ -263,9 +291,10 @@ class _Forwarding:
                     if error.code == "timeout"
                     else errors.provider_unreachable(entry.path)
                 )
-            outcome = (
-                "timeout" if error.code == "timeout" else "bad_request" if self._upload.refusal else "provider_error"
-            )
+            if self._upload.refusal is not None:
+                outcome = "client_gone" if refusal.code == "unreadable_body" else "blocked"
+            else:
+                outcome = "timeout" if error.code == "timeout" else "provider_error"
             record.settle(outcome, refusal.status, refusal.code, billed=error.code in ("timeout", "broken"))
             raise RefusedError(refusal, record.id, record.id) from None
         finally:
