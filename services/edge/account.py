@@ -58,6 +58,16 @@ class Asked(msgspec.Struct):
     """What the request itself names; they go before the configuration's."""
 
 
+LOG_OFF_MAX = 32
+
+
+def log_off(disabled: str | None, no_log: bytes | None) -> list[str]:
+    """Callbacks the request turned off (shared.facts.Opened.log_off)."""
+    if no_log is not None and bytes(no_log) == b"true":
+        return ["*"]
+    return [name for part in disabled.split(",") if (name := part.strip())][:LOG_OFF_MAX] if disabled else []
+
+
 class Account:
     __slots__ = (
         "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "cost_picousd", "fallen_back",
@@ -116,6 +126,8 @@ class Account:
             max_cost_picousd=max_cost(candidate, call),
             litellm_call_id=head.litellm_call_id,
             expires_at_ms=self.opened_at_ms + deadline_ms + parts.settings.edge_expiry_slack_ms,
+            session_id=head.session_id,
+            log_off=log_off(head.log_off, call.fields.get("no-log")),
         )
         batch = parts.recorder.append(encode_fact(self._opened))
         try:

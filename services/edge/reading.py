@@ -37,6 +37,9 @@ class Head(msgspec.Struct):
     """The credential itself where it looks like an identity provider's token: tokens.py verifies it, and it goes no further."""
     team_id: str | None = None
     """With a token: which of its teams the caller asks for."""
+    session_id: str | None = None
+    log_off: str | None = None
+    """Callbacks that are not to be told of this call, with commas between."""
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
@@ -79,6 +82,8 @@ def head(request: Request) -> Head:
         stream_timeout=get("x-litellm-stream-timeout"),
         token=token,
         team_id=team_id,
+        session_id=text(get("x-litellm-session-id") or get("x-litellm-trace-id")),
+        log_off=text(get("x-litellm-disable-callbacks")),
     )
 
 

@@ -71,7 +71,7 @@ def spend_log(row: Record) -> dict[str, Any]:
         "messages": {},
         "response": {},
         "proxy_server_request": {},
-        "session_id": None,
+        "session_id": row["session_id"],
         "status": "success" if success else "failure",
         "litellm_call_id": row["litellm_call_id"] or own_id,
     }
@@ -112,6 +112,8 @@ def _metadata(row: Record, own_id: str) -> dict[str, Any]:
         "response_model": row["response_model"],
         "spend_picousd": None if cost is None else str(cost),
         "unpriced": cost is None or any(flag.startswith("unpriced:") for flag in row["flags"] or ()),
+        "service_tier": row["service"],
+        "disabled_callbacks": row["log_off"] or [],
         "flags": list(row["flags"] or ()),
         "price": None if row["price"] is None else msgspec.Raw(row["price"].encode()),
     }

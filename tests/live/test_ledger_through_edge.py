@@ -95,3 +95,25 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
         return (await ask(http, book.edge_url + "/export"))[1].get("rows")
 
     assert await eventually(exported, lambda rows: rows == 1)
+
+
+async def test_a_session_and_callbacks_that_are_off_are_in_the_book(
+    book: RunningSuite, http: aiohttp.ClientSession
+) -> None:
+    body = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
+    headers = MASTER | {"x-litellm-session-id": "session-7", "x-litellm-disable-callbacks": "langfuse, otel"}
+    for more in ({}, {"no-log": True}):
+        async with http.post(book.edge_url + "/chat/completions", json=body | more, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+    today = datetime.now(UTC).date()
+
+    async def rows() -> Any:
+        url = (
+            f"{book.edge_url}/spend/logs/v2?start_date={today - timedelta(days=1)}&end_date={today + timedelta(days=1)}"
+        )
+        return (await ask(http, url + "&session_id=session-7&sort_order=asc"))[1]["data"]
+
+    found = await eventually(rows, lambda data: len(data) == 2)
+    assert [(row["session_id"], row["metadata"]["disabled_callbacks"]) for row in found] == [
+        ("session-7", ["langfuse", "otel"]), ("session-7", ["*"]),
+    ]  # fmt: skip
