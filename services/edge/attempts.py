@@ -23,13 +23,16 @@ from services.edge.routing.plan import Group, Rules, Step
 from services.edge.screening import CutError
 from services.edge.sources import Source
 from services.edge.upstream import Deadlines, UpstreamError
-from shared import errors
+from shared import errors, logging
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.ids import DeploymentId
 from shared.money import Usage
 
 log = structlog.get_logger()
+
+SHOWN_BYTES_MAX = 64 * 1024
+"""Of a body that `--detailed_debug` shows."""
 
 STREAM_OPTIONS: Final = b"stream_options"
 BYTES_PER_TOKEN_MAX: Final = 6
@@ -231,6 +234,8 @@ class Attempts:
             except CredentialsError:
                 log.warning("no_credential", deployment=target.deployment.id)
                 raise Failure("no_credential", attempt.candidate.provider) from None
+        if logging.detailed():
+            _show(target, path, headers, body)
         before = parts.clock.seconds()
         try:
             response = await asked.screening.unless_refused(
@@ -341,6 +346,18 @@ def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Ca
         if target is not None and (format in target.provider.wires or format in target.provider.translators):
             found.append(candidate)
     return found
+
+
+def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:
+    """The request as the provider gets it, for `--detailed_debug`: credentials masked, prompts not."""
+    origin = target.origin
+    lines = (line.partition(": ") for line in headers.decode("latin-1").split("\r\n") if line)
+    log.debug(
+        "POST Request Sent",
+        url=f"{origin.scheme}://{origin.authority}{path.partition('?')[0]}" if origin is not None else "",
+        headers=logging.masked({name: value for name, _, value in lines}),
+        body=body[:SHOWN_BYTES_MAX].decode("utf-8", "replace"),
+    )
 
 
 def _why_not(parts: Parts, asked: Asked) -> errors.Refusal:

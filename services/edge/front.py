@@ -49,7 +49,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
 
 
 def _cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
-    wanted = control.read(config.litellm.cache, config.litellm.cache_params, environ)
+    wanted = control.read(bool(config.litellm.cache), config.litellm.cache_params, environ)
     if wanted is None:
         return None
     if wanted.kind == "redis":

@@ -17,6 +17,9 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
+POOL_CONNECTIONS_MAX = 200
+
+
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     database_url: str = ""
@@ -60,7 +63,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     export_format: Literal["parquet", "csv", "jsonl"] = "parquet"
     export_cron: str = ""
     """When all whole days that aren't there yet are exported, in UTC. Empty: only when asked."""
-    ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
+    ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=POOL_CONNECTIONS_MAX)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
 
 
@@ -80,6 +83,13 @@ async def file(found: LedgerSettings, environ: Mapping[str, str]) -> Config | No
     return (await startup.configuration(found.config, environ, "ledger"))[0]
 
 
+def _pool(found: LedgerSettings, in_file: int | None, environ: Mapping[str, str]) -> int:
+    """Ours, where the environment says it; else the file's."""
+    if in_file is None or environ.get("TOLLGATE_LEDGER_POOL_CONNECTIONS"):
+        return found.ledger_pool_connections
+    return max(1, min(in_file, POOL_CONNECTIONS_MAX))
+
+
 async def read(environ: Mapping[str, str]) -> LedgerSettings:
     """Settings with the database found (ours, the file's, LiteLLM's DATABASE_URL), and the file's terms where the environment has none.
 
@@ -96,6 +106,7 @@ async def read(environ: Mapping[str, str]) -> LedgerSettings:
     return msgspec.structs.replace(
         found,
         database_url=found.database_url or url,
+        ledger_pool_connections=_pool(found, general.database_connection_pool_limit, environ),
         spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
         audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
         rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",

@@ -45,3 +45,11 @@ def kind(name: str) -> str:
     if name in SINKS:
         return "sink"
     return "python" if "." in name else "unknown"
+
+
+def only_always(value: object) -> str:
+    """Why a list of callbacks asks for nothing that isn't so anyway; "" where it does."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in ALWAYS for name in names):
+        return ""
+    return "; ".join(f"{name}: {ALWAYS[name]}" for name in names)

@@ -30,11 +30,19 @@ class By:
         differently: how what it does differs from LiteLLM.
         protects: leaving it undone would open something: while no service acts, a value refuses the start; "zero": only a zero does, which
             means that nothing is allowed.
+        anyway: of a value: why what it asks for is so anyway, or "": while no service acts.
     """
 
-    __slots__ = ("differently", "protects", "services")
+    __slots__ = ("anyway", "differently", "protects", "services")
 
-    def __init__(self, *services: str, differently: str = "", protects: bool | Literal["zero"] = False) -> None:
+    def __init__(
+        self,
+        *services: str,
+        differently: str = "",
+        protects: bool | Literal["zero"] = False,
+        anyway: Callable[[Any], str] = lambda value: "",
+    ) -> None:
+        self.anyway = anyway
         self.services = services
         self.differently = differently
         self.protects = protects
@@ -148,11 +156,12 @@ def section(
 
 def _not_yet(place: str, name: str, value: Any, by: By, reading: Reading) -> None:
     off = value is False or value == [] or value == {} or value == ""
+    anyway = "it is off" if off else by.anyway(value)
     asked = value == 0 and not isinstance(value, bool) if by.protects == "zero" else by.protects and not off
     if asked:
         reading.unenforced(name, f"{place} can't be enforced")
-    reading.say(place, "acts" if off else "no effect", "it is off" if off else "not used yet")
-    if not off:
+    reading.say(place, "acts" if anyway else "no effect", anyway or "not used yet")
+    if not anyway:
         reading.warn(f"{place}: not used")
 
 

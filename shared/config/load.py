@@ -114,6 +114,8 @@ def _read(
     litellm_tree, router_tree = (
         resolve(_section(top, each), lookup) for each in ("litellm_settings", "router_settings")
     )
+    for tree_ in (litellm_tree, router_tree):
+        _name_plain_fallbacks(tree_)
     _need_secrets(general_tree, service, environ)
     reading.elsewhere = _places()
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
@@ -234,6 +236,15 @@ def _guardrails(top: dict[str, Any], lookup: Lookup) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise ConfigError("guardrails must be a list of mappings")
     return [_without_unset(resolve(entry, lookup)) for entry in entries]
+
+
+def _name_plain_fallbacks(section_tree: dict[str, Any]) -> None:
+    """`fallbacks: [a, b]` is `default_fallbacks: [a, b]`: models that anybody's call falls back to."""
+    given = section_tree.get("fallbacks")
+    plain = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if plain:
+        section_tree["fallbacks"] = [each for each in given or [] if not isinstance(each, str)]
+        section_tree.setdefault("default_fallbacks", plain)
 
 
 def _blocked_users(litellm: LitellmSettings, directory: str) -> frozenset[str]:

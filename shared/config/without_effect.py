@@ -12,7 +12,6 @@ _OTHER = "not a key of LiteLLM's"
 GENERAL: dict[str, str] = {
     "proxy_batch_write_at": f"= {_WRITES}",
     "disable_error_logs": "failed calls are in the book, as all calls are",
-    "database_connection_pool_limit": _POOL,
     "database_connection_timeout": _POOL,
     "database_connect_timeout": _POOL,
     "database_socket_timeout": _POOL,

@@ -79,6 +79,18 @@ def test_a_key_is_in_one_table() -> None:
     assert opening.SETTING in known(GeneralSettings) and opening.ALIAS in known(GeneralSettings)
 
 
+def test_what_is_so_anyway_is_said_to_act() -> None:
+    for names, verdict in (
+        ("[prometheus]", "acts"),
+        ("prometheus", "acts"),
+        ("[]", "acts"),
+        ("[datadog]", "no effect"),
+    ):
+        config = parse(f"litellm_settings: {{service_callback: {names}}}", {})
+        assert [key.verdict for key in config.keys] == [verdict]
+        assert bool(config.warnings) == (verdict == "no effect")
+
+
 EXAMPLE = """
 general_settings: {proxy_batch_write_at: 60, infer_model_from_keys: false, num_retries: 3, telemetry: false, surprising: 1}
 litellm_settings: {telemetry: false, http2: true, sett_verbose: true, cache: false, redact_messages_in_exceptions: true}

@@ -85,6 +85,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
 
     # ── the book ──
 
+    database_connection_pool_limit: Annotated[
+        int | None, By("ledger", differently="of the ledger's answers alone, at most 200")
+    ] = None
+    """Connections to PostgreSQL."""
     database_url: Annotated[Secret | None, By("config")] = None
     """PostgreSQL of the book, for the ledger alone."""
     store_model_in_db: Annotated[bool, By()] = False

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Struct
 
+from shared.config.callbacks import only_always
 from shared.config.fields import By
 
 Names = list[str]
@@ -24,7 +25,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Sinks for calls that failed."""
     s3_callback_params: Annotated[dict[str, Any], By("ledger")] = {}
     """Bucket, path, region, endpoint and keys of the sinks `s3` and `s3_v2`."""
-    service_callback: Annotated[Names | str, By()] = []
+    service_callback: Annotated[Names | str, By(anyway=only_always)] = []
     """Sinks for the gateway's own health."""
     audit_log_callbacks: Annotated[Names | str, By()] = []
     """Sinks for the audit log."""
@@ -144,7 +145,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── caching ──
 
-    cache: Annotated[bool, By("edge")] = False
+    cache: Annotated[bool | str, By("edge")] = False
     """Answer the same request from a cache."""
     cache_params: Annotated[dict[str, Any], By("edge")] = {}
     """Its kind and term."""
@@ -194,7 +195,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Debug lines in the log. Better: `--detailed_debug`, or LITELLM_LOG=DEBUG."""
     json_logs: Annotated[bool | None, By("config")] = None
     """Logs as JSON, a line each: as they are unless the environment says otherwise."""
-    turn_off_message_logging: Annotated[bool, By()] = False
+    turn_off_message_logging: Annotated[bool, By(anyway=lambda value: "no sink gets prompts" if value else "")] = False
     """Sinks get no prompts and answers."""
     redact_user_api_key_info: Annotated[bool, By()] = False
     """Sinks get nothing of the key, its user and its team."""
