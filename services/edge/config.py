@@ -40,6 +40,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of clients; half of them for strangers. 0: 16,384, or a third of the open files this process may have."""
     edge_connections_per_address_max: Annotated[int, msgspec.Meta(ge=1)] = 1024
     """Of strangers, from one IPv4 address or IPv6 /64."""
+    edge_unreadable_files: Literal["pass", "refuse"] = "pass"
+    """Files in a guarded request that are neither text nor picture nor sound (PDF ...): no guardrail can read them."""
     edge_body_timeout_ms: Milliseconds = 60_000
     """For a client to send its body."""
     edge_drain_ms: Milliseconds = 60_000

@@ -41,7 +41,13 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     call = format.read(body, Hints(head.tags, head.spend_logs_metadata, head.customer_id), match.params.get("model"))
     permit = await _permit(parts, route, head, call)
     sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
-    screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
+    screening = Screening(
+        parts.bus_client,
+        permit.guardrails,
+        route.call_type,
+        call.customer_id,
+        refuse_unreadable=parts.settings.edge_unreadable_files == "refuse",
+    )
     if permit.guardrails and screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""
         call, refusal = await screening.request(call, model)

@@ -5,11 +5,13 @@ import itertools
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.edge.formats.base import Call
 from services.edge.formats.events import data_of, split_events
 from services.edge.screening import Screening, StreamWindow, count_tokens
 from services.edge.screening import slices as slices_
@@ -270,3 +272,14 @@ async def test_asking_many_at_once_keeps_the_outcomes_apart() -> None:
     await asyncio.gather(one.screen("pre_call", ["x"]), two.screen("pre_call", [BAN]))
     assert [o.action for o in one.outcomes] == ["allow"]
     assert [o.action for o in two.outcomes] == ["block"]
+
+
+async def test_a_file_that_nobody_can_read_passes_or_not_as_it_is_set() -> None:
+    pdf = "data:application/pdf;base64,JVBERi0A/w=="
+    raw = json.dumps([{"role": "user", "content": [{"type": "file", "file": {"file_data": pdf}}]}]).encode()
+    call = Call(b"", {"model": msgspec.Raw(b'"m"'), "messages": msgspec.Raw(raw)}, "m")
+    for refuse in (False, True):
+        bus: Any = FakeBus()
+        bus.answers[subjects.MODERATION_SCREEN] = bans
+        _, refusal = await Screening(bus, [GUARD], "acompletion", None, refuse_unreadable=refuse).request(call, "m")
+        assert (refusal is not None) == refuse

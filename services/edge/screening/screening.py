@@ -48,12 +48,20 @@ class Screening:
     """Collects what the guardrails said of one request."""
 
     def __init__(
-        self, client: BusClient, guardrails: list[GuardrailRef], call_type: str, customer_id: str | None
+        self,
+        client: BusClient,
+        guardrails: list[GuardrailRef],
+        call_type: str,
+        customer_id: str | None,
+        *,
+        refuse_unreadable: bool = False,
     ) -> None:
+        """`refuse_unreadable`: whether a file that no guardrail can read refuses the request."""
         self._client = client
         self._guardrails = guardrails
         self._call_type = call_type
         self._customer_id = customer_id
+        self._refuse_unreadable = refuse_unreadable
         self.outcomes: list[GuardrailOutcome] = []
         self._beside: asyncio.Task[tuple[Call, Refusal | None]] | None = None
 
@@ -80,6 +88,8 @@ class Screening:
             return call, None
         try:
             content = requests.of_fields(call.fields)
+            if self._refuse_unreadable:
+                _refuse_binary(content.texts)
             texts = await self._without_tokens(content.texts, model)
         except RefusedError as no:
             return call, no.refusal
@@ -265,6 +275,14 @@ class Screening:
                 ]
                 if not known:
                     self.outcomes.append(outcome)
+
+
+def _refuse_binary(texts: list[Text]) -> None:
+    for text in texts:
+        if text.kind == "binary":
+            at = ".".join(map(str, text.address))[:200]
+            message = f"{at}: a file that is no text can't be checked by the guardrails of this key"
+            raise RefusedError(errors.bad_request(message, at))
 
 
 def with_fields(call: Call, fields: dict[str, msgspec.Raw]) -> Call:
