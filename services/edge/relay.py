@@ -133,7 +133,6 @@ class Relay:
 
     async def _whole(self, body: bytes) -> Answer:
         parts, account, asked = self._parts, self._account, self._asked
-        asked.request.hold(len(body), force=True)
         format, content_type = asked.format, self._source.header(b"content-type")
         if self._translator is not None:
             body, content_type = self._translated(self._translator, body), None
