@@ -9,6 +9,7 @@ from aiohttp import web
 
 from services.ledger import (
     answers,
+    audit_summary,
     daily_activity,
     export_api,
     logs_page,
@@ -94,6 +95,7 @@ class Api:
             **spend_calculate.handlers(self),
             **logs_page.handlers(self),
             **export_api.handlers(self),
+            **audit_summary.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:

@@ -106,6 +106,7 @@ ROWS = (
     )),
     *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
       for entity in ("user", "team", "tag", "organization", "customer")),
+    _question("/audit/summary", "How much was changed, refused and blocked", *_DAYS, answer=_OBJECT),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
     Route(name="/export", methods=("GET",), paths=("/export",), surface="ledger", answer=_OBJECT, summary="How the last export went"),
     Route(name="POST /export", methods=("POST",), paths=("/export",), surface="ledger", mutates=True, answer=_OBJECT,

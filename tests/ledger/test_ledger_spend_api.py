@@ -10,6 +10,7 @@ from shared import bus, subjects
 from shared.requests import CountReply, CountRequest
 from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
 from tests.ledger.test_ledger_api import on
+from tests.ledger.test_ledger_verify import post_control
 
 TODAY = datetime.now(UTC).date()
 DAYS = {"start_date": str(TODAY - timedelta(days=1)), "end_date": str(TODAY)}
@@ -225,3 +226,15 @@ async def test_an_estimate(counting: Running) -> None:
     )
     for wrong in ({}, {"model": "x"}, {**asked, "input_tokens": -1}, {**asked, "input_tokens": True}):
         assert (await counting.post("/cost/estimate", wrong))[0] == 400
+
+
+async def test_the_audit_logs_summary_counts_changes_and_refusals_apart(filled: Running, book: Book) -> None:
+    await book.post(settled(opened(), outcome="blocked", status=400, error_code="content_policy"))
+    await post_control(book, "a", "b")
+    body = await of(filled, "/audit/summary", key="sk-viewer")
+    assert body["changes"] == [{"table_name": "LiteLLM_TeamTable", "action": "created", "count": 2}]
+    assert body["refusals"] == [{"code": "model_not_allowed", "by": "policy", "count": 1}]
+    assert (body["blocks"], body["unreadable"]) == ([{"code": "content_policy", "count": 1}], 0)
+    assert (await filled.get("/audit/summary", key="sk-alice"))[0] == 401
+    for wrong in ({"start_date": "x"}, {"start_date": "2026-01-01", "end_date": "2026-03-01"}):
+        assert (await filled.get("/audit/summary", **wrong))[0] == 400

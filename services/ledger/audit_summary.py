@@ -1,0 +1,53 @@
+"""`/audit/summary`: how much was changed, refused and blocked. Refusals are rows of request_log, not control facts: callers must not be able to
+flood the audit log."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from services.ledger import answers, questions, shapes
+from services.ledger.answers import Handler
+from services.ledger.questions import refuse
+
+if TYPE_CHECKING:
+    from services.ledger.routes import Api
+
+DAYS_MAX = 31
+
+_CHANGES = """
+SELECT kind, action, count(*) AS n FROM audit_log
+WHERE at_ms >= $1 AND at_ms < $2 AND kind IS NOT NULL AND kind <> 'alias' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
+_UNREADABLE = "SELECT count(*) FROM audit_log WHERE kind IS NULL AND recorded_on BETWEEN $1 AND $2"
+_REFUSALS = """
+SELECT outcome, coalesce(error_code, '') AS code, coalesce(refused_by, '') AS who, count(*) AS n FROM request_book
+WHERE day BETWEEN $1 AND $2 AND outcome IN ('refused', 'blocked') GROUP BY 1, 2, 3 ORDER BY 4 DESC, 2 LIMIT 200
+"""
+
+
+def handlers(api: "Api") -> dict[str, Handler]:
+    async def summary(request: web.Request) -> web.StreamResponse:
+        await api.identify_admin(request, "/audit/summary")
+        asked = questions.days(request.query)
+        last = asked.last or datetime.now(UTC).date()
+        first = asked.first or last - timedelta(days=6)
+        if first > last:
+            refuse("start_date", "must not be after end_date")
+        if (last - first).days >= DAYS_MAX:
+            refuse("start_date", f"and end_date are more than {DAYS_MAX} days apart")
+        start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+        end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+        report = api.book()
+        changes = await report.fetch(_CHANGES, int(start.timestamp() * 1000), int(end.timestamp() * 1000))
+        refusals = await report.fetch(_REFUSALS, first, last)
+        unreadable = await report.fetch(_UNREADABLE, first, last)
+        shown: dict[str, Any] = {
+            "start_date": first, "end_date": last, "unreadable": unreadable[0][0],
+            "changes": [{"table_name": shapes.table_name(r["kind"]), "action": r["action"], "count": r["n"]} for r in changes],
+            "refusals": [{"code": r["code"], "by": r["who"], "count": r["n"]} for r in refusals if r["outcome"] == "refused"],
+            "blocks": [{"code": r["code"], "count": r["n"]} for r in refusals if r["outcome"] == "blocked"],
+        }  # fmt: skip
+        return answers.json_answer(shown)
+
+    return {"/audit/summary": summary}
