@@ -53,6 +53,7 @@ soak: $(VENV)/.test
 docs: $(VENV)/.test
 	@PYTHONPATH=. $(PY) tools/make_nats_conf.py
 	@PYTHONPATH=. $(PY) tools/make_reference.py
+	@PYTHONPATH=. $(PY) tools/make_configuration.py
 
 k8s-secrets: $(VENV)/.run
 	@PYTHONPATH=. exec $(PY) tools/k8s_secrets.py
