@@ -70,7 +70,7 @@ SHAPED: list[tuple[str, Make]] = [
     ("Twilio", of(HEX, 32, "SK")), ("Twilio", of(HEX, 32, "AC")),
     ("SendGrid", joined("SG.", of(URL64, 22), ".", of(URL64, 43))),
     ("Mailchimp", joined(of(HEX, 32), "-us", of("123456789", 1))),
-    ("Npm", of(ALNUM, 36, "npm_")), ("Npm", joined("//registry.npmjs.org/:_authToken=", guid)),
+    ("Npm", of(ALNUM, 36, "npm_")), ("Npm", joined("//npm.example.com/:_authToken=", guid)),
     ("PyPi", of(URL64, 120, "pypi-AgEIcHlwaS5vcmc")),
     ("AWSKey", of("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16, "AKIA")), ("AWSKey", of("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16, "ASIA")),
     ("GCPApiKey", of(URL64, 35, "AIza")), ("HuggingFace", of(LOWER + UPPER, 34, "hf_")), ("HuggingFace", of(LOWER + UPPER, 34, "api_org_")),
@@ -328,7 +328,7 @@ def lookalikes(seed: int = 11) -> list[tuple[str, str]]:
     add(
         "npm lock",
         40,
-        joined('"integrity": "sha512-', of(B64, 86), '==",\n"resolved": "https://registry.npmjs.org/x/-/x-1.2.3.tgz"'),
+        joined('"integrity": "sha512-', of(B64, 86), '==",\n"resolved": "https://npm.example.com/x/-/x-1.2.3.tgz"'),
     )
     add(
         "pip lock",
