@@ -36,11 +36,6 @@ class Token(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-def looks_like_one(credential: str) -> bool:
-    """Three parts, the first of them a JSON object in base64url."""
-    return credential.count(".") == 2 and credential.startswith("ey")
-
-
 def take_apart(text: str) -> Token:
     """Raises TokenError."""
     if len(text) > TOKEN_CHARACTERS_MAX:

@@ -33,7 +33,3 @@ def parse(text: str) -> Reference | None:
         return None
     manager = MANAGER_OF_PREFIX.get(prefix)
     return None if manager is None else Reference(manager, name)
-
-
-def is_reference(text: str) -> bool:
-    return parse(text) is not None

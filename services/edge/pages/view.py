@@ -164,6 +164,11 @@ def when(text: object) -> str:
     return "" if not text else str(text)[:19].replace("T", " ")
 
 
+def state_of(look: Look, row: dict[str, Any]) -> dict[str, str]:
+    """Whether a team or customer is blocked."""
+    return marked(look.say("state.revoked"), "bad") if row.get("blocked") else marked(look.say("state.active"), "good")
+
+
 def short(digest: object) -> str:
     text = str(digest or "")
     return text[:10] + "…" if len(text) > 16 else text

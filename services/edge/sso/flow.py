@@ -54,8 +54,13 @@ class Person(msgspec.Struct, frozen=True):
 
 def begin(redirect_uri: str, return_to: str, now_s: float, token: Callable[[], str]) -> Attempt:
     """`token`: unguessable text of 43 characters or more, a new one each time."""
-    inside = return_to if return_to.startswith("/ui") and "//" not in return_to and "\\" not in return_to else "/ui"
-    return Attempt(token(), token(), token(), redirect_uri, int(now_s) + LOGIN_S, inside[:TEXT_CHARACTERS_MAX])
+    return Attempt(token(), token(), token(), redirect_uri, int(now_s) + LOGIN_S, inside(return_to))
+
+
+def inside(path: str) -> str:
+    """Where a login leads to afterwards: a path of the page, never elsewhere."""
+    good = path.startswith("/ui") and "//" not in path and "\\" not in path
+    return path[:TEXT_CHARACTERS_MAX] if good else "/ui"
 
 
 def authorization_url(provider: Provider, attempt: Attempt) -> str:

@@ -134,12 +134,7 @@ async def _password(parts: Parts, request: Request, seen_from: Origin, visitor: 
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wrong"), 401)
     sso.throttle.succeeded(source)
     body = {"user_id": "default_user_id", "user_role": "proxy_admin", "how": "password"}
-    then = (
-        form["next"]
-        if form["next"].startswith("/ui") and "//" not in form["next"] and "\\" not in form["next"]
-        else "/ui"
-    )
-    return await _session(parts, request, seen_from, body, then)
+    return await _session(parts, request, seen_from, body, flow.inside(form["next"]))
 
 
 def _equal(sent: str, wanted: str) -> bool:

@@ -12,11 +12,11 @@ from services.edge.pages.view import (
     Table,
     link,
     listing,
-    marked,
     money,
     page_number,
     pages_of,
     press,
+    state_of,
     when,
 )
 from services.edge.pages.visitor import ROLES
@@ -128,7 +128,7 @@ async def customers(look: Look) -> Shown:
             row["user_id"],
             row.get("alias"),
             money(row.get("spend")),
-            marked(say("state.revoked"), "bad") if row.get("blocked") else marked(say("state.active"), "good"),
+            state_of(look, row),
         ]
         for row in found
     ]

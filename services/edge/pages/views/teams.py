@@ -13,10 +13,10 @@ from services.edge.pages.view import (
     go,
     link,
     listing,
-    marked,
     money,
     press,
     short,
+    state_of,
     text_of,
     when,
 )
@@ -34,7 +34,7 @@ async def show(look: Look) -> Shown:
             str(len(row.get("members_with_roles") or [])),
             row.get("models") or [say("all")],
             money(row.get("spend")),
-            _state(look, row),
+            state_of(look, row),
         ]
         for row in listed[:500]
     ]
@@ -146,7 +146,3 @@ async def unblock(look: Look, form: Form) -> Done:
 async def delete(look: Look, form: Form) -> Done:
     await look.api.policy("/team/delete", body={"team_ids": [look.id]})
     return Done("/ui/teams", "done.deleted")
-
-
-def _state(look: Look, row: dict[str, Any]) -> dict[str, str]:
-    return marked(look.say("state.revoked"), "bad") if row.get("blocked") else marked(look.say("state.active"), "good")

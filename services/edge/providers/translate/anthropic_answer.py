@@ -6,7 +6,7 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, Events, encode
+from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
 
 JSON_TOOL = "tollgate_json_answer"
 """Its call is an answer in JSON, not a call."""
@@ -194,10 +194,10 @@ _STATUS = {
 """Of errors within a stream, which have no status of their own."""
 
 
-class Stream:
+class Stream(EventStream):
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._events = Events()
+        super().__init__()
         self._chunks = Chunks(options.response_id, options.model, options.now_s)
         self._usage = Usage()
         self._blocks: dict[int, str] = {}
@@ -209,18 +209,6 @@ class Stream:
         self._thoughts: dict[int, list[str]] = {}
         self._finish = "stop"
         self._over = False
-
-    def feed(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.feed(data):
-            self._read(event, out)
-        return out
-
-    def finish(self) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.finish():
-            self._read(event, out)
-        return out
 
     def _read(self, data: bytes, out: list[bytes]) -> None:
         if self._over:

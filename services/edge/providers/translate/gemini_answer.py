@@ -6,7 +6,7 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, Events, encode
+from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
 
 SIGNATURE = "__thought__"
 """In a call's id, before the signature of the thinking that led to it: an id is what every client brings back."""
@@ -265,10 +265,10 @@ def _said(found: _Error, status: int) -> ErrorSaid:
     return said
 
 
-class Stream:
+class Stream(EventStream):
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._events = Events()
+        super().__init__()
         self._chunks: Chunks | None = None
         self._response_id = options.response_id
         self._model = options.model
@@ -281,16 +281,8 @@ class Stream:
         """A candidate said why it stopped, or the prompt was blocked."""
         self._failed = False
 
-    def feed(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.feed(data):
-            self._read(event, out)
-        return out
-
     def finish(self) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.finish():
-            self._read(event, out)
+        out = super().finish()
         if self._ended and not self._failed and self._chunks is not None:
             if self._usage is not None:
                 out.append(self._chunks.usage(self._usage.openai(self._searches)))

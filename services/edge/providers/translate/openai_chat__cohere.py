@@ -10,7 +10,7 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import chat, wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, Events, encode, refuse
+from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode, refuse
 
 _NAMES = {"top_p": "p", "top_k": "k"}
 _HANDLED = chat.READ_HERE | {"user", "metadata", "n", "service_tier"}
@@ -222,27 +222,15 @@ class _Event(msgspec.Struct):
 _event = msgspec.json.Decoder(_Event).decode
 
 
-class Stream:
+class Stream(EventStream):
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._events = Events()
+        super().__init__()
         self._chunks = Chunks(options.response_id, options.model, options.now_s)
         self._call = -1
         self._silent = False
         """The call being written has no arguments so far."""
         self._over = False
-
-    def feed(self, data: bytes) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.feed(data):
-            self._read(event, out)
-        return out
-
-    def finish(self) -> list[bytes]:
-        out: list[bytes] = []
-        for event in self._events.finish():
-            self._read(event, out)
-        return out
 
     def _read(self, data: bytes, out: list[bytes]) -> None:
         if self._over or data == b"[DONE]":

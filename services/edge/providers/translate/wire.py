@@ -232,6 +232,29 @@ class Events:
         return [joined] if joined else []
 
 
+class EventStream:
+    """A stream of server-sent events being translated: each event is read as it is whole. What reads them is a subclass's."""
+
+    def __init__(self) -> None:
+        self._events = Events()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        out: list[bytes] = []
+        for event in self._events.feed(data):
+            self._read(event, out)
+        return out
+
+    def finish(self) -> list[bytes]:
+        out: list[bytes] = []
+        for event in self._events.finish():
+            self._read(event, out)
+        return out
+
+    def _read(self, data: bytes, out: list[bytes]) -> None:
+        """One event's data; what it becomes is added to `out`."""
+        raise NotImplementedError
+
+
 def _data(event: bytes) -> bytes:
     """WHATWG HTML §9.2.6, as far as models' streams use it."""
     if event.startswith(b"data: ") and b"\n" not in event:
