@@ -6,13 +6,15 @@ The command decides on this replica's directory, and publishes on the condition 
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import structlog
 
 from services.policy import replays, spent
 from services.policy.catalog import Catalog
-from services.policy.commands import run, run_vouched
+from services.policy.commands import run, run_own, run_vouched
+from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.decide import decide
 from services.policy.directory import Directory
@@ -146,6 +148,16 @@ class Admin:
         request = AdminRequest(None, "", {}, {})
         _, _, refusal = await self._carry_out(self._publications([change], request, actor, now_ms), 0)
         return refusal is None
+
+    async def own(self, route: str, command: Command, body: dict[str, Any], actor: Caller = TOLLGATE) -> Refusal | None:
+        """Give a command in policy's own name. Why it was refused; None: its facts stand, and this replica has seen them."""
+        now_ms = self._now_ms()
+        call = Call(self._replica.directory, {}, body, actor, now_ms, self._new_id, self._catalog, route)
+        plan = run_own(command, call)
+        if isinstance(plan, Refusal):
+            return plan
+        request = AdminRequest(None, route, {}, {})
+        return (await self._carry_out(self._publications(plan.changes, request, actor, now_ms), 0))[2]
 
     async def _carry_out(self, publications: list[Publication], seq: int) -> tuple[int, list[str], Refusal | None]:
         """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what landed before it is in

@@ -15,10 +15,12 @@ from services.policy.admin import Admin, unix_ms
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
 from services.policy.decide import decide
+from services.policy.delivery import Deliverer
 from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
 from services.policy.notes import Notes
 from services.policy.replica import POLL_S, Replica
+from services.policy.rotations import Rotations
 from shared import bus, guardrails, prices, settings, startup, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
@@ -57,15 +59,23 @@ async def main(life: Life) -> None:
 
 
 async def serve(
-    life: Life, client: BusClient, catalog: Catalog, stream_replicas: int = 0, blocked_file: Path | None = None
+    life: Life,
+    client: BusClient,
+    catalog: Catalog,
+    stream_replicas: int = 0,
+    blocked_file: Path | None = None,
+    deliverer: Deliverer | None = None,
 ) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
 
     Args:
         blocked_file: of `blocked_user_list`, where that is a file.
+        deliverer: hands out keys that are rotated by themselves; None: none are.
     """
     if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
         return
+    if deliverer is not None:
+        catalog = msgspec.structs.replace(catalog, undeliverable=deliverer.refuses)
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
     admin = Admin(client, replica, catalog)
     upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
@@ -115,9 +125,13 @@ async def serve(
             gc.collect()
             gc.freeze()
             life.ready(replica.reason_not_ready)
-            watching = asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))
+            working = [asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))]
+            if deliverer is not None:
+                rotations = Rotations(admin, lambda: replica.directory, deliverer, every_s=catalog.rotation_check_s)
+                working.append(asyncio.create_task(rotations.run()))
             await life.stopping.wait()
-            watching.cancel()
+            for task in working:
+                task.cancel()
         await asyncio.gather(*(each.drain(DRAIN_S) for each in answering))
     finally:
         await upserts.close()

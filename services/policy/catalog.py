@@ -16,6 +16,7 @@ from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
 from shared import guardrails, prices
 from shared.config import Config, ConfigError, Deployment
+from shared.entities import Key
 from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
@@ -26,10 +27,17 @@ from shared.money import Price
 KEPT_MAX = 10_000
 """Of models whose fallbacks are remembered: callers choose names that patterns serve."""
 
+ROTATION_CHECK_S = 60.0
+
 Lookup = Callable[[str, str], Price | None]
 """(provider, model) -> the table's price; None: nobody knows it."""
 Priced = Callable[[str, str, Price | None], Price | None]
 """(provider, model, the entry's own price) -> what a call is charged."""
+
+
+def nobody(key: Key) -> str | None:
+    """Why a key that policy itself makes can't be delivered, where no secret manager stores keys."""
+    return "needs a secret manager that stores keys: nobody else could hand out the new key"
 
 
 class NewKeys(msgspec.Struct, frozen=True):
@@ -73,6 +81,10 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     new_keys: NewKeys = msgspec.field(default_factory=lambda: NewKeys())
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
+    rotation_check_s: float = ROTATION_CHECK_S
+    """Between two looks for keys that are to be rotated by themselves (LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS)."""
+    undeliverable: Callable[[Key], str | None] = nobody
+    """Why a key that policy itself makes can't reach its users; None: it can (delivery.py)."""
 
     def fallbacks(self, model: str) -> list[Fallback]:
         """Where a call for `model` may go when all its own deployments have failed; what nobody serves isn't there."""
@@ -126,6 +138,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
+        rotation_check_s=_seconds(environ or {}, "LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", ROTATION_CHECK_S),
         public_model_groups=_public_model_groups(config),
         price=price,
         aliases=aliases,
@@ -144,6 +157,20 @@ def _public_model_groups(config: Config) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ConfigError("litellm_settings.public_model_groups: a list of model names is needed")
     return tuple(value)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    """Raises ConfigError."""
+    given = environ.get(name)
+    if not given:
+        return default
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 1 <= seconds <= 366 * 86_400:
+        raise ConfigError(f"{name} must be a number of seconds, at least 1")
+    return seconds
 
 
 def _access_groups(config: Config) -> dict[str, frozenset[str]]:

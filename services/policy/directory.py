@@ -36,6 +36,8 @@ class Directory:
         """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still holds."""
         self.newest_keys: list[tuple[int, KeyDigest]] = []
         """(created_at_ms, token) of every key, in order: a page of the newest costs the same however many there are."""
+        self.rotating: set[KeyDigest] = set()
+        """Keys with `auto_rotate`."""
         self.unread: dict[str, int] = {}
         """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before it left it."""
         self._seqs: dict[str, int] = {}
@@ -64,6 +66,7 @@ class Directory:
         for known in (*self.tables.values(), *self._indexes.values(), self._seqs, self.unread):
             known.clear()
         self.newest_keys.clear()
+        self.rotating.clear()
 
     def expire(self, kind: str, keep: Callable[[Any], bool]) -> None:
         """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped their facts."""
@@ -119,6 +122,10 @@ class Directory:
                 index.setdefault(value, {})[entity_id] = None
         if kind == "key":
             self._order(old, entity)
+            if entity is not None and entity.extra.get("auto_rotate"):
+                self.rotating.add(entity.token)
+            elif old is not None:
+                self.rotating.discard(old.token)
         if entity is None:
             table.pop(entity_id, None)
         else:

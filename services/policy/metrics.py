@@ -7,6 +7,7 @@ from services.policy.commands import COMMANDS
 _decisions = Counter("tollgate_policy_decisions_total", "Decisions by result", ["code"])
 _commands = Counter("tollgate_policy_commands_total", "Management calls answered", ["route", "status"])
 _unreadable = Counter("tollgate_policy_unreadable_facts_total", "Control facts that could not be folded")
+_rotations = Counter("tollgate_policy_rotations_total", "Automatic rotations of keys by result", ["result"])
 
 _decision_children: dict[str, Counter] = {}
 _command_children: dict[tuple[str, int], Counter] = {}
@@ -26,6 +27,11 @@ def commanded(route: str, status: int) -> None:
     if child is None:
         child = _command_children[key] = _commands.labels(key[0], str(status))
     child.inc()
+
+
+def rotated(result: str) -> None:
+    """`rotated`, `elsewhere` (another replica was faster), `not_delivered`, `refused`."""
+    _rotations.labels(result).inc()
 
 
 def unreadable() -> None:

@@ -96,6 +96,7 @@ KEY = EntityKind(
         "key", "keys", "token_id", "status", "info", "litellm_budget_table", "send_invite_email", "duration", "key_aliases",
         "grace_period", "new_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
+        "rotation_claim",
     ),
     indexes=("team_id", "user_id", "replaced_by", "organization_id"),
     references={"team_id": "team", "user_id": "user", "organization_id": "organization"},

@@ -93,7 +93,9 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replica]:
+async def replica(
+    broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str] | None = None, **kw: Any
+) -> AsyncIterator[Replica]:
     """Runs `serve`, on `<name>.policy.decide` and `<name>.policy.admin`; stops it as SIGTERM would."""
     client = await bus.connect("policy", broker.url)
     life = Life("policy")
@@ -103,7 +105,7 @@ async def replica(broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch) ->
         return await real(client, f"{name}.{subject}", *rest)
 
     monkeypatch.setattr(bus, "answer", renamed)
-    task = asyncio.create_task(serve(life, client, catalog()))
+    task = asyncio.create_task(serve(life, client, catalog(environ=environ), **kw))
     try:
         async with asyncio.timeout(10):
             while life.reason_not_ready() is not None:

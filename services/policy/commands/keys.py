@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic, key_defaults
+from services.policy.commands import aliases, generic, key_defaults, rotation_times
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.model_access import unknown_entry
@@ -215,8 +215,7 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
     project_id = after.extra.get("project_id")
     if project_id not in (None, key.extra.get("project_id")) and project_id not in call.directory.tables["project"]:
         fields.refuse("project_id", "must name a project that exists")
-    if after.extra.get("auto_rotate") and not key.extra.get("auto_rotate"):
-        fields.refuse("auto_rotate", "needs a secret manager that stores keys: nobody else could hand out the new key")
+    after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
     if service_account is not None and after.metadata.get("service_account_id") != service_account:
         fields.refuse("metadata", "service_account_id can't be changed once it is set")

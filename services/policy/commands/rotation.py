@@ -10,11 +10,15 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic, key_queries, keys
+from services.policy.commands import aliases, generic, key_queries, keys, rotation_times
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
-from shared.entities import KEY, Key, iso
+from services.policy.directory import Directory
+from shared import errors
+from shared.entities import KEY, Key
 from shared.entities import readers as fields
+from shared.errors import RefusedError
+from shared.ids import KeyDigest
 
 PREVIOUS_MAX = 64
 """Rotations after which the oldest digest is no longer counted to the key's spend."""
@@ -25,7 +29,8 @@ def regenerate(call: Call) -> Plan:
     rights.need_key(call, old, "/key/regenerate")
     keys.need_present(old)
     grace = _grace(call)
-    fresh = keys.new_key(call)
+    pending = _pending(call, old)
+    fresh = pending or keys.new_key(call)
     body = {name: value for name, value in call.body.items() if name not in ("key", "token", "key_name")}
     merged = keys.merged(call, old, body)
     keys.check_change(call, old, merged.entity)
@@ -34,19 +39,46 @@ def regenerate(call: Call) -> Plan:
         token=fresh.token,
         key_name=fresh.key_name,
         previous_tokens=[*old.previous_tokens, old.token][-PREVIOUS_MAX:],
-        extra={
-            **merged.entity.extra,
-            "rotation_count": int(old.extra.get("rotation_count", 0)) + 1,
-            "last_rotation_at": iso(call.now_ms),
-        },
+        extra=rotation_times.rotated(call, merged.entity),
     )
-    changes = [change(call.directory, KEY, "rotated", None, after), *_end(call, old, after, grace)]
+    changes = [change(call.directory, KEY, "rotated", pending, after), *_end(call, old, after, grace)]
     if after.key_alias is not None:
         changes.append(aliases.reserve(call, after.key_alias, after.token, old.token))
     if old.key_alias is not None and after.key_alias != old.key_alias:
         changes += aliases.release(call.directory, old.key_alias, old.token)
     row: dict[str, Any] = {**KEY.row(after, spend=None), "key": after.token, "token_id": after.token}
     return Plan(row, changes, merged.unknown, merged.not_enforced, spend=[key_queries.spent(after, row)])
+
+
+def due(directory: Directory, now_ms: int) -> list[Key]:
+    """The keys whose time has come to be rotated by themselves, and that nobody is at."""
+    keys_ = (directory.keys[token] for token in directory.rotating)
+    return [key for key in keys_ if key.replaced_by is None and rotation_times.is_due(key, now_ms)]
+
+
+def claim(call: Call) -> Plan:
+    """This caller rotates the key now: others keep away for a while, and the new secret (`token`) stands for the old one already."""
+    old, _ = keys.named_key(call)
+    keys.need_present(old)
+    if not rotation_times.is_due(old, call.now_ms):
+        raise RefusedError(errors.conflict("This key"))
+    fresh = msgspec.structs.replace(
+        keys.new_key(call),
+        replaced_by=old.token,
+        expires_at_ms=rotation_times.pending_until(old, call.now_ms),
+    )
+    claimed = msgspec.structs.replace(old, extra=rotation_times.claimed(old, call.now_ms))
+    changes = [
+        change(call.directory, KEY, "rotating", old, claimed),
+        change(call.directory, KEY, "created", None, fresh),
+    ]
+    return Plan({}, changes)
+
+
+def _pending(call: Call, old: Key) -> Key | None:
+    """The secret that `claim` made for this key, where the call is about one. Callers can't name one: the edge mints theirs."""
+    found = call.directory.keys.get(KeyDigest(str(call.body.get("token"))))
+    return found if found is not None and found.replaced_by == old.token and call.actor.key_sha256 is None else None
 
 
 def _grace(call: Call) -> int | None:
@@ -65,7 +97,7 @@ def _grace(call: Call) -> int | None:
 def _end(call: Call, old: Key, after: Key, grace: int | None) -> list[Change]:
     """Without grace those that still stood for the old key end with it."""
     if grace is None:
-        before = call.directory.find("key", "replaced_by", old.token)
+        before = [key for key in call.directory.find("key", "replaced_by", old.token) if key.token != after.token]
         return [change(call.directory, KEY, "deleted", old, None), *(c for k in before for c in keys.deletion(call, k))]
     until = grace if old.expires_at_ms is None else min(grace, old.expires_at_ms)
     retired = msgspec.structs.replace(
