@@ -80,6 +80,10 @@ class Keyring:
         raw = text.encode()
         if len(raw) > TEXT_BYTES_MAX:
             raise SealingError(f"a secret is longer than {TEXT_BYTES_MAX} bytes")
+        return self.seal_bytes(raw, place)
+
+    def seal_bytes(self, raw: bytes, place: str) -> Sealed:
+        """Of any length: not a secret by itself, but what nobody else is to read."""
         data_key = AESGCM.generate_key(KEY_BYTES * 8)
         return Sealed(
             self._current,
@@ -89,9 +93,11 @@ class Keyring:
 
     def open(self, sealed: Sealed, place: str) -> Secret:
         """Raises SealingError for a value of another place, of a key we don't have, or that was changed."""
-        return Secret(
-            _decrypt(AESGCM(self._data_key(sealed, place)), sealed.data, place.encode(), sealed.key_id).decode()
-        )
+        return Secret(self.open_bytes(sealed, place).decode())
+
+    def open_bytes(self, sealed: Sealed, place: str) -> bytes:
+        """Raises SealingError, as `open`."""
+        return _decrypt(AESGCM(self._data_key(sealed, place)), sealed.data, place.encode(), sealed.key_id)
 
     def is_current(self, sealed: Sealed) -> bool:
         return sealed.key_id == self._current

@@ -20,6 +20,8 @@ API_TIMEOUT_S = 2.0
 SHARDS_MAX = 64
 BYTES_MIN_PER_SHARD = 4 * 1024 * 1024
 """Of TRAFFIC: its last recorded message (up to 1 MB) stays in each shard, and new ones must fit beside it."""
+CACHE_AGE_S_MAX = 7 * 86_400
+"""Whatever an entry's own term is."""
 SHARDS_KEY = "tollgate_shards"
 """In the stream's metadata: how many shards it has is its own property, read from it by who writes and who records."""
 
@@ -158,6 +160,32 @@ async def ensure_traffic(client: Client, max_bytes: int, shards: int = 1, replic
             "metadata": {SHARDS_KEY: str(shards)},
         },
         replicas,
+    )
+
+
+async def ensure_cache(client: Client, max_bytes: int) -> StreamState:
+    """The bucket of answers that edges share: in the broker's memory, for what is lost there is only a miss. The oldest ones go first.
+
+    Raises as `ensure_control`.
+    """
+    return await _ensure(
+        client,
+        {
+            "name": subjects.CACHE_STREAM,
+            "subjects": [f"{subjects.CACHE_PREFIX}*"],
+            "retention": "limits",
+            "storage": "memory",
+            "discard": "old",
+            "max_age": CACHE_AGE_S_MAX * 1_000_000_000,
+            "max_bytes": max_bytes,
+            "max_msgs": -1,
+            "max_msgs_per_subject": 1,
+            "deny_delete": True,
+            "deny_purge": False,
+            "allow_direct": True,
+            "allow_msg_ttl": True,
+        },
+        1,
     )
 
 

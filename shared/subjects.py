@@ -10,6 +10,7 @@ edge.identity.<edge id>                     request-reply, answered by that edge
 edge.rests                                  edges tell each other which deployments rest
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
+$KV.tollgate_cache.<digest>                 KV_tollgate_cache, a key-value bucket in ledger's account: edges keep sealed answers there
 
 Each service has an account of its own (edge's is the ledger's, see `home`), and a stream lives in its owner's. Whoever asks names the
 subject that the answer goes to, and whoever makes a consumer names the subject it delivers to; the broker writes there in their place,
@@ -25,6 +26,9 @@ import msgspec
 
 CONTROL_STREAM = "CONTROL"
 TRAFFIC_STREAM = "TRAFFIC"
+CACHE_STREAM = "KV_tollgate_cache"
+CACHE_PREFIX = "$KV.tollgate_cache."
+"""Of the answers that all edges share. The ledger makes the bucket: who may make a stream may have it copy another one."""
 CONTROL_ALL = "control.>"
 TRAFFIC_ALL = "traffic.>"
 FEED_PREFIX = "feed."
@@ -165,7 +169,13 @@ _PULL = ("CONSUMER.INFO.{stream}.>", "CONSUMER.MSG.NEXT.{stream}.>")
 
 PERMISSIONS: dict[str, Permissions] = {
     "edge": Permissions(
-        publish=[EDGE_RESTS, *_through_doors("edge", feed=False), *_answers("edge")],
+        publish=[
+            EDGE_RESTS,
+            f"{CACHE_PREFIX}*",
+            *_stream_api(CACHE_STREAM, "DIRECT.GET.{stream}.>", "STREAM.PURGE.{stream}"),
+            *_through_doors("edge", feed=False),
+            *_answers("edge"),
+        ],
         subscribe=[f"{inbox_prefix('edge')}.>", EDGE_IDENTITY_ALL, EDGE_RESTS, *_through_doors("edge", feed=True)],
     ),
     "policy": Permissions(
@@ -185,6 +195,7 @@ PERMISSIONS: dict[str, Permissions] = {
     "ledger": Permissions(
         publish=[
             *_stream_api(TRAFFIC_STREAM, *_READ, *_OWN, *_PULL, "STREAM.PURGE.{stream}"),
+            *_stream_api(CACHE_STREAM, "STREAM.INFO.{stream}", *_OWN),
             *_through_doors("ledger", feed=False),
             "_R_.>",
             f"{inbox_prefix('policy')}.>",

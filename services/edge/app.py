@@ -85,7 +85,7 @@ async def main(life: Life) -> None:
         log.warning("models_left_out", models=[*reasons, *uncallable.values()])
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
     tokens = _tokens(config.general_settings, outbound)
-    extras = {**front.build(config, environ, outbound), "guardrails": guardrails.enabled(config)}
+    extras = {**front.build(config, environ, outbound, conf.data_dir), "guardrails": guardrails.enabled(config)}
     sso = _sso(config, outbound)
     shown_settings = shown.of(config)
     ledger = _ledger(conf.ledger_url)
@@ -131,6 +131,7 @@ async def _serve(
 ) -> None:
     """From the connection to the bus on, to the end."""
     guard = _guard(conf)
+    front.connected(extras, client)
     grants = Grants(
         client,
         lambda: feeds[0],

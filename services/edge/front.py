@@ -4,9 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from nats.aio.client import Client
+
 from services.edge import alerts, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.cache import control
+from services.edge.cache.bucket import Bucket
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import Local, Redis
 from services.edge.images import Images
@@ -14,6 +17,7 @@ from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
 from services.edge.series import SERIES
 from shared import passthrough as entries
+from shared import sealing
 from shared.config import Config
 from shared.outbound import Outbound
 
@@ -30,8 +34,13 @@ def routing(config: Config) -> dict[str, Any]:
     }
 
 
-def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
-    """Fields of Parts. Raises ConfigError, SettingsError."""
+def build(config: Config, environ: Mapping[str, str], outbound: Outbound, data_dir: str) -> dict[str, Any]:
+    """Fields of Parts.
+
+    Args:
+        data_dir: where this machine's sealing key is kept, unless the environment has one.
+
+    Raises ConfigError, SettingsError."""
     general = config.general_settings
     SERIES.models = frozenset(config.model_names)
     looks = site.read(general, environ, config.directory)
@@ -40,7 +49,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
         "site": looks,
         "images": Images(looks, outbound),
-        "cache": _cache(config, environ),
+        "cache": _cache(config, environ, data_dir),
         "passthrough": entries.read(general.get("pass_through_endpoints"), environ),
         "passthrough_outbound": outbound,
         **routing(config),
@@ -48,13 +57,26 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     }
 
 
-def _cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
+def connected(front: Mapping[str, Any], client: Client) -> None:
+    """The bus is there."""
+    cache = front["cache"]
+    if cache is not None and isinstance(cache.store, Bucket):
+        cache.store.connected(client)
+
+
+def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache | None:
     wanted = control.read(bool(config.litellm.cache), config.litellm.cache_params, environ)
     if wanted is None:
         return None
     if wanted.kind == "redis":
         return Cache(wanted, Redis(wanted.redis_url, time.monotonic))
+    if wanted.kind == "nats":
+        return Cache(wanted, Bucket(sealing.keyring(environ, data_dir), time.monotonic, unix_ms))
     return Cache(wanted, Local(CACHE_BYTES_MAX, time.monotonic))
+
+
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024

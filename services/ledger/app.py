@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from services.ledger import book, config, facts_in, routes
+from services.ledger import book, cache_bucket, config, facts_in, routes
 from services.ledger.asking import Asking
 from services.ledger.config import LedgerSettings
 from services.ledger.cube import Cube
@@ -92,6 +92,7 @@ class Ledger:
         self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
         self._sinks = choose.of_config(file.litellm_settings) if file is not None else []
+        self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
         outbound = OutboundSettings.read(os.environ)
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, Guard.for_named_targets()))
         self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
@@ -170,6 +171,8 @@ class Ledger:
     async def _work(self) -> None:
         """Record, until the service stops; then finish what is being written."""
         works = [self._days_ahead(), self._keep_stream()]
+        if self._cache_bytes_max:
+            works.append(cache_bucket.keep(self._client, self._cache_bytes_max, self._stopping))
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()

@@ -37,6 +37,8 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of TRAFFIC, on a cluster of NATS servers: 3. 0: as the stream is."""
     traffic_stream_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 8 * 1024**3
     """Of the TRAFFIC stream where it must be made. When it is full, the broker refuses facts and edges fall back to their journals."""
+    cache_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 128 * 1024**2
+    """Of the broker's memory, for the answers that all edges share (`litellm_settings.cache`); the oldest ones go first."""
     traffic_keep_hours: Annotated[float, msgspec.Meta(ge=0)] = 24
     """How long recorded messages stay in TRAFFIC, should the book have to be restored from a backup. When the stream is half full,
     recorded messages go at once."""

@@ -68,6 +68,15 @@ class AccountsBroker:
             self._process.wait(10)
             self._process = None
 
+    def pause(self) -> None:
+        """It is there, and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def url(self, user: str) -> str:
         return f"nats://{user}:{PASSWORDS[user]}@127.0.0.1:{self.port}"
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared import errors
-from shared.config import ConfigError
+from shared.config import ConfigError, caching
 from shared.errors import RefusedError
 
 CALL_TYPES = ("acompletion", "atext_completion", "aembedding")
@@ -27,7 +27,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`litellm_settings.cache_params`."""
 
     kind: str = "local"
-    """local or redis."""
+    """nats, local or redis."""
     ttl_s: float = TTL_S
     namespace: str = ""
     default_off: bool = False
@@ -52,9 +52,7 @@ def read(enabled: bool, params: Mapping[str, Any], environ: Mapping[str, str]) -
     if not enabled:
         return None
     at = "litellm_settings.cache_params"
-    kind = params.get("type", "local")
-    if kind not in ("local", "redis"):
-        raise ConfigError(f"{at}.type: {kind!r} is not supported: local or redis")
+    kind = caching.kind(params)
     mode = params.get("mode", "default_on")
     if mode not in ("default_on", "default_off"):
         raise ConfigError(f"{at}.mode must be default_on or default_off")

@@ -1,7 +1,8 @@
 """Look, or call once and keep: what becomes of a request while there is a cache.
 
-Equal requests at the same time call a provider once (single flight): the first one calls, the others wait until it is over and look again. When
-it brought nothing to keep, the next one calls, so nobody waits longer than for one call at a time of theirs and of each before.
+Equal requests at the same time call a provider once (single flight): the first one looks and calls, the others wait until it is over and
+get its answer, whatever became of the store. When it brought nothing to keep, the next one calls, so nobody waits longer than for one call
+at a time of theirs and of each before.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from services.edge import answers
 from services.edge.account import Account, Asked
@@ -22,18 +24,24 @@ if TYPE_CHECKING:
     from services.edge.attempts import Attempts
     from services.edge.parts import Parts
 
+log = structlog.get_logger()
+
 DONE = b"data: [DONE]\n\n"
 PIECE_BYTES = 65_536
 FLIGHTS_MAX = 10_000
 WAIT_S = 600.0
+WRITE_WAIT_S = 0.020
+"""How long a call waits for its answer to be kept; a slow store goes on alone."""
+WRITES_MAX = 256
 
 
 class Cache:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self._flights: dict[str, asyncio.Future[None]] = {}
-        """Calls under way, whose answers may be kept."""
+        self._flights: dict[str, asyncio.Future[Kept | None]] = {}
+        """Looks and calls under way, whose answers may be kept."""
+        self._writes: set[asyncio.Task[None]] = set()
         self.hits = self.misses = 0
 
     async def serve(
@@ -52,45 +60,60 @@ class Cache:
             digest = key.digest(asked.call, asked.permit, asked.route.name, wanted.namespace, self.settings.scope)
         if digest is None:
             return await call()
-        while wanted.look:
-            kept = await self._fresh(parts, digest, wanted)
-            if kept is not None:
-                self.hits += 1
-                return await _replay(parts, asked, digest, kept)
-            flight = self._flights.get(digest)
-            if flight is None or not wanted.keep:
-                break
+        flights = self._flights
+        while wanted.look and wanted.keep and (flight := flights.get(digest)) is not None:
             try:
                 async with asyncio.timeout(WAIT_S):
-                    await asyncio.shield(flight)
+                    found = await asyncio.shield(flight)
             except TimeoutError:
                 break
-        self.misses += 1
-        if not wanted.keep or digest in self._flights or len(self._flights) >= FLIGHTS_MAX:
+            if found is not None:
+                if _is_fresh(parts, found, wanted):
+                    return await self._hit(parts, asked, digest, found)
+                break
+        leads = wanted.keep and digest not in flights and len(flights) < FLIGHTS_MAX
+        if not leads:
+            kept = await self.store.get(digest) if wanted.look else None
+            if kept is not None and _is_fresh(parts, kept, wanted):
+                return await self._hit(parts, asked, digest, kept)
+            self.misses += 1
             return await call()
-        self._flights[digest] = flight = asyncio.get_running_loop().create_future()
+        flights[digest] = mine = asyncio.get_running_loop().create_future()
+        kept = None
         try:
-            return await self._call_and_keep(parts, asked, attempts, call, digest, wanted)
+            kept = await self.store.get(digest) if wanted.look else None
+            if kept is None or not _is_fresh(parts, kept, wanted):
+                self.misses += 1
+                answer, kept = await self._call(parts, asked, attempts, call)
+                if kept is not None:
+                    await self._keep(digest, kept, wanted.ttl_s)
+                return answer
         finally:
-            del self._flights[digest]
-            flight.set_result(None)
+            del flights[digest]
+            mine.set_result(kept)
+        return await self._hit(parts, asked, digest, kept)
 
-    async def _fresh(self, parts: "Parts", digest: str, wanted: Control) -> Kept | None:
-        kept = await self.store.get(digest)
-        if kept is None:
-            return None
-        age_s = (parts.clock.unix_ms() - kept.at_ms) / 1000
-        return None if wanted.age_s_max is not None and age_s > wanted.age_s_max else kept
+    async def _hit(self, parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answer:
+        self.hits += 1
+        return await _replay(parts, asked, digest, kept)
 
-    async def _call_and_keep(
-        self,
-        parts: "Parts",
-        asked: Asked,
-        attempts: "Attempts",
-        call: Callable[[], Awaitable[Answer]],
-        digest: str,
-        wanted: Control,
-    ) -> Answer:
+    async def _keep(self, digest: str, kept: Kept, ttl_s: float) -> None:
+        if len(self._writes) >= WRITES_MAX:
+            return
+        writing = asyncio.get_running_loop().create_task(self.store.put(digest, kept, ttl_s))
+        self._writes.add(writing)
+        writing.add_done_callback(self._written)
+        await asyncio.wait((writing,), timeout=WRITE_WAIT_S)
+
+    def _written(self, writing: "asyncio.Task[None]") -> None:
+        self._writes.discard(writing)
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            log.error("answer_not_kept", exc_info=error)
+
+    async def _call(
+        self, parts: "Parts", asked: Asked, attempts: "Attempts", call: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Answer, Kept | None]:
+        """The answer, and what of it is kept."""
         tape = asked.request.tape = Tape()
         answer = await call()
         if isinstance(answer, WholeAnswer):
@@ -100,7 +123,7 @@ class Cache:
             whole = answer.status == 200 and answer.ended and body.endswith(DONE)
         account = attempts.account
         if whole and body and account.outcome == "success":
-            kept = Kept(
+            return answer, Kept(
                 parts.clock.unix_ms(),
                 body,
                 _content_type(answer.headers),
@@ -108,8 +131,11 @@ class Cache:
                 account.usage,
                 account.cost_picousd,
             )
-            await self.store.put(digest, kept, wanted.ttl_s)
-        return answer
+        return answer, None
+
+
+def _is_fresh(parts: "Parts", kept: Kept, wanted: Control) -> bool:
+    return wanted.age_s_max is None or parts.clock.unix_ms() - kept.at_ms <= wanted.age_s_max * 1000
 
 
 class Tape:

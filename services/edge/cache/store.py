@@ -1,4 +1,7 @@
-"""Where answers are kept: in this process, bounded by bytes; or in Redis, for all edges. Away or slow is a miss."""
+"""Where answers are kept: in this process, bounded by bytes; or in Redis, for all edges. Away or slow is a miss.
+
+(`bucket.py`: on the bus, for all edges.)
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -13,9 +16,11 @@ from shared.money import Usage
 log = structlog.get_logger()
 
 ENTRY_BYTES_MAX = 4 * 1024 * 1024
-REDIS_DEADLINE_S = 0.020
-REDIS_AWAY_S = 5.0
-"""After a failure, how long Redis isn't asked."""
+DEADLINE_S = 0.020
+"""For a store that isn't here to answer."""
+WRITE_DEADLINE_S = 1.0
+AWAY_S = 5.0
+"""After a failure, how long a store isn't asked."""
 PREFIX = "tollgate:cache:"
 
 
@@ -40,7 +45,8 @@ class Store(Protocol):
 
     async def delete(self, keys: list[str]) -> int: ...
 
-    async def clear(self) -> None: ...
+    async def clear(self) -> bool:
+        """Whether everything is gone now."""
 
     async def ping(self) -> bool: ...
 
@@ -82,9 +88,10 @@ class Local:
     async def delete(self, keys: list[str]) -> int:
         return sum(self._drop(key) for key in keys)
 
-    async def clear(self) -> None:
+    async def clear(self) -> bool:
         self._entries.clear()
         self.bytes = 0
+        return True
 
     async def ping(self) -> bool:
         return True
@@ -129,15 +136,19 @@ class Redis:
     async def put(self, key: str, kept: Kept, ttl_s: float) -> None:
         if len(kept.body) <= ENTRY_BYTES_MAX:
             data = msgspec.msgpack.encode(kept)
-            await self._soon(lambda: self._client.set(PREFIX + key, data, px=max(1, int(ttl_s * 1000))), 1.0)
+            await self._soon(
+                lambda: self._client.set(PREFIX + key, data, px=max(1, int(ttl_s * 1000))), WRITE_DEADLINE_S
+            )
 
     async def delete(self, keys: list[str]) -> int:
         if not keys:
             return 0
-        return int(await self._soon(lambda: self._client.delete(*(PREFIX + key for key in keys)), 1.0) or 0)
+        return int(
+            await self._soon(lambda: self._client.delete(*(PREFIX + key for key in keys)), 1.0, always=True) or 0
+        )
 
-    async def clear(self) -> None:
-        async def all_of_ours() -> None:
+    async def clear(self) -> bool:
+        async def all_of_ours() -> bool:
             batch: list[bytes] = []
             async for name in self._client.scan_iter(match=PREFIX + "*", count=500):
                 batch.append(name)
@@ -146,8 +157,9 @@ class Redis:
                     batch.clear()
             if batch:
                 await self._client.delete(*batch)
+            return True
 
-        await self._soon(all_of_ours, 30.0)
+        return bool(await self._soon(all_of_ours, 30.0, always=True))
 
     async def ping(self) -> bool:
         return bool(await self._soon(lambda: self._client.ping(), 1.0, always=True))
@@ -155,7 +167,7 @@ class Redis:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _soon(self, ask: Callable[[], Any], deadline_s: float = REDIS_DEADLINE_S, *, always: bool = False) -> Any:
+    async def _soon(self, ask: Callable[[], Any], deadline_s: float = DEADLINE_S, *, always: bool = False) -> Any:
         """None where Redis doesn't answer in time; then it is left alone for a while."""
         import redis  # noqa: PLC0415
 
@@ -165,6 +177,6 @@ class Redis:
             async with asyncio.timeout(deadline_s):
                 return await ask()
         except (TimeoutError, OSError, redis.RedisError) as error:
-            self._away_until = self._seconds() + REDIS_AWAY_S
+            self._away_until = self._seconds() + AWAY_S
             log.warning("cache_away", error=type(error).__name__)
             return None

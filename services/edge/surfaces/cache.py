@@ -34,7 +34,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
             {"status": "healthy", "cache_type": kind, "ping_response": True, "hits": cache.hits, "misses": cache.misses}
         )
     if match.route.name == "/cache/flushall":
-        await cache.store.clear()
+        if not await cache.store.clear():
+            raise RefusedError(errors.cache_unavailable())
         return own_json({"status": "success"})
     body = await reading.body(request, BODY_BYTES_MAX, parts.settings.edge_body_timeout_ms)
     try:
