@@ -8,6 +8,8 @@ from shared.ids import KeyDigest, digest_key
 CREDENTIAL_CHARACTERS_MAX = 8192
 
 _SIGNED = re.compile(r"^AWS4-HMAC-SHA256 .*\bCredential=Bearer ([^\s/,]+)/")
+_SCHEMES = ("Bearer", "bearer")
+"""As nearly everybody writes it; the comparison of the rest ignores case."""
 _PLAIN_HEADERS = ("api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key")
 
 HEADERS = ("x-litellm-api-key", "authorization", *_PLAIN_HEADERS)
@@ -27,10 +29,9 @@ def find(get: Getter) -> str | None:
         return _without_scheme(value) or ""
     value = get("authorization")
     if value is not None:
-        if value[:7] in ("Bearer ", "bearer "):
-            return value[7:].strip()
-        if value[:6] == "Basic ":
-            return value[6:].strip()
+        scheme, _, rest = value.partition(" ")
+        if scheme in _SCHEMES or scheme.lower() in ("bearer", "basic"):
+            return rest.strip()
         signed = _SIGNED.search(value)  # AWS SigV4, as Bedrock's clients send it
         return signed[1] if signed is not None else ""
     for name in _PLAIN_HEADERS:
@@ -49,4 +50,5 @@ def digest(credential: str) -> tuple[KeyDigest, str]:
 
 def _without_scheme(value: str) -> str:
     value = value.strip()
-    return value[7:].strip() if value[:7] in ("Bearer ", "bearer ") else value
+    scheme, blank, rest = value.partition(" ")
+    return rest.strip() if blank and scheme.lower() == "bearer" else value

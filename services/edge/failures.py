@@ -152,6 +152,10 @@ def _status_in(body: bytes) -> int:
 # ── what a provider said, in OpenAI's shape ──
 
 
+class _Said(msgspec.Struct):
+    message: str = ""
+
+
 class _ErrorBody(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"")
 
@@ -170,7 +174,7 @@ def _shown(body: bytes, status: int, provider: str) -> tuple[bytes, str]:
         try:
             body.decode("utf-8")  # what the decoder skips over may be anything
             found = bytes(msgspec.json.decode(body, type=_ErrorBody).error)
-            if found[:1] == b"{" and b'"message"' in found:
+            if msgspec.json.decode(found or b"{}", type=_Said).message:
                 return body, found.decode()
         except UNREADABLE:
             pass
@@ -195,7 +199,10 @@ _TYPES: Final = {
 }  # fmt: skip
 
 _TAGS = re.compile(rb"<\s*(?:!doctype|html|head|body|title|\?xml)", re.IGNORECASE)
-_PLACES = ("message", "detail", "error", "errors", "msg", "error_message", "reason", "title", "description")
+_PLACES = (
+    "message", "detail", "details", "error", "errors", "msg", "error_message", "error_msg", "errorMessage", "fault", "faultstring",
+    "reason", "title", "description",
+)  # fmt: skip
 """Where providers put what they have to say, the likelier first."""
 
 
@@ -206,7 +213,7 @@ def _reason(body: bytes) -> str:
         return ""
     if text[:1] in b'{["':
         try:
-            return _clean(_words(decode_leniently(text), 4))
+            return _clean(_words(decode_leniently(text), 5))
         except UNREADABLE:
             return ""
     try:

@@ -374,3 +374,19 @@ def test_a_good_request_with_junk_in_it_neither(raw: bytes, at: int) -> None:
     good = body(metadata={"tags": ["a"], "spend_logs_metadata": {"b": 1}}, stream=True, max_tokens=5)
     _survives(good[:at] + raw + good[at:], None, None)
     _survives(good[:at] + raw + good[at + len(raw) :], None, None)
+
+
+@given(
+    place=st.sampled_from(["content", "user", "tag", "name", "extra"]),
+    half=st.sampled_from(["\\ud83d", "\\udc00", "\\uD83Dx"]),
+)
+def test_half_a_surrogate_pair_is_read_wherever_it_stands(place: str, half: str) -> None:
+    """JavaScript cuts strings between the halves: each place has another of the decoder's words for it."""
+    here = {each: half if each == place else "x" for each in ("content", "user", "tag", "name", "extra")}
+    raw = (
+        '{{"model":"m","messages":[{{"role":"user","name":"{name}","content":"{content}"}}],"user":"{user}",'
+        '"metadata":{{"tags":["{tag}"],"k":"{extra}"}}}}'.format(**here)
+    )
+    read = CHAT.read(raw.encode(), Hints(None, None))
+    json.loads(CHAT.upstream_body(read, "m"))
+    _recorded(read)

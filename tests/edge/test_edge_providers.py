@@ -219,6 +219,13 @@ def test_an_error_without_a_reason_names_the_provider(body: bytes) -> None:
         (b'[{"error":{"code":400,"message":"API key","status":"INVALID"}}]', "API key"),
         (b'{"errors":[{"message":"a"},{"message":"b"}]}', "a; b"),
         (b'{"error":{"message":"\xff"}}', "\ufffd"),
+        (b'{"error":{"error":{"message":"inner"}}}', "inner"),
+        (b'{"fault":{"faultstring":"Quota exceeded"}}', "Quota exceeded"),
+        (b'{"ok":false,"error":{"message":null,"details":"no such model"}}', "no such model"),
+        (
+            b'{"error_msg":"Open api daily request limit reached","error_code":17}',
+            "Open api daily request limit reached",
+        ),
         (b"upstream connect error", "upstream connect error"),
         (b'{"message":"a\\u0000b\\ud800"}', "a\ufffdb\ufffd"),
     ],

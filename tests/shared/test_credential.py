@@ -11,6 +11,9 @@ from shared.credential import find
         ({}, None),
         ({"authorization": "Bearer sk-1"}, "sk-1"),
         ({"authorization": "bearer sk-1 "}, "sk-1"),
+        ({"authorization": "BEARER   sk-1"}, "sk-1"),
+        ({"authorization": "Bearer"}, ""),
+        ({"authorization": "Bearersk-1 x"}, ""),
         ({"authorization": "Basic sk-1"}, "sk-1"),
         ({"authorization": "sk-1"}, ""),
         (

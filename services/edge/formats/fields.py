@@ -124,7 +124,7 @@ def split(body: bytes) -> dict[str, msgspec.Raw]:
 
 def _is_of_surrogates(text: str) -> bool:
     """Whether msgspec's words may mean a lone surrogate."""
-    return "truncated" in text or "surrogate" in text
+    return "truncated" in text or "surrogate" in text or "hex escape" in text
 
 
 def _refuse_many_names(body: bytes) -> None:

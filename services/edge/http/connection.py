@@ -41,6 +41,7 @@ import httptools
 from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import CONNECTION_BYTES, REFUSALS_MAX, Account, Budget
 from services.edge.http.request import Request
+from shared import credential
 
 IDLE_S = 75.0
 HEAD_S = 30.0
@@ -79,6 +80,8 @@ _SINGLE = frozenset(
     )
 )  # fmt: skip
 """Fields that may come once: two of them, and two readers might each believe another."""
+_CREDENTIALS = frozenset(name.encode() for name in credential.HEADERS)
+"""Two of one with different values, and two readers might each take another caller for the one who calls."""
 _LISTS = frozenset((b"x-litellm-tags", b"accept-encoding", b"access-control-request-headers"))
 """Fields that are lists: several lines are one (RFC 9110 §5.3). Of others that come twice, the first stands."""
 
@@ -571,7 +574,7 @@ class Connection(asyncio.Protocol):
             headers[name] = value
         elif name == b"x-forwarded-for":  # a proxy's own line after a client's: the last hop must not get lost
             headers[name] += b", " + value
-        elif name in _SINGLE:
+        elif name in _SINGLE or (name in _CREDENTIALS and headers[name] != value):
             raise _MalformedError
         elif name in _LISTS:
             headers[name] = b"%b, %b" % (headers[name], value)

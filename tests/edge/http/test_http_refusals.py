@@ -87,6 +87,16 @@ async def test_a_coding_besides_chunked_is_refused(ours: Serve, coding: bytes) -
     assert server.begun == 0
 
 
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "X-LITELLM-API-KEY"])
+async def test_two_credentials_are_refused_and_one_sent_twice_is_one(ours: Serve, header: str) -> None:
+    """aiohttp takes the first; whatever stands before or after us may take the other."""
+    server = await ours(echo)
+    lines = f"{header}: Bearer sk-a\r\n{header.lower()}: Bearer sk-%s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    assert (await server.said(HEAD + (lines % "b").encode())).startswith(b"HTTP/1.1 400 ")
+    assert server.begun == 0
+    assert (await server.said(HEAD + (lines % "a").encode())).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "data",
     [
