@@ -11,17 +11,19 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from services.edge.passthrough import spoken
 from services.edge.passthrough.files import Files
 from services.edge.passthrough.headers import to_target
 from services.edge.sizes import Sizes
 from services.edge.surfaces.passthrough import model_of
-from shared import errors, subjects
+from shared import errors, prices, subjects
 from shared import passthrough as entries
 from shared.config import ConfigError
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled
 from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
+from shared.money import Usage, cost
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.passthrough import Entries, Entry, covers
 from shared.requests import DecideReply, DecideRequest
@@ -40,6 +42,7 @@ class Target:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.received = 0
         self.left = 0
+        self.said, self.said_type = b"{}", "application/json"
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/upload"):
@@ -49,6 +52,8 @@ class Target:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.seen.append((request.method, request.raw_path, headers, body))
+        if request.path.endswith("/said"):
+            return web.Response(body=self.said, headers={"Content-Type": self.said_type})
         if request.path.endswith("/sse"):
             answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await answer.prepare(request)
@@ -615,3 +620,71 @@ async def test_a_files_limits_hold_while_it_flows_by(world: World) -> None:
     assert [fact.outcome for fact in world.edge.settled()] == ["success", "blocked", "blocked"]
     assert (await world.ask("/their/upload", body=good, **{"Content-Type": "multipart/form-data"})).status == 400
     assert (await world.ask("/their/upload", body=good, **kind, **{"Content-Encoding": "gzip"})).status == 400
+
+
+# ── what the target says it cost ──
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_target_says_was_used_is_priced_and_booked(
+    world: World, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoken, "_of_host", lambda host: spoken.Spoken("openai", "openai"))
+    entry = world.endpoint(include_subpath=True)
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    said = {"model": "gpt-4o-2024-08-06", "choices": [], "usage": usage}
+    world.target.said = (b"data: %b\n\ndata: [DONE]\n\n" if stream else b"%b") % json.dumps(said).encode()
+    world.target.said_type = "text/event-stream" if stream else "application/json"
+    body = json.dumps({"model": "gpt-4o", "stream": stream}).encode()
+    answer = await world.ask("/their/said", body=body, content_type="application/json")
+    assert answer.body == world.target.said, "as it was said"
+    settled = await world.settled()
+    price = prices.lookup("openai", "gpt-4o-2024-08-06")
+    assert price is not None and settled.opened.price == price
+    assert (settled.usage.input_tokens, settled.usage.output_tokens, settled.usage.source) == (1000, 100, "provider")
+    assert settled.cost_picousd == cost(price, Usage(1000, 100, source="provider")).picousd
+    assert settled.cost_picousd and settled.flags == ()
+    assert (settled.opened.provider, settled.opened.upstream_model) == ("openai", "gpt-4o-2024-08-06")
+    assert settled.opened.model == "gpt-4o" and settled.opened.deployment_id == f"pass_through:{entry.id}"
+
+
+async def test_the_operators_price_goes_before_and_nobodys_is_unpriced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11}
+    world.target.said = json.dumps({"model": "gpt-4o", "usage": usage}).encode()
+    world.endpoint(target=f"{world.target.url}/v1/chat/completions/said")
+    monkeypatch.setattr(spoken, "_of_host", lambda host: spoken.Spoken("openai", ""))
+    await world.ask("/their", body=b"{}", content_type="application/json")
+    await until(lambda: len(world.edge.settled()) == 1)
+    settled = world.edge.settled()[0]
+    assert settled.cost_picousd is None and settled.usage.input_tokens == 10, (
+        "a server of one's own has no price of OpenAI's"
+    )
+    monkeypatch.setattr(spoken, "_of_host", lambda host: spoken.Spoken("openai", "openai"))
+    world.endpoint(target=f"{world.target.url}/said", cost_per_request=0.5)
+    await world.ask("/their", body=b"{}", content_type="application/json")
+    await until(lambda: len(world.edge.settled()) == 2)
+    settled = world.edge.settled()[1]
+    assert settled.cost_picousd == 500_000_000_000 and settled.usage.output_tokens == 1
+    world.endpoint(target=f"{world.target.url}/base")
+    await world.ask("/their", "GET")
+    await until(lambda: len(world.edge.settled()) == 3)
+    assert world.edge.settled()[2].cost_picousd == 0, "looking is free"
+
+
+async def test_a_model_that_the_path_names_is_held_to_the_list_too(world: World) -> None:
+    def decide(asked: DecideRequest) -> DecideReply:
+        if asked.model == "gemini-forbidden":
+            return DecideReply(Denial(errors.model_not_allowed(asked.model, "key"), 1, [], WHO, "key_models"))
+        grant = world.edge.grant(asked)
+        assert not isinstance(grant, Denial)
+        return DecideReply(grant.__class__(WHO, asked.route, asked.model, 1, []))
+
+    world.edge.bus.answers[subjects.POLICY_DECIDE] = decide
+    world.endpoint(include_subpath=True)
+    answer = await world.ask(
+        "/their/models/gemini-forbidden:generateContent", body=b"{}", content_type="application/json"
+    )
+    assert answer.status in (401, 403) and not world.target.seen
+    assert (await world.ask("/their/models/gemini-fine:generateContent", body=b"{}")).status == 200

@@ -2,14 +2,18 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from services.edge import metrics
+from services.edge.passthrough.spoken import UNKNOWN, Spoken
 from services.edge.reading import Head
 from services.edge.series import SERIES
-from shared import errors
+from services.edge.usage.tap import Tap
+from shared import errors, prices
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
-from shared.money import Price, Usage
+from shared.money import CALL_PICOUSD_MAX, Price, Usage, cost
 from shared.passthrough import Entry
 
 if TYPE_CHECKING:
@@ -19,8 +23,34 @@ CALL_TYPE = "pass_through_endpoint"
 PROVIDER = "pass_through"
 
 
+NOTHING = Usage(source="none")
+
+
 class Record:
-    def __init__(self, parts: "Parts", entry: Entry, head: Head, caller: Caller, model: str) -> None:
+    """
+    Args:
+        model: as the caller may use it; empty: none that we know.
+        spoken: what the target is known to speak.
+        asked_model: as the request names it to the target: whose price counts.
+        is_free: a call like this costs nothing, whatever it says.
+    """
+
+    def __init__(
+        self,
+        parts: "Parts",
+        entry: Entry,
+        head: Head,
+        caller: Caller,
+        model: str,
+        spoken: Spoken = UNKNOWN,
+        asked_model: str = "",
+        *,
+        is_free: bool = False,
+    ) -> None:
+        self._spoken = spoken
+        self._asked_model = asked_model
+        self._is_free = is_free
+        self._tap: Tap | None = None
         self._parts = parts
         self._started = parts.clock.seconds()
         self.id = new_request_id()
@@ -48,6 +78,12 @@ class Record:
         )
         self._cost_picousd = cost
 
+    def tap(self, status: int, content_type: str, content_encoding: str) -> Tap | None:
+        """What is to be shown the answer as it flows by; None: there is nothing to read in it."""
+        if self._spoken.wire and status < 300 and content_encoding in ("", "identity"):
+            self._tap = Tap(self._spoken.wire, self._spoken.provider, content_type)
+        return self._tap
+
     async def open(self) -> None:
         """Raises RefusedError when it can't be on the wire."""
         batch = self._parts.recorder.append(encode_fact(self._opened))
@@ -66,20 +102,43 @@ class Record:
         if self._is_settled:
             return
         self._is_settled = True
+        usage, amount = NOTHING, self._cost_picousd if billed else 0
+        flags: tuple[str, ...] = ()
+        if self._tap is not None and (said := self._tap.finish()) is not None:
+            usage, amount, flags = self._priced(said, whole=outcome == "success")
+        elif self._is_free and amount is None:
+            amount = 0
         fact = Settled(
             opened=self._opened,
             ended_at_ms=self._parts.clock.unix_ms(),
             outcome=outcome,
             status=status,
-            usage=Usage(source="none"),
-            cost_picousd=self._cost_picousd if billed else 0,
+            usage=usage,
+            cost_picousd=amount,
             first_byte_at_ms=self.first_byte_at_ms,
             error_code=error_code,
+            flags=flags,
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
         elapsed = self._parts.clock.seconds() - self._started
-        metrics.of_route("/pass-through").note(outcome, elapsed, 0.0, 0, 0)
+        metrics.of_route("/pass-through").note(outcome, elapsed, 0.0, usage.input_tokens, usage.output_tokens)
         SERIES.settled(fact, elapsed, elapsed)
+
+    def _priced(self, usage: Usage, *, whole: bool) -> tuple[Usage, int | None, tuple[str, ...]]:
+        """What the target says was used, what it costs, and why that is a guess. The operator's own price goes before the table's."""
+        if not whole:
+            usage = msgspec.structs.replace(usage, source="lower_bound")
+        opened, provider = self._opened, self._spoken.provider
+        if opened.price is not None or not provider:
+            return usage, self._cost_picousd, usage.flags
+        assert self._tap is not None
+        for model in (self._tap.model, self._asked_model):
+            price = prices.lookup(provider, model) if model else None
+            if price is not None:
+                self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
+                amount, flags = cost(price, usage)
+                return usage, amount if (amount or 0) <= CALL_PICOUSD_MAX else None, (*usage.flags, *flags)
+        return usage, None, usage.flags
 
     async def durable(self) -> None:
         """The end is safe. Raises ConnectionError when it isn't in time."""

@@ -9,7 +9,7 @@ from services.edge import account, reading, sizes
 from services.edge.answers import SAFE
 from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request, StreamAnswer
 from services.edge.parts import Parts
-from services.edge.passthrough import headers
+from services.edge.passthrough import headers, spoken
 from services.edge.passthrough.files import Files, MultipartError
 from services.edge.passthrough.record import Record
 from services.edge.reading import Head
@@ -48,16 +48,30 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     body: bytes | AsyncIterator[bytes] | None
     model = ""
     upload = _Upload(parts, request, grant, entry.path, head)
+    url = entry.url(rest, request.query)
+    asked_model = spoken.model_in(url)
     if grant is not None and _is_json(request):
         body = await upload.whole()
         if body:
-            model = await _model(parts, grant, head, body)
+            asked_model = model_of(body) or asked_model
     else:
         body = upload.chunks() if upload.has_body else None
-    record = Record(parts, entry, head, Caller() if grant is None else grant.caller, model)
+    if grant is not None and asked_model:
+        model = await _model(parts, grant, head, asked_model)
+    known = spoken.of(url)
+    record = Record(
+        parts,
+        entry,
+        head,
+        Caller() if grant is None else grant.caller,
+        model,
+        known,
+        asked_model,
+        is_free=spoken.is_free(request.method, known),
+    )
     await record.open()
     return await _Forwarding(parts, request, entry, record, upload, outbound).run(
-        entry.url(rest, request.query),
+        url,
         headers.to_target(entry, request.headers(), found if ours else None),
         body,
         grant,
@@ -93,11 +107,8 @@ async def _grant(
     return decision, True
 
 
-async def _model(parts: Parts, grant: Grant, head: Head, body: bytes) -> str:
-    """The model that a JSON body names, where this caller may use it. Raises RefusedError."""
-    model = model_of(body)
-    if not model:
-        return ""
+async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
+    """The model that a request names, as it is known here. Raises RefusedError where this caller may not use it."""
     decision = await parts.grants.decide(head.digest, head.shape, "/chat/completions", model)
     if isinstance(decision, Denial) and decision.rule in ("key_models", "team_models", "user_models"):
         route = routes.named(NAME)
@@ -308,6 +319,8 @@ class _Forwarding:
         )
         out = StreamAnswer(answer.status, lines)
         await out.start(request)
+        said = {name.lower(): value for name, value in answer.headers}
+        tap = record.tap(answer.status, said.get("content-type", ""), said.get("content-encoding", "").lower())
         size, ended = 0, "success" if answer.status < 400 else "provider_error"
         code = None if answer.status < 400 else f"provider_{answer.status}"
         try:
@@ -322,6 +335,8 @@ class _Forwarding:
                     record.settle("blocked", refusal.status, refusal.code)
                     request.abort()
                     return out
+                if tap is not None:
+                    tap.feed(chunk)
                 await out.write(chunk)
         except OutboundError as error:
             record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
