@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy import folding, routes
+from services.policy import folding, relations, routes
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.identity import tokens
@@ -39,6 +39,8 @@ PUBLIC = Caller(role="internal_user_viewer")
 """Whoever calls a public route: nobody is asked who they are."""
 
 SETTINGS = "control.setting.>"
+ORGANIZATIONS = "control.organization.>"
+"""Whose admin somebody is."""
 
 
 def decide(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, seq: int) -> Grant | Denial:
@@ -180,8 +182,13 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
     if key.user_id is not None:
         depends_on.append(subjects.control("user", key.user_id))
         user = directory.users.get(key.user_id)
+    caller = _caller(key, team, user)
+    if route.surface == "management" and caller.role in ("internal_user", "internal_user_viewer"):
+        depends_on.append(ORGANIZATIONS)
+        if relations.administered(directory, key.user_id):
+            caller = msgspec.structs.replace(caller, role="org_admin")
     return who(
-        _caller(key, team, user),
+        caller,
         depends_on,
         key=key,
         team=team,

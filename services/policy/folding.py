@@ -4,7 +4,7 @@ from typing import Any
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
-from services.policy.rights import in_effect
+from services.policy.weakening import in_effect
 from shared.entities import Key, Project, Team
 from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
 from shared.guardrails import Enabled

@@ -27,7 +27,17 @@ MATRIX: dict[str, Role] = {
         reads=True,
     ),
     "org_admin": Role(
-        frozenset({"llm_api_routes", "info_routes", "internal_user_routes", "org_admin_allowed_routes"}),
+        frozenset(
+            {
+                "llm_api_routes",
+                "info_routes",
+                "internal_user_routes",
+                "self_managed_routes",
+                "own_routes",
+                "org_admin_only_routes",
+                "management_routes",
+            }
+        )
     ),
     "internal_user": Role(
         frozenset({"llm_api_routes", "info_routes", "internal_user_routes", "self_managed_routes", "own_routes"})
@@ -36,7 +46,8 @@ MATRIX: dict[str, Role] = {
     "team": Role(frozenset({"llm_api_routes", "info_routes"})),
     "customer": Role(),
 }
-"""`own_routes` is ours: what everybody may ask about themselves. A role nobody knows is an internal user's."""
+"""`own_routes` is ours: what everybody may ask about themselves. A role nobody knows is an internal user's. Of LiteLLM's routes for
+org_admin those of `admin_viewer_routes` are left out: they show everybody's rows."""
 
 OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))
 """Of the anonymous caller of a gateway without a master key."""

@@ -26,6 +26,14 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     updated_by: str | None = None
     extra: dict[str, Any] = {}
 
+    @property
+    def member_ids(self) -> list[str]:
+        return [str(member.get("user_id")) for member in self.members]
+
+    @property
+    def admin_ids(self) -> list[str]:
+        return [str(member.get("user_id")) for member in self.members if member.get("user_role") == "org_admin"]
+
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str
@@ -61,6 +69,7 @@ ORGANIZATION = EntityKind(
         *_WHO,
     ],
     read_only=("organization_ids", "teams", "users", "litellm_budget_table", "budget_id"),
+    indexes=("admin_ids", "member_ids"),
     check=check_budgets,
 )
 

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import pytest
-
 from shared.entities import Key, Team
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.grant import Denial, Grant
-from tests.policy.world import CONFIG, MASTER_KEY, World, digest, key, secret
+from tests.policy.world import CONFIG, World, digest, key, secret
 
 MINTED = {"token": digest("n"), "key_name": "sk-...cdef"}
 
@@ -119,6 +117,11 @@ def test_new_keys_have_what_the_configuration_says_and_no_more_than_it_allows() 
     refused(world.call("/key/generate", {**other, "duration": "31d"}), 400, "duration")
     refused(world.call("/key/generate", {**other, "tpm_limit": 101}), 400, "tpm_limit")
     assert world.call("/key/generate", {**other, "max_budget": 10, "duration": "30d"})["max_budget"] == 10
+    for field, value in (("max_budget", 11), ("max_budget", None), ("duration", "-1"), ("tpm_limit", 101)):
+        refused(world.call("/key/update", {"key": digest("o"), field: value}), 400, field)
+        rotated = {"key": digest("o"), "token": digest("p"), "key_name": "sk-..."}
+        refused(world.call("/key/regenerate", {**rotated, field: value}), 400, field)
+    assert world.call("/key/update", {"key": digest("o"), "max_budget": 9})["max_budget"] == 9
 
 
 def test_who_may_make_which_keys() -> None:
@@ -137,58 +140,3 @@ def test_who_may_make_which_keys() -> None:
     refused(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=user), 400, "team_id")
     refused(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=boss), 400, "tags")
     assert world.call("/key/generate", {**MINTED, "team_id": "t", "tags": ["x"]}, actor=boss)["team_id"] == "t"
-
-
-# Who may touch whose rows.
-
-WEAKER = [
-    ("permissions", {"hide_secrets": False}), ("allowed_routes", ["/chat"]), ("disable_global_guardrails", True),
-    ("modify_guardrails", True), ("metadata", {"guardrails": {"modify_guardrails": True}}), ("max_budget", 100),
-    ("models", []), ("models", ["gpt", "mini"]), ("guardrails", []), ("metadata", {}), ("allowed_ips", None),
-    ("enforced_params", []), ("team_id", None), ("user_id", "other"), ("duration", "-1"), ("blocked", False),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("field", "value"), WEAKER)
-def test_a_users_own_key_can_not_be_made_weaker_by_them(field: str, value: Any) -> None:
-    made = key(
-        "a", user_id="u", team_id="t", models=["gpt"], blocked=True, expires_at_ms=2_000_000_000_000, created_by="admin",
-        metadata={"guardrails": ["banned_keywords"]},
-        extra={"allowed_ips": ["10.0.0.1"], "enforced_params": ["user"]},
-    )  # fmt: skip
-    world = World(made, Team(team_id="t"))
-    answer = world.call("/key/update", {"key": digest("a"), field: value}, actor=Caller(user_id="u"))
-    assert isinstance(answer, Refusal) and answer.status == 403, (field, value)
-    assert world.facts == []
-    assert isinstance(world.call("/key/update", {"key": digest("a"), field: value}), dict), "an admin may"
-
-
-@pytest.mark.parametrize("route", ["/key/update", "/key/delete", "/key/block", "/key/regenerate"])
-@pytest.mark.parametrize(
-    ("who", "allowed"),
-    [
-        ("stranger", set()),
-        ("owner", {"/key/update", "/key/delete", "/key/regenerate"}),
-        ("member", set()),
-        ("team_admin", {"/key/update", "/key/delete", "/key/block", "/key/regenerate"}),
-    ],
-)
-def test_who_may_touch_a_key(route: str, who: str, allowed: set[str]) -> None:
-    roles = [{"role": "user", "user_id": "member"}, {"role": "admin", "user_id": "team_admin"}]
-    world = World(Team(team_id="t", members_with_roles=roles), key("a", user_id="owner", team_id="t"))
-    body = {"key": digest("a"), "keys": [digest("a")], "token": digest("n"), "key_name": "sk-..."}
-    answer = world.call(route, body, actor=Caller(user_id=who))
-    assert isinstance(answer, dict) == (route in allowed), answer
-    assert bool(world.facts) == (route in allowed)
-
-
-def test_a_team_lets_its_members_do_what_it_says() -> None:
-    roles = [{"role": "user", "user_id": "m"}]
-    world = World(Team(team_id="t", members_with_roles=roles), key("a", team_id="t"))
-    member = Caller(user_id="m")
-    assert isinstance(world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=member), Refusal)
-    answer = world.call("/team/permissions_update", {"team_id": "t", "team_member_permissions": ["/key/generate"]})
-    assert answer["team_member_permissions"] == ["/key/generate"]
-    assert world.call("/key/generate", {**MINTED, "team_id": "t"}, actor=member)["team_id"] == "t"
-    assert isinstance(world.call("/key/delete", {"keys": [digest("a")]}, actor=member), Refusal)
-    assert MASTER_KEY not in str(answer)

@@ -19,13 +19,21 @@ def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     settings = call.catalog.new_keys
     body = {**{name: value for name, value in settings.defaults.items() if body.get(name) is None}, **_said(body)}
     for name, bound in settings.bounds.items():
-        value = body.get(name)
-        if value is None:
+        if body.get(name) is None:
             body[name] = bound
-        elif not _within(call, name, value, bound):
+    check_bounds(call, body)
+    return body
+
+
+def check_bounds(call: Call, body: dict[str, Any]) -> None:
+    """Of a key that is there already: what a body sets on it. Raises RefusedError naming the field."""
+    for name, bound in call.catalog.new_keys.bounds.items():
+        if name not in body:
+            continue
+        value = body[name]
+        if value in (None, "", "-1") or not _within(call, name, value, bound):
             message = f"{name} is over max limit set in config - user_value={value}; max_value={bound}"
             raise RefusedError(errors.bad_request(message, name))
-    return body
 
 
 def _said(body: dict[str, Any]) -> dict[str, Any]:

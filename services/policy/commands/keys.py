@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from services.policy import rights
+from services.policy import relations, rights
 from services.policy.commands import aliases, generic, key_defaults, rotation_times
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.model_access import unknown_entry
 from shared import errors
-from shared.entities import KEY, Key
+from shared.entities import KEY, Key, Project
 from shared.entities import readers as fields
-from shared.entities.kind import Merged
+from shared.entities.kind import Merged, usd
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
@@ -80,17 +80,29 @@ def _check_maker(call: Call, key: Key) -> None:
     if "allowed_routes" not in call.body:  # a `key_type` only takes away
         empty = msgspec.structs.replace(empty, allowed_routes=key.allowed_routes)
     rights.check_change(call, empty, key, administers=rights.administers_key(call, key), made_by_actor=True)
+    _check_own_budget(call, key)
+    team = None if key.team_id is None else call.directory.teams.get(key.team_id)
+    if team is None or key.organization_id != team.organization_id:
+        rights.check_organization(call, None, key.organization_id, member_may=True)
     if key.user_id not in (None, call.actor.user_id) and not rights.administers_key(call, key):
         raise RefusedError(
             errors.not_yours(
                 f"User can only create keys for themselves. Got user_id={key.user_id}, Your ID={call.actor.user_id}"
             )
         )
-    relations = rights.key_relations(call.directory, call.actor, key, "/key/generate")
+    found = relations.key_relations(call.directory, call.actor, key, "/key/generate")
     if key.team_id is not None:
-        relations.discard("owner")  # a team's key is the team's to give, whoever asks
-    if rights.KEY_RIGHTS["/key/generate"].isdisjoint(relations):
+        found.discard("owner")  # a team's key is the team's to give, whoever asks
+    if rights.KEY_RIGHTS["/key/generate"].isdisjoint(found):
         raise RefusedError(errors.not_yours("User can only create keys for themselves, or for a team that lets them."))
+
+
+def _check_own_budget(call: Call, key: Key) -> None:
+    """Nobody hands out more than they have themselves."""
+    user = None if call.actor.user_id is None else call.directory.users.get(call.actor.user_id)
+    most = None if user is None or key.team_id is not None else user.max_budget_picousd
+    if most is not None and key.max_budget_picousd is not None and key.max_budget_picousd > most:
+        fields.refuse("max_budget", f"is more than your own budget of {usd(most)} USD")
 
 
 def update(call: Call) -> Plan:
@@ -100,6 +112,7 @@ def update(call: Call) -> Plan:
     body = call.body
     if "key" not in body:
         body = {name: value for name, value in body.items() if name != "key_alias"}  # it named the key
+    key_defaults.check_bounds(call, body)
     made = merged(call, key, body)
     after = made.entity
     check_change(call, key, after)
@@ -121,6 +134,7 @@ def check_change(call: Call, key: Key, after: Key) -> None:
     own = call.actor.user_id is not None and key.created_by == call.actor.user_id
     administers = rights.administers_key(call, key)
     rights.check_change(call, key, after, administers=administers, made_by_actor=own)
+    rights.check_organization(call, key.organization_id, after.organization_id, member_may=True)
     if call.is_admin:
         return
     if after.team_id != key.team_id and not (administers and rights.administers_key(call, after)):
@@ -213,8 +227,12 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
         raise RefusedError(errors.bad_request(message, "team_id"))
     check_models(call, key.models, after.models)
     project_id = after.extra.get("project_id")
-    if project_id not in (None, key.extra.get("project_id")) and project_id not in call.directory.tables["project"]:
-        fields.refuse("project_id", "must name a project that exists")
+    if project_id is not None and (project_id, after.team_id) != (key.extra.get("project_id"), key.team_id):
+        project: Project | None = call.directory.tables["project"].get(project_id)
+        if project is None:
+            fields.refuse("project_id", "must name a project that exists")
+        if project.team_id is not None and project.team_id != after.team_id:
+            fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
     after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
     if service_account is not None and after.metadata.get("service_account_id") != service_account:

@@ -1,9 +1,10 @@
-"""/organization/* and /project/* (contract §2.5): for proxy admins; members may read what they are in."""
+"""/organization/* and /project/* (contract §2.5). Who may touch which: `rights.py`."""
 
 from typing import Any
 
 import msgspec
 
+from services.policy import relations, rights
 from services.policy.commands import generic, keys
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Plan, Spent
@@ -24,6 +25,7 @@ def new_organization(call: Call) -> Plan:
 
 def update_organization(call: Call) -> Plan:
     before = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    _need(call, before)
     return _save(call, ORGANIZATION, before, before)
 
 
@@ -32,6 +34,7 @@ def delete_organizations(call: Call) -> Plan:
     names = generic.names(call, "organization_ids", IDS_MAX)
     found = [_organization(call, name, "organization_ids") for name in names]
     for each in found:
+        _need(call, each)
         for kind in ("team", "key"):
             if call.directory.find(kind, "organization_id", each.organization_id):
                 message = f"Organization {each.organization_id} still has {kind}s"
@@ -43,18 +46,20 @@ def delete_organizations(call: Call) -> Plan:
 def organization_info(call: Call) -> Plan:
     sent = call.query.get("organization_id") or fields.text("organization_id", call.body.get("organization_id"))
     found = _organization(call, sent)
-    _may_see(call, found)
+    _need(call, found)
     row = _organization_row(call, found)
     return Plan(row, spend=[Spent(row, "organization", [found.organization_id])])
 
 
 def list_organizations(call: Call) -> Plan:
-    found = [each for each in call.directory.tables["organization"].values() if _sees(call, each)]
+    every: list[Organization] = list(call.directory.tables["organization"].values())
+    found = [each for each in every if rights.may_touch_organization(call, each, "/organization/info")]
     return Plan([_organization_row(call, each) for each in found])
 
 
 def add_member(call: Call) -> Plan:
     found = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    _need(call, found)
     sent = call.body.get("member")
     members = list(found.members)
     for each in sent if isinstance(sent, list) else [sent]:
@@ -85,25 +90,28 @@ def new_project(call: Call) -> Plan:
 
 def update_project(call: Call) -> Plan:
     before = _project(call, fields.text("project_id", call.body.get("project_id")))
+    _need_project(call, before)
     return _save(call, PROJECT, before, before)
 
 
 def delete_projects(call: Call) -> Plan:
     names = generic.names(call, "project_ids", IDS_MAX)
     found = [_project(call, name, "project_ids") for name in names]
+    for each in found:
+        _need_project(call, each)
     changes = [change(call.directory, PROJECT, "deleted", each, None) for each in found]
     return Plan([PROJECT.row(each, spend=None) for each in found], changes)
 
 
 def project_info(call: Call) -> Plan:
     found = _project(call, call.query.get("project_id"))
-    if not _sees_project(call, found):
-        raise RefusedError(errors.not_yours("You are not allowed to access this project's info."))
+    _need_project(call, found)
     return Plan(PROJECT.row(found, spend=None))
 
 
 def list_projects(call: Call) -> Plan:
-    found = [each for each in call.directory.tables["project"].values() if _sees_project(call, each)]
+    every: list[Project] = list(call.directory.tables["project"].values())
+    found = [each for each in every if rights.may_touch_project(call, each, "/project/info")]
     return Plan([PROJECT.row(each, spend=None) for each in found])
 
 
@@ -116,6 +124,8 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
     team_id = getattr(after, "team_id", None)
     if team_id is not None and team_id != getattr(entity, "team_id", None) and team_id not in call.directory.teams:
         fields.refuse("team_id", "must name a team that exists")
+    if kind is PROJECT:
+        _check_project(call, entity, after, new=before is None)
     kind.check_size(after)
     changes = [change(call.directory, kind, "created" if before is None else "updated", before, after)]
     row = kind.row(after, spend=0.0 if before is None else None)
@@ -146,20 +156,23 @@ def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
     )
 
 
-def _sees(call: Call, found: Organization) -> bool:
-    own = call.actor.organization_id == found.organization_id
-    user_id = call.actor.user_id
-    return call.sees_all or own or (user_id is not None and any(m.get("user_id") == user_id for m in found.members))
-
-
-def _may_see(call: Call, found: Organization) -> None:
-    if not _sees(call, found):
+def _need(call: Call, found: Organization) -> None:
+    if not rights.may_touch_organization(call, found):
         raise RefusedError(errors.not_yours("You are not allowed to access this organization's info."))
 
 
-def _sees_project(call: Call, found: Project) -> bool:
-    team = None if found.team_id is None else call.directory.teams.get(found.team_id)
-    return call.sees_all or (team is not None and team.role_of(call.actor.user_id) is not None)
+def _need_project(call: Call, found: Project) -> None:
+    if not rights.may_touch_project(call, found):
+        raise RefusedError(errors.not_yours("You are not allowed to access this project's info."))
+
+
+def _check_project(call: Call, before: Project, after: Project, *, new: bool) -> None:
+    """Also whoever makes one, or moves it, must look after the team it goes to. A team's admin doesn't loosen what stands."""
+    _need_project(call, after)
+    administers = new or "org_admin" in relations.project_relations(call.directory, call.actor, before)
+    rights.check_change(call, before, after, administers=administers, made_by_actor=False)
+    if before.blocked and not after.blocked and not (administers or call.is_admin):
+        raise RefusedError(errors.for_admins("blocked"))
 
 
 def _role(value: Any) -> str:
@@ -178,6 +191,7 @@ def _member(sent: Any) -> dict[str, Any]:
 
 def _named_member(call: Call) -> tuple[Organization, dict[str, Any]]:
     found = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
+    _need(call, found)
     user_id = fields.text("user_id", call.body.get("user_id"))
     for member in found.members:
         if member.get("user_id") == user_id:

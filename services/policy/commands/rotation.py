@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic, key_queries, keys, rotation_times
+from services.policy.commands import aliases, generic, key_defaults, key_queries, keys, rotation_times
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.directory import Directory
@@ -32,6 +32,7 @@ def regenerate(call: Call) -> Plan:
     pending = _pending(call, old)
     fresh = pending or keys.new_key(call)
     body = {name: value for name, value in call.body.items() if name not in ("key", "token", "key_name")}
+    key_defaults.check_bounds(call, body)
     merged = keys.merged(call, old, body)
     keys.check_change(call, old, merged.entity)
     after = msgspec.structs.replace(

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy import rights
+from services.policy import relations, rights
 from services.policy.commands import generic, keys
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan, Spent
@@ -31,6 +31,7 @@ def new(call: Call) -> Plan:
         raise RefusedError(errors.bad_request(message, "team_id"))
     made = _merged(call, Team(team_id=team_id, created_at_ms=call.now_ms))
     team = made.entity
+    need(call, team)
     creator = call.actor.user_id
     if creator is not None and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
@@ -46,7 +47,11 @@ def update(call: Call) -> Plan:
     need(call, team)
     made = _merged(call, team)
     after = made.entity
-    rights.check_change(call, team, after, administers=False, made_by_actor=False)
+    administers = "org_admin" in relations.team_relations(call.directory, call.actor, team)
+    rights.check_change(call, team, after, administers=administers, made_by_actor=False)
+    rights.check_organization(call, team.organization_id, after.organization_id)
+    if team.blocked and not after.blocked and not (administers or call.is_admin):
+        raise RefusedError(errors.for_admins("blocked"))
     answer = {"team_id": team.team_id, "data": TEAM.row(after, spend=None)}
     changes = [change(call.directory, TEAM, "updated", team, after)]
     return Plan(answer, changes, made.unknown, made.not_enforced)
@@ -59,6 +64,7 @@ def delete(call: Call) -> Plan:
     teams = [_team(call, team_id) for team_id in names]
     changes: dict[str, Change] = {}
     for team in teams:
+        need(call, team)
         for key in call.directory.team_keys(team.team_id):
             changes.update((c.subject, c) for c in keys.deletion(call, key))
         deleted = change(call.directory, TEAM, "deleted", team, None)
@@ -139,7 +145,7 @@ def permissions_list(call: Call) -> Plan:
     return Plan(
         {
             "team_id": team.team_id,
-            "team_member_permissions": team.extra.get("team_member_permissions", list(rights.MEMBER_MAY)),
+            "team_member_permissions": team.extra.get("team_member_permissions", list(relations.MEMBER_MAY)),
             "all_available_permissions": [*rights.KEY_RIGHTS],
         }
     )
@@ -152,7 +158,7 @@ def permissions_update(call: Call) -> Plan:
     if wanted is None:
         fields.refuse("team_member_permissions", "must be a list of routes")
     for route in wanted:
-        if route not in rights.KEY_RIGHTS and route not in rights.MEMBER_MAY:
+        if route not in rights.KEY_RIGHTS and route not in relations.MEMBER_MAY:
             fields.refuse(
                 "team_member_permissions", f"holds {route[:64]!r}, which is not one of {[*rights.KEY_RIGHTS]}"
             )
@@ -189,7 +195,10 @@ def _set_models(call: Call, *, add: bool) -> Plan:
 def _may_see_key(call: Call, team: Team, key: Key) -> bool:
     actor = call.actor
     own = key.token == actor.key_sha256 or (actor.user_id is not None and key.user_id == actor.user_id)
-    return own or call.sees_all or team.role_of(actor.user_id) is not None
+    in_it = not {"team_admin", "team_user", "org_admin"}.isdisjoint(
+        relations.team_relations(call.directory, actor, team)
+    )
+    return own or call.sees_all or in_it
 
 
 def _set_blocked(call: Call, blocked: bool) -> Plan:

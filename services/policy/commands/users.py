@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
+from services.policy import relations, rights
 from services.policy.commands import generic, keys
 from services.policy.commands.generic import change
 from services.policy.commands.key_queries import spent
 from services.policy.commands.plan import Call, Change, Plan, Spent
 from shared import errors
-from shared.entities import KEY, TEAM, USER, Team, User
+from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
@@ -50,9 +51,11 @@ def new(call: Call) -> Plan:
     _check_email(call, made.entity, None)
     keys.check_models(call, [], made.entity.models)
     teams = _team_changes(call, user_id, body)
+    organizations = _organization_changes(call, user_id, body)
+    _check_maker(call, made.entity, organizations)
     user = generic.stamped(call, msgspec.structs.replace(made.entity, teams=[c.entity_id for c in teams]))
     USER.check_size(user)
-    changes = [change(call.directory, USER, "created", None, user), *teams]
+    changes = [change(call.directory, USER, "created", None, user), *teams, *organizations]
     row: dict[str, Any] = {**USER.row(user, spend=0.0), "key": None}
     if fields.flag("auto_create_key", body.get("auto_create_key")) is not False:
         key = keys.new_key(call)
@@ -63,8 +66,25 @@ def new(call: Call) -> Plan:
     return Plan(row, changes, made.unknown, made.not_enforced)
 
 
+def _check_maker(call: Call, user: User, organizations: list[Change]) -> None:
+    """Whoever administers an organisation makes users in it, with no more than an internal user's role."""
+    if call.is_admin:
+        return
+    mine = relations.administered(call.directory, call.actor.user_id)
+    if not organizations or any(each.entity_id not in mine for each in organizations):
+        raise RefusedError(errors.not_yours("You may only make users in organizations that you administer."))
+    if user.user_role not in ("internal_user", "internal_user_viewer"):
+        raise RefusedError(errors.for_admins("user_role"))
+
+
+def _need(call: Call, user: User | str) -> None:
+    if not rights.may_touch_user(call, user):
+        raise RefusedError(errors.not_yours("You are not allowed to access this user's info."))
+
+
 def update(call: Call) -> Plan:
     user = _named(call)
+    _need(call, user)
     made = USER.merge(user, call.body)
     _check_email(call, made.entity, user)
     keys.check_models(call, user.models, made.entity.models)
@@ -83,11 +103,17 @@ def delete(call: Call) -> Plan:
     teams: dict[str, Team] = {}
     for name in names:
         user = generic.named(call, USER, name, "user_ids", f"User not found, passed user_id={name[:256]}")
+        _need(call, user)
         for key in call.directory.find("key", "user_id", name):
             changes.update((c.subject, c) for c in keys.deletion(call, key))
         teams |= {t: call.directory.teams[t] for t in user.teams if t in call.directory.teams}
         deleted = change(call.directory, USER, "deleted", user, None)
         changes[deleted.subject] = deleted
+    for organization in {o.organization_id: o for name in names for o in _organizations_of(call, name)}.values():
+        left_in = [member for member in organization.members if member.get("user_id") not in gone]
+        without = generic.stamped(call, msgspec.structs.replace(organization, members=left_in))
+        out = change(call.directory, ORGANIZATION, "updated", organization, without)
+        changes[out.subject] = out
     for team in teams.values():
         after = msgspec.structs.replace(
             team,
@@ -104,8 +130,7 @@ def info(call: Call) -> Plan:
     user_id = call.query.get("user_id") or call.actor.user_id
     if not user_id:
         fields.refuse("user_id", "must name the user")
-    if not call.sees_all and user_id != call.actor.user_id:
-        raise RefusedError(errors.not_yours("You are not allowed to access this user's info."))
+    _need(call, user_id)
     user = call.directory.users.get(user_id)
     found = [k for k in call.directory.find("key", "user_id", user_id) if k.replaced_by is None][:KEYS_SHOWN_MAX]
     if user is None and not found:
@@ -121,13 +146,15 @@ def info(call: Call) -> Plan:
 
 def list_users(call: Call) -> Plan:
     query = call.query
-    generic.need(call, call.sees_all, "Only admins may list users.")
+    seen = None if call.sees_all else _administered_members(call)
+    generic.need(call, seen is None or bool(seen), "Only admins may list users.")
     role, ids, email = query.get("role"), query.get("user_ids"), query.get("user_email") or query.get("search")
     wanted = set(ids.split(",")) if ids else None
     found = [
         user
         for user in call.directory.users.values()
-        if (not role or user.user_role == role)
+        if (seen is None or user.user_id in seen)
+        and (not role or user.user_role == role)
         and (wanted is None or user.user_id in wanted)
         and (not email or email in (user.user_email or ""))
     ]
@@ -174,6 +201,33 @@ def _check_email(call: Call, user: User, before: User | None) -> None:
         raise RefusedError(errors.bad_request(f"User with email {email} already exists", "user_email"))
 
 
+def _organizations_of(call: Call, user_id: str) -> list[Organization]:
+    return call.directory.find("organization", "member_ids", user_id)
+
+
+def _administered_members(call: Call) -> set[str]:
+    """The users of the organisations that the caller administers."""
+    table = call.directory.tables["organization"]
+    mine = relations.administered(call.directory, call.actor.user_id)
+    return {user_id for each in mine for user_id in table[each].member_ids}
+
+
+def _organization_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change]:
+    """`organizations`: ids; the user becomes a plain member of each."""
+    changes = {}
+    for organization_id in fields.texts("organizations", body.get("organizations")) or []:
+        before: Organization | None = call.directory.tables["organization"].get(organization_id)
+        if before is None:
+            fields.refuse("organizations", "must name organizations that exist")
+        if user_id not in before.member_ids:
+            members = [*before.members, {"user_id": user_id, "user_role": "internal_user"}]
+            after = generic.stamped(call, msgspec.structs.replace(before, members=members))
+            ORGANIZATION.check_size(after)
+            added = change(call.directory, ORGANIZATION, "updated", before, after)
+            changes[added.subject] = added
+    return list(changes.values())
+
+
 def _team_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change]:
     """`teams`: ids, or `{team_id, user_role}`."""
     sent = body.get("teams")
@@ -188,6 +242,8 @@ def _team_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change
         team = None if team_id is None else call.directory.teams.get(team_id)
         if team is None:
             fields.refuse("teams", "must name teams that exist")
+        if not rights.may_touch_team(call, team, "/team/member_add"):
+            raise RefusedError(errors.not_yours(f"You may not add members to team {team_id}."))
         role = named.get("user_role", "user")
         member = fields.member("teams", {"role": role, "user_id": user_id})
         after = msgspec.structs.replace(team, members_with_roles=[*team.members_with_roles, member])

@@ -1,0 +1,164 @@
+"""One good call of every management route, in one world, and the control facts it must leave: what tests walk the table of routes with.
+
+A new management route is a row here.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shared.entities import Customer, Organization, PassThrough, Project, Team, User
+from tests.policy.world import World, digest, key
+
+MINTED = {"token": digest("fresh"), "key_name": "sk-...cdef"}
+BOSS, MEMBER, OWNER, ORG_ADMIN = "boss", "member", "owner", "org-admin"
+
+
+def world(**more: Any) -> World:
+    """An organisation with a team, a project, keys and people; a customer; an endpoint."""
+    members = [{"user_id": ORG_ADMIN, "user_role": "org_admin"}, {"user_id": MEMBER, "user_role": "internal_user"}]
+    foreign = [{"user_id": "other-admin", "user_role": "org_admin"}]
+    roles = [{"role": "admin", "user_id": BOSS}, {"role": "user", "user_id": MEMBER}]
+    return World(
+        Organization(organization_id="o", members=members),
+        Organization(organization_id="empty"),
+        Organization(organization_id="elsewhere", members=foreign),
+        Team(team_id="t", team_alias="Team", organization_id="o", members_with_roles=roles, models=["gpt", "mini"]),
+        Project(project_id="p", team_id="t"),
+        User(user_id=MEMBER, user_email="member@example.com", teams=["t"]),
+        User(user_id=OWNER, user_email="owner@example.com"),
+        key("a", key_alias="alias-a", team_id="t", user_id=OWNER),
+        key("b", user_id=OWNER),
+        Customer(user_id="c"),
+        PassThrough(id="e", given={"path": "/there", "target": "https://example.com/there"}),
+        **more,
+    )
+
+
+class Sample(msgspec.Struct, frozen=True):
+    body: dict[str, Any] = {}
+    query: dict[str, str] = {}
+    params: dict[str, str] = {}
+    facts: list[tuple[str, str, str]] = []
+    """(kind, entity id, action) in order; an id of `*` is one that the call made up."""
+
+
+A, B, FRESH = digest("a"), digest("b"), digest("fresh")
+_PROJECT = {"project_id": "p"}
+_ORGANIZATION = {"organization_id": "o"}
+
+SAMPLES: dict[str, Sample] = {
+    "/key/generate": Sample(
+        {**MINTED, "key_alias": "new", "team_id": "t"}, facts=[("key", FRESH, "created"), ("alias", "new", "created")]
+    ),
+    "/key/update": Sample({"key": A, "metadata": {"x": 1}}, facts=[("key", A, "updated")]),
+    "/key/delete": Sample({"keys": [A]}, facts=[("key", A, "deleted"), ("alias", "alias-a", "deleted")]),
+    "/key/block": Sample({"key": A}, facts=[("key", A, "blocked")]),
+    "/key/unblock": Sample({"key": A}, facts=[("key", A, "unblocked")]),
+    "/key/regenerate": Sample(
+        {**MINTED, "key": A},
+        facts=[("key", FRESH, "rotated"), ("key", A, "deleted"), ("alias", "alias-a", "updated")],
+    ),
+    "/key/info": Sample(query={"key": A}),
+    "/v2/key/info": Sample({"keys": [A, B]}),
+    "/key/list": Sample(query={"size": "10", "sort_by": "key_alias", "sort_order": "asc"}),
+    "/key/aliases": Sample(query={"search": "alias"}),
+    "/team/new": Sample({"team_id": "new", "organization_id": "o"}, facts=[("team", "new", "created")]),
+    "/team/update": Sample({"team_id": "t", "metadata": {"x": 1}}, facts=[("team", "t", "updated")]),
+    "/team/delete": Sample(
+        {"team_ids": ["t"]},
+        facts=[("key", A, "deleted"), ("alias", "alias-a", "deleted"), ("team", "t", "deleted")],
+    ),
+    "/team/block": Sample({"team_id": "t"}, facts=[("team", "t", "blocked")]),
+    "/team/unblock": Sample({"team_id": "t"}, facts=[("team", "t", "unblocked")]),
+    "/team/info": Sample(query={"team_id": "t"}),
+    "/team/list": Sample(),
+    "/v2/team/list": Sample(query={"page": "1"}),
+    "/team/available": Sample(),
+    "/team/member_add": Sample(
+        {"team_id": "t", "member": {"role": "user", "user_id": OWNER}},
+        facts=[("user", OWNER, "updated"), ("team", "t", "updated")],
+    ),
+    "/team/member_update": Sample(
+        {"team_id": "t", "user_id": MEMBER, "role": "admin"}, facts=[("team", "t", "updated")]
+    ),
+    "/team/member_delete": Sample(
+        {"team_id": "t", "user_id": MEMBER}, facts=[("team", "t", "updated"), ("user", MEMBER, "updated")]
+    ),
+    "/team/model/add": Sample({"team_id": "t", "models": ["free"]}, facts=[("team", "t", "updated")]),
+    "/team/model/delete": Sample({"team_id": "t", "models": ["mini"]}, facts=[("team", "t", "updated")]),
+    "/team/permissions_list": Sample(query={"team_id": "t"}),
+    "/team/permissions_update": Sample(
+        {"team_id": "t", "team_member_permissions": ["/key/generate"]}, facts=[("team", "t", "updated")]
+    ),
+    "/user/new": Sample(
+        {**MINTED, "user_id": "new", "teams": ["t"], "organizations": ["o"]},
+        facts=[
+            ("user", "new", "created"),
+            ("team", "t", "updated"),
+            ("organization", "o", "updated"),
+            ("key", FRESH, "created"),
+        ],
+    ),
+    "/user/update": Sample({"user_id": MEMBER, "user_alias": "M"}, facts=[("user", MEMBER, "updated")]),
+    "/user/delete": Sample(
+        {"user_ids": [MEMBER]},
+        facts=[("user", MEMBER, "deleted"), ("organization", "o", "updated"), ("team", "t", "updated")],
+    ),
+    "/user/info": Sample(query={"user_id": MEMBER}),
+    "/user/list": Sample(query={"page_size": "10"}),
+    "/user/available_roles": Sample(),
+    "/customer/new": Sample({"user_id": "new"}, facts=[("customer", "new", "created")]),
+    "/customer/update": Sample({"user_id": "c", "alias": "C"}, facts=[("customer", "c", "updated")]),
+    "/customer/delete": Sample({"user_ids": ["c"]}, facts=[("customer", "c", "deleted")]),
+    "/customer/block": Sample(
+        {"user_ids": ["c", "new"]}, facts=[("customer", "c", "blocked"), ("customer", "new", "blocked")]
+    ),
+    "/customer/unblock": Sample({"user_ids": ["c"]}, facts=[("customer", "c", "unblocked")]),
+    "/customer/info": Sample(query={"end_user_id": "c"}),
+    "/customer/list": Sample(),
+    "/organization/new": Sample({"organization_id": "new"}, facts=[("organization", "new", "created")]),
+    "/organization/update": Sample({**_ORGANIZATION, "models": ["gpt"]}, facts=[("organization", "o", "updated")]),
+    "/organization/delete": Sample({"organization_ids": ["empty"]}, facts=[("organization", "empty", "deleted")]),
+    "/organization/info": Sample(query=_ORGANIZATION),
+    "/organization/list": Sample(),
+    "/organization/member_add": Sample(
+        {**_ORGANIZATION, "member": {"user_id": OWNER}}, facts=[("organization", "o", "updated")]
+    ),
+    "/organization/member_update": Sample(
+        {**_ORGANIZATION, "user_id": MEMBER, "role": "internal_user_viewer"}, facts=[("organization", "o", "updated")]
+    ),
+    "/organization/member_delete": Sample(
+        {**_ORGANIZATION, "user_id": MEMBER}, facts=[("organization", "o", "updated")]
+    ),
+    "/project/new": Sample({"project_id": "new", "team_id": "t"}, facts=[("project", "new", "created")]),
+    "/project/update": Sample({**_PROJECT, "tags": ["x"]}, facts=[("project", "p", "updated")]),
+    "/project/delete": Sample({"project_ids": ["p"]}, facts=[("project", "p", "deleted")]),
+    "/project/info": Sample(query=_PROJECT),
+    "/project/list": Sample(),
+    "/model/info": Sample(),
+    "/model_group/info": Sample(),
+    "/get/allowed_ips": Sample(),
+    "/add/allowed_ip": Sample({"ip": "10.0.0.1"}, facts=[("setting", "allowed_ips", "created")]),
+    "/delete/allowed_ip": Sample({"ip": "10.0.0.9"}, facts=[("setting", "allowed_ips", "created")]),
+    "/policy/explain": Sample({"key": A, "model": "gpt"}),
+    "/public/model_hub": Sample(),
+    "/public/v1/model_hub": Sample(),
+    "/model_group/make_public": Sample(
+        {"model_groups": ["gpt"]}, facts=[("setting", "public_model_groups", "created")]
+    ),
+    "/config/pass_through_endpoint": Sample(),
+    "POST /config/pass_through_endpoint": Sample(
+        {"path": "/here", "target": "https://example.com/here"}, facts=[("pass_through", "*", "created")]
+    ),
+    "DELETE /config/pass_through_endpoint": Sample(
+        query={"endpoint_id": "e"}, facts=[("pass_through", "e", "deleted")]
+    ),
+    "/config/pass_through_endpoint/{endpoint_id}": Sample(
+        {"target": "https://example.com/elsewhere"},
+        params={"endpoint_id": "e"},
+        facts=[("pass_through", "e", "updated")],
+    ),
+}
+TEXT = {"/delete/allowed_ip": "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n"}
+"""What the configuration must say besides."""
