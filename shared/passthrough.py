@@ -50,6 +50,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     auth: bool = True
     methods: tuple[str, ...] = METHODS
     timeout_s: float = TIMEOUT_S
+    only_listed: bool = False
+    """Only for who has it in `allowed_passthrough_routes`, and for proxy admins."""
+    drops: str = ""
+    """The beginning of what stands behind the path that the target ends with already (`/v1`): clients send it or not."""
+    forwards: tuple[str, ...] = ()
+    """The caller's headers that go on besides, in lower case."""
 
     @property
     def host(self) -> str:
@@ -63,6 +69,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             query: as it was sent. The client's parameters win over the target's own, those over the defaults.
         """
         parts = urlsplit(self.target)
+        if self.drops and (raw_rest == self.drops or raw_rest.startswith(self.drops + "/")):
+            raw_rest = raw_rest[len(self.drops) :]
         path = parts.path.rstrip("/") + raw_rest if raw_rest else parts.path
         own = parts.query if self.merge_query_params or not query else ""
         if own or self.default_query_params:

@@ -13,6 +13,7 @@ from services.edge.cache.bucket import Bucket
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import Local, Redis
 from services.edge.images import Images
+from services.edge.passthrough import provider_routes
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
 from services.edge.series import SERIES
@@ -44,13 +45,16 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound, data_d
     general = config.general_settings
     SERIES.models = frozenset(config.model_names)
     looks = site.read(general, environ, config.directory)
+    configured = entries.read(general.get("pass_through_endpoints"), environ)
+    provided, signers = provider_routes.read(environ, configured)
     return {
         "sizes": sizes.read(general),
         "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
         "site": looks,
         "images": Images(looks, outbound),
         "cache": _cache(config, environ, data_dir),
-        "passthrough": entries.read(general.get("pass_through_endpoints"), environ),
+        "passthrough": entries.Entries([*configured.all, *provided]),
+        "passthrough_signers": signers,
         "passthrough_outbound": outbound,
         **routing(config),
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,

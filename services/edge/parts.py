@@ -13,7 +13,7 @@ from services.edge.grants import Grants
 from services.edge.images import Images
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
-from services.edge.providers.base import Target
+from services.edge.providers.base import Credentials, Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Rules
@@ -63,6 +63,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """None: every call goes to a provider."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_outbound: Outbound | None = None
+    passthrough_signers: dict[str, Credentials] = msgspec.field(default_factory=dict)
+    """An endpoint's id → what proves that its calls are ours, where that isn't a header of its own."""
     named: Named = msgspec.field(default_factory=lambda: Named(None, None, int))
     """Pass-through endpoints that were made at run time."""
     metrics_need_key: bool = True

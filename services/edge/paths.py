@@ -4,6 +4,7 @@ What comes out is the only path anybody looks at from then on: who checks it and
 """
 
 import re
+from urllib.parse import quote
 
 _ESCAPED_PLAIN = re.compile("%(?:2[dD]|2[eE]|3[0-9]|4[1-9a-fA-F]|5[0-9aA]|5[fF]|6[1-9a-fA-F]|7[0-9aAeE])")
 """Unreserved characters (RFC 3986 §2.3): escaped or not, they are the same."""
@@ -22,3 +23,17 @@ def usual(path: str) -> str | None:
     if any(segment in (".", "..") for segment in plain.split("/")):
         return None
     return plain
+
+
+def rewritten(path: str) -> str | None:
+    """A decoded path as it is to be sent on, escaped where it must be: what was checked is what goes on.
+
+    None: it could be read in two ways (dot segments, a slash inside a segment, bytes that are no UTF-8).
+    """
+    segments = path.split("/")
+    if any(segment in (".", "..") or "%2F" in segment.upper() or "\ufffd" in segment for segment in segments):
+        return None
+    return "/".join(quote(segment, safe=_SAFE_IN_SEGMENTS) for segment in segments)
+
+
+_SAFE_IN_SEGMENTS = "-._~!$&'()*+,;=:@"

@@ -112,13 +112,15 @@ class Server:
         found = _find(request) if request.path not in self._parts.passthrough.shadows else ()
         if isinstance(found, Match):
             return await SURFACES[found.route.surface](self._parts, request, found)
-        if not found and request.canonical:
+        # Needless escapes are a client's habit (Amazon's clients write `%3A`): what goes on is written anew.
+        raw_path = request.raw_path if found or request.canonical else paths.rewritten(request.path)
+        if not found and raw_path is not None:
             parts = self._parts
             for entries, outbound in (
                 (parts.passthrough, parts.passthrough_outbound),
                 (parts.named.entries, parts.named.outbound),
             ):
-                passed = entries.find(request.method, request.path, request.raw_path) if entries.all else ()
+                passed = entries.find(request.method, request.path, raw_path) if entries.all else ()
                 if passed and isinstance(passed[0], Entry):
                     return await passthrough.forward(parts, request, passed[0], str(passed[1]), outbound)
                 found = found or tuple(map(str, passed))

@@ -5,6 +5,7 @@ What carried the caller's credential never goes on, nor does anything that holds
 """
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import unquote_plus
 
 from shared import credential
 from shared.passthrough import Entry
@@ -56,13 +57,25 @@ def to_target(entry: Entry, sent: Mapping[str, str], secret: str | None) -> list
                 going[passed] = value
         elif name in HOP_BY_HOP or name in _OURS or name in named or name.startswith(_OURS_BEFORE):
             continue
-        elif entry.forward_headers or name in _ALWAYS:
+        elif entry.forward_headers or name in _ALWAYS or name in entry.forwards:
             going.setdefault(name, value)
     if entry.key_header is not None:
         going.pop(entry.key_header, None)
     if secret:
         going = {name: value for name, value in going.items() if secret not in value}
     return [*((n, v) for n, v in going.items() if n not in own), *entry.headers.items()]
+
+
+def without_key(query: str, secret: str | None) -> str:
+    """A query without what brings the caller's key for us (Google's clients have it as `key`)."""
+    if not query or not secret:
+        return query
+    kept = [
+        pair
+        for pair in query.split("&")
+        if secret not in pair and secret not in unquote_plus(pair) and not pair.startswith("litellm_api_key=")
+    ]
+    return "&".join(kept)
 
 
 def to_client(answered: Iterable[tuple[str, str]]) -> str:

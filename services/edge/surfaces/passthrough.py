@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
+import structlog
 
 from services.edge import account, reading, sizes
 from services.edge.answers import SAFE
@@ -12,6 +13,7 @@ from services.edge.parts import Parts
 from services.edge.passthrough import headers, spoken
 from services.edge.passthrough.files import Files, MultipartError
 from services.edge.passthrough.record import Record
+from services.edge.providers.base import Credentials, CredentialsError
 from services.edge.reading import Head
 from shared import admission, credential, errors, routes
 from shared import passthrough as entries
@@ -21,6 +23,8 @@ from shared.grant import Ask, Denial, Grant
 from shared.outbound import Outbound, OutboundError, Streamed
 from shared.passthrough import Entry
 from shared.routes import Match
+
+log = structlog.get_logger()
 
 NAME = "/pass-through"
 PUBLIC_NAME = "/pass-through-public"
@@ -48,9 +52,10 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     body: bytes | AsyncIterator[bytes] | None
     model = ""
     upload = _Upload(parts, request, grant, entry.path, head)
-    url = entry.url(rest, request.query)
+    url = entry.url(rest, headers.without_key(request.query, found if ours else None))
     asked_model = spoken.model_in(url)
-    if grant is not None and _is_json(request):
+    signing = parts.passthrough_signers.get(entry.id)
+    if grant is not None and (signing is not None or _is_json(request)):
         body = await upload.whole()
         if body:
             asked_model = model_of(body) or asked_model
@@ -69,10 +74,14 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
         asked_model,
         is_free=spoken.is_free(request.method, known),
     )
+    sent = headers.to_target(entry, request.headers(), found if ours else None)
+    if signing is not None:
+        assert not isinstance(body, AsyncIterator)
+        url, sent = await _signed(signing, request.method, url, sent, body or b"")
     await record.open()
     return await _Forwarding(parts, request, entry, record, upload, outbound).run(
         url,
-        headers.to_target(entry, request.headers(), found if ours else None),
+        sent,
         body,
         grant,
     )
@@ -98,7 +107,10 @@ async def _grant(
     refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
     if refusal is None and isinstance(decision, Grant):
         allowed, denied = decision.passthrough_routes, decision.passthrough_denied
-        if entries.covers(denied, entry.path) or (allowed is not None and not entries.covers(allowed, entry.path)):
+        if entry.only_listed and allowed is None and decision.caller.role != "proxy_admin":
+            allowed = []
+        path = request.path  # a list may name less than all of an endpoint
+        if entries.covers(denied, path) or (allowed is not None and not entries.covers(allowed, path)):
             refusal = errors.passthrough_not_allowed(entry.path)
     if refusal is not None:
         await account.refuse(parts, refusal, route, head, decision.caller)
@@ -115,6 +127,24 @@ async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
         assert route is not None
         await account.refuse(parts, decision.refusal, route, head, grant.caller)
     return model if isinstance(decision, Grant) else ""
+
+
+async def _signed(
+    signing: Credentials, method: str, url: str, sent: list[tuple[str, str]], body: bytes
+) -> tuple[str, list[tuple[str, str]]]:
+    """A request with what proves that it is ours: its query isn't part of that, so it has none. Raises RefusedError."""
+    url = url.partition("?")[0]
+    try:
+        block = await signing.headers(method, "/" + url.split("/", 3)[3], body)
+    except CredentialsError:
+        log.warning("no_credential", target=url)
+        raise RefusedError(errors.provider_unreachable(url.split("/", 3)[2])) from None
+    pairs = [line.partition(": ") for line in block.decode("latin-1").split("\r\n") if line]
+    names = {name.lower() for name, _, _ in pairs}
+    return url, [
+        *((name, value) for name, value in sent if name.lower() not in names),
+        *((name, value) for name, _, value in pairs),
+    ]
 
 
 class _Model(msgspec.Struct):
