@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import PING_PROTO, Client
+from nats.aio.client import PING_PROTO, Client, Srv
 from nats.aio.msg import Msg
 
 from shared import bundle, settings, subjects
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.1
+AUTHORIZATION_VIOLATION = "authorization violation"
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 """What the client may buffer while it reconnects; past that a publish raises at once."""
 CONCURRENT_ANSWERS_MAX = 1024
@@ -98,6 +99,20 @@ class BusClient(Client):
         if self.wire is not None:
             await self.wire.close()
         await super().close()
+
+    def use(self, url: str) -> None:
+        """Connect as this says from the next connection on; those that stand go on standing. `url` as for `connect`."""
+        self._server_pool[:] = [Srv(self._parse_server_uri(part)) for part in url.split(",")]
+        if self.wire is not None:
+            self.wire.use(url)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Credentials that the broker no longer takes break the connection, and nothing more: they may be known anew by the next one.
+        The library would close for good."""
+        if AUTHORIZATION_VIOLATION in err_msg and self.is_connected:
+            await self._process_op_err(nats.errors.AuthorizationError())
+            return
+        await super()._process_err(err_msg)
 
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)

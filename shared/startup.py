@@ -1,24 +1,28 @@
 """How every service gets its configuration: the environment with AWS KMS's ciphertexts decrypted, the references that this service needs
-resolved by whoever keeps them, the file typed, and the log as it says.
+resolved by whoever keeps them, the file typed, and the log as it says; and how it gets it again when a secret has changed.
 
 A manager that can't say costs the model whose key it keeps, not the start; what nobody can start without is refused with a sentence.
 """
 
 import asyncio
 import os.path
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import structlog
 
-from shared import logging
-from shared.config import Config, parse
+from shared import logging, settings
+from shared.config import Config, ConfigError, parse
 from shared.config.fields import known
+from shared.config.providers import PROVIDERS
 from shared.config.reading import text_of, tree, with_includes
 from shared.config.references import collect
 from shared.config.schema import EntryParams
-from shared.secrets import KeyManagement, SecretError, Secrets, environment
+from shared.secrets import KeyManagement, SecretError, Secrets, environment, variables
+from shared.settings import SettingsError
 
 log = structlog.get_logger()
 
@@ -31,28 +35,185 @@ _NOT_FOR: dict[str, frozenset[str]] = {
     "suite": frozenset({"model_list", "credential_list"}),
 }
 """Keys whose references a service doesn't resolve, at whatever depth."""
+ASKED_AGAIN_S = 2.0
+"""After a refused credential: the managers aren't asked more often than this, whoever was refused."""
+
+TROUBLE_S = 2.0
+
+
+class SecretSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How secrets of a manager are kept up to date: `TOLLGATE_<FIELD>`."""
+
+    secret_refresh_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 150
+    """How often a service asks for its secrets again, in seconds. A secret that a provider refuses is asked for at once."""
+
+
+class Source:
+    """A service's configuration, and the way to read it again when a secret behind it has another value.
+
+    Nothing of it is written to `os.environ`: no process that is started from here inherits a plaintext.
+    """
+
+    def __init__(self, path: str, environ: Mapping[str, str], service: str | None) -> None:
+        self._path = path
+        self._given = environ
+        self._service = service
+        self._text = ""
+        self._plain: Mapping[str, str] = environ
+        self._variables: dict[str, str] = {}
+        self._references: list[str] = []
+        self._resolved: dict[str, str | None] = {}
+        self._secrets: Secrets | None = None
+        self._asking: asyncio.Task[bool] | None = None
+        self._asked_at = float("-inf")
+        self._every_s = settings.read(SecretSettings, environ).secret_refresh_s
+        self.config: Config
+        self.environ: Mapping[str, str] = environ
+        """With the plaintexts."""
+
+    @classmethod
+    async def open(cls, path: str, environ: Mapping[str, str], service: str | None) -> "Source":
+        """Raises ConfigError or SettingsError.
+
+        Args:
+            service: who reads; None: everything is resolved, as for a check.
+        """
+        source = cls(path, environ, service)
+        try:
+            await source._open()
+        except BaseException:
+            await source.close()
+            raise
+        return source
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether anything comes from somewhere that may say something else tomorrow."""
+        return self._secrets is not None
+
+    async def refresh(self) -> bool:
+        """Ask for every secret again: whether any has another value now, and `config` and `environ` are new.
+
+        One asking at a time, for all who want it. Never raises: what can't be had, or can't be used, leaves everything as it was.
+        """
+        if self._secrets is None:
+            return False
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._refresh())
+        return await asyncio.shield(self._asking)
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether `refused` would ask: not where nothing can change, and not again in a moment."""
+        asking = self._asking is not None and not self._asking.done()
+        return self._secrets is not None and (asking or time.monotonic() - self._asked_at >= ASKED_AGAIN_S)
+
+    async def refused(self) -> bool:
+        """Somebody refused a credential: `refresh`, unless that was asked a moment ago."""
+        return self.may_ask and await self.refresh()
+
+    async def watch(self, changed: Callable[[], None], in_trouble: Callable[[], bool] = bool) -> None:
+        """For ever: `changed` after each refresh that found something else. Returns where nothing can change.
+
+        Args:
+            in_trouble: something of ours is refused or away: then secrets are looked at more often.
+        """
+        while self._secrets is not None:
+            begun = time.monotonic()
+            while (waited_s := time.monotonic() - begun) < self._every_s:
+                await asyncio.sleep(min(TROUBLE_S, self._every_s - waited_s))
+                if in_trouble():
+                    break
+            if await self.refresh():
+                changed()
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        if self._secrets is not None:
+            await self._secrets.close()
+
+    async def _open(self) -> None:
+        self._plain = await environment.load(self._given)
+        self._text = text_of(self._path)
+        name, directory = _where(self._path)
+        top, _ = with_includes(tree(self._text, name)[0], Path(directory))
+        general = top.get("general_settings")
+        managed = KeyManagement.of(general if isinstance(general, dict) else {})
+        needed = _needed(top, _NOT_FOR.get(self._service or "", frozenset()))
+        more = _provider_variables(top) if self._service in (None, "edge") else ()
+        self._variables = variables.wanted(self._service, more, self._plain, managed)
+        self._references = list(dict.fromkeys(collect(needed)))
+        if managed.reads or any(map(_names_manager, [*self._references, *self._variables.values()])):
+            self._secrets = Secrets(self._plain, managed)
+            self._resolved = await self._resolve(self._secrets)
+        self._take(self._parsed(self._resolved))
+        logging.follow(self.config)
+
+    async def _refresh(self) -> bool:
+        assert self._secrets is not None
+        self._asked_at = time.monotonic()
+        self._secrets.doubt()
+        found = await self._resolve(self._secrets)
+        if found == self._resolved:
+            return False
+        try:
+            parsed = self._parsed(found)
+        except (ConfigError, SettingsError) as error:
+            log.error("changed_secrets_not_used", reason=str(error)[:300])
+            return False
+        self._resolved = found
+        self._take(parsed)
+        log.info("secrets_changed")
+        return True
+
+    def _parsed(self, resolved: Mapping[str, str | None]) -> tuple[Config, Mapping[str, str]]:
+        name, directory = _where(self._path)
+        environ = dict(self._plain)
+        for variable, reference in self._variables.items():
+            value = resolved.get(reference)
+            if value is not None:
+                environ[variable] = value
+            elif _names_manager(reference):
+                environ.pop(variable, None)  # the reference itself is nobody's secret
+        found = parse(self._text, environ, directory=directory, name=name, service=self._service, resolved=resolved)
+        return found, environ
+
+    def _take(self, parsed: tuple[Config, Mapping[str, str]]) -> None:
+        self.config, self.environ = parsed
+
+    async def _resolve(self, secrets: Secrets) -> dict[str, str | None]:
+        """Reference → value; None where there is none, or where its manager can't say (which is logged)."""
+        guessed = frozenset(self._variables.values()).difference(self._references)
+        wanted = list(dict.fromkeys([*self._references, *self._variables.values()]))
+
+        async def one(reference: str) -> str | None:
+            try:
+                found = await secrets.resolve(reference)
+            except SecretError as error:
+                tell = log.info if reference in guessed and not _names_manager(reference) else log.warning
+                tell("secret_not_resolved", reference=_shown(reference), reason=str(error))
+                return self._resolved.get(reference)
+            return found.reveal() if found is not None else None
+
+        return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
 
 
 async def configuration(path: str, environ: Mapping[str, str], service: str | None) -> tuple[Config, Mapping[str, str]]:
-    """(the configuration, the environment with its plaintexts). Raises ConfigError or SettingsError.
-
-    Args:
-        service: who reads; None: everything is resolved, as for a check.
-    """
-    plain = await environment.load(environ)
-    text, name, directory = text_of(path), *_where(path)
-    top, _ = with_includes(tree(text, name)[0], Path(directory))
-    general = top.get("general_settings")
-    managed = KeyManagement.of(general if isinstance(general, dict) else {})
-    wanted = list(dict.fromkeys(collect(_needed(top, _NOT_FOR.get(service or "", frozenset())))))
-    resolved = await _resolve(wanted, plain, managed) if managed.reads or any(map(_names_manager, wanted)) else {}
-    found = parse(text, plain, directory=directory, name=name, service=service, resolved=resolved)
-    logging.follow(found)
-    return found, plain
+    """(the configuration, the environment with its plaintexts), as they are now. Raises ConfigError or SettingsError."""
+    source = await Source.open(path, environ, service)
+    await source.close()
+    return source.config, source.environ
 
 
 def _names_manager(reference: str) -> bool:
     return not reference.startswith("os.environ/")
+
+
+def _shown(reference: str) -> str:
+    """A ciphertext says nothing, and is long."""
+    return "aws_kms/..." if reference.startswith("aws_kms/") else reference[:200]
 
 
 def _needed(value: Any, not_for: frozenset[str]) -> Any:
@@ -63,23 +224,15 @@ def _needed(value: Any, not_for: frozenset[str]) -> Any:
     return value
 
 
-async def _resolve(wanted: Iterable[str], environ: Mapping[str, str], managed: KeyManagement) -> dict[str, str | None]:
-    """Reference → value; None where there is none, or where its manager can't say (which is logged)."""
-    secrets = Secrets(environ, managed)
-
-    async def one(reference: str) -> str | None:
-        try:
-            found = await secrets.resolve(reference)
-        except SecretError as error:
-            log.warning("secret_not_resolved", reference=reference[:200], reason=str(error))
-            return None
-        return found.reveal() if found is not None else None
-
-    try:
-        names = list(wanted)
-        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
-    finally:
-        await secrets.close()
+def _provider_variables(top: Mapping[str, Any]) -> Iterator[str]:
+    """What the providers of `model_list` read where their entries say nothing."""
+    entries: Iterable[Any] = top.get("model_list") or ()
+    for entry in entries if isinstance(entries, list) else ():
+        params = entry.get("litellm_params") if isinstance(entry, dict) else None
+        if isinstance(params, dict) and isinstance(params.get("model"), str):
+            named = params.get("custom_llm_provider") or params["model"].partition("/")[0]
+            row = PROVIDERS.get(str(named)) or PROVIDERS["openai"]
+            yield from (*row.key_variables, *row.base_variables)
 
 
 def _where(path: str) -> tuple[str, str]:

@@ -110,6 +110,10 @@ class Wire:
         if self._connection is not None:
             self._connection.close()
 
+    def use(self, url: str) -> None:
+        """The servers of the next connections."""
+        self._servers = [_parse(part) for part in url.split(",")]
+
     @property
     def is_connected(self) -> bool:
         return self._connection is not None and not self._connection.lost.is_set()

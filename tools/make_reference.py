@@ -28,6 +28,7 @@ SETTINGS = (
     ("moderation", "services.moderation.config", "ModerationSettings"),
     ("ledger", "services.ledger.config", "LedgerSettings"),
     ("every service: TLS to the broker", "shared.bus", "BusSettings"),
+    ("every service: secrets of a manager", "shared.startup", "SecretSettings"),
     ("`python -m services`", "services.suite.settings", "SuiteSettings"),
 )
 

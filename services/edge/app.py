@@ -29,6 +29,7 @@ from services.edge.providers import table
 from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
+from services.edge.renewal import Renewal
 from services.edge.rests import Rests
 from services.edge.routing.settings import with_defaults
 from services.edge.series import SERIES
@@ -39,7 +40,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
-from shared import addresses, bus, guardrails, settings, startup, streams, subjects
+from shared import addresses, bus, guardrails, settings, streams, subjects
 from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
@@ -52,6 +53,7 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.secrets.value import Secret
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
+from shared.startup import Source
 from shared.streams import StreamState
 
 log = structlog.get_logger()
@@ -73,21 +75,18 @@ CUT_OFF_S = 1.0
 
 async def main(life: Life) -> None:
     conf = settings.read(EdgeSettings, os.environ)
-    config, environ = await startup.configuration(conf.config, os.environ, "edge")
+    source = await Source.open(conf.config, os.environ, "edge")
+    config, environ = source.config, source.environ
+    conf = settings.read(EdgeSettings, environ)  # with what its values refer to
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
-    left_out = {each.id: each.reason for each in config.left_out if each.id}
-    reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
-    uncallable: dict[DeploymentId, str] = {}
-    targets = table.build(with_defaults(config.deployments, config), USER_AGENT, config.litellm, environ, uncallable)
-    left_out |= uncallable
-    if reasons or uncallable:
-        log.warning("models_left_out", models=[*reasons, *uncallable.values()])
+    targets, left_out = _targets(config, environ)
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
-    tokens = _tokens(config.general_settings, outbound)
+    tokens = _tokens(config.general_settings, environ, outbound)
     extras = {**front.build(config, environ, outbound, conf.data_dir), "guardrails": guardrails.enabled(config)}
-    sso = _sso(config, outbound)
+    sso = _sso(config, environ, outbound)
     shown_settings = shown.of(config)
+    renewal = Renewal(source, conf, _targets, lambda config, environ: _sso(config, environ, outbound))
     ledger = _ledger(conf.ledger_url)
     proxies = _proxies(config.general_settings)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
@@ -102,8 +101,9 @@ async def main(life: Life) -> None:
         if client is not None:
             try:
                 await _serve(
-                    life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies
-                )
+                    life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies,
+                    renewal,
+                )  # fmt: skip
             finally:
                 await bus.close(client)
                 await extras["alerts"].close()
@@ -112,6 +112,7 @@ async def main(life: Life) -> None:
                 await tokens.close()
                 await outbound.close()
     finally:
+        await source.close()
         await probes.cleanup()
 
 
@@ -128,6 +129,7 @@ async def _serve(
     sso: Sso,
     shown_settings: ShownSettings,
     proxies: tuple[Network, ...],
+    renewal: Renewal,
 ) -> None:
     """From the connection to the bus on, to the end."""
     guard = _guard(conf)
@@ -217,7 +219,9 @@ async def _serve(
         named=named,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
+        key_refused=renewal.refused,
     )
+    renewing = asyncio.create_task(renewal.run(parts))
     rests = Rests(client, edge_id, parts.health, clock)
     parts.tell_rest = rests.tell
     await rests.start()
@@ -241,6 +245,7 @@ async def _serve(
     life.ready(reason_not_ready)
 
     await life.stopping.wait()
+    renewing.cancel()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await identity.drain()
     await named.close()
@@ -249,19 +254,30 @@ async def _serve(
     await feeds[0].close()
 
 
-def _tokens(general_settings: dict[str, Any], outbound: Outbound) -> Tokens:
+def _targets(config: Config, environ: Mapping[str, str]) -> tuple[dict[DeploymentId, Target], dict[DeploymentId, str]]:
+    """(what can be called, what can't with the reason)."""
+    left_out = {each.id: each.reason for each in config.left_out if each.id}
+    reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
+    uncallable: dict[DeploymentId, str] = {}
+    targets = table.build(with_defaults(config.deployments, config), USER_AGENT, config.litellm, environ, uncallable)
+    if reasons or uncallable:
+        log.warning("models_left_out", models=[*reasons, *uncallable.values()])
+    return targets, left_out | uncallable
+
+
+def _tokens(general_settings: dict[str, Any], environ: Mapping[str, str], outbound: Outbound) -> Tokens:
     """Raises SettingsError for rules that can't be kept."""
-    auth = jwt_settings.read(general_settings, os.environ)
+    auth = jwt_settings.read(general_settings, environ)
     return Tokens(None if auth is None else Verifier(outbound, auth))
 
 
-def _sso(config: Config, outbound: Outbound) -> Sso:
+def _sso(config: Config, environ: Mapping[str, str], outbound: Outbound) -> Sso:
     """Raises SettingsError for a provider that is half set."""
-    password = os.environ.get("UI_PASSWORD")
+    password = environ.get("UI_PASSWORD")
     return Sso(
-        settings=sso_settings.read(os.environ, config.general_settings, config.litellm_settings),
+        settings=sso_settings.read(environ, config.general_settings, config.litellm_settings),
         outbound=outbound,
-        username=os.environ.get("UI_USERNAME") or "admin",
+        username=environ.get("UI_USERNAME") or "admin",
         password=Secret(password) if password else None,
         master_key=config.master_key,
     )

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 SHOWN_BYTES_MAX = 64 * 1024
 """Of a body that `--detailed_debug` shows."""
 
+UNAUTHORIZED: Final = 401
 STREAM_OPTIONS: Final = b"stream_options"
 BYTES_PER_TOKEN_MAX: Final = 6
 """Prompts have four to five: what exceeds a window by this measure exceeds it."""
@@ -207,7 +208,10 @@ class Attempts:
     async def _ask(self, attempt: "_Attempt") -> Source:
         """The provider's head. A deployment that refuses the `stream_options` only we added is asked again without."""
         call = self._asked.call
-        source = await self._send(attempt, attempt.body)
+        source = self._source = await self._send(attempt, attempt.body)
+        if source.status == UNAUTHORIZED and await self._has_another_key(attempt):
+            source.abort()
+            source = await self._send(attempt, attempt.body)
         added = call.stream and attempt.ask_usage and not call.wants_usage and attempt.translator is None
         if source.status not in (400, 422) or not added or "stream_options" in call.fields:
             return source
@@ -220,6 +224,17 @@ class Attempts:
         self._parts.health.of(attempt.candidate.deployment_id).no_stream_options = True
         model = attempt.candidate.upstream_model
         return await self._send(attempt, self._asked.format.upstream_body(attempt.call, model, ask_usage=False))
+
+    async def _has_another_key(self, attempt: "_Attempt") -> bool:
+        """The key was refused: whether the deployment has another one by now, which `attempt` is then made with."""
+        targets, deployment = self._parts.targets, attempt.candidate.deployment_id
+        if targets.get(deployment) is attempt.target:
+            await self._parts.key_refused()
+        found = targets.get(deployment)
+        if found is None or found is attempt.target:
+            return False
+        attempt.target = found
+        return True
 
     async def _send(self, attempt: "_Attempt", body: bytes) -> Source:
         parts, asked, account, target = self._parts, self._asked, self._account, attempt.target

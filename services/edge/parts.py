@@ -1,7 +1,7 @@
 """What is connected once, at start (app.py), and handed to every handler."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -31,6 +31,10 @@ from shared.guardrails import Enabled
 from shared.ids import DeploymentId
 from shared.outbound import Outbound
 from shared.passthrough import Entries
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _nobody(deployment: DeploymentId, seconds: float) -> None:
@@ -97,5 +101,7 @@ class Parts(msgspec.Struct, kw_only=True):
     """Deployments that can't be called from here, each with the reason."""
     timeout_ms: int | None = None
     """For a call with all its attempts, where the configuration says so."""
+    key_refused: Callable[[], Awaitable[None]] = _nothing
+    """A provider refused its key: `targets` may have another one afterwards."""
     tell_rest: Callable[[DeploymentId, float], None] = _nobody
     """A deployment rests for so many seconds: tells the other edges."""

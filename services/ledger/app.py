@@ -37,6 +37,7 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
+from shared.startup import Source
 from shared.streams import StreamError, StreamState
 
 log = structlog.get_logger()
@@ -62,8 +63,8 @@ def unix_ms() -> int:
 
 async def main(life: Life) -> None:
     """One ledger, until `life` is stopping."""
-    settings = await config.read(os.environ)
-    file = await config.file(settings, os.environ)
+    loaded = await config.load(os.environ)
+    settings, source = loaded.settings, loaded.source
     # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's usual pace halves the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -72,28 +73,38 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("ledger", settings.nats_url))
         if client is not None:
             try:
-                await Ledger(life, settings, client, file).run()
+                await Ledger(life, settings, client, loaded.file, source).run()
             finally:
                 await bus.close(client)
     finally:
+        if source is not None:
+            await source.close()
         await probes.cleanup()
 
 
 class Ledger:
     """The parts of one ledger, and the order in which they are started and put down."""
 
-    def __init__(self, life: Life, settings: LedgerSettings, client: BusClient, file: Config | None = None) -> None:
+    def __init__(
+        self,
+        life: Life,
+        settings: LedgerSettings,
+        client: BusClient,
+        file: Config | None = None,
+        source: Source | None = None,
+    ) -> None:
         self._life = life
+        self._source = source
         self._stopping = life.stopping
         self._settings = settings
         self._client = client
-        self._database = Database(settings.database_url)
+        self._database = Database(settings.database_url, self._database_renewed)
         self._teller = Teller(client)
         self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
         self._sinks = choose.of_config(file.litellm_settings) if file is not None else []
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
-        outbound = OutboundSettings.read(os.environ)
+        outbound = OutboundSettings.read(os.environ if source is None else source.environ)
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, Guard.for_named_targets()))
         self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
         self._report: Report | None = None
@@ -110,6 +121,7 @@ class Ledger:
         )
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
+        renewing = asyncio.create_task(self._keep_secrets())
         pool: Pool | None = None
         try:
             if await self._life.unless_stopping(self._prepare()) is not None:
@@ -122,6 +134,7 @@ class Ledger:
                 await self._work()
                 await answering.drain(1)
         finally:
+            renewing.cancel()
             await self._exporter.close()
             for outbound in self._outbounds:
                 await outbound.close()
@@ -140,6 +153,25 @@ class Ledger:
             if lock.held and recorder.trouble is not None:
                 return f"{recorder.label}: {recorder.trouble}"
         return None
+
+    async def _keep_secrets(self) -> None:
+        if self._source is not None:
+            await self._source.watch(self._secrets_changed, lambda: not self._client.is_up)
+
+    def _secrets_changed(self) -> None:
+        """What connects from now on does so with the new credentials."""
+        assert self._source is not None
+        settings = config.completed(self._source)
+        if settings.nats_url != self._settings.nats_url:
+            self._client.use(settings.nats_url)
+        self._database.use(settings.database_url)
+        self._settings = settings
+
+    async def _database_renewed(self) -> str | None:
+        if self._source is None or not await self._source.refused():
+            return None
+        self._secrets_changed()
+        return self._settings.database_url
 
     def _control_seq(self) -> int:
         """What policy must have seen before it answers our questions: what we know ourselves."""

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from services.ledger import retention
 from services.ledger.retention import Terms
-from shared import settings, startup
+from shared import settings
 from shared.config import Config
 from shared.settings import SettingsError
+from shared.startup import Source
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -78,13 +79,6 @@ def terms(settings: LedgerSettings) -> Terms:
     )
 
 
-async def file(found: LedgerSettings, environ: Mapping[str, str]) -> Config | None:
-    """The configuration, for models' prices and for sinks; None where there is no file. Raises ConfigError."""
-    if not await asyncio.to_thread(Path(found.config).is_file):
-        return None
-    return (await startup.configuration(found.config, environ, "ledger"))[0]
-
-
 def _pool(found: LedgerSettings, in_file: int | None, environ: Mapping[str, str]) -> int:
     """Ours, where the environment says it; else the file's."""
     if in_file is None or environ.get("TOLLGATE_LEDGER_POOL_CONNECTIONS"):
@@ -92,14 +86,44 @@ def _pool(found: LedgerSettings, in_file: int | None, environ: Mapping[str, str]
     return max(1, min(in_file, POOL_CONNECTIONS_MAX))
 
 
-async def read(environ: Mapping[str, str]) -> LedgerSettings:
+class Loaded(NamedTuple):
+    settings: LedgerSettings
+    source: Source | None
+    """None: there is no configuration file, and none is needed."""
+
+    @property
+    def file(self) -> Config | None:
+        """For models' prices and for sinks."""
+        return None if self.source is None else self.source.config
+
+
+async def load(environ: Mapping[str, str]) -> Loaded:
     """Settings with the database found (ours, the file's, LiteLLM's DATABASE_URL), and the file's terms where the environment has none.
 
     Raises SettingsError or ConfigError."""
     found = settings.read(LedgerSettings, environ)
     if found.database_url and not await asyncio.to_thread(Path(found.config).is_file):
-        return found
-    file, plain = await startup.configuration(found.config, environ, "ledger")
+        return Loaded(found, None)
+    source = await Source.open(found.config, environ, "ledger")
+    try:
+        return Loaded(completed(source), source)
+    except BaseException:
+        await source.close()
+        raise
+
+
+async def read(environ: Mapping[str, str]) -> LedgerSettings:
+    """The settings of `load`, for a command that ends."""
+    loaded = await load(environ)
+    if loaded.source is not None:
+        await loaded.source.close()
+    return loaded.settings
+
+
+def completed(source: Source) -> LedgerSettings:
+    """Of what the source says now. Raises SettingsError."""
+    file, plain = source.config, source.environ
+    found = settings.read(LedgerSettings, plain)
     url, general = file.database_url.reveal() if file.database_url else plain.get("DATABASE_URL", ""), file.general
     if not found.database_url and not url:
         raise SettingsError(
@@ -108,7 +132,7 @@ async def read(environ: Mapping[str, str]) -> LedgerSettings:
     return msgspec.structs.replace(
         found,
         database_url=found.database_url or url,
-        ledger_pool_connections=_pool(found, general.database_connection_pool_limit, environ),
+        ledger_pool_connections=_pool(found, general.database_connection_pool_limit, plain),
         spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
         audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
         rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",

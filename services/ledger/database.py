@@ -1,8 +1,9 @@
 """Connections to PostgreSQL: how they are made, what they may do, and which of their errors mean what."""
 
 import re
+from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import structlog
@@ -69,10 +70,19 @@ def plain_url(url: str) -> str:
 class Database:
     """Where the book is. Connections come from here with the search path, limits and role each purpose needs."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, renewed: Callable[[], Awaitable[str | None]] | None = None) -> None:
+        """
+        Args:
+            renewed: asked when the server refuses who we are: the URL as it is now; None: it is the same.
+        """
         self._url = plain_url(url)
+        self._renewed = renewed
         self.restricted = False
         """Whether the service's own role exists and connections take it on."""
+
+    def use(self, url: str) -> None:
+        """Connect by this from now on; connections that stand go on standing."""
+        self._url = plain_url(url)
 
     async def owner(self) -> Connection:
         """As whom the URL says: for migrations and maintenance. Raises one of DATABASE_ERRORS."""
@@ -100,6 +110,7 @@ class Database:
         """For questions over HTTP: read-only, each statement bounded. Connects when first used."""
         return await asyncpg.create_pool(
             self._url,
+            connect=self._dial,
             min_size=0,
             max_size=connections_max,
             max_inactive_connection_lifetime=60,
@@ -122,12 +133,24 @@ class Database:
     async def _connect(
         self, name: str, settings: dict[str, str], timeout_s: float = WRITE_TIMEOUT_MS / 1000 + 5
     ) -> Connection:
-        return await asyncpg.connect(
-            self._url,
+        return await self._dial(
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=timeout_s,
             server_settings={"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
         )
+
+    async def _dial(self, *_: Any, **options: Any) -> Connection:
+        """By the URL of this moment, whatever a pool was made with; a refused password is looked up once more."""
+        tried = self._url
+        try:
+            return await asyncpg.connect(tried, **options)
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            found = None if self._renewed is None else await self._renewed()
+            if found is not None:
+                self.use(found)
+            if self._url == tried:
+                raise
+            return await asyncpg.connect(self._url, **options)
 
     async def _as_role(self, connection: Connection) -> Connection:
         if self.restricted:

@@ -11,11 +11,12 @@ from services.moderation.guardrails import table
 from services.moderation.guardrails.parts import Parts
 from services.moderation.metrics import questions_running
 from services.moderation.screen import Screen
-from shared import bus, settings, startup, subjects
+from shared import bus, settings, subjects
 from shared.bus import BusClient
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
 from shared.service import Life, serve_probes
+from shared.startup import Source
 
 log = structlog.get_logger()
 
@@ -24,7 +25,9 @@ QUEUE = "moderation"
 
 async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, os.environ)
-    config, environ = await startup.configuration(conf.config, os.environ, "moderation")
+    source = await Source.open(conf.config, os.environ, "moderation")
+    config, environ = source.config, source.environ
+    conf = settings.read(ModerationSettings, environ)  # with what its values refer to
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
     parts = Parts(
@@ -37,9 +40,21 @@ async def main(life: Life) -> None:
     log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
     client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
     if client is not None:
+        renewing = asyncio.create_task(_renew(source, conf, client))
         await _serve(life, conf, client, Screen(guardrails), Tokens())
+        renewing.cancel()
+    await source.close()
     await outbound.close()
     await probes.cleanup()
+
+
+async def _renew(source: Source, conf: ModerationSettings, client: BusClient) -> None:
+    """The login at the broker may change while we run; the guardrails' own keys are those of the start."""
+
+    def changed() -> None:
+        client.use(settings.read(ModerationSettings, source.environ).nats_url)
+
+    await source.watch(changed, lambda: not client.is_up)
 
 
 async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen: Screen, tokens: Tokens) -> None:

@@ -19,21 +19,25 @@ from services.policy.delivery import Deliverer
 from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
 from services.policy.notes import Notes
+from services.policy.renewal import Renewal
 from services.policy.replica import POLL_S, Replica
 from services.policy.rotations import Rotations
-from shared import bus, guardrails, prices, settings, startup, streams, subjects
+from shared import bus, guardrails, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest, ShownReply, ShownRequest
 from shared.service import Life, serve_probes
+from shared.startup import Source
 
 log = structlog.get_logger()
 
 QUEUE = "policy"
 SHOWN = frozenset({"pass_through"})
 """Kinds that edges may ask for whole."""
+UNKNOWN_KEY = frozenset({"unknown_key", "not_a_virtual_key"})
+UNAUTHORIZED = 401
 RETRY_S = 0.2
 DRAIN_S = 5
 """How long a stopping replica works on what it was already asked."""
@@ -42,7 +46,9 @@ DRAIN_S = 5
 async def main(life: Life) -> None:
     """One policy replica, until `life` is stopping."""
     wanted = settings.read(PolicySettings, os.environ)
-    loaded, environ = await startup.configuration(wanted.config, os.environ, "policy")
+    source = await Source.open(wanted.config, os.environ, "policy")
+    loaded, environ = source.config, source.environ
+    wanted = settings.read(PolicySettings, environ)  # with what its values refer to
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
     catalog = build(loaded, prices.lookup, environ)
     _warn(loaded, catalog)
@@ -51,10 +57,12 @@ async def main(life: Life) -> None:
         client = await life.unless_stopping(bus.connect("policy", wanted.nats_url))
         if client is not None:
             try:
-                await serve(life, client, catalog, wanted.stream_replicas, _blocked_file(loaded))
+                renewal = Renewal(source, catalog.master_key, client, wanted)
+                await serve(life, client, catalog, wanted.stream_replicas, _blocked_file(loaded), renewal=renewal)
             finally:
                 await bus.close(client)
     finally:
+        await source.close()
         await probes.cleanup()
 
 
@@ -65,12 +73,14 @@ async def serve(
     stream_replicas: int = 0,
     blocked_file: Path | None = None,
     deliverer: Deliverer | None = None,
+    renewal: Renewal | None = None,
 ) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
 
     Args:
         blocked_file: of `blocked_user_list`, where that is a file.
         deliverer: hands out keys that are rotated by themselves; None: none are.
+        renewal: of the master key; None: it stays as it is.
     """
     if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
         return
@@ -82,7 +92,8 @@ async def serve(
 
     def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:
         if replica.has_reached(request.min_control_seq):
-            return decided(request)
+            reply = decided(request)
+            return when_renewed(request, reply) if may_be_new(reply) else reply
         return when_reached(request)
 
     async def when_reached(request: DecideRequest) -> DecideReply:
@@ -91,7 +102,18 @@ async def serve(
         except BusError as failure:
             metrics.decided(failure.code)
             raise
-        return decided(request)
+        reply = decided(request)
+        return await when_renewed(request, reply) if may_be_new(reply) else reply
+
+    def may_be_new(reply: DecideReply) -> bool:
+        """Whether that is a key which nobody has, and which may be a new master key."""
+        decision = reply.decision
+        unknown = isinstance(decision, Denial) and decision.refusal.code in UNKNOWN_KEY
+        return unknown and renewal is not None and renewal.is_worth_asking
+
+    async def when_renewed(request: DecideRequest, reply: DecideReply) -> DecideReply:
+        assert renewal is not None
+        return decided(request) if await renewal.unknown_key() else reply
 
     def decided(request: DecideRequest) -> DecideReply:
         decision = decide(replica.directory, catalog, request, unix_ms(), replica.feed.seq)
@@ -102,6 +124,8 @@ async def serve(
 
     async def answer_admin(request: AdminRequest) -> AdminReply:
         reply = await admin.answer(request)
+        if reply.status == UNAUTHORIZED and request.key_sha256 and renewal is not None and await renewal.unknown_key():
+            reply = await admin.answer(request)
         metrics.commanded(request.route, reply.status)
         return reply
 
@@ -129,6 +153,8 @@ async def serve(
             if deliverer is not None:
                 rotations = Rotations(admin, lambda: replica.directory, deliverer, every_s=catalog.rotation_check_s)
                 working.append(asyncio.create_task(rotations.run()))
+            if renewal is not None:
+                working.append(asyncio.create_task(renewal.run(admin)))
             await life.stopping.wait()
             for task in working:
                 task.cancel()

@@ -14,6 +14,7 @@ from services.policy import access, fallbacks
 from services.policy.access import Access
 from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
+from services.policy.master_key import MasterKey
 from shared import guardrails, prices
 from shared.config import Config, ConfigError, Deployment
 from shared.entities import Key
@@ -21,7 +22,6 @@ from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
 from shared.identity.settings import JwtAuth
-from shared.ids import KeyDigest, digest_key
 from shared.money import Price
 
 KEPT_MAX = 10_000
@@ -56,8 +56,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """(before the star, after it, deployments), the longest prefix first."""
     guardrails: list[Enabled]
     """In the order they run."""
-    master_key_sha256: KeyDigest | None
-    """None: the gateway is open."""
+    master_key: MasterKey
+    """False: the gateway is open."""
     access: Access
     price: Priced
     warnings: list[str]
@@ -134,7 +134,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
             key=lambda pattern: -len(pattern[0]),
         ),
         guardrails=enabled,
-        master_key_sha256=None if config.master_key is None else digest_key(config.master_key.reveal()),
+        master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,

@@ -5,7 +5,6 @@ first that refuses names itself in the denial. Every subject that was looked at 
 that doesn't exist yet ends its own "unknown key" by being created.
 """
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -146,13 +145,13 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
             **more,
         )
 
-    digest, master = request.key_sha256, catalog.master_key_sha256
+    digest, master = request.key_sha256, catalog.master_key
     if route.public or route.name in catalog.access.public:
         return who(PUBLIC, [], public=True)
     if digest is None:
-        return who(ANONYMOUS, [], anonymous=True, refusal=None if master is None else errors.no_key())
-    if master is not None and secrets.compare_digest(digest.encode(), master.encode()):
-        return who(MASTER, [])
+        return who(ANONYMOUS, [], anonymous=True, refusal=errors.no_key() if master else None)
+    if master.is_it(digest, now_ms):
+        return who(MASTER, [], expires_at_ms=master.ends_at_ms(digest))
     if request.claims:
         return _by_token(directory, catalog, request, now_ms, who)
     depends_on = [subjects.control("key", digest)]
@@ -170,7 +169,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
             ]
             expires_at_ms = min(ends) if ends else None
     if key is None or key.replaced_by is not None:
-        if master is None:
+        if not master:
             return who(ANONYMOUS, depends_on, anonymous=True)
         known_shape = request.credential_shape == "sk"
         refused = errors.unknown_key(digest) if known_shape else errors.not_a_virtual_key()

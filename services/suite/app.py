@@ -8,6 +8,7 @@ Exit status: 0 after a clean stop, 1 when something failed or had to be killed, 
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -100,9 +101,9 @@ class Suite:
         self._data = data
         self._embedded = data.remembered()
         in_file = configuration.database_url
-        self._database_url = suite_settings.database_url or (in_file.reveal() if in_file else database_url)
         self._told_database_url = suite_settings.database_url
         """What the ledger is told; a URL of the file or of the environment it finds, and decrypts, by itself."""
+        self._database_url = self._told_database_url or (in_file.reveal() if in_file else database_url)
         listeners = self._listeners()
         require_free(listeners)
         servers = self._servers({listener.port for listener in listeners})
@@ -183,7 +184,7 @@ class Suite:
             ledger_urls=self._urls("ledger"),
             nats_url=self._nats_url(nats.OPERATOR),
             nats_control_url=self._nats_url(nats.CONTROL_OPERATOR),
-            database_url=self._database_url,
+            database_url=self._shown_database_url(),
             processes={
                 child.program.name: Running(
                     pid=child.pid,
@@ -194,6 +195,13 @@ class Suite:
                 for child in self.supervisor.children
             },
         )
+
+    def _shown_database_url(self) -> str:
+        """A URL that was given as a secret (a ciphertext, a reference) isn't written down in the clear."""
+        url = self._database_url
+        if self._told_database_url or url in self._environ.values() or url in Path(self.settings.config).read_text():
+            return url
+        return re.sub(r"(?<=:)[^:@/]*(?=@)", "***", url)
 
     def write_state(self) -> None:
         """Keep `suite.json` current. A full disk must not end the suite: the file is for tools."""

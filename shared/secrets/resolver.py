@@ -110,6 +110,12 @@ class Secrets:
         found = await self.resolve(text)
         return None if found == refused else found
 
+    def doubt(self) -> None:
+        """Nothing that is known is believed any more: the next to want a value has its manager asked. Kept is it all the same, for a
+        manager that can't say."""
+        for entry in self._entries.values():
+            entry.fresh_until = entry.ends_at = 0.0
+
     async def close(self) -> None:
         for task in self._asking.values():
             task.cancel()

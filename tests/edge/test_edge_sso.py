@@ -84,12 +84,12 @@ def test_the_address_to_go_to_has_pkce_state_and_nonce() -> None:
 def test_what_the_browser_keeps_is_sealed_and_ends() -> None:
     begun = attempt()
     sealed = flow.seal(KEY, begun, b"n" * 12)
-    assert begun.verifier not in sealed and flow.unseal(KEY, sealed, 1001) == begun
+    assert begun.verifier not in sealed and flow.unseal([KEY], sealed, 1001) == begun
     for broken, now in ((sealed[:-4] + "AAAA", 1001), ("", 1001), ("x" * 50, 1001), (sealed, 1000 + flow.LOGIN_S)):
         with pytest.raises(SsoError):
-            flow.unseal(KEY, broken, now)
+            flow.unseal([KEY], broken, now)
     with pytest.raises(SsoError):
-        flow.unseal(bytes(32), sealed, 1001)
+        flow.unseal([bytes(32)], sealed, 1001)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.session import Session
 
+from services.ledger import config
 from shared.secrets import KeyManagement, SecretError, environment
 from shared.secrets.aws import make as make_secrets
 from shared.secrets.aws_kms import make as make_kms
@@ -114,6 +116,16 @@ async def test_the_pages_case(aws: dict[str, str], encrypt: Any) -> None:
     found = await environment.load(given)
     assert (found["DATABASE_URL"], found["OTHER"], found["KEY"]) == ("postgres://u:p@db/x", "other", "sk-key")
     assert given["DATABASE_URL"] == "stale"  # ours is a copy: nothing that we start inherits it
+
+
+async def test_the_ledger_finds_the_plaintext_with_the_file_and_without(
+    aws: dict[str, str], encrypt: Any, tmp_path: Path
+) -> None:
+    given = {**aws, "USE_AWS_KMS": "True", "LITELLM_SECRET_AWS_KMS_DATABASE_URL": encrypt("postgres://u:p@db/x")}
+    for general in ("{}", "{database_url: os.environ/DATABASE_URL}"):
+        file = tmp_path / "config.yaml"
+        file.write_text(f"general_settings: {general}\n")
+        assert (await config.read({**given, "TOLLGATE_CONFIG": str(file)})).database_url == "postgres://u:p@db/x"
 
 
 async def test_without_the_switch_nothing_is_decrypted() -> None:

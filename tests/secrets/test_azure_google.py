@@ -18,7 +18,7 @@ from shared.secrets.azure import make as make_azure
 from shared.secrets.google import make as make_google
 from shared.secrets.google_kms import make as make_google_kms
 from shared.settings import SettingsError
-from tests.secrets.conftest import new_rsa_pem, self_signed
+from tests.support.managers import new_rsa_pem, self_signed
 from tests.support.ports import free_port
 
 

@@ -11,7 +11,7 @@ import pytest
 from shared.secrets import SecretError
 from shared.secrets.vault import Vault
 from shared.settings import SettingsError
-from tests.secrets.conftest import Bao, self_signed, wait_for
+from tests.support.managers import Bao, self_signed, wait_for
 from tests.support.ports import free_port
 
 

@@ -33,8 +33,21 @@ class AccountsBroker:
         self.port = free_port()
         self.store = directory / "store"
         self._config = directory / "nats.json"
-        accounts = broker.accounts(PASSWORDS)
-        if one_account:
+        self._one_account = one_account
+        self._passwords = PASSWORDS
+        self._write()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def change_passwords(self, prefix: str) -> None:
+        """From now on; who was let in with another one is put out."""
+        self._passwords = {user: f"{prefix}-{user}" for user in broker.USERS}
+        self._write()
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def _write(self) -> None:
+        accounts = broker.accounts(self._passwords)
+        if self._one_account:
             users = [user for account in accounts.values() for user in account["users"]]
             accounts = {"ALL": {"users": users, "jetstream": "enabled"}}
         tree: dict[str, Any] = {
@@ -43,7 +56,6 @@ class AccountsBroker:
             "accounts": accounts,
         }
         self._config.write_bytes(msgspec.json.encode(tree))
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "AccountsBroker":
         self.start()
@@ -78,7 +90,7 @@ class AccountsBroker:
         self._process.send_signal(signal.SIGCONT)
 
     def url(self, user: str) -> str:
-        return f"nats://{user}:{PASSWORDS[user]}@127.0.0.1:{self.port}"
+        return f"nats://{user}:{self._passwords[user]}@127.0.0.1:{self.port}"
 
     async def client(self, user: str, errors: list[Exception] | None = None) -> Client:
         """With the library alone, as somebody who has stolen the credentials would."""

@@ -88,6 +88,8 @@ class FakeUpstream:
         """By model name; a request's own `fake` field wins, field by field."""
         self.requests: list[Recorded] = []
         self.bill: dict[str, Billed] = {}
+        self.keys: set[str] | None = None
+        """Bearer keys that are taken; others are answered 401, before anything is billed. None: all."""
         self._failures: Counter[str] = Counter()
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
@@ -152,6 +154,9 @@ class FakeUpstream:
         if behaviour.fault == "hang":
             await asyncio.sleep(3600)
         await asyncio.sleep(behaviour.delay_ms / 1000)
+        if self.keys is not None and request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.keys:
+            record.outcome = "complete"
+            return _error(401, "Incorrect API key provided", None)
         if behaviour.fault == "reset":
             return self._cut(request, record)
         if behaviour.status != 200 and self._fails_now(behaviour, record):

@@ -5,9 +5,10 @@ so any edge can take the answer.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -83,13 +84,15 @@ def seal(key: bytes, attempt: Attempt, nonce: bytes) -> str:
     return base64.urlsafe_b64encode(nonce + AESGCM(key).encrypt(nonce, msgspec.json.encode(attempt), b"sso")).decode()
 
 
-def unseal(key: bytes, text: str, now_s: float) -> Attempt:
+def unseal(keys: Sequence[bytes], text: str, now_s: float) -> Attempt:
     """Raises SsoError for what isn't ours, or is too old."""
-    try:
-        raw = base64.urlsafe_b64decode(text.encode())
-        attempt = msgspec.json.decode(AESGCM(key).decrypt(raw[:12], raw[12:], b"sso"), type=Attempt)
-    except (ValueError, InvalidTag, msgspec.DecodeError):
-        raise SsoError(400, "This login wasn't begun here. Start again.") from None
+    attempt = None
+    for key in keys:
+        with contextlib.suppress(ValueError, InvalidTag, msgspec.DecodeError):
+            raw = base64.urlsafe_b64decode(text.encode())
+            attempt = msgspec.json.decode(AESGCM(key).decrypt(raw[:12], raw[12:], b"sso"), type=Attempt)
+    if attempt is None:
+        raise SsoError(400, "This login wasn't begun here. Start again.")
     if now_s >= attempt.expires_at_s:
         raise SsoError(400, "This login took too long. Start again.")
     return attempt

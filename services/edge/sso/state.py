@@ -21,8 +21,27 @@ class Sso(msgspec.Struct, kw_only=True):
     """`UI_PASSWORD`; None: the master key is the password."""
     master_key: Secret | None = None
 
+    master_key_before: Secret | None = None
+    """Another edge may still seal with it, and logins are on their way that were sealed with it."""
+
     def sealing_key(self) -> bytes | None:
         """32 bytes, the same on every edge of one gateway; None without a master key: then nobody can come in at all."""
-        if not self.master_key:
-            return None
-        return hmac.new(self.master_key.reveal().encode(), b"tollgate sso logins", hashlib.sha256).digest()
+        return _sealing_key(self.master_key)
+
+    def sealing_keys(self) -> list[bytes]:
+        """Those that a login on its way may be sealed with."""
+        found = (_sealing_key(key) for key in (self.master_key, self.master_key_before))
+        return [key for key in found if key is not None]
+
+    def take(self, other: "Sso") -> None:
+        """Its secrets, from now on."""
+        if other.master_key != self.master_key:
+            self.master_key_before = self.master_key
+        self.settings, self.master_key = other.settings, other.master_key
+        self.username, self.password = other.username, other.password
+
+
+def _sealing_key(master_key: Secret | None) -> bytes | None:
+    if not master_key:
+        return None
+    return hmac.new(master_key.reveal().encode(), b"tollgate sso logins", hashlib.sha256).digest()

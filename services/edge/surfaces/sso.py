@@ -75,11 +75,11 @@ def _leave(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
 
 
 async def _return(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
-    settings, key, outbound = parts.sso.settings, parts.sso.sealing_key(), parts.sso.outbound
-    if settings.provider is None or key is None or outbound is None:
+    settings, keys, outbound = parts.sso.settings, parts.sso.sealing_keys(), parts.sso.outbound
+    if settings.provider is None or not keys or outbound is None:
         raise SsoError(404, "Single sign-on isn't configured.")
     now_s = parts.clock.unix_ms() / 1000
-    attempt = flow.unseal(key, seen_from.read(request.header("cookie"), LOGIN) or "", now_s)
+    attempt = flow.unseal(keys, seen_from.read(request.header("cookie"), LOGIN) or "", now_s)
     query = forms.of_query(request.query)
     code = flow.check_answer(attempt, dict(query.pairs))
     try:

@@ -1,0 +1,99 @@
+"""What a running replica does when a secret manager has other secrets: the master key, the login at the broker.
+
+That there is another master key is a control fact (`control.setting.master_key`, without anything of the key), so every edge forgets what
+it was told of the one before, and the audit log has it. Each replica says so once it knows the key itself: an edge that forgot at the
+first one's word may have asked one that didn't yet.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from services.policy.admin import Admin, unix_ms
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Change
+from services.policy.config import PolicySettings
+from services.policy.directory import Directory
+from services.policy.master_key import MasterKey
+from shared import settings
+from shared.bus import BusClient
+from shared.entities import SETTING, Setting, iso
+from shared.startup import Source
+
+log = structlog.get_logger()
+
+NAME = "master_key"
+RETRY_S = 0.2
+ASK_S_MAX = 0.5
+"""A decision waits so long for the manager: others may have been asked for in the same message."""
+
+
+def announced(directory: Directory, now_ms: int) -> Change:
+    before = directory.settings.get(NAME)
+    after = Setting(name=NAME, value={"changed_at": iso(now_ms)}, source="secret manager", updated_at_ms=now_ms)
+    return change(directory, SETTING, "created" if before is None else "updated", before, after)
+
+
+class Renewal:
+    """
+    Args:
+        source: None: nothing can change.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        key: MasterKey,
+        client: BusClient,
+        wanted: PolicySettings,
+        now_ms: Callable[[], int] = unix_ms,
+    ) -> None:
+        self._source = source
+        self._key = key
+        self._client = client
+        self._nats_url = wanted.nats_url
+        self._grace_ms = int(wanted.master_key_grace_s * 1000)
+        self._now_ms = now_ms
+        self._untold = asyncio.Event()
+
+    async def unknown_key(self) -> bool:
+        """Somebody came with a key that nobody has: whether there is another master key since a moment."""
+        before = self._key.changes
+        if self._source is not None:
+            with contextlib.suppress(TimeoutError):
+                if await asyncio.wait_for(self._source.refused(), ASK_S_MAX):
+                    self._changed()
+        return self._key.changes != before
+
+    @property
+    def is_worth_asking(self) -> bool:
+        return self._source is not None and self._source.may_ask
+
+    async def run(self, admin: Admin) -> None:
+        """Until it is cancelled."""
+        if self._source is None or not self._source.is_managed:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._source.watch(self._changed, lambda: not self._client.is_up))
+            group.create_task(self._tell(admin))
+
+    async def _tell(self, admin: Admin) -> None:
+        while True:
+            await self._untold.wait()
+            self._untold.clear()
+            if not await admin.announce(announced):
+                await asyncio.sleep(RETRY_S)
+                self._untold.set()
+
+    def _changed(self) -> None:
+        assert self._source is not None
+        key = self._source.config.master_key
+        if key is not None and self._key.replace(key, self._now_ms(), self._grace_ms):
+            log.info("master_key_changed")
+            self._untold.set()
+        url = settings.read(PolicySettings, self._source.environ).nats_url
+        if url != self._nats_url:
+            self._nats_url = url
+            self._client.use(url)

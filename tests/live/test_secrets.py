@@ -1,0 +1,368 @@
+"""Secrets from real managers, used by the running suite: nothing in the environment, nothing to be found anywhere afterwards."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.ledger.servers import Postgres
+from tests.live.conftest import eventually
+from tests.support.broker import AccountsBroker
+from tests.support.managers import Bao, Moto
+from tests.support.suite import MOCK_CONFIG, RunningSuite
+from tests.support.upstream import FakeUpstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Postgres]:
+    """With passwords, for all but the owner."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    (server.directory / "data" / "pg_hba.conf").write_text(
+        "host all owner 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    )
+    server.start()
+    await server.ready()
+    yield server
+    server.stop()
+
+
+async def new_login(postgres: Postgres, name: str, password: str) -> str:
+    """A database of its own, as a URL with the password."""
+    url = await postgres.new_database()
+    await owner_says(
+        postgres,
+        f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{password}'",
+        f"ALTER DATABASE {url.rpartition('/')[2]} OWNER TO {name}",
+    )
+    return url.replace("owner@", f"{name}:{quote(password)}@")
+
+
+async def owner_says(postgres: Postgres, *statements: str) -> None:
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def chat(http: aiohttp.ClientSession, suite: RunningSuite, key: str, model: str = "mock") -> tuple[int, Any]:
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    async with http.post(suite.edge_url + "/v1/chat/completions", json=body, headers=headers) as answer:
+        return answer.status, await answer.json()
+
+
+def environments(suite: RunningSuite) -> dict[int, bytes]:
+    return {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in suite.processes()}
+
+
+# ── the page's own case ──
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Moto]:
+    server = Moto()
+    yield server
+    server.stop()
+
+
+async def test_the_pages_case_of_kms(
+    postgres: Postgres, moto: Moto, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Nothing but the ciphertext is set; the suite keeps its book in the database that the plaintext names."""
+    password = "kms-canary"
+    url = await new_login(postgres, "kms", password)
+    environ = {**moto.environ, "USE_AWS_KMS": "True", "LITELLM_SECRET_AWS_KMS_DATABASE_URL": moto.encrypt(url)}
+    async with RunningSuite(tmp_path, MOCK_CONFIG, env=environ) as suite:
+        assert "postgres" not in suite.pids
+        assert (await chat(http, suite, "sk-1234"))[0] == 200
+        connection = await asyncpg.connect(url)
+
+        async def rows() -> int:
+            return int(await connection.fetchval("SELECT count(*) FROM tollgate.request_log WHERE outcome = 'success'"))
+
+        await eventually(rows, 1)
+        await connection.close()
+        for pid, environment in environments(suite).items():
+            assert password.encode() not in environment, f"process {pid} was given the plaintext"
+        told = suite.log() + (suite.data_dir / "suite.json").read_text()
+    assert password not in told and suite.returncode == 0
+
+
+# ── everything in OpenBao ──
+
+BAO_CONFIG = """
+model_list:
+  - {model_name: named, litellm_params: {model: openai/a, api_base: %(base)s, api_key: vault/providers/named}}
+  - {model_name: by-variable, litellm_params: {model: openai/b}}
+  - {model_name: by-name, litellm_params: {model: openai/c, api_base: %(base)s, api_key: os.environ/OTHER_KEY}}
+general_settings:
+  key_management_system: hashicorp_vault
+  master_key: os.environ/GATEWAY_MASTER_KEY
+"""
+
+
+SERVICES = ("edge", "policy", "moderation", "ledger")
+
+
+class World:
+    """A gateway whose secrets are all in OpenBao, and what they are now."""
+
+    def __init__(
+        self, suite: RunningSuite, bao: Bao, upstream: FakeUpstream, postgres: Postgres, broker: AccountsBroker
+    ) -> None:
+        self.suite, self.bao, self.upstream, self.postgres, self.broker = suite, bao, upstream, postgres, broker
+        self.now: dict[str, str] = {}
+        self.login = ""
+        """For the manager: the one that the environment holds."""
+        self.ever: set[str] = set()
+        """Every secret that there was."""
+
+    def put(self, name: str, value: str, secret: str = "") -> None:
+        """`secret`: the part of it that nobody may see; all of it where that isn't said."""
+        self.bao.put(name, key=value)
+        self.now[name] = value
+        self.ever.add(secret or value)
+
+    def put_broker_logins(self, password: str) -> None:
+        """The broker takes these alone, and the manager has them."""
+        self.broker.change_passwords(password)
+        for service in SERVICES:
+            self.put(f"nats/{service}", self.broker.url(service), password)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> AsyncIterator[World]:
+    bao, directory = Bao(), tmp_path_factory.mktemp("bao")
+    try:
+        with AccountsBroker(directory) as broker:
+            async with FakeUpstream() as upstream:
+                environ = {
+                    **bao.app_role(),
+                    "TOLLGATE_NATS_URL": "vault/nats/edge",
+                    **{f"TOLLGATE_NATS_URL_{service.upper()}": f"vault/nats/{service}" for service in SERVICES},
+                    "OPENAI_API_BASE": upstream.base_url,
+                    "TOLLGATE_SECRET_REFRESH_S": "3600",
+                    "TOLLGATE_MASTER_KEY_GRACE_S": "30",
+                }
+                suite = RunningSuite(
+                    directory / "suite",
+                    BAO_CONFIG % {"base": upstream.base_url},
+                    env=environ,
+                    replicas="edge=2,policy=2",
+                )
+                found = World(suite, bao, upstream, postgres, broker)
+                found.put_broker_logins("canary-broker-0")
+                found.put("providers/named", "sk-canary-provider-named-0")
+                found.put("OPENAI_API_KEY", "sk-canary-provider-openai-0")
+                found.put("OTHER_KEY", "sk-canary-provider-other-0")
+                found.put("GATEWAY_MASTER_KEY", "sk-canary-master-key-0")
+                found.put("UI_PASSWORD", "canary-page-password")
+                found.put("LITELLM_SALT_KEY", "canary-sealing-key-0123456789")
+                found.put("DATABASE_URL", await new_login(postgres, "bao", "canary-database-0"), "canary-database-0")
+                found.login = environ["HCP_VAULT_APPROLE_SECRET_ID"]
+                found.ever.add(found.login)
+                upstream.keys = {found.now[name] for name in ("providers/named", "OPENAI_API_KEY", "OTHER_KEY")}
+                async with suite:
+                    yield found
+    finally:
+        bao.stop()
+
+
+async def test_every_secret_comes_from_the_manager(world: World, http: aiohttp.ClientSession) -> None:
+    """And a call is answered: with the keys of three models, the book in the manager's database."""
+    suite, key = world.suite, world.now["GATEWAY_MASTER_KEY"]
+    assert "postgres" not in suite.pids
+    for model in ("named", "by-variable", "by-name"):
+        status, body = await chat(http, suite, key, model)
+        assert status == 200, body
+    assert {r.headers["Authorization"].removeprefix("Bearer ") for r in world.upstream.requests} == world.upstream.keys
+    assert (await chat(http, suite, "sk-wrong-master-key"))[0] == 401
+    form = {"username": "admin", "password": world.now["UI_PASSWORD"]}
+    async with http.post(suite.edge_url + "/ui/login", data=form, allow_redirects=False) as answer:
+        assert answer.status == 303, await answer.text()
+
+
+class Load:
+    """Calls without end; what didn't go well is kept."""
+
+    def __init__(self, http: aiohttp.ClientSession, world: World, model: str) -> None:
+        self.http, self.world, self.model = http, world, model
+        self.good = 0
+        self.bad: list[Any] = []
+
+    async def __aenter__(self) -> "Load":
+        self._tasks = [asyncio.create_task(self._run(number)) for number in range(4)]
+        await self.more()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for result in results:
+            if not isinstance(result, asyncio.CancelledError):
+                raise AssertionError(result)
+        assert not self.bad, self.bad[:3]
+
+    async def more(self, calls: int = 40) -> None:
+        """Until so many more were good."""
+        wanted = self.good + calls
+
+        async def good() -> int:
+            return self.good
+
+        await eventually(good, lambda found: found >= wanted or self.bad)
+
+    async def _run(self, number: int) -> None:
+        url = self.world.suite.edge_urls[number % 2]
+        while True:
+            body = {"model": self.model, "messages": [{"role": "user", "content": "hi"}]}
+            headers = {"Authorization": "Bearer " + self.world.now["GATEWAY_MASTER_KEY"]}
+            async with self.http.post(url + "/v1/chat/completions", json=body, headers=headers) as answer:
+                said = await answer.json()
+                if answer.status == 200:
+                    self.good += 1
+                else:
+                    self.bad.append((answer.status, said))
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("model, name", [("named", "providers/named"), ("by-variable", "OPENAI_API_KEY")])
+async def test_a_providers_key_changes_under_load(
+    world: World, http: aiohttp.ClientSession, model: str, name: str
+) -> None:
+    """The provider refuses the old one from one moment to the next: it is fetched again, and no call is lost."""
+    assert world.upstream.keys is not None
+    async with Load(http, world, model) as load:
+        old, new = world.now[name], f"sk-canary-{model}-1"
+        world.put(name, new)
+        world.upstream.keys = (world.upstream.keys - {old}) | {new}
+        await load.more()
+        await asyncio.sleep(2.1)  # the manager isn't asked more often
+
+
+async def test_a_key_that_the_manager_has_no_better_one_for_is_refused(
+    world: World, http: aiohttp.ClientSession
+) -> None:
+    assert world.upstream.keys is not None
+    good, world.upstream.keys = world.upstream.keys, set()
+    await asyncio.sleep(2.1)
+    before = len(world.upstream.requests)
+    status, body = await chat(http, world.suite, world.now["GATEWAY_MASTER_KEY"], "by-name")
+    assert status == 401 and "canary" not in str(body), body
+    assert len(world.upstream.requests) == before + 1  # not tried again
+    world.upstream.keys = good
+
+
+async def test_the_master_key_changes_under_load(world: World, http: aiohttp.ClientSession) -> None:
+    """Clients use the new one at once; the one before is good for a while, and then no more."""
+    old = world.now["GATEWAY_MASTER_KEY"]
+    async with Load(http, world, "by-name") as load:
+        world.put("GATEWAY_MASTER_KEY", "sk-canary-master-key-1")
+        await load.more()
+        assert (await chat(http, world.suite, old, "by-name"))[0] == 200  # within its grace
+        headers = {"Authorization": "Bearer sk-canary-master-key-1"}
+        async with http.get(world.suite.edge_url + "/key/list", headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+
+    async def told() -> int:
+        async with http.get(world.suite.edge_url + "/audit?kind=setting", headers=headers) as answer:
+            return int((await answer.json())["total"])
+
+    await eventually(told, lambda total: total >= 1)
+
+
+async def test_the_databases_password_changes_under_load(world: World, http: aiohttp.ClientSession) -> None:
+    """And every connection breaks: the book goes on with the new one, and nothing is missing in it."""
+    async with Load(http, world, "by-name") as load:
+        new = "canary-database-1"
+        await owner_says(world.postgres, f"ALTER ROLE bao PASSWORD '{new}'")
+        world.put("DATABASE_URL", world.now["DATABASE_URL"].replace("canary-database-0", new), new)
+        await owner_says(world.postgres, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bao'")
+        await load.more()
+    connection = await asyncpg.connect(world.now["DATABASE_URL"])
+    answered = sum(each.outcome == "complete" for each in world.upstream.requests if each.model == "c") - 1
+
+    async def rows() -> int:
+        return int(await connection.fetchval(
+            "SELECT count(*) FROM tollgate.request_log WHERE outcome = 'success' AND model = 'by-name'"
+        ))  # fmt: skip
+
+    await eventually(rows, lambda found: found >= answered)
+    await connection.close()
+    headers = {"Authorization": "Bearer " + world.now["GATEWAY_MASTER_KEY"]}
+    async with http.get(world.suite.edge_url + "/spend/tags", headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def test_the_brokers_passwords_change_under_load(world: World, http: aiohttp.ClientSession) -> None:
+    """Every service is put out, and lets itself in with what the manager has now; meanwhile facts go to the journal."""
+    pids = set(world.suite.pids.values())
+    async with Load(http, world, "by-name") as load:
+        world.put_broker_logins("canary-broker-1")
+        await load.more(400)
+        await asyncio.sleep(3)
+        await load.more()
+
+    async def ready() -> list[int]:
+        ports = [each["probe_port"] for each in world.suite.state()["processes"].values()]
+        return [(await http.get(f"http://127.0.0.1:{port}/ready")).status for port in ports]
+
+    await eventually(ready, lambda found: set(found) == {200})
+    assert set(world.suite.pids.values()) == pids
+    headers = {"Authorization": "Bearer " + world.now["GATEWAY_MASTER_KEY"]}
+    async with http.post(world.suite.edge_url + "/key/generate", json={}, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def test_no_secret_is_to_be_found_anywhere(world: World, http: aiohttp.ClientSession) -> None:
+    """Whatever was said, kept, counted, told or given on: each place is looked at for each secret there ever was."""
+    suite, key = world.suite, world.now["GATEWAY_MASTER_KEY"]
+    master = {"Authorization": f"Bearer {key}"}
+    places: dict[str, bytes] = {"log": suite.log().encode()}
+    for path in ("/metrics", "/key/list", "/model/info", "/models", "/audit", "/spend/logs", "/ui/login", "/nowhere"):
+        async with http.get(suite.edge_url + path, headers=master) as answer:
+            places[path] = await answer.read() + str(answer.headers).encode()
+    for name, process in suite.state()["processes"].items():
+        if process["probe_port"]:
+            for path in ("/metrics", "/ready"):
+                async with http.get(f"http://127.0.0.1:{process['probe_port']}{path}") as answer:
+                    places[f"{name} {path}"] = await answer.read()
+    await page_views(world, http, places)
+    connection = await asyncpg.connect(world.now["DATABASE_URL"])
+    tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'tollgate'")
+    for (table,) in tables:
+        rows = await connection.fetch(f'SELECT t::text FROM tollgate."{table}" t')
+        places[f"table {table}"] = "\n".join(row[0] for row in rows).encode()
+    await connection.close()
+    for file in suite.data_dir.rglob("*"):  # what the broker keeps included: all facts
+        if file.is_file() and not file.name.startswith("postgres"):
+            places[str(file)] = file.read_bytes()
+    for pid, environment in environments(suite).items():
+        places[f"environment of {pid}"] = environment
+    found = [
+        (place, secret)
+        for place, content in places.items()
+        for secret in world.ever
+        if secret.encode() in content and not (place.startswith("environment") and secret == world.login)
+    ]
+    assert len(places) > 40 and not found, found
+
+
+async def page_views(world: World, http: aiohttp.ClientSession, places: dict[str, bytes]) -> None:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        form = {"username": "admin", "password": world.now["UI_PASSWORD"]}
+        async with browser.post(world.suite.edge_url + "/ui/login", data=form) as answer:
+            page = await answer.text()
+        for path in {"/ui", *re.findall(r'href="(/ui/[a-z/-]+)', page)}:
+            async with browser.get(world.suite.edge_url + path) as answer:
+                places[path] = await answer.read()
