@@ -122,7 +122,7 @@ def test_generate_for_a_team_and_key_types() -> None:
     assert answer["metadata"] == {"tags": ["x"]}
     assert [k.token for k in world.directory.team_keys("t")] == [A]
     assert refusal(world.call("/key/generate", MINTED))[:2] == (400, "bad_request"), "the same key twice"
-    master = {**MINTED, "token": world.catalog.master_key_sha256}
+    master = {**MINTED, "token": world.catalog.master_key.digest}
     assert refusal(world.call("/key/generate", master))[:2] == (400, "bad_request"), "the master key is nobody's"
 
 

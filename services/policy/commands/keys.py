@@ -53,7 +53,7 @@ def new_key(call: Call) -> Key:
     token = call.body.get("token")
     if not isinstance(token, str) or _DIGEST.fullmatch(token) is None:
         fields.refuse("token", "must be the key's SHA-256 in 64 lower-case hex digits")
-    if token in call.directory.keys or token == call.catalog.master_key_sha256:
+    if token in call.directory.keys or call.catalog.master_key.is_it(KeyDigest(token), call.now_ms):
         raise RefusedError(errors.bad_request("This key already exists", "key"))
     return Key(
         token=KeyDigest(token),
