@@ -20,11 +20,11 @@ VENDORS = (
     "bitbucket", "beamer", "clojars", "codecov", "coinbase", "confluent", "contentful", "databricks", "datadog", "dd_api", "dnkey",
     "digitalocean", "doppler", "drone", "duffel", "dynatrace", "discord", "dropbox", "easypost", "etsy", "facebook", "fastly", "finicity",
     "finnhub", "flickr", "flutterwave", "frameio", "freshbooks", "gitter", "gocardless", "grafana", "heroku", "hubspot", "huggingface",
-    "intercom", "artifactory", "jfrog", "kraken", "kucoin", "launchdarkly", "linear", "linkedin", "lob_", "mailgun", "mailchimp", "mapbox",
-    "mattermost", "messagebird", "netlify", "newrelic", "new_relic", "nytimes", "okta", "planetscale", "postman", "prefect", "pulumi",
+    "intercom", "artifactory", "jfrog", "kraken", "kucoin", "launchdarkly", "launch-darkly", "launch_darkly", "linear", "linkedin", "linked-in", "linked_in", "lob_", "mailgun", "mailchimp", "mapbox",
+    "mattermost", "messagebird", "message-bird", "message_bird", "netlify", "newrelic", "new_relic", "new-relic", "nytimes", "newyorktimes", "new-york-times", "okta", "planetscale", "postman", "prefect", "pulumi",
     "rapidapi", "readme", "rubygems", "scalingo", "sendbird", "sendgrid", "sendinblue", "sentry", "shippo", "shopify", "slack", "snyk",
     "squarespace", "sumo", "telegram", "travis", "twitch", "twitter", "typeform", "vault", "yandex", "zendesk", "softlayer", "cloudant",
-    "ibm", "cos_hmac", "square", "twilio", "stripe", "npm", "pypi", "gitlab", "github", "openai", "anthropic", "azure", "gcp", "aws",
+    "ibm", "cos_hmac", "cos-hmac", "square", "twilio", "stripe", "npm", "pypi", "gitlab", "github", "openai", "anthropic", "azure", "gcp", "aws",
     "cloudflare", "circleci", "buildkite", "bugsnag", "mixpanel", "amplitude", "segment", "pagerduty", "opsgenie", "elastic", "mongo",
     "supabase", "vercel", "render", "notion", "figma", "zoom", "plaid", "paypal", "braintree", "razorpay", "recaptcha", "firebase",
 )  # fmt: skip
@@ -33,12 +33,12 @@ _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?""
 _TYPED = rb"(?:[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
 _OPENING = rb"""(?:[fbruFBRU]{1,2}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
 _OPERATOR = re.compile(
-    _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\||===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
-    rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?=\S))?""" + _OPENING
+    _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
+    rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
-    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads)"""
+    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as)"""
     rb"""(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}))""" + _OPENING
 )  # fmt: skip
 """The token for the staging system is ..."""
@@ -115,7 +115,7 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
             tail = data[end : found.start("sep")]
             strength = _strength(data[name_start:end], literal, tail if shape is not _PROSE else b"")
             if strength:
-                span = _judged(data, found, where, name_start, strength, spoken=shape is _PROSE)
+                span = _judged(data, found, where, name_start, strength, literal, spoken=shape is _PROSE)
                 if span is not None:
                     yield span
                     return
@@ -123,7 +123,7 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
         yield from _told_before(data, start, end, literal)
 
 
-_SPOKEN = frozenset({"passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
+_SPOKEN = frozenset({"pass", "passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
 
 
 def _name_start(data: bytes, start: int) -> int:
@@ -158,8 +158,8 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         head: the name up to and with the literal.
         rest: what is left of it.
     """
-    name = (head + rest).decode("ascii", "replace")
     tail = re.sub(r"[^A-Za-z0-9_-].*", "", rest.decode("ascii", "replace"))
+    name = head.decode("ascii", "replace") + tail
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     pieces = [piece.lower() for piece in _SPLIT.findall(name)]
     after = [piece.lower() for piece in _SPLIT.findall(tail)]
@@ -209,7 +209,7 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
         return (start, end, True) if end - start >= VALUE_MIN else None
     if quote:
         at = found.start("quote") + len(quote)
-    query = data.rfind(b"?", max(0, name_at - 80), name_at) >= 0 or data.rfind(b"&", max(0, name_at - 80), name_at) >= 0
+    query = _IN_QUERY.search(data, max(0, name_at - 200), name_at) is not None
     bare = (_BARE_QUERY if query else _BARE).match(data, at)
     if bare is None or bare.end() - at < VALUE_MIN:
         return None
@@ -217,7 +217,14 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
 
 
 def _judged(
-    data: bytes, found: re.Match[bytes], where: tuple[int, int, bool], name_start: int, strength: str, *, spoken: bool
+    data: bytes,
+    found: re.Match[bytes],
+    where: tuple[int, int, bool],
+    name_start: int,
+    strength: str,
+    literal: str,
+    *,
+    spoken: bool,
 ) -> Span | None:
     start, end, quoted = where
     if not quoted:
@@ -231,6 +238,8 @@ def _judged(
     separator = found["sep"].strip()
     apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"default" not in found["sep"]
     alone = apart or found.groupdict().get("line") is not None
+    if apart and "=" in text.rstrip("="):
+        return None  # the next line of something else
     if alone and not quoted and not (strength != "weak" and values.is_random(text, 16, quoted=False)):
         return None
     if (
@@ -241,7 +250,13 @@ def _judged(
     ):
         return None
     if separator in (b"(", b",") and not values.is_random(text, 8) and not values.is_chosen(text):
-        return None
+        fallback = strength == "password" and quoted and _FALLBACK.search(data, max(0, name_start - 24), name_start)
+        if not (fallback and values.is_password(text, quoted=True)):
+            return None
+    if spoken and separator.split()[-1:] in ([b"to"], [b"as"]) and not values.is_random(text, 8):
+        known = values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
+        if not (quoted and (known if strength == "password" else values.is_uuid(text))):
+            return None
     if spoken and strength in ("weak", "vendor") and not quoted and not values.is_random(text, 16, quoted=False):
         return None
     scheme = (found["scheme"] or b"").strip().lower()
@@ -252,7 +267,7 @@ def _judged(
     ):
         basic = scheme == b"basic" and re.fullmatch(r"[A-Za-z0-9+/]{8,}={0,2}", text) is not None
         return Span(start, end, KEYWORD) if basic or values.is_token(text, quoted=True, uuid=True) else None
-    if not _is_secret(text, strength, quoted=quoted):
+    if not _is_secret(text, strength, literal, quoted=quoted):
         return None
     if not quoted and end - start == JUDGED_MAX:
         rest = _BARE_REST.match(data, end)
@@ -265,16 +280,38 @@ JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""
 
 
-def _is_secret(text: str, strength: str, *, quoted: bool) -> bool:
+def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
     if strength == "password":
         return values.is_password(text, quoted=quoted)
     if strength == "token":
         return values.is_token(text, quoted=quoted, uuid=True)
     if strength == "vendor":
+        if values.is_uuid(text):
+            return literal in _UUID_VENDORS
+        if literal == "sumo" and re.fullmatch(r"su[A-Za-z0-9]{12}", text) and not values.is_random(text, 16):
+            return any(c.isupper() for c in text) and any(c.isdigit() for c in text)
         return re.fullmatch(r"[\w\-+/=.~]+", text) is not None and values.is_random(text, 16, quoted=quoted)
     return values.is_random(text, 16, quoted=quoted)
 
 
+_IN_QUERY = re.compile(rb"[?&#][^\s\"'`<>]*$")
+_FALLBACK = re.compile(rb"(?:env|environ|get|fetch|define|set|default)\(\s{0,4}[\"']$", re.IGNORECASE)
+"""`getenv("DB_PASSWORD", "..."`: what is used where nothing is set."""
+_UUID_VENDORS = frozenset(
+    {
+        "heroku",
+        "hubspot",
+        "snyk",
+        "squarespace",
+        "sendbird",
+        "messagebird",
+        "message-bird",
+        "message_bird",
+        "kucoin",
+        "launchdarkly",
+    }
+)
+"""Theirs are UUIDs: `snyk = "..."` says enough."""
 _MINE = (b"my", b"api", b"access", b"secret", b"our")
 
 
@@ -285,7 +322,12 @@ def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quote
         mine = bool(before) and before[-1].lower() in _MINE
         return (mine or quoted) and values.is_random(text, 20)
     if strength == "password" and quoted:
-        return values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
+        verb = data[name_start : name_start + 5].lower() == b"pass "
+        return values.is_chosen(text) or (
+            not verb and values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
+        )
+    if strength == "token" and quoted and values.is_uuid(text):
+        return True
     return values.is_random(text, 8 if quoted else 20) or (strength == "password" and values.is_chosen(text))
 
 

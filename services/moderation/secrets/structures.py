@@ -15,9 +15,13 @@ Rule = Callable[[bytes, int], Iterator[Span]]
 """(text, where the literal starts) -> what it found."""
 
 _BEGIN = re.compile(
-    rb"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:[A-Za-z0-9+/=\s]|\\[nrt]|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
-    rb":[^\n\\]{0,200}|[:,.()-](?!----)|[\"'][ \t]{0,4}[+\\]?[ \t]{0,4}\r?\n[ \t]{0,40}[\"'])*)(?P<end>-----END [A-Z0-9 ]{1,60}-----)?"
+    rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
+    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
+    rb"(?P<end>-{4,5} ?END [A-Z0-9 ]{1,60}-{4,5})?"
 )
+"""Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with their breaks escaped."""
+_KEY_WORD = re.compile(rb"(?<!\\)[+/=]*[A-Za-z0-9][A-Za-z0-9+/=]*")
+_LINE_MIN = 16
 _BODY_MIN = 40
 
 
@@ -26,11 +30,28 @@ def private_key(data: bytes, at: int) -> Iterator[Span]:
     found = _BEGIN.match(data, at, at + 65_536)
     if found is None:
         return
-    body = re.sub(rb"\\[nrt]|[^A-Za-z0-9+/]", b"", found["body"])
+    length, _ = _lines(found["body"])
+    body = re.sub(rb"\\[nrt]|[^A-Za-z0-9+/]", b"", found["body"][:length])
     if len(body) < _BODY_MIN or len(set(body)) < 10:
         return
-    end = found.end() if found["end"] else found.start("body") + len(found["body"].rstrip())
-    yield Span(at, end, "Private Key")
+    yield Span(at, found.end() if found["end"] else found.start("body") + length, "Private Key")
+
+
+def _lines(body: bytes) -> tuple[int, bool]:
+    """Of what follows a key's header: up to where it is the key's base64, and whether anything else comes after that."""
+    end, short = 0, False
+    for word in _KEY_WORD.finditer(body):
+        if len(word[0]) >= _LINE_MIN and not short:
+            end = word.end()
+        elif end and not (word[0].isdigit() and len(word[0]) < 5):  # lines may be numbered
+            if short or not _ends_a_key(word[0]):
+                return end, word.end() < len(body)
+            end, short = word.end(), True  # the last line
+    return end, False
+
+
+def _ends_a_key(word: bytes) -> bool:
+    return b"=" in word or any(48 <= c < 58 for c in word) or not (word.islower() or word.istitle() or word.isupper())
 
 
 _PUTTY = re.compile(rb"Private-Lines: \d{1,4}\s{1,4}(?P<s>(?:[A-Za-z0-9+/=]{1,80}\s{0,2}){1,200})")
@@ -194,6 +215,46 @@ _SQL = re.compile(
     rb"identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by\s{1,4}(?:password\s{1,4})?[\"'](?P<s>[^\"'\n]{4,128})[\"']",
     re.IGNORECASE,
 )
+_INSERT = re.compile(
+    rb"insert\s{1,4}into\s{1,4}[\w.\"`\[\]]{1,80}\s{0,4}\((?P<names>[^()\n]{1,400})\)\s{0,8}values\s{0,8}\((?P<rows>[^\n]{1,2000})",
+    re.IGNORECASE,
+)
+_SQL_VALUE = re.compile(rb"\s*(?:'(?P<s>(?:[^']|'')*)'|[^,()']+(?:\([^()]*\))?)\s*(?P<next>[,)]?)")
+_SQL_SECRET = re.compile(
+    rb"(?:^|_)(?:pass(?:word|wd|phrase)?|pwd|secret|api_?key|(?:auth|access|api)_?token|token)$", re.IGNORECASE
+)
+
+
+def inserted(data: bytes, at: int) -> Iterator[Span]:
+    """`INSERT INTO users (name, password) VALUES ('ann', 'Xk9..')`: a value in the place of a column that says secret."""
+    found = _INSERT.match(data, at)
+    if found is None:
+        return
+    names = [name.strip(b' "`[]\n') for name in found["names"].split(b",")]
+    wanted = {i for i, name in enumerate(names) if _SQL_SECRET.search(name)}
+    here, column = found.start("rows"), 0
+    while wanted and (value := _SQL_VALUE.match(data, here, found.end())) is not None and value.end() > here:
+        if column in wanted and value["s"] is not None:
+            text = value["s"].decode("utf-8", "replace")
+            if values.is_password(text, quoted=True):
+                yield Span(value.start("s"), value.end("s"), "Secret Keyword")
+        here, column = value.end(), column + 1
+        if value["next"] != b",":
+            again = re.compile(rb"\s*,\s*\(").match(data, here, found.end())
+            if again is None:
+                return
+            here, column = again.end(), 0
+
+
+_SUDO = re.compile(rb"echo\s{1,4}(?P<q>[\"']?)(?P<s>[^\s\"'|]{4,128})(?P=q)\s{0,4}\|\s{0,4}sudo\s[^\n]{0,40}-\w{0,4}S")
+
+
+def piped_to_sudo(data: bytes, at: int) -> Iterator[Span]:
+    found = _SUDO.match(data, at)
+    if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=True):
+        yield Span(found.start("s"), found.end("s"), "Secret Keyword")
+
+
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
 _JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
 _ABROAD = re.compile(
@@ -237,7 +298,7 @@ def beside_aws_id(data: bytes, end: int) -> Iterator[Span]:
 
 
 _OPENERS = re.compile(
-    r"-----BEGIN|Private-Lines:|mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)", re.IGNORECASE
+    r"-{4,5} ?BEGIN|Private-Lines:|mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)", re.IGNORECASE
 )
 _PHRASE_MAX = 400
 
@@ -247,11 +308,11 @@ def open_block(text: str) -> int | None:
     for opener in _OPENERS.finditer(text):
         at = opener.start()
         rest = text[at:].encode("utf-8", "surrogatepass")
-        if opener[0].startswith("-----"):
+        if opener[0].startswith("----"):
             found = _BEGIN.match(rest)
-            if found is None and b"\n" not in rest and len(rest) < 100 and rest.count(b"-----") < 2:
+            if found is None and b"\n" not in rest and len(rest) < 100 and rest.count(b"----") < 2:
                 return at
-            if found is not None and not found["end"] and len(rest) - found.end() < 64:
+            if found is not None and not found["end"] and len(rest) - found.end() < 64 and not _lines(found["body"])[1]:
                 return at
         elif opener[0].startswith("Private"):
             found = _PUTTY.match(rest)
@@ -266,10 +327,12 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     *(((word,), _by(_ABROAD, len(word.encode()))) for word in _WORDS_ABROAD),
     (("auth",), _by(_PAIR)),
     (("identified",), _by(_SQL)),
+    (("insert into",), inserted),
+    (("echo ",), piped_to_sudo),
     (("sig=",), _by(_SAS, judge=lambda text: values.is_random(text, 24))),
     (("jwt.encode(", "jwt.decode("), _by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),
-    (("-----begin ",), private_key),
+    (("-----begin ", "---- begin "), private_key),
     (("private-lines:",), putty_key),
     (("://",), url_password),
     ((" -u", " --user", " --proxy-user"), user_flag),

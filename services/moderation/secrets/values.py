@@ -12,7 +12,7 @@ from collections import Counter
 VALUE_MAX = 4_096
 
 _PLACEHOLDER = re.compile(
-    r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?\w*(?:key|token|secret|pass|here)"
+    r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w-]{0,40}(?:key|token|secret|pass|here)"
     r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[^>]*>|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
     r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
     re.IGNORECASE,
@@ -77,10 +77,28 @@ def is_password(value: str, *, quoted: bool) -> bool:
     if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
         return quoted or not _IDENTIFIER.match(value) or "=" not in value.rstrip("=")
     if digits and letters:
-        return quoted or not _is_name(value) or re.fullmatch(r"[A-Za-z]+\d+[A-Za-z\d]*[!?.]?", value) is not None
+        return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or is_passphrase(value)
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
         return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
     return is_drawn(value, 12)
+
+
+_CHOSEN = re.compile(r"^[A-Za-z]+\d+[A-Za-z\d]*[!?.]?$|[A-Za-z]{2}[013457][A-Za-z]|[A-Za-z][-_]\d{4,}$")
+"""`letmein99`, `adm1n_root`, `pg_main_4471`"""
+_TECHNICAL_WORDS = (
+    "password passwd secret secrets key keys token tokens name file path user admin prod production dev staging test example value id ref "
+    "credential credentials vault database account service config version role group policy field hash reset input app api server client"
+)
+_TECHNICAL = frozenset(_TECHNICAL_WORDS.split())
+
+
+def is_passphrase(value: str) -> bool:
+    """`correct-horse-battery-9`: words that belong to nothing, and a number."""
+    words = re.split(r"[-_.]", value.lower())
+    said = [word for word in words if word.isalpha()]
+    numbers = len(words) - len(said)
+    fine = all(3 <= len(word) <= 10 and word not in _TECHNICAL for word in said)
+    return len(said) >= 3 and fine and 1 <= numbers <= 2 and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
 
 
 def is_chosen(value: str) -> bool:
@@ -116,8 +134,22 @@ def is_drawn(value: str, length_min: int) -> bool:
         return True
     if letters.islower() or letters.isupper():
         vowels = sum(c in "aeiouAEIOU" for c in letters) / len(letters)
+        low = letters.lower()
+        if len(low) >= 20 and sum(low[i : i + 2] in _USUAL for i in range(len(low) - 1)) < 0.42 * (len(low) - 1):
+            return True
         return entropy(letters) > 3.4 and _CONSONANTS.search(letters) is not None and vowels < 0.3
     return _CONSONANTS.search(letters) is not None and turns >= 4
+
+
+_USUAL_PAIRS = (
+    "th he in er an re nd at on nt ha es st en ed to it ou ea hi is or ti as te et ng of al de se le sa si ar ve ra ld ur ll ss ee tt ff pp nn "
+    "oo ri ro li ic io ne me ce co ta la ma no ec ch ca om el di us ac ns un em ad ut so tr wh ho ow we be ge ai pe id ol ie po pr mo su ct im "
+    "op ul ir ev wi do fo bl pl br cr gr fr sp sh ke ck ab am ag ap av ov iv ig if il ip ep ex ay ey aw ew au ue ui qu ly ty ry ny my by ts rs "
+    "ds ls ms ys ks gs rt rd rn rm rk ry lt ld lk ft pt rv fi fa fe fu ga go gi gu ba bo bu bi ka ki ku ko va vi vo ni na nu nc nk nf mp mb mm "
+    "da du dr du sc sk sl sm sn sw ye yo yp xt pi pa pu lu lo tu ub uc ud ug um up ob oc od og oi ok os ot eb eg eq es ef eg ei"
+)
+_USUAL = frozenset(_USUAL_PAIRS.split())
+"""Pairs of letters that words are made of: four in five of a text's, one in three of drawn letters."""
 
 
 def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:

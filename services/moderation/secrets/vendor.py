@@ -16,6 +16,7 @@ _NO_SECRETS = re.compile(
     r"generic-credential-uri|public-key|pub-key|-address|url-id|auth-id|cloud-name|planetscale-id|access-key-id|api-id|-domain|repository)(?:\.\d+)?$"
 )
 """Rules of what belongs to a secret, and is none; and one that structures.py has better."""
+_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+]{1,20}://[^\s/@]{0,128}:[^\s/]{3,256}@\w")
 _OPENAI = "tollgate.openai-api-key"
 
 
@@ -55,6 +56,8 @@ def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
         return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image"))
     if rule.startswith("tollgate.okta"):
         return _mixed(secret) and not re.fullmatch(r"[0-9a-fA-F]+", secret)
+    if _WITH_PASSWORD.match(secret):
+        return False  # structures.py hides the password alone
     if values.is_placeholder(secret) and len(set(secret)) < 12:
         return False
     if start and data[start - 1 : start] in (b"/", b"+") and re.fullmatch(r"[A-Za-z0-9]+", secret):

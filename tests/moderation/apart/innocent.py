@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one case a line
 """What looks like a credential and is none: hashes, ids, placeholders, lock files, pictures, code, sentences."""
 
 import base64

@@ -36,10 +36,17 @@ def tokens() -> Iterator[Planted]:
         rng = random.Random(f"apart {kind}")
         for place in rng.sample(NAMED, PLACES_A_KIND):
             value = token.make(rng)
-            yield Planted(kind, place.__name__, place(rng, rng.choice(token.names), value), value)
+            yield Planted(kind, place.__name__, place(rng, rng.choice(token.names), value), secret_of(kind, value))
         for unnamed in rng.sample(UNNAMED, 2) if token.bare else ():
             value = token.make(rng)
-            yield Planted(kind, unnamed.__name__, unnamed(rng, token.names[0], value), value)
+            yield Planted(kind, unnamed.__name__, unnamed(rng, token.names[0], value), secret_of(kind, value))
+
+
+def secret_of(kind: str, value: str) -> str:
+    """Of a hook's URL the last parts: whose it is may be seen."""
+    return (
+        value.partition("/services/")[2] or value.partition("/IncomingWebhook/")[2] if kind.endswith("hook") else value
+    )
 
 
 def pem(rng: random.Random, label: str, size: int) -> tuple[str, str]:

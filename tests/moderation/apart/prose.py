@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - one case a line
 """Sentences, paragraphs in eight languages, and code without any credential in them."""
 
 PARAGRAPHS: dict[str, tuple[str, ...]] = {
