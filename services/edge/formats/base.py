@@ -36,6 +36,8 @@ class Call(msgspec.Struct):
     spend_logs_metadata: dict[str, Any] = {}
     max_output_tokens: int | None = None
     """All choices together; None where the request sets no bound."""
+    exact: dict[str, msgspec.Raw] | None = None
+    """`fields`, where `body` says them and nothing else: only then it may go on byte for byte. Others in their place aren't these."""
 
 
 class Hints(msgspec.Struct, frozen=True):
@@ -45,6 +47,9 @@ class Hints(msgspec.Struct, frozen=True):
     spend_logs_metadata: str | None = None
     customer_id: str | None = None
     """Where the body names none."""
+
+
+NO_HINTS = Hints()
 
 
 class Judged(msgspec.Struct, frozen=True):

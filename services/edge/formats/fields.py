@@ -92,23 +92,27 @@ def bad(message: str, param: str | None = None) -> RefusedError:
     return RefusedError(errors.bad_request(message, param))
 
 
-def split(body: bytes) -> dict[str, msgspec.Raw]:
-    """The top level. Raises RefusedError: no JSON object, not UTF-8, too deep, too many names."""
+def split(body: bytes) -> tuple[dict[str, msgspec.Raw], bool]:
+    """The top level, and whether the body says it and nothing else: then it may go on as it is.
+
+    Raises RefusedError: no JSON object, not UTF-8, too deep, too many names, a name twice.
+    """
     if not body:
         raise bad("The request body is empty; a JSON object is needed")
     if body[:3] == BOM:
-        body = body[3:]
+        return split(body[3:])[0], False
     try:
         if not body.isascii():
             body.decode("utf-8")  # the splitter below skips over strings without reading them
         if len(body) > SPLIT_AT_ONCE_BYTES:
             _refuse_many_names(body)
         fields = _split(body)
-        if not says_only(body, fields):
+        exact = _says_only(body, fields)
+        if not exact:
             names.refuse_repeated_top(body, fields)
         if not names.TOP.issuperset(fields):
             names.refuse_look_alikes(fields, names.TOP)
-        return fields
+        return fields, exact
     except UnicodeDecodeError as error:
         raise bad(f"The request body is not valid UTF-8 (byte {error.start})") from None
     except RecursionError:
@@ -116,7 +120,7 @@ def split(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.DecodeError as error:
         text = str(error)
         if _is_of_surrogates(text) and (mended := without_lone_surrogates(body)) is not body:
-            return split(mended)
+            return split(mended)[0], False
         if "Expected `object`" in text:
             text = "The request body must be a JSON object"
         raise bad(text) from None
@@ -206,11 +210,19 @@ def refuse_unsafe(fields: dict[str, msgspec.Raw]) -> None:
         raise RefusedError(errors.unsafe_field(min(UNSAFE_FIELDS.intersection(fields))))
 
 
-def common(body: bytes, fields: dict[str, msgspec.Raw], model: str, hints: Hints) -> Call:
-    """What every format's call has: tags, metadata, customer, stream."""
-    call = Call(body, fields, model)
-    if "stream" in fields:
-        call.stream = bool(read(fields, "stream"))
+def flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
+    """Of a field that is true, false or null."""
+    said = bytes(memoryview(fields[name])[:_START_BYTES])
+    return said == b"true" or (said != b"false" and bool(read(fields, name)))
+
+
+COMMON: Final = frozenset({"stream_options", "user", "metadata", "litellm_metadata", "tags"})
+"""What `add_common` reads."""
+
+
+def add_common(call: Call, hints: Hints) -> None:
+    """What every format's call may have: tags, metadata, customer, a stream's options."""
+    fields = call.fields
     if "stream_options" in fields:
         options = read(fields, "stream_options")
         call.wants_usage = options is not None and bool(options.include_usage)
@@ -242,7 +254,6 @@ def common(body: bytes, fields: dict[str, msgspec.Raw], model: str, hints: Hints
     customer = (customer or "").strip() or hints.customer_id
     call.tags, call.spend_logs_metadata = tags, logged
     call.customer_id = customer[:256] if customer else None
-    return call
 
 
 def _tags(raw: msgspec.Raw, at: str) -> list[str]:
@@ -333,34 +344,43 @@ def stream_options(fields: dict[str, msgspec.Raw]) -> bytes:
     return msgspec.json.encode({**((_entries(raw) if raw is not None else None) or {}), "include_usage": True})
 
 
-def says_only(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
-    """Whether the body is these fields and not a byte more: no name twice, none escaped, no space between them.
+def _says_only(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
+    """Whether the body is these fields and not a byte more, spaced as the usual encoders do: no name twice, none escaped.
 
     Anything else might read differently to a provider (the first of two models, where we read the last), so it is joined
     anew, which costs next to nothing.
     """
-    return len(body) == 1 + sum(len(name) + 4 + len(raw) for name, raw in fields.items())
+    tight = 1
+    for name, raw in fields.items():
+        tight += len(name) + 4 + len(raw)
+    if len(body) == tight:
+        return True
+    # A space after each colon and comma, as Python's encoder has it. Other bytes could be as many: so they are compared.
+    return len(body) == tight + 2 * len(fields) - 1 and body == _join(fields, b": ", b", ")
+
+
+def join(fields: dict[str, msgspec.Raw]) -> bytes:
+    """The fields as one object; their values' bytes as they are."""
+    return _join(fields, b":", b",") if fields else b"{}"
+
+
+def _join(fields: dict[str, msgspec.Raw], colon: bytes, comma: bytes) -> bytes:
+    parts: list[bytes | msgspec.Raw] = []
+    for name, raw in fields.items():
+        parts += (comma, _USUAL_NAMES.get(name) or msgspec.json.encode(name), colon, raw)
+    parts[0] = b"{"
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 _USUAL_NAMES = {
     name: msgspec.json.encode(name)
     for name in (
-        "messages", "prompt", "input", "stream", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop", "user",
-        "tools", "tool_choice", "response_format", "seed", "presence_penalty", "frequency_penalty", "logprobs",
+        "model", "messages", "prompt", "input", "stream", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "stop",
+        "user", "tools", "tool_choice", "response_format", "seed", "presence_penalty", "frequency_penalty", "logprobs",
     )
 }  # fmt: skip
 """Encoded once."""
-
-
-def join(fields: dict[str, msgspec.Raw]) -> bytes:
-    """The fields as one object; their values' bytes as they are."""
-    return (
-        b"{"
-        + b",".join(
-            [b"%b:%b" % (_USUAL_NAMES.get(name) or msgspec.json.encode(name), raw) for name, raw in fields.items()]
-        )
-        + b"}"
-    )
 
 
 def quoted(text: str) -> msgspec.Raw:

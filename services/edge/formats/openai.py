@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.formats import fields as fields_
-from services.edge.formats.base import Call, Hints, Judged
+from services.edge.formats.base import NO_HINTS, Call, Hints, Judged
 from services.edge.formats.events import DONE
 from services.edge.formats.wire import NULL, UNREADABLE, AnswerHead, answer_head
 
@@ -38,7 +38,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             model: where the path names it; it goes before the body's.
         """
-        fields = fields_.split(body)
+        fields, exact = fields_.split(body)
         fields_.refuse_unsafe(fields)
         if model is None and self.default_model and "model" not in fields:
             model = self.default_model
@@ -47,9 +47,13 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         else:
             fields_.check_model(model)
             fields["model"] = fields_.quoted(model)
+            exact = False
         fields_.required(fields, self.required, self.route)
-        call = fields_.common(body, fields, model, hints)
-        call.stream = call.stream and self.streams
+        call = Call(body, fields, model, exact=fields if exact else None)
+        if "stream" in fields:
+            call.stream = fields_.flag(fields, "stream") and self.streams
+        if hints is not NO_HINTS or not fields_.COMMON.isdisjoint(fields):
+            fields_.add_common(call, hints)
         call.max_output_tokens = _max_output_tokens(fields) if self.output_bound else 0
         return call
 
@@ -74,9 +78,9 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         joined anew."""
         if (
             model == call.model
-            and fields_.GATEWAY_FIELDS.isdisjoint(call.fields)
+            and call.exact is call.fields
             and (call.wants_usage or not call.stream or not ask_usage)
-            and fields_.says_only(call.body, call.fields)
+            and fields_.GATEWAY_FIELDS.isdisjoint(call.fields)
         ):
             return call.body
         return self.join(self.upstream_fields(call, ask_usage=ask_usage), model)
@@ -140,7 +144,12 @@ _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 CHOICES_MAX: Final = 128
 
 
+_BOUNDS: Final = frozenset({"max_completion_tokens", "max_tokens"})
+
+
 def _max_output_tokens(fields: dict[str, msgspec.Raw]) -> int | None:
+    if _BOUNDS.isdisjoint(fields):
+        return None
     bound = fields_.whole_number(fields, "max_completion_tokens")
     if bound is None:
         bound = fields_.whole_number(fields, "max_tokens")
