@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+DECISION = "x-tollgate-decision"
+"""The header that carries `Refusal.decision`."""
+
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
     """A no, with everything its HTTP answer needs."""
@@ -23,6 +26,9 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     """What LiteLLM repeats beside the error as `provider_specific_fields.error`; None: nothing."""
     code_is_number: bool = False
     """The page shows this error's `code` as a number; all others are strings."""
+    decision: str | None = None
+    """Of a no to who asks for what: the rule that refused, and whose it is (`team_models; of=control.team.eng`), as
+    POST /policy/explain names them. Goes into a header."""
 
 
 class RefusedError(Exception):

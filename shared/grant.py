@@ -73,6 +73,12 @@ class Rules(msgspec.Struct, frozen=True, array_like=True):
     """What a request may name, to be checked by it besides."""
     by_permission: dict[str, GuardrailRef] = {}
     """What a request turns on by `metadata.permissions.<name>: true`."""
+    allowed_ips_of: list[str] = []
+    """Whose each of the lists is: a control subject, or `config`."""
+    enforced_params_of: list[str] = []
+    """Whose each of the parameters is."""
+    guardrails_fixed_by: str = ""
+    """Who says that requests may not send guardrail fields."""
 
 
 NO_RULES = Rules()

@@ -164,6 +164,8 @@ def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | Non
     lines = ""
     if refusal.retry_after_s is not None:
         lines = f"Retry-After: {refusal.retry_after_s}\r\n"
+    if refusal.decision is not None:
+        lines += f"{errors.DECISION}: {refusal.decision}\r\n"
     if call_id is not None:
         lines += f"x-litellm-call-id: {call_id}\r\n"
     if request_id is not None:

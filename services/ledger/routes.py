@@ -203,6 +203,8 @@ def _items(rows: list[dict[str, Any]]) -> bytes:
 
 def _refusal(refusal: Refusal) -> web.Response:
     headers = {} if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
+    if refusal.decision is not None:
+        headers[errors.DECISION] = refusal.decision
     return web.Response(
         body=errors.render(refusal), status=refusal.status, headers=headers, content_type="application/json"
     )

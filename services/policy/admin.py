@@ -217,4 +217,5 @@ def _claim(text: str | None) -> str | None:
 
 
 def _refused(refusal: Refusal, seq: int, changed: list[str] | None = None) -> AdminReply:
-    return AdminReply(refusal.status, errors.render(refusal), seq, changed or [])
+    headers = {} if refusal.decision is None else {errors.DECISION: refusal.decision}
+    return AdminReply(refusal.status, errors.render(refusal), seq, changed or [], headers)

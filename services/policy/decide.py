@@ -81,7 +81,8 @@ def decide_customer(directory: Directory, catalog: Catalog, customer_id: str, se
     customer = directory.customers.get(customer_id)
     blocked = None if customer is None else customer.blocked
     if blocked or (blocked is None and customer_id in catalog.blocked_users):
-        return Denial(errors.blocked_customer(customer_id), seq, depends_on, rule="customer")
+        refusal = admission.named(errors.blocked_customer(customer_id), "customer", depends_on[0])
+        return Denial(refusal, seq, depends_on, rule="customer")
     return Grant(
         caller=ANONYMOUS,
         route="",

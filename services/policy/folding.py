@@ -5,7 +5,9 @@ from typing import Any
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.weakening import in_effect
-from shared.entities import Key, Project, Team
+from shared import subjects
+from shared.admission.predicates import CONFIG
+from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team
 from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
 from shared.guardrails import Enabled
 
@@ -25,22 +27,33 @@ def rules(
     holders = _holders(key, team, project)
     setting = directory.settings.get(ALLOWED_IPS)
     gateway = access.allowed_ips if setting is None else _texts(setting.value)
-    ips = [gateway] if gateway else []
-    ips += [found for holder in holders if (found := _texts(in_effect(holder, "allowed_ips")))]
-    demanded = list(access.enforced_params)
+    ips = [(gateway, CONFIG if setting is None else subjects.control("setting", ALLOWED_IPS))] if gateway else []
+    ips += [(found, _subject(holder)) for holder in holders if (found := _texts(in_effect(holder, "allowed_ips")))]
+    demanded = dict.fromkeys(access.enforced_params, CONFIG)
     if key is not None and key.metadata.get("service_account_id") is not None:
-        demanded += access.service_account_params
+        demanded |= {each: CONFIG for each in access.service_account_params if each not in demanded}
     for holder in holders:
-        demanded += _texts(in_effect(holder, "enforced_params"))
+        for each in _texts(in_effect(holder, "enforced_params")):
+            demanded.setdefault(each, _subject(holder))
     known, by_permission = _optional(catalog)
+    fixed_by = next((_subject(holder) for holder in holders if not _may_modify(holder)), "")
     return Rules(
-        allowed_ips=ips,
-        enforced_params=list(dict.fromkeys(demanded)),
+        allowed_ips=[allowed for allowed, _ in ips],
+        allowed_ips_of=[of for _, of in ips],
+        enforced_params=list(demanded),
+        enforced_params_of=list(demanded.values()),
         reject_clientside_tags=access.reject_clientside_tags,
-        may_modify_guardrails=all(_may_modify(holder) for holder in holders),
+        may_modify_guardrails=not fixed_by,
+        guardrails_fixed_by=fixed_by,
         known_guardrails=known,
         by_permission=by_permission,
     )
+
+
+def _subject(holder: Holder) -> str:
+    kinds: tuple[EntityKind[Any], ...] = (KEY, TEAM, PROJECT)
+    kind = next(kind for kind in kinds if kind.struct is type(holder))
+    return subjects.control(kind.name, kind.id_of(holder))
 
 
 def _holders(*holders: Holder | None) -> list[Holder]:

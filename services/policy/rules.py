@@ -7,7 +7,8 @@ import msgspec
 from services.policy import access, routes
 from services.policy.catalog import Catalog
 from services.policy.model_access import allows, key_allows
-from shared import admission, errors
+from shared import admission, errors, subjects
+from shared.admission.predicates import CONFIG, REQUEST
 from shared.entities import Key, Organization, Project, Team, User
 from shared.errors import Refusal
 from shared.facts import Caller
@@ -164,6 +165,31 @@ RULES: dict[str, Callable[[Who], Refusal | None]] = {
     "model_served": _model_served,
 }
 
+
+def _of(kind: str, attribute: str) -> Callable[[Who], str]:
+    return lambda who: subjects.control(kind, getattr(who.caller, attribute) or "")
+
+
+_OF_KEY = _of("key", "key_sha256")
+OF: dict[str, Callable[[Who], str]] = {
+    "credential": lambda who: "",
+    "allowed_routes": lambda who: CONFIG,
+    "key_blocked": _OF_KEY,
+    "model_name": lambda who: REQUEST,
+    "key_models": _OF_KEY,
+    "key_expired": _OF_KEY,
+    "key_routes": _OF_KEY,
+    "endpoints_disabled": lambda who: CONFIG,
+    "team": _of("team", "team_id"),
+    "team_models": _of("team", "team_id"),
+    "organization_models": _of("organization", "organization_id"),
+    "user_models": _of("user", "user_id"),
+    "project": lambda who: subjects.control("project", who.project_id or ""),
+    "role": lambda who: f"role.{who.caller.role}" if who.route.name not in who.catalog.access.admin_only else CONFIG,
+    "model_served": lambda who: CONFIG,
+}
+"""Whose each rule is: a control subject, or where else it stands."""
+
 _IN_ORDER = tuple((name, RULES[name]) for name in admission.ORDER if name in RULES)
 
 
@@ -171,5 +197,5 @@ def first_refusal(who: Who) -> tuple[str, Refusal] | None:
     for name, rule in _IN_ORDER:
         refusal = rule(who)
         if refusal is not None:
-            return name, refusal
+            return name, admission.named(refusal, name, OF[name](who))
     return None

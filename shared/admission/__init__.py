@@ -10,7 +10,9 @@ Pure. `decide`, `admit` and `explain` walk this list.
 
 from collections.abc import Callable
 
-from shared.admission.predicates import PREDICATES, with_named
+import msgspec
+
+from shared.admission.predicates import OF, PREDICATES, with_named
 from shared.errors import Refusal
 from shared.grant import Ask, Denial, Grant, Permit, draw_order, merge_tags
 
@@ -56,13 +58,22 @@ def admit(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
                 break
             refusal = check(decision, ask, now_ms)
             if refusal is not None:
-                return refusal
+                return _named(refusal, name, decision, ask)
         return decision.refusal
-    for _, check in _AT_THE_EDGE:
+    for name, check in _AT_THE_EDGE:
         refusal = check(decision, ask, now_ms)
         if refusal is not None:
-            return refusal
+            return _named(refusal, name, decision, ask)
     return None
+
+
+def named(refusal: Refusal, rule: str, of: str) -> Refusal:
+    """With its decision: which rule, and whose it is."""
+    return msgspec.structs.replace(refusal, decision=f"{rule}; of={of}" if of else rule)
+
+
+def _named(refusal: Refusal, rule: str, decision: Grant | Denial, ask: Ask) -> Refusal:
+    return refusal if refusal.decision is not None else named(refusal, rule, OF[rule](decision, ask))
 
 
 def is_stranger(decision: Grant | Denial) -> bool:
@@ -84,6 +95,8 @@ def before_body(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | No
         decision: about the credential and the route, without a model.
     """
     refusal = PREDICATES["ip"](decision, ask, now_ms)
+    if refusal is not None:
+        refusal = _named(refusal, "ip", decision, ask)
     if isinstance(decision, Denial) and decision.rule not in _OF_THE_MODEL:
         if is_stranger(decision):
             return decision.refusal

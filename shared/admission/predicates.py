@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from shared import addresses, errors
+from shared import addresses, errors, subjects
 from shared.errors import Refusal
 from shared.grant import Ask, Denial, Grant, GuardrailRef
 
@@ -119,15 +119,23 @@ def enforced_params(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal 
     if ask.fields is None:
         return None
     for entry in decision.rules.enforced_params:
-        path = entry.split(".")
-        if path == ["user"] and ask.customer_id is not None:
-            continue  # a header may name them
-        place: dict[str, msgspec.Raw] = ask.fields
-        for depth, name in enumerate(path):
-            if name not in place:
-                return errors.missing_param(path)
-            if depth + 1 < len(path):
-                place = _object(place[name])
+        path = _missing(entry, ask)
+        if path is not None:
+            return errors.missing_param(path)
+    return None
+
+
+def _missing(entry: str, ask: Ask) -> list[str] | None:
+    """The entry as a path, where the request doesn't have it."""
+    path = entry.split(".")
+    if ask.fields is None or (path == ["user"] and ask.customer_id is not None):  # a header may name them
+        return None
+    place: dict[str, msgspec.Raw] = ask.fields
+    for depth, name in enumerate(path):
+        if name not in place:
+            return path
+        if depth + 1 < len(path):
+            place = _object(place[name])
     return None
 
 
@@ -153,6 +161,54 @@ def _list(raw: msgspec.Raw) -> list[Any]:
     except UNREADABLE:
         return []
 
+
+# Whose rule refused. Asked only once it has.
+
+
+def _of_ip(decision: Grant | Denial, ask: Ask) -> str:
+    rules = decision.rules
+    return next(
+        (
+            of
+            for allowed, of in zip(rules.allowed_ips, rules.allowed_ips_of, strict=False)
+            if not addresses.allowed(allowed, ask.ip)
+        ),
+        CONFIG,
+    )
+
+
+def _of_key(decision: Grant | Denial, ask: Ask) -> str:
+    return subjects.control("key", decision.caller.key_sha256 or "")
+
+
+def _of_customer(decision: Grant | Denial, ask: Ask) -> str:
+    return subjects.control("customer", ask.customer_id or "")
+
+
+def _of_params(decision: Grant | Denial, ask: Ask) -> str:
+    rules = decision.rules
+    return next(
+        (
+            of
+            for entry, of in zip(rules.enforced_params, rules.enforced_params_of, strict=False)
+            if _missing(entry, ask) is not None
+        ),
+        CONFIG,
+    )
+
+
+CONFIG, REQUEST = "config", "request"
+"""Instead of a control subject: the configuration says so; the request itself is wrong."""
+
+OF: dict[str, Callable[[Grant | Denial, Ask], str]] = {
+    "ip": _of_ip,
+    "key_expired": _of_key,
+    "customer": _of_customer,
+    "client_tags": lambda decision, ask: CONFIG,
+    "modify_guardrails": lambda decision, ask: decision.rules.guardrails_fixed_by or CONFIG,
+    "guardrail_names": lambda decision, ask: REQUEST,
+    "enforced_params": _of_params,
+}
 
 PREDICATES: dict[str, Predicate] = {
     "ip": ip,

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from shared import routes as table
+from shared.ids import digest_key
 from tests.live.conftest import MASTER, eventually, new_key
 from tests.support.suite import RunningSuite
 
@@ -96,6 +97,31 @@ async def ask(
 
 async def chat(http: aiohttp.ClientSession, base: str, key: str | None, **fields: Any) -> tuple[int, Any]:
     return await ask(http, base + "/chat/completions", {"model": "gpt-3.5-turbo", "messages": HI, **fields}, key)
+
+
+async def test_a_refusals_header_is_the_explanations_decision(rules: RunningSuite, http: aiohttp.ClientSession) -> None:
+    """On each edge, for rules of policy's and of the edge's own, on calls of models and of management."""
+    team = (await ask(http, rules.edge_url + "/team/new", {"models": ["gpt-4"]}))[1]["team_id"]
+    in_team = await new_key(http, rules, team_id=team)
+    demanding = await new_key(http, rules, enforced_params=["metadata.generation_name"])
+    body = {"model": "gpt-3.5-turbo", "messages": HI}
+    cases: list[tuple[str, str, dict[str, Any], str]] = [
+        (in_team, "/chat/completions", body, f"team_models; of=control.team.{team}"),
+        (demanding, "/chat/completions", body, f"enforced_params; of=control.key.{digest_key(demanding)}"),
+        (demanding, "/chat/completions", {**body, "user": "user_id_1"}, "customer; of=control.customer.user_id_1"),
+        ("sk-nobody-nobody-nobody", "/chat/completions", body, "credential"),
+        (demanding, "/team/new", {}, "role; of=role.internal_user"),
+    ]
+    for base in rules.edge_urls:
+        for key, path, sent, decision in cases:
+            async with http.post(base + path, json=sent, headers={"Authorization": f"Bearer {key}"}) as answer:
+                assert answer.status >= 400, path
+                assert answer.headers["x-tollgate-decision"] == decision
+            said = (await ask(http, base + "/policy/explain", {"key": key, "route": path, "body": sent}))[1]
+            assert (said["decision"], said["allowed"]) == (decision, False)
+        headers = {"Authorization": f"Bearer {demanding}"}
+        async with http.get(base + "/global/spend/report", headers=headers) as answer:  # the ledger's answer
+            assert answer.headers["x-tollgate-decision"] == "role; of=role.internal_user", await answer.text()
 
 
 # Routes.

@@ -12,9 +12,10 @@ import msgspec
 from services.policy.commands.plan import Call, Plan
 from services.policy.decide import decide, identify
 from services.policy.directory import Directory
-from services.policy.rules import RULES
+from services.policy.rules import OF, RULES
 from shared import admission, errors, subjects
 from shared import routes as table
+from shared.admission.predicates import OF as PREDICATES_OF
 from shared.admission.predicates import PREDICATES, with_named
 from shared.entities import readers as fields
 from shared.errors import RefusedError
@@ -31,7 +32,10 @@ def explain(call: Call) -> Plan:
     digest = _whose(call)
     match = _route(call)
     sent = fields.mapping("body", call.body.get("body")) or {}
-    model = fields.text("model", call.body.get("model")) or _text(sent.get("model"))
+    named = call.body.get("model")
+    if named is not None and not isinstance(named, str):
+        fields.refuse("model", "must be a string")
+    model = named or _text(sent.get("model"))
     customer_id = fields.text("user", call.body.get("user")) or _text(sent.get("user")) or None
     ip = fields.text("ip", call.body.get("ip"))
     directory, catalog = call.directory, call.catalog
@@ -53,10 +57,12 @@ def explain(call: Call) -> Plan:
             "rule": last["rule"] if refusal is not None and last is not None else None,
             "refusal": None if refusal is None else json.loads(errors.render(refusal))["error"],
             "status": 200 if refusal is None else refusal.status,
+            "decision": None if refusal is None else refusal.decision,
             "rules": rules,
             "caller": msgspec.structs.asdict(decision.caller),
             "grant": _grant(decision, body) if isinstance(decision, Grant) else None,
             "folded_from": _sources(directory, depends_on),
+            "settings": _settings(call),
         }
     )
 
@@ -89,14 +95,17 @@ def _rules(
     who = identify(call.directory, call.catalog, question, match.route, call.now_ms)
     said = []
     for name in admission.ORDER:
-        refusal = None
+        refusal, of = None, ""
         if name in RULES:
             refusal = RULES[name](who)
+            of = OF[name](who) if refusal is not None else ""
         if refusal is None and name in PREDICATES:
             refusal = PREDICATES[name](decision, ask, call.now_ms)
+            of = PREDICATES_OF[name](decision, ask) if refusal is not None else ""
         if name not in RULES and name not in PREDICATES:
             continue
-        said.append({"rule": name, "allows": refusal is None, "why": None if refusal is None else refusal.message})
+        why = None if refusal is None else refusal.message
+        said.append({"rule": name, "allows": refusal is None, "why": why, "of": of or None})
         if refusal is not None:
             break
     return said
@@ -133,6 +142,24 @@ def _sources(directory: Directory, depends_on: list[str]) -> list[dict[str, Any]
             seq = directory.expected_seq(name)
             found.append({"subject": name, "seq": seq or None, "readable": name not in directory.unread})
     return found
+
+
+def _settings(call: Call) -> dict[str, Any]:
+    """What of the configuration takes part in every decision."""
+    access, catalog = call.catalog.access, call.catalog
+    return {
+        "general_settings.allowed_routes": None if access.allowed is None else sorted(access.allowed),
+        "general_settings.public_routes": sorted(access.public),
+        "general_settings.admin_only_routes": sorted(access.admin_only),
+        "general_settings.allowed_ips": access.allowed_ips,
+        "general_settings.enforced_params": access.enforced_params,
+        "general_settings.service_account_settings.enforced_params": access.service_account_params,
+        "general_settings.reject_clientside_metadata_tags": access.reject_clientside_tags,
+        "DISABLE_LLM_API_ENDPOINTS": access.no_llm,
+        "DISABLE_ADMIN_ENDPOINTS": access.no_admin,
+        "guardrails": [each.name for each in catalog.guardrails],
+        "blocked_user_list": {"sha256": catalog.blocked_users.sha256(), "customers": len(catalog.blocked_users)},
+    }
 
 
 def _text(value: Any) -> str:
