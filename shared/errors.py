@@ -476,6 +476,18 @@ def outcome_unknown() -> Refusal:
     )
 
 
+def key_not_stored(reason: str) -> Refusal:
+    """`reason`: a SecretError's, which names no value."""
+    return Refusal(
+        "key_not_stored",
+        503,
+        f"The secret manager could not store the key, so nothing was changed: {reason}",
+        "service_unavailable_error",
+        None,
+        1,
+    )
+
+
 def command_too_late() -> Refusal:
     """Mostly nobody reads it any more; somebody does where the clocks of edge and policy are seconds apart."""
     return Refusal(

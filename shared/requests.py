@@ -77,6 +77,23 @@ class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     """As in DecideRequest."""
     vouched: bool = False
     """The edge itself asks, for somebody it has seen come in: only for what commands/sessions.py has, and no route leads there."""
+    stored_keys: str = ""
+    """Where keys are stored in a secret manager: `plan`: do nothing yet, and say what it would mean for stored keys; `told`: do it, and
+    say so too."""
+
+
+class KeyMove(msgspec.Struct, frozen=True, array_like=True):
+    """What a command means for a key that is stored in a secret manager: by its digests and aliases, before and after."""
+
+    before: KeyDigest | None
+    """None: the key is new."""
+    alias_before: str | None
+    after: KeyDigest | None
+    """None: the key is gone."""
+    alias: str | None
+    place_before: dict[str, str] = {}
+    """`secret_manager_settings` of its team."""
+    place: dict[str, str] = {}
 
 
 class AdminReply(msgspec.Struct, frozen=True, array_like=True):
@@ -90,6 +107,8 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True):
     """Subjects this call wrote: the edge drops what depends on them before it answers its client."""
     headers: dict[str, str] = {}
     """Further lines of the answer's head."""
+    moves: list[KeyMove] = []
+    """Where `stored_keys` asked for them."""
 
 
 class SpentBy(msgspec.Struct, frozen=True, array_like=True):

@@ -20,6 +20,7 @@ from services.edge.grants import Grants
 from services.edge.http import Budget, Limits, Listener
 from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
+from services.edge.kept_keys import KeptKeys
 from services.edge.metrics import RecorderMetrics
 from services.edge.pages import shown
 from services.edge.pages.shown import ShownSettings
@@ -50,6 +51,9 @@ from shared.identity.verifier import Verifier
 from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
 from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.secrets import KeyManagement
+from shared.secrets.stored_keys import StoredKeys
+from shared.secrets.stored_keys import of as stored
 from shared.secrets.value import Secret
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
@@ -87,6 +91,7 @@ async def main(life: Life) -> None:
     sso = _sso(config, environ, outbound)
     shown_settings = shown.of(config)
     renewal = Renewal(source, conf, _targets, lambda config, environ: _sso(config, environ, outbound))
+    stored_keys = stored(KeyManagement.of(config.general_settings), environ)
     ledger = _ledger(conf.ledger_url)
     proxies = _proxies(config.general_settings)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
@@ -102,7 +107,7 @@ async def main(life: Life) -> None:
             try:
                 await _serve(
                     life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies,
-                    renewal,
+                    renewal, stored_keys,
                 )  # fmt: skip
             finally:
                 await bus.close(client)
@@ -112,6 +117,8 @@ async def main(life: Life) -> None:
                 await tokens.close()
                 await outbound.close()
     finally:
+        if stored_keys is not None:
+            await stored_keys.close()
         await source.close()
         await probes.cleanup()
 
@@ -130,6 +137,7 @@ async def _serve(
     shown_settings: ShownSettings,
     proxies: tuple[Network, ...],
     renewal: Renewal,
+    stored_keys: StoredKeys | None,
 ) -> None:
     """From the connection to the bus on, to the end."""
     guard = _guard(conf)
@@ -220,6 +228,7 @@ async def _serve(
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
         key_refused=renewal.refused,
+        kept_keys=None if stored_keys is None else KeptKeys(client, stored_keys, grants, clock.unix_ms),
     )
     renewing = asyncio.create_task(renewal.run(parts))
     rests = Rests(client, edge_id, parts.health, clock)

@@ -11,6 +11,7 @@ from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.images import Images
+from services.edge.kept_keys import KeptKeys
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
@@ -101,6 +102,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Deployments that can't be called from here, each with the reason."""
     timeout_ms: int | None = None
     """For a call with all its attempts, where the configuration says so."""
+    kept_keys: KeptKeys | None = None
+    """None: virtual keys aren't stored in a secret manager."""
     key_refused: Callable[[], Awaitable[None]] = _nothing
     """A provider refused its key: `targets` may have another one afterwards."""
     tell_rest: Callable[[DeploymentId, float], None] = _nobody

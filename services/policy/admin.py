@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.policy import replays, spent
+from services.policy import key_moves, replays, spent
 from services.policy.catalog import Catalog
 from services.policy.commands import run, run_own, run_vouched
 from services.policy.commands.generic import Command
@@ -109,6 +109,9 @@ class Admin:
             return _refused(
                 errors.bad_request("The answer would be too large: ask for less (page, size, team_id)"), seq
             )
+        moves = key_moves.moves(directory, plan.changes) if request.stored_keys else []
+        if request.stored_keys == "plan":
+            return AdminReply(200, msgspec.json.encode(plan.answer), seq, [], {}, moves)
         changes = plan.changes
         if kept is not None and changes:
             changes = [*changes, replays.remembered(directory, kept, route, plan.answer, now_ms)]
@@ -122,7 +125,7 @@ class Admin:
         headers = _headers(plan)
         if plan.spend and not await spent.fill(self._client, plan.spend):
             headers["x-tollgate-spend"] = "unavailable"
-        return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed, headers)
+        return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed, headers, moves)
 
     async def _vouched(self, request: AdminRequest, now_ms: int, seq: int) -> AdminReply:
         """What the edge says of somebody it has seen come in, or fail to: done in their own name."""

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,10 @@ from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
 from services.policy.decide import decide
 from services.policy.delivery import Deliverer
+from services.policy.directory import Directory
 from services.policy.identity import tokens
 from services.policy.identity.upserts import Upserts
+from services.policy.key_store import KeyStore
 from services.policy.notes import Notes
 from services.policy.renewal import Renewal
 from services.policy.replica import POLL_S, Replica
@@ -28,6 +31,8 @@ from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest, ShownReply, ShownRequest
+from shared.secrets import KeyManagement
+from shared.secrets.stored_keys import of as stored
 from shared.service import Life, serve_probes
 from shared.startup import Source
 
@@ -51,6 +56,7 @@ async def main(life: Life) -> None:
     wanted = settings.read(PolicySettings, environ)  # with what its values refer to
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
     catalog = build(loaded, prices.lookup, environ)
+    stored_keys = stored(KeyManagement.of(loaded.general_settings), environ)
     _warn(loaded, catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
     try:
@@ -58,7 +64,9 @@ async def main(life: Life) -> None:
         if client is not None:
             try:
                 renewal = Renewal(source, catalog.master_key, client, wanted)
-                await serve(life, client, catalog, wanted.stream_replicas, _blocked_file(loaded), renewal=renewal)
+                blocked_file = _blocked_file(loaded)
+                deliverer = None if stored_keys is None else partial(KeyStore, stored_keys)
+                await serve(life, client, catalog, wanted.stream_replicas, blocked_file, deliverer, renewal)
             finally:
                 await bus.close(client)
     finally:
@@ -72,21 +80,22 @@ async def serve(
     catalog: Catalog,
     stream_replicas: int = 0,
     blocked_file: Path | None = None,
-    deliverer: Deliverer | None = None,
+    deliverer: Callable[[Callable[[], Directory]], Deliverer] | None = None,
     renewal: Renewal | None = None,
 ) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
 
     Args:
         blocked_file: of `blocked_user_list`, where that is a file.
-        deliverer: hands out keys that are rotated by themselves; None: none are.
+        deliverer: makes, with a way to the directory, who hands out keys that are rotated by themselves; None: none are.
         renewal: of the master key; None: it stays as it is.
     """
     if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
         return
-    if deliverer is not None:
-        catalog = msgspec.structs.replace(catalog, undeliverable=deliverer.refuses)
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
+    delivery = None if deliverer is None else deliverer(lambda: replica.directory)
+    if delivery is not None:
+        catalog = msgspec.structs.replace(catalog, undeliverable=delivery.refuses)
     admin = Admin(client, replica, catalog)
     upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
 
@@ -150,8 +159,8 @@ async def serve(
             gc.freeze()
             life.ready(replica.reason_not_ready)
             working = [asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))]
-            if deliverer is not None:
-                rotations = Rotations(admin, lambda: replica.directory, deliverer, every_s=catalog.rotation_check_s)
+            if delivery is not None:
+                rotations = Rotations(admin, lambda: replica.directory, delivery, every_s=catalog.rotation_check_s)
                 working.append(asyncio.create_task(rotations.run()))
             if renewal is not None:
                 working.append(asyncio.create_task(renewal.run(admin)))

@@ -1,12 +1,14 @@
 """HashiCorp Vault and OpenBao: the key-value engine, version 2, by hvac.
 
-LiteLLM's variable names (`HCP_VAULT_*`). Login by AppRole, else by a TLS certificate, else by token. A secret's value is the
-field `key` of its data.
+LiteLLM's variable names (`HCP_VAULT_*`). Login by AppRole, else by a TLS certificate, else by the pod's
+service account (`HCP_VAULT_KUBERNETES_ROLE`), else by token. A secret's value is the
+field `key` of its data (`HCP_VAULT_DATA_KEY`).
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import hvac
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 
 NAME = "hashicorp_vault"
 TIMEOUT_S = 4
+SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 RENEW_AT = 0.5
 """Share of a lease's life after which a token is renewed by the next read."""
 
@@ -34,16 +37,19 @@ class Vault:
         self._now = now
         self._address = environ.get("HCP_VAULT_ADDR") or "http://127.0.0.1:8200"
         self._mount = (environ.get("HCP_VAULT_MOUNT_NAME") or "secret").strip("/")
+        self._field = environ.get("HCP_VAULT_DATA_KEY") or "key"
         self._prefix = (environ.get("HCP_VAULT_PATH_PREFIX") or "").strip("/")
         self._token = environ.get("HCP_VAULT_TOKEN") or ""
         self._role_id = environ.get("HCP_VAULT_APPROLE_ROLE_ID") or ""
         self._secret_id = environ.get("HCP_VAULT_APPROLE_SECRET_ID") or ""
+        self._role = environ.get("HCP_VAULT_KUBERNETES_ROLE") or ""
         self._certificate = environ.get("HCP_VAULT_CLIENT_CERT") or ""
         self._certificate_key = environ.get("HCP_VAULT_CLIENT_KEY") or ""
-        if not (self._token or (self._role_id and self._secret_id) or (self._certificate and self._certificate_key)):
+        certificate = self._certificate and self._certificate_key
+        if not (self._token or (self._role_id and self._secret_id) or certificate or self._role):
             raise SettingsError(
                 "hashicorp_vault: set HCP_VAULT_APPROLE_ROLE_ID and HCP_VAULT_APPROLE_SECRET_ID, HCP_VAULT_CLIENT_CERT and"
-                " HCP_VAULT_CLIENT_KEY, or HCP_VAULT_TOKEN"
+                " HCP_VAULT_CLIENT_KEY, HCP_VAULT_KUBERNETES_ROLE, or HCP_VAULT_TOKEN"
             )
         self._client: hvac.Client | None = None
         self._ends_at = self._renew_at = 0.0
@@ -60,11 +66,11 @@ class Vault:
             except hvac.exceptions.InvalidPath:
                 return None
             data = answer["data"]["data"]
-            value = data.get("key") if isinstance(data, dict) else None
+            value = data.get(self._field) if isinstance(data, dict) else None
             if value is None and isinstance(data, dict) and len(data) == 1:
                 value = next(iter(data.values()))  # people who keep one field seldom call it `key`
             if value is not None and not isinstance(value, str):
-                raise SecretError("junk", NAME, name, "the field `key` is no string")
+                raise SecretError("junk", NAME, name, f"the field `{self._field}` is no string")
             return value
 
         value: str | None = await self._with_client(ask, name)
@@ -74,7 +80,7 @@ class Vault:
         path = self._path(name)
 
         def put(client: hvac.Client) -> None:
-            client.secrets.kv.v2.create_or_update_secret(path, {"key": value}, mount_point=self._mount)
+            client.secrets.kv.v2.create_or_update_secret(path, {self._field: value}, mount_point=self._mount)
 
         await self._with_client(put, name)
 
@@ -93,6 +99,11 @@ class Vault:
         if self._client is not None:
             self._client.adapter.close()
 
+    @property
+    def _token_alone(self) -> bool:
+        """Nothing to log in with again."""
+        return bool(self._token) and not (self._role_id or self._certificate or self._role)
+
     def _path(self, name: str) -> str:
         check_name(NAME, name)
         return f"{self._prefix}/{name}" if self._prefix else name
@@ -105,7 +116,7 @@ class Vault:
                 return await asyncio.to_thread(work, client)
             except (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
                 self._ends_at = 0.0
-                if attempt == 2 or self._token:
+                if attempt == 2 or self._token_alone:
                     raise SecretError("denied", NAME, name) from None
             except hvac.exceptions.VaultDown:
                 raise SecretError("unreachable", NAME, name, "sealed or in maintenance") from None
@@ -157,6 +168,11 @@ class Vault:
             lease_s = float(answer["auth"]["lease_duration"])
         elif certificate is not None:
             answer = client.auth.cert.login(name=environ.get("HCP_VAULT_CERT_ROLE") or "")
+            lease_s = float(answer["auth"]["lease_duration"])
+        elif self._role:
+            mount = environ.get("HCP_VAULT_KUBERNETES_MOUNT_PATH") or "kubernetes"
+            account = Path(environ.get("HCP_VAULT_KUBERNETES_TOKEN_PATH") or SERVICE_ACCOUNT_TOKEN).read_text().strip()
+            answer = client.auth.kubernetes.login(self._role, account, mount_point=mount)
             lease_s = float(answer["auth"]["lease_duration"])
         else:
             client.token = self._token

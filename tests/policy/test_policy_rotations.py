@@ -128,9 +128,9 @@ async def test_exactly_once_over_three_replicas(
     store = Files(tmp_path)
     environ = {"LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS": "1"}
     async with (
-        replica(broker, "one", monkeypatch, environ, deliverer=store) as one,
-        replica(broker, "two", monkeypatch, environ, deliverer=store),
-        replica(broker, "three", monkeypatch, environ, deliverer=store) as three,
+        replica(broker, "one", monkeypatch, environ, deliverer=lambda _: store) as one,
+        replica(broker, "two", monkeypatch, environ, deliverer=lambda _: store),
+        replica(broker, "three", monkeypatch, environ, deliverer=lambda _: store) as three,
     ):
         names = [f"key-{number}" for number in range(6)]
         for name in names:
@@ -174,7 +174,7 @@ async def test_while_the_store_is_away_the_old_key_works(
 
     store = Files(tmp_path, fail)
     environ = {"LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS": "1"}
-    async with replica(broker, "one", monkeypatch, environ, deliverer=store) as one:
+    async with replica(broker, "one", monkeypatch, environ, deliverer=lambda _: store) as one:
         body = {"token": digest("a"), "key_name": "sk-...cdef", "key_alias": "a", "auto_rotate": True}
         assert (await one.admin("/key/generate", {**body, "rotation_interval": "1s"}))[0] == 200
         await until(lambda: tried == 1)

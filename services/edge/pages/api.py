@@ -8,10 +8,13 @@ import msgspec
 from services.edge.pages.shown import ShownSettings
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
+from services.edge.surfaces import management
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
-from shared import asker, bus, subjects
+from shared import asker, bus
+from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
-from shared.requests import AdminReply, AdminRequest, DecideRequest
+from shared.requests import AdminRequest, DecideRequest
+from shared.routes import TABLE
 
 DEADLINES = Deadlines(connect_ms=1_000, first_byte_ms=10_000, idle_ms=10_000, total_ms=20_000)
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
@@ -38,8 +41,13 @@ class Api:
         query: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
         params: dict[str, str] | None = None,
+        plaintext: str | None = None,
     ) -> Any:
-        """A management route's JSON answer. Raises AskError."""
+        """A management route's JSON answer. Raises AskError.
+
+        Args:
+            plaintext: of the key that it makes.
+        """
         parts = self._parts
         question = AdminRequest(
             key_sha256=self.visitor.digest,
@@ -51,11 +59,12 @@ class Api:
             deadline_at_ms=parts.clock.unix_ms() + parts.settings.edge_admin_timeout_ms,
             params=params or {},
         )
-        timeout_ms = parts.settings.edge_admin_timeout_ms
         try:
-            reply = await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
+            reply = await management.ask(parts, question, TABLE.by_name[route], plaintext)
         except bus.BusError:
             raise AskError(503, "Policy can't answer at the moment.") from None
+        except RefusedError as no:
+            raise AskError(no.refusal.status, no.refusal.message) from None
         for subject in reply.changed:
             parts.grants.forget(subject, reply.control_seq)
         return _read(reply.status, reply.body)
@@ -69,7 +78,7 @@ class Api:
         """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the answer)."""
         plaintext = new_virtual_key()
         named = {**body, "token": digest_key(plaintext), "key_name": abbreviate_key(plaintext)}
-        return plaintext, await self.policy(route, body=named, params=params)
+        return plaintext, await self.policy(route, body=named, params=params, plaintext=plaintext)
 
     async def ledger(
         self, path: str, query: dict[str, str] | None = None, *, method: str = "GET", body: dict[str, Any] | None = None

@@ -61,9 +61,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         team_id=None if said is None else said.team_id,
     )
     try:
-        reply = await bus.ask(
-            parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, settings.edge_admin_timeout_ms
-        )
+        reply = await ask(parts, question, route, plaintext)
     except bus.BusError as error:
         sent_a_change = error.code == "timeout" and route.mutates
         raise RefusedError(errors.outcome_unknown() if sent_a_change else errors.policy_unavailable()) from None
@@ -78,6 +76,14 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body
     return answers.own(answer, reply.status, _lines(reply.headers))
+
+
+async def ask(parts: Parts, question: AdminRequest, route: Route, plaintext: str | None) -> AdminReply:
+    """Policy's answer; where keys are stored in a secret manager, it has them before. Raises BusError, RefusedError."""
+    timeout_ms = parts.settings.edge_admin_timeout_ms
+    if parts.kept_keys is not None and route.mutates:
+        return await parts.kept_keys.ask(question, route, plaintext, timeout_ms)
+    return await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
 
 
 def _lines(headers: dict[str, str]) -> str:
