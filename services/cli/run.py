@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--debug", action="store_true", help="debug lines in the log")
     found.add_argument("--detailed_debug", action="store_true", help="also prompts, and requests as providers get them")
     found.add_argument("--version", "-v", action="version", version=f"tollgate {VERSION}")
-    for flag in ("--ssl_keyfile_path", "--ssl_certfile_path"):
-        found.add_argument(flag, metavar="FILE", help=argparse.SUPPRESS)
+    found.add_argument("--ssl_certfile_path", metavar="FILE", help="clients speak TLS with this certificate, PEM")
+    found.add_argument("--ssl_keyfile_path", metavar="FILE", help="its key")
     for flag, value in NO_EFFECT.items():
         if value:
             found.add_argument(flag, metavar=value, help=argparse.SUPPRESS)
@@ -55,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
 def command(arguments: list[str]) -> int:
     """Exit status: the suite's; 2 for flags that can't be followed."""
     given = parser().parse_args(arguments)
-    if given.ssl_keyfile_path or given.ssl_certfile_path:
-        print("tollgate: TLS is ended in front of it: put a proxy with the certificate there", file=sys.stderr)
+    if bool(given.ssl_keyfile_path) != bool(given.ssl_certfile_path):
+        print("tollgate: --ssl_certfile_path and --ssl_keyfile_path: TLS needs both", file=sys.stderr)
         return 2
     for flag in NO_EFFECT:
         if getattr(given, flag.lstrip("-")):
@@ -79,6 +79,8 @@ def environment(given: argparse.Namespace) -> dict[str, str]:
         "TOLLGATE_EDGE_HOST": given.host,
         "TOLLGATE_EDGE_PORT": given.port,
         "TOLLGATE_REPLICAS": f"edge={given.num_workers}" if (given.num_workers or 1) > 1 else None,
+        "TOLLGATE_EDGE_TLS_CERT_FILE": given.ssl_certfile_path,
+        "TOLLGATE_EDGE_TLS_KEY_FILE": given.ssl_keyfile_path,
         "TOLLGATE_LOG_LEVEL": "debug" if given.debug or given.detailed_debug else None,
         "TOLLGATE_DETAILED_DEBUG": "true" if given.detailed_debug else None,
     }

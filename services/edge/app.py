@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from services.edge import front, metrics
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
-from services.edge.http import Budget, Limits, Listener
+from services.edge.http import Budget, Certificate, Limits, Listener
 from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.kept_keys import KeptKeys
@@ -140,6 +141,7 @@ async def _serve(
     stored_keys: StoredKeys | None,
 ) -> None:
     """From the connection to the bus on, to the end."""
+    certificate = _certificate(conf)
     guard = _guard(conf)
     front.connected(extras, client)
     grants = Grants(
@@ -242,7 +244,7 @@ async def _serve(
         (each.deployment.upstream_model, name, each.deployment.provider, parts.health.is_resting(name, clock.seconds()))
         for name, each in list(targets.items())
     ]
-    listener = server.listener()
+    listener = server.listener(certificate)
     try:
         await listener.listen(conf.edge_host, conf.edge_port, reuse_port=conf.edge_reuse_port)
     except OSError as error:
@@ -290,6 +292,22 @@ def _sso(config: Config, environ: Mapping[str, str], outbound: Outbound) -> Sso:
         password=Secret(password) if password else None,
         master_key=config.master_key,
     )
+
+
+def _certificate(conf: EdgeSettings) -> Certificate | None:
+    """LiteLLM's variables stand in for ours. Raises SettingsError."""
+    cert = conf.edge_tls_cert_file or os.environ.get("SSL_CERTFILE_PATH", "")
+    key = conf.edge_tls_key_file or os.environ.get("SSL_KEYFILE_PATH", "")
+    if not (cert or key):
+        return None
+    if not (cert and key):
+        raise SettingsError("TOLLGATE_EDGE_TLS_CERT_FILE and TOLLGATE_EDGE_TLS_KEY_FILE: TLS needs both")
+    try:
+        return Certificate(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"TOLLGATE_EDGE_TLS_CERT_FILE: {cert} and {key} can't be used ({type(error).__name__}: {str(error)[:120]})"
+        ) from None
 
 
 def _guard(conf: EdgeSettings) -> Guard:

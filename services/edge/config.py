@@ -18,6 +18,10 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_port: Port = 4000
     edge_reuse_port: bool = False
     """Let several edges listen on one port (SO_REUSEPORT)."""
+    edge_tls_cert_file: str = ""
+    """PEM, the certificate with its chain: clients speak TLS (1.2 or later), and nothing else. Read again when it changes. Empty:
+    plain HTTP."""
+    edge_tls_key_file: str = ""
     edge_probe_host: str = "127.0.0.1"
     edge_probe_port: Port = 4001
     ledger_url: str = "http://127.0.0.1:4100"

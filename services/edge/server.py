@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from services.edge import answers, cors, metrics, paths, reading
-from services.edge.http import Answer, Budget, Listener, Request, WholeAnswer
+from services.edge.http import Answer, Budget, Certificate, Listener, Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.surfaces import SURFACES, passthrough
 from shared import credential, errors, routes
@@ -41,8 +41,8 @@ class Server:
         """Requests being served."""
         return self._budget.running
 
-    def listener(self) -> Listener:
-        return Listener(self.handle, _malformed, self._budget)
+    def listener(self, certificate: Certificate | None = None) -> Listener:
+        return Listener(self.handle, _malformed, self._budget, certificate)
 
     async def handle(self, request: Request) -> Answer:
         """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it.

@@ -174,7 +174,12 @@ class Suite:
         return given or nats.url(self._embedded, user)
 
     def _urls(self, kind: str) -> list[str]:
-        return [http_url(member.api) for member in self.members if member.kind == kind and member.api is not None]
+        urls = [http_url(member.api) for member in self.members if member.kind == kind and member.api is not None]
+        if kind == "edge" and any(
+            os.environ.get(name) for name in ("TOLLGATE_EDGE_TLS_CERT_FILE", "SSL_CERTFILE_PATH")
+        ):
+            urls = [url.replace("http://", "https://", 1) for url in urls]
+        return urls
 
     def state(self) -> SuiteState:
         return SuiteState(

@@ -93,11 +93,16 @@ def test_flags_of_litellm() -> None:
             "3",
             "--detailed_debug",
             "--run_gunicorn",
+            "--ssl_certfile_path",
+            "c.pem",
+            "--ssl_keyfile_path",
+            "k.pem",
         ]
     )
     assert run.environment(given) == {
         "TOLLGATE_CONFIG": "c.yaml", "TOLLGATE_EDGE_PORT": "8000", "TOLLGATE_EDGE_HOST": "0.0.0.0", "TOLLGATE_REPLICAS": "edge=3",
-        "TOLLGATE_LOG_LEVEL": "debug", "TOLLGATE_DETAILED_DEBUG": "true",
+        "TOLLGATE_LOG_LEVEL": "debug", "TOLLGATE_DETAILED_DEBUG": "true", "TOLLGATE_EDGE_TLS_CERT_FILE": "c.pem",
+        "TOLLGATE_EDGE_TLS_KEY_FILE": "k.pem",
     }  # fmt: skip
     assert run.environment(run.parser().parse_args([])) == {}
 

@@ -3,7 +3,7 @@
 Owns: clients' connections (accepting, keeping, counting, closing), the wire of one request and its answer, and their deadlines.
 Takes in: a handler, `async (Request) -> WholeAnswer | StreamAnswer`, and what to say to those whose bytes aren't HTTP.
 Gives out: a `Request` as soon as its head is there, then its body as it arrives; an answer as the handler made it.
-Never: routes, compresses, logs, speaks TLS, HTTP/2 or WebSocket, or knows what an LLM is.
+Never: routes, compresses, logs, speaks HTTP/2 or WebSocket, or knows what an LLM is.
 
 The handler of a request is a task of its own. It is cancelled, once, when the client leaves; so whatever a request set in
 motion ends with its client.
@@ -15,7 +15,8 @@ from services.edge.http.answer import Answer, StreamAnswer, WholeAnswer
 from services.edge.http.budget import Budget, Limits
 from services.edge.http.listener import Listener
 from services.edge.http.request import BrokenBodyError, OverBudgetError, Request
+from services.edge.http.tls import Certificate
 
 __all__ = [
-    "Answer", "BrokenBodyError", "Budget", "Limits", "Listener", "OverBudgetError", "Request", "StreamAnswer", "WholeAnswer",
+    "Answer", "BrokenBodyError", "Budget", "Certificate", "Limits", "Listener", "OverBudgetError", "Request", "StreamAnswer", "WholeAnswer",
 ]  # fmt: skip

@@ -538,7 +538,8 @@ class Connection(asyncio.Protocol):
             self._over = True
             self._held = b""
             try:
-                transport.write_eof()
+                if transport.can_write_eof():  # TLS has no half of a connection that could be closed
+                    transport.write_eof()
             except (OSError, RuntimeError):  # reset meanwhile
                 self.close()
         if request is not None:

@@ -23,6 +23,7 @@ from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import Budget
 from services.edge.http.connection import Connection
 from services.edge.http.request import Request
+from services.edge.http.tls import EVERY_S, HANDSHAKE_S, Certificate
 
 BACKLOG = 1024
 SWEEP_S = 1.0
@@ -34,6 +35,7 @@ class Listener:
         handler: answers a request. What it raises cuts the connection.
         malformed: a status → what is said to bytes that aren't a request, or don't become one in time, or have no room (503).
         budget: of what all connections together may hold.
+        certificate: TLS is spoken with it; None: nobody does.
     """
 
     def __init__(
@@ -41,13 +43,20 @@ class Listener:
         handler: Callable[[Request], Awaitable[Answer]],
         malformed: Callable[[int], WholeAnswer],
         budget: Budget | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.handler = handler
         self.malformed = malformed
         self.budget = budget or Budget()
+        self._certificate = certificate
+        self._tls: dict[str, Any] = {}
+        """For whoever makes a connection of a socket."""
+        if certificate is not None:
+            self._tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_S}
         self.stopping = self.draining = False
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
+        self._looked_at = self._loop.time()
         self._servers: list[asyncio.Server] = []
         self._accepting: set[asyncio.Future[Any]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -57,12 +66,16 @@ class Listener:
     async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> None:
         """OSError when it can't."""
         self._servers.append(
-            await self._loop.create_server(self._connection, host, port, reuse_port=reuse_port or None, backlog=BACKLOG)
+            await self._loop.create_server(
+                self._connection, host, port, reuse_port=reuse_port or None, backlog=BACKLOG, **self._tls
+            )
         )
 
     async def listen_on(self, listening: socket.socket) -> None:
         """A socket that is bound already."""
-        self._servers.append(await self._loop.create_server(self._connection, sock=listening, backlog=BACKLOG))
+        self._servers.append(
+            await self._loop.create_server(self._connection, sock=listening, backlog=BACKLOG, **self._tls)
+        )
 
     def stop(self) -> None:
         """Whose connection the kernel has accepted already is served like the others: closing the socket would reset it."""
@@ -126,11 +139,15 @@ class Listener:
             except OSError:  # none left; or none can be taken
                 return
             accepted.setblocking(False)
-            task = asyncio.ensure_future(self._loop.connect_accepted_socket(self._connection, accepted))
+            task = asyncio.ensure_future(self._loop.connect_accepted_socket(self._connection, accepted, **self._tls))
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> Connection:
+        """Asked for before the handshake, so that a renewed certificate is this connection's already."""
+        if self._certificate is not None and (now := self._loop.time()) - self._looked_at >= EVERY_S:
+            self._looked_at = now
+            self._certificate.refresh()
         return Connection(self, self._loop)
 
     def _sweep(self) -> None:
