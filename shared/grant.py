@@ -33,6 +33,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """Requests a minute."""
     input_tokens_max: int | None = None
     """Its context window; None: not known."""
+    revision: int = 0
+    """Of one that was added by API: the CONTROL sequence it was last changed at. An edge that knows an older one asks first. 0: the file's."""
 
 
 class Fallback(msgspec.Struct, frozen=True, array_like=True):

@@ -40,15 +40,23 @@ class DecideReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ShownRequest(msgspec.Struct, frozen=True, array_like=True):
-    """All entities of a kind that edges act by themselves on (`pass_through`). Subject `policy.shown`."""
+    """Entities of a kind that edges act by themselves on (`pass_through`, `model`, `credential`). Subject `policy.shown`."""
 
     kind: str
     min_control_seq: int = 0
+    only: str = ""
+    """That alone whose subject ends with this."""
+    after: str = ""
+    """Those after this one, by id."""
 
 
 class ShownReply(msgspec.Struct, frozen=True, array_like=True):
     entities: list[dict[str, Any]]
     control_seq: int
+    more_after: str = ""
+    """Not all of them went into one message: ask again for those after this one."""
+    seqs: list[int] = []
+    """Of each entity: the sequence of the fact that made it what it is."""
 
 
 class AdminRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -38,6 +38,8 @@ from services.edge.series import SERIES
 from services.edge.server import Server
 from services.edge.sso import settings as sso_settings
 from services.edge.sso.state import Sso
+from services.edge.stored import front as stored_front
+from services.edge.stored.front import Connect
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -95,6 +97,7 @@ async def main(life: Life) -> None:
     stored_keys = stored(KeyManagement.of(config.general_settings), environ)
     ledger = _ledger(conf.ledger_url)
     proxies = _proxies(config.general_settings)
+    connect_stored = stored_front.build(conf, config, environ, USER_AGENT, targets, left_out)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
 
@@ -108,7 +111,7 @@ async def main(life: Life) -> None:
             try:
                 await _serve(
                     life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies,
-                    renewal, stored_keys,
+                    renewal, stored_keys, connect_stored,
                 )  # fmt: skip
             finally:
                 await bus.close(client)
@@ -139,6 +142,7 @@ async def _serve(
     proxies: tuple[Network, ...],
     renewal: Renewal,
     stored_keys: StoredKeys | None,
+    connect_stored: Connect,
 ) -> None:
     """From the connection to the bus on, to the end."""
     certificate = _certificate(conf)
@@ -152,7 +156,9 @@ async def _serve(
         timeout_ms=conf.edge_policy_timeout_ms,
         stale_ms=conf.edge_feed_stale_ms,
         claims=tokens.claims,
+        prepare=lambda grant: added.ready(grant),
     )
+    added = connect_stored(client, lambda: grants.seen_seq)
     customers = Grants(
         client,
         lambda: feeds[0],
@@ -168,11 +174,13 @@ async def _serve(
         grants.forget(subject, seq)
         customers.forget(subject, seq)
         named.changed(subject)
+        added.changed(subject)
 
     def forget_all() -> None:
         grants.forget_all()
         customers.forget_all()
         named.start()
+        added.start()
 
     feeds.append(ControlNotices(client, forget, forget_all))
     traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
@@ -227,6 +235,7 @@ async def _serve(
         signer=signer,
         **extras,
         named=named,
+        stored=added,
         stopping=life.stopping.is_set,
         reason_not_ready=life.reason_not_ready,
         key_refused=renewal.refused,
@@ -237,6 +246,7 @@ async def _serve(
     parts.tell_rest = rests.tell
     await rests.start()
     named.start()
+    added.start()
     server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
     SERIES.in_flight = lambda: server.running
@@ -260,6 +270,7 @@ async def _serve(
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     await identity.drain()
     await named.close()
+    await added.close()
     await rests.close()
     await upstream.close()
     await feeds[0].close()

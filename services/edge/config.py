@@ -40,6 +40,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     0: a quarter of the container's memory, 64 MB to 1 GB."""
     edge_passthrough_networks: str = ""
     """Private networks that pass-through endpoints made at run time may go to: comma-separated, like 10.1.0.0/16."""
+    edge_model_networks: str = ""
+    """Private networks that models added by API may be called in: comma-separated, like 10.1.0.0/16."""
     edge_connections_max: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Of clients; half of them for strangers. 0: 16,384, or a third of the open files this process may have."""
     edge_connections_per_address_max: Annotated[int, msgspec.Meta(ge=1)] = 1024

@@ -7,7 +7,7 @@ sequence it was made at, and `_changed` knows at which sequence each subject las
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -55,6 +55,7 @@ class Grants:
         stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a kept grant serves only
             if policy can't answer.
         claims: of a verified token, by its digest; None: the credential is no token.
+        prepare: makes this edge able to carry out a decision that it has just been given.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Grants:
         timeout_ms: int,
         stale_ms: int,
         claims: Callable[[KeyDigest | None], Claims | None] = lambda digest: None,
+        prepare: Callable[[Grant], Awaitable[None]] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._client = client
         self._feed = feed
         self._ttl_s = ttl_ms / 1000
@@ -192,6 +195,10 @@ class Grants:
             if stream != self._streams:
                 raise _OtherStreamError
             decision = reply.decision
+            if self._prepare is not None and isinstance(decision, Grant):
+                await self._prepare(decision)
+                if stream != self._streams:
+                    raise _OtherStreamError
             self.seen_seq = max(self.seen_seq, decision.control_seq)
             if not self._outdated(decision):
                 self._keep(key, decision)

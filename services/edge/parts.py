@@ -21,6 +21,8 @@ from services.edge.routing.plan import Rules
 from services.edge.site import Site
 from services.edge.sizes import Sizes
 from services.edge.sso.state import Sso
+from services.edge.stored import Sealer, StoredModels
+from services.edge.stored.models import Shared
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
@@ -28,6 +30,7 @@ from services.edge.upstream import Client, Origin
 from shared.addresses import Network
 from shared.asker import Signer
 from shared.bus import BusClient
+from shared.config import ConfigError, Deployment
 from shared.guardrails import Enabled
 from shared.ids import DeploymentId
 from shared.outbound import Outbound
@@ -40,6 +43,15 @@ async def _nothing() -> None:
 
 def _nobody(deployment: DeploymentId, seconds: float) -> None:
     pass
+
+
+def no_stored_models() -> StoredModels:
+    """Where nobody adds any."""
+
+    def make(deployment: Deployment) -> Target:
+        raise ConfigError("models can't be added here")
+
+    return StoredModels(None, Shared(Sealer({}, ""), make), {}, {}, int)
 
 
 class Parts(msgspec.Struct, kw_only=True):
@@ -98,6 +110,8 @@ class Parts(msgspec.Struct, kw_only=True):
     strategy: str = "simple-shuffle"
     check_windows: bool = False
     """Whether a deployment is passed over whose context window the prompt exceeds."""
+    stored: StoredModels = msgspec.field(default_factory=lambda: no_stored_models())
+    """Models and credentials that were added by API."""
     left_out: dict[DeploymentId, str] = msgspec.field(default_factory=dict)
     """Deployments that can't be called from here, each with the reason."""
     timeout_ms: int | None = None

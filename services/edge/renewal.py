@@ -66,6 +66,7 @@ class Renewal:
             parts.left_out.pop(name, None)
         parts.targets.update(targets)
         parts.left_out.update(left_out)
+        parts.stored.renew(config, environ)
         self._own = frozenset((*targets, *left_out))
         parts.sso.take(sso)
         if url != self._nats_url:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import nats.errors
@@ -25,6 +26,7 @@ from services.policy.notes import Notes
 from services.policy.renewal import Renewal
 from services.policy.replica import POLL_S, Replica
 from services.policy.rotations import Rotations
+from services.policy.stored_models import StoredModels
 from shared import bus, guardrails, prices, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
@@ -39,10 +41,12 @@ from shared.startup import Source
 log = structlog.get_logger()
 
 QUEUE = "policy"
-SHOWN = frozenset({"pass_through"})
-"""Kinds that edges may ask for whole."""
 UNKNOWN_KEY = frozenset({"unknown_key", "not_a_virtual_key"})
 UNAUTHORIZED = 401
+SHOWN = frozenset({"pass_through", "model", "credential"})
+"""Kinds that edges may ask for."""
+SHOWN_BYTES_MAX = 512 * 1024
+"""Of one answer: it must fit into one message of the bus."""
 RETRY_S = 0.2
 DRAIN_S = 5
 """How long a stopping replica works on what it was already asked."""
@@ -96,6 +100,7 @@ async def serve(
     delivery = None if deliverer is None else deliverer(lambda: replica.directory)
     if delivery is not None:
         catalog = msgspec.structs.replace(catalog, undeliverable=delivery.refuses)
+    StoredModels(replica.directory, catalog)
     admin = Admin(client, replica, catalog)
     upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
 
@@ -142,8 +147,7 @@ async def serve(
         await replica.reach(request.min_control_seq)
         if request.kind not in SHOWN:
             raise BusError("bad_request")
-        entities = [msgspec.to_builtins(each) for each in replica.directory.tables[request.kind].values()]
-        return ShownReply(entities, replica.feed.seq)
+        return shown(replica.directory, request, replica.feed.seq)
 
     answering: list[bus.Answering] = []
     await replica.feed.start()
@@ -171,6 +175,31 @@ async def serve(
     finally:
         await upserts.close()
         await replica.close()
+
+
+def shown(directory: Directory, request: ShownRequest, seq: int) -> ShownReply:
+    """As many as fit. Pure."""
+    table = directory.tables[request.kind]
+    if request.only:
+        plain = subjects.control(request.kind, request.only).endswith(f".{request.only}")
+        candidates = [request.only] if plain else list(table)
+        wanted = [each for each in candidates if each in table and _ends(request, each)]
+    else:
+        wanted = sorted(each for each in table if each > request.after)
+    entities: list[dict[str, Any]] = []
+    size = 0
+    for entity_id in wanted:
+        size += len(msgspec.msgpack.encode(table[entity_id]))
+        if entities and size > SHOWN_BYTES_MAX:
+            break
+        entities.append(msgspec.to_builtins(table[entity_id]))
+    sent = wanted[: len(entities)]
+    more_after = sent[-1] if len(sent) < len(wanted) else ""
+    return ShownReply(entities, seq, more_after, [directory.expected(request.kind, each) for each in sent])
+
+
+def _ends(request: ShownRequest, entity_id: str) -> bool:
+    return subjects.control(request.kind, entity_id) == f"control.{request.kind}.{request.only}"
 
 
 async def _keep_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) -> None:

@@ -1,10 +1,11 @@
-"""The catalog: what the configuration alone decides. Built once at start from config.yaml; no I/O.
+"""The catalog: what the configuration decides. Built once at start from config.yaml, no I/O; what was added by API is kept in it by
+stored_models.py.
 
 A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves every name it matches, and a star in its
 upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,12 +17,15 @@ from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
 from shared import guardrails, prices
-from shared.config import Config, ConfigError, Deployment
+from shared.config import Config, ConfigError, Deployment, LeftOut
+from shared.config.references import Lookup as Variables
+from shared.config.stored import StoredSettings
 from shared.entities import Key
 from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
 from shared.identity.settings import JwtAuth
+from shared.ids import DeploymentId
 from shared.money import Price
 
 KEPT_MAX = 10_000
@@ -79,6 +83,17 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     access_groups: dict[str, frozenset[str]] = {}
     """Name → models: by such a name a list of models means them all."""
     new_keys: NewKeys = msgspec.field(default_factory=lambda: NewKeys())
+    deployments: dict[DeploymentId, Deployment] = {}
+    """All that are served, the file's and those added by API: for what answers show of them."""
+    credentials: dict[str, dict[str, Any]] = {}
+    """The file's `credential_list`; its secrets may be missing here."""
+    waiting: list[LeftOut] = []
+    """Entries of the file that a credential added by API would serve."""
+    revisions: dict[DeploymentId, int] = {}
+    """Of what was added by API: the CONTROL sequence it was last changed at."""
+    stored: StoredSettings = StoredSettings()
+    lookup: Variables = msgspec.field(default_factory=lambda: Variables({}))
+    """Variables of the environment that a provider of a model may take its address from."""
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
     rotation_check_s: float = ROTATION_CHECK_S
@@ -108,7 +123,10 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         for prefix, suffix, deployments in self.patterns:
             if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):
                 star = model[len(prefix) : len(model) - len(suffix)]
-                return [_candidate(d, d.upstream_model.replace("*", star), self.price) for d in deployments]
+                return [
+                    candidate_of(d, d.upstream_model.replace("*", star), self.price, self.revisions.get(d.id, 0))
+                    for d in deployments
+                ]
         return []
 
 
@@ -122,17 +140,14 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         if "*" in name:
             patterns.setdefault(name, {})[deployment.id] = deployment
         else:
-            candidate = _candidate(deployment, deployment.upstream_model, price)
+            candidate = candidate_of(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
     warnings = guardrails.not_known(config)
     aliases, hidden = fallbacks.aliases(config)
     return Catalog(
         models={name: list(candidates.values()) for name, candidates in models.items()},
-        patterns=sorted(
-            ((*name.split("*"), list(found.values())) for name, found in patterns.items()),  # type: ignore[misc]
-            key=lambda pattern: -len(pattern[0]),
-        ),
+        patterns=in_order({name: list(found.values()) for name, found in patterns.items()}),
         guardrails=enabled,
         master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
@@ -146,10 +161,21 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         routes=fallbacks.routes(config),
         warnings=[*warnings, *access.unmatched(config)],
         blocked_users=BlockedUsers(config.blocked_users),
-        access_groups=_access_groups(config),
+        access_groups=access_groups(config.deployments),
         new_keys=_new_keys(config),
         left_out={each.model_name: each.reason for each in config.left_out},
+        deployments={each.id: each for each in config.deployments},
+        credentials=config.credentials,
+        waiting=[each for each in config.left_out if each.credential],
+        stored=config.stored_models,
+        lookup=Variables(environ or {}),
     )
+
+
+def in_order(patterns: Mapping[str, list[Deployment]]) -> list[tuple[str, str, list[Deployment]]]:
+    """As `Catalog.patterns` has them, of names with one star."""
+    split = [(*name.partition("*")[::2], found) for name, found in patterns.items()]
+    return sorted(split, key=lambda pattern: -len(pattern[0]))
 
 
 def _public_model_groups(config: Config) -> tuple[str, ...]:
@@ -173,9 +199,9 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     return seconds
 
 
-def _access_groups(config: Config) -> dict[str, frozenset[str]]:
+def access_groups(deployments: Iterable[Deployment]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for deployment in config.deployments:
+    for deployment in deployments:
         groups = deployment.info.get("access_groups") or []
         for group in groups if isinstance(groups, list) else []:
             found.setdefault(str(group), set()).add(deployment.model_name)
@@ -219,7 +245,7 @@ PRICES_KEPT_MAX = 4096
 """Callers name the models behind a pattern: bounded."""
 
 
-def _candidate(deployment: Deployment, upstream_model: str, price: Priced) -> Candidate:
+def candidate_of(deployment: Deployment, upstream_model: str, price: Priced, revision: int = 0) -> Candidate:
     return Candidate(
         deployment_id=deployment.id,
         provider=deployment.provider,
@@ -230,6 +256,7 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Priced) -> Ca
         tpm=deployment.tpm,
         rpm=deployment.rpm,
         input_tokens_max=deployment.input_tokens_max,
+        revision=revision,
     )
 
 

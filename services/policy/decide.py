@@ -40,6 +40,8 @@ PUBLIC = Caller(role="internal_user_viewer")
 SETTINGS = "control.setting.>"
 ORGANIZATIONS = "control.organization.>"
 """Whose admin somebody is."""
+MODELS = ("control.model.>", "control.credential.>")
+"""Which models there are, and where a call for one goes."""
 
 
 def decide(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, seq: int) -> Grant | Denial:
@@ -140,7 +142,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
             asked=request.model,
             model=_resolved(request.model, more.get("key"), more.get("team")),
             caller=caller,
-            depends_on=[*depends_on, SETTINGS],
+            depends_on=[*depends_on, SETTINGS, *(MODELS if route.model_from or route.name == routes.MODELS else ())],
             now_ms=now_ms,
             catalog=catalog,
             **more,

@@ -38,6 +38,8 @@ class Directory:
         """(created_at_ms, token) of every key, in order: a page of the newest costs the same however many there are."""
         self.rotating: set[KeyDigest] = set()
         """Keys with `auto_rotate`."""
+        self.watchers: list[Callable[[str, str], None]] = []
+        """Told (kind, id) of whatever changed, once it stands; empty strings: everything is gone."""
         self.unread: dict[str, int] = {}
         """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before it left it."""
         self._seqs: dict[str, int] = {}
@@ -54,6 +56,8 @@ class Directory:
         self._seqs[subject] = seq
         if self.unread:
             self.unread.pop(subject, None)
+        for watch in self.watchers:
+            watch(fact.kind, fact.entity_id)
 
     def unreadable(self, subject: str, seq: int) -> None:
         """A fact on `subject` that can't be read: what it was about stays as it was, and is named in `unread`."""
@@ -67,6 +71,8 @@ class Directory:
             known.clear()
         self.newest_keys.clear()
         self.rotating.clear()
+        for watch in self.watchers:
+            watch("", "")
 
     def expire(self, kind: str, keep: Callable[[Any], bool]) -> None:
         """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped their facts."""

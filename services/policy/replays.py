@@ -20,6 +20,8 @@ from shared.routes import Route
 
 HEADER = "x-tollgate-replay"
 _MINTED = ("token", "key_name")
+_SEALED = ("sealed", "new_id")
+"""What the edge makes anew for each call: the secrets themselves can't be compared, only which there are (`secrets`)."""
 _KEY_OF_THE_ANSWER = ("key", "token", "token_id")
 
 
@@ -35,7 +37,8 @@ def place(request: AdminRequest, route: Route) -> Kept | None:
     if not request.idempotency_key or not route.mutates:
         return None
     who = f"{request.key_sha256}\0{request.idempotency_key}".encode()
-    body = {name: value for name, value in request.body.items() if not route.mints or name not in _MINTED}
+    ours = _MINTED if route.mints else _SEALED if route.seals else ()
+    body = {name: value for name, value in request.body.items() if name not in ours}
     asked = msgspec.json.encode([request.route, request.query, request.params, body], order="sorted")
     return Kept(hashlib.sha256(who).hexdigest(), hashlib.sha256(asked).hexdigest())
 

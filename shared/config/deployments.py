@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.config import prices, upstream, without_effect
-from shared.config.errors import ConfigError, LeaveOutError
+from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
 from shared.config.providers import PROVIDERS
 from shared.config.references import Lookup, Unset, first_unset, resolve
@@ -86,6 +86,10 @@ class LeftOut(msgspec.Struct, frozen=True):
     reason: str
     id: DeploymentId = DeploymentId("")
     """As the Deployment would have it; empty where the entry is too broken for one."""
+    credential: str = ""
+    """The credential that it waits for: served as soon as somebody adds that by API."""
+    entry: dict[str, Any] = {}
+    """The entry itself, as written, where it waits."""
 
 
 def read(
@@ -107,12 +111,14 @@ def read(
     for number, entry in enumerate(entries):
         place = f"model_list[{number}]"
         try:
-            deployment = _deployment(entry, place, lookup, credentials, reading, secrets=secrets)
+            deployment = one(entry, place, lookup, credentials, reading, secrets=secrets)
             _refuse_repeated_id(deployment, deployments)
         except (LeaveOutError, ConfigError) as reason:
             text = str(reason)
             text = text.removeprefix(f"{place}.").removeprefix(f"{place}: ")
-            left_out.append(LeftOut(place, _name(entry, lookup), text, _id(entry)))
+            waits_for = reason.name if isinstance(reason, NoCredentialError) else ""
+            waiting = entry if waits_for else {}
+            left_out.append(LeftOut(place, _name(entry, lookup), text, _id(entry), waits_for, waiting))
         else:
             deployments.append(deployment)
     return deployments, left_out
@@ -135,7 +141,7 @@ def _name(entry: Any, lookup: Lookup) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _deployment(
+def one(
     entry: Any,
     place: str,
     lookup: Lookup,
@@ -144,6 +150,7 @@ def _deployment(
     *,
     secrets: bool,
 ) -> Deployment:
+    """One entry. Raises LeaveOutError or ConfigError."""
     if not isinstance(entry, dict):
         raise LeaveOutError("an entry must be a mapping with model_name and litellm_params")
     raw = entry.get("litellm_params")
@@ -236,7 +243,7 @@ def _params(
     if named is not None:
         values = credentials.get(str(named))
         if values is None:
-            raise LeaveOutError(f"litellm_params.litellm_credential_name: there is no {named!r} in credential_list")
+            raise NoCredentialError(str(named))
         tree = {**values, **tree}
     given: dict[str, Any] = {}
     extra: dict[str, Any] = {}

@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from shared.config import deployments, opening, without_effect
+from shared.config import deployments, opening, stored, without_effect
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
 from shared.config.reading import text_of, tree, with_includes
 from shared.config.references import Lookup, Unset, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
+from shared.config.stored import StoredSettings
 from shared.secrets.value import Secret
 
 _SECTIONS = {
@@ -50,6 +51,10 @@ class Config(msgspec.Struct, frozen=True):
     warnings: list[str]
     directory: str
     """Where the file lies: relative paths in it start here."""
+    credentials: dict[str, dict[str, Any]] = {}
+    """`credential_list` by name, references resolved."""
+    stored_models: StoredSettings = StoredSettings()
+    """What models added by API may do."""
 
     @property
     def model_names(self) -> list[str]:
@@ -121,8 +126,9 @@ def _read(
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
+    credentials = _credentials(top, lookup)
     found, left_out = deployments.read(
-        top.get("model_list"), lookup, _credentials(top, lookup), reading, secrets=service in (None, "edge")
+        top.get("model_list"), lookup, credentials, reading, secrets=service in (None, "edge")
     )
     if left_out and not router.ignore_invalid_deployments:
         first = left_out[0]
@@ -146,6 +152,8 @@ def _read(
         keys=reading.keys,
         warnings=reading.warnings,
         directory=directory,
+        credentials=credentials,
+        stored_models=stored.settings(general, environ),
     )
 
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from shared.entities.credential import CREDENTIAL, Credential
 from shared.entities.customer import CUSTOMER, Customer
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
+from shared.entities.model import MODEL, Model
 from shared.entities.organization import ORGANIZATION, PROJECT, Organization, Project
 from shared.entities.pass_through import PASS_THROUGH, PassThrough
 from shared.entities.replay import REPLAY, Replay
@@ -14,10 +16,12 @@ from shared.entities.user import USER, User
 
 __all__ = [
     "ALIAS",
+    "CREDENTIAL",
     "CUSTOMER",
     "ENTITY_BYTES_MAX",
     "KEY",
     "KINDS",
+    "MODEL",
     "ORGANIZATION",
     "PASS_THROUGH",
     "PROJECT",
@@ -27,10 +31,12 @@ __all__ = [
     "TEAM",
     "USER",
     "Alias",
+    "Credential",
     "Customer",
     "EntityKind",
     "Field",
     "Key",
+    "Model",
     "Organization",
     "PassThrough",
     "Project",
@@ -42,7 +48,21 @@ __all__ = [
 ]
 
 KINDS: dict[str, EntityKind[Any]] = {
-    kind.name: kind for kind in (KEY, ALIAS, TEAM, USER, CUSTOMER, SETTING, PASS_THROUGH, REPLAY, ORGANIZATION, PROJECT)
+    kind.name: kind
+    for kind in (
+        KEY,
+        ALIAS,
+        TEAM,
+        USER,
+        CUSTOMER,
+        SETTING,
+        PASS_THROUGH,
+        REPLAY,
+        ORGANIZATION,
+        PROJECT,
+        MODEL,
+        CREDENTIAL,
+    )
 }
 
 TABLE_NAMES: dict[str, str] = {name: kind.table for name, kind in KINDS.items()}

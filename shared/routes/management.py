@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.entities import CUSTOMER, KEY, ORGANIZATION, PROJECT, TEAM, USER, EntityKind
+from shared.entities import CREDENTIAL, CUSTOMER, KEY, MODEL, ORGANIZATION, PROJECT, TEAM, USER, EntityKind
 from shared.routes.route import Parameter, Route
 
 OBJECT: dict[str, Any] = {"type": "object"}
@@ -18,10 +18,20 @@ def _body(kind: EntityKind[Any] | None = None, *required: str, **more: Any) -> d
     return {**schema, "required": list(required)} if required else schema
 
 
-def _change(path: str, summary: str, request: Any = OBJECT, *also: str, answer: Any = OBJECT, mints: str = "") -> Route:
+def _change(
+    path: str,
+    summary: str,
+    request: Any = OBJECT,
+    *also: str,
+    answer: Any = OBJECT,
+    mints: str = "",
+    seals: str = "",
+    name: str = "",
+    method: str = "POST",
+) -> Route:
     return Route(
-        name=path,
-        methods=("POST",),
+        name=name or path,
+        methods=(method,),
         paths=(path, *also),
         surface="management",
         mutates=True,
@@ -29,6 +39,7 @@ def _change(path: str, summary: str, request: Any = OBJECT, *also: str, answer: 
         request=request,
         answer=answer,
         mints=mints,
+        seals=seals,
     )
 
 
@@ -240,6 +251,8 @@ _ORGANIZATIONS = (
     _question("/project/list", "The projects that the caller may see", answer=OBJECTS),
 )
 
+PARAMS, VALUES = "litellm_params", "credential_values"
+
 _MODELS = (
     _question(
         "/model/info",
@@ -248,6 +261,39 @@ _MODELS = (
         also=("/v1/model/info",),
     ),
     _question("/model_group/info", "The models that the caller may use", Parameter("model_group")),
+    _change("/model/new", "Add a deployment of a model", _body(MODEL, "model_name", PARAMS), seals=PARAMS),
+    _change("/model/update", "Change a deployment that was added", _body(MODEL, "model_info"), seals=PARAMS),
+    _change(
+        "/model/{model_id}/update", "Change a deployment that was added", _body(MODEL), seals=PARAMS, method="PATCH"
+    ),
+    _change("/model/delete", "Take away a deployment that was added", _body(None, "id", id=_STRING)),
+    _change("/model/block", "Send no call to a deployment that was added", _body(None, "model_id", model_id=_STRING)),
+    _change("/model/unblock", "Send calls to it again", _body(None, "model_id", model_id=_STRING)),
+    _question("/credentials", "Credentials of providers, without their secrets"),
+    _change(
+        "/credentials",
+        "Add a credential for models to name",
+        _body(CREDENTIAL, "credential_name", VALUES, credential_name=_STRING),
+        seals=VALUES,
+        name="POST /credentials",
+    ),
+    _question("/credentials/by_name/{credential_name:path}", "One of them"),
+    _question("/credentials/by_model/{model_id}", "The credential in a deployment's own entry"),
+    _change(
+        "/credentials/{credential_name:path}",
+        "Change a credential",
+        _body(CREDENTIAL),
+        seals=VALUES,
+        name="PATCH /credentials/{credential_name}",
+        method="PATCH",
+    ),
+    _change(
+        "/credentials/{credential_name:path}",
+        "Take away a credential that no model names",
+        None,
+        name="DELETE /credentials/{credential_name}",
+        method="DELETE",
+    ),
 )
 
 _RULES = (

@@ -47,6 +47,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """What 200 carries, likewise. None: nothing that is JSON."""
     mints: str = ""
     """The body's field that may hold a key the caller chose; the edge makes one where it is empty. Only its digest travels."""
+    seals: str = ""
+    """The body's field whose secrets the edge seals: they travel in `sealed`, and nobody but edges can open them."""
     required: str = ""
     """The request field an LLM route can't do without, besides `model`."""
     upstream_path: str = ""

@@ -14,7 +14,7 @@ from services.edge.journal import JournalFullError
 from services.edge.publisher import PublishError
 from shared import subjects
 from shared.facts import TrafficFact, unpack
-from shared.requests import AdminRequest, CountRequest, DecideRequest, ScreenRequest
+from shared.requests import AdminRequest, CountRequest, DecideRequest, ScreenRequest, ShownRequest
 
 # ── the broker ──
 
@@ -101,6 +101,7 @@ class NoJournal:
 _QUESTIONS: dict[str, type[msgspec.Struct]] = {
     subjects.POLICY_DECIDE: DecideRequest,
     subjects.POLICY_ADMIN: AdminRequest,
+    subjects.POLICY_SHOWN: ShownRequest,
     subjects.MODERATION_SCREEN: ScreenRequest,
     subjects.MODERATION_COUNT: CountRequest,
 }

@@ -63,7 +63,9 @@ def model_config(model_url: str, *, master_key: bool = True) -> str:
 async def suite(tmp_path_factory: pytest.TempPathFactory, model_url: str) -> AsyncIterator[RunningSuite]:
     """Two of everything, on the real model."""
     directory: Path = tmp_path_factory.mktemp("suite")
-    async with RunningSuite(directory, model_config(model_url), replicas="edge=2,policy=2,ledger=2") as running:
+    env = {"STORE_MODEL_IN_DB": "True", "TOLLGATE_EDGE_MODEL_NETWORKS": "127.0.0.0/8"}
+    replicas = "edge=2,policy=2,ledger=2"
+    async with RunningSuite(directory, model_config(model_url), replicas=replicas, env=env) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
 from tests.policy.conftest import Broker, Replica, replica
-from tests.policy.world import CONFIG, MASTER_KEY, digest, secret
+from tests.policy.world import CONFIG, MASTER_KEY, OF_ALL, digest, secret
 from tests.support.ports import free_port
 
 ROUNDS = 25
@@ -54,7 +54,7 @@ async def test_life_of_a_key(pair: tuple[Replica, Replica], broker: Broker) -> N
     one, two = pair
     denial = await two.decide(secret("a"))
     assert isinstance(denial, Denial) and denial.refusal.code == "unknown_key"
-    assert denial.depends_on == [f"control.key.{digest('a')}", "control.setting.>"]
+    assert denial.depends_on == [f"control.key.{digest('a')}", *OF_ALL]
     status, body, reply = await one.admin(
         "/key/generate", minted("a", key_alias="prod"), on_behalf_of="alice\0", requester_ip="10.0.0.1"
     )

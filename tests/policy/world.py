@@ -9,6 +9,7 @@ from services.policy.commands import run
 from services.policy.commands.plan import Call, Plan
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
+from services.policy.stored_models import StoredModels
 from shared import config, subjects
 from shared.entities import KINDS, Key
 from shared.facts import Caller, ControlFact, decode_control, encode_control
@@ -56,6 +57,7 @@ class World:
     def __init__(self, *entities: Any, text: str = CONFIG, environ: dict[str, str] | None = None, **more: Any) -> None:
         self.directory = Directory()
         self.catalog = msgspec.structs.replace(catalog(text, environ), **more)
+        StoredModels(self.directory, self.catalog)
         self.seq = 0
         self.facts: list[ControlFact] = []
         self.ids = 0
@@ -121,3 +123,7 @@ class World:
 def secret(name: str) -> str:
     """The credential whose digest is `digest(name)`."""
     return f"sk-{name}-0123456789abcdef"
+
+
+OF_ALL = ("control.setting.>", "control.model.>", "control.credential.>")
+"""What every decision about a model depends on, beside whose it is."""

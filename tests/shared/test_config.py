@@ -167,7 +167,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
         (settled(mock_response="x", input_cost_per_token="cheap"), "input_cost_per_token: 'cheap' is not an amount"),
         (settled(mock_response="x", input_cost_per_token=True), "input_cost_per_token"),
         (settled(mock_response="x", input_cost_per_token=-1), "input_cost_per_token"),
-        (settled(litellm_credential_name="mine"), "there is no 'mine' in credential_list"),
+        (settled(litellm_credential_name="mine"), "there is no credential 'mine'"),
         (settled(custom_llm_provider="acme"), "custom_llm_provider: 'acme' is not known"),
     ],
     ids=lambda value: value[:60],

@@ -51,7 +51,9 @@ class Bedrock:
             or self._environ.get("AWS_BEDROCK_RUNTIME_ENDPOINT")
             or f"https://bedrock-runtime.{region}.amazonaws.com"
         )
-        key = deployment.api_key or _secret(self._environ.get("AWS_BEARER_TOKEN_BEDROCK"))
+        key = deployment.api_key
+        if key is None and not params.aws_access_key_id:  # the machine's, where the entry has no credential of its own
+            key = _secret(self._environ.get("AWS_BEARER_TOKEN_BEDROCK"))
         if key is not None:
             return base.target(
                 self, deployment, user_agent, {"authorization": f"Bearer {key.reveal()}"}, None, api_base

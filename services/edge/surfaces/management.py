@@ -14,6 +14,7 @@ from services.edge import answers, reading
 from services.edge.config import EdgeSettings
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
+from services.edge.stored import bodies
 from shared import bus, errors, subjects
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
@@ -38,6 +39,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     await parts.tokens.identify(head)
     said = parts.tokens.claims(head.digest)
     body = await _body(request, settings)
+    if route.seals:
+        body = bodies.sealed(parts.stored, match, body)
     query = _query(request.query)
     for name, value in query.items():
         if len(value) > QUERY_CHARACTERS_MAX:
@@ -72,6 +75,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         parts.customers.forget(subject, reply.control_seq)
     if any(subject.startswith("control.pass_through.") for subject in reply.changed):
         await parts.named.refresh()
+    for subject in reply.changed:
+        parts.stored.changed(subject)
+    await parts.stored.refresh()
     if plaintext is not None:
         echo[digest_key(plaintext)] = plaintext
     answer = _show(reply.body, echo) if reply.status < 400 else reply.body

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from shared.outbound import Guard
+
 Kind = Literal["connect", "tls", "timeout", "reset", "protocol", "too_large", "no_room"]
 """`no_room`: its reader may keep no more."""
 
@@ -52,6 +54,8 @@ class Origin(Struct, frozen=True):
     host: str
     """Lower case; an IPv6 address without brackets."""
     port: int
+    guard: Guard | None = None
+    """Which addresses its name may stand for, where somebody with a key named it; None: any."""
 
     @classmethod
     def parse(cls, url: str) -> tuple[Self, str]:

@@ -14,6 +14,7 @@ The hot path of `send` has no task, no closure and no `wait_for`: take a connect
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 
@@ -21,6 +22,7 @@ from services.edge.upstream.connection import Connection
 from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.request import render_head
 from services.edge.upstream.response import Response
+from shared.outbound import Guard
 
 STALE_MAX = 2
 """How often a request goes once more because its kept connection turned out to be closed."""
@@ -226,9 +228,16 @@ class _Pool:
                 raise UpstreamError("connect", "the client is closed", safe_to_retry=True)
             tls = self.client.tls() if origin.scheme == "https" else None
             name = origin.host if tls else None
-            await self.loop.create_connection(
-                lambda: connection, origin.host, origin.port, ssl=tls, server_hostname=name
-            )
+            hosts = [origin.host] if origin.guard is None else await self._permitted(origin.guard)
+            for last, host in enumerate(hosts, 1):
+                try:
+                    await self.loop.create_connection(
+                        lambda: connection, host, origin.port, ssl=tls, server_hostname=name
+                    )
+                    break
+                except ConnectionError:
+                    if last == len(hosts):
+                        raise
             if not connection.alive():
                 raise UpstreamError("reset", "the upstream closed a new connection at once", safe_to_retry=True)
         except BaseException:
@@ -236,6 +245,15 @@ class _Pool:
             raise
         self.client.created += 1
         return connection
+
+    async def _permitted(self, guard: Guard) -> list[str]:
+        """The addresses of the origin's name. Looked at here, where the connection goes to just these: a name may stand for another later."""
+        found = await self.loop.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        if not addresses or not all(map(guard.permits, addresses)):
+            text = f"{self.origin.authority} is in a private network (TOLLGATE_EDGE_MODEL_NETWORKS says which may be called)"
+            raise UpstreamError("connect", text, safe_to_retry=True)
+        return addresses
 
     async def _wait(self) -> Connection | None:
         """In line until a connection is handed on, or a slot (None: it is counted for whoever takes it)."""

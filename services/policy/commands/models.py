@@ -1,13 +1,17 @@
-"""/model/info, /v1/model/info, /model_group/info: what of the configured models their callers may know.
+"""/model/info, /v1/model/info, /model_group/info: what of the models their callers may know.
 
-No address and no credential of a deployment is here: policy doesn't have them.
+No credential of a deployment is here: policy has none. Addresses are for admins.
 """
 
 from typing import Any
 
+from services.policy.catalog import candidate_of
 from services.policy.commands.plan import Call, Plan
+from services.policy.commands.stored_models import masked
 from services.policy.model_access import allows, key_allows
 from shared import errors
+from shared.config.stored import MASK, is_secret
+from shared.entities import Model, iso
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -16,12 +20,19 @@ from shared.money import PICOUSD_PER_USD
 def model_info(call: Call) -> Plan:
     wanted = call.query.get("litellm_model_id")
     rows = [
-        row
+        _deployment(name, candidate, call)
         for name in _names(call)
-        for candidate in call.catalog.models[name]
+        for candidate in _candidates(call, name)
         if not wanted or candidate.deployment_id == wanted
-        for row in (_deployment(name, candidate, call),)
     ]
+    if call.sees_all:
+        rows += [
+            _left_out(each, call)
+            for each in call.directory.tables["model"].values()
+            if call.catalog.stored.on
+            and each.model_id not in call.catalog.deployments
+            and (not wanted or each.model_id == wanted)
+        ]
     if wanted and not rows:
         raise RefusedError(errors.entity_not_found(f"Model id = {wanted[:128]} not found", "litellm_model_id"))
     return Plan({"data": rows})
@@ -29,13 +40,13 @@ def model_info(call: Call) -> Plan:
 
 def group_info(call: Call) -> Plan:
     wanted = call.query.get("model_group")
-    rows = [_group(name, call.catalog.models[name]) for name in _names(call) if not wanted or name == wanted]
+    rows = [_group(name, _candidates(call, name)) for name in _names(call) if not wanted or name == wanted]
     return Plan({"data": rows})
 
 
 def _names(call: Call) -> list[str]:
     """Those the caller may use; all for admins."""
-    names = list(call.catalog.models)
+    names = [*call.catalog.models, *(f"{before}*{after}" for before, after, _ in call.catalog.patterns)]
     if call.sees_all:
         return names
     actor, directory = call.actor, call.directory
@@ -48,17 +59,62 @@ def _names(call: Call) -> list[str]:
     return names
 
 
+def _candidates(call: Call, name: str) -> list[Candidate]:
+    """Also of a pattern: its deployments, with their stars."""
+    found = call.catalog.models.get(name)
+    if found is not None:
+        return found
+    deployments = next((d for before, after, d in call.catalog.patterns if f"{before}*{after}" == name), [])
+    revisions = call.catalog.revisions
+    return [candidate_of(d, d.upstream_model, call.catalog.price, revisions.get(d.id, 0)) for d in deployments]
+
+
+def _left_out(model: Model, call: Call) -> dict[str, Any]:
+    """A model that was added and isn't served: why."""
+    reason = "it is blocked" if model.blocked else call.catalog.left_out.get(model.model_name, "it can't be served")
+    return {
+        "model_name": model.model_name,
+        "litellm_params": masked(model.litellm_params, model.sealed),
+        "model_info": {**model.model_info, "id": model.model_id, "db_model": True, "left_out": reason, **_times(model)},
+    }
+
+
 def _deployment(name: str, candidate: Candidate, call: Call) -> dict[str, Any]:
+    made = call.catalog.deployments.get(candidate.deployment_id)
+    stored: Model | None = call.directory.tables["model"].get(candidate.deployment_id)
+    params: dict[str, Any] = {"model": f"{candidate.provider}/{candidate.upstream_model}"}
+    if made is not None and call.sees_all:
+        shown = {"api_base": made.api_base, "rpm": made.rpm, "tpm": made.tpm, **made.parameters}
+        params |= {key: value for key, value in shown.items() if value and not is_secret(key, value)}
     return {
         "model_name": name,
-        "litellm_params": {"model": f"{candidate.provider}/{candidate.upstream_model}"},
+        "litellm_params": params,
         "model_info": {
+            **_info(made.info if made is not None else {}),
             "id": candidate.deployment_id,
-            "db_model": False,
+            "db_model": stored is not None,
+            "max_input_tokens": candidate.input_tokens_max,
             "input_cost_per_token": _usd(candidate, "input_picousd"),
             "output_cost_per_token": _usd(candidate, "output_picousd"),
             "access_groups": [g for g, models in call.catalog.access_groups.items() if name in models],
+            **_times(stored),
         },
+    }
+
+
+def _info(given: dict[str, Any]) -> dict[str, Any]:
+    """As written; what looks like a secret isn't shown, as callers see this."""
+    return {name: MASK if is_secret(name, value) else value for name, value in given.items()}
+
+
+def _times(stored: Model | None) -> dict[str, Any]:
+    if stored is None:
+        return {}
+    return {
+        "created_at": iso(stored.created_at_ms),
+        "created_by": stored.created_by,
+        "updated_at": iso(stored.updated_at_ms),
+        "updated_by": stored.updated_by,
     }
 
 

@@ -91,8 +91,11 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Connections to PostgreSQL."""
     database_url: Annotated[Secret | None, By("config")] = None
     """PostgreSQL of the book, for the ledger alone."""
-    store_model_in_db: Annotated[bool, By()] = False
-    """Models may be added by API."""
+    store_model_in_db: Annotated[bool, By("config")] = False
+    """Models may be added by API (`/model/new`). Also STORE_MODEL_IN_DB."""
+    trust_stored_models: Annotated[bool, By("config")] = False
+    """Ours: what is added by API may do what this file may: name environment variables and files, use this machine's own cloud identity
+    at any address, and be called in private networks."""
     disable_spend_logs: Annotated[bool, By()] = False
     """Keep no row a request."""
     store_prompts_in_spend_logs: Annotated[bool, By()] = False
