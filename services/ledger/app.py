@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
 from services.ledger.sinks import choose
+from services.ledger.sinks.run import Sinks, maker
 from services.ledger.spend_calculate import Prices
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
@@ -102,10 +103,11 @@ class Ledger:
         self._teller = Teller(client)
         self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
-        self._sinks = choose.of_config(file.litellm_settings) if file is not None else []
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
-        outbound = OutboundSettings.read(os.environ if source is None else source.environ)
-        self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, Guard.for_named_targets()))
+        outbound = OutboundSettings.read(self._environ())
+        self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
+        in_file = choose.of_config(file.litellm_settings) if file is not None else []
+        self._sinks = Sinks(self._database, in_file, maker(self._environ, *self._outbounds), self._stopping)
         self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
@@ -141,6 +143,10 @@ class Ledger:
             await runner.cleanup()
             if pool is not None:
                 pool.terminate()
+
+    def _environ(self) -> Mapping[str, str]:
+        """In plaintext, as it is now."""
+        return os.environ if self._source is None else self._source.environ
 
     def reason_not_ready(self) -> str | None:
         if not self._client.is_up:
@@ -233,6 +239,7 @@ class Ledger:
         return [
             (CUBE_LOCK, "cube", Cube(self._database, stopping).run),
             (RETENTION_LOCK, "retention", retention.run),
+            (SINKS_LOCK, "sinks", self._sinks.run),
             *(
                 [(EXPORT_LOCK, "export", self._export_by_schedule)]
                 if settings.export_url and settings.export_cron

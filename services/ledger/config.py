@@ -11,6 +11,7 @@ from services.ledger import retention
 from services.ledger.retention import Terms
 from shared import settings
 from shared.config import Config
+from shared.outbound import Guard
 from shared.settings import SettingsError
 from shared.startup import Source
 
@@ -66,6 +67,8 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     export_format: Literal["parquet", "csv", "jsonl"] = "parquet"
     export_cron: str = ""
     """When all whole days that aren't there yet are exported, in UTC. Empty: only when asked."""
+    sink_networks: str = ""
+    """Private networks that sinks named by keys and teams may go to: comma-separated, like 10.1.0.0/16."""
     ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=POOL_CONNECTIONS_MAX)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
 
@@ -77,6 +80,14 @@ def terms(settings: LedgerSettings) -> Terms:
         retention.days("maximum_audit_logs_retention_period", settings.audit_logs_retention),
         retention.days("maximum_rollup_retention_period", settings.rollup_retention),
     )
+
+
+def sink_guard(settings: LedgerSettings) -> Guard:
+    """For addresses that keys and teams name. Raises SettingsError."""
+    try:
+        return Guard.for_named_targets(each.strip() for each in settings.sink_networks.split(",") if each.strip())
+    except ValueError as error:
+        raise SettingsError(f"TOLLGATE_SINK_NETWORKS: {error}") from None
 
 
 def _pool(found: LedgerSettings, in_file: int | None, environ: Mapping[str, str]) -> int:

@@ -127,6 +127,26 @@ class Database:
             },
         )
 
+    async def workers(self, connections_max: int) -> Pool:
+        """As the writer, for several short statements at a time. Connects when first used."""
+        return await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=connections_max,
+            max_inactive_connection_lifetime=60,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=WRITE_TIMEOUT_MS / 1000 + 5,
+            init=self._init_reader,
+            server_settings={
+                "application_name": "tollgate-ledger-worker",
+                "search_path": SCHEMA,
+                "statement_timeout": str(WRITE_TIMEOUT_MS),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                "jit": "off",
+            },
+        )
+
     async def _init_reader(self, connection: Connection) -> None:
         await self._as_role(connection)
 
@@ -170,7 +190,7 @@ def _parse_queries(text: str) -> dict[str, str]:
 SQL = resources.files("services.ledger") / "sql"
 QUERIES = {
     name: query
-    for file in ("queries.sql", "cube.sql", "retention.sql")
+    for file in ("queries.sql", "cube.sql", "retention.sql", "sinks.sql")
     for name, query in _parse_queries((SQL / file).read_text("utf-8")).items()
 }
 """The files of sql/, by name."""

@@ -21,7 +21,18 @@ from shared import subjects
 from shared.config import callbacks
 from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, control, eventually, opened, refused, settled
+from tests.ledger.ledger_kit import (
+    ALICE,
+    BOB,
+    ROBOT,
+    Book,
+    control,
+    eventually,
+    now_ms,
+    opened,
+    refused,
+    settled,
+)
 from tests.support.ports import free_port
 
 
@@ -70,7 +81,7 @@ class Fed:
     def __init__(self, book: Book, config: list[Sink], environ: dict[str, str]) -> None:
         self.stopping = asyncio.Event()
         self.outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
-        self.sinks = Sinks(book.database, config, maker(environ, self.outbound, self.outbound), self.stopping)
+        self.sinks = Sinks(book.database, config, maker(lambda: environ, self.outbound, self.outbound), self.stopping)
         self.task = asyncio.create_task(self.sinks.run())
 
     async def end(self, *, kill: bool = False) -> None:
@@ -91,7 +102,9 @@ def webhook(**changed: Any) -> Sink:
 
 async def begun(book: Book, count: int = 1) -> None:
     async def is_so() -> bool:
-        return bool(await book.value("SELECT count(DISTINCT sink) FROM sink_position") == count)
+        return bool(
+            await book.value("SELECT count(DISTINCT sink) FROM sink_position WHERE sink <> 'audit_log'") == count
+        )
 
     await eventually(is_so)
 
@@ -269,3 +282,34 @@ def test_the_file_says_who_gets_what() -> None:
         == []
     )
     assert set(choose.KINDS) == callbacks.SENT
+
+
+async def test_a_sink_chosen_later_gets_all_since_its_fact_and_one_left_gets_nothing_between(
+    book: Book, target: Target
+) -> None:
+    """However late the ledger looks; and a sink that comes back begins anew."""
+    entry = [{"callback_name": "webhook", "callback_vars": {"generic_logger_endpoint": target.url}}]
+    before, after, between, last = (settled(opened(caller=ROBOT)) for _ in range(4))
+    await book.post(before, at=now_ms() - 10_000)
+    await post_entity(book, "team", "team-a", entry)
+    await asyncio.sleep(0.01)
+    await book.post(after)
+    fed = Fed(book, [], {})
+
+    async def got(*calls: Any) -> bool:
+        return target.ids() == [call.opened.id for call in calls]
+
+    await eventually(lambda: got(after), "the call after the choice, not the one before")
+    await post_entity(book, "team", "team-a", [])
+
+    async def ended() -> bool:
+        return bool(await book.value("SELECT count(*) FROM sink_position WHERE sink <> 'audit_log'") == 0)
+
+    await eventually(ended)
+    await book.post(between)
+    await asyncio.sleep(0.02)
+    await post_entity(book, "team", "team-a", entry)
+    await begun(book)
+    await book.post(last)
+    await eventually(lambda: got(after, last))
+    await fed.end()

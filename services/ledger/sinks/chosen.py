@@ -1,0 +1,88 @@
+"""Which sinks keys and teams have chosen, followed through the audit log: each fact once, in order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from services.ledger.database import QUERIES
+from services.ledger.sinks import choose
+from services.ledger.sinks.choose import Chosen, Sink
+from shared import subjects
+
+_FOLLOWED = "audit_log"
+"""Whose position is that of the audit log itself."""
+
+
+class Choice:
+    """
+    Args:
+        config: the file's sinks.
+        since_ms: from when on they are told, where they are new.
+    """
+
+    def __init__(self, config: Sequence[Sink], since_ms: int) -> None:
+        self._config = config
+        self._since_ms = since_ms
+        self.forget()
+
+    def forget(self) -> None:
+        """Another ledger may have gone on meanwhile."""
+        self._of: dict[tuple[str, str], list[Sink]] = {}
+        self._n: int | None = None
+        self._begun: set[str] | None = None
+        self.chosen = Chosen([], frozenset(), frozenset())
+
+    async def look(self, connection: Any) -> None:
+        """Follow what was decided since. Raises one of DATABASE_ERRORS; then the same is looked at again."""
+        if self._begun is None:
+            self._begun = {row["sink"] for row in await connection.fetch(QUERIES["sink_begun"])}
+        followed = self._n if self._n is not None else await connection.fetchval(QUERIES["sink_followed"], _FOLLOWED)
+        if self._n is None:
+            for row in await connection.fetch(QUERIES["sink_entities"], followed or 0):
+                self._take(row)
+            self.chosen = choose.choose(self._config, self._all())
+            if followed is None:
+                followed = 0
+        rows = await connection.fetch(QUERIES["sink_facts"], followed)
+        news: dict[str, int] = {}
+        """Sink -> since when it is chosen."""
+        for row in rows:
+            for sink in self._take(row):
+                news[sink.id] = row["at_ms"]
+        last = max((row["n"] for row in rows), default=followed)
+        chosen = choose.choose(self._config, self._all())
+        async with connection.transaction():
+            ids = {sink.id for sink in chosen.sinks}
+            for sink_id in ids - self._begun:
+                since_ms = news.get(sink_id, self._since_ms)
+                await connection.execute(QUERIES["sink_begin"], sink_id, subjects.TRAFFIC_STREAM, since_ms)
+            gone = [sink_id for sink_id in self._begun - ids if sink_id != _FOLLOWED]
+            if gone:
+                await connection.execute(QUERIES["sink_end"], gone)
+            if last != self._n:
+                await connection.execute(QUERIES["sink_move"], _FOLLOWED, -1, last)
+        self._begun = ids | {_FOLLOWED}
+        self._n = last
+        self.chosen = chosen
+
+    def _take(self, row: Mapping[str, Any]) -> list[Sink]:
+        """Returns those that weren't there before."""
+        at = (row["kind"], row["entity_id"])
+        before = {sink.id for sink in self._of.pop(at, ())}
+        found = _of(row)
+        if found:
+            self._of[at] = found
+        return [sink for sink in found if sink.id not in before]
+
+    def _all(self) -> list[Sink]:
+        return [sink for found in self._of.values() for sink in found]
+
+
+def _of(row: Mapping[str, Any]) -> list[Sink]:
+    if row["after"] is None:
+        return []
+    after = msgspec.json.decode(row["after"])
+    metadata = after.get("metadata") if isinstance(after, dict) else None
+    logging = metadata.get("logging") if isinstance(metadata, dict) else None
+    return choose.of_entity(row["kind"], row["entity_id"], logging)
