@@ -500,6 +500,15 @@ def command_too_late() -> Refusal:
     )
 
 
+def sealing_unavailable() -> Refusal:
+    return Refusal(
+        "sealing_unavailable",
+        503,
+        "Credentials can't be kept here: no key to seal them with. Set LITELLM_SALT_KEY for policy, edge and ledger",
+        "service_unavailable_error",
+    )
+
+
 def cache_unavailable() -> Refusal:
     return Refusal("cache_unavailable", 503, "The cache could not answer in time", "service_unavailable_error", None, 1)
 

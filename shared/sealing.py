@@ -8,8 +8,10 @@ The sealing key comes from LITELLM_SALT_KEY (through a secret manager where one 
 nothing sealed can be read.
 """
 
+import base64
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,9 @@ SALT_CHARACTERS_MIN = 16
 """A sealing key is guessed offline: it has to be long."""
 TEXT_BYTES_MAX = 256 * 1024
 FILE = "sealing.key"
+PREFIX = "tollgate_sealed:v1:"
+"""How a sealed value begins where it stands as a string, among others that aren't secret."""
+_TEXT = re.compile(re.escape(PREFIX) + r"([0-9a-f]{16}):([A-Za-z0-9+/]+={0,2}):([A-Za-z0-9+/]+={0,2})")
 
 
 class SealingError(Exception):
@@ -115,6 +120,36 @@ class Keyring:
         if key is None:
             raise SealingError(f"sealed with the key {sealed.key_id[:16]!r}, which isn't here")
         return _decrypt(key, sealed.wrapped, _wrapping(sealed.key_id, place), sealed.key_id)
+
+
+def text_of(sealed: Sealed) -> str:
+    return f"{PREFIX}{sealed.key_id}:{_base64(sealed.wrapped)}:{_base64(sealed.data)}"
+
+
+def sealed_of(text: str) -> Sealed | None:
+    """None: it is no sealed value's string."""
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        wrapped, data = (base64.b64decode(found[n], validate=True) for n in (2, 3))
+    except ValueError:
+        return None
+    return Sealed(found[1], wrapped, data)
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def ring(environ: Mapping[str, str]) -> Keyring | None:
+    """A service's: from the environment, else from the file where the suite has said which data directory all of its services share.
+
+    None: there is neither, and nothing can be sealed or opened. Raises SettingsError."""
+    data_dir = environ.get("TOLLGATE_DATA_DIR", "")
+    if not environ.get("LITELLM_SALT_KEY") and not data_dir:
+        return None
+    return keyring(environ, data_dir or ".tollgate")
 
 
 def keyring(environ: Mapping[str, str], data_dir: str) -> Keyring:

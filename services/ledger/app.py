@@ -31,7 +31,7 @@ from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
-from shared import bus, prices, streams, subjects
+from shared import bus, prices, sealing, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config
 from shared.outbound import Guard, Outbound, OutboundSettings
@@ -107,7 +107,8 @@ class Ledger:
         outbound = OutboundSettings.read(self._environ())
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
         in_file = choose.of_config(file.litellm_settings) if file is not None else []
-        self._sinks = Sinks(self._database, in_file, maker(self._environ, *self._outbounds), self._stopping)
+        opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
+        self._sinks = Sinks(self._database, in_file, opening, self._control_end, self._stopping)
         self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
@@ -178,6 +179,9 @@ class Ledger:
             return None
         self._secrets_changed()
         return self._settings.database_url
+
+    async def _control_end(self) -> int:
+        return (await streams.state(self._client, subjects.CONTROL_STREAM)).last_seq
 
     def _control_seq(self) -> int:
         """What policy must have seen before it answers our questions: what we know ourselves."""

@@ -131,6 +131,7 @@ class Database:
         """As the writer, for several short statements at a time. Connects when first used."""
         return await asyncpg.create_pool(
             self._url,
+            connect=self._dial,
             min_size=0,
             max_size=connections_max,
             max_inactive_connection_lifetime=60,

@@ -203,7 +203,9 @@ def _entity(text: str | None) -> Any:
     return None if text is None else _presented(msgspec.json.decode(text))
 
 
-_CREDENTIAL = re.compile(r"sk-[A-Za-z0-9_-]{8}|pk-lf-|AKIA[0-9A-Z]{12}|Bearer |litellm_enc::|-----BEGIN ")
+_CREDENTIAL = re.compile(
+    r"sk-[A-Za-z0-9_-]{8}|pk-lf-|AKIA[0-9A-Z]{12}|Bearer |litellm_enc::|tollgate_sealed:|-----BEGIN "
+)
 """How values begin that are credentials whatever they are called."""
 
 

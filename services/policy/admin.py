@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from services.policy import key_moves, replays, spent
+from services.policy import key_moves, replays, sealed, spent
 from services.policy.catalog import Catalog
 from services.policy.commands import run, run_own, run_vouched
 from services.policy.commands.generic import Command
@@ -28,6 +28,7 @@ from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, ControlFact
 from shared.grant import Ask
 from shared.requests import AdminReply, AdminRequest, DecideRequest
+from shared.sealing import Keyring
 
 log = structlog.get_logger()
 
@@ -49,6 +50,7 @@ TOLLGATE = Caller(user_id="tollgate", role="proxy_admin")
 class Admin:
     """
     Args:
+        keyring: seals credentials; None: none can be kept.
         now_ms, new_id: clock and ids; one instant a call.
     """
 
@@ -58,12 +60,14 @@ class Admin:
         replica: Replica,
         catalog: Catalog,
         *,
+        keyring: Keyring | None = None,
         now_ms: Callable[[], int] = unix_ms,
         new_id: Callable[[], str] = ids.new_id,
     ) -> None:
         self._client = client
         self._replica = replica
         self._catalog = catalog
+        self._keyring = keyring
         self._now_ms = now_ms
         self._new_id = new_id
 
@@ -117,9 +121,7 @@ class Admin:
             changes = [*changes, replays.remembered(directory, kept, route, plan.answer, now_ms)]
         changed: list[str] = []
         if changes:
-            seq, changed, refusal = await self._carry_out(
-                self._publications(changes, request, decision.caller, now_ms), seq
-            )
+            seq, changed, refusal = await self._make(changes, request, decision.caller, now_ms, seq)
             if refusal is not None:
                 return _refused(refusal, seq, changed)
         headers = _headers(plan)
@@ -137,7 +139,7 @@ class Admin:
         plan = run_vouched(call)
         if isinstance(plan, Refusal):
             return _refused(plan, seq)
-        seq, changed, refusal = await self._carry_out(self._publications(plan.changes, request, actor, now_ms), seq)
+        seq, changed, refusal = await self._make(plan.changes, request, actor, now_ms, seq)
         if refusal is not None:
             return _refused(refusal, seq, changed)
         return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed)
@@ -149,7 +151,7 @@ class Admin:
         if change is None:
             return True
         request = AdminRequest(None, "", {}, {})
-        _, _, refusal = await self._carry_out(self._publications([change], request, actor, now_ms), 0)
+        _, _, refusal = await self._make([change], request, actor, now_ms, 0)
         return refusal is None
 
     async def own(self, route: str, command: Command, body: dict[str, Any], actor: Caller = TOLLGATE) -> Refusal | None:
@@ -160,7 +162,17 @@ class Admin:
         if isinstance(plan, Refusal):
             return plan
         request = AdminRequest(None, route, {}, {})
-        return (await self._carry_out(self._publications(plan.changes, request, actor, now_ms), 0))[2]
+        return (await self._make(plan.changes, request, actor, now_ms, 0))[2]
+
+    async def _make(
+        self, changes: list[Change], request: AdminRequest, actor: Caller, now_ms: int, seq: int
+    ) -> tuple[int, list[str], Refusal | None]:
+        """The one way to publish: nothing leaves with a credential in the clear."""
+        try:
+            safe = sealed.changes(changes, self._keyring)
+        except RefusedError as refused:
+            return seq, [], refused.refusal
+        return await self._carry_out(self._publications(safe, request, actor, now_ms), seq)
 
     async def _carry_out(self, publications: list[Publication], seq: int) -> tuple[int, list[str], Refusal | None]:
         """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what landed before it is in

@@ -27,12 +27,13 @@ from services.policy.renewal import Renewal
 from services.policy.replica import POLL_S, Replica
 from services.policy.rotations import Rotations
 from services.policy.stored_models import StoredModels
-from shared import bus, guardrails, prices, settings, streams, subjects
+from shared import bus, guardrails, prices, sealing, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, NoteRequest, ShownReply, ShownRequest
+from shared.sealing import Keyring
 from shared.secrets import KeyManagement
 from shared.secrets.stored_keys import of as stored
 from shared.service import Life, serve_probes
@@ -70,7 +71,8 @@ async def main(life: Life) -> None:
                 renewal = Renewal(source, catalog.master_key, client, wanted)
                 blocked_file = _blocked_file(loaded)
                 deliverer = None if stored_keys is None else partial(KeyStore, stored_keys)
-                await serve(life, client, catalog, wanted.stream_replicas, blocked_file, deliverer, renewal)
+                keyring = sealing.ring(source.environ)
+                await serve(life, client, catalog, wanted.stream_replicas, blocked_file, deliverer, renewal, keyring)
             finally:
                 await bus.close(client)
     finally:
@@ -86,6 +88,7 @@ async def serve(
     blocked_file: Path | None = None,
     deliverer: Callable[[Callable[[], Directory]], Deliverer] | None = None,
     renewal: Renewal | None = None,
+    keyring: Keyring | None = None,
 ) -> None:
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
 
@@ -101,7 +104,7 @@ async def serve(
     if delivery is not None:
         catalog = msgspec.structs.replace(catalog, undeliverable=delivery.refuses)
     StoredModels(replica.directory, catalog)
-    admin = Admin(client, replica, catalog)
+    admin = Admin(client, replica, catalog, keyring=keyring)
     upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
 
     def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:

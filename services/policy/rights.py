@@ -45,6 +45,10 @@ TEAM_RIGHTS: dict[str, frozenset[str]] = {
     "/team/member_delete": _KEEPERS,
     "/team/permissions_list": _KEEPERS | {"viewer"},
     "/team/permissions_update": _KEEPERS,
+    "/team/{team_id}/callback": _KEEPERS | {"viewer"},
+    "POST /team/{team_id}/callback": _KEEPERS,
+    "/team/{team_id}/callback/{callback_name}": _KEEPERS,
+    "/team/{team_id}/disable_logging": _KEEPERS,
     "/team/model/add": frozenset({"admin", "org_admin"}),
     "/team/model/delete": frozenset({"admin", "org_admin"}),
 }

@@ -36,6 +36,8 @@ SECOND_SIGNAL_S = 0.5
 """A signal that comes sooner after the first is its echo (a terminal and a `make` both send one)."""
 _SECRET = ("TOLLGATE_DATABASE_URL", "TOLLGATE_NATS_URL_")
 """Begin the names of what only one kind of service is told."""
+_SEALING = ("LITELLM_SALT_KEY", "TOLLGATE_OLD_SALT_KEYS")
+"""Moderation has nothing to open."""
 EDGE_STOP_SLACK_S = 15.0
 """On top of the edge's own drain limit."""
 
@@ -160,6 +162,9 @@ class Suite:
         env["TOLLGATE_NATS_URL"] = self._nats_url(member.kind)
         env["TOLLGATE_EDGE_HOST"] = self.settings.edge_host
         env.update((listener.variable, str(listener.port)) for listener in member.listeners)
+        if member.kind == "moderation":
+            for name in _SEALING:
+                env.pop(name, None)
         if member.kind == "ledger":
             if self._told_database_url:
                 env["TOLLGATE_DATABASE_URL"] = self._told_database_url

@@ -34,6 +34,24 @@ SENT = frozenset(
 )  # fmt: skip
 """Sinks that the ledger serves: services/ledger/sinks."""
 
+VARIABLES: dict[str, bool] = {
+    "langfuse_public_key": False, "langfuse_secret": True, "langfuse_secret_key": True, "langfuse_host": False,
+    "langfuse_prompt_version": False, "langfuse_project": False, "langfuse_sampling_rate": False,
+    "otel_exporter_otlp_endpoint": False, "otel_endpoint": False, "otel_exporter_otlp_headers": True, "otel_headers": True,
+    "generic_logger_endpoint": True, "webhook_url": True, "generic_logger_headers": True, "generic_logger_signing_secret": True,
+    "turn_off_message_logging": False,
+}  # fmt: skip
+"""`callback_vars` of keys and teams -> whether the value is a secret: an address that others send to is one (it may hold a token)."""
+
+
+def is_secret(variable: str) -> bool:
+    """Also of variables that we don't know, which only facts of before can hold."""
+    return VARIABLES.get(variable, True)
+
+
+TYPES = ("success", "failure", "success_and_failure")
+"""`callback_type`."""
+
 ALWAYS = {"prometheus": "`/metrics` is there without it", "blocked_user_check": "policy looks at blocked_user_list"}
 """Neither guardrails nor sinks here, and what they ask for is done."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from shared.entities import readers
+from shared.entities import callbacks, readers
 from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, times
 from shared.entities.limits import ACTING, LIMITS, check_budgets
 from shared.ids import KeyDigest
@@ -68,7 +68,7 @@ KEY = EntityKind(
         kept("project_id", readers.text),
         later("agent_id", readers.text),
         column("permissions", readers.mapping, admin_only=True),
-        column("metadata", readers.metadata),
+        column("metadata", readers.metadata, show=callbacks.shown),
         column("blocked", readers.flag),
         max_budget(),
         column("allowed_routes", readers.texts, admin_only=True),

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from shared import addresses, errors
+from shared.entities import callbacks
 from shared.errors import RefusedError
 from shared.grant import TAG_CHARACTERS_MAX, TAGS_MAX
 from shared.money import PICOUSD_PER_USD
@@ -225,6 +226,7 @@ _IN_METADATA: dict[str, Reader] = {
     "allowed_ips": networks,
     "disable_global_guardrails": flag,
     "service_account_id": text,
+    "logging": callbacks.read,
 }
 
 

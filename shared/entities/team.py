@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from shared.entities import readers
+from shared.entities import callbacks, readers
 from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
 from shared.entities.limits import ACTING, LIMITS, check_budgets
 
@@ -50,7 +50,7 @@ TEAM = EntityKind(
         column("members", readers.texts),
         column("members_with_roles", readers.members),
         column("models", readers.texts),
-        column("metadata", readers.metadata),
+        column("metadata", readers.metadata, show=callbacks.shown),
         max_budget(),
         column("blocked", readers.flag),
         *LIMITS,

@@ -147,6 +147,33 @@ _TEAMS = (
     ),
 )
 
+_CALLBACK = "/team/{team_id:path}/callback"
+_CALLBACK_BODY = _body(
+    None, "callback_name", callback_name=_STRING, callback_type=_STRING, callback_vars={"type": "object"}
+)
+
+
+def _callback(name: str, method: str, path: str, summary: str, **more: Any) -> Route:
+    return Route(
+        name=name, methods=(method,), paths=(path,), surface="management", summary=summary, answer=OBJECT, **more
+    )
+
+
+_CALLBACKS = (
+    _callback("/team/{team_id}/callback", "GET", _CALLBACK, "Where a team's calls are sent"),
+    _callback(
+        "POST /team/{team_id}/callback", "POST", _CALLBACK, "Send a team's calls somewhere", mutates=True, request=_CALLBACK_BODY
+    ),
+    _callback(
+        "/team/{team_id}/callback/{callback_name}", "DELETE", _CALLBACK + "/{callback_name}",
+        "Send a team's calls there no longer", mutates=True,
+    ),
+    _callback(
+        "/team/{team_id}/disable_logging", "POST", "/team/{team_id:path}/disable_logging", "Send a team's calls nowhere",
+        mutates=True, request=OBJECT,
+    ),
+)  # fmt: skip
+
 _USERS = (
     _change(
         "/user/new",
@@ -323,4 +350,4 @@ _RULES = (
     ),
 )
 
-ROWS = (*_KEYS, *_TEAMS, *_USERS, *_CUSTOMERS, *_ORGANIZATIONS, *_MODELS, *_RULES)
+ROWS = (*_KEYS, *_TEAMS, *_CALLBACKS, *_USERS, *_CUSTOMERS, *_ORGANIZATIONS, *_MODELS, *_RULES)

@@ -1,6 +1,7 @@
 """Sinks get whose calls are theirs, all of them, however their target behaves. On a real PostgreSQL, and a server that plays the target."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -19,8 +20,10 @@ from services.ledger.sinks.choose import Sink
 from services.ledger.sinks.run import Sinks, maker
 from shared import subjects
 from shared.config import callbacks
+from shared.entities import callbacks as callbacks_of_entities
 from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.sealing import Keyring, text_of
 from tests.ledger.ledger_kit import (
     ALICE,
     BOB,
@@ -75,13 +78,19 @@ async def target() -> AsyncIterator[Target]:
     await runner.cleanup()
 
 
+async def nowhere() -> int:
+    """CONTROL is empty: the audit log is never behind it."""
+    return 0
+
+
 class Fed:
     """Sinks running on the book."""
 
     def __init__(self, book: Book, config: list[Sink], environ: dict[str, str]) -> None:
         self.stopping = asyncio.Event()
         self.outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
-        self.sinks = Sinks(book.database, config, maker(lambda: environ, self.outbound, self.outbound), self.stopping)
+        made = maker(lambda: environ, self.outbound, self.outbound)
+        self.sinks = Sinks(book.database, config, made, nowhere, self.stopping)
         self.task = asyncio.create_task(self.sinks.run())
 
     async def end(self, *, kill: bool = False) -> None:
@@ -92,7 +101,7 @@ class Fed:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"LOOK_S": 0.05, "IDLE_S": 0.02, "PAUSE_S_MIN": 0.02, "PAUSE_S_MAX": 0.05}.items():
+    for name, value in {"IDLE_S": 0.02, "PAUSE_S_MIN": 0.02, "PAUSE_S_MAX": 0.05}.items():
         monkeypatch.setattr(f"services.ledger.sinks.run.{name}", value)
 
 
@@ -219,11 +228,12 @@ async def test_a_team_never_uses_the_operators_credentials(target: Target) -> No
     environ = {"LANGFUSE_PUBLIC_KEY": "ours", "LANGFUSE_SECRET_KEY": "ours", "LANGFUSE_HOST": target.url}
     outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
     team = choose.of_entity(
-        "team", "t", [{"callback_name": "langfuse", "callback_vars": {"langfuse_host": target.url}}]
+        "team", "t", {"logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_host": target.url}}]}
     )[0]
     with pytest.raises(targets.SinkError, match="needed"):
         targets.make(team, environ, outbound)
-    bucket = choose.of_entity("team", "t", [{"callback_name": "s3", "callback_vars": {"s3_bucket_name": "x"}}])[0]
+    logging = [{"callback_name": "s3", "callback_vars": {"s3_bucket_name": "x"}}]
+    bucket = choose.of_entity("team", "t", {"logging": logging})[0]
     with pytest.raises(targets.SinkError, match="configuration only"):
         targets.make(bucket, environ, outbound)
 
@@ -278,7 +288,9 @@ def test_the_file_says_who_gets_what() -> None:
         ("langfuse", "config", "", True, True), ("otel", "config", "", True, True), ("langfuse", "team", "t", True, False),
     ]  # fmt: skip
     assert (
-        choose.of_entity("key", "k", [{"callback_name": "langfuse", "callback_type": "odd"}, 7, {"callback_vars": 3}])
+        choose.of_entity(
+            "key", "k", {"logging": [{"callback_name": "langfuse", "callback_type": "odd"}, 7, {"callback_vars": 3}]}
+        )
         == []
     )
     assert set(choose.KINDS) == callbacks.SENT
@@ -313,3 +325,33 @@ async def test_a_sink_chosen_later_gets_all_since_its_fact_and_one_left_gets_not
     await book.post(last)
     await eventually(lambda: got(after, last))
     await fed.end()
+
+
+def test_litellms_first_form_and_two_of_one_name() -> None:
+    old = {
+        "success_callback": ["langfuse"],
+        "failure_callback": ["langfuse"],
+        "callback_vars": {"langfuse_public_key": "p"},
+    }
+    found = choose.of_entity("team", "t", {"callback_settings": old})
+    assert [(sink.id, sink.successes, sink.failures) for sink in found] == [
+        ("team:t:langfuse:success", True, False),
+        ("team:t:langfuse:failure", False, True),
+    ]
+    two = choose.of_entity("key", "k", {"logging": [{"callback_name": "webhook"}, {"callback_name": "webhook"}]})
+    assert [sink.id for sink in two] == ["key:k:webhook:success+failure", "key:k:webhook:success+failure#1"]
+
+
+async def test_sealed_secrets_are_opened_with_the_key_alone(target: Target) -> None:
+    ring, other = Keyring(["a salt of sixteen characters"]), Keyring(["another of sixteen characters"])
+    sealed = text_of(ring.seal("sk-lf-1", callbacks_of_entities.place("langfuse", "langfuse_secret_key")))
+    variables = {"langfuse_public_key": "pk", "langfuse_secret_key": sealed, "langfuse_host": target.url}
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    sink = choose.of_entity("team", "t", {"logging": [{"callback_name": "langfuse", "callback_vars": variables}]})[0]
+    for wrong in (None, other):
+        with pytest.raises(targets.SinkError) as refused:
+            targets.make(sink, {}, outbound, wrong)
+        assert refused.value.lasting and "sk-lf" not in str(refused.value)
+    await targets.make(sink, {}, outbound, ring).send([])
+    assert target.got[0][1]["Authorization"] == "Basic " + base64.b64encode(b"pk:sk-lf-1").decode()
+    await outbound.close()

@@ -28,6 +28,8 @@ _NAME_FIELDS = frozenset({"key_alias", "key_aliases", "search"})
 """Where somebody may put a key for a name."""
 _RAW_KEY = re.compile(r"\s*(?:[Bb]earer\s+)?sk-[!-~]{13,}\s*")
 """What a value looks like that *is* a key: nothing else beside it, and as long as keys are."""
+_CREDENTIALS = frozenset({"callback_vars"})
+"""Fields that hold somebody else's credentials (`sk-lf-...`): they go to policy as they are, which seals them."""
 QUERY_CHARACTERS_MAX = 1024
 CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
@@ -147,11 +149,17 @@ def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
         if isinstance(value, list):
             return [hidden(item, is_key_field) for item in value]
         if isinstance(value, dict):
-            return {hidden(name, False): hidden(item, is_key_field) for name, item in value.items()}
+            return {
+                hidden(name, False): item if name in _CREDENTIALS else hidden(item, is_key_field)
+                for name, item in value.items()
+            }
         return value
 
     try:
-        return {hidden(name, False): hidden(value, name in _KEY_FIELDS) for name, value in sent.items()}
+        return {
+            hidden(name, False): value if name in _CREDENTIALS else hidden(value, name in _KEY_FIELDS)
+            for name, value in sent.items()
+        }
     except RecursionError:
         raise RefusedError(errors.bad_request("The request body is nested too deeply")) from None
 

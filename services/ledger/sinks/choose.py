@@ -7,6 +7,8 @@ in their `metadata.logging`; those of teams in `litellm_settings.default_team_se
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from shared.entities import callbacks
+
 KINDS = {
     "langfuse": "langfuse", "langfuse_otel": "langfuse", "otel": "otel", "opentelemetry": "otel", "generic_api": "webhook",
     "webhook": "webhook", "custom_callback_api": "webhook", "s3": "bucket", "s3_v2": "bucket", "gcs_bucket": "bucket",
@@ -33,6 +35,8 @@ class Sink(NamedTuple):
     """LiteLLM's `callback_vars`."""
     from_file: bool = True
     """Whether the operator's file says so, and not a key or a team."""
+    sealed_as: str = ""
+    """What its secrets are sealed as; empty: its name."""
 
 
 class Chosen(NamedTuple):
@@ -42,29 +46,41 @@ class Chosen(NamedTuple):
     teams: frozenset[str]
 
 
-def of_entity(scope: str, owner: str, logging: Any) -> list[Sink]:
-    """`metadata.logging` of a key or a team. What can't be read is left out: it gets nothing, instead of everything."""
-    found = []
-    for entry in logging if isinstance(logging, list) else []:
-        if not isinstance(entry, Mapping) or entry.get("callback_name") not in KINDS:
-            continue
+def of_entity(scope: str, owner: str, metadata: Any) -> list[Sink]:
+    """Of a key's or a team's metadata. What can't be read is left out: it gets nothing, instead of everything."""
+    found: list[Sink] = []
+    for entry, sealed_as in _entries(metadata):
+        name = entry.get("callback_name")
         on = ON.get(str(entry.get("callback_type") or "success_and_failure"))
         variables = entry.get("callback_vars") or {}
-        if on is None or not isinstance(variables, Mapping):
+        if not isinstance(name, str) or name not in KINDS or on is None or not isinstance(variables, Mapping):
             continue
-        plain = {str(name): value for name, value in variables.items() if isinstance(value, str)}
+        plain = {str(key): value for key, value in variables.items() if isinstance(value, str)}
+        sink_id = f"{scope}:{owner}:{name}:{'+'.join(_OUTCOMES[on])}"
+        same = sum(sink.id.partition("#")[0] == sink_id for sink in found)
         found.append(
-            Sink(
-                f"{scope}:{owner}:{entry['callback_name']}",
-                entry["callback_name"],
-                scope,
-                owner,
-                *on,
-                _sorted(plain),
-                False,
-            )
+            Sink(f"{sink_id}#{same}" if same else sink_id, name, scope, owner, *on, _sorted(plain), False, sealed_as)
         )
     return found
+
+
+_OUTCOMES = {(True, False): ("success",), (False, True): ("failure",), (True, True): ("success", "failure")}
+
+
+def _entries(metadata: Any) -> list[tuple[Mapping[str, Any], str]]:
+    """(an entry of `logging`, what its variables are sealed as). A team's `callback_settings`, LiteLLM's first form, where it has no other."""
+    if not isinstance(metadata, Mapping):
+        return []
+    logging, old = metadata.get("logging"), metadata.get(callbacks.OLD)
+    if isinstance(logging, list):
+        return [(entry, "") for entry in logging if isinstance(entry, Mapping)]
+    if not isinstance(old, Mapping):
+        return []
+    return [
+        ({"callback_name": name, "callback_type": on, "callback_vars": old.get("callback_vars")}, callbacks.OLD)
+        for on in ("success", "failure")
+        for name in _names(old.get(f"{on}_callback"))
+    ]
 
 
 def of_config(settings: Mapping[str, Any]) -> list[Sink]:

@@ -84,5 +84,4 @@ def _of(row: Mapping[str, Any]) -> list[Sink]:
         return []
     after = msgspec.json.decode(row["after"])
     metadata = after.get("metadata") if isinstance(after, dict) else None
-    logging = metadata.get("logging") if isinstance(metadata, dict) else None
-    return choose.of_entity(row["kind"], row["entity_id"], logging)
+    return choose.of_entity(row["kind"], row["entity_id"], metadata)

@@ -8,7 +8,7 @@ book's end tells all of them whether there is anything new.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -20,14 +20,15 @@ from services.ledger.sinks import targets
 from services.ledger.sinks.choose import Chosen, Sink, gets
 from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.targets import SinkError, SinkTarget
+from services.ledger.tape import BUS_ERRORS
 from shared import subjects
 from shared.outbound import Outbound
+from shared.sealing import Keyring
 
 log = structlog.get_logger()
 
-LOOK_S = 1.0
-"""How often the choice is looked at again."""
 IDLE_S = 0.5
+CONTROL_S = 0.05
 BATCHES = 20
 ROWS = 100
 """Sent at a time."""
@@ -37,6 +38,8 @@ CONNECTIONS_MAX = 4
 """Of all sinks together."""
 
 Make = Callable[[Sink], SinkTarget]
+ControlEnd = Callable[[], Awaitable[int]]
+"""The sequence of CONTROL's last fact. Raises one of BUS_ERRORS."""
 
 
 class Sinks:
@@ -44,19 +47,22 @@ class Sinks:
 
     Args:
         config: the file's sinks. They begin with what happens after this object was made.
+        control_end: where CONTROL ends now.
     """
 
-    def __init__(self, database: Database, config: Sequence[Sink], make: Make, stopping: asyncio.Event) -> None:
+    def __init__(
+        self, database: Database, config: Sequence[Sink], make: Make, control_end: ControlEnd, stopping: asyncio.Event
+    ) -> None:
         self._database = database
         self._make = make
+        self._control_end = control_end
         self._stopping = stopping
         self._choice = Choice(config, time.time_ns() // 1_000_000)
         self._running: dict[Sink, asyncio.Task[None]] = {}
         self._head: dict[int, int] = {}
-        """By shard, the book's last batch."""
+        """By shard, up to which batch may be sent: all that was chosen before these is known."""
         self._moved = asyncio.Event()
         """Set, and made anew, when the book has grown."""
-        self._pool: Pool | None = None
 
     @property
     def chosen(self) -> Chosen:
@@ -64,28 +70,33 @@ class Sinks:
 
     async def run(self) -> None:
         self._choice.forget()
-        watching = None
+        self._head = {}
+        pool = await self._database.workers(CONNECTIONS_MAX)
         try:
-            self._pool = await self._database.workers(CONNECTIONS_MAX)
-            watching = asyncio.create_task(self._watch())
             while not self._stopping.is_set():
                 try:
-                    await self._look(self._pool)
-                except DATABASE_ERRORS as error:
+                    await self._look(pool)
+                except (*DATABASE_ERRORS, *BUS_ERRORS) as error:
                     raise_if_cancelled()
                     log.warning("sinks_interrupted", error=type(error).__name__, detail=str(error)[:200])
-                await self._wait(LOOK_S)
+                await _until(self._stopping, IDLE_S)
         finally:
-            tasks = [*self._running.values(), *([watching] if watching else [])]
+            tasks = [*self._running.values()]
             self._running.clear()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._pool is not None:
-                self._pool.terminate()
+            pool.terminate()
 
     async def _look(self, pool: Pool) -> None:
-        """Which sinks there are now; start and end what runs for them."""
+        """Where the book ends; and, before anything of it is sent, who had chosen what by then: a team's own sink is set, and acknowledged,
+        before its first call, but the audit log may get it after the call's row."""
+        head = {row["shard"]: row["chain_n"] for row in await pool.fetch(QUERIES["sink_head"], subjects.TRAFFIC_STREAM)}
+        wanted = await self._control_end()
+        while await pool.fetchval(QUERIES["sink_control"], subjects.CONTROL_STREAM, wanted):
+            if self._stopping.is_set():
+                return
+            await _until(self._stopping, CONTROL_S)
         async with pool.acquire() as connection:
             await self._choice.look(connection)
         sinks = set(self.chosen.sinks)
@@ -93,24 +104,13 @@ class Sinks:
             task = self._running.pop(sink)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if head != self._head:
+            self._head = head
+            self._moved.set()
+            self._moved = asyncio.Event()
         for sink in self.chosen.sinks:
             if sink not in self._running:
                 self._running[sink] = asyncio.create_task(self._feed(pool, sink))
-
-    async def _watch(self) -> None:
-        """Where the book ends, once for all sinks."""
-        while not self._stopping.is_set():
-            assert self._pool is not None
-            try:
-                rows = await self._pool.fetch(QUERIES["sink_head"], subjects.TRAFFIC_STREAM)
-                head = {row["shard"]: row["chain_n"] for row in rows}
-                if head != self._head:
-                    self._head = head
-                    self._moved.set()
-                    self._moved = asyncio.Event()
-            except DATABASE_ERRORS:
-                raise_if_cancelled()
-            await self._wait(IDLE_S)
 
     async def _feed(self, pool: Pool, sink: Sink) -> None:
         pause_s = PAUSE_S_MIN
@@ -133,18 +133,18 @@ class Sinks:
                 log.warning(
                     "sink_refused", sink=sink.name, scope=sink.scope, reason=str(error)[:200], again_in_s=pause_s
                 )
-                await self._wait(pause_s * (0.5 + random.random() / 2))
+                await _until(self._stopping, pause_s * (0.5 + random.random() / 2))
             except DATABASE_ERRORS as error:
                 raise_if_cancelled()
                 log.warning("sink_interrupted", sink=sink.name, error=type(error).__name__)
                 known = None
-                await self._wait(PAUSE_S_MIN)
+                await _until(self._stopping, PAUSE_S_MIN)
 
     async def _step(self, pool: Pool, sink: Sink, shard: int, known: int) -> int:
         """Returns up to which batch all is sent. No connection is held while the target is waited for."""
         target = self._make(sink)
         async with pool.acquire() as connection:
-            until = await connection.fetchval(QUERIES["sink_until"], shard, known, BATCHES)
+            until = await connection.fetchval(QUERIES["sink_until"], shard, known, self._head[shard], BATCHES)
             if until is None:
                 return known
             key = sink.owner if sink.scope == "key" else None
@@ -157,9 +157,6 @@ class Sinks:
         await pool.execute(QUERIES["sink_move"], sink.id, shard, until)
         return int(until)
 
-    async def _wait(self, seconds: float) -> None:
-        await _until(self._stopping, seconds)
-
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
     """Unlike `wait_for`, it doesn't swallow a cancellation that comes with the event."""
@@ -168,10 +165,13 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def maker(environ: Callable[[], Mapping[str, str]], ours: Outbound, theirs: Outbound) -> Make:
+def maker(
+    environ: Callable[[], Mapping[str, str]], ours: Outbound, theirs: Outbound, keyring: Keyring | None = None
+) -> Make:
     """
     Args:
+        keyring: opens what keys and teams had sealed.
         ours: for targets the operator named: the file's.
         theirs: for those that keys and teams name: no private addresses.
     """
-    return lambda sink: targets.make(sink, environ(), ours if sink.from_file else theirs)
+    return lambda sink: targets.make(sink, environ(), ours if sink.from_file else theirs, keyring)

@@ -13,7 +13,10 @@ import msgspec
 from services.ledger.export_target import TargetError, open_target
 from services.ledger.sinks import records
 from services.ledger.sinks.choose import KINDS, Sink
+from shared import sealing
+from shared.entities import callbacks
 from shared.outbound import Answer, Outbound, OutboundError
+from shared.sealing import Keyring, SealingError
 
 DEADLINE_MS = 15_000
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -36,9 +39,10 @@ class SinkTarget(Protocol):
     async def send(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
 
 
-def make(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTarget:
+def make(sink: Sink, environ: Mapping[str, str], outbound: Outbound, keyring: Keyring | None = None) -> SinkTarget:
     """Raises SinkError where it lacks something to be reached."""
     kind = KINDS[sink.name]
+    sink = sink._replace(variables=tuple((name, _opened(sink, name, value, keyring)) for name, value in sink.variables))
     made: dict[str, Callable[[], SinkTarget]] = {
         "langfuse": lambda: _langfuse(sink, environ, outbound),
         "otel": lambda: _otel(sink, environ, outbound),
@@ -46,6 +50,18 @@ def make(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTarg
         "bucket": lambda: _bucket(sink, environ),
     }
     return made[kind]()
+
+
+def _opened(sink: Sink, name: str, value: str, keyring: Keyring | None) -> str:
+    sealed = sealing.sealed_of(value)
+    if sealed is None:
+        return value
+    if keyring is None:
+        raise SinkError(f"{sink.name}: no key to open its {name} with: set LITELLM_SALT_KEY", lasting=True)
+    try:
+        return keyring.open(sealed, callbacks.place(sink.sealed_as or sink.name, name)).reveal()
+    except SealingError as error:
+        raise SinkError(f"{sink.name}: {name}: {error}", lasting=True) from None
 
 
 def _value(sink: Sink, environ: Mapping[str, str], *names: str) -> str:

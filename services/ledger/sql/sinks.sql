@@ -35,12 +35,16 @@ DELETE FROM sink_position WHERE sink = ANY($1::text[])
 -- sink_head --
 SELECT shard, chain_n FROM stream_position WHERE stream = $1
 
+-- sink_control --
+-- Whether the audit log is behind this sequence. $1 CONTROL.
+SELECT coalesce((SELECT max(seq) FROM stream_position WHERE stream = $1), 0) < $2
+
 -- sink_positions --
 SELECT shard, batch FROM sink_position WHERE sink = $1
 
 -- sink_until --
--- The last of the next batches. $1 shard, $2 the last that was sent, $3 how many.
-SELECT max(n) FROM (SELECT n FROM batch_log WHERE shard = $1 AND n > $2 ORDER BY n LIMIT $3) AS ahead
+-- The last of the next batches. $1 shard, $2 the last that was sent, $3 the last that may be, $4 how many.
+SELECT max(n) FROM (SELECT n FROM batch_log WHERE shard = $1 AND n > $2 AND n <= $3 ORDER BY n LIMIT $4) AS ahead
 
 -- sink_rows --
 -- $4 a key, $5 a team: rows of these alone.

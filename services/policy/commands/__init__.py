@@ -8,6 +8,7 @@ Never: publishes, waits, reads a clock, or changes the directory (its fold does,
 
 from services.policy.commands import (
     addresses,
+    callbacks,
     credentials,
     customers,
     explain,
@@ -57,6 +58,10 @@ COMMANDS: dict[str, Command] = {
     "/team/model/delete": teams.model_delete,
     "/team/permissions_list": teams.permissions_list,
     "/team/permissions_update": teams.permissions_update,
+    "/team/{team_id}/callback": callbacks.show,
+    "POST /team/{team_id}/callback": callbacks.add,
+    "/team/{team_id}/callback/{callback_name}": callbacks.delete,
+    "/team/{team_id}/disable_logging": callbacks.disable,
     "/user/new": users.new,
     "/user/update": users.update,
     "/user/delete": users.delete,

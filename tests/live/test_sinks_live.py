@@ -1,0 +1,116 @@
+"""A team's Langfuse, set by API through the edge, gets the team's calls and nobody else's; its secret is nowhere to be seen."""
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from tests.live.conftest import MASTER, eventually, new_key
+from tests.support.ports import free_port
+from tests.support.suite import MOCK_CONFIG, RunningSuite
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+CANARY = "sk-lf-canary-0123456789abcdef"
+
+
+class Langfuse:
+    def __init__(self) -> None:
+        self.url = ""
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        """(who authenticated, event)."""
+
+    async def take(self, request: web.Request) -> web.Response:
+        who = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
+        batch = msgspec.json.decode(await request.read())["batch"]
+        self.events += [(who, event) for event in batch]
+        return web.json_response({"successes": [], "errors": []}, status=207)
+
+    def of(self, who: str) -> list[str]:
+        return [
+            event["body"]["metadata"]["key_alias"]
+            for name, event in self.events
+            if name == who and event["type"] == "trace-create"
+        ]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def langfuse() -> AsyncIterator[Langfuse]:
+    made = Langfuse()
+    app = web.Application()
+    app.router.add_post("/api/public/ingestion", made.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    made.url = f"http://127.0.0.1:{port}"
+    yield made
+    await runner.cleanup()
+
+
+async def test_a_teams_langfuse(tmp_path: Path, http: aiohttp.ClientSession, langfuse: Langfuse) -> None:
+    config = MOCK_CONFIG + "litellm_settings:\n  success_callback: [langfuse]\n"
+    env = {
+        "TOLLGATE_SINK_NETWORKS": "127.0.0.1/32", "LANGFUSE_PUBLIC_KEY": "pk-file", "LANGFUSE_SECRET_KEY": "secret-of-file",
+        "LANGFUSE_HOST": langfuse.url, "LITELLM_SALT_KEY": "a salt that only three services know",
+    }  # fmt: skip
+    async with RunningSuite(tmp_path, config, env=env) as suite:
+
+        async def manage(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+            async with http.request(method, suite.edge_url + path, json=body, headers=MASTER) as answer:
+                return answer.status, await answer.json()
+
+        await manage("POST", "/team/new", {"team_id": "a"})
+        variables = {"langfuse_public_key": "pk-a", "langfuse_secret_key": CANARY, "langfuse_host": langfuse.url}
+        status, answer = await manage(
+            "POST",
+            "/team/a/callback",
+            {"callback_name": "langfuse", "callback_type": "success", "callback_vars": variables},
+        )
+        assert status == 200, answer
+        a, b = await new_key(http, suite, team_id="a", key_alias="of-a"), await new_key(http, suite, key_alias="of-b")
+        own = {
+            "logging": [{"callback_name": "langfuse", "callback_vars": {**variables, "langfuse_public_key": "pk-key"}}]
+        }
+        c = await new_key(http, suite, team_id="a", key_alias="of-key", metadata=own)
+        body = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
+        for key in (a, b, c):
+            headers = {"Authorization": f"Bearer {key}"}
+            async with http.post(suite.edge_url + "/chat/completions", json=body, headers=headers) as said:
+                assert said.status == 200
+        wanted = {f"pk-a:{CANARY}": ["of-a"], "pk-file:secret-of-file": ["of-b"], f"pk-key:{CANARY}": ["of-key"]}
+
+        async def sent() -> dict[str, list[str]]:
+            return {who: langfuse.of(who) for who in wanted}
+
+        await eventually(sent, wanted)
+        seen = [
+            await manage("GET", path)
+            for path in ("/team/a/callback", "/team/info?team_id=a", "/audit?page_size=100", f"/key/info?key={c}")
+        ]
+        assert all(status == 200 for status, _ in seen)
+        assert CANARY not in str(seen)
+        processes = await asyncio.to_thread(_environments, "services.moderation")
+        assert processes and all("a salt that only" not in text for text in processes)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    found = [str(path) for path in files if CANARY.encode() in path.read_bytes()]
+    assert found == [], "the secret lies on the disk"
+
+
+def _environments(program: str) -> list[str]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            if program in command:
+                found.append(Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return found
