@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-from shared.entities import Customer, Organization, PassThrough, Project, Team, User
+from shared.entities import Credential, Customer, Model, Organization, PassThrough, Project, Team, User
 from tests.policy.world import World, digest, key
 
+_PARAMS = {"model": "openai/gpt-4o"}
+SEALED = ["key-id", "d3JhcHBlZA==", "ZGF0YQ=="]
 MINTED = {"token": digest("fresh"), "key_name": "sk-...cdef"}
 BOSS, MEMBER, OWNER, ORG_ADMIN = "boss", "member", "owner", "org-admin"
 
@@ -30,6 +32,8 @@ def world(**more: Any) -> World:
         key("a", key_alias="alias-a", team_id="t", user_id=OWNER),
         key("b", user_id=OWNER),
         Customer(user_id="c"),
+        Model(model_id="s", model_name="stored", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
+        Credential(credential_name="kept", credential_values={"api_version": "1"}),
         PassThrough(id="e", given={"path": "/there", "target": "https://example.com/there"}),
         **more,
     )
@@ -138,6 +142,31 @@ SAMPLES: dict[str, Sample] = {
     "/project/list": Sample(),
     "/model/info": Sample(),
     "/model_group/info": Sample(),
+    "/model/new": Sample(
+        {"model_name": "m", "litellm_params": _PARAMS, "sealed": {"api_key": SEALED}}, facts=[("model", "*", "created")]
+    ),
+    "/model/update": Sample(
+        {"litellm_params": {"rpm": 1}, "model_info": {"id": "s"}}, facts=[("model", "s", "updated")]
+    ),
+    "/model/{model_id}/update": Sample(
+        {"litellm_params": {"rpm": 1}}, params={"model_id": "s"}, facts=[("model", "s", "updated")]
+    ),
+    "/model/delete": Sample({"id": "s"}, facts=[("model", "s", "deleted")]),
+    "/model/block": Sample({"model_id": "s"}, facts=[("model", "s", "blocked")]),
+    "/model/unblock": Sample({"model_id": "s"}, facts=[("model", "s", "unblocked")]),
+    "/credentials": Sample(),
+    "POST /credentials": Sample(
+        {"credential_name": "new", "credential_values": {"api_version": "1"}, "sealed": {"api_key": SEALED}},
+        facts=[("credential", "new", "created")],
+    ),
+    "/credentials/by_name/{credential_name:path}": Sample(params={"credential_name": "kept"}),
+    "/credentials/by_model/{model_id}": Sample(params={"model_id": "s"}),
+    "PATCH /credentials/{credential_name}": Sample(
+        {"credential_info": {"x": 1}}, params={"credential_name": "kept"}, facts=[("credential", "kept", "updated")]
+    ),
+    "DELETE /credentials/{credential_name}": Sample(
+        params={"credential_name": "kept"}, facts=[("credential", "kept", "deleted")]
+    ),
     "/get/allowed_ips": Sample(),
     "/add/allowed_ip": Sample({"ip": "10.0.0.1"}, facts=[("setting", "allowed_ips", "created")]),
     "/delete/allowed_ip": Sample({"ip": "10.0.0.9"}, facts=[("setting", "allowed_ips", "created")]),
@@ -160,5 +189,9 @@ SAMPLES: dict[str, Sample] = {
         facts=[("pass_through", "e", "updated")],
     ),
 }
-TEXT = {"/delete/allowed_ip": "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n"}
+_STORES = "general_settings:\n  store_model_in_db: true\n"
+TEXT = {
+    **{name: _STORES for name in SAMPLES if name.startswith("/model/") and name != "/model/info"},
+    "/delete/allowed_ip": "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n",
+}
 """What the configuration must say besides."""
