@@ -4,7 +4,7 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 
-from services.cli import check, run
+from services.cli import check, import_litellm, run
 from shared.version import VERSION
 
 SERVICES = ("edge", "policy", "moderation", "ledger")
@@ -19,13 +19,18 @@ OF_SERVICE = {
 }
 """Command → (the service that has it, what it does)."""
 
-OWN: dict[str, Callable[[list[str]], int]] = {"run": run.command, "check-config": check.command}
+OWN: dict[str, Callable[[list[str]], int]] = {
+    "run": run.command,
+    "check-config": check.command,
+    "import-litellm": import_litellm.command,
+}
 
 HELP = f"""usage: tollgate [run] [--config FILE] [--port N] [--host HOST] [--detailed_debug] [LiteLLM's other flags]
        tollgate COMMAND
 
   run              everything on this machine, with its own NATS and PostgreSQL unless others are named
   check-config     what every key of a config.yaml does, and how each model is served
+  import-litellm   take over keys, teams, users, budgets and spend from a LiteLLM database
   doctor           look at everything a service needs, with its environment
   {", ".join(SERVICES)}
                    one service of that kind, as TOLLGATE_... variables say

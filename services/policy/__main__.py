@@ -1,8 +1,9 @@
-"""`python -m services.policy`: the service. `restore-control [FILE]` is a command; see restore.py."""
+"""`python -m services.policy`: the service. Commands: `restore-control [FILE]` (restore.py), `import-litellm` (importing/)."""
 
 import sys
 
 from services.policy import app, restore
+from services.policy.importing import run as importing
 from shared.service import run
 
 
@@ -11,8 +12,10 @@ def main(arguments: list[str]) -> None:
         run("policy", app.main)
     elif arguments[0] == "restore-control" and len(arguments) <= 2:
         sys.exit(restore.main(arguments[1:]))
+    elif arguments[0] == "import-litellm":
+        sys.exit(importing.main(arguments[1:]))
     else:
-        sys.exit("usage: python -m services.policy [restore-control [FILE]]")
+        sys.exit("usage: python -m services.policy [restore-control [FILE] | import-litellm [--dry-run] [--overwrite]]")
 
 
 if __name__ == "__main__":

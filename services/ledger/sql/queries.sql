@@ -83,14 +83,24 @@ ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
 LIMIT $4
 
 -- spent --
--- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them.
-SELECT r.value, sum(r.spend_picousd) AS spend_picousd
-FROM generate_series(
-    (SELECT min(day) FROM rollup WHERE scope = '' AND dimension = 'total'),
-    (SELECT max(day) FROM rollup WHERE scope = '' AND dimension = 'total'), interval '1 day'
-) AS days (day)
-JOIN rollup AS r ON r.scope = '' AND r.dimension = $1 AND r.day = days.day::date AND r.value = ANY($2::text[])
-GROUP BY r.value
+-- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them; and what they had
+-- spent before they came here (import-litellm), which is the last fact about it.
+SELECT value, sum(spend_picousd) AS spend_picousd FROM (
+    SELECT r.value, r.spend_picousd
+    FROM generate_series(
+        (SELECT min(day) FROM rollup WHERE scope = '' AND dimension = 'total'),
+        (SELECT max(day) FROM rollup WHERE scope = '' AND dimension = 'total'), interval '1 day'
+    ) AS days (day)
+    JOIN rollup AS r ON r.scope = '' AND r.dimension = $1 AND r.day = days.day::date AND r.value = ANY($2::text[])
+    UNION ALL
+    SELECT asked.value, (
+        SELECT (a.after ->> 'picousd')::numeric FROM audit_log AS a
+        WHERE a.kind = 'opening_balance' AND a.entity_id = $1 || ':' || asked.value ORDER BY a.n DESC LIMIT 1
+    )
+    FROM unnest($2::text[]) AS asked (value)
+) AS spent
+WHERE spend_picousd IS NOT NULL
+GROUP BY value
 
 -- spend_days --
 -- Spend by day and dimension, for everybody.

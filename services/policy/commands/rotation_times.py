@@ -29,11 +29,11 @@ def planned(call: Call, before: Key, after: Key) -> Key:
         return _with(after, key_rotation_at=None, rotation_claim=None)
     if interval is None:
         fields.refuse("rotation_interval", "is needed with auto_rotate")
+    if before.extra.get("auto_rotate") and before.extra.get("rotation_interval") == interval:
+        return after
     reason = call.catalog.undeliverable(after)
     if reason is not None:
         fields.refuse("auto_rotate", reason)
-    if before.extra.get("auto_rotate") and before.extra.get("rotation_interval") == interval:
-        return after
     return _with(after, key_rotation_at=_next(interval, call.now_ms))
 
 

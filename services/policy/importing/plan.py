@@ -1,0 +1,137 @@
+"""What an import writes: each row against what is there already. Pure.
+
+Idempotent: what is there as the row has it is left alone, and so is what differs, unless it is to be overwritten. So an import that was
+stopped goes on when it is run again.
+"""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from services.policy.commands.generic import change
+from services.policy.commands.plan import Change
+from services.policy.directory import Directory
+from services.policy.importing.rows import Found
+from shared import subjects
+from shared.entities import ALIAS, KEY, Alias, Key
+
+ACTION = "imported"
+BALANCE = "opening_balance"
+"""The kind of fact that says what somebody had spent before. The ledger adds it to what its own book has."""
+_TIMES = frozenset({"created_at_ms", "updated_at_ms", "created_by", "updated_by"})
+
+
+class Tally:
+    """What came of the rows, by kind."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, Counter[str]] = {}
+        self.notes: list[str] = []
+
+    def count(self, kind: str, outcome: str) -> None:
+        self.counts.setdefault(kind, Counter())[outcome] += 1
+
+    def note(self, place: str, text: str) -> None:
+        self.notes.append(f"{place}: {text}")
+
+    @property
+    def refused(self) -> int:
+        return sum(each["refused"] for each in self.counts.values())
+
+
+def planned(
+    directory: Directory, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
+) -> list[Change]:
+    """The changes of one row, all or none to be written.
+
+    Args:
+        place: names the row in notes.
+        taken: aliases that rows of the same batch have reserved; added to.
+    """
+    changes: list[Change] = []
+    for note in found.notes:
+        tally.note(place, note)
+    if found.kind is not None:
+        changes += _entity(directory, found, place, taken, tally, overwrite=overwrite)
+    for dimension, value, ever, window in found.balances:
+        entity_id = f"{dimension}:{value}"
+        known = directory.expected_seq(subjects.control(BALANCE, entity_id))
+        tally.count("balance", "present" if known else "new")
+        if not known:
+            after = {"dimension": dimension, "value": value, "picousd": ever, "window_picousd": window}
+            changes.append(Change(BALANCE, entity_id, ACTION, None, after, known))
+    return changes
+
+
+def _entity(
+    directory: Directory, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
+) -> list[Change]:
+    kind, entity = found.kind, found.entity
+    assert kind is not None
+    before = directory.tables[kind.name].get(kind.id_of(entity))
+    aliased: list[Change] = []
+    if isinstance(entity, Key) and entity.key_alias is not None:
+        entity, aliased = _named(directory, entity, before, place, taken, tally)
+    if before is not None:
+        differing = differences(before, entity)
+        if not differing:
+            tally.count(kind.name, "present")
+            return []
+        if not overwrite:
+            tally.count(kind.name, "kept")
+            tally.note(place, f"is there already, and kept as it is; it differs in {', '.join(differing)}")
+            return []
+        tally.note(place, f"is overwritten in {', '.join(differing)}")
+    elif directory.expected(kind.name, kind.id_of(entity)) and not overwrite:
+        tally.count(kind.name, "kept")
+        tally.note(place, "was deleted here, and stays so")
+        return []
+    if isinstance(entity, Key) and entity.replaced_by is not None and entity.replaced_by not in directory.keys:
+        tally.count(kind.name, "refused")
+        tally.note(place, "its successor isn't there")
+        return []
+    tally.count(kind.name, "new" if before is None else "overwritten")
+    return [change(directory, kind, ACTION, before, entity), *aliased]
+
+
+def _named(
+    directory: Directory, key: Key, before: Any, place: str, taken: set[str], tally: Tally
+) -> tuple[Key, list[Change]]:
+    """LiteLLM doesn't hold two keys off one alias: the first has it, another goes without."""
+    alias = key.key_alias
+    assert alias is not None
+    owner = directory.alias_owner(alias)
+    if alias in taken or (owner is not None and owner.token != key.token):
+        if before is None:
+            tally.note(place, f"its alias {alias!r} is another key's; it goes without, and its metadata says so")
+        metadata = {**key.metadata, "litellm_key_alias": alias}
+        return msgspec.structs.replace(key, key_alias=None, metadata=metadata), []
+    taken.add(alias)
+    reserved = directory.reservations.get(alias)
+    if reserved is not None and reserved.token == key.token:
+        return key, []
+    return key, [change(directory, ALIAS, ACTION, reserved, Alias(alias, key.token))]
+
+
+def differences(before: Any, after: Any) -> list[str]:
+    """The fields in which two entities differ, but for when and by whom they were made."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    names = [
+        name for name in {**old, **new} if name not in _TIMES and name != "extra" and old.get(name) != new.get(name)
+    ]
+    extra = {**old.get("extra", {}), **new.get("extra", {})}
+    return names + [name for name in extra if old.get("extra", {}).get(name) != new.get("extra", {}).get(name)]
+
+
+def summary(tally: Tally) -> list[str]:
+    """Lines for people."""
+    lines = []
+    for kind in (*_SHOWN, *sorted(set(tally.counts) - set(_SHOWN))):
+        if kind in tally.counts:
+            said = ", ".join(f"{number} {outcome}" for outcome, number in sorted(tally.counts[kind].items()))
+            lines.append(f"{kind:<14} {said}")
+    return lines
+
+
+_SHOWN = ("organization", "team", "project", "user", "customer", KEY.name, "balance")

@@ -1,0 +1,211 @@
+"""`python -m services.policy import-litellm [--dry-run] [--overwrite]`: rows on standard input, facts into CONTROL.
+
+Each line is `{"table": ..., "row": {...}}`; the last is `{"left": {table: rows}}`, of what nobody reads. It may be stopped and run again, and
+services may run meanwhile: what they change at the same instant is looked at once more.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from services.policy.admin import unix_ms
+from services.policy.commands.plan import Change
+from services.policy.config import PolicySettings
+from services.policy.importing import plan, rows
+from services.policy.importing.plan import Tally
+from services.policy.publish import Publication, batches, publish
+from services.policy.replica import Replica
+from shared import bus, ids, logging, settings, streams
+from shared.errors import RefusedError
+from shared.facts import Caller, ControlFact, decode_control, encode_control
+from shared.settings import SettingsError
+
+CHUNK_ROWS = 200
+LINE_BYTES_MAX = 4 * 1024 * 1024
+CONNECT_TIMEOUT_S = 30.0
+CATCH_UP_S = 60.0
+FOLD_MS = 10_000
+TRIES = 20
+PAUSE_S = 0.1
+NOTES_SHOWN_MAX = 1_000
+ACTOR = Caller(user_id="import-litellm", role="proxy_admin")
+
+
+class ImportStopped(Exception):
+    """What was written stands; the message says why it didn't go on."""
+
+
+class _Line(msgspec.Struct):
+    table: str = ""
+    row: dict[str, Any] = {}
+    left: dict[str, int] | None = None
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 everything is here; 1 stopped, or rows were refused."""
+    parser = argparse.ArgumentParser(prog="import-litellm", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--overwrite", action="store_true")
+    given = parser.parse_args(arguments)
+    logging.configure("policy")
+    try:
+        wanted = settings.read(PolicySettings, os.environ)
+        tally = asyncio.run(_run(wanted, sys.stdin.buffer, dry_run=given.dry_run, overwrite=given.overwrite))
+    except (SettingsError, ImportStopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
+        print(
+            f"import-litellm: stopped: {error or type(error).__name__}. What was written stands; run it again.",
+            file=sys.stderr,
+        )
+        return 1
+    for note in tally.notes[:NOTES_SHOWN_MAX]:
+        print(f"  {note}")
+    if len(tally.notes) > NOTES_SHOWN_MAX:
+        print(f"  and {len(tally.notes) - NOTES_SHOWN_MAX} more")
+    print("would be written (nothing was):" if given.dry_run else "imported:")
+    for line in plan.summary(tally):
+        print(f"  {line}")
+    return 1 if tally.refused else 0
+
+
+async def _run(wanted: PolicySettings, lines: BinaryIO, *, dry_run: bool, overwrite: bool) -> Tally:
+    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
+    try:
+        await streams.ensure_control(client, wanted.stream_replicas)
+        return await import_rows(client, lines, dry_run=dry_run, overwrite=overwrite)
+    finally:
+        await bus.close(client)
+
+
+async def import_rows(client: Client, lines: BinaryIO, *, dry_run: bool = False, overwrite: bool = False) -> Tally:
+    """Raises ImportStopped, or RefusedError where the broker refuses."""
+    replica = Replica(client)
+    await replica.feed.start()
+    try:
+        async with asyncio.timeout(CATCH_UP_S):
+            while replica.reason_not_ready() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return await _Import(client, replica, dry_run=dry_run, overwrite=overwrite).all(lines)
+    finally:
+        await replica.close()
+
+
+class _Import:
+    def __init__(self, client: Client, replica: Replica, *, dry_run: bool, overwrite: bool) -> None:
+        self._client, self._replica = client, replica
+        self._dry_run, self._overwrite = dry_run, overwrite
+        self._source = rows.Source()
+        self.tally = Tally()
+
+    async def all(self, lines: BinaryIO) -> Tally:
+        ended = False
+        chunk: list[_Line] = []
+        table = ""
+        for line in _lines(lines):
+            if line.left is not None:
+                ended = True
+                for name, number in line.left.items():
+                    self.tally.note(name, f"{number} rows, which aren't taken over")
+                continue
+            if self._source.keep(line.table, line.row):
+                continue
+            if len(chunk) >= CHUNK_ROWS or line.table != table:  # a table's rows refer to those of the tables before it
+                await self._chunk(chunk)
+                chunk, table = [], line.table
+            chunk.append(line)
+        await self._chunk(chunk)
+        if not ended:
+            raise ImportStopped("the rows broke off")
+        return self.tally
+
+    async def _chunk(self, chunk: list[_Line]) -> None:
+        """All of its rows, planned on what is there now and written while that is so."""
+        for attempt in range(1, TRIES + 1):
+            tally, changes = self._planned(chunk)
+            if self._dry_run:
+                self._pretend(changes)
+                break
+            if not changes:
+                break
+            seq = 0
+            try:
+                for batch in batches(self._publications(changes)):
+                    seq = await publish(self._client, batch)
+            except RefusedError as refused:
+                if refused.refusal.status != 409 or attempt == TRIES:
+                    raise
+                await asyncio.sleep(PAUSE_S)  # somebody changed one of them just now
+                continue
+            if not await self._replica.feed.wait_for(seq, FOLD_MS):
+                raise ImportStopped("the facts don't come back from the broker")
+            break
+        for kind, counts in tally.counts.items():
+            for outcome, number in counts.items():
+                for _ in range(number):
+                    self.tally.count(kind, outcome)
+        self.tally.notes += tally.notes
+
+    def _pretend(self, changes: list[Change]) -> None:
+        """Later rows of a dry run see what earlier ones would have written: in this process's copy alone."""
+        for publication in self._publications(changes):
+            data = encode_control(publication.fact)
+            self._replica.directory.apply(publication.subject, decode_control(data), publication.expected_seq)
+
+    def _planned(self, chunk: list[_Line]) -> tuple[Tally, list[Change]]:
+        tally, taken = Tally(), set[str]()
+        changes: dict[str, Change] = {}
+        for line in chunk:
+            place = f"{line.table} {_name(line)}"
+            try:
+                found = rows.read(self._source, line.table, line.row, unix_ms())
+            except RefusedError as refused:
+                tally.count(line.table, "refused")
+                tally.note(place, f"refused: {refused.refusal.message}")
+                continue
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                tally.count(line.table, "refused")
+                tally.note(place, f"refused: it can't be read ({type(error).__name__})")
+                continue
+            for each in plan.planned(self._replica.directory, found, place, taken, tally, overwrite=self._overwrite):
+                changes[each.subject] = each
+        return tally, list(changes.values())
+
+    def _publications(self, changes: list[Change]) -> list[Publication]:
+        now_ms = unix_ms()
+        return [
+            Publication(
+                each.subject,
+                each.expected_seq,
+                ControlFact(
+                    id=ids.new_id(), at_ms=now_ms, kind=each.kind, entity_id=each.entity_id, action=each.action, actor=ACTOR,
+                    before=each.before, after=each.after,
+                ),
+            )
+            for each in changes
+        ]  # fmt: skip
+
+
+def _lines(lines: BinaryIO) -> Iterator[_Line]:
+    decode = msgspec.json.Decoder(_Line).decode
+    while line := lines.readline(LINE_BYTES_MAX):
+        try:
+            yield decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ImportStopped("a row can't be read") from None
+
+
+def _name(line: _Line) -> str:
+    """What the row is called; of a key its digest's beginning."""
+    ids_ = ("key_alias", "team_id", "organization_id", "project_id", "user_id", "tag_name", "token")
+    if line.table in ("LiteLLM_VerificationToken", "LiteLLM_DeprecatedVerificationToken"):
+        alias = line.row.get("key_alias")
+        return str(alias or str(line.row.get("token"))[:12])[:80]
+    own = {"LiteLLM_UserTable": "user_id", "LiteLLM_EndUserTable": "user_id", "LiteLLM_ProjectTable": "project_id"}
+    name = own.get(line.table) or next((each for each in ids_ if each in line.row), "")
+    return str(line.row.get(name))[:80]
