@@ -4,6 +4,7 @@ Run again, it keeps the values that are there and adds what is missing: a passwo
 Options are environment variables: TLS=1 (URLs and certificates for components/tls), DATABASE_URL (a PostgreSQL of your own), NAMESPACE.
 """
 
+import base64
 import datetime
 import json
 import os
@@ -49,6 +50,8 @@ def values(known: Values, *, tls: bool, database_url: str) -> Values:
     own = f"postgresql://tollgate:{merged['tollgate-postgres']['password']}@postgres:5432/tollgate"
     kept = merged["tollgate-ledger"].get("database-url", "")
     merged["tollgate-ledger"]["database-url"] = database_url or kept or own
+    # Signs the book's checkpoints: Ed25519, the same for every ledger.
+    merged["tollgate-ledger"].setdefault("checkpoint-key", base64.b64encode(secrets.token_bytes(32)).decode())
     return merged
 
 
@@ -123,6 +126,7 @@ def compose() -> int:
     ]
     lines.append(f"POSTGRES_PASSWORD={made['tollgate-postgres']['password']}")
     lines.append(f"LITELLM_MASTER_KEY={made['tollgate-master-key']['master-key']}")
+    lines.append(f"CHECKPOINT_KEY={made['tollgate-ledger']['checkpoint-key']}")
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write("\n".join(lines) + "\n")
     return 0

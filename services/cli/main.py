@@ -13,6 +13,7 @@ OF_SERVICE = {
     "rebuild-rollups": ("ledger", "make the sums of the book again (--check: only compare)"),
     "dump-control": ("ledger", "write the control facts of the audit log"),
     "spend": ("ledger", "what was spent, at a terminal"),
+    "rotate-checkpoint-key": ("ledger", "a new key for checkpoints, which the old one signs at the next start"),
     "drain-journal": ("edge", "send what the journal of an edge that is gone still holds"),
     "export": ("ledger", "the book's rows as Parquet, CSV or JSON Lines, into a folder or a bucket"),
     "restore-control": ("policy", "fill an empty CONTROL stream from dump-control's output"),

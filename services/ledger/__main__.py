@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from services.ledger import app, dump, export, rebuild, terminal, verify
+from services.ledger import app, dump, export, rebuild, signing, terminal, verify
 from shared import service
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -12,6 +12,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "dump-control": dump.command,
     "spend": terminal.main,
     "export": export.command,
+    "rotate-checkpoint-key": signing.command,
 }
 """Name → (arguments) → exit status."""
 

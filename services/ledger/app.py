@@ -11,9 +11,11 @@ from typing import Any
 
 import structlog
 
-from services.ledger import book, cache_bucket, config, facts_in, routes
+from services.ledger import book, cache_bucket, checkpoints, config, copies, facts_in, routes, signing
 from services.ledger.asking import Asking
+from services.ledger.checkpoints import Checkpoints
 from services.ledger.config import LedgerSettings
+from services.ledger.copies import Copies
 from services.ledger.cube import Cube
 from services.ledger.database import DATABASE_ERRORS, Database, Pool
 from services.ledger.expire import Expirer
@@ -56,6 +58,7 @@ CUBE_LOCK = 1_000_001
 RETENTION_LOCK = 1_000_002
 EXPORT_LOCK = 1_000_003
 SINKS_LOCK = 1_000_004
+CHECKPOINT_LOCK = 1_000_005
 
 
 def unix_ms() -> int:
@@ -109,7 +112,10 @@ class Ledger:
         in_file = choose.of_config(file.litellm_settings) if file is not None else []
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
         self._sinks = Sinks(self._database, in_file, opening, self._control_end, self._stopping)
-        self._exporter = Exporter(self._database, self._teller, settings.export_url, settings.export_format)
+        self._exporter = Exporter(
+            self._database, self._teller, settings.export_url, settings.export_format, proof=settings.export_proof
+        )
+        self._checkpoints: Checkpoints | None = None
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
@@ -127,6 +133,7 @@ class Ledger:
         renewing = asyncio.create_task(self._keep_secrets())
         pool: Pool | None = None
         try:
+            await self._read_keys()
             if await self._life.unless_stopping(self._prepare()) is not None:
                 pool = await self._database.readers(self._settings.ledger_pool_connections)
                 self._report = Report(pool)
@@ -148,6 +155,17 @@ class Ledger:
     def _environ(self) -> Mapping[str, str]:
         """In plaintext, as it is now."""
         return os.environ if self._source is None else self._source.environ
+
+    async def _read_keys(self) -> None:
+        """What signs checkpoints. Raises SettingsError."""
+        settings = self._settings
+        if settings.checkpoint_minutes:
+            keys = await signing.keys(
+                settings.checkpoint_key, settings.checkpoint_old_keys, settings.data_dir, self._environ()
+            )
+            self._checkpoints = Checkpoints(
+                self._database, self._teller, keys, settings.checkpoint_minutes, self._stopping, unix_ms
+            )
 
     def reason_not_ready(self) -> str | None:
         if not self._client.is_up:
@@ -239,17 +257,24 @@ class Ledger:
         """What one ledger does for all, apart from recording: number and name of its lock, and the work."""
         settings, stopping = self._settings, self._stopping
         schedule = Schedule(settings.retention_interval, settings.retention_cron)
-        retention = Retention(self._database, self._teller, self._terms, schedule, stopping)
+        before_drops = self._checkpoints.now if self._checkpoints is not None else None
+        retention = Retention(self._database, self._teller, self._terms, schedule, stopping, before_drops=before_drops)
         return [
             (CUBE_LOCK, "cube", Cube(self._database, stopping).run),
             (RETENTION_LOCK, "retention", retention.run),
             (SINKS_LOCK, "sinks", self._sinks.run),
+            *([(CHECKPOINT_LOCK, "checkpoints", self._checkpointing)] if self._checkpoints is not None else []),
             *(
                 [(EXPORT_LOCK, "export", self._export_by_schedule)]
                 if settings.export_url and settings.export_cron
                 else []
             ),
         ]
+
+    async def _checkpointing(self) -> None:
+        assert self._checkpoints is not None
+        copy_to = copies.targets(self._settings.checkpoint_copies, self._environ(), self._outbounds[0])
+        await checkpoints.serve(self._checkpoints, Copies(self._database, copy_to, self._stopping))
 
     async def _export_by_schedule(self) -> None:
         await self._exporter.by_schedule(Schedule("", self._settings.export_cron), self._stopping)

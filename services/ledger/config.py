@@ -65,10 +65,24 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     export_url: str = ""
     """Where `POST /export` and the schedule put the book's days: a folder, s3://bucket/prefix, gs://..., az://... Empty: nowhere."""
     export_format: Literal["parquet", "csv", "jsonl"] = "parquet"
+    export_proof: bool = False
+    """With what it takes to check the files without the database (`export --proof`): 64 bytes a row more."""
     export_cron: str = ""
     """When all whole days that aren't there yet are exported, in UTC. Empty: only when asked."""
     sink_networks: str = ""
     """Private networks that sinks named by keys and teams may go to: comma-separated, like 10.1.0.0/16."""
+    checkpoint_minutes: Annotated[float, msgspec.Meta(ge=0)] = 10
+    """How often the ends of all chains are signed, also when nothing happened. 0: never."""
+    checkpoint_copies: str = ""
+    """Where copies of the checkpoints go, separated by commas: a folder, s3://bucket/prefix, gs://..., az://..., https:// (a webhook). Choose a
+    place that the database's owner can't write."""
+    checkpoint_key: str = ""
+    """What signs them: an Ed25519 key (PEM, or 32 bytes in base64), or a reference to a secret (`vault/...`, `file/...`). Empty: made, and
+    kept in `checkpoint.key` in the data directory; several ledgers need the same one."""
+    checkpoint_old_keys: str = ""
+    """Keys before that one, separated by commas: the last of them signs that the new one follows it."""
+    data_dir: str = ".tollgate"
+    """For `checkpoint.key`."""
     ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=POOL_CONNECTIONS_MAX)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
 

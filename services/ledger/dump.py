@@ -45,8 +45,8 @@ async def dump(database: Database, out: BinaryIO) -> int:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             kept = "SELECT * FROM audit_kept k WHERE n < coalesce((SELECT min(n) FROM audit_log), n + 1) ORDER BY n"
             alone = True
-            for query in (kept, QUERIES["verify_audit"]):
-                async for row in connection.cursor(query, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
+            for query, span in ((kept, ()), (QUERIES["verify_audit"], (None, None))):
+                async for row in connection.cursor(query, *span, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
                     previous = row["previous_sha256"] if alone and row["n"] > 1 else b""
                     entry = Entry(row["n"], row["seq"], row["subject"], row["message"], row["sha256"], previous)
                     out.write(msgspec.json.encode(entry) + b"\n")

@@ -1,6 +1,6 @@
 """`export`: the book's rows, day by day, as CSV, JSON Lines or Parquet, into a folder or a bucket (s3://, gs://, az://).
 
-    export --to DIR [--from 2026-11-01] [--until 2026-11-26] [--format parquet]
+    export --to DIR [--from 2026-11-01] [--until 2026-11-26] [--format parquet] [--proof]
 
 A day is one file, `request_log/day=2026-11-26/part.parquet`, and beside it a `manifest.json`: number of rows, spend, SHA-256 of the file,
 and up to which batch of each shard it goes. A file appears under its name only when it is whole. A day whose manifest says what the
@@ -19,11 +19,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import msgspec
 
-from services.ledger import config, rows
+from services.ledger import config, export_proof, rows
 from services.ledger.database import DATABASE_ERRORS, Connection, Database
 from services.ledger.export_target import Target, TargetError, open_target
 from shared.config import ConfigError
@@ -60,6 +60,8 @@ class Manifest(msgspec.Struct, frozen=True):
     bytes: int
     batches: dict[str, int]
     """By shard: the last batch whose rows it has."""
+    proof: Literal["whole", "open"] | None = None
+    """Whether proof.jsonl lies beside it, and checkpoints cover it."""
 
 
 def command(arguments: list[str]) -> int:
@@ -72,6 +74,9 @@ def command(arguments: list[str]) -> int:
         "--until", dest="last", type=date.fromisoformat, default=today - timedelta(days=1), help="last day; yesterday"
     )
     parser.add_argument("--format", choices=FORMATS, default="parquet")
+    parser.add_argument(
+        "--proof", action="store_true", help="with what it takes to check the files without the database"
+    )
     asked = parser.parse_args(arguments)
     try:
         return asyncio.run(_main(asked))
@@ -89,7 +94,7 @@ async def _main(asked: argparse.Namespace) -> int:
             print(f"\r{day}  {count:>12,} rows", end="", file=sys.stderr, flush=True)
 
     database, target = Database(settings.database_url), open_target(asked.to, os.environ)
-    done = await run(database, target, asked.first, asked.last, asked.format, progress)
+    done = await run(database, target, asked.first, asked.last, asked.format, progress, proof=asked.proof)
     days = f"{len(done.written)} days written ({done.rows} rows), {len(done.kept)} as they were"
     print(("\n" if shown else "") + f"export: {days}", file=sys.stderr)
     return 0
@@ -102,6 +107,8 @@ async def run(
     last: date,
     form: str,
     progress: Progress = lambda _day, _rows: None,
+    *,
+    proof: bool = False,
 ) -> Exported:
     """Raises TargetError, or one of DATABASE_ERRORS. What is complete by then stays."""
     connection = await database.owner()
@@ -113,7 +120,7 @@ async def run(
         for day in (row["day"] for row in found):
             if first is not None and day < first:
                 continue
-            written = await export_day(connection, target, day, form, progress)
+            written = await export_day(connection, target, day, form, progress, proof=proof)
             (done.written if written is not None else done.kept).append(day.isoformat())
             done = done._replace(rows=done.rows + (written.rows if written else 0))
     finally:
@@ -122,7 +129,7 @@ async def run(
 
 
 async def export_day(
-    connection: Connection, target: Target, day: date, form: str, progress: Progress
+    connection: Connection, target: Target, day: date, form: str, progress: Progress, *, proof: bool = False
 ) -> Manifest | None:
     """None: what is there already says the same as the book."""
     folder = f"request_log/day={day.isoformat()}"
@@ -134,12 +141,15 @@ async def export_day(
         )
         assert facts is not None
         batches = await connection.fetch(
-            "SELECT shard, max(batch) AS batch FROM request_log WHERE day = $1 GROUP BY shard", day
+            "SELECT shard, min(batch) AS first, max(batch) AS batch FROM request_log WHERE day = $1 GROUP BY shard", day
         )
         wanted = (facts["rows"], str(facts["spend"]), {str(row["shard"]): row["batch"] for row in batches})
         name = f"part.{FORMATS[form]}"
         known = await _manifest(target, f"{folder}/manifest.json")
+        spans = {row["shard"]: (row["first"], row["batch"]) for row in batches}
         if known is not None and (known.rows, known.spend_picousd, known.batches, known.file) == (*wanted, name):
+            if proof and known.proof != "whole" and await export_proof.write(connection, target, folder, spans):
+                await _put(target, folder, msgspec.structs.replace(known, proof="whole"))
             return None
         with tempfile.NamedTemporaryFile(prefix="tollgate-export-", dir=target.workspace) as file:
             writer = {"csv": _write_csv, "jsonl": _write_lines, "parquet": _write_parquet}[form]
@@ -150,8 +160,15 @@ async def export_day(
                 raise TargetError(f"{day}: {counted} rows were written, the book has {wanted[0]}")
             manifest = Manifest(VERSION, day.isoformat(), name, wanted[0], wanted[1], digest, size, wanted[2])
             await target.put_file(f"{folder}/{name}", file.name)
-        await target.put(f"{folder}/manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+        if proof:
+            whole = await export_proof.write(connection, target, folder, spans)
+            manifest = msgspec.structs.replace(manifest, proof="whole" if whole else "open")
+        await _put(target, folder, manifest)
     return manifest
+
+
+async def _put(target: Target, folder: str, manifest: Manifest) -> None:
+    await target.put(f"{folder}/manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
 
 
 async def _manifest(target: Target, path: str) -> Manifest | None:

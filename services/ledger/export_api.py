@@ -42,11 +42,14 @@ class Exporter:
         url: str,
         form: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        proof: bool = False,
     ) -> None:
         self._database = database
         self._teller = teller
         self.url = url
         self._form = form
+        self._proof = proof
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self.status: dict[str, Any] = {"state": "none"}
@@ -68,7 +71,8 @@ class Exporter:
             self.status |= {"day": day, "rows": count}
 
         try:
-            done = await export.run(self._database, open_target(self.url, os.environ), first, last, form, progress)
+            target = open_target(self.url, os.environ)
+            done = await export.run(self._database, target, first, last, form, progress, proof=self._proof)
         except (TargetError, *DATABASE_ERRORS) as error:
             log.error("export_failed", error=type(error).__name__, detail=str(error)[:200])
             self.status |= {

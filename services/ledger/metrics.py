@@ -30,3 +30,10 @@ CUBE_BATCHES = Counter("tollgate_ledger_cube_batches", "Batches whose rows were 
 RETIRED = Counter("tollgate_ledger_partitions_dropped", "Partitions that retention dropped.", ["table"])
 SINK_ROWS = Counter("tollgate_ledger_sink_rows", "Calls that a sink was told of.", ["sink"])
 SINK_FAILURES = Counter("tollgate_ledger_sink_failures", "Times a sink could not be told.", ["sink"])
+CHECKPOINT = Gauge("tollgate_ledger_checkpoint", "Number of the last signed checkpoint.")
+CHECKPOINT_COPIED = Gauge(
+    "tollgate_ledger_checkpoint_copied", "Number of the last checkpoint that a copy has.", ["target"]
+)
+CHECKPOINT_COPY_FAILURES = Counter(
+    "tollgate_ledger_checkpoint_copy_failures", "Times a checkpoint could not be copied.", ["target"]
+)

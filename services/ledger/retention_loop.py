@@ -1,7 +1,7 @@
 """When retention runs: every so often, or by a cron expression; in one ledger at a time, under a lock of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ import structlog
 from cronsim import CronSim, CronSimError
 
 from services.ledger import retention, retention_run
+from services.ledger.checkpoints import NotOurBookError
 from services.ledger.database import DATABASE_ERRORS, Database
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.retention import Terms
@@ -51,8 +52,9 @@ class Schedule:
 class Retention:
     def __init__(
         self, database: Database, teller: Teller, terms: Terms, schedule: Schedule, stopping: asyncio.Event,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC), before_drops: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
+        self._before_drops = before_drops
         self._database = database
         self._teller = teller
         self.terms = terms
@@ -67,11 +69,13 @@ class Retention:
             if not await self._wait(max(0.0, (due - self._clock()).total_seconds())):
                 return
             try:
-                dropped = await retention_run.run(self._database, self.terms, self._clock(), self._note)
+                dropped = await retention_run.run(
+                    self._database, self.terms, self._clock(), self._note, self._before_drops
+                )
                 self.last_at = self._clock()
                 if dropped:
                     log.info("retention_ran", dropped=dropped)
-            except (BusError, *DATABASE_ERRORS) as error:
+            except (BusError, NotOurBookError, *DATABASE_ERRORS) as error:
                 raise_if_cancelled()
                 log.warning("retention_interrupted", error=type(error).__name__, detail=str(error)[:200])
                 if not await self._wait(AGAIN_S):

@@ -30,6 +30,8 @@ WRITTEN_BEFORE = timedelta(hours=26)
 WRITTEN_AFTER = timedelta(days=3)
 ROLLUP_TABLES = ("spend_hour", "spend_day", "spend_month")
 DELETE_ROWS = 10_000
+DUE_TOLD_MAX = 4_000
+"""Names in the fact before a run: `verify` looks there for what went."""
 
 Note = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Tell of it in a control fact: action, and what after. Raises when it isn't recorded: then nothing is dropped."""
@@ -43,8 +45,18 @@ class Counted(NamedTuple):
     unsound: int
 
 
-async def run(database: Database, terms: Terms, now: datetime, note: Note) -> int:
-    """Drop what is due. Returns how many partitions went. Raises one of DATABASE_ERRORS, or what `note` raises."""
+async def run(
+    database: Database,
+    terms: Terms,
+    now: datetime,
+    note: Note,
+    before_drops: Callable[[], Awaitable[None]] | None = None,
+) -> int:
+    """Drop what is due. Returns how many partitions went. Raises one of DATABASE_ERRORS, or what the callables raise.
+
+    Args:
+        before_drops: signs what there is: nothing goes that no checkpoint covers.
+    """
     connection = await database.owner()
     try:
         held = retention.holds([dict(row) for row in await connection.fetch(QUERIES["retention_holds"])])
@@ -53,8 +65,14 @@ async def run(database: Database, terms: Terms, now: datetime, note: Note) -> in
         if due:
             await note(
                 "created",
-                {"terms": msgspec.structs.asdict(terms), "due": due[:100], "holds": [hold.id for hold in held]},
+                {
+                    "terms": msgspec.structs.asdict(terms),
+                    "due": due[:DUE_TOLD_MAX],
+                    "holds": [hold.id for hold in held],
+                },
             )
+            if before_drops is not None:
+                await before_drops()
             await work.drop_all()
         await _tell(connection, note)
         return work.dropped

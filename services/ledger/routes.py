@@ -10,6 +10,7 @@ from aiohttp import web
 from services.ledger import (
     answers,
     audit_summary,
+    checkpoint_api,
     daily_activity,
     export_api,
     logs_page,
@@ -96,6 +97,7 @@ class Api:
             **logs_page.handlers(self),
             **export_api.handlers(self),
             **audit_summary.handlers(self),
+            **checkpoint_api.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:

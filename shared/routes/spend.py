@@ -112,6 +112,11 @@ ROWS = (
     Route(name="POST /export", methods=("POST",), paths=("/export",), surface="ledger", mutates=True, answer=_OBJECT,
           summary="Export the book's days to where the operator said", request={"type": "object", "properties": {
               name: {"type": "string"} for name in ("from", "until", "format")}}),
+    Route(name="/.well-known/tollgate-ledger-keys", methods=("GET",), paths=("/.well-known/tollgate-ledger-keys",), surface="ledger",
+          groups=frozenset({"public_routes"}), answer=_OBJECT,
+          summary="The keys that sign the book's checkpoints, as a JWKS with each key's statement. For anybody"),
+    _question("/checkpoints", "The signed ends of the book's chains, in order", Parameter("after", "A number", type="integer"),
+              Parameter("limit", type="integer"), answer=_OBJECT),
     Route(name="/retention", methods=("GET",), paths=("/retention",), surface="ledger", answer=_OBJECT,
           summary="How long things stay, what is held, and what went"),
     Route(name="/retention/hold", methods=("POST",), paths=("/retention/hold",), surface="ledger", mutates=True, answer=_OBJECT,

@@ -114,6 +114,7 @@ async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str
         await fill(client, requests, mode)
         env = {
             **os.environ, "TOLLGATE_NATS_URL": nats.url, "TOLLGATE_DATABASE_URL": url, "TOLLGATE_LOG_LEVEL": "warning",
+            "TOLLGATE_DATA_DIR": str(directory),
             "TOLLGATE_LEDGER_PORT": str(free_port()), "TOLLGATE_LEDGER_PROBE_PORT": str(free_port()),
         }  # fmt: skip
         ledger = subprocess.Popen([sys.executable, "-m", "services.ledger"], env=env)

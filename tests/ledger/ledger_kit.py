@@ -193,7 +193,7 @@ async def running(nats_url: str, database_url: str, **changed: Any) -> AsyncIter
     settings = LedgerSettings(
         **{
             "nats_url": nats_url, "database_url": database_url, "ledger_port": free_port(), "expire_check_ms": 50,
-            "expire_slack_ms": 0, "linger_ms": 2, **changed,
+            "expire_slack_ms": 0, "linger_ms": 2, "checkpoint_minutes": 0, **changed,
         }
     )  # fmt: skip
     client = await bus.connect("ledger", nats_url)

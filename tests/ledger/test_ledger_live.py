@@ -484,6 +484,7 @@ class Process:
         env |= {
             "TOLLGATE_NATS_URL": nats_url,
             "TOLLGATE_DATABASE_URL": database_url,
+            "TOLLGATE_DATA_DIR": str(log.parent),
             "TOLLGATE_LEDGER_PORT": str(free_port()),
             "TOLLGATE_LEDGER_PROBE_PORT": str(self._probe_port),
         }

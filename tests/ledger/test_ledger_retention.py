@@ -8,11 +8,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 
 from services.ledger import dump, retention, retention_run
 from services.ledger.audit import AuditTally
 from services.ledger.book import make_days_ahead
+from services.ledger.checkpoint import SigningKey
+from services.ledger.checkpoints import Checkpoints, NotOurBookError
 from services.ledger.cube import Cube
 from services.ledger.message import Message
 from services.ledger.retention import Terms
@@ -51,8 +54,19 @@ def notes() -> Notes:
 async def run(book: Book, terms: Terms, now: datetime, notes: Notes) -> int:
     async def note(action: str, after: dict[str, Any]) -> None:
         notes.append((action, after))
+        await tell(book, action, after)
 
     return await retention_run.run(book.database, terms, now, note)
+
+
+async def tell(book: Book, action: str, after: dict[str, Any]) -> None:
+    """As policy does, into the audit log."""
+    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
+    known = await tally.position()
+    fact = control(kind="retention", entity_id="run", action=action, after=after)
+    message = Message(known.seq + 1, known.seq + 1, subjects.control("retention", "run"), encode_control(fact))
+    await tally.post_control([message], known)
+    tally.terminate()
 
 
 async def hold(book: Book, by: str, value: str, after: bool = True) -> None:
@@ -157,6 +171,43 @@ async def test_a_forged_record_hides_nothing(book: Book, capsys: Told, notes: No
     assert await findings(book, capsys) != []
 
 
+async def test_a_day_that_somebody_took_himself_is_no_drop(book: Book, capsys: Told, notes: Notes) -> None:
+    """He knows how retention_drop is written, and its digest; but no control fact says that the day was due."""
+    await fill(book)
+    await run(book, Terms(spend=30), NOW, notes)
+    assert await findings(book, capsys) == []
+
+    async def silent(action: str, after: dict[str, Any]) -> None:
+        pass
+
+    await retention_run.run(book.database, Terms(spend=5), NOW, silent)
+    assert [line.split(":")[0] for line in await findings(book, capsys)] == ["unannounced retention_drop n 2"]
+    await tamper(book, "UPDATE retention_drop SET at_ms = 1 WHERE n = 2")
+    assert [line.split(":")[0] for line in await findings(book, capsys)] == ["unannounced retention_drop n 2"]
+
+
+async def test_nothing_is_dropped_that_no_checkpoint_covers(book: Book, capsys: Told, notes: Notes) -> None:
+    await fill(book)
+
+    async def note(action: str, after: dict[str, Any]) -> None:
+        await tell(book, action, after)
+
+    async def none() -> None:
+        raise NotOurBookError("another key")
+
+    with pytest.raises(NotOurBookError):
+        await retention_run.run(book.database, Terms(spend=5), NOW, note, none)
+    assert await days_left(book) == [0, 1, 5, 6, 40]
+    key = SigningKey(Ed25519PrivateKey.generate())
+    maker = Checkpoints(book.database, None, [key], 10, asyncio.Event())
+    assert await retention_run.run(book.database, Terms(spend=5), NOW, note, maker.now) == 2
+    await maker.now()
+    assert await findings(book, capsys) == []
+    await tamper(book, "DELETE FROM retention_drop WHERE n = 1")
+    found = {line.split(":")[0] for line in await findings(book, capsys)}
+    assert {"missing retention_drop n 1", "rewritten retention_drop n 2"} <= found
+
+
 async def test_a_dropped_day_hides_no_other_row(book: Book, capsys: Told, notes: Notes) -> None:
     await fill(book)
     await run(book, Terms(spend=5), NOW, notes)
@@ -176,18 +227,20 @@ async def test_audit_rows_of_an_old_month_go_and_the_chain_goes_on(book: Book, c
     await post_control(book, "a", "b", "a", "c")
     assert await run(book, Terms(audit=365), NOW, notes) == 0
     assert await run(book, Terms(audit=365), LATER, notes) == 1
-    assert await book.value("SELECT count(*) FROM audit_log") == 0
-    assert [row["n"] for row in await book.fetch("SELECT n FROM audit_kept ORDER BY n")] == [2, 3, 4], (
+    assert await book.value("SELECT count(*) FROM audit_log") == 1, "what tells of the run"
+    assert [row["n"] for row in await book.fetch("SELECT n FROM audit_kept ORDER BY n")] == [2, 3, 4, 5], (
         "the last of each"
     )
     assert await findings(book, capsys) == []
     await post_control(book, "d", "e")
     assert await findings(book, capsys) == []
     log = io.BytesIO()
-    assert await dump.dump(book.database, log) == 5
-    assert [entry.n for entry in restore.entries(log)] == [2, 3, 4, 5, 6], "CONTROL can be rebuilt from what is kept"
+    assert await dump.dump(book.database, log) == 7
+    assert [entry.n for entry in restore.entries(log)] == [2, 3, 4, 5, 6, 7, 8], (
+        "CONTROL can be rebuilt from what is kept"
+    )
     await tamper(book, "UPDATE audit_log SET seq = 77")
-    assert {line.split()[0] for line in await findings(book, capsys)} == {"changed"}
+    assert "changed" in {line.split()[0] for line in await findings(book, capsys)}
 
 
 async def test_sums_end_on_their_term(book: Book, notes: Notes) -> None:

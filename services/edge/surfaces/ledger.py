@@ -57,7 +57,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
         raise RefusedError(
             errors.bad_request("A header or the query holds characters that can't be passed on")
         ) from None
-    if answer.status < 400:
+    if answer.status < 400 and not match.route.public:
         request.recognised()
     lines = [
         f"{name.decode('ascii')}: {value.decode('latin-1')}\r\n"

@@ -13,3 +13,5 @@ GRANT SELECT ON spend_signed TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION ensure_partition(text, text, text, text) TO tollgate_ledger;
 GRANT SELECT, INSERT ON audit_kept, retention_drop TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sink_position TO tollgate_ledger;
+GRANT SELECT, INSERT ON checkpoint, checkpoint_key TO tollgate_ledger;
+GRANT SELECT, INSERT, UPDATE ON checkpoint_copy TO tollgate_ledger;

@@ -142,10 +142,10 @@ LIMIT $4
 SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])
 
 -- audit_count --
--- $1 kinds (NULL: all but aliases), $2 actor, $3 actor's key, $4 action, $5 entity, $6 and $7 from and to (Unix ms), $8 team in
+-- $1 kinds (NULL: all but aliases and checkpoints), $2 actor, $3 actor's key, $4 action, $5 entity, $6 and $7 from and to (Unix ms), $8 team in
 -- the entity, $9 key in the entity, $10 any of four. A fact that can't be read has nothing of these: it is of the kind `unreadable`.
 SELECT count(*) FROM audit_log
-WHERE CASE WHEN $1::text[] IS NULL THEN coalesce(kind, 'unreadable') <> 'alias' ELSE coalesce(kind, 'unreadable') = ANY($1) END
+WHERE CASE WHEN $1::text[] IS NULL THEN coalesce(kind, 'unreadable') NOT IN ('alias', 'checkpoint') ELSE coalesce(kind, 'unreadable') = ANY($1) END
   AND ($2::text IS NULL OR fact_id IS NOT NULL AND coalesce(actor_user_id, 'default_user_id') = $2)
   AND ($3::text IS NULL OR actor_key_sha256 = $3)
   AND ($4::text IS NULL OR coalesce(action, 'unreadable') = $4)
@@ -220,14 +220,31 @@ FROM again
 SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2
 
 -- verify_audit --
-SELECT * FROM audit_log ORDER BY n
+-- $1 and $2 first and last number (NULL: open).
+SELECT * FROM audit_log WHERE ($1::bigint IS NULL OR n >= $1) AND ($2::bigint IS NULL OR n <= $2) ORDER BY n
+
+-- verify_audit_span --
+-- Numbers of what was recorded on some days (NULL: open).
+SELECT min(n) FILTER (WHERE wanted) AS first, max(n) FILTER (WHERE wanted) AS last, max(n) AS newest FROM (
+    SELECT n, ($1::date IS NULL OR recorded_on >= $1) AND ($2::date IS NULL OR recorded_on <= $2) AS wanted FROM audit_log
+) AS l
+
+-- verify_restores --
+SELECT after FROM audit_log WHERE kind = 'restore' AND after IS NOT NULL ORDER BY n
 
 -- verify_shards --
 -- $1 TRAFFIC.
 SELECT shard FROM stream_position WHERE stream = $1 UNION SELECT shard FROM batch_log ORDER BY shard
 
 -- verify_batches --
-SELECT * FROM batch_log WHERE shard = $1 ORDER BY n
+-- $1 shard, $2 and $3 first and last number (NULL: open).
+SELECT * FROM batch_log WHERE shard = $1 AND ($2::bigint IS NULL OR n >= $2) AND ($3::bigint IS NULL OR n <= $3) ORDER BY n
+
+-- verify_batch_span --
+-- $1 shard, $2 and $3 from and before (Unix ms; NULL: open).
+SELECT min(n) FILTER (WHERE wanted) AS first, max(n) FILTER (WHERE wanted) AS last, max(n) AS newest FROM (
+    SELECT n, ($2::bigint IS NULL OR at_ms >= $2) AND ($3::bigint IS NULL OR at_ms < $3) AS wanted FROM batch_log WHERE shard = $1
+) AS l
 
 -- verify_rows --
 -- The rows of some batches of a shard: $2 to $3.

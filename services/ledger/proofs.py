@@ -1,0 +1,175 @@
+"""What `verify` holds the book against: checkpoints, of the database itself and of copies, with the keys that sign them.
+
+Which key is right can't be known from the database, for its owner could have put in another. So keys are believed from outside it: those that
+`--keys` names (saved from `/.well-known/tollgate-ledger-keys`), else those that lie beside the copies, else the one this machine signs with.
+"""
+
+import asyncio
+import base64
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from services.ledger import checkpoint
+from services.ledger.checkpoint import CheckpointError, Envelope, Heads, Keys, Sound
+from services.ledger.database import QUERIES, Connection
+from services.ledger.evidence import Finding
+from shared.settings import SettingsError
+
+SILENT_TIMES = 3
+"""A pause between two checkpoints of more than this many periods is told of."""
+SHOWN_MAX = 20
+
+
+class Proofs(NamedTuple):
+    heads: Heads
+    findings: list[Finding]
+    notes: list[str]
+    checkpoints: int
+    """Of checkpoints that can be relied on."""
+
+
+async def gather(
+    connection: Connection,
+    copies: Path | None,
+    trusted: list[str] | None,
+    own: list[str],
+    restores: Iterable[dict[str, Any]],
+) -> Proofs:
+    """
+    Args:
+        copies: a folder as copies.py writes it, fetched from where it is.
+        trusted: ids of keys, from outside the database.
+        own: ids of the keys that this machine signs with; for want of others.
+        restores: what `restore` facts of the audit log say after: checkpoints that a restored backup doesn't have are void.
+
+    Raises SettingsError where `copies` can't be read, or one of DATABASE_ERRORS.
+    """
+    copied: list[tuple[str, Envelope]] = []
+    findings: list[Finding] = []
+    stored = _stored(await connection.fetch(QUERIES["checkpoint_all"]), findings)
+    statements = _statements(await connection.fetch(QUERIES["checkpoint_keys"]), findings)
+    if copies is not None:
+        copied_keys, copied, broken = await asyncio.to_thread(read_copies, copies)
+        findings += broken
+        if trusted is None and copied_keys:
+            trusted = [checkpoint.read_statement(signed).key for signed in copied_keys]
+        statements += copied_keys
+    notes = []
+    if trusted is None and own:
+        trusted = own
+    if trusted is None and statements:
+        notes.append("the key that signs the checkpoints is believed as the database has it: name it with --keys")
+    keys = Keys(statements, trusted)
+    findings += keys.findings
+    in_database = {signed.text for _, signed in stored}
+    copied, voided = _without_void(copied, in_database, restores)
+    notes += voided
+    found, wrong = checkpoint.sound([*(("the database", signed) for _, signed in stored), *copied], keys)
+    findings += wrong
+    findings += checkpoint.missing((n for n, _ in stored), "checkpoint")
+    last = max((n for n, _ in stored), default=0)
+    lost = [one.said.n for one in found if one.signed.text not in in_database and one.said.n > last]
+    if lost:
+        findings.append(
+            Finding("truncated", f"checkpoint n {last + 1} to {max(lost)}", "copies have them, the database doesn't")
+        )
+    notes += _silences(found)
+    return Proofs(Heads(found), findings, notes, len(found))
+
+
+def _stored(rows: Iterable[Any], findings: list[Finding]) -> list[tuple[int, Envelope]]:
+    """Number and envelope of the database's own; one that can't be read, or has another's number, is a finding."""
+    found = []
+    for row in rows:
+        try:
+            signed = checkpoint.envelope(row["envelope"])
+            if checkpoint.read_checkpoint(signed).n != row["n"]:
+                raise CheckpointError("it is another's")
+            found.append((row["n"], signed))
+        except CheckpointError as error:
+            findings.append(Finding("forged", f"checkpoint n {row['n']}", str(error)))
+    return found
+
+
+def _statements(rows: Iterable[Any], findings: list[Finding]) -> list[Envelope]:
+    found = []
+    for row in rows:
+        try:
+            found.append(checkpoint.envelope(row["envelope"]))
+        except CheckpointError as error:
+            findings.append(Finding("forged", f"checkpoint key {row['number']}", str(error)))
+    return found
+
+
+def _without_void(
+    copied: list[tuple[str, Envelope]], in_database: set[str], restores: Iterable[dict[str, Any]]
+) -> tuple[list[tuple[str, Envelope]], list[str]]:
+    """A restore is a control fact: policy wrote it, and the audit log's own heads cover it. What was signed between the backup and the
+    restore, and isn't in the database, speaks of a book that is no more."""
+    bounds = [(each.get("checkpoint"), each.get("at_ms")) for each in restores]
+    kept, void = [], set()
+    for where, signed in copied:
+        try:
+            said = checkpoint.read_checkpoint(signed)
+        except CheckpointError:
+            kept.append((where, signed))
+            continue
+        is_void = signed.text not in in_database and any(
+            isinstance(after, int) and isinstance(at_ms, int) and said.n > after and said.at_ms <= at_ms
+            for after, at_ms in bounds
+        )
+        if is_void:
+            void.add(said.n)
+        else:
+            kept.append((where, signed))
+    if not void:
+        return kept, []
+    span = f"checkpoints {min(void)} to {max(void)}"
+    return kept, [f"{span} are void: the database was restored from a backup, which a control fact says"]
+
+
+def _silences(found: list[Sound]) -> list[str]:
+    """No finding: a ledger may have been off. But it is something to know."""
+    notes = []
+    for (before, _), (after, _) in itertools.pairwise(found):
+        pause_ms = after.at_ms - before.at_ms
+        if before.minutes and pause_ms > SILENT_TIMES * before.minutes * 60_000:
+            notes.append(f"no checkpoint for {pause_ms / 60_000:.0f} minutes between {before.n} and {after.n}")
+    more = len(notes) - SHOWN_MAX
+    return [*notes[:SHOWN_MAX], *([f"and {more} more such pauses"] if more > 0 else [])]
+
+
+def read_copies(folder: Path) -> tuple[list[Envelope], list[tuple[str, Envelope]], list[Finding]]:
+    """Keys, checkpoints, and files that are neither. Raises SettingsError."""
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: there is no such folder")
+    findings: list[Finding] = []
+
+    def read(kind: str) -> list[tuple[str, Envelope]]:
+        found = []
+        for path in sorted((folder / kind).glob("*.json")):
+            try:
+                signed = checkpoint.envelope(path.read_bytes())
+                if kind == "keys":
+                    checkpoint.read_statement(signed)
+                found.append((f"{kind}/{path.name}", signed))
+            except (CheckpointError, OSError) as error:
+                findings.append(Finding("forged", f"{kind}/{path.name}", str(error)))
+        return found
+
+    keys = [signed for _, signed in read("keys")]
+    return keys, read("checkpoints"), findings
+
+
+def trusted_keys(path: Path) -> list[str]:
+    """Ids of the keys of a saved `/.well-known/tollgate-ledger-keys`. Raises SettingsError."""
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+        listed = [base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4)) for key in document["keys"]]
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"{path}: no list of keys ({type(error).__name__})") from None
+    return [checkpoint.key_id(key) for key in listed]
