@@ -47,6 +47,7 @@ def test_every_variable_is_made_or_has_a_default() -> None:
     made = {variable(user) for user in values({}, tls=False, database_url="")["tollgate-nats"]} | {
         "POSTGRES_PASSWORD",
         "LITELLM_MASTER_KEY",
+        "CHECKPOINT_KEY",
     }
     for name, rest in re.findall(r"\$\{([A-Z_0-9]+)([^}]*)\}", text):
         assert name in made or rest.startswith(":-"), name

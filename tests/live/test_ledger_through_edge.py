@@ -97,6 +97,17 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
     assert await eventually(exported, lambda rows: rows == 1)
 
 
+async def test_anybody_may_ask_for_the_keys_that_sign_the_book(book: RunningSuite, http: aiohttp.ClientSession) -> None:
+    async def signed() -> Any:
+        return (await ask(http, book.edge_url + "/.well-known/tollgate-ledger-keys", key=False))[1]["keys"]
+
+    keys = await eventually(signed, bool)
+    assert (keys[0]["kty"], keys[0]["crv"], keys[0]["use"]) == ("OKP", "Ed25519", "sig")
+    status, listed = await ask(http, book.edge_url + "/checkpoints")
+    assert (status, listed["checkpoints"][0]["n"]) == (200, 1)
+    assert (await ask(http, book.edge_url + "/checkpoints", key=False))[0] == 401
+
+
 async def test_a_session_and_callbacks_that_are_off_are_in_the_book(
     book: RunningSuite, http: aiohttp.ClientSession
 ) -> None:
