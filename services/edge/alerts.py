@@ -38,9 +38,9 @@ def webhook(general_settings: Mapping[str, Any], environ: Mapping[str, str]) -> 
     if "slack" not in alerting:
         return None
     url = environ.get("SLACK_WEBHOOK_URL", "").strip()
-    if not url:
+    if not url and not general_settings.get("alert_to_webhook_url"):
         raise ConfigError("general_settings.alerting: 'slack' needs SLACK_WEBHOOK_URL in the environment")
-    return Secret(url)
+    return Secret(url) if url else None
 
 
 class Alerts:

@@ -44,6 +44,7 @@ from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
+from services.edge.watch import Watch
 from shared import addresses, bus, guardrails, settings, streams, subjects
 from shared.addresses import Network
 from shared.asker import IdentityReply, IdentityRequest, Signer
@@ -264,10 +265,14 @@ async def _serve(
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     life.ready(reason_not_ready)
+    name = conf.edge_name or f"{socket.gethostname()}:{conf.edge_port}"
+    watch = Watch(parts.alerts, name, metrics.journal_bytes, lambda: recorder.healthy, clock.seconds)
+    watching = asyncio.create_task(watch.run())
 
     await life.stopping.wait()
     renewing.cancel()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
+    watching.cancel()
     await identity.drain()
     await named.close()
     await added.close()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -12,6 +13,10 @@ from typing import Any
 import structlog
 
 from services.ledger import book, cache_bucket, checkpoints, config, copies, facts_in, routes, signing
+from services.ledger.alerts import settings as alert_settings
+from services.ledger.alerts.channels import Channels
+from services.ledger.alerts.run import Alerts
+from services.ledger.alerts.watch import Watch
 from services.ledger.asking import Asking
 from services.ledger.checkpoints import Checkpoints
 from services.ledger.config import LedgerSettings
@@ -59,6 +64,7 @@ RETENTION_LOCK = 1_000_002
 EXPORT_LOCK = 1_000_003
 SINKS_LOCK = 1_000_004
 CHECKPOINT_LOCK = 1_000_005
+ALERTS_LOCK = 1_000_020
 
 
 def unix_ms() -> int:
@@ -116,6 +122,7 @@ class Ledger:
             self._database, self._teller, settings.export_url, settings.export_format, proof=settings.export_proof
         )
         self._checkpoints: Checkpoints | None = None
+        self._alerts = alert_settings.read(file.general_settings, self._environ()) if file is not None else None
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
@@ -233,6 +240,11 @@ class Ledger:
         works = [self._days_ahead(), self._keep_stream()]
         if self._cache_bytes_max:
             works.append(cache_bucket.keep(self._client, self._cache_bytes_max, self._stopping))
+        if self._alerts is not None:
+            channels = Channels(self._alerts, self._outbounds[0])
+            works.append(
+                Watch(self._alerts, channels, self.reason_not_ready, socket.gethostname(), self._stopping).run()
+            )
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
@@ -264,6 +276,7 @@ class Ledger:
             (RETENTION_LOCK, "retention", retention.run),
             (SINKS_LOCK, "sinks", self._sinks.run),
             *([(CHECKPOINT_LOCK, "checkpoints", self._checkpointing)] if self._checkpoints is not None else []),
+            *self._alerting(),
             *(
                 [(EXPORT_LOCK, "export", self._export_by_schedule)]
                 if settings.export_url and settings.export_cron
@@ -275,6 +288,13 @@ class Ledger:
         assert self._checkpoints is not None
         copy_to = copies.targets(self._settings.checkpoint_copies, self._environ(), self._outbounds[0])
         await checkpoints.serve(self._checkpoints, Copies(self._database, copy_to, self._stopping))
+
+    def _alerting(self) -> list[tuple[int, str, Callable[[], Coroutine[Any, Any, None]]]]:
+        if self._alerts is None:
+            return []
+        channels = Channels(self._alerts, self._outbounds[0])
+        alerts = Alerts(self._database, self._client, self._alerts, channels, self._stopping)
+        return [(ALERTS_LOCK, "alerts", alerts.run)]
 
     async def _export_by_schedule(self) -> None:
         await self._exporter.by_schedule(Schedule("", self._settings.export_cron), self._stopping)

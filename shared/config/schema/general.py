@@ -132,15 +132,15 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Call every model now and then, and report what answered."""
     health_check_interval: Annotated[float | None, By()] = None
     """Seconds between two such rounds."""
-    alerting: Annotated[Names, By("edge")] = []
+    alerting: Annotated[Names, By("edge", "ledger")] = []
     """Where alerts go: slack, email, webhook."""
-    alerting_threshold: Annotated[float | None, By()] = None
+    alerting_threshold: Annotated[float | None, By("ledger")] = None
     """Seconds after which a call is slow enough for an alert."""
-    alert_types: Annotated[Names, By()] = []
+    alert_types: Annotated[Names, By("ledger")] = []
     """Which alerts are sent."""
-    alerting_args: Annotated[dict[str, Any], By()] = {}
+    alerting_args: Annotated[dict[str, Any], By("ledger")] = {}
     """Settings of alerts."""
-    alert_to_webhook_url: Annotated[dict[str, Any], By()] = {}
+    alert_to_webhook_url: Annotated[dict[str, Any], By("ledger")] = {}
     """An address an alert type."""
     pass_through_endpoints: Annotated[list[dict[str, Any]], By("edge")] = []
     """Paths that are forwarded as they are."""
