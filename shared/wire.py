@@ -155,7 +155,7 @@ class Wire:
         connection = self._connection
         if connection is None or connection.lost.is_set():
             raise WireError("unreachable")
-        connection.send(b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload), len(payload))
+        connection.send(len(payload), b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload))
 
     async def subscribe(self, subject: str, queue: str, on_message: OnMessage) -> int:
         """Returns the subscription's number, once the server knows of it (or the connection was lost: then it will)."""
@@ -228,7 +228,9 @@ class _Connection(asyncio.Protocol):
         self._subscriptions = subscriptions
         self._tls = tls
         self._upgrade: asyncio.Task[None] | None = None
-        self._buffer = b""
+        self._parts: list[bytes] = []
+        """Of a message that hasn't come whole; joined once it has."""
+        self._have = self._need = 0
         self._out: list[bytes] = []
         self._on_wire: list[Callable[[], None]] = []
         self._waiting: dict[bytes, tuple[asyncio.Future[bytes], asyncio.TimerHandle]] = {}
@@ -245,13 +247,13 @@ class _Connection(asyncio.Protocol):
     def ask(
         self,
         token: bytes,
-        message: bytes,
+        message: tuple[bytes, ...],
         payload_bytes: int,
         timeout_s: float,
         on_wire: Callable[[], None] | None,
         future: "asyncio.Future[bytes] | None",
     ) -> "asyncio.Future[bytes]":
-        self.send(message, payload_bytes)
+        self.send(payload_bytes, *message)
         if on_wire is not None:  # somebody waits for just this
             self._on_wire.append(on_wire)
             self.flush()
@@ -260,7 +262,7 @@ class _Connection(asyncio.Protocol):
         self._waiting[token] = future, self._loop.call_later(timeout_s, self._time_out, token)
         return future
 
-    def send(self, message: bytes, payload_bytes: int) -> None:
+    def send(self, payload_bytes: int, *message: bytes) -> None:
         transport = self._transport
         if transport is None:
             raise WireError("unreachable")
@@ -268,7 +270,7 @@ class _Connection(asyncio.Protocol):
             raise WireError("too_large")  # the server would close the connection on everybody
         if transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
             raise WireError("unreachable")
-        self._write(message)
+        self._write(*message)
 
     def subscribe(self, sid: int, subscription: _Subscription) -> None:
         if self._transport is not None and sid not in self._said:
@@ -314,15 +316,20 @@ class _Connection(asyncio.Protocol):
             self.lost.set()
             transport.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *data: bytes) -> None:
         if not self._out:
             self._loop.call_soon(self.flush)
-        self._out.append(data)
+        self._out += data
 
     def flush(self) -> None:
         out, self._out = self._out, []
         if out and self._transport is not None:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if len(out) == 1:
+                self._transport.write(out[0])
+            elif any(len(part) >= LARGE_BYTES for part in out):
+                self._transport.writelines(out)
+            else:
+                self._transport.write(b"".join(out))
             on_wire, self._on_wire = self._on_wire, []
             for tell in on_wire:
                 tell()
@@ -352,9 +359,14 @@ class _Connection(asyncio.Protocol):
             self.ready.set_exception(WireError("unreachable"))
 
     def data_received(self, data: bytes) -> None:
-        if self._buffer:
-            data = self._buffer + data
-        position = 0
+        if self._parts:
+            self._parts.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._parts)
+            self._parts = []
+        position = need = 0
         try:
             while (end := data.find(b"\r\n", position)) >= 0:
                 if data.startswith((b"MSG ", b"HMSG "), position):
@@ -364,6 +376,7 @@ class _Connection(asyncio.Protocol):
                         raise ValueError("a message is too large")
                     body = end + 2
                     if len(data) < body + size + 2:
+                        need = body + size + 2 - position
                         break
                     self._message(fields, data[body : body + size])
                     position = body + size + 2
@@ -373,9 +386,11 @@ class _Connection(asyncio.Protocol):
         except (ValueError, IndexError, KeyError) as error:  # not the protocol
             self._fail(f"unreadable: {error}")
             return
-        self._buffer = data[position:] if position < len(data) else b""
-        if len(self._buffer) > READ_BYTES_MAX + 65536:
-            self._fail("a line is too long")
+        if position < len(data):
+            self._parts = [data[position:] if position else data]
+            self._have, self._need = len(self._parts[0]), need
+            if not need and self._have > READ_BYTES_MAX + 65536:
+                self._fail("a line is too long")
 
     def _message(self, fields: list[bytes], payload: bytes) -> None:
         sid = int(fields[2])
@@ -472,11 +487,18 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _message(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
+LARGE_BYTES = 16_384
+"""A payload that isn't copied to stand behind its line: both are written by one system call."""
+
+
+def _message(subject: str, reply: str, headers: bytes, payload: bytes) -> tuple[bytes, ...]:
     if headers:
         line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(payload)}\r\n".encode()
-        return b"".join((line, headers, payload, b"\r\n"))
-    return b"".join((f"PUB {subject} {reply} {len(payload)}\r\n".encode(), payload, b"\r\n"))
+    else:
+        line = f"PUB {subject} {reply} {len(payload)}\r\n".encode()
+    if len(payload) >= LARGE_BYTES:
+        return line + headers, payload, b"\r\n"
+    return (b"".join((line, headers, payload, b"\r\n")),)
 
 
 def _parse(url: str) -> _Server:

@@ -4,8 +4,8 @@ A text is compared as Unicode's NFKC_Casefold makes it (UAX #31: full-width lett
 away, default-ignorable characters removed), with white space collapsed to one space each, never removed. And once more without
 composing: composing can also hide what stands there ("cafe" followed by a combining accent becomes "café").
 
-Long texts are cut into pieces that overlap by the longest a match can be, so that no step takes long: the interpreter is
-then free for others in between, when this runs in a thread.
+Most texts need no composing, and are compared in one step (plain.py). Of the others long ones are cut into pieces that overlap by
+the longest a match can be, so that no step takes long: the interpreter is then free for others, when this runs in a thread.
 """
 
 import bisect
@@ -16,15 +16,15 @@ from functools import cache
 
 import ahocorasick_rs
 
+from services.moderation import plain
 from services.moderation.confusables import LATIN
+from services.moderation.detector import Detector, one_space
 
 SPAN_CHARACTERS_MAX = 256
 """The most characters of a text one match may span, invisible ones and repeated white space not counted: what a stream's window
 and a piece's overlap must hold."""
 PIECE_CHARACTERS = 16_384
 """About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA becomes 18 characters)."""
-ASCII_PIECE_CHARACTERS = 8 * PIECE_CHARACTERS
-"""The same of ASCII, of which nothing has to be composed."""
 MARKS_MAX = 30
 """Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting them takes quadratic time."""
 
@@ -41,6 +41,8 @@ _ASCII_GONE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
 _ASCII_SPACES = bytes.maketrans(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f" + _ASCII_GONE, b" " * 9 + b"\x00" * len(_ASCII_GONE))
 """White space becomes a space, what nobody sees a zero byte."""
 _ASCII_LOWER = bytes(range(256)).lower().translate(_ASCII_SPACES)
+
+_plain = plain.Plain(_invisible.match, _ASCII_LOWER)
 
 
 def span_characters(keyword: str) -> int:
@@ -72,17 +74,35 @@ class Matcher:
         self._sorted = sorted(named)
         self._longest = max((len(form.decode("utf-8", "surrogatepass")) for form in named), default=0)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(list(named))
+        self._detector = Detector(list(named))
+        self._spaced = any(b" " in form for form in named)
+        plain.warm()
         for astral in (False, True):
             _long_marks(astral)  # made now, not while somebody waits
 
     def find(self, text: str) -> str | None:
         """The keyword, as it was configured, that `text` contains; of several the one whose match ends first."""
+        form = self._plainly(text)
+        if form is not None:
+            return self._named(form)
         for piece in _pieces(text):
             for form in self._compared(piece):
-                matches = self._automaton.find_matches_as_indexes(form)
-                if matches:
-                    return self._names[matches[0][0]]
+                if (name := self._named(form)) is not None:
+                    return name
         return None
+
+    def _named(self, form: bytes) -> str | None:
+        if not self._detector.any(form):
+            return None
+        return self._names[self._automaton.find_matches_as_indexes(form)[0][0]]
+
+    def _plainly(self, text: str) -> bytes | None:
+        """The one form that is enough, where one is."""
+        if text.isascii():
+            form: bytes | None = text.encode().translate(_ASCII_LOWER)
+        else:
+            form = None if self._homoglyphs else _plain.form(text)
+        return None if form is None else _shown(form, spaced=self._spaced)
 
     def find_across(self, parts: list[str]) -> str | None:
         """As `find`, of parts that a model reads one after the other: joined, and with a space between them."""
@@ -106,7 +126,7 @@ class Matcher:
 
     def _compared(self, text: str) -> Iterator[bytes]:
         if text.isascii():
-            yield _ascii(text, _ASCII_LOWER)
+            yield _shown(text.encode().translate(_ASCII_LOWER))
             return
         for form in _forms(text):
             yield form.encode("utf-8", "surrogatepass")
@@ -138,7 +158,7 @@ def _start_of_last(text: str, characters: int) -> int:
 
 def _pieces(text: str) -> Iterator[str]:
     """Overlapping pieces. What counts for nothing is left out first: else a long run of it could part a keyword in two."""
-    if len(text) <= PIECE_CHARACTERS or (len(text) <= ASCII_PIECE_CHARACTERS and text.isascii()):
+    if len(text) <= PIECE_CHARACTERS:
         yield text
         return
     text = _visible(text)
@@ -150,7 +170,7 @@ def _pieces(text: str) -> Iterator[str]:
 def _visible(text: str) -> str:
     """Without invisible characters, each run of white space one space."""
     if text.isascii():
-        return _ascii(text, _ASCII_SPACES).decode()
+        return _shown(text.encode().translate(_ASCII_SPACES)).decode()
     return _one_space(_odd_space.sub(" ", _invisible.sub("", text)))
 
 
@@ -160,13 +180,15 @@ def _one_space(text: str) -> str:
     return text
 
 
-def _ascii(text: str, table: bytes) -> bytes:
-    plain = text.encode().translate(table)
-    if b"\x00" in plain:
-        plain = plain.replace(b"\x00", b"")
-    while b"  " in plain:
-        plain = plain.replace(b"  ", b" ")
-    return plain
+def _shown(data: bytes, *, spaced: bool = True) -> bytes:
+    """What went through an ASCII table, without what nobody sees.
+
+    Args:
+        spaced: whether each run of spaces has to become one: not where no keyword holds a space.
+    """
+    if b"\x00" in data:
+        data = data.replace(b"\x00", b"")
+    return one_space(data) if spaced else data
 
 
 def _forms(text: str) -> Iterator[str]:

@@ -111,6 +111,38 @@ def test_any_text_that_contains_a_keyword_in_any_case_is_found(
     )
 
 
+few_marks = st.text(
+    st.sampled_from(
+        "aB zÄßñÉжЖΣσς中文，。！「」かガ한글ＡＢ①ﬁ²µ\u3000\xa0\u2028\t\n\x01\u0301\u200bİǰ\u1161\u11a8\ufdfa🙂𝐛"
+    ),
+    max_size=30,
+)
+
+
+@given(few_marks | anything)
+def test_the_form_made_letter_by_letter_is_the_composed_one(text: str) -> None:
+    form = matching._plain.form(text)
+    if form is not None:
+        *_, composed = matching._forms(text)
+        assert matching._shown(form).decode() == composed
+
+
+def test_nearly_every_text_is_compared_letter_by_letter() -> None:
+    for text in (
+        "Größe",
+        "Ёжик и 3 кота",
+        "，你好。",
+        "カタカナ「ひ」",
+        "한국어",
+        "العربية",
+        "naïve 🙂 – “x”…",
+        "a\u3000b\xa0c",
+    ):
+        assert matching._plain.form(text) is not None, text
+    for text in ("cafe\u0301", "a\u200bb", "\ud800", "\u1100\u1161"):
+        assert matching._plain.form(text) is None, ascii(text)
+
+
 @given(st.lists(words, min_size=1, max_size=5), anything)
 def test_what_is_found_is_there(keywords: list[str], text: str) -> None:
     found = Matcher(keywords).find(text)

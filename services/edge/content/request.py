@@ -38,21 +38,22 @@ def of_fields(fields: Fields) -> Content:
             continue
         if name not in names.TOP:
             texts.append(Text((name, RENAME), name, "", "key"))
-        if b'"' not in bytes(raw) and name not in _IDS_IN:
+        data = bytes(raw)  # a copy: once
+        if b'"' not in data and name not in _IDS_IN:
             continue
-        walked, plain = _walked(name, raw)
+        walked, plain = _walked(name, data)
         texts += walked.texts
         if plain is not None:
             rebuilt[name] = plain
     return Content(texts, {**fields, **rebuilt} if rebuilt else None)
 
 
-def _walked(name: str, raw: msgspec.Raw) -> tuple[Walked, msgspec.Raw | None]:
+def _walked(name: str, raw: bytes) -> tuple[Walked, msgspec.Raw | None]:
     try:
         walked = walk(msgspec.json.decode(raw), (name,), check_names=True)
-        if walked.strings == names.count_strings(bytes(raw)):
+        if walked.strings == names.count_strings(raw):
             return walked, None
-        _refuse_repeated(bytes(raw), name)
+        _refuse_repeated(raw, name)
         plain = msgspec.Raw(msgspec.json.encode(msgspec.json.decode(raw)))
     except UNREADABLE:
         message = f"{name} is nested too deeply, or has a number that is too large"

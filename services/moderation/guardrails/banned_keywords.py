@@ -22,8 +22,8 @@ log = structlog.get_logger()
 
 SETTING = "litellm_settings.banned_keywords_list"
 KEYWORDS_MAX = 10_000
-INLINE_EFFORT_MAX = 65_536
-"""Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is 1 to 4 ms."""
+INLINE_EFFORT_MAX = 262_144
+"""Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is 0.1 to 2 ms."""
 LOOK_S = 0.5
 FILE_BYTES_MAX = 16 * 1024 * 1024
 
