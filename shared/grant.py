@@ -122,6 +122,8 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     fallbacks: list[Fallback] = []
     """In the order to try; what the configuration says for this model."""
     rules: Rules = NO_RULES
+    content: str = ""
+    """What becomes of prompts and answers (shared.payloads): empty: nothing; `sent`: sinks get them; `kept`: the book keeps them."""
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):

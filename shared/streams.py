@@ -22,6 +22,8 @@ BYTES_MIN_PER_SHARD = 4 * 1024 * 1024
 """Of TRAFFIC: its last recorded message (up to 1 MB) stays in each shard, and new ones must fit beside it."""
 CACHE_AGE_S_MAX = 7 * 86_400
 """Whatever an entry's own term is."""
+PAYLOAD_AGE_S_MAX = 7 * 86_400
+"""Should nobody take them into the book for so long, prompts end in the broker."""
 SHARDS_KEY = "tollgate_shards"
 """In the stream's metadata: how many shards it has is its own property, read from it by who writes and who records."""
 
@@ -158,6 +160,37 @@ async def ensure_traffic(client: Client, max_bytes: int, shards: int = 1, replic
             "max_msgs_per_subject": -1,
             "deny_purge": False,
             "metadata": {SHARDS_KEY: str(shards)},
+        },
+        replicas,
+    )
+
+
+async def ensure_payload(client: Client, max_bytes: int, replicas: int = 0) -> StreamState:
+    """Prompts and answers on their way to the book. When it is full it refuses, and edges' journals take them.
+
+    Args:
+        max_bytes: where it must be made; an existing one keeps its own limit.
+
+    Raises as `ensure_control`.
+    """
+    try:
+        max_bytes = (await state(client, subjects.PAYLOAD_STREAM)).bytes_max
+    except StreamError as error:
+        if error.code != NOT_FOUND:
+            raise
+    return await _ensure(
+        client,
+        {
+            "name": subjects.PAYLOAD_STREAM,
+            "subjects": [subjects.PAYLOAD_ALL],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "max_age": PAYLOAD_AGE_S_MAX * 1_000_000_000,
+            "max_bytes": max_bytes,
+            "max_msgs": -1,
+            "max_msgs_per_subject": -1,
+            "deny_purge": False,
         },
         replicas,
     )

@@ -3,6 +3,7 @@
 control.<kind>.<token>     CONTROL stream   in policy's account: policy alone writes
 feed.control.<kind>.<token>                 what the broker says of each stored control fact: its subject and sequence, not its content
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
+payload.<shard>            PAYLOAD stream   likewise: prompts and answers, where somebody wants them kept
 policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
@@ -31,6 +32,8 @@ CACHE_PREFIX = "$KV.tollgate_cache."
 """Of the answers that all edges share. The ledger makes the bucket: who may make a stream may have it copy another one."""
 CONTROL_ALL = "control.>"
 TRAFFIC_ALL = "traffic.>"
+PAYLOAD_STREAM = "PAYLOAD"
+PAYLOAD_ALL = "payload.>"
 FEED_PREFIX = "feed."
 CONTROL_FEED = FEED_PREFIX + CONTROL_ALL
 STATE_PREFIX = "state."
@@ -67,6 +70,10 @@ def edge_identity(edge_id: str) -> str:
 
 def traffic(shard: int) -> str:
     return f"traffic.{shard}"
+
+
+def payload(shard: int) -> str:
+    return f"payload.{shard}"
 
 
 def shard_of(edge: str, shards: int) -> int:
@@ -125,7 +132,9 @@ DOORS: tuple[Door, ...] = (
     Door("policy", f"$JS.API.STREAM.INFO.{CONTROL_STREAM}", ("edge", "ledger"), state(CONTROL_STREAM)),
     Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),
     Door("ledger", "traffic.*", ("edge",)),
+    Door("ledger", "payload.*", ("edge",)),
     Door("ledger", f"$JS.API.STREAM.INFO.{TRAFFIC_STREAM}", ("edge",), state(TRAFFIC_STREAM)),
+    Door("ledger", f"$JS.API.STREAM.INFO.{PAYLOAD_STREAM}", ("edge",), state(PAYLOAD_STREAM)),
     Door("edge", EDGE_IDENTITY_ALL, ("ledger",)),
     Door("moderation", MODERATION_SCREEN, ("edge",)),
     Door("moderation", MODERATION_COUNT, ("edge", "ledger")),
@@ -195,6 +204,7 @@ PERMISSIONS: dict[str, Permissions] = {
     "ledger": Permissions(
         publish=[
             *_stream_api(TRAFFIC_STREAM, *_READ, *_OWN, *_PULL, "STREAM.PURGE.{stream}"),
+            *_stream_api(PAYLOAD_STREAM, *_READ, *_OWN, *_PULL, "STREAM.PURGE.{stream}"),
             *_stream_api(CACHE_STREAM, "STREAM.INFO.{stream}", *_OWN),
             *_through_doors("ledger", feed=False),
             "_R_.>",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 import structlog
 
-from services.edge import metrics
+from services.edge import metrics, payload
 from services.edge.answers import Named
 from services.edge.formats.base import Call
 from services.edge.formats.openai import OpenAI
@@ -70,7 +70,7 @@ def log_off(disabled: str | None, no_log: bytes | None) -> list[str]:
 
 class Account:
     __slots__ = (
-        "_batch", "_opened", "_parts", "asked", "attempts", "candidate", "cost_picousd", "fallen_back",
+        "_batch", "_opened", "_parts", "_payload", "asked", "attempts", "candidate", "content", "cost_picousd", "fallen_back",
         "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
     )  # fmt: skip
 
@@ -93,6 +93,9 @@ class Account:
         """How it ended."""
         self._opened: Opened | None = None
         self._batch: Batch | None = None
+        self.content = payload.of(parts, asked) if asked.permit.grant.content else None
+        """Of the answer, where somebody wants it kept."""
+        self._payload: Batch | None = None
 
     @property
     def call_id(self) -> str:
@@ -181,6 +184,8 @@ class Account:
             guardrail_outcomes=self.asked.screening.outcomes,
             flags=flags,
         )
+        if self.content is not None:
+            self._payload = self.content.record(self._parts, self.asked, self.id, self.opened_at_ms)
         self._batch = self._parts.recorder.append(encode_fact(fact))
         if usage is not NOTHING:
             self._parts.health.used(candidate.deployment_id, usage.input_tokens + usage.output_tokens)
@@ -207,6 +212,8 @@ class Account:
         """
         amount = self.settle(outcome, status, usage, answer, error_code, free=free)
         assert self._batch is not None
+        if self._payload is not None:
+            await payload.settled(self._payload)
         try:
             await self._batch.wait_durable()
         except TimeoutError:

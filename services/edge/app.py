@@ -14,7 +14,7 @@ from typing import Any
 import nats.errors
 import structlog
 
-from services.edge import front, metrics
+from services.edge import front, metrics, payload
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -222,6 +222,7 @@ async def _serve(
         customers=customers,
         proxies=proxies,
         recorder=recorder,
+        payloads=await _payloads(client, conf),
         upstream=upstream,
         targets=targets,
         left_out=left_out,
@@ -367,7 +368,17 @@ async def _stop(listener: Listener, server: Server, drain_s: float, parts: Parts
     # A pod that is scaled away leaves its volume behind: with the broker there, it leaves it empty.
     if not await parts.recorder.drained(JOURNAL_DRAIN_S):
         log.error("journal_left_behind", see="python -m services.edge drain-journal")
+    if parts.payloads is not None:
+        await payload.stop(parts.payloads, FLUSH_S, JOURNAL_DRAIN_S)
     await parts.recorder.close()
+
+
+async def _payloads(client: BusClient, conf: EdgeSettings) -> Recorder:
+    directory = Path(conf.data_dir) / f"edge-{conf.edge_port}"
+    try:
+        return payload.recorder(await publisher_for(client), directory, conf)
+    except (OSError, JournalTakenError) as error:
+        raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
 
 
 async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recorder:

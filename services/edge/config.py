@@ -50,6 +50,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Files in a guarded request that are neither text nor picture nor sound (PDF ...): no guardrail can read them."""
     edge_body_timeout_ms: Milliseconds = 60_000
     """For a client to send its body."""
+    edge_payload_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 65_536
+    """Of a prompt, and of an answer, that is kept or sent to a sink (`store_prompts_in_spend_logs`); the rest is cut off."""
     edge_drain_ms: Milliseconds = 60_000
     """How long a stopping edge lets running requests go on."""
 

@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_S = 30.0
 TRIES_MAX = 20
 """For one message, half a second apart."""
 PAUSE_S = 0.5
+PAYLOADS = "payload-journal"
+"""The journal of prompts and answers has another stream than facts."""
 
 
 def main(path: str) -> int:
@@ -43,7 +45,8 @@ async def _run(conf: EdgeSettings, path: Path) -> int:
         traffic = await streams.state(client, subjects.TRAFFIC_STREAM)
         name = conf.edge_name or path.parent.name
         publisher = await publisher_for(client)
-        return await drain(journal, publisher, subjects.traffic(subjects.shard_of(name, traffic.shards)))
+        subject = subjects.traffic(subjects.shard_of(name, traffic.shards))
+        return await drain(journal, publisher, subjects.payload(0) if path.name == PAYLOADS else subject)
     finally:
         journal.close()
         await bus.close(client)

@@ -62,6 +62,8 @@ class Parts(msgspec.Struct, kw_only=True):
     customers: Grants
     """Decisions about customers, apart: whoever calls for many of them can't push out those about callers."""
     recorder: Recorder
+    payloads: Recorder | None = None
+    """Of prompts and answers, where they are kept."""
     upstream: Client
     targets: dict[DeploymentId, Target]
     tasks: Tasks

@@ -160,6 +160,8 @@ class Relay:
         if refusal is not None:
             await account.settle_durably("blocked", refusal.status, usage, head, refusal.code)
             raise RefusedError(refusal)
+        if account.content is not None:
+            account.content.add(body)
         cost = await account.settle_durably("success", self._source.status, usage, head)
         return answers.whole(self._named(), body, self._source.status, content_type, cost)
 
@@ -273,8 +275,10 @@ class Relay:
         return await self._end(out, reader, outcome, failure)
 
     def _within(self, data: bytes) -> Refusal | None:
-        """Counts what goes out of a stream; the refusal where that is more than may be."""
+        """Counts, and keeps where it is wanted, what goes out of a stream; the refusal where that is more than may be."""
         self._said_bytes += len(data)
+        if self._account.content is not None:
+            self._account.content.add(data)
         if self._mb is None or self._said_bytes <= self._mb * sizes.MB:
             return None
         return self._too_large(self._said_bytes)

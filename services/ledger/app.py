@@ -28,6 +28,7 @@ from services.ledger.export_api import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
 from services.ledger.migrate import MigrationError, migrate
+from services.ledger.payload import PayloadPoster
 from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
@@ -65,6 +66,9 @@ EXPORT_LOCK = 1_000_003
 SINKS_LOCK = 1_000_004
 CHECKPOINT_LOCK = 1_000_005
 ALERTS_LOCK = 1_000_020
+PAYLOAD_LOCK = 1_000_010
+PAYLOAD_KEEP_HOURS = 1.0
+"""What the book has of prompts stays no longer in the broker."""
 
 
 def unix_ms() -> int:
@@ -117,7 +121,8 @@ class Ledger:
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
         in_file = choose.of_config(file.litellm_settings) if file is not None else []
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
-        self._sinks = Sinks(self._database, in_file, opening, self._control_end, self._stopping)
+        turned_off = file is not None and file.litellm.turn_off_message_logging
+        self._sinks = Sinks(self._database, in_file, opening, self._stream_end, self._stopping, turned_off=turned_off)
         self._exporter = Exporter(
             self._database, self._teller, settings.export_url, settings.export_format, proof=settings.export_proof
         )
@@ -205,8 +210,8 @@ class Ledger:
         self._secrets_changed()
         return self._settings.database_url
 
-    async def _control_end(self) -> int:
-        return (await streams.state(self._client, subjects.CONTROL_STREAM)).last_seq
+    async def _stream_end(self, stream: str) -> int:
+        return (await streams.state(self._client, stream)).last_seq
 
     def _control_seq(self) -> int:
         """What policy must have seen before it answers our questions: what we know ourselves."""
@@ -248,6 +253,7 @@ class Ledger:
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
+        works += self._payload_works()
         works += [self._alone(number, what, work) for number, what, work in self._side_works()]
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(self._stopping.wait())
@@ -332,8 +338,26 @@ class Ledger:
         watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
         return [lock.run(recorder.run), watch.run()]
 
+    def _payload_works(self) -> list[Coroutine[Any, Any, None]]:
+        """Beside the others, and no reason for not being ready: it is no evidence."""
+        poster = PayloadPoster(self._database)
+        recorder = Recorder(self._client, poster, self._settings, self._stopping)
+        trimmer = Trimmer(
+            self._client, recorder, poster.stream, poster.subject, PAYLOAD_KEEP_HOURS, self._stopping, unix_ms
+        )
+        lock = Lock(self._database, PAYLOAD_LOCK, poster.label, self._stopping)
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                for part in (recorder.run(), trimmer.run()):
+                    group.create_task(part)
+
+        watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
+        return [lock.run(work), watch.run()]
+
     async def _ensure_traffic(self) -> StreamState:
         settings = self._settings
+        await streams.ensure_payload(self._client, settings.payload_stream_bytes_max, settings.stream_replicas)
         return await streams.ensure_traffic(
             self._client, settings.traffic_stream_bytes_max, settings.traffic_shards, settings.stream_replicas
         )
@@ -344,10 +368,11 @@ class Ledger:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), STREAM_EVERY_S)
             try:
-                await streams.state(self._client, subjects.TRAFFIC_STREAM)
+                for stream in (subjects.TRAFFIC_STREAM, subjects.PAYLOAD_STREAM):
+                    await streams.state(self._client, stream)
             except StreamError as error:
                 if error.code == streams.NOT_FOUND:
-                    log.error("stream_gone", stream=subjects.TRAFFIC_STREAM)
+                    log.error("stream_gone")
                     with suppress(*BUS_ERRORS):
                         await self._ensure_traffic()
             except BUS_ERRORS:

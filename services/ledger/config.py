@@ -20,6 +20,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 POOL_CONNECTIONS_MAX = 200
+PAYLOAD_RETENTION = "30d"
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,10 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of the audit log (`maximum_audit_logs_retention_period`), by whole months."""
     rollup_retention: str = ""
     """The same of sums (`maximum_rollup_retention_period`), by whole months."""
+    payload_retention: str = ""
+    """The same of prompts and answers (`maximum_payload_retention_period`), by days; empty: 30d."""
+    payload_stream_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 1024**3
+    """Of the PAYLOAD stream where it must be made."""
     retention_interval: str = ""
     """How often retention runs (`maximum_spend_logs_retention_interval`); empty: daily."""
     retention_cron: str = ""
@@ -93,6 +98,7 @@ def terms(settings: LedgerSettings) -> Terms:
         retention.days("maximum_spend_logs_retention_period", settings.spend_logs_retention),
         retention.days("maximum_audit_logs_retention_period", settings.audit_logs_retention),
         retention.days("maximum_rollup_retention_period", settings.rollup_retention),
+        retention.days("maximum_payload_retention_period", settings.payload_retention or PAYLOAD_RETENTION),
     )
 
 
@@ -161,6 +167,7 @@ def completed(source: Source) -> LedgerSettings:
         spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
         audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
         rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",
+        payload_retention=found.payload_retention or general.maximum_payload_retention_period or "",
         retention_interval=found.retention_interval or general.maximum_spend_logs_retention_interval or "",
         retention_cron=found.retention_cron or general.maximum_spend_logs_cleanup_cron or "",
     )

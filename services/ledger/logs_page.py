@@ -30,6 +30,7 @@ EQUAL = {
 DEPTH_MAX = 100_000
 """Rows that pages reach; deeper, narrow the range or use `cursor`."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+VIEWER = "proxy_admin_viewer"
 NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_session", "session_cursor")
 """LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if they weren't."""
 
@@ -67,11 +68,14 @@ def handlers(api: "Api") -> dict[str, Handler]:
         return handler
 
     async def one(request: web.Request) -> web.StreamResponse:
-        scope = scope_of(await api.identify(request, "/spend/logs/ui/{request_id}"))
+        caller = await api.identify(request, "/spend/logs/ui/{request_id}")
+        scope = scope_of(caller)
         question = questions.logs({"request_id": request.match_info["request_id"]})
         keys, _ = await api.book().log_keys(scope, question)
         async for rows in api.book().log_rows(keys[:1]):
-            return answers.json_answer(rows[0])
+            # A viewer sees everybody's calls, but nobody's words.
+            content = {} if caller.role == VIEWER else await api.book().content(keys[0])
+            return answers.json_answer({**rows[0], **content})
         return answers.json_answer({"detail": {"message": "No such request"}}, status=404)
 
     return {

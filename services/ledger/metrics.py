@@ -28,6 +28,7 @@ TRIMMED = Counter("tollgate_ledger_trims", "Times recorded messages were removed
 QUERIES = Counter("tollgate_ledger_queries", "Questions answered over HTTP.", ["route", "status"])
 CUBE_BATCHES = Counter("tollgate_ledger_cube_batches", "Batches whose rows were added to the spend cube.")
 RETIRED = Counter("tollgate_ledger_partitions_dropped", "Partitions that retention dropped.", ["table"])
+PAYLOADS = Counter("tollgate_ledger_payloads", "Prompts and answers taken into their table.")
 SINK_ROWS = Counter("tollgate_ledger_sink_rows", "Calls that a sink was told of.", ["sink"])
 SINK_FAILURES = Counter("tollgate_ledger_sink_failures", "Times a sink could not be told.", ["sink"])
 CHECKPOINT = Gauge("tollgate_ledger_checkpoint", "Number of the last signed checkpoint.")

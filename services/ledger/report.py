@@ -13,7 +13,7 @@ from services.ledger.facts_in import place
 from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spend_query import ROWS_MAX, SpendQuery
 from services.ledger.spend_sql import SUMS, Live
-from shared import subjects
+from shared import payloads, subjects
 from shared.requests import SpentBy
 
 TAGS_MAX = 10_000
@@ -108,6 +108,14 @@ class Report:
             yield [
                 shapes.spend_log(found[key.id, key.provisional]) for key in chunk if (key.id, key.provisional) in found
             ]
+
+    async def content(self, key: LogKey) -> dict[str, Any]:
+        """Prompt and answer of a call, where they are kept, in the fields that LiteLLM's row has for them."""
+        rows = await self.fetch(QUERIES["payload_one"], key.day, key.id)
+        if not rows:
+            return {}
+        row = rows[0]
+        return payloads.shown(row["request"], row["answer"], row["cut"], stream=row["stream"])
 
     async def audit_page(self, question: AuditQuestion) -> dict[str, Any]:
         kinds = None if question.table_name is None else [shapes.kind_of(question.table_name)]

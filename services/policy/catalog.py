@@ -18,9 +18,10 @@ from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
 from shared import guardrails, prices
 from shared.config import Config, ConfigError, Deployment, LeftOut
+from shared.config.callbacks import SENT
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
-from shared.entities import Key
+from shared.entities import Key, callbacks
 from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
@@ -42,6 +43,19 @@ Priced = Callable[[str, str, Price | None], Price | None]
 def nobody(key: Key) -> str | None:
     """Why a key that policy itself makes can't be delivered, where no secret manager stores keys."""
     return "needs a secret manager that stores keys: nobody else could hand out the new key"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What the configuration says of prompts and answers."""
+
+    kept: bool = False
+    """`store_prompts_in_spend_logs`."""
+    shown: bool = False
+    """One of the file's sinks gets them."""
+    teams: dict[str, bool] = {}
+    """`default_team_settings`: teams with sinks of their own, and whether these get them."""
+    turned_off: bool = False
+    """`turn_off_message_logging`."""
 
 
 class NewKeys(msgspec.Struct, frozen=True):
@@ -94,6 +108,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     stored: StoredSettings = StoredSettings()
     lookup: Variables = msgspec.field(default_factory=lambda: Variables({}))
     """Variables of the environment that a provider of a model may take its address from."""
+    content: Content = Content()
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
     rotation_check_s: float = ROTATION_CHECK_S
@@ -163,6 +178,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         blocked_users=BlockedUsers(config.blocked_users),
         access_groups=access_groups(config.deployments),
         new_keys=_new_keys(config),
+        content=_content(config),
         left_out={each.model_name: each.reason for each in config.left_out},
         deployments={each.id: each for each in config.deployments},
         credentials=config.credentials,
@@ -197,6 +213,24 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 1 <= seconds <= 366 * 86_400:
         raise ConfigError(f"{name} must be a number of seconds, at least 1")
     return seconds
+
+
+def _content(config: Config) -> Content:
+    settings, turned_off = config.litellm, config.litellm.turn_off_message_logging
+    listed = (settings.success_callback, settings.failure_callback, settings.callbacks)
+    teams: dict[str, bool] = {}
+    for team in settings.default_team_settings:
+        team_id = team.get("team_id")
+        own = [name for key in ("success_callback", "failure_callback") for name in callbacks.names(team.get(key))]
+        if isinstance(team_id, str) and SENT.intersection(own):
+            shows = callbacks.shows_content({"callback_vars": team}, turned_off=turned_off)
+            teams[team_id] = teams.get(team_id, False) or shows
+    return Content(
+        kept=config.general.store_prompts_in_spend_logs,
+        shown=not turned_off and any(SENT.intersection(callbacks.names(each)) for each in listed),
+        teams=teams,
+        turned_off=turned_off,
+    )
 
 
 def access_groups(deployments: Iterable[Deployment]) -> dict[str, frozenset[str]]:

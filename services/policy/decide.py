@@ -119,6 +119,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team, who.project),
+        content=folding.content(catalog, key, team),
         **common,
     )
 

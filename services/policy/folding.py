@@ -5,9 +5,9 @@ from typing import Any
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.weakening import in_effect
-from shared import subjects
+from shared import payloads, subjects
 from shared.admission.predicates import CONFIG
-from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team
+from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team, callbacks
 from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
 from shared.guardrails import Enabled
 
@@ -134,6 +134,26 @@ def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
     allowed = next((each["allowed_passthrough_routes"] for each in found if "allowed_passthrough_routes" in each), None)
     denied = [path for each in found for path in _texts(each.get("denied_passthrough_routes"))]
     return {"passthrough_routes": None if allowed is None else _texts(allowed), "passthrough_denied": denied}
+
+
+def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
+    """What becomes of prompts and answers (shared.payloads). The key's word goes before the team's, and that before the configuration's:
+    on keeping them, and on which sinks there are, each by itself."""
+    found = catalog.content
+    holders = [holder.metadata for holder in (key, team) if holder is not None and holder.metadata]
+    kept = next(
+        (each["store_prompts_in_spend_logs"] for each in holders if "store_prompts_in_spend_logs" in each), found.kept
+    )
+    if kept is True:
+        return payloads.KEPT
+    for each in holders:
+        entries = callbacks.entries(each)
+        if entries is not None:
+            shown = any(callbacks.shows_content(entry, turned_off=found.turned_off) for entry in entries)
+            break
+    else:
+        shown = found.shown if team is None else found.teams.get(team.team_id, found.shown)
+    return payloads.SENT if shown else ""
 
 
 def cache(key: Key | None, team: Team | None) -> dict[str, Any]:

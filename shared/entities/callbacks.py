@@ -111,5 +111,43 @@ def place(name: str, variable: str) -> str:
     return f"logging/{name}/{variable}"
 
 
+def shows_content(entry: Mapping[str, Any], *, turned_off: bool) -> bool:
+    """Whether the sink of an entry gets prompts and answers.
+
+    Args:
+        turned_off: what the configuration says where the entry says nothing.
+    """
+    variables = entry.get("callback_vars")
+    own = variables.get("turn_off_message_logging") if isinstance(variables, Mapping) else None
+    return not (turned_off if own is None else is_true(own))
+
+
+def is_true(value: Any) -> bool:
+    return value is True or (isinstance(value, str) and value.strip().lower() in ("true", "1"))
+
+
+def entries(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """Of sinks; those of LiteLLM's first form, where there are no others. None: it says nothing of sinks."""
+    logging, old = metadata.get("logging"), metadata.get(OLD)
+    if isinstance(logging, list):
+        return [
+            entry for entry in logging if isinstance(entry, Mapping) and entry.get("callback_name") in callbacks.SENT
+        ]
+    if not isinstance(old, Mapping):
+        return None
+    return [
+        {"callback_name": name, "callback_type": on, "callback_vars": old.get("callback_vars"), "sealed_as": OLD}
+        for on in ("success", "failure")
+        for name in names(old.get(f"{on}_callback"))
+        if name in callbacks.SENT
+    ]
+
+
+def names(value: Any) -> list[str]:
+    """A name, or a list of names."""
+    items = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return [name for name in items if isinstance(name, str)]
+
+
 def _refuse(field: str, problem: str) -> Any:
     raise RefusedError(errors.bad_request(f"{field} {problem}", field))

@@ -227,6 +227,7 @@ _IN_METADATA: dict[str, Reader] = {
     "disable_global_guardrails": flag,
     "service_account_id": text,
     "logging": callbacks.read,
+    "store_prompts_in_spend_logs": flag,
 }
 
 

@@ -78,8 +78,8 @@ async def target() -> AsyncIterator[Target]:
     await runner.cleanup()
 
 
-async def nowhere() -> int:
-    """CONTROL is empty: the audit log is never behind it."""
+async def nowhere(_stream: str) -> int:
+    """It is empty: the book is never behind it."""
     return 0
 
 
@@ -212,7 +212,12 @@ async def test_key_beats_team_beats_file_and_nobody_gets_anothers(book: Book, ta
     await asyncio.sleep(0.2)
     found = {path: [one["id"] for one in msgspec.json.decode(body)] for path, _, body in target.got}
     assert found == {f"/{name}": [sent[name].opened.id] for name in ("alice", "team-a", "file")}
-    await post_entity(book, "team", "team-a", [])
+    await post_entity(book, "team", "team-a", [])  # nowhere
+    await asyncio.sleep(0.3)
+    nowhere_to = settled(opened(caller=ROBOT))
+    await book.post(nowhere_to)
+    await asyncio.sleep(0.3)
+    await post_entity(book, "team", "team-a", None)  # it says nothing any more
     await asyncio.sleep(0.3)
     last = settled(opened(caller=ROBOT))
     await book.post(last)
@@ -221,6 +226,7 @@ async def test_key_beats_team_beats_file_and_nobody_gets_anothers(book: Book, ta
         return any(path == "/file" and last.opened.id.encode() in body for path, _, body in target.got)
 
     await eventually(fell_back)
+    assert not any(nowhere_to.opened.id.encode() in body for _, _, body in target.got)
     await fed.end()
 
 

@@ -174,6 +174,8 @@ async def _replay(parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answ
         f"x-litellm-cache-key: {digest}\r\n",
     )
     try:
+        if account.content is not None:
+            account.content.add(kept.body)
         if not kept.stream:
             await account.settle_durably("success", 200, kept.usage, free=True)
             return answers.whole(named, kept.body, 200, kept.content_type.encode(), 0)

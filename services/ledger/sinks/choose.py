@@ -4,7 +4,7 @@ A key's own sinks go before its team's, a team's before the configuration's; the
 in their `metadata.logging`; those of teams in `litellm_settings.default_team_settings` too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.entities import callbacks
@@ -37,6 +37,8 @@ class Sink(NamedTuple):
     """Whether the operator's file says so, and not a key or a team."""
     sealed_as: str = ""
     """What its secrets are sealed as; empty: its name."""
+    content: bool = False
+    """Whether it gets prompts and answers."""
 
 
 class Chosen(NamedTuple):
@@ -46,10 +48,19 @@ class Chosen(NamedTuple):
     teams: frozenset[str]
 
 
-def of_entity(scope: str, owner: str, metadata: Any) -> list[Sink]:
-    """Of a key's or a team's metadata. What can't be read is left out: it gets nothing, instead of everything."""
+def says(metadata: Any) -> bool:
+    """Whether a key's or a team's metadata says where its calls go, be it nowhere."""
+    return isinstance(metadata, Mapping) and callbacks.entries(metadata) is not None
+
+
+def of_entity(scope: str, owner: str, metadata: Any, *, turned_off: bool = False) -> list[Sink]:
+    """Of a key's or a team's metadata. What can't be read is left out: it gets nothing, instead of everything.
+
+    Args:
+        turned_off: whether sinks get no prompts where their entry doesn't say.
+    """
     found: list[Sink] = []
-    for entry, sealed_as in _entries(metadata):
+    for entry in (callbacks.entries(metadata) or []) if isinstance(metadata, Mapping) else []:
         name = entry.get("callback_name")
         on = ON.get(str(entry.get("callback_type") or "success_and_failure"))
         variables = entry.get("callback_vars") or {}
@@ -59,28 +70,22 @@ def of_entity(scope: str, owner: str, metadata: Any) -> list[Sink]:
         sink_id = f"{scope}:{owner}:{name}:{'+'.join(_OUTCOMES[on])}"
         same = sum(sink.id.partition("#")[0] == sink_id for sink in found)
         found.append(
-            Sink(f"{sink_id}#{same}" if same else sink_id, name, scope, owner, *on, _sorted(plain), False, sealed_as)
+            Sink(
+                f"{sink_id}#{same}" if same else sink_id,
+                name,
+                scope,
+                owner,
+                *on,
+                _sorted(plain),
+                False,
+                str(entry.get("sealed_as") or ""),
+                callbacks.shows_content(entry, turned_off=turned_off),
+            )
         )
     return found
 
 
 _OUTCOMES = {(True, False): ("success",), (False, True): ("failure",), (True, True): ("success", "failure")}
-
-
-def _entries(metadata: Any) -> list[tuple[Mapping[str, Any], str]]:
-    """(an entry of `logging`, what its variables are sealed as). A team's `callback_settings`, LiteLLM's first form, where it has no other."""
-    if not isinstance(metadata, Mapping):
-        return []
-    logging, old = metadata.get("logging"), metadata.get(callbacks.OLD)
-    if isinstance(logging, list):
-        return [(entry, "") for entry in logging if isinstance(entry, Mapping)]
-    if not isinstance(old, Mapping):
-        return []
-    return [
-        ({"callback_name": name, "callback_type": on, "callback_vars": old.get("callback_vars")}, callbacks.OLD)
-        for on in ("success", "failure")
-        for name in _names(old.get(f"{on}_callback"))
-    ]
 
 
 def of_config(settings: Mapping[str, Any]) -> list[Sink]:
@@ -89,7 +94,7 @@ def of_config(settings: Mapping[str, Any]) -> list[Sink]:
     for key, (success, failure) in {
         "success_callback": (True, False), "failure_callback": (False, True), "callbacks": (True, True),
     }.items():  # fmt: skip
-        for name in _names(settings.get(key)):
+        for name in callbacks.names(settings.get(key)):
             if name in KINDS:
                 entry = on.setdefault(name, [False, False])
                 on[name] = [entry[0] or success, entry[1] or failure]
@@ -99,31 +104,41 @@ def of_config(settings: Mapping[str, Any]) -> list[Sink]:
         if isinstance(params, Mapping)
         else {}
     )
+    shows = not settings.get("turn_off_message_logging")
     found = [
-        Sink(f"config::{name}", name, "config", "", both[0], both[1], _sorted(variables)) for name, both in on.items()
+        Sink(f"config::{name}", name, "config", "", both[0], both[1], _sorted(variables), content=shows)
+        for name, both in on.items()
     ]
     for team in settings.get("default_team_settings") or []:
         if isinstance(team, Mapping) and isinstance(team.get("team_id"), str):
             plain = {str(name): value for name, value in team.items() if isinstance(value, str)}
             for key, both in (("success_callback", (True, False)), ("failure_callback", (False, True))):
                 found += [
-                    Sink(f"team:{team['team_id']}:{name}:{key}", name, "team", team["team_id"], *both, _sorted(plain))
-                    for name in _names(team.get(key))
+                    Sink(
+                        f"team:{team['team_id']}:{name}:{key}",
+                        name,
+                        "team",
+                        team["team_id"],
+                        *both,
+                        _sorted(plain),
+                        content=callbacks.shows_content({"callback_vars": team}, turned_off=not shows),
+                    )
+                    for name in callbacks.names(team.get(key))
                     if name in KINDS
                 ]
     return found
 
 
-def choose(config: Iterable[Sink], entities: Iterable[Sink]) -> Chosen:
-    """A team's own word goes before what the file says of it."""
-    own = list(entities)
-    told = {sink.owner for sink in own if sink.scope == "team"}
-    sinks = [*own, *(sink for sink in config if sink.scope != "team" or sink.owner not in told)]
-    return Chosen(
-        sinks,
-        frozenset(sink.owner for sink in sinks if sink.scope == "key"),
-        frozenset(sink.owner for sink in sinks if sink.scope == "team"),
-    )
+def choose(config: Iterable[Sink], entities: Mapping[tuple[str, str], Sequence[Sink]]) -> Chosen:
+    """A team's own word goes before what the file says of it.
+
+    Args:
+        entities: (scope, owner) → its sinks; none: its calls are sent nowhere.
+    """
+    own = [sink for found in entities.values() for sink in found]
+    keys, teams = (frozenset(owner for scope, owner in entities if scope == wanted) for wanted in ("key", "team"))
+    sinks = [*own, *(sink for sink in config if sink.scope != "team" or sink.owner not in teams)]
+    return Chosen(sinks, keys, teams | {sink.owner for sink in sinks if sink.scope == "team"})
 
 
 def gets(sink: Sink, row: Mapping[str, Any], chosen: Chosen) -> bool:
@@ -144,13 +159,3 @@ def gets(sink: Sink, row: Mapping[str, Any], chosen: Chosen) -> bool:
 
 def _sorted(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(variables.items()))
-
-
-def _names(value: Any) -> list[str]:
-    return (
-        [value]
-        if isinstance(value, str)
-        else [name for name in value if isinstance(name, str)]
-        if isinstance(value, list)
-        else []
-    )

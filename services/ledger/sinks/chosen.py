@@ -19,9 +19,11 @@ class Choice:
     Args:
         config: the file's sinks.
         since_ms: from when on they are told, where they are new.
+        turned_off: whether keys' and teams' sinks get no prompts where they don't say.
     """
 
-    def __init__(self, config: Sequence[Sink], since_ms: int) -> None:
+    def __init__(self, config: Sequence[Sink], since_ms: int, *, turned_off: bool = False) -> None:
+        self._turned_off = turned_off
         self._config = config
         self._since_ms = since_ms
         self.forget()
@@ -41,7 +43,7 @@ class Choice:
         if self._n is None:
             for row in await connection.fetch(QUERIES["sink_entities"], followed or 0):
                 self._take(row)
-            self.chosen = choose.choose(self._config, self._all())
+            self.chosen = choose.choose(self._config, self._of)
             if followed is None:
                 followed = 0
         rows = await connection.fetch(QUERIES["sink_facts"], followed)
@@ -51,7 +53,7 @@ class Choice:
             for sink in self._take(row):
                 news[sink.id] = row["at_ms"]
         last = max((row["n"] for row in rows), default=followed)
-        chosen = choose.choose(self._config, self._all())
+        chosen = choose.choose(self._config, self._of)
         async with connection.transaction():
             ids = {sink.id for sink in chosen.sinks}
             for sink_id in ids - self._begun:
@@ -70,18 +72,9 @@ class Choice:
         """Returns those that weren't there before."""
         at = (row["kind"], row["entity_id"])
         before = {sink.id for sink in self._of.pop(at, ())}
-        found = _of(row)
-        if found:
-            self._of[at] = found
+        after = None if row["after"] is None else msgspec.json.decode(row["after"])
+        metadata = after.get("metadata") if isinstance(after, dict) else None
+        if not choose.says(metadata):
+            return []
+        found = self._of[at] = choose.of_entity(*at, metadata, turned_off=self._turned_off)
         return [sink for sink in found if sink.id not in before]
-
-    def _all(self) -> list[Sink]:
-        return [sink for found in self._of.values() for sink in found]
-
-
-def _of(row: Mapping[str, Any]) -> list[Sink]:
-    if row["after"] is None:
-        return []
-    after = msgspec.json.decode(row["after"])
-    metadata = after.get("metadata") if isinstance(after, dict) else None
-    return choose.of_entity(row["kind"], row["entity_id"], metadata)

@@ -19,7 +19,8 @@ _SPACE = uuid.UUID("6d0f1c1e-7e2c-4f53-9f0b-3f1f6f6f5a10")
 
 
 def payload(row: Record) -> dict[str, Any]:
-    """LiteLLM's StandardLoggingPayload, without messages and answer."""
+    """LiteLLM's StandardLoggingPayload; messages and answer where the sink gets them."""
+    content = row.get("content") or {}
     log = shapes.spend_log(row)
     success = row["outcome"] == SUCCESS
     return {
@@ -49,8 +50,8 @@ def payload(row: Record) -> dict[str, Any]:
         "end_user": row["customer_id"] or "",
         "requester_ip_address": row["requester_ip"],
         "error_str": row["error_code"],
-        "messages": None,
-        "response": None,
+        "messages": content.get("messages"),
+        "response": content.get("response"),
     }
 
 
@@ -60,9 +61,11 @@ def langfuse(row: Record) -> list[dict[str, Any]]:
     trace_id = row_id
     metadata = {"team_id": row["team_id"], "key_alias": row["key_alias"], "deployment_id": row["deployment_id"], "outcome": row["outcome"],
                 "spend_logs_metadata": msgspec.Raw(row["spend_logs_metadata"].encode())}  # fmt: skip
+    content = row.get("content")
+    said = {} if content is None else {"input": content["messages"], "output": content["response"]}
     trace = {
         "id": trace_id, "timestamp": start, "name": row["route"], "userId": row["customer_id"] or row["user_id"],
-        "sessionId": row["session_id"], "tags": row["tags"], "metadata": metadata,
+        "sessionId": row["session_id"], "tags": row["tags"], "metadata": metadata, **said,
     }  # fmt: skip
     cost = None if row["cost_picousd"] is None else {"total": usd_from_picousd(row["cost_picousd"])}
     generation = {
@@ -71,7 +74,7 @@ def langfuse(row: Record) -> list[dict[str, Any]]:
         "usageDetails": {"input": row["input_tokens"] - row["cached_tokens"], "output": row["output_tokens"],
                          "cache_read_input_tokens": row["cached_tokens"], "total": row["input_tokens"] + row["output_tokens"]},
         "costDetails": cost, "metadata": metadata, "level": "DEFAULT" if row["outcome"] == SUCCESS else "ERROR",
-        "statusMessage": row["error_code"],
+        "statusMessage": row["error_code"], **said,
     }  # fmt: skip
     return [
         {"id": _event_id(row_id, f"{kind}-{row['outcome']}"), "type": kind, "timestamp": end, "body": body}
@@ -107,6 +110,10 @@ def span(row: Record) -> dict[str, Any]:
         "tollgate.cost.picousd": row["cost_picousd"],
         "tollgate.tags": list(row["tags"]),
     }
+    content = row.get("content")
+    if content is not None:
+        for name, part in (("input", "messages"), ("output", "response")):
+            attributes[f"gen_ai.{name}.messages"] = msgspec.json.encode(content[part]).decode()
     return {
         "traceId": row_id,
         "spanId": hashlib.sha256(row_id.encode()).hexdigest()[:16],

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from services.ledger import metrics
+from services.ledger import metrics, payload
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Database, Pool
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.sinks import targets
@@ -28,7 +28,7 @@ from shared.sealing import Keyring
 log = structlog.get_logger()
 
 IDLE_S = 0.5
-CONTROL_S = 0.05
+BEHIND_S = 0.05
 BATCHES = 20
 ROWS = 100
 """Sent at a time."""
@@ -38,8 +38,8 @@ CONNECTIONS_MAX = 4
 """Of all sinks together."""
 
 Make = Callable[[Sink], SinkTarget]
-ControlEnd = Callable[[], Awaitable[int]]
-"""The sequence of CONTROL's last fact. Raises one of BUS_ERRORS."""
+StreamEnd = Callable[[str], Awaitable[int]]
+"""The sequence of a stream's last message. Raises one of BUS_ERRORS."""
 
 
 class Sinks:
@@ -47,17 +47,25 @@ class Sinks:
 
     Args:
         config: the file's sinks. They begin with what happens after this object was made.
-        control_end: where CONTROL ends now.
+        stream_end: where a stream ends now.
+        turned_off: whether keys' and teams' sinks get no prompts where they don't say.
     """
 
     def __init__(
-        self, database: Database, config: Sequence[Sink], make: Make, control_end: ControlEnd, stopping: asyncio.Event
+        self,
+        database: Database,
+        config: Sequence[Sink],
+        make: Make,
+        stream_end: StreamEnd,
+        stopping: asyncio.Event,
+        *,
+        turned_off: bool = False,
     ) -> None:
         self._database = database
         self._make = make
-        self._control_end = control_end
+        self._stream_end = stream_end
         self._stopping = stopping
-        self._choice = Choice(config, time.time_ns() // 1_000_000)
+        self._choice = Choice(config, time.time_ns() // 1_000_000, turned_off=turned_off)
         self._running: dict[Sink, asyncio.Task[None]] = {}
         self._head: dict[int, int] = {}
         """By shard, up to which batch may be sent: all that was chosen before these is known."""
@@ -92,11 +100,7 @@ class Sinks:
         """Where the book ends; and, before anything of it is sent, who had chosen what by then: a team's own sink is set, and acknowledged,
         before its first call, but the audit log may get it after the call's row."""
         head = {row["shard"]: row["chain_n"] for row in await pool.fetch(QUERIES["sink_head"], subjects.TRAFFIC_STREAM)}
-        wanted = await self._control_end()
-        while await pool.fetchval(QUERIES["sink_control"], subjects.CONTROL_STREAM, wanted):
-            if self._stopping.is_set():
-                return
-            await _until(self._stopping, CONTROL_S)
+        await self._reached(pool, subjects.CONTROL_STREAM)
         async with pool.acquire() as connection:
             await self._choice.look(connection)
         sinks = set(self.chosen.sinks)
@@ -104,6 +108,8 @@ class Sinks:
             task = self._running.pop(sink)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if head != self._head and any(sink.content for sink in sinks):
+            await self._reached(pool, subjects.PAYLOAD_STREAM)  # a prompt is published before its call's end
         if head != self._head:
             self._head = head
             self._moved.set()
@@ -111,6 +117,12 @@ class Sinks:
         for sink in self.chosen.sinks:
             if sink not in self._running:
                 self._running[sink] = asyncio.create_task(self._feed(pool, sink))
+
+    async def _reached(self, pool: Pool, stream: str) -> None:
+        """The book has what is in the stream at this moment; or the service stops."""
+        wanted = await self._stream_end(stream)
+        while not self._stopping.is_set() and await pool.fetchval(QUERIES["sink_behind"], stream, wanted):
+            await _until(self._stopping, BEHIND_S)
 
     async def _feed(self, pool: Pool, sink: Sink) -> None:
         pause_s = PAUSE_S_MIN
@@ -150,7 +162,9 @@ class Sinks:
             key = sink.owner if sink.scope == "key" else None
             team = sink.owner if sink.scope == "team" else None
             rows = await connection.fetch(QUERIES["sink_rows"], shard, known, until, key, team)
-        mine = [row for row in map(dict, rows) if gets(sink, row, self.chosen)]
+            mine = [row for row in map(dict, rows) if gets(sink, row, self.chosen)]
+            if sink.content:
+                await payload.attach(connection, mine)
         for start in range(0, len(mine), ROWS):
             await target.send(mine[start : start + ROWS])
             metrics.SINK_ROWS.labels(sink.name).inc(len(mine[start : start + ROWS]))

@@ -35,8 +35,8 @@ DELETE FROM sink_position WHERE sink = ANY($1::text[])
 -- sink_head --
 SELECT shard, chain_n FROM stream_position WHERE stream = $1
 
--- sink_control --
--- Whether the audit log is behind this sequence. $1 CONTROL.
+-- sink_behind --
+-- Whether the book is behind a stream's sequence $2.
 SELECT coalesce((SELECT max(seq) FROM stream_position WHERE stream = $1), 0) < $2
 
 -- sink_positions --

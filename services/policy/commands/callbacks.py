@@ -33,15 +33,17 @@ def show(call: Call) -> Plan:
 
 
 def delete(call: Call) -> Plan:
+    """Without any, the team has what the configuration says."""
     team, name = _team(call), call.params.get("callback_name", "")
     kept = [entry for entry in _entries(team) if entry.get("callback_name") != name]
     if len(kept) == len(_entries(team)):
         raise RefusedError(errors.entity_not_found(f"Callback {name[:64]} not found in this team", "callback_name"))
-    after, plan = _with(call, team, kept)
+    after, plan = _with(call, team, kept or None)
     return msgspec.structs.replace(plan, answer={"status": "success", "data": _shown(after)})
 
 
 def disable(call: Call) -> Plan:
+    """The team's calls are sent nowhere, also not where the configuration says."""
     after, plan = _with(call, _team(call), [])
     message = f"Logging disabled for team {after.team_id}"
     return msgspec.structs.replace(plan, answer={"status": "success", "message": message, "data": _shown(after)})
@@ -62,9 +64,10 @@ def _named(entry: dict[str, Any]) -> tuple[Any, Any]:
     return entry.get("callback_name"), entry.get("callback_type") or "success_and_failure"
 
 
-def _with(call: Call, team: Team, entries: list[dict[str, Any]]) -> tuple[Team, Plan]:
-    metadata = {**team.metadata, "logging": entries}
-    metadata.pop(callbacks.OLD, None)
+def _with(call: Call, team: Team, entries: list[dict[str, Any]] | None) -> tuple[Team, Plan]:
+    metadata = {name: value for name, value in team.metadata.items() if name not in ("logging", callbacks.OLD)}
+    if entries is not None:
+        metadata["logging"] = entries
     fields.metadata("metadata", metadata)
     after = generic.stamped(call, msgspec.structs.replace(team, metadata=metadata))
     TEAM.check_size(after)

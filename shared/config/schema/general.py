@@ -98,8 +98,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     at any address, and be called in private networks."""
     disable_spend_logs: Annotated[bool, By()] = False
     """Keep no row a request."""
-    store_prompts_in_spend_logs: Annotated[bool, By()] = False
-    """Keep prompts and answers."""
+    store_prompts_in_spend_logs: Annotated[bool, By("policy")] = False
+    """Keep prompts and answers, where key and team don't say otherwise in their metadata."""
+    maximum_payload_retention_period: Annotated[str | None, By("ledger")] = None
+    """How long prompts and answers are kept; 30d. Ours."""
     maximum_spend_logs_retention_period: Annotated[str | None, By("ledger")] = None
     """How long rows are kept, like `90d`."""
     maximum_spend_logs_retention_interval: Annotated[str | None, By("ledger")] = None
