@@ -40,6 +40,7 @@ def values(known: Values, *, tls: bool, database_url: str) -> Values:
         "tollgate-nats": {user: password() for user in broker.USERS},
         "tollgate-postgres": {"password": password()},
         "tollgate-master-key": {"master-key": "sk-" + secrets.token_hex(24)},
+        "tollgate-sealing-key": {"salt-key": secrets.token_urlsafe(32)},
     }
     if tls and "tollgate-tls" not in known:
         made["tollgate-tls"] = certificates()

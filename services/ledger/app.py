@@ -121,6 +121,7 @@ class Ledger:
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
         in_file = choose.of_config(file.litellm_settings) if file is not None else []
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
+        self._shows_audit = file is None or file.litellm.store_audit_logs
         turned_off = file is not None and file.litellm.turn_off_message_logging
         self._sinks = Sinks(self._database, in_file, opening, self._stream_end, self._stopping, turned_off=turned_off)
         self._exporter = Exporter(
@@ -138,7 +139,14 @@ class Ledger:
     async def run(self) -> None:
         asking = Asking(self._client, self._control_seq)
         api = routes.Api(
-            self._life, asking, lambda: self._report, self._client, self._prices, self._exporter, self._terms
+            self._life,
+            asking,
+            lambda: self._report,
+            self._client,
+            self._prices,
+            self._exporter,
+            self._terms,
+            shows_audit=self._shows_audit,
         )
         runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)

@@ -48,6 +48,11 @@ class Report:
         rows = await self.fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
+    async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
+        """Tags with their first and last day, by name; whether there are more than TAGS_MAX. `names`: these alone."""
+        rows = await self.fetch(QUERIES["tag_rows"], _rollup_scope(scope), days.first, days.last, names, TAGS_MAX + 1)
+        return rows[:TAGS_MAX], len(rows) > TAGS_MAX
+
     async def spent(self, wanted: list[SpentBy]) -> list[int]:
         """What each of these spent, in pico-USD, over all days."""
         by_dimension: dict[str, set[str]] = {}

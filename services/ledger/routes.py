@@ -20,6 +20,7 @@ from services.ledger import (
     spend_api,
     spend_calculate,
     spend_global,
+    tags_api,
 )
 from services.ledger.answers import Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
@@ -57,7 +58,10 @@ class Api:
         prices: Prices,
         exporter: Exporter,
         terms: Terms = EVERYTHING,
+        *,
+        shows_audit: bool = True,
     ) -> None:
+        self._shows_audit = shows_audit
         self._life = life
         self.client = client
         self.teller = Teller(client)
@@ -98,6 +102,7 @@ class Api:
             **export_api.handlers(self),
             **audit_summary.handlers(self),
             **checkpoint_api.handlers(self),
+            **tags_api.handlers(self),
         }
 
     async def spend_tags(self, request: web.Request) -> web.StreamResponse:
@@ -151,6 +156,8 @@ class Api:
     async def identify_admin(self, request: web.Request, route: str, *, write: bool = False) -> Caller:
         """Policy has the say; that only admins see the whole book, and only those who may write change it, is checked here once more."""
         caller = await self.identify(request, route)
+        if route.startswith("/audit") and not self._shows_audit:
+            raise RefusedError(errors.not_found(request.method, request.path))
         if caller.role not in (WRITERS if write else ADMIN_ROLES):
             raise RefusedError(errors.admin_only_route(route) if write else errors.admin_only(route, caller.role))
         return caller

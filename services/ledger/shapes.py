@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 
 from services.ledger.rows import SUCCESS
-from shared.entities import TABLE_NAMES
+from shared.entities import KINDS, TABLE_NAMES, callbacks
 from shared.money import PICOUSD_PER_USD, usd_from_picousd
 
 Record = Mapping[str, Any]
 
 _KINDS = {name: kind for kind, name in TABLE_NAMES.items()}
 MASKED = "***"
-_SHOWN = frozenset(("key_alias", "key_name"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -180,8 +179,8 @@ def audit_entry(row: Record) -> dict[str, Any]:
         "action": row["action"],
         "table_name": table_name(row["kind"]),
         "object_id": row["entity_id"],
-        "before_value": _entity(row["before"]),
-        "updated_values": _entity(row["after"]) or {},
+        "before_value": _entity(row["kind"], row["before"]),
+        "updated_values": _entity(row["kind"], row["after"]) or {},
         "on_behalf_of": row["on_behalf_of"],
         "requester_ip": row["requester_ip"],
         "audit_number": row["n"],
@@ -198,36 +197,50 @@ def kind_of(name: str) -> str:
     return _KINDS.get(name) or (name.removeprefix("Tollgate_") if name.startswith("Tollgate_") else f"?{name}")
 
 
-def _entity(text: str | None) -> Any:
-    """An entity as the reader may see it: nothing that is named like a key, money in LiteLLM's unit."""
-    return None if text is None else _presented(msgspec.json.decode(text))
+def _entity(kind: str, text: str | None) -> Any:
+    """An entity as the reader may see it: no credential, money in LiteLLM's unit.
+
+    What its kind has a field for is shown or not by what that field is; in what callers store freely (metadata, unknown fields), by
+    what a value looks like, and by names that only credentials have.
+    """
+    if text is None:
+        return None
+    entity = msgspec.json.decode(text)
+    if not isinstance(entity, dict):
+        return _free("", entity)
+    known = KINDS[kind].struct.__struct_fields__ if kind in KINDS else ()
+    return dict(_field(name, value, name in known) for name, value in entity.items())
 
 
+def _field(name: str, value: Any, known: bool) -> tuple[str, Any]:
+    if name == "max_budget_picousd":
+        return "max_budget", usd(value) if isinstance(value, int) else None
+    if name == "sealed":
+        return name, dict.fromkeys(value, MASKED) if isinstance(value, dict) else MASKED
+    if name == "metadata" and isinstance(value, dict):
+        value = callbacks.rewritten(value, lambda _name, _variable, _value: MASKED)
+        return name, {key: item if key in _CALLBACKS else _free(key, item) for key, item in value.items()}
+    if known and isinstance(value, str):
+        return name, MASKED if _CREDENTIAL.match(value) and name not in _SHORT else value
+    return name, _free("" if known else name, value)
+
+
+_CALLBACKS = ("logging", callbacks.OLD)
+"""In metadata: what a value is, its variable's name says."""
+_SHORT = ("key_name",)
+"""`sk-...` and the last characters."""
 _CREDENTIAL = re.compile(
     r"sk-[A-Za-z0-9_-]{8}|pk-lf-|AKIA[0-9A-Z]{12}|Bearer |litellm_enc::|tollgate_sealed:|-----BEGIN "
 )
 """How values begin that are credentials whatever they are called."""
+_NAMED = re.compile(r"(^|[_-])(key|keys|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
 
 
-def _is_secret_name(name: str) -> bool:
-    return any(part in name.lower() for part in ("key", "secret", "password", "credential"))
-
-
-def _presented(value: Any) -> Any:
+def _free(name: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [_presented(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    shown: dict[str, Any] = {}
-    for name, item in value.items():
-        if name == "max_budget_picousd":
-            shown["max_budget"] = usd(item) if isinstance(item, int) else None
-        elif name == "callback_vars" and isinstance(item, dict):
-            shown[name] = dict.fromkeys(item, MASKED)
-        elif _is_secret_name(name) and name not in _SHOWN:
-            shown[name] = None if item is None else MASKED
-        elif isinstance(item, str) and _CREDENTIAL.match(item):
-            shown[name] = MASKED
-        else:
-            shown[name] = _presented(item)
-    return shown
+        return MASKED if value and _NAMED.search(name) else [_free("", item) for item in value]
+    if isinstance(value, dict):
+        return {key: _free(key, item) for key, item in value.items()}
+    if isinstance(value, str) and (_NAMED.search(name) or _CREDENTIAL.match(value)):
+        return MASKED
+    return value

@@ -65,7 +65,6 @@ GENERAL: dict[str, str] = {
 
 LITELLM: dict[str, str] = {
     "telemetry": "= nothing is ever sent to us",
-    "store_audit_logs": "= every change is in the audit log",
     "suppress_debug_info": "= no debug information is printed",
     "suppress_startup_output": "= one banner, no more",
     "log_raw_request_response": "`--detailed_debug` shows it",

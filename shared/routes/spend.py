@@ -106,6 +106,10 @@ ROWS = (
     )),
     *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
       for entity in ("user", "team", "tag", "organization", "customer")),
+    _question("/tag/list", "Every tag there is, as LiteLLM's clients ask for them", *_DAYS, groups=_OWN),
+    Route(name="/tag/info", methods=("POST",), paths=("/tag/info",), surface="ledger", groups=_OWN, answer=_OBJECT,
+          summary="Some tags, by name", request={"type": "object", "required": ["names"], "properties": {
+              "names": {"type": "array", "items": {"type": "string"}}}}),
     _question("/audit/summary", "How much was changed, refused and blocked", *_DAYS, answer=_OBJECT),
     _question("/audit/{id}", "One entry of the audit log", answer=_OBJECT),
     Route(name="/export", methods=("GET",), paths=("/export",), surface="ledger", answer=_OBJECT, summary="How the last export went"),

@@ -172,6 +172,8 @@ def test_secrets_are_named_and_each_service_gets_only_its_own(name: str) -> None
         owner for owner, _, container in containers(name) if "tollgate-master-key" in str(container["env"])
     }  # fmt: skip
     assert with_master == {"edge", "policy"}
+    sealing = {owner for owner, _, container in containers(name) if "tollgate-sealing-key" in str(container["env"])}
+    assert sealing == {"edge", "policy", "ledger"}
 
 
 def test_secrets_once_made_stay_and_fit_together() -> None:
@@ -180,6 +182,7 @@ def test_secrets_once_made_stay_and_fit_together() -> None:
     assert (
         again["tollgate-nats"] == first["tollgate-nats"]
         and again["tollgate-master-key"] == first["tollgate-master-key"]
+        and again["tollgate-sealing-key"] == first["tollgate-sealing-key"]
     )
     assert again["tollgate-ledger"]["database-url"] == "postgresql://mine@db/x"
     assert k8s_secrets.values(again, tls=True, database_url="")["tollgate-ledger"] == again["tollgate-ledger"]

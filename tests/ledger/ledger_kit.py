@@ -20,6 +20,7 @@ from services.ledger.facts_in import Batch
 from services.ledger.message import Message
 from services.ledger.migrate import migrate
 from shared import bus, streams, subjects
+from shared.config import Config
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, TrafficFact, encode_control, encode_fact, pack
 from shared.grant import Denial, Grant
 from shared.ids import DeploymentId, KeyDigest, digest_key, new_id, new_request_id
@@ -188,7 +189,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(nats_url: str, database_url: str, **changed: Any) -> AsyncIterator[Running]:
+async def running(
+    nats_url: str, database_url: str, *, file: Config | None = None, **changed: Any
+) -> AsyncIterator[Running]:
     """Ready on entry; stopped as by SIGTERM on exit."""
     settings = LedgerSettings(
         **{
@@ -198,7 +201,7 @@ async def running(nats_url: str, database_url: str, **changed: Any) -> AsyncIter
     )  # fmt: skip
     client = await bus.connect("ledger", nats_url)
     life = Life("ledger")
-    ledger = Ledger(life, settings, client)
+    ledger = Ledger(life, settings, client, file)
     task = asyncio.create_task(ledger.run())
     try:
 

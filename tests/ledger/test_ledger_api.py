@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from yarl import URL
 
 from services.ledger import report, shapes
-from shared import asker, bus, subjects
+from shared import asker, bus, config, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.facts import Caller
 from shared.ids import RequestId, digest_key, new_request_id
@@ -426,6 +426,56 @@ def test_credentials_are_masked_whatever_they_are_called_and_wherever_they_are()
         }
     )["updated_values"]["metadata"]  # fmt: skip
     assert shown == {
-        "logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_secret_key": "***", "langfuse_host": "***"}}],
+        "logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_secret_key": "***", "langfuse_host": "https://x"}}],
         "smtp_password": "***", "note": "***", "list": [{"aws": "***"}], "tags": ["sk-ok"],
     }  # fmt: skip
+
+
+def test_what_a_field_is_decides_and_not_what_it_is_called() -> None:
+    def shown(kind: str, after: dict[str, Any]) -> Any:
+        row = {"fact_id": "f", "at_ms": 1, "actor_user_id": None, "actor_key_sha256": None, "action": "updated", "kind": kind,
+               "entity_id": "t", "before": None, "on_behalf_of": None, "requester_ip": None, "n": 1, "sha256": b"",
+               "after": msgspec.json.encode(after).decode()}  # fmt: skip
+        return shapes.audit_entry(row)["updated_values"]
+
+    key = {"token": "ab" * 32, "key_name": "sk-...abcd", "key_alias": "k", "max_budget_picousd": 10**12, "extra": {"tpm_limit": 5},
+           "metadata": {"monkey": "m", "keyword": "w", "tags": ["t"], "api_key": "x", "nested": {"client_secret": "x"}}}  # fmt: skip
+    assert shown("key", key) == {
+        "token": "ab" * 32, "key_name": "sk-...abcd", "key_alias": "k", "max_budget": 1.0, "extra": {"tpm_limit": 5},
+        "metadata": {"monkey": "m", "keyword": "w", "tags": ["t"], "api_key": "***", "nested": {"client_secret": "***"}},
+    }  # fmt: skip
+    model = {"model_name": "m", "litellm_params": {"model": "openai/x"}, "sealed": {"api_key": ["id", "b64", "b64"]}}
+    assert shown("model", model) == {**model, "sealed": {"api_key": "***"}}
+    assert shown("of-tomorrow", {"secret": "x", "n": 1}) == {"secret": "***", "n": 1}
+
+
+async def test_tags_as_litellms_clients_ask_for_them(ledger: Running, book: Book) -> None:
+    await book.post(settled(opened(tags=["a", "b"])), settled(opened(caller=BOB, tags=["c"])))
+
+    async def named(key: str) -> list[str]:
+        return [tag["name"] for tag in (await ledger.get("/tag/list", key))[1]]
+
+    assert (await named("sk-admin"), await named("sk-alice"), await named("sk-bob")) == (
+        ["a", "b", "c"],
+        ["a", "b"],
+        ["c"],
+    )
+    status, found = await ledger.post("/tag/info", {"names": ["a", "nobodys"]})
+    assert status == 200 and set(found) == {"a"} and found["a"]["models"] is None
+    assert (await ledger.post("/tag/info", {"names": ["a"]}, "sk-bob"))[0] == 404
+    assert (await ledger.post("/tag/info", {"names": "a"}))[0] == 400
+
+
+async def test_the_audit_log_is_hidden_and_kept_all_the_same(
+    nats_server: Nats, client: Client, policy: Any, book: Book
+) -> None:
+    file = config.parse("litellm_settings: {store_audit_logs: false}\n", {})
+    async with running(nats_server.url, book.url, file=file) as hidden:
+        await publish_control(client, control())
+
+        async def recorded() -> bool:
+            return bool(await book.value("SELECT count(*) FROM audit_log"))
+
+        await eventually(recorded)
+        for path in ("/audit", "/audit/x", "/audit/summary"):
+            assert (await hidden.get(path))[0] == 404

@@ -82,6 +82,14 @@ HAVING sum(requests) > 0
 ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
 LIMIT $4
 
+-- tag_rows --
+-- $1 scope, $2 and $3 first and last day (NULL: open), $4 these tags (NULL: all), $5 how many.
+SELECT value, min(day) AS first_day, max(day) AS last_day
+FROM rollup
+WHERE scope = $1 AND dimension = 'tag' AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
+  AND ($4::text[] IS NULL OR value = ANY($4))
+GROUP BY value HAVING sum(requests) > 0 ORDER BY value LIMIT $5
+
 -- spent --
 -- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them; and what they had
 -- spent before they came here (import-litellm), which is the last fact about it.

@@ -195,6 +195,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Debug lines in the log. Better: `--detailed_debug`, or LITELLM_LOG=DEBUG."""
     json_logs: Annotated[bool | None, By("config")] = None
     """Logs as JSON, a line each: as they are unless the environment says otherwise."""
+    store_audit_logs: Annotated[bool, By("ledger")] = True
+    """Whether `/audit` answers; every change is recorded in any case."""
     turn_off_message_logging: Annotated[bool, By("policy", "ledger")] = False
     """Sinks get no prompts and answers, unless a key's or team's own entry says otherwise."""
     redact_user_api_key_info: Annotated[bool, By()] = False

@@ -1,0 +1,57 @@
+"""`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, and nobody makes one."""
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from services.ledger import answers, questions
+from services.ledger.answers import Handler
+from services.ledger.asking import scope_of
+from services.ledger.questions import refuse
+from services.ledger.report import TAGS_MAX
+
+if TYPE_CHECKING:
+    from services.ledger.routes import Api
+
+NAMES_MAX = 100
+CUT_HEADER = "x-tollgate-rows-cut"
+DESCRIPTION = "This is just a spend tag that was passed dynamically in a request. It does not control any LLM models."
+
+
+def handlers(api: "Api") -> dict[str, Handler]:
+    async def listed(request: web.Request) -> web.StreamResponse:
+        scope = scope_of(await api.identify(request, "/tag/list"))
+        rows, cut = await api.book().tag_rows(scope, questions.days(request.query), None)
+        return answers.json_answer([_tag(row) for row in rows], {CUT_HEADER: str(TAGS_MAX)} if cut else {})
+
+    async def info(request: web.Request) -> web.StreamResponse:
+        scope = scope_of(await api.identify(request, "/tag/info"))
+        names = (await answers.json_body(request)).get("names")
+        if not isinstance(names, list) or not names or len(names) > NAMES_MAX:
+            refuse("names", f"must be a list of 1 to {NAMES_MAX} tags")
+        wanted = [
+            questions.checked_text("names", name) if isinstance(name, str) else refuse("names", "must be strings")
+            for name in names
+        ]
+        rows, _ = await api.book().tag_rows(scope, questions.Days(None, None), wanted)
+        found = {row["value"]: _tag(row) for row in rows}
+        missing = [name for name in wanted if name not in found]
+        if not found:
+            message = f"No tags found: {', '.join(missing)[:200]}"
+            return answers.json_answer({"detail": {"error": message}}, status=404)
+        return answers.json_answer(found)
+
+    return {"/tag/list": listed, "/tag/info": info}
+
+
+def _tag(row: Any) -> dict[str, Any]:
+    return {
+        "name": row["value"],
+        "description": DESCRIPTION,
+        "models": None,
+        "model_info": None,
+        "created_at": row["first_day"].isoformat(),
+        "updated_at": row["last_day"].isoformat(),
+        "created_by": None,
+        "litellm_budget_table": None,
+    }
