@@ -9,6 +9,10 @@ clock runs from its first committed row to its last. CPU is user and system of t
     together  a request's two facts are in messages that follow each other: both mostly in one batch
     apart     a request ends 600 messages after it was opened: every one goes through the working set
     varied    as together; every request has its own customer and end user tag, 1,000 keys in 50 teams
+    tags      as together; 5 tags a request of 1,000, 1,000 keys in 500 teams, 50 models
+
+The cube (hours, days and months by every mix of dimensions) is filled meanwhile, and is waited for at the end: `cube s` is how long after the
+last row, and `all` is the CPU a fact of everything until then.
 """
 
 import argparse
@@ -38,25 +42,31 @@ FACTS_PER_MESSAGE = 25
 APART_MESSAGES = 600
 PRICE = Price(150_000, 600_000, 75_000, version="2026-11-01")
 TIMEOUT_S = 300
-MODES = ("together", "apart", "varied")
+MODES = ("together", "apart", "varied", "tags")
 
 
 def facts(requests: int, mode: str) -> Iterator[tuple[bytes, bytes]]:
     """Encoded (opened, settled) of each request."""
     draw = random.Random(7)
-    keys = 1_000 if mode == "varied" else 10
+    keys = 1_000 if mode in ("varied", "tags") else 10
+    teams, models = (500, 50) if mode == "tags" else (50, 4)
     for number in range(requests):
         key = draw.randrange(keys)
         caller = Caller(
-            KeyDigest(f"{key:064x}"), f"key-{key}", f"team-{key % 50}", f"Team {key % 50}", f"user-{key % 200}", None
+            KeyDigest(f"{key:064x}"),
+            f"key-{key}",
+            f"team-{key % teams}",
+            f"Team {key % teams}",
+            f"user-{key % 200}",
+            None,
         )
         own = f"customer-{number}" if mode == "varied" else f"customer-{number % 100}"
         now_ms = time.time_ns() // 1_000_000
         opened = Opened(
             id=new_request_id(), at_ms=now_ms, edge_id="0198f0c2-edge", caller=caller, call_type="acompletion",
-            route="/chat/completions", model=f"gpt-4o-mini-{number % 4}", deployment_id=DeploymentId("ab" * 32),
+            route="/chat/completions", model=f"gpt-4o-mini-{number % models}", deployment_id=DeploymentId("ab" * 32),
             provider="openai", upstream_model="gpt-4o-mini", price=PRICE, stream=bool(number & 1), customer_id=own,
-            tags=[f"app-{number % 20}", f"env-{number % 3}", "User-Agent: OpenAI" if mode != "varied" else own],
+            tags=_tags(draw, mode, number, own),
             spend_logs_metadata={"project": "tollgate"} if number % 4 == 0 else {}, requester_ip="10.0.0.17",
             user_agent="OpenAI/Python 1.55.0", max_cost_picousd=10**9, expires_at_ms=now_ms + 600_000,
         )  # fmt: skip
@@ -66,6 +76,12 @@ def facts(requests: int, mode: str) -> Iterator[tuple[bytes, bytes]]:
             f"chatcmpl-{number:029d}", "gpt-4o-mini-2024-07-18",
         )  # fmt: skip
         yield encode_fact(opened), encode_fact(settled)
+
+
+def _tags(draw: random.Random, mode: str, number: int, own: str) -> list[str]:
+    if mode == "tags":
+        return [f"tag-{each}" for each in draw.sample(range(1_000), 5)]
+    return [f"app-{number % 20}", f"env-{number % 3}", "User-Agent: OpenAI" if mode != "varied" else own]
 
 
 def messages(requests: int, mode: str) -> Iterator[bytes]:
@@ -128,6 +144,20 @@ async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str
         await postgres.drop_database(url)
 
 
+_CUBE_BEHIND = """
+SELECT coalesce(sum(s.chain_n - coalesce(c.batch, 0)), 0) FROM tollgate.stream_position s
+LEFT JOIN tollgate.cube_position c USING (shard) WHERE s.stream = 'TRAFFIC'
+"""
+
+
+def memory_mib(pid: int) -> float:
+    """Resident, of the ledger's process, at its highest."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 async def measure(url: str, ledger: int, postgres: Postgres, nats: Nats, requests: int) -> dict[str, float]:
     """From the first batch seen in the book to the last."""
     assert postgres.process is not None
@@ -153,14 +183,23 @@ async def measure(url: str, ledger: int, postgres: Postgres, nats: Nats, request
             rows = done - started[1]
             cpu = [(now - then) / (rows * 2) * 1e6 for now, then in zip(used(), started[2], strict=True)]
             exact = await connection.fetchval("SELECT count(*) FROM tollgate.request_book")
-            await connection.close()
             assert exact == requests
+            done_at, memory = time.monotonic(), memory_mib(ledger)
+            while await connection.fetchval(_CUBE_BEHIND):
+                assert time.monotonic() < deadline, "the cube did not catch up"
+                await asyncio.sleep(0.05)
+            behind_s = time.monotonic() - done_at
+            all_us = sum(now - then for now, then in list(zip(used(), started[2], strict=True))[:2]) / (rows * 2) * 1e6
+            await connection.close()
             return {
                 "requests/s": rows / took,
                 "ledger": cpu[0],
                 "postgres": cpu[1],
                 "nats": cpu[2],
                 "sum": cpu[0] + cpu[1],
+                "cube s": behind_s,
+                "all": all_us,
+                "MiB": memory,
             }
         await asyncio.sleep(0.02)
     raise TimeoutError("the ledger did not finish")
@@ -180,13 +219,15 @@ async def main() -> None:
         try:
             await postgres.ready()
             print(f"{wanted.requests} requests of two facts, {FACTS_PER_MESSAGE} facts a message; CPU in µs a fact")
-            print(f"{'mode':10} {'requests/s':>11} {'ledger':>8} {'postgres':>9} {'sum':>7} {'nats':>7}")
+            print(
+                f"{'mode':10} {'requests/s':>11} {'ledger':>8} {'postgres':>9} {'sum':>7} {'nats':>7} {'cube s':>7} {'all':>7} {'MiB':>7}"
+            )
             for number in range(wanted.rounds):
                 for mode in wanted.modes.split(","):
                     found = await round_of(postgres, directory / f"{mode}-{number}", wanted.requests, mode)
                     print(
                         f"{mode:10} {found['requests/s']:>11,.0f} {found['ledger']:>8.1f} {found['postgres']:>9.1f}"
-                        f" {found['sum']:>7.1f} {found['nats']:>7.2f}",
+                        f" {found['sum']:>7.1f} {found['nats']:>7.2f} {found['cube s']:>7.1f} {found['all']:>7.1f} {found['MiB']:>7.0f}",
                         flush=True,
                     )
         finally:
