@@ -43,8 +43,12 @@ class RefusedError(Exception):
         """The client's name for it, or ours."""
 
 
-def render(refusal: Refusal) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string (contract §0.2)."""
+def render(refusal: Refusal, call_id: str | None = None) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string (contract §0.2).
+
+    Args:
+        call_id: to be said in it; None: it isn't.
+    """
     error: dict[str, object] = {
         "message": refusal.message,
         "type": refusal.type,
@@ -53,6 +57,8 @@ def render(refusal: Refusal) -> bytes:
     }
     if refusal.echoed is not None:
         error["provider_specific_fields"] = {"error": refusal.echoed}
+    if call_id is not None:
+        error["litellm_call_id"] = call_id
     return msgspec.json.encode({"error": error})
 
 

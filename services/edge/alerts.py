@@ -60,6 +60,10 @@ class Alerts:
         self._task: asyncio.Task[None] | None = None
         self.sent = self.lost = 0
 
+    @property
+    def can_tell(self) -> bool:
+        return self._url is not None and self._outbound is not None
+
     def tell(self, kind: str, who: str, text: str) -> None:
         """At most one message a minute for each kind and caller. Returns at once."""
         if self._url is None or self._outbound is None:

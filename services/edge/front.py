@@ -12,6 +12,7 @@ from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import Local, Redis
+from services.edge.checks import Checks
 from services.edge.images import Images
 from services.edge.passthrough import provider_routes
 from services.edge.routing import settings as routing_settings
@@ -57,6 +58,8 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound, data_d
         "passthrough_signers": signers,
         "passthrough_outbound": outbound,
         **routing(config),
+        "checks": Checks(general.get("health_check_interval") or 300.0),
+        "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }
 

@@ -7,6 +7,7 @@ import msgspec
 
 from services.edge.alerts import Alerts
 from services.edge.cache.serve import Cache
+from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -90,6 +91,10 @@ class Parts(msgspec.Struct, kw_only=True):
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()
     images: Images = msgspec.field(default_factory=lambda: Images(Site(), None))
+    checks: Checks = msgspec.field(default_factory=Checks)
+    """Of `/health`."""
+    call_id_in_errors: bool = False
+    """`include_call_id_in_error_body`."""
     alerts: Alerts = msgspec.field(default_factory=lambda: Alerts(None, None, float))
     signer: Signer
     """Of who asks the ledger."""

@@ -66,12 +66,13 @@ class Server:
             answer = await self._dispatch(request)
         except RefusedError as no:
             metrics.refused(no.refusal.code)
-            answer = _refusal(no.refusal, no.call_id or reading.call_id(request), no.request_id)
+            in_body = self._parts.call_id_in_errors
+            answer = _refusal(no.refusal, no.call_id or reading.call_id(request), no.request_id, in_body=in_body)
         except ConnectionError:
             answer = WholeAnswer(499, "", b"")  # nobody is there to read it
         except Exception:
             log.exception("request_failed", path=request.path[:200])
-            answer = _refusal(errors.internal(), reading.call_id(request))
+            answer = _refusal(errors.internal(), reading.call_id(request), in_body=self._parts.call_id_in_errors)
         finally:
             budget.leave(account)
         if origin is not None and isinstance(answer, WholeAnswer):
@@ -160,7 +161,9 @@ def _malformed(status: int) -> WholeAnswer:
     return _refusal(errors.malformed_http(status))
 
 
-def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | None = None) -> WholeAnswer:
+def _refusal(
+    refusal: Refusal, call_id: str | None = None, request_id: str | None = None, *, in_body: bool = False
+) -> WholeAnswer:
     lines = ""
     if refusal.retry_after_s is not None:
         lines = f"Retry-After: {refusal.retry_after_s}\r\n"
@@ -170,7 +173,7 @@ def _refusal(refusal: Refusal, call_id: str | None = None, request_id: str | Non
         lines += f"x-litellm-call-id: {call_id}\r\n"
     if request_id is not None:
         lines += f"x-tollgate-request-id: {request_id}\r\n"
-    answer = answers.own(render(refusal), refusal.status, lines)
+    answer = answers.own(render(refusal, call_id if in_body else None), refusal.status, lines)
     answer.closing = refusal.code in _CLOSING
     return answer
 

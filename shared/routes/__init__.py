@@ -6,7 +6,7 @@ somebody answers them (a test holds every owner to that).
 
 import msgspec
 
-from shared.routes import guardrails, hub, llm, management, pages, public, site, spend
+from shared.routes import guardrails, hub, llm, management, pages, public, site, spend, utilities
 from shared.routes.litellm_groups import GROUPS, group_name, groups_of
 from shared.routes.route import Match, Parameter, Route, Table
 
@@ -28,6 +28,7 @@ TABLE = Table(
         *site.ROWS,
         *hub.ROWS,
         *guardrails.ROWS,
+        *utilities.ROWS,
     )
 )
 

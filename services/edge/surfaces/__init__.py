@@ -20,6 +20,7 @@ from services.edge.surfaces import (
     scrape,
     site,
     sso,
+    utilities,
 )
 from shared.routes import Match
 
@@ -38,4 +39,5 @@ SURFACES: dict[str, Serve] = {
     "cache": cache.serve,
     "scrape": scrape.serve,
     "guardrails": guardrails.serve,
+    "utilities": utilities.serve,
 }

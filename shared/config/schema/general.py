@@ -132,8 +132,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
 
     background_health_checks: Annotated[bool, By()] = False
     """Call every model now and then, and report what answered."""
-    health_check_interval: Annotated[float | None, By()] = None
-    """Seconds between two such rounds."""
+    health_check_interval: Annotated[float | None, By("edge")] = None
+    """Seconds for which `/health` shows a deployment's last result instead of calling it again."""
+    include_call_id_in_error_body: Annotated[bool, By("edge")] = False
+    """Errors say `litellm_call_id` beside what went wrong."""
     alerting: Annotated[Names, By("edge", "ledger")] = []
     """Where alerts go: slack, email, webhook."""
     alerting_threshold: Annotated[float | None, By("ledger")] = None

@@ -1,0 +1,46 @@
+"""What became of the last check of each deployment (`/health`): looked at again only when its time is over."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from shared.ids import DeploymentId
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What became of one deployment's last check."""
+
+    at_s: float
+    healthy: bool
+    shown: dict[str, Any]
+
+
+class Checks:
+    """Of all deployments, in this process.
+
+    Args:
+        interval_s: how long a result stands.
+    """
+
+    def __init__(self, interval_s: float = 300.0) -> None:
+        self._interval_s = interval_s
+        self._done: dict[DeploymentId, Checked] = {}
+        self._running: dict[DeploymentId, asyncio.Future[Checked]] = {}
+
+    async def of(self, id: DeploymentId, now_s: float, check: Callable[[], Awaitable[Checked]]) -> Checked:
+        """The last result, while it stands; else of one check, however many ask for it."""
+        found = self._done.get(id)
+        if found is not None and now_s - found.at_s < self._interval_s:
+            return found
+        running = self._running.get(id)
+        if running is None:
+            running = self._running[id] = asyncio.ensure_future(check())
+            running.add_done_callback(lambda done: self._ended(id, done))
+        return await asyncio.shield(running)
+
+    def _ended(self, id: DeploymentId, done: "asyncio.Future[Checked]") -> None:
+        self._running.pop(id, None)
+        if not done.cancelled() and done.exception() is None:
+            self._done[id] = done.result()

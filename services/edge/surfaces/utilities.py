@@ -1,0 +1,228 @@
+"""What helps people who use or run the gateway: which routes there are, whether models answer, how long a text is in tokens.
+
+`/health` really calls: each of the caller's deployments at most once in `health_check_interval`, whoever asks; each call is in the book
+as the caller's, with the tag `litellm-internal-health-check`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from services.edge import account, reading
+from services.edge.account import Asked
+from services.edge.answers import own_json
+from services.edge.attempts import Attempts
+from services.edge.checks import Checked
+from services.edge.content import request as requests
+from services.edge.formats.base import Hints
+from services.edge.formats.openai import CHAT, EMBEDDINGS, OpenAI
+from services.edge.http import Request, WholeAnswer
+from services.edge.parts import Parts
+from services.edge.reading import Head
+from services.edge.routing.plan import Group, Rules
+from services.edge.screening import Screening, count_tokens
+from shared import admission, errors, routes
+from shared.errors import Refusal, RefusedError
+from shared.grant import Ask, Candidate, Denial, Grant, Permit
+from shared.ids import DeploymentId
+from shared.routes import Match
+
+TAG = "litellm-internal-health-check"
+CHECKS_AT_ONCE = 8
+CHECK_MS = 60_000
+CHECKED_MAX = 1_000
+"""Deployments of one question."""
+BODY_BYTES_MAX = 4 * 1024 * 1024
+_BODIES: dict[str, tuple[OpenAI, bytes]] = {
+    "chat": (CHAT, b'{"model":%b,"messages":[{"role":"user","content":"ping"}],"max_tokens":5}'),
+    "embedding": (EMBEDDINGS, b'{"model":%b,"input":"ping"}'),
+}
+"""`model_info.mode` -> what is asked. Other modes are asked nothing: an image costs."""
+_PARAMETERS = (
+    "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "modalities", "prediction",
+    "n", "presence_penalty", "seed", "stop", "stream", "stream_options", "temperature", "top_p", "tools", "tool_choice",
+    "function_call", "functions", "extra_headers", "parallel_tool_calls", "audio", "reasoning_effort", "response_format", "user",
+    "service_tier", "store", "web_search_options", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+)  # fmt: skip
+"""OpenAI's, of a chat."""
+
+
+async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
+    name = match.route.name
+    if name == "/routes":
+        return own_json({"routes": _routes()})
+    if name == "/test":
+        return own_json({"route": match.path or request.path})
+    head = reading.head(request)
+    await parts.tokens.identify(head)
+    decision = await parts.grants.decide(head.digest, head.shape, name, "")
+    outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
+    if isinstance(outcome, Refusal):
+        await account.refuse(parts, outcome, match.route, head, decision.caller)
+    request.recognised()
+    return await _SERVED[name](parts, request, head, outcome.grant)
+
+
+def _routes() -> list[dict[str, Any]]:
+    return [
+        {"path": path, "methods": list(row.methods), "name": row.name, "endpoint": row.surface}
+        for row in routes.TABLE.rows
+        for path in row.paths
+    ]
+
+
+# ── do the models answer ──
+
+
+async def _health(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:
+    query = parse_qs(request.query)
+    wanted, wanted_id = query.get("model", [""])[0], query.get("model_id", [""])[0]
+    listing = await parts.grants.decide(head.digest, head.shape, "/models", "")
+    if isinstance(listing, Denial):
+        raise RefusedError(listing.refusal)
+    names = [name for name in listing.models if not wanted or name == wanted]
+    found: dict[DeploymentId, tuple[str, Candidate, Grant]] = {}
+    for name in names:
+        decision = await parts.grants.decide(head.digest, head.shape, CHAT.route, name)
+        if isinstance(decision, Grant):
+            for candidate in decision.candidates:
+                if candidate.deployment_id in parts.targets and wanted_id in ("", candidate.deployment_id):
+                    found.setdefault(candidate.deployment_id, (name, candidate, decision))
+    slots, shows_all = asyncio.Semaphore(CHECKS_AT_ONCE), grant.caller.role.startswith("proxy_admin")
+
+    async def one(id: DeploymentId, name: str, candidate: Candidate, decision: Grant) -> Checked:
+        async with slots:
+            now_s = parts.clock.seconds()
+            return await parts.checks.of(id, now_s, lambda: _check(parts, request, head, name, candidate, decision))
+
+    checked = await asyncio.gather(*(one(id, *each) for id, each in list(found.items())[:CHECKED_MAX]))
+    good, bad = (
+        [_for(each.shown, shows_all) for each in checked if each.healthy is is_good] for is_good in (True, False)
+    )
+    return own_json(
+        {"healthy_endpoints": good, "unhealthy_endpoints": bad, "healthy_count": len(good), "unhealthy_count": len(bad)}
+    )
+
+
+def _for(shown: dict[str, Any], shows_all: bool) -> dict[str, Any]:
+    """Where a deployment is, and what its provider said, is the operator's business."""
+    return shown if shows_all else {key: shown[key] for key in ("model_name", "model_id", "error_code") if key in shown}
+
+
+async def _check(
+    parts: Parts, request: Request, head: Head, name: str, candidate: Candidate, decision: Grant
+) -> Checked:
+    """One call, of one attempt, to just this deployment. Raises nothing of what it meets."""
+    deployment = parts.targets[candidate.deployment_id].deployment
+    shown: dict[str, Any] = {
+        "model_name": name,
+        "model": f"{deployment.provider}/{deployment.upstream_model}",
+        "model_id": deployment.id,
+        "api_base": deployment.api_base,
+    }
+    mode = str(deployment.info.get("mode") or "chat")
+    if mode not in _BODIES:
+        error = f"{mode} models aren't called by a health check"
+        return Checked(parts.clock.seconds(), False, {**shown, "error_code": "not_checked", "error": error})
+    format, body = _BODIES[mode]
+    route = routes.named(format.route)
+    assert route is not None
+    call = format.read(body % msgspec.json.encode(name), Hints())
+    permit = Permit(decision, [candidate], [*decision.tags, TAG], decision.spend_logs_metadata)
+    screening = Screening(parts.bus_client, [], route.call_type, None)
+    asked = Asked(request, route, format, head, call, permit, screening, parts.clock.seconds())
+    group = Group(name, [candidate])
+    attempts = Attempts(parts, asked, [group], Rules(retries=0, fallbacks=False), min(CHECK_MS, deployment.timeout_ms))
+    try:
+        answer = await attempts.run()
+        status, said = (
+            answer.status,
+            answer.body[:500].decode("utf-8", "replace") if isinstance(answer, WholeAnswer) else "",
+        )
+        code = f"provider_{status}"
+    except RefusedError as no:
+        status, said, code = no.refusal.status, no.refusal.message, no.refusal.code
+    if status < 300:
+        return Checked(parts.clock.seconds(), True, shown)
+    return Checked(
+        parts.clock.seconds(), False, {**shown, "error_code": code, "error": said, "exception_status": status}
+    )
+
+
+async def _services(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:
+    service = parse_qs(request.query).get("service", [""])[0]
+    if service == "slack":
+        if not parts.alerts.can_tell:
+            raise RefusedError(
+                errors.bad_request("Slack isn't set up: general_settings.alerting and SLACK_WEBHOOK_URL", "service")
+            )
+        parts.alerts.tell("health_services_test", head.ip or "", "This is a test: Tollgate's alerts arrive here")
+        return own_json(
+            {"status": "success", "message": "Mock Slack Alert sent, verify Slack Alert Received on your channel"}
+        )
+    if service in ("cache", "redis"):
+        if parts.cache is None or not await parts.cache.store.ping():
+            raise RefusedError(errors.cache_unavailable())
+        return own_json({"status": "success", "message": f"The cache ({parts.cache.settings.kind}) answers"})
+    if service == "prometheus":
+        return own_json({"status": "success", "message": "/metrics is served"})
+    known = "slack, cache, prometheus; sinks are tried by a call, and their failures are in the ledger's metrics"
+    raise RefusedError(errors.bad_request(f"service must be one of: {known}", "service"))
+
+
+# ── tokens and parameters ──
+
+
+async def _token_counter(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:
+    body = await reading.body(request, BODY_BYTES_MAX, parts.settings.edge_body_timeout_ms)
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        model = msgspec.json.decode(fields["model"], type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+        raise RefusedError(
+            errors.bad_request("A JSON object with model, and messages or prompt, is needed", "model")
+        ) from None
+    said = [name for name in ("messages", "prompt", "contents") if name in fields and bytes(fields[name]) != b"null"]
+    if not said:
+        raise RefusedError(errors.bad_request("messages or prompt is needed", "messages"))
+    candidate = await _candidate(parts, head, model)
+    upstream = candidate.upstream_model if candidate is not None else model
+    content = requests.of_fields({name: fields[name] for name in said})
+    counted = await count_tokens(
+        parts.bus_client, upstream, [text.text for text in content.texts if text.kind != "tokens"]
+    )
+    counted += sum(len(text.text.split()) for text in content.texts if text.kind == "tokens")
+    return own_json(
+        {"total_tokens": counted, "request_model": model, "model_used": upstream, "tokenizer_type": "openai_tokenizer"}
+    )
+
+
+async def _candidate(parts: Parts, head: Head, model: str) -> Candidate | None:
+    """Raises RefusedError where this caller may not use the model."""
+    decision = await parts.grants.decide(head.digest, head.shape, CHAT.route, model[:256])
+    if isinstance(decision, Denial):
+        raise RefusedError(decision.refusal)
+    return decision.candidates[0] if decision.candidates else None
+
+
+async def _supported(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:
+    model = parse_qs(request.query).get("model", [""])[0]
+    if not model:
+        raise RefusedError(errors.bad_request("model is needed", "model"))
+    candidate = await _candidate(parts, head, model)
+    target = parts.targets.get(candidate.deployment_id) if candidate is not None else None
+    if target is None:
+        raise RefusedError(errors.no_deployment(model))
+    refused = target.parameters.refused if target.parameters is not None else frozenset()
+    return own_json({"supported_openai_params": [name for name in _PARAMETERS if name not in refused]})
+
+
+_SERVED: dict[str, Callable[[Parts, Request, Head, Grant], Awaitable[WholeAnswer]]] = {
+    "/health": _health,
+    "/health/services": _services,
+    "/utils/token_counter": _token_counter,
+    "/utils/supported_openai_params": _supported,
+}
