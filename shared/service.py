@@ -41,6 +41,8 @@ class Life:
     def __init__(self, service: str) -> None:
         self.service = service
         self.stopping = asyncio.Event()
+        self.asked_to_reload = asyncio.Event()
+        """SIGHUP: the configuration is to be read again (shared/reload.py)."""
         self._beat_at = time.monotonic()
         self._ready: Callable[[], str | None] = lambda: "starting"
 
@@ -126,7 +128,10 @@ def cannot_listen(host: str, port: int, what: str, error: OSError) -> SettingsEr
 
 
 def run(service: str, main: Callable[[Life], Coroutine[Any, Any, None]]) -> None:
-    """Run a service until SIGTERM or SIGINT. Exit status 0 after a clean stop, 2 for a wrong setting, 1 otherwise."""
+    """Run a service until SIGTERM or SIGINT; SIGHUP has its configuration read again.
+
+    Exit status 0 after a clean stop, 2 for a wrong setting, 1 otherwise.
+    """
     logging.configure(service)
     _keep_large_blocks()
 
@@ -135,6 +140,7 @@ def run(service: str, main: Callable[[Life], Coroutine[Any, Any, None]]) -> None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, life.stop)
+        loop.add_signal_handler(signal.SIGHUP, life.asked_to_reload.set)
         beating = asyncio.create_task(life.beat())
         try:
             await main(life)

@@ -55,7 +55,7 @@ class Source:
     """
 
     def __init__(self, path: str, environ: Mapping[str, str], service: str | None) -> None:
-        self._path = path
+        self.path = path
         self._given = environ
         self._service = service
         self._text = ""
@@ -86,11 +86,6 @@ class Source:
             raise
         return source
 
-    @property
-    def is_managed(self) -> bool:
-        """Whether anything comes from somewhere that may say something else tomorrow."""
-        return self._secrets is not None
-
     async def refresh(self) -> bool:
         """Ask for every secret again: whether any has another value now, and `config` and `environ` are new.
 
@@ -113,12 +108,12 @@ class Source:
         return self.may_ask and await self.refresh()
 
     async def watch(self, changed: Callable[[], None], in_trouble: Callable[[], bool] = bool) -> None:
-        """For ever: `changed` after each refresh that found something else. Returns where nothing can change.
+        """For ever: `changed` after each refresh that found something else.
 
         Args:
             in_trouble: something of ours is refused or away: then secrets are looked at more often.
         """
-        while self._secrets is not None:
+        while True:  # also where no manager is asked: the next file may name one
             begun = time.monotonic()
             while (waited_s := time.monotonic() - begun) < self._every_s:
                 await asyncio.sleep(min(TROUBLE_S, self._every_s - waited_s))
@@ -126,6 +121,25 @@ class Source:
                     break
             if await self.refresh():
                 changed()
+
+    async def reread(self) -> "Source":
+        """The file as it is now, with all that it refers to: for `become`, or to be closed. Raises ConfigError or SettingsError."""
+        return await Source.open(self.path, self._given, self._service)
+
+    async def become(self, other: "Source") -> None:
+        """What `other` is, who ends by that. Whoever is asking for secrets at the moment is answered first."""
+        if self._asking is not None:
+            await asyncio.gather(self._asking, return_exceptions=True)
+        before = self._secrets
+        (
+            self._text, self._plain, self._variables, self._references, self._resolved, self._secrets, self.config, self.environ,
+        ) = (
+            other._text, other._plain, other._variables, other._references, other._resolved, other._secrets, other.config,
+            other.environ,
+        )  # fmt: skip
+        other._secrets = None
+        if before is not None:
+            await before.close()
 
     async def close(self) -> None:
         if self._asking is not None:
@@ -136,8 +150,8 @@ class Source:
 
     async def _open(self) -> None:
         self._plain = await environment.load(self._given)
-        self._text = text_of(self._path)
-        name, directory = _where(self._path)
+        self._text = text_of(self.path)
+        name, directory = _where(self.path)
         top, _ = with_includes(tree(self._text, name)[0], Path(directory))
         general = top.get("general_settings")
         managed = KeyManagement.of(general if isinstance(general, dict) else {})
@@ -169,7 +183,7 @@ class Source:
         return True
 
     def _parsed(self, resolved: Mapping[str, str | None]) -> tuple[Config, Mapping[str, str]]:
-        name, directory = _where(self._path)
+        name, directory = _where(self.path)
         environ = dict(self._plain)
         for variable, reference in self._variables.items():
             value = resolved.get(reference)

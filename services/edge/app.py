@@ -14,29 +14,25 @@ from typing import Any
 import nats.errors
 import structlog
 
-from services.edge import front, metrics, payload
+from services.edge import configured, front, metrics, payload
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
+from services.edge.configured import USER_AGENT, Configured
 from services.edge.grants import Grants
 from services.edge.http import Budget, Certificate, Limits, Listener
 from services.edge.http.budget import bytes_default
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.kept_keys import KeptKeys
 from services.edge.metrics import RecorderMetrics
-from services.edge.pages import shown
-from services.edge.pages.shown import ShownSettings
 from services.edge.parts import Parts
 from services.edge.passthrough.named import Named
-from services.edge.providers import table
 from services.edge.providers.base import Target
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.renewal import Renewal
 from services.edge.rests import Rests
-from services.edge.routing.settings import with_defaults
 from services.edge.series import SERIES
 from services.edge.server import Server
-from services.edge.sso import settings as sso_settings
 from services.edge.sso.state import Sso
 from services.edge.stored import front as stored_front
 from services.edge.stored.front import Connect
@@ -45,11 +41,10 @@ from services.edge.tasks import Tasks
 from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
 from services.edge.watch import Watch
-from shared import addresses, bus, guardrails, settings, streams, subjects
-from shared.addresses import Network
+from shared import bus, reload, settings, streams, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
-from shared.config import Config, ConfigError, opening
+from shared.config import Config
 from shared.identity import settings as jwt_settings
 from shared.identity.verifier import Verifier
 from shared.ids import DeploymentId, new_id
@@ -58,7 +53,6 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.secrets import KeyManagement
 from shared.secrets.stored_keys import StoredKeys
 from shared.secrets.stored_keys import of as stored
-from shared.secrets.value import Secret
 from shared.service import Life, cannot_listen, serve_probes
 from shared.settings import SettingsError
 from shared.startup import Source
@@ -66,7 +60,6 @@ from shared.streams import StreamState
 
 log = structlog.get_logger()
 
-USER_AGENT = "tollgate"
 STREAMS_WAIT_S = 0.2
 FEED_WAIT_S = 2.0
 LINGER_S = 0.5
@@ -86,18 +79,18 @@ async def main(life: Life) -> None:
     source = await Source.open(conf.config, os.environ, "edge")
     config, environ = source.config, source.environ
     conf = settings.read(EdgeSettings, environ)  # with what its values refer to
-    if config.master_key is not None:  # that there is none is policy's to refuse
-        opening.refuse(config.master_key, conf.edge_host, allow=config.allow_open_gateway)
-    targets, left_out = _targets(config, environ)
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
+
+    def read(config: Config, environ: Mapping[str, str]) -> Configured:
+        return configured.read(config, environ, outbound, conf.edge_host)
+
+    found = read(config, environ)
+    renewal = Renewal(source, conf, found, read)
     tokens = _tokens(config.general_settings, environ, outbound)
-    extras = {**front.build(config, environ, outbound, conf.data_dir), "guardrails": guardrails.enabled(config)}
-    sso = _sso(config, environ, outbound)
-    shown_settings = shown.of(config)
-    renewal = Renewal(source, conf, _targets, lambda config, environ: _sso(config, environ, outbound))
+    lasting = front.lasting(config, environ, outbound, conf.data_dir)
     stored_keys = stored(KeyManagement.of(config.general_settings), environ)
     ledger = _ledger(conf.ledger_url)
-    proxies = _proxies(config.general_settings)
+    targets, left_out = dict(found.targets), dict(found.left_out)
     connect_stored = stored_front.build(conf, config, environ, USER_AGENT, targets, left_out)
     probes = await serve_probes(life, conf.edge_probe_host, conf.edge_probe_port)
     feeds: list[ControlNotices] = []
@@ -111,14 +104,14 @@ async def main(life: Life) -> None:
         if client is not None:
             try:
                 await _serve(
-                    life, conf, client, feeds, targets, left_out, ledger, tokens, extras, sso, shown_settings, proxies,
-                    renewal, stored_keys, connect_stored,
+                    life, conf, client, feeds, source, found, targets, left_out, ledger, tokens, lasting, outbound, renewal,
+                    stored_keys, connect_stored,
                 )  # fmt: skip
             finally:
                 await bus.close(client)
-                await extras["alerts"].close()
-                if extras["cache"] is not None:
-                    await extras["cache"].store.close()
+                await lasting["alerts"].close()
+                if lasting["cache"] is not None:
+                    await lasting["cache"].store.close()
                 await tokens.close()
                 await outbound.close()
     finally:
@@ -133,14 +126,14 @@ async def _serve(
     conf: EdgeSettings,
     client: BusClient,
     feeds: list[ControlNotices],
+    source: Source,
+    found: Configured,
     targets: dict[DeploymentId, Target],
     left_out: dict[DeploymentId, str],
     ledger: tuple[Origin, str],
     tokens: Tokens,
-    extras: dict[str, Any],
-    sso: Sso,
-    shown_settings: ShownSettings,
-    proxies: tuple[Network, ...],
+    lasting: dict[str, Any],
+    outbound: Outbound,
     renewal: Renewal,
     stored_keys: StoredKeys | None,
     connect_stored: Connect,
@@ -148,7 +141,7 @@ async def _serve(
     """From the connection to the bus on, to the end."""
     certificate = _certificate(conf)
     guard = _guard(conf)
-    front.connected(extras, client)
+    front.connected(lasting, client)
     grants = Grants(
         client,
         lambda: feeds[0],
@@ -220,7 +213,6 @@ async def _serve(
         bus_client=client,
         grants=grants,
         customers=customers,
-        proxies=proxies,
         recorder=recorder,
         payloads=await _payloads(client, conf),
         upstream=upstream,
@@ -230,12 +222,12 @@ async def _serve(
         clock=clock,
         tasks=tasks,
         tokens=tokens,
-        sso=sso,
-        shown_settings=shown_settings,
+        sso=Sso(outbound=outbound, **found.sso),
         ledger=ledger[0],
         ledger_path=ledger[1],
         signer=signer,
-        **extras,
+        **found.parts,
+        **lasting,
         named=named,
         stored=added,
         stopping=life.stopping.is_set,
@@ -243,7 +235,10 @@ async def _serve(
         key_refused=renewal.refused,
         kept_keys=None if stored_keys is None else KeptKeys(client, stored_keys, grants, clock.unix_ms),
     )
-    renewing = asyncio.create_task(renewal.run(parts))
+    keeping = [
+        asyncio.create_task(renewal.run(parts)),
+        asyncio.create_task(reload.keep(life, source, renewal.apply)),
+    ]
     rests = Rests(client, edge_id, parts.health, clock)
     parts.tell_rest = rests.tell
     await rests.start()
@@ -251,10 +246,11 @@ async def _serve(
     added.start()
     server = Server(parts, Budget(_limits(conf)))
     metrics.running.set_function(lambda: server.running)
+    SERIES.models = frozenset(found.config.model_names)
     SERIES.in_flight = lambda: server.running
     SERIES.resting = lambda: [
         (each.deployment.upstream_model, name, each.deployment.provider, parts.health.is_resting(name, clock.seconds()))
-        for name, each in list(targets.items())
+        for name, each in list(parts.targets.items())
     ]
     listener = server.listener(certificate)
     try:
@@ -271,7 +267,8 @@ async def _serve(
     watching = asyncio.create_task(watch.run())
 
     await life.stopping.wait()
-    renewing.cancel()
+    for task in keeping:
+        task.cancel()
     await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
     watching.cancel()
     await identity.drain()
@@ -282,33 +279,10 @@ async def _serve(
     await feeds[0].close()
 
 
-def _targets(config: Config, environ: Mapping[str, str]) -> tuple[dict[DeploymentId, Target], dict[DeploymentId, str]]:
-    """(what can be called, what can't with the reason)."""
-    left_out = {each.id: each.reason for each in config.left_out if each.id}
-    reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
-    uncallable: dict[DeploymentId, str] = {}
-    targets = table.build(with_defaults(config.deployments, config), USER_AGENT, config.litellm, environ, uncallable)
-    if reasons or uncallable:
-        log.warning("models_left_out", models=[*reasons, *uncallable.values()])
-    return targets, left_out | uncallable
-
-
 def _tokens(general_settings: dict[str, Any], environ: Mapping[str, str], outbound: Outbound) -> Tokens:
     """Raises SettingsError for rules that can't be kept."""
     auth = jwt_settings.read(general_settings, environ)
     return Tokens(None if auth is None else Verifier(outbound, auth))
-
-
-def _sso(config: Config, environ: Mapping[str, str], outbound: Outbound) -> Sso:
-    """Raises SettingsError for a provider that is half set."""
-    password = environ.get("UI_PASSWORD")
-    return Sso(
-        settings=sso_settings.read(environ, config.general_settings, config.litellm_settings),
-        outbound=outbound,
-        username=environ.get("UI_USERNAME") or "admin",
-        password=Secret(password) if password else None,
-        master_key=config.master_key,
-    )
 
 
 def _certificate(conf: EdgeSettings) -> Certificate | None:
@@ -422,20 +396,3 @@ def _ledger(url: str) -> tuple[Origin, str]:
         return Origin.parse(url)
     except ValueError as error:
         raise SettingsError(f"TOLLGATE_LEDGER_URL: {error}") from None
-
-
-def _proxies(general: Mapping[str, Any]) -> tuple[Network, ...]:
-    """Whose X-Forwarded-For is believed. Raises ConfigError."""
-    believed, ranges = general.get("use_x_forwarded_for"), general.get("trusted_proxy_ranges") or []
-    if not isinstance(ranges, list) or not all(isinstance(each, str) for each in ranges):
-        raise ConfigError("general_settings.trusted_proxy_ranges must be a list of addresses or ranges like 10.0.0.0/8")
-    try:
-        networks = tuple(addresses.network(each) for each in ranges)
-    except ValueError as error:
-        raise ConfigError(f"general_settings.trusted_proxy_ranges: {error}") from None
-    if believed and not networks:
-        raise ConfigError(
-            "general_settings.use_x_forwarded_for needs general_settings.trusted_proxy_ranges: the addresses of your "
-            "load balancer or ingress (like 10.0.0.0/8). Without them every client could write its own address."
-        )
-    return networks if believed else ()

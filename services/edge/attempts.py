@@ -24,6 +24,7 @@ from services.edge.screening import CutError
 from services.edge.sources import Source
 from services.edge.upstream import Deadlines, UpstreamError
 from shared import errors, logging
+from shared.config import Deployment
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.ids import DeploymentId
@@ -37,6 +38,8 @@ SHOWN_BYTES_MAX = 64 * 1024
 UNAUTHORIZED: Final = 401
 STREAM_OPTIONS: Final = b"stream_options"
 BYTES_PER_TOKEN_MAX: Final = 6
+TARGETS_MAX: Final = 20_000
+"""With what is known under more than one id."""
 """Prompts have four to five: what exceeds a window by this measure exceeds it."""
 
 
@@ -357,10 +360,36 @@ def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Ca
     targets = parts.targets
     found = []
     for candidate in candidates:
-        target = targets.get(candidate.deployment_id)
+        target = targets.get(candidate.deployment_id) or _alike(parts, candidate)
         if target is not None and (format in target.provider.wires or format in target.provider.translators):
             found.append(candidate)
     return found
+
+
+def _alike(parts: Parts, candidate: Candidate) -> Target | None:
+    """Policy has read another version of the file than we have (a rollout, a reload): an entry's id is the digest of all it says.
+
+    The one entry of ours with the same provider and model is what it asks for, and that id is known from now on. Of several nobody
+    can say whose credential was meant.
+    """
+    if candidate.revision or candidate.deployment_id in parts.left_out or len(parts.targets) >= TARGETS_MAX:
+        return None
+    ours = {id(t): t for t in parts.targets.values() if _is_for(t.deployment, candidate)}
+    if len(ours) != 1:
+        return None
+    (target,) = ours.values()
+    parts.targets[candidate.deployment_id] = target
+    parts.adopted.add(candidate.deployment_id)
+    log.warning("entry_of_another_configuration", asked=candidate.deployment_id, taken=target.deployment.id)
+    return target
+
+
+def _is_for(deployment: Deployment, candidate: Candidate) -> bool:
+    if deployment.provider != candidate.provider:
+        return False
+    before, star, after = deployment.upstream_model.partition("*")
+    name = candidate.upstream_model
+    return name.startswith(before) and name.endswith(after) if star else name == before
 
 
 def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:

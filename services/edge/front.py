@@ -17,7 +17,6 @@ from services.edge.images import Images
 from services.edge.passthrough import provider_routes
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
-from services.edge.series import SERIES
 from shared import passthrough as entries
 from shared import sealing
 from shared.config import Config
@@ -36,31 +35,35 @@ def routing(config: Config) -> dict[str, Any]:
     }
 
 
-def build(config: Config, environ: Mapping[str, str], outbound: Outbound, data_dir: str) -> dict[str, Any]:
-    """Fields of Parts.
+def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
+    """Fields of Parts that are replaced when the file is read again. Raises ConfigError, SettingsError."""
+    general = config.general_settings
+    looks = site.read(general, environ, config.directory)
+    endpoints = entries.read(general.get("pass_through_endpoints"), environ)
+    provided, signers = provider_routes.read(environ, endpoints)
+    return {
+        "sizes": sizes.read(general),
+        "site": looks,
+        "images": Images(looks, outbound),
+        "passthrough": entries.Entries([*endpoints.all, *provided]),
+        "passthrough_signers": signers,
+        "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
+        "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
+    }
+
+
+def lasting(config: Config, environ: Mapping[str, str], outbound: Outbound, data_dir: str) -> dict[str, Any]:
+    """Fields of Parts that are made once: they hold connections, or remember what they did.
 
     Args:
         data_dir: where this machine's sealing key is kept, unless the environment has one.
 
     Raises ConfigError, SettingsError."""
-    general = config.general_settings
-    SERIES.models = frozenset(config.model_names)
-    looks = site.read(general, environ, config.directory)
-    configured = entries.read(general.get("pass_through_endpoints"), environ)
-    provided, signers = provider_routes.read(environ, configured)
     return {
-        "sizes": sizes.read(general),
-        "alerts": Alerts(outbound, alerts.webhook(general, environ), time.monotonic),
-        "site": looks,
-        "images": Images(looks, outbound),
+        "alerts": Alerts(outbound, alerts.webhook(config.general_settings, environ), time.monotonic),
         "cache": _cache(config, environ, data_dir),
-        "passthrough": entries.Entries([*configured.all, *provided]),
-        "passthrough_signers": signers,
         "passthrough_outbound": outbound,
-        **routing(config),
-        "checks": Checks(general.get("health_check_interval") or 300.0),
-        "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
-        "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
+        "checks": Checks(config.general_settings.get("health_check_interval") or 300.0),
     }
 
 

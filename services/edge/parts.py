@@ -67,6 +67,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Of prompts and answers, where they are kept."""
     upstream: Client
     targets: dict[DeploymentId, Target]
+    adopted: set[DeploymentId] = msgspec.field(default_factory=set)
+    """Ids in `targets` that aren't our configuration's (attempts.py)."""
     tasks: Tasks
     strangers: Strangers
     """Counts what those without a good key were refused."""

@@ -1,46 +1,43 @@
-"""What a running edge does when a secret manager has other secrets: providers' keys, the admin page's, the login at the broker.
+"""What a running edge does when its configuration is another one: the file was changed, or a secret manager has other secrets.
 
 Calls that run go on with what they began with; what begins from now on has the new ones.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
+import msgspec
 import structlog
 
+from services.edge import configured
 from services.edge.config import EdgeSettings
+from services.edge.configured import Configured
 from services.edge.parts import Parts
-from services.edge.providers.base import Target
-from services.edge.sso.state import Sso
 from shared import settings
 from shared.config import Config, ConfigError
-from shared.ids import DeploymentId
 from shared.settings import SettingsError
 from shared.startup import Source
 
 log = structlog.get_logger()
 
-Build = Callable[[Config, Any], tuple[dict[DeploymentId, Target], dict[DeploymentId, str]]]
-"""(configuration, environment) → (targets, those that can't be called with the reasons)."""
-BuildSso = Callable[[Config, Any], Sso]
+Read = Callable[[Config, Mapping[str, str]], Configured]
 
 
 class Renewal:
     """
     Args:
-        targets, sso: make them of a configuration, as at start.
+        found: what is in force.
+        read: makes it of a configuration, as at start.
     """
 
-    def __init__(self, source: Source, conf: EdgeSettings, targets: Build, sso: BuildSso) -> None:
+    def __init__(self, source: Source, conf: EdgeSettings, found: Configured, read: Read) -> None:
         self._source = source
         self._nats_url = conf.nats_url
-        self._targets = targets
-        self._sso = sso
-        self._own = frozenset(each.id for each in source.config.deployments)
+        self._found = found
+        self._read = read
         self._parts: Parts | None = None
 
     async def run(self, parts: Parts) -> None:
-        """Until it is cancelled, or where nothing can change."""
+        """Until it is cancelled."""
         self._parts = parts
         await self._source.watch(self._changed, lambda: not parts.bus_client.is_up)
 
@@ -49,26 +46,23 @@ class Renewal:
         if await self._source.refused():
             self._changed()
 
-    def _changed(self) -> None:
-        parts, config, environ = self._parts, self._source.config, self._source.environ
-        if parts is None:
-            return
-        try:
-            url = settings.read(EdgeSettings, environ).nats_url
-            targets, left_out = self._targets(config, environ)
-            sso = self._sso(config, environ)
-        except (ConfigError, SettingsError) as error:
-            log.error("changed_secrets_not_used", reason=str(error)[:300])
-            return
-        for gone in self._own.difference(targets):
-            parts.targets.pop(gone, None)
-        for name in self._own.union(targets):
-            parts.left_out.pop(name, None)
-        parts.targets.update(targets)
-        parts.left_out.update(left_out)
-        parts.stored.renew(config, environ)
-        self._own = frozenset((*targets, *left_out))
-        parts.sso.take(sso)
+    async def apply(self, config: Config, environ: Mapping[str, str]) -> list[str]:
+        """Put it into force. Names of what waits for a restart. Raises ConfigError or SettingsError, having changed nothing."""
+        return self._apply(config, environ)
+
+    def _apply(self, config: Config, environ: Mapping[str, str]) -> list[str]:
+        url = settings.read(EdgeSettings, environ).nats_url
+        before, found = self._found, self._read(config, environ)
+        if self._parts is None:
+            return []
+        self._found = msgspec.structs.replace(found, targets_before=frozenset(before.targets))
         if url != self._nats_url:
             self._nats_url = url
-            parts.bus_client.use(url)
+            self._parts.bus_client.use(url)
+        return configured.replace(self._parts, before, found)
+
+    def _changed(self) -> None:
+        try:
+            self._apply(self._source.config, self._source.environ)
+        except (ConfigError, SettingsError) as error:
+            log.error("changed_secrets_not_used", reason=str(error)[:300])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 
 import structlog
 
@@ -10,9 +11,10 @@ from services.moderation.count import Tokens
 from services.moderation.guardrails import table
 from services.moderation.guardrails.parts import Parts
 from services.moderation.metrics import questions_running
-from services.moderation.screen import Screen
-from shared import bus, settings, subjects
+from services.moderation.screen import Loaded, Screen
+from shared import bus, reload, settings, subjects
 from shared.bus import BusClient
+from shared.config import Config
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
 from shared.service import Life, serve_probes
@@ -30,6 +32,31 @@ async def main(life: Life) -> None:
     conf = settings.read(ModerationSettings, environ)  # with what its values refer to
     probes = await serve_probes(life, conf.moderation_probe_host, conf.moderation_probe_port)
     outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
+    screen = Screen(await _load(conf, config, environ, outbound))
+    client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
+    if client is not None:
+
+        async def apply(config: Config, environ: Mapping[str, str]) -> list[str]:
+            client.use(settings.read(ModerationSettings, environ).nats_url)
+            screen.replace(await _load(conf, config, environ, outbound))
+            return []
+
+        keeping = [
+            asyncio.create_task(_renew(source, client)),
+            asyncio.create_task(reload.keep(life, source, apply)),
+        ]
+        await _serve(life, conf, client, screen, Tokens())
+        for task in keeping:
+            task.cancel()
+    await source.close()
+    await outbound.close()
+    await probes.cleanup()
+
+
+async def _load(
+    conf: ModerationSettings, config: Config, environ: Mapping[str, str], outbound: Outbound
+) -> list[Loaded]:
+    """Ready to be asked. Raises ConfigError."""
     parts = Parts(
         config=config,
         environ=dict(environ),
@@ -38,17 +65,10 @@ async def main(life: Life) -> None:
     )
     guardrails = await asyncio.to_thread(table.load, parts)
     log.info("guardrails_loaded", names=[guardrail.name for guardrail in guardrails])
-    client = await life.unless_stopping(bus.connect("moderation", conf.nats_url))
-    if client is not None:
-        renewing = asyncio.create_task(_renew(source, conf, client))
-        await _serve(life, conf, client, Screen(guardrails), Tokens())
-        renewing.cancel()
-    await source.close()
-    await outbound.close()
-    await probes.cleanup()
+    return guardrails
 
 
-async def _renew(source: Source, conf: ModerationSettings, client: BusClient) -> None:
+async def _renew(source: Source, client: BusClient) -> None:
     """The login at the broker may change while we run; the guardrails' own keys are those of the start."""
 
     def changed() -> None:

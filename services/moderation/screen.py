@@ -37,8 +37,14 @@ class Screen:
 
     def __init__(self, guardrails: Iterable[Loaded]) -> None:
         """`guardrails`: in the order they run."""
+        self._metrics = {UNKNOWN: GuardrailMetrics(UNKNOWN)}
+        self.replace(guardrails)
+
+    def replace(self, guardrails: Iterable[Loaded]) -> None:
+        """From the next question on; what runs goes on with those it began with."""
         self._guardrails = {loaded.name: loaded for loaded in guardrails}
-        self._metrics = {name: GuardrailMetrics(name) for name in (*self._guardrails, UNKNOWN)}
+        for name in self._guardrails:
+            self._metrics.setdefault(name, GuardrailMetrics(name))
 
     def screen(self, request: ScreenRequest) -> Verdict | Awaitable[Verdict]:
         """At once where every guardrail answers at once.

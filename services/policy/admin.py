@@ -12,10 +12,10 @@ import msgspec
 import structlog
 
 from services.policy import key_moves, replays, sealed, spent
-from services.policy.catalog import Catalog
 from services.policy.commands import run, run_own, run_vouched
 from services.policy.commands.generic import Command
 from services.policy.commands.plan import Call, Change, Plan
+from services.policy.current import Current
 from services.policy.decide import decide
 from services.policy.directory import Directory
 from services.policy.publish import Publication, batches, publish
@@ -58,7 +58,7 @@ class Admin:
         self,
         client: BusClient,
         replica: Replica,
-        catalog: Catalog,
+        current: Current,
         *,
         keyring: Keyring | None = None,
         now_ms: Callable[[], int] = unix_ms,
@@ -66,7 +66,7 @@ class Admin:
     ) -> None:
         self._client = client
         self._replica = replica
-        self._catalog = catalog
+        self._current = current
         self._keyring = keyring
         self._now_ms = now_ms
         self._new_id = new_id
@@ -82,7 +82,7 @@ class Admin:
         if request.vouched:
             return await self._vouched(request, now_ms, seq)
         question = DecideRequest(request.key_sha256, request.route, claims=request.claims, team_id=request.team_id)
-        decision = decide(directory, self._catalog, question, now_ms, seq)
+        decision = decide(directory, self._current.catalog, question, now_ms, seq)
         refusal = admission.admit(decision, Ask([], {}, request.requester_ip), now_ms)
         if refusal is not None:
             return _refused(refusal, seq)
@@ -102,7 +102,7 @@ class Admin:
             decision.caller,
             now_ms,
             self._new_id,
-            self._catalog,
+            self._current.catalog,
             request.route,
             request.params,
         )
@@ -134,7 +134,7 @@ class Admin:
         user_id = request.body.get("user_id")
         actor = Caller(user_id=user_id if isinstance(user_id, str) else None)
         call = Call(
-            self._replica.directory, {}, request.body, actor, now_ms, self._new_id, self._catalog, request.route
+            self._replica.directory, {}, request.body, actor, now_ms, self._new_id, self._current.catalog, request.route
         )
         plan = run_vouched(call)
         if isinstance(plan, Refusal):
@@ -157,7 +157,7 @@ class Admin:
     async def own(self, route: str, command: Command, body: dict[str, Any], actor: Caller = TOLLGATE) -> Refusal | None:
         """Give a command in policy's own name. Why it was refused; None: its facts stand, and this replica has seen them."""
         now_ms = self._now_ms()
-        call = Call(self._replica.directory, {}, body, actor, now_ms, self._new_id, self._catalog, route)
+        call = Call(self._replica.directory, {}, body, actor, now_ms, self._new_id, self._current.catalog, route)
         plan = run_own(command, call)
         if isinstance(plan, Refusal):
             return plan

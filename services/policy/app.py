@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from services.policy import blocked_list, metrics
 from services.policy.admin import Admin, unix_ms
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
+from services.policy.current import Current, announced, keep_announced, sha256_of
 from services.policy.decide import decide
 from services.policy.delivery import Deliverer
 from services.policy.directory import Directory
@@ -26,8 +27,7 @@ from services.policy.notes import Notes
 from services.policy.renewal import Renewal
 from services.policy.replica import POLL_S, Replica
 from services.policy.rotations import Rotations
-from services.policy.stored_models import StoredModels
-from shared import bus, guardrails, prices, sealing, settings, streams, subjects
+from shared import bus, guardrails, prices, reload, sealing, settings, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
@@ -60,19 +60,31 @@ async def main(life: Life) -> None:
     loaded, environ = source.config, source.environ
     wanted = settings.read(PolicySettings, environ)  # with what its values refer to
     opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
-    catalog = build(loaded, prices.lookup, environ)
+    current = Current(build(loaded, prices.lookup, environ), sha256_of(wanted.config), _blocked_file(loaded))
     stored_keys = stored(KeyManagement.of(loaded.general_settings), environ)
-    _warn(loaded, catalog)
+    _warn(loaded, current.catalog)
     probes = await serve_probes(life, wanted.policy_probe_host, wanted.policy_probe_port)
     try:
         client = await life.unless_stopping(bus.connect("policy", wanted.nats_url))
         if client is not None:
             try:
-                renewal = Renewal(source, catalog.master_key, client, wanted)
-                blocked_file = _blocked_file(loaded)
+                renewal = Renewal(source, current.catalog.master_key, client, wanted)
                 deliverer = None if stored_keys is None else partial(KeyStore, stored_keys)
                 keyring = sealing.ring(source.environ)
-                await serve(life, client, catalog, wanted.stream_replicas, blocked_file, deliverer, renewal, keyring)
+
+                async def apply(loaded: Config, environ: Mapping[str, str]) -> list[str]:
+                    opening.refuse(loaded.master_key, wanted.edge_host, allow=loaded.allow_open_gateway)
+                    catalog = build(loaded, prices.lookup, environ)
+                    _warn(loaded, catalog)
+                    renewal.take(loaded, environ)
+                    current.replace(catalog, sha256_of(wanted.config), _blocked_file(loaded))
+                    return []
+
+                reloading = asyncio.create_task(reload.keep(life, source, apply))
+                try:
+                    await serve(life, client, current, wanted.stream_replicas, deliverer, renewal, keyring)
+                finally:
+                    reloading.cancel()
             finally:
                 await bus.close(client)
     finally:
@@ -83,9 +95,8 @@ async def main(life: Life) -> None:
 async def serve(
     life: Life,
     client: BusClient,
-    catalog: Catalog,
+    current: Current,
     stream_replicas: int = 0,
-    blocked_file: Path | None = None,
     deliverer: Callable[[Callable[[], Directory]], Deliverer] | None = None,
     renewal: Renewal | None = None,
     keyring: Keyring | None = None,
@@ -93,7 +104,6 @@ async def serve(
     """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
 
     Args:
-        blocked_file: of `blocked_user_list`, where that is a file.
         deliverer: makes, with a way to the directory, who hands out keys that are rotated by themselves; None: none are.
         renewal: of the master key; None: it stays as it is.
     """
@@ -102,9 +112,9 @@ async def serve(
     replica = Replica(client, lambda: streams.ensure_control(client, stream_replicas))
     delivery = None if deliverer is None else deliverer(lambda: replica.directory)
     if delivery is not None:
-        catalog = msgspec.structs.replace(catalog, undeliverable=delivery.refuses)
-    StoredModels(replica.directory, catalog)
-    admin = Admin(client, replica, catalog, keyring=keyring)
+        current.catalog = msgspec.structs.replace(current.catalog, undeliverable=delivery.refuses)
+    current.follow(replica.directory)
+    admin = Admin(client, replica, current, keyring=keyring)
     upserts = Upserts(client, lambda: replica.directory, unix_ms, new_id)
 
     def answer_decide(request: DecideRequest) -> DecideReply | Awaitable[DecideReply]:
@@ -133,9 +143,9 @@ async def serve(
         return decided(request) if await renewal.unknown_key() else reply
 
     def decided(request: DecideRequest) -> DecideReply:
-        decision = decide(replica.directory, catalog, request, unix_ms(), replica.feed.seq)
+        decision = decide(replica.directory, current.catalog, request, unix_ms(), replica.feed.seq)
         if request.claims and isinstance(decision, Grant):
-            upserts.make(tokens.missing(replica.directory, catalog, request, unix_ms()))
+            upserts.make(tokens.missing(replica.directory, current.catalog, request, unix_ms()))
         metrics.decided(decision.refusal.code if isinstance(decision, Denial) else "granted")
         return DecideReply(decision)
 
@@ -165,9 +175,13 @@ async def serve(
             gc.collect()
             gc.freeze()
             life.ready(replica.reason_not_ready)
-            working = [asyncio.create_task(_keep_blocked_list(catalog, admin, blocked_file))]
+            working = [
+                asyncio.create_task(_keep_announced(current, admin)),
+                asyncio.create_task(_keep_blocked_list(current, admin)),
+            ]
             if delivery is not None:
-                rotations = Rotations(admin, lambda: replica.directory, delivery, every_s=catalog.rotation_check_s)
+                every_s = current.catalog.rotation_check_s
+                rotations = Rotations(admin, lambda: replica.directory, delivery, every_s=every_s)
                 working.append(asyncio.create_task(rotations.run()))
             if renewal is not None:
                 working.append(asyncio.create_task(renewal.run(admin)))
@@ -205,7 +219,25 @@ def _ends(request: ShownRequest, entity_id: str) -> bool:
     return subjects.control(request.kind, entity_id) == f"control.{request.kind}.{request.only}"
 
 
-async def _keep_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) -> None:
+async def _keep_announced(current: Current, admin: Admin) -> None:
+    async def announce(again: bool) -> bool:
+        return await admin.announce(lambda directory, now_ms: announced(directory, current, now_ms, again=again))
+
+    await keep_announced(current, announce)
+
+
+async def _keep_blocked_list(current: Current, admin: Admin) -> None:
+    """That of the catalog in force."""
+    while True:
+        replaced = current.replaced
+        watching = asyncio.create_task(_watch_blocked_list(current.catalog, admin, current.blocked_file))
+        try:
+            await replaced.wait()
+        finally:
+            watching.cancel()
+
+
+async def _watch_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) -> None:
     users = catalog.blocked_users
 
     async def announce(again: bool) -> bool:
@@ -213,9 +245,9 @@ async def _keep_blocked_list(catalog: Catalog, admin: Admin, path: Path | None) 
             lambda directory, now_ms: blocked_list.announced(directory, users, now_ms, again=again)
         )
 
-    announced = False
-    while not announced:
-        announced = await announce(False)
+    said = False
+    while not said:
+        said = await announce(False)
         await asyncio.sleep(RETRY_S)
     if path is not None:
         await blocked_list.watch(path, users, announce)

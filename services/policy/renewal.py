@@ -7,7 +7,7 @@ first one's word may have asked one that didn't yet.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -19,6 +19,7 @@ from services.policy.directory import Directory
 from services.policy.master_key import MasterKey
 from shared import settings
 from shared.bus import BusClient
+from shared.config import Config
 from shared.entities import SETTING, Setting, iso
 from shared.startup import Source
 
@@ -73,7 +74,7 @@ class Renewal:
 
     async def run(self, admin: Admin) -> None:
         """Until it is cancelled."""
-        if self._source is None or not self._source.is_managed:
+        if self._source is None:
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._source.watch(self._changed, lambda: not self._client.is_up))
@@ -89,11 +90,15 @@ class Renewal:
 
     def _changed(self) -> None:
         assert self._source is not None
-        key = self._source.config.master_key
+        self.take(self._source.config, self._source.environ)
+
+    def take(self, config: Config, environ: Mapping[str, str]) -> None:
+        """The secrets of this configuration, from now on."""
+        key = config.master_key
         if key is not None and self._key.replace(key, self._now_ms(), self._grace_ms):
             log.info("master_key_changed")
             self._untold.set()
-        url = settings.read(PolicySettings, self._source.environ).nats_url
+        url = settings.read(PolicySettings, environ).nats_url
         if url != self._nats_url:
             self._nats_url = url
             self._client.use(url)

@@ -59,6 +59,13 @@ class StoredModels:
         self._by_name: dict[str, set[str]] = {}
         self._waiting = {each.id: each for each in catalog.waiting if each.id}
         directory.watchers.append(self.changed)
+        for kind in ("model", "credential"):
+            for entity_id in list(directory.tables[kind]):
+                self.changed(kind, entity_id)
+
+    def close(self) -> None:
+        """The catalog isn't in force any more."""
+        self._directory.watchers.remove(self.changed)
 
     def changed(self, kind: str, entity_id: str) -> None:
         if not kind:

@@ -152,6 +152,7 @@ class Suite:
             port=member.api.port if member.api else member.probe_port,
             probe_port=member.probe_port,
             stop_s=stop_s,
+            reloads=True,
         )
 
     def _environment(self, member: Member) -> dict[str, str]:
@@ -224,6 +225,8 @@ class Suite:
 async def _live(suite: Suite) -> int:
     stopping, hurry = asyncio.Event(), asyncio.Event()
     _listen_to_signals(stopping, hurry)
+    if not sys.stdin.isatty():  # a terminal that is closed ends what it started
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, suite.supervisor.reload)
     starting = asyncio.create_task(suite.supervisor.start())
     told = asyncio.create_task(stopping.wait())
     await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)

@@ -58,6 +58,8 @@ class Program:
     """How long it may take to stop before it is killed."""
     death_signal: signal.Signals = signal.SIGKILL
     """What the kernel sends it when the supervisor dies."""
+    reloads: bool = False
+    """Whether SIGHUP has it read its configuration again."""
     pass_fds: tuple[int, ...] = ()
     user: int | None = None
     group: int | None = None
@@ -198,6 +200,11 @@ class Child:
             self._signal(signal.SIGKILL)
         await asyncio.gather(keeper, return_exceptions=True)
         return clean
+
+    def reload(self) -> None:
+        """Before it is ready it has no ear for that, and reads the configuration anyway."""
+        if self.program.reloads and self._was_ready:
+            self._signal(signal.SIGHUP)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid and self._process is not None:

@@ -37,6 +37,11 @@ class Supervisor:
                 for child in stage:
                     group.create_task(child.until_ready(START_S))
 
+    def reload(self) -> None:
+        """The services read their configuration again."""
+        for child in self.children:
+            child.reload()
+
     async def stop(self, hurry: asyncio.Event) -> bool:
         """Stop stage by stage, the last first, so that what serves clients can still use what it needs to finish.
 

@@ -8,7 +8,7 @@ import difflib
 import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -197,7 +197,10 @@ def convert(value: Any, kind: Any, place: str) -> Any:
         try:
             return msgspec.convert(_numbers_as_strings(value), kind, strict=False, dec_hook=_secret)
         except msgspec.ValidationError:
-            raise ConfigError(f"{place}: {_sentence(error)}") from None
+            bare = getattr(kind, "__origin__", None) if get_origin(kind) is Annotated else kind
+            names = get_args(bare) if get_origin(bare) is Literal else ()
+            known = f" (one of {', '.join(map(str, names))})" if names else ""
+            raise ConfigError(f"{place}: {_sentence(error)}{known}") from None
 
 
 def _numbers_as_strings(value: Any) -> Any:

@@ -114,3 +114,13 @@ def with_includes(top: dict[str, Any], directory: Path) -> tuple[dict[str, Any],
             else:
                 top[key] = value
     return top, warnings
+
+
+def included(path: str) -> list[Path]:
+    """The files that it includes, as far as it can be read."""
+    try:
+        names = tree(text_of(path), path)[0].get("include") or []
+    except ConfigError:
+        return []
+    names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
+    return [Path(path).parent / str(name) for name in names[:INCLUDES_MAX]]

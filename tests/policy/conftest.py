@@ -14,6 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.policy.app import serve
+from services.policy.current import Current
 from shared import bus, subjects
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
@@ -105,7 +106,7 @@ async def replica(
         return await real(client, f"{name}.{subject}", *rest)
 
     monkeypatch.setattr(bus, "answer", renamed)
-    task = asyncio.create_task(serve(life, client, catalog(environ=environ), **kw))
+    task = asyncio.create_task(serve(life, client, Current(catalog(environ=environ)), **kw))
     try:
         async with asyncio.timeout(10):
             while life.reason_not_ready() is not None:

@@ -109,6 +109,10 @@ class RunningSuite:
         env["TOLLGATE_REPLICAS"] = self._replicas
         return {**env, **self._given_env}
 
+    @property
+    def config_path(self) -> Path:
+        return self.directory / "config.yaml"
+
     async def start(self) -> None:
         """Start, and wait until ready. Also after `stop`, on the same data and ports."""
         self.spawn()
@@ -117,8 +121,7 @@ class RunningSuite:
     def spawn(self) -> None:
         """Start without waiting."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        config = self.directory / "config.yaml"
-        config.write_text(self._config_text)
+        self.config_path.write_text(self._config_text)
         self.returncode = None
         parent = os.getpid()
 
@@ -129,7 +132,7 @@ class RunningSuite:
 
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services", "--config", str(config)],
+                [sys.executable, "-m", "services", "--config", str(self.config_path)],
                 cwd=self._root,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

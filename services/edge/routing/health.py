@@ -62,6 +62,10 @@ class Health:
         self._allowed_fails = allowed_fails
         self._states: dict[DeploymentId, State] = {}
 
+    def set_terms(self, other: "Health") -> None:
+        """Cool down as `other` does, and forget nothing."""
+        self._cooldown_s, self._allowed_fails = other._cooldown_s, other._allowed_fails
+
     def of(self, deployment: DeploymentId) -> State:
         state = self._states.get(deployment)
         if state is None:

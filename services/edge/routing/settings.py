@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from services.edge.routing.plan import Rules
-from services.edge.routing.strategies import STRATEGIES
 from shared.config import Config, ConfigError, Deployment
 
 COOLDOWN_S: Final = 5.0
@@ -36,11 +35,8 @@ class RoutingSettings(msgspec.Struct, frozen=True):
 
 
 def of(config: Config) -> RoutingSettings:
-    """Raises ConfigError for what isn't known: a strategy by another name would route elsewhere than its operator thinks."""
+    """Raises ConfigError."""
     router, litellm = config.router, config.litellm
-    if router.routing_strategy not in STRATEGIES:
-        known = ", ".join(sorted(STRATEGIES))
-        raise ConfigError(f"router_settings.routing_strategy: {router.routing_strategy!r} is none of {known}")
     retries = _first(router.num_retries, router.max_retries, litellm.num_retries)
     rules = Rules(
         retries=None if retries is None else max(0, min(int(retries), RETRIES_MAX)),

@@ -33,12 +33,12 @@ class Sso(msgspec.Struct, kw_only=True):
         found = (_sealing_key(key) for key in (self.master_key, self.master_key_before))
         return [key for key in found if key is not None]
 
-    def take(self, other: "Sso") -> None:
-        """Its secrets, from now on."""
-        if other.master_key != self.master_key:
+    def take(self, *, settings: SsoSettings, username: str, password: Secret | None, master_key: Secret | None) -> None:
+        """From now on."""
+        if master_key != self.master_key:
             self.master_key_before = self.master_key
-        self.settings, self.master_key = other.settings, other.master_key
-        self.username, self.password = other.username, other.password
+        self.settings, self.master_key = settings, master_key
+        self.username, self.password = username, password
 
 
 def _sealing_key(master_key: Secret | None) -> bytes | None:

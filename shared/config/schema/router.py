@@ -1,18 +1,23 @@
 """`router_settings`: which deployment of a model is asked, and what happens when it fails."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
 from shared.config.fields import By
 from shared.config.schema.litellm import Fallbacks, Names
 
+Strategy = Literal[
+    "simple-shuffle", "least-busy", "latency-based-routing", "latency-based", "usage-based-routing", "usage-based-routing-v2",
+    "usage-based", "cost-based-routing", "cost-based",
+]  # fmt: skip
+
 
 class RouterSettings(Struct, frozen=True, kw_only=True):
     """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
 
-    routing_strategy: Annotated[str, By("edge")] = "simple-shuffle"
-    """simple-shuffle, least-busy, latency-based-routing, usage-based-routing, usage-based-routing-v2, cost-based-routing."""
+    routing_strategy: Annotated[Strategy, By("edge")] = "simple-shuffle"
+    """Which deployment of a model is tried first. Another name would route elsewhere than its operator thinks: it is refused."""
     routing_strategy_args: Annotated[dict[str, Any], By()] = {}
     """Settings of the strategy."""
     num_retries: Annotated[int | None, By("edge")] = None
