@@ -7,12 +7,13 @@ replica ends with the same directory. No I/O, no clock; each fact costs O(1). Ta
 """
 
 import sys
-from bisect import bisect_left, insort
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from services.policy.ordering import Names, Order, Ordered
 from shared import subjects
 from shared.entities import KINDS, Alias, Customer, EntityKind, Key, Setting, Team, User
 from shared.facts import ControlFact
@@ -34,8 +35,10 @@ class Directory:
         self.settings: dict[str, Setting] = self.tables["setting"]
         self.reservations: dict[str, Alias] = self.tables["alias"]
         """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still holds."""
-        self.newest_keys: list[tuple[int, KeyDigest]] = []
-        """(created_at_ms, token) of every key, in order: a page of the newest costs the same however many there are."""
+        self._listed: dict[str, dict[str, Any]] = {**self.tables, "key": {}}
+        """What lists show: of keys those that don't stand for others."""
+        self._orders: dict[tuple[str, str], Order] = {}
+        self._names: dict[tuple[str, str], Names] = {}
         self.rotating: set[KeyDigest] = set()
         """Keys with `auto_rotate`."""
         self.watchers: list[Callable[[str, str], None]] = []
@@ -69,7 +72,9 @@ class Directory:
         """The stream is another one: nothing we know holds."""
         for known in (*self.tables.values(), *self._indexes.values(), self._seqs, self.unread):
             known.clear()
-        self.newest_keys.clear()
+        self._listed["key"].clear()
+        self._orders.clear()
+        self._names.clear()
         self.rotating.clear()
         for watch in self.watchers:
             watch("", "")
@@ -95,6 +100,24 @@ class Directory:
         """The entities with this value in an indexed attribute, the oldest first."""
         table = self.tables[kind]
         return [table[entity_id] for entity_id in self._indexes[kind, attribute].get(value, ())]
+
+    def ordered(self, kind: str, attribute: str, *, descending: bool = False) -> Ordered:
+        """The entities that lists show, by an attribute."""
+        return self.order(kind, attribute).page(descending=descending)
+
+    def order(self, kind: str, attribute: str) -> Order:
+        found = self._orders.get((kind, attribute))
+        if found is None:
+            found = self._orders[kind, attribute] = Order(self._listed[kind], attrgetter(attribute))
+        return found
+
+    def containing(self, kind: str, attribute: str, part: str) -> list[Any]:
+        """The entities that lists show which have this string in an attribute."""
+        found = self._names.get((kind, attribute))
+        if found is None:
+            found = self._names[kind, attribute] = Names(self._listed[kind], attrgetter(attribute))
+        listed = self._listed[kind]
+        return [listed[entity_id] for entity_id in found.containing(part)]
 
     def alias_owner(self, alias: str) -> Key | None:
         """The key that has this alias. None: free, also where a reservation outlived its key or its key's alias."""
@@ -127,24 +150,33 @@ class Directory:
             for value in now:
                 index.setdefault(value, {})[entity_id] = None
         if kind == "key":
-            self._order(old, entity)
             if entity is not None and entity.extra.get("auto_rotate"):
                 self.rotating.add(entity.token)
             elif old is not None:
                 self.rotating.discard(old.token)
+        self._relist(kind, entity_id, entity)
         if entity is None:
             table.pop(entity_id, None)
         else:
             table[entity_id] = entity
 
-    def _order(self, old: Key | None, key: Key | None) -> None:
-        before, now = (None if k is None else (k.created_at_ms, k.token) for k in (old, key))
-        if before == now:
-            return
-        if before is not None:
-            del self.newest_keys[bisect_left(self.newest_keys, before)]
-        if now is not None:
-            insort(self.newest_keys, now)
+    def _relist(self, kind: str, entity_id: str, entity: Any) -> None:
+        """Before the table changes."""
+        listed = self._listed[kind]
+        shown = None if kind == "key" and entity is not None and entity.replaced_by is not None else entity
+        kept: list[Order | Names] = [order for (of, _), order in self._orders.items() if of == kind]
+        kept += [names for (of, _), names in self._names.items() if of == kind]
+        old = listed.get(entity_id)
+        if old is not None:
+            for each in kept:
+                each.remove(entity_id, old)
+        if shown is None:
+            listed.pop(entity_id, None)
+        else:
+            listed[entity_id] = shown
+        if shown is not None:
+            for each in kept:
+                each.insert(entity_id, shown)
 
 
 def _lean(kind: EntityKind[Any], entity: Any) -> Any:
@@ -165,6 +197,8 @@ _REPEATED = frozenset({"team_id", "user_id", "organization_id", "created_by", "u
 
 def _values(entity: Any, attribute: str) -> tuple[str, ...]:
     value = getattr(entity, attribute)
-    if value is None:
+    if value is None or value is False:
         return ()
+    if value is True:
+        return ("True",)
     return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))

@@ -41,6 +41,7 @@ TEAM_RIGHTS: dict[str, frozenset[str]] = {
     "/team/block": frozenset({"admin", "org_admin"}),
     "/team/unblock": frozenset({"admin", "org_admin"}),
     "/team/member_add": _KEEPERS,
+    "/team/bulk_member_add": _KEEPERS,
     "/team/member_update": _KEEPERS,
     "/team/member_delete": _KEEPERS,
     "/team/permissions_list": _KEEPERS | {"viewer"},
@@ -68,6 +69,7 @@ PROJECT_RIGHTS: dict[str, frozenset[str]] = {
 }
 USER_RIGHTS: dict[str, frozenset[str]] = {
     "/user/info": frozenset({"admin", "viewer", "self", "org_admin"}),
+    "/v2/user/info": frozenset({"admin", "viewer", "self", "org_admin"}),
     "/user/new": frozenset({"admin", "org_admin"}),
     "/user/update": _ADMINS,
     "/user/delete": _ADMINS,

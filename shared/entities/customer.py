@@ -49,5 +49,6 @@ CUSTOMER = EntityKind(
         *times("created_at", "updated_at"),
     ],
     read_only=("user_ids", "litellm_budget_table", "object_permission_id"),
+    indexes=("blocked",),
     check=check_budgets,
 )

@@ -98,7 +98,7 @@ KEY = EntityKind(
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
         "rotation_claim",
     ),
-    indexes=("team_id", "user_id", "replaced_by", "organization_id"),
+    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked"),
     references={"team_id": "team", "user_id": "user", "organization_id": "organization"},
     check=check_budgets,
 )  # fmt: skip

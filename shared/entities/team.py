@@ -25,6 +25,11 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int = 0
     extra: dict[str, Any] = {}
 
+    @property
+    def member_ids(self) -> list[str]:
+        named = (str(member["user_id"]) for member in self.members_with_roles if member.get("user_id") is not None)
+        return list(dict.fromkeys((*self.admins, *self.members, *named)))
+
     def role_of(self, user_id: str | None) -> str | None:
         """admin, user; None: not a member."""
         if user_id is None:
@@ -68,7 +73,7 @@ TEAM = EntityKind(
         *times("created_at", "updated_at"),
     ],
     read_only=("keys", "team_info", "team_memberships", "data", "model_id", "object_permission_id", "model_spend"),
-    indexes=("organization_id",),
+    indexes=("organization_id", "member_ids"),
     references={"organization_id": "organization"},
     check=check_budgets,
 )

@@ -49,6 +49,6 @@ USER = EntityKind(
         "key", "token", "auto_create_key", "send_invite_email", "keys", "organizations", "organization_memberships",
         "user_ids", "duration", "key_alias", "key_name", "expires", "team_id",
     ),
-    indexes=("user_email",),
+    indexes=("user_email", "user_role"),
     check=check_budgets,
 )  # fmt: skip

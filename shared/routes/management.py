@@ -77,6 +77,19 @@ _DURATION = {"type": ["string", "null"], "description": "30s, 30m, 30h, 30d, 1w,
 _KEYS = (
     _change("/key/generate", "Make a virtual key", _body(KEY, key=_STRING, duration=_DURATION), mints="key"),
     _change("/key/update", "Change a key", _body(KEY, key=_STRING, duration=_DURATION)),
+    _change(
+        "/key/service-account/generate",
+        "Make a key for a service account of a team",
+        _body(KEY, "team_id", "key_alias", key=_STRING, duration=_DURATION),
+        mints="key",
+    ),
+    _change(
+        "/key/bulk_update",
+        "Change several keys; each stands or falls by itself",
+        _body(
+            None, "keys", keys={"type": "array", "items": _body(KEY, key=_STRING, duration=_DURATION), "minItems": 1}
+        ),
+    ),
     _change("/key/delete", "Delete keys", _body(None, keys=_STRINGS, key_aliases=_STRINGS)),
     _change("/key/block", "Block a key", _ONE_KEY),
     _change("/key/unblock", "Unblock a key", _ONE_KEY),
@@ -98,7 +111,13 @@ _KEYS = (
         answer=OBJECT,
     ),
     _question("/key/list", "The keys that the caller may see", *_PAGE, *_KEY_FILTERS, *_KEY_FLAGS),
-    _question("/key/aliases", "The names of the keys that the caller may see", *_PAGE, Parameter("search")),
+    _question(
+        "/key/aliases",
+        "The names of the keys that the caller may see",
+        *_PAGE,
+        Parameter("search"),
+        Parameter("team_id"),
+    ),
 )
 
 _TEAMS = (
@@ -135,6 +154,18 @@ _TEAMS = (
     ),
     _question("/team/available", "Teams that the caller may join by themselves", answer=OBJECTS),
     _change("/team/member_add", "Add members to a team", _body(None, "team_id", "member", team_id=_STRING, member={})),
+    _change(
+        "/team/bulk_member_add",
+        "Add many members to a team; who can't be added keeps nobody else out",
+        _body(
+            None,
+            "team_id",
+            team_id=_STRING,
+            members={"type": "array"},
+            all_users={"type": ["boolean", "null"]},
+            role=_STRING,
+        ),
+    ),
     _change("/team/member_update", "Change a member of a team", _MEMBER),
     _change("/team/member_delete", "Take a member out of a team", _MEMBER),
     _change("/team/model/add", "Let a team use more models", _body(None, "team_id", team_id=_STRING, models=_STRINGS)),
@@ -182,8 +213,21 @@ _USERS = (
         mints="key",
     ),
     _change("/user/update", "Change an internal user", _body(USER, user_id=_STRING)),
+    _change(
+        "/user/bulk_update",
+        "Change several internal users; each stands or falls by itself",
+        _body(
+            None,
+            users={"type": "array", "items": _body(USER, user_id=_STRING)},
+            all_users={"type": ["boolean", "null"]},
+            user_updates={"type": ["object", "null"]},
+        ),
+    ),
     _change("/user/delete", "Delete internal users, and their keys", _USER_IDS, answer={"type": "integer"}),
     _question("/user/info", "One internal user", Parameter("user_id", "Without it the caller")),
+    _question(
+        "/v2/user/info", "One internal user, without keys and teams", Parameter("user_id", "Without it the caller")
+    ),
     _question(
         "/user/list",
         "Internal users",

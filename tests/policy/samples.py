@@ -13,6 +13,7 @@ from tests.policy.world import World, digest, key
 _PARAMS = {"model": "openai/gpt-4o"}
 SEALED = ["key-id", "d3JhcHBlZA==", "ZGF0YQ=="]
 MINTED = {"token": digest("fresh"), "key_name": "sk-...cdef"}
+LOGGED = {"logging": [{"callback_name": "langfuse", "callback_type": "success", "callback_vars": {}}]}
 BOSS, MEMBER, OWNER, ORG_ADMIN = "boss", "member", "owner", "org-admin"
 
 
@@ -25,7 +26,14 @@ def world(**more: Any) -> World:
         Organization(organization_id="o", members=members),
         Organization(organization_id="empty"),
         Organization(organization_id="elsewhere", members=foreign),
-        Team(team_id="t", team_alias="Team", organization_id="o", members_with_roles=roles, models=["gpt", "mini"]),
+        Team(
+            team_id="t",
+            team_alias="Team",
+            organization_id="o",
+            members_with_roles=roles,
+            models=["gpt", "mini"],
+            metadata=LOGGED,
+        ),
         Project(project_id="p", team_id="t"),
         User(user_id=MEMBER, user_email="member@example.com", teams=["t"]),
         User(user_id=OWNER, user_email="owner@example.com"),
@@ -55,6 +63,14 @@ SAMPLES: dict[str, Sample] = {
     "/key/generate": Sample(
         {**MINTED, "key_alias": "new", "team_id": "t"}, facts=[("key", FRESH, "created"), ("alias", "new", "created")]
     ),
+    "/key/service-account/generate": Sample(
+        {**MINTED, "key_alias": "robot", "team_id": "t"},
+        facts=[("key", FRESH, "created"), ("alias", "robot", "created")],
+    ),
+    "/key/bulk_update": Sample(
+        {"keys": [{"key": A, "metadata": {"x": 1}}, {"key": B, "key_alias": "b"}]},
+        facts=[("key", A, "updated"), ("key", B, "updated"), ("alias", "b", "created")],
+    ),
     "/key/update": Sample({"key": A, "metadata": {"x": 1}}, facts=[("key", A, "updated")]),
     "/key/delete": Sample({"keys": [A]}, facts=[("key", A, "deleted"), ("alias", "alias-a", "deleted")]),
     "/key/block": Sample({"key": A}, facts=[("key", A, "blocked")]),
@@ -83,6 +99,10 @@ SAMPLES: dict[str, Sample] = {
         {"team_id": "t", "member": {"role": "user", "user_id": OWNER}},
         facts=[("user", OWNER, "updated"), ("team", "t", "updated")],
     ),
+    "/team/bulk_member_add": Sample(
+        {"team_id": "t", "members": [{"role": "user", "user_id": OWNER}, {"role": "user", "user_id": MEMBER}]},
+        facts=[("user", OWNER, "updated"), ("team", "t", "updated")],
+    ),
     "/team/member_update": Sample(
         {"team_id": "t", "user_id": MEMBER, "role": "admin"}, facts=[("team", "t", "updated")]
     ),
@@ -91,6 +111,16 @@ SAMPLES: dict[str, Sample] = {
     ),
     "/team/model/add": Sample({"team_id": "t", "models": ["free"]}, facts=[("team", "t", "updated")]),
     "/team/model/delete": Sample({"team_id": "t", "models": ["mini"]}, facts=[("team", "t", "updated")]),
+    "/team/{team_id}/callback": Sample(params={"team_id": "t"}),
+    "POST /team/{team_id}/callback": Sample(
+        {"callback_name": "langfuse", "callback_type": "failure"},
+        params={"team_id": "t"},
+        facts=[("team", "t", "updated")],
+    ),
+    "/team/{team_id}/callback/{callback_name}": Sample(
+        params={"team_id": "t", "callback_name": "langfuse"}, facts=[("team", "t", "updated")]
+    ),
+    "/team/{team_id}/disable_logging": Sample(params={"team_id": "t"}, facts=[("team", "t", "updated")]),
     "/team/permissions_list": Sample(query={"team_id": "t"}),
     "/team/permissions_update": Sample(
         {"team_id": "t", "team_member_permissions": ["/key/generate"]}, facts=[("team", "t", "updated")]
@@ -105,11 +135,15 @@ SAMPLES: dict[str, Sample] = {
         ],
     ),
     "/user/update": Sample({"user_id": MEMBER, "user_alias": "M"}, facts=[("user", MEMBER, "updated")]),
+    "/user/bulk_update": Sample(
+        {"users": [{"user_id": MEMBER, "user_alias": "M"}, {"user_id": "nobody"}]}, facts=[("user", MEMBER, "updated")]
+    ),
     "/user/delete": Sample(
         {"user_ids": [MEMBER]},
         facts=[("user", MEMBER, "deleted"), ("organization", "o", "updated"), ("team", "t", "updated")],
     ),
     "/user/info": Sample(query={"user_id": MEMBER}),
+    "/v2/user/info": Sample(query={"user_id": MEMBER}),
     "/user/list": Sample(query={"page_size": "10"}),
     "/user/available_roles": Sample(),
     "/customer/new": Sample({"user_id": "new"}, facts=[("customer", "new", "created")]),

@@ -13,16 +13,17 @@ landed with a lag of their own. Invariants after every step, on what the stream 
 
 import random
 import tracemalloc
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import pytest
 
 from services.policy.commands import run
-from services.policy.commands.key_queries import _Newest
 from services.policy.commands.plan import Call, Plan
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
+from services.policy.ordering import Order
 from shared import subjects
 from shared.entities import Team
 from shared.facts import ControlFact, decode_control, encode_control
@@ -118,19 +119,30 @@ def _command(draw: random.Random, directory: Directory, number: int) -> tuple[st
     )
 
 
+ORDERS = ("created_at_ms", "key_alias", "expires_at_ms", "updated_at_ms")
+
+
 def check(broker: Broker, written: dict[str, Any]) -> None:
     replica = Replica(broker)
+    for attribute in ORDERS:
+        replica.directory.order("key", attribute)  # kept from the first fact on
+    replica.directory.containing("key", "key_alias", "x")
     replica.follow()
     directory = replica.directory
     short = Directory()
     for subject, seq in sorted(broker.last.items(), key=lambda item: item[1]):
         short.apply(subject, decode_control(broker.log[seq - 1][1]), seq)
     assert (short.tables, short._seqs) == (directory.tables, directory._seqs)
-    assert (
-        sorted(short.newest_keys)
-        == directory.newest_keys
-        == sorted((k.created_at_ms, t) for t, k in directory.keys.items())
-    )
+    for attribute in ORDERS:
+        kept, anew = directory.order("key", attribute), Order(short._listed["key"], attrgetter(attribute))
+        assert (kept.having, kept.lacking) == (anew.having, anew.lacking)
+    for part in ("", "a", "A", "zzz"):
+        found = {k.token for k in directory.containing("key", "key_alias", part)}
+        assert found == {
+            t
+            for t, k in directory.keys.items()
+            if k.replaced_by is None and part.lower() in (k.key_alias or "-").lower() and k.key_alias
+        }
     aliases = [k.key_alias for k in directory.keys.values() if k.key_alias is not None]
     assert len(set(aliases)) == len(aliases)
     for token, held in directory.keys.items():
@@ -196,4 +208,4 @@ def test_pages_of_the_newest_are_those_of_a_sort(size: int) -> None:
         assert answer["total_count"] == 23
         found += answer["keys"]
     assert found == wanted
-    assert len(_Newest(world.directory)) == 23
+    assert len(world.directory.ordered("key", "created_at_ms")) == 23

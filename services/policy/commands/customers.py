@@ -64,7 +64,7 @@ def info(call: Call) -> Plan:
 
 def list_customers(call: Call) -> Plan:
     """LiteLLM answers them all; here it is a page, the first one unless asked otherwise."""
-    page = generic.page(call, call.directory.customers.values(), default=SHOWN_MAX, most=SHOWN_MAX)
+    page = generic.page(call, call.directory.ordered("customer", "user_id"), default=SHOWN_MAX, most=SHOWN_MAX)
     rows = [show(call, each, spend=None) for each in page.items]
     spend = [Spent(row, "customer", [each.user_id]) for row, each in zip(rows, page.items, strict=True)]
     return Plan(rows, spend=spend)
@@ -78,7 +78,8 @@ def block(call: Call) -> Plan:
 def unblock(call: Call) -> Plan:
     """The answer names who is still blocked, be it by the API or by the configuration's list."""
     names, changes, _ = _set_blocked(call, False)
-    still = [c.user_id for c in call.directory.customers.values() if c.blocked]
+    blocked: list[Customer] = call.directory.find("customer", "blocked", "True")
+    still = [each.user_id for each in blocked]
     listed = [user_id for user_id in call.catalog.blocked_users if user_id not in call.directory.customers]
     gone = set(names)
     remaining = [user_id for user_id in dict.fromkeys((*still, *listed)) if user_id not in gone]

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from services.policy import rights
+from services.policy import relations, rights
 from services.policy.commands import generic
 from services.policy.commands.plan import Call, Plan, Spent
 from services.policy.directory import Directory
 from shared import errors
-from shared.entities import KEY, Key
+from shared.entities import KEY, Key, Team
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
@@ -61,9 +61,9 @@ def key_info(key: Key, now_ms: int) -> dict[str, Any]:
     return row
 
 
-def status(key: Key, now_ms: int) -> str:
+def status(key: Key, now_ms: int, *, blocked: bool = True) -> str:
     """LiteLLM's words: revoked is what `blocked` makes of a key."""
-    if key.blocked:
+    if key.blocked and blocked:
         return "revoked"
     return "expired" if key.expires_at_ms is not None and now_ms >= key.expires_at_ms else "active"
 
@@ -80,14 +80,11 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 def list_keys(call: Call) -> Plan:
-    """One page. Costs O(the team's or user's keys) where the query names one, else O(keys)."""
+    """One page. Costs O(what the query narrows it to: a team's, a user's, an organisation's keys, those found by name); for admins who
+    narrow it by nothing, or by status alone, O(the page and those before it)."""
     query = call.query
     full = generic.truth(query, "return_full_object")
-    wanted = _filter(query)
-    newest = _newest(call, wanted)
-    if newest is None:
-        newest = _sorted(query, [key for key in _candidates(call) if _matches(call, wanted, key)])
-    page = generic.page(call, newest)
+    page = generic.page(call, _found(call, _filter(query)))
     rows = [KEY.row(key, spend=None) if full else key.token for key in page.items]
     return Plan(
         {
@@ -100,47 +97,81 @@ def list_keys(call: Call) -> Plan:
     )
 
 
-class _Newest(Sequence[Key]):
-    """Every key, the newest first, without copying or sorting any."""
+def _found(call: Call, wanted: "_Filter") -> Sequence[Key]:
+    by, descending = _order(call.query)
+    candidates = _candidates(call, wanted)
+    if candidates is not None:
+        return _sorted(by, descending, [key for key in candidates if _matches(call, wanted, key)])
+    every: Sequence[Key] = call.directory.ordered("key", by, descending=descending)
+    if not wanted.status:
+        return every
+    return _OfStatus(every, call.directory, wanted.status, call.now_ms)
 
-    def __init__(self, directory: Directory) -> None:
-        self._order, self._keys = directory.newest_keys, directory.keys
+
+class _OfStatus(Sequence[Key]):
+    """Of all keys in an order those in one state: counted by what is known, found by going through the order until the page is full."""
+
+    def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int) -> None:
+        self._every, self._wanted, self._now_ms = every, wanted, now_ms
+        blocked: list[Key] = [key for key in directory.find("key", "blocked", "True") if key.replaced_by is None]
+        over = len(directory.order("key", "expires_at_ms").before(now_ms + 1))
+        revoked = len(blocked)
+        expired = over - sum(status(key, now_ms, blocked=False) == "expired" for key in blocked)
+        counts = {"revoked": revoked, "expired": expired, "active": len(every) - revoked - expired}
+        self._count = counts.get(next(iter(wanted)), 0) if len(wanted) == 1 else 0
 
     def __len__(self) -> int:
-        return len(self._order)
+        return self._count
 
     def __getitem__(self, index: Any) -> Any:
-        """Of a slice of the newest; only slices that count up are asked for."""
-        start, stop, _ = index.indices(len(self._order))
-        end = len(self._order) - start
-        return [self._keys[token] for _, token in reversed(self._order[end - max(0, stop - start) : end])]
+        start, stop, _ = index.indices(self._count)
+        found, at = [], 0
+        for first in range(0, len(self._every), SCANNED):
+            if at >= stop:
+                break
+            for key in self._every[first : first + SCANNED]:
+                if {status(key, self._now_ms)} == self._wanted:
+                    if start <= at < stop:
+                        found.append(key)
+                    at += 1
+        return found
 
 
-def _newest(call: Call, wanted: "_Filter") -> Sequence[Key] | None:
-    """What an admin sees who asks for nothing in particular; None: that isn't what is asked."""
-    by, order = call.query.get("sort_by") or "created_at", call.query.get("sort_order") or "desc"
-    named = any(call.query.get(name) for name in ("key_hash", "team_id", "user_id"))
-    plain = not wanted.equal and not wanted.alias and not wanted.status and not named
-    if call.sees_all and plain and (by, order) == ("created_at", "desc") and not call.directory.has_replaced_keys:
-        return _Newest(call.directory)
-    return None
+SCANNED = 1_000
+"""Keys looked at in one go."""
 
 
 def list_aliases(call: Call) -> Plan:
-    """The names of the keys that the caller may see, in order."""
-    search = call.query.get("search") or ""
-    names = sorted(
-        key.key_alias
-        for key in call.directory.keys.values()
-        if key.key_alias is not None
-        and key.replaced_by is None
-        and search in key.key_alias
-        and (call.sees_all or _owns(call, key))
-    )
-    page = generic.page(call, names, default=50, most=500)
+    """The names of the keys that the caller may see, in order; of a team, with `team_id`. A page at a time."""
+    search, team_id = call.query.get("search") or "", call.query.get("team_id") or ""
+    directory = call.directory
+    names: Sequence[str]
+    if call.sees_all and not search and not team_id:
+        order = directory.order("key", "key_alias")
+        page = generic.page(call, order.having, default=50, most=500)
+        shown = [directory.keys[KeyDigest(token)].key_alias for token in page.items]
+    else:
+        found: Iterable[Key]
+        if team_id:
+            found = directory.team_keys(team_id)
+        elif call.sees_all:
+            found = directory.containing("key", "key_alias", search)
+        else:
+            found = _own(call, created_by=False, of_teams=True)
+        folded = search.casefold()
+        names = sorted(
+            key.key_alias
+            for key in found
+            if key.key_alias is not None
+            and key.replaced_by is None
+            and folded in key.key_alias.casefold()
+            and (call.sees_all or _owns(call, key) or rights.may_touch_key(call, key, "/key/info"))
+        )
+        page = generic.page(call, names, default=50, most=500)
+        shown = page.items
     return Plan(
         {
-            "aliases": page.items,
+            "aliases": shown,
             "total_count": page.total,
             "current_page": page.number,
             "total_pages": page.pages,
@@ -172,16 +203,43 @@ def _owns(call: Call, key: Key) -> bool:
     return key.token == actor.key_sha256 or (actor.user_id is not None and key.user_id == actor.user_id)
 
 
-def _candidates(call: Call) -> Iterable[Key]:
+def _candidates(call: Call, wanted: "_Filter") -> Iterable[Key] | None:
+    """The keys among which to look; None: all of them, for who sees all."""
     directory, query = call.directory, call.query
     digest = query.get("key_hash")
     if digest:
         key = directory.keys.get(KeyDigest(digest))
         return [] if key is None else [key]
-    for name in ("team_id", "user_id"):
-        if query.get(name):
-            return directory.find("key", name, query[name])
-    return directory.keys.values()
+    if wanted.alias and not wanted.alias_contains:
+        owner = directory.alias_owner(wanted.alias)
+        return [] if owner is None else [owner]
+    narrow: list[list[Key]] = [directory.find("key", name, query[name]) for name in _FILTERS if query.get(name)]
+    if narrow:
+        return min(narrow, key=len)
+    if not call.sees_all:
+        return _own(call, created_by=wanted.created_by, of_teams=wanted.of_teams)
+    return directory.containing("key", "key_alias", wanted.alias) if wanted.alias else None
+
+
+def _own(call: Call, *, created_by: bool, of_teams: bool) -> Iterable[Key]:
+    """The keys that somebody who doesn't see all may see: theirs, and on request those they made and their teams'."""
+    directory, actor = call.directory, call.actor
+    found: dict[KeyDigest, Key] = {}
+    own = None if actor.key_sha256 is None else directory.keys.get(actor.key_sha256)
+    if own is not None:
+        found[own.token] = own
+    if actor.user_id is not None:
+        places = [("user_id", actor.user_id)] + ([("created_by", actor.user_id)] if created_by else [])
+        if of_teams:
+            teams: list[Team] = directory.find("team", "member_ids", actor.user_id)
+            places += [("team_id", team.team_id) for team in teams]
+            places += [("organization_id", each) for each in relations.administered(directory, actor.user_id)]
+            for each in relations.administered(directory, actor.user_id):
+                below: list[Team] = directory.find("team", "organization_id", each)
+                places += [("team_id", team.team_id) for team in below]
+        for attribute, value in places:
+            found |= {key.token: key for key in directory.find("key", attribute, value)}
+    return found.values()
 
 
 def _matches(call: Call, wanted: _Filter, key: Key) -> bool:
@@ -193,7 +251,7 @@ def _matches(call: Call, wanted: _Filter, key: Key) -> bool:
         return False
     if wanted.alias:
         alias = key.key_alias or ""
-        if (wanted.alias not in alias) if wanted.alias_contains else (wanted.alias != alias):
+        if (wanted.alias.casefold() not in alias.casefold()) if wanted.alias_contains else (wanted.alias != alias):
             return False
     return not wanted.status or wanted.status == {status(key, call.now_ms)}
 
@@ -207,17 +265,22 @@ def _visible(call: Call, wanted: _Filter, key: Key) -> bool:
     return wanted.of_teams and rights.may_touch_key(call, key, "/key/info")
 
 
-def _sorted(query: dict[str, str], keys: list[Key]) -> list[Key]:
-    """Newest first unless asked otherwise; what lacks the field goes last."""
+def _order(query: dict[str, str]) -> tuple[str, bool]:
+    """(attribute, descending): newest first unless asked otherwise."""
     by, order = query.get("sort_by") or "created_at", query.get("sort_order") or "desc"
     if by not in _SORTABLE:
         fields.refuse("sort_by", f"must be one of {', '.join(_SORTABLE)}")
     if order not in ("asc", "desc"):
         fields.refuse("sort_order", "must be asc or desc")
-    attribute = {"created_at": "created_at_ms", "updated_at": "updated_at_ms", "expires": "expires_at_ms"}.get(by, by)
+    attributes = {"created_at": "created_at_ms", "updated_at": "updated_at_ms", "expires": "expires_at_ms"}
+    return attributes.get(by, by), order == "desc"
+
+
+def _sorted(attribute: str, descending: bool, keys: list[Key]) -> list[Key]:
+    """As `Directory.ordered` has them: what lacks the field goes last."""
 
     def value(key: Key) -> tuple[Any, str]:
         return getattr(key, attribute), key.token
 
-    having = sorted((key for key in keys if getattr(key, attribute) is not None), key=value, reverse=order == "desc")
-    return having + [key for key in keys if getattr(key, attribute) is None]
+    having = sorted((key for key in keys if getattr(key, attribute) is not None), key=value, reverse=descending)
+    return having + sorted((key for key in keys if getattr(key, attribute) is None), key=lambda key: key.token)

@@ -48,6 +48,19 @@ def generate(call: Call) -> Plan:
     return Plan(row, changes, made.unknown, made.not_enforced)
 
 
+def generate_service_account(call: Call) -> Plan:
+    """A team's key that is nobody's: `metadata.service_account_id` is its alias, and can't be changed."""
+    team_id = fields.text("team_id", call.body.get("team_id"))
+    alias = fields.text("key_alias", call.body.get("key_alias"))
+    if team_id is None:
+        fields.refuse("team_id", "is needed: a service account belongs to a team")
+    if alias is None:
+        fields.refuse("key_alias", "is needed: it is the service account's name")
+    metadata = {**(fields.mapping("metadata", call.body.get("metadata")) or {}), "service_account_id": alias}
+    body = {**call.body, "metadata": metadata, "user_id": None}
+    return generate(msgspec.structs.replace(call, route="/key/generate", body=body))
+
+
 def new_key(call: Call) -> Key:
     """The key the edge minted, before any of the body's fields."""
     token = call.body.get("token")

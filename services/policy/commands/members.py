@@ -27,6 +27,12 @@ def add(call: Call) -> Plan:
     wanted = sent if isinstance(sent, list) else [sent]
     if not wanted or len(wanted) > MEMBERS_MAX:
         fields.refuse("member", f"must name 1 to {MEMBERS_MAX} members")
+    return add_all(call, wanted)
+
+
+def add_all(call: Call, wanted: list[Any]) -> Plan:
+    """All of them, or none."""
+    team = teams.named_team(call)
     members, changes = list(team.members_with_roles), []
     for each in wanted:
         member = fields.member("member", each)

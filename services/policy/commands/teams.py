@@ -1,5 +1,6 @@
 """/team/new, /team/update, /team/delete, /team/block, /team/unblock, /team/info, /team/list (contract §2.1)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -129,14 +130,32 @@ def available(call: Call) -> Plan:
 def _listed(call: Call) -> list[Team]:
     user_id, organization_id = call.query.get("user_id"), call.query.get("organization_id")
     alias = call.query.get("team_alias")
+    if user_id:
+        teams: Iterable[Team] = call.directory.find("team", "member_ids", user_id)
+    elif organization_id:
+        teams = call.directory.find("team", "organization_id", organization_id)
+    elif call.sees_all:
+        teams = call.directory.teams.values()
+    else:
+        teams = _own(call)
     return [
         team
-        for team in call.directory.teams.values()
+        for team in teams
         if rights.may_touch_team(call, team, "/team/info")
         and (not user_id or team.role_of(user_id) is not None)
         and (not organization_id or team.organization_id == organization_id)
         and (not alias or alias in (team.team_alias or ""))
     ]
+
+
+def _own(call: Call) -> Iterable[Team]:
+    """Those that somebody may see who doesn't see all: theirs, and those of the organisations they administer."""
+    directory, actor = call.directory, call.actor
+    found: list[Team] = directory.find("team", "member_ids", actor.user_id) if actor.user_id is not None else []
+    for organization_id in relations.administered(directory, actor.user_id):
+        found += directory.find("team", "organization_id", organization_id)
+    own = None if actor.team_id is None else directory.teams.get(actor.team_id)
+    return {team.team_id: team for team in (*found, *([] if own is None else [own]))}.values()
 
 
 def permissions_list(call: Call) -> Plan:

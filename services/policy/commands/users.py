@@ -1,5 +1,6 @@
 """/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles (contract §2.2)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -137,11 +138,22 @@ def info(call: Call) -> Plan:
         raise RefusedError(errors.entity_not_found(f"User not found, passed user_id={user_id[:256]}", "user_id"))
     row = USER.row(user or User(user_id=user_id), spend=None)
     rows = [KEY.row(key, spend=None) for key in found]
-    teams = [TEAM.row(t, spend=None) for t in call.directory.teams.values() if t.role_of(user_id) is not None]
+    teams = [TEAM.row(team, spend=None) for team in call.directory.find("team", "member_ids", user_id)]
     return Plan(
         {"user_id": user_id, "user_info": row, "keys": rows, "teams": teams},
         spend=[Spent(row, "user", [user_id]), *(spent(k, r) for k, r in zip(found, rows, strict=True))],
     )
+
+
+def info_v2(call: Call) -> Plan:
+    """/v2/user/info: the user alone, and how many keys and teams they have."""
+    user_id = call.query.get("user_id") or call.actor.user_id
+    if not user_id:
+        fields.refuse("user_id", "must name the user")
+    _need(call, user_id)
+    user = generic.named(call, USER, user_id, "user_id", f"User not found, passed user_id={user_id[:256]}")
+    row = USER.row(user, spend=None, key_count=len(call.directory.find("key", "user_id", user_id)))
+    return Plan(row, spend=[Spent(row, "user", [user_id])])
 
 
 def list_users(call: Call) -> Plan:
@@ -149,16 +161,18 @@ def list_users(call: Call) -> Plan:
     seen = None if call.sees_all else _administered_members(call)
     generic.need(call, seen is None or bool(seen), "Only admins may list users.")
     role, ids, email = query.get("role"), query.get("user_ids"), query.get("user_email") or query.get("search")
-    wanted = set(ids.split(",")) if ids else None
-    found = [
-        user
-        for user in call.directory.users.values()
-        if (seen is None or user.user_id in seen)
-        and (not role or user.user_role == role)
-        and (wanted is None or user.user_id in wanted)
-        and (not email or email in (user.user_email or ""))
-    ]
-    found.sort(key=lambda user: (-user.created_at_ms, user.user_id))
+    found: Sequence[User]
+    if seen is None and not (ids or role or email):
+        found = call.directory.ordered("user", "created_at_ms", descending=True)
+    else:
+        found = [
+            user
+            for user in _candidates(call, seen, set(ids.split(",")) if ids else None, role, email)
+            if (seen is None or user.user_id in seen)
+            and (not role or user.user_role == role)
+            and (not email or email.casefold() in (user.user_email or "").casefold())
+        ]
+        found.sort(key=lambda user: (user.created_at_ms, user.user_id), reverse=True)
     page = generic.page(call, found, "page_size", 25)
     rows = [
         USER.row(u, spend=None, key_count=len(call.directory.find("key", "user_id", u.user_id))) for u in page.items
@@ -173,6 +187,19 @@ def list_users(call: Call) -> Plan:
         },
         spend=[Spent(row, "user", [row["user_id"]]) for row in rows],
     )
+
+
+def _candidates(
+    call: Call, seen: set[str] | None, ids: set[str] | None, role: str | None, email: str | None
+) -> list[User]:
+    """The fewest that a query names: by id, by part of the address, by role."""
+    directory = call.directory
+    named = ids if ids is not None else seen
+    if named is not None:
+        return [user for user_id in sorted(named) if (user := directory.users.get(user_id)) is not None]
+    if email:
+        return directory.containing("user", "user_email", email)
+    return directory.find("user", "user_role", role or "")
 
 
 def available_roles(call: Call) -> Plan:
