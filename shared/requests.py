@@ -174,6 +174,8 @@ class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):
     """Texts of one number above 0 are parts of one message, one after the other; empty: each stands alone."""
     partial: bool = False
     """The texts are the newest part of a stream and may go on: the verdict says from where on they may be the start of something."""
+    names: list[str] = []
+    """Of each text the name it stands under in an object of the caller's own (`{"password": "x"}`), or ""; empty: none has one."""
 
 
 class Redaction(msgspec.Struct, frozen=True, array_like=True):

@@ -30,6 +30,7 @@ class Inspection(msgspec.Struct, frozen=True):
     """Of each text; empty: all are `text`."""
     roles: list[str] = []
     groups: list[int] = []
+    names: list[str] = []
     partial: bool = False
     call_type: str = ""
     customer_id: str | None = None
@@ -47,6 +48,7 @@ class Inspection(msgspec.Struct, frozen=True):
             whole(request.kinds),
             whole(request.roles),
             whole(request.groups),
+            whole(request.names),
             request.partial,
             request.call_type,
             request.customer_id,
@@ -57,6 +59,9 @@ class Inspection(msgspec.Struct, frozen=True):
 
     def role(self, index: int) -> str:
         return self.roles[index] if self.roles else ""
+
+    def name(self, index: int) -> str:
+        return self.names[index] if self.names else ""
 
     def read(self, kinds: frozenset[str]) -> Iterator[tuple[int, str]]:
         """(index, text) of the texts of these kinds."""

@@ -77,6 +77,17 @@ async def test_every_text_and_a_secret_over_two_parts(engine: Engine) -> None:
     assert out == ["fine", "api_key=[REDACTED]", " and so on", "password: '[REDACTED]'"]
 
 
+async def test_a_value_is_judged_with_the_name_it_stands_under(engine: Engine) -> None:
+    named = {
+        "password": "hunter2x", "json.apiKey": "abcd1234efgh5678", "opts.okta.token": "00aBcDeF12345678aBcDeF12345678abcdefghij",
+        "okta.value": "00aBcDeF12345678aBcDeF12345678abcdefghij", "host": "db1.example.com", "": "hunter2x", "password.hint": "my dog2",
+    }  # fmt: skip
+    inspection = Inspection(list(named.values()), "pre_call", names=list(named))
+    (finding,) = await answered(HideSecrets(engine).inspect(inspection))
+    assert [(r.text, r.start, r.end) for r in finding.redactions] == [(0, 0, 8), (1, 0, 16), (2, 0, 40), (3, 0, 40)]
+    assert finding.types == ["Secret Keyword"]
+
+
 async def test_ids_and_pictures_are_left_alone(engine: Engine) -> None:
     inspection = Inspection(["ghp_" + "a1B2" * 9] * 3, "pre_call", kinds=["id", "opaque", "data"])
     assert await answered(HideSecrets(engine).inspect(inspection)) == []

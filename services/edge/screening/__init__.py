@@ -1,6 +1,7 @@
 """Asking moderation, and what the edge does with a verdict.
 
 slices.py    texts in questions that fit a bus message
+under.py     the names that values stand under
 screening.py what the guardrails say of one request and its answer; redactions put in their places
 window.py    a stream, held back where it may be the start of something
 counting.py  tokens, where a provider gave no usage

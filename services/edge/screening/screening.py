@@ -12,6 +12,7 @@ from services.edge.content import request as requests
 from services.edge.content.redact import redacted
 from services.edge.formats.base import Call, Text
 from services.edge.screening.slices import Piece, groups_of, slices
+from services.edge.screening.under import names_of
 from shared import bus, errors, subjects
 from shared.bus import BusClient
 from shared.errors import Refusal, RefusedError
@@ -194,14 +195,14 @@ class Screening:
         refs = [guardrail for guardrail in self._guardrails if stage in guardrail.stages]
         if not refs or not texts:
             return Look()
-        groups = groups_of(texts)
+        groups, names = groups_of(texts), names_of(texts)
         overlap = max(ref.window_characters for ref in refs)
         parts = list(slices([text.text for text in texts], overlap, groups))
         redactions: list[Redaction] = []
         open_from: list[int] | None = None
         for start in range(0, len(parts), QUESTIONS_AT_ONCE):
             some = parts[start : start + QUESTIONS_AT_ONCE]
-            asked = [self._ask(stage, refs, part, texts, groups, partial) for part in some]
+            asked = [self._ask(stage, refs, part, texts, groups, names, partial) for part in some]
             verdicts = await asyncio.gather(*asked) if len(asked) > 1 else [await asked[0]]
             for part, verdict in zip(some, verdicts, strict=True):
                 self._note(verdict.outcomes)
@@ -220,6 +221,7 @@ class Screening:
         part: list[Piece],
         texts: list[Text],
         groups: list[int],
+        names: list[str],
         partial: bool,
     ) -> Verdict:
         """An answer that can't be had is one: every guardrail's outcome is `error` then."""
@@ -233,6 +235,7 @@ class Screening:
             [texts[piece.text].role for piece in part],
             [groups[piece.text] for piece in part] if any(groups) else [],
             partial,
+            [names[piece.text] for piece in part] if any(names) else [],
         )
         deadline_ms = sum(ref.deadline_ms for ref in refs) + ASKING_MS  # one may have to wait for another's redactions
         at_once = all(ref.at_once for ref in refs)

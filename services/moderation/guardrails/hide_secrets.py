@@ -6,7 +6,7 @@ Matched on the text as it is. Never refuses a call; never shows or logs what it 
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import structlog
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
 from services.moderation.secrets.engine import Engine, in_characters
-from services.moderation.secrets.spans import Span
 from services.moderation.secrets.vendor import Vendor
 from services.moderation.verdict import merge
 from shared.guardrails import WORDS, Enabled
@@ -26,6 +25,8 @@ log = structlog.get_logger()
 REPLACEMENT = "[REDACTED]"
 INLINE_CHARACTERS_MAX = 32_768
 """Longer texts are looked at in a thread: up to here it is about 1 ms. The engine's scan leaves the interpreter to others."""
+NAMED_CHARACTERS_MAX = 4_096
+"""A longer value is no credential by its name alone."""
 BETWEEN = "\n\x1e\n"
 """Stands between two messages when they are looked at in one go; no rule reads across it."""
 
@@ -55,19 +56,22 @@ class HideSecrets:
         return self._engine.open_from(text)
 
     def _find(self, messages: list[Message], inspection: Inspection) -> list[Finding]:
-        messages = _also_apart(messages)
-        texts = [message.text for message in messages]
-        if not texts:
+        looks = [*map(_Look, messages), *_apart(messages), *_named(messages, inspection)]
+        if not looks:
             return []
-        whole = BETWEEN.join(texts)
+        whole = BETWEEN.join(look.text for look in looks)
         spans = in_characters(whole, self._engine.find(whole, looks_back=inspection.stage != "post_call"))
         if not spans:
             return []
-        starts = list(accumulate((len(text) + len(BETWEEN) for text in texts[:-1]), initial=0))
+        starts = list(accumulate((len(look.text) + len(BETWEEN) for look in looks[:-1]), initial=0))
         redactions: list[Redaction] = []
         types: set[str] = set()
         for span in spans:
-            redactions += _placed(span, starts, messages, texts, types)
+            at = bisect_right(starts, span.start) - 1
+            placed = looks[at].placed(span.start - starts[at], span.end - starts[at])
+            redactions += placed
+            if placed:
+                types.add(span.type)
         if not redactions:
             return []
         found = sorted(types)
@@ -77,23 +81,36 @@ class HideSecrets:
         return [Finding(redactions=merge(redactions), types=found)]
 
 
-def _also_apart(messages: list[Message]) -> list[Message]:
+class _Look:
+    """A message as it is scanned: alone, or with words around it that say what it is."""
+
+    __slots__ = ("_before", "_message", "text")
+
+    def __init__(self, message: Message, before: str = "", after: str = "") -> None:
+        self._message = message
+        self._before = len(before)
+        self.text = f"{before}{message.text}{after}" if before else message.text
+
+    def placed(self, start: int, end: int) -> list[Redaction]:
+        """A span of `text` in the message's parts."""
+        start, end = max(0, start - self._before), end - self._before
+        end = min(end, sum(map(len, self._message.parts)))
+        return list(self._message.redactions(start, end, REPLACEMENT)) if start < end else []
+
+
+def _apart(messages: list[Message]) -> Iterator[_Look]:
     """Parts of one message are looked at together, and each by itself: where they meet, one may hide the end of another."""
-    apart = [
-        Message(0, message.role, [index], [part])
-        for message in messages
-        if len(message.parts) > 1
-        for index, part in zip(message.indexes, message.parts, strict=True)
-    ]
-    return messages + apart if apart else messages
+    for message in messages:
+        if len(message.parts) > 1:
+            for index, part in zip(message.indexes, message.parts, strict=True):
+                yield _Look(Message(0, message.role, [index], [part]))
 
 
-def _placed(
-    span: Span, starts: list[int], messages: list[Message], texts: list[str], types: set[str]
-) -> list[Redaction]:
-    at = bisect_right(starts, span.start) - 1
-    start, end = span.start - starts[at], min(span.end - starts[at], len(texts[at]))
-    if start >= end:
-        return []
-    types.add(span.type)
-    return list(messages[at].redactions(start, end, REPLACEMENT))
+def _named(messages: list[Message], inspection: Inspection) -> Iterator[_Look]:
+    """Values with their names before them, as they would stand in a JSON text."""
+    for message in messages if inspection.names else ():
+        for index, part in zip(message.indexes, message.parts, strict=True):
+            name = inspection.name(index)
+            if name and part and len(part) <= NAMED_CHARACTERS_MAX:
+                for said in {name.replace(".", "_"), name.rpartition(".")[2]}:  # what it stands in may say whose it is, or mislead
+                    yield _Look(Message(0, message.role, [index], [part]), f'"{said}": "', '"')
