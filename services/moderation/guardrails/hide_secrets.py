@@ -112,5 +112,8 @@ def _named(messages: list[Message], inspection: Inspection) -> Iterator[_Look]:
         for index, part in zip(message.indexes, message.parts, strict=True):
             name = inspection.name(index)
             if name and part and len(part) <= NAMED_CHARACTERS_MAX:
-                for said in {name.replace(".", "_"), name.rpartition(".")[2]}:  # what it stands in may say whose it is, or mislead
+                for said in {
+                    name.replace(".", "_"),
+                    name.rpartition(".")[2],
+                }:  # what it stands in may say whose it is, or mislead
                     yield _Look(Message(0, message.role, [index], [part]), f'"{said}": "', '"')
