@@ -537,6 +537,12 @@ def no_deployment(model: str) -> Refusal:
     return Refusal("no_deployment", 429, f"No deployments available for model={model}", "rate_limit_error", None, 1)
 
 
+def no_deployment_for_tags(model: str) -> Refusal:
+    """LiteLLM's words and status."""
+    text = f"Not allowed to access model due to tags configuration: no deployment of {model!r} has one of the request's tags"
+    return Refusal("no_deployment_for_tags", 401, text, "authentication_error", "tags")
+
+
 def provider_unreachable(provider: str) -> Refusal:
     return Refusal("provider_unreachable", 502, f"{provider} could not be reached", "api_connection_error")
 

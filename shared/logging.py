@@ -48,11 +48,12 @@ def follow(config: _Followed) -> None:
     if not _service:  # a command, or a test: nobody configured logs
         return
     verbose = config.litellm.set_verbose or config.router.set_verbose
+    level = "debug" if verbose else str(config.litellm.log_level or "").lower()
+    level = level if level in LEVELS else ""
     json_logs = config.litellm.json_logs if config.litellm.json_logs is not None else config.general.json_logs
-    if verbose or json_logs is False:
-        _configure(
-            _service, os.environ, level="debug" if verbose else "info", form="console" if json_logs is False else "json"
-        )
+    if level or json_logs is False:
+        form = "console" if json_logs is False else "json"
+        _configure(_service, os.environ, level=level or "info", form=form)
 
 
 def detailed() -> bool:

@@ -18,7 +18,7 @@ from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
-from services.edge.routing import plan, strategies
+from services.edge.routing import plan, strategies, tags
 from services.edge.routing.plan import Group, Rules, Step
 from services.edge.screening import CutError
 from services.edge.sources import Source
@@ -322,13 +322,20 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     permit, format = asked.permit, asked.format.name
     if (
         len(permit.candidates) == 1
+        and not parts.filter_tags
         and not (permit.grant.fallbacks or asked.fallbacks)
         and _callable(parts, permit.candidates, format)
     ):
         return [Group(asked.call.model, permit.candidates)]
     now = parts.clock.seconds()
     candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
+    if parts.filter_tags:
+        candidates = tags.filtered(
+            candidates, permit.tags, lambda c: parts.targets[c.deployment_id].deployment.params.tags
+        )
     others = [*asked.fallbacks, *permit.grant.fallbacks]
+    if parts.filter_tags and not candidates and permit.candidates and not others:
+        raise RefusedError(errors.no_deployment_for_tags(asked.call.model))
     if not candidates and not others:
         raise RefusedError(_why_not(parts, asked))
     if len(candidates) > 1:

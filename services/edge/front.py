@@ -6,7 +6,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.edge import alerts, site, sizes
+from services.edge import alerts, own_headers, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
@@ -27,11 +27,13 @@ def routing(config: Config) -> dict[str, Any]:
     """What decides where calls go. Raises ConfigError."""
     found = routing_settings.of(config)
     return {
-        "health": Health(cooldown_s=found.cooldown_s, allowed_fails=found.allowed_fails),
+        "health": Health(cooldown_s=found.cooldown_s, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause),
         "rules": found.rules,
         "strategy": found.strategy,
         "timeout_ms": found.timeout_ms,
         "check_windows": found.check_windows,
+        "rules_by_model": found.rules_by_model,
+        "filter_tags": found.filter_tags,
     }
 
 
@@ -43,6 +45,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     provided, signers = provider_routes.read(environ, endpoints)
     return {
         "sizes": sizes.read(general),
+        "own_headers": own_headers.of(config),
         "site": looks,
         "images": Images(looks, outbound),
         "passthrough": entries.Entries([*endpoints.all, *provided]),
@@ -75,7 +78,9 @@ def connected(front: Mapping[str, Any], client: Client) -> None:
 
 
 def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache | None:
-    wanted = control.read(bool(config.litellm.cache), config.litellm.cache_params, environ)
+    wanted = control.read(
+        bool(config.litellm.cache) or config.router.cache_responses, config.litellm.cache_params, environ
+    )
     if wanted is None:
         return None
     if wanted.kind == "redis":

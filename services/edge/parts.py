@@ -13,6 +13,7 @@ from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
 from services.edge.images import Images
 from services.edge.kept_keys import KeptKeys
+from services.edge.own_headers import OwnHeaders
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
@@ -114,6 +115,12 @@ class Parts(msgspec.Struct, kw_only=True):
     """Of attempts beyond a call's first."""
     rules: Rules = msgspec.field(default_factory=Rules)
     """Of a call that asks for nothing else."""
+    rules_by_model: dict[str, Rules] = msgspec.field(default_factory=dict)
+    """Of models with a `retry_policy` of their own."""
+    filter_tags: bool = False
+    """Whether only deployments with one of a request's tags are asked."""
+    own_headers: OwnHeaders | None = None
+    """Headers of the operator's own that mean something; None: there are none."""
     guardrails: list[Enabled] = msgspec.field(default_factory=list)
     """Of this gateway, as far as the configuration says."""
     strategy: str = "simple-shuffle"

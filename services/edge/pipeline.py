@@ -34,6 +34,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
     head = reading.head(request)
+    if parts.own_headers is not None:
+        parts.own_headers.read(request, head)
     await _known(parts, route, head)
     request.recognised()
     body = await sizes.body(parts, request, head, route.name)
@@ -58,7 +60,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         asked.fallbacks = await _fallbacks(parts, route, head, call)
     groups = groups_of(parts, asked)
     deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
-    rules = asked_for.rules(parts.rules, call, head, deployment.retries)
+    usual = parts.rules_by_model.get(call.model, parts.rules) if parts.rules_by_model else parts.rules
+    rules = asked_for.rules(usual, call, head, deployment.retries)
     deadline_ms = asked_for.deadline_ms(parts, asked, groups)
     attempts = Attempts(parts, asked, groups, rules, deadline_ms)
 

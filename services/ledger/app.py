@@ -119,7 +119,7 @@ class Ledger:
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
         outbound = OutboundSettings.read(self._environ())
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
-        in_file = choose.of_config(file.litellm_settings) if file is not None else []
+        in_file = choose.of_config(file.litellm_settings, file.directory) if file is not None else []
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
         self._shows_audit = file is None or file.litellm.store_audit_logs
         turned_off = file is not None and file.litellm.turn_off_message_logging

@@ -3,6 +3,8 @@
 What protects is never left undone in silence: a guardrail that isn't known here refuses the start, a sink that isn't is named.
 """
 
+from shared.config import hooks
+
 GUARDRAILS = frozenset(
     {
         "aim", "aporia", "aporia_prompt_injection", "azure_content_safety", "banned_keywords", "bedrock",
@@ -52,7 +54,11 @@ def is_secret(variable: str) -> bool:
 TYPES = ("success", "failure", "success_and_failure")
 """`callback_type`."""
 
-ALWAYS = {"prometheus": "`/metrics` is there without it", "blocked_user_check": "policy looks at blocked_user_list"}
+ALWAYS = {
+    "prometheus": "`/metrics` is there without it",
+    "prometheus_system": "each service's `/metrics` tells of itself",
+    "blocked_user_check": "policy looks at blocked_user_list",
+}
 """Neither guardrails nor sinks here, and what they ask for is done."""
 
 
@@ -71,3 +77,24 @@ def only_always(value: object) -> str:
     if not isinstance(names, list) or not all(isinstance(name, str) and name in ALWAYS for name in names):
         return ""
     return "; ".join(f"{name}: {ALWAYS[name]}" for name in names)
+
+
+def idle(value: object, directory: str) -> list[str]:
+    """Of a list of callbacks: what does nothing, each with the reason. Guardrails aren't looked at: an unknown one refuses the start.
+
+    Args:
+        directory: where the configuration lies, and Python of the operator's own.
+    """
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    reasons = []
+    for name in names:
+        what = kind(str(name))
+        if what == "python":
+            why = hooks.why_not(str(name), directory)
+            if why:
+                reasons.append(f"{name}: {why}")
+        elif what == "sink" and name not in SENT and name not in ALWAYS:
+            reasons.append(f"{name}: calls aren't sent there")
+        elif what == "unknown" and name not in ALWAYS:
+            reasons.append(f"{name}: not known, does nothing")
+    return reasons

@@ -90,10 +90,16 @@ class Reading:
         self.warnings: list[str] = []
         self.elsewhere: Mapping[str, str] = {}
         """Key → the section it belongs in."""
+        self.anyway: Mapping[str, str] = {}
+        """Key → why what it asks for is so anyway, in whatever section it stands."""
         self._allowed = frozenset(allow_unenforced)
 
     def say(self, place: str, verdict: Verdict, note: str = "") -> None:
         self.keys.append(Key(place, verdict, note))
+
+    def correct(self, place: str, verdict: Verdict, note: str) -> None:
+        """What became of a key that was said before, now that more is known."""
+        self.keys = [Key(place, verdict, note) if key.place == place else key for key in self.keys]
 
     def warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
@@ -168,7 +174,7 @@ def _not_yet(place: str, name: str, value: Any, by: By, reading: Reading) -> Non
 def _without_effect(
     place: str, name: str, value: Any, idle: Mapping[str, str], fields: Iterable[str], reading: Reading
 ) -> None:
-    why = idle.get(name)
+    why = idle.get(name) or reading.anyway.get(name)
     if why is None:
         close = difflib.get_close_matches(name, [*fields, *idle], 1, 0.85)
         hint = ""

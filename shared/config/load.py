@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import deployments, opening, stored, without_effect
+from shared.config import callbacks, deployments, opening, stored, without_effect
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
@@ -122,14 +122,16 @@ def _read(
     for tree_ in (litellm_tree, router_tree):
         _name_plain_fallbacks(tree_)
     _need_secrets(general_tree, service, environ)
-    reading.elsewhere = _places()
+    _without_odd_names(general_tree, "alerting", reading)
+    reading.elsewhere, reading.anyway = _places(), _anyway()
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
+    _name_idle_callbacks(litellm, directory, reading)
+    _name_idle_health_checks(general, general_tree, reading)
     credentials = _credentials(top, lookup)
-    found, left_out = deployments.read(
-        top.get("model_list"), lookup, credentials, reading, secrets=service in (None, "edge")
-    )
+    entries = _with_defaults(top.get("model_list"), router.default_litellm_params)
+    found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=service in (None, "edge"))
     if left_out and not router.ignore_invalid_deployments:
         first = left_out[0]
         raise ConfigError(f"{first.place}.{first.reason} (router_settings.ignore_invalid_deployments is false)")
@@ -165,6 +167,52 @@ def _places() -> dict[str, str]:
         ("litellm_settings", LitellmSettings, without_effect.LITELLM),
     )
     return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
+
+
+def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:
+    """A list of names in which something else stands, as LiteLLM takes it: that part does nothing."""
+    given = tree_.get(key)
+    odd = [n for n, each in enumerate(given) if not isinstance(each, str)] if isinstance(given, list) else []
+    if odd and isinstance(given, list):
+        tree_[key] = [each for each in given if isinstance(each, str)]
+        for number in odd:
+            place = f"general_settings.{key}[{number}]"
+            reading.say(place, "no effect", "no name")
+            reading.warn(f"{place}: not used (it is no name, like slack)")
+
+
+def _anyway() -> dict[str, str]:
+    tables = (without_effect.GENERAL, without_effect.LITELLM, without_effect.ROUTER)
+    return {name: why for table in tables for name, why in table.items() if why.startswith("=")}
+
+
+def _name_idle_callbacks(litellm: LitellmSettings, directory: str, reading: Reading) -> None:
+    """A list of callbacks acts only where each of its names does."""
+    for key in ("callbacks", "success_callback", "failure_callback"):
+        reasons = callbacks.idle(getattr(litellm, key), directory)
+        if reasons:
+            reading.correct(f"litellm_settings.{key}", "no effect", "; ".join(reasons))
+            for reason in reasons:
+                reading.warn(f"litellm_settings.{key}: {reason}")
+
+
+def _name_idle_health_checks(general: GeneralSettings, tree_: dict[str, Any], reading: Reading) -> None:
+    if "health_check_interval" in tree_ and not general.background_health_checks:
+        reading.correct("general_settings.health_check_interval", "acts", "background_health_checks are off")
+        sentence = "general_settings.health_check_interval: not used"
+        reading.warnings = [each for each in reading.warnings if each != sentence]
+
+
+def _with_defaults(entries: Any, defaults: dict[str, Any]) -> Any:
+    """`router_settings.default_litellm_params` stand where an entry says nothing."""
+    if not defaults or not isinstance(entries, list):
+        return entries
+    return [
+        {**entry, "litellm_params": {**defaults, **entry["litellm_params"]}}
+        if isinstance(entry, dict) and isinstance(entry.get("litellm_params"), dict)
+        else entry
+        for entry in entries
+    ]
 
 
 def _section(top: dict[str, Any], name: str) -> dict[str, Any]:
@@ -257,8 +305,8 @@ def _name_plain_fallbacks(section_tree: dict[str, Any]) -> None:
 
 def _blocked_users(litellm: LitellmSettings, directory: str) -> frozenset[str]:
     """The list itself, or the lines of a file."""
-    callbacks, given = litellm.callbacks, litellm.blocked_user_list
-    if "blocked_user_check" not in ([callbacks] if isinstance(callbacks, str) else callbacks):
+    names, given = litellm.callbacks, litellm.blocked_user_list
+    if "blocked_user_check" not in ([names] if isinstance(names, str) else names):
         return frozenset()
     if isinstance(given, str):
         given = text_of(str(Path(directory) / given)).splitlines()

@@ -287,3 +287,16 @@ def test_a_wrong_tree_never_crashes(tree: Any) -> None:
 )
 def test_junk_never_crashes(text: str) -> None:
     parsed_or_refused(text)
+
+
+def test_a_list_of_names_with_something_else_in_it() -> None:
+    config = parse("general_settings: {alerting: [slack, {slack_webhook_url: x}]}", {})
+    assert config.general.alerting == ["slack"] and config.general_settings["alerting"] == ["slack"]
+    assert any("general_settings.alerting[1]: not used" in each for each in config.warnings)
+
+
+def test_what_is_so_anyway_is_so_in_any_section_and_an_interval_without_checks_asks_for_nothing() -> None:
+    config = parse("general_settings: {telemetry: false, health_check_interval: 300, enable_admin_ui: true}", {})
+    assert {key.verdict for key in config.keys} == {"acts"} and not config.warnings
+    on = parse("general_settings: {enable_admin_ui: false}", {})
+    assert on.keys[0].verdict != "unknown"

@@ -5,7 +5,7 @@ the bus (app.py), so that a dead deployment costs about one failed attempt a res
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -37,6 +37,8 @@ class State(msgspec.Struct):
     running: int = 0
     latency_s: float | None = None
     """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered yet."""
+    fails_of: dict[str, int] = {}
+    """By cause, where `allowed_fails_policy` counts them apart."""
     no_stream_options: bool = False
     """It refused `stream_options` that only we had added: not sent any more."""
 
@@ -48,6 +50,8 @@ class State(msgspec.Struct):
         if now - self.window >= WINDOW_S:
             self.window = now
             self.calls = self.fails = self.tokens = 0
+            if self.fails_of:
+                self.fails_of = {}
 
 
 class Health:
@@ -55,9 +59,13 @@ class Health:
     Args:
         cooldown_s: how long a deployment rests; 0: never.
         allowed_fails: failures in a minute that it may have without resting.
+        by_cause: the same of some causes, each counted apart.
     """
 
-    def __init__(self, *, cooldown_s: float = 5.0, allowed_fails: int = 3) -> None:
+    def __init__(
+        self, *, cooldown_s: float = 5.0, allowed_fails: int = 3, by_cause: Mapping[str, int] | None = None
+    ) -> None:
+        self._by_cause = dict(by_cause or {})
         self._cooldown_s = cooldown_s
         self._allowed_fails = allowed_fails
         self._states: dict[DeploymentId, State] = {}
@@ -65,6 +73,7 @@ class Health:
     def set_terms(self, other: "Health") -> None:
         """Cool down as `other` does, and forget nothing."""
         self._cooldown_s, self._allowed_fails = other._cooldown_s, other._allowed_fails
+        self._by_cause = other._by_cause
 
     def of(self, deployment: DeploymentId) -> State:
         state = self._states.get(deployment)
@@ -112,14 +121,21 @@ class Health:
         if not cools:
             return None
         state.fails += 1
+        allowed = self._by_cause.get(cause)
+        if allowed is not None:
+            state.fails_of = {**state.fails_of, cause: state.fails_of.get(cause, 0) + 1}
         rest_s = self._cooldown_s if cooldown_s is None else cooldown_s
         if rest_s <= 0 or state.resting_until > now:
             return None
-        many = state.fails > self._allowed_fails or (
-            state.calls >= FAILED_CALLS_MIN and state.fails > FAILED_SHARE * state.calls
-        )
-        if cools == "counted" and not many:
-            return None
+        if allowed is not None:
+            if state.fails_of[cause] <= allowed:
+                return None
+        else:
+            many = state.fails > self._allowed_fails or (
+                state.calls >= FAILED_CALLS_MIN and state.fails > FAILED_SHARE * state.calls
+            )
+            if cools == "counted" and not many:
+                return None
         rest_s = min(max(rest_s, retry_after_s or 0.0), REST_S_MAX)
         state.resting_until = now + rest_s
         return rest_s

@@ -1,6 +1,6 @@
 """What the configuration says of routing, as values: `router_settings`, and what of it may stand in `litellm_settings`. Pure."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,11 @@ POLICIES: Final[dict[str, tuple[str, ...]]] = {
 """LiteLLM's `retry_policy`: its names for kinds of failures → ours (causes.py). What is wrong with a request isn't tried again."""
 
 
+FAILS: Final = {f"{name.removesuffix('Retries')}AllowedFails": causes for name, causes in POLICIES.items()}
+"""LiteLLM's `allowed_fails_policy`."""
+FAILS_MAX: Final = 1_000_000
+
+
 class RoutingSettings(msgspec.Struct, frozen=True):
     rules: Rules
     strategy: str
@@ -32,6 +37,11 @@ class RoutingSettings(msgspec.Struct, frozen=True):
     """For a call with all its attempts."""
     check_windows: bool
     """Whether a deployment is passed over whose context window the prompt exceeds."""
+    rules_by_model: dict[str, Rules] = {}
+    """Of models with a `retry_policy` of their own."""
+    fails_by_cause: dict[str, int] = {}
+    """Failures of a cause that a deployment may have in a minute (`allowed_fails_policy`)."""
+    filter_tags: bool = False
 
 
 def of(config: Config) -> RoutingSettings:
@@ -42,7 +52,7 @@ def of(config: Config) -> RoutingSettings:
         retries=None if retries is None else max(0, min(int(retries), RETRIES_MAX)),
         unsafe=router.retry_unsafe,
         wait_s=router.retry_after or 0.0,
-        by_cause=_by_cause(router.retry_policy),
+        by_cause=_by_cause(router.retry_policy, "retry_policy", POLICIES, RETRIES_MAX),
     )
     cooldown_s = _first(router.cooldown_time, litellm.cooldown_time)
     allowed_fails = _first(router.allowed_fails, litellm.allowed_fails)
@@ -53,16 +63,43 @@ def of(config: Config) -> RoutingSettings:
         allowed_fails=ALLOWED_FAILS if allowed_fails is None else int(allowed_fails),
         timeout_ms=_milliseconds(router.timeout),
         check_windows=router.enable_pre_call_checks,
+        rules_by_model=_by_model(router.model_group_retry_policy, rules),
+        fails_by_cause=_by_cause(router.allowed_fails_policy, "allowed_fails_policy", FAILS, FAILS_MAX),
+        filter_tags=router.enable_tag_filtering,
     )
+
+
+def _by_model(policies: dict[str, Any], usual: Rules) -> dict[str, Rules]:
+    """A model's own policy stands in the place of the one for all."""
+    found = {}
+    for model, policy in policies.items():
+        at = f"model_group_retry_policy.{model}"
+        if not isinstance(policy, dict):
+            raise ConfigError(f"router_settings.{at} must be a mapping")
+        found[model] = msgspec.structs.replace(usual, by_cause=_by_cause(policy, at, POLICIES, RETRIES_MAX))
+    return found
 
 
 def with_defaults(deployments: list[Deployment], config: Config) -> list[Deployment]:
     """The entries, with the file's timeouts where they set none of their own."""
-    usual, streaming = _milliseconds(config.litellm.request_timeout), _milliseconds(config.router.stream_timeout)
+    litellm = config.litellm
+    usual = _milliseconds(_first(litellm.request_timeout, litellm.timeout))
+    streaming = _milliseconds(_first(config.router.stream_timeout, litellm.stream_timeout))
     found = []
     for deployment in deployments:
-        changes: dict[str, int] = {}
+        changes: dict[str, Any] = {}
         params = deployment.params
+        if deployment.provider.startswith("vertex_ai"):
+            places = {
+                name: value
+                for name, value in (
+                    ("vertex_project", litellm.vertex_project),
+                    ("vertex_location", litellm.vertex_location),
+                )
+                if value is not None and getattr(params, name) is None
+            }
+            if places:
+                changes["params"] = msgspec.structs.replace(params, **places)
         if usual is not None and params.timeout is None:
             changes["timeout_ms"] = usual
         if streaming is not None and deployment.stream_timeout_ms is None:
@@ -79,14 +116,14 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None or not 0 < seconds < 1e9 else max(1, int(seconds * 1000))
 
 
-def _by_cause(policy: dict[str, object]) -> dict[str, int]:
+def _by_cause(policy: dict[str, Any], at: str, names: dict[str, tuple[str, ...]], most: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, number in policy.items():
-        if name not in POLICIES:
-            raise ConfigError(f"router_settings.retry_policy: {name!r} is none of {', '.join(POLICIES)}")
+        if name not in names:
+            raise ConfigError(f"router_settings.{at}: {name!r} is none of {', '.join(names)}")
         if number is None:
             continue
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise ConfigError(f"router_settings.retry_policy.{name} must be a number of zero or more")
-        found.update(dict.fromkeys(POLICIES[name], min(number, RETRIES_MAX)))
+            raise ConfigError(f"router_settings.{at}.{name} must be a number of zero or more")
+        found.update(dict.fromkeys(names[name], min(number, most)))
     return found

@@ -39,7 +39,9 @@ def build(
             return guarded(made, guard)
 
         waiting = [each for each in config.left_out if each.credential]
-        sealer = Sealer(environ, conf.data_dir)
+        salt = config.general.litellm_salt_key
+        own = {"LITELLM_SALT_KEY": salt.reveal()} if salt else {}
+        sealer = Sealer({**own, **environ}, conf.data_dir)
         return Shared(sealer, make, config.stored_models, config.credentials, waiting, Lookup(environ))
 
     def named(model: str) -> None:

@@ -7,6 +7,7 @@ in their `metadata.logging`; those of teams in `litellm_settings.default_team_se
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from shared.config import hooks
 from shared.entities import callbacks
 
 KINDS = {
@@ -88,14 +89,18 @@ def of_entity(scope: str, owner: str, metadata: Any, *, turned_off: bool = False
 _OUTCOMES = {(True, False): ("success",), (False, True): ("failure",), (True, True): ("success", "failure")}
 
 
-def of_config(settings: Mapping[str, Any]) -> list[Sink]:
+DIRECTORY = "directory"
+"""Where the configuration lies: Python of the operator's own is beside it."""
+
+
+def of_config(settings: Mapping[str, Any], directory: str = ".") -> list[Sink]:
     """`success_callback`, `failure_callback`, `callbacks`, and `default_team_settings`, of litellm_settings as written."""
     on: dict[str, list[bool]] = {}
     for key, (success, failure) in {
         "success_callback": (True, False), "failure_callback": (False, True), "callbacks": (True, True),
     }.items():  # fmt: skip
         for name in callbacks.names(settings.get(key)):
-            if name in KINDS:
+            if name in KINDS or not hooks.why_not(name, directory):
                 entry = on.setdefault(name, [False, False])
                 on[name] = [entry[0] or success, entry[1] or failure]
     params = settings.get("s3_callback_params")
@@ -106,7 +111,16 @@ def of_config(settings: Mapping[str, Any]) -> list[Sink]:
     )
     shows = not settings.get("turn_off_message_logging")
     found = [
-        Sink(f"config::{name}", name, "config", "", both[0], both[1], _sorted(variables), content=shows)
+        Sink(
+            f"config::{name}",
+            name,
+            "config",
+            "",
+            both[0],
+            both[1],
+            _sorted(variables) if name in KINDS else ((DIRECTORY, directory),),
+            content=shows,
+        )
         for name, both in on.items()
     ]
     for team in settings.get("default_team_settings") or []:

@@ -19,7 +19,8 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.sinks import targets
 from services.ledger.sinks.choose import Chosen, Sink, gets
 from services.ledger.sinks.chosen import Choice
-from services.ledger.sinks.targets import SinkError, SinkTarget
+from services.ledger.sinks.errors import SinkError
+from services.ledger.sinks.targets import SinkTarget
 from services.ledger.tape import BUS_ERRORS
 from shared import subjects
 from shared.outbound import Outbound

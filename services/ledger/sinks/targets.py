@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import msgspec
 
 from services.ledger.export_target import TargetError, open_target
-from services.ledger.sinks import records
+from services.ledger.sinks import choose, python, records
 from services.ledger.sinks.choose import KINDS, Sink
+from services.ledger.sinks.errors import SinkError
 from shared import sealing
 from shared.entities import callbacks
 from shared.outbound import Answer, Outbound, OutboundError
@@ -23,24 +24,14 @@ ANSWER_BYTES_MAX = 1024 * 1024
 JSON = {"content-type": "application/json"}
 
 
-class SinkError(Exception):
-    """The rows aren't there. The text has no secret in it.
-
-    Args:
-        lasting: somebody has to mend something: trying again soon is of no use.
-    """
-
-    def __init__(self, reason: str, *, lasting: bool = False) -> None:
-        super().__init__(reason)
-        self.lasting = lasting
-
-
 class SinkTarget(Protocol):
     async def send(self, rows: Sequence[Mapping[str, Any]]) -> None: ...
 
 
 def make(sink: Sink, environ: Mapping[str, str], outbound: Outbound, keyring: Keyring | None = None) -> SinkTarget:
     """Raises SinkError where it lacks something to be reached."""
+    if sink.scope == "config" and sink.name not in KINDS:
+        return python.make(sink.name, dict(sink.variables).get(choose.DIRECTORY, "."))
     kind = KINDS[sink.name]
     sink = sink._replace(variables=tuple((name, _opened(sink, name, value, keyring)) for name, value in sink.variables))
     made: dict[str, Callable[[], SinkTarget]] = {

@@ -50,7 +50,7 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Tokens a minute it takes."""
     max_parallel_requests: Annotated[int | None, By()] = None
     """At once."""
-    tags: Annotated[list[str], By()] = []
+    tags: Annotated[list[str], By("edge")] = []
     """Requests with one of these tags go here (`enable_tag_filtering`)."""
     max_budget: Annotated[float | None, By(protects="zero")] = None
     """USD this deployment may be paid in `budget_duration`."""

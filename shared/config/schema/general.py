@@ -93,6 +93,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """PostgreSQL of the book, for the ledger alone."""
     store_model_in_db: Annotated[bool, By("config")] = False
     """Models may be added by API (`/model/new`). Also STORE_MODEL_IN_DB."""
+    litellm_salt_key: Annotated[Secret | None, By("edge")] = None
+    """The sealing key of models and credentials added by API, where LITELLM_SALT_KEY isn't set."""
+    enable_admin_ui: Annotated[bool | None, By(anyway=lambda value: "the admin page is there" if value else "")] = None
+    """Whether there is an admin page."""
     trust_stored_models: Annotated[bool, By("config")] = False
     """Ours: what is added by API may do what this file may: name environment variables and files, use this machine's own cloud identity
     at any address, and be called in private networks."""
@@ -112,9 +116,11 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """How long the audit log is kept, by whole months. Ours."""
     maximum_rollup_retention_period: Annotated[str | None, By("ledger")] = None
     """How long sums of spend are kept, by whole months. Ours."""
-    user_header_name: Annotated[str | None, By()] = None
+    user_header_name: Annotated[str | None, By("edge")] = None
     """Header that names the customer a call is made for."""
-    user_header_mappings: Annotated[list[dict[str, Any]] | dict[str, Any], By()] = []
+    user_header_mappings: Annotated[
+        list[dict[str, Any]] | dict[str, Any], By("edge", differently="those that name the customer")
+    ] = []
     """Headers that name the customer or the internal user."""
 
     # ── secrets ──

@@ -12,6 +12,10 @@ Fallbacks = list[dict[str, list[str]]]
 """`[{model: [other, another]}]`."""
 
 
+MEANT_REQUEST_TIMEOUT = "as request_timeout; LiteLLM ignores it here"
+MEANT_ROUTER = "as in router_settings; LiteLLM ignores it here"
+
+
 class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Seconds and USD are numbers as LiteLLM has them; the unit is in the docstring."""
 
@@ -118,6 +122,14 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """More attempts after a failure."""
     request_timeout: Annotated[float | None, By("edge")] = None
     """Seconds a call may take, where its entry sets no `timeout`."""
+    timeout: Annotated[float | None, By("edge", differently=MEANT_REQUEST_TIMEOUT)] = None
+    """The same."""
+    stream_timeout: Annotated[float | None, By("edge", differently=MEANT_ROUTER)] = None
+    """Seconds until a stream's first bytes."""
+    vertex_project: Annotated[str | None, By("edge")] = None
+    """Google's project, for Vertex AI's models that name none."""
+    vertex_location: Annotated[str | None, By("edge")] = None
+    """Google's region, likewise."""
     drop_params: Annotated[bool, By("edge")] = False
     """Leave out parameters that the provider doesn't take, instead of refusing the call."""
     modify_params: Annotated[bool, By("edge")] = False
@@ -154,7 +166,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── who owns what, and its money ──
 
-    extra_spend_tag_headers: Annotated[Names, By()] = []
+    extra_spend_tag_headers: Annotated[Names, By("edge")] = []
     """Headers whose values become tags."""
     disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
     """Don't make the User-Agent a tag."""
@@ -191,6 +203,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── what is shown and logged ──
 
+    log_level: Annotated[str | None, By("config", differently="debug, info, warning, error; LiteLLM ignores it")] = None
+    """How much is logged, where the environment doesn't say."""
     set_verbose: Annotated[bool, By("config")] = False
     """Debug lines in the log. Better: `--detailed_debug`, or LITELLM_LOG=DEBUG."""
     json_logs: Annotated[bool | None, By("config")] = None

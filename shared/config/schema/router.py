@@ -34,11 +34,11 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """Ours: a call whose work may have been done, and billed (it timed out, its answer broke off), is tried again all the same."""
     retry_policy: Annotated[dict[str, Any], By("edge")] = {}
     """Attempts a kind of failure."""
-    model_group_retry_policy: Annotated[dict[str, Any], By()] = {}
+    model_group_retry_policy: Annotated[dict[str, Any], By("edge")] = {}
     """The same a model."""
     allowed_fails: Annotated[int | None, By("edge")] = None
     """Failures a minute after which a deployment rests."""
-    allowed_fails_policy: Annotated[dict[str, Any], By()] = {}
+    allowed_fails_policy: Annotated[dict[str, Any], By("edge")] = {}
     """The same a kind of failure."""
     cooldown_time: Annotated[float | None, By("edge")] = None
     """Seconds a deployment rests."""
@@ -58,13 +58,13 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """Other names of models: `{alias: model}`, or `{alias: {model: ..., hidden: true}}`."""
     enable_pre_call_checks: Annotated[bool, By("edge")] = False
     """Don't ask a deployment whose context window the prompt exceeds."""
-    enable_tag_filtering: Annotated[bool, By()] = False
+    enable_tag_filtering: Annotated[bool, By("edge")] = False
     """Ask only deployments with one of the request's tags."""
     default_max_parallel_requests: Annotated[int | None, By()] = None
     """Of one deployment at once."""
-    default_litellm_params: Annotated[dict[str, Any], By()] = {}
+    default_litellm_params: Annotated[dict[str, Any], By("config")] = {}
     """What an entry's `litellm_params` have where they don't say."""
-    cache_responses: Annotated[bool, By()] = False
+    cache_responses: Annotated[bool, By("edge")] = False
     """Answer the same request from a cache."""
     ignore_invalid_deployments: Annotated[bool, By("config")] = True
     """A model that can't be served is left out; false: it refuses the start."""

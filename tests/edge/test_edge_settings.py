@@ -1,0 +1,142 @@
+"""Settings of LiteLLM's file that the edge reads: each changes what it says."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.edge import front, own_headers
+from services.edge.providers import table
+from services.edge.reading import Head
+from services.edge.routing import settings
+from services.edge.routing.health import Health
+from shared import config
+from shared.config import Config, ConfigError
+from shared.ids import DeploymentId
+from tests.edge.fakes import Provider, always, response
+from tests.edge.harness import Edge
+
+D = DeploymentId("d")
+
+
+def parsed(text: str) -> Config:
+    return config.parse(text, {})
+
+
+def test_allowed_fails_policy_counts_each_cause_apart() -> None:
+    text = "router_settings: {allowed_fails: 0, allowed_fails_policy: {TimeoutErrorAllowedFails: 2, RateLimitErrorAllowedFails: 1}}"
+    found = settings.of(parsed(text))
+    health = Health(cooldown_s=5, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause)
+    assert [health.failed(D, "timeout", 1.0) for _ in range(3)] == [None, None, 5.0]
+    other = Health(cooldown_s=5, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause)
+    assert other.failed(D, "limited", 1.0) is None, "LiteLLM's 429 rests at once, unless so many are allowed"
+    assert other.failed(D, "limited", 1.1) == 5.0
+    usual = Health(cooldown_s=5, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause)
+    assert usual.failed(D, "failed", 1.0) == 5.0, "a cause of which the policy says nothing"
+    again = Health(cooldown_s=5, by_cause=found.fails_by_cause)
+    again.started(D, 0.0), again.failed(D, "timeout", 0.0), again.failed(D, "timeout", 1.0)
+    again.started(D, 61.0)
+    assert again.failed(D, "timeout", 61.0) is None, "another minute, another count"
+
+
+def test_a_models_own_retry_policy() -> None:
+    text = (
+        "router_settings: {num_retries: 1, retry_policy: {TimeoutErrorRetries: 1}, "
+        "model_group_retry_policy: {gpt: {RateLimitErrorRetries: 4}}}"
+    )
+    found = settings.of(parsed(text))
+    assert found.rules.retries_of("timeout") == 1 and found.rules.retries_of("limited") == 1
+    own = found.rules_by_model["gpt"]
+    assert own.retries_of("limited") == 4 and own.retries_of("timeout") == 1 and own.retries == 1
+    assert front.routing(parsed(text))["rules_by_model"] == found.rules_by_model
+    for wrong in ("{gpt: 3}", "{gpt: {Nonsense: 1}}", "{gpt: {RateLimitErrorRetries: -1}}"):
+        with pytest.raises(ConfigError, match="model_group_retry_policy"):
+            settings.of(parsed(f"router_settings: {{model_group_retry_policy: {wrong}}}"))
+
+
+ENTRY = "model_list: [{model_name: g, litellm_params: {model: vertex_ai/gemini-2.0-flash}}]\n"
+
+
+def test_timeouts_and_googles_place_where_an_entry_says_nothing() -> None:
+    text = (
+        ENTRY
+        + "litellm_settings: {timeout: 33, stream_timeout: 7, vertex_project: acme, vertex_location: europe-west1}"
+    )
+    (made,) = settings.with_defaults(parsed(text).deployments, parsed(text))
+    assert (made.timeout_ms, made.stream_timeout_ms) == (33_000, 7_000)
+    target = table.build([made], "t", None, {})[made.id]
+    assert target.origin is not None and target.origin.host == "europe-west1-aiplatform.googleapis.com"
+    assert "/projects/acme/locations/europe-west1" in target.base_path
+    both = ENTRY + "litellm_settings: {timeout: 33, request_timeout: 44}"
+    (made,) = settings.with_defaults(parsed(both).deployments, parsed(both))
+    assert made.timeout_ms == 44_000
+
+
+def test_default_litellm_params_stand_where_an_entry_says_nothing() -> None:
+    text = (
+        "model_list:\n- {model_name: a, litellm_params: {model: openai/a, api_key: k}}\n"
+        "- {model_name: b, litellm_params: {model: openai/b, api_key: k, rpm: 9}}\n"
+        "router_settings: {default_litellm_params: {rpm: 3, temperature: 0.1}}"
+    )
+    assert [(d.rpm, d.parameters) for d in parsed(text).deployments] == [
+        (3, {"temperature": 0.1}),
+        (9, {"temperature": 0.1}),
+    ]
+
+
+class Asked:
+    def __init__(self, **headers: str) -> None:
+        self._headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def header(self, name: str) -> str | None:
+        return self._headers.get(name)
+
+
+def test_headers_of_ones_own_are_tags_and_customers() -> None:
+    found = own_headers.of(
+        parsed(
+            "litellm_settings: {extra_spend_tag_headers: [X-Team, x-cost]}\n"
+            "general_settings: {user_header_name: X-User, user_header_mappings: [{header_name: X-Other, litellm_user_role: customer},"
+            " {header_name: X-Staff, litellm_user_role: internal_user}]}"
+        )
+    )
+    assert found is not None and found.customers == ("X-User", "X-Other")
+
+    def read(head: Head, **headers: str) -> Head:
+        found.read(Asked(**headers), head)  # type: ignore[arg-type]
+        return head
+
+    def empty(**more: Any) -> Head:
+        return Head(None, "none", None, None, None, more.pop("tags", None), None, **more)
+
+    assert read(empty(tags="a"), x_team="blue,red").tags == "a,X-Team: blue red"
+    assert read(empty(), x_other="o", x_staff="s").customer_id == "o"
+    assert read(empty(customer_id="named"), x_user="u").customer_id == "named"
+    assert read(empty()).tags is None and own_headers.of(parsed("{}")) is None
+
+
+@pytest.mark.asyncio
+async def test_tags_lead_a_call_to_its_deployment() -> None:
+    def answer(text: str) -> bytes:
+        return response(
+            b'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"'
+            + text.encode()
+            + b'"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+        )
+
+    async with (
+        Provider(always(answer("zero"))) as zero,
+        Provider(always(answer("one"))) as one,
+        Edge({"m": [zero.url, one.url]}) as edge,
+    ):
+        edge.parts.filter_tags = True
+        for number, tags in enumerate((["free"], ["paid"])):
+            target = edge.parts.targets[DeploymentId(f"m-{number}")]
+            params = msgspec.structs.replace(target.deployment.params, tags=tags)
+            deployment = msgspec.structs.replace(target.deployment, params=params)
+            edge.parts.targets[DeploymentId(f"m-{number}")] = msgspec.structs.replace(target, deployment=deployment)
+        for _ in range(3):
+            assert b"one" in (await edge.chat("m", metadata={"tags": ["paid"]})).body
+            assert b"zero" in (await edge.chat("m", metadata={"tags": ["free"]})).body
+            refused = await edge.chat("m", metadata={"tags": ["neither"]})
+            assert refused.status == 401 and b"due to tags configuration" in refused.body

@@ -1,0 +1,112 @@
+"""Python of the operator's own: told of every call, tried again, and never in anybody's way."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.ledger.sinks import choose, python, records, targets
+from services.ledger.sinks.errors import SinkError
+from shared.config import callbacks, hooks, parse
+
+MINE = """
+import asyncio
+class Mine:
+    def __init__(self): self.told = []
+    async def record(self, call):
+        await asyncio.sleep(0)
+        if call["id"] == "bad": raise ValueError("no")
+        self.told.append(call["id"])
+mine = Mine()
+class Plain:
+    def record(self, call): open(__file__ + ".told", "a").write(call["id"] + "\\n")
+def nothing(): ...
+"""
+LITELLM = "from litellm.integrations.custom_logger import CustomLogger\nclass A(CustomLogger):\n    def record(self, c): ...\nx = A()\n"
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "theirs.py").write_text(LITELLM)
+    (tmp_path / "broken.py").write_text("def (")
+    (tmp_path / "raises.py").write_text("class A:\n    def record(self, c): ...\n1 / 0\n")
+    monkeypatch.setattr(records, "payload", lambda row: {"id": row["id"]})
+    return tmp_path
+
+
+def rows(*ids: str) -> list[dict[str, Any]]:
+    return [{"id": each} for each in ids]
+
+
+async def test_an_instance_and_a_class_are_told_in_order(directory: Path) -> None:
+    made = python.make("mine.mine", str(directory))
+    await made.send(rows("a", "b"))
+    assert made._record.__self__.told == ["a", "b"]
+    await python.make("mine.Plain", str(directory)).send(rows("c"))
+    assert (directory / "mine.py.told").read_text() == "c\n"
+
+
+async def test_what_it_raises_is_a_sink_that_refuses(directory: Path) -> None:
+    with pytest.raises(SinkError, match="raised ValueError") as refused:
+        await python.make("mine.mine", str(directory)).send(rows("bad"))
+    assert not refused.value.lasting
+    with pytest.raises(SinkError, match="loading it raised ZeroDivisionError") as refused:
+        python.make("raises.A", str(directory))
+    assert refused.value.lasting
+
+
+async def test_one_that_blocks_keeps_nobody_but_itself(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "DEADLINE_S", 0.05)
+    (directory / "slow.py").write_text("import time\nclass S:\n    def record(self, c): time.sleep(0.4)\n")
+    slow, began = python.make("slow.S", str(directory)), asyncio.get_running_loop().time()
+    with pytest.raises(SinkError, match="took longer"):
+        await slow.send(rows("a"))
+    with pytest.raises(SinkError, match="still busy"):
+        await slow.send(rows("a"))
+    assert asyncio.get_running_loop().time() - began < 0.3
+    await asyncio.sleep(0.5)
+    with pytest.raises(SinkError, match="took longer"):
+        await slow.send(rows("a"))
+    await asyncio.sleep(0.5)
+
+
+async def test_a_changed_file_is_loaded_anew(directory: Path) -> None:
+    file = directory / "changing.py"
+    file.write_text("class A:\n    def record(self, c): open(__file__ + '.told', 'a').write('one ')\n")
+    await python.make("changing.A", str(directory)).send(rows("a"))
+    file.write_text("class A:\n    def record(self, c): open(__file__ + '.told', 'a').write('two, changed ')\n")
+    import os
+
+    os.utime(file, ns=(10**18, 10**18))
+    await python.make("changing.A", str(directory)).send(rows("a"))
+    assert (directory / "changing.py.told").read_text() == "one two, changed "
+
+
+WHY = {
+    "mine.mine": "", "mine.Plain": "", "theirs.x": "written for LiteLLM", "broken.x": "no Python", "gone.x": "there is no gone.py",
+    "mine.other": "has no other", "../mine.mine": "there is no", "prometheus": "there is no",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_it_is_looked_at_before_it_is_run(directory: Path, name: str) -> None:
+    found = hooks.why_not(name, str(directory))
+    assert (WHY[name] in found) if WHY[name] else found == ""
+
+
+def test_the_file_names_it_and_what_does_nothing_is_said(directory: Path) -> None:
+    found = choose.of_config(
+        {"callbacks": ["mine.mine", "theirs.x", "otel", "mlflow"], "success_callback": "mine.Plain"}, str(directory)
+    )
+    assert [sink.name for sink in found] == ["mine.Plain", "mine.mine", "otel"]
+    assert isinstance(targets.make(found[1], {}, None), python.Python)  # type: ignore[arg-type]
+    text = "litellm_settings: {callbacks: [mine.mine, prometheus], success_callback: [mine.Plain, mlflow], failure_callback: [theirs.x]}"
+    config = parse(text, {}, directory=str(directory))
+    said = {key.place.removeprefix("litellm_settings."): key for key in config.keys}
+    assert said["callbacks"].verdict == "acts"
+    assert said["success_callback"].note == "mlflow: calls aren't sent there"
+    assert "written for LiteLLM" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
+    assert any("written for LiteLLM" in each for each in config.warnings)
+    assert callbacks.idle(["hide_secrets", "blocked_user_check"], ".") == []
