@@ -110,6 +110,10 @@ def unknown_team(team_id: str) -> Refusal:
     return _auth("unknown_team", f"Team={team_id} of this key doesn't exist.")
 
 
+def unknown_organization(alias: str) -> Refusal:
+    return _auth("unknown_organization", f"The token names an organization that doesn't exist: {alias[:100]}")
+
+
 def expired_key(expires_at_ms: int, now_ms: int) -> Refusal:
     expiry, now = (datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (expires_at_ms, now_ms))
     return Refusal(

@@ -46,7 +46,7 @@ from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.bus import BusClient
 from shared.config import Config
 from shared.identity import settings as jwt_settings
-from shared.identity.verifier import Verifier
+from shared.identity.verifier import Verifier, own_validate
 from shared.ids import DeploymentId, new_id
 from shared.notices import ControlNotices
 from shared.outbound import Guard, Outbound, OutboundSettings
@@ -86,7 +86,7 @@ async def main(life: Life) -> None:
 
     found = read(config, environ)
     renewal = Renewal(source, conf, found, read)
-    tokens = _tokens(config.general_settings, environ, outbound)
+    tokens = _tokens(config.general_settings, environ, outbound, config.directory)
     lasting = front.lasting(config, environ, outbound, conf.data_dir)
     stored_keys = stored(KeyManagement.of(config.general_settings), environ)
     ledger = _ledger(conf.ledger_url)
@@ -279,10 +279,10 @@ async def _serve(
     await feeds[0].close()
 
 
-def _tokens(general_settings: dict[str, Any], environ: Mapping[str, str], outbound: Outbound) -> Tokens:
+def _tokens(general_settings: dict[str, Any], environ: Mapping[str, str], outbound: Outbound, directory: str) -> Tokens:
     """Raises SettingsError for rules that can't be kept."""
     auth = jwt_settings.read(general_settings, environ)
-    return Tokens(None if auth is None else Verifier(outbound, auth))
+    return Tokens(None if auth is None else Verifier(outbound, auth, validate=own_validate(auth, directory)))
 
 
 def _certificate(conf: EdgeSettings) -> Certificate | None:

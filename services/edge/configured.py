@@ -17,6 +17,7 @@ from services.edge.providers.base import Target
 from services.edge.routing import settings as routing_settings
 from services.edge.series import SERIES
 from services.edge.sso import settings as sso_settings
+from services.edge.sso.throttle import Throttle
 from shared import addresses, guardrails
 from shared.addresses import Network
 from shared.config import Config, ConfigError, opening
@@ -84,6 +85,11 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
             "username": environ.get("UI_USERNAME") or "admin",
             "password": Secret(password) if password else None,
             "master_key": config.master_key,
+            "throttle": Throttle(
+                config.general.max_failed_login_attempts_per_source,
+                config.general.failed_login_window_seconds,
+                config.general.failed_login_block_seconds,
+            ),
         },
     )
 

@@ -42,6 +42,8 @@ from services.ledger.trim import Trimmer
 from shared import bus, prices, sealing, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.config import Config
+from shared.identity import settings as jwt_settings
+from shared.identity.verifier import Verifier, own_validate
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
@@ -137,7 +139,8 @@ class Ledger:
         """Of TRAFFIC, as the stream itself says."""
 
     async def run(self) -> None:
-        asking = Asking(self._client, self._control_seq)
+        verifier = self._verifier()
+        asking = Asking(self._client, self._control_seq, verifier)
         api = routes.Api(
             self._life,
             asking,
@@ -165,6 +168,8 @@ class Ledger:
                 await answering.drain(1)
         finally:
             renewing.cancel()
+            if verifier is not None:
+                await verifier.close()
             await self._exporter.close()
             for outbound in self._outbounds:
                 await outbound.close()
@@ -198,6 +203,14 @@ class Ledger:
             if lock.held and recorder.trouble is not None:
                 return f"{recorder.label}: {recorder.trouble}"
         return None
+
+    def _verifier(self) -> Verifier | None:
+        """Raises SettingsError."""
+        source = self._source
+        auth = None if source is None else jwt_settings.read(source.config.general_settings, source.environ)
+        if source is None or auth is None:
+            return None
+        return Verifier(self._outbounds[0], auth, validate=own_validate(auth, source.config.directory))
 
     async def _keep_secrets(self) -> None:
         if self._source is not None:

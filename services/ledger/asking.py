@@ -1,5 +1,6 @@
 """Who asks, and what they may see. Policy decides; this service only asks it, as the edge does."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from shared.bus import BusClient, BusError
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial
+from shared.identity.verifier import Verifier
 from shared.requests import DecideReply, DecideRequest
 
 log = structlog.get_logger()
@@ -44,9 +46,11 @@ class Asking:
     """
     Args:
         control_seq: the CONTROL sequence this ledger knows of: policy answers at that or later.
+        verifier: of an identity provider's tokens, by the edge's own rules; None: they aren't accepted.
     """
 
-    def __init__(self, client: BusClient, control_seq: Callable[[], int]) -> None:
+    def __init__(self, client: BusClient, control_seq: Callable[[], int], verifier: Verifier | None = None) -> None:
+        self._verifier = verifier
         self._client = client
         self._control_seq = control_seq
         self._edges: dict[str, bytes] = {}
@@ -60,7 +64,9 @@ class Asking:
         Known by an edge's word for this method, target (path and query) and body; or by a credential, for who asks directly.
         """
         told = get_header(asker.HEADER)
-        question = _by_credential(get_header) if told is None else await self._by_edge(told, method, target, body)
+        question = (
+            await self._by_credential(get_header) if told is None else await self._by_edge(told, method, target, body)
+        )
         question = msgspec.structs.replace(question, route=route, model="", min_control_seq=self._control_seq())
         try:
             reply = await bus.ask(
@@ -80,6 +86,21 @@ class Asking:
             log.warning("asker_refused", reason=str(error))
             raise RefusedError(errors.malformed_key()) from None
 
+    async def _by_credential(self, get_header: credential.Getter) -> DecideRequest:
+        sent = credential.find(get_header)
+        if sent == "":
+            raise RefusedError(errors.malformed_key())
+        if sent is not None and len(sent) > credential.CREDENTIAL_CHARACTERS_MAX:
+            raise RefusedError(errors.not_a_virtual_key())
+        digest, shape = (None, "sk") if sent is None else credential.digest(sent)
+        if self._verifier is None or sent is None or digest is None or shape != "jwt":
+            return DecideRequest(digest, "", credential_shape=shape)
+        claims = await self._verifier.claims(sent, digest)
+        told = json.dumps(claims, separators=(",", ":")).encode()
+        return DecideRequest(
+            digest, "", credential_shape=shape, claims=told, team_id=get_header("x-litellm-team-id") or None
+        )
+
     async def _public_key(self, edge_id: str) -> bytes:
         """Only an edge can answer for an edge's name."""
         found = self._edges.get(edge_id)
@@ -95,13 +116,3 @@ class Asking:
                 del self._edges[next(iter(self._edges))]
             found = self._edges[edge_id] = reply.public_key
         return found
-
-
-def _by_credential(get_header: credential.Getter) -> DecideRequest:
-    sent = credential.find(get_header)
-    if sent == "":
-        raise RefusedError(errors.malformed_key())
-    if sent is not None and len(sent) > credential.CREDENTIAL_CHARACTERS_MAX:
-        raise RefusedError(errors.not_a_virtual_key())
-    digest, shape = (None, "sk") if sent is None else credential.digest(sent)
-    return DecideRequest(digest, "", credential_shape=shape)

@@ -21,7 +21,8 @@ from shared.config import Config, ConfigError, Deployment, LeftOut
 from shared.config.callbacks import SENT
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
-from shared.entities import Key, callbacks
+from shared.entities import TEAM, USER, Key, Team, User, callbacks
+from shared.errors import RefusedError
 from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
@@ -109,6 +110,15 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     lookup: Variables = msgspec.field(default_factory=lambda: Variables({}))
     """Variables of the environment that a provider of a model may take its address from."""
     content: Content = Content()
+    new_users: dict[str, Any] = {}
+    """`default_internal_user_params`, without roles and teams."""
+    new_user_teams: tuple[str, ...] = ()
+    """Its `teams`."""
+    new_teams: dict[str, Any] = {}
+    """`default_team_params`."""
+    teams_follow_groups: bool = False
+    """`litellm_jwtauth.upsert_sso_user_to_team`, or `sync_user_role_and_teams`: who comes in is made a member of the teams that their
+    groups at the identity provider are named after."""
     rotation_grace: str | None = None
     """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
     rotation_check_s: float = ROTATION_CHECK_S
@@ -167,6 +177,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
+        **_people(config),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         rotation_check_s=_seconds(environ or {}, "LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", ROTATION_CHECK_S),
         public_model_groups=_public_model_groups(config),
@@ -192,6 +203,30 @@ def in_order(patterns: Mapping[str, list[Deployment]]) -> list[tuple[str, str, l
     """As `Catalog.patterns` has them, of names with one star."""
     split = [(*name.partition("*")[::2], found) for name, found in patterns.items()]
     return sorted(split, key=lambda pattern: -len(pattern[0]))
+
+
+def _people(config: Config) -> dict[str, Any]:
+    """What people and teams have that an identity provider is the first to name. Raises ConfigError."""
+    rules = config.general_settings.get("litellm_jwtauth") or {}
+    users, teams = config.litellm.default_internal_user_params, config.litellm.default_team_params
+    named = users.get("teams") or []
+    ids = [each.get("team_id") if isinstance(each, dict) else each for each in named] if isinstance(named, list) else []
+    if not isinstance(named, list) or not all(isinstance(each, str) for each in ids):
+        raise ConfigError("litellm_settings.default_internal_user_params.teams must be a list of team ids")
+    try:
+        own = {name: value for name, value in users.items() if name not in ("user_role", "teams", "auto_create_key")}
+        USER.merge(User(user_id="x"), own)
+        TEAM.merge(Team(team_id="x"), teams)
+    except RefusedError as error:
+        raise ConfigError(
+            f"litellm_settings.default_internal_user_params or default_team_params: {error.refusal.message}"
+        ) from None
+    return {
+        "new_users": own,
+        "new_user_teams": tuple(ids),
+        "new_teams": teams,
+        "teams_follow_groups": bool(rules.get("upsert_sso_user_to_team") or rules.get("sync_user_role_and_teams")),
+    }
 
 
 def _public_model_groups(config: Config) -> tuple[str, ...]:

@@ -118,6 +118,7 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     jwt_client_id_field: str | None = None
     """The old name of `virtual_key_claim_field`."""
     virtual_key_mapping_cache_ttl: float = 300
+    """Not needed: a key that changes is known on every edge at once."""
     unregistered_jwt_client_behavior: str = "fallback_team_mapping"
     """fallback_team_mapping, or reject: when no key has that alias."""
     public_key_ttl: float = 600
@@ -128,9 +129,12 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Seconds by which clocks may differ, at most 300."""
     issuers: list[Issuer] | None = None
     custom_validate: str | None = None
+    """`my_file.my_function`, the file beside config.yaml: gets a verified token's claims, and lets in with True alone."""
     oidc_userinfo_endpoint: str | None = None
     oidc_userinfo_enabled: bool = False
+    """What the provider says of the person (asked with their token) goes before the token's claims."""
     oidc_userinfo_cache_ttl: float = 300
+    """Seconds after which it is asked again."""
     routing_overrides: dict[str, Any] | None = None
 
     @property
@@ -138,7 +142,7 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return self.virtual_key_claim_field or self.jwt_client_id_field
 
 
-NOT_ACTED_ON = ("custom_validate", "oidc_userinfo_enabled", "routing_overrides", "agent_id_jwt_field")
+NOT_ACTED_ON = ("routing_overrides", "agent_id_jwt_field")
 """They protect, or change who somebody is: set, they refuse the start, as passing over them would let in whom they keep out."""
 
 
@@ -163,6 +167,8 @@ def read(general_settings: dict[str, Any], environ: Mapping[str, str]) -> JwtAut
     for name in NOT_ACTED_ON:
         if getattr(rules, name):
             raise SettingsError(f"{at}.{name}: not supported, and it can't be left out without changing who is let in")
+    if rules.oidc_userinfo_enabled and not rules.oidc_userinfo_endpoint:
+        raise SettingsError(f"{at}.oidc_userinfo_enabled needs oidc_userinfo_endpoint")
     if not 0 <= rules.leeway <= 300:
         raise SettingsError(f"{at}.leeway must be 0 to 300 seconds")
     if rules.unregistered_jwt_client_behavior not in ("fallback_team_mapping", "reject"):
@@ -186,7 +192,8 @@ def read(general_settings: dict[str, Any], environ: Mapping[str, str]) -> JwtAut
             )
     if not urls and not rules.issuers:
         raise SettingsError("enable_jwt_auth: JWT_PUBLIC_KEY_URL must name the identity provider's JWKS")
-    for url in (*urls, *(each.jwks_url for each in rules.issuers or [] if each.jwks_url is not None)):
+    endpoint = [rules.oidc_userinfo_endpoint] if rules.oidc_userinfo_endpoint else []
+    for url in (*urls, *endpoint, *(each.jwks_url for each in rules.issuers or [] if each.jwks_url is not None)):
         if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")) and not _internal(url):
             raise SettingsError(f"enable_jwt_auth: {url[:100]} is no https address")
     if urls and not audiences and not issuers and general_settings.get("allow_any_audience") is not True:

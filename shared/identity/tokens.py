@@ -99,17 +99,19 @@ def ends_at_s(claims: dict[str, Any]) -> float:
 
 
 def claim(claims: dict[str, Any], path: str | None) -> Any:
-    """The claim at a path with dots (`resource_access.gateway.roles`); a claim whose own name has the dots goes first."""
+    """The claim at a path with dots (`resource_access.gateway.roles`); a claim whose own name has dots goes first
+    (`kubernetes.io.namespace` of a service account's token)."""
     if not path:
         return None
     if path in claims:
         return claims[path]
-    value: Any = claims
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return None
-        value = value[name]
-    return value
+    names = path.split(".")
+    for count in range(len(names) - 1, 0, -1):
+        inner = claims.get(".".join(names[:count]))
+        found = claim(inner, ".".join(names[count:])) if isinstance(inner, dict) else None
+        if found is not None:
+            return found
+    return None
 
 
 def strings(value: Any) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from shared.secrets import managers, references
 from shared.secrets.base import SecretError
 from shared.secrets.settings import KeyManagement
 
@@ -84,7 +85,7 @@ class AwsClient:
             options["endpoint_url"] = settings.aws_sts_endpoint
         async with session.create_client("sts", **options) as sts:
             if settings.aws_web_identity_token:
-                asked["WebIdentityToken"] = settings.aws_web_identity_token
+                asked["WebIdentityToken"] = await self._identity(settings.aws_web_identity_token)
                 answer = await sts.assume_role_with_web_identity(**asked)
             else:
                 if settings.aws_external_id:
@@ -96,6 +97,20 @@ class AwsClient:
             "aws_secret_access_key": found["SecretAccessKey"],
             "aws_session_token": found["SessionToken"],
         }
+
+    async def _identity(self, text: str) -> str:
+        """The token, or what an `oidc/...` reference means at this moment. Raises SecretError."""
+        reference = references.parse(text)
+        if reference is None or reference.manager != "oidc":
+            return text
+        manager = managers.make(reference.manager, self._environ, self._settings)
+        try:
+            found = await manager.read(reference.name)
+        finally:
+            await manager.close()
+        if not found:
+            raise SecretError("denied", self._manager, text, "no web identity token")
+        return found
 
     async def forget(self) -> None:
         """Log in again at the next call: a role's credentials have ended, or were changed."""

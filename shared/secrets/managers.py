@@ -14,6 +14,7 @@ TABLE = {
     "google_secret_manager": "shared.secrets.google",
     "google_kms": "shared.secrets.google_kms",
     "file": "shared.secrets.file",
+    "oidc": "shared.secrets.oidc",
 }
 """Name → module; each has `make(environ, settings) -> Manager`."""
 

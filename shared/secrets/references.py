@@ -1,7 +1,8 @@
 """The forms in which config.yaml refers to a secret. Pure.
 
 `os.environ/NAME` is LiteLLM's: the manager that `key_management_system` names is asked for NAME first, then the environment.
-The others name their manager: `vault/NAME`, `aws_secret/NAME`, `azure_kv/NAME`, `gcp_secret/NAME`, `file/PATH`, `aws_kms/CIPHERTEXT`.
+The others name their manager: `vault/NAME`, `aws_secret/NAME`, `azure_kv/NAME`, `gcp_secret/NAME`, `file/PATH`, `aws_kms/CIPHERTEXT`,
+`oidc/PROVIDER/AUDIENCE`.
 """
 
 import msgspec
@@ -16,6 +17,7 @@ MANAGER_OF_PREFIX = {
     "gcp_secret": "google_secret_manager",
     "aws_kms": "aws_kms",
     "file": "file",
+    "oidc": "oidc",
 }
 """Prefix → the manager's name in `managers.TABLE`; "": the one that `key_management_system` names, then the environment."""
 

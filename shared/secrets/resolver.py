@@ -24,7 +24,7 @@ MISSING_TTL_S = 30.0
 AGAIN_S = 5.0
 """How long a manager that couldn't say isn't asked for the same name, while there is a last value."""
 ENTRIES_MAX = 10_000
-ASKED_AT_ONCE_MAX = 16
+ASKED_AT_ONCE_MAX = 32
 
 Make = Callable[[str, Mapping[str, str], KeyManagement], Manager]
 

@@ -8,12 +8,14 @@ field `key` of its data (`HCP_VAULT_DATA_KEY`).
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import hvac
 import hvac.exceptions
 import requests
+import requests.adapters
 import structlog
 
 from shared.secrets.base import Manager, SecretError, check_name
@@ -24,6 +26,8 @@ log = structlog.get_logger()
 
 NAME = "hashicorp_vault"
 TIMEOUT_S = 4
+ASKED_AT_ONCE_MAX = 32
+"""The event loop's own threads are fewer on a small machine, and everybody's."""
 SERVICE_ACCOUNT_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 RENEW_AT = 0.5
 """Share of a lease's life after which a token is renewed by the next read."""
@@ -54,6 +58,7 @@ class Vault:
         self._client: hvac.Client | None = None
         self._ends_at = self._renew_at = 0.0
         self._lock = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(ASKED_AT_ONCE_MAX, "vault")
 
     async def read(self, name: str) -> str | None:
         path = self._path(name)
@@ -98,6 +103,7 @@ class Vault:
     async def close(self) -> None:
         if self._client is not None:
             self._client.adapter.close()
+        self._threads.shutdown(wait=False)
 
     @property
     def _token_alone(self) -> bool:
@@ -113,7 +119,7 @@ class Vault:
         for attempt in (1, 2):
             client = await self._logged_in(name)
             try:
-                return await asyncio.to_thread(work, client)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work, client)
             except (hvac.exceptions.Forbidden, hvac.exceptions.Unauthorized):
                 self._ends_at = 0.0
                 if attempt == 2 or self._token_alone:
@@ -153,12 +159,16 @@ class Vault:
         environ = self._environ
         certificate = (self._certificate, self._certificate_key) if self._certificate else None
         ca = environ.get("HCP_VAULT_CACERT") or environ.get("SSL_CERT_FILE")
+        session = requests.Session()
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=ASKED_AT_ONCE_MAX))
+        session.verify = ca or True
+        session.cert = certificate
         client = hvac.Client(
             url=self._address,
+            session=session,
             namespace=environ.get("HCP_VAULT_LOGIN_NAMESPACE") or environ.get("HCP_VAULT_NAMESPACE") or None,
             timeout=TIMEOUT_S,
-            verify=ca or True,
-            cert=certificate,
             allow_redirects=False,
         )
         lease_s = 0.0

@@ -57,6 +57,8 @@ class Provider:
         self.fetched = 0
         self.status = 200
         self.delay_s = 0.0
+        self.userinfo: Any = {}
+        """What /userinfo answers: an object, or a status."""
 
     @property
     def url(self) -> str:
@@ -79,7 +81,15 @@ class Provider:
             return web.json_response({"issuer": "https://idp.example", "jwks_uri": self.url})
 
         app = web.Application()
+
+        async def userinfo(request: web.Request) -> web.Response:
+            assert request.headers["Authorization"].count(".") == 2
+            status = self.userinfo if isinstance(self.userinfo, int) else 200
+            return web.json_response({} if status != 200 else self.userinfo, status=status)
+
         app.router.add_get("/jwks", jwks)
+        if type(self) is Provider:
+            app.router.add_get("/userinfo", userinfo)
         self.routes(app)
         app.router.add_get("/.well-known/openid-configuration", discovery)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

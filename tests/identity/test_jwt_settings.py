@@ -32,7 +32,10 @@ def test_defaults() -> None:
         ({"object_id_jwt_field": "oid"}, None, {}, "needs role_mappings"),
         ({"scope_mappings": [{"scope": "a"}]}, None, {}, "needs enforce_scope_based_access"),
         ({"role_mappings": [{"role": "a", "internal_role": "king"}]}, None, {}, "internal_role"),
-        ({"custom_validate": "x.y"}, None, {}, "custom_validate: not supported"),
+        ({"routing_overrides": {"a": "b"}}, None, {}, "routing_overrides: not supported"),
+        ({"agent_id_jwt_field": "agent"}, None, {}, "agent_id_jwt_field: not supported"),
+        ({"oidc_userinfo_enabled": True}, None, {}, "needs oidc_userinfo_endpoint"),
+        ({"oidc_userinfo_endpoint": "http://idp.example/me"}, None, {}, "no https address"),
         ({"leeway": 4000}, None, {}, "leeway"),
         ({"issuers": [{"issuer": "https://a.example"}]}, None, {}, "needs an audience"),
         ({"unregistered_jwt_client_behavior": "auto_register"}, None, {}, "unregistered_jwt_client_behavior"),
@@ -49,6 +52,11 @@ def test_what_is_wrong_is_said_with_its_place(
 ) -> None:
     with pytest.raises(SettingsError, match=sentence):
         of(rules, environ, **general) if rules != [] else of([1], environ)  # type: ignore[arg-type]
+
+
+def test_what_needs_no_acting_is_taken() -> None:
+    """A key that changes is known on every edge at once: nothing is cached that `virtual_key_mapping_cache_ttl` could bound."""
+    assert of({"virtual_key_mapping_cache_ttl": 10}).rules.virtual_key_mapping_cache_ttl == 10
 
 
 def test_any_audience_only_when_said() -> None:

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 from shared.errors import RefusedError
 from shared.identity.keys import of_jwk, of_jwks
 from shared.identity.tokens import TokenError, check_claims, take_apart
-from shared.identity.verifier import Verifier
+from shared.identity.verifier import Verifier, own_validate
 from shared.outbound import Outbound
+from shared.settings import SettingsError
 from tests.identity.identity_kit import (
     ALGORITHM_KEYS,
     KEYS,
@@ -150,9 +152,15 @@ async def test_what_is_no_good_is_refused(verifier: Verifier, attack: str) -> No
 async def test_strangers_cannot_make_us_fetch(verifier: Verifier, provider: Provider) -> None:
     await verified(verifier, sign(claims()))
     token = sign(claims())
-    for number in range(300):
+    for number in range(10_000):
         await refusal(verifier, with_header(token, kid=f"k{number}"))
     assert provider.fetched <= 2
+    keys = verifier._global[0]
+    later = time.monotonic() + 61
+    keys._now = lambda: later
+    for number in range(100):
+        await refusal(verifier, with_header(token, kid=f"l{number}"))
+    assert provider.fetched <= 3  # a minute later: once more
 
 
 async def test_a_new_key_is_found_when_it_is_used(provider: Provider, outbound: Outbound) -> None:
@@ -182,6 +190,22 @@ async def test_keys_serve_while_the_provider_is_down_and_then_no_more(provider: 
     assert (status, kind) == (503, "auth_provider_unavailable")
     provider.status, now = 200, 4300.0
     await verified(verifier, sign(claims(jti="3")))
+    await verifier.close()
+
+
+async def test_how_long_keys_are_good_is_a_setting(provider: Provider, outbound: Outbound) -> None:
+    verifier = Verifier(outbound, auth(provider.url, public_key_ttl=10, public_key_stale_ttl=5))
+    keys, now = verifier._global[0], 1000.0
+    keys._now = lambda: now
+    await verified(verifier, sign(claims(jti="1")))
+    provider.status = 500
+    for now, good in ((1014.0, True), (1016.0, False)):
+        token = sign(claims(jti=str(now)))
+        if good:
+            await verified(verifier, token)
+        else:
+            assert (await refusal(verifier, token))[0] == 503
+    provider.status = 200
     await verifier.close()
 
 
@@ -242,6 +266,63 @@ MUTATIONS = st.fixed_dictionaries(
         "iss": st.sampled_from(["https://idp.example", "https://x.example", None]),
     },
 )  # fmt: skip
+
+
+async def test_what_the_provider_says_of_a_person(provider: Provider, outbound: Outbound) -> None:
+    """`oidc_userinfo_enabled`: before the token's claims, never instead of its own; asked again after its time."""
+    endpoint = f"http://127.0.0.1:{provider.port}/userinfo"
+    rules = {"oidc_userinfo_enabled": True, "oidc_userinfo_endpoint": endpoint, "oidc_userinfo_cache_ttl": 60}
+    now = time.time()
+    verifier = Verifier(outbound, auth(provider.url, **rules), now=lambda: now)
+    provider.userinfo = {"sub": "u1", "groups": ["a"], "aud": "elsewhere", "exp": 1}
+    token = sign(claims(groups=["old"], sub="u1"))
+    said = await verified(verifier, token)
+    assert said["groups"] == ["a"] and said["aud"] == "gateway" and said["exp"] > now
+    provider.userinfo = {"sub": "u1", "groups": ["b"]}
+    assert (await verified(verifier, token))["groups"] == ["a"]
+    now += 61
+    assert (await verified(verifier, token))["groups"] == ["b"]
+    for answer, wanted in (({"sub": "somebody else"}, 401), (401, 401), (500, 503), ([], 503)):
+        provider.userinfo = answer
+        status, _, message = await refusal(verifier, sign(claims(sub="u1", jti=str(answer))))
+        assert status == wanted, message
+    await verifier.close()
+
+
+OWN = """
+def only_staff(claims):
+    if "boom" in claims:
+        raise RuntimeError("boom")
+    return claims.get("staff") is True
+
+
+nothing = 7
+"""
+
+
+async def test_the_operators_own_function_has_the_last_word(
+    provider: Provider, outbound: Outbound, tmp_path: Path
+) -> None:
+    (tmp_path / "own_rules.py").write_text(OWN)
+    rules = auth(provider.url, custom_validate="own_rules.only_staff")
+    verifier = Verifier(outbound, rules, validate=own_validate(rules, str(tmp_path)))
+    assert (await verified(verifier, sign(claims(staff=True))))["staff"]
+    for more in ({}, {"staff": 1}, {"staff": True, "boom": 1}):
+        assert (await refusal(verifier, sign(claims(**more))))[0] == 401
+    await verifier.close()
+    for named, sentence in (
+        ("own_rules.nobody", "AttributeError"), ("own_rules.nothing", "no function"), ("elsewhere.f", "no file"), ("../x.f", "no module"),
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match=sentence):
+            own_validate(auth(provider.url, custom_validate=named), str(tmp_path))
+
+
+async def test_an_issuer_may_leave_its_audience_open(provider: Provider, outbound: Outbound) -> None:
+    issuer = {"issuer": "https://open.example", "jwks_url": provider.url, "disable_audience_validation": True}
+    verifier = Verifier(outbound, auth(provider.url, issuers=[issuer]))
+    assert (await verified(verifier, sign(claims(iss="https://open.example", aud="anything"))))["aud"] == "anything"
+    assert (await refusal(verifier, sign(claims(aud="anything"))))[0] == 401
+    await verifier.close()
 
 
 @settings(max_examples=300, deadline=None)

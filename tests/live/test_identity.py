@@ -148,8 +148,13 @@ async def test_a_token_is_a_key_of_its_user(http: aiohttp.ClientSession, gateway
 
     found = await eventually(rows, lambda each: isinstance(each, list) and len(each) == 1)
     assert found[0]["user"] == "u-token" and found[0]["api_key"].startswith("hashed-jwt-") and token not in str(found)
+    # The ledger's own port takes the same token, by the same rules, and shows the same rows.
     async with http.get(gateway.ledger_url + "/spend/logs", headers=bearer) as answer:
-        assert answer.status in (200, 401)
+        assert answer.status == 200 and [row["request_id"] for row in await answer.json()] == [found[0]["request_id"]]
+    for bad, message in ((sign(claims(exp=1)), "Token Expired"), (sign(claims(aud="other")), "Invalid audience")):
+        for base in (gateway.ledger_url, gateway.edge_url):
+            async with http.get(base + "/spend/logs", headers={"Authorization": f"Bearer {bad}"}) as answer:
+                assert answer.status == 401 and message in (await answer.json())["error"]["message"]
     async with http.get(gateway.edge_url + "/user/info?user_id=u-token", headers=MASTER) as answer:
         assert (await answer.json())["user_info"]["user_email"] == "u@ours.example"  # made by its first call
 

@@ -1,5 +1,6 @@
 """What an identity provider's claims make of somebody: a table of the rules."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from services.policy.identity.claims import LABEL, Known, NotLetIn, Principal, Question, label, resolve
 from shared.entities import Key, Team, User
-from shared.identity.settings import read
+from shared.identity.settings import ClaimRules, Issuer, read
 from shared.ids import KeyDigest
 
 TEAMS = {
@@ -33,6 +34,7 @@ KNOWN = Known(
     teams_of_user=lambda user_id: [team for team in TEAMS.values() if team.role_of(user_id)],
     key_by_alias=KEYS.get,
     may_use=lambda team, model: not team.models or model in team.models,
+    organization_by_alias={"Ours": "org-1"}.get,
 )
 
 
@@ -93,7 +95,9 @@ def test_an_unknown_user_is_made_where_that_is_configured() -> None:
         "user_allowed_email_domain": "ours.example",
     }
     made = let_in(rules, {"sub": "new", "email": "n@ours.example"}).upserts
-    assert [(each.user_id, each.user_email) for each in made if isinstance(each, User)] == [("new", "n@ours.example")]
+    assert [(e.after.user_id, e.after.user_email) for e in made if isinstance(e.after, User)] == [
+        ("new", "n@ours.example")
+    ]
     for email in ("n@theirs.example", "n@ours.example.evil", "n@notours.example", None):
         assert let_in(rules, {"sub": "new", "email": email}).upserts == []
 
@@ -124,7 +128,9 @@ def test_one_team() -> None:
 
 def test_an_unknown_team_is_made_where_that_is_configured() -> None:
     found = let_in({**TEAM, "team_id_upsert": True}, {"org": {"team": "new"}})
-    assert found.key.team_id == "new" and [each.team_id for each in found.upserts if isinstance(each, Team)] == ["new"]
+    assert found.key.team_id == "new" and [e.after.team_id for e in found.upserts if isinstance(e.after, Team)] == [
+        "new"
+    ]
 
 
 def test_of_several_teams_the_first_that_may_use_the_model() -> None:
@@ -202,6 +208,55 @@ def test_an_issuer_may_name_its_claims_otherwise() -> None:
     claims = {"sub": "s", "email": "e@x"}
     assert let_in(rules, {**claims, "iss": "other"}).key.user_id == "e@x"
     assert let_in(rules, {**claims, "iss": "main"}).key.user_id == "s"
+
+
+def test_what_is_kept_follows_the_token() -> None:
+    """`sync_user_role_and_teams`: joined, left, role; `upsert_sso_user_to_team`: joined alone."""
+    roles = [{"jwt_role": "dev", "litellm_role": "internal_user"}]
+    rules = {**USER, **TEAM_LIST, "roles_jwt_field": "roles", "jwt_litellm_role_map": roles}
+    claims = {"sub": "u1", "groups": ["b"], "roles": ["dev"]}
+    assert let_in(rules, claims).upserts == []
+    upserts = let_in({**rules, "sync_user_role_and_teams": True}, claims).upserts
+    assert all(e.before in (USERS["u1"], TEAMS["a"], TEAMS["b"]) for e in upserts)
+    after: dict[str, Any] = {getattr(e.after, "team_id", "user"): e.after for e in upserts}
+    assert after["a"].role_of("u1") is None and after["b"].role_of("u1") == "user"
+    assert (after["user"].user_role, after["user"].teams) == ("internal_user", ["b"])
+    joined = let_in({**rules, "upsert_sso_user_to_team": True}, claims).upserts
+    assert [getattr(e.after, "team_id", "user") for e in joined] == ["user", "b"]
+    assert joined[0].after.teams == ["a", "b"]  # type: ignore[union-attr]
+    # a user and a team that the token is the first to name are made as they are in the end
+    first = {**rules, "sync_user_role_and_teams": True, "user_id_upsert": True, "team_id_upsert": True}
+    made = let_in(first, {"sub": "n", "groups": ["z"]}).upserts
+    assert all(e.before is None for e in made) and len(made) == 2
+    assert next(e.after for e in made if isinstance(e.after, Team)).role_of("n") == "user"
+    assert next(e.after for e in made if isinstance(e.after, User)).teams == ["z"]
+
+
+def test_the_organization_by_id_and_by_name() -> None:
+    assert let_in({"org_id_jwt_field": "o"}, {"o": "org-7"}).key.organization_id == "org-7"
+    assert let_in({"org_alias_jwt_field": "o"}, {"o": "Ours"}).key.organization_id == "org-1"
+    assert refused({"org_alias_jwt_field": "o"}, {"o": "Theirs"}) == "401 unknown_organization"
+
+
+def test_routes_that_are_open_to_every_token() -> None:
+    assert refused(TEAM, {"org": {"team": "a"}}, "/team/new") == "401 token_route_not_allowed"
+    rules = {**TEAM, "public_allowed_routes": ["/team/new"]}
+    assert let_in(rules, {"org": {"team": "a"}}, "/team/new").team is TEAMS["a"]
+
+
+def test_a_service_account_of_a_cluster() -> None:
+    rules = {"user_id_jwt_field": "sub", "team_id_jwt_field": "kubernetes.io.namespace", "team_id_upsert": True}
+    claims = {"sub": "system:serviceaccount:a:app", "kubernetes.io": {"namespace": "a", "pod": {"name": "p"}}}
+    found = let_in(rules, claims)
+    assert (found.key.user_id, found.key.team_id) == ("system:serviceaccount:a:app", "a")
+
+
+def test_every_option_has_a_test() -> None:
+    """Contract §4.2: each is named in a test of what it does, or of why it needn't do anything."""
+    tests = Path(__file__).parents[1]
+    named = "".join(path.read_text() for path in [Path(__file__), *(tests / "identity").glob("test_*.py")])
+    options = [field.name for kind in (ClaimRules, Issuer) for field in msgspec.structs.fields(kind)]
+    assert [name for name in options if f'"{name}"' not in named and f"{name}=" not in named] == []
 
 
 def test_the_customer_a_token_names() -> None:

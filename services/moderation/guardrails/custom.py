@@ -9,15 +9,12 @@ with a `message` (to refuse; `status` 400 unless set). Whatever else it raises c
 """
 
 import asyncio
-import importlib.util
 import inspect
-import re
-import sys
-from pathlib import Path
 from typing import Any
 
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection
+from shared import own_code
 from shared.config import ConfigError
 from shared.guardrails import LANGUAGE, Enabled
 from shared.requests import Redaction
@@ -32,19 +29,17 @@ class Custom:
     @classmethod
     def made(cls, parts: Parts, enabled: Enabled) -> "Custom":
         """Raises ConfigError with the kind of what went wrong in the file."""
-        path, _, name = str(enabled.params["guardrail"]).rpartition(".")
-        if not re.fullmatch(r"\w+(\.\w+)*", path):
-            raise ConfigError(f"the guardrail {enabled.name!r}: {path!r} is no module")
-        file = (Path(parts.config.directory) / (path.replace(".", "/") + ".py")).resolve()
+        named = str(enabled.params["guardrail"])
         try:
-            module = _module(file)
-            made = getattr(module, name)(**{k: v for k, v in enabled.params.items() if k not in _OURS})
-        except FileNotFoundError:
-            raise ConfigError(f"the guardrail {enabled.name!r}: there is no file {file}") from None
+            wanted = own_code.load(parts.config.directory, named)
+        except own_code.OwnCodeError as error:
+            raise ConfigError(f"the guardrail {enabled.name!r}: {error}") from None
+        try:
+            made = wanted(**{k: v for k, v in enabled.params.items() if k not in _OURS})
         except Exception as error:
-            raise ConfigError(f"the guardrail {enabled.name!r}: {file}: {type(error).__name__}: {error}") from None
+            raise ConfigError(f"the guardrail {enabled.name!r}: {named}: {type(error).__name__}: {error}") from None
         if not callable(getattr(made, "inspect", None)):
-            raise ConfigError(f"the guardrail {enabled.name!r}: {name} has no method inspect(texts, stage)")
+            raise ConfigError(f"the guardrail {enabled.name!r}: {named} has no method inspect(texts, stage)")
         return cls(made)
 
     async def inspect(self, inspection: Inspection) -> list[Finding]:
@@ -77,15 +72,3 @@ class Custom:
 
     def open_from(self, text: str) -> int | None:
         return 0
-
-
-def _module(file: Path) -> Any:
-    if not file.is_file():
-        raise FileNotFoundError(file)
-    name = f"tollgate_custom_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -10,7 +10,8 @@ import msgspec
 from services.policy.commands import generic, keys
 from services.policy.commands.generic import Command, change
 from services.policy.commands.plan import Call, Change, Plan
-from shared.entities import KEY, USER, Key, User
+from services.policy.identity.memberships import Pair, follow
+from shared.entities import KEY, TEAM, USER, Key, Team, User
 from shared.entities import readers as fields
 from shared.entities.user import ROLES
 from shared.ids import KeyDigest
@@ -34,8 +35,9 @@ def begin(call: Call) -> Plan:
     before = call.directory.users.get(user_id)
     if before is None and email is not None:
         before = _made_beforehand(call, user_id, email)
-    user = _user(call, before, user_id, email)
+    user, teams = _teams(call, before, _user(call, before, user_id, email))
     changes = [] if user == before else [_stamped(call, before, user)]
+    changes += [change(call.directory, TEAM, "updated" if old else "created", old, new) for old, new in teams]
     lasts_ms = body.get("lasts_ms")
     if not isinstance(lasts_ms, int) or not 0 < lasts_ms <= SESSION_MS_MAX:
         fields.refuse("lasts_ms", "must be milliseconds, up to 30 days")
@@ -85,7 +87,8 @@ def _user(call: Call, before: User | None, user_id: str, email: str | None) -> U
     alias = fields.text("user_alias", body.get("user_alias"))
     if before is None:
         role = said or fields.one_of(*ROLES)("default_role", body.get("default_role")) or "internal_user_viewer"
-        return User(user_id=user_id, user_email=email, user_alias=alias, user_role=role, created_at_ms=call.now_ms)
+        new = User(user_id=user_id, user_email=email, user_alias=alias, user_role=role, created_at_ms=call.now_ms)
+        return USER.merge(new, call.catalog.new_users).entity
     changed: dict[str, Any] = {"user_role": said or before.user_role}
     if before.user_id != user_id:
         changed["extra"] = {**before.extra, "sso_user_id": user_id}
@@ -94,6 +97,32 @@ def _user(call: Call, before: User | None, user_id: str, email: str | None) -> U
     if alias is not None:
         changed["user_alias"] = alias
     return msgspec.structs.replace(before, **changed)
+
+
+def _teams(call: Call, before: User | None, user: User) -> tuple[User, list[Pair]]:
+    """The teams of the configuration for a new user; and those that the provider's groups are named after, where they are to follow."""
+    sent, directory, catalog = call.body.get("groups"), call.directory, call.catalog
+    groups = [each for each in sent if isinstance(each, str)] if isinstance(sent, list) else []
+    rules = None if catalog.jwt is None else catalog.jwt.rules
+    follows = catalog.teams_follow_groups
+    wanted = groups if follows else []
+    if before is None:
+        wanted = [*wanted, *catalog.new_user_teams]
+    mine = [] if before is None else [team for team in directory.teams.values() if team.role_of(user.user_id)]
+
+    def made(team_id: str) -> Team:
+        new = Team(team_id=team_id, team_alias=team_id, created_at_ms=call.now_ms, updated_at_ms=call.now_ms)
+        return TEAM.merge(new, catalog.new_teams).entity
+
+    return follow(
+        user,
+        wanted,
+        directory.teams.get,
+        mine,
+        call.now_ms,
+        make=made if follows and rules is not None and rules.team_id_upsert else None,
+        leave=follows and rules is not None and rules.sync_user_role_and_teams and before is not None,
+    )
 
 
 def _stamped(call: Call, before: User | None, user: User) -> Change:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from services.policy.access import covers
+from services.policy.identity.memberships import follow
 from shared import errors, routes, subjects
 from shared.entities import Key, Team, User
 from shared.errors import Refusal
@@ -49,6 +50,14 @@ class Known(msgspec.Struct, frozen=True):
     teams_of_user: Callable[[str], list[Team]]
     key_by_alias: Callable[[str], Key | None]
     may_use: MayUse
+    organization_by_alias: Callable[[str], str | None] = lambda alias: None
+    """The organisation's id."""
+
+
+class Upsert(msgspec.Struct, frozen=True):
+    before: Team | User | None
+    """None: it doesn't exist yet."""
+    after: Team | User
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -59,8 +68,8 @@ class Principal(msgspec.Struct, frozen=True):
     customer_id: str | None = None
     model_lists: list[list[str]] = []
     """A model must be let through by each of them, besides the team's own."""
-    upserts: list[Team | User] = []
-    """What doesn't exist yet and is to be made."""
+    upserts: list[Upsert] = []
+    """What is to be made, or follows the token."""
 
 
 class NotLetIn(msgspec.Struct, frozen=True):
@@ -95,7 +104,7 @@ class _Resolving:
         self._known = known
         self._now_ms = now_ms
         self.depends_on: list[str] = []
-        self._upserts: list[Team | User] = []
+        self._upserts: list[Upsert] = []
 
     def principal(self) -> Principal:
         by_key = self._named_key()
@@ -119,7 +128,10 @@ class _Resolving:
             self._need_route("Team", rules.team_allowed_routes)
         self._check_user_roles()
         user = self._user(user_id)
-        return self._made(user_id, team, self._litellm_role(roles, user), [models, scope_models])
+        litellm_role = self._litellm_role(roles, user)
+        if user is not None:
+            self._sync(user, litellm_role, team_ids)
+        return self._made(user_id, team, litellm_role, [models, scope_models])
 
     # ── the key a token may stand for ──
 
@@ -230,7 +242,7 @@ class _Resolving:
             if not rules.team_id_upsert:
                 raise _No(errors.unknown_team(ids[0]))
             teams = [Team(team_id=ids[0], created_at_ms=self._now_ms, updated_at_ms=self._now_ms)]
-            self._upserts += teams
+            self._upserts.append(Upsert(None, teams[0]))
         if not teams:
             if question.model and rules.enforce_team_based_model_access:
                 raise _No(errors.no_team_for_model(question.model))
@@ -268,8 +280,48 @@ class _Resolving:
             if domain is None or (email or "").lower().endswith("@" + domain.lower().lstrip("@")):
                 now_ms = self._now_ms
                 user = User(user_id=user_id, user_email=email, created_at_ms=now_ms, updated_at_ms=now_ms)
-                self._upserts.append(user)
+                self._upserts.append(Upsert(None, user))
         return user
+
+    def _sync(self, user: User, role: str, team_ids: list[str]) -> None:
+        """What is kept of the user follows the token, where that is configured."""
+        rules = self._rules
+        if not (rules.sync_user_role_and_teams or rules.upsert_sso_user_to_team):
+            return
+        self.depends_on.append("control.team.>")
+        teams = {each.after.team_id: each.after for each in self._upserts if isinstance(each.after, Team)}
+        after, pairs = follow(
+            user,
+            team_ids,
+            lambda team_id: teams.get(team_id) or self._find_team(team_id),
+            self._known.teams_of_user(user.user_id),
+            self._now_ms,
+            leave=rules.sync_user_role_and_teams,
+        )
+        if rules.sync_user_role_and_teams and rules.jwt_litellm_role_map:
+            after = msgspec.structs.replace(after, user_role=role)
+        self._put(user, after)
+        for before, team in pairs:
+            self._put(before, team)
+
+    def _put(self, before: Team | User | None, after: Team | User) -> None:
+        """One upsert an entity: what is only being made is made as it is in the end."""
+        if before == after:
+            return
+        made = [each for each in self._upserts if each.after is before]
+        self._upserts = [each for each in self._upserts if each.after is not before]
+        self._upserts.append(Upsert(None if made else before, after))
+
+    def _organization_id(self) -> str | None:
+        found = string(claim(self._claims, self._rules.org_id_jwt_field))
+        alias = string(claim(self._claims, self._rules.org_alias_jwt_field))
+        if found is not None or alias is None:
+            return found
+        self.depends_on.append("control.organization.>")
+        found = self._known.organization_by_alias(alias)
+        if found is None:
+            raise _No(errors.unknown_organization(alias))
+        return found
 
     def _customer_id(self) -> str | None:
         found = string(claim(self._claims, self._rules.end_user_id_jwt_field))
@@ -283,7 +335,7 @@ class _Resolving:
             key_name="",
             user_id=user_id,
             team_id=None if team is None else team.team_id,
-            organization_id=string(claim(self._claims, self._rules.org_id_jwt_field)),
+            organization_id=self._organization_id(),
             expires_at_ms=_ends_at_ms(self._claims),
         )
         lists = [each for each in (own, *limits) if each is not None]

@@ -5,10 +5,9 @@ from typing import Any
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
-from services.policy.identity.claims import Known, NotLetIn, Principal, Question, resolve
+from services.policy.identity.claims import Known, NotLetIn, Principal, Question, Upsert, resolve
 from services.policy.model_access import allows
 from shared import errors
-from shared.entities import Team, User
 from shared.requests import DecideRequest
 
 
@@ -28,8 +27,8 @@ def principal(directory: Directory, catalog: Catalog, request: DecideRequest, no
     )
 
 
-def missing(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> list[Team | User]:
-    """The teams and users that a token is the first to name, and that the rules say are to be made."""
+def missing(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> list[Upsert]:
+    """The teams and users that a token is the first to name and that the rules say are to be made, or that follow it."""
     found = principal(directory, catalog, request, now_ms)
     return found.upserts if isinstance(found, Principal) else []
 
@@ -43,5 +42,13 @@ def _known(directory: Directory, catalog: Catalog) -> Known:
         teams_by_alias=lambda alias: [team for team in directory.teams.values() if team.team_alias == alias],
         teams_of_user=lambda user_id: [team for team in directory.teams.values() if team.role_of(user_id) is not None],
         key_by_alias=directory.alias_owner,
+        organization_by_alias=lambda alias: next(
+            (
+                each.organization_id
+                for each in directory.tables["organization"].values()
+                if each.organization_alias == alias
+            ),
+            None,
+        ),
         may_use=lambda team, model: allows(team.models, model, catalog),
     )

@@ -1,4 +1,4 @@
-"""Teams and users that a token is the first to name, made as ordinary control facts, aside from the decision that named them."""
+"""Teams and users that a token is the first to name, or that follow what it says: ordinary control facts, aside from the decision."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +8,9 @@ from nats.aio.client import Client
 
 from services.policy.commands.generic import change
 from services.policy.directory import Directory
+from services.policy.identity.claims import Upsert
 from services.policy.publish import Publication, batches, publish
-from shared.entities import TEAM, USER, Team, User
+from shared.entities import TEAM, USER, Team
 from shared.errors import RefusedError
 from shared.facts import Caller, ControlFact
 
@@ -32,12 +33,12 @@ class Upserts:
         self._new_id = new_id
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
 
-    def make(self, entities: list[Team | User]) -> None:
-        for entity in entities:
-            kind = TEAM if isinstance(entity, Team) else USER
-            key = kind.name, kind.id_of(entity)  # type: ignore[arg-type]
+    def make(self, upserts: list[Upsert]) -> None:
+        for upsert in upserts:
+            kind = TEAM if isinstance(upsert.after, Team) else USER
+            key = kind.name, kind.id_of(upsert.after)  # type: ignore[arg-type]
             if key not in self._running and len(self._running) < IN_FLIGHT_MAX:
-                task = asyncio.create_task(self._publish(entity))
+                task = asyncio.create_task(self._publish(upsert))
                 self._running[key] = task
                 task.add_done_callback(lambda _, key=key: self._running.pop(key, None))  # type: ignore[misc]
 
@@ -46,14 +47,17 @@ class Upserts:
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _publish(self, entity: Team | User) -> None:
-        """On the condition that nobody made it in between: then theirs stands."""
+    async def _publish(self, upsert: Upsert) -> None:
+        """On the condition that nobody made or changed it in between: then theirs stands, until the next decision."""
         directory = self._directory()
-        kind = TEAM if isinstance(entity, Team) else USER
-        made = change(directory, kind, "created", None, entity)  # type: ignore[misc]
+        kind = TEAM if isinstance(upsert.after, Team) else USER
+        if upsert.before is not None and directory.tables[kind.name].get(kind.id_of(upsert.after)) != upsert.before:  # type: ignore[arg-type]
+            return
+        action = "created" if upsert.before is None else "updated"
+        made = change(directory, kind, action, upsert.before, upsert.after)  # type: ignore[misc]
         fact = ControlFact(
             id=self._new_id(), at_ms=self._now_ms(), kind=made.kind, entity_id=made.entity_id, action=made.action, actor=BY_TOKEN,
-            before=None, after=made.after,
+            before=made.before, after=made.after,
         )  # fmt: skip
         try:
             for batch in batches([Publication(made.subject, made.expected_seq, fact)]):

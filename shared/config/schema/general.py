@@ -39,6 +39,12 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Who may use the admin pages."""
     disable_env_credential_login: Annotated[bool, By("edge")] = False
     """Nobody signs in with UI_USERNAME and UI_PASSWORD."""
+    max_failed_login_attempts_per_source: Annotated[int, By("edge")] = 10
+    """Failed logins of one address within `failed_login_window_seconds`, after which it waits."""
+    failed_login_window_seconds: Annotated[float, By("edge")] = 60
+    """That window."""
+    failed_login_block_seconds: Annotated[float, By("edge")] = 300
+    """How long it waits."""
     disable_password_login_when_sso_enabled: Annotated[bool, By("edge")] = False
     """The same, where single sign-on is set up."""
     allowed_ips: Annotated[Names | None, By("policy")] = None

@@ -180,9 +180,9 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """The most a new key may have."""
     key_generation_settings: Annotated[dict[str, Any], By("policy")] = {}
     """Who may make which keys. Without it only administrators do: nothing is opened."""
-    default_internal_user_params: Annotated[dict[str, Any], By()] = {}
+    default_internal_user_params: Annotated[dict[str, Any], By("edge", "policy")] = {}
     """What a new internal user has."""
-    default_team_params: Annotated[dict[str, Any], By()] = {}
+    default_team_params: Annotated[dict[str, Any], By("policy")] = {}
     """What a new team has."""
     default_team_settings: Annotated[list[dict[str, Any]], By("ledger")] = []
     """Callbacks of teams."""

@@ -1,0 +1,39 @@
+"""The operator's own Python, named in config.yaml as LiteLLM does: `my_file.my_thing`, the file beside config.yaml."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+
+class OwnCodeError(Exception):
+    """It can't be had; the message says which file and what went wrong in it."""
+
+
+def load(directory: str, dotted: str) -> Any:
+    """What `dotted` names. Raises OwnCodeError.
+
+    Args:
+        directory: config.yaml's.
+    """
+    path, _, name = dotted.rpartition(".")
+    if not re.fullmatch(r"\w+(\.\w+)*", path):
+        raise OwnCodeError(f"{path!r} is no module")
+    file = (Path(directory) / (path.replace(".", "/") + ".py")).resolve()
+    if not file.is_file():
+        raise OwnCodeError(f"there is no file {file}")
+    try:
+        return getattr(_module(file), name)
+    except Exception as error:
+        raise OwnCodeError(f"{file}: {type(error).__name__}: {error}") from None
+
+
+def _module(file: Path) -> Any:
+    name = f"tollgate_custom_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

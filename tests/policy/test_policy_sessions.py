@@ -1,0 +1,66 @@
+"""A login at the identity provider: who somebody becomes, and which teams follow their groups."""
+
+from typing import Any
+
+import pytest
+
+from services.policy.commands import run_vouched
+from services.policy.commands.plan import Call, Plan
+from shared.config import ConfigError
+from shared.entities import Team, User
+from shared.facts import Caller
+from tests.policy.world import CONFIG, NOW, World, digest
+
+FOLLOWING = CONFIG.replace(
+    "general_settings:",
+    """  default_internal_user_params: {user_role: internal_user, max_budget: 5, models: [gpt], teams: [everybody]}
+  default_team_params: {models: [mini], max_budget: 100}
+general_settings:
+  enable_jwt_auth: true
+  litellm_jwtauth: {sync_user_role_and_teams: true, team_id_upsert: true, user_id_jwt_field: sub}""",
+)
+ENVIRON = {"JWT_PUBLIC_KEY_URL": "https://idp.example/jwks", "JWT_AUDIENCE": "x"}
+
+
+def login(world: World, user_id: str, groups: list[str], **more: Any) -> None:
+    body = {
+        "user_id": user_id, "groups": groups, "token": digest(f"{user_id}-{world.ids}"), "key_name": "sk-...", "lasts_ms": 1000,
+        "default_role": "internal_user", **more,
+    }  # fmt: skip
+    call = Call(world.directory, {}, body, Caller(user_id=user_id), NOW, world.new_id, world.catalog, "/sso/session")
+    plan = run_vouched(call)
+    assert isinstance(plan, Plan), plan
+    for change in plan.changes:
+        world.fold(change.kind, change.entity_id, change.after, change.action, change.before)
+
+
+def teams_of(world: World, user_id: str) -> set[str]:
+    listed = set(world.directory.users[user_id].teams)
+    assert listed == {team.team_id for team in world.directory.teams.values() if team.role_of(user_id)}
+    return listed
+
+
+def test_groups_become_teams_and_are_left_again() -> None:
+    world = World(Team(team_id="a"), Team(team_id="everybody"), text=FOLLOWING, environ=ENVIRON)
+    login(world, "ann", ["a", "new"])
+    ann = world.directory.users["ann"]
+    assert (ann.user_role, ann.models, ann.max_budget_picousd) == ("internal_user", ["gpt"], 5 * 10**12)
+    assert teams_of(world, "ann") == {"a", "new", "everybody"}
+    made = world.directory.teams["new"]
+    assert (made.models, made.max_budget_picousd) == (["mini"], 100 * 10**12)
+    login(world, "ann", ["new"])
+    assert teams_of(world, "ann") == {"new"}  # the identity provider's word, from the second login on
+    login(world, "ann", ["new"])
+    assert teams_of(world, "ann") == {"new"}
+
+
+def test_without_the_setting_groups_say_nothing() -> None:
+    world = World(Team(team_id="a"), User(user_id="bob", teams=[]))
+    login(world, "bob", ["a", "new"])
+    assert teams_of(world, "bob") == set() and "new" not in world.directory.teams
+
+
+@pytest.mark.parametrize("params", ["{max_budget: many}", "{teams: everybody}", "{models: 7}"])
+def test_wrong_defaults_refuse_the_start(params: str) -> None:
+    with pytest.raises(ConfigError, match="default_internal_user_params"):
+        World(text=CONFIG.replace("general_settings:", f"  default_internal_user_params: {params}\ngeneral_settings:"))
