@@ -180,6 +180,7 @@ async def _serve(
     traffic = await life.unless_stopping(_wait_for_stream(client, subjects.TRAFFIC_STREAM))
     if traffic is None:
         return
+    metrics.feed_stale.set_function(lambda: feeds[0].stale_ms / 1000)
     await feeds[0].start()
     await _wait_for_feed(feeds[0])
 

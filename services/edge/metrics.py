@@ -22,6 +22,10 @@ _messages = Counter("tollgate_messages_total", "Group commits")
 _journal_bytes = Gauge("tollgate_journal_bytes", "Waiting in the journal")
 _healthy = Gauge("tollgate_recorder_healthy", "1 when facts can be recorded")
 _healthy.set(1)
+feed_stale = Gauge(
+    "tollgate_control_feed_stale_seconds",
+    "Since the control stream was last seen; kept grants end by themselves meanwhile",
+)
 running = Gauge("tollgate_requests_running", "Requests being served")
 
 OUTCOMES = (
