@@ -22,12 +22,12 @@ from services.ledger.checkpoints import Checkpoints
 from services.ledger.config import LedgerSettings
 from services.ledger.copies import Copies
 from services.ledger.cube import Cube
-from services.ledger.database import DATABASE_ERRORS, Database, Pool
+from services.ledger.database import DATABASE_ERRORS, Pool
 from services.ledger.expire import Expirer
 from services.ledger.export_api import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
-from services.ledger.migrate import MigrationError, migrate
+from services.ledger.migrate import MigrationError, TooOldError, migrate
 from services.ledger.payload import PayloadPoster
 from services.ledger.record import Recorder
 from services.ledger.report import Report
@@ -114,7 +114,7 @@ class Ledger:
         self._stopping = life.stopping
         self._settings = settings
         self._client = client
-        self._database = Database(settings.database_url, self._database_renewed)
+        self._database = config.database(settings, self._database_renewed)
         self._teller = Teller(client)
         self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
@@ -248,6 +248,9 @@ class Ledger:
                 break
             except MigrationError as error:
                 raise SettingsError(str(error)) from None
+            except TooOldError as error:
+                self._trouble = str(error)
+                log.warning("schema_too_old", detail=str(error))
             except DATABASE_ERRORS as error:
                 self._trouble = f"database: {type(error).__name__}"
                 log.warning("database_not_ready", error=type(error).__name__, detail=str(error)[:200])

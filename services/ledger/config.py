@@ -1,13 +1,14 @@
 """The ledger's settings: `TOLLGATE_<FIELD>`, read once at start."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from services.ledger import retention
+from services.ledger.database import Database, Given
 from services.ledger.retention import Terms
 from shared import settings
 from shared.config import Config
@@ -28,6 +29,13 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str = ""
     """Empty: `general_settings.database_url` of the configuration file. PostgreSQL itself, or a pooler that keeps sessions: advisory
     locks live in them."""
+    database_owner_url: str = ""
+    """The login that owns the book and migrates it, where `database_url` is one that can only add to it. Empty: `database_url` owns the book,
+    and logins for writing, reading and retention are made at the start, if it may."""
+    database_reader_url: str = ""
+    """A login that can only read, for questions over HTTP, exports and `verify`."""
+    database_keeper_url: str = ""
+    """A login that can only call retention's functions."""
     config: str = "config.example.yaml"
     ledger_host: str = "127.0.0.1"
     ledger_port: Port = 4100
@@ -90,6 +98,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """For `checkpoint.key`."""
     ledger_pool_connections: Annotated[int, msgspec.Meta(ge=1, le=POOL_CONNECTIONS_MAX)] = 8
     """For questions over HTTP. Beside them: two connections for each stream recorded here."""
+
+
+def database(found: LedgerSettings, renewed: Callable[[], Awaitable[str | None]] | None = None) -> Database:
+    given = Given(found.database_owner_url, found.database_reader_url, found.database_keeper_url)
+    return Database(found.database_url, renewed, given)
 
 
 def terms(settings: LedgerSettings) -> Terms:

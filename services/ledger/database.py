@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 import structlog
@@ -67,50 +68,87 @@ def plain_url(url: str) -> str:
     return f"{head}?{'&'.join(kept)}" if mark and any(kept) else head
 
 
-class Database:
-    """Where the book is. Connections come from here with the search path, limits and role each purpose needs."""
+class Given(NamedTuple):
+    """Logins that the operator made, as URLs; empty: none. See logins.py."""
 
-    def __init__(self, url: str, renewed: Callable[[], Awaitable[str | None]] | None = None) -> None:
+    owner: str = ""
+    reader: str = ""
+    keeper: str = ""
+
+
+NONE_GIVEN = Given()
+
+
+class Database:
+    """Where the book is. Connections come from here with the search path, limits and login each purpose needs."""
+
+    def __init__(
+        self, url: str, renewed: Callable[[], Awaitable[str | None]] | None = None, given: Given = NONE_GIVEN
+    ) -> None:
         """
         Args:
+            url: the writer's, where the operator gave the owner's too; else the owner's.
             renewed: asked when the server refuses who we are: the URL as it is now; None: it is the same.
         """
         self._url = plain_url(url)
         self._renewed = renewed
+        self.given = given
         self.restricted = False
-        """Whether the service's own role exists and connections take it on."""
+        """Whether connections take on the service's own role, for want of a login."""
+        self.made: dict[str, tuple[str, str | None]] = {}
+        """Purpose -> user and password of a login that the ledger made for it."""
+        self.made_again: Callable[[], Awaitable[None]] | None = None
+        """Makes them so again, when the server refuses one: somebody changed the owner's password, from which theirs follow."""
 
     def use(self, url: str) -> None:
         """Connect by this from now on; connections that stand go on standing."""
         self._url = plain_url(url)
 
-    async def owner(self) -> Connection:
-        """As whom the URL says: for migrations and maintenance. Raises one of DATABASE_ERRORS."""
-        return await self._connect("tollgate-ledger-owner", {}, OWNER_TIMEOUT_S)
+    @property
+    def url(self) -> str:
+        return self._url
 
-    async def writer(self) -> Connection:
+    def url_of(self, purpose: str) -> str:
+        """purpose: owner, writer, reader, keeper."""
+        return plain_url(getattr(self.given, purpose, "") or self._url)
+
+    async def owner(self) -> Connection:
+        """For migrations. Raises one of DATABASE_ERRORS."""
+        return await self._connect("owner", "tollgate-ledger-owner", {}, OWNER_TIMEOUT_S)
+
+    async def keeper(self) -> Connection:
+        """For retention. Raises one of DATABASE_ERRORS."""
+        return await self._connect("keeper", "tollgate-ledger-keeper", {}, OWNER_TIMEOUT_S)
+
+    async def inspector(self) -> Connection:
+        """For what reads much: verify, export. Raises one of DATABASE_ERRORS."""
+        return await self._connect("reader", "tollgate-ledger-inspector", {}, OWNER_TIMEOUT_S)
+
+    async def writer(self, timeout_ms: int = WRITE_TIMEOUT_MS) -> Connection:
         """For one recorder's transactions."""
         connection = await self._connect(
+            "writer",
             "tollgate-ledger-writer",
             {
-                "statement_timeout": str(WRITE_TIMEOUT_MS),
+                "statement_timeout": str(timeout_ms),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                "idle_in_transaction_session_timeout": str(max(IDLE_IN_TRANSACTION_MS, timeout_ms // 4)),
                 # Batches differ too much for one plan; and only a plan for the very day leaves out the other partitions.
                 "plan_cache_mode": "force_custom_plan",
             },
+            timeout_ms / 1000 + 5,
         )
         return await self._as_role(connection)
 
     async def lock_holder(self, idle_timeout_ms: int) -> Connection:
         """For an advisory lock. The server closes it, and so frees the lock, when nothing is heard for `idle_timeout_ms`."""
-        return await self._connect("tollgate-ledger-lock", {"idle_session_timeout": str(idle_timeout_ms)})
+        return await self._connect("writer", "tollgate-ledger-lock", {"idle_session_timeout": str(idle_timeout_ms)})
 
     async def readers(self, connections_max: int) -> Pool:
         """For questions over HTTP: read-only, each statement bounded. Connects when first used."""
         return await asyncpg.create_pool(
             self._url,
-            connect=self._dial,
+            connect=partial(self._dial, "reader"),
             min_size=0,
             max_size=connections_max,
             max_inactive_connection_lifetime=60,
@@ -131,7 +169,7 @@ class Database:
         """As the writer, for several short statements at a time. Connects when first used."""
         return await asyncpg.create_pool(
             self._url,
-            connect=self._dial,
+            connect=partial(self._dial, "writer"),
             min_size=0,
             max_size=connections_max,
             max_inactive_connection_lifetime=60,
@@ -152,31 +190,40 @@ class Database:
         await self._as_role(connection)
 
     async def _connect(
-        self, name: str, settings: dict[str, str], timeout_s: float = WRITE_TIMEOUT_MS / 1000 + 5
+        self, purpose: str, name: str, settings: dict[str, str], timeout_s: float = WRITE_TIMEOUT_MS / 1000 + 5
     ) -> Connection:
         return await self._dial(
+            purpose,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=timeout_s,
             server_settings={"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
         )
 
-    async def _dial(self, *_: Any, **options: Any) -> Connection:
-        """By the URL of this moment, whatever a pool was made with; a refused password is looked up once more."""
-        tried = self._url
+    async def _dial(self, purpose: str, *_: Any, **options: Any) -> Connection:
+        """By URL and login of this moment, whatever a pool was made with; a refused password is looked up once more."""
+        tried, login = self.url_of(purpose), self.made.get(purpose)
         try:
-            return await asyncpg.connect(tried, **options)
+            return await _connected(tried, login, options)
         except asyncpg.InvalidAuthorizationSpecificationError:
             found = None if self._renewed is None else await self._renewed()
             if found is not None:
                 self.use(found)
-            if self._url == tried:
+            if login is not None and self.made_again is not None:
+                await self.made_again()
+            if (self.url_of(purpose), self.made.get(purpose)) == (tried, login) and login is None:
                 raise
-            return await asyncpg.connect(self._url, **options)
+            return await _connected(self.url_of(purpose), self.made.get(purpose), options)
 
     async def _as_role(self, connection: Connection) -> Connection:
         if self.restricted:
             await connection.execute(f"SET ROLE {ROLE}")
         return connection
+
+
+async def _connected(url: str, login: tuple[str, str | None] | None, options: dict[str, Any]) -> Connection:
+    if login is None:
+        return await asyncpg.connect(url, **options)
+    return await asyncpg.connect(url, user=login[0], password=login[1], **options)
 
 
 def _parse_queries(text: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ def main() -> int:
     """Exit status: 0 all of it is written, 2 it could not be read."""
     try:
         settings = asyncio.run(config.read(os.environ))
-        count = asyncio.run(dump(Database(settings.database_url), sys.stdout.buffer))
+        count = asyncio.run(dump(config.database(settings), sys.stdout.buffer))
     except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
         print(f"dump-control: {error}", file=sys.stderr)
         return 2
@@ -39,7 +39,7 @@ def main() -> int:
 
 async def dump(database: Database, out: BinaryIO) -> int:
     """One snapshot, in the log's order. Memory is bounded. Raises one of DATABASE_ERRORS."""
-    connection = await database.owner()
+    connection = await database.inspector()
     count = 0
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

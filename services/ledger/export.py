@@ -93,7 +93,7 @@ async def _main(asked: argparse.Namespace) -> int:
         if shown:
             print(f"\r{day}  {count:>12,} rows", end="", file=sys.stderr, flush=True)
 
-    database, target = Database(settings.database_url), open_target(asked.to, os.environ)
+    database, target = config.database(settings), open_target(asked.to, os.environ)
     done = await run(database, target, asked.first, asked.last, asked.format, progress, proof=asked.proof)
     days = f"{len(done.written)} days written ({done.rows} rows), {len(done.kept)} as they were"
     print(("\n" if shown else "") + f"export: {days}", file=sys.stderr)
@@ -111,7 +111,7 @@ async def run(
     proof: bool = False,
 ) -> Exported:
     """Raises TargetError, or one of DATABASE_ERRORS. What is complete by then stays."""
-    connection = await database.owner()
+    connection = await database.inspector()
     done = Exported([], [], 0)
     try:
         found = await connection.fetch(

@@ -19,8 +19,9 @@ log = structlog.get_logger()
 POLL_S = 0.5
 """How often a standby tries."""
 BEAT_S = 1.0
-BEAT_TIMEOUT_S = 2.0
-IDLE_TIMEOUT_MS = 5_000
+BEAT_TIMEOUT_S = 1.5
+IDLE_TIMEOUT_MS = 3_000
+"""With a standby's next try and its connection, another takes over within 5 s."""
 LOCK_SPACE = 0x746F6C6C
 """First half of the lock's key; the second is its number."""
 

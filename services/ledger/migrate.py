@@ -4,12 +4,17 @@ Several ledgers may start at once: an advisory lock lets one work while the othe
 had been applied is refused, because then nobody knows what the database is.
 """
 
+import asyncio
 import hashlib
+import os
+from collections.abc import Mapping
+from functools import partial
 
 import asyncpg
 import structlog
 
-from services.ledger.database import ROLE, SCHEMA, SQL, Connection, Database
+from services.ledger import logins
+from services.ledger.database import CONNECT_TIMEOUT_S, ROLE, SCHEMA, SQL, Connection, Database
 
 log = structlog.get_logger()
 
@@ -27,21 +32,136 @@ class MigrationError(Exception):
     """The database and the files disagree; the message says where."""
 
 
-async def migrate(database: Database) -> list[str]:
-    """Apply what is missing, then the grants. Returns the names of the files applied.
+class TooOldError(Exception):
+    """The schema lacks what this program needs, and who we are can't change it."""
 
-    Afterwards connections take the service's own role, where the owner could make it.
+
+async def migrate(database: Database) -> list[str]:
+    """Apply what is missing, then the logins and their grants. Returns the names of the files applied.
+
+    Afterwards connections use a login of their own purpose, or (where the owner may not make any) the service's role. Who is given a writer's
+    login alone changes nothing, and needs a schema that is not too old. Raises MigrationError or one of DATABASE_ERRORS.
     """
     connection = await database.owner()
     try:
+        if not database.given.owner and not await _may_own(connection):
+            await _refuse_old(connection)
+            log.info("schema_not_ours", detail="the login can't change it: another ledger, or its owner, migrates")
+            return []
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         await connection.execute(_TABLE)
         applied = await _apply_missing(connection)
-        database.restricted = await _grant(connection)
+        await _set_logins(connection, database)
         return applied
     finally:
         await connection.close(timeout=2)
+
+
+async def missing(connection: Connection) -> list[str]:
+    """Files this program has and the schema hasn't: it is too old for it."""
+    done = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migration")}
+    return [name for name in names() if name not in done]
+
+
+def names() -> list[str]:
+    return sorted(file.name for file in (SQL / "migrations").iterdir() if file.name.endswith(".sql"))
+
+
+async def _may_own(connection: Connection) -> bool:
+    """Whether who we are makes, or made, the schema."""
+    return bool(
+        await connection.fetchval(
+            "SELECT CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')"
+            " ELSE (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = $1) END",
+            SCHEMA,
+        )
+    )
+
+
+async def _refuse_old(connection: Connection) -> None:
+    """Raises TooOldError: waiting may help, when somebody migrates it."""
+    there = await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{SCHEMA}.schema_migration")
+    lacking = await missing(connection) if there else names()
+    if lacking:
+        raise TooOldError(
+            f"the database's schema is too old: it lacks {', '.join(lacking)}, and this login can't change it"
+        )
+
+
+async def _set_logins(connection: Connection, database: Database) -> None:
+    """Those the operator gave get their rights; those that are missing are made, where the owner may."""
+    given = await _given_users(database)
+    if database.given.owner:
+        database.restricted = False
+        await _grant_to(connection, given)
+        return
+    wanted = await _wanted(connection, database, [purpose for purpose in logins.PURPOSES if purpose not in given])
+    try:
+        async with connection.transaction():
+            await logins.make(connection, wanted)
+            await logins.grant(connection, {**given, **{purpose: login.user for purpose, login in wanted.items()}})
+    except asyncpg.InsufficientPrivilegeError as error:
+        log.warning("logins_not_made", detail=str(error)[:200], instead="the owner's login, and a role it takes on")
+    else:
+        reason = await logins.works(database.url, wanted["writer"])
+        if reason is None:
+            database.made = {purpose: (login.user, login.password) for purpose, login in wanted.items()}
+            database.restricted = False
+            database.made_again = partial(_make_again, database)
+            log.info("database_logins", **{purpose: login.user for purpose, login in wanted.items()})
+            return
+        log.warning("logins_not_usable", detail=reason, instead="the owner's login, and a role it takes on")
+    database.made = {}
+    database.restricted = await _grant(connection)
+    if given:
+        await _grant_to(connection, given)
+
+
+async def _wanted(connection: Connection, database: Database, purposes: list[str]) -> dict[str, logins.Login]:
+    book = str(await connection.fetchval("SELECT current_database()"))
+    secret = logins.secret_of(database.url, os.environ)
+    users = {purpose: logins.name(purpose, book) for purpose in purposes}
+    made = [asyncio.to_thread(logins.derived, secret, user) for user in users.values()]
+    return {
+        purpose: logins.Login(user, password)
+        for (purpose, user), password in zip(users.items(), await asyncio.gather(*made), strict=True)
+    }
+
+
+async def _make_again(database: Database) -> None:
+    """The owner's password was changed: the passwords that follow from it are set anew."""
+    connection = await database.owner()
+    try:
+        wanted = await _wanted(connection, database, list(database.made))
+        await logins.make(connection, wanted)
+        database.made = {purpose: (login.user, login.password) for purpose, login in wanted.items()}
+    finally:
+        await connection.close(timeout=2)
+
+
+async def _given_users(database: Database) -> dict[str, str]:
+    """Purpose -> user of the logins the operator gave."""
+    found = {}
+    for purpose in logins.PURPOSES:
+        if getattr(database.given, purpose, "") or (purpose == "writer" and database.given.owner):
+            connection = await asyncpg.connect(database.url_of(purpose), timeout=CONNECT_TIMEOUT_S)
+            found[purpose] = str(await connection.fetchval("SELECT current_user"))
+            await connection.close(timeout=2)
+    return found
+
+
+async def _grant_to(connection: Connection, users: Mapping[str, str]) -> None:
+    async with connection.transaction():
+        await logins.grant(connection, users)
+    for purpose in await logins.too_strong(connection, users):
+        log.warning(
+            "login_too_strong",
+            purpose=purpose,
+            user=users[purpose],
+            detail="it can change the book: only the triggers stop it",
+        )
+    log.info("database_logins", **users)
 
 
 async def _apply_missing(connection: Connection) -> list[str]:

@@ -30,7 +30,7 @@ def main(*, check_only: bool) -> int:
     """Exit status: 0 the same (or rebuilt), 1 different, 2 could not be done."""
     try:
         settings = asyncio.run(config.read(os.environ))
-        return asyncio.run(run(Database(settings.database_url), check_only=check_only))
+        return asyncio.run(run(config.database(settings), check_only=check_only))
     except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
         print(f"rebuild-rollups: {error}", file=sys.stderr)
         return 2

@@ -57,7 +57,7 @@ async def run(
     Args:
         before_drops: signs what there is: nothing goes that no checkpoint covers.
     """
-    connection = await database.owner()
+    connection = await database.keeper()
     try:
         held = retention.holds([dict(row) for row in await connection.fetch(QUERIES["retention_holds"])])
         work = _Run(connection, terms, now, held)
@@ -142,7 +142,7 @@ class _Run:
         for table in ROLLUP_TABLES:
             for name, month in await self._partitions(table):
                 if retention.month_is_due(month, today, self._terms.rollup):
-                    await self._detach(table, name, lambda: _nothing(), ("rollup", month, 0, None, "{}", 0))
+                    await self._drop(table, name, ("rollup", month, 0, None, "{}", 0))
         before = retention.due_before(today, self._terms.rollup)
         while before is not None:
             gone = await self._connection.execute(
@@ -154,9 +154,7 @@ class _Run:
         before = retention.due_before(today, self._terms.payload)
         for name, day in await self._partitions("request_payload"):
             if before is not None and day < before and not await self._is_held(day):
-                await self._detach(
-                    "request_payload", name, lambda: _nothing(), ("request_payload", day, 0, None, "{}", 0)
-                )
+                await self._drop("request_payload", name, ("request_payload", day, 0, None, "{}", 0))
 
     async def _partitions(self, table: str) -> list[tuple[str, date]]:
         found = []
@@ -216,42 +214,30 @@ class _Run:
     async def _drop_day(self, name: str, day: date) -> None:
         counted = await self._count(day)
         spans = msgspec.json.encode({str(shard): span for shard, span in counted.spans.items()}).decode()
-
-        async def came_later() -> bool:
-            shards, highs = list(counted.spans), [until for _, until in counted.spans.values()]
-            others = await self._connection.fetchval(
-                f'SELECT EXISTS (SELECT FROM "{name}" WHERE NOT shard = ANY($1::integer[]))',  # noqa: S608
-                shards,
-            )
-            later = QUERIES["retention_later"].replace("FROM request_log l", f'FROM "{name}" l')
-            return bool(others or await self._connection.fetchval(later, shards, highs, day))
-
         record = ("request_log", day, counted.digest.rows, counted.digest.digest(), spans, counted.unsound)
-        await self._detach("request_log", name, came_later, record)
+        await self._drop("request_log", name, record)
 
-    async def _detach(
-        self, table: str, name: str, came_later: Callable[[], Awaitable[bool]], record: tuple[Any, ...]
-    ) -> None:
-        """Detach, look again, write the record, drop: all or nothing, in a moment or later."""
+    async def _drop(self, table: str, name: str, record: tuple[Any, ...]) -> None:
+        """Look whether more has come, detach, write the record, drop: all or nothing, in a moment or later."""
+        if await self._call(name, QUERIES["retention_drop"], table, name, self._at_ms(), *record):
+            metrics.RETIRED.labels(table).inc()
+            log.info("partition_dropped", partition=name, rows=record[2], unsound=record[5])
+
+    async def _call(self, name: str, query: str, *arguments: Any) -> bool:
+        """One of the owner's functions; a lock that isn't got in time is asked for again. Returns whether it went."""
         for attempt in range(1, TRIES + 1):
             try:
                 async with self._connection.transaction():
                     await self._connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-                    await self._connection.execute(f'ALTER TABLE {table} DETACH PARTITION "{name}"')
-                    if await came_later():
-                        raise _CameLaterError
-                    await self._connection.execute(QUERIES["retention_add"], self._at_ms(), *record)
-                    await self._connection.execute(f'DROP TABLE "{name}"')
-                self.dropped += 1
-                metrics.RETIRED.labels(table).inc()
-                log.info("partition_dropped", partition=name, rows=record[2], unsound=record[5])
-                return
-            except _CameLaterError:
-                log.warning("partition_still_written", partition=name)
-                return
-            except asyncpg.LockNotAvailableError:
+                    if await self._connection.fetchval(query, *arguments):
+                        self.dropped += 1
+                        return True
+                    log.warning("partition_still_written", partition=name)
+                    return False
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 log.warning("partition_busy", partition=name, attempt=attempt)
                 await asyncio.sleep(PAUSE_S * attempt)
+        return False
 
     async def _drop_default(self, before: date) -> None:
         """Rows of days that have no partition: they move into a new default partition, but for those that are due."""
@@ -259,83 +245,28 @@ class _Run:
         due = [day for day in due if not await self._is_held(day)]
         if not due:
             return
-        records = []
-        for day in due:
-            counted = await self._count(day)
-            spans = {str(shard): span for shard, span in counted.spans.items()}
-            records.append(
-                (
-                    "request_log",
-                    day,
-                    counted.digest.rows,
-                    counted.digest.digest(),
-                    msgspec.json.encode(spans).decode(),
-                    counted.unsound,
-                )
-            )
-        for attempt in range(1, TRIES + 1):
-            try:
-                async with self._connection.transaction():
-                    await self._connection.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-                    await self._connection.execute(_NEW_DEFAULT)
-                    left = await self._connection.fetch(
-                        "SELECT day, count(*) AS rows FROM request_log_due WHERE day = ANY($1::date[]) GROUP BY day",
-                        due,
-                    )
-                    counted_rows = {record[1]: record[2] for record in records}
-                    if any(counted_rows[row["day"]] < row["rows"] for row in left):
-                        raise _CameLaterError
-                    await self._connection.execute(
-                        "INSERT INTO request_log SELECT * FROM request_log_due WHERE NOT day = ANY($1::date[])", due
-                    )
-                    await self._connection.execute("DROP TABLE request_log_due")
-                    for record in records:
-                        await self._connection.execute(QUERIES["retention_add"], self._at_ms(), *record)
-                self.dropped += 1
-                return
-            except _CameLaterError:
-                log.warning("partition_still_written", partition="request_log_default")
-                return
-            except asyncpg.LockNotAvailableError:
-                log.warning("partition_busy", partition="request_log_default", attempt=attempt)
-                await asyncio.sleep(PAUSE_S * attempt)
+        counted = [await self._count(day) for day in due]
+        spans = [
+            msgspec.json.encode({str(shard): span for shard, span in one.spans.items()}).decode() for one in counted
+        ]
+        await self._call(
+            "request_log_default", QUERIES["retention_drop_default"], self._at_ms(), due,
+            [one.digest.rows for one in counted], [one.digest.digest() for one in counted], spans, [one.unsound for one in counted],
+        )  # fmt: skip
 
     async def _drop_audit(self, name: str, month: date) -> None:
-        ends = await self._connection.fetchrow(
-            f'SELECT min(n) AS first, max(n) AS last, count(*) AS rows FROM "{name}"'  # noqa: S608
-        )
+        ends = await self._connection.fetchrow(QUERIES["retention_audit_ends"], month, retention.next_month(month))
         assert ends is not None
         if ends["rows"] == 0:
-            await self._detach("audit_log", name, lambda: _nothing(), ("audit_empty", month, 0, None, "{}", 0))
+            await self._drop("audit_log", name, ("audit_empty", month, 0, None, "{}", 0))
             return
         if ends["rows"] != ends["last"] - ends["first"] + 1:
             log.error("audit_not_dropped", partition=name, reason="its rows aren't consecutive")
             return
         last = await self._connection.fetchval("SELECT sha256 FROM audit_log WHERE n = $1", ends["last"])
-
-        async def keep() -> bool:
-            return False
-
-        await self._connection.execute(QUERIES["retention_keep"], ends["first"], ends["last"])
+        await self._connection.execute("SELECT retention_keep($1, $2)", ends["first"], ends["last"])
         spans = msgspec.json.encode({"n": [ends["first"], ends["last"]]}).decode()
-        await self._detach("audit_log", name, keep, ("audit_log", month, ends["rows"], last, spans, 0))
+        await self._drop("audit_log", name, ("audit_log", month, ends["rows"], last, spans, 0))
 
     def _at_ms(self) -> int:
         return int(self._now.timestamp() * 1000)
-
-
-_NEW_DEFAULT = """
-ALTER TABLE request_log DETACH PARTITION request_log_default;
-ALTER TABLE request_log_default RENAME TO request_log_due;
-CREATE TABLE request_log_default (LIKE request_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-ALTER TABLE request_log ATTACH PARTITION request_log_default DEFAULT;
-CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON request_log_default EXECUTE FUNCTION refuse_change();
-"""
-
-
-class _CameLaterError(Exception):
-    """Rows came between counting and dropping."""
-
-
-async def _nothing() -> bool:
-    return False

@@ -96,7 +96,7 @@ def command(arguments: list[str]) -> int:
         settings = asyncio.run(config.read(os.environ))
         own = [] if trusted else asyncio.run(_own_keys(settings))
         asked = Asked(given.first, given.last, given.checkpoints, trusted, own)
-        return asyncio.run(run(Database(settings.database_url), asked))
+        return asyncio.run(run(config.database(settings), asked))
     except (SettingsError, ConfigError, *DATABASE_ERRORS) as error:
         print(f"verify: {error}", file=sys.stderr)
         return 2
@@ -110,7 +110,7 @@ async def _own_keys(settings: LedgerSettings) -> list[str]:
 
 
 async def run(database: Database, asked: Asked = EVERYTHING) -> int:
-    connection = await database.owner()
+    connection = await database.inspector()
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await verify(connection, asked)

@@ -284,10 +284,10 @@ async def test_the_book_is_append_only_even_for_its_owner(book: Book, table: str
             await book.owner.execute(statement)
 
 
-async def test_the_services_own_role_may_only_add(book: Book) -> None:
-    assert book.database.restricted
+async def test_the_writers_login_may_only_add(book: Book) -> None:
+    assert book.database.made
     writer = await book.database.writer()
-    assert await writer.fetchval("SELECT current_user") == "tollgate_ledger"
+    assert str(await writer.fetchval("SELECT session_user")).startswith("tollgate_writer_")
     for statement in (
         "UPDATE request_log SET status = 1", "DELETE FROM audit_log", "TRUNCATE request_log", "DELETE FROM anomalies",
         "DELETE FROM batch_log", "UPDATE batch_log SET n = 9", "DROP TABLE request_log_default",

@@ -24,15 +24,15 @@ async def test_several_ledgers_migrate_at_once_and_each_file_once(database_url: 
     applied = await asyncio.gather(*(migrate.migrate(database) for database in databases))
     files = len([file for file in (SQL / "migrations").iterdir() if file.name.endswith(".sql")])
     assert sorted(map(len, applied)) == [0, 0, 0, files]
-    assert all(database.restricted for database in databases)
+    assert all(database.made for database in databases)
 
 
-async def test_ledgers_of_several_databases_make_the_one_role_at_once(postgres: Postgres) -> None:
+async def test_ledgers_of_several_databases_make_their_logins_at_once(postgres: Postgres) -> None:
     urls = [await postgres.new_database() for _ in range(3)]
     admin = await asyncpg.connect(postgres.url("postgres"))
     databases = [Database(url) for url in urls]
     await asyncio.gather(*(migrate.migrate(database) for database in databases))
-    assert all(database.restricted for database in databases)
+    assert all(database.made for database in databases)
     await admin.close()
     for url in urls:
         await postgres.drop_database(url)

@@ -90,7 +90,7 @@ async def test_the_book_can_only_be_added_to(suite: RunningSuite, http: aiohttp.
             with pytest.raises(asyncpg.PostgresError):
                 await connection.execute(text)
             async with connection.transaction():
-                await connection.execute("SET LOCAL ROLE tollgate_ledger")
+                await connection.execute("SET LOCAL ROLE tollgate_writer_tollgate")
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     async with connection.transaction():
                         await connection.execute(text)

@@ -1,5 +1,5 @@
--- What the running service may do: it connects as the owner, migrates, and then goes on as this role, which can add to the
--- book but not change or remove what is in it. Repeatable.
+-- What the writer's login may do (its name takes the place of tollgate_ledger): add to the book, but not change or remove what is in it.
+-- Where no login can be made, the service takes on the role tollgate_ledger instead. Repeatable.
 
 GRANT USAGE ON SCHEMA tollgate TO tollgate_ledger;
 GRANT SELECT, INSERT ON request_log, batch_log, audit_log, anomalies TO tollgate_ledger;
@@ -12,7 +12,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, cube_position, 
 GRANT SELECT ON spend_signed TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION ensure_partition(text, text, text, text) TO tollgate_ledger;
 GRANT SELECT, INSERT ON request_payload TO tollgate_ledger;
-GRANT SELECT, INSERT ON audit_kept, retention_drop TO tollgate_ledger;
+GRANT SELECT ON audit_kept, retention_drop TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sink_position TO tollgate_ledger;
 GRANT SELECT, INSERT ON checkpoint, checkpoint_key TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE ON checkpoint_copy TO tollgate_ledger;

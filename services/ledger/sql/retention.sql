@@ -37,21 +37,15 @@ SELECT n, format, rows, manifest FROM batch_log WHERE shard = $1 AND n > $2 AND 
 -- retention_rows --
 SELECT * FROM request_log WHERE day = $1 AND shard = $2 AND batch BETWEEN $3 AND $4
 
--- retention_later --
--- Whether rows came after they were counted. $1 shards, $2 their last batches, counted.
-SELECT EXISTS (SELECT FROM request_log l JOIN unnest($1::integer[], $2::bigint[]) AS s (shard, high) ON l.shard = s.shard AND l.batch > s.high
-    WHERE l.day = $3)
+-- retention_drop --
+SELECT retention_drop_partition($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
--- retention_add --
-INSERT INTO retention_drop (at_ms, source, day, rows, sha256, spans, unsound) VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- retention_drop_default --
+SELECT retention_drop_default($1, $2, $3, $4, $5, $6)
 
--- retention_keep --
--- The last fact of everything that is still there, of the audit rows to be dropped ($1 and $2: first and last).
-INSERT INTO audit_kept
-SELECT a.* FROM audit_log a
-WHERE a.n BETWEEN $1 AND $2 AND a.after IS NOT NULL
-  AND NOT EXISTS (SELECT FROM audit_log b WHERE b.kind = a.kind AND b.entity_id = a.entity_id AND b.n > a.n)
-ON CONFLICT DO NOTHING
+-- retention_audit_ends --
+-- Of the partition that holds what was recorded from $1 on and before $2.
+SELECT min(n) AS first, max(n) AS last, count(*) AS rows FROM audit_log WHERE recorded_on >= $1 AND recorded_on < $2
 
 -- retention_drops --
 SELECT n, day, rows, sha256, spans, unsound FROM retention_drop WHERE source = 'request_log' ORDER BY n
