@@ -141,7 +141,7 @@ async def _serve(
     """From the connection to the bus on, to the end."""
     certificate = _certificate(conf)
     guard = _guard(conf)
-    front.connected(lasting, client)
+    await front.connected(lasting, client)
     grants = Grants(
         client,
         lambda: feeds[0],

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from nats.aio.client import Client
 
 from services.edge import alerts, own_headers, site, sizes
@@ -21,6 +22,8 @@ from shared import passthrough as entries
 from shared import sealing
 from shared.config import Config
 from shared.outbound import Outbound
+
+log = structlog.get_logger()
 
 
 def routing(config: Config) -> dict[str, Any]:
@@ -70,11 +73,15 @@ def lasting(config: Config, environ: Mapping[str, str], outbound: Outbound, data
     }
 
 
-def connected(front: Mapping[str, Any], client: Client) -> None:
+async def connected(front: Mapping[str, Any], client: Client) -> None:
     """The bus is there."""
     cache = front["cache"]
-    if cache is not None and isinstance(cache.store, Bucket):
+    if cache is None:
+        return
+    if isinstance(cache.store, Bucket):
         cache.store.connected(client)
+    if not await cache.store.ping():  # its first call doesn't wait for a connection then
+        log.warning("cache_away_at_start", kind=cache.settings.kind)
 
 
 def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache | None:

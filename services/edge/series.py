@@ -12,12 +12,16 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import REGISTRY, Collector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from services.edge.exposition import Family, Plain, Spreads, Sums
+from shared import service
 from shared.facts import Caller, Refused, Settled
 
 SERIES_MAX = 1_000
+SPREADS_MAX = 200
+"""Combinations that have histograms of their own: one is a hundred lines. Those after have theirs with the caller's labels `other`."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """In seconds: from LiteLLM's first to its last, with fewer between."""
 PICOUSD_PER_USD = 1e12
@@ -189,6 +193,16 @@ class Series(Collector):
     # ── the scrape, in a thread of its own ──
 
     def collect(self) -> Iterator[Metric]:
+        """As the client library has it."""
+        for each in self.families():
+            yield each.family()
+
+    def render(self) -> Iterator[str]:
+        """The text of a scrape, in pieces."""
+        for each in self.families():
+            yield from each.text()
+
+    def families(self) -> Iterator[Family]:
         calls = list(self._calls.items())
         yield from self._requests(calls)
         yield from self._usage(calls)
@@ -199,19 +213,19 @@ class Series(Collector):
             "tollgate_series_capped", "Calls counted under `other`: too many combinations of labels"
         )
         capped.add_metric([], self.capped)
-        yield capped
+        yield Plain(capped)
         flight = GaugeMetricFamily("litellm_in_flight_requests", "Requests being served")
         flight.add_metric([], self.in_flight())
-        yield flight
+        yield Plain(flight)
 
-    def _requests(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+    def _requests(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
         names = [
             "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "status_code",
             "user_email", "route", "client_ip", "user_agent", "model_id", "api_provider",
         ]  # fmt: skip
         failed_names = [*names[:7], "user_email", "exception_status", "exception_class", *names[9:]]
-        total = _Sums("litellm_proxy_total_requests_metric", "Requests to LLM routes", names)
-        failed = _Sums("litellm_proxy_failed_requests_metric", "Requests that failed", failed_names)
+        total = Sums("litellm_proxy_total_requests_metric", "Requests to LLM routes", names)
+        failed = Sums("litellm_proxy_failed_requests_metric", "Requests that failed", failed_names)
         for key, numbers in calls:
             who = key.who
             before = (
@@ -228,21 +242,20 @@ class Series(Collector):
                 total.add((*before, status, "", *after), count)
                 if reason:
                     failed.add((*before, "", status, reason, *after), count)
-        yield total.family()
-        yield failed.family()
+        yield total
+        yield failed
 
-    def _usage(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+    def _usage(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
         spend_names = [
             "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email", "client_ip",
             "user_agent", "requested_model", "model_id", "api_provider", "service_tier",
         ]  # fmt: skip
         token_names = [*spend_names[:8], "requested_model", "model_id", "api_provider"]
-        spend = _Sums("litellm_spend_metric", "Spend in USD", spend_names)
-        requests = _Sums("litellm_requests_metric", "Calls to models", spend_names[:-1])
-        total = _Sums("litellm_total_tokens_metric", "Tokens in and out", token_names)
+        spend = Sums("litellm_spend_metric", "Spend in USD", spend_names)
+        requests = Sums("litellm_requests_metric", "Calls to models", spend_names[:-1])
+        total = Sums("litellm_total_tokens_metric", "Tokens in and out", token_names)
         parts = [
-            (_Sums(f"litellm_{name}_metric", f"{name.replace('_', ' ')}", token_names), field)
-            for name, field in _TOKENS
+            (Sums(f"litellm_{name}_metric", f"{name.replace('_', ' ')}", token_names), field) for name, field in _TOKENS
         ]
         for key, numbers in calls:
             who = key.who
@@ -256,9 +269,9 @@ class Series(Collector):
             for sums, field in parts:
                 if numbers.tokens[field]:
                     sums.add((*before, *after), numbers.tokens[field])
-        yield from (spend.family(), requests.family(), total.family(), *(sums.family() for sums, _ in parts))
+        yield from (spend, requests, total, *(sums for sums, _ in parts))
 
-    def _times(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+    def _times(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
         names = [
             "model_group", "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "model",
             "model_id", "api_provider", "service_tier",
@@ -275,14 +288,14 @@ class Series(Collector):
             "team_alias",
         ]  # fmt: skip
         families = [
-            _Spreads("litellm_request_total_latency_metric", "From head to last byte, in seconds", names),
-            _Spreads("litellm_llm_api_latency_metric", "Waiting for the provider, in seconds", llm_names),
-            _Spreads("litellm_llm_api_time_to_first_token_metric", "Of streams, in seconds", llm_names),
-            _Spreads("litellm_overhead_latency_metric", "Our own part, in seconds", over_names),
-            _Spreads("litellm_deployment_latency_per_output_token", "In seconds", per_token_names),
+            _spreads("litellm_request_total_latency_metric", "From head to last byte, in seconds", names),
+            _spreads("litellm_llm_api_latency_metric", "Waiting for the provider, in seconds", llm_names),
+            _spreads("litellm_llm_api_time_to_first_token_metric", "Of streams, in seconds", llm_names),
+            _spreads("litellm_overhead_latency_metric", "Our own part, in seconds", over_names),
+            _spreads("litellm_deployment_latency_per_output_token", "In seconds", per_token_names),
         ]
-        for key, numbers in calls:
-            who = key.who
+        for at, (key, numbers) in enumerate(calls):
+            who = key.who if at < SPREADS_MAX else _OTHERS.who
             if not key.model_id:
                 continue
             caller = (who.hashed_api_key, who.api_key_alias)
@@ -305,17 +318,17 @@ class Series(Collector):
                 (key.requested_model, key.model, key.model_id, "", key.api_provider, *caller, who.team, who.team_alias),
                 numbers.per_token,
             )
-        yield from (family.family() for family in families)
+        yield from families
 
-    def _deployments(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Metric]:
+    def _deployments(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
         names = [
             "model_group", "requested_model", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key",
             "api_key_alias", "team", "team_alias", "client_ip", "user_agent",
         ]  # fmt: skip
         failed_names = [*names[:6], "exception_status", "exception_class", *names[6:]]
-        total = _Sums("litellm_deployment_total_requests", "Calls to a deployment", names)
-        good = _Sums("litellm_deployment_success_responses", "Those it answered", names)
-        failed = _Sums("litellm_deployment_failure_responses", "Those it failed", failed_names)
+        total = Sums("litellm_deployment_total_requests", "Calls to a deployment", names)
+        good = Sums("litellm_deployment_success_responses", "Those it answered", names)
+        failed = Sums("litellm_deployment_failure_responses", "Those it failed", failed_names)
         for key, numbers in calls:
             who = key.who
             if not key.model_id:
@@ -327,21 +340,21 @@ class Series(Collector):
             for (status, reason), count in list(numbers.by_status.items()):
                 if reason and numbers.failures:
                     failed.add((*before, status, reason, *after), count)
-        yield from (total.family(), good.family(), failed.family())
+        yield from (total, good, failed)
         state = GaugeMetricFamily(
             "litellm_deployment_state", "0 healthy, 2 resting after failures",
             labels=["litellm_model_name", "model_id", "api_base", "api_provider"],
         )  # fmt: skip
         for model, deployment, provider, rests in self.resting():
             state.add_metric([model, deployment, "", provider], 2 if rests else 0)
-        yield state
+        yield Plain(state)
 
-    def _guards(self) -> Iterator[Metric]:
-        total = _Sums("litellm_guardrail_requests", "Checks", ["guardrail_name", "status", "hook_type"])
-        errors = _Sums(
+    def _guards(self) -> Iterator[Family]:
+        total = Sums("litellm_guardrail_requests", "Checks", ["guardrail_name", "status", "hook_type"])
+        errors = Sums(
             "litellm_guardrail_errors", "Checks without an answer", ["guardrail_name", "error_type", "hook_type"]
         )
-        times = _Spreads(
+        times = _spreads(
             "litellm_guardrail_latency_seconds", "Of a check", ["guardrail_name", "status", "error_type", "hook_type"]
         )
         for (name, stage, action), (count, spread) in list(self._guardrails.items()):
@@ -350,43 +363,13 @@ class Series(Collector):
             if action == "error":
                 errors.add((name, "unavailable", stage), count)
             times.add((name, status, "unavailable" if action == "error" else "", stage), spread)
-        yield from (total.family(), errors.family(), times.family())
+        yield from (total, errors, times)
 
 
-class _Sums:
-    """A counter's family, with what has the same labels added up."""
-
-    def __init__(self, name: str, text: str, labels: list[str]) -> None:
-        self._family = CounterMetricFamily(name, text, labels=labels)
-        self._sums: dict[tuple[str, ...], float] = {}
-
-    def add(self, labels: tuple[str, ...], value: float) -> None:
-        self._sums[labels] = self._sums.get(labels, 0) + value
-
-    def family(self) -> Metric:
-        for labels, value in self._sums.items():
-            self._family.add_metric(list(labels), value)
-        return self._family
-
-
-class _Spreads:
-    """A histogram's family, likewise. What never happened isn't shown."""
-
-    def __init__(self, name: str, text: str, labels: list[str]) -> None:
-        self._family = HistogramMetricFamily(name, text, labels=labels)
-        self._spreads: dict[tuple[str, ...], _Times] = {}
-
-    def add(self, labels: tuple[str, ...], times: _Times) -> None:
-        if not any(times.counts):
-            return
-        self._spreads.setdefault(labels, _Times()).merge(times)
-
-    def family(self) -> Metric:
-        for labels, times in self._spreads.items():
-            self._family.add_metric(list(labels), times.buckets(), times.sum)
-        return self._family
+def _spreads(name: str, text: str, labels: list[str]) -> Spreads:
+    return Spreads(name, text, labels, _Times)
 
 
 SERIES = Series()
 """This process's."""
-REGISTRY.register(SERIES)
+service.RENDERED.append(SERIES.render)

@@ -1,6 +1,8 @@
 """LiteLLM's metrics: what they say is what the facts say, who may read them, and that nobody can make them grow."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -133,6 +135,46 @@ def test_nobody_can_make_them_grow() -> None:
     assert found["tollgate_series_capped_total"][()] >= 9_000
     assert total(found, "litellm_requests_metric_total") == 20_000, "none is lost, whatever it is counted under"
     assert total(found, "litellm_requests_metric_total", hashed_api_key="other") >= 9_000
+
+
+def test_our_text_says_what_the_client_librarys_does() -> None:
+    counted = Series(["m"])
+    odd = Caller(KEY, 'a "quoted" \\ alias\nin lines', "", None, "ü{}=,")
+    counted.settled(settled(caller=odd), 0.3, 0.2)
+    counted.settled(settled(outcome="provider_error", status=502, cost_picousd=None), 700.0, 0.0001)
+    for number in range(series.SPREADS_MAX + 50):
+        counted.settled(settled(number, caller=Caller(KeyDigest(f"{number:064x}"))), 1.0, 1.0)
+
+    def meant(found: dict[str, Any]) -> dict[str, Any]:
+        """A label that is empty and one that isn't there are the same."""
+        return {
+            name: {tuple(each for each in labels if each[1]): value for labels, value in samples.items()}
+            for name, samples in found.items()
+        }
+
+    ours = parsed("".join(counted.render()))
+    assert meant(ours) == meant(scraped(counted))
+    assert total(ours, "litellm_request_total_latency_metric_count") == series.SPREADS_MAX + 52
+    with_times = {dict(labels).get("hashed_api_key") for labels in ours["litellm_llm_api_latency_metric_count"]}
+    assert len(with_times) <= series.SPREADS_MAX + 1 and "other" in with_times
+    assert (
+        len({dict(labels).get("hashed_api_key") for labels in ours["litellm_spend_metric_total"]}) > series.SPREADS_MAX
+    )
+
+
+async def test_a_scrape_of_a_busy_edge_gives_the_loop_its_turns() -> None:
+    """At the median a turn waits for less than the 5 ms that the interpreter would let it wait; without the pauses it is 10."""
+    counted = Series(["m"])
+    for number in range(series.SERIES_MAX):
+        counted.settled(settled(number, caller=Caller(KeyDigest(f"{number:064x}"), f"alias-{number}")), 1.0, 1.0)
+    rendering = asyncio.ensure_future(asyncio.to_thread(lambda: "".join(counted.render())))
+    waits = []
+    while not rendering.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        waits.append(time.perf_counter() - before - 0.001)
+    assert len(await rendering) > 1_000_000
+    assert sorted(waits)[len(waits) // 2] < 0.005, f"{len(waits)} turns"
 
 
 # ── on the clients' port ──

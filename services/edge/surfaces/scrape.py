@@ -10,8 +10,9 @@ import prometheus_client
 
 from services.edge import reading
 from services.edge.answers import SAFE
-from services.edge.http import Request, WholeAnswer
+from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
+from shared import service
 from shared.errors import Refusal, RefusedError
 from shared.grant import Denial
 from shared.routes import Match
@@ -19,14 +20,20 @@ from shared.routes import Match
 _one_at_a_time = asyncio.Lock()
 
 
-async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
+async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if parts.metrics_need_key:
         refusal = await _refusal(parts, request, match.route.name)
         if refusal is not None:
             return _unauthorized(refusal)
     async with _one_at_a_time:
-        text = await asyncio.to_thread(prometheus_client.generate_latest)
-    return WholeAnswer(200, f"{SAFE}Content-Type: {prometheus_client.CONTENT_TYPE_LATEST}\r\n", text)
+        pieces = await asyncio.to_thread(service.exposition)
+    out = StreamAnswer(200, f"{SAFE}Content-Type: {prometheus_client.CONTENT_TYPE_LATEST}\r\n")
+    await out.start(request)
+    for piece in pieces:
+        await out.write(piece)
+        await asyncio.sleep(0)  # calls go on in between
+    await out.end()
+    return out
 
 
 async def _refusal(parts: Parts, request: Request, route: str) -> Refusal | None:
