@@ -127,6 +127,7 @@ async def test_two_edges_share_it_and_its_death_is_a_miss(server: Server) -> Non
         server.start()
         for store in stores:
             store._away_until = 0.0
+            await store.ping()
         assert (await one.chat()).status == 200 and asked == 22, "a new one is empty"
         again = await two.chat()
         assert again.status == 200 and asked == 22
