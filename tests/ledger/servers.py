@@ -62,10 +62,12 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://owner@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
+    def start(self, **more: str) -> None:
+        """`more`: settings of the server."""
         settings = {
             "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": "", "max_connections": 100,
             "shared_buffers": "64MB", "jit": "off", "timezone": "UTC", "max_locks_per_transaction": 256,
+            **more,
         }  # fmt: skip
         command = [*self._prefix, self._bin / "postgres", "-D", self.directory / "data"]
         for name, value in settings.items():
