@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from services.ledger import batch_chain, clean, facts_in, formats, posting, retention, rows
+from services.ledger import batch_chain, clean, facts_in, formats, posting, price, retention, rows
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import DATA_ERRORS, QUERIES, Connection
@@ -24,6 +24,7 @@ FIRST_DAY = date(2020, 1, 1)
 DAYS_AHEAD_MAX = 32
 """Days outside get no partition of their own: their rows go to the default one."""
 MADE_AHEAD_DAYS = 3
+PRICES_KEPT_MAX = 4096
 
 _ROW_COLUMNS = (*rows.COLUMNS, "shard", "batch")
 _OPEN_COLUMNS = ("id", "shard", "expires_at_ms", "fact_sha256", "fact")
@@ -58,6 +59,8 @@ class Tally:
         self._shard = shard
         self._days: set[date] = set()
         """Partitions known to be there (or known to be the default one)."""
+        self._prices: set[str] = set()
+        """References whose prices are in their table."""
 
     def terminate(self) -> None:
         """Drop the connection; what wasn't committed is undone."""
@@ -85,6 +88,7 @@ class Tally:
         should be left that it can) becomes an anomaly, and the others go in.
         """
         to = Position(batch.last_seq, batch.last_at_ns)
+        await self._add_prices(batch.ended.values())
         days = await self._ensure_days(batch, now_ms)
         async with self._connection.transaction():
             end = await self._hold(known)
@@ -116,6 +120,7 @@ class Tally:
             found = await self._connection.fetch(QUERIES["open_expired"], self._shard, until_ms, limit)
             for row in found:
                 batch.add_expired(str(row["id"]), row["fact_sha256"], row["fact"])
+            await self._add_prices(batch.ended.values())
             if not found:
                 return 0
             known_rows = await self._look_up(batch)
@@ -153,6 +158,18 @@ class Tally:
             self._shard, link.n, end.sha256, link.sha256, *made, len(written), manifest, formats.CURRENT,
         )  # fmt: skip
         return link
+
+    async def _add_prices(self, ended: Iterable[EndedIn]) -> None:
+        """Before the transaction: a price that no row names harms nobody, a row that names none would."""
+        new = {one.row[rows.PRICE]: one for one in ended if one.row[rows.PRICE] not in self._prices}
+        new.pop(None, None)
+        if not new:
+            return
+        bodies = [rows.price_body(found) for one in new.values() if (found := facts_in.price_of(one)) is not None]
+        await self._connection.execute(QUERIES["price_add"], [*map(price.digest_of, bodies)], bodies)
+        if len(self._prices) > PRICES_KEPT_MAX:
+            self._prices.clear()
+        self._prices.update(new)
 
     async def _ensure_days(self, batch: Batch, now_ms: int) -> set[date]:
         """Before the transaction, so that the locks a new partition takes are held for a moment only."""

@@ -238,7 +238,7 @@ def _parse_queries(text: str) -> dict[str, str]:
 SQL = resources.files("services.ledger") / "sql"
 QUERIES = {
     name: query
-    for file in ("queries.sql", "cube.sql", "retention.sql", "sinks.sql", "checkpoints.sql", "payload.sql")
+    for file in ("queries.sql", "cube.sql", "retention.sql", "sinks.sql", "checkpoints.sql", "payload.sql", "price.sql")
     for name, query in _parse_queries((SQL / file).read_text("utf-8")).items()
 }
 """The files of sql/, by name."""

@@ -3,7 +3,9 @@
     export --to DIR [--from 2026-11-01] [--until 2026-11-26] [--format parquet] [--proof]
 
 A day is one file, `request_log/day=2026-11-26/part.parquet`, and beside it a `manifest.json`: number of rows, spend, SHA-256 of the file,
-and up to which batch of each shard it goes. A file appears under its name only when it is whole. A day whose manifest says what the
+and up to which batch of each shard it goes.
+What a row's `price` stands for is in `price/prices.jsonl`.
+A file appears under its name only when it is whole. A day whose manifest says what the
 book says is left as it is, so an export that was killed is gone on with by running it again, and late rows bring their day again.
 Rows are those of `request_book`: one a request.
 """
@@ -24,7 +26,7 @@ from typing import IO, Any, Literal, NamedTuple
 import msgspec
 
 from services.ledger import config, export_proof, rows
-from services.ledger.database import DATABASE_ERRORS, Connection, Database
+from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.export_target import Target, TargetError, open_target
 from shared.config import ConfigError
 from shared.money import format_usd
@@ -32,6 +34,7 @@ from shared.settings import SettingsError
 
 FORMATS = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet"}
 CHUNK_ROWS = 5_000
+PRICES = "price/prices.jsonl"
 TIMEOUT_S = 3600.0
 VERSION = 1
 
@@ -123,9 +126,19 @@ async def run(
             written = await export_day(connection, target, day, form, progress, proof=proof)
             (done.written if written is not None else done.kept).append(day.isoformat())
             done = done._replace(rows=done.rows + (written.rows if written else 0))
+        await _put_prices(connection, target)
     finally:
         await connection.close(timeout=5)
     return done
+
+
+async def _put_prices(connection: Connection, target: Target) -> None:
+    """What the rows' `price` stands for: a few, all of them each time."""
+    found = await connection.fetch(QUERIES["price_all"], timeout=TIMEOUT_S)
+    lines = [msgspec.json.encode({"sha256": row["sha256"], "body": msgspec.Raw(row["body"].encode())}) for row in found]
+    whole = b"".join(line + b"\n" for line in lines)
+    if whole and await target.get(PRICES) != whole:
+        await target.put(PRICES, whole)
 
 
 async def export_day(

@@ -15,6 +15,7 @@ from services.ledger import rows
 from services.ledger.message import Message
 from services.ledger.rows import Row
 from shared.facts import Opened, Settled, TrafficFact
+from shared.money import Price
 
 _MS_PER_DAY = 86_400_000
 _EPOCH = date(1970, 1, 1)
@@ -139,6 +140,13 @@ class Batch:
 
     def _anomaly(self, kind: str, seq: int, subject_id: str | None, detail: str, raw: bytes) -> None:
         self.anomalies.append(Anomaly(kind, seq, subject_id, detail, raw))
+
+
+def price_of(ended: EndedIn) -> Price | None:
+    """By which an ended request was charged, from its fact."""
+    fact = _decode(ended.raw)
+    opened = fact.opened if isinstance(fact, Settled) else fact
+    return opened.price if isinstance(opened, Opened) else None
 
 
 _days: dict[int, date] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 
-from services.ledger import answers, clean, questions, shapes
+from services.ledger import answers, clean, price_bodies, questions, shapes
 from services.ledger.answers import Handler
 from services.ledger.asking import Scope, scope_of
 from services.ledger.facts_in import place
@@ -55,9 +55,8 @@ def handlers(api: "Api") -> dict[str, Handler]:
             rows = {(row["id"], row["provisional"]): row for day in {k["day"] for k in keys}
                     for row in await report.fetch("SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])", day,
                                                   [k["id"] for k in keys if k["day"] == day])}  # fmt: skip
-            data = [
-                shapes.spend_log(rows[k["id"], k["provisional"]]) for k in keys if (k["id"], k["provisional"]) in rows
-            ]
+            found = [rows[k["id"], k["provisional"]] for k in keys if (k["id"], k["provisional"]) in rows]
+            data = [shapes.spend_log(row) for row in await price_bodies.resolved(report.fetch, found)]
             return answers.json_answer(
                 {
                     "data": data, "total": total, "page": asked.page, "page_size": asked.size,

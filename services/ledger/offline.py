@@ -56,6 +56,7 @@ FORMATS: dict[int, list[str]] = {
         "search_context", "service", "refused_by", "fact_sha256", "stream_seq", "altered",
     ],
 }  # fmt: skip
+FORMATS[3] = FORMATS[2]  # "price" names a digest: prices.jsonl has what it stands for
 LISTS = {"tags", "flags", "log_off", "altered"}
 TEXTS = {"spend_logs_metadata", "guardrails", "guardrail_outcomes", "price"}
 """JSON that is hashed as the text it was written as."""

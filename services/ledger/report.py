@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.ledger import rollup, shapes, spend_query, spend_sql
+from services.ledger import price_bodies, rollup, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import place
@@ -110,9 +110,8 @@ class Report:
             for day, day_ids in ids.items():
                 for row in await self.fetch(QUERIES["logs_rows"], day, day_ids):
                     found[row["id"], row["provisional"]] = row
-            yield [
-                shapes.spend_log(found[key.id, key.provisional]) for key in chunk if (key.id, key.provisional) in found
-            ]
+            rows = [found[key.id, key.provisional] for key in chunk if (key.id, key.provisional) in found]
+            yield [shapes.spend_log(row) for row in await price_bodies.resolved(self.fetch, rows)]
 
     async def content(self, key: LogKey) -> dict[str, Any]:
         """Prompt and answer of a call, where they are kept, in the fields that LiteLLM's row has for them."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from services.ledger import clean
+from services.ledger import price as references
 from shared.facts import GuardrailOutcome, Opened, Refused, Settled
 from shared.ids import RequestId
 from shared.money import CALL_PICOUSD_MAX, CALL_TOKENS_MAX, Exact, Price, Usage
@@ -168,6 +169,7 @@ _WORDS, _MAYBE_WORDS = _of_kind("words"), _of_kind("maybe_words")
 _JSON, _OUTCOMES, _PRICE = _of_kind("json"), _of_kind("outcomes")[0], _of_kind("price")[0]
 _TAGS = COLUMNS.index("tags")
 ALTERED = COLUMNS.index("altered")
+PRICE = _PRICE
 _MAXIMA = {
     "ms": clean.MS_MAX, "small": clean.INT_MAX, "count": CALL_TOKENS_MAX, "money": CALL_PICOUSD_MAX, "units": CALL_TOKENS_MAX,
 }  # fmt: skip
@@ -203,7 +205,7 @@ def _checked(row: Row) -> Row:
             altered.append("guardrail_outcomes")
     else:
         cells[_OUTCOMES] = "[]"
-    cells[_PRICE] = _price_json(row[_PRICE])
+    cells[_PRICE] = _price_reference(row[_PRICE])
     cells[_TAGS] = tuple(cells[_TAGS])
     for column in _MAYBE_WORDS:
         cells[column] = _maybe_words(row[column], column, altered) if row[column] else None
@@ -262,20 +264,25 @@ def _outcome_object(outcome: GuardrailOutcome) -> dict[str, Any]:
     return msgspec.structs.asdict(outcome)
 
 
-_price_texts: dict[Price, str] = {}
+_price_references: dict[Price, str] = {}
 PRICES_KEPT_MAX = 4096
 
 
-def _price_json(price: Price | None) -> str | None:
+def _price_reference(price: Price | None) -> str | None:
     """Few prices, many calls: each is encoded once."""
     if price is None:
         return None
-    found = _price_texts.get(price)
+    found = _price_references.get(price)
     if found is None:
-        if len(_price_texts) >= PRICES_KEPT_MAX:
-            _price_texts.clear()
-        found = _price_texts[price] = clean.json_text(price_object(price))[0]
+        if len(_price_references) >= PRICES_KEPT_MAX:
+            _price_references.clear()
+        found = _price_references[price] = references.reference(references.digest_of(price_body(price)))
     return found
+
+
+def price_body(price: Price) -> str:
+    """As the table `price` has it."""
+    return clean.json_text(price_object(price))[0]
 
 
 def price_object(price: Price) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from services.ledger import batch_chain, chain, clean, config, formats, proofs, retention, signing
+from services.ledger import batch_chain, chain, clean, config, formats, price, proofs, retention, signing
 from services.ledger.announced import Announced
 from services.ledger.batch_chain import Made
 from services.ledger.chain import EMPTY, Link
@@ -132,6 +132,8 @@ async def verify(connection: Connection, asked: Asked = EVERYTHING) -> int:
         await verifier.traffic(shard["shard"])
     if asked.whole:
         await verifier.rows_of_no_batch()
+    await verifier.prices()
+    if asked.whole:
         verifier.conclude()
     for note in held.notes:
         print(f"note      {note}")
@@ -150,6 +152,8 @@ class Verifier:
         self._announced = Announced()
         self.found = 0
         self._audit_rows = self._batches = self._rows = 0
+        self._prices: set[str] = set()
+        """Digests that rows name."""
 
     def summary(self, checkpoints: int) -> str:
         read = f"{self._audit_rows} rows of audit_log, {self._batches} batches, {self._rows} rows of request_log"
@@ -229,6 +233,16 @@ class Verifier:
             more = f", as {row['rows'] - 1} more rows do" if row["rows"] > 1 else ""
             self.report([Finding("added", where, f"it names a batch that isn't there{more}")])
 
+    async def prices(self) -> None:
+        """Each price has the digest it is found by, and each that a row names is there. After the rows."""
+        found = set()
+        for row in await self._connection.fetch(QUERIES["price_all"], timeout=TIMEOUT_S):
+            found.add(row["sha256"])
+            if price.digest_of(row["body"]) != row["sha256"]:
+                self.report([Finding("changed", f"price {row['sha256']}", "its body has another digest")])
+        for digest in sorted(self._prices - found):
+            self.report([Finding("missing", f"price {digest}", "rows of request_log name it")])
+
     def conclude(self) -> None:
         """What retention says it took, against the batches that named it and the facts that told of it; chains that are gone altogether."""
         for n, detail in self._retired.conclude():
@@ -268,6 +282,8 @@ class Verifier:
         async for row in self._connection.cursor(query, shard, *chunk.span, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
             leaf = batch_chain.leaf_read(row, chunk.format_of(row["batch"]))
             chunk.see(row["batch"], row["id"].bytes, leaf)
+            if (digest := price.referred(row["price"])) is not None:
+                self._prices.add(digest)
         self._rows += chunk.rows
         wrong, lost, unnamed = chunk.conclude()
         self.report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])

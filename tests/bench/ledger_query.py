@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - SQL reads better in long lines; every value in it is ours
 """How fast the book answers, over a year of calls.
 
     python -m tests.bench.ledger_query [--calls 10000000] [--changes 1000000] [--runs 40] [--explain]
@@ -44,7 +45,7 @@ SELECT n, ($2::date - 1 - (n % $3)::integer) AS day, (hashint8(n * 7) & 1048575)
     100 + n % 3000 AS input, 1 + n % 900 AS output, (100 + n % 3000) * 150000::bigint + (1 + n % 900) * 600000::bigint AS cost
 FROM (SELECT n, floor(500 * power((hashint8(n) & 1048575) / 1048576.0, 2.5))::integer AS team FROM generate_series(1, $1::bigint) AS n) AS s
 """
-_ID = "lpad(to_hex((extract(epoch FROM day) * 1000)::bigint + hour * 3600000 + n % 3600000), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0') || '8' || lpad(to_hex(n), 15, '0')"  # noqa: E501
+_ID = "lpad(to_hex((extract(epoch FROM day) * 1000)::bigint + hour * 3600000 + n % 3600000), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0') || '8' || lpad(to_hex(n), 15, '0')"
 LOG = f"""
 INSERT INTO request_log (day, id, provisional, outcome, status, at_ms, ended_at_ms, edge_id, key_sha256, key_alias, team_id, team_alias, user_id,
     role, call_type, route, model, deployment_id, provider, upstream_model, response_id, stream, attempts, input_tokens, output_tokens,
@@ -55,7 +56,7 @@ SELECT day, ({_ID})::uuid, false, 'success', 200, (extract(epoch FROM day) * 100
     'Team ' || team, 'user-' || key % 800, 'internal_user', 'acompletion', '/chat/completions', 'model-' || model, 'deployment-' || model,
     'openai', 'model-' || model, 'chatcmpl-' || n, false, 1, input, output, 0, 0, 0, 'provider', cost, NULL, tags, '{{}}', '[]', '[]', '\\x00', 0, 1
 FROM bench_calls WHERE day = $1
-"""  # noqa: S608
+"""
 GROUPS = """
 CREATE UNLOGGED TABLE bench_groups AS
 SELECT team, key, model, gen_random_uuid() AS grp FROM (SELECT DISTINCT team, key, model FROM bench_calls) AS d
@@ -68,7 +69,7 @@ FILL = [
        FROM (SELECT date_trunc('{unit}', day::timestamp + hour * interval '1 hour') AT TIME ZONE 'UTC' AS at, tags, grp, input, output, cost
              FROM bench_calls JOIN bench_groups USING (team, key, model)) AS c
        CROSS JOIN LATERAL (SELECT 'all' AS tags, '' AS tag UNION ALL SELECT 'tag', t FROM unnest(c.tags) AS t) AS k
-       GROUP BY at, k.tags, k.tag, grp ORDER BY k.tags, k.tag, at, grp""" for unit in ("hour", "day", "month")),  # noqa: S608
+       GROUP BY at, k.tags, k.tag, grp ORDER BY k.tags, k.tag, at, grp""" for unit in ("hour", "day", "month")),
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT '', d.dimension, day, d.value, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
        FROM bench_calls CROSS JOIN LATERAL (VALUES ('total', ''), ('team', 'team-' || team), ('key', lpad(to_hex(key), 64, '0')),
            ('model', 'model-' || model), ('provider', 'openai'), ('deployment', 'deployment-' || model), ('user', 'user-' || key % 800)

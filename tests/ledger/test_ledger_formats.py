@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from services.ledger import batch_chain, formats, rows
+from services.ledger import batch_chain, formats, price, price_bodies, rows
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import SQL
@@ -56,6 +56,8 @@ GOLDEN = {
         "02c056e362d29e9e16096a8a5b68935f02ba2779f3d05659b1ef36e35d4eade0"),
     2: (COMMON | UNITS | {"price": RATED}, "9edccae8eda12a848d1b933ad3ad01b77b6c7100aa52785ba77a50347d77691f",
         "e22fb8d010bd128336004d9558e767ce396aa343c45571d57978c1ff447f9069"),
+    3: (COMMON | UNITS | {"price": price.reference(price.digest_of(RATED))},
+        "27c7314d752f2adc1f60cc65efad42cb03e97702df564c783ed75644930348b2", "ecf513338e491b980de9f1a23162d994e27aca60b9ab3962bd0a74e41cb014ff"),
 }  # fmt: skip
 """Format: a row, its digest, and the hash of a batch of it alone. Format 1's were computed by the code of that time (e59dc7f)."""
 
@@ -81,13 +83,15 @@ def test_a_row_holds_what_its_fact_says_cell_for_cell() -> None:
         search_context="high", service="flex",
     )  # fmt: skip
     rates = (Rate("input", 300_000, 200_000), Rate("output", (5, 7), service="flex"), Rate("image", 0))
-    price = Price((1, 3), 600_000, source="config", version="v1", rates=rates)
-    full = fact(price, usage, session_id="s-1", log_off=["langfuse"], flags=("unpriced:search",))
-    for one, (cells, _, _) in ((plain, GOLDEN[1]), (full, GOLDEN[2])):
+    charged = Price((1, 3), 600_000, source="config", version="v1", rates=rates)
+    full = fact(charged, usage, session_id="s-1", log_off=["langfuse"], flags=("unpriced:search",))
+    plain_cells = GOLDEN[1][0] | {"price": price.reference(price.digest_of(GOLDEN[1][0]["price"]))}
+    for one, cells in ((plain, plain_cells), (full, GOLDEN[3][0])):
         row = rows.settled_row(one, COMMON["id"], DAY, b"\x07" * 32, 42)
         listed = [list(cell) if isinstance(cell, tuple) else cell for cell in row]
         assert dict(zip(rows.COLUMNS, listed, strict=True)) == cells
-    assert batch_chain.manifest([row])[16:].hex() == GOLDEN[2][1]
+    assert batch_chain.manifest([row])[16:].hex() == GOLDEN[3][1]
+    assert rows.price_body(charged) == RATED
 
 
 @pytest.mark.parametrize("number", GOLDEN)
@@ -129,7 +133,7 @@ async def test_an_old_book_is_whole_under_the_new_code_and_goes_on(old_book: Boo
             await old_book.post(settled(opened(tags=["new"])))
         assert await findings(old_book, capsys) == []
         batches = await old_book.fetch("SELECT format, count(*) AS n FROM batch_log GROUP BY 1 ORDER BY 1")
-        assert [tuple(row.values()) for row in batches] == [(1, 5), (2, 2)]
+        assert [tuple(row.values()) for row in batches] == [(1, 5), (3, 2)]
         await old_book.owner.execute("SET session_replication_role = replica")
         await old_book.owner.execute(
             "UPDATE request_log SET searches = 1 WHERE batch = 3 AND shard = 0 AND customer_id = 'c1'"
@@ -169,3 +173,33 @@ def test_what_an_old_ledger_writes_into_the_new_schema_is_whole(postgres: Postgr
         await postgres.drop_database(url)
 
     asyncio.run(check())
+
+
+async def test_prices_are_kept_once_and_shown_as_they_were(book: Book, capsys: Told) -> None:
+    """A price whose body was changed, or is gone, is found; rows are small."""
+    await book.post(settled(), settled(), settled(opened(price=None)))
+    await book.post(settled(opened(price=Price(1, 2))))
+    found = await book.fetch("SELECT sha256, body FROM price")
+    assert len(found) == 2 and all(price.digest_of(row["body"]) == row["sha256"] for row in found)
+    assert await book.value("SELECT max(length(price::text)) FROM request_log") == 52
+    raw = await book.fetch("SELECT * FROM request_log ORDER BY id")
+    whole = await price_bodies.resolved(book.owner.fetch, raw)
+    assert [row["price"] and msgspec.json.decode(row["price"])["input_picousd"] for row in whole] == [
+        150_000,
+        150_000,
+        None,
+        1,
+    ]
+    assert await findings(book, capsys) == []
+    await book.owner.execute("SET session_replication_role = replica")
+    await book.owner.execute("UPDATE price SET body = '{}' WHERE sha256 = $1", found[0]["sha256"])
+    assert [line.split()[:3] for line in await findings(book, capsys)] == [
+        ["changed", "price", f"{found[0]['sha256']}:"]
+    ]
+    await book.owner.execute("DELETE FROM price WHERE sha256 = $1", found[0]["sha256"])
+    assert [line.split()[:3] for line in await findings(book, capsys)] == [
+        ["missing", "price", f"{found[0]['sha256']}:"]
+    ]
+    price_bodies._bodies.clear()
+    (first, *_) = await price_bodies.resolved(book.owner.fetch, raw)
+    assert first["price"] in (price.reference(found[0]["sha256"]), found[1]["body"], found[0]["body"])

@@ -263,7 +263,7 @@ async def test_batches_removed_from_the_middle_are_found(full: Book, capsys: Tol
         "manifest = '\\x00'",
         "sha256 = ''",
         "format = 1",
-        "format = 3",
+        "format = 2",
     ],
 )
 async def test_a_changed_batch_is_found(full: Book, capsys: Told, change: str) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from services.ledger import metrics, payload
+from services.ledger import metrics, payload, price_bodies
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Database, Pool
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.sinks import targets
@@ -164,6 +164,7 @@ class Sinks:
             team = sink.owner if sink.scope == "team" else None
             rows = await connection.fetch(QUERIES["sink_rows"], shard, known, until, key, team)
             mine = [row for row in map(dict, rows) if gets(sink, row, self.chosen)]
+            mine = await price_bodies.resolved(connection.fetch, mine)
             if sink.content:
                 await payload.attach(connection, mine)
         for start in range(0, len(mine), ROWS):

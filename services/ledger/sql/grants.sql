@@ -11,6 +11,7 @@ GRANT EXECUTE ON FUNCTION request_log_ensure_day(date) TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, cube_position, spend_hour, spend_day, spend_month TO tollgate_ledger;
 GRANT SELECT ON spend_signed TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION ensure_partition(text, text, text, text) TO tollgate_ledger;
+GRANT SELECT, INSERT ON price TO tollgate_ledger;
 GRANT SELECT, INSERT ON request_payload TO tollgate_ledger;
 GRANT SELECT ON audit_kept, retention_drop TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sink_position TO tollgate_ledger;
