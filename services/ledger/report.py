@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,8 @@ TAGS_MAX = 10_000
 LOGS_MAX = 10_000
 CHUNK_ROWS = 500
 ACQUIRE_TIMEOUT_S = 2.0
+COUNTS_KEPT = 256
+WINDOWS_DAYS = (2, 31)
 
 
 class LogKey(NamedTuple):
@@ -42,6 +44,8 @@ class Report:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._counted: dict[str, tuple[int | None, int, int]] = {}
+        """Question about the audit log → (its first entry, the last that was counted, how many)."""
 
     async def tags(self, scope: Scope, days: Days) -> tuple[list[dict[str, Any]], bool]:
         """Spend by tag, most first; whether there are more than TAGS_MAX."""
@@ -91,13 +95,39 @@ class Report:
         if owner is None:
             return [], False
         limit = LOGS_MAX + 1
-        if question.request_id is None:
-            rows = await self.fetch(QUERIES["logs_newest"], *question.days, *owner, limit)
-        else:
-            own = place(question.request_id)
-            own_id, own_day = own if own is not None else (None, None)
-            rows = await self.fetch(QUERIES["logs_of_request"], own_day, own_id, question.request_id, limit, *owner)
+        if question.request_id is not None:
+            return await self._named(question.request_id, owner, limit)
+        rows: list[Any] = []
+        for first in _windows(question.days):
+            rows = await self.fetch(QUERIES["logs_newest"], first, question.days.last, *owner, limit)
+            if len(rows) >= limit:
+                break
         return [LogKey(*row.values()) for row in rows[:LOGS_MAX]], len(rows) > LOGS_MAX
+
+    async def _named(self, name: str, owner: "_Owner", limit: int) -> tuple[list[LogKey], bool]:
+        """Calls by an id: ours says its day; that of a provider or a client is looked for in the last days first, since most calls that
+        are asked for are young, and each day is a table of its own."""
+        own = place(name)
+        if own is not None:
+            rows = await self.fetch(QUERIES["logs_own"], own[1], own[0], *owner)
+            if rows:
+                return [LogKey(*rows[0].values())], False
+        for first in _windows(Days(None, None)):
+            rows = await self._any_day(QUERIES["logs_named"], name, first or date.min, limit, *owner)
+            if rows:
+                keys = {row["id"]: LogKey(*row.values()) for row in reversed(rows)}  # of a call, its final row
+                found = sorted(keys.values(), key=lambda key: key.id, reverse=True)
+                return found[:LOGS_MAX], len(found) > LOGS_MAX
+        return [], False
+
+    async def _any_day(self, query: str, *arguments: Any) -> list[Any]:
+        """By a plan that is made once: planning for every day's table takes longer than looking into all of them."""
+        async with (
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+            return list(await connection.fetch(query, *arguments))
 
     async def log_rows(self, keys: list[LogKey]) -> AsyncIterator[list[dict[str, Any]]]:
         """The rows, in the order of the keys, some at a time: nothing is held open while a slow reader reads."""
@@ -133,7 +163,7 @@ class Report:
             f"{count.replace('count(*)', '*', 1)}\n"
             f"ORDER BY {question.sort_column} {order} NULLS LAST, n {order} LIMIT $11 OFFSET $12"
         )
-        total = int((await self.fetch(count, *arguments))[0][0])
+        total = await self._audit_total(arguments)
         offset = (question.page - 1) * question.page_size
         rows = await self.fetch(page, *arguments, question.page_size, offset) if offset < total else []
         return {
@@ -143,6 +173,27 @@ class Report:
             "page_size": question.page_size,
             "total_pages": -(-total // question.page_size),
         }
+
+    async def _audit_total(self, arguments: tuple[Any, ...]) -> int:
+        """How many entries answer a question. Entries are only ever added at the end, or go by whole months at the beginning: what was
+        counted before is counted on, not again."""
+        first, last = (await self.fetch("SELECT min(n), max(n) FROM audit_log"))[0]
+        key = repr(arguments)
+        known = self._counted.pop(key, None)
+        if known is None or known[0] != first:
+            known = (first, 0, 0)
+        more = 0
+        if last is not None and last > known[1]:
+            more = int(
+                (await self.fetch(f"{QUERIES['audit_count']}\nAND n > $11 AND n <= $12", *arguments, known[1], last))[
+                    0
+                ][0]
+            )
+        found = (first, last or 0, known[2] + more)
+        if len(self._counted) >= COUNTS_KEPT:
+            del self._counted[next(iter(self._counted))]
+        self._counted[key] = found
+        return found[2]
 
     async def audit_entry(self, fact_id: str) -> dict[str, Any] | None:
         rows = await self.fetch(QUERIES["audit_entry"], fact_id)
@@ -204,6 +255,13 @@ def _days_of(ids: bytes) -> set[date]:
 
 _MS_PER_DAY = 86_400_000
 _LAST_DAY = (date.max - date(1970, 1, 1)).days
+
+
+def _windows(days: Days) -> list[date | None]:
+    """First days to look from, one after the other, until there is enough; the last is the question's own."""
+    today = datetime.now(UTC).date()
+    ends = [today - timedelta(days=back) for back in WINDOWS_DAYS]
+    return [*(day for day in ends if days.first is None or day > days.first), days.first]
 
 
 def _rollup_scope(scope: Scope) -> str:

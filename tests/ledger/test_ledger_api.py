@@ -479,3 +479,30 @@ async def test_the_audit_log_is_hidden_and_kept_all_the_same(
         await eventually(recorded)
         for path in ("/audit", "/audit/x", "/audit/summary"):
             assert (await hidden.get(path))[0] == 404
+
+
+async def test_a_call_is_found_by_any_of_its_ids_however_old_and_its_final_row_is_the_one(
+    ledger: Running, book: Book
+) -> None:
+    def aged(days: int) -> RequestId:
+        ms = now_ms() - days * 86_400_000
+        return RequestId(f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-7000-8000-{days:012x}")
+
+    calls = {
+        days: settled(opened(id=aged(days), litellm_call_id=f"mine-{days}"), response_id=f"chatcmpl-{days}")
+        for days in (0, 5, 60)
+    }
+    await book.post(*calls.values())
+    twice = opened(id=aged(7), litellm_call_id="mine-7", expires_at_ms=1)
+    await book.post(twice)
+    await book.tally.expire(await book.tally.position(), now_ms(), now_ms(), 10)
+    await book.post(settled(twice, response_id="chatcmpl-7"))
+    calls[7] = settled(twice)
+    for days, call in calls.items():
+        for name in (call.opened.id, f"mine-{days}", f"chatcmpl-{days}"):
+            status, found, _ = await ledger.get("/spend/logs", request_id=name)
+            assert (status, [row["metadata"]["id"] for row in found]) == (200, [call.opened.id]), name
+            assert found[0]["status"] == "success"
+            assert (await ledger.get("/spend/logs", "sk-bob", request_id=name))[1] == []
+    _, newest, _ = await ledger.get("/spend/logs")
+    assert [row["metadata"]["id"] for row in newest] == [calls[days].opened.id for days in (0, 5, 7, 60)]

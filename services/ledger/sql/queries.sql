@@ -133,18 +133,25 @@ WHERE ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
 ORDER BY id DESC
 LIMIT $7
 
--- logs_of_request --
--- $1 and $2 day and id where the text is one of our ids, $3 the text, $4 how many; the rest as above.
+-- logs_own --
+-- A call by our own id: $1 day, $2 id, and whose: $3 key, $4 user, $5 calls without a key, $6 calls without a user.
+SELECT day, id, provisional FROM request_log
+WHERE day = $1 AND id = $2
+  AND ($3::text IS NULL OR key_sha256 = $3) AND ($4::text IS NULL OR user_id = $4)
+  AND (NOT $5 OR key_sha256 IS NULL) AND (NOT $6 OR user_id IS NULL)
+ORDER BY provisional
+
+-- logs_named --
+-- Calls by the provider's id or the client's, provisional rows that were outranked among them. $1 the text, $2 first day, $3 how many;
+-- the rest as above.
 SELECT day, id, provisional FROM (
-    SELECT * FROM request_book WHERE day = $1 AND id = $2
-    UNION ALL SELECT * FROM request_book WHERE response_id = $3
-    UNION ALL SELECT * FROM request_book WHERE litellm_call_id = $3
+    SELECT day, id, provisional, key_sha256, user_id FROM request_log WHERE response_id = $1 AND day >= $2
+    UNION SELECT day, id, provisional, key_sha256, user_id FROM request_log WHERE litellm_call_id = $1 AND day >= $2
 ) AS found
-WHERE ($5::text IS NULL OR key_sha256 = $5) AND ($6::text IS NULL OR user_id = $6)
-  AND (NOT $7 OR key_sha256 IS NULL) AND (NOT $8 OR user_id IS NULL)
-GROUP BY day, id, provisional
-ORDER BY id DESC
-LIMIT $4
+WHERE ($4::text IS NULL OR key_sha256 = $4) AND ($5::text IS NULL OR user_id = $5)
+  AND (NOT $6 OR key_sha256 IS NULL) AND (NOT $7 OR user_id IS NULL)
+ORDER BY id DESC, provisional
+LIMIT $3
 
 -- logs_rows --
 SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])
