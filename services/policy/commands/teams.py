@@ -108,7 +108,7 @@ def list_teams(call: Call) -> Plan:
 
 def list_page(call: Call) -> Plan:
     """/v2/team/list: the same, a page at a time."""
-    page = generic.page(call, _listed(call), "page_size")
+    page = generic.page(call, _sorted(call, _listed(call)), "page_size")
     rows = [TEAM.row(team, spend=None) for team in page.items]
     return Plan(
         {
@@ -129,7 +129,7 @@ def available(call: Call) -> Plan:
 
 def _listed(call: Call) -> list[Team]:
     user_id, organization_id = call.query.get("user_id"), call.query.get("organization_id")
-    alias = call.query.get("team_alias")
+    alias, team_id = (call.query.get("team_alias") or "").casefold(), call.query.get("team_id")
     if user_id:
         teams: Iterable[Team] = call.directory.find("team", "member_ids", user_id)
     elif organization_id:
@@ -144,8 +144,27 @@ def _listed(call: Call) -> list[Team]:
         if rights.may_touch_team(call, team, "/team/info")
         and (not user_id or team.role_of(user_id) is not None)
         and (not organization_id or team.organization_id == organization_id)
-        and (not alias or alias in (team.team_alias or ""))
+        and (not team_id or team.team_id == team_id)
+        and (not alias or alias in (team.team_alias or "").casefold())
     ]
+
+
+SORTABLE = ("team_id", "team_alias", "created_at", "updated_at", "organization_id")
+
+
+def _sorted(call: Call, found: list[Team]) -> list[Team]:
+    """What lacks the field goes last."""
+    by, order = call.query.get("sort_by") or "", call.query.get("sort_order") or "asc"
+    if order not in ("asc", "desc"):
+        fields.refuse("sort_order", "must be asc or desc")
+    if not by:
+        return found
+    if by not in SORTABLE:
+        fields.refuse("sort_by", f"must be one of {', '.join(SORTABLE)}")
+    attribute = f"{by}_ms" if by.endswith("_at") else by
+    having = [team for team in found if getattr(team, attribute) is not None]
+    having.sort(key=lambda team: (getattr(team, attribute), team.team_id), reverse=order == "desc")
+    return having + [team for team in found if getattr(team, attribute) is None]
 
 
 def _own(call: Call) -> Iterable[Team]:
