@@ -77,6 +77,10 @@ class GuardrailOutcome(msgspec.Struct, frozen=True, array_like=True):
     action: str
     """allow, redact, block, or error (it could not answer; `on_error` decided); would_redact, would_block: it only watched."""
     duration_ms: float = 0.0
+    cost_picousd: int = 0
+    """What asking its service cost, at the configured price."""
+    rules: str = ""
+    """Version of the rules it went by; "" where it has none of its own."""
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled.v1"):

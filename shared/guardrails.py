@@ -11,6 +11,7 @@ import msgspec
 
 from shared.config import Config, ConfigError, callbacks
 from shared.grant import GuardrailRef
+from shared.money import picousd_from_usd
 
 LANGUAGE = frozenset({"text", "arguments", "result", "reasoning", "file"})
 """What people, models and tools said."""
@@ -139,6 +140,8 @@ class Enabled(msgspec.Struct, frozen=True, kw_only=True):
     """`litellm_params` of the list's entry; of a callback: nothing."""
     info: Mapping[str, Any] = {}
     """`guardrail_info`, for people."""
+    question_picousd: int = 0
+    """What one question to its service costs (`litellm_params.cost_per_request`, USD)."""
     shadow: bool = False
     """`logging_only`: it runs, its outcome is recorded, and nothing else comes of it."""
 
@@ -265,6 +268,7 @@ def _entry(at: str, name: str, params: dict[str, Any], info: Any) -> Enabled:
         on_error="allow" if shadow else on_error,
         deadline_ms=_deadline_ms(at, params, spec),
         params=params,
+        question_picousd=_price(at, params),
         info=info if isinstance(info, dict) else {},
         shadow=shadow,
     )
@@ -293,6 +297,14 @@ def _on_error(at: str, params: dict[str, Any], spec: Spec) -> str:
     return str(said)
 
 
+def _price(at: str, params: dict[str, Any]) -> int:
+    said = params.get("cost_per_request", 0)
+    if isinstance(said, bool) or not isinstance(said, int | float) or not 0 <= said <= PRICE_USD_MAX:
+        raise ConfigError(f"{at}.litellm_params.cost_per_request must be USD, from 0 to {PRICE_USD_MAX}")
+    return picousd_from_usd(said)
+
+
+PRICE_USD_MAX = 1_000
 DEADLINE_MS_MAX = 600_000
 
 

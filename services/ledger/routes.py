@@ -13,6 +13,7 @@ from services.ledger import (
     checkpoint_api,
     daily_activity,
     export_api,
+    guardrail_report,
     logs_page,
     metrics,
     questions,
@@ -102,6 +103,7 @@ class Api:
             **export_api.handlers(self),
             **audit_summary.handlers(self),
             **checkpoint_api.handlers(self),
+            **guardrail_report.handlers(self),
             **tags_api.handlers(self),
         }
 

@@ -261,7 +261,12 @@ def _maybe_words(words: Iterable[str], column: int, altered: list[str]) -> tuple
 
 
 def _outcome_object(outcome: GuardrailOutcome) -> dict[str, Any]:
-    return msgspec.structs.asdict(outcome)
+    """As it was before it had more to say, where it hasn't."""
+    shown = msgspec.structs.asdict(outcome)
+    for name in ("cost_picousd", "rules"):
+        if not shown[name]:
+            del shown[name]
+    return shown
 
 
 _price_references: dict[Price, str] = {}

@@ -9,6 +9,7 @@ the longest a match can be, so that no step takes long: the interpreter is then 
 """
 
 import bisect
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -65,6 +66,10 @@ class Matcher:
             homoglyphs: whether letters of other scripts that look like Latin ones count as those.
         """
         self._homoglyphs = homoglyphs
+        self.version = hashlib.sha256(
+            "\n".join([*keywords, str(homoglyphs)]).encode("utf-8", "surrogatepass")
+        ).hexdigest()[:12]
+        """Of the list."""
         named: dict[bytes, str] = {}
         for keyword in keywords:
             for form in self._compared(keyword):

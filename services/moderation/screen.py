@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Iterable
 import msgspec
 import structlog
 
-from services.moderation.guardrails import Finding, Guardrail
+from services.moderation.guardrails import Finding, Guardrail, asked
 from services.moderation.inspection import Inspection
 from services.moderation.metrics import UNKNOWN, GuardrailMetrics
 from services.moderation.verdict import Result, compose, decide
@@ -146,26 +146,34 @@ def _inspect(loaded: Loaded, inspection: Inspection) -> Result | Awaitable[Resul
     except Exception as error:
         return _failed(loaded, inspection.stage, error, started)
     if isinstance(found, list):
-        return Result(loaded.name, found, _ms_since(started), loaded.enabled.shadow)
+        return _result(loaded, found, started)
     return _wait(loaded, inspection.stage, found, started)
 
 
 async def _wait(loaded: Loaded, stage: str, finding: Awaitable[list[Finding]], started: float) -> Result:
+    questions = asked.counted()
     try:
         async with asyncio.timeout(loaded.enabled.deadline_ms / 1000):
-            return Result(loaded.name, await finding, _ms_since(started), loaded.enabled.shadow)
+            return _result(loaded, await finding, started, questions.count)
     except Exception as error:
-        return _failed(loaded, stage, error, started)
+        return _failed(loaded, stage, error, started, questions.count)
 
 
 async def _awaited(look: Result | Awaitable[Result]) -> Result:
     return look if isinstance(look, Result) else await look
 
 
-def _failed(loaded: Loaded, stage: str, error: Exception, started: float) -> Result:
+def _failed(loaded: Loaded, stage: str, error: Exception, started: float, questions: int = 0) -> Result:
     """Whatever a guardrail raises, the answer is "error"; its text may quote what was said."""
     log.warning("guardrail_failed", guardrail=loaded.name, stage=stage[:20], error=type(error).__name__)
-    return Result(loaded.name, None, _ms_since(started), loaded.enabled.shadow)
+    return _result(loaded, None, started, questions)
+
+
+def _result(loaded: Loaded, findings: list[Finding] | None, started: float, questions: int = 0) -> Result:
+    """`questions`: how many its service was asked."""
+    cost = questions * loaded.enabled.question_picousd
+    rules = getattr(loaded.guardrail, "rules", "")
+    return Result(loaded.name, findings, _ms_since(started), cost, rules, loaded.enabled.shadow)
 
 
 def _ms_since(started: float) -> float:

@@ -18,6 +18,8 @@ class Result(msgspec.Struct, frozen=True):
     findings: list[Finding] | None
     """None: it could not answer (it failed, was too slow, doesn't exist, or isn't made for the stage)."""
     duration_ms: float = 0.0
+    cost_picousd: int = 0
+    rules: str = ""
     shadow: bool = False
     """It ran to be watched only: recorded, without effect."""
 
@@ -49,7 +51,7 @@ def decide(
         redactions: of the texts as they were asked about, where guardrails saw each other's work; None: of `results`, which all
             saw the same.
     """
-    outcomes = [GuardrailOutcome(r.name, stage, r.recorded, r.duration_ms) for r in results]
+    outcomes = [GuardrailOutcome(r.name, stage, r.recorded, r.duration_ms, r.cost_picousd, r.rules) for r in results]
     results = [result for result in results if not result.shadow]
     for result in results:
         for finding in result.findings or ():

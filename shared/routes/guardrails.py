@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.routes.route import Route
+from shared.routes.route import Parameter, Route
 
 _ONE: dict[str, Any] = {
     "type": "object",
@@ -38,6 +38,27 @@ ROWS = (
         surface="guardrails",
         summary="One of them",
         answer=_ONE,
+    ),
+    Route(
+        name="/guardrails/report",
+        methods=("GET",),
+        paths=("/guardrails/report",),
+        surface="ledger",
+        groups=frozenset({"own_routes"}),
+        summary="What guardrails did, from the book: ran, stopped, changed, would have, failed; how long, and what it cost",
+        query=(
+            Parameter("start_date", "YYYY-MM-DD; 7 days ago"),
+            Parameter("end_date", "YYYY-MM-DD, that day included"),
+            Parameter("by", "guardrail (default), stage, day, key, team; several with commas"),
+            Parameter("guardrail"),
+            Parameter("stage"),
+            Parameter("key", "A key's digest"),
+            Parameter("team"),
+        ),
+        answer={
+            "type": "object",
+            "properties": {"guardrails": {"type": "array", "items": {"type": "object"}}},
+        },
     ),
     Route(
         name="/guardrails/apply_guardrail",

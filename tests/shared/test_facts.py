@@ -16,7 +16,7 @@ ORDER: dict[type[msgspec.Struct], str] = {
     facts.Opened: "id at_ms edge_id caller call_type route model deployment_id provider upstream_model price stream customer_id"
     " tags spend_logs_metadata requester_ip user_agent guardrails max_cost_picousd litellm_call_id expires_at_ms"
     " session_id log_off",
-    facts.GuardrailOutcome: "name stage action duration_ms",
+    facts.GuardrailOutcome: "name stage action duration_ms cost_picousd rules",
     facts.Settled: "opened ended_at_ms outcome status usage cost_picousd first_byte_at_ms response_id response_model attempts"
     " error_code guardrail_outcomes flags",
     facts.Refused: "id at_ms edge_id caller route model status error_code refused_by customer_id tags requester_ip user_agent"

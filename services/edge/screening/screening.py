@@ -263,21 +263,29 @@ class Screening:
         return all(ref.on_error == "block" for ref in self._guardrails if ref.name == name)
 
     def _note(self, outcomes: list[GuardrailOutcome]) -> None:
-        """One line a guardrail and stage: what many screenings found, the worst of them last."""
-        for outcome in outcomes:
-            self.outcomes = [
-                o for o in self.outcomes if (o.name, o.stage) != (outcome.name, outcome.stage) or o.action != "allow"
-            ]
-            if outcome.action != "allow" or all(
-                (o.name, o.stage) != (outcome.name, outcome.stage) for o in self.outcomes
-            ):
-                known = [
-                    o
-                    for o in self.outcomes
-                    if (o.name, o.stage, o.action) == (outcome.name, outcome.stage, outcome.action)
-                ]
-                if not known:
-                    self.outcomes.append(outcome)
+        """One line a guardrail, stage and action of many screenings; none says `allow` where another says more. Costs add up."""
+        for new in outcomes:
+            lines = [i for i, o in enumerate(self.outcomes) if (o.name, o.stage) == (new.name, new.stage)]
+            same = [i for i in lines if self.outcomes[i].action == new.action]
+            allowed = [i for i in lines if self.outcomes[i].action == "allow"]
+            if new.action == "allow":
+                into, action = (lines[:1], None)
+            elif same:
+                into, action = (same, None)
+            else:
+                into, action = (allowed, new.action)
+            if not into:
+                self.outcomes.append(new)
+                continue
+            known = self.outcomes[into[0]]
+            self.outcomes[into[0]] = GuardrailOutcome(
+                known.name,
+                known.stage,
+                action or known.action,
+                max(known.duration_ms, new.duration_ms),
+                known.cost_picousd + new.cost_picousd,
+                new.rules or known.rules,
+            )
 
 
 def _refuse_binary(texts: list[Text]) -> None:

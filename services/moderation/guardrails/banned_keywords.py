@@ -34,6 +34,8 @@ class BannedKeywords:
         self._homoglyphs = homoglyphs
         self._file = file
         self._matcher = Matcher(keywords, homoglyphs=homoglyphs)
+        self.rules = self._matcher.version
+        """For the book; another once the file was read again."""
 
     @classmethod
     def made(cls, parts: Parts, enabled: Enabled) -> "BannedKeywords":
@@ -59,6 +61,7 @@ class BannedKeywords:
         assert self._file is not None
         try:
             self._matcher = await asyncio.to_thread(self._loaded, self._file.path)
+            self.rules = self._matcher.version
             log.info("banned_keywords_read_again")
         except ConfigError as error:
             log.error("banned_keywords_not_read", reason=str(error))

@@ -14,6 +14,7 @@ import structlog
 
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
+from services.moderation.secrets import rules_version
 from services.moderation.secrets.engine import Engine, in_characters
 from services.moderation.secrets.vendor import Vendor
 from services.moderation.verdict import merge
@@ -34,6 +35,8 @@ BETWEEN = "\n\x1e\n"
 class HideSecrets:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.rules = rules_version()
+        """For the book."""
 
     @classmethod
     def made(cls, parts: Parts, enabled: Enabled) -> "HideSecrets":

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from services.moderation.guardrails import asked
 from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError
 from shared.guardrails import Enabled
@@ -46,11 +47,11 @@ class Circuit:
 
     def enter(self) -> None:
         """Raises NoAnswerError where it is open."""
-        if not self.is_open:
-            return
-        if self._trying or self._clock() - self._opened_at < OPEN_S:
-            raise NoAnswerError("circuit open")
-        self._trying = True
+        if self.is_open:
+            if self._trying or self._clock() - self._opened_at < OPEN_S:
+                raise NoAnswerError("circuit open")
+            self._trying = True
+        asked.note()
 
     def leave(self, *, worked: bool) -> None:
         self._trying = False
