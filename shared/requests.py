@@ -201,6 +201,28 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     """Of each text of a `partial` question: what begins at or after this may be the start of a finding. Empty: nothing is open."""
 
 
+class ServicesRequest(msgspec.Struct, frozen=True, array_like=True):
+    """How are the services that guardrails ask? Subject `moderation.services`; one replica answers for itself."""
+
+
+class ServiceState(msgspec.Struct, frozen=True, array_like=True):
+    guardrail: str
+    needs: str
+    """For people."""
+    circuit: str
+    """closed; open: its `on_error` answers at once; trying: the next question decides."""
+    failures: int = 0
+    """In a row, up to now."""
+    error: str = ""
+    """Kind of the last failure; never what was said."""
+    seconds_ago: float | None = None
+    """When it was last asked; None: never."""
+
+
+class ServicesReply(msgspec.Struct, frozen=True, array_like=True):
+    services: list[ServiceState]
+
+
 class CountRequest(msgspec.Struct, frozen=True, array_like=True):
     """How many tokens are these texts? Subject `moderation.count`. Only asked where a provider gave no usage."""
 

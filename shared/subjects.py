@@ -5,7 +5,7 @@ feed.control.<kind>.<token>                 what the broker says of each stored 
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
 payload.<shard>            PAYLOAD stream   likewise: prompts and answers, where somebody wants them kept
 policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
-moderation.screen  moderation.count  moderation.tokens   request-reply, queue group `moderation`
+moderation.screen  moderation.count  moderation.tokens  moderation.services   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
 edge.rests                                  edges tell each other which deployments rest
@@ -48,6 +48,7 @@ EDGE_RESTS = "edge.rests"
 MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
+MODERATION_SERVICES = "moderation.services"
 LEDGER_SPENT = "ledger.spent"
 
 _ORDINAL = re.compile(r"-([0-9]{1,6})$")
@@ -139,6 +140,7 @@ DOORS: tuple[Door, ...] = (
     Door("moderation", MODERATION_SCREEN, ("edge",)),
     Door("moderation", MODERATION_COUNT, ("edge", "ledger")),
     Door("moderation", MODERATION_TOKENS, ("edge",)),
+    Door("moderation", MODERATION_SERVICES, ("edge",)),
     Door("ledger", LEDGER_SPENT, ("policy",)),
 )
 
@@ -199,7 +201,13 @@ PERMISSIONS: dict[str, Permissions] = {
     ),
     "moderation": Permissions(
         publish=[*_through_doors("moderation", feed=False), *_answers("moderation")],
-        subscribe=[f"{inbox_prefix('moderation')}.>", MODERATION_SCREEN, MODERATION_COUNT, MODERATION_TOKENS],
+        subscribe=[
+            f"{inbox_prefix('moderation')}.>",
+            MODERATION_SCREEN,
+            MODERATION_COUNT,
+            MODERATION_TOKENS,
+            MODERATION_SERVICES,
+        ],
     ),
     "ledger": Permissions(
         publish=[

@@ -16,7 +16,15 @@ from shared import bus, reload, settings, subjects
 from shared.bus import BusClient
 from shared.config import Config
 from shared.outbound import Guard, Outbound, OutboundSettings
-from shared.requests import CountReply, CountRequest, DecodeTokensReply, DecodeTokensRequest, ScreenRequest
+from shared.requests import (
+    CountReply,
+    CountRequest,
+    DecodeTokensReply,
+    DecodeTokensRequest,
+    ScreenRequest,
+    ServicesReply,
+    ServicesRequest,
+)
 from shared.service import Life, serve_probes
 from shared.startup import Source
 
@@ -86,10 +94,14 @@ async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen
         with questions_running.track_inprogress():
             return await tokens.decode(request)
 
+    def on_services(_: ServicesRequest) -> ServicesReply:
+        return screen.services()
+
     answers = [
         await bus.answer(client, subjects.MODERATION_SCREEN, QUEUE, ScreenRequest, screen.screen),
         await bus.answer(client, subjects.MODERATION_COUNT, QUEUE, CountRequest, on_count),
         await bus.answer(client, subjects.MODERATION_TOKENS, QUEUE, DecodeTokensRequest, on_tokens),
+        await bus.answer(client, subjects.MODERATION_SERVICES, QUEUE, ServicesRequest, on_services),
     ]
     life.ready(lambda: None if client.is_up else "the bus is away")
     await life.stopping.wait()

@@ -12,11 +12,12 @@ import msgspec
 import structlog
 
 from services.moderation.guardrails import Finding, Guardrail, asked
+from services.moderation.guardrails.remote import Circuit
 from services.moderation.inspection import Inspection
 from services.moderation.metrics import UNKNOWN, GuardrailMetrics
 from services.moderation.verdict import Result, compose, decide
 from shared.guardrails import Enabled
-from shared.requests import Redaction, ScreenRequest, Verdict
+from shared.requests import Redaction, ScreenRequest, ServicesReply, ServiceState, Verdict
 
 log = structlog.get_logger()
 
@@ -26,6 +27,8 @@ class Loaded(msgspec.Struct, frozen=True):
 
     enabled: Enabled
     guardrail: Guardrail
+    circuits: tuple[Circuit, ...] = ()
+    """Of the services it asks."""
 
     @property
     def name(self) -> str:
@@ -45,6 +48,16 @@ class Screen:
         self._guardrails = {loaded.name: loaded for loaded in guardrails}
         for name in self._guardrails:
             self._metrics.setdefault(name, GuardrailMetrics(name))
+
+    def services(self) -> ServicesReply:
+        """How the services that guardrails ask are doing, as this replica sees it."""
+        return ServicesReply(
+            [
+                ServiceState(name, loaded.enabled.spec.needs, c.state, c.failures, c.error, c.seconds_ago)
+                for name, loaded in self._guardrails.items()
+                for c in loaded.circuits
+            ]
+        )
 
     def screen(self, request: ScreenRequest) -> Verdict | Awaitable[Verdict]:
         """At once where every guardrail answers at once.

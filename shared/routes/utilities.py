@@ -45,7 +45,13 @@ ROWS = (
     _row(
         "/health/services",
         "Whether a service that the gateway uses can be reached: slack gets a test message",
-        query=(Parameter("service", "slack, cache or prometheus", required=True),),
+        query=(
+            Parameter(
+                "service",
+                "slack, cache, prometheus, guardrails, or the name of a guardrail that asks a service",
+                required=True,
+            ),
+        ),
         answer=_OBJECT,
     ),
     _row(

@@ -11,7 +11,7 @@ from shared import errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.ids import KeyDigest
-from shared.requests import DecideReply, DecideRequest
+from shared.requests import DecideReply, DecideRequest, ServicesReply, ServiceState
 from tests.edge.fakes import Answer, Peer, completion, response, until
 from tests.edge.fakes import Provider as FakeProvider
 from tests.edge.harness import Edge
@@ -159,6 +159,24 @@ async def test_services() -> None:
             answer = await ask(edge, f"/health/services?service={service}")
             assert answer.status == 400 and answer.json()["error"]["param"] == "service"
         assert (await ask(edge, "/health/services?service=cache")).status == 503
+
+
+async def test_services_that_guardrails_ask() -> None:
+    """Real ones with real circuits: tests/moderation/test_remote_guardrails.py."""
+    fine = ServiceState("pii", "a Presidio analyzer", "closed", 0, "", 3.04)
+    broken = ServiceState("lg", "an LLM Guard API server", "open", 7, "status 503", 0.5)
+    async with Edge({"m": ["mock:a"]}) as edge:
+        assert (await ask(edge, "/health/services?service=guardrails")).status == 503  # moderation is away
+        edge.bus.answers[subjects.MODERATION_SERVICES] = lambda _: ServicesReply([fine, broken])
+        answer = await ask(edge, "/health/services?service=guardrails")
+        assert answer.status == 503 and answer.json()["message"] == "no answer for lg"
+        assert answer.json()["services"][1] == {
+            "guardrail": "lg", "needs": "an LLM Guard API server", "circuit": "open", "failures": 7, "error": "status 503",
+            "asked_seconds_ago": 0.5,
+        }  # fmt: skip
+        edge.bus.answers[subjects.MODERATION_SERVICES] = lambda _: ServicesReply([fine])
+        answer = await ask(edge, "/health/services?service=guardrails")
+        assert answer.status == 200 and answer.json()["services"][0]["asked_seconds_ago"] == 3.0
 
 
 async def test_a_call_id_in_an_errors_body_where_it_is_wanted() -> None:

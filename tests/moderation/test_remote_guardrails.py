@@ -161,12 +161,43 @@ async def test_what_is_no_answer_is_an_error_within_the_deadline(
     assert "TOP SECRET" not in str(logs)
 
 
-async def test_a_service_that_is_away_is_asked_no_more_for_a_while(server: StandIn, outbound: Outbound) -> None:
+async def test_a_service_that_is_away_is_asked_no_more_for_a_while(
+    server: StandIn, outbound: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And `/health/services` says so; then one question tries, and all is well again."""
     server.answers["/analyze/prompt"] = lambda _: web.Response(status=503)
     screen = listed(outbound, guardrail="llm_guard", api_base=server.url)
+    (state,) = screen.services().services
+    assert (state.guardrail, state.needs, state.circuit, state.seconds_ago) == (
+        "g",
+        "an LLM Guard API server",
+        "closed",
+        None,
+    )
     for _ in range(FAILURES_MAX + 10):
         assert (await screened(screen, "x")).action == "error"
     assert len(server.asked) == FAILURES_MAX
+    (state,) = screen.services().services
+    assert (state.circuit, state.failures, state.error) == ("open", FAILURES_MAX, "status 503")
+    assert state.seconds_ago is not None and state.seconds_ago < 30
+    monkeypatch.setattr("services.moderation.guardrails.remote.OPEN_S", 0.0)
+    server.answers["/analyze/prompt"] = llm_guard
+    assert (await screened(screen, "x")).action == "allow"
+    (state,) = screen.services().services
+    assert (state.circuit, state.failures, state.error) == ("closed", 0, "")
+
+
+async def test_an_outcome_says_what_asking_cost_and_by_which_rules(server: StandIn, outbound: Outbound) -> None:
+    server.answers["/analyze/prompt"] = llm_guard
+    screen = listed(outbound, guardrail="llm_guard", api_base=server.url, cost_per_request=0.001)
+    (outcome,) = (await screened(screen, "one", "two", "three")).outcomes
+    assert outcome.cost_picousd == 3 * 1_000_000_000
+    server.answers["/analyze/prompt"] = lambda _: web.Response(status=500)
+    (outcome,) = (await screened(screen, "one")).outcomes
+    assert (outcome.action, outcome.cost_picousd) == ("error", 1_000_000_000)
+    for wrong in (-1, "1", True, 2_000):
+        with pytest.raises(ConfigError, match="cost_per_request"):
+            listed(outbound, guardrail="llm_guard", api_base=server.url, cost_per_request=wrong)
 
 
 def test_a_circuit_opens_lets_one_try_and_closes() -> None:

@@ -64,6 +64,7 @@ SERVICES = ["edge", "policy", "moderation", "ledger"]
         (subjects.POLICY_NOTE, {"edge", "ledger"}),
         (subjects.MODERATION_SCREEN, {"edge"}),
         (subjects.MODERATION_COUNT, {"edge", "ledger"}),
+        (subjects.MODERATION_SERVICES, {"edge"}),
         ("$JS.API.STREAM.DELETE.CONTROL", set()),
         ("$JS.API.STREAM.PURGE.CONTROL", set()),
         ("$JS.API.STREAM.PURGE.TRAFFIC", {"ledger"}),

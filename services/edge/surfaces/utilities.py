@@ -24,10 +24,11 @@ from services.edge.parts import Parts
 from services.edge.reading import Head
 from services.edge.routing.plan import Group, Rules
 from services.edge.screening import Screening, count_tokens
-from shared import admission, errors, routes
+from shared import admission, bus, errors, routes, subjects
 from shared.errors import Refusal, RefusedError
 from shared.grant import Ask, Candidate, Denial, Grant, Permit
 from shared.ids import DeploymentId
+from shared.requests import ServicesReply, ServicesRequest
 from shared.routes import Match
 
 TAG = "litellm-internal-health-check"
@@ -35,6 +36,7 @@ CHECKS_AT_ONCE = 8
 CHECK_MS = 60_000
 CHECKED_MAX = 1_000
 """Deployments of one question."""
+SERVICES_TIMEOUT_MS = 2_000
 BODY_BYTES_MAX = 4 * 1024 * 1024
 _BODIES: dict[str, tuple[OpenAI, bytes]] = {
     "chat": (CHAT, b'{"model":%b,"messages":[{"role":"user","content":"ping"}],"max_tokens":5}'),
@@ -169,8 +171,34 @@ async def _services(parts: Parts, request: Request, head: Head, grant: Grant) ->
         return own_json({"status": "success", "message": f"The cache ({parts.cache.settings.kind}) answers"})
     if service == "prometheus":
         return own_json({"status": "success", "message": "/metrics is served"})
-    known = "slack, cache, prometheus; sinks are tried by a call, and their failures are in the ledger's metrics"
+    needing = [each.name for each in parts.guardrails if each.spec.needs]
+    if service == "guardrails" or service in needing:
+        return await _guardrail_services(parts, service)
+    known = ", ".join(("slack", "cache", "prometheus", "guardrails", *needing))
+    known += "; sinks are tried by a call, and their failures are in the ledger's metrics"
     raise RefusedError(errors.bad_request(f"service must be one of: {known}", "service"))
+
+
+async def _guardrail_services(parts: Parts, service: str) -> WholeAnswer:
+    """Of the services that guardrails ask: whether they answer, as one replica of moderation sees it. 503 where one doesn't."""
+    try:
+        reply = await bus.ask(
+            parts.bus_client, subjects.MODERATION_SERVICES, ServicesRequest(), ServicesReply, SERVICES_TIMEOUT_MS
+        )
+    except bus.BusError:
+        raise RefusedError(errors.guardrail_unavailable(service)) from None
+    rows = [row for row in reply.services if service in ("guardrails", row.guardrail)]
+    failing = [row.guardrail for row in rows if row.error]
+    shown = [
+        {
+            "guardrail": row.guardrail, "needs": row.needs, "circuit": row.circuit, "failures": row.failures, "error": row.error or None,
+            "asked_seconds_ago": None if row.seconds_ago is None else round(row.seconds_ago, 1),
+        }
+        for row in rows
+    ]  # fmt: skip
+    message = f"no answer for {', '.join(failing)}" if failing else "every service that was asked answers"
+    status = "unhealthy" if failing else "success"
+    return own_json({"status": status, "message": message, "services": shown}, 503 if failing else 200)
 
 
 # ── tokens and parameters ──

@@ -7,6 +7,7 @@ circuit is open.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,18 +33,47 @@ class NoAnswerError(Exception):
     """The service gave no usable answer. The text names the kind of failure, never what was said."""
 
 
+_made: ContextVar["list[Circuit] | None"] = ContextVar("made", default=None)
+
+
+def circuits_of(make: Callable[[], T]) -> tuple[T, "tuple[Circuit, ...]"]:
+    """What `make` makes, and the circuits of the services it is going to ask."""
+    found: list[Circuit] = []
+    token = _made.set(found)
+    try:
+        return make(), tuple(found)
+    finally:
+        _made.reset(token)
+
+
 class Circuit:
     """Closed: everybody may ask. Open, after FAILURES_MAX failures: nobody, for OPEN_S; then one, whose luck decides."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures = 0
+        self.failures = 0
+        """In a row."""
+        self.error = ""
+        """Kind of the last failure; "" after a success."""
+        self._asked_at: float | None = None
         self._opened_at = 0.0
         self._trying = False
+        if (made := _made.get()) is not None:
+            made.append(self)
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= FAILURES_MAX
+        return self.failures >= FAILURES_MAX
+
+    @property
+    def state(self) -> str:
+        if not self.is_open:
+            return "closed"
+        return "trying" if self._trying or self._clock() - self._opened_at >= OPEN_S else "open"
+
+    @property
+    def seconds_ago(self) -> float | None:
+        return None if self._asked_at is None else self._clock() - self._asked_at
 
     def enter(self) -> None:
         """Raises NoAnswerError where it is open."""
@@ -51,15 +81,17 @@ class Circuit:
             if self._trying or self._clock() - self._opened_at < OPEN_S:
                 raise NoAnswerError("circuit open")
             self._trying = True
+        self._asked_at = self._clock()
         asked.note()
 
-    def leave(self, *, worked: bool) -> None:
+    def leave(self, *, worked: bool, error: str = "") -> None:
         self._trying = False
+        self.error = "" if worked else (error or "cut off")
         if worked:
-            self._failures = 0
+            self.failures = 0
             return
-        self._failures += 1
-        if self._failures >= FAILURES_MAX:
+        self.failures += 1
+        if self.failures >= FAILURES_MAX:
             self._opened_at = self._clock()
 
 
@@ -86,7 +118,7 @@ class Service:
     async def ask(self, path: str, question: Any, headers: Mapping[str, str] | None = None) -> Any:
         """The answer, decoded. Raises NoAnswerError."""
         self.circuit.enter()
-        worked = False
+        worked, error = False, ""
         try:
             answer = await self._outbound.send(
                 "POST",
@@ -101,12 +133,17 @@ class Service:
             decoded = msgspec.json.decode(answer.body)
             worked = True
             return decoded
-        except OutboundError as error:
-            raise NoAnswerError(error.code) from None
+        except NoAnswerError as no:
+            error = str(no)
+            raise
+        except OutboundError as no:
+            error = no.code
+            raise NoAnswerError(error) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise NoAnswerError("no JSON") from None
+            error = "no JSON"
+            raise NoAnswerError(error) from None
         finally:
-            self.circuit.leave(worked=worked)
+            self.circuit.leave(worked=worked, error=error)
 
 
 async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:

@@ -34,7 +34,7 @@ class SageMaker:
     async def ask(self, prompt: str, _: list[dict[str, str]]) -> str:
         """What the model generated. Raises NoAnswerError."""
         self.circuit.enter()
-        worked = False
+        worked, why = False, ""
         question = {
             "inputs": prompt,
             "parameters": {"max_new_tokens": ANSWER_TOKENS_MAX, "do_sample": False, "return_full_text": False},
@@ -48,12 +48,14 @@ class SageMaker:
             text = _generated(json.loads(body), prompt)
             worked = True
             return text
-        except NoAnswerError:
+        except NoAnswerError as no:
+            why = str(no)
             raise
         except Exception as error:  # botocore's many; their texts may quote the request
-            raise NoAnswerError(type(error).__name__) from None
+            why = type(error).__name__
+            raise NoAnswerError(why) from None
         finally:
-            self.circuit.leave(worked=worked)
+            self.circuit.leave(worked=worked, error=why)
 
     async def _opened(self) -> Any:
         """One client, made by the first question: importing botocore takes a second."""

@@ -1,6 +1,7 @@
 """The code of each row of shared/guardrails.py: what makes a guardrail from the configuration."""
 
 from collections.abc import Callable
+from functools import partial
 
 from services.moderation.guardrails import Guardrail
 from services.moderation.guardrails.banned_keywords import BannedKeywords
@@ -13,6 +14,7 @@ from services.moderation.guardrails.llm_guard import LLMGuard
 from services.moderation.guardrails.openai_moderation import OpenAIModeration
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.presidio import Presidio
+from services.moderation.guardrails.remote import circuits_of
 from services.moderation.screen import Loaded
 from shared import guardrails
 from shared.guardrails import Enabled
@@ -36,4 +38,8 @@ def load(parts: Parts) -> list[Loaded]:
 
     Other callbacks (loggers, metrics) aren't moderation's and are left alone.
     """
-    return [Loaded(each, MAKERS[each.spec.integration](parts, each)) for each in guardrails.enabled(parts.config)]
+    loaded = []
+    for each in guardrails.enabled(parts.config):
+        guardrail, circuits = circuits_of(partial(MAKERS[each.spec.integration], parts, each))
+        loaded.append(Loaded(each, guardrail, circuits))
+    return loaded
