@@ -14,7 +14,14 @@ from services.edge.journal import JournalFullError
 from services.edge.publisher import PublishError
 from shared import subjects
 from shared.facts import TrafficFact, unpack
-from shared.requests import AdminRequest, CountRequest, DecideRequest, ScreenRequest, ShownRequest
+from shared.requests import (
+    AdminRequest,
+    CountRequest,
+    DecideRequest,
+    ScreenRequest,
+    ServicesRequest,
+    ShownRequest,
+)
 
 # ── the broker ──
 
@@ -104,6 +111,7 @@ _QUESTIONS: dict[str, type[msgspec.Struct]] = {
     subjects.POLICY_SHOWN: ShownRequest,
     subjects.MODERATION_SCREEN: ScreenRequest,
     subjects.MODERATION_COUNT: CountRequest,
+    subjects.MODERATION_SERVICES: ServicesRequest,
 }
 
 
