@@ -7,7 +7,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
+from shared import guarded_fields
 from shared.config import ConfigError
+from shared.guarded_fields import Fields
 from shared.money import picousd_from_usd
 from shared.routes import TABLE, Match, Route
 
@@ -23,10 +25,10 @@ _UP = re.compile(r"(^|[/\\])\.\.?($|[/\\])")
 _KNOWN = frozenset(
     {
         "path", "target", "headers", "forward_headers", "merge_query_params", "default_query_params", "include_subpath",
-        "cost_per_request", "auth", "methods", "timeout", "id",
+        "cost_per_request", "auth", "methods", "timeout", "id", "guardrails",
     }
 )  # fmt: skip
-_LATER = frozenset({"guardrails", "custom_auth_parser", "custom_handler"})
+_LATER = frozenset({"custom_auth_parser", "custom_handler"})
 """LiteLLM has them. Who sets them relies on them, so they are refused until something acts on them."""
 
 
@@ -50,6 +52,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     auth: bool = True
     methods: tuple[str, ...] = METHODS
     timeout_s: float = TIMEOUT_S
+    guardrails: dict[str, Fields] = {}
+    """Of its requests and answers, in the order of the table of guardrails."""
     only_listed: bool = False
     """Only for who has it in `allowed_passthrough_routes`, and for proxy admins."""
     drops: str = ""
@@ -174,6 +178,7 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
         auth=_flag(given, "auth", at, True),
         methods=_methods(given.get("methods"), at),
         timeout_s=_timeout(given.get("timeout"), at),
+        guardrails=guarded_fields.read(given.get("guardrails"), at),
     )
 
 

@@ -18,9 +18,9 @@ from services.edge.images import Images
 from services.edge.passthrough import provider_routes
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
+from shared import guardrails, sealing
 from shared import passthrough as entries
-from shared import sealing
-from shared.config import Config
+from shared.config import Config, ConfigError
 from shared.outbound import Outbound
 
 log = structlog.get_logger()
@@ -45,6 +45,12 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     general = config.general_settings
     looks = site.read(general, environ, config.directory)
     endpoints = entries.read(general.get("pass_through_endpoints"), environ)
+    known = {each.name for each in guardrails.enabled(config)}
+    for entry in endpoints.all:
+        if unknown := [name for name in entry.guardrails if name not in known]:
+            raise ConfigError(
+                f"general_settings.pass_through_endpoints: {entry.path}: there is no guardrail {unknown[0]!r}"
+            )
     provided, signers = provider_routes.read(environ, endpoints)
     return {
         "sizes": sizes.read(general),

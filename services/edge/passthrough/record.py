@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from services.edge import metrics
+from services.edge.passthrough.guarded import Guarded
 from services.edge.passthrough.spoken import UNKNOWN, Spoken
 from services.edge.reading import Head
 from services.edge.series import SERIES
@@ -46,7 +47,9 @@ class Record:
         asked_model: str = "",
         *,
         is_free: bool = False,
+        guarded: Guarded | None = None,
     ) -> None:
+        self._guarded = guarded
         self._spoken = spoken
         self._asked_model = asked_model
         self._is_free = is_free
@@ -68,6 +71,7 @@ class Record:
             model=model,
             deployment_id=DeploymentId(f"pass_through:{entry.id}"[:256]),
             provider=PROVIDER,
+            guardrails=list(entry.guardrails),
             upstream_model=entry.host,
             price=None if cost is None else Price(0, 0, request_picousd=cost, source="config"),
             requester_ip=head.ip,
@@ -118,6 +122,7 @@ class Record:
             first_byte_at_ms=self.first_byte_at_ms,
             error_code=error_code,
             flags=flags,
+            guardrail_outcomes=self._guarded.told.outcomes if self._guarded is not None else [],
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
         elapsed = self._parts.clock.seconds() - self._started

@@ -12,6 +12,8 @@ from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request
 from services.edge.parts import Parts
 from services.edge.passthrough import headers, spoken
 from services.edge.passthrough.files import Files, MultipartError
+from services.edge.passthrough.guarded import Guarded
+from services.edge.passthrough.guarded_answer import pass_guarded
 from services.edge.passthrough.record import Record
 from services.edge.providers.base import Credentials, CredentialsError
 from services.edge.reading import Head
@@ -55,9 +57,12 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     url = entry.url(rest, headers.without_key(request.query, found if ours else None))
     asked_model = spoken.model_in(url)
     signing = parts.passthrough_signers.get(entry.id)
-    if grant is not None and (signing is not None or _is_json(request)):
+    guarded = Guarded(parts, entry) if entry.guardrails else None
+    if guarded is not None or (grant is not None and (signing is not None or _is_json(request))):
         body = await upload.whole()
-        if body:
+        if guarded is not None:
+            body = await _screened(parts, guarded, request, body, head, grant)
+        if body and grant is not None:
             asked_model = model_of(body) or asked_model
     else:
         body = upload.chunks() if upload.has_body else None
@@ -73,13 +78,14 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
         known,
         asked_model,
         is_free=spoken.is_free(request.method, known),
+        guarded=guarded,
     )
     sent = headers.to_target(entry, request.headers(), found if ours else None)
     if signing is not None:
         assert not isinstance(body, AsyncIterator)
         url, sent = await _signed(signing, request.method, url, sent, body or b"")
     await record.open()
-    return await _Forwarding(parts, request, entry, record, upload, outbound).run(
+    return await _Forwarding(parts, request, entry, record, upload, outbound, guarded).run(
         url,
         sent,
         body,
@@ -117,6 +123,21 @@ async def _grant(
     assert isinstance(decision, Grant)
     request.recognised()
     return decision, True
+
+
+async def _screened(
+    parts: Parts, guarded: Guarded, request: Request, body: bytes | None, head: Head, grant: Grant | None
+) -> bytes | None:
+    """The body as it may go on. Raises RefusedError; what guardrails say no to is in the book."""
+    if body and request.header("content-encoding") is not None:
+        raise RefusedError(errors.bad_request("A compressed body can't be checked by the guardrails of this endpoint"))
+    try:
+        return await guarded.request(body)
+    except RefusedError as no:
+        route = routes.named(NAME)
+        assert route is not None
+        caller = Caller() if grant is None else grant.caller
+        await account.refuse(parts, no.refusal, route, head, caller, screening=guarded.told)
 
 
 async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
@@ -293,7 +314,9 @@ class _Forwarding:
         record: Record,
         upload: _Upload,
         outbound: Outbound | None,
+        guarded: Guarded | None,
     ) -> None:
+        self._guarded = guarded if guarded is not None and guarded.has("post_call") else None
         self._parts = parts
         self._outbound = outbound
         self._request = request
@@ -342,14 +365,17 @@ class _Forwarding:
             record.settle(outcome, status, code)
 
     async def _pass(self, answer: Streamed, grant: Grant | None) -> Answer:
-        record, request = self._record, self._request
+        parts, record, request = self._parts, self._record, self._request
         lines = (
             f"{_SAFE}x-litellm-call-id: {record.id}\r\nx-tollgate-request-id: {record.id}\r\n"
             f"{headers.to_client(answer.headers)}"
         )
+        said = {name.lower(): value for name, value in answer.headers}
+        if self._guarded is not None:
+            bytes_max = parts.settings.edge_answer_bytes_max if self._mb is None else int(self._mb * sizes.MB)
+            return await pass_guarded(request, record, self._guarded, answer, lines, bytes_max)
         out = StreamAnswer(answer.status, lines)
         await out.start(request)
-        said = {name.lower(): value for name, value in answer.headers}
         tap = record.tap(answer.status, said.get("content-type", ""), said.get("content-encoding", "").lower())
         size, ended = 0, "success" if answer.status < 400 else "provider_error"
         code = None if answer.status < 400 else f"provider_{answer.status}"
