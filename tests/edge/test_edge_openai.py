@@ -12,6 +12,7 @@ from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call, Hints
 from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS
 from services.edge.formats.table import BY_ROUTE
+from services.edge.formats.wire import without_lone_surrogates
 from shared.errors import RefusedError, render
 from shared.facts import Caller, Opened, encode_fact, pack, unpack
 from shared.ids import DeploymentId, new_request_id
@@ -390,3 +391,17 @@ def test_half_a_surrogate_pair_is_read_wherever_it_stands(place: str, half: str)
     read = CHAT.read(raw.encode(), Hints(None, None))
     json.loads(CHAT.upstream_body(read, "m"))
     _recorded(read)
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from(
+            ["\\ud83d", "\\ude00", "\\\\", "\\n", "a", "\\u00e9", "\\uD83D\\uDE00", "\\uDC00", "ud83d", "\\u0041"]
+        )
+    )
+)
+def test_lone_surrogates_become_the_replacement_character_and_nothing_else_changes(pieces: list[str]) -> None:
+    """Against Python's own reader, whose strings may hold them."""
+    text = json.loads('"' + "".join(pieces) + '"')
+    mended = without_lone_surrogates(('"' + "".join(pieces) + '"').encode())
+    assert msgspec.json.decode(mended) == "".join("\ufffd" if 0xD800 <= ord(c) < 0xE000 else c for c in text)

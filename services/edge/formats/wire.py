@@ -6,6 +6,7 @@ is read all the same: whoever wrote it was paid for it.
 
 import json
 import math
+import re
 from typing import Any, Final
 
 import msgspec
@@ -31,36 +32,29 @@ def decode_leniently(raw: bytes) -> Any:
 
 
 def without_lone_surrogates(raw: bytes) -> bytes:
-    """JSON's `\\udXXX` escapes that are no half of a pair become U+FFFD; as long as before, but for those."""
-    if b"\\u" not in raw:
-        return raw
-    out, done, at = [], 0, raw.find(b"\\")
-    while at >= 0:
-        if raw[at + 1 : at + 2] != b"u":
-            at = raw.find(b"\\", at + 2)
-            continue
-        unit = _unit(raw, at)
-        if unit is None or not 0xD800 <= unit < 0xE000:
-            at = raw.find(b"\\", at + 2)
-            continue
-        low = _unit(raw, at + 6)
-        if unit < 0xDC00 and low is not None and 0xDC00 <= low < 0xE000:
-            at = raw.find(b"\\", at + 12)
-            continue
+    """JSON's `\\udXXX` escapes that are no half of a pair become U+FFFD; as long as before, but for those.
+
+    A run without any is passed over by the regular expression alone: text is full of other escapes. As it was where there are too many.
+    """
+    out: list[bytes] = []
+    done = 0
+    while (at := _sound_run_end(raw, done)) < len(raw):
+        if len(out) >= 2 * LONE_SURROGATES_MAX or not _SURROGATE.match(raw, at):
+            return raw
         out += [raw[done:at], b"\\ufffd"]
         done = at + 6
-        at = raw.find(b"\\", done)
     return raw if not out else b"".join((*out, raw[done:]))
 
 
-def _unit(raw: bytes, at: int) -> int | None:
-    """The UTF-16 unit of the `\\uXXXX` at this place."""
-    if raw[at : at + 2] != b"\\u":
-        return None
-    try:
-        return int(raw[at + 2 : at + 6], 16) if len(raw) >= at + 6 else None
-    except ValueError:
-        return None
+LONE_SURROGATES_MAX: Final = 20_000
+_SOUND: Final = re.compile(rb"(?:[^\\]++|\\(?:[^u]|u(?:[^dD]|[dD](?:[0-7]|[89abAB]..\\u[dD][c-fC-F]))))*+", re.DOTALL)
+"""Everything but a lone surrogate: other characters, other escapes, pairs. Possessive: it never goes back."""
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def _sound_run_end(raw: bytes, start: int) -> int:
+    found = _SOUND.match(raw, start)
+    return start if found is None else found.end()
 
 
 class AnswerHead(Said, kw_only=True):
