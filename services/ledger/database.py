@@ -162,6 +162,8 @@ class Database:
                 "default_transaction_read_only": "on",
                 "plan_cache_mode": "force_custom_plan",
                 "jit": "off",
+                # Sums of a month by tag and team are sorted in it.
+                "work_mem": "32MB",
             },
         )
 

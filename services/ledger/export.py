@@ -34,6 +34,8 @@ from shared.settings import SettingsError
 
 FORMATS = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet"}
 CHUNK_ROWS = 5_000
+ROW_GROUP_ROWS = 100_000
+"""What the Parquet writer holds in memory."""
 PRICES = "price/prices.jsonl"
 TIMEOUT_S = 3600.0
 VERSION = 1
@@ -267,7 +269,12 @@ async def _write_parquet(connection: Connection, day: date, file: IO[bytes], pro
             )
 
     def write() -> None:
-        write_parquet(RecordBatchReader.from_batches(schema, batches()), file, compression="zstd(3)")
+        write_parquet(
+            RecordBatchReader.from_batches(schema, batches()),
+            file,
+            compression="zstd(3)",
+            max_row_group_size=ROW_GROUP_ROWS,
+        )
 
     await asyncio.to_thread(write)
     return count

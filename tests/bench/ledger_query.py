@@ -73,11 +73,11 @@ FILL = [
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT '', d.dimension, day, d.value, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
        FROM bench_calls CROSS JOIN LATERAL (VALUES ('total', ''), ('team', 'team-' || team), ('key', lpad(to_hex(key), 64, '0')),
            ('model', 'model-' || model), ('provider', 'openai'), ('deployment', 'deployment-' || model), ('user', 'user-' || key % 800)
-       ) AS d (dimension, value) GROUP BY d.dimension, day, d.value""",
+       ) AS d (dimension, value) GROUP BY d.dimension, day, d.value ORDER BY day, d.dimension, d.value""",
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT '', 'tag', day, t, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
-       FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY day, t""",
+       FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY day, t ORDER BY day, t""",
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT 'user:user-' || key % 800, 'tag', day, t, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
-       FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY 1, day, t""",
+       FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY 1, day, t ORDER BY day, 1, t""",
     "INSERT INTO batch_log VALUES (0, 1, '\\x00', '\\x00', 1, 1, 0, 1, '\\x00', 2)",
     "INSERT INTO stream_position (stream, shard, seq, chain_n) VALUES ('TRAFFIC', 0, 1, 1)",
     "INSERT INTO cube_position VALUES (0, 1)",

@@ -54,6 +54,8 @@ class Target:
         if self.mood == "cut":
             assert request.transport is not None
             request.transport.abort()
+        elif self.mood == "slow":
+            await asyncio.sleep(5)
         elif self.mood != 200:
             return web.Response(status=self.mood, text="secret-of-theirs")
         else:
@@ -101,6 +103,7 @@ class Fed:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ledger.sinks.targets.DEADLINE_MS", 300)
     for name, value in {"IDLE_S": 0.02, "PAUSE_S_MIN": 0.02, "PAUSE_S_MAX": 0.05}.items():
         monkeypatch.setattr(f"services.ledger.sinks.run.{name}", value)
 
@@ -128,7 +131,7 @@ async def post_entity(book: Book, kind: str, entity_id: str, logging: Any) -> No
     tally.terminate()
 
 
-@pytest.mark.parametrize("mood", [500, 429, 401, "cut"])
+@pytest.mark.parametrize("mood", [500, 429, 401, "cut", "slow"])
 async def test_a_target_that_is_away_loses_nothing(book: Book, target: Target, mood: Any) -> None:
     await book.post(settled())  # before there was a sink: not its business
     fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
@@ -361,3 +364,28 @@ async def test_sealed_secrets_are_opened_with_the_key_alone(target: Target) -> N
     await targets.make(sink, {}, outbound, ring).send([])
     assert target.got[0][1]["Authorization"] == "Basic " + base64.b64encode(b"pk:sk-lf-1").decode()
     await outbound.close()
+
+
+async def test_killed_while_sending_it_sends_the_same_again_under_the_same_name(book: Book, target: Target) -> None:
+    """The target may have the first: it knows the second by its name."""
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+    await begun(book)
+    target.mood = "slow"
+    calls = [settled() for _ in range(3)]
+    await book.post(*calls)
+
+    async def asked() -> bool:
+        return bool(target.asked)
+
+    await eventually(asked)
+    await fed.end(kill=True)
+    target.mood = 200
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+
+    async def there() -> bool:
+        return set(target.ids()) == {call.opened.id for call in calls}
+
+    await eventually(there)
+    first, last = target.asked[0], target.asked[-1]
+    assert (first[1]["idempotency-key"], first[2]) == (last[1]["idempotency-key"], last[2])
+    await fed.end()
