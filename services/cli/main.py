@@ -4,7 +4,7 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 
-from services.cli import check, import_litellm, run
+from services.cli import apply, check, import_litellm, run
 from shared.version import VERSION
 
 SERVICES = ("edge", "policy", "moderation", "ledger")
@@ -23,6 +23,7 @@ OF_SERVICE = {
 OWN: dict[str, Callable[[list[str]], int]] = {
     "run": run.command,
     "check-config": check.command,
+    "apply": apply.command,
     "import-litellm": import_litellm.command,
 }
 
@@ -31,6 +32,7 @@ HELP = f"""usage: tollgate [run] [--config FILE] [--port N] [--host HOST] [--det
 
   run              everything on this machine, with its own NATS and PostgreSQL unless others are named
   check-config     what every key of a config.yaml does, and how each model is served
+  apply            teams, users, customers and keys as a file says, with a plan
   import-litellm   take over keys, teams, users, budgets and spend from a LiteLLM database
   doctor           look at everything a service needs, with its environment
   {", ".join(SERVICES)}
