@@ -7,7 +7,6 @@ the even pico-dollar. 64 bits hold 9.2 million USD, ample for one request; sums 
 What is used and what it costs are sums of the same *units* (`UNITS`): `bill` lays them side by side, one line a unit.
 """
 
-import operator
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
@@ -246,10 +245,18 @@ class Cost(NamedTuple):
 
 def cost(price: Price, usage: Usage) -> Cost:
     """What a call costs, rounded once, half to even."""
-    if usage.input_tokens <= _usual_until(price) and not any(_seldom(usage)):
-        usual = _usual_cost(price, usage)
-        if usual is not None:
-            return usual
+    tariff = _tariff(price)
+    if tariff is not None and usage.input_tokens <= tariff.until and not _is_odd(usage):
+        plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        if plain >= 0:
+            return Cost(
+                tariff.request
+                + plain * tariff.input
+                + usage.cached_tokens * tariff.cache_read
+                + usage.cache_write_tokens * tariff.cache_write
+                + usage.output_tokens * tariff.output,
+                (),
+            )
     lines, flags = bill(price, usage)
     if flags and not lines:
         return Cost(None, flags)
@@ -313,40 +320,49 @@ def _dearest(price: Price) -> list[tuple[str, Fraction | int]]:
     return [(quantity, int(amount) if amount.denominator == 1 else amount) for quantity, amount in each]
 
 
+class _Tariff(NamedTuple):
+    """What `bill` comes to for most calls: tokens in and out, at whole pico-dollars."""
+
+    until: int
+    """Up to how many input tokens the usual rates are all that a usual usage needs."""
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    request: int
+
+
 @lru_cache(maxsize=1024)
-def _usual_until(price: Price) -> int:
-    """Up to how many input tokens the usual rates are all that a usual usage needs: reasoning costs what output does, no tier is
-    reached."""
+def _tariff(price: Price) -> _Tariff | None:
+    """None: each call's bill has to be made. Reasoning costs what output does here, and no tier is reached."""
     standard = [rate for rate in price.rates if not rate.service]
     if any(
         rate.unit in ("reasoning", "request") or (rate.unit in _USUAL and not rate.above_tokens) for rate in standard
     ):
-        return -1
-    return min((rate.above_tokens for rate in standard if rate.above_tokens), default=INT_MAX)
+        return None
+    until = min((rate.above_tokens for rate in standard if rate.above_tokens), default=INT_MAX)
+    at_input, at_output, at_request = price.input_picousd, price.output_picousd, price.request_picousd
+    at_cached = at_input if price.cache_read_picousd is None else price.cache_read_picousd
+    at_written = at_input if price.cache_write_picousd is None else price.cache_write_picousd
+    rates = (at_input, at_cached, at_written, at_output, at_request)
+    whole = [rate for rate in rates if type(rate) is int]
+    return _Tariff(until, *whole) if len(whole) == len(rates) else None
 
 
 _USUAL = frozenset({"input", "output", "cache_read", "cache_write"})
 
 
-def _usual_cost(price: Price, usage: Usage) -> Cost | None:
-    """What `bill` comes to for most calls: tokens in and out, at whole pico-dollars. None for the others."""
-    cached, written = usage.cached_tokens, usage.cache_write_tokens
-    plain = usage.input_tokens - cached - written
-    at_input, at_output, at_request = price.input_picousd, price.output_picousd, price.request_picousd
-    at_cached = at_input if price.cache_read_picousd is None else price.cache_read_picousd
-    at_written = at_input if price.cache_write_picousd is None else price.cache_write_picousd
-    if (
-        plain < 0 or cached < 0 or written < 0 or usage.output_tokens < 0
-        or type(at_input) is not int or type(at_output) is not int or type(at_request) is not int
-        or type(at_cached) is not int or type(at_written) is not int
-    ):  # fmt: skip
-        return None
-    total = at_request + plain * at_input + cached * at_cached + written * at_written + usage.output_tokens * at_output
-    return Cost(total, ())
+def _is_odd(usage: Usage) -> bool:
+    """Whether it counts what most calls don't; or parts that can't be."""
+    return bool(
+        usage.cache_write_1h_tokens or usage.audio_input_tokens or usage.cached_audio_tokens or usage.image_input_tokens
+        or usage.audio_output_tokens or usage.image_output_tokens or usage.input_characters or usage.output_characters
+        or usage.input_ms or usage.output_ms or usage.input_images or usage.images or usage.input_pixels or usage.pixels
+        or usage.searches or usage.search_context or usage.service
+        or usage.cached_tokens < 0 or usage.cache_write_tokens < 0 or not 0 <= usage.reasoning_tokens <= usage.output_tokens
+    )  # fmt: skip
 
 
-_seldom = operator.attrgetter(*Usage.__struct_fields__[Usage.__struct_fields__.index("source") + 1 : -1])
-"""What is zero in the usage of most calls."""
 _BY_NAME = {unit.name: unit for unit in UNITS}
 _TOKENS = frozenset(unit.name for unit in UNITS if unit.quantity.endswith("_tokens"))
 

@@ -1,4 +1,4 @@
-"""The book of one call: this alone builds Opened, Settled and Refused.
+"""The book of one call: this alone makes `opened`, `settled` and `refused`.
 
     new ──open──> opened ──settle──> settled          (opened is on the wire before the provider sees a byte)
 
@@ -6,27 +6,29 @@ An account is opened once and settled once; the first end stands. A call that go
 (an attempt cut off, another model) settles what was, and goes on under an account of its own: each has its own row and price.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 import structlog
 
-from services.edge import metrics, payload
+from services.edge import payload
 from services.edge.answers import Named
 from services.edge.formats.base import Call
 from services.edge.formats.openai import OpenAI
 from services.edge.formats.wire import AnswerHead
 from services.edge.http import Request
+from services.edge.prepared import Heading, Prepared
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from services.edge.series import SERIES
 from shared import errors
 from shared.addresses import shortened
 from shared.errors import Refusal, RefusedError
-from shared.facts import Caller, Opened, Refused, Settled, encode_fact
+from shared.facts import Caller, Refused, encode_fact, encode_opened, encode_rest_of_opened, encode_settled
 from shared.grant import Candidate, Fallback, Permit
 from shared.ids import new_request_id
-from shared.money import CALL_PICOUSD_MAX, Usage, cost, most_picousd
+from shared.money import CALL_PICOUSD_MAX, Price, Usage, cost, most_picousd
 from shared.routes import Route
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Asked(msgspec.Struct):
     format: OpenAI
     head: Head
     call: Call
+    prepared: Prepared
     permit: Permit
     screening: Screening
     started: float
@@ -59,6 +62,7 @@ class Asked(msgspec.Struct):
 
 
 LOG_OFF_MAX = 32
+NO_LOG_OFF: Final[list[str]] = []
 
 
 def log_off(disabled: str | None, no_log: bytes | None) -> list[str]:
@@ -70,8 +74,8 @@ def log_off(disabled: str | None, no_log: bytes | None) -> list[str]:
 
 class Account:
     __slots__ = (
-        "_batch", "_opened", "_parts", "_payload", "asked", "attempts", "candidate", "content", "cost_picousd", "fallen_back",
-        "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
+        "_batch", "_heading", "_opened", "_parts", "_payload", "_rest", "asked", "attempts", "candidate", "content", "cost_picousd",
+        "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: "Parts", asked: Asked, candidate: Candidate) -> None:
@@ -91,7 +95,9 @@ class Account:
         self.outcome, self.usage = "", NOTHING
         self.cost_picousd: int | None = None
         """How it ended."""
-        self._opened: Opened | None = None
+        self._heading: Heading | None = None
+        self._opened = self._rest = b""
+        """The fact, encoded; and what of it doesn't depend on whom the call is at."""
         self._batch: Batch | None = None
         self.content = payload.of(parts, asked) if asked.permit.grant.content else None
         """Of the answer, where somebody wants it kept."""
@@ -104,40 +110,32 @@ class Account:
 
     async def open(self, deadline_ms: int) -> None:
         """On the wire when it returns. Raises RefusedError when that can't be."""
-        parts, asked, candidate = self._parts, self.asked, self.candidate
+        parts, asked = self._parts, self.asked
         permit, call, head = asked.permit, asked.call, asked.head
-        self._step("open")
-        self._opened = Opened(
-            id=self.id,
-            at_ms=self.opened_at_ms,
-            edge_id=parts.edge_id,
-            caller=permit.grant.caller,
-            call_type=asked.route.call_type,
-            route=asked.route.name,
-            model=call.model,
-            deployment_id=candidate.deployment_id,
-            provider=candidate.provider,
-            upstream_model=candidate.upstream_model,
-            price=candidate.price,
-            stream=call.stream,
-            customer_id=call.customer_id,
-            tags=permit.tags,
-            spend_logs_metadata=permit.spend_logs_metadata,
-            requester_ip=_recorded(parts, head.ip),
-            user_agent=head.user_agent,
-            guardrails=asked.screening.names(),
-            max_cost_picousd=max_cost(candidate, call),
-            litellm_call_id=head.litellm_call_id,
-            expires_at_ms=self.opened_at_ms + deadline_ms + parts.settings.edge_expiry_slack_ms,
-            session_id=head.session_id,
-            log_off=log_off(head.log_off, call.fields.get("no-log")),
+        self.state = _NEXT[self.state, "open"]
+        self._rest = encode_rest_of_opened(
+            call.stream,
+            call.customer_id,
+            permit.tags,
+            permit.spend_logs_metadata,
+            _recorded(parts, head.ip),
+            head.user_agent,
+            asked.screening.names,
+            max_cost(self.candidate, call),
+            head.litellm_call_id,
+            self.opened_at_ms + deadline_ms + parts.settings.edge_expiry_slack_ms,
+            head.session_id,
+            NO_LOG_OFF if call.plain and head.log_off is None else log_off(head.log_off, call.fields.get("no-log")),
         )
-        batch = parts.recorder.append(encode_fact(self._opened))
-        try:
-            await batch.wait_on_wire()
-        except TimeoutError:
-            self.settle("edge_error", 503, NOTHING, error_code="book_unavailable")
-            raise RefusedError(errors.book_unavailable()) from None
+        heading = self._heading = self._heading_of(self.candidate)
+        self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)
+        batch = parts.recorder.append(self._opened)
+        if not batch.on_wire:
+            try:
+                await batch.wait_on_wire()
+            except TimeoutError:
+                self.settle("edge_error", 503, NOTHING, error_code="book_unavailable")
+                raise RefusedError(errors.book_unavailable()) from None
 
     def settle(
         self,
@@ -153,47 +151,41 @@ class Account:
 
         `free`: no provider was asked, so it cost nothing whatever it used.
         """
-        if (self.state, "settle") not in _NEXT:
+        state = _NEXT.get((self.state, "settle"))
+        if state is None:
             return None
-        opened = self._opened
-        assert opened is not None
-        self._step("settle")
-        candidate = self.candidate
-        if candidate.deployment_id != opened.deployment_id:
-            opened = msgspec.structs.replace(
-                opened,
-                deployment_id=candidate.deployment_id,
-                provider=candidate.provider,
-                upstream_model=candidate.upstream_model,
-                price=candidate.price,
-            )
-        amount, flags = (0, ()) if free else _cost(opened, usage)
+        self.state = state
+        parts, candidate, heading = self._parts, self.candidate, self._heading
+        assert heading is not None
+        if candidate is not heading.candidate:  # another one has answered than the first
+            heading = self._heading_of(candidate)
+            self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)
+        screened = self.asked.screening.outcomes
+        amount, flags = (0, ()) if free else _cost(candidate.price, usage)
         self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
-        fact = Settled(
-            opened=opened,
-            ended_at_ms=self._parts.clock.unix_ms(),
-            outcome=outcome,
-            status=status,
-            usage=usage,
-            cost_picousd=amount,
-            first_byte_at_ms=self.first_byte_at_ms,
-            response_id=(answer.id or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
-            response_model=(answer.model or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
-            attempts=self.attempts,
-            error_code=error_code,
-            guardrail_outcomes=self.asked.screening.outcomes,
-            flags=flags,
+        fact = encode_settled(
+            self._opened,
+            parts.clock.unix_ms(),
+            outcome,
+            status,
+            usage,
+            amount,
+            self.first_byte_at_ms,
+            (answer.id or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            (answer.model or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            self.attempts,
+            error_code,
+            screened,
+            flags,
         )
         if self.content is not None:
-            self._payload = self.content.record(self._parts, self.asked, self.id, self.opened_at_ms)
-        self._batch = self._parts.recorder.append(encode_fact(fact))
+            self._payload = self.content.record(parts, self.asked, self.id, self.opened_at_ms)
+        self._batch = parts.recorder.append(fact)
         if usage is not NOTHING:
-            self._parts.health.used(candidate.deployment_id, usage.input_tokens + usage.output_tokens)
-        elapsed = self._parts.clock.seconds() - self.asked.started
-        metrics.of_route(self.asked.route.name).note(
-            outcome, elapsed, max(0.0, elapsed - self.provider_s), usage.input_tokens, usage.output_tokens
-        )
-        SERIES.settled(fact, elapsed, self.provider_s)
+            parts.health.used(candidate.deployment_id, usage.input_tokens + usage.output_tokens)
+        self._count(heading, status, error_code)
+        if screened:
+            SERIES.checked(screened)
         return amount
 
     async def settle_durably(
@@ -211,15 +203,17 @@ class Account:
         Raises ConnectionError when it isn't safe in time: the client must not believe a complete answer then.
         """
         amount = self.settle(outcome, status, usage, answer, error_code, free=free)
-        assert self._batch is not None
+        batch = self._batch
+        assert batch is not None
         if self._payload is not None:
             await payload.settled(self._payload)
-        try:
-            await self._batch.wait_durable()
-        except TimeoutError:
-            log.error("settled_not_durable_in_time")
-            self.asked.request.abort()
-            raise ConnectionAbortedError from None
+        if not batch.durable:
+            try:
+                await batch.wait_durable()
+            except TimeoutError:
+                log.error("settled_not_durable_in_time")
+                self.asked.request.abort()
+                raise ConnectionAbortedError from None
         return amount
 
     def named(self, passed: str = "") -> Named:
@@ -244,8 +238,22 @@ class Account:
     def overhead_s(self) -> float:
         return max(0.0, self._parts.clock.seconds() - self.asked.started - self.provider_s)
 
-    def _step(self, event: str) -> None:
-        self.state = _NEXT[self.state, event]
+    def _heading_of(self, candidate: Candidate) -> Heading:
+        asked = self.asked
+        return asked.prepared.heading(self._parts.edge_id, asked.route, asked.permit.grant, asked.call.model, candidate)
+
+    def _count(self, heading: Heading, status: int, error_code: str | None) -> None:
+        """For the metrics."""
+        usage, outcome, provider_s = self.usage, self.outcome, self.provider_s
+        elapsed = self._parts.clock.seconds() - self.asked.started
+        heading.route.note(outcome, elapsed, max(0.0, elapsed - provider_s), usage.input_tokens, usage.output_tokens)
+        first_token_s = None
+        if self.asked.call.stream and self.first_byte_at_ms is not None:
+            first_token_s = max(0, self.first_byte_at_ms - self.opened_at_ms) / 1000
+        asked_provider_s = provider_s if self.attempts else None
+        heading.calls.ended(
+            outcome, status, error_code, usage, self.cost_picousd, elapsed, asked_provider_s, first_token_s
+        )
 
 
 def _recorded(parts: "Parts", ip: str | None) -> str | None:
@@ -254,16 +262,16 @@ def _recorded(parts: "Parts", ip: str | None) -> str | None:
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
 
 
-def _cost(opened: Opened, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+def _cost(price: Price | None, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
         return 0, ()
-    if opened.price is None:
+    if price is None:
         return None, usage.flags
-    amount, flags = cost(opened.price, usage)
+    amount, flags = cost(price, usage)
     if amount is not None and amount > CALL_PICOUSD_MAX:
         amount = None
-    return amount, (*usage.flags, *flags)
+    return amount, (*usage.flags, *flags) if usage.flags else flags
 
 
 def max_cost(candidate: Candidate, call: Call) -> int | None:
@@ -272,7 +280,7 @@ def max_cost(candidate: Candidate, call: Call) -> int | None:
     A token is at least a byte of what was sent, so the body's length bounds the input.
     """
     output = call.max_output_tokens
-    if candidate.price is None or output is None:
+    if output is None or candidate.price is None:
         return None
     most = most_picousd(candidate.price, Usage(len(call.body), output))
     return most if most <= CALL_PICOUSD_MAX else None
@@ -312,8 +320,6 @@ async def refuse(
     if parts.strangers.keeps(fact):
         raise RefusedError(refusal, None, head.litellm_call_id or fact.id)
     batch = parts.recorder.append(encode_fact(fact))
-    try:
+    with contextlib.suppress(TimeoutError):
         await batch.wait_durable()
-    except TimeoutError:
-        pass
     raise RefusedError(refusal, fact.id, head.litellm_call_id or fact.id)

@@ -18,13 +18,12 @@ from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
-from services.edge.routing import plan, strategies, tags
+from services.edge.routing import plan
 from services.edge.routing.plan import Group, Rules, Step
 from services.edge.screening import CutError
 from services.edge.sources import Source
-from services.edge.upstream import Deadlines, UpstreamError
-from shared import errors, logging
-from shared.config import Deployment
+from services.edge.upstream import UpstreamError
+from shared import logging
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.ids import DeploymentId
@@ -37,10 +36,6 @@ SHOWN_BYTES_MAX = 64 * 1024
 
 UNAUTHORIZED: Final = 401
 STREAM_OPTIONS: Final = b"stream_options"
-BYTES_PER_TOKEN_MAX: Final = 6
-TARGETS_MAX: Final = 20_000
-"""With what is known under more than one id."""
-"""Prompts have four to five: what exceeds a window by this measure exceeds it."""
 
 
 class _Attempt(msgspec.Struct):
@@ -52,7 +47,6 @@ class _Attempt(msgspec.Struct):
     """With the parameters this deployment gets."""
     translator: Translator | None
     """None: the candidate speaks the client's format."""
-    options: Options
     body: bytes
     ask_usage: bool
     """The usage chunk of a stream is asked for."""
@@ -83,6 +77,8 @@ class Attempts:
     async def run(self) -> Answer:
         """Raises RefusedError for the error boundary, after settling."""
         abandoned = "edge_error", 500
+        if self._asked.permit.guardrails:
+            self._start_beside()
         try:
             return await self._run()
         except RefusedError as no:
@@ -99,7 +95,7 @@ class Attempts:
 
     async def _run(self) -> Answer:
         parts, groups = self._parts, self._groups
-        parts.budget.call(parts.clock.seconds())
+        parts.budget.call(self._asked.started)
         step: Step = plan.first(groups, self._is_resting)
         opened_for = -1
         while True:
@@ -110,7 +106,7 @@ class Attempts:
                 attempt = self._prepare(account.candidate)
                 if opened_for != step.group:
                     opened_for = step.group
-                    await account.open(max(1, self._left_ms()))
+                    await account.open(self._deadline_ms if account.tried == 0 else max(1, self._left_ms()))
                 account.attempts += 1
                 return await self._one(attempt)
             except CutError as no:  # a guardrail beside the call
@@ -134,6 +130,12 @@ class Attempts:
             if following.wait_s:
                 await asyncio.sleep(following.wait_s)
             step = following
+
+    def _start_beside(self) -> None:
+        """The guardrails that run beside the provider's call."""
+        asked = self._asked
+        candidates = asked.permit.candidates
+        asked.screening.start_beside(asked.call, candidates[0].upstream_model if candidates else "")
 
     def _after(self, step: Step, failure: Failure) -> Step | None:
         parts = self._parts
@@ -164,69 +166,62 @@ class Attempts:
 
     def _prepare(self, candidate: Candidate) -> "_Attempt":
         """What goes to a candidate. Raises RefusedError for what can't be said in its wire."""
-        asked, account = self._asked, self._account
+        asked = self._asked
         target = self._parts.targets[candidate.deployment_id]
         call, format = asked.call, asked.format
         if target.parameters is not None:
             fields = target.parameters.apply(call.fields)
             if fields is not call.fields:  # no longer what the body says
-                call = msgspec.structs.replace(call, fields=fields, body=b"")
-        translator = None if format.name in target.provider.wires else target.provider.translators[format.name]
-        options = Options(
+                call = msgspec.structs.replace(call, fields=fields, body=b"", exact=None)
+        ask_usage = True
+        if call.stream and not call.wants_usage:
+            ask_usage = not self._parts.health.of(candidate.deployment_id).no_stream_options
+        translator, body = None, b""
+        if format.name in target.provider.wires:
+            if target.origin is not None:
+                body = format.upstream_body(call, candidate.upstream_model, ask_usage=ask_usage)
+        else:
+            translator = target.provider.translators[format.name]
+            if target.origin is not None:
+                options = self._options(target, candidate, call)
+                body = translator.request(format.upstream_fields(call), candidate.upstream_model, options)
+        return _Attempt(candidate, target, call, translator, body, ask_usage)
+
+    def _options(self, target: Target, candidate: Candidate, call: Call) -> Options:
+        """What a translator needs."""
+        account = self._account
+        return Options(
             target.deployment,
             call.stream,
             f"chatcmpl-{account.id}",
             account.opened_at_ms // 1000,
             candidate.upstream_model,
-            base64=translator is not None and bytes(call.fields.get("encoding_format", b"")) == b'"base64"',
+            base64=bytes(call.fields.get("encoding_format", b"")) == b'"base64"',
             modify_params=target.modify_params,
         )
-        ask_usage = True
-        if call.stream and not call.wants_usage:
-            ask_usage = not self._parts.health.of(candidate.deployment_id).no_stream_options
-        body = b""
-        if target.origin is None:
-            pass
-        elif translator is None:
-            body = format.upstream_body(call, candidate.upstream_model, ask_usage=ask_usage)
-        else:
-            body = translator.request(format.upstream_fields(call), candidate.upstream_model, options)
-        return _Attempt(candidate, target, call, translator, options, body, ask_usage)
 
     async def _one(self, attempt: "_Attempt") -> Answer:
         """Raises Failure."""
-        parts, account, deployment = self._parts, self._account, attempt.candidate.deployment_id
-        health, clock = parts.health, parts.clock
+        parts, candidate = self._parts, attempt.candidate
+        clock = parts.clock
         before = clock.seconds()
-        state = health.started(deployment, before)
+        state = parts.health.started(candidate.deployment_id, before)
         try:
-            source = self._source = await self._ask(attempt)
+            source = self._source = await self._send(attempt, attempt.body, before)
+            if source.status == UNAUTHORIZED and await self._has_another_key(attempt):
+                source.abort()
+                source = self._source = await self._send(attempt, attempt.body, clock.seconds())
+            if source.status in (400, 422) and self._added_options(attempt):
+                source = self._source = await self._without_options(attempt, source)
             if source.status < 300:
                 state.answered(clock.seconds() - before)
-            relay = self._relay = Relay(parts, account, source, attempt.options, attempt.translator)
+            options = None
+            if attempt.translator is not None:
+                options = self._options(attempt.target, candidate, attempt.call)
+            relay = self._relay = Relay(parts, self._account, source, attempt.target, attempt.translator, options)
             return await relay.pass_on()
         finally:
             state.running -= 1
-
-    async def _ask(self, attempt: "_Attempt") -> Source:
-        """The provider's head. A deployment that refuses the `stream_options` only we added is asked again without."""
-        call = self._asked.call
-        source = self._source = await self._send(attempt, attempt.body)
-        if source.status == UNAUTHORIZED and await self._has_another_key(attempt):
-            source.abort()
-            source = await self._send(attempt, attempt.body)
-        added = call.stream and attempt.ask_usage and not call.wants_usage and attempt.translator is None
-        if source.status not in (400, 422) or not added or "stream_options" in call.fields:
-            return source
-        try:
-            said = await source.read(failures.ERROR_BYTES_MAX)
-        except UpstreamError:
-            said = b""
-        if STREAM_OPTIONS not in said:
-            return sources.Said(source, said)
-        self._parts.health.of(attempt.candidate.deployment_id).no_stream_options = True
-        model = attempt.candidate.upstream_model
-        return await self._send(attempt, self._asked.format.upstream_body(attempt.call, model, ask_usage=False))
 
     async def _has_another_key(self, attempt: "_Attempt") -> bool:
         """The key was refused: whether the deployment has another one by now, which `attempt` is then made with."""
@@ -239,12 +234,34 @@ class Attempts:
         attempt.target = found
         return True
 
-    async def _send(self, attempt: "_Attempt", body: bytes) -> Source:
+    def _added_options(self, attempt: "_Attempt") -> bool:
+        """Whether the `stream_options` of what was sent are only ours."""
+        call = self._asked.call
+        return (
+            call.stream and attempt.ask_usage and not call.wants_usage and attempt.translator is None
+            and "stream_options" not in call.fields
+        )  # fmt: skip
+
+    async def _without_options(self, attempt: "_Attempt", source: Source) -> Source:
+        """A deployment that refuses the `stream_options` only we added is asked again without."""
+        try:
+            said = await source.read(failures.ERROR_BYTES_MAX)
+        except UpstreamError:
+            said = b""
+        if STREAM_OPTIONS not in said:
+            return sources.Said(source, said)
+        self._parts.health.of(attempt.candidate.deployment_id).no_stream_options = True
+        body = self._asked.format.upstream_body(attempt.call, attempt.candidate.upstream_model, ask_usage=False)
+        return await self._send(attempt, body, self._parts.clock.seconds())
+
+    async def _send(self, attempt: "_Attempt", body: bytes, before: float) -> Source:
+        """The provider's head."""
         parts, asked, account, target = self._parts, self._asked, self._account, attempt.target
-        call, provider, options = asked.call, target.provider, attempt.options
+        call, provider, format = asked.call, target.provider, asked.format.name
         if target.origin is None:
-            return sources.Played(provider.play(target, asked.format.name, call, options.response_id, options.now_s))
-        path = provider.path(target, asked.format.name, options.model, stream=call.stream)
+            played = provider.play(target, format, call, f"chatcmpl-{account.id}", account.opened_at_ms // 1000)
+            return sources.Played(played)
+        path = provider.path(target, format, attempt.candidate.upstream_model, stream=call.stream)
         headers = target.headers
         if target.credentials is not None:
             try:
@@ -252,28 +269,23 @@ class Attempts:
             except CredentialsError:
                 log.warning("no_credential", deployment=target.deployment.id)
                 raise Failure("no_credential", attempt.candidate.provider) from None
+            before = parts.clock.seconds()
         if logging.detailed():
             _show(target, path, headers, body)
-        before = parts.clock.seconds()
+        deadlines = target.stream_deadlines if call.stream else target.deadlines
+        within_ms = self._deadline_ms - int((before - asked.started) * 1000)  # what is left of the call's own deadline
+        sending = parts.upstream.send(target.origin, "POST", path, headers, body, deadlines, max(1, within_ms))
         try:
-            response = await asked.screening.unless_refused(
-                parts.upstream.send(target.origin, "POST", path, headers, body, self._deadlines(target))
-            )
+            if asked.permit.guardrails and asked.screening.is_beside:
+                response = await asked.screening.unless_refused(sending)
+            else:
+                response = await sending
         except UpstreamError as error:
             raise failures.of_upstream(error, attempt.candidate.provider) from None
         finally:
             account.provider_s += parts.clock.seconds() - before
         account.first_byte_at_ms = parts.clock.unix_ms()
         return response
-
-    def _deadlines(self, target: Target) -> Deadlines:
-        """The deployment's own, cut to what is left of the call's."""
-        found = target.stream_deadlines if self._asked.call.stream else target.deadlines
-        left_ms = self._left_ms()
-        if left_ms >= found.total_ms:
-            return found
-        left_ms = max(1, left_ms)
-        return msgspec.structs.replace(found, total_ms=left_ms, first_byte_ms=min(found.first_byte_ms, left_ms))
 
     # ── the end ──
 
@@ -317,88 +329,6 @@ class Attempts:
         return self._parts.health.is_resting(deployment, self._parts.clock.seconds())
 
 
-def groups_of(parts: Parts, asked: Asked) -> list[Group]:
-    """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
-    permit, format = asked.permit, asked.format.name
-    if (
-        len(permit.candidates) == 1
-        and not parts.filter_tags
-        and not (permit.grant.fallbacks or asked.fallbacks)
-        and _callable(parts, permit.candidates, format)
-    ):
-        return [Group(asked.call.model, permit.candidates)]
-    now = parts.clock.seconds()
-    candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
-    if parts.filter_tags:
-        candidates = tags.filtered(
-            candidates, permit.tags, lambda c: parts.targets[c.deployment_id].deployment.params.tags
-        )
-    others = [*asked.fallbacks, *permit.grant.fallbacks]
-    if parts.filter_tags and not candidates and permit.candidates and not others:
-        raise RefusedError(errors.no_deployment_for_tags(asked.call.model))
-    if not candidates and not others:
-        raise RefusedError(_why_not(parts, asked))
-    if len(candidates) > 1:
-        candidates = strategies.ordered(parts.strategy, candidates, parts.health, now, parts.random)
-    groups = [Group(asked.call.model, candidates)] if candidates else []
-    for fallback in others:
-        usable = _callable(parts, fallback.candidates, format)
-        if usable:
-            usable = strategies.ordered(parts.strategy, usable, parts.health, now, parts.random)
-            groups.append(Group(fallback.model, usable, fallback.reason))
-    if not groups:
-        raise RefusedError(_why_not(parts, asked))
-    return groups
-
-
-def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
-    """Without those whose context window the prompt surely exceeds; all of them where that is all, and nothing else is left."""
-    if not parts.check_windows:
-        return candidates
-    tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
-    fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]
-    others = any(
-        fallback.reason in ("context_window", "") for fallback in (*asked.fallbacks, *asked.permit.grant.fallbacks)
-    )
-    return fitting if fitting or others else candidates
-
-
-def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Candidate]:
-    targets = parts.targets
-    found = []
-    for candidate in candidates:
-        target = targets.get(candidate.deployment_id) or _alike(parts, candidate)
-        if target is not None and (format in target.provider.wires or format in target.provider.translators):
-            found.append(candidate)
-    return found
-
-
-def _alike(parts: Parts, candidate: Candidate) -> Target | None:
-    """Policy has read another version of the file than we have (a rollout, a reload): an entry's id is the digest of all it says.
-
-    The one entry of ours with the same provider and model is what it asks for, and that id is known from now on. Of several nobody
-    can say whose credential was meant.
-    """
-    if candidate.revision or candidate.deployment_id in parts.left_out or len(parts.targets) >= TARGETS_MAX:
-        return None
-    ours = {id(t): t for t in parts.targets.values() if _is_for(t.deployment, candidate)}
-    if len(ours) != 1:
-        return None
-    (target,) = ours.values()
-    parts.targets[candidate.deployment_id] = target
-    parts.adopted.add(candidate.deployment_id)
-    log.warning("entry_of_another_configuration", asked=candidate.deployment_id, taken=target.deployment.id)
-    return target
-
-
-def _is_for(deployment: Deployment, candidate: Candidate) -> bool:
-    if deployment.provider != candidate.provider:
-        return False
-    before, star, after = deployment.upstream_model.partition("*")
-    name = candidate.upstream_model
-    return name.startswith(before) and name.endswith(after) if star else name == before
-
-
 def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:
     """The request as the provider gets it, for `--detailed_debug`: credentials masked, prompts not."""
     origin = target.origin
@@ -409,14 +339,3 @@ def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:
         headers=logging.masked({name: value for name, _, value in lines}),
         body=body[:SHOWN_BYTES_MAX].decode("utf-8", "replace"),
     )
-
-
-def _why_not(parts: Parts, asked: Asked) -> errors.Refusal:
-    known = [c for c in asked.permit.candidates if c.deployment_id in parts.targets]
-    if known:
-        return errors.not_served(asked.call.model, f"{known[0].provider} has no {asked.route.name}")
-    reasons = (parts.left_out.get(c.deployment_id) for c in asked.permit.candidates)
-    reason = next((reason for reason in reasons if reason is not None), None)
-    if reason is not None:
-        return errors.model_left_out(asked.call.model, reason)
-    return errors.no_deployment(asked.call.model)

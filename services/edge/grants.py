@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from services.edge.metrics import note_grant
+from services.edge.prepared import Prepared
 from services.edge.tokens import Claims
 from shared import bus, errors, subjects
 from shared.bus import BusClient
@@ -43,7 +44,7 @@ class _OtherStreamError(Exception):
 
 
 class Entry(msgspec.Struct):
-    decision: Decision
+    prepared: Prepared
     until: float
     """time.monotonic() seconds."""
 
@@ -129,18 +130,27 @@ class Grants:
         self._changed.clear()
         self._changed_floor = self.seen_seq = 0
 
+    def kept(self, digest: KeyDigest | None, route: str, model: str) -> Prepared | None:
+        """What `decide` would say without asking anybody; None: it would ask."""
+        entry = self._entries.get((digest, route, model))
+        if entry is None:
+            return None
+        now = time.monotonic()
+        if now >= entry.until or not (self._is_current() or now < self._policy_away_until):
+            return None
+        note_grant("cached")
+        return entry.prepared
+
     async def decide(self, digest: KeyDigest | None, shape: str, route: str, model: str) -> Decision:
         """A grant or denial for this request. Raises RefusedError (policy_unavailable) when nobody can say."""
+        kept = self.kept(digest, route, model)
+        if kept is not None:
+            return kept.decision
         key = (digest, route, model)
         entry = self._entries.get(key)
-        now = time.monotonic()
-        if entry is not None:
-            if now >= entry.until:
-                self._drop(key)
-                entry = None
-            elif self._is_current() or now < self._policy_away_until:
-                note_grant("cached")
-                return entry.decision
+        if entry is not None and time.monotonic() >= entry.until:
+            self._drop(key)
+            entry = None
         try:
             for _ in range(TRIES):
                 try:
@@ -154,7 +164,7 @@ class Grants:
             note_grant("failed")
             self._policy_away_until = time.monotonic() + POLICY_AWAY_S
             if entry is not None and time.monotonic() < entry.until and self._entries.get(key) is entry:
-                return entry.decision
+                return entry.prepared.decision
             raise RefusedError(errors.policy_unavailable()) from None
 
     async def customer(self, customer_id: str) -> Decision:
@@ -233,7 +243,7 @@ class Grants:
         self._drop(key)
         if denied:
             self._denied[key] = None
-        self._entries[key] = Entry(decision, time.monotonic() + self._ttl_s)
+        self._entries[key] = Entry(Prepared(decision), time.monotonic() + self._ttl_s)
         if isinstance(decision, Grant):
             self._good[key[0]] = self._good.get(key[0], 0) + 1
         for subject in decision.depends_on:
@@ -244,13 +254,13 @@ class Grants:
         if entry is None:
             return
         self._denied.pop(key, None)
-        if isinstance(entry.decision, Grant):
+        if isinstance(entry.prepared.decision, Grant):
             left = self._good[key[0]] - 1
             if left:
                 self._good[key[0]] = left
             else:
                 del self._good[key[0]]
-        for subject in entry.decision.depends_on:
+        for subject in entry.prepared.decision.depends_on:
             keys = self._by_subject.get(subject)
             if keys is not None:
                 keys.discard(key)

@@ -78,8 +78,12 @@ class RouteMetrics:
     def note(self, outcome: str, seconds: float, overhead_s: float, input_tokens: int, output_tokens: int) -> None:
         """One call to a model that has ended."""
         self.outcomes[outcome] += 1
-        self.seconds.observe(seconds)
-        self.overhead.observe(overhead_s)
+        spread = self.seconds
+        spread.counts[bisect_left(_SECONDS, seconds)] += 1
+        spread.sum += seconds
+        spread = self.overhead
+        spread.counts[bisect_left(_OVERHEAD, overhead_s)] += 1
+        spread.sum += overhead_s
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
 

@@ -19,15 +19,19 @@ class OwnHeaders(msgspec.Struct, frozen=True):
     """The first that a request has names its customer, unless one of the gateway's own headers does."""
 
     def read(self, request: Request, head: Head) -> None:
-        """Adds to the head."""
+        """Adds to the head's hints."""
+        hints = head.hints
+        tags, customer_id = hints.tags, hints.customer_id
         for name in self.tags:
             value = text(request.header(name.lower()))
             if value:
                 tag = f"{name}: {value}".replace(",", " ")  # a comma would make two tags of it
-                head.tags = f"{head.tags},{tag}" if head.tags else tag
-        if head.customer_id is None:
+                tags = f"{tags},{tag}" if tags else tag
+        if customer_id is None:
             found = (text(request.header(name.lower())) for name in self.customers)
-            head.customer_id = next((value for value in found if value), None)
+            customer_id = next((value for value in found if value), None)
+        if (tags, customer_id) != (hints.tags, hints.customer_id):
+            head.hints = msgspec.structs.replace(hints, tags=tags, customer_id=customer_id)
 
 
 def of(config: Config) -> OwnHeaders | None:

@@ -14,17 +14,19 @@ sees to that, also when this task is cancelled because the client left.
 
 from services.edge import account, reading, sizes
 from services.edge.account import Asked
-from services.edge.attempts import Attempts, groups_of
+from services.edge.attempts import Attempts
 from services.edge.formats import table
-from services.edge.formats.base import Call, Hints
+from services.edge.formats.base import Call
+from services.edge.groups import groups_of
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
+from services.edge.prepared import Prepared
 from services.edge.reading import Head
 from services.edge.routing import request as asked_for
-from services.edge.screening import Screening
+from services.edge.screening import UNSCREENED, Screening
 from shared import admission, errors
 from shared.errors import Refusal, RefusedError
-from shared.grant import Ask, Denial, Fallback, Permit
+from shared.grant import Ask, Denial, Fallback, Grant, Permit
 from shared.routes import Match, Route
 
 
@@ -36,13 +38,46 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     head = reading.head(request)
     if parts.own_headers is not None:
         parts.own_headers.read(request, head)
-    await _known(parts, route, head)
-    request.recognised()
-    body = await sizes.body(parts, request, head, route.name)
+    if head.token is not None or not parts.grants.knows(head.digest):
+        await _known(parts, route, head)
+    if not request.account.known:
+        request.recognised()
+    body = sizes.arrived(parts, request)
+    if body is None:
+        body = await sizes.body(parts, request, head, route.name)
     format = table.BY_ROUTE[route.name]
-    call = format.read(body, Hints(head.tags, head.spend_logs_metadata, head.customer_id), match.params.get("model"))
-    permit = await _permit(parts, route, head, call)
-    sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    call = format.read(body, head.hints, match.params.get("model"))
+    prepared = parts.grants.kept(head.digest, route.name, call.model)
+    if prepared is None:
+        prepared = Prepared(await parts.grants.decide(head.digest, head.shape, route.name, call.model))
+    permit = prepared.permit_at(parts.clock) if call.plain else None
+    if permit is None:
+        permit = await _permit(parts, route, head, call, prepared.decision)
+    if permit.grant.max_request_size_mb is not None:
+        sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    screening = UNSCREENED
+    if permit.guardrails:
+        call, screening = await _screened(parts, route, head, call, permit)
+    asked = Asked(request, route, format, head, call, prepared, permit, screening, started)
+    if "fallbacks" in call.fields:
+        asked.fallbacks = await _fallbacks(parts, route, head, call)
+    attempts = _attempts(parts, asked)
+    if parts.cache is not None and permit.candidates:
+        return await parts.cache.serve(parts, asked, attempts, attempts.run)
+    return await attempts.run()
+
+
+def _attempts(parts: Parts, asked: Asked) -> Attempts:
+    """Raises RefusedError where there is nobody to ask, or where what is asked of routing makes no sense."""
+    call, groups = asked.call, groups_of(parts, asked)
+    deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
+    usual = parts.rules_by_model.get(call.model, parts.rules) if parts.rules_by_model else parts.rules
+    rules = asked_for.rules(usual, call, asked.head, deployment.retries)
+    return Attempts(parts, asked, groups, rules, asked_for.deadline_ms(parts, asked, groups))
+
+
+async def _screened(parts: Parts, route: Route, head: Head, call: Call, permit: Permit) -> tuple[Call, Screening]:
+    """The call as its guardrails let it go on."""
     screening = Screening(
         parts.bus_client,
         permit.guardrails,
@@ -50,29 +85,12 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         call.customer_id,
         refuse_unreadable=parts.settings.edge_unreadable_files == "refuse",
     )
-    if permit.guardrails and screening.has("pre_call"):
+    if screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""
         call, refusal = await screening.request(call, model)
         if refusal is not None:
             await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
-    asked = Asked(request, route, format, head, call, permit, screening, started)
-    if "fallbacks" in call.fields:
-        asked.fallbacks = await _fallbacks(parts, route, head, call)
-    groups = groups_of(parts, asked)
-    deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
-    usual = parts.rules_by_model.get(call.model, parts.rules) if parts.rules_by_model else parts.rules
-    rules = asked_for.rules(usual, call, head, deployment.retries)
-    deadline_ms = asked_for.deadline_ms(parts, asked, groups)
-    attempts = Attempts(parts, asked, groups, rules, deadline_ms)
-
-    async def ask_provider() -> Answer:
-        if permit.guardrails:
-            screening.start_beside(call, permit.candidates[0].upstream_model if permit.candidates else "")
-        return await attempts.run()
-
-    if parts.cache is not None and permit.candidates:
-        return await parts.cache.serve(parts, asked, attempts, ask_provider)
-    return await ask_provider()
+    return call, screening
 
 
 async def _fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list[Fallback]:
@@ -97,8 +115,7 @@ async def _known(parts: Parts, route: Route, head: Head) -> None:
         await account.refuse(parts, refusal, route, head, decision.caller)
 
 
-async def _permit(parts: Parts, route: Route, head: Head, call: Call) -> Permit:
-    decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
+async def _permit(parts: Parts, route: Route, head: Head, call: Call, decision: Grant | Denial) -> Permit:
     customer = None
     if call.customer_id is not None and not admission.is_stranger(decision):
         customer = await parts.customers.customer(call.customer_id)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from services.edge import inflating
+from services.edge.formats.base import NO_HINTS, Hints
 from services.edge.http import BrokenBodyError, OverBudgetError, Request
 from shared import credential, errors
 from shared.errors import Refusal, RefusedError
@@ -26,10 +27,8 @@ class Head(msgspec.Struct):
     shape: str
     ip: str | None
     user_agent: str | None
-    litellm_call_id: str | None
-    tags: str | None
-    spend_logs_metadata: str | None
-    customer_id: str | None = None
+    litellm_call_id: str | None = None
+    hints: Hints = NO_HINTS
     num_retries: str | None = None
     timeout: str | None = None
     stream_timeout: str | None = None
@@ -56,35 +55,75 @@ def call_id(request: Request) -> str | None:
     return given if given and len(given) <= HEADER_CHARACTERS_MAX and given.isprintable() else None
 
 
+class Credential:
+    """What was found out about a key, for the next request that brings it on the same connection: mostly all of them.
+
+    Holds the header as the connection holds it anyway, and no longer.
+    """
+
+    __slots__ = ("_header", "digest", "is_key", "shape")
+
+    def __init__(self, request: Request, found: str) -> None:
+        self.digest, self.shape = credential.digest(found)
+        self.is_key = self.shape != "jwt" and 0 < len(found) <= credential.CREDENTIAL_CHARACTERS_MAX
+        """Nothing more has to be known of it. False: a token, or one that can't be read."""
+        self._header = request.field(b"authorization") if self.is_key else None
+
+    def is_of(self, request: Request) -> bool:
+        """Whether this request brings the same, and nothing else that could be one."""
+        header = self._header
+        return header is not None and request.field(b"authorization") == header and request.has_none_of(_OTHERS)
+
+
+_OTHERS = frozenset(name.encode() for name in credential.HEADERS if name != "authorization")
+
+
 def head(request: Request) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
     get = request.header
-    found = credential.find(get)
-    if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
-        raise RefusedError(errors.malformed_key())
-    digest, shape = (None, "none") if found is None else credential.digest(found)
-    token, team_id = None, None
-    if shape == "jwt":
-        token, team_id = found, text(get("x-litellm-team-id"))
-        if team_id is not None:  # what is kept for the token is kept for it with this team
-            digest = digest_key(f"{found}\n{team_id}")
-    return Head(
-        digest=digest,
-        shape=shape,
-        ip=request.remote,
-        user_agent=text(get("user-agent")),
-        litellm_call_id=call_id(request),
-        tags=text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
-        spend_logs_metadata=get("x-litellm-spend-logs-metadata"),
-        customer_id=text(get("x-litellm-customer-id") or get("x-litellm-end-user-id")),
-        num_retries=get("x-litellm-num-retries"),
-        timeout=get("x-litellm-timeout"),
-        stream_timeout=get("x-litellm-stream-timeout"),
-        token=token,
-        team_id=team_id,
-        session_id=text(get("x-litellm-session-id") or get("x-litellm-trace-id")),
-        log_off=text(get("x-litellm-disable-callbacks")),
+    memo = request.credential
+    if type(memo) is Credential and memo.is_key:
+        found_head = Head(memo.digest, memo.shape, request.remote, text(get("user-agent")))
+    else:
+        found = credential.find(get)
+        if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
+            raise RefusedError(errors.malformed_key())
+        digest, shape = (None, "none") if found is None else credential.digest(found)
+        found_head = Head(digest, shape, request.remote, text(get("user-agent")))
+        if shape == "jwt":
+            found_head.token, found_head.team_id = found, text(get("x-litellm-team-id"))
+            if found_head.team_id is not None:  # what is kept for the token is kept for it with this team
+                found_head.digest = digest_key(f"{found}\n{found_head.team_id}")
+    if not request.has_none_of(_SAYS_MORE):
+        _read_more(found_head, request)
+    return found_head
+
+
+_SAYS_MORE = frozenset(
+    (
+        b"x-litellm-tags", b"x-litellm-spend-logs-metadata", b"x-litellm-customer-id", b"x-litellm-end-user-id",
+        b"x-litellm-num-retries", b"x-litellm-timeout", b"x-litellm-stream-timeout", b"x-litellm-call-id", b"x-litellm-session-id",
+        b"x-litellm-trace-id", b"x-litellm-disable-callbacks",
     )
+)  # fmt: skip
+"""Headers that few requests have."""
+
+
+def _read_more(head: Head, request: Request) -> None:
+    get = request.header
+    head.litellm_call_id = call_id(request)
+    head.num_retries = get("x-litellm-num-retries")
+    head.timeout = get("x-litellm-timeout")
+    head.stream_timeout = get("x-litellm-stream-timeout")
+    head.session_id = text(get("x-litellm-session-id") or get("x-litellm-trace-id"))
+    head.log_off = text(get("x-litellm-disable-callbacks"))
+    hints = Hints(
+        text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
+        get("x-litellm-spend-logs-metadata"),
+        text(get("x-litellm-customer-id") or get("x-litellm-end-user-id")),
+        routing=(head.num_retries, head.timeout, head.stream_timeout) != (None, None, None),
+    )
+    head.hints = NO_HINTS if hints == NO_HINTS else hints
 
 
 async def body(

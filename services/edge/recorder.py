@@ -61,18 +61,16 @@ class Batch:
         self._wire_waiters: list[asyncio.Future[None]] = []
         self._durable_waiters: list[asyncio.Future[None]] = []
 
-    async def wait_on_wire(self) -> None:
-        """Until the broker's socket or the journal has the facts. Raises TimeoutError as `wait_durable` does."""
-        if not self.on_wire:
-            await _wait(self._wire_waiters)
+    def wait_on_wire(self) -> asyncio.Future[None]:
+        """Done when the broker's socket or the journal has the facts. TimeoutError as with `wait_durable`."""
+        return _waiter(self._wire_waiters, self.on_wire)
 
-    async def wait_durable(self) -> None:
-        """Until broker or journal has them for good.
+    def wait_durable(self) -> asyncio.Future[None]:
+        """Done when broker or journal has them for good: for one waiter, who may cancel it.
 
-        Raises TimeoutError past the recorder's `wait_ms`; the facts are recorded all the same, later.
+        TimeoutError past the recorder's `wait_ms`; the facts are recorded all the same, later.
         """
-        if not self.durable:
-            await _wait(self._durable_waiters)
+        return _waiter(self._durable_waiters, self.durable)
 
     def time_out(self) -> None:
         """Send everybody home who still waits. The batch itself stays."""
@@ -92,10 +90,13 @@ class Batch:
         _wake(self._durable_waiters)
 
 
-async def _wait(waiters: list[asyncio.Future[None]]) -> None:
+def _waiter(waiters: list[asyncio.Future[None]], over: bool) -> asyncio.Future[None]:
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiters.append(future)
-    await future
+    if over:
+        future.set_result(None)
+    else:
+        waiters.append(future)
+    return future
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> None:

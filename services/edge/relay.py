@@ -10,7 +10,6 @@ import asyncio
 from typing import Final
 
 import msgspec
-import structlog
 
 from services.edge import answers, counting, failures, sizes, texts
 from services.edge.account import Account
@@ -19,11 +18,11 @@ from services.edge.failures import Failure
 from services.edge.formats import events
 from services.edge.formats.openai import images_in
 from services.edge.formats.wire import BOM, UNREADABLE
-from services.edge.http import Answer, StreamAnswer
+from services.edge.http import Answer
 from services.edge.parts import Parts
-from services.edge.providers.base import Options, StreamTranslator, Translator, UnreadableAnswerError
-from services.edge.screening import StreamWindow
+from services.edge.providers.base import Options, Target, Translator, UnreadableAnswerError
 from services.edge.sources import DRAIN_S, Chunks, Source, chunks_of
+from services.edge.streaming import Streaming
 from services.edge.upstream import UpstreamError
 from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import filled, is_half
@@ -31,10 +30,6 @@ from shared import errors
 from shared.errors import Refusal, RefusedError
 from shared.money import Usage
 
-log = structlog.get_logger()
-
-HOLD_S: Final = 10.0
-"""Longer than this a stream's comments and empty events aren't held back for its first content: a client's proxy would tire."""
 SNIFF_BYTES_MAX: Final = 65_536
 _NOT_EVENTS: Final = b'{["<'
 """No line of an event stream begins with one of these."""
@@ -42,21 +37,32 @@ _SPACE: Final = b" \t\r\n"
 
 
 class Relay:
-    """One attempt's answer on its way. Made when the provider's head is there."""
+    """One attempt's answer on its way. Made when the provider's head is there.
+
+    Args:
+        translator, options: None: the provider speaks the client's format.
+    """
 
     def __init__(
-        self, parts: Parts, account: Account, source: Source, options: Options, translator: Translator | None
+        self,
+        parts: Parts,
+        account: Account,
+        source: Source,
+        target: Target,
+        translator: Translator | None,
+        options: Options | None,
     ) -> None:
         self._parts = parts
         self._account = account
         self._asked = account.asked
         self._source = source
+        self._said_by = target.deployment.provider
+        """Whose usage is read: LiteLLM's name."""
         self._options = options
         self._translator = translator
         self._provider = account.candidate.provider
         self._mb = sizes.response_mb(parts, account.asked.permit.grant)
         """How much may be answered."""
-        self._said_bytes = 0
         self.reader: events.Reader | None = None
         """Of a stream: what has been read, should the client leave."""
         self.draining = False
@@ -68,7 +74,14 @@ class Relay:
         if source.status >= 300:
             raise await self._failure()
         if not self._asked.call.stream:
-            return await self._whole(await self._read(b""))
+            before = self._parts.clock.seconds()
+            try:
+                body = await source.read(self._parts.settings.edge_answer_bytes_max, self._asked.request.hold)
+            except UpstreamError as error:
+                raise failures.of_upstream(error, self._provider) from None
+            finally:
+                self._account.provider_s += self._parts.clock.seconds() - before
+            return await self._whole(body)
         try:
             chunks = chunks_of(source)
             start = await self._start(chunks)
@@ -108,16 +121,6 @@ class Relay:
 
     # ── in one piece ──
 
-    async def _read(self, start: bytes) -> bytes:
-        clock, account = self._parts.clock, self._account
-        before = clock.seconds()
-        try:
-            return await self._source.read(self._parts.settings.edge_answer_bytes_max, self._asked.request.hold)
-        except UpstreamError as error:
-            raise failures.of_upstream(error, self._provider) from None
-        finally:
-            account.provider_s += clock.seconds() - before
-
     async def _read_on(self, start: bytes, chunks: Chunks) -> bytes:
         pieces, size = [start], len(start)
         while chunk := await self._next(chunks):
@@ -144,7 +147,7 @@ class Relay:
         if asked.call.stream:
             return await self._as_events(body)
         head = judged.head
-        usage = usages.read(head, generates=format.output_bound, provider=self._options.deployment.provider)
+        usage = usages.read(head, generates=format.output_bound, provider=self._said_by)
         if format.makes_images:
             usage = msgspec.structs.replace(usage or Usage(source="provider"), images=images_in(head))
         elif usage is None or is_half(usage, generates=format.output_bound):
@@ -154,9 +157,11 @@ class Relay:
             too_large = self._too_large(len(body))
             await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
             raise RefusedError(too_large)
-        refusal = await asked.screening.beside()
-        if refusal is None and asked.screening.has("post_call"):
-            body, refusal = await asked.screening.answer(body)
+        refusal = None
+        if asked.permit.guardrails:
+            refusal = await asked.screening.beside()
+            if refusal is None and asked.screening.has("post_call"):
+                body, refusal = await asked.screening.answer(body)
         if refusal is not None:
             await account.settle_durably("blocked", refusal.status, usage, head, refusal.code)
             raise RefusedError(refusal)
@@ -168,6 +173,7 @@ class Relay:
     def _translated(self, translator: Translator, body: bytes) -> bytes:
         """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""
         try:
+            assert self._options is not None
             return translator.answer(body, self._options)
         except UnreadableAnswerError:
             if self._asked.format.judge(body).problem is None:
@@ -189,99 +195,15 @@ class Relay:
         return await self._events(made, _Nothing())
 
     async def _events(self, start: bytes, chunks: Chunks) -> Answer:
-        """Events as they come; held back until one of them says something."""
-        asked, clock = self._asked, self._parts.clock
-        reader = self.reader = events.Reader(
-            hide_usage=not asked.call.wants_usage, provider=self._options.deployment.provider
-        )
-        translating = self._translator.Stream(self._options) if self._translator is not None else None
-        window = StreamWindow(asked.screening) if asked.screening.has("post_call") else None
-        out: StreamAnswer | None = None
-        held: list[bytes] = []
-        hold_until = clock.seconds() + HOLD_S
-        failure: Refusal | None = None
-        outcome = "success"
-        data = start or await self._next_or_fail(chunks)
-        try:
-            while data:
-                if translating is not None:
-                    data = b"".join(translating.feed(data))
-                whole = reader.feed(data) if data else b""
-                if out is None:
-                    if not (reader.begun or clock.seconds() > hold_until):
-                        if reader.failed or reader.done:
-                            break
-                        held.append(whole)
-                        data = await self._next(chunks)
-                        continue
-                    failure = await asked.screening.beside()
-                    out = answers.stream(self._named())
-                    await out.start(asked.request)
-                    if failure is not None:
-                        outcome = "blocked"
-                        break
-                    if held:
-                        whole = b"".join((*held, whole))
-                        held = []
-                if window is not None and whole:
-                    whole, failure = await window.feed(whole)
-                    if failure is not None:
-                        outcome = "blocked"
-                        break
-                if whole:
-                    failure = self._within(whole)
-                    if failure is not None:
-                        outcome = "blocked"
-                        break
-                    await out.write(whole)
-                if reader.done:
-                    break
-                data = await self._next(chunks)
-            if outcome == "success":
-                rest = self._rest(reader, translating)
-                if out is None:
-                    if not reader.begun or reader.failed:
-                        self._never_began(reader)
-                    failure = await asked.screening.beside()
-                    out = answers.stream(self._named())
-                    await out.start(asked.request)
-                    rest = b"".join((*held, rest)) if failure is None else b""
-                if failure is not None:
-                    outcome, rest = "blocked", b""
-                elif window is not None:
-                    whole, failure = await window.feed(rest) if rest else (b"", None)
-                    if failure is None:
-                        rest, failure = await window.end()
-                    outcome, rest = ("blocked", b"") if failure is not None else ("success", whole + rest)
-                if rest and failure is None and (failure := self._within(rest)) is not None:
-                    outcome, rest = "blocked", b""
-                if rest:
-                    await out.write(rest)
-        except UpstreamError as error:
-            if out is None:
-                raise Failure("early_timeout" if error.kind == "timeout" else "early_end", self._provider) from None
-            said = failures.of_upstream(error, self._provider)
-            failure, outcome = said.refusal(), said.row.outcome
-        except (events.EventTooLargeError, UnreadableAnswerError):
-            if out is None:
-                raise Failure("unreadable", self._provider) from None
-            failure, outcome = errors.provider_broke_off(self._provider), "provider_error"
-        assert out is not None
-        if failure is None and (reader.failed or not (reader.done or reader.finished)):
-            # An error event, or a clean end of the connection in the middle of what was being said.
-            failure, outcome = errors.provider_broke_off(self._provider), "provider_error"
-        elif failure is None and not reader.begun:
-            failure, outcome = errors.provider_bad_answer(self._provider), "provider_error"
-        return await self._end(out, reader, outcome, failure)
-
-    def _within(self, data: bytes) -> Refusal | None:
-        """Counts, and keeps where it is wanted, what goes out of a stream; the refusal where that is more than may be."""
-        self._said_bytes += len(data)
-        if self._account.content is not None:
-            self._account.content.add(data)
-        if self._mb is None or self._said_bytes <= self._mb * sizes.MB:
-            return None
-        return self._too_large(self._said_bytes)
+        """Events as they come."""
+        translating = None
+        if self._translator is not None:
+            assert self._options is not None
+            translating = self._translator.Stream(self._options)
+        streaming = Streaming(self._parts, self._account, self._source, chunks, translating, self._said_by, self._mb)
+        self.reader = streaming.reader
+        await streaming.pass_on(start)
+        return await self._end(streaming)
 
     def _too_large(self, size_bytes: int) -> Refusal:
         asked = self._asked
@@ -289,26 +211,6 @@ class Relay:
         return sizes.response_refusal(
             self._parts, asked.permit.grant, asked.route.name, asked.head.ip, size_bytes, self._mb
         )
-
-    def _rest(self, reader: events.Reader, translating: StreamTranslator | None) -> bytes:
-        """What is left when the provider's bytes are over."""
-        rest = b""
-        if translating is not None and not reader.done:
-            data = b"".join(translating.finish())
-            rest = reader.feed(data) if data else b""
-        return rest if reader.done else rest + reader.finish()
-
-    def _never_began(self, reader: events.Reader) -> None:
-        """Raises what a stream is that said nothing of an answer."""
-        if reader.failed:
-            raise failures.of_error_answer(reader.error, self._provider)
-        raise Failure("empty", self._provider)
-
-    async def _next_or_fail(self, chunks: Chunks) -> bytes:
-        try:
-            return await self._next(chunks)
-        except UpstreamError as error:
-            raise failures.of_upstream(error, self._provider) from None
 
     async def _next(self, chunks: Chunks) -> bytes:
         clock, account = self._parts.clock, self._account
@@ -318,19 +220,20 @@ class Relay:
         finally:
             account.provider_s += clock.seconds() - before
 
-    async def _end(self, out: StreamAnswer, reader: events.Reader, outcome: str, failure: Refusal | None) -> Answer:
+    async def _end(self, streaming: Streaming) -> Answer:
         parts, account, source = self._parts, self._account, self._source
+        out, reader, failure = streaming.out, streaming.reader, streaming.failure
         usage = reader.usage
         if usage is None or is_half(usage, generates=True):
             counted = await counting.count_stream(
                 parts, account, reader, "estimated" if failure is None else "lower_bound"
             )
             usage = counted if usage is None else filled(usage, counted)
-        status = 200 if failure is None else failure.status
-        await account.settle_durably(outcome, status, usage, reader.head(), failure.code if failure else None)
+        status, code = (200, None) if failure is None else (failure.status, failure.code)
+        await account.settle_durably(streaming.outcome, status, usage, reader.head(), code)
         if failure is None:
             await out.write(events.DONE)
-        elif not reader.failed or outcome != "provider_error":
+        elif not reader.failed or streaming.outcome != "provider_error":
             await out.write(events.error_event(errors.render(failure)))
         await out.end()
         if failure is None and not source.complete:
@@ -340,7 +243,10 @@ class Relay:
         return out
 
     def _named(self) -> Named:
-        return self._account.named(failures.passed_lines(self._source.headers) + self._asked.screening.header())
+        passed = failures.passed_lines(self._source.headers)
+        if self._asked.permit.guardrails:
+            passed += self._asked.screening.header()
+        return self._account.named(passed)
 
 
 class _Nothing:

@@ -8,7 +8,6 @@ empty. Even so there are at most `SERIES_MAX` combinations, past which everythin
 Each edge exposes its own counts, since its start: `sum()` over all edges is the total. Plain numbers until they are scraped.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,14 +15,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.edge.exposition import Family, Plain, Spreads, Sums
+from services.edge.tallies import TOKENS, Calls, Times
 from shared import service
-from shared.facts import Caller, Refused, Settled
+from shared.facts import Caller, GuardrailOutcome, Refused, Settled
 
 SERIES_MAX = 1_000
 SPREADS_MAX = 200
 """Combinations that have histograms of their own: one is a hundred lines. Those after have theirs with the caller's labels `other`."""
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""In seconds: from LiteLLM's first to its last, with fewer between."""
 PICOUSD_PER_USD = 1e12
 OTHER = "other"
 
@@ -47,61 +45,6 @@ class _Key(NamedTuple):
 
 _OTHERS = _Key(_Who(OTHER, OTHER, OTHER, OTHER, OTHER), OTHER, OTHER, OTHER, OTHER, OTHER)
 
-_TOKENS = (
-    ("input_tokens", "input"),
-    ("output_tokens", "output"),
-    ("input_cached_tokens", "cached"),
-    ("input_cache_creation_tokens", "cache_write"),
-    ("output_reasoning_tokens", "reasoning"),
-    ("input_audio_tokens", "audio_input"),
-    ("output_audio_tokens", "audio_output"),
-    ("images_generated", "images"),
-)
-
-
-class _Times:
-    """A histogram's numbers."""
-
-    __slots__ = ("counts", "sum")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.sum += seconds
-
-    def merge(self, other: "_Times") -> None:
-        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
-
-    def buckets(self) -> list[tuple[str, float]]:
-        found, total = [], 0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
-
-
-class _Calls:
-    """The numbers of calls of one kind."""
-
-    __slots__ = (
-        "by_status", "cache_hits", "failures", "first_token", "latency", "overhead", "per_token", "provider", "spend_picousd",
-        "successes", "tokens",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.by_status: dict[tuple[str, str], int] = {}
-        """(status, what went wrong or empty) -> calls."""
-        self.successes = self.failures = self.cache_hits = 0
-        """Of a deployment."""
-        self.spend_picousd = 0
-        self.tokens = dict.fromkeys((name for _, name in _TOKENS), 0)
-        self.latency, self.provider, self.first_token = _Times(), _Times(), _Times()
-        self.overhead, self.per_token = _Times(), _Times()
-
 
 class Series(Collector):
     """
@@ -112,8 +55,8 @@ class Series(Collector):
     def __init__(self, models: Iterable[str] = ()) -> None:
         self.models = frozenset(models)
         self.capped = 0
-        self._calls: dict[_Key, _Calls] = {}
-        self._guardrails: dict[tuple[str, str, str], tuple[int, _Times]] = {}
+        self._calls: dict[_Key, Calls] = {}
+        self._guardrails: dict[tuple[str, str, str], tuple[int, Times]] = {}
         """(name, stage, action) -> how often, how long."""
         self.in_flight: Callable[[], int] = lambda: 0
         self.resting: Callable[[], list[tuple[str, str, str, bool]]] = list
@@ -121,56 +64,37 @@ class Series(Collector):
 
     def settled(self, fact: Settled, elapsed_s: float, provider_s: float) -> None:
         """One opened call has ended."""
-        opened, usage = fact.opened, fact.usage
-        calls = self._of(
+        opened = fact.opened
+        calls = self.calls_of(
             opened.caller, opened.route, opened.model, opened.upstream_model, opened.deployment_id, opened.provider
         )
-        failed = fact.error_code or ("" if fact.outcome == "success" else fact.outcome)
-        status = str(fact.status), failed
-        calls.by_status[status] = calls.by_status.get(status, 0) + 1
-        calls.latency.add(elapsed_s)
-        calls.overhead.add(max(0.0, elapsed_s - provider_s))
-        if fact.attempts:
-            calls.provider.add(provider_s)
-        if fact.outcome in ("success", "client_gone", "blocked"):
-            calls.successes += 1
-            if usage.output_tokens:
-                calls.per_token.add(provider_s / usage.output_tokens)
-        else:
-            calls.failures += 1
+        first_token_s = None
         if opened.stream and fact.first_byte_at_ms is not None:
-            calls.first_token.add(max(0, fact.first_byte_at_ms - opened.at_ms) / 1000)
-        calls.spend_picousd += fact.cost_picousd or 0
-        tokens = calls.tokens
-        tokens["input"] += usage.input_tokens
-        tokens["output"] += usage.output_tokens
-        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
-            tokens["cached"] += usage.cached_tokens
-            tokens["cache_write"] += usage.cache_write_tokens
-            tokens["reasoning"] += usage.reasoning_tokens
-        if usage.audio_input_tokens or usage.audio_output_tokens or usage.images:
-            tokens["audio_input"] += usage.audio_input_tokens
-            tokens["audio_output"] += usage.audio_output_tokens
-            tokens["images"] += usage.images
+            first_token_s = max(0, fact.first_byte_at_ms - opened.at_ms) / 1000
+        calls.ended(
+            fact.outcome, fact.status, fact.error_code, fact.usage, fact.cost_picousd, elapsed_s, provider_s if fact.attempts else None,
+            first_token_s,
+        )  # fmt: skip
         if fact.guardrail_outcomes:
-            self._checked(fact)
+            self.checked(fact.guardrail_outcomes)
 
     def refused(self, fact: Refused) -> None:
         """One request was refused before it was opened."""
-        calls = self._of(fact.caller, fact.route, fact.model, "", "", "")
-        status = str(fact.status), fact.error_code
+        calls = self.calls_of(fact.caller, fact.route, fact.model, "", "", "")
+        status = fact.status, fact.error_code
         calls.by_status[status] = calls.by_status.get(status, 0) + 1
         if fact.guardrail_outcomes:
-            self._checked(fact)
+            self.checked(fact.guardrail_outcomes)
 
-    def _checked(self, fact: Settled | Refused) -> None:
-        for outcome in fact.guardrail_outcomes:
+    def checked(self, outcomes: list[GuardrailOutcome]) -> None:
+        for outcome in outcomes:
             key = outcome.name, outcome.stage, outcome.action
-            count, times = self._guardrails.get(key) or (0, _Times())
+            count, times = self._guardrails.get(key) or (0, Times())
             times.add(outcome.duration_ms / 1000)
             self._guardrails[key] = count + 1, times
 
-    def _of(self, caller: Caller, route: str, requested: str, model: str, model_id: str, provider: str) -> _Calls:
+    def calls_of(self, caller: Caller, route: str, requested: str, model: str, model_id: str, provider: str) -> Calls:
+        """The numbers of calls of one kind: whoever makes many of them asks once."""
         who = _Who(
             caller.key_sha256 or "",
             caller.key_alias or "",
@@ -187,7 +111,7 @@ class Series(Collector):
                 key = _OTHERS
             calls = self._calls.get(key)
             if calls is None:
-                calls = self._calls[key] = _Calls()
+                calls = self._calls[key] = Calls()
         return calls
 
     # ── the scrape, in a thread of its own ──
@@ -218,7 +142,7 @@ class Series(Collector):
         flight.add_metric([], self.in_flight())
         yield Plain(flight)
 
-    def _requests(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
+    def _requests(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
         names = [
             "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "status_code",
             "user_email", "route", "client_ip", "user_agent", "model_id", "api_provider",
@@ -239,13 +163,13 @@ class Series(Collector):
             )
             after = (key.route, "", "", key.model_id, key.api_provider)
             for (status, reason), count in list(numbers.by_status.items()):
-                total.add((*before, status, "", *after), count)
+                total.add((*before, str(status), "", *after), count)
                 if reason:
-                    failed.add((*before, "", status, reason, *after), count)
+                    failed.add((*before, "", str(status), reason, *after), count)
         yield total
         yield failed
 
-    def _usage(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
+    def _usage(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
         spend_names = [
             "end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "user_email", "client_ip",
             "user_agent", "requested_model", "model_id", "api_provider", "service_tier",
@@ -255,7 +179,7 @@ class Series(Collector):
         requests = Sums("litellm_requests_metric", "Calls to models", spend_names[:-1])
         total = Sums("litellm_total_tokens_metric", "Tokens in and out", token_names)
         parts = [
-            (Sums(f"litellm_{name}_metric", f"{name.replace('_', ' ')}", token_names), field) for name, field in _TOKENS
+            (Sums(f"litellm_{name}_metric", f"{name.replace('_', ' ')}", token_names), field) for name, field in TOKENS
         ]
         for key, numbers in calls:
             who = key.who
@@ -271,7 +195,7 @@ class Series(Collector):
                     sums.add((*before, *after), numbers.tokens[field])
         yield from (spend, requests, total, *(sums for sums, _ in parts))
 
-    def _times(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
+    def _times(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
         names = [
             "model_group", "end_user", "hashed_api_key", "api_key_alias", "requested_model", "team", "team_alias", "user", "model",
             "model_id", "api_provider", "service_tier",
@@ -320,7 +244,7 @@ class Series(Collector):
             )
         yield from families
 
-    def _deployments(self, calls: list[tuple[_Key, _Calls]]) -> Iterator[Family]:
+    def _deployments(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
         names = [
             "model_group", "requested_model", "litellm_model_name", "model_id", "api_base", "api_provider", "hashed_api_key",
             "api_key_alias", "team", "team_alias", "client_ip", "user_agent",
@@ -339,7 +263,7 @@ class Series(Collector):
             good.add((*before, *after), numbers.successes)
             for (status, reason), count in list(numbers.by_status.items()):
                 if reason and numbers.failures:
-                    failed.add((*before, status, reason, *after), count)
+                    failed.add((*before, str(status), reason, *after), count)
         yield from (total, good, failed)
         state = GaugeMetricFamily(
             "litellm_deployment_state", "0 healthy, 2 resting after failures",
@@ -367,7 +291,7 @@ class Series(Collector):
 
 
 def _spreads(name: str, text: str, labels: list[str]) -> Spreads:
-    return Spreads(name, text, labels, _Times)
+    return Spreads(name, text, labels, Times)
 
 
 SERIES = Series()

@@ -4,6 +4,8 @@ No router, no middlewares: every path is in the table of routes, and each surfac
 cancelled when the client leaves; that is how a provider call ends with its client.
 """
 
+from collections.abc import Awaitable
+
 import msgspec
 import structlog
 
@@ -59,11 +61,11 @@ class Server:
             metrics.refused("overloaded")
             return _refusal(errors.overloaded())
         answer: Answer
-        origin = request.header("origin")
+        origin = None if request.field(b"origin") is None else request.header("origin")
         if origin is not None:
             request.more_lines = cors.lines(origin, self._parts.settings.edge_cors_origins)
         try:
-            answer = await self._dispatch(request)
+            answer = await self._dispatched(request)
         except RefusedError as no:
             metrics.refused(no.refusal.code)
             in_body = self._parts.call_id_in_errors
@@ -82,37 +84,42 @@ class Server:
         return answer
 
     def _recognise(self, request: Request) -> None:
-        """Whether this credential was granted something here lately: strangers share a small part of everything.
-
-        A connection mostly brings the same credential again: told by a keyed hash of the header, instead of its digest.
-        """
+        """Whether this credential was granted something here lately: strangers share a small part of everything."""
         account = request.account
-        value = request.header("authorization")
-        mark = hash(value)
-        if account.known and account.mark == mark:
-            return
-        found = credential.find(request.header)
-        if self._seen(None if found is None else credential.digest(found)[0]):
+        memo = account.memo
+        if type(memo) is reading.Credential and memo.is_of(request):
+            request.credential = memo
+            if account.known:
+                return
+        else:
+            found = credential.find(request.header)
+            memo = None if found is None else reading.Credential(request, found)
+            request.credential = account.memo = memo
+        if self._seen(None if memo is None else memo.digest):
             self._budget.recognise(account)
         else:
             self._budget.estrange(account)
-        account.mark = mark if value is not None and found is not None and value.endswith(found) else 0
 
     async def _probe(self, request: Request) -> Answer:
         """What an orchestrator asks by the clients' port is answered although there is no slot: it costs nothing."""
         try:
-            answer = await self._dispatch(request)
+            answer = await self._dispatched(request)
         except RefusedError as no:
             answer = _refusal(no.refusal)
         return answer
 
-    async def _dispatch(self, request: Request) -> Answer:
-        site = self._parts.site
-        if site.moves:
-            request.path, request.raw_path = site.within(request.path), site.within(request.raw_path)
-        found = _find(request) if request.path not in self._parts.passthrough.shadows else ()
+    def _dispatched(self, request: Request) -> Awaitable[Answer]:
+        """Whoever answers it, to be awaited."""
+        parts = self._parts
+        if parts.site.moves:
+            request.path, request.raw_path = parts.site.within(request.path), parts.site.within(request.raw_path)
+        found = _find(request) if request.path not in parts.passthrough.shadows else ()
         if isinstance(found, Match):
-            return await SURFACES[found.route.surface](self._parts, request, found)
+            return SURFACES[found.route.surface](parts, request, found)
+        return self._elsewhere(request, found)
+
+    async def _elsewhere(self, request: Request, found: tuple[str, ...]) -> Answer:
+        """What no row of the table answers."""
         # Needless escapes are a client's habit (Amazon's clients write `%3A`): what goes on is written anew.
         raw_path = request.raw_path if found or request.canonical else paths.rewritten(request.path)
         if not found and raw_path is not None:
@@ -144,6 +151,8 @@ def _find(request: Request) -> Match | tuple[str, ...]:
         if usual is not None:
             path = usual
             found = routes.find(method, path)
+    if isinstance(found, Match) and not found.params:
+        return found
     if method == "HEAD" and not isinstance(found, Match) and "GET" in found:
         found = routes.find("GET", path)
     if isinstance(found, Match) and "%2F" in path:

@@ -82,6 +82,16 @@ def _extensions(general_settings: Mapping[str, Any], key: str) -> tuple[str, ...
     return tuple(each.lower().lstrip(".") for each in value)
 
 
+def arrived(parts: "Parts", request: Request) -> bytes | None:
+    """The body, where it is here already, as it is, and so small that it is nobody's matter; None: `body` reads it."""
+    length, free_bytes = request.content_length, reading.HELD_FREE_BYTES
+    if length is None or length > free_bytes or request.field(b"content-encoding") is not None:
+        return None
+    if parts.sizes.request_mb is not None or parts.settings.edge_body_bytes_max < free_bytes:
+        return None
+    return request.whole_body()
+
+
 async def body(parts: "Parts", request: Request, head: Head, route: str) -> bytes:
     """The body of somebody we know. Raises RefusedError."""
     settings, mb = parts.settings, parts.sizes.request_mb

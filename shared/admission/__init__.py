@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from shared.admission.predicates import OF, PREDICATES, with_named
+from shared.admission.predicates import BINDS, OF, PREDICATES, with_named
 from shared.errors import Refusal
 from shared.grant import Ask, Denial, Grant, Permit, draw_order, merge_tags
 
@@ -103,6 +103,20 @@ def before_body(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | No
         if refusal is None and _POSITION.get(decision.rule, 0) < _FROM_THE_BODY:
             return decision.refusal
     return refusal
+
+
+def standing(decision: Grant | Denial) -> Permit | None:
+    """The permit of every request that says nothing of its own (no tags, metadata, guardrails, customer), until the credential
+    ends (`expires_at_ms`). None: it depends on the request."""
+    if isinstance(decision, Denial) or len(decision.candidates) > 1:
+        return None
+    if any(name not in BINDS or BINDS[name](decision) for name, _ in _AT_THE_EDGE):
+        return None
+    outcome = permit(decision, _NOTHING_SAID, 0, float)
+    return outcome if isinstance(outcome, Permit) else None
+
+
+_NOTHING_SAID = Ask([], {})
 
 
 def permit(decision: Grant | Denial, ask: Ask, now_ms: int, random: Callable[[], float]) -> Permit | Refusal:

@@ -219,3 +219,14 @@ PREDICATES: dict[str, Predicate] = {
     "guardrail_names": guardrail_names,
     "enforced_params": enforced_params,
 }
+
+BINDS: dict[str, Callable[[Grant], bool]] = {
+    "ip": lambda grant: bool(grant.rules.allowed_ips),
+    "key_expired": lambda grant: False,
+    "customer": lambda grant: False,
+    "client_tags": lambda grant: False,
+    "modify_guardrails": lambda grant: not grant.rules.may_modify_guardrails,
+    "guardrail_names": lambda grant: False,
+    "enforced_params": lambda grant: bool(grant.rules.enforced_params),
+}
+"""Whether a rule could refuse a request that says nothing of its own, while the credential holds. One that isn't here always could."""

@@ -11,6 +11,7 @@ undisturbed machine; compare two versions by running both, twice, in turn.
 import argparse
 import asyncio
 import gc
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
-from services.edge.upstream import Client, Origin
+from services.edge.upstream import Client, Origin, pool
 from shared import config, subjects
 from shared.asker import Signer
 from shared.facts import Caller
@@ -181,7 +182,7 @@ def _server() -> Server:
         "model_name": MODEL,
         "litellm_params": {"model": f"openai/{MODEL}", "api_base": "http://127.0.0.1:9/v1", "api_key": "sk-upstream"},
     }
-    (deployment,) = config.parse(config_text(entry), {}).deployments
+    (deployment,) = config.parse(json.dumps({"model_list": [entry]}), {}).deployments
     price = Price(2_500_000, 10_000_000, source="config")
 
     def decide(asked: DecideRequest) -> DecideReply:
@@ -221,12 +222,6 @@ def _server() -> Server:
     return Server(parts, Budget())
 
 
-def config_text(entry: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps({"model_list": [entry]})
-
-
 async def measure(loop: Loop, *, stream: bool, slices: int, calls: int) -> list[float]:
     """Microseconds of CPU a call, a slice each; one slice of `calls` where that is given."""
     load = Load(stream=stream)
@@ -249,6 +244,7 @@ async def measure(loop: Loop, *, stream: bool, slices: int, calls: int) -> list[
 
 
 def main() -> None:
+    pool.FRESH_S = 1e9  # no socket to look at
     parser = argparse.ArgumentParser(prog="python -m tests.bench.edge_cpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--calls", type=int, default=0)

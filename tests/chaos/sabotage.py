@@ -46,8 +46,8 @@ SABOTAGES = {
     "ack": Sabotage(
         "the answer goes out before its end is acknowledged",
         "services/edge/account.py",
-        "            await self._batch.wait_durable()\n",
-        "            pass\n",
+        "                await batch.wait_durable()\n",
+        "                pass\n",
         (Fault(0, "kill_with_broker", "edge", 0.3, 0.0),),
         3,
         frozenset({"lost"}),

@@ -88,7 +88,7 @@ async def test_on_the_wire_comes_before_durable(make: Make) -> None:
     await batch.wait_on_wire()
     assert batch.on_wire
     assert not batch.durable
-    waiting = asyncio.create_task(batch.wait_durable())
+    waiting = asyncio.ensure_future(batch.wait_durable())
     await asyncio.sleep(0.02)
     assert not waiting.done()
     publisher.release.set()
@@ -212,8 +212,8 @@ async def test_a_cancelled_waiter_takes_nothing_with_it(make: Make) -> None:
     publisher = FakePublisher("hold")
     recorder = make(publisher)
     batch = recorder.append(encode(1))
-    leaving = asyncio.create_task(batch.wait_durable())
-    staying = asyncio.create_task(batch.wait_durable())
+    leaving = asyncio.ensure_future(batch.wait_durable())
+    staying = asyncio.ensure_future(batch.wait_durable())
     await until(lambda: publisher.tries)
     leaving.cancel()
     await asyncio.sleep(0)

@@ -160,11 +160,11 @@ async def test_a_broker_killed_under_load_loses_nothing_and_lands_nothing_twice(
     recorder.start()
     sent, stop = 0, False
 
-    async def load() -> list[asyncio.Task[None]]:
+    async def load() -> list[asyncio.Future[None]]:
         nonlocal sent
         waiters = []
         while not stop:
-            waiters.append(asyncio.create_task(recorder.append(encode(sent)).wait_durable()))
+            waiters.append(asyncio.ensure_future(recorder.append(encode(sent)).wait_durable()))
             sent += 1
             await asyncio.sleep(0.001)
         return waiters

@@ -12,7 +12,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.edge import account, series
+from services.edge import account, prepared, series
 from services.edge.series import Series
 from shared import errors, subjects
 from shared.facts import Caller, GuardrailOutcome, Opened, Refused, Settled
@@ -184,6 +184,7 @@ async def test_a_scrape_of_a_busy_edge_gives_the_loop_its_turns() -> None:
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Series]:
     counted = Series(["m"])
     monkeypatch.setattr(account, "SERIES", counted)
+    monkeypatch.setattr(prepared, "SERIES", counted)
     yield counted
 
 

@@ -95,6 +95,17 @@ def test_a_message_is_the_list_of_its_facts(some: list[facts.TrafficFact]) -> No
 
 
 @settings(max_examples=50)
+@given(of(Settled))
+def test_a_fact_put_together_from_its_parts_is_the_same_bytes(fact: Settled) -> None:
+    fields = [getattr(fact.opened, name) for name in Opened.__struct_fields__]
+    heading, rest = facts.encode_heading(*fields[2:11]), facts.encode_rest_of_opened(*fields[11:])
+    opened = facts.encode_opened(fact.opened.id, fact.opened.at_ms, heading, rest)
+    assert opened == facts.encode_fact(fact.opened)
+    more = [getattr(fact, name) for name in Settled.__struct_fields__[1:]]
+    assert facts.encode_settled(opened, *more) == facts.encode_fact(fact)
+
+
+@settings(max_examples=50)
 @given(of(ControlFact))
 def test_a_control_fact_is_json(fact: ControlFact) -> None:
     written = encode_control(fact)

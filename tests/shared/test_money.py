@@ -4,6 +4,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,6 +250,15 @@ def test_the_short_way_and_the_bound_agree_with_the_bill(price: Price, usage: Us
         sum(left[u.name] for u in money.UNITS if u.quantity.endswith("_tokens"))
         <= usage.input_tokens + usage.output_tokens
     )
+
+
+@pytest.mark.parametrize("unit", [unit for unit in money.UNITS if unit.quantity], ids=lambda unit: unit.name)
+def test_the_short_way_is_for_what_it_knows_of(unit: money.Unit) -> None:
+    """One thing more than the usual tokens is counted: the cost is the bill's, or says that it is a guess."""
+    usage = msgspec.structs.replace(Usage(1_000, 100, 10, 10, 10), **{unit.quantity: 7})
+    price = Price(3, 5, 2, 4)
+    lines, flags = money.bill(price, usage)
+    assert cost(price, usage) == Cost(round(sum(line.picousd for line in lines)), flags)
 
 
 def test_the_bound_takes_the_dearest_tier_and_service() -> None:

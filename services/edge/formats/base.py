@@ -36,6 +36,8 @@ class Call(msgspec.Struct):
     spend_logs_metadata: dict[str, Any] = {}
     max_output_tokens: int | None = None
     """All choices together; None where the request sets no bound."""
+    plain: bool = False
+    """It says nothing of its own to the gateway: none of the gateway's fields, no end user, no hints."""
     exact: dict[str, msgspec.Raw] | None = None
     """`fields`, where `body` says them and nothing else: only then it may go on byte for byte. Others in their place aren't these."""
 
@@ -47,6 +49,8 @@ class Hints(msgspec.Struct, frozen=True):
     spend_logs_metadata: str | None = None
     customer_id: str | None = None
     """Where the body names none."""
+    routing: bool = False
+    """They say something of retries or deadlines."""
 
 
 NO_HINTS = Hints()

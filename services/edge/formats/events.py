@@ -21,6 +21,8 @@ EVENTS_WITH_ID_MAX = 16
 """Looked at for the response's id; a stream that doesn't say it by then has none."""
 
 _MARK = re.compile(rb'\[DONE\]|"(?:usage|error)"\s*:(?!\s*null)')
+_USAGE, _ERROR = (re.compile(rb'"%b"\s*:(?!\s*null)' % name) for name in (b"usage", b"error"))
+"""Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says `"usage":null` in every event."""
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 """Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote. An empty reason is none."""
 _CONTENT = re.compile(
@@ -82,10 +84,11 @@ class Reader:
         whole = data[:end] if self._rest else data
         if self._look_for_id:
             self._learn_id(whole)
-        self.finished = self.finished or _FINISH.search(whole) is not None
+        if not self.finished and _FINISH.search(whole) is not None:
+            self.finished = True
         if not self.begun:
             self._begin(whole)
-        if b"[DONE]" in whole or b'"usage"' in whole or b'"error"' in whole:
+        if b"[DONE]" in whole or _USAGE.search(whole) is not None or _ERROR.search(whole) is not None:
             whole = self._without_ours(whole)
         self._keep(whole)
         return whole

@@ -193,9 +193,10 @@ _BEGUN: Final = frozenset({b"[{"})
 
 
 def model_of(fields: dict[str, msgspec.Raw], route: str) -> str:
-    if "model" not in fields:
+    raw = fields.get("model")
+    if raw is None:
         raise bad(f"{route}: Missing required parameter: 'model'.", "model")
-    model: str = read(fields, "model")
+    model: str = decode(raw, "model", "model")
     check_model(model)
     return model
 
@@ -216,8 +217,8 @@ def flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
     return said == b"true" or (said != b"false" and bool(read(fields, name)))
 
 
-COMMON: Final = frozenset({"stream_options", "user", "metadata", "litellm_metadata", "tags"})
-"""What `add_common` reads."""
+FOR_US: Final = GATEWAY_FIELDS | {"user"}
+"""What a request says of its own to the gateway."""
 
 
 def add_common(call: Call, hints: Hints) -> None:

@@ -52,7 +52,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         call = Call(body, fields, model, exact=fields if exact else None)
         if "stream" in fields:
             call.stream = fields_.flag(fields, "stream") and self.streams
-        if hints is not NO_HINTS or not fields_.COMMON.isdisjoint(fields):
+        call.plain = hints is NO_HINTS and fields_.FOR_US.isdisjoint(fields)
+        if not call.plain or "stream_options" in fields:
             fields_.add_common(call, hints)
         call.max_output_tokens = _max_output_tokens(fields) if self.output_bound else 0
         return call
@@ -80,7 +81,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             model == call.model
             and call.exact is call.fields
             and (call.wants_usage or not call.stream or not ask_usage)
-            and fields_.GATEWAY_FIELDS.isdisjoint(call.fields)
+            and (call.plain or fields_.GATEWAY_FIELDS.isdisjoint(call.fields))
         ):
             return call.body
         return self.join(self.upstream_fields(call, ask_usage=ask_usage), model)

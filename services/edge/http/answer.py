@@ -75,16 +75,25 @@ class StreamAnswer:
         connection.write(_head(self.status, framing, self.headers + request.more_lines, keep_alive, request.minor))
 
     async def write(self, data: bytes) -> None:
+        if not self.put(data):
+            await self.drained()
+
+    def put(self, data: bytes) -> bool:
+        """As `write`, but waits for nobody. False: the client reads too slowly; wait until it has (`drained`) before more is put."""
         request = self._request
         assert request is not None, "not started"
         if not data or self._bodiless:
-            return
+            return True
         if request.tape is not None:
             request.tape.add(data)
         connection = request.connection
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        if connection.writing_paused:
-            await connection.drain()
+        return not connection.writing_paused
+
+    async def drained(self) -> None:
+        request = self._request
+        assert request is not None, "not started"
+        await request.connection.drain()
 
     async def end(self) -> None:
         """The client now knows that this was all. A second call does nothing."""

@@ -60,15 +60,15 @@ class Limits(msgspec.Struct, frozen=True):
 class Account:
     """What one connection holds. Made and changed by the budget."""
 
-    __slots__ = ("address", "evict", "held_bytes", "is_open", "known", "mark", "running")
+    __slots__ = ("address", "evict", "held_bytes", "is_open", "known", "memo", "running")
 
     def __init__(self, evict: Callable[[], None]) -> None:
         self.evict = evict
         """Ends the connection at once: it waits, and somebody needs its place."""
         self.address = ""
         self.known = False
-        self.mark = 0
-        """Of the credential that made it known, for the server to recognise it by."""
+        self.memo: object = None
+        """For the server: what it found out about the last credential; the next request mostly brings the same."""
         self.held_bytes = 0
         self.running = self.is_open = False
 
@@ -209,7 +209,6 @@ class Budget:
         if not account.known:
             return
         account.known = False
-        account.mark = 0
         self.strangers_bytes += account.held_bytes
         if account.is_open:
             self._count_stranger(account, 1)

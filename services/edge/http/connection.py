@@ -319,7 +319,7 @@ class Connection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """To the parser, up to the end of a slice in which a request ends. Only in the states that the module names."""
         for at in range(0, len(data), SLICE_BYTES):
-            self._parse(data[at : at + SLICE_BYTES])
+            self._parse(data if len(data) <= SLICE_BYTES else data[at : at + SLICE_BYTES])
             if self._lingering is not None and self._request is not None and self._request.complete:
                 self._lingering.cancel()
                 self._lingering = None
@@ -463,6 +463,10 @@ class Connection(asyncio.Protocol):
     def _weigh(self) -> None:
         """What waits here goes on the account, as far as the flat share doesn't cover it."""
         request = self._request
+        if not (self._held or self._queue or self._in_head or self._waiting_bytes) and (
+            request is None or request.buffered_bytes <= CONNECTION_BYTES
+        ):
+            return
         weight = len(self._held) + len(self._queue) * REQUEST_BYTES
         if self._in_head:
             weight += self._barren_bytes

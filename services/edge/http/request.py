@@ -50,10 +50,9 @@ class Request:
     """Made by a connection when the head has arrived. One reader at a time."""
 
     __slots__ = (
-        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection", "content_length",
-        "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path", "pieces", "query", "raw_path", "remote", "tape",
-        "told_to_send",
-        "waiter",
+        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection",
+        "content_length", "credential", "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path",
+        "pieces", "query", "raw_path", "remote", "tape", "told_to_send", "waiter",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +97,8 @@ class Request:
         self.complete = self.broken = self.overrun = self.dropping = self.told_to_send = False
         self.more_lines = ""
         """Rendered header lines for the answer, whoever makes it."""
+        self.credential: object = None
+        """For the server: what it found out about it."""
         self.tape: Tape | None = None
         self.answered = False
         """Something of an answer is out."""
@@ -107,6 +108,14 @@ class Request:
         """The first value of a header, by its lower-case name. Bytes that aren't UTF-8 come as lone surrogates."""
         value = self._headers.get(name.encode())
         return None if value is None else value.rstrip(b" \t").decode("utf-8", "surrogateescape")
+
+    def field(self, name: bytes) -> bytes | None:
+        """As `header`, undecoded."""
+        return self._headers.get(name)
+
+    def has_none_of(self, names: frozenset[bytes]) -> bool:
+        """Whether none of these headers was sent."""
+        return names.isdisjoint(self._headers)
 
     def headers(self) -> dict[str, str]:
         """All of them, by their lower-case names; bytes beyond ASCII as Latin-1."""

@@ -165,30 +165,31 @@ class RetryBudget:
         self._at_least = at_least
         self._slots: deque[tuple[float, int, int]] = deque()
         """(when it began, calls, retries), a second each."""
-        self._slot = (-1.0, 0, 0)
+        self._began, self._calls, self._retries = -1.0, 0, 0
+        """The present one."""
 
     def call(self, now: float) -> None:
-        at, calls, retries = self._now(now)
-        self._slot = (at, calls + 1, retries)
+        if now - self._began >= 1.0:
+            self._next(now)
+        self._calls += 1
 
     def take(self, now: float) -> bool:
         """Whether one more attempt may be made; then it counts."""
-        at, calls, retries = self._now(now)
-        all_calls = calls + sum(slot[1] for slot in self._slots)
-        all_retries = retries + sum(slot[2] for slot in self._slots)
+        if now - self._began >= 1.0:
+            self._next(now)
+        all_calls = self._calls + sum(slot[1] for slot in self._slots)
+        all_retries = self._retries + sum(slot[2] for slot in self._slots)
         if all_retries >= max(self._at_least, self._share * all_calls):
             return False
-        self._slot = (at, calls, retries + 1)
+        self._retries += 1
         return True
 
-    def _now(self, now: float) -> tuple[float, int, int]:
-        if now - self._slot[0] >= 1.0:
-            if self._slot[1] or self._slot[2]:
-                self._slots.append(self._slot)
-            self._slot = (now, 0, 0)
-            while self._slots and now - self._slots[0][0] >= self._window_s:
-                self._slots.popleft()
-        return self._slot
+    def _next(self, now: float) -> None:
+        if self._calls or self._retries:
+            self._slots.append((self._began, self._calls, self._retries))
+        self._began, self._calls, self._retries = now, 0, 0
+        while self._slots and now - self._slots[0][0] >= self._window_s:
+            self._slots.popleft()
 
 
 Random = Callable[[], float]

@@ -21,6 +21,8 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
     Args:
         of_entry: retries that the deployment's own entry allows.
     """
+    if call.plain and (of_entry is None or of_entry == usual.retries):
+        return usual
     fields = call.fields
     retries, fallbacks = usual.retries if of_entry is None else of_entry, usual.fallbacks
     if "num_retries" in fields:
@@ -38,6 +40,22 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
 
 def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
     """For all attempts together: what the request says, else the settings, else the longest of the deployments' own."""
+    if not asked.call.plain:
+        said_ms = _said_deadline_ms(asked)
+        if said_ms is not None:
+            return said_ms
+    if parts.timeout_ms is not None:
+        return parts.timeout_ms
+    targets, most = parts.targets, 0
+    for group in groups:
+        for candidate in group.candidates:
+            timeout_ms = targets[candidate.deployment_id].deployment.timeout_ms
+            if timeout_ms > most:
+                most = timeout_ms
+    return most
+
+
+def _said_deadline_ms(asked: "Asked") -> int | None:
     fields, head = asked.call.fields, asked.head
     named = ("stream_timeout", "timeout") if asked.call.stream else ("timeout",)
     for name in named:
@@ -48,15 +66,7 @@ def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
     header = head.stream_timeout if asked.call.stream and head.stream_timeout is not None else head.timeout
     if header is not None:
         return _milliseconds(_number(header, "x-litellm-timeout"), "x-litellm-timeout")
-    if parts.timeout_ms is not None:
-        return parts.timeout_ms
-    targets, most = parts.targets, 0
-    for group in groups:
-        for candidate in group.candidates:
-            timeout_ms = targets[candidate.deployment_id].deployment.timeout_ms
-            if timeout_ms > most:
-                most = timeout_ms
-    return most
+    return None
 
 
 def fallbacks(call: Call) -> list[str]:

@@ -8,7 +8,7 @@ counting.py  tokens, where a provider gave no usage
 """
 
 from services.edge.screening.counting import count_tokens
-from services.edge.screening.screening import CutError, Screening
+from services.edge.screening.screening import UNSCREENED, CutError, Screening
 from services.edge.screening.window import StreamWindow
 
-__all__ = ["CutError", "Screening", "StreamWindow", "count_tokens"]
+__all__ = ["UNSCREENED", "CutError", "Screening", "StreamWindow", "count_tokens"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import structlog
@@ -63,14 +63,13 @@ class Screening:
         self._call_type = call_type
         self._customer_id = customer_id
         self._refuse_unreadable = refuse_unreadable
+        self.names = [guardrail.name for guardrail in guardrails]
+        self._stages = {stage for guardrail in guardrails for stage in guardrail.stages}
         self.outcomes: list[GuardrailOutcome] = []
         self._beside: asyncio.Task[tuple[Call, Refusal | None]] | None = None
 
-    def names(self) -> list[str]:
-        return [guardrail.name for guardrail in self._guardrails]
-
     def has(self, stage: str) -> bool:
-        return any(stage in guardrail.stages for guardrail in self._guardrails)
+        return stage in self._stages
 
     def window(self) -> int:
         """Characters that a finding in a stream may span; 0: some guardrail of answers has to see the whole."""
@@ -108,6 +107,11 @@ class Screening:
         if self.has("during_call"):
             self._beside = asyncio.create_task(self.request(call, model, "during_call"))
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether guardrails run, or ran, beside the provider's call."""
+        return self._beside is not None
+
     async def beside(self) -> Refusal | None:
         """What they say; before it is known, nothing of an answer goes out."""
         if self._beside is None:
@@ -117,8 +121,7 @@ class Screening:
 
     async def unless_refused(self, asking: Coroutine[Any, Any, T]) -> T:
         """What the provider says, unless a guardrail beside the call says no before. Raises CutError then; the asking is ended."""
-        if self._beside is None:
-            return await asking
+        assert self._beside is not None
         task = asyncio.ensure_future(asking)
         try:
             await asyncio.wait({task, self._beside}, return_when=asyncio.FIRST_COMPLETED)
@@ -286,6 +289,10 @@ class Screening:
                 known.cost_picousd + new.cost_picousd,
                 new.rules or known.rules,
             )
+
+
+UNSCREENED: Final = Screening(cast(BusClient, None), [], "", None)
+"""Of every request without a guardrail: it asks nobody, and remembers nothing."""
 
 
 def _refuse_binary(texts: list[Text]) -> None:

@@ -21,9 +21,10 @@ from services.edge.formats.base import Hints
 from services.edge.formats.openai import CHAT, EMBEDDINGS, OpenAI
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
+from services.edge.prepared import Prepared
 from services.edge.reading import Head
 from services.edge.routing.plan import Group, Rules
-from services.edge.screening import Screening, count_tokens
+from services.edge.screening import UNSCREENED, count_tokens
 from shared import admission, bus, errors, routes, subjects
 from shared.errors import Refusal, RefusedError
 from shared.grant import Ask, Candidate, Denial, Grant, Permit
@@ -134,8 +135,7 @@ async def _check(
     assert route is not None
     call = format.read(body % msgspec.json.encode(name), Hints())
     permit = Permit(decision, [candidate], [*decision.tags, TAG], decision.spend_logs_metadata)
-    screening = Screening(parts.bus_client, [], route.call_type, None)
-    asked = Asked(request, route, format, head, call, permit, screening, parts.clock.seconds())
+    asked = Asked(request, route, format, head, call, Prepared(decision), permit, UNSCREENED, parts.clock.seconds())
     group = Group(name, [candidate])
     attempts = Attempts(parts, asked, [group], Rules(retries=0, fallbacks=False), min(CHECK_MS, deployment.timeout_ms))
     try:

@@ -75,18 +75,23 @@ class Client:
         headers: list[tuple[str, str]] | bytes,
         body: bytes,
         deadlines: Deadlines,
+        within_ms: int | None = None,
     ) -> Response:
         """One request; returns when the response's head is there, whatever its status.
 
         `headers`: pairs, or a block from `render_headers`; host, content-length and what else belongs to the hop are
         set here. ValueError, before anything is written, for what can't be sent. UpstreamError for everything that goes
         wrong later. Cancelling it closes the connection.
+
+        Args:
+            within_ms: for all of it, where that is less than `deadlines.total_ms`.
         """
         pool = self._pools.get(origin) or _Pool(self, origin, asyncio.get_running_loop())
         head = render_head(method, target, pool.host_line, headers, len(body))
         loop = pool.loop
         now = loop.time()
-        total_at = now + deadlines.total_ms / 1000
+        total_ms = deadlines.total_ms
+        total_at = now + (total_ms if within_ms is None or within_ms > total_ms else within_ms) / 1000
         connection = pool.take(now)
         error: UpstreamError | None = None
         for again in range(STALE_MAX, -1, -1):

@@ -85,6 +85,10 @@ class Response:
             hold: told of each piece that is kept; False: no more may be (`no_room`).
         """
         encoding = self.header(b"content-encoding") or b"identity"
+        if self.complete and encoding == b"identity" and self.buffered_bytes <= limit_bytes:  # as it mostly is
+            if hold is not None and not hold(self.buffered_bytes):
+                raise self._gave_up("no_room", "there is no room for more of the body")
+            return self._take()
         inflate = None if encoding == b"identity" else self._inflater(encoding)
         pieces: list[bytes] = []
         size = 0

@@ -101,16 +101,17 @@ def read(said: Said, *, generates: bool = True, provider: str = "") -> Usage | N
         generates: False for embeddings and the like, where a lone total is all input.
         provider: LiteLLM's name, for what only some of them do.
     """
+    service = said.service_tier if isinstance(said.service_tier, str) and said.service_tier in SERVICES else ""
+    if said.usage is not NULL and not service:
+        try:
+            usual = _usual(_plain(said.usage))
+        except UNREADABLE:
+            usual = None
+        if usual is not None:
+            return usual
     raw = said.found()
     if bytes(raw)[:1] != b"{":
         return None
-    service = said.service_tier if isinstance(said.service_tier, str) and said.service_tier in SERVICES else ""
-    try:
-        usual = _usual(_plain(raw)) if not service else None
-    except UNREADABLE:
-        usual = None
-    if usual is not None:
-        return usual
     try:
         tree = _any(raw)
     except UNREADABLE:

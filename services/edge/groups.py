@@ -1,0 +1,110 @@
+"""Who can be asked: what a grant names and this edge can call, in the order to try."""
+
+from typing import Final
+
+import structlog
+
+from services.edge.account import Asked
+from services.edge.parts import Parts
+from services.edge.providers.base import Target
+from services.edge.routing import strategies, tags
+from services.edge.routing.plan import Group
+from shared import errors
+from shared.config import Deployment
+from shared.errors import RefusedError
+from shared.grant import Candidate
+
+log = structlog.get_logger()
+
+BYTES_PER_TOKEN_MAX: Final = 6
+"""Prompts have four to five: what exceeds a window by this measure exceeds it."""
+TARGETS_MAX: Final = 20_000
+"""With what is known under more than one id."""
+
+
+def groups_of(parts: Parts, asked: Asked) -> list[Group]:
+    """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
+    permit, format = asked.permit, asked.format.name
+    alone = len(permit.candidates) == 1 and not (permit.grant.fallbacks or asked.fallbacks or parts.filter_tags)
+    if alone and _is_callable(parts, permit.candidates[0], format):
+        return [Group(asked.call.model, permit.candidates)]
+    now = parts.clock.seconds()
+    candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
+    if parts.filter_tags:
+        candidates = tags.filtered(
+            candidates, permit.tags, lambda c: parts.targets[c.deployment_id].deployment.params.tags
+        )
+    others = [*asked.fallbacks, *permit.grant.fallbacks]
+    if parts.filter_tags and not candidates and permit.candidates and not others:
+        raise RefusedError(errors.no_deployment_for_tags(asked.call.model))
+    if not candidates and not others:
+        raise RefusedError(_why_not(parts, asked))
+    if len(candidates) > 1:
+        candidates = strategies.ordered(parts.strategy, candidates, parts.health, now, parts.random)
+    groups = [Group(asked.call.model, candidates)] if candidates else []
+    for fallback in others:
+        usable = _callable(parts, fallback.candidates, format)
+        if usable:
+            usable = strategies.ordered(parts.strategy, usable, parts.health, now, parts.random)
+            groups.append(Group(fallback.model, usable, fallback.reason))
+    if not groups:
+        raise RefusedError(_why_not(parts, asked))
+    return groups
+
+
+def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
+    """Without those whose context window the prompt surely exceeds; all of them where that is all, and nothing else is left."""
+    if not parts.check_windows:
+        return candidates
+    tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
+    fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]
+    others = any(
+        fallback.reason in ("context_window", "") for fallback in (*asked.fallbacks, *asked.permit.grant.fallbacks)
+    )
+    return fitting if fitting or others else candidates
+
+
+def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Candidate]:
+    return [candidate for candidate in candidates if _is_callable(parts, candidate, format)]
+
+
+def _is_callable(parts: Parts, candidate: Candidate, format: str) -> bool:
+    target = parts.targets.get(candidate.deployment_id) or _alike(parts, candidate)
+    return target is not None and (format in target.provider.wires or format in target.provider.translators)
+
+
+def _alike(parts: Parts, candidate: Candidate) -> Target | None:
+    """Policy has read another version of the file than we have (a rollout, a reload): an entry's id is the digest of all it says.
+
+    The one entry of ours with the same provider and model is what it asks for, and that id is known from now on. Of several nobody
+    can say whose credential was meant.
+    """
+    if candidate.revision or candidate.deployment_id in parts.left_out or len(parts.targets) >= TARGETS_MAX:
+        return None
+    ours = {id(t): t for t in parts.targets.values() if _is_for(t.deployment, candidate)}
+    if len(ours) != 1:
+        return None
+    (target,) = ours.values()
+    parts.targets[candidate.deployment_id] = target
+    parts.adopted.add(candidate.deployment_id)
+    log.warning("entry_of_another_configuration", asked=candidate.deployment_id, taken=target.deployment.id)
+    return target
+
+
+def _is_for(deployment: Deployment, candidate: Candidate) -> bool:
+    if deployment.provider != candidate.provider:
+        return False
+    before, star, after = deployment.upstream_model.partition("*")
+    name = candidate.upstream_model
+    return name.startswith(before) and name.endswith(after) if star else name == before
+
+
+def _why_not(parts: Parts, asked: Asked) -> errors.Refusal:
+    known = [c for c in asked.permit.candidates if c.deployment_id in parts.targets]
+    if known:
+        return errors.not_served(asked.call.model, f"{known[0].provider} has no {asked.route.name}")
+    reasons = (parts.left_out.get(c.deployment_id) for c in asked.permit.candidates)
+    reason = next((reason for reason in reasons if reason is not None), None)
+    if reason is not None:
+        return errors.model_left_out(asked.call.model, reason)
+    return errors.no_deployment(asked.call.model)

@@ -1,0 +1,60 @@
+"""What all calls of one decision have in common, worked out once and kept as long as the decision (grants.py).
+
+Nothing here decides: it is what the decision, and the functions that apply it, come to whenever a request adds nothing of its
+own.
+"""
+
+from services.edge import metrics
+from services.edge.clock import Clock
+from services.edge.metrics import RouteMetrics
+from services.edge.series import SERIES
+from services.edge.tallies import Calls
+from shared import admission
+from shared.facts import encode_heading
+from shared.grant import Candidate, Denial, Grant, Permit
+from shared.routes import Route
+
+HEADINGS_MAX = 64
+"""Candidates of a decision; past these the oldest is made again."""
+
+
+class Heading:
+    """Of the book of calls to one candidate."""
+
+    __slots__ = ("calls", "candidate", "encoded", "route")
+
+    def __init__(self, edge_id: str, route: Route, grant: Grant, model: str, candidate: Candidate) -> None:
+        name, upstream, provider = candidate.deployment_id, candidate.upstream_model, candidate.provider
+        self.candidate = candidate
+        self.encoded = encode_heading(
+            edge_id, grant.caller, route.call_type, route.name, model, name, provider, upstream, candidate.price
+        )
+        """See shared.facts."""
+        self.calls: Calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
+        self.route: RouteMetrics = metrics.of_route(route.name)
+        """What they add to."""
+
+
+class Prepared:
+    __slots__ = ("_headings", "decision", "permit")
+
+    def __init__(self, decision: Grant | Denial) -> None:
+        self.decision = decision
+        self.permit: Permit | None = admission.standing(decision)
+        """Of every request that adds nothing of its own (formats.base.Call.plain), until the credential ends; None: each is looked at."""
+        self._headings: dict[int, Heading] = {}
+
+    def permit_at(self, clock: Clock) -> Permit | None:
+        """`permit`, while the credential holds."""
+        permit = self.permit
+        if permit is None or (ends_ms := permit.grant.expires_at_ms) is None or clock.unix_ms() < ends_ms:
+            return permit
+        return None
+
+    def heading(self, edge_id: str, route: Route, grant: Grant, model: str, candidate: Candidate) -> Heading:
+        found = self._headings.get(id(candidate))
+        if found is None:  # it holds the candidate, so the id stays its own
+            if len(self._headings) >= HEADINGS_MAX:
+                del self._headings[next(iter(self._headings))]
+            found = self._headings[id(candidate)] = Heading(edge_id, route, grant, model, candidate)
+        return found
