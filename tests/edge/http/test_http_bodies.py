@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from http_kit import GET, HEAD, Asked, chunked, closed, echo, post
 
-from services.edge.http import connection
+from services.edge.http import connection, outgoing
 from tests.edge.fakes import until
 
 Serve = Any
@@ -155,7 +155,7 @@ async def test_a_body_nobody_takes_stops_the_sender_and_then_goes_on(serve: Serv
     assert sent < 20 * MB
     if server.is_ours:
         request = server.connection()._request
-        assert request.buffered_bytes <= connection.BUFFERED_BYTES_HIGH + 256 * 1024
+        assert request.buffered_bytes <= outgoing.BUFFERED_BYTES_HIGH + 256 * 1024
     go.set()
     await sending
     assert (await caller.answer()).body == b"%d" % size
@@ -179,7 +179,7 @@ async def test_what_waits_behind_a_request_is_bounded(serve: Serve, at_once: boo
     await asyncio.sleep(0.2)
     if server.is_ours:
         found = server.connection()
-        assert len(found._held) <= connection.HELD_BYTES_HIGH + 256 * 1024
+        assert len(found._held) <= outgoing.HELD_BYTES_HIGH + 256 * 1024
         assert sum(r.buffered_bytes for r in found._queue) <= 256 * 1024
     assert caller.writer.transport.get_write_buffer_size() > 0  # type: ignore[attr-defined]
     go.set()

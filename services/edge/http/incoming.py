@@ -1,0 +1,198 @@
+"""A connection's way in: bytes to requests.
+
+Framing is httptools' (llhttp, strict), with what it leaves open decided here: limits of heads and trailers (dropped); HTTP/1.0
+and 1.1 only; a Host is needed in 1.1; a transfer-encoding other than chunked, or in 1.0, and the header fields of `_SINGLE`
+twice are errors. An Upgrade is declined by answering as if it weren't there.
+"""
+
+import asyncio
+
+import httptools
+
+from services.edge.http.outgoing import Outgoing, Owner
+from services.edge.http.request import Request
+from shared import credential
+
+TARGET_BYTES_MAX = 8190
+HEADERS_MAX = 100
+"""Fields in one request, trailers included."""
+HEADER_BYTES_MAX = 16_384
+"""Name and value."""
+HEAD_BYTES_MAX = 65_536
+"""Head, trailers, or what else is sent without a byte of a body; a slice more may come on top."""
+
+_SINGLE = frozenset(
+    (
+        b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-location", b"content-range",
+        b"max-forwards", b"user-agent",
+    )
+)  # fmt: skip
+"""Fields that may come once: two of them, and two readers might each believe another."""
+_CREDENTIALS = frozenset(name.encode() for name in credential.HEADERS)
+"""Two of one with different values, and two readers might each take another caller for the one who calls."""
+_LISTS = frozenset((b"x-litellm-tags", b"accept-encoding", b"access-control-request-headers"))
+"""Fields that are lists: several lines are one (RFC 9110 §5.3). Of others that come twice, the first stands."""
+
+
+class _MalformedError(Exception):
+    """Raised in the parser's callbacks: it stops, and `feed_data` raises."""
+
+
+class Incoming(Outgoing):
+    """See the module; states and their changes are connection.py's."""
+
+    __slots__ = (
+        "_declining",
+        "_fields",
+        "_headers",
+        "_malformed",
+        "_parser",
+        "_receiving",
+        "_remote",
+        "_since",
+        "_target",
+    )
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(owner, loop)
+        self._remote: str | None = None
+        self._since = 0.0
+        """When it became idle, or the head in `_in_head` began."""
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._fields = 0
+        self._receiving: Request | None = None
+        self._declining = self._malformed = False
+
+    def _parse(self, data: bytes) -> None:
+        parser = self._parser
+        assert parser is not None
+        self._barren_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            self._decline_upgrade(data[pause.args[0] :])
+        except httptools.HttpParserError:
+            self._break()
+        else:
+            if self._barren_bytes > HEAD_BYTES_MAX:
+                self._break()
+
+    def _break(self) -> None:
+        """The input can't be understood from here on."""
+        if self._over:  # behind a request that asked to close: nobody's business
+            return
+        self._over = True
+        request, self._receiving = self._receiving, None
+        if request is not None and request is self._request:
+            request.broken = True  # its handler says so
+            request.wake()
+            self._broken()
+        else:
+            self._malformed = True
+            if request is not None:
+                self._queue.pop()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """httptools takes what follows such a head for another protocol. A new parser, told of the framing, reads it as the
+        body it is."""
+        request = self._receiving
+        assert request is not None
+        parser = self._parser = httptools.HttpRequestParser(self)
+        if request.method == "CONNECT":
+            framing = ""
+        elif request.content_length is not None:
+            framing = f"Content-Length: {request.content_length}\r\n"
+        else:
+            framing = "" if request.header("transfer-encoding") is None else "Transfer-Encoding: chunked\r\n"
+        connection = "" if request.keep_alive else "Connection: close\r\n"
+        parser.feed_data(f"POST / HTTP/1.1\r\n{framing}{connection}\r\n".encode())
+        if rest and not self._over:
+            self._parse(rest)
+
+    def _broken(self) -> None:
+        """The body of the present request isn't what its head said."""
+        raise NotImplementedError
+
+    # ── the parser's events; an exception stops it and `feed_data` raises ──
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._target = b""
+        self._headers = {}
+        self._fields = 0
+        if self._request is None:
+            self._since = self._loop.time()
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        if len(self._target) > TARGET_BYTES_MAX:
+            raise _MalformedError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > HEADERS_MAX or len(name) + len(value) > HEADER_BYTES_MAX:
+            raise _MalformedError
+        if not self._in_head:
+            return  # a trailer
+        name = name.lower()
+        headers = self._headers
+        if name not in headers:
+            headers[name] = value
+        elif name == b"x-forwarded-for":  # a proxy's own line after a client's: the last hop must not get lost
+            headers[name] += b", " + value
+        elif name in _SINGLE or (name in _CREDENTIALS and headers[name] != value):
+            raise _MalformedError
+        elif name in _LISTS:
+            headers[name] = b"%b, %b" % (headers[name], value)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        self._in_head = False
+        self._barren_bytes = 0
+        if self._declining:  # the same request, in a new parser
+            self._declining = False
+            return
+        headers = self._headers
+        version = parser.get_http_version()
+        minor = 1 if version == "1.1" else 0
+        coding = headers.get(b"transfer-encoding")
+        if minor == 1:
+            wrong = b"host" not in headers or (coding is not None and coding.strip(b" \t").lower() != b"chunked")
+        else:
+            wrong = version != "1.0" or coding is not None
+        if wrong:
+            raise _MalformedError
+        method = parser.get_method().decode()
+        keep_alive = parser.should_keep_alive()
+        if parser.should_upgrade():
+            self._declining = True
+            keep_alive = keep_alive and method != "CONNECT"
+        request = Request(self, self._loop, self._remote, method, self._target, headers, minor, keep_alive)
+        self._receiving = request
+        self._queue.append(request)
+
+    def on_body(self, body: bytes) -> None:
+        request = self._receiving
+        assert request is not None
+        self._barren_bytes = 0
+        if not request.dropping:
+            request.pieces.append(body)
+            request.buffered_bytes += len(body)
+            if request.waiter is not None:
+                request.wake()
+
+    def on_message_complete(self) -> None:
+        request = self._receiving
+        assert request is not None
+        if self._declining:
+            return
+        self._barren_bytes = 0
+        self._receiving = None
+        request.complete = True
+        if not request.keep_alive:
+            self._over = True
+        if request.waiter is not None:
+            request.wake()
