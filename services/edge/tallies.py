@@ -85,12 +85,17 @@ class Calls:
         key = status, error_code or ("" if outcome == "success" else outcome)
         self.by_status[key] = self.by_status.get(key, 0) + 1
         made = usage.output_tokens
-        self.latency.add(elapsed_s)
-        if provider_s is None:
-            self.overhead.add(elapsed_s)
-        else:
-            self.overhead.add(max(0.0, elapsed_s - provider_s))
-            self.provider.add(provider_s)
+        times = self.latency  # as `Times.add` does it, without a call each
+        times.counts[bisect_left(BUCKETS, elapsed_s)] += 1
+        times.sum += elapsed_s
+        if provider_s is not None:
+            times = self.provider
+            times.counts[bisect_left(BUCKETS, provider_s)] += 1
+            times.sum += provider_s
+        overhead_s = elapsed_s if provider_s is None else max(0.0, elapsed_s - provider_s)
+        times = self.overhead
+        times.counts[bisect_left(BUCKETS, overhead_s)] += 1
+        times.sum += overhead_s
         if outcome in _ANSWERED:
             self.successes += 1
             if made and provider_s is not None:
