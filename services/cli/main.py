@@ -10,7 +10,8 @@ from shared.version import VERSION
 SERVICES = ("edge", "policy", "moderation", "ledger")
 OF_SERVICE = {
     "verify": ("ledger", "check that no row of the book was changed"),
-    "rebuild-rollups": ("ledger", "make the sums of the book again (--check: only compare)"),
+    "rebuild": ("ledger", "compute every sum of the book again, beside the service (--check: only compare)"),
+    "rebuild-rollups": ("ledger", "the same, by its older name"),
     "dump-control": ("ledger", "write the control facts of the audit log"),
     "spend": ("ledger", "what was spent, at a terminal"),
     "rotate-checkpoint-key": ("ledger", "a new key for checkpoints, which the old one signs at the next start"),

@@ -7,6 +7,7 @@ from services.ledger import app, dump, export, rebuild, signing, terminal, verif
 from shared import service
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "rebuild": rebuild.command,
     "rebuild-rollups": rebuild.command,
     "verify": verify.command,
     "dump-control": dump.command,

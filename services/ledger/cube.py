@@ -30,8 +30,11 @@ SUMS = (
 
 def _add_query() -> str:
     added = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS)
+    """$1 shard, $2 and $3 first and last batch."""
+    batches = QUERIES["cube_counted"].replace("@WHERE@", "s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3")
+    parts = (batches, QUERIES["cube_groups"], QUERIES["cube_sums"], QUERIES["cube_add"])
     return (
-        QUERIES["cube_add"]
+        "\n".join(parts)
         .replace("@ADD@", f"ON CONFLICT (tags, tag, at, grp) DO UPDATE SET {added}")
         .replace("@SUMS@", ", ".join(f"sum({name})" for name in SUMS))
     )

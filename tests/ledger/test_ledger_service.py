@@ -94,7 +94,7 @@ def test_rebuild_as_a_command(postgres: Postgres, tmp_path: Path) -> None:
     assert run().returncode == 2  # nothing there yet
     asyncio.run(_post_one(url))
     done = run()
-    assert (done.returncode, done.stdout) == (0, "the rollups are what request_book says\n")
+    assert (done.returncode, done.stdout) == (0, "the sums are what the rows say\n")
     asyncio.run(postgres.drop_database(url))
 
 

@@ -35,25 +35,33 @@ SELECT DISTINCT ON (kind, id) kind, id, name FROM (
 ORDER BY kind, id, at_ms DESC
 ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name WHERE spend_name.name <> excluded.name
 
--- cube_add --
--- Add the rows of some batches. $1 shard, $2 and $3 first and last batch. In the order of the keys, so that two can't wait for each other.
+-- cube_counted --
+-- How rows count, with the group each is of: the beginning of the queries below. @WHERE@ says which rows of spend_signed.
 WITH counted AS MATERIALIZED (
     SELECT s.sign, date_trunc('hour', s.id_at, 'UTC') AS at, s.tags, s.outcome <> 'refused' AS admitted,
         s.outcome = 'success' AS success, s.input_tokens, s.output_tokens, s.cached_tokens, s.cache_write_tokens, s.cost_picousd,
         s.flags, s.key_sha256, s.team_id, s.user_id, s.organization_id,
         CASE WHEN s.outcome <> 'refused' THEN s.model END AS model, s.upstream_model, s.deployment_id, s.provider, s.call_type
-    FROM spend_signed s WHERE s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3
+    FROM spend_signed s WHERE @WHERE@
 ), grouped AS MATERIALIZED (
     SELECT *, encode(substr(sha256(convert_to(json_build_array(key_sha256, team_id, user_id, organization_id, model,
         upstream_model, deployment_id, provider, call_type)::text, 'UTF8')), 1, 16), 'hex')::uuid AS grp
     FROM counted
-), groups AS (
+)
+
+-- cube_groups --
+-- After cube_counted: the groups there are.
+, groups AS (
     INSERT INTO spend_group
     SELECT DISTINCT ON (grp) grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider,
         call_type
     FROM grouped ORDER BY grp
     ON CONFLICT DO NOTHING
-), sums AS MATERIALIZED (
+)
+
+-- cube_sums --
+-- After cube_counted: what the rows add up to, by hour.
+, sums AS MATERIALIZED (
     SELECT at, k.tags, k.tag, grp, sum(sign)::bigint AS requests, coalesce(sum(sign) FILTER (WHERE success), 0)::bigint AS successes,
         coalesce(sum(sign) FILTER (WHERE NOT success), 0)::bigint AS failures, sum(sign * input_tokens)::bigint AS input_tokens,
         sum(sign * output_tokens)::bigint AS output_tokens, sum(sign * cached_tokens)::bigint AS cached_tokens,
@@ -67,7 +75,11 @@ WITH counted AS MATERIALIZED (
         UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(grouped.tags) AS t) AS d WHERE admitted
     ) AS k
     GROUP BY at, k.tags, k.tag, grp
-), hours AS (
+)
+
+-- cube_add --
+-- After both: add them. In the order of the keys, so that two can't wait for each other.
+, hours AS (
     INSERT INTO spend_hour AS c SELECT * FROM sums ORDER BY tags, tag, at, grp
     @ADD@
 ), days AS (

@@ -18,3 +18,4 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON sink_position TO tollgate_ledger;
 GRANT SELECT, INSERT ON checkpoint, checkpoint_key TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE ON checkpoint_copy TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON alert TO tollgate_ledger;
+GRANT SELECT, INSERT, UPDATE, DELETE ON rebuild_position TO tollgate_ledger;

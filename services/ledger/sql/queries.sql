@@ -174,14 +174,12 @@ WHERE CASE WHEN $1::text[] IS NULL THEN coalesce(kind, 'unreadable') NOT IN ('al
 SELECT * FROM audit_log WHERE fact_id = $1 ORDER BY n LIMIT 1
 
 -- rollup_again --
--- The rollups computed again from request_book: a part of the two queries below.
+-- The rollups of a day ($1) computed again from request_book: a part of the query below.
 WITH share AS (
     SELECT *,
         -- Only what policy vouches for is counted of a refusal: anybody can send any tag or model name.
         outcome <> 'refused' AS admitted
-    FROM request_book
-    -- Of days that retention has dropped nothing can be computed again.
-    WHERE NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
+    FROM request_book WHERE day = $1
 ), counted AS (
     SELECT d.scope, d.dimension, s.day, d.value, s.outcome, s.input_tokens, s.output_tokens, s.cost_picousd
     FROM share s CROSS JOIN LATERAL (
@@ -210,26 +208,44 @@ WITH share AS (
 )
 
 -- rollup_differences --
--- Behind rollup_again: where the rollups kept differ from those computed. $1 how many at most.
+-- After rollup_again: where the rollups kept differ from those computed.
 SELECT scope, dimension, day, value,
     ARRAY[k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd]::numeric[] AS kept,
     ARRAY[a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd]::numeric[] AS again
 FROM again a FULL JOIN (
     -- A provisional row that was taken out again may leave a row of zeros behind.
-    SELECT * FROM rollup WHERE (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+    SELECT * FROM rollup WHERE day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
         IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
-    AND NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
 ) k USING (scope, dimension, day, value)
 WHERE (k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd)
     IS DISTINCT FROM (a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd)
-LIMIT $1
+ORDER BY scope, dimension, value
 
--- rollup_fill --
--- Behind rollup_again: fill the emptied table.
-INSERT INTO rollup (scope, dimension, day, value,
-                    requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
-SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd
-FROM again
+-- rollup_clear --
+DELETE FROM rollup WHERE day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+    = (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
+
+-- rebuild_days --
+-- Days that can be computed again: those with rows or sums, but for those that retention has taken rows of. $1 and $2 first and last.
+SELECT day FROM (
+    SELECT DISTINCT day FROM request_log UNION SELECT DISTINCT day FROM rollup
+    UNION SELECT DISTINCT (at AT TIME ZONE 'UTC')::date FROM spend_day
+) AS d
+WHERE NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
+  AND ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
+ORDER BY day
+
+-- rebuild_positions --
+SELECT shard, batch FROM cube_position
+
+-- rebuild_reached --
+SELECT day FROM rebuild_position WHERE what = $1
+
+-- rebuild_move --
+INSERT INTO rebuild_position (what, day) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET day = excluded.day, at = now()
+
+-- rebuild_end --
+DELETE FROM rebuild_position WHERE what = $1
 
 -- verify_end --
 SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2
