@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.moderation.guardrails.parts import Parts
-from services.moderation.guardrails.remote import NoAnswerError, Service, setting
+from services.moderation.guardrails.remote import Circuit, NoAnswerError, Service, setting
 from services.moderation.inspection import Finding, Inspection
 from shared.config import ConfigError
 from shared.guardrails import LANGUAGE, Enabled
@@ -130,6 +130,7 @@ class Token:
         except Exception as error:  # what google-auth raises isn't listed; its text may quote the file
             raise ConfigError(f"GOOGLE_APPLICATION_CREDENTIALS: {file} can't be read: {type(error).__name__}") from None
         self._outbound = outbound
+        self.circuit = Circuit()
         self._lock = asyncio.Lock()
         self._made_at = -float(TOKEN_AGE_S)
 
@@ -137,11 +138,17 @@ class Token:
         """Raises NoAnswerError."""
         async with self._lock:
             if time.monotonic() - self._made_at >= TOKEN_AGE_S or not self._credentials.token:
+                self.circuit.enter(costs=False)
+                worked, why = False, ""
                 try:
                     transport = _transport(self._outbound, asyncio.get_running_loop())
                     await asyncio.to_thread(self._credentials.refresh, transport)
+                    worked = True
                 except Exception as error:
-                    raise NoAnswerError(f"no token: {type(error).__name__}") from None
+                    why = f"no token: {type(error).__name__}"
+                    raise NoAnswerError(why) from None
+                finally:
+                    self.circuit.leave(worked=worked, error=why)
                 self._made_at = time.monotonic()
             return str(self._credentials.token)
 

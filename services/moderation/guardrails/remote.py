@@ -75,14 +75,19 @@ class Circuit:
     def seconds_ago(self) -> float | None:
         return None if self._asked_at is None else self._clock() - self._asked_at
 
-    def enter(self) -> None:
-        """Raises NoAnswerError where it is open."""
+    def enter(self, *, costs: bool = True) -> None:
+        """Raises NoAnswerError where it is open.
+
+        Args:
+            costs: whether the question is one that the operator's price is of.
+        """
         if self.is_open:
             if self._trying or self._clock() - self._opened_at < OPEN_S:
                 raise NoAnswerError("circuit open")
             self._trying = True
         self._asked_at = self._clock()
-        asked.note()
+        if costs:
+            asked.note()
 
     def leave(self, *, worked: bool, error: str = "") -> None:
         self._trying = False

@@ -27,6 +27,7 @@ class SageMaker:
             "aws_session_token": environ.get("AWS_SESSION_TOKEN") or None,
         }
         self._deadline_ms = enabled.deadline_ms
+        self._library = _library()
         self._lock = asyncio.Lock()
         self._client: Any = None
         self.circuit = Circuit()
@@ -58,10 +59,10 @@ class SageMaker:
             self.circuit.leave(worked=worked, error=why)
 
     async def _opened(self) -> Any:
-        """One client, made by the first question: importing botocore takes a second."""
+        """One client, made by the first question."""
         async with self._lock:
             if self._client is None:
-                session, config = await asyncio.to_thread(_library)
+                session, config = self._library
                 opening = session.create_client(
                     "sagemaker-runtime",
                     region_name=self._region,
@@ -76,6 +77,7 @@ class SageMaker:
 
 
 def _library() -> tuple[Any, Any]:
+    """Imported where it is used only, and before somebody waits: it takes a second."""
     from aiobotocore.config import AioConfig  # noqa: PLC0415
     from aiobotocore.session import get_session  # noqa: PLC0415
 

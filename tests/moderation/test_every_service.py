@@ -1,0 +1,271 @@
+"""Every guardrail that asks a service, whatever that does: `on_error` happens within the deadline, the outcome says so, nothing of
+the text is logged; and what comes out of a stream doesn't depend on how it was cut."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from moderation_kit import answered
+from structlog.testing import capture_logs
+
+from services.edge.content.answer import of_event
+from services.edge.formats.events import data_of, split_events
+from services.edge.screening import Screening, StreamWindow
+from services.moderation.guardrails import table
+from services.moderation.guardrails.parts import Parts
+from services.moderation.guardrails.remote import FAILURES_MAX
+from services.moderation.screen import Loaded, Screen
+from shared import guardrails, subjects
+from shared.config import parse
+from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.requests import ScreenRequest
+from tests.edge.fakes import FakeBus
+from tests.support.ports import free_port
+
+DEADLINE_MS = 400
+SAID = "TOP SECRET bad end"
+
+
+def moderated(asked: Any) -> Any:
+    """Finds `bad` as each of the services would say it."""
+    text = json.dumps(asked)
+    return "bad" in text
+
+
+def presidio(asked: Any) -> Any:
+    at = asked["text"].find("bad")
+    return [] if at < 0 else [{"entity_type": "PERSON", "start": at, "end": at + 3, "score": 0.9}]
+
+
+def llm_guard(asked: Any) -> Any:
+    clean = asked["prompt"].replace("bad", "***")
+    return {"is_valid": True, "scanners": {}, "sanitized_prompt": clean}
+
+
+def llm_guard_output(asked: Any) -> Any:
+    return {"is_valid": True, "scanners": {}, "sanitized_output": asked["output"].replace("bad", "***")}
+
+
+def generic(asked: Any) -> Any:
+    texts = asked["texts"]
+    new = [text.replace("bad", "***") for text in texts]
+    return {"action": "NONE"} if new == texts else {"action": "GUARDRAIL_INTERVENED", "texts": new}
+
+
+def openai(asked: Any) -> Any:
+    return {
+        "id": "m",
+        "model": "omni",
+        "results": [{"flagged": moderated(asked), "categories": {"hate": moderated(asked)}}],
+    }
+
+
+def google(asked: Any) -> Any:
+    return {"moderationCategories": [{"name": "Toxic", "confidence": 0.99 if moderated(asked) else 0.0}]}
+
+
+def completion(asked: Any) -> Any:
+    return {"choices": [{"text": "unsafe\nS1" if "bad" in asked["prompt"] else "safe"}]}
+
+
+def sagemaker(asked: Any) -> Any:
+    return [{"generated_text": "unsafe\nO1" if "bad" in asked["inputs"] else "safe"}]
+
+
+PATHS = {
+    "/analyze": presidio, "/analyze/prompt": llm_guard, "/analyze/output": llm_guard_output,
+    "/beta/litellm_basic_guardrail_api": generic, "/moderations": openai, "/v2/documents:moderateText": google,
+    "/completions": completion, "/endpoints/lg/invocations": sagemaker,
+}  # fmt: skip
+
+
+class Service:
+    """All of them at one address; `failing` makes it fail in one way."""
+
+    failing = ""
+
+    async def __aenter__(self) -> "Service":
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        self.port = free_port()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
+        match self.failing:
+            case "slow":
+                await asyncio.sleep(2)
+            case "401" | "500" | "503":
+                return web.Response(status=int(self.failing), text=SAID)
+            case "redirect":
+                return web.Response(status=307, headers={"Location": "/elsewhere" + request.path})
+            case "junk":
+                return web.Response(text="<html>" + SAID)
+            case "odd":
+                return web.json_response({"unexpected": [SAID]})
+            case "null":
+                return web.json_response(None)
+            case "cut":
+                assert request.transport is not None
+                request.transport.close()
+        return web.json_response(PATHS[request.path](await request.json()))
+
+
+FAILURES = ("down", "slow", "401", "500", "503", "redirect", "junk", "odd", "null", "cut")
+KINDS = (
+    "presidio",
+    "llm_guard",
+    "generic_guardrail_api",
+    "openai_moderation",
+    "google_text_moderation",
+    "llamaguard",
+    "sagemaker",
+)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with Service() as running:
+        yield running
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    made = Outbound(OutboundSettings(), Guard(any_address=True))
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = tmp_path_factory.mktemp("google") / "account.json"
+    file.write_text(pem.decode())
+    return file
+
+
+def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_error: str) -> list[Loaded]:
+    url = f"http://127.0.0.1:{port}"
+    environ = {
+        "AWS_REGION_NAME": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": url, "AWS_MAX_ATTEMPTS": "1",
+    }  # fmt: skip
+    params: dict[str, Any] = {
+        "guardrail": kind,
+        "api_base": url,
+        "mode": mode,
+        "on_error": on_error,
+        "deadline_ms": DEADLINE_MS,
+    }
+    if kind == "sagemaker":
+        params |= {"deadline_ms": 4 * DEADLINE_MS}  # its first question makes a client
+        params |= {"guardrail": "llamaguard", "model": "sagemaker/lg"}
+    elif kind == "llamaguard":
+        params |= {"model": "llama-guard-3"}
+    elif kind == "google_text_moderation":
+        file = account.with_name(f"{port}.json")
+        account_of = {
+            "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": account.read_text(),
+            "client_email": "a@p.iam.example", "token_uri": url + "/token",
+        }  # fmt: skip
+        file.write_text(json.dumps(account_of))
+        params |= {"credentials": str(file)}
+    elif kind == "openai_moderation":
+        params |= {"api_key": "k"}
+    tree = {"guardrails": [{"guardrail_name": "g", "litellm_params": params}]}
+    config = parse(json.dumps(tree), environ, directory="", service="moderation")
+    return table.load(Parts(config=config, environ=environ, outbound=outbound))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_whatever_its_service_does(kind: str, service: Service, outbound: Outbound, account: Path) -> None:
+    screen = Screen(made(kind, service.port, outbound, account, "pre_call", "block"))
+    question = ScreenRequest(["g"], "pre_call", [SAID], kinds=["text"], roles=["user"])
+    (fine,) = (await answered(screen.screen(question))).outcomes
+    assert fine.action in ("redact", "block"), kind
+    for failing in (
+        FAILURES if kind != "sagemaker" else ("down", "slow", "401", "500", "junk", "odd")
+    ):  # clients are dear
+        service.failing = failing
+        port = free_port() if failing == "down" else service.port
+        screen = Screen(made(kind, port, outbound, account, "pre_call", "block"))
+        started = time.perf_counter()
+        with capture_logs() as logs:
+            verdict = await answered(screen.screen(question))
+        assert time.perf_counter() - started < 4, (kind, failing)
+        assert verdict.action == "error", (kind, failing)
+        assert [(o.name, o.stage, o.action) for o in verdict.outcomes] == [("g", "pre_call", "error")], (kind, failing)
+        assert "TOP SECRET" not in str(logs), (kind, failing)
+        if failing in (("down", "500", "junk") if kind != "sagemaker" else ("junk",)):  # botocore tries twice
+            for _ in range(FAILURES_MAX):
+                await answered(screen.screen(question))
+            assert "open" in {each.circuit for each in screen.services().services}, (kind, failing)
+
+
+def event(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return b"data: " + json.dumps({"id": "c", "choices": [choice]}).encode() + b"\n\n"
+
+
+async def streamed(loaded: list[Loaded], pieces: list[str]) -> tuple[str, str]:
+    """(what came out, why nothing more did)."""
+    bus: Any = FakeBus()
+    bus.answers[subjects.MODERATION_SCREEN] = Screen(loaded).screen
+    window = StreamWindow(Screening(bus, [each.enabled.ref() for each in loaded], "acompletion", None))
+    out, refusal = b"", None
+    for piece in pieces:
+        more, refusal = await window.feed(event(piece))
+        out += more
+        if refusal is not None:
+            break
+    else:
+        more, refusal = await window.end()
+        out += more
+    said = "".join(grown.text.text for each in split_events(out) for grown in of_event(data_of(each)))
+    return said, "" if refusal is None else refusal.message
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "custom"])
+async def test_an_answer_s_cuts_don_t_show(
+    kind: str, service: Service, outbound: Outbound, account: Path, tmp_path: Path
+) -> None:
+    if kind == "custom":
+        (tmp_path / "mine.py").write_text(
+            "class Mine:\n    def __init__(self, **_): pass\n"
+            "    def inspect(self, texts, stage): return [text.replace('bad', '***') for text in texts]\n"
+        )
+        tree = {
+            "guardrails": [{"guardrail_name": "g", "litellm_params": {"guardrail": "mine.Mine", "mode": "post_call"}}]
+        }
+        config = parse(json.dumps(tree), {}, directory=str(tmp_path), service="moderation")
+        loaded = table.load(Parts(config=config))
+    else:
+        loaded = made(kind, service.port, outbound, account, "post_call", "block")
+    for text in ("é bad 🙂 x", "all fine"):
+        whole = await streamed(loaded, [text])
+        assert "bad" not in whole[0] and (text != "all fine" or whole == (text, ""))
+        for first, second in itertools.combinations(range(1, len(text)), 2):
+            assert await streamed(loaded, [text[:first], text[first:second], text[second:]]) == whole, (first, second)
+        assert await streamed(loaded, list(text)) == whole
+
+
+def test_every_guardrail_that_needs_a_service_is_tried_here() -> None:
+    needing = {spec.integration for spec in guardrails.TABLE if spec.needs}
+    assert needing == set(KINDS) - {"sagemaker"}
