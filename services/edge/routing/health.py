@@ -1,7 +1,8 @@
 """What this edge knows of its deployments: failures and cooldowns, latencies, load. Plain numbers; the clock is passed in.
 
-A deployment rests (cools down) when it failed in a way that is its own fault. A rest ends by itself; every edge hears of it over
-the bus (app.py), so that a dead deployment costs about one failed attempt a rest, not one an edge and call.
+A deployment rests (cools down) when it failed in a way that is its own fault. Every edge hears of it over the bus (rests.py). After its
+rest one call tries it, and the others go elsewhere until that one is answered: so a dead deployment costs an edge one failed attempt a rest,
+however many calls come, and however long it takes to fail.
 """
 
 from collections import deque
@@ -39,10 +40,13 @@ class State(msgspec.Struct):
     """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered yet."""
     fails_of: dict[str, int] = {}
     """By cause, where `allowed_fails_policy` counts them apart."""
+    untried: bool = False
+    """Its rest is over, and nobody has been answered since."""
     no_stream_options: bool = False
     """It refused `stream_options` that only we had added: not sent any more."""
 
     def answered(self, latency_s: float) -> None:
+        self.untried = False
         before = self.latency_s
         self.latency_s = latency_s if before is None else before + SMOOTHING * (latency_s - before)
 
@@ -127,7 +131,9 @@ class Health:
         rest_s = self._cooldown_s if cooldown_s is None else cooldown_s
         if rest_s <= 0 or state.resting_until > now:
             return None
-        if allowed is not None:
+        if state.untried:
+            pass  # it was given another chance, and that is what came of it
+        elif allowed is not None:
             if state.fails_of[cause] <= allowed:
                 return None
         else:
@@ -138,16 +144,18 @@ class Health:
                 return None
         rest_s = min(max(rest_s, retry_after_s or 0.0), REST_S_MAX)
         state.resting_until = now + rest_s
+        state.untried = True
         return rest_s
 
     def rest(self, deployment: DeploymentId, seconds: float, now: float) -> None:
         """Another edge says so."""
         state = self.of(deployment)
         state.resting_until = max(state.resting_until, now + min(seconds, REST_S_MAX))
+        state.untried = True
 
     def is_resting(self, deployment: DeploymentId, now: float) -> bool:
         state = self._states.get(deployment)
-        return state is not None and state.resting_until > now
+        return state is not None and (state.resting_until > now or (state.untried and state.running > 0))
 
     def resting(self, deployments: Iterable[DeploymentId], now: float) -> list[DeploymentId]:
         return [deployment for deployment in deployments if self.is_resting(deployment, now)]

@@ -15,6 +15,8 @@ _TYPICAL: Final = Usage(input_tokens=1_000, output_tokens=250)
 UNPRICED: Final = 10**18
 UNKNOWN_LATENCY_S: Final = 0.0
 """Who was never asked is asked first: else nothing would ever be known of it."""
+ASKED_LATENCY_S: Final = 1e6
+"""Who is being asked for the first time isn't asked by others too until it has answered."""
 
 Score = Callable[[Candidate, Health, float, Random], float]
 """Lower goes first. (candidate, health, now, random)."""
@@ -32,8 +34,11 @@ def _least_busy(candidate: Candidate, health: Health, now: float, random: Random
 
 def _fastest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
     """By the mean latency; what is within a tenth of another is as fast."""
-    latency_s = health.of(candidate.deployment_id).latency_s
-    return (UNKNOWN_LATENCY_S if latency_s is None else latency_s) * (1.0 + 0.1 * random())
+    state = health.of(candidate.deployment_id)
+    latency_s = state.latency_s
+    if latency_s is None:
+        latency_s = ASKED_LATENCY_S if state.running else UNKNOWN_LATENCY_S
+    return latency_s * (1.0 + 0.1 * random())
 
 
 def _least_used(candidate: Candidate, health: Health, now: float, random: Random) -> float:

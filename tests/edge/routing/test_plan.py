@@ -179,6 +179,7 @@ def test_a_dead_deployment_rests_at_once_and_wakes_by_itself() -> None:
     health.started(A, 0)
     assert health.failed(A, "connect", 0) == 5
     assert health.failed(A, "connect", 1) is None, "once a rest"
+    health.ended(A)
     assert health.is_resting(A, 4.9) and not health.is_resting(A, 5.1)
 
 
@@ -193,7 +194,10 @@ def test_other_failures_are_allowed_a_few_times_a_minute() -> None:
             break
     assert found == [None, None, None, 5]
     health.started(A, 100)
-    assert health.failed(A, "failed", 100) is None, "another minute"
+    assert health.failed(A, "failed", 100) == 5, "it was given another chance"
+    health.started(A, 200)
+    health.answered(A, 0.1)
+    assert health.failed(A, "failed", 200) is None, "it was answered since, and another minute"
 
 
 def test_more_than_half_of_its_calls_is_too_many() -> None:
