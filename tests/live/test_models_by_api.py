@@ -1,5 +1,6 @@
 """A model added on one edge is called by the other at once, changed and taken away likewise; its key is nowhere but sealed."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -100,3 +101,35 @@ async def test_a_real_call_and_no_trace_of_its_key(
         assert files
         for file in files:
             assert SECRET.encode() not in file.read_bytes(), f"the key is in {file}"
+
+
+async def test_a_cooldown_is_every_edges_within_a_tenth_of_a_second(
+    suite: RunningSuite, http: aiohttp.ClientSession
+) -> None:
+    """One edge finds out that a deployment is dead; the other, asked for the first time after 100 ms, doesn't try it."""
+    one, other = suite.edge_urls
+    key = await new_key(http, suite)
+    tried: list[str] = []
+
+    async def retries(url: str, model: str) -> str:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with http.post(url + "/v1/chat/completions", json={"model": model, **CALL}, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return answer.headers.get("x-litellm-attempted-retries", "0")
+
+    for number in range(10):
+        model, ids = f"rests-{number}", []
+        for params in (
+            {"model": "openai/dead", "api_key": "k", "api_base": "http://127.0.0.1:9/v1", "order": 0},
+            {"model": "openai/x", "api_key": "k", "mock_response": "hi", "order": 1},
+        ):
+            status, row = await ask(http, "POST", one + "/model/new", {"model_name": model, "litellm_params": params})
+            assert status == 200, row
+            ids.append(row["model_id"])
+        await ask(http, "POST", other + "/v1/chat/completions", {"model": f"nobody-{number}", **CALL}, key)
+        assert await retries(one, model) == "1", "the dead one was tried, and the other answered"
+        await asyncio.sleep(0.1)
+        tried.append(await retries(other, model))
+        for each in ids:
+            await ask(http, "POST", one + "/model/delete", {"id": each})
+    assert tried == ["0"] * 10
