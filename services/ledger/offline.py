@@ -200,7 +200,7 @@ def _after_space(line: str, at: int) -> int:
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-not-found]  # noqa: PLC0415
+        import pyarrow.parquet as parquet  # noqa: PLC0415
     except ImportError:
         pass
     else:
