@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from services.ledger import book, cache_bucket, checkpoints, config, copies, facts_in, routes, signing
+from services.ledger import cache_bucket, checkpoints, config, copies, days, payload_work, routes, signing
 from services.ledger.alerts import settings as alert_settings
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.run import Alerts
@@ -28,7 +28,6 @@ from services.ledger.export_api import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
 from services.ledger.migrate import MigrationError, TooOldError, migrate
-from services.ledger.payload import PayloadPoster
 from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
@@ -56,7 +55,6 @@ log = structlog.get_logger()
 RETRY_S = 0.5
 STOP_S = 20.0
 """How long a stopping ledger may take to finish what it is writing."""
-DAYS_EVERY_S = 3600.0
 STREAM_EVERY_S = 2.0
 SPENT_VALUES_MAX = 1_000
 """Of one question."""
@@ -68,9 +66,6 @@ EXPORT_LOCK = 1_000_003
 SINKS_LOCK = 1_000_004
 CHECKPOINT_LOCK = 1_000_005
 ALERTS_LOCK = 1_000_020
-PAYLOAD_LOCK = 1_000_010
-PAYLOAD_KEEP_HOURS = 1.0
-"""What the book has of prompts stays no longer in the broker."""
 
 
 def unix_ms() -> int:
@@ -244,7 +239,7 @@ class Ledger:
         while True:
             try:
                 await migrate(self._database)
-                await self._make_days_ahead()
+                await days.make_ahead(self._database, unix_ms())
                 break
             except MigrationError as error:
                 raise SettingsError(str(error)) from None
@@ -266,7 +261,7 @@ class Ledger:
 
     async def _work(self) -> None:
         """Record, until the service stops; then finish what is being written."""
-        works = [self._days_ahead(), self._keep_stream()]
+        works = [days.keep_ahead(self._database, self._stopping, unix_ms), self._keep_stream()]
         if self._cache_bytes_max:
             works.append(cache_bucket.keep(self._client, self._cache_bytes_max, self._stopping))
         if self._alerts is not None:
@@ -277,7 +272,7 @@ class Ledger:
         for shard in range(self._shards):
             works += self._traffic(shard)
         works += self._control_works()
-        works += self._payload_works()
+        works += payload_work.works(self._client, self._database, self._settings, self._stopping, unix_ms)
         works += [self._alone(number, what, work) for number, what, work in self._side_works()]
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(self._stopping.wait())
@@ -362,23 +357,6 @@ class Ledger:
         watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
         return [lock.run(recorder.run), watch.run()]
 
-    def _payload_works(self) -> list[Coroutine[Any, Any, None]]:
-        """Beside the others, and no reason for not being ready: it is no evidence."""
-        poster = PayloadPoster(self._database)
-        recorder = Recorder(self._client, poster, self._settings, self._stopping)
-        trimmer = Trimmer(
-            self._client, recorder, poster.stream, poster.subject, PAYLOAD_KEEP_HOURS, self._stopping, unix_ms
-        )
-        lock = Lock(self._database, PAYLOAD_LOCK, poster.label, self._stopping)
-
-        async def work() -> None:
-            async with asyncio.TaskGroup() as group:
-                for part in (recorder.run(), trimmer.run()):
-                    group.create_task(part)
-
-        watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)
-        return [lock.run(work), watch.run()]
-
     async def _ensure_traffic(self) -> StreamState:
         settings = self._settings
         await streams.ensure_payload(self._client, settings.payload_stream_bytes_max, settings.stream_replicas)
@@ -401,23 +379,6 @@ class Ledger:
                         await self._ensure_traffic()
             except BUS_ERRORS:
                 pass  # the recorders tell
-
-    async def _days_ahead(self) -> None:
-        while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), DAYS_EVERY_S)
-            try:
-                await self._make_days_ahead()
-            except DATABASE_ERRORS as error:
-                log.warning("days_not_made", error=type(error).__name__, detail=str(error)[:200])
-
-    async def _make_days_ahead(self) -> None:
-        connection = await self._database.writer()
-        try:
-            await book.make_days_ahead(connection, facts_in.today(unix_ms()))
-            await book.make_months_ahead(connection, facts_in.today(unix_ms()))
-        finally:
-            connection.terminate()
 
 
 async def _spent(report: Report, question: SpentRequest) -> SpentReply:

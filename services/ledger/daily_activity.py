@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
        "customer": ("end_user_ids", "customer_ids")}  # fmt: skip
 """Entity → parameters that name some of them, separated by commas."""
+ALIASES = {"end_user": "customer"}
 PARTS = {
     "models": "upstream_model",
     "model_groups": "model",
@@ -37,11 +38,11 @@ def handlers(api: "Api") -> dict[str, Handler]:
     def of(entity: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             scope = scope_of(await api.identify(request, f"/{entity}/daily/activity"))
-            return answers.json_answer(await _activity(api, scope, entity, request.query))
+            return answers.json_answer(await _activity(api, scope, ALIASES.get(entity, entity), request.query))
 
         return handler
 
-    return {f"/{entity}/daily/activity": of(entity) for entity in IDS}
+    return {f"/{entity}/daily/activity": of(entity) for entity in (*IDS, *ALIASES)}
 
 
 async def _activity(api: "Api", scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:

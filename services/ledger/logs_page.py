@@ -31,6 +31,7 @@ DEPTH_MAX = 100_000
 """Rows that pages reach; deeper, narrow the range or use `cursor`."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 VIEWER = "proxy_admin_viewer"
+SESSION_DAYS = 31
 NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_session", "session_cursor")
 """LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if they weren't."""
 
@@ -47,24 +48,27 @@ def handlers(api: "Api") -> dict[str, Handler]:
     def of(route: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             scope = scope_of(await api.identify(request, route))
-            asked = build(request.query, scope)
-            report = api.book()
-            total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0])
-            offset = (asked.page - 1) * asked.size
-            keys = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
-            rows = {(row["id"], row["provisional"]): row for day in {k["day"] for k in keys}
-                    for row in await report.fetch("SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])", day,
-                                                  [k["id"] for k in keys if k["day"] == day])}  # fmt: skip
-            found = [rows[k["id"], k["provisional"]] for k in keys if (k["id"], k["provisional"]) in rows]
-            data = [shapes.spend_log(row) for row in await price_bodies.resolved(report.fetch, found)]
-            return answers.json_answer(
-                {
-                    "data": data, "total": total, "page": asked.page, "page_size": asked.size,
-                    "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1]["id"]) if len(keys) == asked.size else None,
-                }
-            )  # fmt: skip
+            return await answer(request.query, scope)
 
         return handler
+
+    async def answer(query: Mapping[str, str], scope: Scope) -> web.StreamResponse:
+        asked = build(query, scope)
+        report = api.book()
+        total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0])
+        offset = (asked.page - 1) * asked.size
+        keys = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
+        rows = {(row["id"], row["provisional"]): row for day in {k["day"] for k in keys}
+                for row in await report.fetch("SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])", day,
+                                              [k["id"] for k in keys if k["day"] == day])}  # fmt: skip
+        found = [rows[k["id"], k["provisional"]] for k in keys if (k["id"], k["provisional"]) in rows]
+        data = [shapes.spend_log(row) for row in await price_bodies.resolved(report.fetch, found)]
+        return answers.json_answer(
+            {
+                "data": data, "total": total, "page": asked.page, "page_size": asked.size,
+                "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1]["id"]) if len(keys) == asked.size else None,
+            }
+        )  # fmt: skip
 
     async def one(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, "/spend/logs/ui/{request_id}")
@@ -77,7 +81,19 @@ def handlers(api: "Api") -> dict[str, Handler]:
             return answers.json_answer({**rows[0], **content})
         return answers.json_answer({"detail": {"message": "No such request"}}, status=404)
 
+    async def session(request: web.Request) -> web.StreamResponse:
+        """The calls of one session, the oldest first, of the last SESSION_DAYS where no dates are given."""
+        scope = scope_of(await api.identify(request, "/spend/logs/session/ui"))
+        if not questions.text(request.query, "session_id"):
+            refuse("session_id", "is needed")
+        today = datetime.now(UTC).date()
+        asked = {
+            "start_date": f"{today - timedelta(days=SESSION_DAYS)}", "end_date": f"{today}", "sort_order": "asc", **request.query,
+        }  # fmt: skip
+        return await answer(asked, scope)
+
     return {
+        "/spend/logs/session/ui": session,
         "/spend/logs/v2": of("/spend/logs/v2"),
         "/spend/logs/ui": of("/spend/logs/ui"),
         "/spend/logs/ui/{request_id}": one,
@@ -129,8 +145,13 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
         if status not in ("success", "failure"):
             refuse("status_filter", "must be success or failure")
         where.append("outcome = 'success'" if status == "success" else "outcome <> 'success'")
-    if questions.text(query, "cache_hit_filter") == "hit":
-        where.append("false")  # the book has no call that was answered without a provider
+    hit = questions.text(query, "cache_hit_filter")
+    if hit is not None:
+        if hit not in ("hit", "miss"):
+            refuse("cache_hit_filter", "must be hit or miss")
+        where.append(
+            f"(spend_logs_metadata::jsonb ->> 'cache_hit') IS {'NOT ' if hit == 'hit' else ''}DISTINCT FROM 'true'"
+        )
     condition = " AND ".join(where)
     return _ordered(query, made, condition)
 

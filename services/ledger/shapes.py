@@ -41,6 +41,7 @@ def spend_log(row: Record) -> dict[str, Any]:
     """A row of /spend/logs. `request_id` is the provider's id where there is one, as LiteLLM's is; ours is in the metadata."""
     own_id, cost = str(row["id"]), row["cost_picousd"]
     success = row["outcome"] == SUCCESS
+    cached = _cached(row["spend_logs_metadata"])
     return {
         "request_id": row["response_id"] or own_id,
         "call_type": row["call_type"],
@@ -60,8 +61,8 @@ def spend_log(row: Record) -> dict[str, Any]:
         "api_base": "",
         "user": row["user_id"] or "",
         "metadata": _metadata(row, own_id),
-        "cache_hit": "False",
-        "cache_key": "Cache OFF",
+        "cache_hit": "True" if cached else "False",
+        "cache_key": cached or "Cache OFF",
         "request_tags": row["tags"],
         "team_id": row["team_id"],
         "organization_id": row["organization_id"],
@@ -74,6 +75,14 @@ def spend_log(row: Record) -> dict[str, Any]:
         "status": "success" if success else "failure",
         "litellm_call_id": row["litellm_call_id"] or own_id,
     }
+
+
+def _cached(spend_logs_metadata: str) -> str | None:
+    """The key of the cache that answered; None: none did. The edge says so in the call's own metadata."""
+    if '"cache_hit":true' not in spend_logs_metadata:
+        return None
+    said = msgspec.json.decode(spend_logs_metadata)
+    return str(said.get("cache_key") or "") or None if isinstance(said, dict) else None
 
 
 def _metadata(row: Record, own_id: str) -> dict[str, Any]:

@@ -89,6 +89,8 @@ ROWS = (
                   "search", "sort_by", "sort_order", "cursor")), answer=_OBJECT)
       for path in ("/spend/logs/v2", "/spend/logs/ui")),
     _question("/spend/logs/ui/{request_id}", "One call", answer=_OBJECT),
+    _question("/spend/logs/session/ui", "The calls of a session", *_DAYS, Parameter("session_id", required=True),
+              Parameter("page", type="integer"), Parameter("page_size", type="integer"), answer=_OBJECT),
     Route(name="/spend/calculate", methods=("POST",), paths=("/spend/calculate",), surface="ledger", answer=_OBJECT,
           summary="What a call costs, or would cost", request={"type": "object", "properties": {
               "model": {"type": "string"}, "messages": {"type": "array"}, "completion_response": {"type": "object"}}}),
@@ -105,7 +107,7 @@ ROWS = (
         ("/global/spend/report", "Spend by day and team, customer or key", _OBJECTS),
     )),
     *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
-      for entity in ("user", "team", "tag", "organization", "customer")),
+      for entity in ("user", "team", "tag", "organization", "customer", "end_user")),
     _question("/tag/list", "Every tag there is, as LiteLLM's clients ask for them", *_DAYS, groups=_OWN),
     Route(name="/tag/info", methods=("POST",), paths=("/tag/info",), surface="ledger", groups=_OWN, answer=_OBJECT,
           summary="Some tags, by name", request={"type": "object", "required": ["names"], "properties": {

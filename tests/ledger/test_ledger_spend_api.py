@@ -238,3 +238,23 @@ async def test_the_audit_logs_summary_counts_changes_and_refusals_apart(filled: 
     assert (await filled.get("/audit/summary", key="sk-alice"))[0] == 401
     for wrong in ({"start_date": "x"}, {"start_date": "2026-01-01", "end_date": "2026-03-01"}):
         assert (await filled.get("/audit/summary", **wrong))[0] == 400
+
+
+async def test_a_session_and_what_the_cache_answered(ledger: Running, book: Book) -> None:
+    cached = {"cache_hit": True, "cache_key": "abc", "saved_cache_cost": "0.1"}
+    first, second, other = (
+        settled(opened(session_id=session, spend_logs_metadata=metadata))
+        for session, metadata in (("s-1", {}), ("s-1", cached), ("s-2", {}))
+    )
+    await book.post(first, second, other)
+    _, page, _ = await ledger.get("/spend/logs/session/ui", session_id="s-1")
+    assert [row["metadata"]["id"] for row in page["data"]] == [first.opened.id, second.opened.id] and page["total"] == 2
+    assert [(row["cache_hit"], row["cache_key"]) for row in page["data"]] == [("False", "Cache OFF"), ("True", "abc")]
+    assert (await ledger.get("/spend/logs/session/ui", "sk-bob", session_id="s-1"))[1]["data"] == []
+    assert (await ledger.get("/spend/logs/session/ui"))[0] == 400
+    today = datetime.now(UTC).date()
+    dates = {"start_date": f"{today}", "end_date": f"{today}"}
+    for asked, wanted in (("hit", 1), ("miss", 2)):
+        assert (await ledger.get("/spend/logs/v2", cache_hit_filter=asked, **dates))[1]["total"] == wanted
+    assert (await ledger.get("/spend/logs/v2", cache_hit_filter="odd", **dates))[0] == 400
+    assert (await ledger.get("/end_user/daily/activity", **dates))[0] == 200
