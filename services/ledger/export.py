@@ -34,7 +34,7 @@ from shared.settings import SettingsError
 
 FORMATS = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet"}
 CHUNK_ROWS = 5_000
-ROW_GROUP_ROWS = 100_000
+ROW_GROUP_ROWS = 20_000
 """What the Parquet writer holds in memory."""
 PRICES = "price/prices.jsonl"
 TIMEOUT_S = 3600.0
