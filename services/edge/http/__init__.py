@@ -5,8 +5,8 @@ Takes in: a handler, `async (Request) -> WholeAnswer | StreamAnswer`, and what t
 Gives out: a `Request` as soon as its head is there, then its body as it arrives; an answer as the handler made it.
 Never: routes, compresses, logs, speaks HTTP/2 or WebSocket, or knows what an LLM is.
 
-The handler of a request is a task of its own. It is cancelled, once, when the client leaves; so whatever a request set in
-motion ends with its client.
+A connection has one task, which runs the handlers of its requests, one after the other. It is cancelled, once, when the client leaves;
+so whatever a request set in motion ends with its client.
 
 Why not aiohttp's server: it took a third of the edge's time. It stays the reference: the tests run the same cases against both.
 """

@@ -6,7 +6,7 @@ Where a connection is, and who owns it:
 
 - *idle*: nothing of a request is here. Closed after `IDLE_S`, or when the edge stops.
 - *head*: the first byte of a request came, its head isn't whole. Refused and closed after `HEAD_S`.
-- *busy*: it belongs to the one request in `_request` and the handler's `_task`: from when the head was whole until the answer
+- *busy*: it belongs to the one request in `_request` and the handler's run in `_task`: from when the head was whole until the answer
   is written (and the client has taken what doesn't fit our buffers). The request's body may still be coming.
 - *lingering*: the answer is out, and the client goes on sending: thrown away, for `LINGERING_S` and `LINGERING_BYTES_MAX` at most,
   so that it can read the answer instead of being reset. If the connection may be used again, this ends well with the body's end
@@ -56,15 +56,18 @@ SLICE_BYTES = 16_384
 class Connection(Incoming):
     """See the module."""
 
-    __slots__ = ("_cancelled", "_lingering", "_lingering_bytes", "_refused", "_serving", "_task")
+    __slots__ = ("_cancelled", "_lingering", "_lingering_bytes", "_refused", "_running", "_serving", "_task", "_waker")
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(owner, loop)
         self._refused = False
         """Whether there was no room for it."""
         self._task: asyncio.Task[None] | None = None
-        self._serving = self._cancelled = False
-        """Whether the task has begun, and whether it was cancelled."""
+        """From the first request to the end of the connection: a task for each request would cost one several times as much."""
+        self._waker: asyncio.Future[None] | None = None
+        """What the task waits for between two requests."""
+        self._running = self._serving = self._cancelled = False
+        """Whether there is a request to serve, whether its handler has begun, and whether the task was cancelled."""
         self._lingering: asyncio.TimerHandle | None = None
         self._lingering_bytes = 0
 
@@ -115,7 +118,8 @@ class Connection(Incoming):
         if self._refused:
             self._refused = False
             self._budget.refusing -= 1
-        if self._task is None:
+        self._wake()
+        if not self._running:
             self._request = self._receiving = None
             self._gone()
 
@@ -163,9 +167,12 @@ class Connection(Incoming):
     def _begin(self) -> None:
         """With the next request, if it is here."""
         if self._queue:
-            request = self._request = self._queue.popleft()
+            self._request = self._queue.popleft()
             self._budget.busy(self.account)
-            self._task = self._loop.create_task(self._serve(request))
+            self._running = True
+            if self._task is None:
+                self._task = self._loop.create_task(self._work())
+            self._wake()
         elif self._malformed:
             self._refuse(400)
 
@@ -184,8 +191,28 @@ class Connection(Incoming):
         elif self._owner.draining:
             self.close_if_idle()
 
+    def _wake(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None and not waker.done():
+            waker.set_result(None)
+
+    async def _work(self) -> None:
+        """The connection's one task. It is only ever cancelled because the client leaves."""
+        try:
+            while self._transport is not None:
+                if not self._running:
+                    self._waker = self._loop.create_future()
+                    await self._waker
+                    continue
+                assert self._request is not None
+                await self._serve(self._request)
+                if self._running:  # the next one was here already: other connections have their turn
+                    await asyncio.sleep(0)
+        finally:
+            self._task = None
+
     async def _serve(self, request: Request) -> None:
-        """The task of one request: from its head to the last byte of its answer."""
+        """One request: from its head to the last byte of its answer."""
         self._serving = True
         try:
             answer = await self._owner.handler(request)
@@ -213,8 +240,7 @@ class Connection(Incoming):
             self._finished(request)
 
     def _finished(self, request: Request) -> None:
-        self._task = None
-        self._serving = False
+        self._running = self._serving = False
         self._let_go()
         transport = self._transport
         if transport is None:
@@ -274,12 +300,12 @@ class Connection(Incoming):
     def _leave(self) -> None:
         """The client has gone, or has to go."""
         self._over = True
-        task = self._task
-        if task is not None and not self._cancelled:
+        if self._running and not self._cancelled:
             self._cancelled = True
-            task.cancel()
+            assert self._task is not None
+            self._task.cancel()
             if not self._serving:  # it will never begin, nor end
-                self._task = None
+                self._running = False
 
     def _refuse(self, status: int) -> None:
         """To what isn't a request."""
