@@ -154,7 +154,7 @@ def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
     path, target = _text(given, "path", at), _text(given, "target", at)
     if not _PATH.fullmatch(path) or path == "/" or "//" in path or _UP.search(path):
         raise ConfigError(f"{at}.path: a path like /v1/rerank is needed, not {path[:80]!r}")
-    if any(row.surface != "llm" for row in own(path)):
+    if any(row.surface not in ("llm", "relayed") for row in own(path)):
         raise ConfigError(f"{at}.path: {path} is one of the gateway's own routes")
     _check_target(target, at)
     headers = _headers(given.get("headers") or {}, at, environ)

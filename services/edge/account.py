@@ -118,7 +118,7 @@ class Account:
             call.customer_id,
             permit.tags,
             permit.spend_logs_metadata,
-            _recorded(parts, head.ip),
+            recorded(parts, head.ip),
             head.user_agent,
             asked.screening.names,
             max_cost(self.candidate, call),
@@ -256,7 +256,7 @@ class Account:
         )
 
 
-def _recorded(parts: "Parts", ip: str | None) -> str | None:
+def recorded(parts: "Parts", ip: str | None) -> str | None:
     """A client's address as the book may have it."""
     kept = parts.settings.edge_requester_ip
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
@@ -309,7 +309,7 @@ async def refuse(
         refused_by="policy" if screening is None else "moderation",
         customer_id=call.customer_id if call is not None else None,
         tags=permit.tags if permit is not None else (call.tags if call is not None else []),
-        requester_ip=_recorded(parts, head.ip),
+        requester_ip=recorded(parts, head.ip),
         user_agent=head.user_agent,
         litellm_call_id=head.litellm_call_id,
         guardrail_outcomes=screening.outcomes if screening is not None else [],

@@ -79,6 +79,26 @@ def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, su
     )
 
 
+def _relayed(name: str, call_type: str, required: str, schema: Any, summary: str) -> Route:
+    """A route whose wire only its maker's providers speak: no translation (the edge's surface `relayed`)."""
+    return Route(
+        name=name,
+        methods=("POST",),
+        paths=(name, "/v1" + name),
+        surface="relayed",
+        model_from="body",
+        call_type=call_type,
+        summary=summary,
+        request=_body(required, schema),
+        answer=None if "audio" in name else {"type": "object"},
+        required=required,
+        upstream_path=name,
+    )
+
+
+_FILE: dict[str, Any] = {}
+"""Of a form."""
+
 ROWS = (
     _call("/chat/completions", "acompletion", "messages", _MESSAGES, _answer("message"), "One turn of a conversation"),
     _call("/completions", "atext_completion", "prompt", _TEXTS, _answer("text"), "Go on with a text"),
@@ -123,6 +143,16 @@ ROWS = (
         "Documents by how well they answer a query",
         "/v2/rerank",
     ),
+    _relayed("/messages", "anthropic_messages", "messages", _MESSAGES, "Anthropic's Messages, at Anthropic's models"),
+    _relayed(
+        "/messages/count_tokens", "acount_tokens", "messages", _MESSAGES, "How many tokens a message is, by Anthropic"
+    ),
+    _relayed("/responses", "aresponses", "input", _TEXTS, "OpenAI's Responses"),
+    _relayed("/audio/speech", "aspeech", "input", _text(), "A text, spoken"),
+    _relayed("/audio/transcriptions", "atranscription", "file", _FILE, "What is said in a recording"),
+    _relayed("/audio/translations", "atranslation", "file", _FILE, "The same in English"),
+    _relayed("/images/edits", "aimage_edit", "image", _FILE, "An image, changed as a text says"),
+    _relayed("/images/variations", "aimage_variation", "image", _FILE, "An image, varied"),
     Route(
         name="/models",
         methods=("GET",),

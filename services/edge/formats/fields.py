@@ -328,7 +328,15 @@ def forwarded_metadata(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]
     raw, store = fields.get("metadata"), fields.get("store")
     if raw is None or store is None or bytes(store) != b"true":
         return None
-    metadata = _entries(raw) or {}
+    return own_metadata(raw)
+
+
+def own_metadata(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """A request's metadata as its provider knows it, without what is ours in it. Raises RefusedError."""
+    try:
+        metadata = _entries(raw) or {}
+    except UNREADABLE:
+        raise bad("metadata: Expected `object`", "metadata") from None
     return {
         key: value
         for key, value in metadata.items()

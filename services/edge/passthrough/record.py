@@ -12,7 +12,7 @@ from services.edge.series import SERIES
 from services.edge.usage.tap import Tap
 from shared import errors, prices
 from shared.errors import RefusedError
-from shared.facts import Caller, Opened, Settled, encode_fact
+from shared.facts import Caller, GuardrailOutcome, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
 from shared.money import CALL_PICOUSD_MAX, Price, Usage, cost
 from shared.passthrough import Entry
@@ -36,6 +36,9 @@ class Record:
         is_free: a call like this costs nothing, whatever it says.
     """
 
+    _route = "/pass-through"
+    """The table's name of it."""
+
     def __init__(
         self,
         parts: "Parts",
@@ -54,6 +57,8 @@ class Record:
         self._asked_model = asked_model
         self._is_free = is_free
         self._tap: Tap | None = None
+        self._unsaid: Usage | None = None
+        self.outcomes: list[GuardrailOutcome] = []
         self._parts = parts
         self._started = parts.clock.seconds()
         self.id = new_request_id()
@@ -108,7 +113,10 @@ class Record:
         self._is_settled = True
         usage, amount = NOTHING, self._cost_picousd if billed else 0
         flags: tuple[str, ...] = ()
-        if self._tap is not None and (said := self._tap.finish()) is not None:
+        said = self._tap.finish() if self._tap is not None else None
+        if said is None and outcome == "success":
+            said = self._unsaid
+        if said is not None:
             usage, amount, flags = self._priced(said, whole=outcome == "success")
         elif self._is_free and amount is None:
             amount = 0
@@ -122,11 +130,11 @@ class Record:
             first_byte_at_ms=self.first_byte_at_ms,
             error_code=error_code,
             flags=flags,
-            guardrail_outcomes=self._guarded.told.outcomes if self._guarded is not None else [],
+            guardrail_outcomes=self._guarded.told.outcomes if self._guarded is not None else self.outcomes,
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
         elapsed = self._parts.clock.seconds() - self._started
-        metrics.of_route("/pass-through").note(outcome, elapsed, 0.0, usage.input_tokens, usage.output_tokens)
+        metrics.of_route(self._route).note(outcome, elapsed, 0.0, usage.input_tokens, usage.output_tokens)
         SERIES.settled(fact, elapsed, elapsed)
 
     def _priced(self, usage: Usage, *, whole: bool) -> tuple[Usage, int | None, tuple[str, ...]]:
@@ -151,3 +159,43 @@ class Record:
             await self._batch.wait_durable()
         except TimeoutError:
             raise ConnectionAbortedError from None
+
+
+class Relayed(Record):
+    """The facts of a call to a deployment that is relayed as it is (surfaces/relayed.py).
+
+    Args:
+        unsaid: what was used where the answer says nothing of it.
+    """
+
+    def __init__(
+        self, parts: "Parts", opened: Opened, wire: str, unsaid: Usage | None = None, *, is_free: bool = False
+    ) -> None:
+        self._spoken = Spoken(wire, opened.provider)
+        self._asked_model = opened.upstream_model
+        self._is_free = is_free
+        self._guarded = None
+        self._tap = None
+        self._unsaid = unsaid
+        self.outcomes = []
+        self._parts = parts
+        self._started = parts.clock.seconds()
+        self.id = opened.id
+        self.first_byte_at_ms = None
+        self._is_settled = False
+        self._opened = opened
+        self._route = opened.route
+        self._cost_picousd = None
+
+    @property
+    def deployment_id(self) -> str:
+        return self._opened.deployment_id
+
+    def _priced(self, usage: Usage, *, whole: bool) -> tuple[Usage, int | None, tuple[str, ...]]:
+        if not whole:
+            usage = msgspec.structs.replace(usage, source="lower_bound")
+        price = self._opened.price
+        if self._is_free or price is None:
+            return usage, 0 if self._is_free else None, usage.flags
+        amount, flags = cost(price, usage)
+        return usage, amount if (amount or 0) <= CALL_PICOUSD_MAX else None, (*usage.flags, *flags)

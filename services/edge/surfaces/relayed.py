@@ -1,0 +1,394 @@
+"""Calls to models in wires that only their own makers speak: Anthropic's Messages, OpenAI's Responses, speech, transcriptions, image edits.
+
+They go to a deployment whose provider speaks that wire itself, byte for byte but for the model's name and what is the gateway's own; there is no
+translation. Who may, limits, guardrails, fallback to the next deployment, facts and cost are as on any route; usage is read from the answer as
+it flows by. What a guardrail has to see of an answer is held back until it has.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from services.edge import account, reading, sizes
+from services.edge.answers import SAFE
+from services.edge.content import answer as contents
+from services.edge.content import names
+from services.edge.formats import events
+from services.edge.formats import fields as fields_
+from services.edge.formats.base import Call
+from services.edge.formats.openai import CHAT
+from services.edge.http import Answer, Request, StreamAnswer
+from services.edge.parts import Parts
+from services.edge.passthrough import headers as passed
+from services.edge.passthrough.files import Files, MultipartError
+from services.edge.passthrough.form import Form
+from services.edge.passthrough.record import Relayed
+from services.edge.providers.anthropic import Anthropic
+from services.edge.providers.base import CredentialsError, Target
+from services.edge.reading import Head
+from services.edge.screening import Screening
+from shared import admission, errors
+from shared.errors import Refusal, RefusedError
+from shared.facts import Opened
+from shared.grant import Ask, Candidate, Permit
+from shared.ids import new_request_id
+from shared.money import CALL_TOKENS_MAX, Usage
+from shared.outbound import OutboundError, Streamed
+from shared.routes import Match, Route
+
+log = structlog.get_logger()
+
+IDLE_MS = 300_000
+MODEL_PLACE = "/chat/completions"
+"""Where a provider's address of this ends, that of the other routes ends, too."""
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
+"""The next deployment may do better."""
+
+
+class Kind(NamedTuple):
+    """How one route is relayed."""
+
+    wire: str
+    """Whose: usage is read by it."""
+    path: str
+    """At a provider that speaks the wire."""
+    form: bool = False
+    """Whether the body is multipart/form-data."""
+    is_free: bool = False
+    forwards: tuple[str, ...] = ()
+    """The caller's headers that the API reads."""
+
+
+_ANTHROPIC = ("anthropic-version", "anthropic-beta")
+KINDS: dict[str, Kind] = {
+    "/messages": Kind("anthropic", "", forwards=_ANTHROPIC),
+    "/messages/count_tokens": Kind("anthropic", "/count_tokens", is_free=True, forwards=_ANTHROPIC),
+    "/responses": Kind("openai", "/responses", forwards=("openai-beta",)),
+    "/audio/speech": Kind("openai", "/audio/speech"),
+    "/audio/transcriptions": Kind("openai", "/audio/transcriptions", form=True),
+    "/audio/translations": Kind("openai", "/audio/translations", form=True),
+    "/images/edits": Kind("openai", "/images/edits", form=True),
+    "/images/variations": Kind("openai", "/images/variations", form=True),
+}
+
+
+async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    route = match.route
+    kind = KINDS[route.name]
+    if not parts.recorder.healthy:
+        raise RefusedError(errors.book_unavailable())
+    head = reading.head(request)
+    if parts.own_headers is not None:
+        parts.own_headers.read(request, head)
+    await parts.tokens.identify(head)
+    if not parts.grants.knows(head.digest):
+        decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
+        refusal = admission.before_body(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
+        if refusal is not None:
+            await account.refuse(parts, refusal, route, head, decision.caller)
+    request.recognised()
+    body = await sizes.body(parts, request, head, route.name)
+    form = _form(parts, request, body) if kind.form else None
+    call = _call(route, head, body, form)
+    permit = await _permit(parts, route, head, call, with_fields=form is None)
+    sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
+    call = await _screened(parts, route, head, call, permit, screening, form)
+    candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
+    if not candidates:
+        raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
+    if form is None and permit.guardrails:
+        screening.start_beside(call, candidates[0].upstream_model)
+    relay = _Relay(parts, request, route, kind, head, call, permit, screening, form, body)
+    return await relay.run(candidates)
+
+
+# ── the request ──
+
+
+def _form(parts: Parts, request: Request, body: bytes) -> Form:
+    """Raises RefusedError."""
+    content_type = request.header("content-type") or ""
+    try:
+        if parts.sizes.limits_files:
+            refusal = Files(content_type, parts.sizes.file_refusal).feed(body)
+            if refusal is not None:
+                raise RefusedError(refusal)
+        return Form(content_type, body)
+    except MultipartError as error:
+        raise RefusedError(errors.bad_request(f"The form can't be read: {error}")) from None
+
+
+def _call(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
+    """Raises RefusedError with what is wrong and where."""
+    hints = head.hints
+    if form is not None:
+        model = form.fields.get("model", "")
+        if not model:
+            raise fields_.bad(f"{route.name}: Missing required parameter: 'model'.", "model")
+        fields_.check_model(model)
+        fields = {name: fields_.quoted(text) for name, text in form.fields.items() if name not in ("model", "metadata")}
+        fields_.refuse_unsafe(fields)
+        call = Call(
+            body, {"user": fields["user"]} if "user" in fields else {}, model, form.fields.get("stream") == "true"
+        )
+        fields_.add_common(call, hints)
+        return msgspec.structs.replace(call, fields=fields)
+    fields, _ = fields_.split(body)
+    fields_.refuse_unsafe(fields)
+    call = Call(body, fields, fields_.model_of(fields, route.name))
+    if "stream" in fields:
+        call.stream = fields_.flag(fields, "stream")
+    if route.required:
+        fields_.required(fields, route.required, route.name)
+    fields_.add_common(call, hints)
+    return call
+
+
+async def _permit(parts: Parts, route: Route, head: Head, call: Call, *, with_fields: bool) -> Permit:
+    decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
+    customer = None
+    if call.customer_id is not None and not admission.is_stranger(decision):
+        customer = await parts.customers.customer(call.customer_id)
+    fields = call.fields if with_fields else None
+    ask = Ask(call.tags, call.spend_logs_metadata, head.ip, fields, call.model, call.customer_id, customer)
+    outcome = admission.permit(decision, ask, parts.clock.unix_ms(), parts.random)
+    if isinstance(outcome, Refusal):
+        await account.refuse(parts, outcome, route, head, decision.caller, call)
+    return outcome
+
+
+async def _screened(
+    parts: Parts, route: Route, head: Head, call: Call, permit: Permit, screening: Screening, form: Form | None
+) -> Call:
+    """The call as it may be forwarded. Raises RefusedError. In a form nothing can be put in a text's place: a redaction refuses it."""
+    refusal: Refusal | None
+    if form is None:
+        call, refusal = await screening.request(call, permit.candidates[0].upstream_model if permit.candidates else "")
+    else:
+        said = [text for name, text in form.fields.items() if name != "model"]
+        refusal = None
+        for stage in ("pre_call", "during_call"):
+            if refusal is None and said and screening.has(stage):
+                refusal = await screening.screen(stage, said)
+    if refusal is not None:
+        await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
+    return call
+
+
+def _speaks(target: Target | None, kind: Kind) -> bool:
+    if target is None or target.origin is None:
+        return False
+    if kind.wire == "anthropic":
+        return isinstance(target.provider, Anthropic)
+    return CHAT.name in target.provider.wires
+
+
+# ── the call ──
+
+
+class _Relay:
+    def __init__(
+        self,
+        parts: Parts,
+        request: Request,
+        route: Route,
+        kind: Kind,
+        head: Head,
+        call: Call,
+        permit: Permit,
+        screening: Screening,
+        form: Form | None,
+        body: bytes,
+    ) -> None:
+        self._parts, self._request, self._route, self._kind = parts, request, route, kind
+        self._head, self._call, self._permit, self._screening = head, call, permit, screening
+        self._form, self._body = form, body
+        self._mb = sizes.response_mb(parts, permit.grant)
+
+    async def run(self, candidates: list[Candidate]) -> Answer:
+        """In their order: one that can't be reached, or says it has no room, is followed by the next."""
+        for at, candidate in enumerate(candidates):
+            answer = await self._one(candidate, is_last=at + 1 == len(candidates))
+            if answer is not None:
+                return answer
+        raise AssertionError("the last one answers")
+
+    async def _one(self, candidate: Candidate, *, is_last: bool) -> Answer | None:
+        """None: the next one is to be asked."""
+        parts, outbound = self._parts, self._parts.passthrough_outbound
+        assert outbound is not None
+        target = parts.targets[candidate.deployment_id]
+        record = Relayed(
+            parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free
+        )
+        await record.open()
+        outcome, status, code = "client_gone", 499, "client_gone"
+        try:
+            url, sent, body = await self._upstream(target, candidate)
+            stream = outbound.stream(
+                "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS
+            )
+            async with stream as answer:
+                record.first_byte_at_ms = parts.clock.unix_ms()
+                if answer.status in _AGAIN and not is_last:
+                    record.settle("provider_error", answer.status, f"provider_{answer.status}", billed=False)
+                    return None
+                return await self._pass(answer, record)
+        except (OutboundError, CredentialsError) as error:
+            timeout = isinstance(error, OutboundError) and error.code == "timeout"
+            refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
+            record.settle("timeout" if timeout else "provider_error", refusal.status, refusal.code, billed=timeout)
+            if is_last or timeout:
+                raise RefusedError(refusal, record.id, self._head.litellm_call_id or record.id) from None
+            return None
+        finally:
+            record.settle(outcome, status, code)
+
+    def _opened(self, candidate: Candidate, target: Target) -> Opened:
+        parts, call, permit, head, now_ms = (
+            self._parts,
+            self._call,
+            self._permit,
+            self._head,
+            self._parts.clock.unix_ms(),
+        )
+        return Opened(
+            id=new_request_id(),
+            at_ms=now_ms,
+            edge_id=parts.edge_id,
+            caller=permit.grant.caller,
+            call_type=self._route.call_type,
+            route=self._route.name,
+            model=call.model,
+            deployment_id=candidate.deployment_id,
+            provider=candidate.provider,
+            upstream_model=candidate.upstream_model,
+            price=candidate.price,
+            stream=call.stream,
+            customer_id=call.customer_id,
+            tags=permit.tags,
+            spend_logs_metadata=permit.spend_logs_metadata,
+            requester_ip=account.recorded(parts, head.ip),
+            user_agent=head.user_agent,
+            guardrails=[each.name for each in permit.guardrails],
+            litellm_call_id=head.litellm_call_id,
+            expires_at_ms=now_ms + target.deployment.timeout_ms + parts.settings.edge_expiry_slack_ms,
+            session_id=head.session_id,
+        )
+
+    def _unsaid(self) -> Usage | None:
+        """What an answer of sound can't say of itself."""
+        if self._route.name != "/audio/speech":
+            return None
+        try:
+            said = msgspec.json.decode(self._call.fields["input"], type=str)
+        except (msgspec.DecodeError, KeyError):
+            return None
+        return Usage(input_characters=min(len(said), CALL_TOKENS_MAX), source="estimated")
+
+    async def _upstream(self, target: Target, candidate: Candidate) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Raises CredentialsError."""
+        kind, origin = self._kind, target.origin
+        assert origin is not None
+        path = target.provider.path(target, CHAT.name, candidate.upstream_model, stream=False)
+        path = path + kind.path if kind.wire == "anthropic" else path.replace(MODEL_PLACE, kind.path, 1)
+        body = self._form.with_model(candidate.upstream_model) if self._form is not None else self._json(candidate)
+        block = target.headers
+        if target.credentials is not None:
+            block += await target.credentials.headers("POST", path, body)
+        lines = (line.partition(": ") for line in block.decode("latin-1").split("\r\n") if line)
+        sent = {name.lower(): value for name, _, value in lines}
+        for name in kind.forwards:
+            value = self._request.header(name)
+            if value is not None and value.isprintable():
+                sent[name] = value
+        if self._form is not None:
+            sent["content-type"] = self._request.header("content-type") or ""
+        return f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body
+
+    def _json(self, candidate: Candidate) -> bytes:
+        """Without what is the gateway's; the values' bytes are the client's."""
+        fields = {
+            name: raw for name, raw in self._call.fields.items() if name not in names.GATEWAY or name == "metadata"
+        }
+        fields["model"] = fields_.quoted(candidate.upstream_model)
+        if "metadata" in fields:
+            theirs = fields_.own_metadata(fields.pop("metadata"))
+            if theirs:
+                fields["metadata"] = msgspec.Raw(msgspec.json.encode(theirs))
+        return fields_.join(fields)
+
+    # ── the answer ──
+
+    async def _pass(self, answer: Streamed, record: Relayed) -> Answer:
+        call_id = self._head.litellm_call_id or record.id
+        said = {name.lower(): value for name, value in answer.headers}
+        content_type = said.get("content-type", "")
+        tap = record.tap(answer.status, content_type, said.get("content-encoding", "").lower())
+        refusal = await self._screening.beside()
+        held = b""
+        if refusal is None and answer.status < 300 and self._screening.has("post_call"):
+            held, refusal = await self._held(answer, content_type)
+            if tap is not None:
+                tap.feed(held)
+        if refusal is not None:
+            record.outcomes = self._screening.outcomes
+            record.settle("blocked", refusal.status, refusal.code)
+            raise RefusedError(refusal, record.id, call_id)
+        lines = (
+            f"{SAFE}x-litellm-call-id: {call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
+            f"x-litellm-model-id: {record.deployment_id}\r\n{self._screening.header()}{passed.to_client(answer.headers)}"
+        )
+        out = StreamAnswer(answer.status, lines)
+        await out.start(self._request)
+        size = len(held)
+        try:
+            if held:
+                await out.write(held)
+            async for chunk in answer.chunks():
+                size += len(chunk)
+                if self._mb is not None and size > self._mb * sizes.MB:
+                    grant, mb = self._permit.grant, self._mb
+                    refusal = sizes.response_refusal(self._parts, grant, self._route.name, self._head.ip, size, mb)
+                    record.settle("blocked", refusal.status, refusal.code)
+                    self._request.abort()
+                    return out
+                if tap is not None:
+                    tap.feed(chunk)
+                await out.write(chunk)
+        except OutboundError as error:
+            record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
+            self._request.abort()  # half an answer must not look like a whole one
+            return out
+        record.outcomes = self._screening.outcomes
+        if answer.status < 400:
+            record.settle("success", answer.status)
+        else:
+            record.settle("provider_error", answer.status, f"provider_{answer.status}", billed=False)
+        await record.durable()
+        await out.end()
+        return out
+
+    async def _held(self, answer: Streamed, content_type: str) -> tuple[bytes, Refusal | None]:
+        """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""
+        pieces, size = [], 0
+        async for chunk in answer.chunks():
+            size += len(chunk)
+            if size > self._parts.settings.edge_answer_bytes_max or not self._request.hold(len(chunk)):
+                return b"", errors.overloaded()
+            pieces.append(chunk)
+        body = b"".join(pieces)
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "text/event-stream":
+            said = [
+                grown.text.text
+                for event in events.split_events(body)
+                if (data := events.data_of(event)) not in (b"", b"[DONE]")
+                for grown in contents.of_event(data)
+            ]
+            return body, await self._screening.screen("post_call", ["".join(said)]) if said else None
+        if kind == "application/json" or kind.startswith("text/"):
+            return await self._screening.answer(body)
+        return body, None
