@@ -116,7 +116,11 @@ def test_addresses_find_their_view() -> None:
     made = find("/ui/keys/create", "POST")
     assert made is not None and (made.path, made.act) == ("/ui/keys", "create")
     assert find("/ui/keys/new", "GET").path == "/ui/keys/new"  # type: ignore[union-attr]
-    assert find("/ui/nothing", "GET") is None and find("/ui/keys/a/b/c", "GET") is None
+    assert (
+        find("/ui/nothing", "GET") is None and find("/ui/nothing/a", "GET") is None and find("/ui/keysa", "GET") is None
+    )
+    slashes = find("/ui/users/a/b/delete", "POST")  # ids are people's to choose
+    assert slashes is not None and (slashes.id, slashes.act) == ("a/b", "delete")
 
 
 def test_every_act_is_in_reach_and_every_name_is_said() -> None:

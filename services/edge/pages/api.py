@@ -8,7 +8,7 @@ import msgspec
 from services.edge.pages.shown import ShownSettings
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
-from services.edge.surfaces import management
+from services.edge.surfaces import guardrails, management
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
 from shared import asker, bus
 from shared.errors import RefusedError
@@ -79,6 +79,13 @@ class Api:
         plaintext = new_virtual_key()
         named = {**body, "token": digest_key(plaintext), "key_name": abbreviate_key(plaintext)}
         return plaintext, await self.policy(route, body=named, params=params, plaintext=plaintext)
+
+    async def tried(self, guardrail: str, text: str) -> str:
+        """The text as a guardrail leaves it. Raises AskError with its refusal."""
+        try:
+            return await guardrails.tried(self._parts, guardrail, text)
+        except RefusedError as no:
+            raise AskError(no.refusal.status, no.refusal.message) from None
 
     async def ledger(
         self, path: str, query: dict[str, str] | None = None, *, method: str = "GET", body: dict[str, Any] | None = None

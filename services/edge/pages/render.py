@@ -25,6 +25,7 @@ GZIP_BYTES_MIN = 1_400
 STATIC_TYPES = {
     "app.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
+    "play.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 

@@ -83,7 +83,21 @@ VIEWS: dict[str, View] = {
         nav="nav.retention",
         acts={"hold": (retention.hold, ADMIN), "lift": (retention.lift, ADMIN)},
     ),
-    "/ui/guardrails": View(show=gateway.guardrails, roles=ADMINS, nav="nav.guardrails"),
+    "/ui/exports": View(
+        show=retention.exports, roles=ADMINS, nav="nav.exports", acts={"start": (retention.start_export, ADMIN)}
+    ),
+    "/ui/guardrails": View(
+        show=gateway.guardrails,
+        roles=ADMINS,
+        nav="nav.guardrails",
+        acts={"try": (gateway.try_guardrail, ADMINS)},
+    ),
+    "/ui/playground": View(
+        show=gateway.playground,
+        roles=MAKERS,
+        nav="nav.playground",
+        acts={"key": (gateway.playground_key, MAKERS)},
+    ),
     "/ui/audit": View(show=audit.show, roles=ADMINS, nav="nav.audit"),
     "/ui/audit/{id}": View(show=audit.one, roles=ADMINS),
     HUB: View(show=gateway.hub, roles=frozenset({"", *EVERYBODY})),
@@ -107,9 +121,9 @@ def find(path: str, method: str) -> Found | None:
     view = VIEWS.get(path)
     if view is not None:
         return Found(view, path, "", act)
-    kind, _, name = path.rpartition("/")
-    view = VIEWS.get(kind + "/{id}")
-    return None if view is None or not name else Found(view, kind + "/{id}", name, act)
+    kind, slash, name = path.removeprefix("/ui/").partition("/")  # a thing's id may have slashes of its own
+    view = VIEWS.get(f"/ui/{kind}/{{id}}") if slash and path.startswith("/ui/") else None
+    return None if view is None or not name else Found(view, f"/ui/{kind}/{{id}}", name, act)
 
 
 def brand(parts: Parts) -> dict[str, str]:

@@ -91,9 +91,15 @@ def listing(
     facts: Sequence[tuple[str, Cell]] = (),
     blocks: Sequence[dict[str, str]] = (),
     forms: Sequence[Sending] = (),
+    live: int = 0,
 ) -> dict[str, Any]:
-    """Of `list.html`."""
+    """Of `list.html`.
+
+    Args:
+        live: the browser looks again after so many seconds, as long as the page is seen; 0: never.
+    """
     return {
+        "live": live,
         "lead": lead,
         "actions": list(actions),
         "filters": list(filters),

@@ -52,15 +52,20 @@ async def _apply(parts: Parts, request: Request) -> WholeAnswer:
         asked = msgspec.json.decode(body, type=_Asked)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(errors.bad_request(str(error)[:200])) from None
-    guardrail = _named(parts, asked.guardrail_name)
+    return own_json({"response_text": await tried(parts, asked.guardrail_name, asked.text)})
+
+
+async def tried(parts: Parts, name: str, text: str) -> str:
+    """The text as the guardrail leaves it. Raises RefusedError where it refuses the text, can't answer, or isn't there."""
+    guardrail = _named(parts, name)
     ref = guardrail.ref()
     screening = Screening(parts.bus_client, [ref], "apply_guardrail", None)
-    look = await screening.look(ref.stages[0], [Text(("text",), asked.text)])
+    look = await screening.look(ref.stages[0], [Text(("text",), text)])
     if look.refusal is not None:
         raise RefusedError(look.refusal)
     if any(outcome.action == "error" for outcome in screening.outcomes):
         raise RefusedError(errors.guardrail_unavailable(guardrail.name))
-    return own_json({"response_text": redacted([asked.text], look.redactions).get(0, asked.text)})
+    return redacted([text], look.redactions).get(0, text)
 
 
 def _named(parts: Parts, name: str) -> Enabled:

@@ -3,10 +3,33 @@
 from typing import Any
 
 from services.edge.pages.api import AskError
-from services.edge.pages.view import Input, Look, Sending, Shown, Table, listing, marked, text_of
+from services.edge.pages.forms import Form
+from services.edge.pages.view import Input, Look, Sending, Shown, Table, count, listing, marked, money, text_of
 
 USD_PER = 1_000_000
 """Prices are shown for a million tokens."""
+
+
+async def playground(look: Look) -> Shown:
+    """A model with a key: the browser calls it as any client does (static/play.js)."""
+    return Shown(look.say("nav.playground"), {"key": "", "models": _callable(look)}, "playground.html")
+
+
+async def playground_key(look: Look, form: Form) -> Shown:
+    """A key of one's own for ten minutes, that may call models and nothing else."""
+    body = {"duration": "10m", "key_type": "llm_api", "metadata": {"made_for": "playground"}}
+    if look.visitor.user_id:
+        body["user_id"] = look.visitor.user_id
+    plaintext, _ = await look.api.minted("/key/generate", body)
+    return Shown(look.say("nav.playground"), {"key": plaintext, "models": _callable(look)}, "playground.html")
+
+
+def _callable(look: Look) -> list[str]:
+    """Names to choose from; the key's own list is fetched in the browser."""
+    if not look.visitor.sees_all:
+        return []
+    served = (each.name for each in look.api.configuration.models if not each.reason and "*" not in each.name)
+    return list(dict.fromkeys(served))
 
 
 async def models(look: Look) -> Shown:
@@ -21,7 +44,7 @@ async def models(look: Look) -> Shown:
 
 
 async def guardrails(look: Look) -> Shown:
-    """Which guardrails this gateway has, when they run, and what happens when one can't answer."""
+    """Which guardrails this gateway has and when they run; what they did; and a box to try one in."""
     say = look.say
     rows = [
         [each.name, each.kind, list(each.stages), say("yes") if each.default_on else "–", each.on_error]
@@ -34,9 +57,61 @@ async def guardrails(look: Look) -> Shown:
         (say("guardrails.default"), ""),
         (say("guardrails.on_error"), ""),
     ]
-    return Shown(
-        say("nav.guardrails"), listing(lead=say("guardrails.lead"), tables=[Table(columns=columns, rows=rows)])
-    )
+    tables = [Table(columns=columns, rows=rows), *await _report(look)]
+    forms = [_trying(look, "", "")] if rows else []
+    return Shown(say("nav.guardrails"), listing(lead=say("guardrails.lead"), tables=tables, forms=forms))
+
+
+async def try_guardrail(look: Look, form: Form) -> Shown:
+    """Nothing is kept of the text, and no model sees it."""
+    say, name, text = look.say, form["guardrail"], form["text"]
+    verdict, kind, after = say("guardrails.allowed"), "good", ""
+    try:
+        found = await look.api.tried(name, text)
+        if found != text:
+            verdict, kind, after = say("guardrails.changed"), "warn", found
+    except AskError as error:
+        verdict, kind, after = say("guardrails.refused"), "bad", str(error)
+    blocks = [{"title": say("guardrails.said"), "text": after}] if after else []
+    values = listing(cards=[(name, verdict, kind)], blocks=blocks, forms=[_trying(look, name, text)])
+    return Shown(say("guardrails.try"), values)
+
+
+def _trying(look: Look, name: str, text: str) -> Sending:
+    options = [(each.name, each.name) for each in look.api.configuration.guardrails]
+    fields = [
+        Input(name="guardrail", label=look.say("teams.name"), value=name, options=options),
+        Input(
+            name="text", label=look.say("guardrails.text"), value=text, type="area", hint=look.say("guardrails.kept")
+        ),
+    ]
+    title = "" if name else look.say("guardrails.try")
+    return Sending(action="/ui/guardrails/try", fields=fields, submit=look.say("guardrails.try"), title=title)
+
+
+async def _report(look: Look) -> list[Table]:
+    """Of the last seven days; a ledger that has no report has no table."""
+    say = look.say
+    try:
+        found = await look.api.ledger("/guardrails/report")
+    except AskError as error:
+        if error.status == 404:
+            return []
+        raise
+    rows = [
+        [
+            each["guardrail"], count(each["ran"]), count(each["blocked"]), count(each["redacted"]),
+            count(each["would_have_blocked"] + each["would_have_redacted"]),
+            marked(count(each["errors"]), "bad" if each["errors"] else "good"), f"{each['p50_ms']:.2f} / {each['p99_ms']:.2f}",
+            money(each["cost_usd"]),
+        ]
+        for each in found["guardrails"]
+    ]  # fmt: skip
+    columns = [
+        (say("teams.name"), ""), (say("guardrails.ran"), "n"), (say("guardrails.blocked"), "n"), (say("guardrails.redacted"), "n"),
+        (say("guardrails.shadow"), "n"), (say("guardrails.errors"), "n"), (say("guardrails.took"), "n"), (say("spend.cost"), "n"),
+    ]  # fmt: skip
+    return [Table(title=say("guardrails.report"), columns=columns, rows=rows, empty=say("guardrails.nothing"))]
 
 
 async def settings(look: Look) -> Shown:

@@ -4,7 +4,6 @@ from typing import Any
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
-    Done,
     Input,
     Look,
     Sending,
@@ -22,6 +21,7 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
+from services.edge.pages.views import acts
 
 
 async def show(look: Look) -> Shown:
@@ -145,19 +145,9 @@ async def rotate(look: Look, form: Form) -> Shown:
     return secret(look, plaintext, f"/ui/keys/{row['token_id']}", (row.get("models") or ["gpt-4o"])[0])
 
 
-async def block(look: Look, form: Form) -> Done:
-    await look.api.policy("/key/block", body={"key": look.id})
-    return Done(f"/ui/keys/{look.id}", "done.blocked")
-
-
-async def unblock(look: Look, form: Form) -> Done:
-    await look.api.policy("/key/unblock", body={"key": look.id})
-    return Done(f"/ui/keys/{look.id}", "done.unblocked")
-
-
-async def delete(look: Look, form: Form) -> Done:
-    await look.api.policy("/key/delete", body={"keys": [look.id]})
-    return Done("/ui/keys", "done.deleted")
+block = acts.call("/key/block", acts.own("key"), "/ui/keys/{id}", "done.blocked")
+unblock = acts.call("/key/unblock", acts.own("key"), "/ui/keys/{id}", "done.unblocked")
+delete = acts.call("/key/delete", acts.in_list("keys"), "/ui/keys", "done.deleted")
 
 
 def _state(look: Look, row: dict[str, Any]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from services.edge.pages.view import (
     state_of,
     when,
 )
+from services.edge.pages.views import acts
 from services.edge.pages.visitor import ROLES
 
 
@@ -115,9 +116,7 @@ async def set_role(look: Look, form: Form) -> Done:
     return Done(f"/ui/users/{look.id}", "done.saved")
 
 
-async def delete_user(look: Look, form: Form) -> Done:
-    await look.api.policy("/user/delete", body={"user_ids": [look.id]})
-    return Done("/ui/users", "done.deleted")
+delete_user = acts.call("/user/delete", acts.in_list("user_ids"), "/ui/users", "done.deleted")
 
 
 async def customers(look: Look) -> Shown:
@@ -152,11 +151,5 @@ async def customers(look: Look) -> Shown:
     )
 
 
-async def block_customer(look: Look, form: Form) -> Done:
-    await look.api.policy("/customer/block", body={"user_ids": [form["user_id"]]})
-    return Done("/ui/customers", "done.blocked")
-
-
-async def unblock_customer(look: Look, form: Form) -> Done:
-    await look.api.policy("/customer/unblock", body={"user_ids": [form["user_id"]]})
-    return Done("/ui/customers", "done.unblocked")
+block_customer = acts.call("/customer/block", acts.sent("user_ids", "user_id"), "/ui/customers", "done.blocked")
+unblock_customer = acts.call("/customer/unblock", acts.sent("user_ids", "user_id"), "/ui/customers", "done.unblocked")

@@ -7,6 +7,8 @@ from services.edge.pages.forms import Form
 from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, count, listing, marked, text_of
 
 HOLD_BY = ("tag", "team", "key", "day")
+FORMATS = ("parquet", "csv", "jsonl")
+WRITTEN_SHOWN = 50
 
 
 async def show(look: Look) -> Shown:
@@ -53,6 +55,45 @@ async def show(look: Look) -> Shown:
             Sending(action="/ui/retention/lift", fields=lifted, submit=say("retention.lift"), kind="bad"),
         ]
     return Shown(say("nav.retention"), listing(lead=say("retention.lead"), tables=tables, forms=forms))
+
+
+async def exports(look: Look) -> Shown:
+    """How the last export went, or goes, and a form for the next."""
+    say = look.say
+    found = await look.api.ledger("/export")
+    if not found["configured"]:
+        return Shown(say("nav.exports"), listing(lead=say("exports.nowhere")))
+    state = str(found["state"])
+    kind = {"failed": "bad", "done": "good"}.get(state, "warn")
+    cards = [(say("exports.state"), say("exports." + state), kind if state != "none" else "")]
+    cards += [
+        (say("exports." + name), count(found[name]) if isinstance(found[name], int) else str(found[name]), "")
+        for name in ("day", "rows", "kept")
+        if found.get(name) is not None
+    ]
+    facts = [(say("exports.since"), _when(found.get("since"))), (say("exports.reason"), found.get("reason"))]
+    written = [[each] for each in found.get("written") or []][-WRITTEN_SHOWN:]
+    tables = [Table(title=say("exports.written"), columns=[(say("exports.file"), "")], rows=written)] if written else []
+    forms = []
+    if look.visitor.is_admin and state != "running":
+        fields = [
+            Input(name="from", label=say("spend.from"), type="date"),
+            Input(name="until", label=say("spend.to"), type="date", hint=say("exports.until")),
+            Input(name="format", label=say("exports.format"), options=[("", "–"), *((each, each) for each in FORMATS)]),
+        ]
+        forms = [Sending(action="/ui/exports/start", fields=fields, submit=say("exports.start"))]
+    live = 2 if state == "running" else 10
+    values = listing(lead=say("exports.lead"), cards=cards, facts=facts, tables=tables, forms=forms, live=live)
+    return Shown(say("nav.exports"), values)
+
+
+async def start_export(look: Look, form: Form) -> Done:
+    await look.api.ledger("/export", method="POST", body=dict(form.given("from", "until", "format")))
+    return Done("/ui/exports", "done.started")
+
+
+def _when(text: object) -> str:
+    return str(text)[:19].replace("T", " ") if text else ""
 
 
 async def hold(look: Look, form: Form) -> Done:

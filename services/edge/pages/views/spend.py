@@ -53,7 +53,7 @@ async def overview(look: Look) -> Shown:
         )
     if look.visitor.sees_all:
         tables.append(await _changes(look))
-    return Shown(say("nav.overview"), listing(cards=cards, charts=drawn, tables=tables))
+    return Shown(say("nav.overview"), listing(cards=cards, charts=drawn, tables=tables, live=10))
 
 
 async def explorer(look: Look) -> Shown:
@@ -155,6 +155,8 @@ async def request(look: Look) -> Shown:
     """One request's life: who, where to, what it cost and with which price, which guardrails said what."""
     say = look.say
     rows = await look.api.ledger("/spend/logs", {"request_id": look.id})
+    if not rows and look.query["wait"]:  # the playground asks again: the book follows by milliseconds
+        return Shown(say("req.one"), listing(lead=say("req.none")))
     if not rows:
         raise AskError(404, say("req.none"))
     row = rows[0]
@@ -175,10 +177,18 @@ async def request(look: Look) -> Shown:
         (say("req.in"), count(row["prompt_tokens"])),
         (say("req.out"), count(row["completion_tokens"])),
         (say("spend.cost"), money(row["spend"])),
+        (say("nav.guardrails"), _said(metadata)),
         (say("req.address"), row.get("requester_ip_address")),
     ]
     blocks = [{"title": say("req.metadata"), "text": _indented(metadata)}]
     return Shown(say("req.one"), listing(facts=facts, blocks=blocks))
+
+
+def _said(metadata: dict[str, Any]) -> list[str]:
+    """What each guardrail came to."""
+    outcomes = metadata.get("guardrail_information")
+    listed = outcomes if isinstance(outcomes, list) else []
+    return [f"{each.get('name')}: {each.get('action')}" for each in listed if isinstance(each, dict)]
 
 
 def _indented(value: Any) -> str:

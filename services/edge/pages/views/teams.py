@@ -20,6 +20,7 @@ from services.edge.pages.view import (
     text_of,
     when,
 )
+from services.edge.pages.views import acts
 
 
 async def show(look: Look) -> Shown:
@@ -133,16 +134,6 @@ async def remove(look: Look, form: Form) -> Done:
     return Done(f"/ui/teams/{look.id}", "done.saved")
 
 
-async def block(look: Look, form: Form) -> Done:
-    await look.api.policy("/team/block", body={"team_id": look.id})
-    return Done(f"/ui/teams/{look.id}", "done.blocked")
-
-
-async def unblock(look: Look, form: Form) -> Done:
-    await look.api.policy("/team/unblock", body={"team_id": look.id})
-    return Done(f"/ui/teams/{look.id}", "done.unblocked")
-
-
-async def delete(look: Look, form: Form) -> Done:
-    await look.api.policy("/team/delete", body={"team_ids": [look.id]})
-    return Done("/ui/teams", "done.deleted")
+block = acts.call("/team/block", acts.own("team_id"), "/ui/teams/{id}", "done.blocked")
+unblock = acts.call("/team/unblock", acts.own("team_id"), "/ui/teams/{id}", "done.unblocked")
+delete = acts.call("/team/delete", acts.in_list("team_ids"), "/ui/teams", "done.deleted")
