@@ -1,5 +1,7 @@
 """What was spent: the overview, the explorer by tag, team, key, model and time, and one request's life."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.edge.pages import charts
@@ -16,6 +18,8 @@ from services.edge.pages.view import (
     listing,
     marked,
     money,
+    page_number,
+    pages_of,
     short,
     text_of,
     when,
@@ -24,12 +28,17 @@ from services.edge.pages.views import audit
 
 DIMENSIONS = ("tag", "team", "key", "user", "model", "provider", "customer", "organization", "call_type", "status")
 BUCKETS = ("day", "hour", "week", "month", "none")
+DAY = timedelta(days=1)
 PERIODS = ("24h", "7d", "30d", "90d", "365d")
 
 
 async def overview(look: Look) -> Shown:
     say = look.say
-    days = await look.api.ledger("/spend/query", {"since": "30d", "bucket": "day", "previous": "true"})
+    days, by_model, by_tag, changes = await asyncio.gather(
+        look.api.ledger("/spend/query", {"since": "30d", "bucket": "day", "previous": "true"}),
+        *(look.api.ledger("/spend/query", {"since": "30d", "group_by": each, "top": "8"}) for each in ("model", "tag")),
+        _changes(look) if look.visitor.sees_all else _none(),
+    )
     total, before = days["total"], days.get("previous", {}).get("total", {})
     failed = total["failures"]
     cards = [
@@ -45,15 +54,16 @@ async def overview(look: Look) -> Shown:
         _chart(say("spend.by_day"), days["data"], "spend_usd", money),
         _chart(say("spend.calls_by_day"), days["data"], "requests", count),
     ]
-    tables = []
-    for dimension in ("model", "tag"):
-        found = await look.api.ledger("/spend/query", {"since": "30d", "group_by": dimension, "top": "8"})
-        tables.append(
-            _grouped(look, say("spend.top", what=say("by." + dimension)), [dimension], found["data"], {"since": "30d"})
-        )
-    if look.visitor.sees_all:
-        tables.append(await _changes(look))
+    tables = [
+        _grouped(look, say("spend.top", what=say("by." + dimension)), [dimension], found["data"], {"since": "30d"})
+        for dimension, found in (("model", by_model), ("tag", by_tag))
+    ]
+    tables += [changes] if changes is not None else []
     return Shown(say("nav.overview"), listing(cards=cards, charts=drawn, tables=tables, live=10))
+
+
+async def _none() -> None:
+    return None
 
 
 async def explorer(look: Look) -> Shown:
@@ -66,10 +76,10 @@ async def explorer(look: Look) -> Shown:
     period = asked.given("from", "to") or {"since": since or "30d"}
     question = {**period, **narrowed, **asked.given("time_zone")}
     groups = [each for each in (by, also) if each]
-    over_time = None
-    if bucket != "none":
-        over_time = await look.api.ledger("/spend/query", {**question, "bucket": bucket})
-    found = await look.api.ledger("/spend/query", {**question, "group_by": ",".join(groups), "top": "100"})
+    over_time, found = await asyncio.gather(
+        look.api.ledger("/spend/query", {**question, "bucket": bucket}) if bucket != "none" else _none(),
+        look.api.ledger("/spend/query", {**question, "group_by": ",".join(groups), "top": "100"}),
+    )
     options = [(each, say("by." + each)) for each in DIMENSIONS]
     filters = [
         Input(
@@ -116,11 +126,18 @@ async def csv(look: Look) -> bytes:
 
 
 async def requests(look: Look) -> Shown:
-    """The newest requests, or those of one key or user."""
-    say = look.say
-    rows = await look.api.ledger(
-        "/spend/logs", look.query.given("api_key", "user_id", "start_date", "end_date", "request_id")
-    )
+    """The newest requests, in pages; or those of a key, a user, an outcome, some days."""
+    say, asked = look.say, look.query
+    pages = None
+    if asked["request_id"]:
+        rows = await look.api.ledger("/spend/logs", asked.given("request_id"))
+    else:
+        today = datetime.now(UTC).date()
+        period = {"start_date": asked["start_date"] or str(today - DAY), "end_date": asked["end_date"] or str(today)}
+        question = {**period, **asked.given("api_key", "user_id", "status_filter")}
+        found = await look.api.ledger("/spend/logs/ui", {**question, "page": page_number(look), "page_size": "50"})
+        rows = found["data"]
+        pages = pages_of(look, found["page"], found["total_pages"], found["total"])
     listed = [
         [
             link(short(row["request_id"]), f"/ui/requests/{row['request_id']}"),
@@ -131,7 +148,7 @@ async def requests(look: Look) -> Shown:
             count(row["total_tokens"]),
             money(row["spend"]),
         ]
-        for row in rows[:200]
+        for row in rows[:50]
     ]
     columns = [
         (say("req.id"), ""),
@@ -142,13 +159,17 @@ async def requests(look: Look) -> Shown:
         (say("spend.tokens"), "n"),
         (say("spend.cost"), "n"),
     ]
+    outcomes = [("", say("all")), ("success", say("outcome.success")), ("failure", say("outcome.failure"))]
     filters = [
         Input(name="request_id", label=say("req.id"), value=look.query["request_id"]),
         Input(name="user_id", label=say("by.user"), value=look.query["user_id"]),
+        Input(name="status_filter", label=say("by.status"), value=look.query["status_filter"], options=outcomes),
         Input(name="start_date", label=say("spend.from"), value=look.query["start_date"], type="date"),
         Input(name="end_date", label=say("spend.to"), value=look.query["end_date"], type="date"),
     ]
-    return Shown(say("nav.requests"), listing(filters=filters, tables=[Table(columns=columns, rows=listed)]))
+    table = Table(columns=columns, rows=listed, pages=pages)
+    live = 10 if page_number(look) == "1" and not asked["request_id"] else 0
+    return Shown(say("nav.requests"), listing(filters=filters, tables=[table], live=live))
 
 
 async def request(look: Look) -> Shown:
