@@ -22,7 +22,7 @@ from typing import Any
 from tests.support.ports import PortBlock
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 30.0
+READY_S = 60.0
 STOP_S = 60.0
 LOG_TAIL_LINES = 60
 
