@@ -2,7 +2,8 @@
 
 A text is compared as Unicode's NFKC_Casefold makes it (UAX #31: full-width letters, ligatures, separate accents and case folded
 away, default-ignorable characters removed), with white space collapsed to one space each, never removed. And once more without
-composing: composing can also hide what stands there ("cafe" followed by a combining accent becomes "café").
+composing: composing can also hide what stands there ("cafe" followed by a combining accent becomes "café"). And once without the
+marks that compose with nothing: a stroke through each letter hides no word.
 
 Most texts need no composing, and are compared in one step (plain.py). Of the others long ones are cut into pieces that overlap by
 the longest a match can be, so that no step takes long: the interpreter is then free for others, when this runs in a thread.
@@ -26,6 +27,8 @@ SPAN_CHARACTERS_MAX = 256
 and a piece's overlap must hold."""
 PIECE_CHARACTERS = 16_384
 """About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA becomes 18 characters)."""
+STRAYS_MAX = 15
+"""Of the marks on a letter that hide a keyword: as many on each are seen through where two pieces meet, and any number elsewhere."""
 MARKS_MAX = 30
 """Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting them takes quadratic time."""
 
@@ -36,6 +39,8 @@ _INVISIBLE = (
     "\u2800"  # Braille without a dot
 )
 _invisible = re.compile(f"[{_INVISIBLE}]+")
+_stray = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+"""Marks that any letter can carry. What is left of them after composing belongs to no letter of an alphabet."""
 _astral = re.compile("[\U00010000-\U0010ffff]")
 _odd_space = re.compile(r"[^\S ]")
 _ASCII_GONE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
@@ -43,7 +48,7 @@ _ASCII_SPACES = bytes.maketrans(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f" + _ASCII_GONE,
 """White space becomes a space, what nobody sees a zero byte."""
 _ASCII_LOWER = bytes(range(256)).lower().translate(_ASCII_SPACES)
 
-_plain = plain.Plain(_invisible.match, _ASCII_LOWER)
+_plain = plain.Plain(lambda character: _invisible.match(character) or _stray.match(character), _ASCII_LOWER)
 
 
 def span_characters(keyword: str) -> int:
@@ -80,6 +85,7 @@ class Matcher:
         self._longest = max((len(form.decode("utf-8", "surrogatepass")) for form in named), default=0)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(list(named))
         self._detector = Detector(list(named))
+        self._bases = {base for form in named for base in _bases(form)}
         self._spaced = any(b" " in form for form in named)
         plain.warm()
         for astral in (False, True):
@@ -121,6 +127,8 @@ class Matcher:
             for form in self._compared(end):
                 if not end.isascii():  # what comes may still change the last letter: what is before it counts
                     form = form.decode("utf-8", "surrogatepass")[:-1].encode("utf-8", "surrogatepass")
+                elif form in self._bases:  # an accent may follow
+                    return start
                 if self._begins(form):
                     return start
         return len(text)
@@ -139,6 +147,15 @@ class Matcher:
                 yield form.translate(LATIN).encode("utf-8", "surrogatepass")
 
 
+def _bases(form: bytes) -> Iterator[bytes]:
+    """Beginnings of a keyword that end in an accented letter, which a text may say as a plain one and then its accent."""
+    said = form.decode("utf-8", "surrogatepass")
+    for i, letter in enumerate(said):
+        base = unicodedata.normalize("NFD", letter)[0]
+        if base != letter:
+            yield (said[:i] + base).encode("utf-8", "surrogatepass")
+
+
 def is_visible(text: str) -> bool:
     """Whether anything of `text` counts when it is compared."""
     return bool(_visible(text).strip())
@@ -152,11 +169,11 @@ def _start_of_last(text: str, characters: int) -> int:
     end = len(text)
     start = max(0, end - characters)
     tail = text[start:]
-    missing = len(tail) - len(_visible(tail))
+    missing = len(tail) - len(_stray.sub("", _visible(tail)))
     while missing and start and end - start < LOOK_BACK_MAX:
         start = max(0, start - missing)
         tail = text[start:]
-        missing = min(characters, end) - len(_visible(tail))
+        missing = min(characters, end) - len(_stray.sub("", _visible(tail)))
         missing = max(0, missing)
     return start
 
@@ -167,8 +184,9 @@ def _pieces(text: str) -> Iterator[str]:
         yield text
         return
     text = _visible(text)
-    step = PIECE_CHARACTERS - SPAN_CHARACTERS_MAX
-    for start in range(0, max(1, len(text) - SPAN_CHARACTERS_MAX), step):
+    overlap = SPAN_CHARACTERS_MAX * (1 + STRAYS_MAX)
+    step = PIECE_CHARACTERS - overlap
+    for start in range(0, max(1, len(text) - overlap), step):
         yield text[start : start + PIECE_CHARACTERS]
 
 
@@ -210,6 +228,9 @@ def _forms(text: str) -> Iterator[str]:
     )  # composing makes spaces where there were none: U+FDFA
     if composed != folded:
         yield composed
+    bare = _stray.sub("", composed)
+    if bare != composed:
+        yield bare
 
 
 def _fewer_marks(text: str) -> str:

@@ -142,6 +142,14 @@ async def test_a_word_at_a_cut_is_seen_whole(monkeypatch: pytest.MonkeyPatch) ->
         assert await asked.screen("pre_call", ["x" * at + BAN + "x" * 100]) is not None, f"at {at}"
 
 
+def test_a_long_run_of_what_nobody_sees_does_not_part_a_word_at_a_cut() -> None:
+    said = "forb" + "\u200b" * 30_000 + "iddenword"
+    for before in (slices_.SLICE_CHARACTERS_MAX - 15_000, slices_.SLICE_CHARACTERS_MAX - 30_000):
+        text = "a " * (before // 2) + said + " b" * 100_000
+        pieces = [piece.said for part in slices([text], 256) for piece in part]
+        assert len(pieces) > 1 and any(said in piece for piece in pieces)
+
+
 async def test_a_question_fits_a_bus_message_whatever_the_characters() -> None:
     asked, bus = screening()
     await asked.screen("pre_call", ["😀" * 500_000, *["é" * 10] * 20_000])

@@ -54,6 +54,22 @@ def test_what_nobody_sees_hides_nothing(character: str) -> None:
     assert matcher.find("x" * (CUT_AT - 10) + f"forb{character * 1000}iddenword" + "y" * CUT_AT)
 
 
+@pytest.mark.parametrize("mark", "\u0336\u0338\u20dd\u0489\u0332\u0353\u1dc4")
+def test_marks_on_every_letter_hide_nothing(mark: str) -> None:
+    """Once, many, at the cut of a long text, and while a stream is cut anywhere."""
+    matcher = Matcher(["forbidden", "résumé"])
+    for said in (
+        "".join(c + mark for c in "forbidden"),
+        "".join(c + mark * 9 for c in "FORBIDDEN"),
+        f"re\u0301s{mark}ume\u0301",
+    ):
+        assert matcher.find(f"é {said} now")
+        assert matcher.find("é" + "x\u0336" * (CUT_AT // 2 - 30) + said + "y" * CUT_AT)
+        for end in range(1, len(said)):
+            assert matcher.open_from("é say " + said[:end]) <= len("é say "), (said[:end], end)
+    assert not matcher.find(f"r{mark}esume, forbid{mark} den")
+
+
 @pytest.mark.parametrize(
     "space", [" ", "\n", " \t\r\n ", "\u00a0", "\u3000", "\u2028", "\x1c", " " * 1000, "\n" * 1000]
 )

@@ -43,7 +43,7 @@ def slices(said: list[str], overlap: int, groups: list[int] | None = None) -> It
                 part, room = [], SLICE_CHARACTERS_MAX
                 if start == 0 and groups and index and groups[index] and groups[index] == groups[index - 1]:
                     before = said[index - 1]
-                    tail = before[max(0, len(before) - overlap) :]
+                    tail = before[max(0, len(before) - _seen_again(before, overlap)) :]
                     if len(tail) + len(piece) + 2 * TEXT_COST <= room:
                         part.append(Piece(index - 1, len(before) - len(tail), tail))
                         room -= len(tail) + TEXT_COST
@@ -51,9 +51,18 @@ def slices(said: list[str], overlap: int, groups: list[int] | None = None) -> It
             room -= len(piece) + TEXT_COST
             if start + SLICE_CHARACTERS_MAX >= len(text):
                 break
-            start += SLICE_CHARACTERS_MAX - overlap
+            start += SLICE_CHARACTERS_MAX - _seen_again(piece, overlap)
     if part:
         yield part
+
+
+def _seen_again(piece: str, overlap: int) -> int:
+    """How much of a piece's end the next one repeats: as much as holds `overlap` letters and digits. A run of what nobody sees can't
+    part a word."""
+    length = min(overlap, len(piece))
+    while length < min(len(piece), OVERLAP_CHARACTERS_MAX) and sum(map(str.isalnum, piece[-length:])) < overlap:
+        length *= 2
+    return min(length, OVERLAP_CHARACTERS_MAX)
 
 
 def groups_of(texts: list[Text]) -> list[int]:
