@@ -14,6 +14,10 @@ OF_SERVICE = {
     "rebuild-rollups": ("ledger", "the same, by its older name"),
     "dump-control": ("ledger", "write the control facts of the audit log"),
     "spend": ("ledger", "what was spent, at a terminal"),
+    "restore-traffic": (
+        "ledger",
+        "after the database was restored from a backup: what the broker still has, into the book",
+    ),
     "rotate-checkpoint-key": ("ledger", "a new key for checkpoints, which the old one signs at the next start"),
     "drain-journal": ("edge", "send what the journal of an edge that is gone still holds"),
     "export": ("ledger", "the book's rows as Parquet, CSV or JSON Lines, into a folder or a bucket"),

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from services.ledger import app, dump, export, rebuild, signing, terminal, verify
+from services.ledger import app, dump, export, rebuild, restore, signing, terminal, verify
 from shared import service
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -13,6 +13,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "dump-control": dump.command,
     "spend": terminal.main,
     "export": export.command,
+    "restore-traffic": restore.command,
     "rotate-checkpoint-key": signing.command,
 }
 """Name → (arguments) → exit status."""

@@ -58,6 +58,7 @@ class Expirer:
                     await asyncio.wait_for(self._stopping.wait(), self._check_s)
                     return
                 try:
+                    await self._look_back()
                     await self.look()
                 except PositionMovedError:
                     continue
@@ -91,6 +92,15 @@ class Expirer:
             self._counted_at = time.monotonic()
             metrics.OPEN.labels(str(self._poster.shard)).set(await self._tally.open_count())
         return total
+
+    async def _look_back(self) -> None:
+        """On a quiet stream the recorder wouldn't notice that its position was put back; whoever records more only moves it on."""
+        session = self._recorder.session
+        if session is None or self._tally is None:
+            return
+        known = session.position
+        if (await self._tally.position()).seq < known.seq and self._recorder.session is session:
+            session.put_back.set()
 
     async def _recorded_until_ms(self, session: Session) -> int:
         """Everything the broker stored before this is in the book."""

@@ -149,6 +149,15 @@ def price_of(ended: EndedIn) -> Price | None:
     return opened.price if isinstance(opened, Opened) else None
 
 
+def read_opened(raw: bytes) -> Opened | None:
+    """Of request_open; None: it can't be read any more."""
+    try:
+        fact = _decode(raw)
+    except UNREADABLE:
+        return None
+    return fact if isinstance(fact, Opened) else None
+
+
 _days: dict[int, date] = {}
 DAYS_KEPT_MAX = 1024
 

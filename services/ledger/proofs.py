@@ -6,6 +6,7 @@ Which key is right can't be known from the database, for its owner could have pu
 
 import asyncio
 import base64
+import hashlib
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,8 +78,33 @@ async def gather(
         findings.append(
             Finding("truncated", f"checkpoint n {last + 1} to {max(lost)}", "copies have them, the database doesn't")
         )
+    findings += await _told(connection, in_database, restores)
     notes += _silences(found)
     return Proofs(Heads(found), findings, notes, len(found))
+
+
+async def _told(connection: Connection, in_database: set[str], restores: Iterable[dict[str, Any]]) -> list[Finding]:
+    """Control facts tell of checkpoints, and come from CONTROL again when the database is put back: what they name must be here."""
+    known = {hashlib.sha256(text.encode()).hexdigest() for text in in_database}
+    bounds = _bounds(restores)
+    lost = [
+        row["n"]
+        for row in await connection.fetch(QUERIES["verify_told"])
+        if row["sha256"] not in known and not _is_void(row["n"], row["at_ms"], bounds)
+    ]
+    if not lost:
+        return []
+    where = f"checkpoint n {min(lost)}" if len(lost) == 1 else f"checkpoint n {min(lost)} to {max(lost)}"
+    return [Finding("truncated", where, "control facts tell of them, the database hasn't got them")]
+
+
+def _bounds(restores: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
+    found = [(each.get("checkpoint"), each.get("at_ms")) for each in restores if isinstance(each, dict)]
+    return [(after, at_ms) for after, at_ms in found if isinstance(after, int) and isinstance(at_ms, int)]
+
+
+def _is_void(n: int, at_ms: int, bounds: list[tuple[int, int]]) -> bool:
+    return any(n > after and at_ms <= restored_ms for after, restored_ms in bounds)
 
 
 def _stored(rows: Iterable[Any], findings: list[Finding]) -> list[tuple[int, Envelope]]:
@@ -110,7 +136,7 @@ def _without_void(
 ) -> tuple[list[tuple[str, Envelope]], list[str]]:
     """A restore is a control fact: policy wrote it, and the audit log's own heads cover it. What was signed between the backup and the
     restore, and isn't in the database, speaks of a book that is no more."""
-    bounds = [(each.get("checkpoint"), each.get("at_ms")) for each in restores]
+    bounds = _bounds(restores)
     kept, void = [], set()
     for where, signed in copied:
         try:
@@ -118,10 +144,7 @@ def _without_void(
         except CheckpointError:
             kept.append((where, signed))
             continue
-        is_void = signed.text not in in_database and any(
-            isinstance(after, int) and isinstance(at_ms, int) and said.n > after and said.at_ms <= at_ms
-            for after, at_ms in bounds
-        )
+        is_void = signed.text not in in_database and _is_void(said.n, said.at_ms, bounds)
         if is_void:
             void.add(said.n)
         else:

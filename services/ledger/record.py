@@ -91,6 +91,8 @@ class Session:
         self.position = position
         self.read_seq = position.seq
         """Sequence of the last message taken from the tape; the book is behind it while a batch is under way."""
+        self.put_back = asyncio.Event()
+        """Set when somebody put the position back (restore-traffic): this session can't go on."""
 
 
 class Recorder(Generic[T]):
@@ -159,18 +161,21 @@ class Recorder(Generic[T]):
     async def _record(self, tally: Tally, session: Session) -> None:
         reading = asyncio.create_task(self._read(tally, session))
         stopping = asyncio.create_task(self._stopping.wait())
+        put_back = asyncio.create_task(session.put_back.wait())
         try:
             while True:
-                await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((reading, stopping, put_back), return_when=asyncio.FIRST_COMPLETED)
                 if stopping.done():
                     return
+                if put_back.done():
+                    raise PositionMovedError
                 batch, messages = reading.result()
                 reading = asyncio.create_task(self._read(tally, session))
                 await self._post(tally, session, batch, messages)
         finally:
-            for task in (reading, stopping):
+            for task in (reading, stopping, put_back):
                 task.cancel()
-            await asyncio.gather(reading, stopping, return_exceptions=True)
+            await asyncio.gather(reading, stopping, put_back, return_exceptions=True)
 
     async def _post(self, tally: Tally, session: Session, batch: T, messages: list[Message]) -> None:
         started = time.monotonic()

@@ -16,6 +16,7 @@ from services.ledger import (
     guardrail_report,
     logs_page,
     metrics,
+    open_api,
     questions,
     retention_api,
     spend_api,
@@ -104,6 +105,7 @@ class Api:
             **audit_summary.handlers(self),
             **checkpoint_api.handlers(self),
             **guardrail_report.handlers(self),
+            **open_api.handlers(self),
             **tags_api.handlers(self),
         }
 

@@ -118,6 +118,7 @@ ROWS = (
     Route(name="POST /export", methods=("POST",), paths=("/export",), surface="ledger", mutates=True, answer=_OBJECT,
           summary="Export the book's days to where the operator said", request={"type": "object", "properties": {
               name: {"type": "string"} for name in ("from", "until", "format")}}),
+    _question("/spend/open", "Calls that were opened and haven't ended", Parameter("limit", type="integer"), answer=_OBJECT, groups=_OWN),
     Route(name="/.well-known/tollgate-ledger-keys", methods=("GET",), paths=("/.well-known/tollgate-ledger-keys",), surface="ledger",
           groups=frozenset({"public_routes"}), answer=_OBJECT,
           summary="The keys that sign the book's checkpoints, as a JWKS with each key's statement. For anybody"),

@@ -36,6 +36,10 @@ RETURNING id, fact_sha256, fact
 -- open_count --
 SELECT count(*) FROM request_open WHERE shard = $1
 
+-- open_newest --
+-- $1 those before this id (NULL: the newest), $2 how many.
+SELECT id, fact FROM request_open WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+
 -- provisional_share --
 -- What a provisional row put into the rollups, to take it out again.
 SELECT day, key_sha256, team_id, user_id, customer_id, model, deployment_id, provider, tags, outcome,
@@ -262,6 +266,17 @@ SELECT min(n) FILTER (WHERE wanted) AS first, max(n) FILTER (WHERE wanted) AS la
 
 -- verify_restores --
 SELECT after FROM audit_log WHERE kind = 'restore' AND after IS NOT NULL ORDER BY n
+
+-- verify_told --
+-- The checkpoints that control facts tell of.
+SELECT at_ms, (after ->> 'n')::bigint AS n, after ->> 'sha256' AS sha256 FROM audit_log
+WHERE kind = 'checkpoint' AND entity_id = 'book' AND after ->> 'n' ~ '^[0-9]{1,18}$' ORDER BY 2
+
+-- restore_first_lost --
+-- The first checkpoint that a control fact tells of, and that isn't here.
+SELECT min((a.after ->> 'n')::bigint) FROM audit_log a
+WHERE a.kind = 'checkpoint' AND a.entity_id = 'book' AND a.after ->> 'n' ~ '^[0-9]{1,18}$'
+  AND NOT EXISTS (SELECT FROM checkpoint c WHERE encode(c.sha256, 'hex') = a.after ->> 'sha256')
 
 -- verify_shards --
 -- $1 TRAFFIC.
