@@ -113,8 +113,9 @@ def _stored(rows: Iterable[Any], findings: list[Finding]) -> list[tuple[int, Env
     for row in rows:
         try:
             signed = checkpoint.envelope(row["envelope"])
-            if checkpoint.read_checkpoint(signed).n != row["n"]:
-                raise CheckpointError("it is another's")
+            said = checkpoint.read_checkpoint(signed)
+            if (said.n, said.at_ms, signed.sha256) != (row["n"], row["at_ms"], row["sha256"].hex()):
+                raise CheckpointError("its columns aren't what its envelope says")
             found.append((row["n"], signed))
         except CheckpointError as error:
             findings.append(Finding("forged", f"checkpoint n {row['n']}", str(error)))
@@ -125,7 +126,11 @@ def _statements(rows: Iterable[Any], findings: list[Finding]) -> list[Envelope]:
     found = []
     for row in rows:
         try:
-            found.append(checkpoint.envelope(row["envelope"]))
+            signed = checkpoint.envelope(row["envelope"])
+            said = checkpoint.read_statement(signed)
+            if (said.number, said.key, checkpoint.key_id(row["public_key"])) != (row["number"], row["id"], said.key):
+                raise CheckpointError("its columns aren't what its envelope says")
+            found.append(signed)
         except CheckpointError as error:
             findings.append(Finding("forged", f"checkpoint key {row['number']}", str(error)))
     return found

@@ -26,7 +26,7 @@ SELECT sha256 FROM audit_log WHERE n = $1
 SELECT sha256 FROM batch_log WHERE shard = $1 AND n = $2
 
 -- checkpoint_all --
-SELECT n, envelope FROM checkpoint ORDER BY n
+SELECT n, at_ms, envelope, sha256 FROM checkpoint ORDER BY n
 
 -- checkpoint_after --
 -- $1 number, $2 how many.
