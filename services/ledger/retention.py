@@ -111,6 +111,8 @@ class DayDigest:
         self.rows = 0
 
     def add(self, shard: int, found: Mapping[bytes, bytes]) -> None:
+        if not found:
+            return
         digest = self._shards.setdefault(shard, hashlib.sha256())
         for row_id, leaf in found.items():
             digest.update(row_id + leaf)
@@ -150,7 +152,7 @@ class Retired:
         wrong = []
         for drop in self._drops:
             seen = self._digests[drop.n]
-            if (seen.rows, seen.digest()) != (drop.rows, drop.sha256):
+            if (seen.rows, seen.digest()) != (drop.rows, drop.sha256) and (seen.rows or drop.rows):
                 wrong.append(
                     (
                         drop.n,

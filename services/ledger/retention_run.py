@@ -60,7 +60,7 @@ async def run(
     connection = await database.keeper()
     try:
         held = retention.holds([dict(row) for row in await connection.fetch(QUERIES["retention_holds"])])
-        work = _Run(connection, terms, now, held)
+        work = _Run(connection, terms, now, held, before_drops)
         due = await work.due()
         if due:
             await note(
@@ -92,11 +92,19 @@ async def _tell(connection: Connection, note: Note) -> None:
 
 
 class _Run:
-    def __init__(self, connection: Connection, terms: Terms, now: datetime, held: list[Hold]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        terms: Terms,
+        now: datetime,
+        held: list[Hold],
+        cover: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._connection = connection
         self._terms = terms
         self._now = now.astimezone(UTC)
         self._held = held
+        self._cover = cover
         self.dropped = 0
 
     async def due(self) -> list[str]:
@@ -217,11 +225,13 @@ class _Run:
         record = ("request_log", day, counted.digest.rows, counted.digest.digest(), spans, counted.unsound)
         await self._drop("request_log", name, record)
 
-    async def _drop(self, table: str, name: str, record: tuple[Any, ...]) -> None:
+    async def _drop(self, table: str, name: str, record: tuple[Any, ...]) -> bool:
         """Look whether more has come, detach, write the record, drop: all or nothing, in a moment or later."""
         if await self._call(name, QUERIES["retention_drop"], table, name, self._at_ms(), *record):
             metrics.RETIRED.labels(table).inc()
             log.info("partition_dropped", partition=name, rows=record[2], unsound=record[5])
+            return True
+        return False
 
     async def _call(self, name: str, query: str, *arguments: Any) -> bool:
         """One of the owner's functions; a lock that isn't got in time is asked for again. Returns whether it went."""
@@ -234,6 +244,11 @@ class _Run:
                         return True
                     log.warning("partition_still_written", partition=name)
                     return False
+            except asyncpg.RaiseError as error:
+                if self._cover is None or attempt == TRIES:
+                    raise
+                log.warning("partition_not_covered", partition=name, detail=str(error)[:100])
+                await self._cover()
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                 log.warning("partition_busy", partition=name, attempt=attempt)
                 await asyncio.sleep(PAUSE_S * attempt)
@@ -255,18 +270,22 @@ class _Run:
         )  # fmt: skip
 
     async def _drop_audit(self, name: str, month: date) -> None:
-        ends = await self._connection.fetchrow(QUERIES["retention_audit_ends"], month, retention.next_month(month))
-        assert ends is not None
-        if ends["rows"] == 0:
-            await self._drop("audit_log", name, ("audit_empty", month, 0, None, "{}", 0))
-            return
-        if ends["rows"] != ends["last"] - ends["first"] + 1:
-            log.error("audit_not_dropped", partition=name, reason="its rows aren't consecutive")
-            return
-        last = await self._connection.fetchval("SELECT sha256 FROM audit_log WHERE n = $1", ends["last"])
-        await self._connection.execute("SELECT retention_keep($1, $2)", ends["first"], ends["last"])
-        spans = msgspec.json.encode({"n": [ends["first"], ends["last"]]}).decode()
-        await self._drop("audit_log", name, ("audit_log", month, ends["rows"], last, spans, 0))
+        """Facts may still come into it where clocks differ: then it is looked at again."""
+        for _ in range(TRIES):
+            ends = await self._connection.fetchrow(QUERIES["retention_audit_ends"], month, retention.next_month(month))
+            assert ends is not None
+            if ends["rows"] == 0:
+                record: tuple[Any, ...] = ("audit_empty", month, 0, None, "{}", 0)
+            elif ends["rows"] != ends["last"] - ends["first"] + 1:
+                log.error("audit_not_dropped", partition=name, reason="its rows aren't consecutive")
+                return
+            else:
+                last = await self._connection.fetchval("SELECT sha256 FROM audit_log WHERE n = $1", ends["last"])
+                await self._connection.execute("SELECT retention_keep($1, $2)", ends["first"], ends["last"])
+                spans = msgspec.json.encode({"n": [ends["first"], ends["last"]]}).decode()
+                record = ("audit_log", month, ends["rows"], last, spans, 0)
+            if await self._drop("audit_log", name, record):
+                return
 
     def _at_ms(self) -> int:
         return int(self._now.timestamp() * 1000)

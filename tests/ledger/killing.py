@@ -1,0 +1,151 @@
+"""A ledger and its PostgreSQL, killed at random moments while facts come in: for a test with a few kills, and `make prove` with a hundred."""
+
+import asyncio
+import random
+import signal
+import time
+from pathlib import Path
+
+import asyncpg
+from nats.aio.client import Client
+
+from services.ledger import rebuild, verify
+from services.ledger.database import DATABASE_ERRORS, Database
+from services.ledger.rebuild import Asked
+from shared import streams, subjects
+from tests.ledger.ledger_kit import control, opened, publish, publish_control, settled
+from tests.ledger.servers import Nats, Postgres
+from tests.ledger.test_ledger_live import Process
+
+START_S = 60.0
+FACTS = 20
+"""Calls in a message."""
+
+
+class Sent:
+    """What was published, and acknowledged by the broker."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.controls = 0
+        self.done = asyncio.Event()
+
+    async def send(self, client: Client) -> None:
+        """Until `done`: calls opened and settled, some settled in the same message, and a control fact now and then."""
+        while not self.done.is_set():
+            calls = [opened(tags=[f"t{n % 3}"]) for n in range(FACTS)]
+            await publish(client, *calls)
+            await publish(client, *(settled(call) for call in calls))
+            self.calls += FACTS
+            if self.calls % (FACTS * 10) == 0:
+                await publish_control(client, control(entity_id=f"t{self.calls}"))
+                self.controls += 1
+            await asyncio.sleep(0.01)
+
+
+async def started(server: Postgres) -> None:
+    """Again on its data: what a killed postmaster left behind may need a moment to go."""
+    deadline = time.monotonic() + START_S
+    while True:
+        server.start()
+        assert server.process is not None
+        while server.process.poll() is None:
+            try:
+                await (await asyncpg.connect(server.url("postgres"), timeout=2)).close()
+                return
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                await asyncio.sleep(0.05)
+        assert time.monotonic() < deadline, "PostgreSQL doesn't start again"
+        await asyncio.sleep(0.2)
+
+
+async def agree(url: str, what: str) -> None:
+    """Rows, sums and chains, in one snapshot each."""
+    database = Database(url)
+    assert await verify.run(database) == 0, f"{what}: verify"
+    assert await rebuild.run(database, Asked(check_only=True)) == 0, f"{what}: rebuild --check"
+
+
+async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: int) -> Sent:
+    """Raises AssertionError where anything disagrees. Returns what was sent, all of which is in the book then."""
+    draw, sent = random.Random(seed), Sent()
+    (directory / "postgres").mkdir()
+    server = Postgres(directory / "postgres")
+    server.start()
+    await server.ready()
+    url = await server.new_database()
+    ledger = Process(nats.url, url, directory / "ledger.log")
+    await ledger.ready()
+    sending = asyncio.create_task(sent.send(client))
+    try:
+        for number in range(kills):
+            await asyncio.sleep(draw.uniform(0.05, 1.5))
+            victim = draw.choice(("ledger", "postgres", "both"))
+            if victim != "postgres":
+                ledger.process.kill()
+                ledger.process.wait()
+            if victim != "ledger":
+                server.stop(signal.SIGKILL)
+                await started(server)
+            if victim != "postgres":
+                ledger = Process(nats.url, url, directory / "ledger.log")
+            await agree(url, f"seed {seed}, kill {number} of {victim}")
+        sent.done.set()
+        await sending
+        await _level(client, url)
+        await agree(url, f"seed {seed}, at the end")
+        await _all_there(url, sent)
+    finally:
+        sent.done.set()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        ledger.process.kill()
+        ledger.process.wait()
+        server.stop(signal.SIGQUIT)
+    return sent
+
+
+async def _level(client: Client, url: str) -> None:
+    """Until the positions stand at the streams' ends, and the cube at the batches'."""
+    deadline = time.monotonic() + START_S
+    while True:
+        ends = {
+            stream: (await streams.state(client, stream)).last_seq
+            for stream in (subjects.TRAFFIC_STREAM, subjects.CONTROL_STREAM)
+        }
+        try:
+            connection = await asyncpg.connect(url, server_settings={"search_path": "tollgate"}, timeout=5)
+            at = {
+                row["stream"]: row["seq"] for row in await connection.fetch("SELECT stream, seq FROM stream_position")
+            }
+            behind = await connection.fetchval(
+                "SELECT count(*) FROM batch_log b WHERE n > coalesce((SELECT batch FROM cube_position c WHERE c.shard = b.shard), 0)"
+            )
+            await connection.close()
+            if all(at.get(stream) == seq for stream, seq in ends.items()) and not behind:
+                return
+        except DATABASE_ERRORS:
+            pass
+        assert time.monotonic() < deadline, "the book isn't level with the streams"
+        await asyncio.sleep(0.1)
+
+
+async def _all_there(url: str, sent: Sent) -> None:
+    connection = await asyncpg.connect(url, server_settings={"search_path": "tollgate"})
+    counted = {
+        "calls": await connection.fetchval("SELECT count(*) FROM request_log WHERE NOT provisional"),
+        "ids": await connection.fetchval("SELECT count(DISTINCT id) FROM request_log"),
+        "open": await connection.fetchval("SELECT count(*) FROM request_open"),
+        "requests": await connection.fetchval("SELECT sum(requests) FROM rollup WHERE dimension = 'total'"),
+        "cube": await connection.fetchval("SELECT sum(requests) FROM spend_hour WHERE tags = 'all'"),
+        "controls": await connection.fetchval("SELECT count(*) FROM audit_log WHERE kind = 'team'"),
+        "anomalies": await connection.fetchval("SELECT count(*) FROM anomalies"),
+    }
+    await connection.close()
+    wanted = {
+        **dict.fromkeys(("calls", "ids", "requests", "cube"), sent.calls),
+        "open": 0,
+        "controls": sent.controls,
+        "anomalies": 0,
+    }
+    assert counted == wanted
