@@ -55,6 +55,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     return {
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
+        "show_usage": config.general.always_include_stream_usage,
         "site": looks,
         "images": Images(looks, outbound),
         "passthrough": entries.Entries([*endpoints.all, *provided]),

@@ -56,7 +56,7 @@ class Streaming:
         self._said_bytes = 0
         self._held: list[bytes] = []
         self._out: StreamAnswer | None = None
-        self.reader = events.Reader(hide_usage=not asked.call.wants_usage, provider=said_by)
+        self.reader = events.Reader(hide_usage=not (asked.call.wants_usage or parts.show_usage), provider=said_by)
         self.failure: Refusal | None = None
         self.outcome = "success"
 

@@ -121,6 +121,7 @@ def _read(
     )
     for tree_ in (litellm_tree, router_tree):
         _name_plain_fallbacks(tree_)
+    _take_over(general_tree, litellm_tree, reading)
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
@@ -167,6 +168,18 @@ def _places() -> dict[str, str]:
         ("litellm_settings", LitellmSettings, without_effect.LITELLM),
     )
     return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
+
+
+MEANT = ("drop_params", "modify_params")
+"""Keys of litellm_settings that people write into general_settings, where LiteLLM ignores them."""
+
+
+def _take_over(general: dict[str, Any], litellm: dict[str, Any], reading: Reading) -> None:
+    """What stands in the wrong section and can mean one thing only is done, unless its own section says otherwise."""
+    for key in MEANT:
+        if key in general and key not in litellm and isinstance(general[key], bool):
+            litellm[key] = general.pop(key)
+            reading.say(f"general_settings.{key}", "differently", "as in litellm_settings; LiteLLM ignores it here")
 
 
 def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:

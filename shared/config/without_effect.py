@@ -45,7 +45,6 @@ GENERAL: dict[str, str] = {
     "enable_health_check_routing": "deployments that fail rest, which needs no health checks",
     "use_shared_health_check": _REDIS,
     "health_check_details": "`/health` shows what is known",
-    "always_include_stream_usage": "a stream shows its usage to who asks for it",
     "custom_key_generate": "Python of the operator's isn't loaded",
     "custom_sso": "Python of the operator's isn't loaded",
     "custom_auth_run_common_checks": "belongs to custom_auth",

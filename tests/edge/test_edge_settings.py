@@ -1,11 +1,12 @@
 """Settings of LiteLLM's file that the edge reads: each changes what it says."""
 
-from typing import Any
+import json
 
 import msgspec
 import pytest
 
 from services.edge import front, own_headers
+from services.edge.formats.base import NO_HINTS, Hints
 from services.edge.providers import table
 from services.edge.reading import Head
 from services.edge.routing import settings
@@ -13,6 +14,7 @@ from services.edge.routing.health import Health
 from shared import config
 from shared.config import Config, ConfigError
 from shared.ids import DeploymentId
+from tests.config.stand_ins import CHUNKS
 from tests.edge.fakes import Provider, always, response
 from tests.edge.harness import Edge
 
@@ -102,17 +104,25 @@ def test_headers_of_ones_own_are_tags_and_customers() -> None:
     )
     assert found is not None and found.customers == ("X-User", "X-Other")
 
-    def read(head: Head, **headers: str) -> Head:
+    def read(hints: Hints = NO_HINTS, **headers: str) -> Hints:
+        head = Head(None, "none", None, None, hints=hints)
         found.read(Asked(**headers), head)  # type: ignore[arg-type]
-        return head
+        return head.hints
 
-    def empty(**more: Any) -> Head:
-        return Head(None, "none", None, None, None, more.pop("tags", None), None, **more)
+    assert read(Hints(tags="a"), x_team="blue,red").tags == "a,X-Team: blue red"
+    assert read(x_other="o", x_staff="s").customer_id == "o"
+    assert read(Hints(customer_id="named"), x_user="u").customer_id == "named"
+    assert read().tags is None and own_headers.of(parsed("{}")) is None
 
-    assert read(empty(tags="a"), x_team="blue,red").tags == "a,X-Team: blue red"
-    assert read(empty(), x_other="o", x_staff="s").customer_id == "o"
-    assert read(empty(customer_id="named"), x_user="u").customer_id == "named"
-    assert read(empty()).tags is None and own_headers.of(parsed("{}")) is None
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_streams_usage_is_shown_to_everybody_where_the_file_says_so(shown: bool) -> None:
+    events = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in CHUNKS) + b"data: [DONE]\n\n"
+    general = parsed(f"general_settings: {{always_include_stream_usage: {str(shown).lower()}}}")
+    async with Provider(always(response(events, kind="text/event-stream"))) as there, Edge({"m": [there.url]}) as edge:
+        edge.parts.show_usage = general.general.always_include_stream_usage
+        assert (b'"total_tokens"' in (await edge.chat("m", stream=True)).body) is shown
 
 
 @pytest.mark.asyncio

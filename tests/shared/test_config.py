@@ -289,6 +289,13 @@ def test_junk_never_crashes(text: str) -> None:
     parsed_or_refused(text)
 
 
+def test_what_stands_in_the_wrong_section_and_means_one_thing_is_done() -> None:
+    config = parse("general_settings: {drop_params: true}", {})
+    assert config.litellm.drop_params and "general_settings.drop_params" in {key.place for key in config.keys}
+    both = parse("general_settings: {drop_params: true}\nlitellm_settings: {drop_params: false}", {})
+    assert not both.litellm.drop_params and any("general_settings.drop_params" in each for each in both.warnings)
+
+
 def test_a_list_of_names_with_something_else_in_it() -> None:
     config = parse("general_settings: {alerting: [slack, {slack_webhook_url: x}]}", {})
     assert config.general.alerting == ["slack"] and config.general_settings["alerting"] == ["slack"]

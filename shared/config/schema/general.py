@@ -101,6 +101,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Models may be added by API (`/model/new`). Also STORE_MODEL_IN_DB."""
     litellm_salt_key: Annotated[Secret | None, By("edge")] = None
     """The sealing key of models and credentials added by API, where LITELLM_SALT_KEY isn't set."""
+    always_include_stream_usage: Annotated[bool, By("edge")] = False
+    """A stream shows its usage to those too who didn't ask for it."""
     enable_admin_ui: Annotated[bool | None, By(anyway=lambda value: "the admin page is there" if value else "")] = None
     """Whether there is an admin page."""
     trust_stored_models: Annotated[bool, By("config")] = False
