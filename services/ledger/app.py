@@ -359,7 +359,6 @@ class Ledger:
 
     async def _ensure_traffic(self) -> StreamState:
         settings = self._settings
-        await streams.ensure_payload(self._client, settings.payload_stream_bytes_max, settings.stream_replicas)
         return await streams.ensure_traffic(
             self._client, settings.traffic_stream_bytes_max, settings.traffic_shards, settings.stream_replicas
         )
@@ -370,11 +369,10 @@ class Ledger:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), STREAM_EVERY_S)
             try:
-                for stream in (subjects.TRAFFIC_STREAM, subjects.PAYLOAD_STREAM):
-                    await streams.state(self._client, stream)
+                await streams.state(self._client, subjects.TRAFFIC_STREAM)
             except StreamError as error:
                 if error.code == streams.NOT_FOUND:
-                    log.error("stream_gone")
+                    log.error("stream_gone", stream=subjects.TRAFFIC_STREAM)
                     with suppress(*BUS_ERRORS):
                         await self._ensure_traffic()
             except BUS_ERRORS:

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
+
+import structlog
 
 from services.ledger.config import LedgerSettings
 from services.ledger.database import Database
@@ -10,10 +13,16 @@ from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
 from services.ledger.payload import PayloadPoster
 from services.ledger.record import Recorder
+from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
+from shared import streams, subjects
 from shared.bus import BusClient
+from shared.settings import SettingsError
+
+log = structlog.get_logger()
 
 LOCK = 1_000_010
+STREAM_EVERY_S = 2.0
 KEEP_HOURS = 1.0
 """What the book has of prompts stays no longer in the broker."""
 
@@ -32,4 +41,23 @@ def works(
                 group.create_task(part)
 
     watch = LagWatch(client, recorder, lock, poster.stream, poster.label, stopping)
-    return [lock.run(work), watch.run()]
+    return [_keep_stream(client, settings, stopping), lock.run(work), watch.run()]
+
+
+async def _keep_stream(client: BusClient, settings: LedgerSettings, stopping: asyncio.Event) -> None:
+    """The stream is there, also after a broker came back without its data. A broker that doesn't let us (its configuration is an older one)
+    costs prompts, not the service."""
+    there = told = False
+    while not stopping.is_set():
+        try:
+            if there:
+                await streams.state(client, subjects.PAYLOAD_STREAM)
+            else:
+                await streams.ensure_payload(client, settings.payload_stream_bytes_max, settings.stream_replicas)
+            there, told = True, False
+        except (*BUS_ERRORS, SettingsError) as error:
+            if not told:
+                log.error("payload_stream_not_there", error=type(error).__name__, detail=str(error)[:200])
+            there, told = False, True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), STREAM_EVERY_S)
