@@ -251,3 +251,15 @@ class Authority:
         builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
         builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
         return builder.add_extension(extension, critical=False).sign(self._key, hashes.SHA256())
+
+
+async def call(client: Any, server: Any, deadlines: Deadlines = QUICK) -> bytes:
+    async with asyncio.timeout(5):
+        response = await client.send(server.origin, "POST", "/", [], b"", deadlines)
+        return await response.read(1 << 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():
+            await asyncio.sleep(0.005)
