@@ -8,6 +8,8 @@
     6. attempts   candidates in order (attempts.py): each is opened (account.py), called (upstream/), its answer passed on
                   (relay.py), and settled before the last byte goes out
 
+A warm call whose request adds nothing of its own takes what its grant comes to ready-made (prepared.py) and waits for nobody before 6.
+
 What is refused before 6 leaves one `refused` fact. What was opened leaves exactly one `settled`, whatever happens: attempts.py
 sees to that, also when this task is cancelled because the client left.
 """

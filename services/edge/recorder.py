@@ -139,6 +139,8 @@ class Recorder:
         """Whether `_launch` is about to run."""
         self._idle = asyncio.Event()
         self._idle.set()
+        self._rests = True
+        """As `_idle` says: most facts find it busy already."""
         self._journal_lock = asyncio.Lock()
         self._delayed = False
         """A batch in flight didn't get through at the first try: nothing flies beside it."""
@@ -164,7 +166,9 @@ class Recorder:
         batch.size_bytes += len(encoded_fact)
         if not self._launching:
             self._launch_soon()
-        self._idle.clear()
+        if self._rests:
+            self._rests = False
+            self._idle.clear()
         return batch
 
     async def flush(self) -> None:
@@ -220,6 +224,7 @@ class Recorder:
         if self._waiting[0].facts:
             self._launch()
         elif not self._flying:
+            self._rests = True
             self._idle.set()
 
     async def _sweep(self) -> None:

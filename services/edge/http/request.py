@@ -50,7 +50,7 @@ class Request:
     """Made by a connection when the head has arrived. One reader at a time."""
 
     __slots__ = (
-        "_headers", "_loop", "_target", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection",
+        "_headers", "_loop", "_target", "account", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection",
         "content_length", "credential", "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path",
         "pieces", "query", "raw_path", "remote", "tape", "told_to_send", "waiter",
     )  # fmt: skip
@@ -68,6 +68,8 @@ class Request:
     ) -> None:
         """ValueError for a target that is no path and names no host."""
         self.connection = connection
+        self.account: Account = connection.account
+        """Of its connection (http/budget.py)."""
         self._loop = loop
         self.remote = remote
         """The client's address, without its port."""
@@ -145,11 +147,6 @@ class Request:
         `force`: it is here already, and stays.
         """
         return self.connection.hold(size_bytes, force=force)
-
-    @property
-    def account(self) -> Account:
-        """Of its connection (http/budget.py)."""
-        return self.connection.account
 
     def recognised(self) -> None:
         """Policy knows who sent this: it doesn't share with strangers."""
