@@ -94,7 +94,7 @@ KEY = EntityKind(
     ],
     read_only=(
         "key", "keys", "token_id", "status", "info", "litellm_budget_table", "send_invite_email", "duration", "key_aliases",
-        "grace_period", "new_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
+        "grace_period", "new_key", "new_master_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
         "rotation_claim",
     ),

@@ -122,6 +122,26 @@ def own(w: World, command: Any, new: str, now_ms: int) -> Any:
     return plan
 
 
+def test_the_master_key_is_rotated_where_it_stands() -> None:
+    from tests.policy.world import MASTER_KEY
+
+    w = world()
+    made(w)
+    minted = {"token": digest("n"), "key_name": "sk-..."}
+    for body in (
+        {"key": digest_key(MASTER_KEY)},
+        {"key": digest_key(MASTER_KEY), "new_master_key": digest("m")},
+        {"new_master_key": "x"},
+    ):
+        refusal = w.call("/key/regenerate", {**minted, **body})
+        assert (
+            isinstance(refusal, Refusal)
+            and refusal.param == "new_master_key"
+            and "general_settings.master_key" in refusal.message
+        )
+    assert isinstance(w.call("/key/regenerate", minted, params={"key": digest_key(MASTER_KEY)}), Refusal)
+
+
 async def test_exactly_once_over_three_replicas(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

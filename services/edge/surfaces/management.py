@@ -22,7 +22,7 @@ from shared.requests import AdminReply, AdminRequest
 from shared.routes import Match, Route
 
 BODY_BYTES_MAX = 256 * 1024
-_KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key"})
+_KEY_FIELDS = frozenset({"key", "keys", "key_hash", "api_key", "token", "tokens", "new_key", "new_master_key"})
 """Where LiteLLM's API, or somebody who misread it, names a key: there a digest stands for it."""
 _NAME_FIELDS = frozenset({"key_alias", "key_aliases", "search"})
 """Where somebody may put a key for a name."""

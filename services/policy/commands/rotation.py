@@ -25,6 +25,7 @@ PREVIOUS_MAX = 64
 
 
 def regenerate(call: Call) -> Plan:
+    _check_not_the_master_key(call)
     old, _ = keys.named_key(call, call.params.get("key"))
     rights.need_key(call, old, "/key/regenerate")
     keys.need_present(old)
@@ -49,6 +50,20 @@ def regenerate(call: Call) -> Plan:
         changes += aliases.release(call.directory, old.key_alias, old.token)
     row: dict[str, Any] = {**KEY.row(after, spend=None), "key": after.token, "token_id": after.token}
     return Plan(row, changes, merged.unknown, merged.not_enforced, spend=[key_queries.spent(after, row)])
+
+
+def _check_not_the_master_key(call: Call) -> None:
+    """LiteLLM rotates it here, and encrypts what it keeps anew. Ours stands where the configuration says, and encrypts nothing."""
+    named = call.params.get("key") or call.body.get("key")
+    digest = KeyDigest(named) if isinstance(named, str) else None
+    if call.body.get("new_master_key") is not None or (
+        digest is not None and call.catalog.master_key.is_it(digest, call.now_ms)
+    ):
+        message = (
+            "The master key stands where general_settings.master_key says (the environment, a secret manager): change it there. It is taken"
+            " over without a restart, the one before stays good for TOLLGATE_MASTER_KEY_GRACE_S, and nothing is sealed with it"
+        )
+        raise RefusedError(errors.bad_request(message, "new_master_key"))
 
 
 def due(directory: Directory, now_ms: int) -> list[Key]:
