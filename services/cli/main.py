@@ -21,6 +21,7 @@ OF_SERVICE = {
     "rotate-checkpoint-key": ("ledger", "a new key for checkpoints, which the old one signs at the next start"),
     "drain-journal": ("edge", "send what the journal of an edge that is gone still holds"),
     "export": ("ledger", "the book's rows as Parquet, CSV or JSON Lines, into a folder or a bucket"),
+    "reseal": ("policy", "every sealed value in CONTROL under the current sealing key"),
     "restore-control": ("policy", "fill an empty CONTROL stream from dump-control's output"),
 }
 """Command → (the service that has it, what it does)."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from services.policy import app, restore
+from services.policy import app, resealing, restore
 from services.policy.importing import run as importing
 from shared.service import run
 
@@ -12,10 +12,14 @@ def main(arguments: list[str]) -> None:
         run("policy", app.main)
     elif arguments[0] == "restore-control" and len(arguments) <= 2:
         sys.exit(restore.main(arguments[1:]))
+    elif arguments[0] == "reseal":
+        sys.exit(resealing.main(arguments[1:]))
     elif arguments[0] == "import-litellm":
         sys.exit(importing.main(arguments[1:]))
     else:
-        sys.exit("usage: python -m services.policy [restore-control [FILE] | import-litellm [--dry-run] [--overwrite]]")
+        sys.exit(
+            "usage: python -m services.policy [restore-control [FILE] | import-litellm [--dry-run] [--overwrite] | reseal [--dry-run]]"
+        )
 
 
 if __name__ == "__main__":

@@ -95,7 +95,12 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    broker: Broker, name: str, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str] | None = None, **kw: Any
+    broker: Broker,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str] | None = None,
+    text: str | None = None,
+    **kw: Any,
 ) -> AsyncIterator[Replica]:
     """Runs `serve`, on `<name>.policy.decide` and `<name>.policy.admin`; stops it as SIGTERM would."""
     client = await bus.connect("policy", broker.url)
@@ -106,7 +111,9 @@ async def replica(
         return await real(client, f"{name}.{subject}", *rest)
 
     monkeypatch.setattr(bus, "answer", renamed)
-    task = asyncio.create_task(serve(life, client, Current(catalog(environ=environ)), **kw))
+    task = asyncio.create_task(
+        serve(life, client, Current(catalog(*(() if text is None else (text,)), environ=environ)), **kw)
+    )
     try:
         async with asyncio.timeout(10):
             while life.reason_not_ready() is not None:

@@ -202,7 +202,7 @@ async def test_stopped_anywhere_it_goes_on(broker: Broker, litellm: str, monkeyp
     try:
         cut = len(whole) // 3
         for end in (cut, 2 * cut):
-            with pytest.raises(run.ImportStopped):
+            with pytest.raises(run.Stopped):
                 await run.import_rows(client, io.BytesIO(whole[:end]))
         before = len(await facts_of(broker))
         assert before > 0

@@ -15,31 +15,25 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from services.policy import offline
 from services.policy.admin import unix_ms
 from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.importing import plan, rows
 from services.policy.importing.plan import Tally
-from services.policy.publish import Publication, batches, publish
+from services.policy.offline import Stopped
 from services.policy.replica import Replica
-from shared import bus, ids, logging, settings, streams
+from shared import logging, settings
 from shared.errors import RefusedError
-from shared.facts import Caller, ControlFact, decode_control, encode_control
+from shared.facts import Caller, decode_control, encode_control
 from shared.settings import SettingsError
 
 CHUNK_ROWS = 200
 LINE_BYTES_MAX = 4 * 1024 * 1024
-CONNECT_TIMEOUT_S = 30.0
-CATCH_UP_S = 60.0
-FOLD_MS = 10_000
 TRIES = 20
 PAUSE_S = 0.1
 NOTES_SHOWN_MAX = 1_000
 ACTOR = Caller(user_id="import-litellm", role="proxy_admin")
-
-
-class ImportStopped(Exception):
-    """What was written stands; the message says why it didn't go on."""
 
 
 class _Line(msgspec.Struct):
@@ -58,7 +52,7 @@ def main(arguments: list[str]) -> int:
     try:
         wanted = settings.read(PolicySettings, os.environ)
         tally = asyncio.run(_run(wanted, sys.stdin.buffer, dry_run=given.dry_run, overwrite=given.overwrite))
-    except (SettingsError, ImportStopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
+    except (SettingsError, Stopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
         print(
             f"import-litellm: stopped: {error or type(error).__name__}. What was written stands; run it again.",
             file=sys.stderr,
@@ -75,25 +69,14 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(wanted: PolicySettings, lines: BinaryIO, *, dry_run: bool, overwrite: bool) -> Tally:
-    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
-    try:
-        await streams.ensure_control(client, wanted.stream_replicas)
+    async with offline.connected(wanted) as client:
         return await import_rows(client, lines, dry_run=dry_run, overwrite=overwrite)
-    finally:
-        await bus.close(client)
 
 
 async def import_rows(client: Client, lines: BinaryIO, *, dry_run: bool = False, overwrite: bool = False) -> Tally:
-    """Raises ImportStopped, or RefusedError where the broker refuses."""
-    replica = Replica(client)
-    await replica.feed.start()
-    try:
-        async with asyncio.timeout(CATCH_UP_S):
-            while replica.reason_not_ready() is not None:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+    """Raises Stopped, or RefusedError where the broker refuses."""
+    async with offline.following(client) as replica:
         return await _Import(client, replica, dry_run=dry_run, overwrite=overwrite).all(lines)
-    finally:
-        await replica.close()
 
 
 class _Import:
@@ -121,7 +104,7 @@ class _Import:
             chunk.append(line)
         await self._chunk(chunk)
         if not ended:
-            raise ImportStopped("the rows broke off")
+            raise Stopped("the rows broke off")
         return self.tally
 
     async def _chunk(self, chunk: list[_Line]) -> None:
@@ -133,17 +116,13 @@ class _Import:
                 break
             if not changes:
                 break
-            seq = 0
             try:
-                for batch in batches(self._publications(changes)):
-                    seq = await publish(self._client, batch)
+                await offline.write(self._client, self._replica, changes, ACTOR)
             except RefusedError as refused:
                 if refused.refusal.status != 409 or attempt == TRIES:
                     raise
                 await asyncio.sleep(PAUSE_S)  # somebody changed one of them just now
                 continue
-            if not await self._replica.feed.wait_for(seq, FOLD_MS):
-                raise ImportStopped("the facts don't come back from the broker")
             break
         for kind, counts in tally.counts.items():
             for outcome, number in counts.items():
@@ -153,7 +132,7 @@ class _Import:
 
     def _pretend(self, changes: list[Change]) -> None:
         """Later rows of a dry run see what earlier ones would have written: in this process's copy alone."""
-        for publication in self._publications(changes):
+        for publication in offline.publications(changes, ACTOR):
             data = encode_control(publication.fact)
             self._replica.directory.apply(publication.subject, decode_control(data), publication.expected_seq)
 
@@ -176,20 +155,6 @@ class _Import:
                 changes[each.subject] = each
         return tally, list(changes.values())
 
-    def _publications(self, changes: list[Change]) -> list[Publication]:
-        now_ms = unix_ms()
-        return [
-            Publication(
-                each.subject,
-                each.expected_seq,
-                ControlFact(
-                    id=ids.new_id(), at_ms=now_ms, kind=each.kind, entity_id=each.entity_id, action=each.action, actor=ACTOR,
-                    before=each.before, after=each.after,
-                ),
-            )
-            for each in changes
-        ]  # fmt: skip
-
 
 def _lines(lines: BinaryIO) -> Iterator[_Line]:
     decode = msgspec.json.Decoder(_Line).decode
@@ -197,7 +162,7 @@ def _lines(lines: BinaryIO) -> Iterator[_Line]:
         try:
             yield decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise ImportStopped("a row can't be read") from None
+            raise Stopped("a row can't be read") from None
 
 
 def _name(line: _Line) -> str:

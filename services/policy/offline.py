@@ -1,0 +1,72 @@
+"""For commands that write control facts while services run: a copy of the directory, and publishing on the condition that nobody was faster."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+
+from services.policy.admin import unix_ms
+from services.policy.commands.plan import Change
+from services.policy.config import PolicySettings
+from services.policy.publish import Publication, batches, publish
+from services.policy.replica import Replica
+from shared import bus, ids, streams
+from shared.facts import Caller, ControlFact
+
+CONNECT_TIMEOUT_S = 30.0
+CATCH_UP_S = 60.0
+FOLD_MS = 10_000
+
+
+class Stopped(Exception):
+    """What was written stands; the message says why it didn't go on."""
+
+
+@asynccontextmanager
+async def connected(wanted: PolicySettings) -> AsyncIterator[Client]:
+    """Raises SettingsError, TimeoutError, OSError, nats.errors.Error."""
+    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
+    try:
+        await streams.ensure_control(client, wanted.stream_replicas)
+        yield client
+    finally:
+        await bus.close(client)
+
+
+@asynccontextmanager
+async def following(client: Client) -> AsyncIterator[Replica]:
+    """A copy that is caught up, and stays so. Raises TimeoutError."""
+    replica = Replica(client)
+    await replica.feed.start()
+    try:
+        async with asyncio.timeout(CATCH_UP_S):
+            while replica.reason_not_ready() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        yield replica
+    finally:
+        await replica.close()
+
+
+def publications(changes: list[Change], actor: Caller) -> list[Publication]:
+    now_ms = unix_ms()
+    return [
+        Publication(
+            each.subject,
+            each.expected_seq,
+            ControlFact(
+                id=ids.new_id(), at_ms=now_ms, kind=each.kind, entity_id=each.entity_id, action=each.action, actor=actor,
+                before=each.before, after=each.after,
+            ),
+        )
+        for each in changes
+    ]  # fmt: skip
+
+
+async def write(client: Client, replica: Replica, changes: list[Change], actor: Caller) -> None:
+    """All of them, in batches, and wait until the copy has them. Raises RefusedError (409: somebody was faster), Stopped."""
+    seq = 0
+    for batch in batches(publications(changes, actor)):
+        seq = await publish(client, batch)
+    if changes and not await replica.feed.wait_for(seq, FOLD_MS):
+        raise Stopped("the facts don't come back from the broker")

@@ -1,0 +1,117 @@
+"""`python -m services.policy reseal [--dry-run]`: every sealed value in CONTROL under the current sealing key, so that the old one can go.
+
+    LITELLM_SALT_KEY=<new> TOLLGATE_OLD_SALT_KEYS=<old> python -m services.policy reseal
+
+Only the data keys are wrapped anew: no value is ever in the clear. It may be stopped and run again, and services may run meanwhile.
+Afterwards no entity needs the old key; facts of the past still do, and nobody asks for those.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+import msgspec
+import nats.errors
+
+from services.policy import offline
+from services.policy.commands.plan import Change
+from services.policy.config import PolicySettings
+from services.policy.directory import Directory
+from shared import logging, sealing, settings
+from shared.entities import KINDS, callbacks
+from shared.errors import RefusedError
+from shared.facts import Caller
+from shared.sealing import Keyring, Sealed, SealingError
+from shared.settings import SettingsError
+
+ACTOR = Caller(user_id="reseal", role="proxy_admin")
+ACTION = "resealed"
+CHUNK = 100
+TRIES = 20
+PAUSE_S = 0.1
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 all of it is under the current key (or, with --dry-run, can be); 1 not."""
+    parser = argparse.ArgumentParser(prog="reseal", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+    given = parser.parse_args(arguments)
+    logging.configure("policy")
+    try:
+        wanted = settings.read(PolicySettings, os.environ)
+        keyring = sealing.ring(os.environ)
+        if keyring is None:
+            raise SettingsError("LITELLM_SALT_KEY, or TOLLGATE_DATA_DIR with its sealing.key, is needed")
+        counts, stuck = asyncio.run(_run(wanted, keyring, dry_run=given.dry_run))
+    except (SettingsError, offline.Stopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
+        print(
+            f"reseal: stopped: {error or type(error).__name__}. What was written stands; run it again.", file=sys.stderr
+        )
+        return 1
+    for line in stuck:
+        print(f"reseal: {line}", file=sys.stderr)
+    said = ", ".join(f"{number} of {kind}" for kind, number in sorted(counts.items())) or "nothing"
+    print(f"reseal: {said} {'would be' if given.dry_run else ''} sealed anew under {keyring.current}")
+    return 1 if stuck else 0
+
+
+async def _run(wanted: PolicySettings, keyring: Keyring, *, dry_run: bool) -> tuple[Counter[str], list[str]]:
+    async with offline.connected(wanted) as client, offline.following(client) as replica:
+        counts: Counter[str] = Counter()
+        stuck: list[str] = []
+        names = [(kind, entity_id) for kind, table in replica.directory.tables.items() for entity_id in table]
+        for first in range(0, len(names), CHUNK):
+            for attempt in range(1, TRIES + 1):
+                failed: list[str] = []
+                changes = planned(replica.directory, keyring, names[first : first + CHUNK], failed)
+                try:
+                    if not dry_run:
+                        await offline.write(client, replica, changes, ACTOR)
+                except RefusedError as refused:
+                    if refused.refusal.status != 409 or attempt == TRIES:
+                        raise
+                    await asyncio.sleep(PAUSE_S)  # somebody changed one of them just now
+                    continue
+                counts.update(each.kind for each in changes)
+                stuck += failed
+                break
+        return counts, stuck
+
+
+def planned(directory: Directory, keyring: Keyring, names: list[tuple[str, str]], failed: list[str]) -> list[Change]:
+    """The changes of those of the named entities that have a value under an older key. Pure; what can't be opened goes into `failed`."""
+    changes = []
+    for kind, entity_id in names:
+        entity = directory.tables[kind].get(entity_id)
+        if entity is None:
+            continue
+        before = msgspec.to_builtins(entity)
+        try:
+            after = _resealed(kind, entity_id, before, keyring)
+        except SealingError as error:
+            failed.append(f"{KINDS[kind].name} {entity_id[:80]}: {error}")
+            continue
+        if after != before:
+            changes.append(Change(kind, entity_id, ACTION, before, after, directory.expected(kind, entity_id)))
+    return changes
+
+
+def _resealed(kind: str, entity_id: str, entity: dict[str, Any], keyring: Keyring) -> dict[str, Any]:
+    """Raises SealingError."""
+    after = dict(entity)
+    if isinstance(entity.get("sealed"), dict):
+        after["sealed"] = {
+            name: msgspec.to_builtins(keyring.reseal(msgspec.convert(value, Sealed), f"{kind}/{entity_id}/{name}"))
+            for name, value in entity["sealed"].items()
+        }
+    if isinstance(entity.get("metadata"), dict):
+
+        def anew(name: str, variable: str, value: str) -> str:
+            sealed = sealing.sealed_of(value)
+            return value if sealed is None else sealing.text_of(keyring.reseal(sealed, callbacks.place(name, variable)))
+
+        after["metadata"] = callbacks.rewritten(entity["metadata"], anew)
+    return after
