@@ -45,9 +45,17 @@ class Bucket:
         keyring: the same for all edges, or they can't read each other's entries.
         seconds: a clock that only goes forward.
         unix_ms: the time of day, which edges have in common.
+        deadline_s: of a look; past it the call goes on without.
     """
 
-    def __init__(self, keyring: Keyring, seconds: Callable[[], float], unix_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        seconds: Callable[[], float],
+        unix_ms: Callable[[], int],
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        self._deadline_s = deadline_s
         self._keyring = keyring
         self._seconds = seconds
         self._unix_ms = unix_ms
@@ -114,21 +122,21 @@ class Bucket:
         return int(said["purged"]) if isinstance(said, dict) and isinstance(said.get("purged"), int) else None
 
     async def _request(
-        self, subject: str, data: bytes, headers: dict[str, str] | None = None, deadline_s: float = DEADLINE_S
+        self, subject: str, data: bytes, headers: dict[str, str] | None = None, deadline_s: float | None = None
     ) -> Any:
         if self._client is None or not self._client.is_connected:
             raise nats.errors.ConnectionClosedError
-        return await self._client.request(subject, data, timeout=deadline_s, headers=headers)
+        return await self._client.request(subject, data, timeout=deadline_s or self._deadline_s, headers=headers)
 
     async def _soon(
-        self, asking: Coroutine[Any, Any, Any], deadline_s: float = DEADLINE_S, *, always: bool = False
+        self, asking: Coroutine[Any, Any, Any], deadline_s: float | None = None, *, always: bool = False
     ) -> Any:
         """None where the broker doesn't answer in time; then it is left alone for a while."""
         if self._seconds() < self._away_until and not always:
             asking.close()
             return None
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s or self._deadline_s):
                 return await asking
         except (TimeoutError, OSError, nats.errors.Error) as error:
             self._away_until = self._seconds() + AWAY_S
