@@ -75,6 +75,8 @@ async def test_every_view_is_served(admin: aiohttp.ClientSession, gateway: Runni
             assert found is not None, kind
             path = path.replace("{id}", found[1])
         await text_of(admin, gateway, path)
+    assert 'href="/ui/requests/' in await text_of(admin, gateway, "/ui/requests?status_filter=success")
+    assert 'href="/ui/requests/' not in await text_of(admin, gateway, "/ui/requests?status_filter=failure")
     chinese = await text_of(admin, gateway, "/ui/spend?lang=zh")
     assert "支出" in chinese and 'lang="zh"' in chinese
     assert "支出" in await text_of(admin, gateway, "/ui/spend")  # it is remembered
