@@ -26,6 +26,8 @@ from tests.ledger.test_ledger_verify import post_control
 
 TODAY = datetime.now(UTC).date()
 PASSWORD = "owner's own: päss%word"
+CONNECTIONS_MAX = 34
+"""Of a ledger with one shard, as docs/database.md has it."""
 REFUSED = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)
 
 
@@ -221,6 +223,7 @@ async def test_a_ledger_records_and_answers_with_made_logins(
             "the owner's login is gone after the start"
         )
         await connection.close()
+        assert len(rows) <= CONNECTIONS_MAX, [row["application_name"] for row in rows]
         assert ledger.life.reason_not_ready() is None
 
 
