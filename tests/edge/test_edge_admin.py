@@ -187,6 +187,28 @@ async def test_what_a_call_changed_is_forgotten_before_its_answer() -> None:
         assert edge.grants.seen_seq == 9
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/key/generate", {"key_alias": RAW}),
+        ("/key/update", {"key": "ab" * 32, "key_alias": RAW}),
+        ("/key/delete", {"key_aliases": ["fine", RAW]}),
+        ("/key/generate", {"metadata": {"owner": RAW}}),
+        ("/key/generate", {"metadata": {RAW: 1}, "nobody_knows_this": [RAW]}),
+    ],
+)
+async def test_a_key_given_for_a_name_or_anywhere_else_never_reaches_the_bus(path: str, body: Any) -> None:
+    """As a name it is refused: stored, its digest would be one that nobody finds again."""
+    async with Edge({"m": ["mock:x"]}) as edge:
+        answer = await ask(edge, path, body)
+        named = "key_alias" in body or "key_aliases" in body
+        assert answer.status == (400 if named else 200)
+        if named:
+            assert "looks like a key" in answer.error_message()
+            assert not edge.bus.asked
+        assert not any(RAW.encode() in sent for sent in edge.bus.sent)
+
+
 async def test_policys_refusals_pass_with_their_status() -> None:
     async with Edge({"m": ["mock:x"]}) as edge:
         body = b'{"error":{"message":"no","type":"auth_error","param":null,"code":"403"}}'
