@@ -1,6 +1,7 @@
 """TLS on the clients' port: real clients, renewed certificates, and what a client does that speaks something else."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from services.edge import app
+from services.edge import setup
 from services.edge.config import EdgeSettings
 from services.edge.http import Certificate, tls
 from shared.settings import SettingsError
@@ -131,7 +132,7 @@ async def test_a_renewed_certificate_is_used_and_half_a_pair_is_not(
 
 def test_what_is_no_pair_is_said_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = World(tmp_path)
-    assert app._certificate(EdgeSettings()) is None
+    assert setup.certificate_of(EdgeSettings(), os.environ) is None
     for cert, key, said in (
         (made.cert, "", "both"),
         ("", made.key, "both"),
@@ -139,9 +140,9 @@ def test_what_is_no_pair_is_said_at_start(tmp_path: Path, monkeypatch: pytest.Mo
         ("nowhere", made.key, "nowhere"),
     ):
         with pytest.raises(SettingsError, match=said):
-            app._certificate(EdgeSettings(edge_tls_cert_file=cert, edge_tls_key_file=key))
+            setup.certificate_of(EdgeSettings(edge_tls_cert_file=cert, edge_tls_key_file=key), os.environ)
     monkeypatch.setenv("SSL_CERTFILE_PATH", made.cert)
     monkeypatch.setenv("SSL_KEYFILE_PATH", made.key)
-    found = app._certificate(EdgeSettings())
+    found = setup.certificate_of(EdgeSettings(), os.environ)
     assert found is not None and not found.refresh()
     assert tls.HANDSHAKE_S <= 10
