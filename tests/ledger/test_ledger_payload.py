@@ -1,6 +1,6 @@
 """Prompts and answers: recorded once, no evidence, and put together as they are shown."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,11 +9,13 @@ import pytest
 from services.ledger.book import Position, PositionMovedError
 from services.ledger.message import Message
 from services.ledger.payload import PayloadPoster, PayloadTally
+from services.ledger.retention import Terms
 from shared import payloads
 from shared.facts import pack
 from shared.ids import new_request_id
 from shared.payloads import Payload
 from tests.ledger.ledger_kit import ALICE, Book, now_ms
+from tests.ledger.test_ledger_retention import NOW, TODAY, at, hold, run
 
 
 def payload(**changed: Any) -> Payload:
@@ -86,3 +88,26 @@ def test_a_streams_events_are_put_together() -> None:
 def test_what_is_shown(request_: bytes, answer: bytes, cut: list[str], wanted: Any) -> None:
     shown = payloads.shown(request_, answer, cut, stream=False)
     assert (shown["messages"], shown["response"]) == wanted and shown["truncated"] == cut
+
+
+async def test_prompts_end_on_their_own_term(book: Book) -> None:
+    """Calls stay; a held call's prompt stays with it."""
+    poster, tally = PayloadPoster(book.database), PayloadTally(await book.database.writer())
+    calls = {back: at(TODAY - timedelta(days=back), tags=[f"t{back}"]) for back in (0, 3, 9, 20)}
+    await book.post(*calls.values())
+    batch = await poster.read([message(n, payload(id=call.opened.id)) for n, call in enumerate(calls.values(), 1)])
+    await poster.post(tally, batch, await tally.position())
+    tally.terminate()
+
+    async def left() -> list[int]:
+        return [
+            (TODAY - row["day"]).days for row in await book.fetch("SELECT day FROM request_payload ORDER BY day DESC")
+        ]
+
+    assert await left() == [0, 3, 9, 20]
+    await hold(book, "tag", "t20")
+    await run(book, Terms(payload=5), NOW, [])
+    assert await left() == [0, 3, 20]
+    assert await book.value("SELECT count(*) FROM request_log") == 4
+    drops = await book.fetch("SELECT source, day FROM retention_drop")
+    assert [tuple(row.values()) for row in drops] == [("request_payload", TODAY - timedelta(days=9))]
