@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from shared.billing import Price, Usage
 from shared.ids import DeploymentId, KeyDigest, RequestId
-from shared.money import Price, Usage
 
 
 class Caller(msgspec.Struct, frozen=True, array_like=True):

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from shared.billing import Price
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.ids import DeploymentId
-from shared.money import Price
 
 TAGS_MAX = 64
 TAG_CHARACTERS_MAX = 256

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from shared.money import CALL_PICOUSD_MAX, PICOUSD_PER_USD, Exact, Price, Rate, exact
+from shared.billing import Price, Rate
+from shared.money import CALL_PICOUSD_MAX, PICOUSD_PER_USD, Exact, exact
 
 FILE = Path(__file__).with_name("prices.json")
 

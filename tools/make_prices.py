@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tools/make_prices.py [--as-of YYYY-MM-DD]
 
-What is taken: per model every price that one of our units (shared/money.py) stands for, exactly, with its tiers and its service tiers (flex,
+What is taken: per model every price that one of our units (shared/billing.py) stands for, exactly, with its tiers and its service tiers (flex,
 priority, batch). Names are the package's ids and the names its match rules list literally; its pattern rules are not used, because a
 wrong name must find nothing. What is left out is named in the file: `simplified` (priced, but with less than the package knows) and
 `left_out` (not priced at all).

@@ -24,11 +24,12 @@ from services.edge.screening import Screening
 from services.edge.series import SERIES
 from shared import errors
 from shared.addresses import shortened
+from shared.billing import Price, Usage, cost, most_picousd
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact, encode_opened, encode_rest_of_opened, encode_settled
 from shared.grant import Candidate, Fallback, Permit
 from shared.ids import new_request_id
-from shared.money import CALL_PICOUSD_MAX, Price, Usage, cost, most_picousd
+from shared.money import CALL_PICOUSD_MAX
 from shared.routes import Route
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from services.edge.screening import CutError
 from services.edge.sources import Source
 from services.edge.upstream import UpstreamError
 from shared import logging
+from shared.billing import Usage
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.ids import DeploymentId
-from shared.money import Usage
 
 log = structlog.get_logger()
 

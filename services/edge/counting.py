@@ -9,8 +9,8 @@ from services.edge.account import NOTHING, Account
 from services.edge.formats import events
 from services.edge.parts import Parts
 from services.edge.screening import count_tokens
+from shared.billing import Usage
 from shared.errors import RefusedError
-from shared.money import Usage
 
 log = structlog.get_logger()
 

@@ -27,8 +27,8 @@ from services.edge.upstream import UpstreamError
 from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import filled, is_half
 from shared import errors
+from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
-from shared.money import Usage
 
 SNIFF_BYTES_MAX: Final = 65_536
 _NOT_EVENTS: Final = b'{["<'

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 
-from shared.money import Usage
+from shared.billing import Usage
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """In seconds: from LiteLLM's first to its last, with fewer between."""

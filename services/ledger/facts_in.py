@@ -14,8 +14,8 @@ import msgspec
 from services.ledger import rows
 from services.ledger.message import Message
 from services.ledger.rows import Row
+from shared.billing import Price
 from shared.facts import Opened, Settled, TrafficFact
-from shared.money import Price
 
 _MS_PER_DAY = 86_400_000
 _EPOCH = date(1970, 1, 1)

@@ -13,9 +13,10 @@ import msgspec
 
 from services.ledger import clean
 from services.ledger import price as references
+from shared.billing import Price, Usage
 from shared.facts import GuardrailOutcome, Opened, Refused, Settled
 from shared.ids import RequestId
-from shared.money import CALL_PICOUSD_MAX, CALL_TOKENS_MAX, Exact, Price, Usage
+from shared.money import CALL_PICOUSD_MAX, CALL_TOKENS_MAX, Exact
 
 REFUSED = "refused"
 EXPIRED = "expired"

@@ -13,10 +13,11 @@ from services.ledger import answers, questions
 from services.ledger.answers import Handler
 from services.ledger.questions import refuse
 from shared import bus, errors, subjects
+from shared.billing import Price, Usage, cost
 from shared.bus import BusClient, BusError
 from shared.config import Deployment
 from shared.errors import RefusedError
-from shared.money import Price, Usage, cost, usd_from_picousd
+from shared.money import usd_from_picousd
 from shared.requests import CountReply, CountRequest
 
 if TYPE_CHECKING:

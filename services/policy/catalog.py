@@ -17,6 +17,7 @@ from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
 from shared import guardrails, prices
+from shared.billing import Price
 from shared.config import Config, ConfigError, Deployment, LeftOut
 from shared.config.callbacks import SENT
 from shared.config.references import Lookup as Variables
@@ -28,7 +29,6 @@ from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
 from shared.identity.settings import JwtAuth
 from shared.ids import DeploymentId
-from shared.money import Price
 
 KEPT_MAX = 10_000
 """Of models whose fallbacks are remembered: callers choose names that patterns serve."""

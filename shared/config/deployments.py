@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from shared.billing import Price
 from shared.config import prices, upstream, without_effect
 from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
@@ -18,7 +19,6 @@ from shared.config.providers import PROVIDERS
 from shared.config.references import Lookup, Unset, first_unset, resolve
 from shared.config.schema.entry import EntryInfo, EntryParams
 from shared.ids import DeploymentId
-from shared.money import Price
 from shared.secrets.value import Secret
 
 TIMEOUT_MS = 600_000

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from shared.billing import Price, Rate
 from shared.config.errors import ConfigError
-from shared.money import Exact, Price, Rate, exact_from_usd
+from shared.money import Exact, exact_from_usd
 
 _UNITS = {
     "input_cost_per_token": "input",

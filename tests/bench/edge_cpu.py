@@ -34,10 +34,10 @@ from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin, pool
 from shared import config, subjects
 from shared.asker import Signer
+from shared.billing import Price
 from shared.facts import Caller
 from shared.grant import Candidate, Grant
 from shared.ids import digest_key
-from shared.money import Price
 from shared.requests import DecideReply, DecideRequest
 from tests.bench import wire
 from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, FakeBus, FakeFeed, NoJournal, chunk, response

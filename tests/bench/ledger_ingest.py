@@ -30,9 +30,9 @@ import asyncpg
 from nats.aio.client import Client
 
 from shared import bus, streams, subjects
+from shared.billing import Price, Usage, cost_picousd
 from shared.facts import Caller, Opened, Settled, encode_fact, pack
 from shared.ids import DeploymentId, KeyDigest, new_request_id
-from shared.money import Price, Usage, cost_picousd
 from tests.bench.machine import cpu_s, tree
 from tests.ledger.servers import Nats, Postgres
 from tests.support.ports import free_port

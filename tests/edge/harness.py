@@ -23,10 +23,10 @@ from services.edge.tasks import Tasks
 from services.edge.upstream import Client, Origin
 from shared import config, subjects
 from shared.asker import Signer
+from shared.billing import Price
 from shared.config.schema import LitellmSettings
 from shared.facts import Caller, Opened, Settled, TrafficFact
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
-from shared.money import Price
 from shared.requests import AdminReply, CountReply, DecideReply, DecideRequest, ScreenRequest, Verdict
 from tests.edge.fakes import (
     LAST_CHUNK,

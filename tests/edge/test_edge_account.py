@@ -9,10 +9,10 @@ import pytest
 from services.edge.account import _NEXT, NOTHING, max_cost
 from services.edge.formats.base import Hints
 from services.edge.formats.openai import CHAT, EMBEDDINGS
+from shared.billing import Price, Rate
 from shared.facts import Settled
 from shared.grant import Candidate
 from shared.ids import DeploymentId
-from shared.money import Price, Rate
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.conftest import Start
 from tests.edge.fakes import always, completion, response, until

@@ -18,12 +18,12 @@ from services.edge.cache.serve import Cache
 from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Local, Redis
 from services.edge.formats.base import Call
 from shared import subjects
+from shared.billing import Usage
 from shared.config import ConfigError
 from shared.errors import RefusedError
 from shared.facts import Caller, Settled
 from shared.grant import Candidate, Grant, Permit
 from shared.ids import DeploymentId, KeyDigest
-from shared.money import Usage
 from shared.requests import DecideReply
 from tests.edge.fakes import (
     DONE,

@@ -15,8 +15,8 @@ from services.edge.cache.serve import Cache
 from services.edge.cache.store import DEADLINE_S, Kept
 from services.ledger import cache_bucket
 from shared import config, streams, subjects
+from shared.billing import Usage
 from shared.config import ConfigError, caching
-from shared.money import Usage
 from shared.sealing import Keyring
 from tests.edge.fakes import Peer, completion, response, until
 from tests.edge.fakes import Provider as FakeProvider

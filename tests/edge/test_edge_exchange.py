@@ -9,9 +9,9 @@ import pytest
 
 from services.edge import texts
 from shared import subjects
+from shared.billing import Usage
 from shared.facts import Opened
 from shared.grant import GuardrailRef
-from shared.money import Usage
 from shared.requests import Fault
 from tests.edge.conftest import Start
 from tests.edge.fakes import (

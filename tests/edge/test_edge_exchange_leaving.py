@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from shared.billing import Usage
 from shared.facts import Settled
-from shared.money import Usage
 from tests.edge.conftest import Start
 from tests.edge.fakes import (
     DONE,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.money import Usage
+from shared.billing import Usage
 from tests.edge.conftest import Start
 from tests.edge.fakes import (
     STREAM_HEAD,

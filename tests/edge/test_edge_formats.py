@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.money import Price, Rate
+from shared.billing import Price, Rate
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.conftest import Start
 from tests.edge.fakes import Answer, always, response

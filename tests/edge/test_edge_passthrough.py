@@ -18,12 +18,12 @@ from services.edge.sizes import Sizes
 from services.edge.surfaces.passthrough import model_of
 from shared import errors, prices, subjects
 from shared import passthrough as entries
+from shared.billing import Usage, cost
 from shared.config import ConfigError
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled
 from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
-from shared.money import Usage, cost
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.passthrough import Entries, Entry, covers
 from shared.requests import DecideReply, DecideRequest

@@ -16,9 +16,9 @@ from services.edge.passthrough.files import MultipartError
 from services.edge.passthrough.form import Form
 from services.edge.providers import table
 from shared import config, errors, subjects
+from shared.billing import Price, cost
 from shared.facts import Caller, GuardrailOutcome, Refused, Settled
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
-from shared.money import Price, cost
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest, Redaction, ScreenRequest, Verdict
 from tests.edge.fakes import until

@@ -14,10 +14,10 @@ from services.edge.rests import Rests
 from services.edge.routing.health import Health
 from services.edge.routing.plan import Rules
 from shared import bus
+from shared.billing import Price, Usage
 from shared.facts import Opened
 from shared.grant import Candidate, Fallback
 from shared.ids import DeploymentId
-from shared.money import Price, Usage
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.broker import Broker
 from tests.edge.conftest import Start

@@ -15,10 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.edge import account, prepared, series
 from services.edge.series import Series
 from shared import errors, subjects
+from shared.billing import Usage
 from shared.facts import Caller, GuardrailOutcome, Opened, Refused, Settled
 from shared.grant import Denial
 from shared.ids import DeploymentId, KeyDigest, RequestId
-from shared.money import Usage
 from shared.requests import DecideReply
 from tests.edge.fakes import Answer, always, completion, response
 from tests.edge.fakes import Provider as FakeProvider

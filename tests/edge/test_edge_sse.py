@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.edge.formats import events as sse
 from services.edge.formats.events import EventTooLargeError, Reader, data_of, split_events
-from shared.money import Usage
+from shared.billing import Usage
 from tests.edge.fakes import DONE, USAGE, USAGE_EVENT, delta
 
 PROVIDED = Usage(10, 5, 0, 0, 0, "provider")

@@ -20,11 +20,11 @@ from services.ledger.facts_in import Batch
 from services.ledger.message import Message
 from services.ledger.migrate import migrate
 from shared import bus, streams, subjects
+from shared.billing import Price, Usage, cost_picousd
 from shared.config import Config
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, TrafficFact, encode_control, encode_fact, pack
 from shared.grant import Denial, Grant
 from shared.ids import DeploymentId, KeyDigest, digest_key, new_id, new_request_id
-from shared.money import Price, Usage, cost_picousd
 from shared.requests import DecideReply, DecideRequest
 from shared.service import Life
 from tests.support.ports import free_port

@@ -14,9 +14,9 @@ from services.ledger import batch_chain, formats, price, price_bodies, rows
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import SQL
+from shared.billing import Price, Rate, Usage
 from shared.facts import Caller, GuardrailOutcome, Opened, Settled
 from shared.ids import DeploymentId, KeyDigest, RequestId
-from shared.money import Price, Rate, Usage
 from tests.ledger.ledger_kit import Book, opened, settled
 from tests.ledger.servers import Postgres
 from tests.ledger.test_ledger_verify import Told, findings

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from services.ledger import clean
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
+from shared.billing import Price, Usage
 from shared.facts import Caller, GuardrailOutcome, Opened, Refused, Settled, encode_fact, pack
 from shared.ids import DeploymentId, KeyDigest, RequestId, new_request_id
-from shared.money import Price, Usage
 from tests.ledger.ledger_kit import ALICE, Book, now_ms, packed, settled
 
 POSTED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,9 +14,9 @@ from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
 from services.ledger.rollup import _lanes
+from shared.billing import Price
 from shared.facts import Caller
 from shared.ids import RequestId, new_request_id
-from shared.money import Price
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, packed, refused, settled
 
 

@@ -8,8 +8,8 @@ import pytest
 from services.policy import catalog, fallbacks
 from services.policy.catalog import Catalog
 from shared import config
+from shared.billing import Price
 from shared.config import ConfigError
-from shared.money import Price
 
 PRICE = Price(1, 2)
 

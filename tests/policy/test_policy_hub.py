@@ -7,9 +7,9 @@ from services.policy.commands import run
 from services.policy.commands.plan import Call, Plan
 from services.policy.directory import Directory
 from shared import config
+from shared.billing import Price
 from shared.entities import Setting
 from shared.facts import Caller, ControlFact
-from shared.money import Price
 
 ADMIN = Caller(user_id="default_user_id", role="proxy_admin")
 

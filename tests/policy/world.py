@@ -11,11 +11,11 @@ from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
 from services.policy.stored_models import StoredModels
 from shared import config, subjects
+from shared.billing import Price
 from shared.entities import KINDS, Key
 from shared.facts import Caller, ControlFact, decode_control, encode_control
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest, digest_key
-from shared.money import Price
 from shared.requests import DecideRequest
 
 NOW = 1_800_000_000_000

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from shared import prices
-from shared.money import Usage, cost
+from shared.billing import Usage, cost
 
 PYTHON = os.environ.get("LITELLM_PYTHON", "")
 SEED = 3

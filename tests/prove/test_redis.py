@@ -14,7 +14,7 @@ import pytest_asyncio
 from services.edge.cache import control
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import ENTRY_BYTES_MAX, PREFIX, Kept, Redis
-from shared.money import Usage
+from shared.billing import Usage
 from tests.edge.fakes import Peer, completion, response, until
 from tests.edge.fakes import Provider as FakeProvider
 from tests.edge.harness import Edge

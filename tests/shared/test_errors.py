@@ -16,7 +16,7 @@ MAKERS = [
     for name, maker in vars(errors).items()
     if inspect.isfunction(maker)
     and not name.startswith("_")
-    and maker.__module__ == errors.__name__
+    and maker.__module__.startswith(errors.__name__)
     and name != "render"
 ]
 

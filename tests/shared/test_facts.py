@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared import facts, grant, money, requests
+from shared import billing, facts, grant, requests
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, decode_control, encode_control
 
 ORDER: dict[type[msgspec.Struct], str] = {
@@ -21,9 +21,9 @@ ORDER: dict[type[msgspec.Struct], str] = {
     " error_code guardrail_outcomes flags",
     facts.Refused: "id at_ms edge_id caller route model status error_code refused_by customer_id tags requester_ip user_agent"
     " litellm_call_id guardrail_outcomes call_type spend_logs_metadata",
-    money.Price: "input_picousd output_picousd cache_read_picousd cache_write_picousd request_picousd source version rates",
-    money.Rate: "unit picousd above_tokens service",
-    money.Usage: "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens source cache_write_1h_tokens"
+    billing.Price: "input_picousd output_picousd cache_read_picousd cache_write_picousd request_picousd source version rates",
+    billing.Rate: "unit picousd above_tokens service",
+    billing.Usage: "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens source cache_write_1h_tokens"
     " audio_input_tokens cached_audio_tokens image_input_tokens audio_output_tokens image_output_tokens input_characters"
     " output_characters input_ms output_ms input_images images input_pixels pixels searches search_context service flags",
     grant.Candidate: "deployment_id provider upstream_model price weight order",

@@ -9,20 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import money
-from shared.money import (
-    Cost,
-    Price,
-    Rate,
-    Usage,
-    cost,
-    cost_picousd,
-    exact_from_usd,
-    format_usd,
-    most_picousd,
-    picousd_from_usd,
-    usd_from_picousd,
-)
+from shared import billing
+from shared.billing import Cost, Price, Rate, Usage, cost, cost_picousd, most_picousd
+from shared.money import exact_from_usd, format_usd, picousd_from_usd, usd_from_picousd
 
 
 @pytest.mark.parametrize(
@@ -222,7 +211,7 @@ rated = st.builds(
     st.none() | rate_values, st.none() | rate_values, st.none() | rate_values, st.none() | rate_values, rate_values,
     rates=st.lists(
         st.builds(
-            Rate, st.sampled_from(sorted(money.UNIT_NAMES)), rate_values, st.sampled_from([0, 1000]),
+            Rate, st.sampled_from(sorted(billing.UNIT_NAMES)), rate_values, st.sampled_from([0, 1000]),
             st.sampled_from(["", "flex"]),
         ), max_size=6,
     ).map(tuple),
@@ -230,7 +219,7 @@ rated = st.builds(
 some = st.sampled_from([0, 0, 1, 7, 999, 1000, 1001, 5000])
 usages = st.builds(
     Usage,
-    **{unit.quantity: some for unit in money.UNITS if unit.quantity},
+    **{unit.quantity: some for unit in billing.UNITS if unit.quantity},
     service=st.sampled_from(["", "flex", "batch"]),
     search_context=st.sampled_from(["", "low"]),
 )
@@ -238,26 +227,26 @@ usages = st.builds(
 
 @given(prices | rated, usages)
 def test_the_short_way_and_the_bound_agree_with_the_bill(price: Price, usage: Usage) -> None:
-    lines, flags = money.bill(price, usage)
+    lines, flags = billing.bill(price, usage)
     total = sum((Fraction(line.picousd) for line in lines), Fraction(0))
     found = cost(price, usage)
     assert found == Cost(None if flags and not lines else round(total), flags)
     assert total <= most_picousd(price, usage), "the bound holds, whatever tier and service it turns out to be"
-    left = {unit.name: 0 for unit in money.UNITS}
+    left = {unit.name: 0 for unit in billing.UNITS}
     for line in lines:
         left["search" if line.unit.startswith("search") else line.unit] += line.quantity
     assert (
-        sum(left[u.name] for u in money.UNITS if u.quantity.endswith("_tokens"))
+        sum(left[u.name] for u in billing.UNITS if u.quantity.endswith("_tokens"))
         <= usage.input_tokens + usage.output_tokens
     )
 
 
-@pytest.mark.parametrize("unit", [unit for unit in money.UNITS if unit.quantity], ids=lambda unit: unit.name)
-def test_the_short_way_is_for_what_it_knows_of(unit: money.Unit) -> None:
+@pytest.mark.parametrize("unit", [unit for unit in billing.UNITS if unit.quantity], ids=lambda unit: unit.name)
+def test_the_short_way_is_for_what_it_knows_of(unit: billing.Unit) -> None:
     """One thing more than the usual tokens is counted: the cost is the bill's, or says that it is a guess."""
     usage = msgspec.structs.replace(Usage(1_000, 100, 10, 10, 10), **{unit.quantity: 7})
     price = Price(3, 5, 2, 4)
-    lines, flags = money.bill(price, usage)
+    lines, flags = billing.bill(price, usage)
     assert cost(price, usage) == Cost(round(sum(line.picousd for line in lines)), flags)
 
 

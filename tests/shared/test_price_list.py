@@ -7,7 +7,7 @@ import pytest
 
 from services.edge.usage.reconcile import Counts, reconcile
 from shared import prices
-from shared.money import Usage, cost
+from shared.billing import Usage, cost
 from tests.shared.price_list import PRICES
 
 Listed = dict[tuple[str, int, str], Decimal]

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from shared import prices
+from shared.billing import UNIT_NAMES, Price, Usage, cost, cost_picousd
 from shared.config import ConfigError
 from shared.config import prices as config_prices
-from shared.money import UNIT_NAMES, Price, Usage, cost, cost_picousd
 
 TABLE: dict[str, Any] = msgspec.json.decode(prices.FILE.read_bytes())
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from shared.money import Usage
+from shared.billing import Usage
 
 log = structlog.get_logger()
 

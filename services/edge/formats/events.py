@@ -10,7 +10,7 @@ import re
 from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
 from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import is_half
-from shared.money import Usage
+from shared.billing import Usage
 
 DONE = b"data: [DONE]\n\n"
 EVENT_BYTES_MAX = 16 * 1024 * 1024

@@ -11,10 +11,11 @@ from services.edge.reading import Head
 from services.edge.series import SERIES
 from services.edge.usage.tap import Tap
 from shared import errors, prices
+from shared.billing import Price, Usage, cost
 from shared.errors import RefusedError
 from shared.facts import Caller, GuardrailOutcome, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
-from shared.money import CALL_PICOUSD_MAX, Price, Usage, cost
+from shared.money import CALL_PICOUSD_MAX
 from shared.passthrough import Entry
 
 if TYPE_CHECKING:

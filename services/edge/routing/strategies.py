@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from services.edge.routing.health import Health, Random
+from shared.billing import Price, Usage, cost_picousd
 from shared.grant import Candidate
-from shared.money import Price, Usage, cost_picousd
 
 _TYPICAL: Final = Usage(input_tokens=1_000, output_tokens=250)
 """What prices are compared by."""

@@ -29,11 +29,12 @@ from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from shared import admission, errors
+from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
 from shared.grant import Ask, Candidate, Permit
 from shared.ids import new_request_id
-from shared.money import CALL_TOKENS_MAX, Usage
+from shared.money import CALL_TOKENS_MAX
 from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 

@@ -1,4 +1,4 @@
-"""What a provider says a call used, in whatever spelling, as `shared.money.Usage`. Pure.
+"""What a provider says a call used, in whatever spelling, as `shared.billing.Usage`. Pure.
 
 `openai` reads OpenAI's wire with everything its imitators put into it; `native` the other wires, by turning their numbers into
 that spelling first (as their translators do), so that there is one place where numbers are judged: `reconcile`.

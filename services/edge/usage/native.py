@@ -9,7 +9,7 @@ from services.edge.providers.translate import anthropic_answer, bedrock_answer, 
 from services.edge.usage import openai
 from services.edge.usage.openai import UNREADABLE, Said
 from services.edge.usage.reconcile import reconcile
-from shared.money import Usage
+from shared.billing import Usage
 
 
 class _Anthropic(msgspec.Struct):

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.usage.reconcile import Counts, reconcile
-from shared.money import CALL_TOKENS_MAX, SEARCH_CONTEXTS, Usage
+from shared.billing import SEARCH_CONTEXTS, Usage
+from shared.money import CALL_TOKENS_MAX
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NULL: Final = msgspec.Raw(b"null")

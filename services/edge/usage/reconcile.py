@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from shared.money import CALL_TOKENS_MAX, Usage
+from shared.billing import Usage
+from shared.money import CALL_TOKENS_MAX
 
 THOUGHTS_IN_TOTAL: Final = frozenset({"gemini", "vertex_ai", "vertex_ai_beta"})
 """Providers whose OpenAI address tells what a model thought in the total alone. (xAI names it, and adds it to the total.)"""

@@ -12,7 +12,7 @@ import msgspec
 from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate.event_stream import Decoder
 from services.edge.usage import native
-from shared.money import Usage
+from shared.billing import Usage
 
 HELD_BYTES_MAX: Final = 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024

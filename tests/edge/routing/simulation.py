@@ -14,9 +14,9 @@ import msgspec
 from services.edge.routing import plan, strategies
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Failed, Group, Rules, Step
+from shared.billing import Price
 from shared.grant import Candidate
 from shared.ids import DeploymentId
-from shared.money import Price
 from tests.edge.routing.places import Outcome, World
 
 

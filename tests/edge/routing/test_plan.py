@@ -12,9 +12,9 @@ from services.edge.routing.causes import CAUSES, of_status
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.plan import Failed, Group, Rules, Step
 from services.edge.routing.strategies import STRATEGIES, ordered
+from shared.billing import Price
 from shared.grant import Candidate
 from shared.ids import DeploymentId
-from shared.money import Price
 
 NOBODY: frozenset[str] = frozenset()
 FIRST, USUAL = Step(0, 0), Rules()

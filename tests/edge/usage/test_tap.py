@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from services.edge.passthrough import spoken
 from services.edge.passthrough.spoken import Spoken
 from services.edge.usage.tap import HELD_BYTES_MAX, Tap
-from shared.money import Usage
+from shared.billing import Usage
 
 SSE, JSON, AWS = "text/event-stream; charset=utf-8", "application/json", "application/vnd.amazon.eventstream"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.edge.usage import native as usage
-from shared.money import Usage
+from shared.billing import Usage
 from tests.edge.usage.test_usage_readers import used
 
 NATIVE: list[tuple[str, dict[str, Any], Usage]] = [

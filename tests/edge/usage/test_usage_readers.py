@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.edge.usage import native as usage
 from services.edge.usage.reconcile import filled, is_half
-from shared.money import CALL_TOKENS_MAX, Usage
+from shared.billing import Usage
+from shared.money import CALL_TOKENS_MAX
 
 P, C, T = "prompt_tokens", "completion_tokens", "total_tokens"
 PD, CD = "prompt_tokens_details", "completion_tokens_details"
