@@ -160,9 +160,10 @@ def fact_tables() -> str:
 
 def error_table() -> str:
     """Codes, from the calls that make refusals: `Refusal("code", status, ...)` and `_auth("code", ...)`."""
-    tree = ast.parse(Path(errors.__file__).read_text())
+    files = sorted(Path(errors.__file__).parent.glob("*.py"))
+    trees = [ast.parse(file.read_text()) for file in files]
     rows = []
-    for function in [each for each in tree.body if isinstance(each, ast.FunctionDef)]:
+    for function in [each for tree in trees for each in tree.body if isinstance(each, ast.FunctionDef)]:
         for call in [each for each in ast.walk(function) if isinstance(each, ast.Call)]:
             name = call.func.id if isinstance(call.func, ast.Name) else ""
             if name in ("Refusal", "_auth") and call.args and isinstance(call.args[0], ast.Constant):
