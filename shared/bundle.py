@@ -14,7 +14,7 @@ from functools import partial
 
 import msgspec
 
-from shared.wire import WireError
+from shared.wire_connection import WireError
 
 HEAD = b"\xdd"
 """msgpack's array of many: no question and no answer begins with it, being short arrays."""

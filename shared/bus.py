@@ -23,7 +23,8 @@ from shared import bundle, settings, subjects
 from shared.bundle import Bundler
 from shared.requests import Fault
 from shared.settings import SettingsError
-from shared.wire import Wire, WireError
+from shared.wire import Wire
+from shared.wire_connection import WireError
 
 log = structlog.get_logger()
 

@@ -10,7 +10,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.bus import BusClient
-from shared.wire import Wire, WireError
+from shared.wire import Wire
+from shared.wire_connection import WireError
 
 
 class PublishError(Exception):

@@ -11,7 +11,7 @@ import pytest_asyncio
 from shared import bundle, bus
 from shared.bus import BusClient, BusError
 from shared.requests import CountReply, CountRequest, Fault
-from shared.wire import WireError
+from shared.wire_connection import WireError
 from tests.edge.broker import Broker
 
 

@@ -13,7 +13,8 @@ from shared import bus
 from shared.bus import BusClient, BusError
 from shared.ids import new_id
 from shared.requests import CountReply, CountRequest, Fault
-from shared.wire import Wire, WireError
+from shared.wire import Wire
+from shared.wire_connection import WireError
 from tests.edge.broker import Broker
 from tests.edge.fakes import until
 
