@@ -201,7 +201,7 @@ _TYPES: Final = {
 _TAGS = re.compile(rb"<\s*(?:!doctype|html|head|body|title|\?xml)", re.IGNORECASE)
 _PLACES = (
     "message", "detail", "details", "error", "errors", "msg", "error_message", "error_msg", "errorMessage", "fault", "faultstring",
-    "reason", "title", "description",
+    "reason", "title", "description", "text",
 )  # fmt: skip
 """Where providers put what they have to say, the likelier first."""
 
