@@ -18,6 +18,7 @@ import hashlib
 import operator
 import struct
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +30,9 @@ from services.ledger.rows import Row
 _ID = rows.COLUMNS.index("id")
 _ID_BYTES = 16
 _LEAF_BYTES = 32
+_MS_PER_DAY = 86_400_000
+_EPOCH = date(1970, 1, 1)
+_LAST_DAY = (date.max - _EPOCH).days
 
 _encoder = msgspec.msgpack.Encoder()
 _cells_of = {number: operator.itemgetter(*columns) for number, columns in formats.FORMATS.items()}
@@ -76,6 +80,12 @@ def entries(manifest: bytes) -> dict[bytes, bytes]:
     return {
         ids[n * _ID_BYTES : (n + 1) * _ID_BYTES]: leaves[n * _LEAF_BYTES : (n + 1) * _LEAF_BYTES] for n in range(count)
     }
+
+
+def days(ids: bytes) -> set[date]:
+    """Of ids as a manifest has them: the first six bytes of each are Unix milliseconds."""
+    numbers = {int.from_bytes(ids[at : at + 6], "big") // _MS_PER_DAY for at in range(0, len(ids), _ID_BYTES)}
+    return {_EPOCH + timedelta(days=min(number, _LAST_DAY)) for number in numbers}
 
 
 def link(previous: Link, shard: int, made: Made, count: int, manifest: bytes, format: int) -> Link:

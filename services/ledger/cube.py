@@ -6,21 +6,27 @@ hasn't got yet by reading the batches after its position.
 """
 
 import asyncio
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import structlog
 
-from services.ledger import metrics
+from services.ledger import batch_chain, metrics
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.lock import raise_if_cancelled
+from services.ledger.retention import next_month
 from shared import subjects
 
 log = structlog.get_logger()
 
 STEP_ROWS = 20_000
 """Of request_log in one transaction, and one batch more at most."""
-IDLE_S = 0.25
+PAUSE_S_MIN = 0.25
+PAUSE_S_MAX = 5.0
+"""Between steps that leave nothing behind: adding ten thousand rows costs hardly more than adding a hundred."""
+SHARE = 0.03
+"""Of the time, that steps may take, as long as that makes no pause longer than PAUSE_S_MAX."""
 TABLES = ("spend_hour", "spend_day", "spend_month")
 SUMS = (
     "requests", "successes", "failures", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "unpriced",
@@ -30,9 +36,12 @@ SUMS = (
 
 def _add_query() -> str:
     added = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS)
-    """$1 shard, $2 and $3 first and last batch."""
-    batches = QUERIES["cube_counted"].replace("@WHERE@", "s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3")
-    parts = (batches, QUERIES["cube_groups"], QUERIES["cube_sums"], QUERIES["cube_add"])
+    """$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
+    batches = QUERIES["cube_counted"].replace(
+        "@WHERE@",
+        "s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5",
+    )
+    parts = (batches, *(QUERIES[name] for name in ("cube_groups", "cube_names", "cube_sums", "cube_add")))
     return (
         "\n".join(parts)
         .replace("@ADD@", f"ON CONFLICT (tags, tag, at, grp) DO UPDATE SET {added}")
@@ -49,26 +58,30 @@ class Cube:
     def __init__(self, database: Database, stopping: asyncio.Event) -> None:
         self._database = database
         self._stopping = stopping
-        self._months: set[datetime] = set()
+        self._months: set[date] = set()
+        self._more = False
+        """Whether the last step left batches behind."""
 
     async def run(self) -> None:
         connection: Connection | None = None
         try:
             while not self._stopping.is_set():
-                rows = 0
+                started, self._more = time.monotonic(), False
                 try:
                     if connection is None:
                         connection = await self._database.writer()
-                    rows = await self.catch_up(connection)
+                    await self.catch_up(connection)
                 except DATABASE_ERRORS as error:
                     raise_if_cancelled()
+                    self._more = False
                     log.warning("cube_interrupted", error=type(error).__name__, detail=str(error)[:200])
                     if connection is not None:
                         connection.terminate()
                     connection = None
-                if rows == 0:
+                if not self._more:
+                    pause_s = min(PAUSE_S_MAX, max(PAUSE_S_MIN, (time.monotonic() - started) / SHARE))
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), IDLE_S)
+                        await asyncio.wait_for(self._stopping.wait(), pause_s)
         finally:
             if connection is not None:
                 connection.terminate()
@@ -76,34 +89,41 @@ class Cube:
     async def catch_up(self, connection: Connection) -> int:
         """One step in every shard. Returns how many batches were added."""
         shards = await connection.fetch(QUERIES["cube_shards"], subjects.TRAFFIC_STREAM)
-        return sum([await self._step(connection, row["shard"]) for row in shards])
+        return sum([await self._step(connection, row["shard"], row["chain_n"]) for row in shards])
 
-    async def _step(self, connection: Connection, shard: int) -> int:
+    async def _step(self, connection: Connection, shard: int, end: int) -> int:
         await connection.execute(QUERIES["cube_start"], shard)
         known = await connection.fetchval("SELECT batch FROM cube_position WHERE shard = $1", shard)
         until = await connection.fetchval(QUERIES["cube_next"], shard, known, STEP_ROWS)
         if until is None:
             return 0
-        await self._ensure_months(connection, shard, known + 1, until)
+        self._more |= until < end
+        days = await self._days(connection, shard, known + 1, until)
+        await self._ensure_months(connection, days)
         async with connection.transaction():
             held = await connection.fetchval(QUERIES["cube_hold"], shard)
             if held != known:
                 return 0  # another ledger did it
-            await connection.execute(QUERIES["cube_names"], shard, known + 1, until)
-            await connection.execute(ADD, shard, known + 1, until)
+            await connection.execute(ADD, shard, known + 1, until, min(days), max(days))
             await connection.execute(QUERIES["cube_move"], shard, until)
         metrics.CUBE_BATCHES.inc(until - known)
         return int(until - known)
 
-    async def _ensure_months(self, connection: Connection, shard: int, first: int, last: int) -> None:
+    async def _days(self, connection: Connection, shard: int, first: int, last: int) -> set[date]:
+        """Of some batches' rows. No batch is without rows."""
+        found: set[date] = set()
+        for row in await connection.fetch(QUERIES["cube_ids"], shard, first, last):
+            found |= batch_chain.days(row["ids"])
+        return found
+
+    async def _ensure_months(self, connection: Connection, days: set[date]) -> None:
         """Before the transaction, so that the locks a new partition takes are held for a moment only."""
-        for row in await connection.fetch(QUERIES["cube_months"], shard, first, last):
-            month = row["month"].astimezone(UTC)
-            if month in self._months:
-                continue
-            after = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+        for month in sorted({day.replace(day=1) for day in days} - self._months):
+            first, after = (_midnight(day).isoformat() for day in (month, next_month(month)))
             for table in TABLES:
-                await connection.execute(
-                    QUERIES["ensure_partition"], table, f"{month:%Y%m}", month.isoformat(), after.isoformat()
-                )
+                await connection.execute(QUERIES["ensure_partition"], table, f"{month:%Y%m}", first, after)
             self._months.add(month)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

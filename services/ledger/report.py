@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.ledger import price_bodies, rollup, shapes, spend_query, spend_sql
+from services.ledger import batch_chain, price_bodies, rollup, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import place
@@ -243,18 +243,8 @@ async def _live(connection: Any) -> Live | None:
     positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
     after = [(row["shard"], row["batch"]) for row in positions]
     batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
-    days = [day for row in batches for day in _days_of(row["ids"])]
+    days = [day for row in batches for day in batch_chain.days(row["ids"])]
     return Live(after, min(days), max(days)) if days else None
-
-
-def _days_of(ids: bytes) -> set[date]:
-    """Of ids as a batch's manifest has them: 16 bytes each, the first six of them Unix milliseconds."""
-    numbers = {int.from_bytes(ids[at : at + 6], "big") // _MS_PER_DAY for at in range(0, len(ids), 16)}
-    return {date(1970, 1, 1) + timedelta(days=min(number, _LAST_DAY)) for number in numbers}
-
-
-_MS_PER_DAY = 86_400_000
-_LAST_DAY = (date.max - date(1970, 1, 1)).days
 
 
 def _windows(days: Days) -> list[date | None]:

@@ -16,31 +16,21 @@ SELECT max(n) AS batch FROM (
 ) AS ahead WHERE before < $3
 
 -- cube_shards --
-SELECT shard FROM stream_position WHERE stream = $1 ORDER BY shard
+SELECT shard, chain_n FROM stream_position WHERE stream = $1 ORDER BY shard
 
--- cube_months --
--- Months touched by a step, for their partitions.
-SELECT DISTINCT date_trunc('month', id_at, 'UTC') AS month FROM spend_signed WHERE in_shard = $1 AND in_batch BETWEEN $2 AND $3
+-- cube_ids --
+-- Of a step's rows, which say what days they are of: $1 shard, $2 and $3 first and last batch.
+SELECT substr(manifest, 1, 16 * rows) AS ids FROM batch_log WHERE shard = $1 AND n BETWEEN $2 AND $3
 
 -- ensure_partition --
 SELECT ensure_partition($1, $2, $3, $4)
-
--- cube_names --
-INSERT INTO spend_name (kind, id, name)
-SELECT DISTINCT ON (kind, id) kind, id, name FROM (
-    SELECT 'key' AS kind, key_sha256 AS id, key_alias AS name, at_ms FROM request_log WHERE shard = $1 AND batch BETWEEN $2 AND $3
-    UNION ALL
-    SELECT 'team', team_id, team_alias, at_ms FROM request_log WHERE shard = $1 AND batch BETWEEN $2 AND $3
-) AS seen WHERE id IS NOT NULL AND name IS NOT NULL
-ORDER BY kind, id, at_ms DESC
-ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name WHERE spend_name.name <> excluded.name
 
 -- cube_counted --
 -- How rows count, with the group each is of: the beginning of the queries below. @WHERE@ says which rows of spend_signed.
 WITH counted AS MATERIALIZED (
     SELECT s.sign, date_trunc('hour', s.id_at, 'UTC') AS at, s.tags, s.outcome <> 'refused' AS admitted,
         s.outcome = 'success' AS success, s.input_tokens, s.output_tokens, s.cached_tokens, s.cache_write_tokens, s.cost_picousd,
-        s.flags, s.key_sha256, s.team_id, s.user_id, s.organization_id,
+        s.flags, s.at_ms, s.key_alias, s.team_alias, s.key_sha256, s.team_id, s.user_id, s.organization_id,
         CASE WHEN s.outcome <> 'refused' THEN s.model END AS model, s.upstream_model, s.deployment_id, s.provider, s.call_type
     FROM spend_signed s WHERE @WHERE@
 ), grouped AS MATERIALIZED (
@@ -57,6 +47,21 @@ WITH counted AS MATERIALIZED (
         call_type
     FROM grouped ORDER BY grp
     ON CONFLICT DO NOTHING
+)
+
+-- cube_names --
+-- After cube_counted: what keys and teams were called last.
+, names AS (
+    INSERT INTO spend_name (kind, id, name)
+    SELECT DISTINCT ON (kind, id) kind, id, name FROM (
+        SELECT 'key' AS kind, key_sha256 AS id, key_alias AS name, max(at_ms) AS at_ms FROM counted
+        WHERE sign > 0 AND key_sha256 IS NOT NULL AND key_alias IS NOT NULL GROUP BY key_sha256, key_alias
+        UNION ALL
+        SELECT 'team', team_id, team_alias, max(at_ms) FROM counted
+        WHERE sign > 0 AND team_id IS NOT NULL AND team_alias IS NOT NULL GROUP BY team_id, team_alias
+    ) AS seen
+    ORDER BY kind, id, at_ms DESC
+    ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name WHERE spend_name.name <> excluded.name
 )
 
 -- cube_sums --
