@@ -61,6 +61,9 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """About 10,000 facts."""
     linger_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     """A quiet stream's messages are gathered this long, so that the database does at most 50 small transactions a second."""
+    gather_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 200
+    """A busy stream's messages are gathered this long after those before them: what a transaction costs, and what it adds to the same sums, is
+    then shared by more of them. A message that comes alone waits for `linger_ms` only."""
     spend_logs_retention: str = ""
     """How long rows of request_log stay (`general_settings.maximum_spend_logs_retention_period`): 30d, 4w, 12mo. Empty: for ever."""
     audit_logs_retention: str = ""

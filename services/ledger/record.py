@@ -11,6 +11,7 @@ end): the recorder goes back to its beginning. What it reads twice is recognised
 """
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
@@ -81,6 +82,8 @@ class Limits(Protocol):
     def batch_bytes_max(self) -> int: ...
     @property
     def linger_ms(self) -> int: ...
+    @property
+    def gather_ms(self) -> int: ...
 
 
 class Session:
@@ -91,6 +94,8 @@ class Session:
         self.position = position
         self.read_seq = position.seq
         """Sequence of the last message taken from the tape; the book is behind it while a batch is under way."""
+        self.read_at = -math.inf
+        """When that was, by the monotonic clock."""
         self.put_back = asyncio.Event()
         """Set when somebody put the position back (restore-traffic): this session can't go on."""
 
@@ -189,12 +194,13 @@ class Recorder(Generic[T]):
         while True:
             await session.tape.wait()
             if session.tape.behind == 0 and session.tape.waiting_bytes < limits.batch_bytes_max // 4:
-                await asyncio.sleep(limits.linger_ms / 1000)
+                gathered_s = session.read_at + limits.gather_ms / 1000 - time.monotonic()
+                await asyncio.sleep(max(limits.linger_ms / 1000, gathered_s))
             messages = await session.tape.take(limits.batch_messages_max, limits.batch_bytes_max)
             if session.read_seq == session.position.seq:
                 messages = await self._check_first(tally, session.position, messages)
             if messages:
-                session.read_seq = messages[-1].seq
+                session.read_seq, session.read_at = messages[-1].seq, time.monotonic()
                 return await self._poster.read(messages), messages
 
     async def _check_first(self, tally: Tally, known: Position, messages: list[Message]) -> list[Message]:

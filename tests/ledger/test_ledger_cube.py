@@ -95,3 +95,21 @@ async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, mon
     await same(book)
     for connection in connections:
         connection.terminate()
+
+
+async def test_the_cube_rests_only_when_nothing_is_left(
+    book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ledger.cube.STEP_ROWS", 1)
+    monkeypatch.setattr("services.ledger.cube.PAUSE_S_MIN", 60.0)
+    monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 60.0)
+    for _ in range(6):
+        await book.post(settled())
+    running = asyncio.create_task(cube.run())
+    try:
+        async with asyncio.timeout(20):
+            while await book.value("SELECT coalesce(max(batch), 0) FROM cube_position") < 6:
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+    await same(book)
