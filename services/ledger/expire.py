@@ -105,7 +105,8 @@ class Expirer:
     async def _recorded_until_ms(self, session: Session) -> int:
         """Everything the broker stored before this is in the book."""
         now_ms = self._now_ms()
-        if session.read_seq == session.position.seq and await session.tape.pending() == 0:
+        # Asked again after the broker's answer: meanwhile the recorder may have taken the very end of one of these.
+        if session.level and await session.tape.pending() == 0 and session.level:
             return now_ms
         return session.position.message_at_ns // 1_000_000
 

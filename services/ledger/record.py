@@ -95,9 +95,16 @@ class Session:
         self.read_seq = position.seq
         """Sequence of the last message taken from the tape; the book is behind it while a batch is under way."""
         self.read_at = -math.inf
-        """When that was, by the monotonic clock."""
+        """When that was, by the monotonic clock, if that batch wasn't full: after a full one nothing is gathered."""
+        self.taking = False
+        """Whether messages are between the tape and `read_seq`."""
         self.put_back = asyncio.Event()
         """Set when somebody put the position back (restore-traffic): this session can't go on."""
+
+    @property
+    def level(self) -> bool:
+        """Whether everything taken from the tape is in the book."""
+        return not self.taking and self.read_seq == self.position.seq
 
 
 class Recorder(Generic[T]):
@@ -196,11 +203,15 @@ class Recorder(Generic[T]):
             if session.tape.behind == 0 and session.tape.waiting_bytes < limits.batch_bytes_max // 4:
                 gathered_s = session.read_at + limits.gather_ms / 1000 - time.monotonic()
                 await asyncio.sleep(max(limits.linger_ms / 1000, gathered_s))
+            session.taking = True
             messages = await session.tape.take(limits.batch_messages_max, limits.batch_bytes_max)
+            session.read_at = time.monotonic() if len(messages) < limits.batch_messages_max else -math.inf
             if session.read_seq == session.position.seq:
                 messages = await self._check_first(tally, session.position, messages)
             if messages:
-                session.read_seq, session.read_at = messages[-1].seq, time.monotonic()
+                session.read_seq = messages[-1].seq
+            session.taking = False
+            if messages:
                 return await self._poster.read(messages), messages
 
     async def _check_first(self, tally: Tally, known: Position, messages: list[Message]) -> list[Message]:

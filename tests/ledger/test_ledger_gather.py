@@ -63,3 +63,25 @@ async def test_a_lone_message_waits_for_linger_and_a_busy_streams_for_gather(mon
     assert await read_after(60) == 0.02, "it comes alone"
     tape.behind = 1
     assert await read_after(0) == 0, "more is there already: no rest"
+    tape.behind = 0
+    recorder._limits = LedgerSettings(linger_ms=20, gather_ms=200, batch_messages_max=1)
+    await read_after(1)
+    assert await read_after(0) == 0.02, "there is nothing to gather where a batch holds no more"
+
+
+async def test_what_is_being_taken_from_the_tape_is_not_in_the_book() -> None:
+    """Else a call could be given up while its end is on the way: see expire."""
+    tape = OneAtATime()
+    session = record.Session(cast("Any", tape), Position(0, 0))
+    seen: list[bool] = [session.level]
+
+    async def take(messages_max: int, bytes_max: int) -> list[Message]:
+        seen.append(session.level)
+        return [Message(1, 1, "traffic.0", b"x")]
+
+    tape.take = take  # type: ignore[method-assign]
+    recorder = record.Recorder(cast("Any", None), cast("Any", Reader()), LedgerSettings(), asyncio.Event())
+    await recorder._read(cast("Any", None), session)
+    seen.append(session.level)
+    session.position = Position(1, 1)
+    assert [*seen, session.level] == [True, False, False, True]
