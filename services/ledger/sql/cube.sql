@@ -30,21 +30,24 @@ SELECT ensure_partition($1, $2, $3, $4)
 WITH counted AS MATERIALIZED (
     SELECT s.sign, date_trunc('hour', s.id_at, 'UTC') AS at, s.tags, s.outcome <> 'refused' AS admitted,
         s.outcome = 'success' AS success, s.input_tokens, s.output_tokens, s.cached_tokens, s.cache_write_tokens, s.cost_picousd,
-        s.flags, s.at_ms, s.key_alias, s.team_alias, s.key_sha256, s.team_id, s.user_id, s.organization_id,
-        CASE WHEN s.outcome <> 'refused' THEN s.model END AS model, s.upstream_model, s.deployment_id, s.provider, s.call_type
+        s.flags, s.at_ms, s.key_sha256, s.key_alias, s.team_id, s.team_alias,
+        ROW(NULL, s.key_sha256, s.team_id, s.user_id, s.organization_id, CASE WHEN s.outcome <> 'refused' THEN s.model END,
+            s.upstream_model, s.deployment_id, s.provider, s.call_type)::spend_group AS who
     FROM spend_signed s WHERE @WHERE@
 ), grouped AS MATERIALIZED (
-    SELECT *, encode(substr(sha256(convert_to(json_build_array(key_sha256, team_id, user_id, organization_id, model,
-        upstream_model, deployment_id, provider, call_type)::text, 'UTF8')), 1, 16), 'hex')::uuid AS grp
-    FROM counted
+    SELECT who, (who).key_sha256, (who).team_id, (who).user_id, (who).organization_id, (who).model, (who).upstream_model,
+        (who).deployment_id, (who).provider, (who).call_type,
+        encode(substr(sha256(convert_to(json_build_array((who).key_sha256, (who).team_id, (who).user_id, (who).organization_id,
+            (who).model, (who).upstream_model, (who).deployment_id, (who).provider, (who).call_type)::text, 'UTF8')), 1, 16),
+            'hex')::uuid AS grp
+    FROM (SELECT DISTINCT who FROM counted) AS found
 )
 
 -- cube_groups --
 -- After cube_counted: the groups there are.
 , groups AS (
     INSERT INTO spend_group
-    SELECT DISTINCT ON (grp) grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider,
-        call_type
+    SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
     FROM grouped ORDER BY grp
     ON CONFLICT DO NOTHING
 )
@@ -66,18 +69,24 @@ WITH counted AS MATERIALIZED (
 
 -- cube_sums --
 -- After cube_counted: what the rows add up to, by hour.
-, sums AS MATERIALIZED (
-    SELECT at, k.tags, k.tag, grp, sum(sign)::bigint AS requests, coalesce(sum(sign) FILTER (WHERE success), 0)::bigint AS successes,
-        coalesce(sum(sign) FILTER (WHERE NOT success), 0)::bigint AS failures, sum(sign * input_tokens)::bigint AS input_tokens,
-        sum(sign * output_tokens)::bigint AS output_tokens, sum(sign * cached_tokens)::bigint AS cached_tokens,
-        sum(sign * cache_write_tokens)::bigint AS cache_write_tokens,
-        coalesce(sum(sign) FILTER (WHERE cost_picousd IS NULL), 0)::bigint AS unpriced,
-        coalesce(sum(sign) FILTER (WHERE flags IS NOT NULL), 0)::bigint AS flagged,
-        coalesce(sum(sign * cost_picousd::numeric), 0) AS spend_picousd
-    FROM grouped CROSS JOIN LATERAL (
+, alike AS (
+    SELECT c.at, c.tags, c.admitted, g.grp, sum(sign) AS requests, coalesce(sum(sign) FILTER (WHERE success), 0) AS successes,
+        coalesce(sum(sign) FILTER (WHERE NOT success), 0) AS failures, sum(sign * input_tokens) AS input_tokens,
+        sum(sign * output_tokens) AS output_tokens, sum(sign * cached_tokens) AS cached_tokens,
+        sum(sign * cache_write_tokens) AS cache_write_tokens,
+        coalesce(sum(sign) FILTER (WHERE cost_picousd IS NULL), 0) AS unpriced,
+        coalesce(sum(sign) FILTER (WHERE flags IS NOT NULL), 0) AS flagged, coalesce(sum(sign * cost_picousd), 0) AS spend_picousd
+    FROM counted c JOIN grouped g USING (who)
+    GROUP BY c.at, c.tags, c.admitted, g.grp
+), sums AS MATERIALIZED (
+    SELECT at, k.tags, k.tag, grp, sum(requests)::bigint AS requests, sum(successes)::bigint AS successes,
+        sum(failures)::bigint AS failures, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
+        sum(cached_tokens)::bigint AS cached_tokens, sum(cache_write_tokens)::bigint AS cache_write_tokens,
+        sum(unpriced)::bigint AS unpriced, sum(flagged)::bigint AS flagged, sum(spend_picousd) AS spend_picousd
+    FROM alike CROSS JOIN LATERAL (
         SELECT 'all' AS tags, '' AS tag
-        UNION ALL SELECT 'none', '' WHERE admitted AND cardinality(grouped.tags) = 0
-        UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(grouped.tags) AS t) AS d WHERE admitted
+        UNION ALL SELECT 'none', '' WHERE admitted AND cardinality(alike.tags) = 0
+        UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(alike.tags) AS t) AS d WHERE admitted
     ) AS k
     GROUP BY at, k.tags, k.tag, grp
 )
