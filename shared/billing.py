@@ -271,13 +271,18 @@ _USUAL = frozenset({"input", "output", "cache_read", "cache_write"})
 
 def _is_odd(usage: Usage) -> bool:
     """Whether it counts what most calls don't; or parts that can't be."""
-    return bool(
-        usage.cache_write_1h_tokens or usage.audio_input_tokens or usage.cached_audio_tokens or usage.image_input_tokens
-        or usage.audio_output_tokens or usage.image_output_tokens or usage.input_characters or usage.output_characters
-        or usage.input_ms or usage.output_ms or usage.input_images or usage.images or usage.input_pixels or usage.pixels
-        or usage.searches or usage.search_context or usage.service
-        or usage.cached_tokens < 0 or usage.cache_write_tokens < 0 or not 0 <= usage.reasoning_tokens <= usage.output_tokens
-    )  # fmt: skip
+    return (
+        _fields_of(usage)[_USUAL_FIELDS:_FLAGS] != _NO_MORE
+        or usage.cached_tokens < 0
+        or usage.cache_write_tokens < 0
+        or not 0 <= usage.reasoning_tokens <= usage.output_tokens
+    )
+
+
+_fields_of = msgspec.structs.astuple
+_USUAL_FIELDS, _FLAGS = (Usage.__struct_fields__.index(name) for name in ("cache_write_1h_tokens", "flags"))
+_NO_MORE = _fields_of(Usage())[_USUAL_FIELDS:_FLAGS]
+"""Of what most calls use: they only have tokens."""
 
 
 _BY_NAME = {unit.name: unit for unit in UNITS}

@@ -161,7 +161,9 @@ class Account:
         if candidate is not heading.candidate:  # another one has answered than the first
             heading = self._heading_of(candidate)
             self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)
-        screened = self.asked.screening.outcomes
+        screened, said_id, said_model = self.asked.screening.outcomes, None, None
+        if answer is not None:
+            said_id, said_model = answer.id, answer.model
         amount, flags = (0, ()) if free else _cost(candidate.price, usage)
         self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
         fact = encode_settled(
@@ -172,8 +174,8 @@ class Account:
             usage,
             amount,
             self.first_byte_at_ms,
-            (answer.id or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
-            (answer.model or "")[:ID_CHARACTERS_MAX] or None if answer is not None else None,
+            said_id[:ID_CHARACTERS_MAX] if said_id else None,
+            said_model[:ID_CHARACTERS_MAX] if said_model else None,
             self.attempts,
             error_code,
             screened,
@@ -246,15 +248,17 @@ class Account:
     def _count(self, heading: Heading, status: int, error_code: str | None) -> None:
         """For the metrics."""
         usage, outcome, provider_s = self.usage, self.outcome, self.provider_s
-        elapsed = self._parts.clock.seconds() - self.asked.started
-        heading.route.note(outcome, elapsed, max(0.0, elapsed - provider_s), usage.input_tokens, usage.output_tokens)
+        asked = self.asked
+        elapsed = self._parts.clock.seconds() - asked.started
+        overhead = elapsed - provider_s if elapsed > provider_s else 0.0
+        heading.route.note(outcome, elapsed, overhead, usage.input_tokens, usage.output_tokens)
         first_token_s = None
-        if self.asked.call.stream and self.first_byte_at_ms is not None:
+        if asked.call.stream and self.first_byte_at_ms is not None:
             first_token_s = max(0, self.first_byte_at_ms - self.opened_at_ms) / 1000
-        asked_provider_s = provider_s if self.attempts else None
         heading.calls.ended(
-            outcome, status, error_code, usage, self.cost_picousd, elapsed, asked_provider_s, first_token_s
-        )
+            outcome, status, error_code, usage, self.cost_picousd, elapsed, overhead, provider_s if self.attempts else None,
+            first_token_s,
+        )  # fmt: skip
 
 
 def recorded(parts: "Parts", ip: str | None) -> str | None:

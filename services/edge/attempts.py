@@ -68,6 +68,8 @@ class Attempts:
         self._account = Account(parts, asked, groups[0].candidates[0])
         self._relay: Relay | None = None
         self._source: Source | None = None
+        self._head_at = 0.0
+        """When the last provider's head came, or the attempt began; by the clock's seconds."""
 
     @property
     def account(self) -> Account:
@@ -204,7 +206,7 @@ class Attempts:
         """Raises Failure."""
         parts, candidate = self._parts, attempt.candidate
         clock = parts.clock
-        before = clock.seconds()
+        before = self._head_at = clock.seconds()
         state = parts.health.started(candidate.deployment_id, before)
         try:
             source = self._source = await self._send(attempt, attempt.body, before)
@@ -214,7 +216,7 @@ class Attempts:
             if source.status in (400, 422) and self._added_options(attempt):
                 source = self._source = await self._without_options(attempt, source)
             if source.status < 300:
-                state.answered(clock.seconds() - before)
+                state.answered(self._head_at - before)
             options = None
             if attempt.translator is not None:
                 options = self._options(attempt.target, candidate, attempt.call)
@@ -283,7 +285,8 @@ class Attempts:
         except UpstreamError as error:
             raise failures.of_upstream(error, attempt.candidate.provider) from None
         finally:
-            account.provider_s += parts.clock.seconds() - before
+            now = self._head_at = parts.clock.seconds()
+            account.provider_s += now - before
         account.first_byte_at_ms = parts.clock.unix_ms()
         return response
 

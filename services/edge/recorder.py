@@ -156,14 +156,15 @@ class Recorder:
 
     def append(self, encoded_fact: bytes) -> Batch:
         """Hand over one fact. It will be recorded whatever happens to the caller."""
-        batch = self._waiting[-1]
-        if batch.facts and batch.size_bytes + len(encoded_fact) > MESSAGE_BYTES_MAX:
+        batch, size_bytes = self._waiting[-1], len(encoded_fact)
+        if batch.size_bytes + size_bytes > MESSAGE_BYTES_MAX and batch.facts:
             batch = Batch()
             self._waiting.append(batch)
-        if not batch.facts:
+        facts = batch.facts
+        if not facts:
             batch.since = self._time()
-        batch.facts.append(encoded_fact)
-        batch.size_bytes += len(encoded_fact)
+        facts.append(encoded_fact)
+        batch.size_bytes += size_bytes
         if not self._launching:
             self._launch_soon()
         if self._rests:

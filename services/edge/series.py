@@ -72,8 +72,8 @@ class Series(Collector):
         if opened.stream and fact.first_byte_at_ms is not None:
             first_token_s = max(0, fact.first_byte_at_ms - opened.at_ms) / 1000
         calls.ended(
-            fact.outcome, fact.status, fact.error_code, fact.usage, fact.cost_picousd, elapsed_s, provider_s if fact.attempts else None,
-            first_token_s,
+            fact.outcome, fact.status, fact.error_code, fact.usage, fact.cost_picousd, elapsed_s, max(0.0, elapsed_s - provider_s),
+            provider_s if fact.attempts else None, first_token_s,
         )  # fmt: skip
         if fact.guardrail_outcomes:
             self.checked(fact.guardrail_outcomes)

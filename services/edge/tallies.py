@@ -74,12 +74,14 @@ class Calls:
         usage: Usage,
         cost_picousd: int | None,
         elapsed_s: float,
+        overhead_s: float,
         provider_s: float | None,
         first_token_s: float | None,
     ) -> None:
         """One opened call has ended.
 
         Args:
+            overhead_s: of `elapsed_s`, what no provider took.
             provider_s: None: no provider was asked.
         """
         key = status, error_code or ("" if outcome == "success" else outcome)
@@ -92,7 +94,6 @@ class Calls:
             times = self.provider
             times.counts[bisect_left(BUCKETS, provider_s)] += 1
             times.sum += provider_s
-        overhead_s = elapsed_s if provider_s is None else max(0.0, elapsed_s - provider_s)
         times = self.overhead
         times.counts[bisect_left(BUCKETS, overhead_s)] += 1
         times.sum += overhead_s

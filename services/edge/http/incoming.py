@@ -43,7 +43,7 @@ class Incoming(Outgoing):
 
     __slots__ = (
         "_declining",
-        "_fields",
+        "_fields_left",
         "_headers",
         "_malformed",
         "_parser",
@@ -61,7 +61,8 @@ class Incoming(Outgoing):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._fields = 0
+        self._fields_left = HEADERS_MAX
+        """Of those that have an entry in `_headers`."""
         self._receiving: Request | None = None
         self._declining = self._malformed = False
 
@@ -121,7 +122,7 @@ class Incoming(Outgoing):
         self._in_head = True
         self._target = b""
         self._headers = {}
-        self._fields = 0
+        self._fields_left = HEADERS_MAX
         if self._request is None:
             self._since = self._loop.time()
 
@@ -131,16 +132,24 @@ class Incoming(Outgoing):
             raise _MalformedError
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields += 1
-        if self._fields > HEADERS_MAX or len(name) + len(value) > HEADER_BYTES_MAX:
+        if len(name) + len(value) > HEADER_BYTES_MAX:
             raise _MalformedError
-        if not self._in_head:
-            return  # a trailer
         name = name.lower()
         headers = self._headers
-        if name not in headers:
+        if name not in headers and self._in_head and len(headers) < self._fields_left:
             headers[name] = value
-        elif name == b"x-forwarded-for":  # a proxy's own line after a client's: the last hop must not get lost
+        else:
+            self._on_further_header(name, value)
+
+    def _on_further_header(self, name: bytes, value: bytes) -> None:
+        """One that adds no name: it came before, or behind the body (a trailer). Or there are too many."""
+        headers = self._headers
+        self._fields_left -= 1
+        if len(headers) > self._fields_left:
+            raise _MalformedError
+        if not self._in_head:
+            return
+        if name == b"x-forwarded-for":  # a proxy's own line after a client's: the last hop must not get lost
             headers[name] += b", " + value
         elif name in _SINGLE or (name in _CREDENTIALS and headers[name] != value):
             raise _MalformedError

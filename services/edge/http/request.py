@@ -8,12 +8,15 @@ Its body is in one of three states:
 """
 
 import asyncio
+import functools
 import re
 from typing import Protocol
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from services.edge.http.budget import Account
 
+TARGETS_KEPT = 64
+"""Clients ask for the same few; each is at most some 40 kB with all it comes to."""
 _PLAIN_TARGET = re.compile(rb"/[-/._~0-9A-Za-z]*").fullmatch
 
 
@@ -85,12 +88,7 @@ class Request:
         """Whether the path was sent in the one way in which it is written: no other names anything."""
         self.keep_alive = keep_alive
         """Whether the client wants to send another."""
-        if _PLAIN_TARGET(target) and b"/." not in target:
-            self.raw_path, self.query = target.decode("ascii"), ""
-            self.path, self.canonical = self.raw_path, True
-        else:
-            self.raw_path, self.query = _split(target)
-            self.path, self.canonical = _decode(self.raw_path)
+        self.raw_path, self.query, self.path, self.canonical = _named(target)
         length = headers.get(b"content-length")
         self.content_length = None if length is None else int(length)
         """In bytes, as declared."""
@@ -190,6 +188,16 @@ class Request:
             await waiter
         finally:
             self.waiter = None
+
+
+@functools.lru_cache(maxsize=TARGETS_KEPT)
+def _named(target: bytes) -> tuple[str, str, str, bool]:
+    """What a target names: path as sent, query, path decoded, and whether that was the one way to write it."""
+    if _PLAIN_TARGET(target) and b"/." not in target:
+        path = target.decode("ascii")
+        return path, "", path, True
+    raw_path, query = _split(target)
+    return raw_path, query, *_decode(raw_path)
 
 
 def _split(target: bytes) -> tuple[str, str]:

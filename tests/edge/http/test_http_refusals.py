@@ -187,6 +187,11 @@ def edge_of(what: str, size: int) -> bytes:
         return LINE + b"Host: h\r\nX: " + b"x" * (size - 1) + b"\r\n\r\n"
     if what == "name":
         return LINE + b"Host: h\r\n" + b"x" * (size - 1) + b":y\r\n\r\n"
+    if what == "names":
+        return LINE + b"Host: h\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(size - 1)) + b"\r\n"
+    if what == "mixed":
+        lines = b"".join(b"X%d: y\r\nX%d: z\r\n" % (i, i) for i in range(size // 2 - 1))
+        return LINE + b"Host: h\r\n" + lines + b"Y: y\r\n" * (size % 2 + 1) + b"\r\n"
     return LINE + b"Host: h\r\n" + b"".join(b"X: %d\r\n" % i for i in range(size - 1)) + b"\r\n"
 
 
@@ -204,7 +209,14 @@ async def limited(server: Any, what: str, good: int, over: int) -> None:
 
 @pytest.mark.parametrize(
     ("what", "good", "over"),
-    [("target", 8190, 8191), ("value", 16_384, 16_385), ("name", 16_384, 16_385), ("fields", 100, 101)],
+    [
+        ("target", 8190, 8191),
+        ("value", 16_384, 16_385),
+        ("name", 16_384, 16_385),
+        ("fields", 100, 101),
+        ("names", 100, 101),
+        ("mixed", 100, 101),
+    ],
 )
 async def test_limits_are_where_they_are(ours: Serve, what: str, good: int, over: int) -> None:
     await limited(await ours(echo), what, good, over)
