@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import os
 import stat
@@ -234,10 +235,10 @@ async def test_a_new_key_is_signed_by_the_old_one_and_the_old_one_signs_no_more(
         checkpoint.envelope(await full.value("SELECT envelope FROM checkpoint WHERE n = 5"))
     )
     stolen = KEY.sign(said)
+    stored = json.dumps({"text": stolen.text, "key": stolen.key, "signature": stolen.signature})
     await full.owner.execute("SET session_replication_role = replica")
-    await full.owner.execute(
-        "UPDATE checkpoint SET envelope = $1 WHERE n = 5", json.dumps({"text": stolen.text, "key": stolen.key, "signature": stolen.signature})
-    )  # fmt: skip
+    digest = hashlib.sha256(stolen.text.encode()).digest()
+    await full.owner.execute("UPDATE checkpoint SET envelope = $1, sha256 = $2 WHERE n = 5", stored, digest)
     found = await findings(full, capsys, trusted=[KEY.id])
     assert f"signed by '{KEY.id}', where {OTHER.id} signs" in found[0]
 
