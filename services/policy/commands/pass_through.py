@@ -68,6 +68,10 @@ def _check(call: Call, after: PassThrough) -> None:
             fields.refuse(
                 f"headers.{name}", "may hold a credential: put this endpoint into config.yaml, with os.environ/NAME"
             )
+    known = {each.name for each in call.catalog.guardrails}
+    for name in entry.guardrails:
+        if name not in known:
+            fields.refuse(f"guardrails.{name}", "is no guardrail of this gateway")
     if passthrough.own(entry.path):
         fields.refuse("path", "is one of the gateway's own routes")
     for other in call.directory.tables["pass_through"].values():
