@@ -20,6 +20,7 @@ from services.ledger.app import ALERTS_LOCK
 from services.ledger.audit import AuditTally
 from services.ledger.lock import Lock
 from services.ledger.message import Message
+from services.ledger.sinks.run import Sinks
 from shared import subjects
 from shared.config import ConfigError
 from shared.facts import encode_control
@@ -231,6 +232,36 @@ async def test_found_again_is_not_told_again(book: Book, slack: Slack) -> None:
     await asyncio.sleep(0.8)
     await running.end()
     assert len(slack.got) == 1
+
+
+async def test_sinks_that_begin_leave_the_alerts_where_they_are(book: Book, slack: Slack) -> None:
+    """Both keep their positions in one table. A ledger that starts again follows sinks anew, and what happened meanwhile is still told."""
+    chosen = wanted(slack, "llm_exceptions")
+    running = await Running(book, chosen).begun(book)
+    await running.end()
+    await book.post(settled(outcome="timeout", status=504, error_code="provider_timeout"))
+
+    async def end_of(_stream: str) -> int:
+        return 0
+
+    def none_made(sink: Any) -> Any:
+        raise AssertionError(sink)
+
+    async def followed() -> bool:
+        return bool(await book.value("SELECT count(*) FROM sink_position WHERE sink = 'audit_log'"))
+
+    stopping = asyncio.Event()
+    following = asyncio.create_task(Sinks(book.database, [], none_made, end_of, stopping).run())
+    await eventually(followed)
+    stopping.set()
+    await following
+    running = Running(book, chosen)
+
+    async def told() -> bool:
+        return bool(slack.got)
+
+    await eventually(told)
+    await running.end()
 
 
 async def test_the_daily_reports_sums_are_the_books(book: Book, slack: Slack) -> None:

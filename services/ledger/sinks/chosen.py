@@ -59,12 +59,11 @@ class Choice:
             for sink_id in ids - self._begun:
                 since_ms = news.get(sink_id, self._since_ms)
                 await connection.execute(QUERIES["sink_begin"], sink_id, subjects.TRAFFIC_STREAM, since_ms)
-            gone = [sink_id for sink_id in self._begun - ids if sink_id != _FOLLOWED]
-            if gone:
-                await connection.execute(QUERIES["sink_end"], gone)
+            if gone := self._begun - ids:
+                await connection.execute(QUERIES["sink_end"], list(gone))
             if last != self._n:
                 await connection.execute(QUERIES["sink_move"], _FOLLOWED, -1, last)
-        self._begun = ids | {_FOLLOWED}
+        self._begun = ids
         self._n = last
         self.chosen = chosen
 

@@ -1,7 +1,8 @@
 -- Sinks' queries, by name: see services/ledger/sinks/.
 
 -- sink_begun --
-SELECT DISTINCT sink FROM sink_position
+-- By their scopes: the table also has the positions of the audit log and of alerts, which end when nobody's sink does.
+SELECT DISTINCT sink FROM sink_position WHERE sink ~ '^(config|team|key):'
 
 -- sink_followed --
 -- Up to which row of the audit log the choice was followed. $1 whose position that is.
