@@ -13,6 +13,8 @@ from shared.errors import RefusedError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_BYTES_MAX = 1024 * 1024
+CUT_HEADER = "x-tollgate-rows-cut"
+"""How many rows an answer has, where there are more."""
 
 
 def json_answer(value: Any, headers: dict[str, str] | None = None, status: int = 200) -> web.Response:

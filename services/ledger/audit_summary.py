@@ -8,12 +8,11 @@ from aiohttp import web
 
 from services.ledger import answers, questions, shapes
 from services.ledger.answers import Handler
-from services.ledger.questions import refuse
 
 if TYPE_CHECKING:
     from services.ledger.routes import Api
 
-DAYS_MAX = 31
+DAYS, DAYS_MAX = 7, 31
 
 _CHANGES = """
 SELECT kind, action, count(*) AS n FROM audit_log
@@ -29,13 +28,7 @@ WHERE day BETWEEN $1 AND $2 AND outcome IN ('refused', 'blocked') GROUP BY 1, 2,
 def handlers(api: "Api") -> dict[str, Handler]:
     async def summary(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit/summary")
-        asked = questions.days(request.query)
-        last = asked.last or datetime.now(UTC).date()
-        first = asked.first or last - timedelta(days=6)
-        if first > last:
-            refuse("start_date", "must not be after end_date")
-        if (last - first).days >= DAYS_MAX:
-            refuse("start_date", f"and end_date are more than {DAYS_MAX} days apart")
+        first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
         start = datetime(first.year, first.month, first.day, tzinfo=UTC)
         end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
         report = api.book()

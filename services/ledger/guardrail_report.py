@@ -3,23 +3,24 @@
 how long it took, and what it cost."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions
-from services.ledger.answers import Handler
+from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
+from services.ledger.spend_sql import Statement, of_scope
+from shared.money import usd_from_picousd
 
 if TYPE_CHECKING:
     from services.ledger.routes import Api
 
 ROUTE = "/guardrails/report"
-DAYS_MAX = 31
+DAYS, DAYS_MAX = 7, 31
 ROWS_MAX = 5_000
-CUT_HEADER = "x-tollgate-rows-cut"
 
 _GUARDRAIL, _STAGE = "o.said->>'name'", "o.said->>'stage'"
 BY = {"guardrail": _GUARDRAIL, "stage": _STAGE, "day": "b.day::text", "key": "b.key_sha256", "team": "b.team_id"}
@@ -32,20 +33,17 @@ _COUNTS = ", ".join(f"count(*) FILTER (WHERE o.said->>'action' = '{action}') AS 
 _MS = "(o.said->>'duration_ms')::float8"
 
 
-def statement(by: tuple[str, ...], wanted: Mapping[str, str], scope: Scope) -> tuple[str, list[Any]]:
-    """SQL and its arguments after the two days ($1, $2)."""
-    arguments: list[Any] = []
-    where = ["b.day BETWEEN $1 AND $2", "b.guardrail_outcomes::text <> '[]'"]
-    own = (
-        {}
-        if scope.everything
-        else {"b.user_id": scope.user_id}
-        if scope.user_id
-        else {"b.key_sha256": scope.key_sha256}
-    )
-    for column, value in {**{BY[name]: value for name, value in wanted.items()}, **own}.items():
-        arguments.append(value)
-        where.append(f"{column} IS NOT DISTINCT FROM ${len(arguments) + 2}")
+def statement(
+    by: tuple[str, ...], wanted: Mapping[str, str], scope: Scope, first: date, last: date
+) -> tuple[str, list[Any]]:
+    """SQL and its arguments."""
+    made = Statement()
+    where = [
+        f"b.day BETWEEN {made.add(first)} AND {made.add(last)}",
+        "b.guardrail_outcomes::text <> '[]'",
+        *of_scope(made, scope, "b"),
+        *(f"{BY[name]} = {made.add(value)}" for name, value in wanted.items()),
+    ]
     columns = ", ".join(f"{BY[name]} AS by_{name}" for name in by)
     positions = ", ".join(str(n + 1) for n in range(len(by)))
     return (
@@ -54,7 +52,7 @@ def statement(by: tuple[str, ...], wanted: Mapping[str, str], scope: Scope) -> t
         " coalesce(sum((o.said->>'cost_picousd')::bigint), 0)::bigint AS cost_picousd"
         " FROM request_book b CROSS JOIN LATERAL json_array_elements(b.guardrail_outcomes) AS o(said)"
         f" WHERE {' AND '.join(where)} GROUP BY {positions} ORDER BY {positions} LIMIT {ROWS_MAX + 1}",
-        arguments,
+        made.arguments,
     )
 
 
@@ -66,7 +64,7 @@ def shown(row: Mapping[str, Any], by: tuple[str, ...]) -> dict[str, Any]:
         **{name: row[name] for name, _ in _ACTIONS},
         "p50_ms": round(p50, 3),
         "p99_ms": round(p99, 3),
-        "cost_usd": row["cost_picousd"] / 1e12,
+        "cost_usd": usd_from_picousd(row["cost_picousd"]),
     }
 
 
@@ -76,20 +74,14 @@ def handlers(api: "Api") -> dict[str, Handler]:
         for name in request.query:
             if name not in ("start_date", "end_date", "by", *BY):
                 refuse(name[:80], f"isn't a parameter of {ROUTE}; there are start_date, end_date, by, {', '.join(BY)}")
-        asked = questions.days(request.query)
-        last = asked.last or datetime.now(UTC).date()
-        first = asked.first or last - timedelta(days=6)
-        if first > last:
-            refuse("start_date", "must not be after end_date")
-        if (last - first).days >= DAYS_MAX:
-            refuse("start_date", f"and end_date are more than {DAYS_MAX} days apart")
+        first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
         by = tuple(dict.fromkeys((request.query.get("by") or "guardrail").split(",")))
         for name in by:
             if name not in BY:
                 refuse("by", f"can be {', '.join(BY)}; not {name[:80]!r}")
-        wanted = {name: request.query[name] for name in BY if name in request.query}
-        sql, arguments = statement(by, wanted, scope_of(caller))
-        rows = await api.book().fetch(sql, first, last, *arguments)
+        wanted = {name: questions.checked_text(name, request.query[name]) for name in BY if name in request.query}
+        sql, arguments = statement(by, wanted, scope_of(caller), first, last)
+        rows = await api.book().fetch(sql, *arguments)
         cut = {CUT_HEADER: str(ROWS_MAX)} if len(rows) > ROWS_MAX else {}
         found = [shown(row, by) for row in rows[:ROWS_MAX]]
         return answers.json_answer({"start_date": first, "end_date": last, "by": list(by), "guardrails": found}, cut)

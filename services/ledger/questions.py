@@ -70,6 +70,18 @@ def days(query: Query) -> Days:
     return Days(first, last)
 
 
+def recent_days(query: Query, today: date, *, usual: int, most: int) -> tuple[date, date]:
+    """First and last day; where dates are missing, the `usual` number of days until today."""
+    asked = days(query)
+    last = asked.last or today
+    first = asked.first or last - timedelta(days=usual - 1)
+    if first > last:
+        refuse("start_date", "must not be after end_date")
+    if (last - first).days >= most:
+        refuse("start_date", f"and end_date are more than {most} days apart")
+    return first, last
+
+
 def logs(query: Query) -> LogsQuestion:
     """`summarize` is on where both dates are given, unless it says otherwise (LiteLLM's default)."""
     api_key = text(query, "api_key")

@@ -24,7 +24,7 @@ from services.ledger import (
     spend_global,
     tags_api,
 )
-from services.ledger.answers import Handler
+from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.asking import ADMIN_ROLES, Asking, scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.export_api import Exporter
@@ -40,7 +40,6 @@ from shared.service import Life
 
 log = structlog.get_logger()
 
-CUT_HEADER = "x-tollgate-rows-cut"
 """How many rows an answer was cut to; not there when it is whole."""
 CONCURRENT_MAX = 64
 """Questions answered at a time; more are refused."""

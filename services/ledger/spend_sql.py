@@ -134,7 +134,7 @@ def _cube(
     made: Statement, query: SpendQuery, table: str, scope: Scope, live: Live | None, kinds: list[str], admitted: bool
 ) -> str:
     first, end, wanted = made.add(query.first), made.add(query.end), made.add(kinds)
-    conditions = [*_of_scope(made, scope, "r"), *(["r.model IS NOT NULL"] if admitted else [])]
+    conditions = [*of_scope(made, scope, "r"), *(["r.model IS NOT NULL"] if admitted else [])]
     for name, values in query.filters.items():
         conditions.append(f"r.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
     kept = (
@@ -175,7 +175,7 @@ def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live
     where = [
         f"b.day BETWEEN {made.add(low)} AND {made.add(high)}",
         f"{_ID_AT} >= {made.add(query.first)}", f"{_ID_AT} < {made.add(query.end)}",
-        *_of_scope(made, scope, "b"),
+        *of_scope(made, scope, "b"),
     ]  # fmt: skip
     if admitted:
         where.append("b.outcome <> 'refused'")
@@ -204,7 +204,8 @@ def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live
     )
 
 
-def _of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
+def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
+    """Conditions on a table of calls, or of their sums: which rows the asker may see."""
     if scope.everything:
         return []
     if scope.user_id is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from services.ledger import answers, questions
-from services.ledger.answers import Handler
+from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.asking import scope_of
 from services.ledger.questions import refuse
 from services.ledger.report import TAGS_MAX
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from services.ledger.routes import Api
 
 NAMES_MAX = 100
-CUT_HEADER = "x-tollgate-rows-cut"
 DESCRIPTION = "This is just a spend tag that was passed dynamically in a request. It does not control any LLM models."
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.facts import GuardrailOutcome
-from tests.ledger.ledger_kit import ALICE, BOB, Book, Running, opened, refused, settled
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
 from tests.ledger.test_ledger_api import on
 
 TODAY = datetime.now(UTC).date()
@@ -72,9 +73,20 @@ async def test_each_sees_their_own(filled: Running) -> None:
     assert (mine["key"], mine["ran"], mine["errors"]) == (BOB.key_sha256, 1, 1)
 
 
+async def test_a_key_without_a_user_doesnt_see_what_it_did_as_somebodys(filled: Running, book: Book) -> None:
+    """By the rule of every other question about calls: a key was a user's once, and isn't any more."""
+    was_bobs = msgspec.structs.replace(BOB, key_sha256=ROBOT.key_sha256)
+    await book.post(
+        settled(opened(caller=was_bobs), guardrail_outcomes=outcomes("bobs", ("allow", 1.0))),
+        settled(opened(caller=ROBOT), guardrail_outcomes=outcomes("own", ("allow", 1.0))),
+    )
+    assert [one["guardrail"] for one in await report(filled, key="sk-robot")] == ["own"]
+
+
 def wrong() -> Iterator[tuple[dict[str, str], str]]:
     yield {"by": "color"}, "by"
     yield {"colour": "red"}, "colour"
+    yield {"team": "a\x00b"}, "team"
     yield {"start_date": str(TODAY - timedelta(days=60))}, "start_date"
     yield {"start_date": str(TODAY + timedelta(days=2)), "end_date": str(TODAY)}, "start_date"
 
