@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 
-from services.ledger import answers, clean, price_bodies, questions, shapes
+from services.ledger import answers, clean, questions
 from services.ledger.answers import Handler
 from services.ledger.asking import Scope, scope_of
 from services.ledger.facts_in import place
 from services.ledger.questions import refuse
-from services.ledger.spend_sql import Statement
+from services.ledger.report import LogKey
+from services.ledger.spend_sql import Statement, of_scope
 from shared.money import picousd_from_usd
 
 if TYPE_CHECKING:
@@ -57,16 +58,13 @@ def handlers(api: "Api") -> dict[str, Handler]:
         report = api.book()
         total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0])
         offset = (asked.page - 1) * asked.size
-        keys = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
-        rows = {(row["id"], row["provisional"]): row for day in {k["day"] for k in keys}
-                for row in await report.fetch("SELECT * FROM request_log WHERE day = $1 AND id = ANY($2::uuid[])", day,
-                                              [k["id"] for k in keys if k["day"] == day])}  # fmt: skip
-        found = [rows[k["id"], k["provisional"]] for k in keys if (k["id"], k["provisional"]) in rows]
-        data = [shapes.spend_log(row) for row in await price_bodies.resolved(report.fetch, found)]
+        found = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
+        keys = [LogKey(*row.values()) for row in found]
+        data = [row async for rows in report.log_rows(keys) for row in rows]
         return answers.json_answer(
             {
                 "data": data, "total": total, "page": asked.page, "page_size": asked.size,
-                "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1]["id"]) if len(keys) == asked.size else None,
+                "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1].id) if len(keys) == asked.size else None,
             }
         )  # fmt: skip
 
@@ -113,11 +111,7 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
         f"day BETWEEN {made.add(_day(first))} AND {made.add(_day(last))}",
         f"id >= {made.add(_low_id(first))}::uuid", f"id <= {made.add(_high_id(last))}::uuid",
     ]  # fmt: skip
-    if not scope.everything:
-        if scope.user_id is not None:
-            where.append(f"user_id = {made.add(scope.user_id)}")
-        else:
-            where += ["user_id IS NULL", f"key_sha256 IS NOT DISTINCT FROM {made.add(scope.key_sha256)}::text"]
+    where += of_scope(made, scope, "request_book")
     key = questions.key_digest(questions.text(query, "api_key"))
     if key is not None:
         where.append(f"key_sha256 = {made.add(key)}")
