@@ -26,6 +26,7 @@ from shared.entities import (
     Project,
     Team,
     User,
+    iso,
 )
 from shared.entities.user import ROLES
 from shared.errors import RefusedError
@@ -291,7 +292,7 @@ def _ms(instant: Any) -> int | None:
 
 def _instant(value: Any) -> Any:
     ms = _ms(value)
-    return value if ms is None else datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return value if ms is None else iso(ms)
 
 
 def _without_credentials(metadata: Row, notes: list[str]) -> Row:
