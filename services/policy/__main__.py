@@ -1,4 +1,4 @@
-"""`python -m services.policy`: the service. Commands: `restore-control [FILE]` (restore.py), `import-litellm` (importing/)."""
+"""`python -m services.policy`: the service. Commands: `restore-control` (restore.py), `reseal` (resealing.py), `import-litellm` (importing/)."""
 
 import sys
 

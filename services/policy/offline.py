@@ -1,8 +1,9 @@
 """For commands that write control facts while services run: a copy of the directory, and publishing on the condition that nobody was faster."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from nats.aio.client import Client
 
@@ -12,11 +13,16 @@ from services.policy.config import PolicySettings
 from services.policy.publish import Publication, batches, publish
 from services.policy.replica import Replica
 from shared import bus, ids, streams
+from shared.errors import RefusedError
 from shared.facts import Caller, ControlFact
 
 CONNECT_TIMEOUT_S = 30.0
 CATCH_UP_S = 60.0
 FOLD_MS = 10_000
+TRIES = 20
+PAUSE_S = 0.1
+
+Told = TypeVar("Told")
 
 
 class Stopped(Exception):
@@ -70,3 +76,23 @@ async def write(client: Client, replica: Replica, changes: list[Change], actor: 
         seq = await publish(client, batch)
     if changes and not await replica.feed.wait_for(seq, FOLD_MS):
         raise Stopped("the facts don't come back from the broker")
+
+
+async def write_planned(
+    client: Client, replica: Replica, planned: Callable[[], tuple[list[Change], Told]], actor: Caller, *, dry_run: bool
+) -> tuple[list[Change], Told]:
+    """Write what `planned` says of the copy as it is; planned anew where somebody was faster. Returns what it said in the end.
+
+    Raises RefusedError, Stopped.
+    """
+    for attempt in range(1, TRIES + 1):
+        changes, told = planned()
+        try:
+            if not dry_run:
+                await write(client, replica, changes, actor)
+            break
+        except RefusedError as refused:
+            if refused.refusal.status != 409 or attempt == TRIES:
+                raise
+            await asyncio.sleep(PAUSE_S)
+    return changes, told

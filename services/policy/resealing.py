@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.directory import Directory
 from shared import logging, sealing, settings
-from shared.entities import KINDS, callbacks
+from shared.entities import callbacks
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.sealing import Keyring, Sealed, SealingError
@@ -30,8 +31,6 @@ from shared.settings import SettingsError
 ACTOR = Caller(user_id="reseal", role="proxy_admin")
 ACTION = "resealed"
 CHUNK = 100
-TRIES = 20
-PAUSE_S = 0.1
 
 
 def main(arguments: list[str]) -> int:
@@ -64,26 +63,16 @@ async def _run(wanted: PolicySettings, keyring: Keyring, *, dry_run: bool) -> tu
         stuck: list[str] = []
         names = [(kind, entity_id) for kind, table in replica.directory.tables.items() for entity_id in table]
         for first in range(0, len(names), CHUNK):
-            for attempt in range(1, TRIES + 1):
-                failed: list[str] = []
-                changes = planned(replica.directory, keyring, names[first : first + CHUNK], failed)
-                try:
-                    if not dry_run:
-                        await offline.write(client, replica, changes, ACTOR)
-                except RefusedError as refused:
-                    if refused.refusal.status != 409 or attempt == TRIES:
-                        raise
-                    await asyncio.sleep(PAUSE_S)  # somebody changed one of them just now
-                    continue
-                counts.update(each.kind for each in changes)
-                stuck += failed
-                break
+            plan = partial(planned, replica.directory, keyring, names[first : first + CHUNK])
+            changes, failed = await offline.write_planned(client, replica, plan, ACTOR, dry_run=dry_run)
+            counts.update(each.kind for each in changes)
+            stuck += failed
         return counts, stuck
 
 
-def planned(directory: Directory, keyring: Keyring, names: list[tuple[str, str]], failed: list[str]) -> list[Change]:
-    """The changes of those of the named entities that have a value under an older key. Pure; what can't be opened goes into `failed`."""
-    changes = []
+def planned(directory: Directory, keyring: Keyring, names: list[tuple[str, str]]) -> tuple[list[Change], list[str]]:
+    """The changes of those of the named entities that have a value under an older key, and what can't be opened. Pure."""
+    changes, failed = [], []
     for kind, entity_id in names:
         entity = directory.tables[kind].get(entity_id)
         if entity is None:
@@ -92,11 +81,11 @@ def planned(directory: Directory, keyring: Keyring, names: list[tuple[str, str]]
         try:
             after = _resealed(kind, entity_id, before, keyring)
         except SealingError as error:
-            failed.append(f"{KINDS[kind].name} {entity_id[:80]}: {error}")
+            failed.append(f"{kind} {entity_id[:80]}: {error}")
             continue
         if after != before:
             changes.append(Change(kind, entity_id, ACTION, before, after, directory.expected(kind, entity_id)))
-    return changes
+    return changes, failed
 
 
 def _resealed(kind: str, entity_id: str, entity: dict[str, Any], keyring: Keyring) -> dict[str, Any]:

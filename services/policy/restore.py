@@ -18,16 +18,16 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from services.policy import offline
 from services.policy.config import PolicySettings
 from services.policy.replica import read_fact
-from shared import bus, history, settings, streams, subjects
+from shared import history, settings, streams, subjects
 from shared.audit_chain import EMPTY, Entry, follows
 from shared.bus import UNREADABLE
 from shared.settings import SettingsError
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 PUBLISH_TIMEOUT_S = 10.0
-CONNECT_TIMEOUT_S = 30.0
 
 
 class RestoreError(Exception):
@@ -66,12 +66,8 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(wanted: PolicySettings, log: BinaryIO) -> int:
-    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
-    try:
-        await streams.ensure_control(client, wanted.stream_replicas)
+    async with offline.connected(wanted) as client:
         print(f"restore-control: {await restore(client, log)}", file=sys.stderr)
-    finally:
-        await bus.close(client)
     return 0
 
 

@@ -35,6 +35,11 @@ class Tally:
     def note(self, place: str, text: str) -> None:
         self.notes.append(f"{place}: {text}")
 
+    def add(self, other: "Tally") -> None:
+        for kind, counts in other.counts.items():
+            self.counts.setdefault(kind, Counter()).update(counts)
+        self.notes += other.notes
+
     @property
     def refused(self) -> int:
         return sum(each["refused"] for each in self.counts.values())

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
@@ -30,8 +31,6 @@ from shared.settings import SettingsError
 
 CHUNK_ROWS = 200
 LINE_BYTES_MAX = 4 * 1024 * 1024
-TRIES = 20
-PAUSE_S = 0.1
 NOTES_SHOWN_MAX = 1_000
 ACTOR = Caller(user_id="import-litellm", role="proxy_admin")
 
@@ -109,26 +108,11 @@ class _Import:
 
     async def _chunk(self, chunk: list[_Line]) -> None:
         """All of its rows, planned on what is there now and written while that is so."""
-        for attempt in range(1, TRIES + 1):
-            tally, changes = self._planned(chunk)
-            if self._dry_run:
-                self._pretend(changes)
-                break
-            if not changes:
-                break
-            try:
-                await offline.write(self._client, self._replica, changes, ACTOR)
-            except RefusedError as refused:
-                if refused.refusal.status != 409 or attempt == TRIES:
-                    raise
-                await asyncio.sleep(PAUSE_S)  # somebody changed one of them just now
-                continue
-            break
-        for kind, counts in tally.counts.items():
-            for outcome, number in counts.items():
-                for _ in range(number):
-                    self.tally.count(kind, outcome)
-        self.tally.notes += tally.notes
+        planned = partial(self._planned, chunk)
+        changes, tally = await offline.write_planned(self._client, self._replica, planned, ACTOR, dry_run=self._dry_run)
+        if self._dry_run:
+            self._pretend(changes)
+        self.tally.add(tally)
 
     def _pretend(self, changes: list[Change]) -> None:
         """Later rows of a dry run see what earlier ones would have written: in this process's copy alone."""
@@ -136,7 +120,7 @@ class _Import:
             data = encode_control(publication.fact)
             self._replica.directory.apply(publication.subject, decode_control(data), publication.expected_seq)
 
-    def _planned(self, chunk: list[_Line]) -> tuple[Tally, list[Change]]:
+    def _planned(self, chunk: list[_Line]) -> tuple[list[Change], Tally]:
         tally, taken = Tally(), set[str]()
         changes: dict[str, Change] = {}
         for line in chunk:
@@ -153,7 +137,7 @@ class _Import:
                 continue
             for each in plan.planned(self._replica.directory, found, place, taken, tally, overwrite=self._overwrite):
                 changes[each.subject] = each
-        return tally, list(changes.values())
+        return list(changes.values()), tally
 
 
 def _lines(lines: BinaryIO) -> Iterator[_Line]:
