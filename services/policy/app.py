@@ -16,7 +16,7 @@ from services.policy import blocked_list, metrics
 from services.policy.admin import Admin, unix_ms
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
-from services.policy.current import Current, announced, keep_announced, sha256_of
+from services.policy.current import Current, announced, insist, keep_announced, sha256_of
 from services.policy.decide import decide
 from services.policy.delivery import Deliverer
 from services.policy.directory import Directory
@@ -245,10 +245,7 @@ async def _watch_blocked_list(catalog: Catalog, admin: Admin, path: Path | None)
             lambda directory, now_ms: blocked_list.announced(directory, users, now_ms, again=again)
         )
 
-    said = False
-    while not said:
-        said = await announce(False)
-        await asyncio.sleep(RETRY_S)
+    await insist(partial(announce, False))
     if path is not None:
         await blocked_list.watch(path, users, announce)
 

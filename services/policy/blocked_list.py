@@ -12,10 +12,9 @@ from pathlib import Path
 import structlog
 
 from services.policy.blocked_users import BlockedUsers
-from services.policy.commands.generic import change
+from services.policy.commands.generic import setting
 from services.policy.commands.plan import Change
 from services.policy.directory import Directory
-from shared.entities import SETTING, Setting
 
 log = structlog.get_logger()
 
@@ -37,8 +36,7 @@ def announced(directory: Directory, users: BlockedUsers, now_ms: int, *, again: 
     before = directory.settings.get(NAME)
     if not again and (before.value == value if before is not None else not users):
         return None
-    after = Setting(name=NAME, value=value, source="file", updated_at_ms=now_ms)
-    return change(directory, SETTING, "created" if before is None else "updated", before, after)
+    return setting(directory, NAME, value, "file", now_ms)
 
 
 async def watch(path: Path, users: BlockedUsers, announce: Callable[[bool], Awaitable[bool]]) -> None:

@@ -8,16 +8,16 @@ word may have asked one that hadn't yet. At start only another file than the las
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from services.policy.catalog import Catalog
-from services.policy.commands.generic import change
+from services.policy.commands.generic import setting
 from services.policy.commands.plan import Change
 from services.policy.directory import Directory
 from services.policy.stored_models import StoredModels
-from shared.entities import SETTING, Setting
 
 NAME = "configuration"
 RETRY_S = 0.2
@@ -71,8 +71,7 @@ def announced(directory: Directory, current: Current, now_ms: int, *, again: boo
     before = directory.settings.get(NAME)
     if not again and before is not None and before.value == value:
         return None
-    after = Setting(name=NAME, value=value, source="file", updated_at_ms=now_ms)
-    return change(directory, SETTING, "created" if before is None else "updated", before, after)
+    return setting(directory, NAME, value, "file", now_ms)
 
 
 async def keep_announced(current: Current, announce: Callable[[bool], Awaitable[bool]]) -> None:
@@ -84,9 +83,12 @@ async def keep_announced(current: Current, announce: Callable[[bool], Awaitable[
     again = False
     while True:
         replaced = current.replaced
-        said = False
-        while not said:
-            said = await announce(again)
-            await asyncio.sleep(RETRY_S)
+        await insist(partial(announce, again))
         await replaced.wait()
         again = True
+
+
+async def insist(announce: Callable[[], Awaitable[bool]]) -> None:
+    """Until it is said: again and again while somebody is faster, or the broker is away."""
+    while not await announce():  # noqa: ASYNC110
+        await asyncio.sleep(RETRY_S)

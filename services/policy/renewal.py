@@ -12,29 +12,27 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from services.policy.admin import Admin, unix_ms
-from services.policy.commands.generic import change
+from services.policy.commands.generic import setting
 from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
+from services.policy.current import insist
 from services.policy.directory import Directory
 from services.policy.master_key import MasterKey
 from shared import settings
 from shared.bus import BusClient
 from shared.config import Config
-from shared.entities import SETTING, Setting, iso
+from shared.entities import iso
 from shared.startup import Source
 
 log = structlog.get_logger()
 
 NAME = "master_key"
-RETRY_S = 0.2
 ASK_S_MAX = 0.5
 """A decision waits so long for the manager: others may have been asked for in the same message."""
 
 
 def announced(directory: Directory, now_ms: int) -> Change:
-    before = directory.settings.get(NAME)
-    after = Setting(name=NAME, value={"changed_at": iso(now_ms)}, source="secret manager", updated_at_ms=now_ms)
-    return change(directory, SETTING, "created" if before is None else "updated", before, after)
+    return setting(directory, NAME, {"changed_at": iso(now_ms)}, "secret manager", now_ms)
 
 
 class Renewal:
@@ -81,12 +79,13 @@ class Renewal:
             group.create_task(self._tell(admin))
 
     async def _tell(self, admin: Admin) -> None:
+        async def tell() -> bool:
+            self._untold.clear()
+            return await admin.announce(announced)
+
         while True:
             await self._untold.wait()
-            self._untold.clear()
-            if not await admin.announce(announced):
-                await asyncio.sleep(RETRY_S)
-                self._untold.set()
+            await insist(tell)
 
     def _changed(self) -> None:
         assert self._source is not None

@@ -3,15 +3,10 @@
 What was set here wins over `general_settings.allowed_ips` until the setting is deleted.
 """
 
-from typing import Any
-
-import msgspec
-
-from services.policy.commands.generic import change
+from services.policy.commands.generic import setting
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.folding import ALLOWED_IPS
 from shared import errors
-from shared.entities import SETTING, Setting
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
@@ -56,7 +51,4 @@ def _now(call: Call) -> list[str]:
 
 def _set(call: Call, ips: list[str]) -> Change:
     fields.networks("ip", ips)
-    before: Any = call.directory.settings.get(ALLOWED_IPS)
-    known = before or Setting(name=ALLOWED_IPS)
-    after = msgspec.structs.replace(known, value=ips, source="api", updated_at_ms=call.now_ms)
-    return change(call.directory, SETTING, "created" if before is None else "updated", before, after)
+    return setting(call.directory, ALLOWED_IPS, ips, "api", call.now_ms)

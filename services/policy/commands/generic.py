@@ -9,7 +9,7 @@ import msgspec
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.directory import Directory
 from shared import errors
-from shared.entities import EntityKind
+from shared.entities import SETTING, EntityKind, Setting
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
@@ -32,6 +32,17 @@ def change(
         None if after is None else msgspec.to_builtins(after),
         directory.expected(kind.name, entity_id),
     )
+
+
+def setting(directory: Directory, name: str, value: Any, source: str, now_ms: int) -> Change:
+    """A setting has this value from now on.
+
+    Args:
+        source: where it comes from: `api`, or what policy itself found changed.
+    """
+    before = directory.settings.get(name)
+    after = Setting(name=name, value=value, source=source, updated_at_ms=now_ms)
+    return change(directory, SETTING, "created" if before is None else "updated", before, after)
 
 
 def named(call: Call, kind: EntityKind[Entity], entity_id: str | None, field: str, missing: str) -> Entity:

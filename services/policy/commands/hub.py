@@ -6,9 +6,7 @@
 from typing import Any
 
 from services.policy.commands import generic
-from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Plan
-from shared.entities import SETTING, Setting
 from shared.entities import readers as fields
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -28,9 +26,7 @@ def make_public(call: Call) -> Plan:
     for group in groups:
         if group not in call.catalog.models:
             fields.refuse("model_groups", f"{group!r} is no model of this gateway")
-    before = call.directory.settings.get(NAME)
-    after = Setting(name=NAME, value=groups, updated_at_ms=call.now_ms)
-    fact = change(call.directory, SETTING, "created" if before is None else "updated", before, after)
+    fact = generic.setting(call.directory, NAME, groups, "api", call.now_ms)
     return Plan({"message": "Successfully updated public model groups", "public_model_groups": groups}, [fact])
 
 
