@@ -164,7 +164,7 @@ class Account:
         screened, said_id, said_model = self.asked.screening.outcomes, None, None
         if answer is not None:
             said_id, said_model = answer.id, answer.model
-        amount, flags = (0, ()) if free else _cost(candidate.price, usage)
+        amount, flags = (0, ()) if free else cost_of(candidate.price, usage)
         self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
         fact = encode_settled(
             self._opened,
@@ -267,7 +267,7 @@ def recorded(parts: "Parts", ip: str | None) -> str | None:
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
 
 
-def _cost(price: Price | None, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+def cost_of(price: Price | None, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
         return 0, ()

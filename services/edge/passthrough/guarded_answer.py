@@ -2,6 +2,7 @@
 
 from services.edge import sizes
 from services.edge.http import Request, StreamAnswer
+from services.edge.passthrough.answer import end
 from services.edge.passthrough.guarded import Guarded
 from services.edge.passthrough.record import Record
 from services.edge.usage.tap import Tap
@@ -21,11 +22,11 @@ async def pass_guarded(
         lines: the head's, rendered.
         bytes_max: an answer that is read whole may have so many.
     """
-    said = {name.lower(): value for name, value in answer.headers}
+    said = dict(answer.headers)
     kind = said.get("content-type", "")
     if said.get("content-encoding", "identity").lower() != "identity":
         raise _refused(record, errors.blocked_content("A compressed answer can't be checked", 502))
-    tap = record.tap(answer.status, kind, "")
+    tap = record.tap(answer)
     if kind.partition(";")[0].strip().lower() == SSE:
         return await _events(request, record, guarded, answer, lines, tap)
     try:
@@ -35,7 +36,7 @@ async def pass_guarded(
     out = StreamAnswer(answer.status, lines + guarded.told.header())
     await out.start(request)
     await out.write(body)
-    await _end(record, answer, out)
+    await end(record, answer, out)
     return out
 
 
@@ -68,26 +69,17 @@ async def _events(
             events, refusal = await stream.end()
             await out.write(events)
     except OutboundError as error:
-        record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
+        record.broke(error)
         request.abort()  # half an answer must not look like a whole one
         return out
     if refusal is None:
-        await _end(record, answer, out)
+        await end(record, answer, out)
         return out
     record.settle("blocked", refusal.status, refusal.code)
     await out.write(b"data: " + errors.render(refusal) + b"\n\n")
     await record.durable()
     await out.end()
     return out
-
-
-async def _end(record: Record, answer: Streamed, out: StreamAnswer) -> None:
-    failed = answer.status >= 400
-    record.settle(
-        "provider_error" if failed else "success", answer.status, f"provider_{answer.status}" if failed else None
-    )
-    await record.durable()
-    await out.end()
 
 
 def _refused(record: Record, refusal: Refusal) -> RefusedError:

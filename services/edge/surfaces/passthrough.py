@@ -1,6 +1,5 @@
 """A pass-through endpoint's call: who asks, may they, what is recorded; then bytes both ways as they come."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -8,27 +7,29 @@ import structlog
 
 from services.edge import account, reading, sizes
 from services.edge.answers import SAFE
-from services.edge.http import Answer, BrokenBodyError, OverBudgetError, Request, StreamAnswer
+from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers, spoken
-from services.edge.passthrough.files import Files, MultipartError
+from services.edge.passthrough.answer import end, flow
 from services.edge.passthrough.guarded import Guarded
 from services.edge.passthrough.guarded_answer import pass_guarded
-from services.edge.passthrough.record import Record
+from services.edge.passthrough.record import PassedThrough
+from services.edge.passthrough.upload import Upload
 from services.edge.providers.base import Credentials, CredentialsError
 from services.edge.reading import Head
-from shared import admission, credential, errors, routes
+from shared import admission, credential, errors
 from shared import passthrough as entries
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Ask, Denial, Grant
 from shared.outbound import Outbound, OutboundError, Streamed
 from shared.passthrough import Entry
-from shared.routes import Match
+from shared.routes import TABLE, Match
 
 log = structlog.get_logger()
 
 NAME = "/pass-through"
+_ROUTE = TABLE.by_name[NAME]
 PUBLIC_NAME = "/pass-through-public"
 IDLE_MS = 120_000
 _SANDBOX = "content-security-policy: sandbox; frame-ancestors 'none'\r\n"
@@ -53,7 +54,7 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     grant, ours = await _grant(parts, entry, head, request, found)
     body: bytes | AsyncIterator[bytes] | None
     model = ""
-    upload = _Upload(parts, request, grant, entry.path, head)
+    upload = Upload(parts, request, grant, entry.path, head)
     url = entry.url(rest, headers.without_key(request.query, found if ours else None))
     asked_model = spoken.model_in(url)
     signing = parts.passthrough_signers.get(entry.id)
@@ -69,7 +70,7 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
     if grant is not None and asked_model:
         model = await _model(parts, grant, head, asked_model)
     known = spoken.of(url)
-    record = Record(
+    record = PassedThrough(
         parts,
         entry,
         head,
@@ -97,13 +98,11 @@ async def _grant(
     parts: Parts, entry: Entry, head: Head, request: Request, found: str | None
 ) -> tuple[Grant | None, bool]:
     """Who asks (None: nobody has to say), and whether the credential they sent is one of ours. Raises RefusedError."""
-    route = routes.named(NAME)
-    assert route is not None
     if not entry.auth:
         decision = await parts.grants.decide(None, "none", PUBLIC_NAME, "")
         refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
         if refusal is not None:
-            await account.refuse(parts, refusal, route, head, decision.caller)
+            await account.refuse(parts, refusal, _ROUTE, head, decision.caller)
         if not found:
             return None, False
         decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
@@ -119,7 +118,7 @@ async def _grant(
         if entries.covers(denied, path) or (allowed is not None and not entries.covers(allowed, path)):
             refusal = errors.passthrough_not_allowed(entry.path)
     if refusal is not None:
-        await account.refuse(parts, refusal, route, head, decision.caller)
+        await account.refuse(parts, refusal, _ROUTE, head, decision.caller)
     assert isinstance(decision, Grant)
     request.recognised()
     return decision, True
@@ -134,19 +133,15 @@ async def _screened(
     try:
         return await guarded.request(body)
     except RefusedError as no:
-        route = routes.named(NAME)
-        assert route is not None
         caller = Caller() if grant is None else grant.caller
-        await account.refuse(parts, no.refusal, route, head, caller, screening=guarded.told)
+        await account.refuse(parts, no.refusal, _ROUTE, head, caller, screening=guarded.told)
 
 
 async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
     """The model that a request names, as it is known here. Raises RefusedError where this caller may not use it."""
     decision = await parts.grants.decide(head.digest, head.shape, "/chat/completions", model)
     if isinstance(decision, Denial) and decision.rule in ("key_models", "team_models", "user_models"):
-        route = routes.named(NAME)
-        assert route is not None
-        await account.refuse(parts, decision.refusal, route, head, grant.caller)
+        await account.refuse(parts, decision.refusal, _ROUTE, head, grant.caller)
     return model if isinstance(decision, Grant) else ""
 
 
@@ -205,114 +200,14 @@ def _is_json(request: Request) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
-class _Upload:
-    """The request's body on its way: counted, never kept."""
-
-    def __init__(self, parts: Parts, request: Request, grant: Grant | None, route: str, head: Head) -> None:
-        limits = [mb for mb in (parts.sizes.request_mb, None if grant is None else grant.max_request_size_mb) if mb]
-        self._mb = min(limits, default=None)
-        self._parts = parts
-        self._request = request
-        self._grant = grant
-        self._route = route
-        self._head = head
-        self._size = 0
-        self.refusal: errors.Refusal | None = None
-        """Why it was cut off."""
-        self.has_body = bool(request.content_length) or request.header("transfer-encoding") is not None
-        self._files = self._looked_at()
-        declared = request.content_length
-        if self._mb is not None and declared is not None and declared > self._mb * sizes.MB:
-            raise RefusedError(self._too_large(declared))
-
-    async def whole(self) -> bytes | None:
-        """All of a body that may name a model. Raises RefusedError."""
-        if not self.has_body:
-            return None
-        pieces: list[bytes] = []
-        bytes_max = self._parts.settings.edge_body_bytes_max
-        try:
-            async for chunk in self.chunks():
-                if not self._request.hold(len(chunk)):
-                    raise RefusedError(errors.overloaded())
-                pieces.append(chunk)
-                if self._size > bytes_max:
-                    raise RefusedError(errors.body_too_large(None, bytes_max))
-        except _CutError:
-            assert self.refusal is not None
-            raise RefusedError(self.refusal) from None
-        return b"".join(pieces)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Raises _CutError, with `refusal` set, where it may not go on."""
-        request, timeout_s = self._request, self._parts.settings.edge_body_timeout_ms / 1000
-        while True:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    chunk = await request.next_chunk()
-            except TimeoutError:
-                self.refusal = errors.unreadable_body("The request body did not arrive in time")
-            except OverBudgetError:
-                self.refusal = errors.overloaded()
-            except BrokenBodyError:
-                self.refusal = errors.unreadable_body("The request body could not be read")
-            if self.refusal is None:
-                if not chunk:
-                    return
-                self._size += len(chunk)
-                if self._mb is not None and self._size > self._mb * sizes.MB:
-                    self.refusal = self._too_large(self._size)
-                elif self._files is not None:
-                    self.refusal = self._files_refusal(chunk)
-            if self.refusal is not None:
-                raise _CutError
-            yield chunk
-
-    def _looked_at(self) -> Files | None:
-        """Of a form with files, where files have limits. Raises RefusedError."""
-        kind = self._request.header("content-type") or ""
-        limits = self._parts.sizes
-        if not (limits.limits_files and kind.strip().lower().startswith("multipart/form-data")):
-            return None
-        if self._request.header("content-encoding") is not None:
-            raise RefusedError(errors.bad_request("A form with files can't be compressed here: its files have limits"))
-        try:
-            return Files(kind, limits.file_refusal)
-        except MultipartError:
-            raise RefusedError(errors.bad_request("multipart/form-data needs a boundary", "content-type")) from None
-
-    def _files_refusal(self, chunk: bytes) -> errors.Refusal | None:
-        assert self._files is not None
-        try:
-            refusal = self._files.feed(chunk)
-        except MultipartError as error:
-            return errors.bad_request(f"The form can't be read: {error}")
-        if refusal is not None:
-            caller = None if self._grant is None else self._grant.caller
-            sizes.tell(self._parts, refusal, self._route, self._head.ip, caller)
-        return refusal
-
-    def _too_large(self, size_bytes: int) -> errors.Refusal:
-        assert self._mb is not None
-        refusal = errors.request_too_large(size_bytes, self._mb)
-        sizes.tell(
-            self._parts, refusal, self._route, self._head.ip, None if self._grant is None else self._grant.caller
-        )
-        return refusal
-
-
-class _CutError(Exception):
-    """The upload ends here: `refusal` says why."""
-
-
 class _Forwarding:
     def __init__(
         self,
         parts: Parts,
         request: Request,
         entry: Entry,
-        record: Record,
-        upload: _Upload,
+        record: PassedThrough,
+        upload: Upload,
         outbound: Outbound | None,
         guarded: Guarded | None,
     ) -> None:
@@ -332,7 +227,6 @@ class _Forwarding:
         outbound = self._outbound
         assert outbound is not None
         self._mb = parts.sizes.response_mb if grant is None else sizes.response_mb(parts, grant)
-        outcome, status, code = "client_gone", 499, "client_gone"
         try:
             async with outbound.stream(
                 self._request.method,
@@ -343,7 +237,6 @@ class _Forwarding:
                 idle_ms=IDLE_MS,
             ) as answer:
                 record.first_byte_at_ms = parts.clock.unix_ms()
-                outcome, status, code = "client_gone", 499, "client_gone"
                 return await self._pass(answer, grant)
         except OutboundError as error:
             refusal = self._upload.refusal
@@ -362,7 +255,7 @@ class _Forwarding:
             record.settle(outcome, refusal.status, refusal.code, billed=error.code in ("timeout", "broken"))
             raise RefusedError(refusal, record.id, record.id) from None
         finally:
-            record.settle(outcome, status, code)
+            record.settle("client_gone", 499, "client_gone")
 
     async def _pass(self, answer: Streamed, grant: Grant | None) -> Answer:
         parts, record, request = self._parts, self._record, self._request
@@ -370,35 +263,17 @@ class _Forwarding:
             f"{_SAFE}x-litellm-call-id: {record.id}\r\nx-tollgate-request-id: {record.id}\r\n"
             f"{headers.to_client(answer.headers)}"
         )
-        said = {name.lower(): value for name, value in answer.headers}
         if self._guarded is not None:
             bytes_max = parts.settings.edge_answer_bytes_max if self._mb is None else int(self._mb * sizes.MB)
             return await pass_guarded(request, record, self._guarded, answer, lines, bytes_max)
+
+        def too_large(size_bytes: int, mb: float) -> errors.Refusal:
+            refusal = errors.response_too_large(size_bytes, mb)
+            sizes.tell(parts, refusal, self._entry.path, request.remote, None if grant is None else grant.caller)
+            return refusal
+
         out = StreamAnswer(answer.status, lines)
         await out.start(request)
-        tap = record.tap(answer.status, said.get("content-type", ""), said.get("content-encoding", "").lower())
-        size, ended = 0, "success" if answer.status < 400 else "provider_error"
-        code = None if answer.status < 400 else f"provider_{answer.status}"
-        try:
-            async for chunk in answer.chunks():
-                size += len(chunk)
-                if self._mb is not None and size > self._mb * sizes.MB:
-                    assert self._mb is not None
-                    refusal = errors.response_too_large(size, self._mb)
-                    sizes.tell(
-                        self._parts, refusal, self._entry.path, request.remote, None if grant is None else grant.caller
-                    )
-                    record.settle("blocked", refusal.status, refusal.code)
-                    request.abort()
-                    return out
-                if tap is not None:
-                    tap.feed(chunk)
-                await out.write(chunk)
-        except OutboundError as error:
-            record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
-            request.abort()  # half an answer must not look like a whole one
-            return out
-        record.settle(ended, answer.status, code)
-        await record.durable()
-        await out.end()
+        if await flow(request, record, answer, out, record.tap(answer), self._mb, too_large):
+            await end(record, answer, out)
         return out

@@ -8,7 +8,6 @@ it flows by. What a guardrail has to see of an answer is held back until it has.
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
 from services.edge import account, reading, sizes
 from services.edge.answers import SAFE
@@ -21,6 +20,7 @@ from services.edge.formats.openai import CHAT
 from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers as passed
+from services.edge.passthrough.answer import end, flow
 from services.edge.passthrough.files import Files, MultipartError
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.record import Relayed
@@ -37,8 +37,6 @@ from shared.ids import new_request_id
 from shared.money import CALL_TOKENS_MAX
 from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
-
-log = structlog.get_logger()
 
 IDLE_MS = 300_000
 MODEL_PLACE = "/chat/completions"
@@ -225,7 +223,6 @@ class _Relay:
             parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free
         )
         await record.open()
-        outcome, status, code = "client_gone", 499, "client_gone"
         try:
             url, sent, body = await self._upstream(target, candidate)
             stream = outbound.stream(
@@ -234,7 +231,7 @@ class _Relay:
             async with stream as answer:
                 record.first_byte_at_ms = parts.clock.unix_ms()
                 if answer.status in _AGAIN and not is_last:
-                    record.settle("provider_error", answer.status, f"provider_{answer.status}", billed=False)
+                    record.answered(answer.status)
                     return None
                 return await self._pass(answer, record)
         except (OutboundError, CredentialsError) as error:
@@ -245,16 +242,11 @@ class _Relay:
                 raise RefusedError(refusal, record.id, self._head.litellm_call_id or record.id) from None
             return None
         finally:
-            record.settle(outcome, status, code)
+            record.settle("client_gone", 499, "client_gone")
 
     def _opened(self, candidate: Candidate, target: Target) -> Opened:
-        parts, call, permit, head, now_ms = (
-            self._parts,
-            self._call,
-            self._permit,
-            self._head,
-            self._parts.clock.unix_ms(),
-        )
+        parts, call, permit, head = self._parts, self._call, self._permit, self._head
+        now_ms = parts.clock.unix_ms()
         return Opened(
             id=new_request_id(),
             at_ms=now_ms,
@@ -325,9 +317,8 @@ class _Relay:
 
     async def _pass(self, answer: Streamed, record: Relayed) -> Answer:
         call_id = self._head.litellm_call_id or record.id
-        said = {name.lower(): value for name, value in answer.headers}
-        content_type = said.get("content-type", "")
-        tap = record.tap(answer.status, content_type, said.get("content-encoding", "").lower())
+        content_type = dict(answer.headers).get("content-type", "")
+        tap = record.tap(answer)
         refusal = await self._screening.beside()
         held = b""
         if refusal is None and answer.status < 300 and self._screening.has("post_call"):
@@ -335,7 +326,7 @@ class _Relay:
             if tap is not None:
                 tap.feed(held)
         if refusal is not None:
-            record.outcomes = self._screening.outcomes
+            record.screening = self._screening
             record.settle("blocked", refusal.status, refusal.code)
             raise RefusedError(refusal, record.id, call_id)
         lines = (
@@ -344,33 +335,13 @@ class _Relay:
         )
         out = StreamAnswer(answer.status, lines)
         await out.start(self._request)
-        size = len(held)
-        try:
-            if held:
-                await out.write(held)
-            async for chunk in answer.chunks():
-                size += len(chunk)
-                if self._mb is not None and size > self._mb * sizes.MB:
-                    grant, mb = self._permit.grant, self._mb
-                    refusal = sizes.response_refusal(self._parts, grant, self._route.name, self._head.ip, size, mb)
-                    record.settle("blocked", refusal.status, refusal.code)
-                    self._request.abort()
-                    return out
-                if tap is not None:
-                    tap.feed(chunk)
-                await out.write(chunk)
-        except OutboundError as error:
-            record.settle("timeout" if error.code == "timeout" else "provider_error", 502, f"provider_{error.code}")
-            self._request.abort()  # half an answer must not look like a whole one
-            return out
-        record.outcomes = self._screening.outcomes
-        if answer.status < 400:
-            record.settle("success", answer.status)
-        else:
-            record.settle("provider_error", answer.status, f"provider_{answer.status}", billed=False)
-        await record.durable()
-        await out.end()
+        if await flow(self._request, record, answer, out, tap, self._mb, self._too_large, held):
+            record.screening = self._screening
+            await end(record, answer, out)
         return out
+
+    def _too_large(self, size_bytes: int, mb: float) -> Refusal:
+        return sizes.response_refusal(self._parts, self._permit.grant, self._route.name, self._head.ip, size_bytes, mb)
 
     async def _held(self, answer: Streamed, content_type: str) -> tuple[bytes, Refusal | None]:
         """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""

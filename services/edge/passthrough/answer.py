@@ -1,0 +1,55 @@
+"""A target's answer on its way back, as it comes."""
+
+from collections.abc import Callable
+
+from services.edge import sizes
+from services.edge.http import Request, StreamAnswer
+from services.edge.passthrough.record import Record
+from services.edge.usage.tap import Tap
+from shared.errors import Refusal
+from shared.outbound import OutboundError, Streamed
+
+
+async def flow(
+    request: Request,
+    record: Record,
+    answer: Streamed,
+    out: StreamAnswer,
+    tap: Tap | None,
+    mb: float | None,
+    too_large: Callable[[int, float], Refusal],
+    held: bytes = b"",
+) -> bool:
+    """Whether all of it went out. Where not, it is settled, and the connection is cut: half an answer must not look like a whole one.
+
+    Args:
+        mb: an answer may have so many; None: no limit.
+        too_large: bytes and `mb` -> what is said of it.
+        held: its beginning, which is here already and was shown to the tap.
+    """
+    size = len(held)
+    try:
+        if held:
+            await out.write(held)
+        async for chunk in answer.chunks():
+            size += len(chunk)
+            if mb is not None and size > mb * sizes.MB:
+                refusal = too_large(size, mb)
+                record.settle("blocked", refusal.status, refusal.code)
+                request.abort()
+                return False
+            if tap is not None:
+                tap.feed(chunk)
+            await out.write(chunk)
+    except OutboundError as error:
+        record.broke(error)
+        request.abort()
+        return False
+    return True
+
+
+async def end(record: Record, answer: Streamed, out: StreamAnswer) -> None:
+    """All of it went out."""
+    record.answered(answer.status)
+    await record.durable()
+    await out.end()
