@@ -22,7 +22,7 @@ from services.edge.routing import plan
 from services.edge.routing.plan import Group, Rules, Step
 from services.edge.screening import CutError
 from services.edge.sources import Source
-from services.edge.upstream import UpstreamError
+from services.edge.upstream import UpstreamError, read_headers
 from shared import logging
 from shared.billing import Usage
 from shared.errors import RefusedError
@@ -335,10 +335,9 @@ class Attempts:
 def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:
     """The request as the provider gets it, for `--detailed_debug`: credentials masked, prompts not."""
     origin = target.origin
-    lines = (line.partition(": ") for line in headers.decode("latin-1").split("\r\n") if line)
     log.debug(
         "POST Request Sent",
         url=f"{origin.scheme}://{origin.authority}{path.partition('?')[0]}" if origin is not None else "",
-        headers=logging.masked({name: value for name, _, value in lines}),
+        headers=logging.masked(dict(read_headers(headers))),
         body=body[:SHOWN_BYTES_MAX].decode("utf-8", "replace"),
     )

@@ -17,6 +17,12 @@ class MultipartError(Exception):
     """The body isn't what its content type says."""
 
 
+def delimiter_of(content_type: str) -> bytes | None:
+    """What stands before each part (before the first without its line break); None: no boundary is named."""
+    found = _BOUNDARY.search(content_type)
+    return None if found is None else b"\r\n--" + (found[1] or found[2]).encode("latin-1", "replace")
+
+
 class Files:
     """
     Args:
@@ -26,10 +32,10 @@ class Files:
     """
 
     def __init__(self, content_type: str, check: Callable[[str, int], Refusal | None]) -> None:
-        found = _BOUNDARY.search(content_type)
-        if found is None:
+        delimiter = delimiter_of(content_type)
+        if delimiter is None:
             raise MultipartError("no boundary")
-        self._delimiter = b"\r\n--" + (found[1] or found[2]).encode("latin-1", "replace")
+        self._delimiter = delimiter
         self._check = check
         self._rest = b"\r\n"
         """Not looked at yet; the first delimiter has no line before it."""

@@ -2,12 +2,11 @@
 
 import re
 
-from services.edge.passthrough.files import MultipartError
+from services.edge.passthrough.files import MultipartError, delimiter_of
 
 PARTS_MAX = 1_000
 TEXT_BYTES_MAX = 256 * 1024
 """Of one field that is no file."""
-_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'^content-disposition:\s*form-data\s*;.*?\bname="((?:[^"\\]|\\.)*)"', re.IGNORECASE | re.MULTILINE)
 _FILE = re.compile(rb"^content-disposition:.*\bfilename\*?=", re.IGNORECASE | re.MULTILINE)
 
@@ -16,10 +15,9 @@ class Form:
     """Raises MultipartError for a body that isn't what its content type says, or that names the model twice: its reader might take the other."""
 
     def __init__(self, content_type: str, body: bytes) -> None:
-        found = _BOUNDARY.search(content_type)
-        if found is None or not content_type.strip().lower().startswith("multipart/form-data"):
+        delimiter = delimiter_of(content_type)
+        if delimiter is None or not content_type.strip().lower().startswith("multipart/form-data"):
             raise MultipartError("multipart/form-data with a boundary is needed")
-        delimiter = b"\r\n--" + (found[1] or found[2]).encode("latin-1", "replace")
         self.fields: dict[str, str] = {}
         """Those that are no files."""
         self._body = body

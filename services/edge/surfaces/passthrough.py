@@ -17,6 +17,7 @@ from services.edge.passthrough.record import PassedThrough
 from services.edge.passthrough.upload import Upload
 from services.edge.providers.base import Credentials, CredentialsError
 from services.edge.reading import Head
+from services.edge.upstream import read_headers
 from shared import admission, credential, errors
 from shared import passthrough as entries
 from shared.errors import RefusedError
@@ -155,12 +156,9 @@ async def _signed(
     except CredentialsError:
         log.warning("no_credential", target=url)
         raise RefusedError(errors.provider_unreachable(url.split("/", 3)[2])) from None
-    pairs = [line.partition(": ") for line in block.decode("latin-1").split("\r\n") if line]
-    names = {name.lower() for name, _, _ in pairs}
-    return url, [
-        *((name, value) for name, value in sent if name.lower() not in names),
-        *((name, value) for name, _, value in pairs),
-    ]
+    proving = read_headers(block)
+    names = {name.lower() for name, _ in proving}
+    return url, [*((name, value) for name, value in sent if name.lower() not in names), *proving]
 
 
 class _Model(msgspec.Struct):

@@ -28,6 +28,7 @@ from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
+from services.edge.upstream import read_headers
 from shared import admission, errors
 from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
@@ -291,8 +292,7 @@ class _Relay:
         block = target.headers
         if target.credentials is not None:
             block += await target.credentials.headers("POST", path, body)
-        lines = (line.partition(": ") for line in block.decode("latin-1").split("\r\n") if line)
-        sent = {name.lower(): value for name, _, value in lines}
+        sent = {name.lower(): value for name, value in read_headers(block)}
         for name in kind.forwards:
             value = self._request.header(name)
             if value is not None and value.isprintable():

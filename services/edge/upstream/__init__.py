@@ -12,7 +12,7 @@ tests run the same cases against both.
 
 from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.pool import Client
-from services.edge.upstream.request import render_headers
+from services.edge.upstream.request import read_headers, render_headers
 from services.edge.upstream.response import Response
 
-__all__ = ["Client", "Deadlines", "Origin", "Response", "UpstreamError", "render_headers"]
+__all__ = ["Client", "Deadlines", "Origin", "Response", "UpstreamError", "read_headers", "render_headers"]

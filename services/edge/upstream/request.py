@@ -50,6 +50,12 @@ def render_headers(headers: Iterable[tuple[str, str]]) -> bytes:
     return block
 
 
+def read_headers(block: bytes) -> list[tuple[str, str]]:
+    """What `render_headers` rendered, as pairs again."""
+    lines = (line.partition(": ") for line in block.decode("latin-1").split("\r\n") if line)
+    return [(name, value) for name, _, value in lines]
+
+
 def render_head(
     method: str, target: str, host_line: bytes, headers: list[tuple[str, str]] | bytes, body_bytes: int
 ) -> bytes:
