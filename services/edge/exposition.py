@@ -6,29 +6,18 @@ rendered once, and a family is text in pieces: whoever writes them gives the eve
 
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from services.edge.tallies import Times
+
 PIECE_CHARACTERS = 32 * 1024
 """About: a piece is made without a pause."""
 PAUSE_S = 0.0002
 """After each: the interpreter's lock goes to the event loop's thread, which would have to wait 5 ms for it otherwise."""
-
-
-class Buckets(Protocol):
-    """A histogram's numbers."""
-
-    counts: list[int]
-    sum: float
-
-    def merge(self, other: Any) -> None: ...
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """(bound, how many up to it)."""
-        ...
 
 
 class Family(Protocol):
@@ -85,22 +74,18 @@ class Sums:
 
 
 class Spreads:
-    """A histogram's family. What never happened isn't shown.
+    """A histogram's family. What never happened isn't shown."""
 
-    Args:
-        empty: makes one with nothing in it.
-    """
+    def __init__(self, name: str, text: str, labels: list[str]) -> None:
+        self._name, self._text, self._labels = name, text, labels
+        self._spreads: dict[tuple[str, ...], Times] = {}
 
-    def __init__(self, name: str, text: str, labels: list[str], empty: type[Buckets]) -> None:
-        self._name, self._text, self._labels, self._empty = name, text, labels, empty
-        self._spreads: dict[tuple[str, ...], Buckets] = {}
-
-    def add(self, labels: tuple[str, ...], times: Buckets) -> None:
+    def add(self, labels: tuple[str, ...], times: Times) -> None:
         if not any(times.counts):
             return
         found = self._spreads.get(labels)
         if found is None:
-            found = self._spreads[labels] = self._empty()
+            found = self._spreads[labels] = Times()
         found.merge(times)
 
     def family(self) -> Metric:

@@ -11,6 +11,8 @@ from prometheus_client import Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
+from services.edge.tallies import Times
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
@@ -41,29 +43,6 @@ OUTCOMES = (
 )
 
 
-class _Spread:
-    """A histogram's numbers."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as Prometheus has them."""
-        found, total = [], 0
-        for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
-
-
 class RouteMetrics:
     """The numbers of one route."""
 
@@ -71,14 +50,14 @@ class RouteMetrics:
 
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
-        self.seconds = _Spread(_SECONDS)
-        self.overhead = _Spread(_OVERHEAD)
+        self.seconds = Times(_SECONDS)
+        self.overhead = Times(_OVERHEAD)
         self.input_tokens = self.output_tokens = 0
 
     def note(self, outcome: str, seconds: float, overhead_s: float, input_tokens: int, output_tokens: int) -> None:
         """One call to a model that has ended."""
         self.outcomes[outcome] += 1
-        spread = self.seconds
+        spread = self.seconds  # as `Times.add` does it, without a call each
         spread.counts[bisect_left(_SECONDS, seconds)] += 1
         spread.sum += seconds
         spread = self.overhead
@@ -90,7 +69,7 @@ class RouteMetrics:
     def note_answered(self, seconds: float) -> None:
         """One answer of our own."""
         self.outcomes["answered"] += 1
-        self.seconds.observe(seconds)
+        self.seconds.add(seconds)
 
 
 class _Numbers(Collector):

@@ -212,11 +212,11 @@ class Series(Collector):
             "team_alias",
         ]  # fmt: skip
         families = [
-            _spreads("litellm_request_total_latency_metric", "From head to last byte, in seconds", names),
-            _spreads("litellm_llm_api_latency_metric", "Waiting for the provider, in seconds", llm_names),
-            _spreads("litellm_llm_api_time_to_first_token_metric", "Of streams, in seconds", llm_names),
-            _spreads("litellm_overhead_latency_metric", "Our own part, in seconds", over_names),
-            _spreads("litellm_deployment_latency_per_output_token", "In seconds", per_token_names),
+            Spreads("litellm_request_total_latency_metric", "From head to last byte, in seconds", names),
+            Spreads("litellm_llm_api_latency_metric", "Waiting for the provider, in seconds", llm_names),
+            Spreads("litellm_llm_api_time_to_first_token_metric", "Of streams, in seconds", llm_names),
+            Spreads("litellm_overhead_latency_metric", "Our own part, in seconds", over_names),
+            Spreads("litellm_deployment_latency_per_output_token", "In seconds", per_token_names),
         ]
         for at, (key, numbers) in enumerate(calls):
             who = key.who if at < SPREADS_MAX else _OTHERS.who
@@ -278,7 +278,7 @@ class Series(Collector):
         errors = Sums(
             "litellm_guardrail_errors", "Checks without an answer", ["guardrail_name", "error_type", "hook_type"]
         )
-        times = _spreads(
+        times = Spreads(
             "litellm_guardrail_latency_seconds", "Of a check", ["guardrail_name", "status", "error_type", "hook_type"]
         )
         for (name, stage, action), (count, spread) in list(self._guardrails.items()):
@@ -288,10 +288,6 @@ class Series(Collector):
                 errors.add((name, "unavailable", stage), count)
             times.add((name, status, "unavailable" if action == "error" else "", stage), spread)
         yield from (total, errors, times)
-
-
-def _spreads(name: str, text: str, labels: list[str]) -> Spreads:
-    return Spreads(name, text, labels, Times)
 
 
 SERIES = Series()
