@@ -26,7 +26,7 @@ from shared.config import Config
 from shared.identity import settings as jwt_settings
 from shared.identity.verifier import Verifier, own_validate
 from shared.ids import DeploymentId
-from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.outbound import Guard, Outbound, OutboundSettings, guard_of
 from shared.secrets import KeyManagement
 from shared.secrets.stored_keys import StoredKeys
 from shared.secrets.stored_keys import of as stored
@@ -104,7 +104,10 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
         targets=targets,
         left_out=left_out,
         outbound=outbound,
-        named_outbound=Outbound(OutboundSettings.read(environ), _guard(conf)),
+        named_outbound=Outbound(
+            OutboundSettings.read(environ),
+            guard_of(conf.edge_passthrough_networks, "TOLLGATE_EDGE_PASSTHROUGH_NETWORKS"),
+        ),
         tokens=_tokens(config.general_settings, environ, outbound, config.directory),
         lasting=front.lasting(config, environ, outbound, conf.data_dir),
         stored_keys=stored(KeyManagement.of(config.general_settings), environ),
@@ -136,15 +139,6 @@ def certificate_of(conf: EdgeSettings, environ: Mapping[str, str]) -> Certificat
         raise SettingsError(
             f"TOLLGATE_EDGE_TLS_CERT_FILE: {cert} and {key} can't be used ({type(error).__name__}: {str(error)[:120]})"
         ) from None
-
-
-def _guard(conf: EdgeSettings) -> Guard:
-    """For targets that somebody with a key names."""
-    networks = [each.strip() for each in conf.edge_passthrough_networks.split(",") if each.strip()]
-    try:
-        return Guard.for_named_targets(networks)
-    except ValueError as error:
-        raise SettingsError(f"TOLLGATE_EDGE_PASSTHROUGH_NETWORKS: {error}") from None
 
 
 def _limits(conf: EdgeSettings) -> Limits:

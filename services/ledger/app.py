@@ -43,7 +43,7 @@ from shared.bus import BusClient, BusError
 from shared.config import Config
 from shared.identity import settings as jwt_settings
 from shared.identity.verifier import Verifier, own_validate
-from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.outbound import Guard, Outbound, OutboundSettings, guard_of
 from shared.requests import SpentReply, SpentRequest
 from shared.service import Life, serve_probes
 from shared.settings import SettingsError
@@ -115,7 +115,8 @@ class Ledger:
         self._terms = config.terms(settings)
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
         outbound = OutboundSettings.read(self._environ())
-        self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, config.sink_guard(settings)))
+        named = guard_of(settings.sink_networks, "TOLLGATE_SINK_NETWORKS")
+        self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, named))
         in_file = choose.of_config(file.litellm_settings, file.directory) if file is not None else []
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
         self._shows_audit = file is None or file.litellm.store_audit_logs

@@ -12,7 +12,6 @@ from services.ledger.database import Database, Given
 from services.ledger.retention import Terms
 from shared import settings
 from shared.config import Config
-from shared.outbound import Guard
 from shared.settings import SettingsError
 from shared.startup import Source
 
@@ -116,14 +115,6 @@ def terms(settings: LedgerSettings) -> Terms:
         retention.days("maximum_rollup_retention_period", settings.rollup_retention),
         retention.days("maximum_payload_retention_period", settings.payload_retention or PAYLOAD_RETENTION),
     )
-
-
-def sink_guard(settings: LedgerSettings) -> Guard:
-    """For addresses that keys and teams name. Raises SettingsError."""
-    try:
-        return Guard.for_named_targets(each.strip() for each in settings.sink_networks.split(",") if each.strip())
-    except ValueError as error:
-        raise SettingsError(f"TOLLGATE_SINK_NETWORKS: {error}") from None
 
 
 def _pool(found: LedgerSettings, in_file: int | None, environ: Mapping[str, str]) -> int:

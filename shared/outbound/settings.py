@@ -6,9 +6,22 @@ from pathlib import Path
 
 import msgspec
 
+from shared.outbound.addresses import Guard
 from shared.settings import SettingsError
 
 _FALSE = frozenset({"false", "0", "no", "off"})
+
+
+def guard_of(networks: str, variable: str) -> Guard:
+    """For targets that somebody with a key names. Raises SettingsError.
+
+    Args:
+        networks: private ones that may be asked all the same, comma-separated; the value of `variable`.
+    """
+    try:
+        return Guard.for_named_targets(filter(None, (each.strip() for each in networks.split(","))))
+    except ValueError as error:
+        raise SettingsError(f"{variable}: {error}") from None
 
 
 class OutboundSettings(msgspec.Struct, frozen=True, kw_only=True):

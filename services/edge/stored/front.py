@@ -15,8 +15,7 @@ from shared.bus import BusClient
 from shared.config import Config, Deployment
 from shared.config.references import Lookup
 from shared.ids import DeploymentId
-from shared.outbound import Guard
-from shared.settings import SettingsError
+from shared.outbound import Guard, guard_of
 
 Connect = Callable[[BusClient, Callable[[], int]], StoredModels]
 """(bus, the CONTROL sequence this edge knows of)."""
@@ -31,7 +30,7 @@ def build(
     left_out: dict[DeploymentId, str],
 ) -> Connect:
     """Raises SettingsError."""
-    guard = None if config.stored_models.trusted else guard_of(conf.edge_model_networks)
+    guard = None if config.stored_models.trusted else guard_of(conf.edge_model_networks, "TOLLGATE_EDGE_MODEL_NETWORKS")
 
     def read(config: Config, environ: Mapping[str, str]) -> Shared:
         def make(deployment: Deployment) -> Target:
@@ -57,11 +56,3 @@ def guarded(target: Target, guard: Guard | None) -> Target:
     if guard is None or target.origin is None:
         return target
     return msgspec.structs.replace(target, origin=msgspec.structs.replace(target.origin, guard=guard))
-
-
-def guard_of(networks: str) -> Guard:
-    """For targets that somebody with a key names. Raises SettingsError."""
-    try:
-        return Guard.for_named_targets(filter(None, (each.strip() for each in networks.split(","))))
-    except ValueError as error:
-        raise SettingsError(f"TOLLGATE_EDGE_MODEL_NETWORKS: {error}") from None
