@@ -12,12 +12,14 @@ import structlog
 from services.edge import front, metrics, payload
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
+from services.edge.drain import PAYLOADS
 from services.edge.following import Following
 from services.edge.http import Budget, Listener
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.kept_keys import KeptKeys
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
+from services.edge.payload import PayloadMetrics
 from services.edge.publisher import publisher_for
 from services.edge.recorder import Recorder
 from services.edge.rests import Rests
@@ -82,7 +84,9 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     await known.start()
 
     edge_id = new_id()
-    recorder = await _recorder(client, conf, traffic.shards)
+    shard = subjects.shard_of(conf.edge_name or f"{socket.gethostname()}:{conf.edge_port}", traffic.shards)
+    log.info("shard_chosen", shard=shard, shards=traffic.shards)
+    recorder = await _recorder(client, conf, "journal", subjects.traffic(shard), RecorderMetrics())
     signer = Signer(edge_id)
     identity = await bus.answer(
         client,
@@ -103,7 +107,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         grants=known.grants,
         customers=known.customers,
         recorder=recorder,
-        payloads=await _payloads(client, conf),
+        payloads=await _recorder(client, conf, PAYLOADS, subjects.payload(0), PayloadMetrics()),
         upstream=upstream,
         targets=setup.targets,
         left_out=setup.left_out,
@@ -153,7 +157,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     gc.set_threshold(50_000, 20, 20)
     life.ready(reason_not_ready)
     name = conf.edge_name or f"{socket.gethostname()}:{conf.edge_port}"
-    watch = Watch(parts.alerts, name, metrics.journal_bytes, lambda: recorder.healthy, clock.seconds)
+    watch = Watch(parts.alerts, name, lambda: recorder.journal_bytes, lambda: recorder.healthy, clock.seconds)
     watching = asyncio.create_task(watch.run())
 
     await life.stopping.wait()
@@ -188,31 +192,17 @@ async def _stop(listener: Listener, server: Server, drain_s: float, parts: Parts
     await parts.recorder.close()
 
 
-async def _payloads(client: BusClient, conf: EdgeSettings) -> Recorder:
-    directory = Path(conf.data_dir) / f"edge-{conf.edge_port}"
+async def _recorder(
+    client: BusClient, conf: EdgeSettings, journal_name: str, subject: str, numbers: RecorderMetrics
+) -> Recorder:
+    """To a subject, with a journal of its own that takes what the broker doesn't. Raises SettingsError."""
+    path = Path(conf.data_dir) / f"edge-{conf.edge_port}" / journal_name
     try:
-        return payload.recorder(await publisher_for(client), directory, conf)
-    except (OSError, JournalTakenError) as error:
-        raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
-
-
-async def _recorder(client: BusClient, conf: EdgeSettings, shards: int) -> Recorder:
-    directory = Path(conf.data_dir) / f"edge-{conf.edge_port}"
-    try:
-        journal = Journal(directory / "journal", conf.edge_journal_bytes_max)
+        journal = Journal(path, conf.edge_journal_bytes_max)
     except (OSError, JournalTakenError) as error:
         raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
     publisher = await publisher_for(client)
-    shard = subjects.shard_of(conf.edge_name or f"{socket.gethostname()}:{conf.edge_port}", shards)
-    log.info("shard_chosen", shard=shard, shards=shards)
-    recorder = Recorder(
-        publisher,
-        journal,
-        subjects.traffic(shard),
-        conf.edge_publish_timeout_ms,
-        conf.edge_settle_wait_ms,
-        RecorderMetrics(),
-    )
+    recorder = Recorder(publisher, journal, subject, conf.edge_publish_timeout_ms, conf.edge_settle_wait_ms, numbers)
     recorder.start()
     return recorder
 

@@ -114,10 +114,6 @@ def note_grant(source: str) -> None:
     _numbers.grants[source] += 1
 
 
-def journal_bytes() -> float:
-    return float(next(iter(_journal_bytes.collect())).samples[0].value)
-
-
 class RecorderMetrics:
     journaled = _journaled
     publish_failures = _publish_failures

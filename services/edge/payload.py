@@ -3,26 +3,21 @@ never comes here.
 """
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.edge.drain import PAYLOADS
 from services.edge.formats.wire import UNREADABLE
-from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
-from services.edge.publisher import Publisher
 from services.edge.recorder import Batch, Recorder
-from shared import payloads, subjects
+from shared import payloads
 from shared.errors import RefusedError
 from shared.ids import RequestId
 
 if TYPE_CHECKING:
     from services.edge.account import Asked
-    from services.edge.config import EdgeSettings
     from services.edge.parts import Parts
 
 log = structlog.get_logger()
@@ -43,21 +38,6 @@ class PayloadMetrics(RecorderMetrics):
 
     def committed(self, facts: int) -> None:
         self.kept.inc(facts)
-
-
-def recorder(publisher: Publisher, directory: Path, conf: "EdgeSettings") -> Recorder:
-    """Of the stream PAYLOAD, like that of the facts: a journal of its own takes what the broker doesn't. Raises what `Journal` raises."""
-    journal = Journal(directory / PAYLOADS, conf.edge_journal_bytes_max)
-    made = Recorder(
-        publisher,
-        journal,
-        subjects.payload(0),
-        conf.edge_publish_timeout_ms,
-        conf.edge_settle_wait_ms,
-        PayloadMetrics(),
-    )
-    made.start()
-    return made
 
 
 class Content:

@@ -176,6 +176,11 @@ class Recorder:
         """Until everything appended so far is durable."""
         await self._idle.wait()
 
+    @property
+    def journal_bytes(self) -> int:
+        """What waits in the journal."""
+        return self._journal.bytes_waiting
+
     async def drained(self, timeout_s: float) -> bool:
         """Whether the journal is empty, at once or within `timeout_s`: what it holds is durable, but only this edge can send it."""
         deadline = self._time() + timeout_s
