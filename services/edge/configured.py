@@ -18,7 +18,7 @@ from services.edge.routing import settings as routing_settings
 from services.edge.series import SERIES
 from services.edge.sso import settings as sso_settings
 from services.edge.sso.throttle import Throttle
-from shared import addresses, guardrails
+from shared import addresses
 from shared.addresses import Network
 from shared.config import Config, ConfigError, opening
 from shared.ids import DeploymentId
@@ -76,7 +76,6 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
         {
             **front.build(config, environ, outbound),
             **front.routing(config),
-            "guardrails": guardrails.enabled(config),
             "shown_settings": shown.of(config),
             "proxies": proxies(config.general_settings),
         },

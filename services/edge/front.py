@@ -14,6 +14,7 @@ from services.edge.cache.bucket import Bucket
 from services.edge.cache.serve import Cache
 from services.edge.cache.store import Local, Redis
 from services.edge.checks import Checks
+from services.edge.clock import Clock
 from services.edge.images import Images
 from services.edge.passthrough import provider_routes
 from services.edge.routing import settings as routing_settings
@@ -45,7 +46,8 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     general = config.general_settings
     looks = site.read(general, environ, config.directory)
     endpoints = entries.read(general.get("pass_through_endpoints"), environ)
-    known = {each.name for each in guardrails.enabled(config)}
+    enabled = guardrails.enabled(config)
+    known = {each.name for each in enabled}
     for entry in endpoints.all:
         if unknown := [name for name in entry.guardrails if name not in known]:
             raise ConfigError(
@@ -53,6 +55,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
             )
     provided, signers = provider_routes.read(environ, endpoints)
     return {
+        "guardrails": enabled,
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
         "show_usage": config.general.always_include_stream_usage,
@@ -100,12 +103,8 @@ def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache |
     if wanted.kind == "redis":
         return Cache(wanted, Redis(wanted.redis_url, time.monotonic))
     if wanted.kind == "nats":
-        return Cache(wanted, Bucket(sealing.keyring(environ, data_dir), time.monotonic, unix_ms))
+        return Cache(wanted, Bucket(sealing.keyring(environ, data_dir), time.monotonic, Clock().unix_ms))
     return Cache(wanted, Local(CACHE_BYTES_MAX, time.monotonic))
-
-
-def unix_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024

@@ -15,6 +15,7 @@ from services.edge.grants import Grants
 from shared import bus, errors, subjects
 from shared.bus import BusClient, BusError
 from shared.errors import RefusedError
+from shared.grant import Denial
 from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest, KeyMove
 from shared.routes import Route
@@ -145,4 +146,5 @@ class KeptKeys:
             reply = await bus.ask(self._client, subjects.POLICY_DECIDE, question, DecideReply, timeout_ms, tries=2)
         except BusError:
             return True
-        return getattr(getattr(reply.decision, "refusal", None), "code", "") != "unknown_key"
+        decision = reply.decision
+        return not (isinstance(decision, Denial) and decision.refusal.code == "unknown_key")

@@ -69,7 +69,7 @@ class Parts(msgspec.Struct, kw_only=True):
     upstream: Client
     targets: dict[DeploymentId, Target]
     adopted: set[DeploymentId] = msgspec.field(default_factory=set)
-    """Ids in `targets` that aren't our configuration's (attempts.py)."""
+    """Ids in `targets` that aren't our configuration's (groups.py)."""
     tasks: Tasks
     strangers: Strangers
     """Counts what those without a good key were refused."""

@@ -2,7 +2,6 @@
 
 import os
 import ssl
-from pathlib import Path
 
 import structlog
 
@@ -48,5 +47,5 @@ class Certificate:
     def _stamp(self) -> tuple[tuple[int, int, int], ...]:
         return tuple(
             (found.st_mtime_ns, found.st_size, found.st_ino)
-            for found in (os.stat(Path(name)) for name in (self._cert_file, self._key_file))
+            for found in (os.stat(name) for name in (self._cert_file, self._key_file))
         )
