@@ -15,6 +15,7 @@ import structlog
 from services.edge import payload
 from services.edge.answers import Named
 from services.edge.formats.base import Call
+from services.edge.formats.fields import says_true
 from services.edge.formats.openai import OpenAI
 from services.edge.formats.wire import AnswerHead
 from services.edge.http import Request
@@ -66,9 +67,9 @@ LOG_OFF_MAX = 32
 NO_LOG_OFF: Final[list[str]] = []
 
 
-def log_off(disabled: str | None, no_log: bytes | None) -> list[str]:
+def log_off(disabled: str | None, fields: dict[str, msgspec.Raw]) -> list[str]:
     """Callbacks the request turned off (shared.facts.Opened.log_off)."""
-    if no_log is not None and bytes(no_log) == b"true":
+    if says_true(fields, "no-log"):
         return ["*"]
     return [name for part in disabled.split(",") if (name := part.strip())][:LOG_OFF_MAX] if disabled else []
 
@@ -126,7 +127,7 @@ class Account:
             head.litellm_call_id,
             self.opened_at_ms + deadline_ms + parts.settings.edge_expiry_slack_ms,
             head.session_id,
-            NO_LOG_OFF if call.plain and head.log_off is None else log_off(head.log_off, call.fields.get("no-log")),
+            NO_LOG_OFF if call.plain and head.log_off is None else log_off(head.log_off, call.fields),
         )
         heading = self._heading = self._heading_of(self.candidate)
         self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
+from services.edge.formats.fields import says_true
 from services.edge.formats.wire import UNREADABLE
 from services.edge.metrics import RecorderMetrics
 from services.edge.recorder import Batch, Recorder
@@ -93,8 +94,7 @@ def _request(asked: "Asked", bytes_max: int) -> tuple[bytes, bool]:
 def of(parts: "Parts", asked: "Asked") -> Content | None:
     """Of a call whose grant wants it. None where the request itself wants it neither kept nor sent."""
     grant, call = asked.permit.grant, asked.call
-    no_log = call.fields.get("no-log")
-    if no_log is not None and bytes(no_log) == b"true":
+    if says_true(call.fields, "no-log"):
         return None
     if (asked.request.header(REDACTION) or "").strip().lower() in ("true", "1"):
         return None

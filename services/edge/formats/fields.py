@@ -218,6 +218,12 @@ def flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
     return said == b"true" or (said != b"false" and bool(read(fields, name)))
 
 
+def says_true(fields: dict[str, msgspec.Raw], name: str) -> bool:
+    """Of a field that nobody has looked at: whether it is `true`. It may be missing, or anything else."""
+    raw = fields.get(name)
+    return raw is not None and bytes(raw) == b"true"
+
+
 FOR_US: Final = GATEWAY_FIELDS | {"user"}
 """What a request says of its own to the gateway."""
 
@@ -326,8 +332,8 @@ def whole_number(fields: dict[str, msgspec.Raw], name: str) -> int | None:
 
 def forwarded_metadata(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
     """OpenAI's own metadata of a request that is stored: the client's entries without ours. None: nothing goes on."""
-    raw, store = fields.get("metadata"), fields.get("store")
-    if raw is None or store is None or bytes(store) != b"true":
+    raw = fields.get("metadata")
+    if raw is None or not says_true(fields, "store"):
         return None
     return own_metadata(raw)
 

@@ -30,7 +30,7 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
         retries = retries if asked is None else _bounded(asked)
     elif head.num_retries is not None:
         retries = _bounded(_number(head.num_retries, "x-litellm-num-retries"))
-    if "disable_fallbacks" in fields and bytes(fields["disable_fallbacks"]) == b"true":
+    if fields_.says_true(fields, "disable_fallbacks"):
         fallbacks = False
     if retries == usual.retries and fallbacks == usual.fallbacks:
         return usual
