@@ -46,7 +46,8 @@ class _Attempt(msgspec.Struct):
     call: Call
     """With the parameters this deployment gets."""
     translator: Translator | None
-    """None: the candidate speaks the client's format."""
+    options: Options | None
+    """What it needs. Both None: the candidate speaks the client's format."""
     body: bytes
     ask_usage: bool
     """The usage chunk of a stream is asked for."""
@@ -178,16 +179,16 @@ class Attempts:
         ask_usage = True
         if call.stream and not call.wants_usage:
             ask_usage = not self._parts.health.of(candidate.deployment_id).no_stream_options
-        translator, body = None, b""
+        translator, options, body = None, None, b""
         if format.name in target.provider.wires:
             if target.origin is not None:
                 body = format.upstream_body(call, candidate.upstream_model, ask_usage=ask_usage)
         else:
             translator = target.provider.translators[format.name]
+            options = self._options(target, candidate, call)
             if target.origin is not None:
-                options = self._options(target, candidate, call)
                 body = translator.request(format.upstream_fields(call), candidate.upstream_model, options)
-        return _Attempt(candidate, target, call, translator, body, ask_usage)
+        return _Attempt(candidate, target, call, translator, options, body, ask_usage)
 
     def _options(self, target: Target, candidate: Candidate, call: Call) -> Options:
         """What a translator needs."""
@@ -217,10 +218,9 @@ class Attempts:
                 source = self._source = await self._without_options(attempt, source)
             if source.status < 300:
                 state.answered(self._head_at - before)
-            options = None
-            if attempt.translator is not None:
-                options = self._options(attempt.target, candidate, attempt.call)
-            relay = self._relay = Relay(parts, self._account, source, attempt.target, attempt.translator, options)
+            relay = self._relay = Relay(
+                parts, self._account, source, attempt.target, attempt.translator, attempt.options
+            )
             return await relay.pass_on()
         finally:
             state.running -= 1
