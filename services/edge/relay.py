@@ -13,7 +13,6 @@ import msgspec
 
 from services.edge import answers, counting, failures, sizes, texts
 from services.edge.account import Account
-from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats import events
 from services.edge.formats.openai import images_in
@@ -22,13 +21,13 @@ from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import Options, Target, Translator, UnreadableAnswerError
 from services.edge.sources import DRAIN_S, Chunks, Source, chunks_of
-from services.edge.streaming import Streaming
+from services.edge.streaming import Streaming, named
 from services.edge.upstream import UpstreamError
 from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import filled, is_half
 from shared import errors
 from shared.billing import Usage
-from shared.errors import Refusal, RefusedError
+from shared.errors import RefusedError
 
 SNIFF_BYTES_MAX: Final = 65_536
 _NOT_EVENTS: Final = b'{["<'
@@ -154,7 +153,8 @@ class Relay:
             counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
             usage = counted if usage is None else filled(usage, counted)
         if self._mb is not None and len(body) > self._mb * sizes.MB:
-            too_large = self._too_large(len(body))
+            grant, route, ip = asked.permit.grant, asked.route.name, asked.head.ip
+            too_large = sizes.response_refusal(parts, grant, route, ip, len(body), self._mb)
             await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
             raise RefusedError(too_large)
         refusal = None
@@ -168,7 +168,7 @@ class Relay:
         if account.content is not None:
             account.content.add(body)
         cost = await account.settle_durably("success", self._source.status, usage, head)
-        return answers.whole(self._named(), body, self._source.status, content_type, cost)
+        return answers.whole(named(account, self._source), body, self._source.status, content_type, cost)
 
     def _translated(self, translator: Translator, body: bytes) -> bytes:
         """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""
@@ -205,13 +205,6 @@ class Relay:
         await streaming.pass_on(start)
         return await self._end(streaming)
 
-    def _too_large(self, size_bytes: int) -> Refusal:
-        asked = self._asked
-        assert self._mb is not None
-        return sizes.response_refusal(
-            self._parts, asked.permit.grant, asked.route.name, asked.head.ip, size_bytes, self._mb
-        )
-
     async def _next(self, chunks: Chunks) -> bytes:
         clock, account = self._parts.clock, self._account
         before = clock.seconds()
@@ -241,12 +234,6 @@ class Relay:
             self.draining = True
             parts.tasks.start(drain(source))
         return out
-
-    def _named(self) -> Named:
-        passed = failures.passed_lines(self._source.headers)
-        if self._asked.permit.guardrails:
-            passed += self._asked.screening.header()
-        return self._account.named(passed)
 
 
 class _Nothing:

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.edge import answers, failures, sizes
 from services.edge.account import Account
+from services.edge.answers import Named
 from services.edge.failures import Failure
 from services.edge.formats import events
 from services.edge.http import StreamAnswer
@@ -24,11 +25,19 @@ HOLD_S: Final = 10.0
 """Longer than this a stream's comments and empty events aren't held back for its first content: a client's proxy would tire."""
 
 
+def named(account: Account, source: Source) -> Named:
+    """What an answer says of its call: the provider's own lines, and the guardrails that ran, too."""
+    passed = failures.passed_lines(source.headers)
+    if account.asked.permit.guardrails:
+        passed += account.asked.screening.header()
+    return account.named(passed)
+
+
 class Streaming:
     """
     Args:
         said_by: whose usage is read: LiteLLM's name of the provider.
-        bytes_max: of what may be answered; None: all.
+        response_mb: how much may be answered; None: all.
     """
 
     def __init__(
@@ -131,10 +140,7 @@ class Streaming:
         asked = self._account.asked
         if asked.permit.guardrails:
             self._blocked(await asked.screening.beside())
-        passed = failures.passed_lines(self._source.headers)
-        if asked.permit.guardrails:
-            passed += asked.screening.header()
-        out = self._out = answers.stream(self._account.named(passed))
+        out = self._out = answers.stream(named(self._account, self._source))
         await out.start(asked.request)
 
     async def _say(self, whole: bytes, *, last: bool = False) -> bool:
