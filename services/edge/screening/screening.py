@@ -268,23 +268,23 @@ class Screening:
     def _note(self, outcomes: list[GuardrailOutcome]) -> None:
         """One line a guardrail, stage and action of many screenings; none says `allow` where another says more. Costs add up."""
         for new in outcomes:
-            lines = [i for i, o in enumerate(self.outcomes) if (o.name, o.stage) == (new.name, new.stage)]
-            same = [i for i in lines if self.outcomes[i].action == new.action]
-            allowed = [i for i in lines if self.outcomes[i].action == "allow"]
-            if new.action == "allow":
-                into, action = (lines[:1], None)
-            elif same:
-                into, action = (same, None)
-            else:
-                into, action = (allowed, new.action)
-            if not into:
+            into = next(
+                (
+                    i
+                    for i, line in enumerate(self.outcomes)
+                    if (line.name, line.stage) == (new.name, new.stage)
+                    and (new.action == "allow" or line.action in (new.action, "allow"))
+                ),
+                None,
+            )
+            if into is None:
                 self.outcomes.append(new)
                 continue
-            known = self.outcomes[into[0]]
-            self.outcomes[into[0]] = GuardrailOutcome(
+            known = self.outcomes[into]
+            self.outcomes[into] = GuardrailOutcome(
                 known.name,
                 known.stage,
-                action or known.action,
+                known.action if new.action == "allow" else new.action,
                 max(known.duration_ms, new.duration_ms),
                 known.cost_picousd + new.cost_picousd,
                 new.rules or known.rules,
