@@ -138,17 +138,12 @@ class Token:
         """Raises NoAnswerError."""
         async with self._lock:
             if time.monotonic() - self._made_at >= TOKEN_AGE_S or not self._credentials.token:
-                self.circuit.enter(costs=False)
-                worked, why = False, ""
-                try:
-                    transport = _transport(self._outbound, asyncio.get_running_loop())
-                    await asyncio.to_thread(self._credentials.refresh, transport)
-                    worked = True
-                except Exception as error:
-                    why = f"no token: {type(error).__name__}"
-                    raise NoAnswerError(why) from None
-                finally:
-                    self.circuit.leave(worked=worked, error=why)
+                with self.circuit.question(costs=False):
+                    try:
+                        transport = _transport(self._outbound, asyncio.get_running_loop())
+                        await asyncio.to_thread(self._credentials.refresh, transport)
+                    except Exception as error:
+                        raise NoAnswerError(f"no token: {type(error).__name__}") from None
                 self._made_at = time.monotonic()
             return str(self._credentials.token)
 

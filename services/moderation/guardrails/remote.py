@@ -6,7 +6,8 @@ circuit is open.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -75,6 +76,20 @@ class Circuit:
     def seconds_ago(self) -> float | None:
         return None if self._asked_at is None else self._clock() - self._asked_at
 
+    @contextmanager
+    def question(self, *, costs: bool = True) -> Iterator[None]:
+        """Around one question. Raises NoAnswerError, as `enter`; whatever is raised in it counts as a failure."""
+        self.enter(costs=costs)
+        worked, error = False, ""
+        try:
+            yield
+            worked = True
+        except NoAnswerError as no:
+            error = str(no)
+            raise
+        finally:
+            self.leave(worked=worked, error=error)
+
     def enter(self, *, costs: bool = True) -> None:
         """Raises NoAnswerError where it is open.
 
@@ -122,33 +137,23 @@ class Service:
 
     async def ask(self, path: str, question: Any, headers: Mapping[str, str] | None = None) -> Any:
         """The answer, decoded. Raises NoAnswerError."""
-        self.circuit.enter()
-        worked, error = False, ""
-        try:
-            answer = await self._outbound.send(
-                "POST",
-                self._base + path,
-                headers={**self._headers, **(headers or {})},
-                body=msgspec.json.encode(question),
-                deadline_ms=self._deadline_ms,
-                answer_bytes_max=ANSWER_BYTES_MAX,
-            )
-            if answer.status != 200:
-                raise NoAnswerError(f"status {answer.status}")
-            decoded = msgspec.json.decode(answer.body)
-            worked = True
-            return decoded
-        except NoAnswerError as no:
-            error = str(no)
-            raise
-        except OutboundError as no:
-            error = no.code
-            raise NoAnswerError(error) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            error = "no JSON"
-            raise NoAnswerError(error) from None
-        finally:
-            self.circuit.leave(worked=worked, error=error)
+        with self.circuit.question():
+            try:
+                answer = await self._outbound.send(
+                    "POST",
+                    self._base + path,
+                    headers={**self._headers, **(headers or {})},
+                    body=msgspec.json.encode(question),
+                    deadline_ms=self._deadline_ms,
+                    answer_bytes_max=ANSWER_BYTES_MAX,
+                )
+                if answer.status != 200:
+                    raise NoAnswerError(f"status {answer.status}")
+                return msgspec.json.decode(answer.body)
+            except OutboundError as error:
+                raise NoAnswerError(error.code) from None
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                raise NoAnswerError("no JSON") from None
 
 
 async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:

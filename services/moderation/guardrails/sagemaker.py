@@ -34,29 +34,22 @@ class SageMaker:
 
     async def ask(self, prompt: str, _: list[dict[str, str]]) -> str:
         """What the model generated. Raises NoAnswerError."""
-        self.circuit.enter()
-        worked, why = False, ""
         question = {
             "inputs": prompt,
             "parameters": {"max_new_tokens": ANSWER_TOKENS_MAX, "do_sample": False, "return_full_text": False},
         }
-        try:
-            client = await self._opened()
-            answer = await client.invoke_endpoint(
-                EndpointName=self._endpoint, ContentType="application/json", Body=json.dumps(question).encode()
-            )
-            body = await answer["Body"].read(ANSWER_BYTES_MAX)
-            text = _generated(json.loads(body), prompt)
-            worked = True
-            return text
-        except NoAnswerError as no:
-            why = str(no)
-            raise
-        except Exception as error:  # botocore's many; their texts may quote the request
-            why = type(error).__name__
-            raise NoAnswerError(why) from None
-        finally:
-            self.circuit.leave(worked=worked, error=why)
+        with self.circuit.question():
+            try:
+                client = await self._opened()
+                answer = await client.invoke_endpoint(
+                    EndpointName=self._endpoint, ContentType="application/json", Body=json.dumps(question).encode()
+                )
+                body = await answer["Body"].read(ANSWER_BYTES_MAX)
+                return _generated(json.loads(body), prompt)
+            except NoAnswerError:
+                raise
+            except Exception as error:  # botocore's many; their texts may quote the request
+                raise NoAnswerError(type(error).__name__) from None
 
     async def _opened(self) -> Any:
         """One client, made by the first question."""
