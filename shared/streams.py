@@ -132,12 +132,7 @@ async def ensure_traffic(client: Client, max_bytes: int, shards: int = 1, replic
 
     Raises as `ensure_control`.
     """
-    try:
-        known = await state(client, subjects.TRAFFIC_STREAM)
-    except StreamError as error:
-        if error.code != NOT_FOUND:
-            raise
-        known = None
+    known = await _if_there(client, subjects.TRAFFIC_STREAM)
     if known is not None:
         shards = max(shards, known.shards)
         max_bytes = known.bytes_max
@@ -173,11 +168,7 @@ async def ensure_payload(client: Client, max_bytes: int, replicas: int = 0) -> S
 
     Raises as `ensure_control`.
     """
-    try:
-        max_bytes = (await state(client, subjects.PAYLOAD_STREAM)).bytes_max
-    except StreamError as error:
-        if error.code != NOT_FOUND:
-            raise
+    known = await _if_there(client, subjects.PAYLOAD_STREAM)
     return await _ensure(
         client,
         {
@@ -187,7 +178,7 @@ async def ensure_payload(client: Client, max_bytes: int, replicas: int = 0) -> S
             "storage": "file",
             "discard": "new",
             "max_age": PAYLOAD_AGE_S_MAX * 1_000_000_000,
-            "max_bytes": max_bytes,
+            "max_bytes": max_bytes if known is None else known.bytes_max,
             "max_msgs": -1,
             "max_msgs_per_subject": -1,
             "deny_purge": False,
@@ -220,6 +211,16 @@ async def ensure_cache(client: Client, max_bytes: int) -> StreamState:
         },
         1,
     )
+
+
+async def _if_there(client: Client, stream: str) -> StreamState | None:
+    """As `state`; None: it must be made."""
+    try:
+        return await state(client, stream)
+    except StreamError as error:
+        if error.code != NOT_FOUND:
+            raise
+        return None
 
 
 async def _ensure(client: Client, wanted: dict[str, Any], replicas: int) -> StreamState:
