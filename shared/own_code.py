@@ -24,16 +24,20 @@ def load(directory: str, dotted: str) -> Any:
     if not file.is_file():
         raise OwnCodeError(f"there is no file {file}")
     try:
-        return getattr(_module(file), name)
+        return getattr(module(file, f"tollgate_custom_{file.stem}"), name)
     except Exception as error:
         raise OwnCodeError(f"{file}: {type(error).__name__}: {error}") from None
 
 
-def _module(file: Path) -> Any:
-    name = f"tollgate_custom_{file.stem}"
+def module(file: Path, name: str) -> Any:
+    """The file, run anew. Raises whatever it raises.
+
+    Args:
+        name: what Python knows it as.
+    """
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made

@@ -9,17 +9,17 @@ It runs in a thread of its own: one that blocks keeps nobody but itself. docs/ca
 """
 
 import asyncio
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from services.ledger.sinks import records
 from services.ledger.sinks.errors import SinkError
+from shared import own_code
 from shared.config import hooks
 
 log = structlog.get_logger()
@@ -74,21 +74,15 @@ def make(name: str, directory: str) -> Python:
     module, _, attribute = name.rpartition(".")
     path = hooks.file_of(module, directory)
     assert path is not None
-    return Python(name, _loaded(name, attribute, str(path), path.stat().st_mtime_ns))
+    return Python(name, _loaded(name, attribute, path, path.stat().st_mtime_ns))
 
 
 @lru_cache(maxsize=64)
-def _loaded(name: str, attribute: str, path: str, changed_ns: int) -> Any:
+def _loaded(name: str, attribute: str, path: Path, changed_ns: int) -> Any:
     """The method `record`. A file that was changed is loaded anew."""
     loaded_as = f"tollgate_callbacks_{name.rpartition('.')[0].replace('.', '_')}"
-    spec = importlib.util.spec_from_file_location(loaded_as, path)
-    if spec is None or spec.loader is None:
-        raise SinkError(f"{name}: its file can't be loaded", lasting=True)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[loaded_as] = module
     try:
-        spec.loader.exec_module(module)
-        found = getattr(module, attribute)
+        found = getattr(own_code.module(path, loaded_as), attribute)
         made = found() if inspect.isclass(found) else found
         record = getattr(made, hooks.METHOD)
     except Exception as error:
