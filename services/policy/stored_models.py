@@ -13,6 +13,7 @@ from services.policy.catalog import Catalog, access_groups, candidate_of, in_ord
 from services.policy.directory import Directory
 from shared.config import Deployment, LeftOut
 from shared.config import stored as reading
+from shared.config.deployments import SECRETS
 from shared.config.errors import LeaveOutError
 from shared.entities import Credential, Model
 from shared.ids import DeploymentId
@@ -20,7 +21,7 @@ from shared.ids import DeploymentId
 
 def placeholders(values: Mapping[str, Any], sealed: Mapping[str, Any]) -> dict[str, Any]:
     """The values with something in each secret's place: policy has the key to none of them."""
-    known = {name: reading.SEALED for name in sealed if name in reading.SECRETS}
+    known = {name: reading.SEALED for name in sealed if name in SECRETS}
     return {**values, **known}
 
 

@@ -221,6 +221,8 @@ def _other_keys(entry: dict[Any, Any], place: str, reading: Reading) -> None:
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FIELDS = known(EntryParams)
+SECRETS = frozenset(name for name, field in _FIELDS.items() if "Secret" in str(field.type))
+"""Of `litellm_params`."""
 _MUST = frozenset(
     {
         "model",
@@ -254,9 +256,9 @@ def _params(
             given[name] = _headers(value, place, reading)
         elif unset is None:
             given[name] = value
-        elif name in _MUST or (secrets and _is_credential(name)):
+        elif name in _MUST or (secrets and name in SECRETS):
             raise LeaveOutError(f"litellm_params.{name}: {unset}")
-        elif not _is_credential(name):
+        elif name not in SECRETS:
             reading.warn(f"{place}: {unset}")
     given["model"] = _string(tree.get("model"), "litellm_params.model")
     params = section(
@@ -268,11 +270,6 @@ def _params(
         rest=lambda key, value: _extra(key, value, extra, at, reading),
     )
     return params, extra
-
-
-def _is_credential(name: str) -> bool:
-    field = _FIELDS.get(name)
-    return field is not None and "Secret" in str(field.type)
 
 
 def _extra(name: str, value: Any, extra: dict[str, Any], at: str, reading: Reading) -> None:

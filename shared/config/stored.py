@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shared.config import deployments, references
-from shared.config.deployments import Deployment, LeftOut
+from shared.config.deployments import SECRETS, Deployment, LeftOut
 from shared.config.errors import ConfigError, LeaveOutError
-from shared.config.fields import Reading, known
+from shared.config.fields import Reading
 from shared.config.providers import PROVIDERS
 from shared.config.references import Lookup
 from shared.config.schema import GeneralSettings
@@ -40,7 +40,6 @@ def settings(general: GeneralSettings, environ: Mapping[str, str]) -> StoredSett
 
 # ── which values are secrets ──
 
-SECRETS = frozenset(name for name, field in known(EntryParams).items() if "Secret" in str(field.type))
 _HEADERS = frozenset({"headers", "extra_headers"})
 _SECRET_NAME = re.compile(r"(^|[_-])(key|token|secret|password|passwd|credentials?|authorization)$", re.IGNORECASE)
 _LOOKS_LIKE_A_KEY = re.compile(r"(bearer\s+)?sk-\S{8,}", re.IGNORECASE)
@@ -181,20 +180,9 @@ def deployment(
         refuse_references(params, "litellm_params")
     entry = {"model_name": model_name, "litellm_params": dict(params), "model_info": {**info, "id": model_id}}
     named = params.get("litellm_credential_name")
-    values = stored_credentials.get(named) if isinstance(named, str) else None
-    if values is not None:
-        if trusted:
-            values = references.resolve(values, lookup)
-        else:
-            refuse_references(values, f"credential {named}")
-    found = {**credentials, **({named: values} if values is not None and isinstance(named, str) else {})}
-    try:
-        made = deployments.one(entry, "entry", lookup, found, Reading(), secrets=secrets)
-    except ConfigError as error:
-        raise LeaveOutError(str(error).removeprefix("entry.")) from None
-    if not trusted:
-        check(made)
-    return made
+    own = {named: stored_credentials[named]} if isinstance(named, str) and named in stored_credentials else {}
+    found = {**credentials, **_usable(own, lookup, trusted=trusted)}
+    return _made(entry, found, lookup, trusted=trusted, secrets=secrets)
 
 
 def waiting(
@@ -202,13 +190,28 @@ def waiting(
 ) -> Deployment:
     """An entry of the file that names a credential, once that was added by API. The entry is the operator's own word, the credential's
     values aren't. Raises LeaveOutError."""
+    found = _usable(credentials, lookup, trusted=trusted)
+    return _made(entry.entry, found, lookup, trusted=trusted, secrets=secrets)
+
+
+def _usable(
+    stored_credentials: Mapping[str, dict[str, Any]], lookup: Lookup, *, trusted: bool
+) -> dict[str, dict[str, Any]]:
+    """References in them resolved, or refused: LeaveOutError."""
     found = {}
-    for name, values in credentials.items():
+    for name, values in stored_credentials.items():
         if not trusted:
             refuse_references(values, f"credential {name}")
         found[name] = references.resolve(values, lookup) if trusted else values
+    return found
+
+
+def _made(
+    entry: dict[str, Any], credentials: Mapping[str, dict[str, Any]], lookup: Lookup, *, trusted: bool, secrets: bool
+) -> Deployment:
+    """Raises LeaveOutError."""
     try:
-        made = deployments.one(entry.entry, "entry", lookup, found, Reading(), secrets=secrets)
+        made = deployments.one(entry, "entry", lookup, credentials, Reading(), secrets=secrets)
     except ConfigError as error:
         raise LeaveOutError(str(error).removeprefix("entry.")) from None
     if not trusted:
