@@ -8,6 +8,7 @@ import asyncio
 import os.path
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,20 +17,18 @@ import structlog
 
 from shared import logging, settings
 from shared.config import Config, ConfigError, parse
-from shared.config.fields import known
+from shared.config.deployments import SECRETS
 from shared.config.providers import PROVIDERS
 from shared.config.reading import text_of, tree, with_includes
 from shared.config.references import collect
-from shared.config.schema import EntryParams
 from shared.secrets import KeyManagement, SecretError, Secrets, environment, variables
 from shared.settings import SettingsError
 
 log = structlog.get_logger()
 
-_CREDENTIALS = frozenset(name for name, field in known(EntryParams).items() if "Secret" in str(field.type))
 _NOT_FOR: dict[str, frozenset[str]] = {
     "edge": frozenset({"database_url"}),
-    "policy": frozenset({"database_url", "credential_list", *_CREDENTIALS}),
+    "policy": frozenset({"database_url", "credential_list", *SECRETS}),
     "moderation": frozenset({"database_url", "master_key", "model_list", "credential_list"}),
     "ledger": frozenset({"master_key", "model_list", "credential_list"}),
     "suite": frozenset({"model_list", "credential_list"}),
@@ -48,6 +47,22 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a service asks for its secrets again, in seconds. A secret that a provider refuses is asked for at once."""
 
 
+@dataclass(repr=False)
+class _Reading:
+    """Of the file, and what it refers to: with plaintexts, so nothing shows it."""
+
+    plain: Mapping[str, str]
+    """The environment, without AWS KMS's ciphertexts."""
+    text: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Variable → the reference that its value comes from."""
+    references: list[str] = field(default_factory=list)
+    resolved: dict[str, str | None] = field(default_factory=dict)
+    """None: there is no value, or its manager can't say."""
+    secrets: Secrets | None = None
+    """None: no manager is asked."""
+
+
 class Source:
     """A service's configuration, and the way to read it again when a secret behind it has another value.
 
@@ -58,12 +73,7 @@ class Source:
         self.path = path
         self._given = environ
         self._service = service
-        self._text = ""
-        self._plain: Mapping[str, str] = environ
-        self._variables: dict[str, str] = {}
-        self._references: list[str] = []
-        self._resolved: dict[str, str | None] = {}
-        self._secrets: Secrets | None = None
+        self._read = _Reading(environ)
         self._asking: asyncio.Task[bool] | None = None
         self._asked_at = float("-inf")
         self._every_s = settings.read(SecretSettings, environ).secret_refresh_s
@@ -91,7 +101,7 @@ class Source:
 
         One asking at a time, for all who want it. Never raises: what can't be had, or can't be used, leaves everything as it was.
         """
-        if self._secrets is None:
+        if self._read.secrets is None:
             return False
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._refresh())
@@ -101,7 +111,7 @@ class Source:
     def may_ask(self) -> bool:
         """Whether `refused` would ask: not where nothing can change, and not again in a moment."""
         asking = self._asking is not None and not self._asking.done()
-        return self._secrets is not None and (asking or time.monotonic() - self._asked_at >= ASKED_AGAIN_S)
+        return self._read.secrets is not None and (asking or time.monotonic() - self._asked_at >= ASKED_AGAIN_S)
 
     async def refused(self) -> bool:
         """Somebody refused a credential: `refresh`, unless that was asked a moment ago."""
@@ -130,14 +140,9 @@ class Source:
         """What `other` is, who ends by that. Whoever is asking for secrets at the moment is answered first."""
         if self._asking is not None:
             await asyncio.gather(self._asking, return_exceptions=True)
-        before = self._secrets
-        (
-            self._text, self._plain, self._variables, self._references, self._resolved, self._secrets, self.config, self.environ,
-        ) = (
-            other._text, other._plain, other._variables, other._references, other._resolved, other._secrets, other.config,
-            other.environ,
-        )  # fmt: skip
-        other._secrets = None
+        before, self._read = self._read.secrets, other._read
+        self.config, self.environ = other.config, other.environ
+        other._read = _Reading(other._given)
         if before is not None:
             await before.close()
 
@@ -145,53 +150,55 @@ class Source:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
-        if self._secrets is not None:
-            await self._secrets.close()
+        if self._read.secrets is not None:
+            await self._read.secrets.close()
 
     async def _open(self) -> None:
-        self._plain = await environment.load(self._given)
-        self._text = text_of(self.path)
+        self._read.plain = await environment.load(self._given)
+        self._read.text = text_of(self.path)
         name, directory = _where(self.path)
-        top, _ = with_includes(tree(self._text, name)[0], Path(directory))
+        top, _ = with_includes(tree(self._read.text, name)[0], Path(directory))
         general = top.get("general_settings")
         managed = KeyManagement.of(general if isinstance(general, dict) else {})
         needed = _needed(top, _NOT_FOR.get(self._service or "", frozenset()))
         more = _provider_variables(top) if self._service in (None, "edge") else ()
-        self._variables = variables.wanted(self._service, more, self._plain, managed)
-        self._references = list(dict.fromkeys(collect(needed)))
-        if managed.reads or any(map(_names_manager, [*self._references, *self._variables.values()])):
-            self._secrets = Secrets(self._plain, managed)
-            self._resolved = await self._resolve(self._secrets)
-        self._take(self._parsed(self._resolved))
+        self._read.variables = variables.wanted(self._service, more, self._read.plain, managed)
+        self._read.references = list(dict.fromkeys(collect(needed)))
+        if managed.reads or any(map(_names_manager, [*self._read.references, *self._read.variables.values()])):
+            self._read.secrets = Secrets(self._read.plain, managed)
+            self._read.resolved = await self._resolve(self._read.secrets)
+        self._take(self._parsed(self._read.resolved))
         logging.follow(self.config)
 
     async def _refresh(self) -> bool:
-        assert self._secrets is not None
+        assert self._read.secrets is not None
         self._asked_at = time.monotonic()
-        self._secrets.doubt()
-        found = await self._resolve(self._secrets)
-        if found == self._resolved:
+        self._read.secrets.doubt()
+        found = await self._resolve(self._read.secrets)
+        if found == self._read.resolved:
             return False
         try:
             parsed = self._parsed(found)
         except (ConfigError, SettingsError) as error:
             log.error("changed_secrets_not_used", reason=str(error)[:300])
             return False
-        self._resolved = found
+        self._read.resolved = found
         self._take(parsed)
         log.info("secrets_changed")
         return True
 
     def _parsed(self, resolved: Mapping[str, str | None]) -> tuple[Config, Mapping[str, str]]:
         name, directory = _where(self.path)
-        environ = dict(self._plain)
-        for variable, reference in self._variables.items():
+        environ = dict(self._read.plain)
+        for variable, reference in self._read.variables.items():
             value = resolved.get(reference)
             if value is not None:
                 environ[variable] = value
             elif _names_manager(reference):
                 environ.pop(variable, None)  # the reference itself is nobody's secret
-        found = parse(self._text, environ, directory=directory, name=name, service=self._service, resolved=resolved)
+        found = parse(
+            self._read.text, environ, directory=directory, name=name, service=self._service, resolved=resolved
+        )
         return found, environ
 
     def _take(self, parsed: tuple[Config, Mapping[str, str]]) -> None:
@@ -199,8 +206,8 @@ class Source:
 
     async def _resolve(self, secrets: Secrets) -> dict[str, str | None]:
         """Reference → value; None where there is none, or where its manager can't say (which is logged)."""
-        guessed = frozenset(self._variables.values()).difference(self._references)
-        wanted = list(dict.fromkeys([*self._references, *self._variables.values()]))
+        guessed = frozenset(self._read.variables.values()).difference(self._read.references)
+        wanted = list(dict.fromkeys([*self._read.references, *self._read.variables.values()]))
 
         async def one(reference: str) -> str | None:
             try:
@@ -208,7 +215,7 @@ class Source:
             except SecretError as error:
                 tell = log.info if reference in guessed and not _names_manager(reference) else log.warning
                 tell("secret_not_resolved", reference=_shown(reference), reason=str(error))
-                return self._resolved.get(reference)
+                return self._read.resolved.get(reference)
             return found.reveal() if found is not None else None
 
         return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
