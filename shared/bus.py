@@ -7,7 +7,6 @@ waits for. Where a server asks for what only the library can (nkeys), there is o
 import asyncio
 import contextlib
 import os
-import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,8 +20,8 @@ from nats.aio.msg import Msg
 
 from shared import bundle, settings, subjects
 from shared.bundle import Bundler
+from shared.bus_tls import BusSettings
 from shared.requests import Fault
-from shared.settings import SettingsError
 from shared.wire import Wire
 from shared.wire_connection import WireError
 
@@ -54,29 +53,6 @@ class BusError(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How every service speaks TLS to the broker: `TOLLGATE_<FIELD>`. Only where the URL says `tls://`."""
-
-    nats_ca_file: str = ""
-    """PEM. Empty: the system's authorities."""
-    nats_cert_file: str = ""
-    """PEM, where the broker wants a certificate of us (`verify`); with `nats_key_file`."""
-    nats_key_file: str = ""
-
-    def context(self, url: str) -> ssl.SSLContext | None:
-        """Raises SettingsError."""
-        if not any(part.strip().startswith("tls://") for part in url.split(",")):
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.nats_ca_file or None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.nats_cert_file:
-                context.load_cert_chain(self.nats_cert_file, self.nats_key_file or None)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"TOLLGATE_NATS_CA_FILE or TOLLGATE_NATS_CERT_FILE: {error}") from None
-        return context
 
 
 class BusClient(Client):

@@ -27,7 +27,7 @@ SETTINGS = (
     ("policy", "services.policy.config", "PolicySettings"),
     ("moderation", "services.moderation.config", "ModerationSettings"),
     ("ledger", "services.ledger.config", "LedgerSettings"),
-    ("every service: TLS to the broker", "shared.bus", "BusSettings"),
+    ("every service: TLS to the broker", "shared.bus_tls", "BusSettings"),
     ("every service: secrets of a manager", "shared.startup", "SecretSettings"),
     ("`python -m services`", "services.suite.settings", "SuiteSettings"),
 )

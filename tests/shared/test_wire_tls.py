@@ -10,6 +10,7 @@ import pytest
 from services.edge.publisher import WirePublisher
 from shared import bus, streams
 from shared.bus import BusError
+from shared.bus_tls import BusSettings
 from shared.requests import CountReply, CountRequest
 from shared.settings import SettingsError
 from shared.wire import Wire
@@ -79,21 +80,19 @@ async def test_a_certificate_of_somebody_elses_is_refused(
     monkeypatch.setenv("TOLLGATE_NATS_CA_FILE", str(other))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(bus.connect("edge", broker.url("edge")), 1)
-    assert not await Wire(
-        broker.url("edge"), "edge", bus.BusSettings(nats_ca_file=str(other)).context("tls://x")
-    ).start()
+    assert not await Wire(broker.url("edge"), "edge", BusSettings(nats_ca_file=str(other)).context("tls://x")).start()
 
 
 async def test_a_certificate_for_another_name_is_refused(broker: TlsBroker) -> None:
     url = broker.url("edge").replace("localhost", "127.0.0.1")
-    assert not await Wire(url, "edge", bus.BusSettings(nats_ca_file=broker.files["ca.crt"]).context(url)).start()
+    assert not await Wire(url, "edge", BusSettings(nats_ca_file=broker.files["ca.crt"]).context(url)).start()
 
 
 async def test_a_server_that_talks_tls_down_is_refused(tmp_path: Path) -> None:
     """Credentials go to nobody in the clear where the URL says tls."""
     with AccountsBroker(tmp_path) as plain:
         url = plain.url("edge").replace("nats://", "tls://")
-        assert not await Wire(url, "edge", bus.BusSettings().context(url)).start()
+        assert not await Wire(url, "edge", BusSettings().context(url)).start()
 
 
 async def test_the_broker_may_want_a_certificate_of_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +109,8 @@ async def test_the_broker_may_want_a_certificate_of_us(tmp_path: Path, monkeypat
 
 def test_a_file_that_isnt_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="TOLLGATE_NATS_CA_FILE"):
-        bus.BusSettings(nats_ca_file="/nowhere").context("tls://x")
-    assert bus.BusSettings(nats_ca_file="/nowhere").context("nats://x") is None
+        BusSettings(nats_ca_file="/nowhere").context("tls://x")
+    assert BusSettings(nats_ca_file="/nowhere").context("nats://x") is None
 
 
 async def test_a_server_that_is_away_is_passed_over(tmp_path: Path) -> None:
