@@ -29,6 +29,7 @@ from shared.passthrough import Entries, Entry, covers
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import Answer, Caller_, until
 from tests.edge.harness import Edge
+from tests.support.serving import handled_by, serving
 
 MB = 1024 * 1024
 KEY = "sk-client-key"
@@ -88,18 +89,6 @@ class Target:
             headers={"X-Kept": "1", "Set-Cookie": "a=b", "Server": "theirs", "Content-Security-Policy": "x"},
         )
 
-    async def __aenter__(self) -> "Target":
-        app = web.Application(client_max_size=0)
-        app.router.add_route("*", "/{rest:.*}", self.take)
-        self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.runner.cleanup()
-
 
 class World:
     edge: Edge
@@ -138,7 +127,9 @@ def head(path: str, method: str, body: bytes = b"", key: str | None = KEY, **hea
 async def world() -> AsyncIterator[World]:
     made = World()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    async with Target() as made.target, Edge({"m": ["mock:x"]}) as made.edge:
+    made.target = Target()
+    server = serving(handled_by(made.target.take, body_bytes_max=0), handler_cancellation=True)
+    async with server as made.target.url, Edge({"m": ["mock:x"]}) as made.edge:
         edge = made.edge
 
         def decide(asked: DecideRequest) -> DecideReply:

@@ -25,6 +25,7 @@ from tests.edge.fakes import until
 from tests.edge.harness import Edge
 from tests.edge.usage.test_tap import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
 from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 PRICE = Price(1_000_000, 2_000_000, 100_000)
 
@@ -139,11 +140,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World()
     made.maker, made.guardrails = Maker(), []
-    app = web.Application(client_max_size=50_000_000)
-    app.router.add_route("POST", "/{path:.*}", made.maker.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", made.maker.port).start()
+    server = serving(handled_by(made.maker.answer, "POST", body_bytes_max=50_000_000), port=made.maker.port)
     url = f"http://127.0.0.1:{made.maker.port}"
     entries = [
         {"model_name": name, "litellm_params": {"model": model, "api_key": f"sk-of-{id}", "api_base": url + base}, "model_info": {"id": id}}
@@ -155,14 +152,13 @@ async def world() -> AsyncIterator[World]:
         )
     ]  # fmt: skip
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    async with Edge({}) as made.edge:
+    async with server, Edge({}) as made.edge:
         made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
         made.edge.parts.passthrough_outbound = outbound
         made.edge.parts.random = lambda: 0.5
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         yield made
     await outbound.close()
-    await runner.cleanup()
 
 
 # ── Anthropic's ──

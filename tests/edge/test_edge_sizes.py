@@ -32,6 +32,7 @@ from tests.edge.fakes import (
 )
 from tests.edge.fakes import Provider as FakeProvider
 from tests.edge.harness import Edge
+from tests.support.serving import handled_by, serving
 
 PAGE_BODY = (
     b'{\n    "model": "fake-openai-endpoint",\n    "messages": [\n'
@@ -46,6 +47,9 @@ PAGE_ANSWER = (
 class Slack:
     """A local server that takes what Slack's incoming webhooks take."""
 
+    url: Secret
+    outbound: Outbound
+
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.answers: list[int] = []
@@ -59,27 +63,15 @@ class Slack:
         self.messages.append(message)
         return web.Response(text="ok")
 
-    async def __aenter__(self) -> "Slack":
-        app = web.Application()
-        app.router.add_post("/services/T/B/x", self.take)
-        self.runner = web.AppRunner(app)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        port = self.runner.addresses[0][1]
-        self.url = Secret(f"http://127.0.0.1:{port}/services/T/B/x")
-        self.outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.outbound.close()
-        await self.runner.cleanup()
-
 
 @pytest_asyncio.fixture
 async def slack() -> AsyncIterator[Slack]:
-    async with Slack() as slack:
-        yield slack
+    made = Slack()
+    made.outbound = Outbound(OutboundSettings(), Guard(any_address=True))
+    async with serving(handled_by(made.take, "POST", "/services/T/B/x")) as address:
+        made.url = Secret(address + "/services/T/B/x")
+        yield made
+        await made.outbound.close()
 
 
 def limited(edge: Edge, **limits: float) -> None:

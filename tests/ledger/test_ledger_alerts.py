@@ -28,7 +28,7 @@ from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.secrets.value import Secret
 from tests.ledger.ledger_kit import ALICE, BOB, Book, control, eventually, now_ms, opened, refused, settled
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 
 class Slack:
@@ -85,15 +85,8 @@ class Slack:
 @pytest.fixture
 async def slack() -> AsyncIterator[Slack]:
     made = Slack()
-    app = web.Application()
-    app.router.add_route("POST", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    made.url = f"http://127.0.0.1:{port}"
-    yield made
-    await runner.cleanup()
+    async with serving(handled_by(made.answer, "POST")) as made.url:
+        yield made
 
 
 @pytest.fixture(autouse=True)

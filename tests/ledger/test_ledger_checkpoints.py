@@ -34,6 +34,7 @@ from shared.settings import SettingsError
 from tests.ledger.ledger_kit import Book, Policy, control, eventually, now_ms, running, settled
 from tests.ledger.servers import Nats
 from tests.ledger.test_ledger_verify import Told, post_control, tamper
+from tests.support.serving import handled_by, serving
 
 KEY = SigningKey(Ed25519PrivateKey.generate())
 OTHER = SigningKey(Ed25519PrivateKey.generate())
@@ -326,27 +327,20 @@ async def test_a_webhook_gets_each_once_and_again_after_a_refusal(full: Book) ->
         got.append((request.headers["x-tollgate-path"], await request.read()))
         return web.Response(status=204)
 
-    app = web.Application()
-    app.router.add_post("/hook", take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    (target,) = copies.targets(f"http://127.0.0.1:{port}/hook?token=secret", {}, outbound)
-    assert "secret" not in target.label
-    work = Copies(full.database, [target], asyncio.Event())
-    with pytest.raises(CopyError, match="503"):
+    async with serving(handled_by(take, "POST", "/hook")) as url:
+        (target,) = copies.targets(f"{url}/hook?token=secret", {}, outbound)
+        assert "secret" not in target.label
+        work = Copies(full.database, [target], asyncio.Event())
+        with pytest.raises(CopyError, match="503"):
+            await work.catch_up(target)
         await work.catch_up(target)
-    await work.catch_up(target)
-    assert len(got) == 4 and json.loads(got[1][1])["key"] == KEY.id
-    await sign(full)
-    await work.catch_up(target)
-    assert len(got) == 5
-    work._drop()
-    await outbound.close()
-    await runner.cleanup()
+        assert len(got) == 4 and json.loads(got[1][1])["key"] == KEY.id
+        await sign(full)
+        await work.catch_up(target)
+        assert len(got) == 5
+        work._drop()
+        await outbound.close()
 
 
 def test_wrong_places_are_refused() -> None:

@@ -36,7 +36,7 @@ from tests.ledger.ledger_kit import (
     refused,
     settled,
 )
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 
 class Target:
@@ -69,15 +69,8 @@ class Target:
 @pytest.fixture
 async def target() -> AsyncIterator[Target]:
     made = Target()
-    app = web.Application()
-    app.router.add_route("POST", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    made.url = f"http://127.0.0.1:{port}"
-    yield made
-    await runner.cleanup()
+    async with serving(handled_by(made.answer, "POST")) as made.url:
+        yield made
 
 
 async def nowhere(_stream: str) -> int:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.live.conftest import MASTER, book_row, eventually, new_key
+from tests.support.serving import handled_by, serving
 from tests.support.suite import RunningSuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,13 +52,8 @@ class Target:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def target() -> AsyncIterator[tuple[str, Target]]:
     made = Target()
-    app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", made.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", made
-    await runner.cleanup()
+    async with serving(handled_by(made.take)) as url:
+        yield url, made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

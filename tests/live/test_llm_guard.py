@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.live.conftest import new_key
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 from tests.support.suite import RunningSuite
 from tests.support.upstream import FakeUpstream
 
@@ -49,16 +49,8 @@ class LLMGuardServer:
 @asynccontextmanager
 async def llm_guard() -> AsyncIterator[tuple[LLMGuardServer, str]]:
     server = LLMGuardServer()
-    app = web.Application()
-    app.router.add_post("/analyze/prompt", server.analyze)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield server, f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
+    async with serving(handled_by(server.analyze, "POST", "/analyze/prompt")) as url:
+        yield server, url
 
 
 async def chat(

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.live.conftest import eventually
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 from tests.support.suite import MOCK_CONFIG, RunningSuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -129,16 +129,11 @@ async def test_sighup_reads_again_what_the_file_refers_to(tmp_path: Path, http: 
         assert await status(http, suite.edge_url, model="real") == 200
         return seen[-1]
 
-    app, port = web.Application(), free_port()
-    app.router.add_post("/v1/chat/completions", provider)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
     key = tmp_path / "key"
     key.write_text("the-first")
-    entry = f"  - model_name: real\n    litellm_params: {{model: openai/m, api_base: 'http://127.0.0.1:{port}/v1', api_key: file/{key}}}\n"
-    config = MOCK_CONFIG.replace("general_settings:", entry + "general_settings:")
-    try:
+    async with serving(handled_by(provider, "POST", "/v1/chat/completions")) as url:
+        entry = f"  - model_name: real\n    litellm_params: {{model: openai/m, api_base: '{url}/v1', api_key: file/{key}}}\n"
+        config = MOCK_CONFIG.replace("general_settings:", entry + "general_settings:")
         async with RunningSuite(tmp_path, config, env={"TOLLGATE_SECRET_FILE_DIRS": str(tmp_path)}) as suite:
             assert await sent() == "Bearer the-first"
             key.write_text("the-second")
@@ -146,5 +141,3 @@ async def test_sighup_reads_again_what_the_file_refers_to(tmp_path: Path, http: 
             assert await sent() == "Bearer the-first"
             suite.process.send_signal(signal.SIGHUP)
             await eventually(sent, "Bearer the-second")
-    finally:
-        await runner.cleanup()

@@ -14,7 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.live.conftest import MASTER, eventually, new_key
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 from tests.support.suite import MOCK_CONFIG, RunningSuite
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -44,15 +44,8 @@ class Langfuse:
 @pytest_asyncio.fixture(loop_scope="session")
 async def langfuse() -> AsyncIterator[Langfuse]:
     made = Langfuse()
-    app = web.Application()
-    app.router.add_post("/api/public/ingestion", made.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    made.url = f"http://127.0.0.1:{port}"
-    yield made
-    await runner.cleanup()
+    async with serving(handled_by(made.take, "POST", "/api/public/ingestion")) as made.url:
+        yield made
 
 
 async def test_a_teams_langfuse(tmp_path: Path, http: aiohttp.ClientSession, langfuse: Langfuse) -> None:

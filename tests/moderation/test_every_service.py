@@ -27,6 +27,7 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import ScreenRequest
 from tests.edge.fakes import FakeBus
 from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 DEADLINE_MS = 400
 SAID = "TOP SECRET bad end"
@@ -90,19 +91,10 @@ class Service:
 
     failing = ""
 
-    async def __aenter__(self) -> "Service":
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
+    def __init__(self) -> None:
         self.port = free_port()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/token":
             return web.json_response({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
         match self.failing:
@@ -138,7 +130,8 @@ KINDS = (
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    async with Service() as running:
+    running = Service()
+    async with serving(handled_by(running.serve), port=running.port):
         yield running
 
 

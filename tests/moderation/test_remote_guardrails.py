@@ -24,30 +24,19 @@ from services.moderation.screen import Loaded, Screen
 from shared.config import ConfigError, parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import Redaction, ScreenRequest, Verdict
-from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 
 class StandIn:
     """A server that answers as it is told, and keeps what it was asked."""
 
+    url: str
+
     def __init__(self) -> None:
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.asked: list[tuple[str, dict[str, str], Any]] = []
 
-    async def __aenter__(self) -> "StandIn":
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        self.port = free_port()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.url = f"http://127.0.0.1:{self.port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         body = json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode()
         self.asked.append((request.path, {name.lower(): value for name, value in request.headers.items()}, body))
@@ -59,8 +48,9 @@ class StandIn:
 
 @pytest.fixture
 async def server() -> AsyncIterator[StandIn]:
-    async with StandIn() as running:
-        yield running
+    made = StandIn()
+    async with serving(handled_by(made.serve)) as made.url:
+        yield made
 
 
 @pytest.fixture

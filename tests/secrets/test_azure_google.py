@@ -20,14 +20,7 @@ from shared.secrets.google_kms import make as make_google_kms
 from shared.settings import SettingsError
 from tests.support.managers import new_rsa_pem, self_signed
 from tests.support.ports import free_port
-
-
-async def start(app: web.Application, tls: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
-    return runner, port
+from tests.support.serving import serving
 
 
 class Credential:
@@ -82,13 +75,12 @@ async def azure(tmp_path: Path) -> AsyncIterator[tuple[AzureVault, dict[str, Any
     files = self_signed(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(files.certificate, files.key)
-    runner, port = await start(app, tls)
     credential = Credential()
     options = {"verify_challenge_resource": False, "connection_verify": str(files.certificate)}
-    vault = AzureVault(f"https://127.0.0.1:{port}", credential, **options)
-    yield vault, kept, credential
-    await vault.close()
-    await runner.cleanup()
+    async with serving(app, tls=tls) as url:
+        vault = AzureVault(url, credential, **options)
+        yield vault, kept, credential
+        await vault.close()
 
 
 async def test_azure_answers_the_challenge_and_reads(azure: tuple[AzureVault, dict[str, Any], Credential]) -> None:
@@ -143,19 +135,17 @@ async def google(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
     app.router.add_post("/token", token)
     app.router.add_get("/v1/projects/p/secrets/{name}/versions/latest:access", access)
     app.router.add_post("/v1/projects/p/locations/l/keyRings/r/cryptoKeys/{name}", decrypt)
-    runner, port = await start(app)
-    address = f"http://127.0.0.1:{port}"
     path = tmp_path / "account.json"
-    account = {
-        "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": new_rsa_pem(), "client_id": "1",
-        "client_email": "gateway@p.iam.gserviceaccount.com", "token_uri": address + "/token",
-    }  # fmt: skip
-    path.write_text(json.dumps(account))
-    yield {
-        "GOOGLE_APPLICATION_CREDENTIALS": str(path), "GOOGLE_SECRET_MANAGER_PROJECT_ID": "p", "GOOGLE_SECRET_MANAGER_ENDPOINT": address,
-        "GOOGLE_KMS_ENDPOINT": address, "GOOGLE_KMS_RESOURCE_NAME": "projects/p/locations/l/keyRings/r/cryptoKeys/k",
-    }  # fmt: skip
-    await runner.cleanup()
+    async with serving(app) as address:
+        account = {
+            "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": new_rsa_pem(), "client_id": "1",
+            "client_email": "gateway@p.iam.gserviceaccount.com", "token_uri": address + "/token",
+        }  # fmt: skip
+        path.write_text(json.dumps(account))
+        yield {
+            "GOOGLE_APPLICATION_CREDENTIALS": str(path), "GOOGLE_SECRET_MANAGER_PROJECT_ID": "p", "GOOGLE_SECRET_MANAGER_ENDPOINT": address,
+            "GOOGLE_KMS_ENDPOINT": address, "GOOGLE_KMS_RESOURCE_NAME": "projects/p/locations/l/keyRings/r/cryptoKeys/k",
+        }  # fmt: skip
 
 
 async def test_google_reads_the_newest_version(google: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from shared.secrets.references import MANAGER_OF_PREFIX
 from shared.startup import Source
 from tests.support.managers import Bao, new_rsa_pem
 from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 
 class Odd:
@@ -127,25 +128,17 @@ async def test_two_hundred_references_to_a_slow_manager(bao: Bao, tmp_path: Path
                     said[url] = await answer.read()
             return web.Response(body=said[url], content_type="application/json")
 
-        app = web.Application()
-        app.router.add_get("/v1/secret/data/slow/{n}", slowly)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        port = free_port()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
         config = tmp_path / "config.yaml"
         entries = (
             f"- {{model_name: m{n}, litellm_params: {{model: openai/m, api_base: 'http://127.0.0.1:1', api_key: vault/slow/{n}}}}}"
             for n in range(200)
         )
         config.write_text("model_list:\n" + "\n".join(entries) + "\n")
-        begun = time.monotonic()
-        source = await Source.open(
-            str(config), {"HCP_VAULT_ADDR": f"http://127.0.0.1:{port}", "HCP_VAULT_TOKEN": "root"}, "edge"
-        )
-        took_s = time.monotonic() - begun
-        await source.close()
-        await runner.cleanup()
+        async with serving(handled_by(slowly, "GET", "/v1/secret/data/slow/{n}")) as url:
+            begun = time.monotonic()
+            source = await Source.open(str(config), {"HCP_VAULT_ADDR": url, "HCP_VAULT_TOKEN": "root"}, "edge")
+            took_s = time.monotonic() - begun
+            await source.close()
     keys = [each.api_key.reveal() for each in source.config.deployments if each.api_key]
     assert keys == [f"sk-{n % 20}" for n in range(200)]
     assert took_s < 3, f"{took_s:.2f} s"

@@ -8,7 +8,7 @@ from aiohttp import web
 from shared.secrets import KeyManagement, SecretError, Secrets
 from shared.secrets.aws import make as make_aws
 from tests.support.managers import Moto
-from tests.support.ports import free_port
+from tests.support.serving import serving
 
 
 async def said(environ: dict[str, str], reference: str) -> str | None:
@@ -51,21 +51,17 @@ async def test_tokens_of_metadata_servers() -> None:
     app = web.Application()
     app.router.add_get("/computeMetadata/v1/instance/service-accounts/default/identity", google)
     app.router.add_get("/github", github)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    environ = {
-        "GCE_METADATA_HOST": f"127.0.0.1:{port}",
-        "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{port}/github?run=7",
-        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "actions",
-    }
-    assert await said(environ, "oidc/google/https://aws.example/x") == "google for https://aws.example/x"
-    assert await said(environ, "oidc/github/a b") == "github for a b of 7"
-    with pytest.raises(SecretError, match="denied"):
-        await said({**environ, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}, "oidc/github/x")
-    assert await said({}, "oidc/github/x") is None
-    await runner.cleanup()
+    async with serving(app) as url:
+        environ = {
+            "GCE_METADATA_HOST": url.removeprefix("http://"),
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{url}/github?run=7",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "actions",
+        }
+        assert await said(environ, "oidc/google/https://aws.example/x") == "google for https://aws.example/x"
+        assert await said(environ, "oidc/github/a b") == "github for a b of 7"
+        with pytest.raises(SecretError, match="denied"):
+            await said({**environ, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}, "oidc/github/x")
+        assert await said({}, "oidc/github/x") is None
 
 
 async def test_a_role_of_aws_by_such_a_token(moto_server: Moto, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from aiohttp import web
 from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings
 from shared.settings import SettingsError
 from tests.support.ports import free_port
+from tests.support.serving import handled_by, serving
 
 PUBLIC = Guard.for_named_targets()
 
@@ -77,13 +78,8 @@ async def target() -> AsyncIterator[Target]:
             request.transport.close()
         return web.Response(status=418, headers={"X-Thing": "Yes", "Set-Cookie": "a=b"}, body=b"said")
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", found.port).start()
-    yield found
-    await runner.cleanup()
+    async with serving(handled_by(answer), port=found.port):
+        yield found
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from services.edge.providers.vertex import GoogleToken, kind_of
 from shared import config
 from shared.ids import DeploymentId
 from shared.secrets.value import Secret
+from tests.support.serving import handled_by, serving
 
 
 def built(params: dict[str, Any], environ: dict[str, str] | None = None) -> Target:
@@ -38,9 +41,10 @@ def key() -> str:
     ).decode()
 
 
+@asynccontextmanager
 async def google(
     key: str, answers: list[tuple[int, dict[str, Any]]]
-) -> tuple[web.AppRunner, dict[str, Any], list[Any]]:
+) -> AsyncIterator[tuple[dict[str, Any], list[Any]]]:
     """A token endpoint, and a service account's key that names it."""
     asked: list[Any] = []
 
@@ -49,24 +53,17 @@ async def google(
         status, body = answers.pop(0)
         return web.json_response(body, status=status)
 
-    app = web.Application()
-    app.router.add_post("/token", token)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-    account = {
-        "type": "service_account", "project_id": "p-of-key", "private_key_id": "1", "private_key": key, "client_id": "1",
-        "client_email": "me@p.iam.gserviceaccount.com", "token_uri": f"http://127.0.0.1:{port}/token",
-    }  # fmt: skip
-    return runner, account, asked
+    async with serving(handled_by(token, "POST", "/token")) as url:
+        account = {
+            "type": "service_account", "project_id": "p-of-key", "private_key_id": "1", "private_key": key, "client_id": "1",
+            "client_email": "me@p.iam.gserviceaccount.com", "token_uri": url + "/token",
+        }  # fmt: skip
+        yield account, asked
 
 
 async def test_a_service_account_is_exchanged_for_a_token_once_for_many_calls(key: str, tmp_path: Path) -> None:
     answers = [(200, {"access_token": "ya29.x", "expires_in": 3600, "token_type": "Bearer"})]
-    runner, account, asked = await google(key, answers)
-    try:
+    async with google(key, answers) as (account, asked):
         file = tmp_path / "key.json"
         file.write_text(json.dumps(account))
         for given in (Secret(json.dumps(account)), Secret(str(file))):
@@ -78,18 +75,14 @@ async def test_a_service_account_is_exchanged_for_a_token_once_for_many_calls(ke
             assert len(asked) == 1 and asked[0]["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
             assert token.project() == "p-of-key"
             assert time.time() + 3000 < token._until < time.time() + 3700
-    finally:
-        await runner.cleanup()
 
 
 async def test_no_token_is_an_error_without_a_secret(key: str) -> None:
-    runner, account, _ = await google(key, [(400, {"error": "invalid_grant", "error_description": "no"})] * 3)
-    try:
+    refusals = [(400, {"error": "invalid_grant", "error_description": "no"})] * 3
+    async with google(key, refusals) as (account, _):
         with pytest.raises(CredentialsError) as error:
             await GoogleToken(Secret(json.dumps(account)), {}).headers("POST", "/", b"")
         assert "Google gave no token" in str(error.value) and "PRIVATE" not in str(error.value)
-    finally:
-        await runner.cleanup()
     with pytest.raises(CredentialsError):
         await GoogleToken(Secret("/no/such/file"), {}).headers("POST", "/", b"")
 

@@ -18,6 +18,7 @@ from tests.edge.conftest import Start
 from tests.edge.harness import told
 from tests.edge.providers.test_native_wires import AWS, answering
 from tests.edge.translate.translate_kit import WEATHER, cut_everywhere, events, fields, fold, options, user
+from tests.support.serving import handled_by, serving
 
 CHUNKS: list[dict[str, Any]] = [
     {
@@ -181,26 +182,17 @@ async def test_ibm_gives_a_token_for_a_key() -> None:
             return web.json_response({"errorMessage": "no"}, status=400)
         return web.json_response({"access_token": "ibm-token", "expires_in": 10})
 
-    app = web.Application()
-    app.router.add_post("/identity/token", token)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     entry = {"model": "watsonx/ibm/granite", "api_base": "https://w.example", "api_key": "ibm-key"}
     (deployment,) = config.parse(
         json.dumps({"model_list": [{"model_name": "m", "litellm_params": entry}]}), {}
     ).deployments
-    environ = {"WATSONX_IAM_URL": f"http://127.0.0.1:{port}/identity/token", "WATSONX_PROJECT_ID": "p2"}
-    (target,) = table.build([deployment], "test", None, environ).values()
-    assert target.deployment.params.project_id == "p2" and target.credentials is not None
-    try:
+    async with serving(handled_by(token, "POST", "/identity/token")) as url:
+        environ = {"WATSONX_IAM_URL": url + "/identity/token", "WATSONX_PROJECT_ID": "p2"}
+        (target,) = table.build([deployment], "test", None, environ).values()
+        assert target.deployment.params.project_id == "p2" and target.credentials is not None
         assert await target.credentials.headers("POST", "/", b"") == b"authorization: Bearer ibm-token\r\n"
         assert asked == [{"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": "ibm-key"}]
         target.credentials._until = 0  # type: ignore[attr-defined]
         with pytest.raises(CredentialsError) as refused:
             await target.credentials.headers("POST", "/", b"")
         assert "ibm-key" not in str(refused.value)
-    finally:
-        await runner.cleanup()
