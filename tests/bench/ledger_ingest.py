@@ -140,7 +140,7 @@ async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str
             ledger.terminate()
             ledger.wait(20)
         await client.close()
-        nats.stop()
+        nats.kill()
         await postgres.drop_database(url)
 
 

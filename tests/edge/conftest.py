@@ -13,10 +13,10 @@ from services.edge import recorder as recorder_
 from services.edge.http import connection
 from services.edge.publisher import LibraryPublisher, Publisher, WirePublisher
 from shared import bus, streams
-from tests.edge.broker import Broker
 from tests.edge.fakes import Provider, Script, until
 from tests.edge.harness import Edge
 from tests.edge.raw import SECRET
+from tests.support.broker import Broker
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 
 from services.edge.publisher import Publisher, PublishError
 from shared.ids import new_id
-from tests.edge.broker import Broker, in_stream
+from tests.edge.broker import in_stream
+from tests.support.broker import Broker
 
 
 class Wire:
@@ -87,14 +88,14 @@ async def test_without_a_stream_it_is_refused_at_once(publisher: Publisher) -> N
 
 
 async def test_a_silent_broker_is_given_up_in_time(broker: Broker, publisher: Publisher) -> None:
-    broker.freeze()
+    broker.pause()
     try:
         before = time.monotonic()
         with pytest.raises(PublishError):
             await publish(publisher, b"x", timeout_ms=100)
         assert time.monotonic() - before < 1
     finally:
-        broker.thaw()
+        broker.resume()
     await publish(publisher, b"y")
 
 

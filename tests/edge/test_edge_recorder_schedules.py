@@ -18,8 +18,9 @@ from services.edge.journal import Journal, JournalFullError
 from services.edge.metrics import RecorderMetrics
 from services.edge.publisher import Publisher
 from services.edge.recorder import Recorder
-from tests.edge.broker import Broker, in_stream
+from tests.edge.broker import in_stream
 from tests.edge.fakes import FakePublisher, numbers, until
+from tests.support.broker import Broker
 
 encode = msgspec.msgpack.encode
 

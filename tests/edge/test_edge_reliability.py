@@ -19,7 +19,6 @@ from shared.facts import Opened
 from shared.grant import Candidate, Fallback
 from shared.ids import DeploymentId
 from shared.requests import DecideReply, DecideRequest
-from tests.edge.broker import Broker
 from tests.edge.conftest import Start
 from tests.edge.fakes import (
     DONE,
@@ -36,6 +35,7 @@ from tests.edge.fakes import (
     until,
 )
 from tests.edge.harness import PRICE, Edge, dead_url, silent, stream, told
+from tests.support.broker import Broker
 
 pytestmark = pytest.mark.usefixtures("impatient")
 COST = 10 * 1_000_000 + 5 * 2_000_000

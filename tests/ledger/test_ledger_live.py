@@ -116,7 +116,7 @@ async def test_nothing_expires_while_the_broker_is_away(nats_server: Nats, clien
             return bool(await book.value("SELECT count(*) FROM request_open"))
 
         await eventually(is_open)
-        nats_server.stop()
+        nats_server.kill()
         await asyncio.sleep(1.6)
         assert await is_open()
         assert ledger.life.reason_not_ready() == "the bus is unreachable"
@@ -132,7 +132,7 @@ async def test_the_broker_restarted_mid_way(nats_server: Nats, client: Client, b
     async with running(nats_server.url, book.url):
         await publish(client, settled())
         await recorded(book, 1)
-        nats_server.stop(signal.SIGKILL)
+        nats_server.kill()
         await asyncio.sleep(0.3)
         nats_server.start()
 

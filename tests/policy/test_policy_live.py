@@ -21,8 +21,9 @@ from shared.facts import Caller, ControlFact, decode_control
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
-from tests.policy.conftest import Broker, Replica, replica
+from tests.policy.conftest import Replica, replica
 from tests.policy.world import CONFIG, MASTER_KEY, OF_ALL, digest, secret
+from tests.support.broker import Broker
 from tests.support.ports import free_port
 
 ROUNDS = 25

@@ -14,9 +14,10 @@ from services.policy import resealing
 from shared import sealing
 from shared.entities import Credential, Model, callbacks
 from shared.sealing import Keyring, Sealed
-from tests.policy.conftest import Broker, replica
+from tests.policy.conftest import replica
 from tests.policy.test_policy_live import facts_of
 from tests.policy.world import CONFIG, World, digest, key
+from tests.support.broker import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW = "an-old-salt-key-0123", "a-new-salt-key-45678"

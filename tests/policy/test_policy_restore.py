@@ -10,7 +10,7 @@ from services.policy.restore import Restored, RestoreError, restore
 from shared import bus, streams, subjects
 from shared.audit_chain import EMPTY, Entry, link
 from shared.facts import Caller, ControlFact, encode_control
-from tests.policy.conftest import Broker
+from tests.support.broker import Broker
 
 
 def fact(number: int, team: str) -> tuple[str, bytes]:

@@ -16,9 +16,10 @@ from shared.errors import Refusal
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.secrets import Secret, SecretError
-from tests.policy.conftest import Broker, Replica, replica
+from tests.policy.conftest import Replica, replica
 from tests.policy.test_policy_live import facts_of
 from tests.policy.world import NOW, World, digest, secret
+from tests.support.broker import Broker
 
 DAY = 86_400_000
 ROTATING = {"auto_rotate": True, "rotation_interval": "1s"}

@@ -9,8 +9,9 @@ import pytest
 from shared import streams, subjects
 from shared.facts import Caller, ControlFact, encode_control
 from shared.grant import Denial, Grant
-from tests.policy.conftest import Broker, Replica, replica
+from tests.policy.conftest import Replica, replica
 from tests.policy.world import digest, secret
+from tests.support.broker import Broker
 
 NOTICED_S = 6.0
 

@@ -12,7 +12,7 @@ from shared import bundle, bus
 from shared.bus import BusClient, BusError
 from shared.requests import CountReply, CountRequest, Fault
 from shared.wire_connection import WireError
-from tests.edge.broker import Broker
+from tests.support.broker import Broker
 
 
 @pytest.fixture

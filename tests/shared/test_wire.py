@@ -15,8 +15,8 @@ from shared.ids import new_id
 from shared.requests import CountReply, CountRequest, Fault
 from shared.wire import Wire
 from shared.wire_connection import WireError
-from tests.edge.broker import Broker
 from tests.edge.fakes import until
+from tests.support.broker import Broker
 
 
 @pytest.fixture

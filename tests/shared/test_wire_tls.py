@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 
 from services.edge.publisher import WirePublisher
@@ -28,11 +28,13 @@ class TlsBroker(AccountsBroker):
         for name, text in certificates().items():
             (directory / name).write_text(text)
             self.files[name] = str(directory / name)
-        tree = msgspec.json.decode(self._config.read_bytes())
-        tree["tls"] = {"cert_file": self.files["tls.crt"], "key_file": self.files["tls.key"]}
-        if verify:
-            tree["tls"] |= {"ca_file": self.files["ca.crt"], "verify": True}
-        self._config.write_bytes(msgspec.json.encode(tree))
+        self._verify = verify
+
+    def settings(self) -> dict[str, Any]:
+        tls: dict[str, Any] = {"cert_file": self.files["tls.crt"], "key_file": self.files["tls.key"]}
+        if self._verify:
+            tls |= {"ca_file": self.files["ca.crt"], "verify": True}
+        return {**super().settings(), "tls": tls}
 
     def url(self, user: str) -> str:
         return super().url(user).replace("nats://", "tls://").replace("127.0.0.1", "localhost")

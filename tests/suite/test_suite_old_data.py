@@ -8,21 +8,12 @@ import nats
 from services.suite.datadir import Embedded
 from services.suite.nats import add_passwords, configuration, move_streams
 from shared import streams
-from tests.support.broker import AccountsBroker
+from tests.support.broker import AccountsBroker, Broker
 from tests.support.ports import free_port
 
 
-class OldBroker(AccountsBroker):
-    """As e59dc7f started it: one account for all."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        tree = {"listen": f"127.0.0.1:{self.port}", "jetstream": {"store_dir": str(self.store)}}
-        self._config.write_bytes(msgspec.json.encode(tree))
-
-
 async def test_old_streams_move_into_their_owners_accounts(tmp_path: Path) -> None:
-    with OldBroker(tmp_path) as old:
+    with Broker(tmp_path) as old:  # as e59dc7f started it: one account for all
         client = await nats.connect(f"nats://127.0.0.1:{old.port}")
         js = client.jetstream()
         await js.add_stream(name="CONTROL", subjects=["control.>"], deny_delete=True, allow_direct=True)
