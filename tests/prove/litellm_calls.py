@@ -3,7 +3,6 @@
 One local server stands for every provider: it remembers the body, and answers what it is told to.
 """
 
-import http.server
 import json
 import os
 import sys
@@ -15,27 +14,19 @@ os.environ.update(
 )
 
 import litellm  # type: ignore[import-not-found]
+from json_server import json_server
 
 state: dict[str, Any] = {}
 
 
-class Stand(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        state["body"] = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        data = json.dumps(state["reply"]).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def reply(_path: str, asked: Any) -> Any:
+    state["body"] = asked
+    return state["reply"]
 
 
 def main() -> None:
     litellm.suppress_debug_info = True
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stand)
+    server = json_server(0, reply)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{server.server_address[1]}"
     found = []

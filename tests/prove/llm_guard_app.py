@@ -4,10 +4,10 @@
 "ready" on standard output.
 """
 
-import json
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+from json_server import json_server
 from llm_guard import scan_output, scan_prompt
 from llm_guard.input_scanners import BanSubstrings, InvisibleText, Regex
 from llm_guard.output_scanners import BanSubstrings as OutputBanSubstrings
@@ -25,28 +25,14 @@ output_scanners = [
 ]
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path == "/analyze/prompt":
-            text, valid, scores = scan_prompt(prompt_scanners, asked["prompt"])
-            said = {"is_valid": all(valid.values()), "scanners": scores, "sanitized_prompt": text}
-        else:
-            text, valid, scores = scan_output(output_scanners, asked.get("prompt", ""), asked["output"])
-            said = {"is_valid": all(valid.values()), "scanners": scores, "sanitized_output": text}
-        data = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def answer(path: str, asked: Any) -> Any:
+    if path == "/analyze/prompt":
+        text, valid, scores = scan_prompt(prompt_scanners, asked["prompt"])
+        return {"is_valid": all(valid.values()), "scanners": scores, "sanitized_prompt": text}
+    text, valid, scores = scan_output(output_scanners, asked.get("prompt", ""), asked["output"])
+    return {"is_valid": all(valid.values()), "scanners": scores, "sanitized_output": text}
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server = json_server(int(sys.argv[1]), answer)
 print("ready", flush=True)
 server.serve_forever()
