@@ -33,14 +33,20 @@ async def numbered(client: Any, server: Server, number: int, deadlines: Deadline
     return await response.read(10)
 
 
+async def line(client: Any, server: Server, length: int) -> list[asyncio.Task[bytes]]:
+    """So many calls, begun one after the other."""
+    calls = []
+    for number in range(length):
+        calls.append(asyncio.create_task(numbered(client, server, number)))
+        await asyncio.sleep(0.01)
+    return calls
+
+
 async def test_more_requests_than_connections_wait_in_order(make: Make) -> None:
     gate = Gate()
     client = make(connections_per_origin_max=2)
     async with Server(gate) as server, asyncio.timeout(5):
-        calls = []
-        for number in range(8):
-            calls.append(asyncio.create_task(numbered(client, server, number)))
-            await asyncio.sleep(0.01)
+        calls = await line(client, server, 8)
         await until(lambda: len(gate.order) == 2)
         assert gate.order == [b"/0", b"/1"]
         if isinstance(client, Client):
@@ -57,10 +63,7 @@ async def test_a_cancelled_waiter_leaves_the_line_and_takes_nothing_with_it(make
     gate = Gate()
     client = make(connections_per_origin_max=1)
     async with Server(gate) as server, asyncio.timeout(5):
-        calls = []
-        for number in range(4):
-            calls.append(asyncio.create_task(numbered(client, server, number)))
-            await asyncio.sleep(0.01)
+        calls = await line(client, server, 4)
         calls[1].cancel()
         await asyncio.sleep(0)
         for _ in range(4):
