@@ -3,19 +3,16 @@
 import asyncio
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 import nats.errors
-import structlog
 from nats.aio.client import Client
 
-from services.edge.cache.store import AWAY_S, DEADLINE_S, WRITE_DEADLINE_S, Kept
+from services.edge.cache.store import DEADLINE_S, WRITE_DEADLINE_S, Kept, Remote
 from shared.sealing import Keyring, Sealed, SealingError
 from shared.subjects import CACHE_PREFIX, CACHE_STREAM
-
-log = structlog.get_logger()
 
 ENVELOPE_BYTES = 4096
 """Of a message, besides the answer: who sealed it, usage, headers."""
@@ -23,6 +20,8 @@ IN_TURN_BYTES_MAX = 64 * 1024
 """Larger ones are sealed and opened in a thread."""
 AT_ONCE_MAX = 32
 """Of keys being deleted."""
+
+_GET = f"$JS.API.DIRECT.GET.{CACHE_STREAM}.{CACHE_PREFIX}"
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ _decode_kept = msgspec.msgpack.Decoder(Kept).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-class Bucket:
+class Bucket(Remote):
     """
     Args:
         keyring: the same for all edges, or they can't read each other's entries.
@@ -55,18 +54,16 @@ class Bucket:
         unix_ms: Callable[[], int],
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self._deadline_s = deadline_s
+        super().__init__(seconds, nats.errors.Error, deadline_s)
         self._keyring = keyring
-        self._seconds = seconds
         self._unix_ms = unix_ms
         self._client: Client | None = None
-        self._away_until = 0.0
 
     def connected(self, client: Client) -> None:
         self._client = client
 
     async def get(self, key: str) -> Kept | None:
-        message = await self._soon(self._request(f"$JS.API.DIRECT.GET.{CACHE_STREAM}.{CACHE_PREFIX}{key}", b""))
+        message = await self._request(f"{_GET}{key}")
         if message is None or not message.data:  # 404: there is none
             return None
         try:
@@ -87,7 +84,7 @@ class Bucket:
         if len(data) > client.max_payload - 512:
             return
         headers = {"Nats-TTL": f"{max(1, math.ceil(ttl_s))}s"}
-        await self._soon(self._request(f"{CACHE_PREFIX}{key}", data, headers, WRITE_DEADLINE_S), WRITE_DEADLINE_S)
+        await self._request(f"{CACHE_PREFIX}{key}", data, headers, WRITE_DEADLINE_S)
 
     async def delete(self, keys: list[str]) -> int:
         slots = asyncio.Semaphore(AT_ONCE_MAX)
@@ -103,8 +100,7 @@ class Bucket:
         return await self._purge({}) is not None
 
     async def ping(self) -> bool:
-        subject = f"$JS.API.DIRECT.GET.{CACHE_STREAM}.{CACHE_PREFIX}ping"
-        return await self._soon(self._request(subject, b"", None, 1.0), 1.0, always=True) is not None
+        return await self._request(f"{_GET}ping", deadline_s=1.0, always=True) is not None
 
     async def close(self) -> None:
         """The connection is the service's: nothing of ours to close."""
@@ -112,7 +108,7 @@ class Bucket:
     async def _purge(self, what: dict[str, str]) -> int | None:
         """How many went; None: the broker didn't say."""
         subject, body = f"$JS.API.STREAM.PURGE.{CACHE_STREAM}", json.dumps(what).encode()
-        message = await self._soon(self._request(subject, body, None, 1.0), 1.0, always=True)
+        message = await self._request(subject, body, deadline_s=1.0, always=True)
         if message is None:
             return None
         try:
@@ -122,26 +118,22 @@ class Bucket:
         return int(said["purged"]) if isinstance(said, dict) and isinstance(said.get("purged"), int) else None
 
     async def _request(
-        self, subject: str, data: bytes, headers: dict[str, str] | None = None, deadline_s: float | None = None
+        self,
+        subject: str,
+        data: bytes = b"",
+        headers: dict[str, str] | None = None,
+        deadline_s: float | None = None,
+        *,
+        always: bool = False,
     ) -> Any:
-        if self._client is None or not self._client.is_connected:
-            raise nats.errors.ConnectionClosedError
-        return await self._client.request(subject, data, timeout=deadline_s or self._deadline_s, headers=headers)
+        """None where the broker doesn't answer in time."""
 
-    async def _soon(
-        self, asking: Coroutine[Any, Any, Any], deadline_s: float | None = None, *, always: bool = False
-    ) -> Any:
-        """None where the broker doesn't answer in time; then it is left alone for a while."""
-        if self._seconds() < self._away_until and not always:
-            asking.close()
-            return None
-        try:
-            async with asyncio.timeout(deadline_s or self._deadline_s):
-                return await asking
-        except (TimeoutError, OSError, nats.errors.Error) as error:
-            self._away_until = self._seconds() + AWAY_S
-            log.warning("cache_away", error=type(error).__name__)
-            return None
+        async def ask() -> Any:
+            if self._client is None or not self._client.is_connected:
+                raise nats.errors.ConnectionClosedError
+            return await self._client.request(subject, data, timeout=deadline_s or self._deadline_s, headers=headers)
+
+        return await self._soon(ask, deadline_s, always=always)
 
 
 def _place(key: str) -> str:

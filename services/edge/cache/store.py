@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -111,7 +111,35 @@ def _size(kept: Kept) -> int:
     return len(kept.body) + 512
 
 
-class Redis:
+class Remote:
+    """A store that isn't here: it is asked with a deadline, and after a failure left alone for a while.
+
+    Args:
+        seconds: a clock that only goes forward.
+        failure: what its client raises.
+        deadline_s: where nobody says another.
+    """
+
+    def __init__(self, seconds: Callable[[], float], failure: type[Exception], deadline_s: float = DEADLINE_S) -> None:
+        self._seconds, self._failure, self._deadline_s = seconds, failure, deadline_s
+        self._away_until = 0.0
+
+    async def _soon(
+        self, ask: Callable[[], Awaitable[Any]], deadline_s: float | None = None, *, always: bool = False
+    ) -> Any:
+        """None where it doesn't answer in time."""
+        if self._seconds() < self._away_until and not always:
+            return None
+        try:
+            async with asyncio.timeout(deadline_s or self._deadline_s):
+                return await ask()
+        except (TimeoutError, OSError, self._failure) as error:
+            self._away_until = self._seconds() + AWAY_S
+            log.warning("cache_away", error=type(error).__name__)
+            return None
+
+
+class Redis(Remote):
     """
     Args:
         url: may hold a password: never logged.
@@ -120,9 +148,8 @@ class Redis:
     def __init__(self, url: str, seconds: Callable[[], float]) -> None:
         import redis.asyncio as redis  # noqa: PLC0415 - only where it is used
 
+        super().__init__(seconds, redis.RedisError)
         self._client: Any = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
-        self._seconds = seconds
-        self._away_until = 0.0
 
     async def get(self, key: str) -> Kept | None:
         data = await self._soon(lambda: self._client.get(PREFIX + key))
@@ -166,17 +193,3 @@ class Redis:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-    async def _soon(self, ask: Callable[[], Any], deadline_s: float = DEADLINE_S, *, always: bool = False) -> Any:
-        """None where Redis doesn't answer in time; then it is left alone for a while."""
-        import redis  # noqa: PLC0415
-
-        if self._seconds() < self._away_until and not always:
-            return None
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await ask()
-        except (TimeoutError, OSError, redis.RedisError) as error:
-            self._away_until = self._seconds() + AWAY_S
-            log.warning("cache_away", error=type(error).__name__)
-            return None
