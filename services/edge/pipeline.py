@@ -41,7 +41,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if parts.own_headers is not None:
         parts.own_headers.read(request, head)
     if head.token is not None or not parts.grants.knows(head.digest):
-        await _known(parts, route, head)
+        await known(parts, route, head)
     if not request.account.known:
         request.recognised()
     body = sizes.arrived(parts, request)
@@ -54,7 +54,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         prepared = Prepared(await parts.grants.decide(head.digest, head.shape, route.name, call.model))
     permit = prepared.permit_at(parts.clock) if call.plain else None
     if permit is None:
-        permit = await _permit(parts, route, head, call, prepared.decision)
+        permit = await permitted(parts, route, head, call, prepared.decision)
     if permit.grant.max_request_size_mb is not None:
         sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = UNSCREENED
@@ -106,7 +106,7 @@ async def _fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list
     return found
 
 
-async def _known(parts: Parts, route: Route, head: Head) -> None:
+async def known(parts: Parts, route: Route, head: Head) -> None:
     """Returns for a credential that is good for something. A warm one costs no question."""
     await parts.tokens.identify(head)
     if parts.grants.knows(head.digest):
@@ -117,11 +117,19 @@ async def _known(parts: Parts, route: Route, head: Head) -> None:
         await account.refuse(parts, refusal, route, head, decision.caller)
 
 
-async def _permit(parts: Parts, route: Route, head: Head, call: Call, decision: Grant | Denial) -> Permit:
+async def permitted(
+    parts: Parts, route: Route, head: Head, call: Call, decision: Grant | Denial, *, is_json: bool = True
+) -> Permit:
+    """What the decision comes to for this call. Raises RefusedError, in the book.
+
+    Args:
+        is_json: whether its body is, and may have guardrail fields.
+    """
     customer = None
     if call.customer_id is not None and not admission.is_stranger(decision):
         customer = await parts.customers.customer(call.customer_id)
-    ask = Ask(call.tags, call.spend_logs_metadata, head.ip, call.fields, call.model, call.customer_id, customer)
+    fields = call.fields if is_json else None
+    ask = Ask(call.tags, call.spend_logs_metadata, head.ip, fields, call.model, call.customer_id, customer)
     outcome = admission.permit(decision, ask, parts.clock.unix_ms(), parts.random)
     if isinstance(outcome, Refusal):
         await account.refuse(parts, outcome, route, head, decision.caller, call)

@@ -4,16 +4,16 @@ from typing import Any
 
 import msgspec
 
-from services.edge import account, reading
+from services.edge import reading
 from services.edge.answers import own_json
 from services.edge.content.redact import redacted
 from services.edge.formats.base import Text
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.screening import Screening
-from shared import admission, errors
-from shared.errors import Refusal, RefusedError
-from shared.grant import Ask
+from services.edge.surfaces.asking import granted
+from shared import errors
+from shared.errors import RefusedError
 from shared.guardrails import Enabled
 from shared.routes import Match
 
@@ -23,13 +23,7 @@ _SECRETS = ("key", "token", "secret", "password", "credential", "header")
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     route = match.route
-    head = reading.head(request)
-    await parts.tokens.identify(head)
-    decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
-    outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
-    if isinstance(outcome, Refusal):
-        await account.refuse(parts, outcome, route, head, decision.caller)
-    request.recognised()
+    await granted(parts, request, route)
     if route.mutates or request.method == "POST":
         return await _apply(parts, request)
     name = match.params.get("guardrail_id")

@@ -1,12 +1,13 @@
 """The models this caller may use, or one of them, in OpenAI's shape."""
 
-from services.edge import account, metrics, reading
+from services.edge import metrics
 from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
-from shared import admission, errors
-from shared.errors import Refusal, RefusedError
-from shared.grant import Ask, Denial
+from services.edge.surfaces.asking import granted
+from shared import errors
+from shared.errors import RefusedError
+from shared.grant import Denial
 from shared.routes import Match
 
 MODEL_CREATED = 1677610602
@@ -16,14 +17,8 @@ CALLED_BY = "/chat/completions"
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     started, route = parts.clock.seconds(), match.route
-    head = reading.head(request)
-    await parts.tokens.identify(head)
-    decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
-    outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
-    if isinstance(outcome, Refusal):
-        await account.refuse(parts, outcome, route, head, decision.caller)
-    request.recognised()
-    models = outcome.grant.models
+    head, grant = await granted(parts, request, route)
+    models = grant.models
     one = match.params.get("model")
     if one is not None and one not in models:
         # A name that only a pattern serves stands in no list; who may call it may ask for it.

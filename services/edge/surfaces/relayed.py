@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.edge import account, reading, sizes
+from services.edge import account, pipeline, reading, sizes
 from services.edge.answers import SAFE
 from services.edge.content import answer as contents
 from services.edge.content import names
@@ -29,11 +29,11 @@ from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from services.edge.upstream import read_headers
-from shared import admission, errors
+from shared import errors
 from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
-from shared.grant import Ask, Candidate, Permit
+from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_TOKENS_MAX
 from shared.outbound import OutboundError, Streamed
@@ -81,17 +81,13 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     head = reading.head(request)
     if parts.own_headers is not None:
         parts.own_headers.read(request, head)
-    await parts.tokens.identify(head)
-    if not parts.grants.knows(head.digest):
-        decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
-        refusal = admission.before_body(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
-        if refusal is not None:
-            await account.refuse(parts, refusal, route, head, decision.caller)
+    await pipeline.known(parts, route, head)
     request.recognised()
     body = await sizes.body(parts, request, head, route.name)
     form = _form(parts, request, body) if kind.form else None
     call = _call(route, head, body, form)
-    permit = await _permit(parts, route, head, call, with_fields=form is None)
+    decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
+    permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
     call = await _screened(parts, route, head, call, permit, screening, form)
@@ -144,19 +140,6 @@ def _call(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
         fields_.required(fields, route.required, route.name)
     fields_.add_common(call, hints)
     return call
-
-
-async def _permit(parts: Parts, route: Route, head: Head, call: Call, *, with_fields: bool) -> Permit:
-    decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
-    customer = None
-    if call.customer_id is not None and not admission.is_stranger(decision):
-        customer = await parts.customers.customer(call.customer_id)
-    fields = call.fields if with_fields else None
-    ask = Ask(call.tags, call.spend_logs_metadata, head.ip, fields, call.model, call.customer_id, customer)
-    outcome = admission.permit(decision, ask, parts.clock.unix_ms(), parts.random)
-    if isinstance(outcome, Refusal):
-        await account.refuse(parts, outcome, route, head, decision.caller, call)
-    return outcome
 
 
 async def _screened(

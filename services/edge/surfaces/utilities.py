@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from services.edge import account, reading
+from services.edge import reading
 from services.edge.account import Asked
 from services.edge.answers import own_json
 from services.edge.attempts import Attempts
@@ -25,9 +25,10 @@ from services.edge.prepared import Prepared
 from services.edge.reading import Head
 from services.edge.routing.plan import Group, Rules
 from services.edge.screening import UNSCREENED, count_tokens
-from shared import admission, bus, errors, routes, subjects
-from shared.errors import Refusal, RefusedError
-from shared.grant import Ask, Candidate, Denial, Grant, Permit
+from services.edge.surfaces.asking import granted
+from shared import bus, errors, routes, subjects
+from shared.errors import RefusedError
+from shared.grant import Candidate, Denial, Grant, Permit
 from shared.ids import DeploymentId
 from shared.requests import ServicesReply, ServicesRequest
 from shared.routes import Match
@@ -59,14 +60,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
         return own_json({"routes": _routes()})
     if name == "/test":
         return own_json({"route": match.path or request.path})
-    head = reading.head(request)
-    await parts.tokens.identify(head)
-    decision = await parts.grants.decide(head.digest, head.shape, name, "")
-    outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
-    if isinstance(outcome, Refusal):
-        await account.refuse(parts, outcome, match.route, head, decision.caller)
-    request.recognised()
-    return await _SERVED[name](parts, request, head, outcome.grant)
+    head, grant = await granted(parts, request, match.route)
+    return await _SERVED[name](parts, request, head, grant)
 
 
 def _routes() -> list[dict[str, Any]]:
