@@ -14,8 +14,8 @@ from services.edge.content.names import count_strings
 from services.edge.content.redact import redacted
 from services.edge.content.replace import RENAME, replace
 from services.edge.content.request import UNREADABLE
-from services.edge.content.walk import Walked, walk
-from services.edge.formats.base import Address, Text
+from services.edge.content.walk import walk
+from services.edge.formats.base import Text
 from services.edge.screening import Screening, StreamWindow
 from shared import errors
 from shared.errors import Refusal, RefusedError
@@ -71,14 +71,11 @@ class Guarded:
             raise RefusedError(errors.blocked_content("The answer's text can't be read", 502)) from None
         for screening, _ in self._steps:
             look = await screening.look("post_call", [Text((), text)])
-            self._gather(screening)
+            self.gather(screening)
             if look.refusal is not None:
                 raise RefusedError(look.refusal)
             text = redacted([text], look.redactions).get(0, text)
         return text.encode()
-
-    def stream(self) -> "GuardedStream":
-        return GuardedStream(self)
 
     def windows(self) -> list[tuple[Screening, StreamWindow]]:
         return [(screening, StreamWindow(screening)) for screening, _ in self._steps if screening.has("post_call")]
@@ -89,7 +86,7 @@ class Guarded:
                 continue
             body, value, texts = _read(body, fields.request if stage == "pre_call" else fields.response, stage)
             look = await screening.look(stage, texts)
-            self._gather(screening)
+            self.gather(screening)
             if look.refusal is not None:
                 raise RefusedError(look.refusal)
             if look.redactions:
@@ -97,7 +94,8 @@ class Guarded:
                 body = replace(body, {texts[i].address: _put(value, texts[i], text) for i, text in changed.items()})
         return body
 
-    def _gather(self, screening: Screening) -> None:
+    def gather(self, screening: Screening) -> None:
+        """What it has found so far."""
         self.told.outcomes = list(
             {(o.name, o.stage, o.action): o for o in (*self.told.outcomes, *screening.outcomes)}.values()
         )
@@ -132,7 +130,7 @@ class GuardedStream:
             if refusal is None and last:
                 more, refusal = await window.end()
                 events += more
-            self._guarded._gather(screening)
+            self._guarded.gather(screening)
             if refusal is not None:
                 return b"", refusal
         return events, None
@@ -158,13 +156,9 @@ def _read(body: bytes, paths: tuple[str, ...], stage: str) -> tuple[bytes, Any, 
         if stage == "pre_call":
             raise RefusedError(errors.bad_request("The guardrails of this endpoint need a body in JSON")) from None
         raise RefusedError(errors.blocked_content("The answer says that it is JSON, and is none", 502)) from None
-    walked = [whole] if not paths else [_walk(found, at) for path in paths for at, found in select(value, steps(path))]
+    walked = [whole] if not paths else [walk(found, at) for path in paths for at, found in select(value, steps(path))]
     texts = {text.address: _as_said(text) for each in walked for text in each.texts}
     return body, value, list(texts.values())
-
-
-def _walk(value: Any, at: Address) -> Walked:
-    return walk(value, at)
 
 
 def _as_said(text: Text) -> Text:

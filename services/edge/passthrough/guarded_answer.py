@@ -3,7 +3,7 @@
 from services.edge import sizes
 from services.edge.http import Request, StreamAnswer
 from services.edge.passthrough.answer import end
-from services.edge.passthrough.guarded import Guarded
+from services.edge.passthrough.guarded import Guarded, GuardedStream
 from services.edge.passthrough.record import Record
 from services.edge.usage.tap import Tap
 from shared import errors
@@ -55,7 +55,7 @@ async def _whole(answer: Streamed, tap: Tap | None, bytes_max: int) -> bytes:
 async def _events(
     request: Request, record: Record, guarded: Guarded, answer: Streamed, lines: str, tap: Tap | None
 ) -> StreamAnswer:
-    out, stream, refusal = StreamAnswer(answer.status, lines), guarded.stream(), None
+    out, stream, refusal = StreamAnswer(answer.status, lines), GuardedStream(guarded), None
     await out.start(request)
     try:
         async for chunk in answer.chunks():

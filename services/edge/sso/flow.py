@@ -86,12 +86,12 @@ def seal(key: bytes, attempt: Attempt, nonce: bytes) -> str:
 
 def unseal(keys: Sequence[bytes], text: str, now_s: float) -> Attempt:
     """Raises SsoError for what isn't ours, or is too old."""
-    attempt = None
     for key in keys:
         with contextlib.suppress(ValueError, InvalidTag, msgspec.DecodeError):
             raw = base64.urlsafe_b64decode(text.encode())
             attempt = msgspec.json.decode(AESGCM(key).decrypt(raw[:12], raw[12:], b"sso"), type=Attempt)
-    if attempt is None:
+            break
+    else:
         raise SsoError(400, "This login wasn't begun here. Start again.")
     if now_s >= attempt.expires_at_s:
         raise SsoError(400, "This login took too long. Start again.")

@@ -74,16 +74,15 @@ def _check(
     """Raises what StoredModels.check raises. Of a change: what is known here of the rest; policy decides by what stands then."""
     before = known.models.get(model_id)
     name = body.get("model_name")
+    plain = {key: value for key, value in values.items() if key not in clear and value not in (None, stored.MASK)}
     if before is None:
-        plain = {key: value for key, value in values.items() if key not in clear and value not in (None, stored.MASK)}
         if not isinstance(name, str) or not plain.get("model"):
             return  # policy says what is missing
         known.check(Model(model_id=model_id, model_name=name, litellm_params=plain, model_info=_info(body)), clear)
         return
     kept = {key: value for key, value in before.litellm_params.items() if key not in values}
-    given = {key: value for key, value in values.items() if key not in clear and value not in (None, stored.MASK)}
     secrets = {key: text for key, text in before.sealed.items() if values.get(key, stored.MASK) == stored.MASK}
-    after = msgspec.structs.replace(before, litellm_params={**kept, **given}, sealed=secrets)
+    after = msgspec.structs.replace(before, litellm_params={**kept, **plain}, sealed=secrets)
     known.check(after, clear)
 
 

@@ -37,7 +37,7 @@ def build(
             (made,) = table.build([*with_defaults([deployment], config)], user_agent, config.litellm, environ).values()
             return guarded(made, guard)
 
-        waiting = [each for each in config.left_out if each.credential]
+        waiting = {str(each.id): each for each in config.left_out if each.credential and each.id}
         salt = config.general.litellm_salt_key
         own = {"LITELLM_SALT_KEY": salt.reveal()} if salt else {}
         sealer = Sealer({**own, **environ}, conf.data_dir)

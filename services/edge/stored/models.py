@@ -48,8 +48,8 @@ class Shared(msgspec.Struct, frozen=True):
     settings: StoredSettings = StoredSettings()
     credentials: dict[str, dict[str, Any]] = {}
     """The file's, by name."""
-    waiting: list[LeftOut] = []
-    """Entries of the file that a credential added by API would serve."""
+    waiting: dict[str, LeftOut] = {}
+    """Entries of the file that a credential added by API would serve, by id."""
     lookup: Lookup = msgspec.field(default_factory=lambda: Lookup({}))
 
 
@@ -76,8 +76,7 @@ class StoredModels:
         self._targets, self._left_out, self._seen_seq, self._named = targets, left_out, seen_seq, named
         self.models: dict[str, Model] = {}
         self.credentials: dict[str, Credential] = {}
-        self._model_seqs: dict[str, int] = {}
-        self._credential_seqs: dict[str, int] = {}
+        self._seqs: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
         self._dirty: dict[tuple[str, str], None] = {}
         """(kind, last token of the subject) to ask for; (kind, "") for all of a kind."""
         self._task: asyncio.Task[None] | None = None
@@ -95,9 +94,8 @@ class StoredModels:
             self._shared = self._read_config(config, environ)
             for model_id in list(self.models):
                 self._make_target(model_id)
-            for entry in self._shared.waiting:
-                if entry.id:
-                    self._make_waiting(entry)
+            for entry in self._shared.waiting.values():
+                self._make_waiting(entry)
 
     # ── what changed ──
 
@@ -124,7 +122,7 @@ class StoredModels:
         if not behind or self._client is None:
             return
         for each in behind:
-            waiting = self._waiting(each.deployment_id)
+            waiting = self._shared.waiting.get(each.deployment_id)
             changed = ("model", each.deployment_id) if waiting is None else ("credential", waiting.credential)
             self.changed(subjects.control(*changed))
         deadline = asyncio.get_running_loop().time() + READY_S
@@ -153,14 +151,11 @@ class StoredModels:
     def _revision(self, model_id: str) -> int:
         model = self.models.get(model_id)
         if model is None:
-            waiting = self._waiting(model_id)
-            return 0 if waiting is None else self._credential_seqs.get(waiting.credential, 0)
+            waiting = self._shared.waiting.get(model_id)
+            return 0 if waiting is None else self._seqs["credential"].get(waiting.credential, 0)
         credential = model.litellm_params.get("litellm_credential_name")
-        of_credential = self._credential_seqs.get(credential, 0) if isinstance(credential, str) else 0
-        return max(self._model_seqs.get(model_id, 0), of_credential)
-
-    def _waiting(self, model_id: str) -> LeftOut | None:
-        return next((each for each in self._shared.waiting if each.id == model_id), None)
+        of_credential = self._seqs["credential"].get(credential, 0) if isinstance(credential, str) else 0
+        return max(self._seqs["model"].get(model_id, 0), of_credential)
 
     # ── asking ──
 
@@ -217,7 +212,7 @@ class StoredModels:
     # ── holding ──
 
     def _hold(self, kind: str, entity_id: str, entity: Any, seq: int) -> None:
-        table, seqs = self._table(kind), self._model_seqs if kind == "model" else self._credential_seqs
+        table, seqs = self._table(kind), self._seqs[kind]
         if entity is None:
             table.pop(entity_id, None)
             seqs.pop(entity_id, None)
@@ -230,8 +225,8 @@ class StoredModels:
         for model in list(self.models.values()):
             if model.litellm_params.get("litellm_credential_name") == entity_id:
                 self._make_target(model.model_id)
-        for entry in self._shared.waiting:
-            if entry.credential == entity_id and entry.id:
+        for entry in self._shared.waiting.values():
+            if entry.credential == entity_id:
                 self._make_waiting(entry)
 
     def _make_target(self, model_id: str) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.edge.pages.forms import Form
-from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, count, listing, marked, text_of
+from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, count, listing, marked, text_of, when
 
 HOLD_BY = ("tag", "team", "key", "day")
 FORMATS = ("parquet", "csv", "jsonl")
@@ -71,7 +71,7 @@ async def exports(look: Look) -> Shown:
         for name in ("day", "rows", "kept")
         if found.get(name) is not None
     ]
-    facts = [(say("exports.since"), _when(found.get("since"))), (say("exports.reason"), found.get("reason"))]
+    facts = [(say("exports.since"), when(found.get("since"))), (say("exports.reason"), found.get("reason"))]
     written = [[each] for each in found.get("written") or []][-WRITTEN_SHOWN:]
     tables = [Table(title=say("exports.written"), columns=[(say("exports.file"), "")], rows=written)] if written else []
     forms = []
@@ -90,10 +90,6 @@ async def exports(look: Look) -> Shown:
 async def start_export(look: Look, form: Form) -> Done:
     await look.api.ledger("/export", method="POST", body=dict(form.given("from", "until", "format")))
     return Done("/ui/exports", "done.started")
-
-
-def _when(text: object) -> str:
-    return str(text)[:19].replace("T", " ") if text else ""
 
 
 async def hold(look: Look, form: Form) -> Done:
