@@ -5,6 +5,7 @@ import itertools
 import json
 import resource
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ class World:
         return settled
 
 
+@asynccontextmanager
+async def told_by(target: Target) -> AsyncIterator[Target]:
+    """The target while it serves, with its URL. It takes bodies of any size."""
+    server = serving(handled_by(target.take, body_bytes_max=0), handler_cancellation=True)
+    async with server as target.url:
+        yield target
+
+
 def head(path: str, method: str, body: bytes = b"", key: str | None = KEY, **headers: str) -> bytes:
     fields = {"Host": "edge", "Content-Length": str(len(body)), **{n.replace("_", "-"): v for n, v in headers.items()}}
     if key is not None:
@@ -127,9 +136,7 @@ def head(path: str, method: str, body: bytes = b"", key: str | None = KEY, **hea
 async def world() -> AsyncIterator[World]:
     made = World()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    made.target = Target()
-    server = serving(handled_by(made.target.take, body_bytes_max=0), handler_cancellation=True)
-    async with server as made.target.url, Edge({"m": ["mock:x"]}) as made.edge:
+    async with told_by(Target()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
         edge = made.edge
 
         def decide(asked: DecideRequest) -> DecideReply:

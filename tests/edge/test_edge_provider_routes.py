@@ -18,7 +18,7 @@ from shared.passthrough import Entries
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
-from tests.edge.test_edge_passthrough import KEY, Target, World
+from tests.edge.test_edge_passthrough import KEY, Target, World, told_by
 
 
 class Provided(World):
@@ -41,7 +41,7 @@ class Provided(World):
 async def world() -> AsyncIterator[Provided]:
     made = Provided()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    async with Target() as made.target, Edge({"m": ["mock:x"]}) as made.edge:
+    async with told_by(Target()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         made.edge.parts.passthrough_outbound = outbound
         yield made
