@@ -39,8 +39,6 @@ class Directory:
         """What lists show: of keys those that don't stand for others."""
         self._orders: dict[tuple[str, str], Order] = {}
         self._names: dict[tuple[str, str], Names] = {}
-        self.rotating: set[KeyDigest] = set()
-        """Keys with `auto_rotate`."""
         self.watchers: list[Callable[[str, str], None]] = []
         """Told (kind, id) of whatever changed, once it stands; empty strings: everything is gone."""
         self.unread: dict[str, int] = {}
@@ -75,7 +73,6 @@ class Directory:
         self._listed["key"].clear()
         self._orders.clear()
         self._names.clear()
-        self.rotating.clear()
         for watch in self.watchers:
             watch("", "")
 
@@ -125,11 +122,6 @@ class Directory:
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
 
-    @property
-    def has_replaced_keys(self) -> bool:
-        """Whether some key is in its grace period after a rotation."""
-        return bool(self._indexes["key", "replaced_by"])
-
     def team_keys(self, team_id: str) -> list[Key]:
         return self.find("key", "team_id", team_id)
 
@@ -149,11 +141,6 @@ class Directory:
                     del index[value]
             for value in now:
                 index.setdefault(value, {})[entity_id] = None
-        if kind == "key":
-            if entity is not None and entity.extra.get("auto_rotate"):
-                self.rotating.add(entity.token)
-            elif old is not None:
-                self.rotating.discard(old.token)
         self._relist(kind, entity_id, entity)
         if entity is None:
             table.pop(entity_id, None)
@@ -174,7 +161,6 @@ class Directory:
             listed.pop(entity_id, None)
         else:
             listed[entity_id] = shown
-        if shown is not None:
             for each in kept:
                 each.insert(entity_id, shown)
 

@@ -41,6 +41,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     previous_tokens: list[KeyDigest] = []
     """Digests this key had before its rotations, the newest last: what they spent is its spend too."""
 
+    @property
+    def rotates(self) -> bool:
+        """By itself."""
+        return bool(self.extra.get("auto_rotate"))
+
 
 class Alias(msgspec.Struct, frozen=True):
     """Which key an alias is reserved for."""
@@ -98,7 +103,7 @@ KEY = EntityKind(
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
         "rotation_claim",
     ),
-    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked"),
+    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates"),
     references={"team_id": "team", "user_id": "user", "organization_id": "organization"},
     check=check_budgets,
 )  # fmt: skip

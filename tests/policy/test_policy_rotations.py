@@ -77,7 +77,7 @@ def test_when_it_is_due() -> None:
     assert not rotation.due(w.directory, NOW + 90 * DAY)
     w.call("/key/unblock", {"key": digest("a")})
     w.call("/key/update", {"key": digest("a"), "auto_rotate": False})
-    assert not rotation.due(w.directory, NOW + 90 * DAY) and not w.directory.rotating
+    assert not rotation.due(w.directory, NOW + 90 * DAY) and not w.directory.find("key", "rotates", "True")
 
 
 def test_a_rotation_by_hand_starts_the_interval_anew() -> None:

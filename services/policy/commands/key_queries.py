@@ -232,11 +232,10 @@ def _own(call: Call, *, created_by: bool, of_teams: bool) -> Iterable[Key]:
         places = [("user_id", actor.user_id)] + ([("created_by", actor.user_id)] if created_by else [])
         if of_teams:
             teams: list[Team] = directory.find("team", "member_ids", actor.user_id)
-            places += [("team_id", team.team_id) for team in teams]
-            places += [("organization_id", each) for each in relations.administered(directory, actor.user_id)]
             for each in relations.administered(directory, actor.user_id):
-                below: list[Team] = directory.find("team", "organization_id", each)
-                places += [("team_id", team.team_id) for team in below]
+                teams += directory.find("team", "organization_id", each)
+                places.append(("organization_id", each))
+            places += [("team_id", team.team_id) for team in teams]
         for attribute, value in places:
             found |= {key.token: key for key in directory.find("key", attribute, value)}
     return found.values()

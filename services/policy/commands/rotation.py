@@ -68,8 +68,8 @@ def _check_not_the_master_key(call: Call) -> None:
 
 def due(directory: Directory, now_ms: int) -> list[Key]:
     """The keys whose time has come to be rotated by themselves, and that nobody is at."""
-    keys_ = (directory.keys[token] for token in directory.rotating)
-    return [key for key in keys_ if key.replaced_by is None and rotation_times.is_due(key, now_ms)]
+    rotating: list[Key] = directory.find("key", "rotates", "True")
+    return [key for key in rotating if key.replaced_by is None and rotation_times.is_due(key, now_ms)]
 
 
 def claim(call: Call) -> Plan:

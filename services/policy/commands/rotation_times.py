@@ -39,11 +39,7 @@ def planned(call: Call, before: Key, after: Key) -> Key:
 
 def is_due(key: Key, now_ms: int) -> bool:
     """Whether it is time, and nobody is at it. What is blocked or over stays as it is."""
-    if (
-        not key.extra.get("auto_rotate")
-        or key.blocked
-        or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms)
-    ):
+    if not key.rotates or key.blocked or (key.expires_at_ms is not None and key.expires_at_ms <= now_ms):
         return False
     claim = key.extra.get("rotation_claim")
     if isinstance(claim, dict) and claim.get("until_ms", 0) > now_ms:

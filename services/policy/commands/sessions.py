@@ -108,7 +108,7 @@ def _teams(call: Call, before: User | None, user: User) -> tuple[User, list[Pair
     wanted = groups if follows else []
     if before is None:
         wanted = [*wanted, *catalog.new_user_teams]
-    mine = [] if before is None else [team for team in directory.teams.values() if team.role_of(user.user_id)]
+    mine = [] if before is None else directory.find("team", "member_ids", user.user_id)
 
     def made(team_id: str) -> Team:
         new = Team(team_id=team_id, team_alias=team_id, created_at_ms=call.now_ms, updated_at_ms=call.now_ms)
