@@ -109,6 +109,7 @@ class Suite:
         listeners = self._listeners()
         require_free(listeners)
         servers = self._servers({listener.port for listener in listeners})
+        self._shown_database_url = self._without_secret()
         inner = [self._service(member) for member in self.members if member.kind != "edge"]
         edges = [self._service(member) for member in self.members if member.kind == "edge"]
         self.supervisor = Supervisor([servers, inner, edges], self.write_state)
@@ -195,7 +196,7 @@ class Suite:
             ledger_urls=self._urls("ledger"),
             nats_url=self._nats_url(nats.OPERATOR),
             nats_control_url=self._nats_url(nats.CONTROL_OPERATOR),
-            database_url=self._shown_database_url(),
+            database_url=self._shown_database_url,
             processes={
                 child.program.name: Running(
                     pid=child.pid,
@@ -207,7 +208,7 @@ class Suite:
             },
         )
 
-    def _shown_database_url(self) -> str:
+    def _without_secret(self) -> str:
         """A URL that was given as a secret (a ciphertext, a reference) isn't written down in the clear."""
         url = self._database_url
         if self._told_database_url or url in self._environ.values() or url in Path(self.settings.config).read_text():
