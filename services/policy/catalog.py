@@ -148,11 +148,13 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         for prefix, suffix, deployments in self.patterns:
             if len(model) > len(prefix) + len(suffix) and model.startswith(prefix) and model.endswith(suffix):
                 star = model[len(prefix) : len(model) - len(suffix)]
-                return [
-                    candidate_of(d, d.upstream_model.replace("*", star), self.price, self.revisions.get(d.id, 0))
-                    for d in deployments
-                ]
+                return [self.candidate(deployment, star) for deployment in deployments]
         return []
+
+    def candidate(self, deployment: Deployment, star: str = "*") -> Candidate:
+        """A deployment as it is now, with what the star of its upstream model stands for."""
+        upstream_model = deployment.upstream_model.replace("*", star)
+        return _candidate(deployment, upstream_model, self.price, self.revisions.get(deployment.id, 0))
 
 
 def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = None) -> Catalog:
@@ -165,7 +167,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         if "*" in name:
             patterns.setdefault(name, {})[deployment.id] = deployment
         else:
-            candidate = candidate_of(deployment, deployment.upstream_model, price)
+            candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
     warnings = guardrails.not_known(config)
@@ -314,7 +316,7 @@ PRICES_KEPT_MAX = 4096
 """Callers name the models behind a pattern: bounded."""
 
 
-def candidate_of(deployment: Deployment, upstream_model: str, price: Priced, revision: int = 0) -> Candidate:
+def _candidate(deployment: Deployment, upstream_model: str, price: Priced, revision: int = 0) -> Candidate:
     return Candidate(
         deployment_id=deployment.id,
         provider=deployment.provider,

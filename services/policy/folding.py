@@ -4,7 +4,7 @@ from typing import Any
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
-from services.policy.weakening import in_effect
+from services.policy.weakening import in_effect, texts
 from shared import payloads, subjects
 from shared.admission.predicates import CONFIG
 from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team, callbacks
@@ -26,14 +26,14 @@ def rules(
     access = catalog.access
     holders = _holders(key, team, project)
     setting = directory.settings.get(ALLOWED_IPS)
-    gateway = access.allowed_ips if setting is None else _texts(setting.value)
+    gateway = access.allowed_ips if setting is None else texts(setting.value)
     ips = [(gateway, CONFIG if setting is None else subjects.control("setting", ALLOWED_IPS))] if gateway else []
-    ips += [(found, _subject(holder)) for holder in holders if (found := _texts(in_effect(holder, "allowed_ips")))]
+    ips += [(found, _subject(holder)) for holder in holders if (found := texts(in_effect(holder, "allowed_ips")))]
     demanded = dict.fromkeys(access.enforced_params, CONFIG)
     if key is not None and key.metadata.get("service_account_id") is not None:
         demanded |= {each: CONFIG for each in access.service_account_params if each not in demanded}
     for holder in holders:
-        for each in _texts(in_effect(holder, "enforced_params")):
+        for each in texts(in_effect(holder, "enforced_params")):
             demanded.setdefault(each, _subject(holder))
     known, by_permission = _optional(catalog)
     fixed_by = next((_subject(holder) for holder in holders if not _may_modify(holder)), "")
@@ -72,7 +72,7 @@ def guardrails(
 ) -> list[GuardrailRef]:
     """Those of this caller's every request: the default ones, unless turned off for key or team, and the named ones."""
     holders = _holders(key, team, project)
-    named = {name for holder in holders for name in _texts(in_effect(holder, "guardrails"))}
+    named = {name for holder in holders for name in texts(in_effect(holder, "guardrails"))}
     no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
     return [
         each.ref() for each in catalog.guardrails if each.name in named or (not no_defaults and _by_default(each, key))
@@ -95,12 +95,12 @@ def tags_and_metadata(
     tags: list[str] = []
     logged: dict[str, Any] = {}
     if team is not None and team.metadata:
-        tags, logged = _texts(team.metadata.get("tags")), _mapping(team.metadata.get("spend_logs_metadata"))
+        tags, logged = texts(team.metadata.get("tags")), _mapping(team.metadata.get("spend_logs_metadata"))
     if key is not None and key.metadata:
-        tags = merge_tags(_texts(key.metadata.get("tags")), tags)
+        tags = merge_tags(texts(key.metadata.get("tags")), tags)
         logged = {**logged, **_mapping(key.metadata.get("spend_logs_metadata"))}
     if project is not None and project.metadata:
-        tags = merge_tags(tags, _texts(project.metadata.get("tags")))
+        tags = merge_tags(tags, texts(project.metadata.get("tags")))
         logged = {**_mapping(project.metadata.get("spend_logs_metadata")), **logged}
     return tags, logged
 
@@ -110,11 +110,6 @@ def _may_modify(holder: Holder) -> bool:
         return False
     guardrails = holder.metadata.get("guardrails")
     return not (isinstance(guardrails, dict) and guardrails.get("modify_guardrails") is False)
-
-
-def _texts(value: Any) -> list[str]:
-    """What isn't a list of strings was refused when it was written; should it be there all the same, it counts for nothing."""
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -132,8 +127,8 @@ def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
     """Which pass-through endpoints key and team may call: the key's list, else the team's; what either denies is denied."""
     found = [holder.metadata for holder in (key, team) if holder is not None and holder.metadata]
     allowed = next((each["allowed_passthrough_routes"] for each in found if "allowed_passthrough_routes" in each), None)
-    denied = [path for each in found for path in _texts(each.get("denied_passthrough_routes"))]
-    return {"passthrough_routes": None if allowed is None else _texts(allowed), "passthrough_denied": denied}
+    denied = [path for each in found for path in texts(each.get("denied_passthrough_routes"))]
+    return {"passthrough_routes": None if allowed is None else texts(allowed), "passthrough_denied": denied}
 
 
 def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
@@ -159,5 +154,5 @@ def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
 def cache(key: Key | None, team: Team | None) -> dict[str, Any]:
     """How key or team have their calls cached: the key's word, else the team's."""
     found = [holder.metadata.get("cache") for holder in (key, team) if holder is not None and holder.metadata]
-    controls = None if key is None else _texts(in_effect(key, "allowed_cache_controls")) or None
+    controls = None if key is None else texts(in_effect(key, "allowed_cache_controls")) or None
     return {"cache": next((each for each in found if isinstance(each, dict)), {}), "cache_controls": controls}

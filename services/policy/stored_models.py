@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.catalog import Catalog, access_groups, candidate_of, in_order
+from services.policy.catalog import Catalog, access_groups, in_order
 from services.policy.directory import Directory
 from shared.config import Deployment, LeftOut
 from shared.config import stored as reading
@@ -153,11 +153,7 @@ class StoredModels:
             }
             catalog.patterns[:] = in_order({each: found for each, found in every.items() if found})
         else:
-            candidates = [
-                candidate_of(each, each.upstream_model, catalog.price, catalog.revisions.get(each.id, 0))
-                for each in made
-            ]
-            found = [*self._of_file.get(name, []), *candidates]
+            found = [*self._of_file.get(name, []), *map(catalog.candidate, made)]
             if found:
                 catalog.models[name] = found
             else:

@@ -20,17 +20,17 @@ def in_effect(entity: Any, name: str) -> Any:
 
 def _narrower(before: Any, after: Any) -> bool:
     """A list that allows: none or empty allows all."""
-    return not before or (bool(after) and set(_texts(after)) <= set(_texts(before)))
+    return not before or (bool(after) and set(texts(after)) <= set(texts(before)))
 
 
 def _within(before: Any, after: Any) -> bool:
     """A list that allows, of which an empty one allows nothing."""
-    return before is None or (after is not None and set(_texts(after)) <= set(_texts(before)))
+    return before is None or (after is not None and set(texts(after)) <= set(texts(before)))
 
 
 def _wider(before: Any, after: Any) -> bool:
     """A list that demands or denies."""
-    return set(_texts(before)) <= set(_texts(after))
+    return set(texts(before)) <= set(texts(after))
 
 
 def _lower(before: Any, after: Any) -> bool:
@@ -52,7 +52,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _texts(value: Any) -> list[str]:
+def texts(value: Any) -> list[str]:
+    """What isn't a list of strings was refused when it was written; should it be there all the same, it counts for nothing."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 

@@ -5,7 +5,6 @@ No credential of a deployment is here: policy has none. Addresses are for admins
 
 from typing import Any
 
-from services.policy.catalog import candidate_of
 from services.policy.commands.plan import Call, Plan
 from services.policy.commands.stored_models import masked
 from services.policy.model_access import allows, key_allows
@@ -65,8 +64,7 @@ def _candidates(call: Call, name: str) -> list[Candidate]:
     if found is not None:
         return found
     deployments = next((d for before, after, d in call.catalog.patterns if f"{before}*{after}" == name), [])
-    revisions = call.catalog.revisions
-    return [candidate_of(d, d.upstream_model, call.catalog.price, revisions.get(d.id, 0)) for d in deployments]
+    return [call.catalog.candidate(deployment) for deployment in deployments]
 
 
 def _left_out(model: Model, call: Call) -> dict[str, Any]:
