@@ -18,14 +18,14 @@ from services.policy.commands.plan import Call, Change, Plan
 from services.policy.current import Current
 from services.policy.decide import decide
 from services.policy.directory import Directory
-from services.policy.publish import Publication, batches, publish
+from services.policy.publish import Publication, batches, publication_of, publish
 from services.policy.replica import Replica
 from shared import admission, errors, ids
 from shared import routes as table
 from shared.bus import BusClient
 from shared.entities.replay import KEPT_S
 from shared.errors import Refusal, RefusedError
-from shared.facts import Caller, ControlFact
+from shared.facts import Caller
 from shared.grant import Ask
 from shared.requests import AdminReply, AdminRequest, DecideRequest
 from shared.sealing import Keyring
@@ -194,26 +194,8 @@ class Admin:
     def _publications(
         self, changes: list[Change], request: AdminRequest, actor: Caller, now_ms: int
     ) -> list[Publication]:
-        return [
-            Publication(
-                change.subject,
-                change.expected_seq,
-                ControlFact(
-                    id=self._new_id(),
-                    at_ms=now_ms,
-                    kind=change.kind,
-                    entity_id=change.entity_id,
-                    action=change.action,
-                    actor=actor,
-                    before=change.before,
-                    after=change.after,
-                    on_behalf_of=_claim(request.on_behalf_of),
-                    requester_ip=_claim(request.requester_ip),
-                ),
-                KEPT_S if change.kind == "replay" else None,
-            )
-            for change in changes
-        ]
+        said = {"on_behalf_of": _claim(request.on_behalf_of), "requester_ip": _claim(request.requester_ip)}
+        return [publication_of(change, self._new_id(), now_ms, actor, **said) for change in changes]
 
 
 NAMES_MAX = 50

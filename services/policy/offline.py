@@ -10,11 +10,11 @@ from nats.aio.client import Client
 from services.policy.admin import unix_ms
 from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
-from services.policy.publish import Publication, batches, publish
+from services.policy.publish import Publication, batches, publication_of, publish
 from services.policy.replica import Replica
 from shared import bus, ids, streams
 from shared.errors import RefusedError
-from shared.facts import Caller, ControlFact
+from shared.facts import Caller
 
 CONNECT_TIMEOUT_S = 30.0
 CATCH_UP_S = 60.0
@@ -56,17 +56,7 @@ async def following(client: Client) -> AsyncIterator[Replica]:
 
 def publications(changes: list[Change], actor: Caller) -> list[Publication]:
     now_ms = unix_ms()
-    return [
-        Publication(
-            each.subject,
-            each.expected_seq,
-            ControlFact(
-                id=ids.new_id(), at_ms=now_ms, kind=each.kind, entity_id=each.entity_id, action=each.action, actor=actor,
-                before=each.before, after=each.after,
-            ),
-        )
-        for each in changes
-    ]  # fmt: skip
+    return [publication_of(change, ids.new_id(), now_ms, actor) for change in changes]
 
 
 async def write(client: Client, replica: Replica, changes: list[Change], actor: Caller) -> None:

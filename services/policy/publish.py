@@ -13,8 +13,10 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from services.policy.commands.plan import Change
+from shared.entities.replay import KEPT_S, REPLAY
 from shared.errors import Refusal, RefusedError, book_unavailable, conflict, outcome_unknown
-from shared.facts import ControlFact, encode_control
+from shared.facts import Caller, ControlFact, encode_control
 from shared.ids import new_id
 from shared.subjects import CONTROL_STREAM
 
@@ -35,6 +37,31 @@ class Publication(msgspec.Struct, frozen=True):
     fact: ControlFact
     ttl_s: int | None = None
     """Then the broker drops it; None: never."""
+
+
+def publication_of(
+    change: Change,
+    fact_id: str,
+    at_ms: int,
+    actor: Caller,
+    *,
+    on_behalf_of: str | None = None,
+    requester_ip: str | None = None,
+) -> Publication:
+    """Of a change that was planned."""
+    fact = ControlFact(
+        id=fact_id,
+        at_ms=at_ms,
+        kind=change.kind,
+        entity_id=change.entity_id,
+        action=change.action,
+        actor=actor,
+        before=change.before,
+        after=change.after,
+        on_behalf_of=on_behalf_of,
+        requester_ip=requester_ip,
+    )
+    return Publication(change.subject, change.expected_seq, fact, KEPT_S if change.kind == REPLAY.name else None)
 
 
 class _Ack(msgspec.Struct):

@@ -36,14 +36,9 @@ def announced(directory: Directory, now_ms: int) -> Change:
 
 
 class Renewal:
-    """
-    Args:
-        source: None: nothing can change.
-    """
-
     def __init__(
         self,
-        source: Source | None,
+        source: Source,
         key: MasterKey,
         client: BusClient,
         wanted: PolicySettings,
@@ -60,20 +55,17 @@ class Renewal:
     async def unknown_key(self) -> bool:
         """Somebody came with a key that nobody has: whether there is another master key since a moment."""
         before = self._key.changes
-        if self._source is not None:
-            with contextlib.suppress(TimeoutError):
-                if await asyncio.wait_for(self._source.refused(), ASK_S_MAX):
-                    self._changed()
+        with contextlib.suppress(TimeoutError):
+            if await asyncio.wait_for(self._source.refused(), ASK_S_MAX):
+                self._changed()
         return self._key.changes != before
 
     @property
     def is_worth_asking(self) -> bool:
-        return self._source is not None and self._source.may_ask
+        return self._source.may_ask
 
     async def run(self, admin: Admin) -> None:
         """Until it is cancelled."""
-        if self._source is None:
-            return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._source.watch(self._changed, lambda: not self._client.is_up))
             group.create_task(self._tell(admin))
@@ -88,7 +80,6 @@ class Renewal:
             await insist(tell)
 
     def _changed(self) -> None:
-        assert self._source is not None
         self.take(self._source.config, self._source.environ)
 
     def take(self, config: Config, environ: Mapping[str, str]) -> None:

@@ -9,10 +9,10 @@ from nats.aio.client import Client
 from services.policy.commands.generic import change
 from services.policy.directory import Directory
 from services.policy.identity.claims import Upsert
-from services.policy.publish import Publication, batches, publish
+from services.policy.publish import batches, publication_of, publish
 from shared.entities import TEAM, USER, Team
 from shared.errors import RefusedError
-from shared.facts import Caller, ControlFact
+from shared.facts import Caller
 
 log = structlog.get_logger()
 
@@ -55,12 +55,8 @@ class Upserts:
             return
         action = "created" if upsert.before is None else "updated"
         made = change(directory, kind, action, upsert.before, upsert.after)  # type: ignore[misc]
-        fact = ControlFact(
-            id=self._new_id(), at_ms=self._now_ms(), kind=made.kind, entity_id=made.entity_id, action=made.action, actor=BY_TOKEN,
-            before=made.before, after=made.after,
-        )  # fmt: skip
         try:
-            for batch in batches([Publication(made.subject, made.expected_seq, fact)]):
+            for batch in batches([publication_of(made, self._new_id(), self._now_ms(), BY_TOKEN)]):
                 await publish(self._client, batch)
         except RefusedError as refused:
             log.info("not_made_from_token", kind=made.kind, id=made.entity_id[:80], code=refused.refusal.code)
