@@ -128,7 +128,7 @@ class Parts(msgspec.Struct, kw_only=True):
     strategy: str = "simple-shuffle"
     check_windows: bool = False
     """Whether a deployment is passed over whose context window the prompt exceeds."""
-    stored: StoredModels = msgspec.field(default_factory=lambda: no_stored_models())
+    stored: StoredModels = msgspec.field(default_factory=no_stored_models)
     """Models and credentials that were added by API."""
     left_out: dict[DeploymentId, str] = msgspec.field(default_factory=dict)
     """Deployments that can't be called from here, each with the reason."""

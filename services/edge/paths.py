@@ -31,9 +31,19 @@ def rewritten(path: str) -> str | None:
     None: it could be read in two ways (dot segments, a slash inside a segment, bytes that are no UTF-8).
     """
     segments = path.split("/")
-    if any(segment in (".", "..") or "%2F" in segment.upper() or "\ufffd" in segment for segment in segments):
+    if any(is_ambiguous(segment) or "\ufffd" in segment for segment in segments):
         return None
-    return "/".join(quote(segment, safe=_SAFE_IN_SEGMENTS) for segment in segments)
+    return "/".join(map(escaped, segments))
+
+
+def is_ambiguous(segment: str) -> bool:
+    """Whether a decoded segment could be read in two ways: a dot segment, or one that spells out the escape of a slash."""
+    return segment in (".", "..") or "%2F" in segment.upper()
+
+
+def escaped(segment: str) -> str:
+    """A decoded segment in the one way to write it."""
+    return quote(segment, safe=_SAFE_IN_SEGMENTS)
 
 
 _SAFE_IN_SEGMENTS = "-._~!$&'()*+,;=:@"

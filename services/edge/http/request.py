@@ -11,9 +11,10 @@ import asyncio
 import functools
 import re
 from typing import Protocol
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from services.edge.http.budget import Account
+from services.edge.paths import escaped, is_ambiguous
 
 TARGETS_KEPT = 64
 """Clients ask for the same few; each is at most some 40 kB with all it comes to."""
@@ -227,11 +228,7 @@ def _decode(raw: str) -> tuple[str, bool]:
             segment = unquote_to_bytes(sent.encode("latin-1")).decode()
         except UnicodeDecodeError:
             segment, canonical = unquote(sent, errors="replace"), False
-        if (
-            segment in (".", "..")
-            or "%2F" in segment.upper()
-            or quote(segment, safe=_SAFE_IN_SEGMENTS) != _ESCAPE.sub(_upper, sent)
-        ):
+        if is_ambiguous(segment) or escaped(segment) != _ESCAPE.sub(_upper, sent):
             canonical = False
         segments.append(segment.replace("/", "%2F"))
     return "/".join(segments), canonical
@@ -241,5 +238,4 @@ def _upper(escape: re.Match[str]) -> str:
     return escape[0].upper()
 
 
-_SAFE_IN_SEGMENTS = "-._~!$&'()*+,;=:@"
 _ESCAPE = re.compile("%[0-9a-fA-F]{2}")
