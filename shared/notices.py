@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 
 from shared import streams, subjects
 from shared.streams import StreamState
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -91,10 +92,7 @@ class ControlNotices:
             else:
                 self._heard_at = asked_at
                 self.saw(state)
-            try:
-                await asyncio.wait_for(self._look_now.wait(), LOOK_S)
-            except TimeoutError:
-                pass
+            await set_within(self._look_now, LOOK_S)
 
     def saw(self, state: StreamState) -> None:
         """The stream as it is. A change it had at the last look and that nobody has told of by now was missed."""

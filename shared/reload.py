@@ -4,9 +4,7 @@ What can't be read or isn't right changes nothing: what was in force stays, the 
 is 0 until a file is taken. A file is read once it has stayed the same for a moment: nobody gets half of one that is being written.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import prometheus_client
@@ -16,6 +14,7 @@ from shared.config import Config, ConfigError, reading
 from shared.service import Life
 from shared.settings import SettingsError
 from shared.startup import Source
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -66,9 +65,7 @@ async def keep(life: Life, source: Source, apply: Apply) -> None:
     files = Files(source.path)
     taken = seen = files.stamps()
     while True:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(life.asked_to_reload.wait(), EVERY_S)
-        asked = life.asked_to_reload.is_set()
+        asked = await set_within(life.asked_to_reload, EVERY_S)
         life.asked_to_reload.clear()
         before, seen = seen, files.stamps()
         if not asked and (seen == taken or seen != before):

@@ -49,6 +49,7 @@ from shared.service import Life, serve_probes
 from shared.settings import SettingsError
 from shared.startup import Source
 from shared.streams import StreamError, StreamState
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -367,8 +368,7 @@ class Ledger:
     async def _keep_stream(self) -> None:
         """A broker that came back without its data has no stream, and edges wait for one."""
         while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), STREAM_EVERY_S)
+            await set_within(self._stopping, STREAM_EVERY_S)
             try:
                 await streams.state(self._client, subjects.TRAFFIC_STREAM)
             except StreamError as error:

@@ -4,7 +4,6 @@ It lies in the broker's memory: one that was restarted has it no more, and it is
 """
 
 import asyncio
-from contextlib import suppress
 
 import structlog
 
@@ -13,6 +12,7 @@ from shared import streams
 from shared.bus import BusClient
 from shared.config import Config, caching
 from shared.settings import SettingsError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -35,5 +35,4 @@ async def keep(client: BusClient, bytes_max: int, stopping: asyncio.Event) -> No
             if trouble != str(error):
                 trouble = str(error)
                 log.warning("cache_bucket_not_made", error=type(error).__name__, detail=trouble[:200])
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), EVERY_S)
+        await set_within(stopping, EVERY_S)

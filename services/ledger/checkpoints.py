@@ -8,7 +8,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -33,6 +32,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.telling import Teller
 from shared import subjects
 from shared.bus import BusError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Checkpoints:
                         continue
                 except NotOurBookError as error:
                     log.error("checkpoint_key_refused", reason=str(error))
-                    await self._wait(1)
+                    await set_within(self._stopping, 1)
                     return  # another ledger may have the right one
                 except (asyncpg.UniqueViolationError, *DATABASE_ERRORS) as error:
                     raise_if_cancelled()
@@ -85,7 +85,7 @@ class Checkpoints:
                     if connection is not None:
                         connection.terminate()
                     connection = None
-                await self._wait(min(pause_s, 60.0))
+                await set_within(self._stopping, min(pause_s, 60.0))
         finally:
             if connection is not None:
                 connection.terminate()
@@ -213,10 +213,6 @@ class Checkpoints:
             return 0.0
         metrics.CHECKPOINT.set(last["n"])
         return float(min(self._minutes * 60, (last["at_ms"] - self._now_ms()) / 1000 + self._minutes * 60))
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
 async def drops_head(connection: Connection) -> Head:

@@ -10,7 +10,6 @@ Nothing is overwritten: a file's name has the hash of what it holds.
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from services.ledger.export_target import SCHEMES, TargetError, open_target
 from services.ledger.lock import raise_if_cancelled
 from shared.outbound import Outbound, OutboundError
 from shared.settings import SettingsError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -144,7 +144,7 @@ class Copies:
                 raise_if_cancelled()
                 log.warning("copying_interrupted", error=type(error).__name__)
                 self._drop()
-            await self._wait(wait_s)
+            await set_within(self._stopping, wait_s)
 
     async def catch_up(self, target: CopyTarget) -> None:
         """All that the target doesn't have. Raises CopyError, TimeoutError, or one of DATABASE_ERRORS."""
@@ -187,7 +187,3 @@ class Copies:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -7,7 +7,6 @@ hasn't got yet by reading the batches after its position.
 
 import asyncio
 import time
-from contextlib import suppress
 from datetime import UTC, date, datetime
 
 import structlog
@@ -17,6 +16,7 @@ from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Datab
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.retention import next_month
 from shared import subjects
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -80,8 +80,7 @@ class Cube:
                     connection = None
                 if not self._more:
                     pause_s = min(PAUSE_S_MAX, max(PAUSE_S_MIN, (time.monotonic() - started) / SHARE))
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), pause_s)
+                    await set_within(self._stopping, pause_s)
         finally:
             if connection is not None:
                 connection.terminate()

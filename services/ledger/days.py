@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
 from services.ledger import book, facts_in
 from services.ledger.database import DATABASE_ERRORS, Database
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -17,8 +17,7 @@ EVERY_S = 3600.0
 async def keep_ahead(database: Database, stopping: asyncio.Event, now_ms: Callable[[], int]) -> None:
     """Until `stopping` is set."""
     while not stopping.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), EVERY_S)
+        await set_within(stopping, EVERY_S)
         try:
             await make_ahead(database, now_ms())
         except DATABASE_ERRORS as error:

@@ -9,7 +9,6 @@ question is asked again. A settlement that comes later still wins (see `posting`
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -21,6 +20,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.record import Recorder, Session
 from services.ledger.streams import TrafficPoster
 from services.ledger.tape import BUS_ERRORS, TapeError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -54,8 +54,7 @@ class Expirer:
         """Look every `check_ms` until `stopping` is set or this is cancelled."""
         try:
             while not self._stopping.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._check_s)
+                if await set_within(self._stopping, self._check_s):
                     return
                 try:
                     await self._look_back()

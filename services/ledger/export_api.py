@@ -23,6 +23,7 @@ from shared import errors
 from shared.bus import BusError
 from shared.errors import RefusedError
 from shared.facts import Caller
+from shared.waiting import set_within
 
 if TYPE_CHECKING:
     from services.ledger.routes import Api
@@ -88,7 +89,7 @@ class Exporter:
         last: datetime | None = None
         while not stopping.is_set():
             due = schedule.next(self._clock(), last)
-            if await _stopped(stopping, max(0.0, (due - self._clock()).total_seconds())):
+            if await set_within(stopping, max(0.0, (due - self._clock()).total_seconds())):
                 return
             try:
                 if not self.running:
@@ -97,7 +98,7 @@ class Exporter:
                 last = self._clock()
             except BusError as error:
                 log.warning("export_interrupted", error=error.code)
-                if await _stopped(stopping, AGAIN_S):
+                if await set_within(stopping, AGAIN_S):
                     return
 
     async def wait(self) -> None:
@@ -108,14 +109,6 @@ class Exporter:
         if self._task is not None:
             self._task.cancel()
             await self.wait()
-
-
-async def _stopped(stopping: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
 
 
 def handlers(api: "Api") -> dict[str, Handler]:

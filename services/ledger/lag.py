@@ -13,6 +13,7 @@ from services.ledger.lock import Lock
 from services.ledger.record import Recorder
 from services.ledger.tape import BUS_ERRORS
 from shared import streams
+from shared.waiting import set_within
 
 CHECK_S = 1.0
 
@@ -45,8 +46,7 @@ class LagWatch:
         while not self._stopping.is_set():
             with suppress(*BUS_ERRORS):
                 await self.look()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), CHECK_S)
+            await set_within(self._stopping, CHECK_S)
 
     async def look(self) -> None:
         position = self._recorder.position

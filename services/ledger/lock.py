@@ -8,11 +8,11 @@ still lets only one of them write.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import structlog
 
 from services.ledger.database import DATABASE_ERRORS, Connection, Database
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -90,8 +90,7 @@ class Lock:
     async def _beat(self, connection: Connection, lost: asyncio.Event) -> None:
         """Returns when the connection is lost."""
         while not lost.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(lost.wait(), BEAT_S)
+            if await set_within(lost, BEAT_S):
                 return
             try:
                 await connection.fetchval("SELECT 1", timeout=BEAT_TIMEOUT_S)
@@ -99,8 +98,7 @@ class Lock:
                 return
 
     async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), POLL_S)
+        await set_within(self._stopping, POLL_S)
 
 
 def raise_if_cancelled() -> None:

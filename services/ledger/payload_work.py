@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,6 +17,7 @@ from services.ledger.trim import Trimmer
 from shared import streams, subjects
 from shared.bus import BusClient
 from shared.settings import SettingsError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -59,5 +59,4 @@ async def _keep_stream(client: BusClient, settings: LedgerSettings, stopping: as
             if not told:
                 log.error("payload_stream_not_there", error=type(error).__name__, detail=str(error)[:200])
             there, told = False, True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), STREAM_EVERY_S)
+        await set_within(stopping, STREAM_EVERY_S)

@@ -13,7 +13,6 @@ end): the recorder goes back to its beginning. What it reads twice is recognised
 import asyncio
 import math
 import time
-from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -27,6 +26,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.message import Message
 from services.ledger.tape import BUS_ERRORS, TapeError
 from shared import streams
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -147,8 +147,7 @@ class Recorder(Generic[T]):
                     raise
                 if self.position != before:
                     pause_s = PAUSE_S_MIN
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause_s)
+                await set_within(self._stopping, pause_s)
                 pause_s = min(PAUSE_S_MAX, pause_s * 2)
         finally:
             recording.set(0)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from services.ledger.retention import Terms
 from services.ledger.telling import Teller
 from shared.bus import BusError
 from shared.settings import SettingsError
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Retention:
     async def run(self) -> None:
         while not self._stopping.is_set():
             due = self._schedule.next(self._clock(), self.last_at)
-            if not await self._wait(max(0.0, (due - self._clock()).total_seconds())):
+            if await set_within(self._stopping, max(0.0, (due - self._clock()).total_seconds())):
                 return
             try:
                 dropped = await retention_run.run(
@@ -78,14 +78,8 @@ class Retention:
             except (BusError, NotOurBookError, *DATABASE_ERRORS) as error:
                 raise_if_cancelled()
                 log.warning("retention_interrupted", error=type(error).__name__, detail=str(error)[:200])
-                if not await self._wait(AGAIN_S):
+                if await set_within(self._stopping, AGAIN_S):
                     return
 
     async def _note(self, action: str, after: dict[str, Any]) -> None:
         await self._teller.tell("retention", "run", action, after)
-
-    async def _wait(self, seconds: float) -> bool:
-        """False when the service stops."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        return not self._stopping.is_set()

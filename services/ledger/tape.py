@@ -20,6 +20,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.ledger.message import Message
+from shared.waiting import set_within
 
 REQUEST_MESSAGES = 500
 REQUEST_BYTES = 8 * 1024**2
@@ -111,11 +112,8 @@ class Tape:
             if self._broken is not None:
                 raise TapeError(self._broken)
             self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), HEARTBEAT_S)
-            except TimeoutError:
-                if time.monotonic() - self._heard_at > SILENCE_S_MAX:
-                    raise TapeError("silence") from None
+            if not await set_within(self._arrived, HEARTBEAT_S) and time.monotonic() - self._heard_at > SILENCE_S_MAX:
+                raise TapeError("silence")
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Message]:
         """What is here, at least one message once `wait` has returned."""

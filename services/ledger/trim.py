@@ -8,7 +8,6 @@ recorder knows its stream again.
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +19,7 @@ from services.ledger import metrics
 from services.ledger.record import Recorder
 from services.ledger.tape import API_TIMEOUT_S, BUS_ERRORS
 from shared import streams
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -54,8 +54,7 @@ class Trimmer:
 
     async def run(self) -> None:
         while not self._stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), CHECK_S)
+            if await set_within(self._stopping, CHECK_S):
                 return
             try:
                 await self.look()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from shared.waiting import set_within
+
 log = structlog.get_logger()
 
 BACKOFF_FIRST_S = 0.1
@@ -123,10 +125,7 @@ class Child:
             self._give_up_if_hopeless(status)
             backoff_s = BACKOFF_FIRST_S if lived_s > STEADY_S else backoff_s
             log.error("died", name=self.program.name, exit=_describe(status), again_in_s=backoff_s)
-            try:
-                await asyncio.wait_for(self._stopping.wait(), backoff_s)
-            except TimeoutError:
-                pass
+            await set_within(self._stopping, backoff_s)
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
 
     async def _run_once(self) -> int:

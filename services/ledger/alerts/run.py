@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from services.ledger.tape import BUS_ERRORS
 from shared import streams, subjects
 from shared.bus import BusClient
 from shared.money import PICOUSD_PER_USD
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -172,8 +172,7 @@ class Alerts:
                     if connection is not None:
                         connection.terminate()
                     connection = None
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), every_s)
+                await set_within(self._stopping, every_s)
         finally:
             if connection is not None:
                 connection.terminate()

@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
 from services.ledger.alerts.channels import ChannelError, Channels
 from services.ledger.alerts.settings import AlertSettings
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -51,8 +51,7 @@ class Watch:
     async def run(self) -> None:
         while not self._stopping.is_set():
             await self.look()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), EVERY_S)
+            await set_within(self._stopping, EVERY_S)
 
     async def look(self) -> None:
         now, reason = self._clock(), self._reason()

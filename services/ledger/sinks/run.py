@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -25,6 +24,7 @@ from services.ledger.tape import BUS_ERRORS
 from shared import subjects
 from shared.outbound import Outbound
 from shared.sealing import Keyring
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ class Sinks:
                 except (*DATABASE_ERRORS, *BUS_ERRORS) as error:
                     raise_if_cancelled()
                     log.warning("sinks_interrupted", error=type(error).__name__, detail=str(error)[:200])
-                await _until(self._stopping, IDLE_S)
+                await set_within(self._stopping, IDLE_S)
         finally:
             tasks = [*self._running.values()]
             self._running.clear()
@@ -123,7 +123,7 @@ class Sinks:
         """The book has what is in the stream at this moment; or the service stops."""
         wanted = await self._stream_end(stream)
         while not self._stopping.is_set() and await pool.fetchval(QUERIES["sink_behind"], stream, wanted):
-            await _until(self._stopping, BEHIND_S)
+            await set_within(self._stopping, BEHIND_S)
 
     async def _feed(self, pool: Pool, sink: Sink) -> None:
         pause_s = PAUSE_S_MIN
@@ -139,19 +139,19 @@ class Sinks:
                     known[shard] = await self._step(pool, sink, shard, known.get(shard, 0))
                 pause_s = PAUSE_S_MIN
                 if not behind:
-                    await _until(moved, IDLE_S)
+                    await set_within(moved, IDLE_S)
             except SinkError as error:
                 metrics.SINK_FAILURES.labels(sink.name).inc()
                 pause_s = PAUSE_S_MAX if error.lasting else min(PAUSE_S_MAX, pause_s * 2)
                 log.warning(
                     "sink_refused", sink=sink.name, scope=sink.scope, reason=str(error)[:200], again_in_s=pause_s
                 )
-                await _until(self._stopping, pause_s * (0.5 + random.random() / 2))
+                await set_within(self._stopping, pause_s * (0.5 + random.random() / 2))
             except DATABASE_ERRORS as error:
                 raise_if_cancelled()
                 log.warning("sink_interrupted", sink=sink.name, error=type(error).__name__)
                 known = None
-                await _until(self._stopping, PAUSE_S_MIN)
+                await set_within(self._stopping, PAUSE_S_MIN)
 
     async def _step(self, pool: Pool, sink: Sink, shard: int, known: int) -> int:
         """Returns up to which batch all is sent. No connection is held while the target is waited for."""
@@ -172,13 +172,6 @@ class Sinks:
             metrics.SINK_ROWS.labels(sink.name).inc(len(mine[start : start + ROWS]))
         await pool.execute(QUERIES["sink_move"], sink.id, shard, until)
         return int(until)
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    """Unlike `wait_for`, it doesn't swallow a cancellation that comes with the event."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
 
 
 def maker(
