@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.private_file import KeyFile
 from shared.secrets.value import Secret
 from shared.settings import SettingsError
 
@@ -156,54 +157,25 @@ def keyring(environ: Mapping[str, str], data_dir: str) -> Keyring:
     """From the environment, else from the file, which is made where it is missing. Raises SettingsError."""
     current = environ.get("LITELLM_SALT_KEY", "")
     older = [text.strip() for text in environ.get("TOLLGATE_OLD_SALT_KEYS", "").split(",") if text.strip()]
-    path = Path(data_dir) / FILE
+    file = _file(data_dir)
     if current:
         # What was sealed before a key was named stays readable.
-        return Keyring([current, *older, *(_read(path) if path.exists() else [])])
-    try:
-        return Keyring([*_read_or_make(path), *older])
-    except OSError as error:
-        raise SettingsError(f"{path}: the sealing key can't be kept ({error.strerror}); set LITELLM_SALT_KEY") from None
+        return Keyring([current, *older, *(file.read() if file.is_there() else [])])
+    return Keyring([*file.read_or_make(_new), *older])
 
 
 def rotate(data_dir: str) -> None:
     """A new key at the head of the file; the older ones stay, to open what they sealed. Raises SettingsError."""
-    path = Path(data_dir) / FILE
-    _write(path, [secrets.token_urlsafe(KEY_BYTES), *_read(path)])
+    file = _file(data_dir)
+    file.write([_new(), *file.read()])
 
 
-def _read_or_make(path: Path) -> list[str]:
-    """Of several that start at once, one makes it, and the others read it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
-    if not path.exists():
-        _write(temporary, [secrets.token_urlsafe(KEY_BYTES)])
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink(missing_ok=True)
-    return _read(path)
+def _file(data_dir: str) -> KeyFile:
+    return KeyFile(Path(data_dir) / FILE, "sealing key", "LITELLM_SALT_KEY")
 
 
-def _read(path: Path) -> list[str]:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"{path}: others may read the sealing key; chmod 600 it")
-        return path.read_text("ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: the sealing key can't be read ({type(error).__name__})") from None
-
-
-def _write(path: Path, texts: Sequence[str]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(texts) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _new() -> str:
+    return secrets.token_urlsafe(KEY_BYTES)
 
 
 def _derived(text: str) -> bytes:

@@ -10,7 +10,7 @@ import base64
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from services.ledger.checkpoint import SigningKey
+from shared.private_file import KeyFile
 from shared.secrets import KeyManagement, SecretError, Secrets
 from shared.settings import SettingsError
 
@@ -33,7 +34,7 @@ async def keys(
         make: whether the file is made where it is missing; if not, there may be no key.
     """
     if not key:
-        return await asyncio.to_thread(_of_file, Path(data_dir) / FILE, make)
+        return await asyncio.to_thread(_of_file, _file(data_dir), make)
     store = Secrets(environ, KeyManagement())
     try:
         found = []
@@ -67,10 +68,9 @@ def parse(text: str) -> SigningKey:
 
 def rotate(data_dir: str) -> SigningKey:
     """A new key at the head of the file; the older ones stay to sign it, until they are taken out by hand. Raises SettingsError."""
-    path = Path(data_dir) / FILE
-    lines = _lines(path)
+    file = _file(data_dir)
     fresh = _new()
-    _write(path, [fresh, *lines])
+    file.write([fresh, *_there(file, file.read())])
     return parse(fresh)
 
 
@@ -97,49 +97,21 @@ def command(arguments: list[str]) -> int:
     return 0
 
 
-def _of_file(path: Path, make: bool) -> list[SigningKey]:
-    """Of several that start at once, one makes it, and the others read it."""
-    try:
-        if not path.exists():
-            if not make:
-                return []
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = path.with_name(f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}")
-            _write(temporary, [_new()])
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            finally:
-                temporary.unlink(missing_ok=True)
-        return [parse(line) for line in _lines(path)]
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: the checkpoint key can't be kept ({error.strerror}); set TOLLGATE_CHECKPOINT_KEY"
-        ) from None
+def _file(data_dir: str) -> KeyFile:
+    return KeyFile(Path(data_dir) / FILE, "checkpoint key", "TOLLGATE_CHECKPOINT_KEY")
+
+
+def _of_file(file: KeyFile, make: bool) -> list[SigningKey]:
+    if not make and not file.is_there():
+        return []
+    return [parse(line) for line in _there(file, file.read_or_make(_new))]
+
+
+def _there(file: KeyFile, lines: list[str]) -> list[str]:
+    if not lines:
+        raise SettingsError(f"{file.path}: the checkpoint key is empty")
+    return lines
 
 
 def _new() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"{path}: others may read the checkpoint key; chmod 600 it")
-        found = path.read_text("ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: the checkpoint key can't be read ({type(error).__name__})") from None
-    if not found:
-        raise SettingsError(f"{path}: the checkpoint key is empty")
-    return found
-
-
-def _write(path: Path, lines: Sequence[str]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -17,6 +17,7 @@ import msgspec
 
 from services.suite.ports import any_free, why_not
 from services.suite.settings import LOOPBACK
+from shared import private_file
 from shared.settings import SettingsError
 
 LOCK_WAIT_S = 20.0
@@ -105,13 +106,7 @@ class DataDir:
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a 0600 file whole: a reader, and the next start after a crash, see the old or the new content."""
-        temporary = self.path / f".{name}.new"
-        temporary.unlink(missing_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+        private_file.replace(self.path / name, content)
 
 
 def _lock(lock_fd: int, path: Path) -> None:
