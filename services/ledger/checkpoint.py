@@ -106,6 +106,16 @@ def key_id(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
+def key_file(number: int, key_id: str) -> str:
+    """Where a key's statement lies among copies."""
+    return f"keys/{number:06d}-{key_id}.json"
+
+
+def checkpoint_file(n: int, signed: Envelope) -> str:
+    """Where a checkpoint lies among copies: nothing is overwritten, for the name has the hash of what it holds."""
+    return f"checkpoints/{n:012d}-{signed.sha256[:16]}.json"
+
+
 def drop_link(previous: Head, row: Mapping[str, object]) -> Head:
     """The chain over retention_drop: SHA-256 of the hash before and the row's cells, as a JSON array."""
     digest = row["sha256"]

@@ -155,12 +155,12 @@ class Copies:
             if not keys and not rows:
                 return
             for row in keys:
-                await self._put(target, f"keys/{row['number']:06d}-{row['id']}.json", row["envelope"])
+                await self._put(target, checkpoint.key_file(row["number"], row["id"]), row["envelope"])
             if keys:
                 key_number = keys[-1]["number"]
             for row in rows:
                 signed = checkpoint.envelope(row["envelope"])
-                await self._put(target, f"checkpoints/{row['n']:012d}-{signed.sha256[:16]}.json", row["envelope"])
+                await self._put(target, checkpoint.checkpoint_file(row["n"], signed), row["envelope"])
                 n = row["n"]
             async with self._turn:
                 await (await self._open()).execute(QUERIES["checkpoint_copy_move"], target.label, n, key_number)

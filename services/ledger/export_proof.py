@@ -32,7 +32,7 @@ async def write(connection: Connection, target: Target, folder: str, spans: Mapp
     """
     covered = True
     for row in await connection.fetch(QUERIES["checkpoint_keys"]):
-        await target.put(f"keys/{row['number']:06d}-{row['id']}.json", row["envelope"].encode())
+        await target.put(checkpoint.key_file(row["number"], row["id"]), row["envelope"].encode())
     with tempfile.NamedTemporaryFile(prefix="tollgate-proof-", dir=target.workspace) as file:
         for shard, (first, last) in sorted(spans.items()):
             found = await _covering(connection, shard, last)
@@ -40,8 +40,8 @@ async def write(connection: Connection, target: Target, folder: str, spans: Mapp
             until = last
             if found is not None:
                 signed, until = found
-                n = checkpoint.read_checkpoint(signed).n
-                await target.put(f"checkpoints/{n:012d}-{signed.sha256[:16]}.json", msgspec.json.encode(signed))
+                path = checkpoint.checkpoint_file(checkpoint.read_checkpoint(signed).n, signed)
+                await target.put(path, msgspec.json.encode(signed))
             await _batches(connection, file, shard, first, until)
         file.flush()
         await target.put_file(f"{folder}/{NAME}", file.name)
