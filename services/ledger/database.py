@@ -30,20 +30,6 @@ if TYPE_CHECKING:
 else:  # generic in the stubs alone
     Connection, Pool = asyncpg.Connection, asyncpg.Pool
 
-CONNECTION_ERRORS = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,  # shutdown, crash, statement timeout
-    asyncpg.InsufficientResourcesError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.TransactionRollbackError,  # deadlock, serialisation
-    OSError,
-    TimeoutError,
-)
-"""The database is away, full or busy: the same thing may succeed later."""
-
 DATA_ERRORS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -130,9 +116,7 @@ class Database:
             "writer",
             "tollgate-ledger-writer",
             {
-                "statement_timeout": str(timeout_ms),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(max(IDLE_IN_TRANSACTION_MS, timeout_ms // 4)),
+                **_write_limits(timeout_ms),
                 # Batches differ too much for one plan; and only a plan for the very day leaves out the other partitions.
                 "plan_cache_mode": "force_custom_plan",
             },
@@ -146,60 +130,41 @@ class Database:
 
     async def readers(self, connections_max: int) -> Pool:
         """For questions over HTTP: read-only, each statement bounded. Connects when first used."""
-        return await asyncpg.create_pool(
-            self._url,
-            connect=partial(self._dial, "reader"),
-            min_size=0,
-            max_size=connections_max,
-            max_inactive_connection_lifetime=60,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=READ_TIMEOUT_MS / 1000 + 1,
-            init=self._init_reader,
-            server_settings={
-                "application_name": "tollgate-ledger-reader",
-                "search_path": SCHEMA,
-                "statement_timeout": str(READ_TIMEOUT_MS),
-                "default_transaction_read_only": "on",
-                "plan_cache_mode": "force_custom_plan",
-                "jit": "off",
-                # Sums of a month by tag and team are sorted in it.
-                "work_mem": "32MB",
-            },
-        )
+        settings = {
+            "statement_timeout": str(READ_TIMEOUT_MS),
+            "default_transaction_read_only": "on",
+            "plan_cache_mode": "force_custom_plan",
+            # Sums of a month by tag and team are sorted in it.
+            "work_mem": "32MB",
+        }
+        timeout_s = READ_TIMEOUT_MS / 1000 + 1
+        return await self._pool("reader", "tollgate-ledger-reader", settings, timeout_s, connections_max)
 
     async def workers(self, connections_max: int) -> Pool:
         """As the writer, for several short statements at a time. Connects when first used."""
+        settings, timeout_s = _write_limits(WRITE_TIMEOUT_MS), WRITE_TIMEOUT_MS / 1000 + 5
+        return await self._pool("writer", "tollgate-ledger-worker", settings, timeout_s, connections_max)
+
+    async def _pool(
+        self, purpose: str, name: str, settings: dict[str, str], timeout_s: float, connections_max: int
+    ) -> Pool:
         return await asyncpg.create_pool(
             self._url,
-            connect=partial(self._dial, "writer"),
+            connect=partial(self._dial, purpose),
             min_size=0,
             max_size=connections_max,
             max_inactive_connection_lifetime=60,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=WRITE_TIMEOUT_MS / 1000 + 5,
-            init=self._init_reader,
-            server_settings={
-                "application_name": "tollgate-ledger-worker",
-                "search_path": SCHEMA,
-                "statement_timeout": str(WRITE_TIMEOUT_MS),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                "jit": "off",
-            },
+            init=self._init,
+            **_options(name, settings, timeout_s),
         )
 
-    async def _init_reader(self, connection: Connection) -> None:
+    async def _init(self, connection: Connection) -> None:
         await self._as_role(connection)
 
     async def _connect(
         self, purpose: str, name: str, settings: dict[str, str], timeout_s: float = WRITE_TIMEOUT_MS / 1000 + 5
     ) -> Connection:
-        return await self._dial(
-            purpose,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=timeout_s,
-            server_settings={"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
-        )
+        return await self._dial(purpose, **_options(name, settings, timeout_s))
 
     async def _dial(self, purpose: str, *_: Any, **options: Any) -> Connection:
         """By URL and login of this moment, whatever a pool was made with; a refused password is looked up once more."""
@@ -220,6 +185,23 @@ class Database:
         if self.restricted:
             await connection.execute(f"SET ROLE {ROLE}")
         return connection
+
+
+def _options(name: str, settings: dict[str, str], timeout_s: float) -> dict[str, Any]:
+    """Of every connection; `timeout_s` of one statement."""
+    return {
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": timeout_s,
+        "server_settings": {"application_name": name, "search_path": SCHEMA, "jit": "off", **settings},
+    }
+
+
+def _write_limits(timeout_ms: int) -> dict[str, str]:
+    return {
+        "statement_timeout": str(timeout_ms),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(max(IDLE_IN_TRANSACTION_MS, timeout_ms // 4)),
+    }
 
 
 async def _connected(url: str, login: tuple[str, str | None] | None, options: dict[str, Any]) -> Connection:

@@ -106,7 +106,7 @@ async def _set_logins(connection: Connection, database: Database) -> None:
     else:
         reason = await logins.works(database.url, wanted["writer"])
         if reason is None:
-            database.made = {purpose: (login.user, login.password) for purpose, login in wanted.items()}
+            database.made = {**wanted}
             database.restricted = False
             database.made_again = partial(_make_again, database)
             log.info("database_logins", **{purpose: login.user for purpose, login in wanted.items()})
@@ -135,7 +135,7 @@ async def _make_again(database: Database) -> None:
     try:
         wanted = await _wanted(connection, database, list(database.made))
         await logins.make(connection, wanted)
-        database.made = {purpose: (login.user, login.password) for purpose, login in wanted.items()}
+        database.made = {**wanted}
     finally:
         await connection.close(timeout=2)
 
