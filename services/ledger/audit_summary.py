@@ -8,6 +8,7 @@ from aiohttp import web
 
 from services.ledger import answers, questions, shapes
 from services.ledger.answers import Handler
+from services.ledger.facts_in import midnight
 
 if TYPE_CHECKING:
     from services.ledger.routes import Api
@@ -29,8 +30,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
     async def summary(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit/summary")
         first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
-        start = datetime(first.year, first.month, first.day, tzinfo=UTC)
-        end = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+        start, end = midnight(first), midnight(last) + timedelta(days=1)
         report = api.book()
         changes = await report.fetch(_CHANGES, int(start.timestamp() * 1000), int(end.timestamp() * 1000))
         refusals = await report.fetch(_REFUSALS, first, last)

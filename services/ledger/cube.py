@@ -7,12 +7,13 @@ hasn't got yet by reading the batches after its position.
 
 import asyncio
 import time
-from datetime import UTC, date, datetime
+from datetime import date
 
 import structlog
 
 from services.ledger import batch_chain, metrics
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
+from services.ledger.facts_in import midnight
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.retention import next_month
 from shared import subjects
@@ -35,8 +36,8 @@ SUMS = (
 
 
 def _add_query() -> str:
-    added = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS)
     """$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
+    added = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS)
     batches = QUERIES["cube_counted"].replace(
         "@WHERE@",
         "s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5",
@@ -118,11 +119,7 @@ class Cube:
     async def _ensure_months(self, connection: Connection, days: set[date]) -> None:
         """Before the transaction, so that the locks a new partition takes are held for a moment only."""
         for month in sorted({day.replace(day=1) for day in days} - self._months):
-            first, after = (_midnight(day).isoformat() for day in (month, next_month(month)))
+            first, after = (midnight(day).isoformat() for day in (month, next_month(month)))
             for table in TABLES:
                 await connection.execute(QUERIES["ensure_partition"], table, f"{month:%Y%m}", first, after)
             self._months.add(month)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

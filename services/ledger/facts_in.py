@@ -158,6 +158,11 @@ def read_opened(raw: bytes) -> Opened | None:
     return fact if isinstance(fact, Opened) else None
 
 
+def midnight(day: date) -> datetime:
+    """The instant at which a day begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 _days: dict[int, date] = {}
 DAYS_KEPT_MAX = 1024
 

@@ -19,12 +19,14 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from services.ledger import config, cube
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
+from services.ledger.facts_in import midnight
 from services.ledger.lock import LOCK_SPACE
+from services.ledger.retention import next_month
 from shared.config import ConfigError
 from shared.money import PICOUSD_PER_USD
 from shared.settings import SettingsError
@@ -98,9 +100,8 @@ def _silent(day: date, done: int, days: int) -> None:
 
 
 async def run(
-    database: Database, asked: Asked = EVERYTHING, progress: Callable[[date, int, int], None] = _silent, *, check_only: bool = False
-) -> int:  # fmt: skip
-    asked = asked._replace(check_only=asked.check_only or check_only)
+    database: Database, asked: Asked = EVERYTHING, progress: Callable[[date, int, int], None] = _silent
+) -> int:
     connection = await database.writer(int(TIMEOUT_S * 1000))
     found = _Found()
     try:
@@ -151,8 +152,7 @@ class _Rebuild:
             await self._connection.execute(QUERIES["rebuild_end"], WHAT)
 
     async def _day(self, day: date) -> None:
-        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        span = (start, start + timedelta(days=1))
+        span = (midnight(day), midnight(day + timedelta(days=1)))
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             rows = await self._connection.fetch(f"{QUERIES['rollup_again']}\n{QUERIES['rollup_differences']}", day)
             rollup = [
@@ -181,8 +181,7 @@ class _Rebuild:
             await self._connection.execute(QUERIES["rebuild_move"], WHAT, day)
 
     async def _month(self, month: date) -> None:
-        start = datetime(month.year, month.month, 1, tzinfo=UTC)
-        span = (start, start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1))
+        span = (midnight(month), midnight(next_month(month)))
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             differences = await self._cube("spend_month", _MONTHS, *span)
         self._found.tell(differences)

@@ -29,7 +29,7 @@ import asyncio
 import os
 import sys
 import uuid
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from services.ledger.checkpoints import EMPTY as NO_DROPS
 from services.ledger.config import LedgerSettings
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.evidence import Chunk, Finding, Lost, Walk
+from services.ledger.facts_in import midnight
 from services.ledger.retention import Retired
 from shared import subjects
 from shared.config import ConfigError
@@ -340,7 +341,7 @@ def _instants(asked: Asked) -> tuple[int | None, int | None]:
 
 
 def _ms(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    return int(midnight(day).timestamp() * 1000)
 
 
 def _where(shard: int, batch: int, row_id: bytes) -> str:

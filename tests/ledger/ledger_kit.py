@@ -147,7 +147,7 @@ class Book:
         return [row["kind"] for row in await self.fetch("SELECT kind FROM anomalies ORDER BY n")]
 
     async def rollups_agree(self) -> bool:
-        return await rebuild.run(self.database, check_only=True) == 0
+        return await rebuild.run(self.database, rebuild.Asked(check_only=True)) == 0
 
     async def position(self) -> Position:
         return await self.tally.position()

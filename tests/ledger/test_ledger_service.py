@@ -63,7 +63,7 @@ async def test_an_owner_without_the_right_to_make_roles_relies_on_the_triggers(
 
 async def test_rebuild_finds_a_difference_and_mends_it(book: Book, capsys: pytest.CaptureFixture[str]) -> None:
     await book.post(settled(opened(tags=["a", "b"])), refused(tags=["c"]), settled(opened(price=None)))
-    assert await rebuild.run(book.database, check_only=True) == 0
+    assert await rebuild.run(book.database, rebuild.Asked(check_only=True)) == 0
     await book.owner.execute(
         "UPDATE rollup SET spend_picousd = spend_picousd + 1 WHERE dimension = 'tag' AND value = 'a'"
     )
@@ -73,12 +73,12 @@ async def test_rebuild_finds_a_difference_and_mends_it(book: Book, capsys: pytes
         " spend_picousd) VALUES ('', 'tag', current_date, 'ghost', 1, 1, 0, 0, 0, 0, 0)"
     )
     capsys.readouterr()
-    assert await rebuild.run(book.database, check_only=True) == 1
+    assert await rebuild.run(book.database, rebuild.Asked(check_only=True)) == 1
     told = capsys.readouterr().out
     assert told.count("\n") == 5  # the tag twice (everybody's and alice's), the team, the ghost; and the verdict
     assert "13500001" in told
-    assert await rebuild.run(book.database, check_only=False) == 0
-    assert await rebuild.run(book.database, check_only=True) == 0
+    assert await rebuild.run(book.database) == 0
+    assert await rebuild.run(book.database, rebuild.Asked(check_only=True)) == 0
     assert await book.spend("tag", "a") == (1, 13_500_000)
 
 
