@@ -79,7 +79,7 @@ class Checkpoints:
                     log.error("checkpoint_key_refused", reason=str(error))
                     await set_within(self._stopping, 1)
                     return  # another ledger may have the right one
-                except (asyncpg.UniqueViolationError, *DATABASE_ERRORS) as error:
+                except DATABASE_ERRORS as error:  # also where another ledger made one at this moment
                     raise_if_cancelled()
                     log.warning("checkpoint_interrupted", error=type(error).__name__, detail=str(error)[:200])
                     if connection is not None:

@@ -18,14 +18,13 @@ _bodies: dict[str, str] = {}
 async def resolved(fetch: Fetch, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows with their prices' bodies. One whose body isn't there keeps its reference: it is shown as what it is."""
     made = [dict(row) for row in rows]
-    wanted = {digest for row in made if (digest := referred(row["price"])) is not None}
-    unknown = [digest for digest in wanted if digest not in _bodies]
+    digests = [referred(row["price"]) for row in made]
+    unknown = {digest for digest in digests if digest is not None} - _bodies.keys()
     if unknown:
         if len(_bodies) + len(unknown) > KEPT_MAX:
             _bodies.clear()
-        _bodies.update({row["sha256"]: row["body"] for row in await fetch(QUERIES["price_bodies"], unknown)})
-    for row in made:
-        digest = referred(row["price"])
+        _bodies.update({row["sha256"]: row["body"] for row in await fetch(QUERIES["price_bodies"], [*unknown])})
+    for row, digest in zip(made, digests, strict=True):
         if digest is not None:
             row["price"] = _bodies.get(digest, row["price"])
     return made

@@ -44,6 +44,11 @@ class Counted(NamedTuple):
     digest: DayDigest
     unsound: int
 
+    @property
+    def spans_text(self) -> str:
+        """As retention_drop has them."""
+        return msgspec.json.encode({str(shard): span for shard, span in self.spans.items()}).decode()
+
 
 async def run(
     database: Database,
@@ -221,8 +226,8 @@ class _Run:
 
     async def _drop_day(self, name: str, day: date) -> None:
         counted = await self._count(day)
-        spans = msgspec.json.encode({str(shard): span for shard, span in counted.spans.items()}).decode()
-        record = ("request_log", day, counted.digest.rows, counted.digest.digest(), spans, counted.unsound)
+        digest = counted.digest
+        record = ("request_log", day, digest.rows, digest.digest(), counted.spans_text, counted.unsound)
         await self._drop("request_log", name, record)
 
     async def _drop(self, table: str, name: str, record: tuple[Any, ...]) -> bool:
@@ -261,12 +266,10 @@ class _Run:
         if not due:
             return
         counted = [await self._count(day) for day in due]
-        spans = [
-            msgspec.json.encode({str(shard): span for shard, span in one.spans.items()}).decode() for one in counted
-        ]
         await self._call(
             "request_log_default", QUERIES["retention_drop_default"], self._at_ms(), due,
-            [one.digest.rows for one in counted], [one.digest.digest() for one in counted], spans, [one.unsound for one in counted],
+            [one.digest.rows for one in counted], [one.digest.digest() for one in counted],
+            [one.spans_text for one in counted], [one.unsound for one in counted],
         )  # fmt: skip
 
     async def _drop_audit(self, name: str, month: date) -> None:

@@ -167,10 +167,9 @@ def _of_kind(*kinds: str) -> tuple[int, ...]:
 
 _TEXTS = _of_kind("text", "word")
 _WORDS, _MAYBE_WORDS = _of_kind("words"), _of_kind("maybe_words")
-_JSON, _OUTCOMES, _PRICE = _of_kind("json"), _of_kind("outcomes")[0], _of_kind("price")[0]
+_JSON, _OUTCOMES, PRICE = _of_kind("json"), _of_kind("outcomes")[0], _of_kind("price")[0]
 _TAGS = COLUMNS.index("tags")
 ALTERED = COLUMNS.index("altered")
-PRICE = _PRICE
 _MAXIMA = {
     "ms": clean.MS_MAX, "small": clean.INT_MAX, "count": CALL_TOKENS_MAX, "money": CALL_PICOUSD_MAX, "units": CALL_TOKENS_MAX,
 }  # fmt: skip
@@ -206,7 +205,7 @@ def _checked(row: Row) -> Row:
             altered.append("guardrail_outcomes")
     else:
         cells[_OUTCOMES] = "[]"
-    cells[_PRICE] = _price_reference(row[_PRICE])
+    cells[PRICE] = _price_reference(row[PRICE])
     cells[_TAGS] = tuple(cells[_TAGS])
     for column in _MAYBE_WORDS:
         cells[column] = _maybe_words(row[column], column, altered) if row[column] else None

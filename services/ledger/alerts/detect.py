@@ -40,8 +40,8 @@ def failures(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
             "llm_exceptions",
             "High",
             row["at_ms"],
-            f"LLM API call failed: `{_shown(row['error_code'] or row['status'])}`\nModel: `{_shown(row['model'])}`\n"
-            f"Deployment: `{_shown(row['deployment_id'])}`\nProvider: `{_shown(row['provider'])}`",
+            f"LLM API call failed: `{shown(row['error_code'] or row['status'])}`\nModel: `{shown(row['model'])}`\n"
+            f"Deployment: `{shown(row['deployment_id'])}`\nProvider: `{shown(row['provider'])}`",
             row["model"],
             row["deployment_id"],
             row["error_code"] or row["status"],
@@ -63,8 +63,8 @@ def slow(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
             "llm_too_slow",
             "Low",
             row["at_ms"],
-            f"Responses are slow: {row['worst_ms'] / 1000:.1f} s, over {settings.threshold_s:g} s\nModel: `{_shown(row['model'])}`\n"
-            f"Deployment: `{_shown(row['deployment_id'])}`",
+            f"Responses are slow: {row['worst_ms'] / 1000:.1f} s, over {settings.threshold_s:g} s\nModel: `{shown(row['model'])}`\n"
+            f"Deployment: `{shown(row['deployment_id'])}`",
             row["model"],
             row["deployment_id"],
             found=row["n"],
@@ -85,8 +85,8 @@ def unpriced(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
             "failed_tracking_spend",
             "High",
             row["at_ms"],
-            f"Calls are in the book without a cost: no price is known\nModel: `{_shown(row['model'])}`\n"
-            f"Upstream model: `{_shown(row['upstream_model'])}`\nProvider: `{_shown(row['provider'])}`",
+            f"Calls are in the book without a cost: no price is known\nModel: `{shown(row['model'])}`\n"
+            f"Upstream model: `{shown(row['upstream_model'])}`\nProvider: `{shown(row['provider'])}`",
             row["model"],
             row["upstream_model"],
             found=row["n"],
@@ -114,7 +114,7 @@ def outages(settings: AlertSettings, rows: list[Row], now_ms: int) -> list[Alert
                 "High" if major else "Medium",
                 now_ms,
                 f"{'Major' if major else 'Minor'} outage: {row['failed']} of {row['asked']} calls failed in a minute\n"
-                f"Model: `{_shown(row['model'])}`\nDeployment: `{_shown(row['deployment_id'])}`\nProvider: `{_shown(row['provider'])}`",
+                f"Model: `{shown(row['model'])}`\nDeployment: `{shown(row['deployment_id'])}`\nProvider: `{shown(row['provider'])}`",
                 row["deployment_id"],
                 "major" if major else "minor",
             )
@@ -153,7 +153,7 @@ def anomalies(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
             "anomaly",
             "High",
             row["at_ms"],
-            f"Facts the book could not take as they were: `{_shown(row['kind'])}`\n{_shown(row['detail'])}",
+            f"Facts the book could not take as they were: `{shown(row['kind'])}`\n{shown(row['detail'])}",
             row["kind"],
             found=row["n"],
         )
@@ -203,7 +203,7 @@ def events(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
         if type is None or not settings.wants(type):
             continue
         what = row["alias"] or (row["entity_id"][:12] + "..." if row["kind"] == "key" else row["entity_id"])
-        text = f"{row['kind'].capitalize()} `{_shown(what)}` was {_shown(row['action'])} by `{_shown(row['actor'])}`"
+        text = f"{row['kind'].capitalize()} `{shown(what)}` was {shown(row['action'])} by `{shown(row['actor'])}`"
         level = "Medium" if type == "budget_alerts" else "Low"
         found.append(Alert(f"audit:{row['n']}", type, level, text, row["at_ms"] or 0))
     return found
@@ -215,7 +215,7 @@ def _alert(
     return Alert(f"{type}:{'|'.join(map(str, about))[:300]}:{at_ms // span_ms}", type, level, message, at_ms, found)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """In one line, and without what would end the code marks around it."""
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() and c != "`" else " " for c in text[:SHOWN_CHARACTERS_MAX])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from services.ledger.alerts.detect import Alert, _shown
+from services.ledger.alerts.detect import Alert, shown
 from shared.money import format_usd
 
 SHOWN_MAX = 10
@@ -61,10 +61,10 @@ def report(id: str, type: str, first: date, after: date, rows: list[Row], at_ms:
         if failing:
             lines.append("Failures by deployment:")
             lines += [
-                f"  `{_shown(row['value'])}`: {row['failures']} of {row['requests']}" for row in failing[:SHOWN_MAX]
+                f"  `{shown(row['value'])}`: {row['failures']} of {row['requests']}" for row in failing[:SHOWN_MAX]
             ]
     return Alert(id, type, "Low", "\n".join(lines), at_ms)
 
 
 def _name(dimension: str, value: str) -> str:
-    return _shown(value[:12] + "..." if dimension == "key" and len(value) == 64 else value or "none")
+    return shown(value[:12] + "..." if dimension == "key" and len(value) == 64 else value or "none")

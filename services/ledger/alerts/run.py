@@ -13,7 +13,7 @@ from services.ledger.alerts import detect, reports
 from services.ledger.alerts.channels import ChannelError, Channels
 from services.ledger.alerts.detect import Alert, Row
 from services.ledger.alerts.settings import AlertSettings
-from services.ledger.database import DATABASE_ERRORS, Connection, Database
+from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.tape import BUS_ERRORS
 from shared import streams, subjects
@@ -56,10 +56,6 @@ LEFT JOIN sink_position k ON k.sink = $1 AND k.shard = s.shard WHERE s.stream = 
 """
 _OTHER = "SELECT batch FROM sink_position WHERE sink = $1 AND shard = $2"
 _END = "SELECT max(n) FROM (SELECT n FROM batch_log WHERE shard = $1 AND n > $2 ORDER BY n LIMIT $3) AS ahead"
-_MOVE = """
-INSERT INTO sink_position (sink, shard, batch) VALUES ($1, $2, $3)
-ON CONFLICT (sink, shard) DO UPDATE SET batch = excluded.batch, updated_at = now()
-"""
 _IN = "FROM request_log WHERE shard = $1 AND batch > $2 AND batch <= $3 AND NOT provisional"
 _FAILED = f"""
 SELECT model, deployment_id, provider, error_code, status, count(*) AS n, min(at_ms) AS at_ms {_IN}
@@ -290,7 +286,7 @@ class Alerts:
                     _ADD, alert.id, alert.type, alert.level, alert.message, alert.found, alert.at_ms, waiting, SETTLE_S
                 )
             if shard is not None:
-                await connection.execute(_MOVE, SINK, shard, until)
+                await connection.execute(QUERIES["sink_move"], SINK, shard, until)
 
     # ── sending ──
 
