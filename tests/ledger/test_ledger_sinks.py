@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from aiohttp import web
@@ -17,6 +18,7 @@ from services.ledger.audit import AuditTally
 from services.ledger.message import Message
 from services.ledger.sinks import choose, records, targets
 from services.ledger.sinks.choose import Sink
+from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.run import Sinks, maker
 from shared import subjects
 from shared.config import callbacks
@@ -327,6 +329,35 @@ async def test_a_sink_chosen_later_gets_all_since_its_fact_and_one_left_gets_not
     await book.post(last)
     await eventually(lambda: got(after, last))
     await fed.end()
+
+
+async def test_a_choice_that_could_not_be_followed_at_once_begins_where_it_was_made(book: Book, target: Target) -> None:
+    connection = await book.database.writer()
+    choice = Choice([], 0)
+    await choice.look(connection)
+    await book.post(settled(opened(caller=ROBOT)), at=now_ms() - 10_000)
+    entry = [{"callback_name": "webhook", "callback_vars": {"generic_logger_endpoint": target.url}}]
+    await post_entity(book, "team", "team-a", entry)
+    with pytest.raises(asyncpg.PostgresError):
+        await choice.look(Ending(connection))
+    assert not choice.chosen.sinks
+    await choice.look(connection)
+    (sink,) = choice.chosen.sinks
+    assert await book.value("SELECT batch FROM sink_position WHERE sink = $1 AND shard = 0", sink.id) == 1
+    await connection.close()
+
+
+class Ending:
+    """A connection whose server goes away at its first change."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, *_: Any) -> None:
+        raise asyncpg.AdminShutdownError("terminating connection")
 
 
 def test_litellms_first_form_and_two_of_one_name() -> None:
