@@ -129,7 +129,6 @@ def _read(
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
     _name_idle_callbacks(litellm, directory, reading)
-    _name_idle_health_checks(general, general_tree, reading)
     credentials = _credentials(top, lookup)
     entries = _with_defaults(top.get("model_list"), router.default_litellm_params)
     found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=service in (None, "edge"))
@@ -207,13 +206,6 @@ def _name_idle_callbacks(litellm: LitellmSettings, directory: str, reading: Read
             reading.correct(f"litellm_settings.{key}", "no effect", "; ".join(reasons))
             for reason in reasons:
                 reading.warn(f"litellm_settings.{key}: {reason}")
-
-
-def _name_idle_health_checks(general: GeneralSettings, tree_: dict[str, Any], reading: Reading) -> None:
-    if "health_check_interval" in tree_ and not general.background_health_checks:
-        reading.correct("general_settings.health_check_interval", "acts", "background_health_checks are off")
-        sentence = "general_settings.health_check_interval: not used"
-        reading.warnings = [each for each in reading.warnings if each != sentence]
 
 
 def _with_defaults(entries: Any, defaults: dict[str, Any]) -> Any:

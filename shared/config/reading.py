@@ -3,6 +3,7 @@
 BOM and any line ends are taken. A key that comes twice in one mapping is named (the last one stands, as in every YAML reader).
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ CONFIG_BYTES_MAX = 16 * 1024 * 1024
 DEPTH_MAX = 100
 INCLUDES_MAX = 50
 
+_INCLUDE = re.compile(r"\binclude\b|\\")
+"""What a text with the key `include` has, which may be written with escapes; others needn't be parsed for it."""
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -119,7 +122,10 @@ def with_includes(top: dict[str, Any], directory: Path) -> tuple[dict[str, Any],
 def included(path: str) -> list[Path]:
     """The files that it includes, as far as it can be read."""
     try:
-        names = tree(text_of(path), path)[0].get("include") or []
+        text = text_of(path)
+        if _INCLUDE.search(text) is None:
+            return []
+        names = tree(text, path)[0].get("include") or []
     except ConfigError:
         return []
     names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
