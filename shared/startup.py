@@ -9,17 +9,17 @@ import os.path
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import structlog
 
 from shared import logging, settings
-from shared.config import Config, ConfigError, parse
+from shared.config import Config, ConfigError
 from shared.config.deployments import SECRETS
+from shared.config.load import of_tree
 from shared.config.providers import PROVIDERS
-from shared.config.reading import text_of, tree, with_includes
+from shared.config.reading import text_of, whole
 from shared.config.references import collect
 from shared.secrets import KeyManagement, SecretError, Secrets, environment, variables
 from shared.settings import SettingsError
@@ -53,7 +53,8 @@ class _Reading:
 
     plain: Mapping[str, str]
     """The environment, without AWS KMS's ciphertexts."""
-    text: str = ""
+    tree: tuple[dict[str, Any], list[str]] = field(default_factory=lambda: ({}, []))
+    """The file's, with what it includes, and what is to be said of it."""
     variables: dict[str, str] = field(default_factory=dict)
     """Variable → the reference that its value comes from."""
     references: list[str] = field(default_factory=list)
@@ -155,9 +156,8 @@ class Source:
 
     async def _open(self) -> None:
         self._read.plain = await environment.load(self._given)
-        self._read.text = text_of(self.path)
-        name, directory = _where(self.path)
-        top, _ = with_includes(tree(self._read.text, name)[0], Path(directory))
+        self._read.tree = whole(text_of(self.path), *_where(self.path))
+        top, _ = self._read.tree
         general = top.get("general_settings")
         managed = KeyManagement.of(general if isinstance(general, dict) else {})
         needed = _needed(top, _NOT_FOR.get(self._service or "", frozenset()))
@@ -196,8 +196,8 @@ class Source:
                 environ[variable] = value
             elif _names_manager(reference):
                 environ.pop(variable, None)  # the reference itself is nobody's secret
-        found = parse(
-            self._read.text, environ, directory=directory, name=name, service=self._service, resolved=resolved
+        found = of_tree(
+            self._read.tree, environ, directory=directory, name=name, service=self._service, resolved=resolved
         )
         return found, environ
 

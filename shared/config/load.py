@@ -10,7 +10,7 @@ from shared.config import callbacks, deployments, opening, stored, without_effec
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
-from shared.config.reading import text_of, tree, with_includes
+from shared.config.reading import text_of, whole
 from shared.config.references import Lookup, Unset, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
 from shared.config.stored import StoredSettings
@@ -88,15 +88,29 @@ def parse(
     service: str | None = None,
     resolved: Mapping[str, str | None] | None = None,
 ) -> Config:
-    """The same from text.
+    """The same from text."""
+    return of_tree(
+        whole(text, name, directory), environ, directory=directory, name=name, service=service, resolved=resolved
+    )
+
+
+def of_tree(
+    found: tuple[dict[str, Any], list[str]],
+    environ: Mapping[str, str],
+    *,
+    directory: str,
+    name: str,
+    service: str | None,
+    resolved: Mapping[str, str | None] | None,
+) -> Config:
+    """The same from what `reading.whole` found, which stays as it is.
 
     Args:
         resolved: what secret managers said (shared/startup.py).
     """
+    top, warnings = found
     try:
-        top, repeated = tree(text, name)
-        top, more = with_includes(top, Path(directory))
-        return _read(top, environ, directory, [*repeated, *more], service, resolved)
+        return _read(top, environ, directory, warnings, service, resolved)
     except RecursionError:
         raise ConfigError(f"{name}: not valid YAML (something refers to itself)") from None
 

@@ -96,6 +96,13 @@ def _refuse_deep_nesting(events: Iterable[Any]) -> None:
             depth -= 1
 
 
+def whole(text: str, name: str, directory: str) -> tuple[dict[str, Any], list[str]]:
+    """(the file's tree with what it includes, what is to be said of them). Raises ConfigError."""
+    top, repeated = tree(text, name)
+    top, more = with_includes(top, Path(directory))
+    return top, [*repeated, *more]
+
+
 def with_includes(top: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[str]]:
     """LiteLLM's `include`: each file's lists are appended, its mappings merged, what else there is replaced."""
     names = top.pop("include", None) or []
