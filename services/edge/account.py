@@ -110,8 +110,12 @@ class Account:
         """The client's name for its call, or ours."""
         return self.asked.head.litellm_call_id or self.id
 
-    async def open(self, deadline_ms: int) -> None:
-        """On the wire when it returns. Raises RefusedError when that can't be."""
+    async def open(self, deadline_ms: int, *, waits: bool = True) -> None:
+        """On the wire when it returns. Raises RefusedError when that can't be.
+
+        Args:
+            waits: False: nobody will be asked, so the end may ride in the same message.
+        """
         parts, asked = self._parts, self.asked
         permit, call, head = asked.permit, asked.call, asked.head
         self.state = _NEXT[self.state, "open"]
@@ -132,7 +136,7 @@ class Account:
         heading = self._heading = self._heading_of(self.candidate)
         self._opened = encode_opened(self.id, self.opened_at_ms, heading.encoded, self._rest)
         batch = parts.recorder.append(self._opened)
-        if not batch.on_wire:
+        if waits and not batch.on_wire:
             try:
                 await batch.wait_on_wire()
             except TimeoutError:

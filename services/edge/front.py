@@ -12,7 +12,7 @@ from services.edge.alerts import Alerts
 from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
 from services.edge.cache.serve import Cache
-from services.edge.cache.store import Local, Redis
+from services.edge.cache.store import Local, Near, Redis, Store
 from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.images import Images
@@ -88,8 +88,8 @@ async def connected(front: Mapping[str, Any], client: Client) -> None:
     cache = front["cache"]
     if cache is None:
         return
-    if isinstance(cache.store, Bucket):
-        cache.store.connected(client)
+    if isinstance(cache.store, Near) and isinstance(cache.store.far, Bucket):
+        cache.store.far.connected(client)
     if not await cache.store.ping():  # its first call doesn't wait for a connection then
         log.warning("cache_away_at_start", kind=cache.settings.kind)
 
@@ -100,11 +100,14 @@ def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache |
     )
     if wanted is None:
         return None
-    if wanted.kind == "redis":
-        return Cache(wanted, Redis(wanted.redis_url, time.monotonic))
-    if wanted.kind == "nats":
-        return Cache(wanted, Bucket(sealing.keyring(environ, data_dir), time.monotonic, Clock().unix_ms))
-    return Cache(wanted, Local(CACHE_BYTES_MAX, time.monotonic))
+    if wanted.kind == "local":
+        return Cache(wanted, Local(CACHE_BYTES_MAX, time.monotonic))
+    far: Store = (
+        Redis(wanted.redis_url, time.monotonic)
+        if wanted.kind == "redis"
+        else Bucket(sealing.keyring(environ, data_dir), time.monotonic, Clock().unix_ms)
+    )
+    return Cache(wanted, Near(far, time.monotonic, Clock().unix_ms))
 
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024

@@ -63,10 +63,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     asked = Asked(request, route, format, head, call, prepared, permit, screening, started)
     if "fallbacks" in call.fields:
         asked.fallbacks = await _fallbacks(parts, route, head, call)
-    attempts = _attempts(parts, asked)
     if parts.cache is not None and permit.candidates:
-        return await parts.cache.serve(parts, asked, attempts, attempts.run)
-    return await attempts.run()
+        return await parts.cache.serve(parts, asked, _attempts)
+    return await _attempts(parts, asked).run()
 
 
 def _attempts(parts: Parts, asked: Asked) -> Attempts:

@@ -4,6 +4,8 @@ Nothing here decides: it is what the decision, and the functions that apply it, 
 own.
 """
 
+from typing import TYPE_CHECKING
+
 from services.edge import metrics
 from services.edge.clock import Clock
 from services.edge.metrics import RouteMetrics
@@ -13,6 +15,9 @@ from shared import admission
 from shared.facts import encode_heading
 from shared.grant import Candidate, Denial, Grant, Permit
 from shared.routes import Route
+
+if TYPE_CHECKING:
+    from services.edge.cache.key import Apart
 
 HEADINGS_MAX = 64
 """Candidates of a decision; past these the oldest is made again."""
@@ -36,12 +41,14 @@ class Heading:
 
 
 class Prepared:
-    __slots__ = ("_headings", "decision", "permit")
+    __slots__ = ("_headings", "apart", "decision", "permit")
 
     def __init__(self, decision: Grant | Denial) -> None:
         self.decision = decision
         self.permit: Permit | None = admission.standing(decision)
         """Of every request that adds nothing of its own (formats.base.Call.plain), until the credential ends; None: each is looked at."""
+        self.apart: Apart | None = None
+        """What keeps answers to `permit` apart from others' (cache/), once they were looked for."""
         self._headings: dict[int, Heading] = {}
 
     def permit_at(self, clock: Clock) -> Permit | None:

@@ -40,9 +40,12 @@ class Contestant:
         stop: Callable[[], None] = lambda: None,
         version: str = "",
         slow: bool = False,
+        forwards: bool = True,
     ) -> None:
         """`root`: the process under which all of it runs (None: nothing of it does work). `front`: the processes that stand between client
-        and upstream, where that isn't all of it. `slow`: needs longer slices, or calls cut off at a slice's end would be a tenth of them."""
+        and upstream, where that isn't all of it. `slow`: needs longer slices, or calls cut off at a slice's end would be a tenth of them.
+        `forwards`: every call reaches the upstream; False: it answers by itself."""
+        self.forwards = forwards
         self.name, self.port, self.root, self.version, self.slow = name, port, root, version, slow
         self.headers = {"Authorization": "Bearer sk-bench", **(headers or {})}
         self.front = front or self.all_pids

@@ -19,6 +19,9 @@ from typing import Any
 
 import uvloop
 
+from services.edge.cache import control
+from services.edge.cache.serve import Cache
+from services.edge.cache.store import Local
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
@@ -45,6 +48,8 @@ from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, FakeBus, FakeFeed, NoJourn
 CLIENTS = 64
 """At once, as in the benchmark's load."""
 SLICE_CALLS = 500
+KINDS = ("whole", "stream", "whole-hit", "stream-hit")
+"""`-hit`: all but the first calls find their answer in the cache."""
 KEY = "sk-bench-0123456789012345"
 CALLER = Caller(key_sha256=digest_key(KEY), key_alias="bench", team_id="0199a1c2-team", team_alias="bench")
 MODEL = "bench"
@@ -176,7 +181,13 @@ class _Broker:
         pass
 
 
-def _server() -> Server:
+def _cache(clock: Clock) -> Cache:
+    settings = control.read(True, {"type": "local"}, {})
+    assert settings is not None
+    return Cache(settings, Local(1_000_000, clock.seconds))
+
+
+def _server(*, caches: bool) -> Server:
     """As app.py connects one; grants come from a bus in memory."""
     entry = {
         "model_name": MODEL,
@@ -215,6 +226,7 @@ def _server() -> Server:
         ledger_path="",
         signer=Signer("edge"),
         strangers=Strangers(recorder, clock.unix_ms),
+        cache=_cache(clock) if caches else None,
         clock=clock,
         stopping=lambda: False,
         reason_not_ready=lambda: None,
@@ -222,11 +234,12 @@ def _server() -> Server:
     return Server(parts, Budget())
 
 
-async def measure(loop: Loop, *, stream: bool, slices: int, calls: int) -> list[float]:
+async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[float]:
     """Microseconds of CPU a call, a slice each; one slice of `calls` where that is given."""
+    stream = kind.startswith("stream")
     load = Load(stream=stream)
     loop.answer = load.answer
-    listener = _server().listener()
+    listener = _server(caches=kind.endswith("hit")).listener()
     clients = []
     for _ in range(CLIENTS):
         connection = Connection(listener, loop)
@@ -248,13 +261,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.edge_cpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--calls", type=int, default=0)
-    parser.add_argument("--only", choices=("whole", "stream"), default=None)
+    parser.add_argument("--only", choices=KINDS, default=None)
     given = parser.parse_args()
-    for name in ("whole", "stream") if given.only is None else (given.only,):
+    for name in KINDS if given.only is None else (given.only,):
         loop = Loop()
         asyncio.set_event_loop(loop)
-        found = loop.run_until_complete(measure(loop, stream=name == "stream", slices=given.slices, calls=given.calls))
-        print(f"{name:6} best {min(found):6.1f} µs a call, median {statistics.median(found):6.1f}", flush=True)
+        found = loop.run_until_complete(measure(loop, name, slices=given.slices, calls=given.calls))
+        print(f"{name:10} best {min(found):6.1f} µs a call, median {statistics.median(found):6.1f}", flush=True)
 
 
 if __name__ == "__main__":

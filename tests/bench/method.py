@@ -35,7 +35,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     load: Load
     served: int
-    """Calls that reached the upstream whole."""
+    """Calls that reached the upstream whole; of one who answers by itself, those it was asked."""
     cpu_s: float
     """Of all its processes."""
     front_cpu_s: float
@@ -111,7 +111,7 @@ def measure(contestant: Contestant, give: Callable[[Contestant], Load], upstream
     foreign = cores.work - beside - (machine.cpu_s(pids) - cpu)
     drain_s = quiet(contestant)
     pids, front = contestant.all_pids(), contestant.front()
-    served = upstream.served() - served
+    served = upstream.served() - served if contestant.forwards else seen.ok + seen.unfinished
     if seen.bad:
         raise Wrong(f"{contestant.name}: {seen.bad} of {seen.bad + seen.ok} calls failed: {seen.trouble}")
     if not seen.ok or served < seen.ok:

@@ -93,6 +93,14 @@ def full(slice_s: int) -> list[Section]:
             "bursts", "Streams whose 50 chunks come at once, 64 connections", ("nginx", "envoy", "bare", "tollgate", "litellm", "portkey"),
             closed(slice_s, stream=True), streams=True,
         ),
+        Section(
+            "cache-hit", "Equal calls, 64 connections, 1 kB: answers from the cache beside calls of the upstream",
+            ("direct", "bare", "tollgate-cache"), closed(slice_s),
+        ),
+        Section(
+            "cache-hit-latency", "The same at 50 requests/s (open loop)", ("direct", "bare", "tollgate-cache"),
+            rate(slice_s + 1, LATENCY_RATE), "rate",
+        ),
         Section("32-kb", "Throughput, 64 connections, 32 kB", some, closed(slice_s, 32 * 1024)),
         Section("300-kb", "Throughput, 64 connections, 300 kB", some[:-2], closed(slice_s, 300 * 1024)),
         Section(

@@ -44,6 +44,8 @@ class Layer(msgspec.Struct, frozen=True):
     sync: str = "default"
     keys: bool = True
     guardrail: bool = False
+    cache: bool = False
+    """Equal calls find their answer in the cache, and cost nothing."""
     grant_ttl_ms: int | None = None
     edges: int = 1
     pinned: bool = True
@@ -72,6 +74,11 @@ LAYERS = {
             "tollgate-always",
             f"{ALL_ON}; but sync_interval: always, every message on the disk before it is acknowledged",
             sync="always",
+        ),
+        Layer(
+            "tollgate-cache",
+            f"{ALL_ON}; `cache: true`, and every call but the first finds its answer there",
+            cache=True,
         ),
         Layer("edges-1", ALL_ON, pinned=False),
         Layer("edges-2", ALL_ON, edges=2, pinned=False),
@@ -209,6 +216,7 @@ class Suite:
         made = Contestant(
             self.layer.name, self.ports[0], self.process.pid,
             headers={"Authorization": f"Bearer {self.key}"}, front=self.edges, stop=self.stop, version=self.layer.enforced,
+            forwards=not self.layer.cache,
         )  # fmt: skip
         made.ready_s, made.ports = self.ready_s, self.ports
         return made
@@ -255,6 +263,8 @@ def _config(layer: Layer, upstream: int) -> dict[str, Any]:
         config["general_settings"] = {"master_key": MASTER_KEY}
     else:
         config["general_settings"] = {"allow_open_gateway": True}
+    if layer.cache:
+        config["litellm_settings"] = {"cache": True}
     if layer.guardrail:
         words = ["forbidden-word", "another-forbidden-word"]
         config["litellm_settings"] = {"callbacks": ["banned_keywords"], "banned_keywords_list": words}
@@ -280,7 +290,7 @@ def check_book(suite: Suite, answered: int, unfinished: int) -> str:
     calls = 2 * PRICED_CALLS  # each check is a call and a stream
     total = suite.settled(rows + calls)
     cost = suite.booked()[1] - usd_before
-    due = calls * (wire.INPUT_TOKENS * INPUT_USD + wire.OUTPUT_TOKENS * OUTPUT_USD)
+    due = 0.0 if suite.layer.cache else calls * (wire.INPUT_TOKENS * INPUT_USD + wire.OUTPUT_TOKENS * OUTPUT_USD)
     if total != rows + calls or abs(cost - due) > due * 1e-6:
         raise Wrong(f"{name}: {calls} calls of {due:.6f} USD became {total - rows} calls of {cost:.6f} USD in the book")
     return (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from services.edge.cache import control, key
 from services.edge.cache.control import Settings
 from services.edge.cache.serve import Cache
-from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Local, Redis
+from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Local, Near, Redis
 from services.edge.formats.base import Call
 from shared import subjects
 from shared.billing import Usage
@@ -107,6 +107,16 @@ async def test_a_hit_is_the_same_bytes_without_a_provider_and_a_fact_that_cost_n
     assert float(metadata["saved_cache_cost"]) == paid.cost_picousd / 1e12
     assert "cache_hit" not in paid.opened.spend_logs_metadata
     assert free.opened.id != paid.opened.id
+
+
+async def test_a_hits_two_facts_ride_in_one_message(world: World) -> None:
+    world.cache()
+    await world.edge.chat()
+    await until(lambda: len(world.edge.facts()) == 2)
+    before = len(world.edge.publisher.landed)
+    await world.edge.chat()
+    await until(lambda: len(world.edge.facts()) == 4)
+    assert len(world.edge.publisher.landed) == before + 1
 
 
 async def test_streams_are_recorded_and_replayed_as_streams(world: World) -> None:
@@ -285,7 +295,8 @@ def test_keys_are_equal_only_where_everything_is(one: Any, other: Any) -> None:
 
     def made(asked: Any) -> str | None:
         caller, fields, namespace, stream = asked
-        return key.digest(call(fields, stream=stream), permit(caller), "/chat/completions", namespace, "team")
+        whose = key.apart(permit(caller), "/chat/completions", "m", namespace, "team")
+        return key.digest(call(fields, stream=stream), whose, key.Bodies())
 
     def whose(caller: Caller) -> tuple[str, str | None]:
         return ("team", caller.team_id) if caller.team_id else ("key", caller.key_sha256)
@@ -300,7 +311,8 @@ def test_order_and_white_space_mean_nothing_and_the_gateways_own_is_left_out() -
     who = permit(Caller(KeyDigest("a" * 64)))
 
     def made(raw: dict[str, bytes]) -> str | None:
-        return key.digest(Call(b"", {n: msgspec.Raw(v) for n, v in raw.items()}, "m"), who, "/c", "", "team")
+        fields = {n: msgspec.Raw(v) for n, v in raw.items()}
+        return key.digest(Call(b"", fields, "m"), key.apart(who, "/c", "m", "", "team"), key.Bodies())
 
     plain = made({"messages": b'[{"role":"user","content":"a"}]', "n": b"1"})
     assert plain == made({"n": b" 1", "messages": b'[ {"content": "\\u0061", "role": "user"} ]'})
@@ -335,6 +347,51 @@ async def test_what_is_kept_here_is_bounded_by_bytes() -> None:
     assert await store.delete(["999", "0"]) == 1
     await store.clear()
     assert store.bytes == 0
+
+
+class Far(Local):
+    """Somewhere else, for several edges."""
+
+    asked = 0
+
+    async def get(self, key: str) -> Kept | None:
+        self.asked += 1
+        return await super().get(key)
+
+
+async def test_what_is_kept_elsewhere_is_fetched_once_a_second_and_never_given_past_its_term() -> None:
+    clock = [100.0]
+    far = Far(1_000_000, lambda: clock[0])
+    one, other = (Near(far, lambda: clock[0], lambda: int(clock[0] * 1000)) for _ in range(2))
+
+    def until(seconds: float) -> Kept:
+        return msgspec.structs.replace(kept(), until_ms=int((clock[0] + seconds) * 1000))
+
+    await one.put("k", until(60), 60)
+    assert one.here("k") is None, "only what was read"
+    assert await one.get("k") is not None and far.asked == 1
+    assert one.here("k") is not None and await one.get("k") is not None and far.asked == 1
+    clock[0] += 1.1
+    assert one.here("k") is None and await one.get("k") is not None and far.asked == 2
+    assert await one.delete(["k"]) == 1
+    assert one.here("k") is None and await one.get("k") is None, "forgotten here at once"
+    await one.put("k", until(60), 60)
+    await one.get("k"), await other.get("k")
+    assert await one.clear() and one.here("k") is None
+    assert other.here("k") is not None
+    clock[0] += 1.1
+    assert await other.get("k") is None, "and elsewhere within a second"
+    await one.put("short", until(0.4), 0.4)
+    assert await one.get("short") is not None
+    clock[0] += 0.5
+    assert one.here("short") is None and await one.get("short") is None
+    await one.put("k", until(60), 60)
+    await one.get("k")
+    await one.put("k", msgspec.structs.replace(until(60), body=b"newer"), 60)
+    found = await one.get("k")
+    assert found is not None and found.body == b"newer"
+    await far.put("of an earlier version", kept(), 60)
+    assert await one.get("of an earlier version") is not None and one.here("of an earlier version") is None
 
 
 async def test_a_redis_that_is_away_or_slow_is_a_miss_at_once() -> None:

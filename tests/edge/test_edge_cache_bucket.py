@@ -223,6 +223,8 @@ async def test_two_edges_call_a_provider_once_and_stay_equal_to_the_byte(world: 
             edge.parts.cache = Cache(wanted, world.store())
         answers = await asyncio.gather(*(one.chat() for _ in range(100)))
         assert asked == 1 and len({each.body for each in answers}) == 1
+        cache = one.parts.cache
+        await until(lambda: cache is not None and not cache._writes)  # an answer waits 20 ms for that, and no longer
         there = await two.chat()
         assert asked == 1 and there.body == answers[0].body and "x-litellm-cache-key" in there.headers
         await until(lambda: two.settled())

@@ -73,10 +73,15 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest_asyncio.fixture
 async def store(server: Server) -> AsyncIterator[Redis]:
-    made = Redis(server.settings().redis_url, time.monotonic)
+    made = patient(server)
     assert await made.ping()
     yield made
     await made.close()
+
+
+def patient(server: Server) -> Redis:
+    """As the machine may be busy: what is too slow is a miss."""
+    return Redis(server.settings().redis_url, time.monotonic, 5.0)
 
 
 def kept(body: bytes = b"x") -> Kept:
@@ -112,23 +117,33 @@ async def test_two_edges_share_it_and_its_death_is_a_miss(server: Server) -> Non
             await peer.send(response(completion(f"answer {asked}")))
 
     async with FakeProvider(script) as provider, Edge({"m": [provider.url]}) as one, Edge({"m": [provider.url]}) as two:
-        stores = [Redis(server.settings().redis_url, time.monotonic) for _ in range(2)]
-        for edge, store in zip((one, two), stores, strict=True):
+        stores = [patient(server) for _ in range(2)]
+        caches = [Cache(server.settings(), store) for store in stores]
+        for edge, store, cache in zip((one, two), stores, caches, strict=True):
             assert await store.ping()  # as an edge does at its start
-            edge.parts.cache = Cache(server.settings(), store)
+            edge.parts.cache = cache
+
+        async def kept_by_now() -> None:
+            """An answer goes out after 20 ms whether it is kept by then or not."""
+            await until(lambda: not any(cache._writes for cache in caches))
+
         first = await one.chat()
+        await kept_by_now()
         there = await two.chat()
         assert asked == 1 and there.body == first.body and "x-litellm-cache-key" in there.headers
         server.kill()
         before = time.monotonic()
         answers = await asyncio.gather(*(two.chat(seed=number) for number in range(20)))
-        assert all(answer.status == 200 for answer in answers) and time.monotonic() - before < 2
+        assert all(answer.status == 200 for answer in answers) and time.monotonic() - before < 5
         assert asked == 21
         server.start()
         for store in stores:
+            async with asyncio.timeout(10):
+                while not await store.ping():  # a connection of before may be found dead first
+                    await asyncio.sleep(0.01)
             store._away_until = 0.0
-            await store.ping()
         assert (await one.chat()).status == 200 and asked == 22, "a new one is empty"
+        await kept_by_now()
         again = await two.chat()
         assert again.status == 200 and asked == 22
         await until(lambda: two.settled())

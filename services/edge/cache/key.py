@@ -6,6 +6,7 @@ given to somebody who would have been answered and screened in the same way.
 """
 
 import hashlib
+from collections import OrderedDict
 
 import msgspec
 
@@ -14,21 +15,45 @@ from services.edge.formats.base import Call
 from shared.grant import Permit
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic")
-_LEFT_OUT = GATEWAY | {"user"}
-"""`user` is for the provider's watch over abuse: it says nothing about the answer."""
+_LEFT_OUT = GATEWAY | {"user", "stream"}
+"""`user` is for the provider's watch over abuse: it says nothing about the answer. `stream` is said apart."""
+BODIES_MAX = 4_096
+
+Apart = tuple[str, str, bytes]
+"""A namespace, a scope, and the digest of all that keeps a caller's answers apart there."""
 
 
-def digest(call: Call, permit: Permit, route: str, namespace: str, scope: str) -> str | None:
-    """None: the request can't be read whole, so nothing is equal to it."""
+class Bodies:
+    """What bodies say, by their bytes: a body that came before isn't read again. Bounded."""
+
+    def __init__(self) -> None:
+        self._said: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def said(self, call: Call) -> bytes | None:
+        """A digest of what would be forwarded; None: it can't be read whole, so nothing is equal to it."""
+        if call.exact is not call.fields:  # redacted, or with parameters of somebody else: no longer what its bytes say
+            return _said(call)
+        body = hashlib.sha256(call.body).digest()
+        found = self._said.get(body)
+        if found is None:
+            found = _said(call)
+            if found is not None:
+                self._said[body] = found
+                if len(self._said) > BODIES_MAX:
+                    self._said.popitem(last=False)
+        return found
+
+
+def _said(call: Call) -> bytes | None:
     try:
-        said = {
-            name: msgspec.json.decode(raw)
-            for name, raw in call.fields.items()
-            if name not in _LEFT_OUT and name != "stream"
-        }
-        canonical = _CANONICAL.encode(said)
+        said = {name: msgspec.json.decode(raw) for name, raw in call.fields.items() if name not in _LEFT_OUT}
+        return hashlib.sha256(_CANONICAL.encode(said)).digest()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
+
+
+def apart(permit: Permit, route: str, model: str, namespace: str, scope: str) -> Apart:
+    """Whose answers they are, and who may make them."""
     caller = permit.grant.caller
     whose = ""
     if scope != "all":
@@ -37,9 +62,7 @@ def digest(call: Call, permit: Permit, route: str, namespace: str, scope: str) -
         whose,
         namespace,
         route,
-        call.model,
-        "stream" if call.stream else "whole",
-        "usage" if call.wants_usage else "",
+        model,
         *sorted(f"g {each.name} {','.join(each.stages)}" for each in permit.guardrails),
         *sorted(f"d {each.deployment_id}" for each in permit.candidates),
     )
@@ -47,5 +70,13 @@ def digest(call: Call, permit: Permit, route: str, namespace: str, scope: str) -
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         hashed.update(len(encoded).to_bytes(8, "big") + encoded)
-    hashed.update(canonical)
-    return hashed.hexdigest()
+    return namespace, scope, hashed.digest()
+
+
+def digest(call: Call, apart: Apart, bodies: Bodies) -> str | None:
+    """None: nothing is equal to it."""
+    said = bodies.said(call)
+    if said is None:
+        return None
+    how = (b"s" if call.stream else b"w") + (b"u" if call.wants_usage else b"")
+    return hashlib.sha256(apart[2] + said + how).hexdigest()

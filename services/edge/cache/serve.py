@@ -6,7 +6,7 @@ at a time of theirs and of each before.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,24 +42,53 @@ class Cache:
         self._flights: dict[str, asyncio.Future[Kept | None]] = {}
         """Looks and calls under way, whose answers may be kept."""
         self._writes: set[asyncio.Task[None]] = set()
+        self._bodies = key.Bodies()
+        self._usual: dict[str, Control] = {}
+        """By call type, for requests about which nobody says anything."""
         self.hits = self.misses = 0
 
-    async def serve(
-        self, parts: "Parts", asked: Asked, attempts: "Attempts", call: Callable[[], Awaitable[Answer]]
-    ) -> Answer:
+    async def serve(self, parts: "Parts", asked: Asked, attempts: Callable[["Parts", Asked], "Attempts"]) -> Answer:
         """
         Args:
-            call: asks a provider.
+            attempts: those that ask a provider.
         """
-        grant = asked.permit.grant
-        wanted = control.control(
-            self.settings, asked.route.call_type, asked.call.fields.get("cache"), grant.cache, grant.cache_controls
-        )
+        wanted = self._control(asked)
         digest = None
         if wanted.look or wanted.keep:
-            digest = key.digest(asked.call, asked.permit, asked.route.name, wanted.namespace, self.settings.scope)
+            digest = key.digest(asked.call, self._apart(asked, wanted.namespace), self._bodies)
         if digest is None:
-            return await call()
+            return await attempts(parts, asked).run()
+        if wanted.look and (kept := self.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
+            return await self._hit(parts, asked, digest, kept)
+        return await self._look(parts, asked, attempts, wanted, digest)
+
+    def _control(self, asked: Asked) -> Control:
+        grant, call_type, said = asked.permit.grant, asked.route.call_type, asked.call.fields.get("cache")
+        if said is None and not grant.cache:
+            found = self._usual.get(call_type)
+            if found is None:
+                found = self._usual[call_type] = control.control(self.settings, call_type, None, {}, None)
+            return found
+        return control.control(self.settings, call_type, said, grant.cache, grant.cache_controls)
+
+    def _apart(self, asked: Asked, namespace: str) -> key.Apart:
+        permit, prepared, scope = asked.permit, asked.prepared, self.settings.scope
+        found = prepared.apart if permit is prepared.permit else None
+        if found is None or found[0] != namespace or found[1] != scope:
+            found = key.apart(permit, asked.route.name, asked.call.model, namespace, scope)
+            if permit is prepared.permit:
+                prepared.apart = found
+        return found
+
+    async def _look(
+        self,
+        parts: "Parts",
+        asked: Asked,
+        attempts: Callable[["Parts", Asked], "Attempts"],
+        wanted: Control,
+        digest: str,
+    ) -> Answer:
+        """Where it isn't here."""
         flights = self._flights
         while wanted.look and wanted.keep and (flight := flights.get(digest)) is not None:
             try:
@@ -77,14 +106,14 @@ class Cache:
             if kept is not None and _is_fresh(parts, kept, wanted):
                 return await self._hit(parts, asked, digest, kept)
             self.misses += 1
-            return await call()
+            return await attempts(parts, asked).run()
         flights[digest] = mine = asyncio.get_running_loop().create_future()
         kept = None
         try:
             kept = await self.store.get(digest) if wanted.look else None
             if kept is None or not _is_fresh(parts, kept, wanted):
                 self.misses += 1
-                answer, kept = await self._call(parts, asked, attempts, call)
+                answer, kept = await self._call(parts, asked, attempts(parts, asked), wanted.ttl_s)
                 if kept is not None:
                     await self._keep(digest, kept, wanted.ttl_s)
                 return answer
@@ -111,11 +140,11 @@ class Cache:
             log.error("answer_not_kept", exc_info=error)
 
     async def _call(
-        self, parts: "Parts", asked: Asked, attempts: "Attempts", call: Callable[[], Awaitable[Answer]]
+        self, parts: "Parts", asked: Asked, attempts: "Attempts", ttl_s: float
     ) -> tuple[Answer, Kept | None]:
         """The answer, and what of it is kept."""
         tape = asked.request.tape = Tape()
-        answer = await call()
+        answer = await attempts.run()
         if isinstance(answer, WholeAnswer):
             body, whole = answer.body, answer.status == 200
         else:
@@ -123,13 +152,15 @@ class Cache:
             whole = answer.status == 200 and answer.ended and body.endswith(DONE)
         account = attempts.account
         if whole and body and account.outcome == "success":
+            now_ms = parts.clock.unix_ms()
             return answer, Kept(
-                parts.clock.unix_ms(),
+                now_ms,
                 body,
                 _content_type(answer.headers),
                 asked.call.stream,
                 account.usage,
                 account.cost_picousd,
+                now_ms + int(ttl_s * 1000),
             )
         return answer, None
 
@@ -164,7 +195,7 @@ async def _replay(parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answ
         metadata["saved_cache_cost"] = format_usd(kept.cost_picousd)
     asked.permit = msgspec.structs.replace(asked.permit, spend_logs_metadata=metadata)
     account = Account(parts, asked, asked.permit.candidates[0])
-    await account.open(1_000)
+    await account.open(1_000, waits=False)
     named = answers.Named(
         account.id,
         account.call_id,

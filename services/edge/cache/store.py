@@ -19,6 +19,8 @@ ENTRY_BYTES_MAX = 4 * 1024 * 1024
 DEADLINE_S = 0.020
 """For a store that isn't here to answer."""
 WRITE_DEADLINE_S = 1.0
+NEAR_S = 1.0
+NEAR_BYTES_MAX = 16 * 1024 * 1024
 AWAY_S = 5.0
 """After a failure, how long a store isn't asked."""
 PREFIX = "tollgate:cache:"
@@ -36,9 +38,14 @@ class Kept(msgspec.Struct, array_like=True):
     usage: Usage
     cost_picousd: int | None
     """What it cost when it was made."""
+    until_ms: int = 0
+    """When its term ends, Unix milliseconds."""
 
 
 class Store(Protocol):
+    def here(self, key: str) -> Kept | None:
+        """As `get`, of what is in this process."""
+
     async def get(self, key: str) -> Kept | None: ...
 
     async def put(self, key: str, kept: Kept, ttl_s: float) -> None: ...
@@ -66,6 +73,9 @@ class Local:
         self.bytes = 0
 
     async def get(self, key: str) -> Kept | None:
+        return self.here(key)
+
+    def here(self, key: str) -> Kept | None:
         found = self._entries.get(key)
         if found is None:
             return None
@@ -111,6 +121,51 @@ def _size(kept: Kept) -> int:
     return len(kept.body) + 512
 
 
+class Near:
+    """A store that isn't here, with what was last read from it close by: an answer that many ask for is fetched once a second.
+
+    So what another edge forgets or renews is still given here for up to `NEAR_S`; nothing is given past its own term.
+
+    Args:
+        seconds: a clock that only goes forward.
+        unix_ms: the time of day.
+    """
+
+    def __init__(self, far: Store, seconds: Callable[[], float], unix_ms: Callable[[], int]) -> None:
+        self.far = far
+        self._unix_ms = unix_ms
+        self._near = Local(NEAR_BYTES_MAX, seconds)
+
+    def here(self, key: str) -> Kept | None:
+        return self._near.here(key)
+
+    async def get(self, key: str) -> Kept | None:
+        kept = self._near.here(key)
+        if kept is None:
+            kept = await self.far.get(key)
+            if kept is not None and (left_ms := kept.until_ms - self._unix_ms()) > 0:
+                await self._near.put(key, kept, min(NEAR_S, left_ms / 1000))
+        return kept
+
+    async def put(self, key: str, kept: Kept, ttl_s: float) -> None:
+        await self._near.delete([key])
+        await self.far.put(key, kept, ttl_s)
+
+    async def delete(self, keys: list[str]) -> int:
+        await self._near.delete(keys)
+        return await self.far.delete(keys)
+
+    async def clear(self) -> bool:
+        await self._near.clear()
+        return await self.far.clear()
+
+    async def ping(self) -> bool:
+        return await self.far.ping()
+
+    async def close(self) -> None:
+        await self.far.close()
+
+
 class Remote:
     """A store that isn't here: it is asked with a deadline, and after a failure left alone for a while.
 
@@ -123,6 +178,9 @@ class Remote:
     def __init__(self, seconds: Callable[[], float], failure: type[Exception], deadline_s: float = DEADLINE_S) -> None:
         self._seconds, self._failure, self._deadline_s = seconds, failure, deadline_s
         self._away_until = 0.0
+
+    def here(self, _: str) -> Kept | None:
+        return None
 
     async def _soon(
         self, ask: Callable[[], Awaitable[Any]], deadline_s: float | None = None, *, always: bool = False
@@ -145,10 +203,10 @@ class Redis(Remote):
         url: may hold a password: never logged.
     """
 
-    def __init__(self, url: str, seconds: Callable[[], float]) -> None:
+    def __init__(self, url: str, seconds: Callable[[], float], deadline_s: float = DEADLINE_S) -> None:
         import redis.asyncio as redis  # noqa: PLC0415 - only where it is used
 
-        super().__init__(seconds, redis.RedisError)
+        super().__init__(seconds, redis.RedisError, deadline_s)
         self._client: Any = redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
 
     async def get(self, key: str) -> Kept | None:
