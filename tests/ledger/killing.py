@@ -29,10 +29,14 @@ class Sent:
         self.calls = 0
         self.controls = 0
         self.done = asyncio.Event()
+        self.going = asyncio.Event()
+        """Not while the book is compared: it would only grow by what nobody kills."""
+        self.going.set()
 
     async def send(self, client: Client) -> None:
         """Until `done`: calls opened and settled, some settled in the same message, and a control fact now and then."""
         while not self.done.is_set():
+            await self.going.wait()
             calls = [opened(tags=[f"t{n % 3}"]) for n in range(FACTS)]
             await publish(client, *calls)
             await publish(client, *(settled(call) for call in calls))
@@ -78,8 +82,10 @@ async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: in
     await ledger.ready()
     sending = asyncio.create_task(sent.send(client))
     try:
+        recorded = 0
         for number in range(kills):
-            await asyncio.sleep(draw.uniform(0.05, 1.5))
+            recorded = await _records(url, recorded)
+            await asyncio.sleep(draw.uniform(0, 1))
             victim = draw.choice(("ledger", "postgres", "both"))
             if victim != "postgres":
                 ledger.process.kill()
@@ -89,7 +95,9 @@ async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: in
                 await started(server)
             if victim != "postgres":
                 ledger = Process(nats.url, url, directory / "ledger.log")
+            sent.going.clear()
             await agree(url, f"seed {seed}, kill {number} of {victim}")
+            sent.going.set()
         sent.done.set()
         await sending
         await _level(client, url)
@@ -103,6 +111,24 @@ async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: in
         ledger.process.wait()
         server.stop(signal.SIGQUIT)
     return sent
+
+
+async def _records(url: str, before: int) -> int:
+    """Waits until the ledger has recorded more of TRAFFIC than that: it is killed at work, not while it starts. Returns how far it is."""
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            connection = await asyncpg.connect(url, timeout=5)
+            seq = await connection.fetchval(
+                "SELECT max(seq) FROM tollgate.stream_position WHERE stream = $1", subjects.TRAFFIC_STREAM
+            )
+            await connection.close()
+            if (seq or 0) > before:
+                return int(seq)
+        except DATABASE_ERRORS:
+            pass
+        assert time.monotonic() < deadline, "the ledger doesn't record again"
+        await asyncio.sleep(0.02)
 
 
 async def _level(client: Client, url: str) -> None:
