@@ -22,11 +22,18 @@ class Link(NamedTuple):
 EMPTY = Link(0, b"\x00" * 32)
 
 
+_numbers = struct.Struct(">qqI").pack
+
+
 def link(previous: Link, seq: int, subject: str, message: bytes) -> Link:
     n = previous.n + 1
+    return Link(n, digest(n, previous.sha256, seq, subject, message))
+
+
+def digest(n: int, previous_sha256: bytes, seq: int, subject: str, message: bytes) -> bytes:
+    """Of row n, behind one with that hash."""
     name = subject.encode()
-    head = previous.sha256 + struct.pack(">qqI", n, seq, len(name))
-    return Link(n, hashlib.sha256(head + name + message).digest())
+    return hashlib.sha256(previous_sha256 + _numbers(n, seq, len(name)) + name + message).digest()
 
 
 class Entry(msgspec.Struct, frozen=True):

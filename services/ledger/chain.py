@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from services.ledger import clean
 from services.ledger.facts_in import UNREADABLE, Anomaly
 from services.ledger.message import Message
-from shared.audit_chain import EMPTY, Link, link
+from shared.audit_chain import EMPTY, Link, digest, link
 from shared.facts import ControlFact, decode_control
 
-__all__ = ["EMPTY", "Link", "link"]
+__all__ = ["EMPTY", "Link", "digest", "link"]
 
 READ_COLUMNS = (
     "fact_id", "at_ms", "kind", "entity_id", "action", "actor_key_sha256", "actor_user_id", "actor_role",
@@ -85,12 +85,15 @@ def read_columns(fact: ControlFact | None) -> tuple[Any, ...]:
     if fact is None:
         return (None,) * 12
     actor = fact.actor
-    texts = [
-        None if text is None else clean.text(text)
-        for text in (actor.key_sha256, actor.user_id, actor.role, fact.on_behalf_of, fact.requester_ip)
-    ]
-    return (
-        clean.text(fact.id), clean.bounded(fact.at_ms, 0, clean.MS_MAX), clean.text(fact.kind), clean.text(fact.entity_id),
-        clean.text(fact.action), *texts,
-        *(None if value is None else clean.json_text(value)[0] for value in (fact.before, fact.after)),
+    texts: tuple[str | None, ...] = (
+        fact.id, fact.kind, fact.entity_id, fact.action,
+        actor.key_sha256, actor.user_id, actor.role, fact.on_behalf_of, fact.requester_ip,
     )  # fmt: skip
+    if not clean.storable(texts):
+        texts = tuple(None if text is None else clean.text(text) for text in texts)
+    at_ms = clean.bounded(fact.at_ms, 0, clean.MS_MAX)
+    return (texts[0], at_ms, *texts[1:], _json_text(fact.before), _json_text(fact.after))
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else clean.json_text(value)[0]

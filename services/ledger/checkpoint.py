@@ -307,9 +307,10 @@ class Heads:
 
     def see(self, chain: str, where: str, n: int, sha256: bytes) -> list[Finding]:
         """A row of the chain."""
-        wanted = self._wanted.get(chain, {}).pop(n, None)
-        if wanted is None:
+        there = self._wanted.get(chain)
+        if there is None or n not in there:
             return []
+        wanted = there.pop(n)
         self.seen += 1
         return [
             Finding("rewritten", f"{where} n {n}", f"checkpoint {said.n} of {said.at_ms} has another hash for it")

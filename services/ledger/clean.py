@@ -50,7 +50,7 @@ def bounded(value: int, low: int, high: int) -> int:
 def json_text(value: Any) -> tuple[str, bool]:
     """The value as JSON that jsonb takes, and whether it had to be changed."""
     try:
-        encoded = msgspec.json.encode(value, enc_hook=_describe)
+        encoded = _encoder.encode(value)
     except (TypeError, ValueError, RecursionError):
         return '{"unreadable": true}', True
     found = encoded.decode()
@@ -65,6 +65,9 @@ def json_text(value: Any) -> tuple[str, bool]:
 def _describe(value: Any) -> str:
     """What JSON has no word for (a msgpack extension)."""
     return f"<{type(value).__name__}>"
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_describe)
 
 
 def _without_nul(value: Any) -> Any:

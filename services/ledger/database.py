@@ -1,7 +1,8 @@
 """Connections to PostgreSQL: how they are made, what they may do, and which of their errors mean what."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -208,6 +209,24 @@ async def _connected(url: str, login: tuple[str, str | None] | None, options: di
     if login is None:
         return await asyncpg.connect(url, **options)
     return await asyncpg.connect(url, user=login[0], password=login[1], **options)
+
+
+async def ahead(
+    connection: Connection, query: str, *arguments: Any, rows: int, timeout_s: float
+) -> AsyncIterator[list[asyncpg.Record]]:
+    """What a query finds, so many rows at a time; while some are looked at, the server reads the next. In a transaction.
+
+    The connection is busy until the last of them came: nothing else may be asked on it meanwhile.
+    """
+    cursor = await connection.cursor(query, *arguments, timeout=timeout_s)
+    found = await cursor.fetch(rows, timeout=timeout_s)
+    while found:
+        coming = asyncio.ensure_future(cursor.fetch(rows, timeout=timeout_s))
+        try:
+            await asyncio.sleep(0)  # the question is sent
+            yield found
+        finally:
+            found = await coming
 
 
 def _parse_queries(text: str) -> dict[str, str]:

@@ -11,6 +11,8 @@ PLACES_TRIED_MAX = 1_000
 PLACES_WANTED_MAX = 100
 """For how many rows of a chain that is done."""
 BIGINT_MAX = 2**63 - 1
+Again = Callable[[int, bytes], bytes]
+"""n and previous_sha256 -> sha256."""
 ADDED_KEPT_MAX = 1_000
 """Of one chunk; more are counted only."""
 
@@ -40,12 +42,10 @@ class Walk:
         self._sound = True
         """Whether that one's own hash holds: then the next must follow it."""
 
-    def step(
-        self, n: int, previous_sha256: bytes, sha256: bytes, again: Callable[[Link], Link]
-    ) -> tuple[list[Finding], bool]:
+    def step(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> tuple[list[Finding], bool]:
         """
         Args:
-            again: the row's link computed from its own cells, behind another.
+            again: the row's hash computed from its own cells, as number n behind a row of that hash.
 
         Returns: findings, and whether the row's own hash holds.
         """
@@ -56,7 +56,7 @@ class Walk:
         gap = n > self.end.n + 1
         if gap:
             findings.append(Finding("missing", f"{self._where} n {_span(self.end.n + 1, n - 1)}"))
-        sound = again(Link(n - 1, previous_sha256)).sha256 == sha256
+        sound = again(n, previous_sha256) == sha256
         if not sound:
             findings.append(self._misplaced(n, previous_sha256, sha256, again))
         elif self._sound and not gap and previous_sha256 != self.end.sha256:
@@ -81,11 +81,11 @@ class Walk:
             return [Finding("changed", f"{self._where} n {kept.n}", "it isn't the end stream_position has")]
         return []
 
-    def _misplaced(self, n: int, previous_sha256: bytes, sha256: bytes, again: Callable[[Link], Link]) -> Finding:
+    def _misplaced(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> Finding:
         """Is it another row of the chain, or no row of it at all?"""
         self._unsound += 1
         for place in _nearest(n) if self._unsound <= PLACES_WANTED_MAX else ():
-            if again(Link(place - 1, previous_sha256)).sha256 == sha256:
+            if again(place, previous_sha256) == sha256:
                 return Finding("reordered", f"{self._where} n {n}", f"its place is n {place}")
         return Finding("changed", f"{self._where} n {n}", "its hash isn't that of its cells")
 

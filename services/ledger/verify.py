@@ -44,7 +44,7 @@ from services.ledger.chain import EMPTY, Link
 from services.ledger.checkpoint import AUDIT, DROPS, Heads, drop_link
 from services.ledger.checkpoints import EMPTY as NO_DROPS
 from services.ledger.config import LedgerSettings
-from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
+from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database, ahead
 from services.ledger.evidence import Chunk, Finding, Lost, Walk
 from services.ledger.facts_in import midnight
 from services.ledger.retention import Retired
@@ -60,6 +60,8 @@ CHUNK_ROWS = 20_000
 BATCHES_AHEAD = 20
 """Fetched at once; each is 48 bytes a row."""
 ROWS_AHEAD = 1_000
+_READ = slice(len(chain.COLUMNS) - len(chain.READ_COLUMNS), len(chain.COLUMNS))
+"""Of a row of `verify_audit`, which are in the order of chain.COLUMNS."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -183,15 +185,17 @@ class Verifier:
         walk = Walk("audit_log", begin)
         self.report(self._heads.see(AUDIT, "audit_log", *begin))
         query = QUERIES["verify_audit"]
-        async for row in self._connection.cursor(query, first, last, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
+        async for rows in ahead(self._connection, query, first, last, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S):
             if walk.rows == 0 and begin.n:
-                self._announced.since_ms = row["at_ms"] or 0
-            again = partial(_audit_link, row)
-            findings, sound = walk.step(row["n"], row["previous_sha256"], row["sha256"], again)
-            self.report(findings)
-            self.report(self._heads.see(AUDIT, "audit_log", row["n"], row["sha256"]))
-            if sound:
-                self._audit_columns(row)
+                self._announced.since_ms = rows[0]["at_ms"] or 0
+            for row in rows:
+                n, previous_sha256, sha256 = row[:3]
+                findings, sound = walk.step(n, previous_sha256, sha256, partial(_audit_digest, row))
+                findings += self._heads.see(AUDIT, "audit_log", n, sha256)
+                if findings:
+                    self.report(findings)
+                if sound:
+                    self._audit_columns(row)
         self._audit_rows = walk.rows
         if not walk.rows and begin.n:
             self._announced.since_ms = clean.MS_MAX
@@ -210,7 +214,7 @@ class Verifier:
         query = QUERIES["verify_batches"]
         async for row in self._connection.cursor(query, shard, first, last, prefetch=BATCHES_AHEAD, timeout=TIMEOUT_S):
             findings, sound = walk.step(
-                row["n"], row["previous_sha256"], row["sha256"], partial(_batch_link, shard, row)
+                row["n"], row["previous_sha256"], row["sha256"], partial(_batch_digest, shard, row)
             )
             self.report(findings)
             self.report(self._heads.see(f"shard {shard}", name, row["n"], row["sha256"]))
@@ -280,11 +284,12 @@ class Verifier:
 
     async def _compare(self, shard: int, chunk: Chunk) -> None:
         query = QUERIES["verify_rows"]
-        async for row in self._connection.cursor(query, shard, *chunk.span, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
-            leaf = batch_chain.leaf_read(row, chunk.format_of(row["batch"]))
-            chunk.see(row["batch"], row["id"].bytes, leaf)
-            if (digest := price.referred(row["price"])) is not None:
-                self._prices.add(digest)
+        async for rows in ahead(self._connection, query, shard, *chunk.span, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S):
+            for row in rows:
+                batch = row["batch"]
+                chunk.see(batch, row["id"].bytes, batch_chain.leaf_read(row, chunk.format_of(batch)))
+                if (digest := price.referred(row["price"])) is not None:
+                    self._prices.add(digest)
         self._rows += chunk.rows
         wrong, lost, unnamed = chunk.conclude()
         self.report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
@@ -315,8 +320,8 @@ class Verifier:
         said = chain.read_columns(fact)
         if fact is not None and fact.kind == "retention":
             self._announced.fact(fact.action, fact.after)
-        wrong = [name for name, value in zip(chain.READ_COLUMNS, said, strict=True) if row[name] != value]
-        if wrong:
+        if row[_READ] != said:
+            wrong = [name for name, value in zip(chain.READ_COLUMNS, said, strict=True) if row[name] != value]
             detail = f"{', '.join(wrong)}: not what its message says"
             self.report([Finding("changed", f"audit_log n {row['n']}", detail)])
 
@@ -348,10 +353,11 @@ def _where(shard: int, batch: int, row_id: bytes) -> str:
     return f"request_log shard {shard} batch {batch} id {uuid.UUID(bytes=row_id)}"
 
 
-def _audit_link(row: asyncpg.Record, previous: Link) -> Link:
-    return chain.link(previous, row["seq"], row["subject"], row["message"])
+def _audit_digest(row: asyncpg.Record, n: int, previous_sha256: bytes) -> bytes:
+    return chain.digest(n, previous_sha256, row["seq"], row["subject"], row["message"])
 
 
-def _batch_link(shard: int, row: asyncpg.Record, previous: Link) -> Link:
+def _batch_digest(shard: int, row: asyncpg.Record, n: int, previous_sha256: bytes) -> bytes:
     made = Made(row["first_seq"], row["last_seq"], row["at_ms"])
-    return batch_chain.link(previous, shard, made, row["rows"], row["manifest"], row["format"])
+    previous = Link(n - 1, previous_sha256)
+    return batch_chain.link(previous, shard, made, row["rows"], row["manifest"], row["format"]).sha256

@@ -507,7 +507,7 @@ def walked(table: list[tuple[int, bytes, bytes, bytes]], end: Link) -> list[str]
     walk = Walk("t")
     found = []
     for n, previous, sha256, content in sorted(table):
-        found += walk.step(n, previous, sha256, lambda link, c=content: chain.link(link, c[0], "s", c))[0]  # type: ignore[misc]
+        found += walk.step(n, previous, sha256, lambda n, before, c=content: chain.digest(n, before, c[0], "s", c))[0]  # type: ignore[misc]
     return [finding.kind for finding in found + walk.conclude(end)]
 
 

@@ -256,7 +256,9 @@ SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = 
 
 -- verify_audit --
 -- $1 and $2 first and last number (NULL: open).
-SELECT * FROM audit_log WHERE ($1::bigint IS NULL OR n >= $1) AND ($2::bigint IS NULL OR n <= $2) ORDER BY n
+SELECT n, previous_sha256, sha256, seq, subject, message,
+    fact_id, at_ms, kind, entity_id, action, actor_key_sha256, actor_user_id, actor_role, on_behalf_of, requester_ip, before, after
+FROM audit_log WHERE ($1::bigint IS NULL OR n >= $1) AND ($2::bigint IS NULL OR n <= $2) ORDER BY n
 
 -- verify_audit_span --
 -- Numbers of what was recorded on some days (NULL: open).
