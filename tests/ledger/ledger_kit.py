@@ -1,6 +1,7 @@
 """What the ledger's tests are made of: facts, a book to post them to, and a ledger running in this process."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,9 +10,10 @@ from typing import Any
 import aiohttp
 import asyncpg
 import msgspec
+import pytest
 from nats.aio.client import Client
 
-from services.ledger import rebuild
+from services.ledger import rebuild, verify
 from services.ledger.app import Ledger
 from services.ledger.book import Position, Tally, Written
 from services.ledger.config import LedgerSettings
@@ -232,3 +234,17 @@ async def publish(client: Client, *facts: TrafficFact, data: bytes | None = None
 async def publish_control(client: Client, fact: ControlFact) -> int:
     subject = subjects.control(fact.kind, fact.entity_id)
     return int((await client.jetstream(timeout=5).publish(subject, encode_control(fact))).seq)
+
+
+Told = pytest.CaptureFixture[str]
+
+
+async def findings(book: Book, told: Told, **asked: Any) -> list[str]:
+    """What `verify` prints, without notes, log lines and its summary; its exit status has to fit."""
+    told.readouterr()
+    status = await verify.run(book.database, verify.Asked(**asked))
+    *found, _summary = [
+        line for line in told.readouterr().out.splitlines() if not re.match(r"note|\d{4}-\d\d-\d\d ", line)
+    ]
+    assert status == (1 if found else 0), found
+    return [" ".join(line.split()) for line in found]

@@ -31,9 +31,9 @@ from shared import subjects
 from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.settings import SettingsError
-from tests.ledger.ledger_kit import Book, Policy, control, eventually, now_ms, running, settled
+from tests.ledger.ledger_kit import Book, Policy, Told, control, eventually, findings, now_ms, running, settled
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_verify import Told, post_control, tamper
+from tests.ledger.test_ledger_verify import post_control, tamper
 from tests.support.serving import handled_by, serving
 
 KEY = SigningKey(Ed25519PrivateKey.generate())
@@ -43,15 +43,6 @@ OTHER = SigningKey(Ed25519PrivateKey.generate())
 async def sign(book: Book, *keys: SigningKey, at_ms: int | None = None) -> checkpoint.Checkpoint:
     maker = Checkpoints(book.database, None, keys or (KEY,), 10, asyncio.Event(), lambda: at_ms or now_ms())
     return await maker.make(book.owner)
-
-
-async def findings(book: Book, told: Told, **asked: Any) -> list[str]:
-    """Without the notes and the summary."""
-    told.readouterr()
-    status = await verify.run(book.database, Asked(**asked))
-    lines = [line for line in told.readouterr().out.splitlines() if not line.startswith(("20", "note"))]
-    assert status == (1 if len(lines) > 1 else 0), lines
-    return [" ".join(line.split()) for line in lines[:-1]]
 
 
 @pytest.fixture

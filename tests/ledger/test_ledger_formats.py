@@ -17,9 +17,8 @@ from services.ledger.database import SQL
 from shared.billing import Price, Rate, Usage
 from shared.facts import Caller, GuardrailOutcome, Opened, Settled
 from shared.ids import DeploymentId, KeyDigest, RequestId
-from tests.ledger.ledger_kit import Book, opened, settled
+from tests.ledger.ledger_kit import Book, Told, findings, opened, settled
 from tests.ledger.servers import Postgres
-from tests.ledger.test_ledger_verify import Told, findings
 
 DAY = date(2024, 10, 1)
 COMMON: dict[str, Any] = {

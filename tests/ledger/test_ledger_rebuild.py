@@ -11,12 +11,11 @@ from nats.aio.client import Client
 from services.ledger import rebuild
 from services.ledger.cube import Cube
 from services.ledger.rebuild import Asked
-from tests.ledger.ledger_kit import Book, eventually, now_ms, opened, publish, refused, running, settled
+from tests.ledger.ledger_kit import Book, Told, eventually, now_ms, opened, publish, refused, running, settled
 from tests.ledger.servers import Nats
 from tests.ledger.test_ledger_retention import at
 
 TODAY = datetime.now(UTC).date()
-Told = pytest.CaptureFixture[str]
 
 
 async def cubed(book: Book) -> None:

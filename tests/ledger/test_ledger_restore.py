@@ -9,10 +9,22 @@ from nats.aio.client import Client
 
 from services.ledger import restore
 from shared import subjects
-from tests.ledger.ledger_kit import ALICE, BOB, Book, Policy, Running, eventually, opened, publish, running, settled
+from tests.ledger.ledger_kit import (
+    ALICE,
+    BOB,
+    Book,
+    Policy,
+    Running,
+    Told,
+    eventually,
+    findings,
+    opened,
+    publish,
+    running,
+    settled,
+)
 from tests.ledger.servers import Nats, Postgres
-from tests.ledger.test_ledger_checkpoints import findings
-from tests.ledger.test_ledger_verify import Told, tamper
+from tests.ledger.test_ledger_verify import tamper
 
 
 async def backup(postgres: Postgres, url: str) -> str:

@@ -25,9 +25,22 @@ from shared import subjects
 from shared.facts import encode_control
 from shared.ids import RequestId, new_request_id
 from shared.settings import SettingsError
-from tests.ledger.ledger_kit import ALICE, Book, Policy, Running, control, eventually, now_ms, opened, running, settled
+from tests.ledger.ledger_kit import (
+    ALICE,
+    Book,
+    Policy,
+    Running,
+    Told,
+    control,
+    eventually,
+    findings,
+    now_ms,
+    opened,
+    running,
+    settled,
+)
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_verify import Told, findings, post_control, tamper
+from tests.ledger.test_ledger_verify import post_control, tamper
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()

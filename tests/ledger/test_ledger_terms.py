@@ -17,8 +17,10 @@ from shared import streams, subjects
 from tests.ledger.ledger_kit import (
     Book,
     Policy,
+    Told,
     control,
     eventually,
+    findings,
     now_ms,
     publish,
     publish_control,
@@ -26,9 +28,8 @@ from tests.ledger.ledger_kit import (
     settled,
 )
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_checkpoints import findings, sign
+from tests.ledger.test_ledger_checkpoints import sign
 from tests.ledger.test_ledger_retention import at, tell
-from tests.ledger.test_ledger_verify import Told
 
 AHEAD = timedelta(days=400)
 TODAY = datetime.now(UTC).date()

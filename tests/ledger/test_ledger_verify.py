@@ -31,8 +31,10 @@ from shared.facts import Settled, encode_control, encode_fact, pack
 from shared.ids import new_request_id
 from tests.ledger.ledger_kit import (
     Book,
+    Told,
     control,
     eventually,
+    findings,
     now_ms,
     opened,
     packed,
@@ -44,8 +46,6 @@ from tests.ledger.ledger_kit import (
 )
 from tests.ledger.servers import Nats, Postgres
 from tests.ledger.test_ledger_junk import POSTED, openeds, refuseds, settleds
-
-Told = pytest.CaptureFixture[str]
 
 
 async def post_control(book: Book, *names: str) -> None:
@@ -89,15 +89,6 @@ async def tamper(book: Book, *statements: str) -> None:
     for statement in statements:
         await book.owner.execute(statement)
     await book.owner.execute("RESET session_replication_role")
-
-
-async def findings(book: Book, told: Told) -> list[str]:
-    """What `verify` prints, without its summary; its exit status has to fit."""
-    told.readouterr()
-    status = await verify.run(book.database)
-    lines = [line for line in told.readouterr().out.splitlines() if not line.startswith(("20", "note"))]  # no log lines
-    assert status == (1 if len(lines) > 1 else 0), lines
-    return [" ".join(line.split()) for line in lines[:-1]]
 
 
 async def ids_of(book: Book, shard: int, batch: int) -> list[str]:
