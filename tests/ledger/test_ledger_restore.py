@@ -64,7 +64,8 @@ async def test_a_restored_database_gets_back_what_the_broker_has_and_says_why_ch
         await rows(book, 12)
 
         async def more() -> bool:
-            return bool(await book.value("SELECT max(n) FROM checkpoint") > signed + 2)
+            """Also copied: what was signed and not copied can't be seen to be forked."""
+            return len(list((tmp_path / "copies").rglob(f"{signed + 3:012d}-*.json"))) == 1
 
         await eventually(more)
     await book.close()
