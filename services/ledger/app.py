@@ -26,7 +26,7 @@ from services.ledger.database import DATABASE_ERRORS, Pool
 from services.ledger.expire import Expirer
 from services.ledger.export_api import Exporter
 from services.ledger.lag import LagWatch
-from services.ledger.lock import Lock
+from services.ledger.lock import Lock, Share
 from services.ledger.migrate import MigrationError, TooOldError, migrate
 from services.ledger.record import Recorder
 from services.ledger.report import Report
@@ -271,8 +271,9 @@ class Ledger:
             works.append(
                 Watch(self._alerts, channels, self.reason_not_ready, socket.gethostname(), self._stopping).run()
             )
+        share = Share(self._shards, lambda: self._client.is_up)
         for shard in range(self._shards):
-            works += self._traffic(shard)
+            works += self._traffic(shard, share)
         works += self._control_works()
         works += payload_work.works(self._client, self._database, self._settings, self._stopping, unix_ms)
         works += [self._alone(number, what, work) for number, what, work in self._side_works()]
@@ -331,7 +332,7 @@ class Ledger:
     ) -> Coroutine[Any, Any, None]:
         return Lock(self._database, number, what, self._stopping).run(work)
 
-    def _traffic(self, shard: int) -> list[Coroutine[Any, Any, None]]:
+    def _traffic(self, shard: int, share: Share) -> list[Coroutine[Any, Any, None]]:
         """One shard's recorder with its side jobs, under one lock."""
         settings, stopping = self._settings, self._stopping
         poster = TrafficPoster(self._database, shard, self._shards, unix_ms)
@@ -340,7 +341,7 @@ class Ledger:
         trimmer = Trimmer(
             self._client, recorder, poster.stream, poster.subject, settings.traffic_keep_hours, stopping, unix_ms
         )
-        lock = Lock(self._database, shard, poster.label, stopping)
+        lock = Lock(self._database, shard, poster.label, stopping, share)
 
         async def work() -> None:
             async with asyncio.TaskGroup() as group:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -459,6 +460,57 @@ async def test_several_shards_each_with_its_recorder(nats_server: Nats, client: 
     assert await book.anomalies() == []
 
 
+async def test_ledgers_share_the_shards_and_one_takes_over_what_a_killed_one_had(
+    nats_server: Nats, client: Client, book: Book, tmp_path: Path
+) -> None:
+    first, second = ledgers = [
+        Process(nats_server.url, book.url, tmp_path / f"{n}.log", TOLLGATE_TRAFFIC_SHARDS="4") for n in (1, 2)
+    ]
+    try:
+        await first.ready()
+        await second.ready()
+
+        async def halves() -> bool:
+            return [len(await ledger.shards()) for ledger in ledgers] == [2, 2]
+
+        await eventually(halves, "two shards each")
+        assert await first.shards() | await second.shards() == set(range(4))
+        sent = 0
+        for killed in (False, True):
+            if killed:
+                first.process.kill()
+                killed_at = asyncio.get_running_loop().time()
+            for shard in (0, 1, 2, 3) * 5:
+                await publish(client, settled(), subject=subjects.traffic(shard))
+                sent += 1
+            await recorded(book, sent)
+        assert asyncio.get_running_loop().time() - killed_at < 7  # 5 s, and 2 for a busy machine
+        assert await second.shards() == set(range(4))
+        assert await book.value("SELECT count(*) FROM request_log") == sent
+        assert await book.anomalies() == []
+    finally:
+        for ledger in ledgers:
+            ledger.process.kill()
+            ledger.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("locks", "others", "held", "excess"),
+    [(1, 0, 0, -1), (1, 1, 1, 0), (1, 1, 0, -1), (4, 0, 4, 0), (4, 1, 4, 2), (4, 1, 2, 0), (5, 1, 3, 0), (5, 1, 2, -1), (4, 7, 1, 0)],
+)  # fmt: skip
+def test_how_many_shards_a_ledger_holds_too_many(locks: int, others: int, held: int, excess: int) -> None:
+    share = lock.Share(locks, lambda: True)
+    share.held = held
+    assert share.excess(others) == excess
+
+
+@pytest.mark.parametrize(("others", "excess"), [(0, 0), (1, 2)])
+def test_a_ledger_that_cannot_work_holds_no_shard_that_another_would_take(others: int, excess: int) -> None:
+    share = lock.Share(2, lambda: False)
+    share.held = 2
+    assert share.excess(others) == excess
+
+
 async def recording(ledgers: list["Process"]) -> "Process":
     """The one that holds TRAFFIC's lock."""
     found: list[Process] = []
@@ -466,8 +518,7 @@ async def recording(ledgers: list["Process"]) -> "Process":
     async def look() -> bool:
         found[:] = []
         for ledger in ledgers:
-            _, text = await ledger.probe("/metrics")
-            if 'tollgate_ledger_recording{stream="traffic.0"} 1.0' in text:
+            if await ledger.shards():
                 found.append(ledger)
         return len(found) == 1
 
@@ -478,7 +529,8 @@ async def recording(ledgers: list["Process"]) -> "Process":
 class Process:
     """`python -m services.ledger` as its users start it."""
 
-    def __init__(self, nats_url: str, database_url: str, log: Path) -> None:
+    def __init__(self, nats_url: str, database_url: str, log: Path, **more: str) -> None:
+        """`more`: of its environment."""
         self._probe_port = free_port()
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
         env |= {
@@ -487,6 +539,7 @@ class Process:
             "TOLLGATE_DATA_DIR": str(log.parent),
             "TOLLGATE_LEDGER_PORT": str(free_port()),
             "TOLLGATE_LEDGER_PROBE_PORT": str(self._probe_port),
+            **more,
         }
         with log.open("wb") as out:
             self.process = subprocess.Popen([sys.executable, "-m", "services.ledger"], env=env, stdout=out, stderr=out)
@@ -502,6 +555,11 @@ class Process:
                 return answer.status, await answer.text()
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""
+
+    async def shards(self) -> set[int]:
+        """Of TRAFFIC, which it records."""
+        _, text = await self.probe("/metrics")
+        return {int(shard) for shard in re.findall(r'recording\{stream="traffic\.(\d+)"\} 1\.0', text)}
 
     async def ready(self) -> None:
         async def check() -> bool:
