@@ -68,6 +68,9 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
     if reasons or uncallable:
         log.warning("models_left_out", models=[*reasons, *uncallable.values()])
     password = environ.get("UI_PASSWORD")
+    sso = sso_settings.read(environ, config.general_settings, config.litellm_settings)
+    for name, why in sso.without_effect.items():
+        log.warning("variable_without_effect", name=name, why=why)
     return Configured(
         config,
         environ,
@@ -80,7 +83,7 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
             "proxies": proxies(config.general_settings),
         },
         {
-            "settings": sso_settings.read(environ, config.general_settings, config.litellm_settings),
+            "settings": sso,
             "username": environ.get("UI_USERNAME") or "admin",
             "password": Secret(password) if password else None,
             "master_key": config.master_key,

@@ -1,14 +1,17 @@
 """Single sign-on's decisions: who may come in, as what; and what a cookie, a form and a failed login are worth."""
 
+import base64
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
-from services.edge.sso import cookies, flow
+from services.edge.sso import cookies, exchange, flow
 from services.edge.sso.flow import Attempt, SsoError
 from services.edge.sso.settings import SsoSettings, read
 from services.edge.sso.throttle import Throttle
+from shared.outbound import Answer
 from shared.settings import SettingsError
 
 GENERIC = {
@@ -151,6 +154,93 @@ def test_who_comes_in_and_as_what() -> None:
     groups = settings({"GENERIC_ROLE_MAPPINGS_ROLES": '{"proxy_admin": ["ops team"], "internal_user": ["dev"]}'})
     assert person(groups, groups=["dev", "ops team"]).role == "proxy_admin"
     assert person(groups, groups=["dev"]).role == "internal_user" and person(groups, groups=["ops"]).role is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "userinfo", "name"),
+    [
+        ({}, {}, "s"),
+        ({}, {"first_name": "Ann", "last_name": "Lee"}, "Ann Lee"),
+        ({}, {"last_name": "Lee"}, "Lee"),
+        ({"GENERIC_USER_FIRST_NAME_ATTRIBUTE": "given", "GENERIC_USER_LAST_NAME_ATTRIBUTE": "n.last"},
+         {"given": "Ann", "n": {"last": "Lee"}, "first_name": "x"}, "Ann Lee"),
+        ({"GENERIC_USER_DISPLAY_NAME_ATTRIBUTE": "nick"}, {"nick": "annie", "first_name": "Ann"}, "annie"),
+        ({"GENERIC_USER_DISPLAY_NAME_ATTRIBUTE": "nick"}, {"first_name": "Ann"}, "Ann"),
+    ],
+)  # fmt: skip
+def test_what_somebody_is_called(environ: dict[str, str], userinfo: dict[str, Any], name: str) -> None:
+    assert person(settings(environ), **userinfo).name == name
+
+
+def test_claims_have_the_names_that_variables_give_them() -> None:
+    named = settings({
+        "GENERIC_USER_ID_ATTRIBUTE": "uid", "GENERIC_USER_EMAIL_ATTRIBUTE": "contact.mail", "GENERIC_USER_ROLE_ATTRIBUTE": "app.role",
+        "GENERIC_USER_PROVIDER_ATTRIBUTE": "idp", "GENERIC_ROLE_MAPPINGS_GROUP_CLAIM": "memberOf",
+        "GENERIC_ROLE_MAPPINGS_DEFAULT_ROLE": "internal_user",
+    })  # fmt: skip
+    found = person(
+        named, uid="u7", contact={"mail": "u7@x"}, app={"role": "internal_user_viewer"}, idp="google", memberOf=["dev"]
+    )
+    assert found == flow.Person("u7", "u7@x", "s", "internal_user_viewer", ["dev"], "google")
+    assert named.default_role == "internal_user"
+    assert person(settings(), provider="okta").source == "okta" and person(settings()).source is None
+
+
+def test_what_goes_to_the_provider_has_the_scope_and_headers_that_variables_give() -> None:
+    provider = settings({"GENERIC_SCOPE": "openid groups", "GENERIC_SSO_HEADERS": "X-Tenant=a, X-Other=b=c"}).provider
+    assert provider is not None and provider.headers == {"X-Tenant": "a", "X-Other": "b=c"}
+    asked = parse_qs(urlsplit(flow.authorization_url(provider, attempt())).query)
+    assert asked["scope"] == ["openid groups"]
+
+
+class Outbound:
+    """An identity provider that answers what it is told to."""
+
+    def __init__(self, token: dict[str, Any], userinfo: dict[str, Any]) -> None:
+        self._answers = {"/token": token, "/me": userinfo}
+        self.asked: list[tuple[str, dict[str, str], bytes | None]] = []
+
+    async def send(self, method: str, url: str, *, headers: dict[str, str], body: bytes | None, **_: Any) -> Answer:
+        self.asked.append((url, headers, body))
+        return Answer(200, {}, msgspec.json.encode(self._answers[urlsplit(url).path]))
+
+
+def unsigned(**claims: Any) -> str:
+    return ".".join(
+        base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b"{}", msgspec.json.encode(claims), b"x")
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "access", "role"),
+    [
+        ({}, {"sub": "s", "role": "proxy_admin"}, None),
+        ({"GENERIC_INCLUDE_TOKEN_CLAIMS": "true"}, {"sub": "s", "role": "proxy_admin"}, "proxy_admin"),
+        ({"GENERIC_INCLUDE_TOKEN_CLAIMS": "true"}, {"sub": "somebody else", "role": "proxy_admin"}, None),
+        ({"GENERIC_INCLUDE_TOKEN_CLAIMS": "true"}, {"sub": "s", "email": "other@x"}, None),
+    ],
+)
+async def test_the_access_tokens_claims_count_where_they_are_asked_for(
+    environ: dict[str, str], access: dict[str, Any], role: str | None
+) -> None:
+    of, begun = settings({**environ, "GENERIC_SSO_HEADERS": "X-Tenant=a"}), attempt()
+    assert of.provider is not None
+    id_token = unsigned(sub="s", nonce=begun.nonce, aud="gateway", exp=2000)
+    idp = Outbound(
+        {"id_token": id_token, "access_token": unsigned(**access)}, {"sub": "s", "email": "ann@ours.example"}
+    )
+    claims, userinfo = await exchange.claims_of(idp, of.provider, begun, "c", 1000)  # type: ignore[arg-type]
+    found = flow.person(of, of.provider, claims, userinfo)
+    assert (found.user_id, found.email, found.role) == ("s", "ann@ours.example", role)
+    assert all(headers["X-Tenant"] == "a" for _, headers, _ in idp.asked) and b"client_id=gateway" in (
+        idp.asked[0][2] or b""
+    )
+
+
+def test_variables_that_change_nothing_are_named() -> None:
+    assert settings().without_effect == {}
+    found = settings({"GENERIC_CLIENT_STATE": "always", "GENERIC_CLIENT_USE_PKCE": "false"}).without_effect
+    assert set(found) == {"GENERIC_CLIENT_STATE", "GENERIC_CLIENT_USE_PKCE"}
 
 
 def test_who_does_not() -> None:

@@ -56,7 +56,18 @@ async def claims_of(
         userinfo = await _ask(outbound, "GET", provider.userinfo_endpoint, bearer, None) or {}
     if not claims and not userinfo:
         raise SsoError(401, "Result not returned by SSO provider.")
+    if provider.access_claims and isinstance(access_token, str):
+        claims = {**_access_claims(access_token, (claims or userinfo).get("sub")), **claims}
     return claims, userinfo
+
+
+def _access_claims(access_token: str, subject: Any) -> dict[str, Any]:
+    """Of a token that the token endpoint gave us for this very login; nothing, where it isn't readable or is about somebody else."""
+    try:
+        claims = claims_unverified(access_token)
+    except TokenError:
+        return {}
+    return claims if claims.get("sub") == subject else {}
 
 
 async def _ask(

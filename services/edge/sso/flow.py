@@ -51,6 +51,8 @@ class Person(msgspec.Struct, frozen=True):
     role: str | None
     """None: nothing the provider says gives one."""
     groups: list[str]
+    source: str | None = None
+    """The provider behind the provider, where it names one."""
 
 
 def begin(redirect_uri: str, return_to: str, now_s: float, token: Callable[[], str]) -> Attempt:
@@ -152,8 +154,16 @@ def person(settings: SsoSettings, provider: Provider, claims: dict[str, Any], us
     role = _role(settings, provider, user_id, said, groups)
     if settings.admin_only and (role or settings.default_role) not in ("proxy_admin", "proxy_admin_viewer"):
         raise SsoError(403, "Only admins may use this page.")
-    name = string(claim(said, provider.name_claim))
-    return Person(user_id, email, None if name is None else name[:TEXT_CHARACTERS_MAX], role, groups)
+    source = string(claim(said, provider.source_claim)) if provider.source_claim else None
+    return Person(user_id, email, _name(provider, said), role, groups, source and source[:TEXT_CHARACTERS_MAX])
+
+
+def _name(provider: Provider, said: dict[str, Any]) -> str | None:
+    """As the provider calls somebody; else first and last name; else what identifies them there."""
+    called = string(claim(said, provider.name_claim)) if provider.name_claim else None
+    both = (string(claim(said, name)) for name in (provider.first_name_claim, provider.last_name_claim))
+    found = called or " ".join(filter(None, both)) or string(said.get("sub"))
+    return None if found is None else found[:TEXT_CHARACTERS_MAX]
 
 
 def _check_domain(settings: SsoSettings, email: str | None, said: dict[str, Any]) -> None:

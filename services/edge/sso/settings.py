@@ -9,6 +9,15 @@ from shared.secrets.value import Secret
 from shared.settings import SettingsError
 
 _TRUE = frozenset({"true", "1", "yes"})
+WITHOUT_EFFECT = {
+    "GENERIC_CLIENT_STATE": "each login has a state of its own; one that is always the same protects nobody",
+    "GENERIC_CLIENT_USE_PKCE": "every login uses PKCE",
+    "PKCE_STRICT_CACHE_MISS": "what PKCE needs travels sealed with the browser: there is no cache to miss",
+    "GENERIC_INCLUDE_CLIENT_ID": "the token endpoint is always told the client id",
+    "GENERIC_USER_EXTRA_ATTRIBUTES": "nothing reads more of somebody than id, e-mail, name, role and groups",
+    "MICROSOFT_SERVICE_PRINCIPAL_ID": "groups and roles are those of the token's `groups` and `roles` claims",
+}
+"""Variables of LiteLLM's that change nothing here, and why."""
 ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
 """The highest first."""
 
@@ -28,9 +37,16 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     user_id_claim: str = "sub"
     email_claim: str = "email"
     name_claim: str = "name"
+    """Empty, or not among the claims: first and last name."""
+    first_name_claim: str = "first_name"
+    last_name_claim: str = "last_name"
     role_claim: str = "role"
+    source_claim: str = ""
+    """Which of the providers behind this one somebody comes from; empty: it isn't asked."""
     groups_claim: str = "groups"
     headers: dict[str, str] = {}
+    access_claims: bool = False
+    """Whether the access token's claims count too, below what the id token and the userinfo say."""
 
 
 class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +76,8 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`PROXY_LOGOUT_URL`: where a logout ends."""
     disabled: bool = False
     """`DISABLE_ADMIN_UI`."""
+    without_effect: dict[str, str] = {}
+    """Those of WITHOUT_EFFECT that are set."""
 
 
 def read(environ: Mapping[str, str], general: dict[str, Any], litellm: dict[str, Any]) -> SsoSettings:
@@ -97,6 +115,7 @@ def read(environ: Mapping[str, str], general: dict[str, Any], litellm: dict[str,
         session_s=_duration(environ.get("LITELLM_UI_SESSION_DURATION") or "24h"),
         logout_url=environ.get("PROXY_LOGOUT_URL") or None,
         disabled=environ.get("DISABLE_ADMIN_UI", "").lower() in _TRUE,
+        without_effect={name: why for name, why in WITHOUT_EFFECT.items() if environ.get(name)},
     )
 
 
@@ -162,9 +181,13 @@ def _generic(environ: Mapping[str, str]) -> Provider:
         scope=named("GENERIC_SCOPE", "openid email profile"),
         user_id_claim=named("GENERIC_USER_ID_ATTRIBUTE", "preferred_username"),
         email_claim=named("GENERIC_USER_EMAIL_ATTRIBUTE", "email"),
-        name_claim=named("GENERIC_USER_DISPLAY_NAME_ATTRIBUTE", "sub"),
+        name_claim=environ.get("GENERIC_USER_DISPLAY_NAME_ATTRIBUTE", ""),
+        first_name_claim=named("GENERIC_USER_FIRST_NAME_ATTRIBUTE", "first_name"),
+        last_name_claim=named("GENERIC_USER_LAST_NAME_ATTRIBUTE", "last_name"),
         role_claim=named("GENERIC_USER_ROLE_ATTRIBUTE", "role"),
+        source_claim=named("GENERIC_USER_PROVIDER_ATTRIBUTE", "provider"),
         headers=_headers(environ.get("GENERIC_SSO_HEADERS")),
+        access_claims=environ.get("GENERIC_INCLUDE_TOKEN_CLAIMS", "").lower() in _TRUE,
     )
 
 

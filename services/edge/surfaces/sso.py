@@ -96,7 +96,7 @@ async def _return(parts: Parts, request: Request, seen_from: Origin) -> WholeAns
         "user_role": person.role,
         "default_role": settings.default_role,
         "groups": person.groups,
-        "how": settings.provider.name,
+        "how": f"{settings.provider.name}: {person.source}" if person.source else settings.provider.name,
     }
     return await _session(parts, request, seen_from, body, attempt.return_to)
 
