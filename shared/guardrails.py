@@ -170,27 +170,18 @@ def enabled(config: Config) -> list[Enabled]:
 
 
 def not_known(config: Config) -> list[str]:
-    """Warnings: sinks that aren't known. A guardrail that isn't refuses, unless the operator said that it may be left undone."""
+    """A guardrail that isn't known refuses, unless the operator said that it may be left undone: then it is a warning."""
     warnings = []
-    for name in unknown_callbacks(config):
-        kind = callbacks.kind(name)
-        if kind == "guardrail":
+    for name in callback_names(config):
+        if name not in _BY_NAME and callbacks.kind(name) == "guardrail":
             sentence = f"litellm_settings.callbacks: the guardrail {name} isn't known here"
             warnings.append(config.unenforced(name, sentence))
-        elif name not in callbacks.ALWAYS:
-            what = "a Python class of your own isn't loaded" if kind == "python" else "not known, does nothing"
-            warnings.append(f"litellm_settings.callbacks: {name}: {what}")
     names = {each.name for each in enabled(config)}
     for number, entry in enumerate(config.guardrails):
         name = str(entry.get("guardrail_name") or f"guardrails[{number}]")
         if name not in names:
             warnings.append(config.unenforced(name, f"guardrails[{number}]: the guardrail {name!r} isn't known here"))
     return warnings
-
-
-def unknown_callbacks(config: Config) -> list[str]:
-    """Names in `litellm_settings.callbacks` that are no guardrails of ours."""
-    return [name for name in callback_names(config) if name not in _BY_NAME]
 
 
 def callback_names(config: Config) -> list[str]:

@@ -118,11 +118,16 @@ class Ledger:
         outbound = OutboundSettings.read(self._environ())
         named = guard_of(settings.sink_networks, "TOLLGATE_SINK_NETWORKS")
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, named))
-        in_file = choose.of_config(file.litellm_settings, file.directory) if file is not None else []
+        in_file = (
+            choose.of_config(file.litellm_settings, file.directory, file.callback_settings) if file is not None else []
+        )
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
         self._shows_audit = file is None or file.litellm.store_audit_logs
         turned_off = file is not None and file.litellm.turn_off_message_logging
-        self._sinks = Sinks(self._database, in_file, opening, self._stream_end, self._stopping, turned_off=turned_off)
+        nameless = file is not None and file.litellm.redact_user_api_key_info
+        self._sinks = Sinks(
+            self._database, in_file, opening, self._stream_end, self._stopping, turned_off=turned_off, nameless=nameless
+        )
         self._exporter = Exporter(
             self._database, self._teller, settings.export_url, settings.export_format, proof=settings.export_proof
         )

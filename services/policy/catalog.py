@@ -19,7 +19,7 @@ from services.policy.master_key import MasterKey
 from shared import guardrails, prices
 from shared.billing import Price
 from shared.config import Config, ConfigError, Deployment, LeftOut
-from shared.config.callbacks import SENT
+from shared.config.callbacks import NOTHING_SAID, SENT
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
 from shared.entities import TEAM, USER, Key, Team, User, callbacks
@@ -255,6 +255,11 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
 def _content(config: Config) -> Content:
     settings, turned_off = config.litellm, config.litellm.turn_off_message_logging
     listed = (settings.success_callback, settings.failure_callback, settings.callbacks)
+    said = config.callback_settings
+
+    def shown(name: str) -> bool:
+        return (name in SENT or name in said) and said.get(name, NOTHING_SAID).shows_content
+
     teams: dict[str, bool] = {}
     for team in settings.default_team_settings:
         team_id = team.get("team_id")
@@ -264,7 +269,7 @@ def _content(config: Config) -> Content:
             teams[team_id] = teams.get(team_id, False) or shows
     return Content(
         kept=config.general.store_prompts_in_spend_logs,
-        shown=not turned_off and any(SENT.intersection(callbacks.names(each)) for each in listed),
+        shown=not turned_off and any(shown(name) for each in listed for name in callbacks.names(each)),
         teams=teams,
         turned_off=turned_off,
     )

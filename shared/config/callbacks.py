@@ -1,9 +1,17 @@
-"""Names that LiteLLM knows in `litellm_settings.callbacks` and its kin, by what they are. Data.
+"""Names that LiteLLM knows in `litellm_settings.callbacks` and its kin, by what they are; and `callback_settings`, what is said of one of them.
 
 What protects is never left undone in silence: a guardrail that isn't known here refuses the start, a sink that isn't is named.
 """
 
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Struct
+
 from shared.config import hooks
+from shared.config.errors import ConfigError
+from shared.config.fields import By, Reading, section
+from shared.secrets.value import Secret
 
 GUARDRAILS = frozenset(
     {
@@ -62,6 +70,49 @@ ALWAYS = {
 """Neither guardrails nor sinks here, and what they ask for is done."""
 
 
+class CallbackSettings(Struct, frozen=True, kw_only=True):
+    """`callback_settings.<name>`: what is said of one sink of the file."""
+
+    message_logging: Annotated[bool, By("ledger")] = True
+    """false: it gets no prompts and answers."""
+    turn_off_message_logging: Annotated[bool, By("ledger")] = False
+    """true: the same."""
+    callback_type: Annotated[Literal["generic_api"] | None, By("ledger")] = None
+    """generic_api: the name is the operator's own, and means an address that gets what `generic_api` sends."""
+    endpoint: Annotated[str | None, By("ledger")] = None
+    """That address."""
+    headers: Annotated[dict[str, Secret], By("ledger")] = {}
+    """Of what goes there."""
+
+    @property
+    def shows_content(self) -> bool:
+        return self.message_logging and not self.turn_off_message_logging
+
+
+NOTHING_SAID = CallbackSettings()
+
+
+def read_settings(values: Mapping[str, Any], reading: Reading) -> dict[str, CallbackSettings]:
+    """`callback_settings` by the callback's name. Raises ConfigError."""
+    found = {}
+    for name, given in values.items():
+        at = f"callback_settings.{name}"
+        own = isinstance(given, Mapping) and given.get("callback_type") is not None
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{at} must be a mapping")
+        if not own and name not in SENT:
+            why = "it has no settings" if name in ALWAYS else "calls aren't sent there"
+            reading.say(at, "no effect", why)
+            reading.warn(f"{at}: not used ({why})")
+            continue
+        found[str(name)] = one = section(CallbackSettings, given, at, {}, reading)
+        if own and not one.endpoint:
+            raise ConfigError(f"{at}.endpoint must be an address")
+        if any(sign in value.reveal() for value in one.headers.values() for sign in ",\r\n"):
+            raise ConfigError(f"{at}.headers: a header can't have a comma or a line's end in it")
+    return found
+
+
 def kind(name: str) -> str:
     """guardrail, sink, python (a class of the operator's own) or unknown."""
     if name in GUARDRAILS:
@@ -79,11 +130,12 @@ def only_always(value: object) -> str:
     return "; ".join(f"{name}: {ALWAYS[name]}" for name in names)
 
 
-def idle(value: object, directory: str) -> list[str]:
+def idle(value: object, directory: str, own: Collection[str] = ()) -> list[str]:
     """Of a list of callbacks: what does nothing, each with the reason. Guardrails aren't looked at: an unknown one refuses the start.
 
     Args:
         directory: where the configuration lies, and Python of the operator's own.
+        own: names that `callback_settings` gives an address.
     """
     names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     reasons = []
@@ -95,6 +147,6 @@ def idle(value: object, directory: str) -> list[str]:
                 reasons.append(f"{name}: {why}")
         elif what == "sink" and name not in SENT and name not in ALWAYS:
             reasons.append(f"{name}: calls aren't sent there")
-        elif what == "unknown" and name not in ALWAYS:
+        elif what == "unknown" and name not in ALWAYS and name not in own:
             reasons.append(f"{name}: not known, does nothing")
     return reasons

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.config import callbacks, deployments, opening, stored, without_effect
+from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
@@ -18,6 +19,7 @@ from shared.secrets.value import Secret
 
 _SECTIONS = {
     "model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "credential_list", "guardrails",
+    "callback_settings",
 }  # fmt: skip
 _SECRETS_OF = {"master_key": ("policy", "suite"), "database_url": ("ledger", "suite")}
 """Which services need which secret of general_settings."""
@@ -53,6 +55,8 @@ class Config(msgspec.Struct, frozen=True):
     """Where the file lies: relative paths in it start here."""
     credentials: dict[str, dict[str, Any]] = {}
     """`credential_list` by name, references resolved."""
+    callback_settings: dict[str, CallbackSettings] = {}
+    """By the callback's name."""
     stored_models: StoredSettings = StoredSettings()
     """What models added by API may do."""
 
@@ -142,7 +146,8 @@ def _read(
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
-    _name_idle_callbacks(litellm, directory, reading)
+    of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
+    _name_idle_callbacks(litellm, of_callbacks, directory, reading)
     credentials = _credentials(top, lookup)
     entries = _with_defaults(top.get("model_list"), router.default_litellm_params)
     found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=service in (None, "edge"))
@@ -169,6 +174,7 @@ def _read(
         warnings=reading.warnings,
         directory=directory,
         credentials=credentials,
+        callback_settings=of_callbacks,
         stored_models=stored.settings(general, environ),
     )
 
@@ -212,10 +218,13 @@ def _anyway() -> dict[str, str]:
     return {name: why for table in tables for name, why in table.items() if why.startswith("=")}
 
 
-def _name_idle_callbacks(litellm: LitellmSettings, directory: str, reading: Reading) -> None:
+def _name_idle_callbacks(
+    litellm: LitellmSettings, said: Mapping[str, CallbackSettings], directory: str, reading: Reading
+) -> None:
     """A list of callbacks acts only where each of its names does."""
+    own = [name for name, each in said.items() if each.endpoint]
     for key in ("callbacks", "success_callback", "failure_callback"):
-        reasons = callbacks.idle(getattr(litellm, key), directory)
+        reasons = callbacks.idle(getattr(litellm, key), directory, own)
         if reasons:
             reading.correct(f"litellm_settings.{key}", "no effect", "; ".join(reasons))
             for reason in reasons:

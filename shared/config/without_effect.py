@@ -154,7 +154,6 @@ INFO_NOTE = "shown in /model/info"
 """Anything else that `model_info` holds is shown, and nothing more."""
 
 SECTIONS: dict[str, str] = {
-    "callback_settings": "sinks have their own settings",
     "files_settings": "no files of providers are kept",
     "finetune_settings": "no fine-tuning",
     "assistant_settings": "no assistants",

@@ -21,7 +21,7 @@ from services.ledger.sinks.choose import Sink
 from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.run import Sinks, maker
 from shared import subjects
-from shared.config import callbacks
+from shared.config import callbacks, parse
 from shared.entities import callbacks as callbacks_of_entities
 from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
@@ -83,11 +83,11 @@ async def nowhere(_stream: str) -> int:
 class Fed:
     """Sinks running on the book."""
 
-    def __init__(self, book: Book, config: list[Sink], environ: dict[str, str]) -> None:
+    def __init__(self, book: Book, config: list[Sink], environ: dict[str, str], *, nameless: bool = False) -> None:
         self.stopping = asyncio.Event()
         self.outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
         made = maker(lambda: environ, self.outbound, self.outbound)
-        self.sinks = Sinks(book.database, config, made, nowhere, self.stopping)
+        self.sinks = Sinks(book.database, config, made, nowhere, self.stopping, nameless=nameless)
         self.task = asyncio.create_task(self.sinks.run())
 
     async def end(self, *, kill: bool = False) -> None:
@@ -278,6 +278,49 @@ async def test_langfuse_otel_and_a_bucket_get_what_they_understand(book: Book, t
     at = datetime.fromtimestamp(call.opened.at_ms / 1000, UTC)
     assert file.parent.name == f"{at:%Y-%m-%d}" and file.name.endswith(f"_{call.opened.id}.json")
     assert msgspec.json.decode(file.read_bytes())["response_id"] == "chatcmpl-1"
+
+
+async def test_nobody_is_told_whose_call_it_was(book: Book, target: Target) -> None:
+    environ = {"GENERIC_LOGGER_ENDPOINT": target.url, "OTEL_EXPORTER_OTLP_ENDPOINT": target.url,
+               "LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk", "LANGFUSE_HOST": target.url}  # fmt: skip
+    fed = Fed(book, choose.of_config({"callbacks": ["webhook", "otel", "langfuse"]}), environ, nameless=True)
+    await begun(book, 3)
+    await book.post(settled(opened(caller=ALICE, customer_id="c1")))
+
+    async def all_three() -> bool:
+        return len(target.got) == 3
+
+    await eventually(all_three)
+    await fed.end()
+    whose = [ALICE.key_sha256, ALICE.key_alias, ALICE.team_id, ALICE.team_alias, ALICE.user_id]
+    told = b"".join(body for _, _, body in target.got)
+    assert any(whose) and not [each for each in whose if each and each.encode() in told]
+    assert b"c1" in told, "the customer is the caller's to name"
+
+
+def test_what_is_said_of_one_sink_holds_for_it() -> None:
+    config = parse(
+        """
+litellm_settings: {callbacks: [otel, langfuse, mine], success_callback: [mlflow]}
+callback_settings:
+  otel: {message_logging: false}
+  mine: {callback_type: generic_api, endpoint: "https://logs.example/in", headers: {x-token: os.environ/TOKEN}}
+  mlflow: {experiment_name: e}
+""",
+        {"TOKEN": "secret-of-theirs"},
+    )
+    found = {sink.id: sink for sink in choose.of_config(config.litellm_settings, said=config.callback_settings)}
+    assert {id: sink.content for id, sink in found.items()} == {
+        "config::otel": False, "config::langfuse": True, "config::mine": True,
+    }  # fmt: skip
+    assert dict(found["config::mine"].variables) == {
+        "generic_logger_endpoint": "https://logs.example/in", "generic_logger_headers": "x-token=secret-of-theirs",
+    }  # fmt: skip
+    assert not any(sink.content for sink in choose.of_config(
+        {"turn_off_message_logging": True, **config.litellm_settings}, said=config.callback_settings))  # fmt: skip
+    said = {key.place: key.verdict for key in config.keys if key.verdict != "acts"}
+    assert said == {"litellm_settings.success_callback": "no effect", "callback_settings.mlflow": "no effect"}
+    assert "secret-of-theirs" not in repr(config)
 
 
 def test_the_file_says_who_gets_what() -> None:

@@ -90,10 +90,7 @@ def test_catalog_refuses_and_warns() -> None:
     def catalog(text: str):
         return build(config.parse(text, {}), lambda provider, model: None)
 
-    assert catalog("litellm_settings: {callbacks: [banned_keywords, mine.guard, langfuse, prometheus]}").warnings == [
-        "litellm_settings.callbacks: mine.guard: a Python class of your own isn't loaded",
-        "litellm_settings.callbacks: langfuse: not known, does nothing",
-    ]
+    assert not catalog("litellm_settings: {callbacks: [banned_keywords, langfuse, prometheus]}").warnings
     left_undone = "litellm_settings: {callbacks: [lakera_prompt_injection]}\ngeneral_settings: {allow_unenforced: [%s]}"
     assert "started without it" in catalog(left_undone % "lakera_prompt_injection").warnings[0]
     assert len(catalog("litellm_settings: {callbacks: banned_keywords}").guardrails) == 1

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.config import hooks
+from shared.config.callbacks import NOTHING_SAID, CallbackSettings
 from shared.entities import callbacks
 
 KINDS = {
@@ -93,36 +94,37 @@ DIRECTORY = "directory"
 """Where the configuration lies: Python of the operator's own is beside it."""
 
 
-def of_config(settings: Mapping[str, Any], directory: str = ".") -> list[Sink]:
-    """`success_callback`, `failure_callback`, `callbacks`, and `default_team_settings`, of litellm_settings as written."""
+def of_config(
+    settings: Mapping[str, Any], directory: str = ".", said: Mapping[str, CallbackSettings] | None = None
+) -> list[Sink]:
+    """`success_callback`, `failure_callback`, `callbacks`, and `default_team_settings`, of litellm_settings as written.
+
+    Args:
+        said: `callback_settings`.
+    """
+    said = said or {}
+    own = {name: each for name, each in said.items() if each.endpoint}
     on: dict[str, list[bool]] = {}
     for key, (success, failure) in {
         "success_callback": (True, False), "failure_callback": (False, True), "callbacks": (True, True),
     }.items():  # fmt: skip
         for name in callbacks.names(settings.get(key)):
-            if name in KINDS or not hooks.why_not(name, directory):
+            if name in KINDS or name in own or not hooks.why_not(name, directory):
                 entry = on.setdefault(name, [False, False])
                 on[name] = [entry[0] or success, entry[1] or failure]
     params = settings.get("s3_callback_params")
-    variables = (
+    bucket = (
         {str(name): str(value) for name, value in params.items() if value is not None}
         if isinstance(params, Mapping)
         else {}
     )
     shows = not settings.get("turn_off_message_logging")
-    found = [
-        Sink(
-            f"config::{name}",
-            name,
-            "config",
-            "",
-            both[0],
-            both[1],
-            _sorted(variables) if name in KINDS else ((DIRECTORY, directory),),
-            content=shows,
-        )
-        for name, both in on.items()
-    ]
+    found = []
+    for name, (successes, failures) in on.items():
+        variables = _address(own[name]) if name in own else bucket if name in KINDS else {DIRECTORY: directory}
+        content = shows and said.get(name, NOTHING_SAID).shows_content
+        kind = "generic_api" if name in own else name
+        found.append(Sink(f"config::{name}", kind, "config", "", successes, failures, _sorted(variables), content=content))
     for team in settings.get("default_team_settings") or []:
         if isinstance(team, Mapping) and isinstance(team.get("team_id"), str):
             plain = {str(name): value for name, value in team.items() if isinstance(value, str)}
@@ -141,6 +143,12 @@ def of_config(settings: Mapping[str, Any], directory: str = ".") -> list[Sink]:
                     if name in KINDS
                 ]
     return found
+
+
+def _address(said: CallbackSettings) -> dict[str, str]:
+    """As `generic_api` has it in the environment."""
+    headers = ",".join(f"{name}={value.reveal()}" for name, value in said.headers.items())
+    return {"generic_logger_endpoint": said.endpoint or "", "generic_logger_headers": headers}
 
 
 def choose(config: Iterable[Sink], entities: Mapping[tuple[str, str], Sequence[Sink]]) -> Chosen:

@@ -18,6 +18,10 @@ Record = Mapping[str, Any]
 _SPACE = uuid.UUID("6d0f1c1e-7e2c-4f53-9f0b-3f1f6f6f5a10")
 
 
+NAMELESS = dict.fromkeys(("key_sha256", "key_alias", "team_id", "team_alias", "user_id", "organization_id"), None)
+"""Over a row: what `redact_user_api_key_info` keeps from every sink: the key, and whose it is."""
+
+
 def payload(row: Record) -> dict[str, Any]:
     """LiteLLM's StandardLoggingPayload; messages and answer where the sink gets them."""
     content = row.get("content") or {}

@@ -15,7 +15,7 @@ import structlog
 from services.ledger import metrics, payload, price_bodies
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Database, Pool
 from services.ledger.lock import raise_if_cancelled
-from services.ledger.sinks import targets
+from services.ledger.sinks import records, targets
 from services.ledger.sinks.choose import Chosen, Sink, gets
 from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.errors import SinkError
@@ -50,6 +50,7 @@ class Sinks:
         config: the file's sinks. They begin with what happens after this object was made.
         stream_end: where a stream ends now.
         turned_off: whether keys' and teams' sinks get no prompts where they don't say.
+        nameless: whether no sink is told whose a call was.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Sinks:
         stopping: asyncio.Event,
         *,
         turned_off: bool = False,
+        nameless: bool = False,
     ) -> None:
+        self._nameless = nameless
         self._database = database
         self._make = make
         self._stream_end = stream_end
@@ -167,6 +170,8 @@ class Sinks:
             mine = await price_bodies.resolved(connection.fetch, mine)
             if sink.content:
                 await payload.attach(connection, mine)
+        if self._nameless:
+            mine = [{**row, **records.NAMELESS} for row in mine]
         for start in range(0, len(mine), ROWS):
             await target.send(mine[start : start + ROWS])
             metrics.SINK_ROWS.labels(sink.name).inc(len(mine[start : start + ROWS]))

@@ -213,7 +213,7 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Whether `/audit` answers; every change is recorded in any case."""
     turn_off_message_logging: Annotated[bool, By("policy", "ledger")] = False
     """Sinks get no prompts and answers, unless a key's or team's own entry says otherwise."""
-    redact_user_api_key_info: Annotated[bool, By()] = False
+    redact_user_api_key_info: Annotated[bool, By("ledger")] = False
     """Sinks get nothing of the key, its user and its team."""
     public_model_groups: Annotated[Names, By("policy")] = []
     """Models of the public model hub."""
