@@ -124,7 +124,9 @@ def of_config(
         variables = _address(own[name]) if name in own else bucket if name in KINDS else {DIRECTORY: directory}
         content = shows and said.get(name, NOTHING_SAID).shows_content
         kind = "generic_api" if name in own else name
-        found.append(Sink(f"config::{name}", kind, "config", "", successes, failures, _sorted(variables), content=content))
+        found.append(
+            Sink(f"config::{name}", kind, "config", "", successes, failures, _sorted(variables), content=content)
+        )
     for team in settings.get("default_team_settings") or []:
         if isinstance(team, Mapping) and isinstance(team.get("team_id"), str):
             plain = {str(name): value for name, value in team.items() if isinstance(value, str)}
