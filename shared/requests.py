@@ -40,7 +40,7 @@ class DecideReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ShownRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Entities of a kind that edges act by themselves on (`pass_through`, `model`, `credential`). Subject `policy.shown`."""
+    """Entities of a kind, as they are: what edges act on by themselves, tags and budgets for the ledger. Subject `policy.shown`."""
 
     kind: str
     min_control_seq: int = 0

@@ -128,7 +128,7 @@ DOORS: tuple[Door, ...] = (
     Door("policy", POLICY_DECIDE, ("edge", "ledger")),
     Door("policy", POLICY_ADMIN, ("edge",)),
     Door("policy", POLICY_NOTE, ("edge", "ledger")),
-    Door("policy", POLICY_SHOWN, ("edge",)),
+    Door("policy", POLICY_SHOWN, ("edge", "ledger")),
     Door("policy", CONTROL_FEED, ("edge",), feed=True),
     Door("policy", f"$JS.API.STREAM.INFO.{CONTROL_STREAM}", ("edge", "ledger"), state(CONTROL_STREAM)),
     Door("policy", f"$JS.API.DIRECT.GET.{CONTROL_STREAM}", ("ledger",), HISTORY_CONTROL, many=True),

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -10,13 +11,16 @@ import structlog
 from shared import asker, bus, credential, errors, subjects
 from shared.asker import AskerError, IdentityReply, IdentityRequest
 from shared.bus import BusClient, BusError
+from shared.entities import EntityKind
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.identity.verifier import Verifier
-from shared.requests import DecideReply, DecideRequest
+from shared.requests import DecideReply, DecideRequest, ShownReply, ShownRequest
 
 log = structlog.get_logger()
+
+Entity = TypeVar("Entity", bound=msgspec.Struct)
 
 DECIDE_TIMEOUT_MS = 1_000
 EDGES_MAX = 256
@@ -59,7 +63,13 @@ class Asking:
     async def identify(
         self, get_header: credential.Getter, route: str, method: str = "GET", target: str = "", body: bytes = b""
     ) -> Caller:
-        """The caller, allowed to take this route. Raises RefusedError.
+        """The caller, allowed to take this route. Raises RefusedError."""
+        return (await self.identified(get_header, route, method, target, body))[0]
+
+    async def identified(
+        self, get_header: credential.Getter, route: str, method: str = "GET", target: str = "", body: bytes = b""
+    ) -> tuple[Caller, int]:
+        """The caller, and the CONTROL sequence at which they are that: what they wrote themselves stands at it.
 
         Known by an edge's word for this method, target (path and query) and body; or by a credential, for who asks directly.
         """
@@ -67,7 +77,8 @@ class Asking:
         question = (
             await self._by_credential(get_header) if told is None else await self._by_edge(told, method, target, body)
         )
-        question = msgspec.structs.replace(question, route=route, model="", min_control_seq=self._control_seq())
+        least = max(question.min_control_seq, self._control_seq())
+        question = msgspec.structs.replace(question, route=route, model="", min_control_seq=least)
         try:
             reply = await bus.ask(
                 self._client, subjects.POLICY_DECIDE, question, DecideReply, DECIDE_TIMEOUT_MS, tries=DECIDE_TRIES
@@ -76,7 +87,23 @@ class Asking:
             raise RefusedError(errors.policy_unavailable()) from None
         if isinstance(reply.decision, Denial):
             raise RefusedError(reply.decision.refusal)
-        return reply.decision.caller
+        return reply.decision.caller, max(least, reply.decision.control_seq)
+
+    async def stored(self, kind: EntityKind[Entity], seq: int) -> list[Entity]:
+        """What policy keeps of a kind, at this CONTROL sequence or later. Raises RefusedError."""
+        found: list[Any] = []
+        question = ShownRequest(kind.name, seq)
+        try:
+            while True:
+                reply = await bus.ask(
+                    self._client, subjects.POLICY_SHOWN, question, ShownReply, DECIDE_TIMEOUT_MS, tries=DECIDE_TRIES
+                )
+                found += reply.entities
+                if not reply.more_after:
+                    return msgspec.convert(found, list[kind.struct])  # type: ignore[name-defined]
+                question = msgspec.structs.replace(question, after=reply.more_after)
+        except BusError:
+            raise RefusedError(errors.policy_unavailable()) from None
 
     async def _by_edge(self, told: str, method: str, target: str, body: bytes) -> DecideRequest:
         try:

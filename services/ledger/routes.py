@@ -69,7 +69,7 @@ class Api:
         self.prices = prices
         self.exporter = exporter
         self.terms = terms
-        self._asking = asking
+        self.asking = asking
         self._report = report
         """None while there is no database yet."""
         self._running = 0
@@ -153,8 +153,12 @@ class Api:
 
     async def identify(self, request: web.Request, route: str) -> Caller:
         """The caller, allowed to take this route. Raises RefusedError."""
+        return (await self.identified(request, route))[0]
+
+    async def identified(self, request: web.Request, route: str) -> tuple[Caller, int]:
+        """The same, and the CONTROL sequence at which they are that."""
         body = await answers.read_body(request)
-        return await self._asking.identify(request.headers.get, route, request.method, request.raw_path, body)
+        return await self.asking.identified(request.headers.get, route, request.method, request.raw_path, body)
 
     async def identify_admin(self, request: web.Request, route: str, *, write: bool = False) -> Caller:
         """Policy has the say; that only admins see the whole book, and only those who may write change it, is checked here once more."""

@@ -1,4 +1,5 @@
-"""`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, and nobody makes one."""
+"""`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, or somebody said something about
+it (`/tag/new`): that policy knows. Who sees only their own rows sees of both what their calls had."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.asking import scope_of
 from services.ledger.questions import refuse
 from services.ledger.report import TAGS_MAX
+from shared.entities import BUDGET, TAG, Budget, budget
 
 if TYPE_CHECKING:
     from services.ledger.routes import Api
@@ -19,12 +21,17 @@ DESCRIPTION = "This is just a spend tag that was passed dynamically in a request
 
 def handlers(api: "Api") -> dict[str, Handler]:
     async def listed(request: web.Request) -> web.StreamResponse:
-        scope = scope_of(await api.identify(request, "/tag/list"))
+        caller, seq = await api.identified(request, "/tag/list")
+        scope = scope_of(caller)
         rows, cut = await api.book().tag_rows(scope, questions.days(request.query), None)
-        return answers.json_answer([_tag(row) for row in rows], {CUT_HEADER: str(TAGS_MAX)} if cut else {})
+        said = await _said(api, seq)
+        unused = set(said) - {row["value"] for row in rows} if scope.everything else ()
+        found = [*(said.get(row["value"]) or _tag(row) for row in rows), *(said[name] for name in sorted(unused))]
+        return answers.json_answer(found, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
 
     async def info(request: web.Request) -> web.StreamResponse:
-        scope = scope_of(await api.identify(request, "/tag/info"))
+        caller, seq = await api.identified(request, "/tag/info")
+        scope = scope_of(caller)
         names = (await answers.json_body(request)).get("names")
         if not isinstance(names, list) or not names or len(names) > NAMES_MAX:
             refuse("names", f"must be a list of 1 to {NAMES_MAX} tags")
@@ -33,7 +40,10 @@ def handlers(api: "Api") -> dict[str, Handler]:
             for name in names
         ]
         rows, _ = await api.book().tag_rows(scope, questions.Days(None, None), wanted)
-        found = {row["value"]: _tag(row) for row in rows}
+        said = await _said(api, seq)
+        found = {row["value"]: said.get(row["value"]) or _tag(row) for row in rows}
+        if scope.everything:
+            found |= {name: said[name] for name in wanted if name in said}
         missing = [name for name in wanted if name not in found]
         if not found:
             message = f"No tags found: {', '.join(missing)[:200]}"
@@ -41,6 +51,15 @@ def handlers(api: "Api") -> dict[str, Handler]:
         return answers.json_answer(found)
 
     return {"/tag/list": listed, "/tag/info": info}
+
+
+async def _said(api: "Api", seq: int) -> dict[str, dict[str, Any]]:
+    """Rows of the tags that policy keeps, by name."""
+    tags = await api.asking.stored(TAG, seq)
+    budgets: dict[str, Budget] = {}
+    if any(tag.extra.get("budget_id") for tag in tags):
+        budgets = {each.budget_id: each for each in await api.asking.stored(BUDGET, seq)}
+    return {tag.name: TAG.row(tag, litellm_budget_table=budget.shown(budgets, TAG, tag)) for tag in tags}
 
 
 def _tag(row: Any) -> dict[str, Any]:

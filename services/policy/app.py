@@ -44,8 +44,8 @@ log = structlog.get_logger()
 QUEUE = "policy"
 UNKNOWN_KEY = frozenset({"unknown_key", "not_a_virtual_key"})
 UNAUTHORIZED = 401
-SHOWN = frozenset({"pass_through", "model", "credential"})
-"""Kinds that edges may ask for."""
+SHOWN = frozenset({"pass_through", "model", "credential", "tag", "budget"})
+"""Kinds that edges and the ledger may ask for."""
 SHOWN_BYTES_MAX = 512 * 1024
 """Of one answer: it must fit into one message of the bus."""
 RETRY_S = 0.2

@@ -128,10 +128,10 @@ class Directory:
     def _put(self, kind: str, entity_id: str, entity: Any) -> None:
         table = self.tables[kind]
         old = table.get(entity_id)
-        for attribute in KINDS[kind].indexes:
+        for attribute, read in KINDS[kind].indexes.items():
             index = self._indexes[kind, attribute]
-            before = () if old is None else _values(old, attribute)
-            now = () if entity is None else _values(entity, attribute)
+            before = () if old is None else _values(read(old))
+            now = () if entity is None else _values(read(entity))
             if before == now:
                 continue
             for value in before:
@@ -181,8 +181,7 @@ def _lean(kind: EntityKind[Any], entity: Any) -> Any:
 _REPEATED = frozenset({"team_id", "user_id", "organization_id", "created_by", "updated_by", "models", "allowed_routes"})
 
 
-def _values(entity: Any, attribute: str) -> tuple[str, ...]:
-    value = getattr(entity, attribute)
+def _values(value: Any) -> tuple[str, ...]:
     if value is None or value is False:
         return ()
     if value is True:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.entities.budget import BUDGET, Budget
 from shared.entities.credential import CREDENTIAL, Credential
 from shared.entities.customer import CUSTOMER, Customer
 from shared.entities.key import ALIAS, KEY, Alias, Key
@@ -11,11 +12,13 @@ from shared.entities.organization import ORGANIZATION, PROJECT, Organization, Pr
 from shared.entities.pass_through import PASS_THROUGH, PassThrough
 from shared.entities.replay import REPLAY, Replay
 from shared.entities.setting import SETTING, Setting
+from shared.entities.tag import TAG, Tag
 from shared.entities.team import TEAM, Team
 from shared.entities.user import USER, User
 
 __all__ = [
     "ALIAS",
+    "BUDGET",
     "CREDENTIAL",
     "CUSTOMER",
     "ENTITY_BYTES_MAX",
@@ -28,9 +31,11 @@ __all__ = [
     "REPLAY",
     "SETTING",
     "TABLE_NAMES",
+    "TAG",
     "TEAM",
     "USER",
     "Alias",
+    "Budget",
     "Credential",
     "Customer",
     "EntityKind",
@@ -42,6 +47,7 @@ __all__ = [
     "Project",
     "Replay",
     "Setting",
+    "Tag",
     "Team",
     "User",
     "iso",
@@ -62,6 +68,8 @@ KINDS: dict[str, EntityKind[Any]] = {
         PROJECT,
         MODEL,
         CREDENTIAL,
+        BUDGET,
+        TAG,
     )
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, times
+from shared.entities.kind import EntityKind, column, who
 from shared.entities.model import SealedText
 
 
@@ -35,9 +35,6 @@ CREDENTIAL = EntityKind(
         column("credential_values", readers.mapping),
         column("sealed", None),
         column("credential_info", readers.mapping),
-        *times("created_at"),
-        column("created_by", None),
-        *times("updated_at"),
-        column("updated_by", None),
+        *who(),
     ],
 )

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.entities import readers
 from shared.entities.kind import EntityKind, column, later, max_budget, times
-from shared.entities.limits import check_budgets
+from shared.entities.limits import MODEL_BUDGETS, check_budgets
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,18 +37,18 @@ CUSTOMER = EntityKind(
         max_budget(),
         later("allowed_model_region", readers.one_of("eu", "us"), empty=None),
         later("soft_budget", readers.usd),
-        later("budget_duration", readers.duration),
+        later("budget_duration", readers.period),
         later("budget_id", readers.text, empty=None),
         later("tpm_limit", readers.integer),
         later("rpm_limit", readers.integer),
         later("tpd_limit", readers.integer),
         later("max_parallel_requests", readers.integer),
-        later("model_max_budget", readers.mapping),
+        later("model_max_budget", MODEL_BUDGETS),
         later("spend", readers.usd, empty=None),
         later("object_permission", readers.mapping),
         *times("created_at", "updated_at"),
     ],
     read_only=("user_ids", "litellm_budget_table", "object_permission_id"),
-    indexes=("blocked",),
+    indexes=("blocked", "budget_id"),
     check=check_budgets,
 )

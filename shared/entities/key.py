@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from shared.entities import callbacks, readers
-from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, times
-from shared.entities.limits import ACTING, LIMITS, check_budgets
+from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, who
+from shared.entities.limits import ACTING, LIMITS, LIMITS_BY_NAME, check_budgets
 from shared.ids import KeyDigest
 
 
@@ -82,20 +82,18 @@ KEY = EntityKind(
         *ACTING,
         kept("allowed_cache_controls", readers.texts, empty=[]),
         later("budget_id", readers.text),
-        later("mcp_rpm_limit", readers.mapping),
-        later("tag_rpm_limit", readers.mapping),
+        later("mcp_rpm_limit", LIMITS_BY_NAME),
+        later("tag_rpm_limit", LIMITS_BY_NAME),
         later("budget_fallbacks", readers.mapping),
         later("rpm_limit_type", readers.text),
         later("tpm_limit_type", readers.text),
         kept("auto_rotate", readers.flag),
-        kept("rotation_interval", readers.duration),
+        kept("rotation_interval", readers.period),
         later("throttle_on_budget_exceeded", readers.flag),
         later("end_user_budget_id", readers.text),
         later("temp_budget_increase", readers.usd),
-        *times("created_at"),
-        column("created_by", None),
-        *times("updated_at"),
-        column("updated_by", None),
+        later("temp_budget_expiry", readers.instant),
+        *who(),
     ],
     read_only=(
         "key", "keys", "token_id", "status", "info", "litellm_budget_table", "send_invite_email", "duration", "key_aliases",
@@ -103,8 +101,7 @@ KEY = EntityKind(
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
         "rotation_claim",
     ),
-    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates"),
-    references={"team_id": "team", "user_id": "user", "organization_id": "organization"},
+    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id"),
     check=check_budgets,
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ answer's header. Merging is LiteLLM's: what is absent stays, null clears.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -78,6 +79,11 @@ def times(*names: str) -> tuple[Field, ...]:
     return tuple(column(name, None, f"{name}_ms", show=iso) for name in names)
 
 
+def who() -> tuple[Field, ...]:
+    """When an entity was made and changed, and by whom."""
+    return (*times("created_at"), column("created_by", None), *times("updated_at"), column("updated_by", None))
+
+
 class Merged(msgspec.Struct, Generic[Entity], frozen=True):
     """An entity with a body's fields, and what is to be said about them."""
 
@@ -98,8 +104,7 @@ class EntityKind(Generic[Entity]):
         empty: an entity with nothing set: what null resets a column to.
         fields: in the order that answers show them.
         read_only: further names that are ours, dropped when somebody sends them.
-        indexes: attribute -> by whose value the directory must find entities of this kind; a list's items each.
-        references: attribute -> kind whose id it holds.
+        indexes: attributes, or fields kept in `extra`, by whose value the directory finds entities; a list's items each.
         check: rules that bind fields together; raises RefusedError.
     """
 
@@ -114,11 +119,12 @@ class EntityKind(Generic[Entity]):
         *,
         read_only: Iterable[str] = (),
         indexes: tuple[str, ...] = (),
-        references: dict[str, str] | None = None,
         check: Callable[[Entity], None] | None = None,
     ) -> None:
         self.name, self.struct, self.id, self.table = name, struct, id, table
-        self.empty, self.indexes, self.references, self.check = empty, indexes, references or {}, check
+        self.empty, self.check = empty, check
+        self.indexes = {name: attrgetter(name) if hasattr(struct, name) else _extra(name) for name in indexes}
+        """Name → its value of an entity."""
         self.fields = {field.name: field for field in fields}
         self._ours = frozenset(read_only) | {name for name, field in self.fields.items() if field.read is None} | {id}
 
@@ -191,6 +197,10 @@ class EntityKind(Generic[Entity]):
                 name: readers.schema_of(field.read) for name, field in self.fields.items() if field.read is not None
             },
         }
+
+
+def _extra(name: str) -> Callable[[Any], Any]:
+    return lambda entity: entity.extra.get(name)
 
 
 def _put(extra: dict[str, Any], name: str, value: Any) -> None:

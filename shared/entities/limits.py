@@ -3,20 +3,35 @@
 from typing import Any
 
 from shared.entities import readers
+from shared.entities.composed import by_name, each, record
 from shared.entities.kind import Field, kept, later
+
+LIMITS_BY_NAME = by_name(readers.integer)
+MODEL_BUDGETS = by_name(
+    record(
+        max_budget=readers.usd,
+        budget_limit=readers.usd,
+        budget_duration=readers.period,
+        time_period=readers.period,
+        tpm_limit=readers.integer,
+        rpm_limit=readers.integer,
+    )
+)
+"""`{model: {max_budget, budget_duration}}`, also by LiteLLM's older names `budget_limit` and `time_period`."""
+BUDGET_WINDOWS = each(record(max_budget=readers.usd, budget_duration=readers.period))
 
 LIMITS: tuple[Field, ...] = (
     later("soft_budget", readers.usd, empty=None),
-    later("budget_duration", readers.duration, empty=None),
-    later("budget_reset_at", readers.text, empty=None),
+    later("budget_duration", readers.period, empty=None),
+    later("budget_reset_at", readers.instant, empty=None),
     later("tpm_limit", readers.integer, empty=None),
     later("rpm_limit", readers.integer, empty=None),
     later("tpd_limit", readers.integer),
     later("max_parallel_requests", readers.integer, empty=None),
-    later("model_rpm_limit", readers.mapping),
-    later("model_tpm_limit", readers.mapping),
-    later("model_max_budget", readers.mapping, empty={}),
-    later("budget_limits", readers.mappings),
+    later("model_rpm_limit", LIMITS_BY_NAME),
+    later("model_tpm_limit", LIMITS_BY_NAME),
+    later("model_max_budget", MODEL_BUDGETS, empty={}),
+    later("budget_limits", BUDGET_WINDOWS),
     kept("spend", readers.usd, empty=None),
     later("policies", readers.texts),
     later("prompts", readers.texts),

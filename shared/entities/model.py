@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, times
+from shared.entities.kind import EntityKind, column, who
 
 SealedText = list[str]
 """A shared.sealing.Sealed as JSON has it. Only edges can open it."""
@@ -41,9 +41,6 @@ MODEL = EntityKind(
         column("sealed", None),
         column("model_info", readers.mapping),
         column("blocked", readers.flag),
-        *times("created_at"),
-        column("created_by", None),
-        *times("updated_at"),
-        column("updated_by", None),
+        *who(),
     ],
 )

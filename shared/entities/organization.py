@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, max_budget, times
+from shared.entities.kind import EntityKind, column, kept, later, max_budget, who
 from shared.entities.limits import ACTING, LIMITS, check_budgets
 
 ORGANIZATION_ROLES = ("org_admin", "internal_user", "internal_user_viewer")
@@ -51,8 +51,6 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
 
 
-_WHO = (*times("created_at"), column("created_by", None), *times("updated_at"), column("updated_by", None))
-
 ORGANIZATION = EntityKind(
     "organization",
     Organization,
@@ -66,10 +64,11 @@ ORGANIZATION = EntityKind(
         column("metadata", readers.metadata),
         max_budget(),
         *LIMITS,
-        *_WHO,
+        later("budget_id", readers.text, empty=None),
+        *who(),
     ],
-    read_only=("organization_ids", "teams", "users", "litellm_budget_table", "budget_id"),
-    indexes=("admin_ids", "member_ids"),
+    read_only=("organization_ids", "teams", "users", "litellm_budget_table"),
+    indexes=("admin_ids", "member_ids", "budget_id"),
     check=check_budgets,
 )
 
@@ -81,6 +80,7 @@ PROJECT = EntityKind(
     Project(project_id=""),
     [
         column("project_alias", readers.text),
+        kept("description", readers.prose),
         column("team_id", readers.text),
         column("models", readers.texts),
         column("metadata", readers.metadata),
@@ -88,10 +88,10 @@ PROJECT = EntityKind(
         max_budget(),
         *LIMITS,
         *ACTING,
-        *_WHO,
+        later("budget_id", readers.text, empty=None),
+        *who(),
     ],
-    read_only=("project_ids", "litellm_budget_table", "budget_id"),
-    indexes=("team_id",),
-    references={"team_id": "team"},
+    read_only=("project_ids", "litellm_budget_table"),
+    indexes=("team_id", "budget_id"),
     check=check_budgets,
 )

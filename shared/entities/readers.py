@@ -23,6 +23,7 @@ METADATA_BYTES_MAX = 64 * 1024
 DEPTH_MAX = 32
 TEXT_CHARACTERS_MAX = 256
 TEXTS_MAX = 1000
+PROSE_CHARACTERS_MAX = 4096
 USD_MAX = 10**9
 INTEGER_MAX = 2**63 - 1
 
@@ -86,6 +87,15 @@ def text(field: str, value: Any) -> str | None:
         refuse(field, "must be a string")
     if len(value) > TEXT_CHARACTERS_MAX or not value.isprintable():
         refuse(field, f"must be at most {TEXT_CHARACTERS_MAX} printable characters")
+    return value
+
+
+def prose(field: str, value: Any) -> str | None:
+    """What people write for people: several lines of it too."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > PROSE_CHARACTERS_MAX:
+        refuse(field, f"must be a string of at most {PROSE_CHARACTERS_MAX} characters")
     return value
 
 
@@ -277,6 +287,26 @@ def duration(field: str, value: Any) -> str | None:
     return value
 
 
+def period(field: str, value: Any) -> str | None:
+    """A duration after which something comes again: never none at all."""
+    found = duration(field, value)
+    if found is not None and not found.strip("0smhdwo"):
+        refuse(field, "must be longer than nothing")
+    return found
+
+
+def instant(field: str, value: Any) -> str | None:
+    """A point in time in ISO 8601 (UTC where it names no zone), kept as answers show instants."""
+    if value is None or value == "":
+        return None
+    try:
+        read = datetime.fromisoformat(value)
+        read = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        refuse(field, "must be an instant like 2030-01-31T00:00:00Z")
+    return read.isoformat(timespec="milliseconds")
+
+
 def end_of(field: str, value: str, now_ms: int) -> int:
     """When a duration that begins now ends. A month is a calendar month (UTC): from 31 January to 28 February."""
     found = _DURATION.fullmatch(value)
@@ -319,6 +349,7 @@ _AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": USD_MAX}
 SCHEMAS.update(
     {
         text: _or_null(_TEXT),
+        prose: _or_null({"type": "string", "maxLength": PROSE_CHARACTERS_MAX}),
         flag: _or_null({"type": "boolean"}),
         texts: _or_null(_TEXTS),
         tags: _or_null({**_TEXTS, "maxItems": TAGS_MAX}),
@@ -332,6 +363,8 @@ SCHEMAS.update(
         usd: _or_null(_AMOUNT),
         picousd: _or_null(_AMOUNT),
         duration: _or_null({"type": "string", "pattern": "^[0-9]{1,9}(s|m|h|d|w|mo)$"}),
+        period: _or_null({"type": "string", "pattern": "^0*[1-9][0-9]{0,8}(s|m|h|d|w|mo)$"}),
+        instant: _or_null({"type": "string", "format": "date-time"}),
     }
 )
 

@@ -63,7 +63,7 @@ TEAM = EntityKind(
         kept("model_aliases", readers.text_mapping),
         kept("team_member_permissions", readers.texts),
         later("team_member_budget", readers.usd),
-        later("team_member_budget_duration", readers.duration),
+        later("team_member_budget_duration", readers.period),
         later("team_member_rpm_limit", readers.integer),
         later("team_member_tpm_limit", readers.integer),
         later("team_member_key_duration", readers.duration),
@@ -74,6 +74,5 @@ TEAM = EntityKind(
     ],
     read_only=("keys", "team_info", "team_memberships", "data", "model_id", "object_permission_id", "model_spend"),
     indexes=("organization_id", "member_ids"),
-    references={"organization_id": "organization"},
     check=check_budgets,
 )

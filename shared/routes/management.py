@@ -2,62 +2,12 @@
 
 from typing import Any
 
-from shared.entities import CREDENTIAL, CUSTOMER, KEY, MODEL, ORGANIZATION, PROJECT, TEAM, USER, EntityKind
+from shared.entities import CREDENTIAL, CUSTOMER, KEY, MODEL, TEAM, USER
+from shared.routes.forms import ID, OBJECT, OBJECTS, PAGE, STRING, STRINGS, body, change, question
 from shared.routes.route import Parameter, Route
-
-OBJECT: dict[str, Any] = {"type": "object"}
-OBJECTS: dict[str, Any] = {"type": "array", "items": OBJECT}
-_STRING: dict[str, Any] = {"type": "string"}
-_STRINGS: dict[str, Any] = {"type": "array", "items": _STRING, "minItems": 1}
-
-
-def _body(kind: EntityKind[Any] | None = None, *required: str, **more: Any) -> dict[str, Any]:
-    """An object with what may be set on a kind, and `more`."""
-    known = {} if kind is None else kind.body_schema()["properties"]
-    schema: dict[str, Any] = {"type": "object", "properties": {**known, **more}}
-    return {**schema, "required": list(required)} if required else schema
-
-
-def _change(
-    path: str,
-    summary: str,
-    request: Any = OBJECT,
-    *also: str,
-    answer: Any = OBJECT,
-    mints: str = "",
-    seals: str = "",
-    name: str = "",
-    method: str = "POST",
-) -> Route:
-    return Route(
-        name=name or path,
-        methods=(method,),
-        paths=(path, *also),
-        surface="management",
-        mutates=True,
-        summary=summary,
-        request=request,
-        answer=answer,
-        mints=mints,
-        seals=seals,
-    )
-
-
-def _question(path: str, summary: str, *query: Parameter, also: tuple[str, ...] = (), answer: Any = OBJECT) -> Route:
-    return Route(
-        name=path,
-        methods=("GET",),
-        paths=(path, *also),
-        surface="management",
-        summary=summary,
-        query=query,
-        answer=answer,
-    )
-
 
 _KEY = Parameter("key", "The key, or its SHA-256; without it the caller's own")
 _TEAM_ID = Parameter("team_id", "Without it the caller's own")
-_PAGE = (Parameter("page", type="integer"), Parameter("size", type="integer"))
 _KEY_FILTERS = tuple(
     Parameter(name)
     for name in (
@@ -68,60 +18,58 @@ _KEY_FLAGS = tuple(
     Parameter(name, type="boolean")
     for name in ("return_full_object", "include_team_keys", "include_created_by_keys", "substring_matching")
 )
-_ONE_KEY = _body(None, key=_STRING, key_alias=_STRING)
-_ONE_TEAM = _body(None, "team_id", team_id=_STRING)
-_MEMBER = _body(None, "team_id", team_id=_STRING, user_id=_STRING, user_email=_STRING, role=_STRING)
-_USER_IDS = _body(None, "user_ids", user_ids=_STRINGS)
+_ONE_KEY = body(None, key=STRING, key_alias=STRING)
+_ONE_TEAM = body(None, "team_id", team_id=STRING)
+_MEMBER = body(None, "team_id", team_id=STRING, user_id=STRING, user_email=STRING, role=STRING)
+_USER_IDS = body(None, "user_ids", user_ids=STRINGS)
 _DURATION = {"type": ["string", "null"], "description": "30s, 30m, 30h, 30d, 1w, 1mo"}
 
 _KEYS = (
-    _change("/key/generate", "Make a virtual key", _body(KEY, key=_STRING, duration=_DURATION), mints="key"),
-    _change("/key/update", "Change a key", _body(KEY, key=_STRING, duration=_DURATION)),
-    _change(
+    change("/key/generate", "Make a virtual key", body(KEY, key=STRING, duration=_DURATION), mints="key"),
+    change("/key/update", "Change a key", body(KEY, key=STRING, duration=_DURATION)),
+    change(
         "/key/service-account/generate",
         "Make a key for a service account of a team",
-        _body(KEY, "team_id", "key_alias", key=_STRING, duration=_DURATION),
+        body(KEY, "team_id", "key_alias", key=STRING, duration=_DURATION),
         mints="key",
     ),
-    _change(
+    change(
         "/key/bulk_update",
         "Change several keys; each stands or falls by itself",
-        _body(
-            None, "keys", keys={"type": "array", "items": _body(KEY, key=_STRING, duration=_DURATION), "minItems": 1}
-        ),
+        body(None, "keys", keys={"type": "array", "items": body(KEY, key=STRING, duration=_DURATION), "minItems": 1}),
     ),
-    _change("/key/delete", "Delete keys", _body(None, keys=_STRINGS, key_aliases=_STRINGS)),
-    _change("/key/block", "Block a key", _ONE_KEY),
-    _change("/key/unblock", "Unblock a key", _ONE_KEY),
-    _change(
+    change("/key/delete", "Delete keys", body(None, keys=STRINGS, key_aliases=STRINGS)),
+    change("/key/block", "Block a key", _ONE_KEY),
+    change("/key/unblock", "Unblock a key", _ONE_KEY),
+    change(
         "/key/regenerate",
         "Give a key another secret; with grace_period the old one lives on for a while",
-        _body(KEY, key=_STRING, new_key=_STRING, grace_period=_DURATION, duration=_DURATION),
+        body(KEY, key=STRING, new_key=STRING, grace_period=_DURATION, duration=_DURATION),
         "/key/{key:path}/regenerate",
         mints="new_key",
     ),
-    _question("/key/info", "One key", _KEY),
+    question("/key/info", "One key", _KEY),
     Route(
         name="/v2/key/info",
         methods=("POST",),
         paths=("/v2/key/info",),
         surface="management",
         summary="Several keys",
-        request=_body(None, "keys", keys=_STRINGS),
+        request=body(None, "keys", keys=STRINGS),
         answer=OBJECT,
     ),
-    _question("/key/list", "The keys that the caller may see", *_PAGE, *_KEY_FILTERS, *_KEY_FLAGS),
-    _question(
+    question("/key/list", "The keys that the caller may see", *PAGE, *_KEY_FILTERS, *_KEY_FLAGS),
+    question(
         "/key/aliases",
         "The names of the keys that the caller may see",
-        *_PAGE,
+        *PAGE,
         Parameter("search"),
         Parameter("team_id"),
     ),
 )
 
 _TEAMS = (
-    _change("/team/new", "Make a team", _body(TEAM, team_id=_STRING)),
+    change("/team/new", "Make a team", body(TEAM, team_id=STRING)),
     Route(
         name="/team/update",
         methods=("POST",),
@@ -129,21 +77,21 @@ _TEAMS = (
         surface="management",
         mutates=True,
         summary="Change a team",
-        request=_body(TEAM, "team_id", team_id=_STRING),
+        request=body(TEAM, "team_id", team_id=STRING),
         answer=OBJECT,
     ),
-    _change("/team/delete", "Delete teams, and their keys", _body(None, "team_ids", team_ids=_STRINGS)),
-    _change("/team/block", "Block a team", _ONE_TEAM),
-    _change("/team/unblock", "Unblock a team", _ONE_TEAM),
-    _question("/team/info", "One team", _TEAM_ID),
-    _question(
+    change("/team/delete", "Delete teams, and their keys", body(None, "team_ids", team_ids=STRINGS)),
+    change("/team/block", "Block a team", _ONE_TEAM),
+    change("/team/unblock", "Unblock a team", _ONE_TEAM),
+    question("/team/info", "One team", _TEAM_ID),
+    question(
         "/team/list",
         "The teams that the caller may see",
         Parameter("user_id"),
         Parameter("organization_id"),
         answer=OBJECTS,
     ),
-    _question(
+    question(
         "/v2/team/list",
         "The teams that the caller may see, a page at a time",
         Parameter("page", type="integer"),
@@ -155,35 +103,35 @@ _TEAMS = (
         Parameter("sort_by"),
         Parameter("sort_order"),
     ),
-    _question("/team/available", "Teams that the caller may join by themselves", answer=OBJECTS),
-    _change("/team/member_add", "Add members to a team", _body(None, "team_id", "member", team_id=_STRING, member={})),
-    _change(
+    question("/team/available", "Teams that the caller may join by themselves", answer=OBJECTS),
+    change("/team/member_add", "Add members to a team", body(None, "team_id", "member", team_id=STRING, member={})),
+    change(
         "/team/bulk_member_add",
         "Add many members to a team; who can't be added keeps nobody else out",
-        _body(
+        body(
             None,
             "team_id",
-            team_id=_STRING,
+            team_id=STRING,
             members={"type": "array"},
             all_users={"type": ["boolean", "null"]},
-            role=_STRING,
+            role=STRING,
         ),
     ),
-    _change("/team/member_update", "Change a member of a team", _MEMBER),
-    _change("/team/member_delete", "Take a member out of a team", _MEMBER),
-    _change("/team/model/add", "Let a team use more models", _body(None, "team_id", team_id=_STRING, models=_STRINGS)),
-    _change("/team/model/delete", "Take models from a team", _body(None, "team_id", team_id=_STRING, models=_STRINGS)),
-    _question("/team/permissions_list", "What plain members may do with the team's keys", _TEAM_ID),
-    _change(
+    change("/team/member_update", "Change a member of a team", _MEMBER),
+    change("/team/member_delete", "Take a member out of a team", _MEMBER),
+    change("/team/model/add", "Let a team use more models", body(None, "team_id", team_id=STRING, models=STRINGS)),
+    change("/team/model/delete", "Take models from a team", body(None, "team_id", team_id=STRING, models=STRINGS)),
+    question("/team/permissions_list", "What plain members may do with the team's keys", _TEAM_ID),
+    change(
         "/team/permissions_update",
         "Set what plain members may do with the team's keys",
-        _body(None, "team_id", team_id=_STRING, team_member_permissions={"type": "array", "items": _STRING}),
+        body(None, "team_id", team_id=STRING, team_member_permissions={"type": "array", "items": STRING}),
     ),
 )
 
 _CALLBACK = "/team/{team_id:path}/callback"
-_CALLBACK_BODY = _body(
-    None, "callback_name", callback_name=_STRING, callback_type=_STRING, callback_vars={"type": "object"}
+_CALLBACK_BODY = body(
+    None, "callback_name", callback_name=STRING, callback_type=STRING, callback_vars={"type": "object"}
 )
 
 
@@ -209,29 +157,29 @@ _CALLBACKS = (
 )  # fmt: skip
 
 _USERS = (
-    _change(
+    change(
         "/user/new",
         "Make an internal user, with a key unless auto_create_key is false",
-        _body(USER, user_id=_STRING, auto_create_key={"type": ["boolean", "null"]}, teams={"type": "array"}),
+        body(USER, user_id=STRING, auto_create_key={"type": ["boolean", "null"]}, teams={"type": "array"}),
         mints="key",
     ),
-    _change("/user/update", "Change an internal user", _body(USER, user_id=_STRING)),
-    _change(
+    change("/user/update", "Change an internal user", body(USER, user_id=STRING)),
+    change(
         "/user/bulk_update",
         "Change several internal users; each stands or falls by itself",
-        _body(
+        body(
             None,
-            users={"type": "array", "items": _body(USER, user_id=_STRING)},
+            users={"type": "array", "items": body(USER, user_id=STRING)},
             all_users={"type": ["boolean", "null"]},
             user_updates={"type": ["object", "null"]},
         ),
     ),
-    _change("/user/delete", "Delete internal users, and their keys", _USER_IDS, answer={"type": "integer"}),
-    _question("/user/info", "One internal user", Parameter("user_id", "Without it the caller")),
-    _question(
+    change("/user/delete", "Delete internal users, and their keys", _USER_IDS, answer={"type": "integer"}),
+    question("/user/info", "One internal user", Parameter("user_id", "Without it the caller")),
+    question(
         "/v2/user/info", "One internal user, without keys and teams", Parameter("user_id", "Without it the caller")
     ),
-    _question(
+    question(
         "/user/list",
         "Internal users",
         Parameter("page", type="integer"),
@@ -240,7 +188,7 @@ _USERS = (
         Parameter("user_ids"),
         Parameter("user_email"),
     ),
-    _question("/user/available_roles", "The roles an internal user may have"),
+    question("/user/available_roles", "The roles an internal user may have"),
 )
 
 
@@ -249,119 +197,65 @@ def _customer(verb: str) -> tuple[str, str]:
 
 
 _CUSTOMERS = (
-    _change(_customer("new")[0], "Make a customer", _body(CUSTOMER, "user_id", user_id=_STRING), _customer("new")[1]),
-    _change(
-        _customer("update")[0], "Change a customer", _body(CUSTOMER, "user_id", user_id=_STRING), _customer("update")[1]
+    change(_customer("new")[0], "Make a customer", body(CUSTOMER, "user_id", user_id=STRING), _customer("new")[1]),
+    change(
+        _customer("update")[0], "Change a customer", body(CUSTOMER, "user_id", user_id=STRING), _customer("update")[1]
     ),
-    _change(_customer("delete")[0], "Delete customers", _USER_IDS, _customer("delete")[1]),
-    _change(
+    change(_customer("delete")[0], "Delete customers", _USER_IDS, _customer("delete")[1]),
+    change(
         _customer("block")[0],
         "Refuse every call made for these customers",
         _USER_IDS,
         _customer("block")[1],
         "/user/block",
     ),
-    _change(
-        _customer("unblock")[0], "Serve these customers again", _USER_IDS, _customer("unblock")[1], "/user/unblock"
-    ),
-    _question(_customer("info")[0], "One customer", Parameter("end_user_id"), also=(_customer("info")[1],)),
-    _question(
+    change(_customer("unblock")[0], "Serve these customers again", _USER_IDS, _customer("unblock")[1], "/user/unblock"),
+    question(_customer("info")[0], "One customer", Parameter("end_user_id"), also=(_customer("info")[1],)),
+    question(
         _customer("list")[0],
         "Customers somebody set something on",
-        *_PAGE,
+        *PAGE,
         also=(_customer("list")[1],),
         answer=OBJECTS,
     ),
 )
 
 
-def _with(path: str, method: str, summary: str, request: Any, *, answer: Any = OBJECT) -> Route:
-    """A change by another method than POST; LiteLLM's clients use POST too where the page of the route says so."""
-    return Route(
-        name=path,
-        methods=(method, "POST"),
-        paths=(path,),
-        surface="management",
-        mutates=True,
-        summary=summary,
-        request=request,
-        answer=answer,
-    )
-
-
-_ORGANIZATION_ID: dict[str, Any] = {"organization_id": _STRING}
-_ORGANIZATIONS = (
-    _change("/organization/new", "Make an organisation", _body(ORGANIZATION, **_ORGANIZATION_ID)),
-    _with("/organization/update", "PATCH", "Change an organisation", _body(ORGANIZATION, **_ORGANIZATION_ID)),
-    _with(
-        "/organization/delete",
-        "DELETE",
-        "Delete organisations that have no teams",
-        _body(None, "organization_ids", organization_ids=_STRINGS),
-        answer=OBJECTS,
-    ),
-    _question("/organization/info", "One organisation", Parameter("organization_id", required=True)),
-    _question("/organization/list", "The organisations that the caller may see", answer=OBJECTS),
-    _change(
-        "/organization/member_add",
-        "Add members",
-        _body(None, "organization_id", "member", member={}, **_ORGANIZATION_ID),
-    ),
-    _with(
-        "/organization/member_update",
-        "PATCH",
-        "Change a member's role",
-        _body(None, user_id=_STRING, role=_STRING, **_ORGANIZATION_ID),
-    ),
-    _with(
-        "/organization/member_delete", "DELETE", "Take a member out", _body(None, user_id=_STRING, **_ORGANIZATION_ID)
-    ),
-    _change("/project/new", "Make a project", _body(PROJECT, project_id=_STRING)),
-    _change("/project/update", "Change a project", _body(PROJECT, project_id=_STRING)),
-    _with(
-        "/project/delete", "DELETE", "Delete projects", _body(None, "project_ids", project_ids=_STRINGS), answer=OBJECTS
-    ),
-    _question("/project/info", "One project", Parameter("project_id", required=True)),
-    _question("/project/list", "The projects that the caller may see", answer=OBJECTS),
-)
-
 PARAMS, VALUES = "litellm_params", "credential_values"
 
 _MODELS = (
-    _question(
+    question(
         "/model/info",
         "Deployments of the models that the caller may use",
         Parameter("litellm_model_id"),
         also=("/v1/model/info",),
     ),
-    _question("/model_group/info", "The models that the caller may use", Parameter("model_group")),
-    _change("/model/new", "Add a deployment of a model", _body(MODEL, "model_name", PARAMS), seals=PARAMS),
-    _change("/model/update", "Change a deployment that was added", _body(MODEL, "model_info"), seals=PARAMS),
-    _change(
-        "/model/{model_id}/update", "Change a deployment that was added", _body(MODEL), seals=PARAMS, method="PATCH"
-    ),
-    _change("/model/delete", "Take away a deployment that was added", _body(None, "id", id=_STRING)),
-    _change("/model/block", "Send no call to a deployment that was added", _body(None, "model_id", model_id=_STRING)),
-    _change("/model/unblock", "Send calls to it again", _body(None, "model_id", model_id=_STRING)),
-    _question("/credentials", "Credentials of providers, without their secrets"),
-    _change(
+    question("/model_group/info", "The models that the caller may use", Parameter("model_group")),
+    change("/model/new", "Add a deployment of a model", body(MODEL, "model_name", PARAMS), seals=PARAMS),
+    change("/model/update", "Change a deployment that was added", body(MODEL, "model_info"), seals=PARAMS),
+    change("/model/{model_id}/update", "Change a deployment that was added", body(MODEL), seals=PARAMS, method="PATCH"),
+    change("/model/delete", "Take away a deployment that was added", ID),
+    change("/model/block", "Send no call to a deployment that was added", body(None, "model_id", model_id=STRING)),
+    change("/model/unblock", "Send calls to it again", body(None, "model_id", model_id=STRING)),
+    question("/credentials", "Credentials of providers, without their secrets"),
+    change(
         "/credentials",
         "Add a credential for models to name",
-        _body(CREDENTIAL, "credential_name", VALUES, credential_name=_STRING),
+        body(CREDENTIAL, "credential_name", VALUES, credential_name=STRING),
         seals=VALUES,
         name="POST /credentials",
     ),
-    _question("/credentials/by_name/{credential_name:path}", "One of them"),
-    _question("/credentials/by_model/{model_id}", "The credential in a deployment's own entry"),
-    _change(
+    question("/credentials/by_name/{credential_name:path}", "One of them"),
+    question("/credentials/by_model/{model_id}", "The credential in a deployment's own entry"),
+    change(
         "/credentials/{credential_name:path}",
         "Change a credential",
-        _body(CREDENTIAL),
+        body(CREDENTIAL),
         seals=VALUES,
         name="PATCH /credentials/{credential_name}",
         method="PATCH",
     ),
-    _change(
+    change(
         "/credentials/{credential_name:path}",
         "Take away a credential that no model names",
         None,
@@ -371,11 +265,9 @@ _MODELS = (
 )
 
 _RULES = (
-    _question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
-    _change("/add/allowed_ip", "Let an address, or a range, call", _body(None, "ip", ip=_STRING)),
-    _change(
-        "/delete/allowed_ip", "Take an address, or a range, from those that may call", _body(None, "ip", ip=_STRING)
-    ),
+    question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
+    change("/add/allowed_ip", "Let an address, or a range, call", body(None, "ip", ip=STRING)),
+    change("/delete/allowed_ip", "Take an address, or a range, from those that may call", body(None, "ip", ip=STRING)),
     Route(
         name="/policy/explain",
         methods=("POST",),
@@ -383,18 +275,18 @@ _RULES = (
         surface="management",
         groups=frozenset({"own_routes"}),
         summary="Whether a request would be allowed, and by which rule",
-        request=_body(
+        request=body(
             None,
-            key=_STRING,
-            route=_STRING,
-            method=_STRING,
-            model=_STRING,
-            user=_STRING,
-            ip=_STRING,
+            key=STRING,
+            route=STRING,
+            method=STRING,
+            model=STRING,
+            user=STRING,
+            ip=STRING,
             body={"type": "object"},
         ),
         answer=OBJECT,
     ),
 )
 
-ROWS = (*_KEYS, *_TEAMS, *_CALLBACKS, *_USERS, *_CUSTOMERS, *_ORGANIZATIONS, *_MODELS, *_RULES)
+ROWS = (*_KEYS, *_TEAMS, *_CALLBACKS, *_USERS, *_CUSTOMERS, *_MODELS, *_RULES)

@@ -10,7 +10,7 @@ from services.ledger.book import Tally
 from shared import bus, errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
-from shared.requests import DecideRequest, NoteReply, NoteRequest
+from shared.requests import DecideRequest, NoteReply, NoteRequest, ShownRequest
 from tests.ledger.ledger_kit import (
     ADMIN,
     ALICE,
@@ -74,6 +74,7 @@ async def policy(client: Client) -> AsyncIterator[Policy]:
         }
     )  # fmt: skip
     await bus.answer(client, subjects.POLICY_DECIDE, "policy", DecideRequest, stub.decide)
+    await bus.answer(client, subjects.POLICY_SHOWN, "policy", ShownRequest, stub.shown)
 
     async def note(request: NoteRequest) -> NoteReply:
         fact = control(

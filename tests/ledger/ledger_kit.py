@@ -24,10 +24,11 @@ from services.ledger.migrate import migrate
 from shared import bus, streams, subjects
 from shared.billing import Price, Usage, cost_picousd
 from shared.config import Config
+from shared.entities import KINDS
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, TrafficFact, encode_control, encode_fact, pack
 from shared.grant import Denial, Grant
 from shared.ids import DeploymentId, KeyDigest, digest_key, new_id, new_request_id
-from shared.requests import DecideReply, DecideRequest
+from shared.requests import DecideReply, DecideRequest, ShownReply, ShownRequest
 from shared.service import Life
 from tests.support.ports import free_port
 
@@ -161,6 +162,15 @@ class Policy:
     def __init__(self, callers: dict[str | None, Caller | Denial]) -> None:
         self._callers = {None if key is None else digest_key(key): caller for key, caller in callers.items()}
         self.asked: list[DecideRequest] = []
+        self.kept: dict[str, list[Any]] = {}
+        """Kind → entities that it keeps."""
+
+    async def shown(self, question: ShownRequest) -> ShownReply:
+        """One a page."""
+        ids = {KINDS[question.kind].id_of(each): each for each in self.kept.get(question.kind, [])}
+        wanted = sorted(each for each in ids if each > question.after)
+        more_after = wanted[0] if len(wanted) > 1 else ""
+        return ShownReply([msgspec.to_builtins(ids[each]) for each in wanted[:1]], 0, more_after)
 
     async def decide(self, question: DecideRequest) -> DecideReply:
         self.asked.append(question)

@@ -14,6 +14,7 @@ from yarl import URL
 from services.ledger import report, shapes
 from shared import asker, bus, config, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
+from shared.entities import Budget, Tag
 from shared.facts import Caller
 from shared.ids import RequestId, digest_key, new_request_id
 from shared.requests import DecideRequest
@@ -449,7 +450,7 @@ def test_what_a_field_is_decides_and_not_what_it_is_called() -> None:
     assert shown("of-tomorrow", {"secret": "x", "n": 1}) == {"secret": "***", "n": 1}
 
 
-async def test_tags_as_litellms_clients_ask_for_them(ledger: Running, book: Book) -> None:
+async def test_tags_as_litellms_clients_ask_for_them(ledger: Running, book: Book, policy: Policy) -> None:
     await book.post(settled(opened(tags=["a", "b"])), settled(opened(caller=BOB, tags=["c"])))
 
     async def named(key: str) -> list[str]:
@@ -464,6 +465,18 @@ async def test_tags_as_litellms_clients_ask_for_them(ledger: Running, book: Book
     assert status == 200 and set(found) == {"a"} and found["a"]["models"] is None
     assert (await ledger.post("/tag/info", {"names": ["a"]}, "sk-bob"))[0] == 404
     assert (await ledger.post("/tag/info", {"names": "a"}))[0] == 400
+
+    policy.kept["tag"] = [Tag(name="a", description="ours", extra={"budget_id": "b"}), Tag(name="unused", models=["m"])]
+    policy.kept["budget"] = [Budget(budget_id="b", max_budget_picousd=10**12)]
+    assert (await named("sk-admin"), await named("sk-alice"), await named("sk-bob")) == (
+        ["a", "b", "c", "unused"],
+        ["a", "b"],
+        ["c"],
+    ), "what somebody said of a tag that nobody used is for admins"
+    found = (await ledger.post("/tag/info", {"names": ["a", "unused", "c"]}))[1]
+    assert found["a"]["description"] == "ours" and found["a"]["litellm_budget_table"]["max_budget"] == 1.0
+    assert found["unused"]["models"] == ["m"] and found["c"]["models"] is None
+    assert (await ledger.post("/tag/info", {"names": ["unused"]}, "sk-bob"))[0] == 404
 
 
 async def test_the_audit_log_is_hidden_and_kept_all_the_same(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from shared.entities import Credential, Customer, Model, Organization, PassThrough, Project, Team, User
+from shared.entities import Budget, Credential, Customer, Model, Organization, PassThrough, Project, Tag, Team, User
 from tests.policy.world import World, digest, key
 
 _PARAMS = {"model": "openai/gpt-4o"}
@@ -41,6 +41,8 @@ def world(**more: Any) -> World:
         key("b", user_id=OWNER),
         Customer(user_id="c"),
         Model(model_id="s", model_name="stored", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
+        Budget(budget_id="b", max_budget_picousd=10**12),
+        Tag(name="said"),
         Credential(credential_name="kept", credential_values={"api_version": "1"}),
         PassThrough(id="e", given={"path": "/there", "target": "https://example.com/there"}),
         **more,
@@ -174,6 +176,15 @@ SAMPLES: dict[str, Sample] = {
     "/project/delete": Sample({"project_ids": ["p"]}, facts=[("project", "p", "deleted")]),
     "/project/info": Sample(query=_PROJECT),
     "/project/list": Sample(),
+    "/budget/new": Sample({"budget_id": "new", "max_budget": 1}, facts=[("budget", "new", "created")]),
+    "/budget/update": Sample({"budget_id": "b", "max_budget": None}, facts=[("budget", "b", "updated")]),
+    "/budget/delete": Sample({"id": "b"}, facts=[("budget", "b", "deleted")]),
+    "/budget/info": Sample({"budgets": ["b"]}),
+    "/budget/list": Sample(),
+    "/budget/settings": Sample(query={"budget_id": "b"}),
+    "/tag/new": Sample({"name": "new tag", "models": ["s"]}, facts=[("tag", "new tag", "created")]),
+    "/tag/update": Sample({"name": "said", "description": "x"}, facts=[("tag", "said", "updated")]),
+    "/tag/delete": Sample({"name": "said"}, facts=[("tag", "said", "deleted")]),
     "/model/info": Sample(),
     "/model_group/info": Sample(),
     "/model/new": Sample(

@@ -37,6 +37,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     who = DecideRequest(
         head.digest,
         "",
+        min_control_seq=parts.grants.seen_seq,
         credential_shape=head.shape,
         claims=b"" if said is None else said.claims,
         team_id=None if said is None else said.team_id,

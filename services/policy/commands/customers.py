@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands import generic, keys
+from services.policy.commands import budgets, generic, keys
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan, Spent
 from shared import errors
@@ -40,6 +40,7 @@ def _merge(call: Call, customer: Customer, before: Customer | None) -> Plan:
     made = CUSTOMER.merge(customer, call.body)
     after = generic.stamped(call, made.entity)
     keys.check_models(call, customer.models, after.models)
+    budgets.check(call, customer, after)
     if after.default_model is not None and after.default_model != customer.default_model:
         keys.check_models(call, [], [after.default_model], "default_model")
     CUSTOMER.check_size(after)
@@ -102,7 +103,7 @@ def _set_blocked(call: Call, blocked: bool) -> tuple[list[str], list[Change], di
 
 
 def show(call: Call, customer: Customer, **more: Any) -> dict[str, Any]:
-    row = CUSTOMER.row(customer, litellm_budget_table=None, **more)
+    row = CUSTOMER.row(customer, litellm_budget_table=budgets.shown(call, CUSTOMER, customer), **more)
     if customer.blocked is None:
         row["blocked"] = customer.user_id in call.catalog.blocked_users
     return row

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import generic
+from services.policy.commands import budgets, generic
 from services.policy.commands.plan import Call, Plan, Spent
 from services.policy.directory import Directory
 from shared import errors
@@ -31,7 +31,7 @@ def info(call: Call) -> Plan:
             raise RefusedError(errors.not_yours("You are not allowed to access this key's info."))
         raise RefusedError(errors.entity_not_found("Key not found in database", "key"))
     rights.need_key(call, key, "/key/info")
-    row = key_info(key, call.now_ms)
+    row = {**key_info(key, call.now_ms), "litellm_budget_table": budgets.shown(call, KEY, key, own=False)}
     return Plan({"key": sent, "info": row}, spend=[spent(key, row)])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import aliases, generic, key_defaults, rotation_times
+from services.policy.commands import aliases, budgets, generic, key_defaults, rotation_times
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.model_access import unknown_entry
@@ -246,6 +246,7 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
             fields.refuse("project_id", "must name a project that exists")
         if project.team_id is not None and project.team_id != after.team_id:
             fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
+    budgets.check(call, key, after)
     after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
     if service_account is not None and after.metadata.get("service_account_id") != service_account:

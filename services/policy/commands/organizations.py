@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import generic, keys
+from services.policy.commands import budgets, generic, keys
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Plan, Spent
 from shared import errors
@@ -106,7 +106,7 @@ def delete_projects(call: Call) -> Plan:
 def project_info(call: Call) -> Plan:
     found = _project(call, call.query.get("project_id"))
     _need_project(call, found)
-    return Plan(PROJECT.row(found, spend=None))
+    return Plan(PROJECT.row(found, spend=None, litellm_budget_table=budgets.shown(call, PROJECT, found)))
 
 
 def list_projects(call: Call) -> Plan:
@@ -121,6 +121,7 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
     if before is None and after.created_by is None:
         after = msgspec.structs.replace(after, created_by=call.actor.user_id)
     keys.check_models(call, entity.models, after.models)
+    budgets.check(call, entity, after)
     team_id = getattr(after, "team_id", None)
     if team_id is not None and team_id != getattr(entity, "team_id", None) and team_id not in call.directory.teams:
         fields.refuse("team_id", "must name a team that exists")
@@ -152,7 +153,7 @@ def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
         found,
         spend=None,
         teams=[{"team_id": team.team_id, "team_alias": team.team_alias} for team in teams[:IDS_MAX]],
-        litellm_budget_table=None,
+        litellm_budget_table=budgets.shown(call, ORGANIZATION, found),
     )
 
 
