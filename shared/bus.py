@@ -1,7 +1,7 @@
 """The bus: connecting to NATS, asking with a deadline, and answering.
 
 A service has two connections: the client library's, for streams and all that is rare, and `shared.wire`'s, for what every request
-waits for. Where a server asks for what only the library can (nkeys), there is only the library's.
+waits for. Where no server takes the second one, there is only the library's.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import nats.errors
 import structlog
-from nats.aio.client import PING_PROTO, Client, Srv
 from nats.aio.msg import Msg
 
 from shared import bundle, settings, subjects
 from shared.bundle import Bundler
+from shared.bus_client import BusClient as BusClient
 from shared.bus_tls import BusSettings
 from shared.requests import Fault
 from shared.wire import Wire
@@ -29,7 +29,8 @@ log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.1
-AUTHORIZATION_VIOLATION = "authorization violation"
+AGAIN_MAX = 10
+"""Waits for another server of the broker, of a question that may be asked again. Where there is none by then, there is no broker."""
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 """What the client may buffer while it reconnects; past that a publish raises at once."""
 CONCURRENT_ANSWERS_MAX = 1024
@@ -53,48 +54,6 @@ class BusError(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-class BusClient(Client):
-    """The library's client, and beside it the wire.
-
-    nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a subscription may not exist
-    yet, and while a subscription drains questions are lost. Here the PING waits its turn.
-    """
-
-    wire: Wire | None = None
-    """None: the server wants what only the library can."""
-    bundler: Bundler
-    """Of the wire's questions."""
-
-    @property
-    def is_up(self) -> bool:
-        """Whether all of it is connected."""
-        return self.is_connected and (self.wire is None or self.wire.is_connected)
-
-    async def close(self) -> None:
-        if self.wire is not None:
-            await self.wire.close()
-        await super().close()
-
-    def use(self, url: str) -> None:
-        """Connect as this says from the next connection on; those that stand go on standing. `url` as for `connect`."""
-        self._server_pool[:] = [Srv(self._parse_server_uri(part)) for part in url.split(",")]
-        if self.wire is not None:
-            self.wire.use(url)
-
-    async def _process_err(self, err_msg: str) -> None:
-        """Credentials that the broker no longer takes break the connection, and nothing more: they may be known anew by the next one.
-        The library would close for good."""
-        if AUTHORIZATION_VIOLATION in err_msg and self.is_connected:
-            await self._process_op_err(nats.errors.AuthorizationError())
-            return
-        await super()._process_err(err_msg)
-
-    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
-        self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
-        await self._send_command(PING_PROTO)
-        await self._flush_pending()
 
 
 async def connect(
@@ -125,8 +84,10 @@ async def connect(
     async def error(exc: Exception) -> None:
         log.warning("bus_error", service=service, error=type(exc).__name__, detail=str(exc)[:200])
 
-    tls = settings.read(BusSettings, os.environ).context(url)
+    given = settings.read(BusSettings, os.environ)
+    tls, nkey_file = given.context(url), given.nkey()
     client = BusClient()
+    client.nkey_file = nkey_file
     await client.connect(
         tls=tls,
         servers=url.split(","),
@@ -136,13 +97,13 @@ async def connect(
         reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # annotated int, used as seconds of any kind
         max_reconnect_attempts=-1,
         pending_size=PENDING_BYTES_MAX,
-        ping_interval=5,
+        ping_interval=2,  # the third without an answer, and another server is tried
         max_outstanding_pings=2,
         disconnected_cb=lost,
         reconnected_cb=back,
         error_cb=error,
     )
-    wire = Wire(url, service, tls)
+    wire = Wire(url, service, tls, nkey_file)
     client.wire = wire if await wire.start() else None
     client.bundler = Bundler(wire.request, wire.flush)
     return client
@@ -163,19 +124,24 @@ async def ask(
     timeout_ms: int,
     *,
     tries: int = 1,
+    again: bool = False,
     together: bool = False,
 ) -> T:
     """Ask and decode. Raises BusError; never waits longer than `timeout_ms`.
 
     Args:
         tries: how often to ask within that time, where nobody answers; more than one only for questions without effects.
+        again: what a broken connection took along is asked again by the next one, as by more `tries`, but each has all the time.
         together: it may travel with others of this turn: only for questions without effects that are answered at once.
     """
     encoded = _encode(question)
-    for left in range(tries, 0, -1):
+    now = asyncio.get_running_loop().time
+    deadline, left, patience = now() + timeout_ms / 1000, tries, AGAIN_MAX if again else 0
+    wait_s = timeout_ms / 1000 / tries  # the same for all of a turn: those travel together
+    while True:
         lost = False
         try:
-            data = await _asked(client, subject, encoded, timeout_ms / 1000 / tries, together)
+            data = await _asked(client, subject, encoded, wait_s, together)
             break
         except WireError as error:
             lost = error.code == "unreachable"
@@ -184,10 +150,15 @@ async def ask(
             code = "timeout"
         except nats.errors.Error:
             code = "unreachable"
-        if left == 1 or not (lost or code == "timeout"):
+        if lost and patience:
+            patience -= 1
+        else:
+            left -= 1
+        if left == 0 or not (lost or code == "timeout") or now() + RECONNECT_WAIT_S >= deadline:
             raise BusError(code)
         if lost:  # the other connection may stand, or this one be back
-            await asyncio.sleep(min(RECONNECT_WAIT_S, timeout_ms / 1000 / tries))
+            await asyncio.sleep(RECONNECT_WAIT_S)
+        wait_s = (deadline - now()) / left
     if data.startswith(_FAULT_HEAD):
         raise BusError(_fault_decoder.decode(data).code)
     try:
@@ -243,6 +214,11 @@ async def answer(client: BusClient, subject: str, queue: str, question: type[T],
     """
     desk = _Desk(subject, question, handler)
     wire = client.wire
+
+    def by_library(reply: bytes, data: bytes) -> None:
+        desk.start(client.publish(reply.decode(), data))
+
+    desk.otherwise = by_library
     if wire is not None:
         desk.send = wire.send
         sid = await wire.subscribe(subject, queue, desk.take)
@@ -252,10 +228,7 @@ async def answer(client: BusClient, subject: str, queue: str, question: type[T],
     async def receive(message: Msg) -> None:
         desk.take(message.reply.encode(), message.data)
 
-    def send(reply: bytes, data: bytes) -> None:
-        desk.start(client.publish(reply.decode(), data))
-
-    desk.send = send
+    desk.send = by_library
     subscription = await client.subscribe(subject, queue=queue, cb=receive)
     desk.stop = subscription.drain
     with contextlib.suppress(nats.errors.Error):  # a broker that went away again gets the subscription when it is back
@@ -278,6 +251,8 @@ class _Desk(Generic[T]):
         self._complained_at = -COMPLAIN_EVERY_S
         self.send: Callable[[bytes, bytes], None]
         """(reply subject, answer): hands an answer to the connection."""
+        self.otherwise: Callable[[bytes, bytes], None]
+        """The same where that connection is away: another one may stand, or this one's server be replaced by the next."""
         self.stop: Callable[[], Awaitable[None]]
         """Ends the subscription, once what was received has been taken."""
 
@@ -372,15 +347,21 @@ class _Desk(Generic[T]):
 
     def _reply(self, reply: bytes, answered: msgspec.Struct) -> None:
         try:
-            self.send(reply, _encode(answered))
+            self._send(reply, _encode(answered))
         except WireError as error:
             log.warning("reply_lost", subject=self._subject, error=error.code)
 
     def _reply_all(self, reply: bytes, answered: list[msgspec.Struct]) -> None:
         try:
-            self.send(reply, bundle.pack([_encode(each) for each in answered]))
+            self._send(reply, bundle.pack([_encode(each) for each in answered]))
+        except WireError:
+            self._reply(reply, Fault("too_large"))
+
+    def _send(self, reply: bytes, data: bytes) -> None:
+        """Raises WireError (too_large)."""
+        try:
+            self.send(reply, data)
         except WireError as error:
-            if error.code == "too_large":
-                self._reply(reply, Fault("too_large"))
-            else:
-                log.warning("reply_lost", subject=self._subject, error=error.code)
+            if error.code != "unreachable":
+                raise
+            self.otherwise(reply, data)

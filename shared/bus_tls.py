@@ -1,20 +1,29 @@
-"""TLS to the broker."""
+"""How broker and services know each other: TLS, and a key of one's own."""
 
 import ssl
 
 import msgspec
 
+from shared import nkeys
 from shared.settings import SettingsError
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How every service speaks TLS to the broker: `TOLLGATE_<FIELD>`. Only where the URL says `tls://`."""
+    """How every service speaks TLS to the broker, and who it is there: `TOLLGATE_<FIELD>`. TLS only where the URL says `tls://`."""
 
+    nats_nkey_file: str = ""
+    """A user's seed (`SU...`) or a credentials file (`.creds`): the broker knows us by it instead of by a password in the URL."""
     nats_ca_file: str = ""
     """PEM. Empty: the system's authorities."""
     nats_cert_file: str = ""
     """PEM, where the broker wants a certificate of us (`verify`); with `nats_key_file`."""
     nats_key_file: str = ""
+
+    def nkey(self) -> str:
+        """The file, looked at. Raises SettingsError."""
+        if self.nats_nkey_file:
+            nkeys.check(self.nats_nkey_file)
+        return self.nats_nkey_file
 
     def context(self, url: str) -> ssl.SSLContext | None:
         """Raises SettingsError."""

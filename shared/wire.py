@@ -2,8 +2,8 @@
 
 Every request waits for its facts, and many for a decision or a verdict, so this is the hottest place on the bus; the client
 library's queues and tasks cost more than the round trips themselves. What it knows of the NATS protocol: CONNECT with user and
-password, SUB, UNSUB, PUB, HPUB, TLS, and what a server sends. Everything else (streams, consumers, nkeys) stays with the library
-(`shared.bus`), which also stands in for this where a server asks for what only it can. The same tests run against both.
+password or a signature (nkeys, credentials files), SUB, UNSUB, PUB, HPUB, TLS, and what a server sends. Everything else (streams, consumers)
+stays with the library (`shared.bus`), which also stands in for this while it is away. The same tests run against both.
 
 Theory. Bytes go out once in a turn of the loop, whatever was asked in it: one system call for many messages. A question is a token
 under our inbox; its future is done by the answer, by its deadline, or by the connection's end, whichever comes first, and a token is
@@ -42,12 +42,14 @@ class Wire:
         url: comma-separated `nats://user:password@host:port`, or `tls://...`. Each wire begins with any of them, so that many spread.
         service: whose inbox answers come to.
         tls: how a server that wants TLS is spoken to; None: it isn't.
+        nkey_file: see BusSettings.
     """
 
-    def __init__(self, url: str, service: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, service: str, tls: ssl.SSLContext | None = None, nkey_file: str = "") -> None:
         self._servers = [server_of(part) for part in url.split(",")]
         random.shuffle(self._servers)
         self._tls = tls
+        self._nkey_file = nkey_file
         self._service = service
         self._inbox = f"{subjects.inbox_prefix(service)}.{secrets.token_hex(8)}"
         self._subscriptions: dict[int, Subscription] = {}
@@ -57,15 +59,18 @@ class Wire:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
-        """Connect. False when the servers want what only the library can (nkeys), or none can be reached."""
+        """Connect. False when none of the servers takes us. One that is away may be back: then connecting goes on for ever."""
+        away = False
         for server in self._servers:
             try:
                 self._connection = await self._connect(server)
                 break
-            except (OSError, TimeoutError, WireError) as error:
+            except (OSError, TimeoutError) as error:
+                away, reason = True, str(error)[:100]
+            except WireError as error:
                 reason = str(error)[:100]
-        if self._connection is None:
-            log.info("wire_not_used", reason=reason)
+        if self._connection is None and not away:
+            log.warning("wire_not_used", reason=reason)
             return False
         self._keeper = asyncio.create_task(self._stay_connected())
         return True
@@ -146,13 +151,13 @@ class Wire:
         """Whenever the connection breaks, make another, for ever: the servers in turn."""
         turn = 0
         while True:
-            assert self._connection is not None
-            try:
-                async with asyncio.timeout(PING_S):
-                    await self._connection.lost.wait()
-            except TimeoutError:
-                self._connection.ping()
-                continue
+            if self._connection is not None:
+                try:
+                    async with asyncio.timeout(PING_S):
+                        await self._connection.lost.wait()
+                except TimeoutError:
+                    self._connection.ping()
+                    continue
             await asyncio.sleep(RECONNECT_S)
             turn += 1
             try:
@@ -165,7 +170,9 @@ class Wire:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, connection = await loop.create_connection(
-                lambda: Connection(server, f"{self._service}-wire", self._inbox, self._subscriptions, self._tls),
+                lambda: Connection(
+                    server, f"{self._service}-wire", self._inbox, self._subscriptions, self._tls, self._nkey_file
+                ),
                 server.host,
                 server.port,
             )

@@ -9,11 +9,16 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import structlog
 
+from shared import nkeys
+from shared.settings import SettingsError
+
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 2.0
 RECONNECT_S = 0.1
-PING_S = 5.0
+PING_S = 2.0
+SUSPECT_S = 1.0
+"""For a server to answer a PING after somebody waited in vain: longer, and it is taken for frozen or cut off; another one may be well."""
 READ_BYTES_MAX = 8 * 1024 * 1024
 """Of one message from the server."""
 UNSENT_BYTES_MAX = 16 * 1024 * 1024
@@ -36,6 +41,7 @@ class _Info(msgspec.Struct):
     tls_required: bool = False
     tls_available: bool = False
     headers: bool = False
+    nonce: str = ""
     max_payload: int = 1024 * 1024
 
 
@@ -64,6 +70,7 @@ class Connection(asyncio.Protocol):
         inbox: str,
         subscriptions: dict[int, Subscription],
         tls: ssl.SSLContext | None,
+        nkey_file: str = "",
     ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -72,6 +79,9 @@ class Connection(asyncio.Protocol):
         self._inbox = inbox.encode()
         self._subscriptions = subscriptions
         self._tls = tls
+        self._nkey_file = nkey_file
+        self._nonce = ""
+        """What the server wants signed; empty: nothing."""
         self._upgrade: asyncio.Task[None] | None = None
         self._parts: list[bytes] = []
         """Of a message that hasn't come whole; joined once it has."""
@@ -82,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._pongs: list[asyncio.Future[None]] = []
         self._transport: asyncio.Transport | None = None
         self._unanswered_pings = 0
+        self._suspected = False
+        self._introduced = False
         self._payload_bytes_max = 0
         self._said: set[int] = set()
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -183,6 +195,18 @@ class Connection(asyncio.Protocol):
         future, _ = self._waiting.pop(token)
         if not future.done():
             future.set_exception(WireError("timeout"))
+        if self._transport is not None and not self._suspected:
+            self._suspected = True
+            pong: asyncio.Future[None] = self._loop.create_future()
+            self._pongs.append(pong)
+            self._write(b"PING\r\n")
+            self._loop.call_later(SUSPECT_S, self._look_again, pong)
+
+    def _look_again(self, pong: "asyncio.Future[None]") -> None:
+        self._suspected = False
+        if not pong.done() and self._transport is not None:
+            log.warning("wire_silent")
+            self._transport.abort()
 
     # ── asyncio's events ──
 
@@ -271,6 +295,8 @@ class Connection(asyncio.Protocol):
                 pong.set_result(None)
         elif verb == b"INFO":
             self._introduce(line[5:])
+        elif not (self._introduced or verb == b"-ERR"):
+            self._fail("it introduces itself as something else")
         elif verb == b"-ERR":
             text = line.decode("ascii", "replace")[:100]
             if "Permissions Violation" in text:  # of one message: the connection goes on
@@ -284,7 +310,8 @@ class Connection(asyncio.Protocol):
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._fail("unreadable INFO")
             return
-        self._payload_bytes_max = info.max_payload
+        self._introduced = True
+        self._payload_bytes_max, self._nonce = info.max_payload, info.nonce
         if self.ready.done():
             return  # news of the cluster
         if not info.headers or (info.tls_required and self._tls is None):
@@ -317,11 +344,23 @@ class Connection(asyncio.Protocol):
     def _greet(self) -> None:
         options = {
             "verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1, "echo": True,
-            "lang": "python", "version": "1", "name": self._name, "user": self._server.user, "pass": self._server.password,
+            "lang": "python", "version": "1", "name": self._name,
         }  # fmt: skip
+        try:
+            options |= self._who_we_are()
+        except SettingsError as error:
+            self._fail(str(error))
+            return
         self._write(b"CONNECT %b\r\nSUB %b.* %d\r\n" % (msgspec.json.encode(options), self._inbox, INBOX_SID))
         self.subscribe_all()
         self._write(b"PING\r\n")
+
+    def _who_we_are(self) -> dict[str, str]:
+        """Raises SettingsError where the key's file can't be read any more."""
+        if self._nkey_file and self._nonce:
+            return {name: said for name, said in nkeys.login(self._nkey_file, self._nonce)._asdict().items() if said}
+        said = {"user": self._server.user, "pass": self._server.password}
+        return {name: word for name, word in said.items() if word is not None}
 
     def _fail(self, why: str) -> None:
         if not self.ready.done():

@@ -247,6 +247,8 @@ def report(verdict: Verdict, records: Records, seed: int, histories_max: int = 3
     """The counts; and for the first faults of each kind the seed and what the three records say of that request."""
     lines = [f"clients: {', '.join(f'{n} {name}' for name, n in sorted(verdict.calls.items()))}"]
     lines[0] += f"; {verdict.unavailable} of the errors were 503"
+    reasons = Counter(call.detail for call in records.calls if call.status == 503 and not call.scripted)
+    lines += [f"  {count:6} x 503 {reason[:120]}" for reason, count in reasons.most_common(4)]
     lines.append(f"provider: {sum(line.event == 'started' for line in records.bill)} calls started")
     if verdict.unbilled_in_double_failure:
         lines[-1] += (

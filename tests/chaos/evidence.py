@@ -46,7 +46,7 @@ class Backlog(NamedTuple):
 
 async def backlog(world: World) -> Backlog:
     """Raises what asyncpg or nats raise while one of them is away."""
-    client = await nats.connect(world.nats_url, allow_reconnect=False, connect_timeout=2)
+    client = await nats.connect(world.nats_url.split(","), allow_reconnect=False, connect_timeout=2)
     try:
         last_seq = (await client.jetstream(timeout=3).stream_info(TRAFFIC_STREAM)).state.last_seq
     finally:

@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.schedule import Fault
 from tests.chaos.world import World, signal_tree
@@ -64,7 +65,7 @@ async def restart(world: World, fault: Fault) -> None:
     """As an operator stops it: it may finish what it has to."""
     if world.pids.get(fault.target):
         with suppress(ProcessLookupError):
-            world.kill(fault.target, signal.SIGINT if fault.target == "postgres" else signal.SIGTERM)
+            world.kill(fault.target, signal.SIGINT if fault.target.startswith("postgres") else signal.SIGTERM)
 
 
 async def slow(world: World, fault: Fault) -> None:
@@ -164,14 +165,19 @@ NEMESES: dict[str, Callable[[World, Fault], Awaitable[None]]] = {
 }
 
 
-async def carry_out(world: World, faults: Iterable[Fault], say: Callable[[str], None]) -> None:
+async def carry_out(
+    world: Any,
+    faults: Iterable[Fault],
+    say: Callable[[str], None],
+    nemeses: Mapping[str, Callable[[Any, Fault], Awaitable[None]]] = NEMESES,
+) -> None:
     """Each at its time, in a task of its own; returns when all are over and undone."""
     started = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for fault in faults:
             await asyncio.sleep(max(0.0, fault.at_s - (time.monotonic() - started)))
             say(f"{fault.at_s:7.1f} s  {fault.kind} {fault.target}  {fault.for_s} s  {fault.amount}")
-            group.create_task(_harmless(NEMESES[fault.kind](world, fault)))
+            group.create_task(_harmless(nemeses[fault.kind](world, fault)))
 
 
 async def _harmless(work: Awaitable[None]) -> None:
@@ -182,10 +188,8 @@ async def _harmless(work: Awaitable[None]) -> None:
 
 async def all_ready(world: World) -> None:
     """Everything goes on, and every process runs and is ready again."""
-    for link in world.links.values():
-        link.heal()
-    for name, pid in world.pids.items():
-        signal_tree(pid, signal.SIGCONT)
+    world.heal()
+    for name in world.pids:
         await world.restarted(name, -1)
 
 

@@ -20,8 +20,8 @@ from tests.support.upstream import Behaviour, FakeUpstream, Recorded, prompt_tok
 class Provider(FakeUpstream):
     """Appends a line when a call starts, before a byte is answered, and one when it has ended."""
 
-    def __init__(self, port: int, bill_path: str) -> None:
-        super().__init__(port=port)
+    def __init__(self, port: int, bill_path: str, host: str = "127.0.0.1") -> None:
+        super().__init__(host, port)
         self._file = os.open(bill_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _note(self, line: BillLine) -> None:

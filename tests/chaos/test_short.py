@@ -40,7 +40,7 @@ async def test_under_faults_nothing_is_lost_repeated_or_left_open(tmp_path: Path
 
         trial = await conduct(world, "short", 11, trouble)
     assert trial.verdict.clean, str(trial)
-    assert trial.verdict.calls["complete"] > 300, str(trial)
+    assert trial.verdict.calls["complete"] > 100, str(trial)
     assert trial.verdict.calls["left"] > 0 and trial.verdict.calls["error"] > 0, str(trial)
 
 
@@ -58,7 +58,7 @@ async def test_a_full_disk_under_the_broker_costs_nothing_and_heals_by_itself(tm
         trial = await conduct(world, "disk", 11, trouble)
         restarts = world.state()["processes"]["nats"]["restarts"]
     assert trial.verdict.clean, str(trial)
-    assert trial.verdict.calls["complete"] > 200, str(trial)
+    assert trial.verdict.calls["complete"] > 100, str(trial)
     assert restarts == 2, "killed once, and restarted by its supervisor once there was room"
 
 

@@ -108,16 +108,20 @@ class World(RunningSuite):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pid in self.pids.values() if self._process is not None and self.state() else ():
-            signal_tree(pid, signal.SIGCONT)
-        for link in self.links.values():
-            link.heal()
+        self.heal()
         if self.disk is not None:
             self.disk.free()
         try:
             await super().__aexit__(kind, error, trace)
         finally:
             await self._stop_around()
+
+    def heal(self) -> None:
+        """Links carry, and every process goes on."""
+        for link in self.links.values():
+            link.heal()
+        for pid in self.pids.values() if self._process is not None and self.state() else ():
+            signal_tree(pid, signal.SIGCONT)
 
     async def _start_around(self) -> None:
         self._spawn("provider", str(self._provider_port), str(self.bill_path))

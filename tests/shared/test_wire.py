@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
+import nats
 import pytest
 import pytest_asyncio
 
@@ -268,3 +269,61 @@ async def test_closing_leaves_nothing_running(broker: Broker) -> None:
     before = len(asyncio.all_tasks())
     await wire.close()
     await until(lambda: len(asyncio.all_tasks()) < before)
+
+
+async def test_a_frozen_server_is_left_for_another_one_once_somebody_waited_in_vain(tmp_path: Path) -> None:
+    """Not at the third of its own PINGs, which is seconds later. One that answers PINGs is kept: it is who was asked that doesn't answer."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with Broker(tmp_path / "one") as one, Broker(tmp_path / "two") as two:
+        wire = Wire(f"{one.url},{two.url}", "edge")
+        assert await wire.start()
+        stands = wire._connection
+        assert stands is not None
+        here = one if stands._server.port == one.port else two
+        listener = await nats.connect(here.url)
+        await listener.subscribe("mute")
+        await listener.flush()
+        with pytest.raises(WireError, match="timeout"):
+            await wire.request("mute", b"", 0.05)
+        await asyncio.sleep(1.2)
+        assert wire._connection is stands and wire.is_connected
+        await listener.close()
+        here.pause()
+        with pytest.raises(WireError, match="timeout"):
+            await wire.request("mute", b"", 0.05)
+        await until(lambda: wire._connection is not stands and wire.is_connected)
+        with pytest.raises(WireError, match="no_responders"):
+            await wire.request("mute", b"", 1.0)
+        here.resume()
+        await wire.close()
+
+
+async def test_a_question_and_its_answer_outlive_the_server_they_went_by(tmp_path: Path) -> None:
+    """The asker's server dies: it asks again by the other one. The answerer's dies with the question taken: the answer goes by another way."""
+    with Broker(tmp_path) as server:
+        asker, answerer = await bus.connect("edge", server.url), await bus.connect("policy", server.url)
+        asked: list[int] = []
+
+        async def slow(question: CountRequest) -> CountReply:
+            asked.append(1)
+            await asyncio.sleep(0.2)
+            return echo(question)
+
+        answering = await bus.answer(answerer, "policy.x", "q", CountRequest, slow)
+
+        async def question(again: bool) -> list[int]:
+            return (await bus.ask(asker, "policy.x", CountRequest("m", ["x"]), CountReply, 3_000, again=again)).tokens
+
+        for broken, again, times in ((answerer, False, 1), (asker, True, 2)):
+            asked.clear()
+            waiting = asyncio.create_task(question(again))
+            await until(lambda: asked)
+            assert broken.wire is not None and broken.wire._connection is not None
+            transport = broken.wire._connection._transport
+            assert transport is not None
+            transport.abort()
+            assert await waiting == [1] and len(asked) == times
+        await answering.drain()
+        for client in (asker, answerer):
+            await bus.close(client)

@@ -40,6 +40,16 @@ class TlsBroker(AccountsBroker):
         return super().url(user).replace("nats://", "tls://").replace("127.0.0.1", "localhost")
 
 
+async def not_let_in(broker: TlsBroker) -> None:
+    """It goes on trying. (On 3.11 the library may swallow one cancellation: hence more than one.)"""
+    trying = asyncio.create_task(bus.connect("edge", broker.url("edge")))
+    done, _ = await asyncio.wait({trying}, timeout=1)
+    assert not done
+    while not trying.done():
+        trying.cancel()
+        await asyncio.wait({trying}, timeout=0.05)
+
+
 @pytest.fixture
 def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsBroker]:
     with TlsBroker(tmp_path) as running:
@@ -80,8 +90,7 @@ async def test_a_certificate_of_somebody_elses_is_refused(
     other = tmp_path / "other.crt"
     other.write_text(certificates()["ca.crt"])
     monkeypatch.setenv("TOLLGATE_NATS_CA_FILE", str(other))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(bus.connect("edge", broker.url("edge")), 1)
+    await not_let_in(broker)
     assert not await Wire(broker.url("edge"), "edge", BusSettings(nats_ca_file=str(other)).context("tls://x")).start()
 
 
@@ -100,8 +109,7 @@ async def test_a_server_that_talks_tls_down_is_refused(tmp_path: Path) -> None:
 async def test_the_broker_may_want_a_certificate_of_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with TlsBroker(tmp_path, verify=True) as broker:
         monkeypatch.setenv("TOLLGATE_NATS_CA_FILE", broker.files["ca.crt"])
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(bus.connect("edge", broker.url("edge")), 1)
+        await not_let_in(broker)
         monkeypatch.setenv("TOLLGATE_NATS_CERT_FILE", broker.files["tls.crt"])
         monkeypatch.setenv("TOLLGATE_NATS_KEY_FILE", broker.files["tls.key"])
         client = await bus.connect("edge", broker.url("edge"))

@@ -232,7 +232,7 @@ class RunningSuite:
     async def _until_answers(self, probe_port: int, timeout_s: float, name: str) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if await _probe(probe_port):
+            if await probe("127.0.0.1", probe_port):
                 return
             await asyncio.sleep(0.02)
         raise SuiteFailed(f"{name} was not ready again within {timeout_s} s\n{self.log_tail()}")
@@ -268,13 +268,15 @@ class RunningSuite:
         return "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])
 
 
-async def _probe(port: int) -> bool:
+async def probe(host: str, port: int, path: str = "/ready") -> bool:
+    """Whether it answers 200 within 2 s."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
         return False
     try:
-        writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         head = await asyncio.wait_for(reader.readline(), 2)
     except (OSError, TimeoutError):
         return False

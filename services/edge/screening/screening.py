@@ -244,7 +244,14 @@ class Screening:
         at_once = all(ref.at_once for ref in refs)
         try:
             verdict = await bus.ask(
-                self._client, subjects.MODERATION_SCREEN, question, Verdict, deadline_ms, together=at_once
+                self._client,
+                subjects.MODERATION_SCREEN,
+                question,
+                Verdict,
+                deadline_ms,
+                tries=2 if at_once else 1,  # what takes milliseconds was lost with a server of the broker, not slow
+                again=True,
+                together=at_once,
             )
         except bus.BusError as error:
             log.warning("screening_failed", stage=stage, error=error.code)
