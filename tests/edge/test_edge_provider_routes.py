@@ -1,5 +1,6 @@
 """Providers' own APIs under our keys: only for who was given them, with our credential and without the caller's."""
 
+import datetime
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
 from tests.edge.test_edge_passthrough import KEY, Target, World, told_by
+from tests.support.sigv4 import why_not
 
 
 class Provided(World):
@@ -114,7 +116,10 @@ async def test_amazons_calls_are_signed(world: Provided) -> None:
     _, raw_path, headers, body = world.target.seen[-1]
     assert raw_path == "/model/amazon.nova-lite-v1:0/converse" and body == b"{}"
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/") and KEY not in str(headers)
-    assert "/eu-west-1/bedrock/aws4_request" in headers["authorization"] and "x-amz-date" in headers
+    secrets, now = {"AKIDEXAMPLE": "secret-of-ours"}, datetime.datetime.now(datetime.UTC)
+    # The test's target answers for Amazon's host, and sees its own.
+    sent = {**headers, "host": "bedrock-runtime.eu-west-1.amazonaws.com"}.items()
+    assert why_not("POST", raw_path, sent, body, secrets, now, region="eu-west-1", service="bedrock") is None
 
 
 def test_without_a_credential_there_is_no_route_and_an_operators_own_stands_instead() -> None:

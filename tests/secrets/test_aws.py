@@ -13,6 +13,7 @@ from shared.secrets import KeyManagement, SecretError, environment
 from shared.secrets.aws import make as make_secrets
 from shared.secrets.aws_kms import make as make_kms
 from shared.settings import SettingsError
+from tests.support.sigv4 import Checking
 
 
 def client(service: str, aws: dict[str, str], moto: str) -> Any:
@@ -68,6 +69,32 @@ async def test_a_role_is_assumed(aws: dict[str, str], moto: str) -> None:
         assert manager._client._client._request_signer._credentials.token  # type: ignore[attr-defined]
     finally:
         await manager.close()
+
+
+async def test_every_request_is_signed_as_aws_wants_it(
+    moto: str, aws: dict[str, str], encrypt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto takes any signature; what stands before it here takes the right ones: of our key, and of the role we assume."""
+    there = client("secretsmanager", aws, moto)
+    there.create_secret(Name="SIGNED", SecretString="sk-signed")
+    async with Checking(moto, {"AKIATEST": "secret"}, "eu-central-1") as checking:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", checking.address)
+        secrets = make_secrets(aws, KeyManagement(system="aws_secret_manager"))
+        assert await secrets.read("SIGNED") == "sk-signed"
+        await secrets.write("SIGNED_TOO", "one")
+        kms = make_kms({**aws, "A": encrypt("plain")}, KeyManagement(system="aws_kms"))
+        assert await kms.read("A") == "plain"
+        role = KeyManagement(system="aws_secret_manager", aws_role_name="arn:aws:iam::123456789012:role/gateway")
+        assumed = make_secrets(aws, role)
+        await assumed.read("SIGNED")
+        assert checking.refused == [] and set(checking.services) == {"secretsmanager", "kms", "sts"}
+        assert len(checking.tokens) == 1, "the role's own credentials signed the last one"
+        wrong = make_secrets({**aws, "AWS_SECRET_ACCESS_KEY": "another"}, KeyManagement(system="aws_secret_manager"))
+        with pytest.raises(SecretError) as refused:
+            await wrong.read("SIGNED")
+        assert refused.value.code == "denied" and set(checking.refused) == {"another signature"}
+        for manager in (secrets, kms, assumed, wrong):
+            await manager.close()
 
 
 async def test_no_aws_is_an_error_and_not_a_missing_secret(
