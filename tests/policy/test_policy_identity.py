@@ -5,8 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.policy.identity.claims import LABEL, Known, NotLetIn, Principal, Question, label, resolve
+from shared import routes
 from shared.entities import Key, Team, User
 from shared.identity.settings import ClaimRules, Issuer, read
 from shared.ids import KeyDigest
@@ -22,6 +25,7 @@ USERS = {
 }
 KEYS = {"client-1": Key(token=KeyDigest("d" * 64), key_name="sk-...", key_alias="client-1", team_id="a", models=["m1"])}
 CHAT = "/chat/completions"
+EVERY_ROUTE = [row.name for row in routes.TABLE.rows]
 
 
 def find(kind: str, name: str) -> Any:
@@ -257,6 +261,29 @@ def test_every_option_has_a_test() -> None:
     named = "".join(path.read_text() for path in [Path(__file__), *(tests / "identity").glob("test_*.py")])
     options = [field.name for kind in (ClaimRules, Issuer) for field in msgspec.structs.fields(kind)]
     assert [name for name in options if f'"{name}"' not in named and f"{name}=" not in named] == []
+
+
+@given(
+    rules=st.fixed_dictionaries({}, optional={
+        "user_id_jwt_field": st.just("sub"), "team_id_jwt_field": st.just("org.team"), "team_ids_jwt_field": st.just("groups"),
+        "team_id_default": st.sampled_from(["a", "b"]), "team_id_upsert": st.booleans(), "user_id_upsert": st.booleans(),
+        "admin_jwt_scope": st.just("root"), "virtual_key_claim_field": st.just("azp"), "end_user_id_jwt_field": st.just("c"),
+        "jwt_litellm_role_map": st.just([{"jwt_role": "v", "litellm_role": "proxy_admin_viewer"}]), "roles_jwt_field": st.just("roles"),
+        "team_allowed_routes": st.sampled_from([["openai_routes", "info_routes"], ["/team/info"]]),
+    }),
+    claims=st.fixed_dictionaries({"sub": st.sampled_from(["u1", "boss", "new"])}, optional={
+        "org": st.sampled_from([{"team": "a"}, {"team": "b"}, {"team": "nobody"}]), "groups": st.lists(st.sampled_from(["a", "b", "x"])),
+        "scope": st.sampled_from(["root", "other"]), "azp": st.sampled_from(["client-1", "client-2"]), "roles": st.just(["v"]),
+        "c": st.just("x"),
+    }),
+    model=st.sampled_from(["", "m1", "m2", "m9"]),
+)  # fmt: skip
+def test_the_same_claims_are_the_same_principal_on_every_route(
+    rules: dict[str, Any], claims: dict[str, Any], model: str
+) -> None:
+    """A route may be closed to somebody; it never makes somebody else of them. (The ledger's port asks policy the same question.)"""
+    found = [ask(rules, claims, route, model) for route in EVERY_ROUTE]
+    assert len({msgspec.json.encode(each) for each in found if isinstance(each, Principal)}) <= 1
 
 
 def test_the_customer_a_token_names() -> None:
