@@ -53,7 +53,9 @@ class Target:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         one = (request.path, dict(request.headers), await request.read())
         self.asked.append(one)
-        if self.mood == "cut":
+        if self.mood == "unheard":
+            self.got.append(one)
+        if self.mood in ("cut", "unheard"):
             assert request.transport is not None
             request.transport.abort()
         elif self.mood == "slow":
@@ -152,6 +154,46 @@ async def test_a_target_that_is_away_loses_nothing(book: Book, target: Target, m
     assert len(target.ids()) == 5, "once each, as nothing was confirmed before"
     names = {headers["idempotency-key"] for _, headers, _ in target.asked}
     assert len(names) == len({body for _, _, body in target.asked}), "a repeat has its first's name"
+    await fed.end()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_what_a_target_took_without_being_heard_comes_again_under_the_same_key(
+    book: Book, target: Target, killed: bool
+) -> None:
+    """However much has come since: it knows the rows again by the key, and counts them once."""
+    fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+    await begun(book)
+    target.mood = "unheard"
+    calls = [settled() for _ in range(6)]
+    await book.post(*calls[:3])
+
+    async def tried() -> bool:
+        return len(target.got) >= 2
+
+    await eventually(tried)
+    await book.post(*calls[3:5])
+    await book.post(calls[5])
+    if killed:
+        await fed.end(kill=True)
+        fed = Fed(book, [webhook()], {"GENERIC_LOGGER_ENDPOINT": target.url})
+    so_far = len(target.got)
+
+    async def tried_again() -> bool:
+        return len(target.got) > so_far
+
+    await eventually(tried_again)
+    target.mood = 200
+
+    async def there() -> bool:
+        return set(target.ids()) == {call.opened.id for call in calls}
+
+    await eventually(there)
+    keys: dict[str, set[str]] = {}
+    for _, headers, body in target.got:
+        for row in msgspec.json.decode(body):
+            keys.setdefault(row["id"], set()).add(headers["idempotency-key"])
+    assert {len(found) for found in keys.values()} == {1}
     await fed.end()
 
 

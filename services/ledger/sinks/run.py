@@ -38,6 +38,9 @@ PAUSE_S_MAX = 60.0
 CONNECTIONS_MAX = 4
 """Of all sinks together."""
 
+_TRIED = -2
+"""Less a shard: where it keeps up to which batch a sink was tried. (-1 is no shard's.)"""
+
 Make = Callable[[Sink], SinkTarget]
 StreamEnd = Callable[[str], Awaitable[int]]
 """The sequence of a stream's last message. Raises one of BUS_ERRORS."""
@@ -131,15 +134,17 @@ class Sinks:
     async def _feed(self, pool: Pool, sink: Sink) -> None:
         pause_s = PAUSE_S_MIN
         known: dict[int, int] | None = None
+        tried: dict[int, int] = {}
         while not self._stopping.is_set():
             try:
                 if known is None:
                     rows = await pool.fetch(QUERIES["sink_positions"], sink.id)
                     known = {row["shard"]: row["batch"] for row in rows if row["shard"] >= 0}
+                    tried = {_TRIED - row["shard"]: row["batch"] for row in rows if row["shard"] <= _TRIED}
                 moved = self._moved
                 behind = [shard for shard, last in self._head.items() if last > known.get(shard, 0)]
                 for shard in behind:
-                    known[shard] = await self._step(pool, sink, shard, known.get(shard, 0))
+                    known[shard] = await self._step(pool, sink, shard, known.get(shard, 0), tried)
                 pause_s = PAUSE_S_MIN
                 if not behind:
                     await set_within(moved, IDLE_S)
@@ -156,13 +161,22 @@ class Sinks:
                 known = None
                 await set_within(self._stopping, PAUSE_S_MIN)
 
-    async def _step(self, pool: Pool, sink: Sink, shard: int, known: int) -> int:
-        """Returns up to which batch all is sent. No connection is held while the target is waited for."""
+    async def _step(self, pool: Pool, sink: Sink, shard: int, known: int, tried: dict[int, int]) -> int:
+        """Returns up to which batch all is sent. No connection is held while the target is waited for.
+
+        Args:
+            tried: by shard, up to which batch it was tried last: the same rows go again, however many came since, so that the target knows
+                them by their idempotency key.
+        """
         target = self._make(sink)
         async with pool.acquire() as connection:
-            until = await connection.fetchval(QUERIES["sink_until"], shard, known, self._head[shard], BATCHES)
-            if until is None:
-                return known
+            if tried.get(shard, 0) <= known:
+                until = await connection.fetchval(QUERIES["sink_until"], shard, known, self._head[shard], BATCHES)
+                if until is None:
+                    return known
+                await connection.execute(QUERIES["sink_move"], sink.id, _TRIED - shard, until)
+                tried[shard] = until
+            until = tried[shard]
             key = sink.owner if sink.scope == "key" else None
             team = sink.owner if sink.scope == "team" else None
             rows = await connection.fetch(QUERIES["sink_rows"], shard, known, until, key, team)
@@ -176,7 +190,7 @@ class Sinks:
             await target.send(mine[start : start + ROWS])
             metrics.SINK_ROWS.labels(sink.name).inc(len(mine[start : start + ROWS]))
         await pool.execute(QUERIES["sink_move"], sink.id, shard, until)
-        return int(until)
+        return until
 
 
 def maker(

@@ -1,5 +1,6 @@
 """How a sink's records are sent. Each target takes some rows, and returns when the other side has them; else it raises SinkError."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -21,6 +22,8 @@ from shared.sealing import Keyring, SealingError
 
 DEADLINE_MS = 15_000
 ANSWER_BYTES_MAX = 1024 * 1024
+PUTS_MAX = 16
+"""Objects on their way at a time."""
 JSON = {"content-type": "application/json"}
 
 
@@ -199,10 +202,15 @@ class Objects:
         self._target = target
 
     async def send(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        for row in rows:
-            at = datetime.fromtimestamp(row["at_ms"] / 1000, UTC)
-            path = f"{at:%Y-%m-%d}/time-{at:%H-%M-%S-%f}_{row['id']}.json"
+        for start in range(0, len(rows), PUTS_MAX):
             try:
-                await self._target.put(path, msgspec.json.encode(records.payload(row)))
-            except TargetError as error:
-                raise SinkError(str(error)) from None
+                async with asyncio.TaskGroup() as group:
+                    for row in rows[start : start + PUTS_MAX]:
+                        group.create_task(self._put(row))
+            except* TargetError as errors:
+                raise SinkError(str(errors.exceptions[0])) from None
+
+    async def _put(self, row: Mapping[str, Any]) -> None:
+        at = datetime.fromtimestamp(row["at_ms"] / 1000, UTC)
+        path = f"{at:%Y-%m-%d}/time-{at:%H-%M-%S-%f}_{row['id']}.json"
+        await self._target.put(path, msgspec.json.encode(records.payload(row)))
