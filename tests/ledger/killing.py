@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tests.ledger.test_ledger_live import Process
 START_S = 60.0
 FACTS = 20
 """Calls in a message."""
+PAUSE_S = 0.1
+"""Between two messages' worth: the whole book is compared after every kill, so it may not become large."""
 
 
 class Sent:
@@ -44,7 +47,7 @@ class Sent:
             if self.calls % (FACTS * 10) == 0:
                 await publish_control(client, control(entity_id=f"t{self.calls}"))
                 self.controls += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(PAUSE_S)
 
 
 async def started(server: Postgres) -> None:
@@ -98,6 +101,7 @@ async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: in
             sent.going.clear()
             await agree(url, f"seed {seed}, kill {number} of {victim}")
             sent.going.set()
+            print(f"kill {number + 1} of {kills}: {victim}, {sent.calls} calls", file=sys.stderr, flush=True)
         sent.done.set()
         await sending
         await _level(client, url)
