@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shared import stand_ins
+
 
 class OwnCodeError(Exception):
     """It can't be had; the message says which file and what went wrong in it."""
@@ -39,5 +41,6 @@ def module(file: Path, name: str) -> Any:
     assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     sys.modules[name] = made
+    stand_ins.install()
     spec.loader.exec_module(made)
     return made

@@ -19,6 +19,7 @@ from shared.bus import BusClient
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial, Grant
+from shared.identity.own import SHAPE
 from shared.ids import KeyDigest
 from shared.notices import ControlNotices
 from shared.requests import DecideReply, DecideRequest
@@ -190,7 +191,7 @@ class Grants:
                 question = DecideRequest(None, "", "", seq, customer_id=model)
             else:
                 question = DecideRequest(digest, route, model, seq, shape)
-            said = self._claims(digest) if shape == "jwt" else None
+            said = self._claims(digest) if shape in ("jwt", SHAPE) else None
             if said is not None:
                 question = msgspec.structs.replace(question, claims=said.claims, team_id=said.team_id)
             reply = await bus.ask(

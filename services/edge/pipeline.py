@@ -40,8 +40,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     head = reading.head(request)
     if parts.own_headers is not None:
         parts.own_headers.read(request, head)
-    if head.token is not None or not parts.grants.knows(head.digest):
-        await known(parts, route, head)
+    if head.token is not None or parts.tokens.asks_each or not parts.grants.knows(head.digest):
+        await known(parts, route, head, request)
     if not request.account.known:
         request.recognised()
     body = sizes.arrived(parts, request)
@@ -105,9 +105,9 @@ async def _fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list
     return found
 
 
-async def known(parts: Parts, route: Route, head: Head) -> None:
+async def known(parts: Parts, route: Route, head: Head, request: Request) -> None:
     """Returns for a credential that is good for something. A warm one costs no question."""
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     if parts.grants.knows(head.digest):
         return
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from services.edge import configured, front
+from services.edge import configured, front, own_auth
 from services.edge.config import EdgeSettings
 from services.edge.configured import USER_AGENT, Configured
 from services.edge.http import Certificate, Limits
@@ -108,7 +108,7 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
             OutboundSettings.read(environ),
             guard_of(conf.edge_passthrough_networks, "TOLLGATE_EDGE_PASSTHROUGH_NETWORKS"),
         ),
-        tokens=_tokens(config.general_settings, environ, outbound, config.directory),
+        tokens=_tokens(config, environ, outbound),
         lasting=front.lasting(config, environ, outbound, conf.data_dir),
         stored_keys=stored(KeyManagement.of(config.general_settings), environ),
         connect_stored=stored_front.build(conf, config, environ, USER_AGENT, targets, left_out),
@@ -119,10 +119,11 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
     )
 
 
-def _tokens(general_settings: dict[str, Any], environ: Mapping[str, str], outbound: Outbound, directory: str) -> Tokens:
+def _tokens(config: Config, environ: Mapping[str, str], outbound: Outbound) -> Tokens:
     """Raises SettingsError for rules that can't be kept."""
-    auth = jwt_settings.read(general_settings, environ)
-    return Tokens(None if auth is None else Verifier(outbound, auth, validate=own_validate(auth, directory)))
+    auth = jwt_settings.read(config.general_settings, environ)
+    verifier = None if auth is None else Verifier(outbound, auth, validate=own_validate(auth, config.directory))
+    return Tokens(verifier, own_auth.load(config))
 
 
 def certificate_of(conf: EdgeSettings, environ: Mapping[str, str]) -> Certificate | None:

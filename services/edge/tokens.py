@@ -1,10 +1,13 @@
-"""Tokens of an identity provider: verified here, once a token; its claims go to policy, the token itself goes nowhere."""
+"""Credentials of which policy must be told more than a digest: an identity provider's tokens, verified here, once a token; and those of
+which the operator's own function says whose they are (own_auth.py), asked anew for every request. The credential itself goes nowhere."""
 
 import json
 from typing import Any
 
 import msgspec
 
+from services.edge.http import Request
+from services.edge.own_auth import OwnAuth
 from services.edge.reading import Head
 from shared.identity.verifier import Verifier
 from shared.ids import KeyDigest
@@ -13,7 +16,7 @@ KEPT_MAX = 10_000
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a verified token says, as it travels."""
+    """What a verified token says, or who the operator's function says it is, as it travels."""
 
     claims: bytes
     """JSON."""
@@ -25,28 +28,44 @@ class Tokens:
     """
     Args:
         verifier: None: tokens aren't accepted, and policy refuses them as what they then are, keys that nobody made.
+        own: the operator's own function; None: there is none.
     """
 
-    def __init__(self, verifier: Verifier | None = None) -> None:
+    def __init__(self, verifier: Verifier | None = None, own: OwnAuth | None = None) -> None:
         self._verifier = verifier
-        self._kept: dict[KeyDigest, tuple[dict[str, Any], Claims]] = {}
+        self._own = own
+        self.asks_each = own is not None
+        """Whether every request has to be looked at, whatever is known of its credential."""
+        self._kept: dict[KeyDigest, tuple[Any, Claims]] = {}
 
-    async def identify(self, head: Head) -> None:
-        """Returns where the credential is no token, or one that is good now. Raises RefusedError (401, 503)."""
+    async def identify(self, head: Head, request: Request) -> None:
+        """Returns where the credential needs nothing of this, or is good now; the head may speak of another one then. Raises
+        RefusedError (401, 503)."""
+        if self._own is not None:
+            told = await self._own.identify(head, request)
+            if told is not None and head.digest is not None:
+                self._keep(head.digest, None, Claims(told))
+                return
         if head.token is None or head.digest is None or self._verifier is None:
             return
         claims = await self._verifier.claims(head.token, head.digest)
         kept = self._kept.get(head.digest)
         if kept is None or kept[0] is not claims:
-            if len(self._kept) >= KEPT_MAX:
-                del self._kept[next(iter(self._kept))]
-            self._kept[head.digest] = claims, Claims(json.dumps(claims, separators=(",", ":")).encode(), head.team_id)
+            told = json.dumps(claims, separators=(",", ":")).encode()
+            self._keep(head.digest, claims, Claims(told, head.team_id))
+
+    def _keep(self, digest: KeyDigest, claims: dict[str, Any] | None, told: Claims) -> None:
+        if digest not in self._kept and len(self._kept) >= KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[digest] = claims, told
 
     def claims(self, digest: KeyDigest | None) -> Claims | None:
-        """Of a token that `identify` let through lately."""
+        """Of a credential that `identify` let through lately."""
         kept = None if digest is None else self._kept.get(digest)
         return None if kept is None else kept[1]
 
     async def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
         if self._verifier is not None:
             await self._verifier.close()

@@ -18,7 +18,7 @@ from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
 from shared import guardrails, prices
 from shared.billing import Price
-from shared.config import Config, ConfigError, Deployment, LeftOut
+from shared.config import Config, ConfigError, Deployment, LeftOut, own_auth
 from shared.config.callbacks import NOTHING_SAID, SENT
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
@@ -87,6 +87,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     public_model_groups: tuple[str, ...] = ()
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
     jwt: JwtAuth | None = None
+    own_auth: bool = False
+    """Whether edges ask the operator's own function who calls (`custom_auth`)."""
     """How an identity provider's tokens become callers; None: they don't."""
     aliases: dict[str, str] = {}
     """`model_group_alias`: other names of models, for everybody."""
@@ -179,6 +181,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
+        own_auth=own_auth.of(config) is not None,
         **_people(config),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         rotation_check_s=_seconds(environ or {}, "LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", ROTATION_CHECK_S),

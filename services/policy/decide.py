@@ -204,13 +204,15 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
 def _by_token(
     directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, who: Callable[..., Who]
 ) -> Who:
-    """A token's owner has a key that stands here alone: what holds for keys holds for it."""
+    """A token's owner, or whom the operator's own function knows, has a key that stands here alone: what holds for keys holds for it."""
     found = tokens.principal(directory, catalog, request, now_ms)
     if isinstance(found, NotLetIn):
         return who(ANONYMOUS, found.depends_on, refusal=found.refusal)
     key, team = found.key, found.team
     user = None if key.user_id is None else directory.users.get(key.user_id)
     caller = msgspec.structs.replace(_caller(key, team, user), role=found.role)
+    if found.team_named is not None:
+        caller = msgspec.structs.replace(caller, team_id=found.team_named[0], team_alias=found.team_named[1])
     return who(
         caller,
         found.depends_on,

@@ -15,15 +15,9 @@ _SEE = "see docs/callbacks.md for ours"
 def why_not(name: str, directory: str) -> str:
     """Why `module.attribute` can't be told of calls; empty: it can."""
     module, _, attribute = name.rpartition(".")
-    path = file_of(module, directory)
-    if path is None or not path.is_file():
-        return f"a Python class of your own, and there is no {module.replace('.', '/')}.py beside the configuration"
-    try:
-        if path.stat().st_size > BYTES_MAX:
-            return "its file is too large"
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return "its file is no Python"
+    tree = tree_of(name, directory)
+    if isinstance(tree, str):
+        return tree
     imported = {
         each.split(".")[0]
         for node in ast.walk(tree)
@@ -48,6 +42,20 @@ def why_not(name: str, directory: str) -> str:
     if attribute not in names:
         return f"{module} has no {attribute}"
     return "" if METHOD in methods else f"it has no method {METHOD}: {_SEE}"
+
+
+def tree_of(name: str, directory: str) -> ast.Module | str:
+    """The file of `module.attribute`, read and not run; or why it can't be."""
+    module = name.rpartition(".")[0]
+    path = file_of(module, directory)
+    if path is None or not path.is_file():
+        return f"it is Python of your own, and there is no {module.replace('.', '/')}.py beside the configuration"
+    try:
+        if path.stat().st_size > BYTES_MAX:
+            return "its file is too large"
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return "its file is no Python"
 
 
 def file_of(module: str, directory: str) -> Path | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import callbacks, deployments, opening, stored, without_effect
+from shared.config import callbacks, deployments, opening, own_auth, stored, without_effect
 from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
@@ -146,6 +146,7 @@ def _read(
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
+    own_auth.check(general, directory, reading)
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
     _name_idle_callbacks(litellm, of_callbacks, directory, reading)
     credentials = _credentials(top, lookup)

@@ -11,6 +11,20 @@ def token_refused(code: str, message: str) -> Refusal:
     return _auth("token_refused", f"Validation fails: {message}")
 
 
+def own_auth_refused(message: str = "", status: int = 401) -> Refusal:
+    """The operator's own function (`custom_auth`) says no.
+
+    Args:
+        message: its word for the client.
+    """
+    return _auth("custom_auth_refused", message or "The credential isn't accepted here.", status=status)
+
+
+def own_auth_unavailable() -> Refusal:
+    message = "The gateway's custom_auth doesn't answer at the moment. Try again shortly."
+    return Refusal("custom_auth_unavailable", 503, message, "auth_provider_unavailable", None, retry_after_s=5)
+
+
 def token_without_role() -> Refusal:
     message = (
         "Unmatched token passed in. enforce_rbac is set to True. Token must belong to a proxy admin, team, or user."

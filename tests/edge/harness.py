@@ -20,6 +20,7 @@ from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
+from services.edge.tokens import Tokens
 from services.edge.upstream import Client, Origin
 from shared import config, subjects
 from shared.asker import Signer
@@ -71,8 +72,10 @@ class Edge:
         limits: dict[str, int] | None = None,
         params: dict[str, Any] | None = None,
         litellm: LitellmSettings | None = None,
+        tokens: Tokens | None = None,
         **settings: Any,
     ) -> None:
+        self.tokens = tokens or Tokens()
         self.limits = {"bytes_max": 2**30, "requests_max": settings.get("edge_requests_max", 4096), **(limits or {})}
         self.guardrails = guardrails or []
         self.banned = banned
@@ -140,7 +143,9 @@ class Edge:
         self.recorder.start()
         bus: Any = self.bus
         feed: Any = self.feed
-        self.grants = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
+        self.grants = Grants(
+            bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000, claims=self.tokens.claims
+        )
         self.customers = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
         self.upstream, self.tasks = Client(), Tasks()
         clock = Clock()
@@ -154,6 +159,7 @@ class Edge:
             upstream=self.upstream,
             targets=table.build(self.deployments, "test", self.litellm),
             tasks=self.tasks,
+            tokens=self.tokens,
             ledger=Origin("http", "127.0.0.1", 9),
             ledger_path="",
             signer=Signer("edge-1"),
@@ -175,6 +181,7 @@ class Edge:
         self.parts.strangers.close()
         await self.recorder.close()
         await self.upstream.close()
+        await self.tokens.close()
 
     def facts(self) -> list[TrafficFact]:
         return self.publisher.facts()

@@ -13,7 +13,7 @@ from shared.routes import Route
 async def granted(parts: Parts, request: Request, route: Route) -> tuple[Head, Grant]:
     """Raises RefusedError for who may not; that is in the book."""
     head = reading.head(request)
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     decision = await parts.grants.decide(head.digest, head.shape, route.name, "")
     outcome = admission.permit(decision, Ask([], {}, head.ip), parts.clock.unix_ms(), parts.random)
     if isinstance(outcome, Refusal):

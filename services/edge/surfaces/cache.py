@@ -17,7 +17,7 @@ KEYS_MAX = 1_000
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     head = reading.head(request)
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     decision = await parts.grants.decide(head.digest, head.shape, match.route.name, "")
     refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
     if refusal is not None:

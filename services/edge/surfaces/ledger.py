@@ -24,7 +24,7 @@ BODY_BYTES_MAX = 1024 * 1024
 async def serve(parts: Parts, request: Request, match: Match) -> StreamAnswer:
     settings, client = parts.settings, parts.upstream
     head = reading.head(request)
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     body = b""
     if match.route.request is not None:
         body = await reading.body(request, BODY_BYTES_MAX, settings.edge_body_timeout_ms)

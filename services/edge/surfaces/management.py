@@ -38,7 +38,7 @@ CUSTOM_KEY_CHARACTERS_MAX = 512
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     route, settings, grants = match.route, parts.settings, parts.grants
     head = reading.head(request)
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     said = parts.tokens.claims(head.digest)
     body = await _body(request, settings)
     if route.seals:

@@ -108,7 +108,7 @@ async def _grant(
             return None, False
         decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
         return None, not admission.is_stranger(decision)
-    await parts.tokens.identify(head)
+    await parts.tokens.identify(head, request)
     decision = await parts.grants.decide(head.digest, head.shape, NAME, "")
     refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
     if refusal is None and isinstance(decision, Grant):

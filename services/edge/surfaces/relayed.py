@@ -81,7 +81,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     head = reading.head(request)
     if parts.own_headers is not None:
         parts.own_headers.read(request, head)
-    await pipeline.known(parts, route, head)
+    await pipeline.known(parts, route, head, request)
     request.recognised()
     body = await sizes.body(parts, request, head, route.name)
     form = _form(parts, request, body) if kind.form else None

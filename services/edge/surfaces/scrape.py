@@ -39,7 +39,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
 async def _refusal(parts: Parts, request: Request, route: str) -> Refusal | None:
     try:
         head = reading.head(request)
-        await parts.tokens.identify(head)
+        await parts.tokens.identify(head, request)
         decision = await parts.grants.decide(head.digest, head.shape, route, "")
     except RefusedError as no:
         return no.refusal

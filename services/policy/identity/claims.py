@@ -70,6 +70,8 @@ class Principal(msgspec.Struct, frozen=True):
     """A model must be let through by each of them, besides the team's own."""
     upserts: list[Upsert] = []
     """What is to be made, or follows the token."""
+    team_named: tuple[str | None, str | None] | None = None
+    """Id and alias of a team that nobody made here: a name in the book, and nothing more."""
 
 
 class NotLetIn(msgspec.Struct, frozen=True):

@@ -5,14 +5,20 @@ from typing import Any
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
+from services.policy.identity import own
 from services.policy.identity.claims import Known, NotLetIn, Principal, Question, Upsert, resolve
 from services.policy.model_access import allows
 from shared import errors
+from shared.identity import own as identities
 from shared.requests import DecideRequest
 
 
 def principal(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> Principal | NotLetIn:
     """Raises nothing: an asker that verified a token sends claims that can be read, and what it sends otherwise is refused."""
+    if (request.key_sha256 or "").startswith(identities.LABEL):
+        if catalog.own_auth:
+            return own.principal(directory, request.claims)
+        return NotLetIn(errors.own_auth_refused(), [])
     auth = catalog.jwt
     if auth is None:
         return NotLetIn(errors.not_a_virtual_key(), [])

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from msgspec import Struct
 
 from shared.config.fields import By
+from shared.config.own_auth import CustomAuthSettings
 from shared.secrets.value import Secret
 
 Names = list[str]
@@ -25,8 +26,13 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Names of guardrails, hooks and keys that protect, can't be enforced here, and may be left undone all the same."""
     litellm_key_header_name: Annotated[str | None, By()] = None
     """The only header a key is taken from; its value is `Bearer <key>`."""
-    custom_auth: Annotated[str | None, By(protects=True)] = None
-    """A Python function of the operator's that decides who may call."""
+    custom_auth: Annotated[
+        str | None,
+        By("config", "edge", differently="budgets and rates that it returns don't bind; see docs/identity.md"),
+    ] = None
+    """A Python function of the operator's that says who calls: `my_file.my_function`, the file beside this one."""
+    custom_auth_settings: Annotated[CustomAuthSettings, By("config")] = CustomAuthSettings()
+    """`mode`: on, off, auto (what it refuses may be a virtual key); `timeout`: seconds."""
     enable_jwt_auth: Annotated[bool, By("edge")] = False
     """Take JSON web tokens as credentials. Without it a token is no credential: nothing is opened."""
     litellm_jwtauth: Annotated[dict[str, Any], By("edge")] = {}

@@ -1,0 +1,84 @@
+"""`general_settings.custom_auth`: a Python function of the operator's that says who calls. What is to be run, and whether its file can be.
+
+The file is looked at here, by every service that reads the configuration; only the edge runs it. It protects: where it can't be run the
+start is refused.
+"""
+
+import ast
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import Struct
+
+from shared import stand_ins
+from shared.config import hooks
+from shared.config.fields import By, Reading
+
+if TYPE_CHECKING:
+    from shared.config.load import Config
+    from shared.config.schema import GeneralSettings
+
+NAME = "custom_auth"
+TIMEOUT_S = 5.0
+
+
+class CustomAuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`general_settings.custom_auth_settings`."""
+
+    mode: Annotated[Literal["on", "off", "auto"] | bool, By("config")] = "on"
+    """on: the function alone decides; auto: what it refuses is looked at as a virtual key or a token; off: it isn't asked. YAML reads a
+    bare `on` as true, and `off` as false."""
+    timeout: Annotated[float, By("edge")] = TIMEOUT_S
+    """Ours: seconds it may take; then the caller gets 503."""
+
+    @property
+    def asked(self) -> bool:
+        return self.mode not in ("off", False)
+
+
+class OwnAuth(Struct, frozen=True):
+    function: str
+    """`module.function`, the file beside the configuration."""
+    falls_through: bool
+    timeout_s: float
+
+
+def of(config: "Config") -> OwnAuth | None:
+    """None: no function is asked."""
+    general = config.general
+    named, settings = general.custom_auth, general.custom_auth_settings
+    if not named or not settings.asked or why_not(named, config.directory):
+        return None
+    return OwnAuth(named, settings.mode == "auto", settings.timeout)
+
+
+def check(general: "GeneralSettings", directory: str, reading: Reading) -> None:
+    """Raises ConfigError for a function that can't be asked, unless the operator said that it may be left undone."""
+    if not general.custom_auth or not general.custom_auth_settings.asked:
+        return
+    why = why_not(general.custom_auth, directory)
+    if why:
+        reading.correct(f"general_settings.{NAME}", "no effect", why)
+        reading.unenforced(NAME, f"general_settings.{NAME} can't be enforced: {general.custom_auth}: {why}")
+
+
+def why_not(name: str, directory: str) -> str:
+    """Why a function can't be asked who calls; empty: it can."""
+    tree = hooks.tree_of(name, directory)
+    if isinstance(tree, str):
+        return tree
+    missing = stand_ins.missing(tree)
+    if missing:
+        return f"its file imports {missing}, which isn't here: see docs/identity.md for what is"
+    attribute = name.rpartition(".")[2]
+    named = {each for node in tree.body for each in _names(node)}
+    return "" if attribute in named else f"its file has no {attribute}"
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    return []

@@ -1,0 +1,119 @@
+"""The few names of LiteLLM and FastAPI that the operator's Python imports, for files written for LiteLLM that need no more than these.
+
+Neither package is here. Where one is installed all the same it is left alone. What else a file imports of them isn't there, and the file
+is refused with that name: nothing pretends to work.
+"""
+
+import ast
+import importlib.util
+import logging
+import sys
+from enum import StrEnum
+from types import ModuleType
+from typing import Any
+
+
+class UserAPIKeyAuth:
+    """Who somebody is, as `custom_auth` returns it. A field that wasn't given is None."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return None
+
+
+class LitellmUserRoles(StrEnum):
+    PROXY_ADMIN = "proxy_admin"
+    PROXY_ADMIN_VIEW_ONLY = "proxy_admin_viewer"
+    ORG_ADMIN = "org_admin"
+    INTERNAL_USER = "internal_user"
+    INTERNAL_USER_VIEW_ONLY = "internal_user_viewer"
+    TEAM = "team"
+    CUSTOMER = "customer"
+
+
+class ProxyException(Exception):
+    """A refusal: its message is for the client."""
+
+    def __init__(
+        self, message: str, type: str = "auth_error", param: str | None = None, code: Any = None, **more: Any
+    ) -> None:
+        super().__init__(message)
+        self.message, self.type, self.param, self.code = str(message), type, param, code
+
+
+class HTTPException(Exception):
+    """A refusal: its detail is for the client."""
+
+    def __init__(self, status_code: int, detail: Any = None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status_code, self.detail, self.headers = status_code, detail, headers
+
+
+class Request:
+    """For annotations: what a function gets has the same attributes."""
+
+
+class _Status:
+    """`status.HTTP_401_UNAUTHORIZED` and its like: the number in the name."""
+
+    def __getattr__(self, name: str) -> int:
+        kind, _, rest = name.partition("_")
+        number = rest.partition("_")[0]
+        if kind != "HTTP" or not number.isdigit():
+            raise AttributeError(name)
+        return int(number)
+
+
+_LOG = logging.getLogger("operator")
+_NAMES: dict[str, dict[str, Any]] = {
+    "litellm": {},
+    "litellm.proxy": {},
+    "litellm.proxy._types": {
+        "UserAPIKeyAuth": UserAPIKeyAuth, "LitellmUserRoles": LitellmUserRoles, "ProxyException": ProxyException,
+    },
+    "litellm.proxy.proxy_server": {"ProxyException": ProxyException},
+    "litellm._logging": {"verbose_logger": _LOG, "verbose_proxy_logger": _LOG},
+    "fastapi": {"Request": Request, "HTTPException": HTTPException, "status": _Status()},
+}  # fmt: skip
+"""By module."""
+
+
+def install() -> None:
+    """Make them importable."""
+    for root in ("litellm", "fastapi"):
+        if root in sys.modules or importlib.util.find_spec(root) is not None:
+            continue
+        for name in [each for each in _NAMES if each.split(".")[0] == root]:
+            module = ModuleType(name)
+            module.__dict__.update(_NAMES[name], __path__=[])
+            sys.modules[name] = module
+            parent, _, last = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], last, module)
+
+
+def missing(tree: ast.AST) -> str:
+    """What a file imports of them at its start that isn't here: `litellm.proxy.x.y`. Empty: nothing."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _is_lacking(alias.name.split(".")[0]) and alias.name not in _NAMES:
+                    return alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            here = _NAMES.get(node.module, {})
+            for alias in node.names:
+                known = alias.name in here or f"{node.module}.{alias.name}" in _NAMES
+                if _is_lacking(node.module.split(".")[0]) and not known:
+                    return f"{node.module}.{alias.name}"
+    return ""
+
+
+def _is_lacking(root: str) -> bool:
+    if root not in ("litellm", "fastapi"):
+        return False
+    there = sys.modules.get(root)
+    return there.__spec__ is None if there is not None else importlib.util.find_spec(root) is None
