@@ -17,6 +17,7 @@ from services.ledger.alerts import settings as alert_settings
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.watch import Watch
+from services.ledger.api import Api
 from services.ledger.asking import Asking
 from services.ledger.checkpoints import Checkpoints
 from services.ledger.config import LedgerSettings
@@ -24,16 +25,16 @@ from services.ledger.copies import Copies
 from services.ledger.cube import Cube
 from services.ledger.database import DATABASE_ERRORS, Pool
 from services.ledger.expire import Expirer
-from services.ledger.export_api import Exporter
+from services.ledger.exporter import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock, Share
 from services.ledger.migrate import MigrationError, TooOldError, migrate
+from services.ledger.price_list import PriceList
 from services.ledger.record import Recorder
 from services.ledger.report import Report
 from services.ledger.retention_loop import Retention, Schedule
 from services.ledger.sinks import choose
 from services.ledger.sinks.run import Sinks, maker
-from services.ledger.spend_calculate import Prices
 from services.ledger.streams import ControlPoster, TrafficPoster
 from services.ledger.tape import BUS_ERRORS
 from services.ledger.telling import Teller
@@ -112,7 +113,7 @@ class Ledger:
         self._client = client
         self._database = config.database(settings, self._database_renewed)
         self._teller = Teller(client)
-        self._prices = Prices(file.deployments if file is not None else (), prices.lookup)
+        self._prices = PriceList(file.deployments if file is not None else (), prices.lookup)
         self._terms = config.terms(settings)
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
         outbound = OutboundSettings.read(self._environ())
@@ -143,8 +144,7 @@ class Ledger:
     async def run(self) -> None:
         verifier = self._verifier()
         asking = Asking(self._client, self._control_seq, verifier)
-        api = routes.Api(
-            self._life,
+        api = Api(
             asking,
             lambda: self._report,
             self._client,
@@ -153,7 +153,7 @@ class Ledger:
             self._terms,
             shows_audit=self._shows_audit,
         )
-        runner = await routes.serve(api, self._settings.ledger_host, self._settings.ledger_port)
+        runner = await routes.serve(api, self._life, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
         renewing = asyncio.create_task(self._keep_secrets())
         pool: Pool | None = None

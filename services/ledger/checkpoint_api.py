@@ -1,25 +1,22 @@
 """`/.well-known/tollgate-ledger-keys`, for anybody; `/checkpoints`, for who may see the audit log."""
 
 import base64
-from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
 from services.ledger import answers, checkpoint
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.database import QUERIES
 from services.ledger.questions import refuse
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 LIMIT_MAX = 1_000
 KEPT_S = 30
 """How long an answer that anybody may ask for is kept."""
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def keys(request: web.Request) -> web.StreamResponse:
         rows = await api.book().fetch(QUERIES["checkpoint_keys"])
         statements = [checkpoint.envelope(row["envelope"]) for row in rows]

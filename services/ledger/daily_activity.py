@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions, spend_query
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
 from services.ledger.shapes import usd
 from services.ledger.spend_sql import CACHE_SUMS, SUMS
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
        "customer": ("end_user_ids", "customer_ids")}  # fmt: skip
@@ -34,7 +32,7 @@ METRICS = ("spend", "prompt_tokens", "completion_tokens", "cache_read_input_toke
            "successful_requests", "failed_requests", "api_requests")  # fmt: skip
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     def of(entity: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             scope = scope_of(await api.identify(request, f"/{entity}/daily/activity"))
@@ -45,7 +43,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
     return {f"/{entity}/daily/activity": of(entity) for entity in (*IDS, *ALIASES)}
 
 
-async def _activity(api: "Api", scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
+async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {"bucket": "day", "time_zone": questions.zone_of(query)}
     for name in ("start_date", "end_date"):
         if not query.get(name):

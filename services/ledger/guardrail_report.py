@@ -4,19 +4,17 @@ how long it took, and what it cost."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions
 from services.ledger.answers import CUT_HEADER, Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
 from services.ledger.spend_sql import Statement, of_scope
 from shared.money import usd_from_picousd
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 ROUTE = "/guardrails/report"
 DAYS, DAYS_MAX = 7, 31
@@ -68,7 +66,7 @@ def shown(row: Mapping[str, Any], by: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def report(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, ROUTE)
         for name in request.query:

@@ -3,21 +3,19 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from services.ledger import answers, clean, questions
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.facts_in import place
 from services.ledger.questions import refuse
 from services.ledger.report import LogKey
 from services.ledger.spend_sql import Statement, of_scope
 from shared.money import picousd_from_usd
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 SORTS = {
     "startTime": "id", "endTime": "ended_at_ms", "spend": "cost_picousd", "total_tokens": "input_tokens + output_tokens",
@@ -45,7 +43,7 @@ class Page(NamedTuple):
     size: int
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     def of(route: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
             scope = scope_of(await api.identify(request, route))

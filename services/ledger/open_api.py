@@ -1,19 +1,17 @@
 """`/spend/open`: calls that were opened and haven't ended: who has money under way, and how much at most."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, facts_in, shapes
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.database import QUERIES
 from services.ledger.questions import refuse
 from shared.facts import Opened
 from shared.money import format_usd
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 LIMIT_MAX = 1_000
 SCANNED_MAX = 50_000
@@ -21,7 +19,7 @@ SCANNED_MAX = 50_000
 AT_A_TIME = 2_000
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def open_calls(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, "/spend/open")
         limit = _limit(request.query.get("limit"))

@@ -1,13 +1,14 @@
 """`/retention`: terms, holds and what went; a hold is laid and lifted by an administrator, and is a control fact."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from services.ledger import answers, questions, retention
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.database import QUERIES
 from services.ledger.questions import refuse
 from services.ledger.retention import HOLD_BY
@@ -16,14 +17,11 @@ from shared.bus import BusError
 from shared.errors import RefusedError
 from shared.ids import new_id
 
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
-
 REASON_CHARACTERS_MAX = 1_000
 DROPS_SHOWN = 100
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def show(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/retention")
         report = api.book()
@@ -63,7 +61,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
 
 
 async def _tell(
-    api: "Api", hold_id: str, action: str, after: dict[str, Any] | None, caller: Any, request: web.Request
+    api: Api, hold_id: str, action: str, after: dict[str, Any] | None, caller: Any, request: web.Request
 ) -> None:
     try:
         await api.teller.tell("hold", hold_id, action, after, caller, request.headers.get("x-forwarded-for"))

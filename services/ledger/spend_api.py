@@ -2,23 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, spend_query
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.spend_query import SpendQuery
 from shared.money import format_usd, usd_from_picousd
 
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
-
 COUNTS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced")
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def by_url(request: web.Request) -> web.StreamResponse:
         return await _answer(api, request, dict(request.query))
 
@@ -28,7 +26,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
     return {"/spend/query": by_url, "POST /spend/query": by_body}
 
 
-async def _answer(api: "Api", request: web.Request, asked: Mapping[str, Any]) -> web.StreamResponse:
+async def _answer(api: Api, request: web.Request, asked: Mapping[str, Any]) -> web.StreamResponse:
     caller = await api.identify(request, "/spend/query")
     query = spend_query.parse(asked, datetime.now(UTC))
     found = await result(api, query, scope_of(caller))
@@ -39,7 +37,7 @@ async def _answer(api: "Api", request: web.Request, asked: Mapping[str, Any]) ->
     return answers.csv_answer(columns, rows, "spend.csv")
 
 
-async def result(api: "Api", query: SpendQuery, scope: Scope) -> dict[str, Any]:
+async def result(api: Api, query: SpendQuery, scope: Scope) -> dict[str, Any]:
     """The question's answer as it is shown."""
     book = api.book()
     answer = await _period(book, query, scope)

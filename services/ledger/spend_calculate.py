@@ -1,27 +1,23 @@
-"""`/spend/calculate` and `/cost/estimate`: what a call would cost, by the prices of the file and of the table.
+"""`/spend/calculate` and `/cost/estimate`: what a call would cost, by the price list.
 
-Tokens of messages are counted by moderation, which has the tokenizers. A model's price is that of its last entry in the file, as in
-LiteLLM; of a name the file doesn't have, the table's.
+Tokens of messages are counted by moderation, which has the tokenizers.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions
 from services.ledger.answers import Handler
+from services.ledger.api import Api
+from services.ledger.price_list import PriceList
 from services.ledger.questions import refuse
 from shared import bus, errors, subjects
-from shared.billing import Price, Usage, cost
+from shared.billing import Usage, cost
 from shared.bus import BusClient, BusError
-from shared.config import Deployment
 from shared.errors import RefusedError
 from shared.money import usd_from_picousd
 from shared.requests import CountReply, CountRequest
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 COUNT_TIMEOUT_MS = 10_000
 TOKENS_A_MESSAGE = 3
@@ -29,35 +25,8 @@ TOKENS_OF_THE_ANSWERS_HEAD = 3
 """OpenAI's framing of a chat: each message's, and the answer's beginning."""
 TOKENS_MAX = 10**10
 
-Lookup = Callable[[str, str], Price | None]
 
-
-class Prices:
-    def __init__(self, deployments: Iterable[Deployment], lookup: Lookup) -> None:
-        self._deployments = list(deployments)
-        self._lookup = lookup
-
-    def of(self, model: str) -> Price | None:
-        """None: nobody knows it."""
-        for deployment in reversed(self._deployments):
-            if deployment.model_name == model:
-                found = deployment.price or self._lookup(
-                    deployment.provider, deployment.base_model or deployment.upstream_model
-                )
-                if found is not None:
-                    return found
-        provider, slash, name = model.partition("/")
-        return (self._lookup(provider, name) if slash else None) or self._guess(model)
-
-    def _guess(self, model: str) -> Price | None:
-        for provider in ("openai", "anthropic", "gemini", "mistral", "xai", "deepseek", "cohere"):
-            found = self._lookup(provider, model)
-            if found is not None:
-                return found
-        return None
-
-
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def calculate(request: web.Request) -> web.StreamResponse:
         await api.identify(request, "/spend/calculate")
         body = await answers.json_body(request)
@@ -97,7 +66,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
     return {"/spend/calculate": calculate, "/cost/estimate": estimate}
 
 
-def _cost(prices: Prices, model: str, usage: Usage) -> int:
+def _cost(prices: PriceList, model: str, usage: Usage) -> int:
     price = prices.of(model)
     found = cost(price, usage) if price is not None else None
     if found is None or found.picousd is None:

@@ -3,18 +3,16 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions, spend_query
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
 from services.ledger.shapes import usd
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 ALWAYS_DAYS = 3_650
 RECENT_DAYS = 30
@@ -22,7 +20,7 @@ TOP_DEFAULT = 10_000
 LIMIT_MAX = 10_000
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     def listing(route: str, dimension: str, name: str) -> Handler:
         """Spend of each, most first, of the days asked (or the last 30)."""
 
@@ -135,7 +133,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
     }
 
 
-async def _report(api: "Api", scope: Scope, query: Mapping[str, str]) -> list[dict[str, Any]]:
+async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict[str, Any]]:
     """By day and team or customer, each with its models and keys; or by key."""
     _need_days(query)
     group_by = query.get("group_by") or "team"
@@ -188,7 +186,7 @@ async def _report(api: "Api", scope: Scope, query: Mapping[str, str]) -> list[di
     ]
 
 
-async def _sums(api: "Api", scope: Scope, query: Mapping[str, str], group_by: str, bucket: str = "none") -> list[Any]:
+async def _sums(api: Api, scope: Scope, query: Mapping[str, str], group_by: str, bucket: str = "none") -> list[Any]:
     asked: dict[str, Any] = {"group_by": group_by, "bucket": bucket, "top": str(spend_query.TOP_MAX)}
     for name in ("start_date", "end_date"):
         if query.get(name):
@@ -219,7 +217,7 @@ def _limit(query: Mapping[str, str]) -> int:
     return questions.integer(query, "limit", 100, 1, LIMIT_MAX)
 
 
-async def _names(api: "Api", kind: str, ids: list[str | None]) -> dict[str | None, str]:
+async def _names(api: Api, kind: str, ids: list[str | None]) -> dict[str | None, str]:
     """What people call them, as last seen."""
     wanted = [one for one in dict.fromkeys(ids) if one is not None]
     rows = await api.book().fetch(

@@ -1,25 +1,23 @@
 """`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, or somebody said something about
 it (`/tag/new`): that policy knows. Who sees only their own rows sees of both what their calls had."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions
 from services.ledger.answers import CUT_HEADER, Handler
+from services.ledger.api import Api
 from services.ledger.asking import scope_of
 from services.ledger.questions import refuse
 from services.ledger.report import TAGS_MAX
 from shared.entities import BUDGET, TAG, Budget, budget
 
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
-
 NAMES_MAX = 100
 DESCRIPTION = "This is just a spend tag that was passed dynamically in a request. It does not control any LLM models."
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
     async def listed(request: web.Request) -> web.StreamResponse:
         caller, seq = await api.identified(request, "/tag/list")
         scope = scope_of(caller)

@@ -17,8 +17,8 @@ from moto.server import ThreadedMotoServer
 from nats.aio.client import Client
 
 from services.ledger import export
-from services.ledger.export_api import Exporter
 from services.ledger.export_target import Bucket, Folder, TargetError, open_target
+from services.ledger.exporter import Exporter
 from services.ledger.retention_loop import Schedule
 from services.ledger.telling import Teller
 from tests.ledger.ledger_kit import Book, Policy, eventually, opened, running, settled

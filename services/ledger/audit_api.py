@@ -1,17 +1,17 @@
-"""`/audit/summary`: how much was changed, refused and blocked. Refusals are rows of request_log, not control facts: callers must not be able to
-flood the audit log."""
+"""`/audit` for administrators, and `/audit/summary`: how much was changed, refused and blocked.
+
+Refusals are rows of request_log, not control facts: callers must not be able to flood the audit log.
+"""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from services.ledger import answers, questions, shapes
 from services.ledger.answers import Handler
+from services.ledger.api import Api
 from services.ledger.facts_in import midnight
-
-if TYPE_CHECKING:
-    from services.ledger.routes import Api
 
 DAYS, DAYS_MAX = 7, 31
 
@@ -26,7 +26,19 @@ WHERE day BETWEEN $1 AND $2 AND outcome IN ('refused', 'blocked') GROUP BY 1, 2,
 """
 
 
-def handlers(api: "Api") -> dict[str, Handler]:
+def handlers(api: Api) -> dict[str, Handler]:
+    async def page(request: web.Request) -> web.StreamResponse:
+        await api.identify_admin(request, "/audit")
+        return answers.json_answer(await api.book().audit_page(questions.audit(request.query)))
+
+    async def entry(request: web.Request) -> web.StreamResponse:
+        await api.identify_admin(request, "/audit")
+        fact_id = questions.text(request.match_info, "id") or ""
+        found = await api.book().audit_entry(fact_id)
+        if found is None:
+            return answers.json_answer({"detail": {"message": f"Audit log with ID {fact_id} not found"}}, status=404)
+        return answers.json_answer(found)
+
     async def summary(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit/summary")
         first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
@@ -43,4 +55,4 @@ def handlers(api: "Api") -> dict[str, Handler]:
         }  # fmt: skip
         return answers.json_answer(shown)
 
-    return {"/audit/summary": summary}
+    return {"/audit": page, "/audit/{id}": entry, "/audit/summary": summary}
