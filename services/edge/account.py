@@ -7,20 +7,21 @@ An account is opened once and settled once; the first end stands. A call that go
 """
 
 import contextlib
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 import structlog
 
 from services.edge import payload
 from services.edge.answers import Named
+from services.edge.asked import Asked
 from services.edge.formats.base import Call
 from services.edge.formats.fields import says_true
-from services.edge.formats.openai import OpenAI
 from services.edge.formats.wire import AnswerHead
-from services.edge.http import Request
-from services.edge.prepared import Heading, Prepared
+from services.edge.parts import Parts
+from services.edge.prepared import Heading
 from services.edge.reading import Head
+from services.edge.recorder import Batch
 from services.edge.screening import Screening
 from services.edge.series import SERIES
 from shared import errors
@@ -28,14 +29,10 @@ from shared.addresses import shortened
 from shared.billing import Price, Usage, cost, most_picousd
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact, encode_opened, encode_rest_of_opened, encode_settled
-from shared.grant import Candidate, Fallback, Permit
+from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_PICOUSD_MAX
 from shared.routes import Route
-
-if TYPE_CHECKING:
-    from services.edge.parts import Parts
-    from services.edge.recorder import Batch
 
 log = structlog.get_logger()
 
@@ -44,23 +41,6 @@ ID_CHARACTERS_MAX: Final = 256
 """Of what a provider calls its response and model: a fact has to fit a message whatever it says."""
 
 _NEXT: Final = {("new", "open"): "opened", ("opened", "settle"): "settled"}
-
-
-class Asked(msgspec.Struct):
-    """What a client asked, once it is known to be allowed: the same for all attempts."""
-
-    request: Request
-    route: Route
-    format: OpenAI
-    head: Head
-    call: Call
-    prepared: Prepared
-    permit: Permit
-    screening: Screening
-    started: float
-    """By the clock's seconds."""
-    fallbacks: list[Fallback] = []
-    """What the request itself names; they go before the configuration's."""
 
 
 LOG_OFF_MAX = 32
@@ -80,7 +60,7 @@ class Account:
         "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
     )  # fmt: skip
 
-    def __init__(self, parts: "Parts", asked: Asked, candidate: Candidate) -> None:
+    def __init__(self, parts: Parts, asked: Asked, candidate: Candidate) -> None:
         self._parts = parts
         self.asked = asked
         self.candidate = candidate
@@ -266,7 +246,7 @@ class Account:
         )  # fmt: skip
 
 
-def recorded(parts: "Parts", ip: str | None) -> str | None:
+def recorded(parts: Parts, ip: str | None) -> str | None:
     """A client's address as the book may have it."""
     kept = parts.settings.edge_requester_ip
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
@@ -297,7 +277,7 @@ def max_cost(candidate: Candidate, call: Call) -> int | None:
 
 
 async def refuse(
-    parts: "Parts",
+    parts: Parts,
     refusal: Refusal,
     route: Route,
     head: Head,

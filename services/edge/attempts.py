@@ -11,7 +11,8 @@ import msgspec
 import structlog
 
 from services.edge import counting, failures, sources
-from services.edge.account import NOTHING, Account, Asked
+from services.edge.account import NOTHING, Account
+from services.edge.asked import Asked
 from services.edge.failures import Failure
 from services.edge.formats.base import Call
 from services.edge.http import Answer

@@ -11,7 +11,7 @@ from services.edge import alerts, own_headers, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import Local, Near, Redis, Store
 from services.edge.checks import Checks
 from services.edge.clock import Clock

@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from services.edge.account import Asked
+from services.edge.asked import Asked
 from services.edge.parts import Parts
 from services.edge.providers.base import Target
 from services.edge.routing import strategies, tags

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from services.edge.alerts import Alerts
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings

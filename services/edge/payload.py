@@ -3,23 +3,20 @@ never comes here.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 
+from services.edge.asked import Asked
 from services.edge.formats.fields import says_true
 from services.edge.formats.wire import UNREADABLE
 from services.edge.metrics import RecorderMetrics
+from services.edge.parts import Parts
 from services.edge.recorder import Batch, Recorder
 from shared import payloads
 from shared.errors import RefusedError
 from shared.ids import RequestId
-
-if TYPE_CHECKING:
-    from services.edge.account import Asked
-    from services.edge.parts import Parts
 
 log = structlog.get_logger()
 
@@ -63,7 +60,7 @@ class Content:
             self.size += len(data)
             self.pieces.append(data)
 
-    def record(self, parts: "Parts", asked: "Asked", call_id: RequestId, at_ms: int) -> Batch | None:
+    def record(self, parts: Parts, asked: Asked, call_id: RequestId, at_ms: int) -> Batch | None:
         """To be called once, before the call's end is appended."""
         if parts.payloads is None:
             return None
@@ -82,7 +79,7 @@ class Content:
         return parts.payloads.append(payloads.encode(payload))
 
 
-def _request(asked: "Asked", bytes_max: int) -> tuple[bytes, bool]:
+def _request(asked: Asked, bytes_max: int) -> tuple[bytes, bool]:
     call = asked.call
     try:
         raw = msgspec.json.encode(asked.format.upstream_fields(call))
@@ -91,7 +88,7 @@ def _request(asked: "Asked", bytes_max: int) -> tuple[bytes, bool]:
     return (raw, False) if len(raw) <= bytes_max else (raw[:bytes_max], True)
 
 
-def of(parts: "Parts", asked: "Asked") -> Content | None:
+def of(parts: Parts, asked: Asked) -> Content | None:
     """Of a call whose grant wants it. None where the request itself wants it neither kept nor sent."""
     grant, call = asked.permit.grant, asked.call
     if says_true(call.fields, "no-log"):

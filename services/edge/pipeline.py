@@ -14,9 +14,10 @@ What is refused before 6 leaves one `refused` fact. What was opened leaves exact
 sees to that, also when this task is cancelled because the client left.
 """
 
-from services.edge import account, reading, sizes
-from services.edge.account import Asked
+from services.edge import account, reading, size_checks
+from services.edge.asked import Asked
 from services.edge.attempts import Attempts
+from services.edge.cache import serve as cached
 from services.edge.formats import table
 from services.edge.formats.base import Call
 from services.edge.groups import groups_of
@@ -44,9 +45,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         await known(parts, route, head, request)
     if not request.account.known:
         request.recognised()
-    body = sizes.arrived(parts, request)
+    body = size_checks.arrived(parts, request)
     if body is None:
-        body = await sizes.body(parts, request, head, route.name)
+        body = await size_checks.body(parts, request, head, route.name)
     format = table.BY_ROUTE[route.name]
     call = format.read(body, head.hints, match.params.get("model"))
     prepared = parts.grants.kept(head.digest, route.name, call.model)
@@ -56,7 +57,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if permit is None:
         permit = await permitted(parts, route, head, call, prepared.decision)
     if permit.grant.max_request_size_mb is not None:
-        sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
+        size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = UNSCREENED
     if permit.guardrails:
         call, screening = await _screened(parts, route, head, call, permit)
@@ -64,7 +65,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if "fallbacks" in call.fields:
         asked.fallbacks = await _fallbacks(parts, route, head, call)
     if parts.cache is not None and permit.candidates:
-        return await parts.cache.serve(parts, asked, _attempts)
+        return await cached.serve(parts, parts.cache, asked, _attempts)
     return await _attempts(parts, asked).run()
 
 

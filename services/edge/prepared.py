@@ -4,9 +4,8 @@ Nothing here decides: it is what the decision, and the functions that apply it, 
 own.
 """
 
-from typing import TYPE_CHECKING
-
 from services.edge import metrics
+from services.edge.cache.key import Apart
 from services.edge.clock import Clock
 from services.edge.metrics import RouteMetrics
 from services.edge.series import SERIES
@@ -15,9 +14,6 @@ from shared import admission
 from shared.facts import encode_heading
 from shared.grant import Candidate, Denial, Grant, Permit
 from shared.routes import Route
-
-if TYPE_CHECKING:
-    from services.edge.cache.key import Apart
 
 HEADINGS_MAX = 64
 """Candidates of a decision; past these the oldest is made again."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from services.edge import answers, counting, failures, sizes, texts
+from services.edge import answers, counting, failures, size_checks, texts
 from services.edge.account import Account
 from services.edge.failures import Failure
 from services.edge.formats import events
@@ -20,6 +20,7 @@ from services.edge.formats.wire import BOM, UNREADABLE
 from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import Options, Target, Translator, UnreadableAnswerError
+from services.edge.sizes import MB
 from services.edge.sources import DRAIN_S, Chunks, Source, chunks_of
 from services.edge.streaming import Streaming, named
 from services.edge.upstream import UpstreamError
@@ -60,7 +61,7 @@ class Relay:
         self._options = options
         self._translator = translator
         self._provider = account.candidate.provider
-        self._mb = sizes.response_mb(parts, account.asked.permit.grant)
+        self._mb = size_checks.response_mb(parts, account.asked.permit.grant)
         """How much may be answered."""
         self.reader: events.Reader | None = None
         """Of a stream: what has been read, should the client leave."""
@@ -152,9 +153,9 @@ class Relay:
         elif usage is None or is_half(usage, generates=format.output_bound):
             counted = await counting.count(parts, account, texts.of_answer(body), "estimated")
             usage = counted if usage is None else filled(usage, counted)
-        if self._mb is not None and len(body) > self._mb * sizes.MB:
+        if self._mb is not None and len(body) > self._mb * MB:
             grant, route, ip = asked.permit.grant, asked.route.name, asked.head.ip
-            too_large = sizes.response_refusal(parts, grant, route, ip, len(body), self._mb)
+            too_large = size_checks.response_refusal(parts, grant, route, ip, len(body), self._mb)
             await account.settle_durably("blocked", too_large.status, usage, head, too_large.code)
             raise RefusedError(too_large)
         refusal = None

@@ -7,7 +7,7 @@ settles it.
 
 from typing import Final
 
-from services.edge import answers, failures, sizes
+from services.edge import answers, failures, size_checks
 from services.edge.account import Account
 from services.edge.answers import Named
 from services.edge.failures import Failure
@@ -16,6 +16,7 @@ from services.edge.http import StreamAnswer
 from services.edge.parts import Parts
 from services.edge.providers.base import StreamTranslator, UnreadableAnswerError
 from services.edge.screening import StreamWindow
+from services.edge.sizes import MB
 from services.edge.sources import Chunks, Source
 from services.edge.upstream import UpstreamError
 from shared import errors
@@ -170,11 +171,11 @@ class Streaming:
         account, mb = self._account, self._mb
         if account.content is not None:
             account.content.add(data)
-        if mb is None or self._said_bytes <= mb * sizes.MB:
+        if mb is None or self._said_bytes <= mb * MB:
             return None
         asked = account.asked
         grant, route, ip = asked.permit.grant, asked.route.name, asked.head.ip
-        return sizes.response_refusal(self._parts, grant, route, ip, self._said_bytes, mb)
+        return size_checks.response_refusal(self._parts, grant, route, ip, self._said_bytes, mb)
 
     def _rest(self) -> bytes:
         """What is left when the provider's bytes are over."""

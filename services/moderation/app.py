@@ -9,9 +9,10 @@ import structlog
 from services.moderation.config import ModerationSettings, cache_dir
 from services.moderation.count import Tokens
 from services.moderation.guardrails import table
+from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.parts import Parts
 from services.moderation.metrics import questions_running
-from services.moderation.screen import Loaded, Screen
+from services.moderation.screen import Screen
 from shared import bus, reload, settings, subjects
 from shared.bus import BusClient
 from shared.config import Config

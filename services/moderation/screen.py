@@ -8,31 +8,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable
 
-import msgspec
 import structlog
 
-from services.moderation.guardrails import Finding, Guardrail, asked
-from services.moderation.guardrails.remote import Circuit
+from services.moderation.guardrails import Finding, asked
+from services.moderation.guardrails.loaded import Loaded
 from services.moderation.inspection import Inspection
 from services.moderation.metrics import UNKNOWN, GuardrailMetrics
 from services.moderation.verdict import Result, compose, decide
-from shared.guardrails import Enabled
 from shared.requests import Redaction, ScreenRequest, ServicesReply, ServiceState, Verdict
 
 log = structlog.get_logger()
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """A guardrail of this configuration, and its code."""
-
-    enabled: Enabled
-    guardrail: Guardrail
-    circuits: tuple[Circuit, ...] = ()
-    """Of the services it asks."""
-
-    @property
-    def name(self) -> str:
-        return self.enabled.name
 
 
 class Screen:

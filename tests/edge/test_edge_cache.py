@@ -168,7 +168,7 @@ async def test_a_client_that_leaves_leaves_no_half(world: World) -> None:
         await caller.chat()
         await until(lambda: world.asked)
     await until(lambda: world.edge.settled())
-    assert isinstance(cache.store, Local) and not cache.store.bytes and not cache._flights
+    assert isinstance(cache.store, Local) and not cache.store.bytes and not cache.flights
     assert await world.text() == "answer 2"
 
 

@@ -13,7 +13,8 @@ from services.edge.formats.events import data_of, split_events
 from services.edge.screening import Screening, StreamWindow
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.hide_secrets import HideSecrets
-from services.moderation.screen import Loaded, Screen
+from services.moderation.guardrails.loaded import Loaded
+from services.moderation.screen import Screen
 from services.moderation.secrets.engine import Engine
 from shared import subjects
 from shared.errors import Refusal

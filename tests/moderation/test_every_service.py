@@ -18,9 +18,10 @@ from services.edge.content.answer import of_event
 from services.edge.formats.events import data_of, split_events
 from services.edge.screening import Screening, StreamWindow
 from services.moderation.guardrails import table
+from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.remote import FAILURES_MAX
-from services.moderation.screen import Loaded, Screen
+from services.moderation.screen import Screen
 from shared import guardrails, subjects
 from shared.config import parse
 from shared.outbound import Guard, Outbound, OutboundSettings

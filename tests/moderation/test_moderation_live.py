@@ -11,7 +11,8 @@ import pytest
 from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
-from services.moderation.screen import Loaded, Screen
+from services.moderation.guardrails.loaded import Loaded
+from services.moderation.screen import Screen
 from shared import bus, subjects
 from shared.guardrails import Enabled, Spec
 from shared.requests import CountReply, CountRequest, Fault, ScreenRequest, Verdict

@@ -18,9 +18,10 @@ from structlog.testing import capture_logs
 from services.moderation.guardrails import table
 from services.moderation.guardrails.llamaguard import read
 from services.moderation.guardrails.llamaguard_prompt import Turn, render, version_of
+from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.remote import FAILURES_MAX, Circuit, NoAnswerError
-from services.moderation.screen import Loaded, Screen
+from services.moderation.screen import Screen
 from shared.config import ConfigError, parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import Redaction, ScreenRequest, Verdict

@@ -8,7 +8,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from services.moderation.guardrails import Finding, Inspection
-from services.moderation.screen import Loaded, Screen
+from services.moderation.guardrails.loaded import Loaded
+from services.moderation.screen import Screen
 from shared.guardrails import Enabled, Spec
 from shared.requests import Redaction, ScreenRequest
 

@@ -7,165 +7,107 @@ at a time of theirs and of each before.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from services.edge import answers
-from services.edge.account import Account, Asked
-from services.edge.cache import control, key
-from services.edge.cache.control import Control, Settings
-from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Store
+from services.edge.account import Account
+from services.edge.asked import Asked
+from services.edge.attempts import Attempts
+from services.edge.cache.control import Control
+from services.edge.cache.state import Cache
+from services.edge.cache.store import ENTRY_BYTES_MAX, Kept
 from services.edge.http import Answer, WholeAnswer
+from services.edge.parts import Parts
 from shared.money import format_usd
-
-if TYPE_CHECKING:
-    from services.edge.attempts import Attempts
-    from services.edge.parts import Parts
-
-log = structlog.get_logger()
 
 DONE = b"data: [DONE]\n\n"
 PIECE_BYTES = 65_536
 FLIGHTS_MAX = 10_000
 WAIT_S = 600.0
-WRITE_WAIT_S = 0.020
-"""How long a call waits for its answer to be kept; a slow store goes on alone."""
-WRITES_MAX = 256
+
+MakeAttempts = Callable[[Parts, Asked], Attempts]
+"""Those that ask a provider."""
 
 
-class Cache:
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings = settings
-        self.store = store
-        self._flights: dict[str, asyncio.Future[Kept | None]] = {}
-        """Looks and calls under way, whose answers may be kept."""
-        self._writes: set[asyncio.Task[None]] = set()
-        self._bodies = key.Bodies()
-        self._usual: dict[str, Control] = {}
-        """By call type, for requests about which nobody says anything."""
-        self.hits = self.misses = 0
+async def serve(parts: Parts, cache: Cache, asked: Asked, attempts: MakeAttempts) -> Answer:
+    wanted = cache.control(asked)
+    digest = cache.digest(asked, wanted)
+    if digest is None:
+        return await attempts(parts, asked).run()
+    if wanted.look and (kept := cache.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
+        return await _hit(parts, cache, asked, digest, kept)
+    return await _look(parts, cache, asked, attempts, wanted, digest)
 
-    async def serve(self, parts: "Parts", asked: Asked, attempts: Callable[["Parts", Asked], "Attempts"]) -> Answer:
-        """
-        Args:
-            attempts: those that ask a provider.
-        """
-        wanted = self._control(asked)
-        digest = None
-        if wanted.look or wanted.keep:
-            digest = key.digest(asked.call, self._apart(asked, wanted.namespace), self._bodies)
-        if digest is None:
-            return await attempts(parts, asked).run()
-        if wanted.look and (kept := self.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
-            return await self._hit(parts, asked, digest, kept)
-        return await self._look(parts, asked, attempts, wanted, digest)
 
-    def _control(self, asked: Asked) -> Control:
-        grant, call_type, said = asked.permit.grant, asked.route.call_type, asked.call.fields.get("cache")
-        if said is None and not grant.cache:
-            found = self._usual.get(call_type)
-            if found is None:
-                found = self._usual[call_type] = control.control(self.settings, call_type, None, {}, None)
-            return found
-        return control.control(self.settings, call_type, said, grant.cache, grant.cache_controls)
-
-    def _apart(self, asked: Asked, namespace: str) -> key.Apart:
-        permit, prepared, scope = asked.permit, asked.prepared, self.settings.scope
-        found = prepared.apart if permit is prepared.permit else None
-        if found is None or found[0] != namespace or found[1] != scope:
-            found = key.apart(permit, asked.route.name, asked.call.model, namespace, scope)
-            if permit is prepared.permit:
-                prepared.apart = found
-        return found
-
-    async def _look(
-        self,
-        parts: "Parts",
-        asked: Asked,
-        attempts: Callable[["Parts", Asked], "Attempts"],
-        wanted: Control,
-        digest: str,
-    ) -> Answer:
-        """Where it isn't here."""
-        flights = self._flights
-        while wanted.look and wanted.keep and (flight := flights.get(digest)) is not None:
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    found = await asyncio.shield(flight)
-            except TimeoutError:
-                break
-            if found is not None:
-                if _is_fresh(parts, found, wanted):
-                    return await self._hit(parts, asked, digest, found)
-                break
-        leads = wanted.keep and digest not in flights and len(flights) < FLIGHTS_MAX
-        if not leads:
-            kept = await self.store.get(digest) if wanted.look else None
-            if kept is not None and _is_fresh(parts, kept, wanted):
-                return await self._hit(parts, asked, digest, kept)
-            self.misses += 1
-            return await attempts(parts, asked).run()
-        flights[digest] = mine = asyncio.get_running_loop().create_future()
-        kept = None
+async def _look(
+    parts: Parts, cache: Cache, asked: Asked, attempts: MakeAttempts, wanted: Control, digest: str
+) -> Answer:
+    """Where it isn't here."""
+    flights = cache.flights
+    while wanted.look and wanted.keep and (flight := flights.get(digest)) is not None:
         try:
-            kept = await self.store.get(digest) if wanted.look else None
-            if kept is None or not _is_fresh(parts, kept, wanted):
-                self.misses += 1
-                answer, kept = await self._call(parts, asked, attempts(parts, asked), wanted.ttl_s)
-                if kept is not None:
-                    await self._keep(digest, kept, wanted.ttl_s)
-                return answer
-        finally:
-            del flights[digest]
-            mine.set_result(kept)
-        return await self._hit(parts, asked, digest, kept)
-
-    async def _hit(self, parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answer:
-        self.hits += 1
-        return await _replay(parts, asked, digest, kept)
-
-    async def _keep(self, digest: str, kept: Kept, ttl_s: float) -> None:
-        if len(self._writes) >= WRITES_MAX:
-            return
-        writing = asyncio.get_running_loop().create_task(self.store.put(digest, kept, ttl_s))
-        self._writes.add(writing)
-        writing.add_done_callback(self._written)
-        await asyncio.wait((writing,), timeout=WRITE_WAIT_S)
-
-    def _written(self, writing: "asyncio.Task[None]") -> None:
-        self._writes.discard(writing)
-        if not writing.cancelled() and (error := writing.exception()) is not None:
-            log.error("answer_not_kept", exc_info=error)
-
-    async def _call(
-        self, parts: "Parts", asked: Asked, attempts: "Attempts", ttl_s: float
-    ) -> tuple[Answer, Kept | None]:
-        """The answer, and what of it is kept."""
-        tape = asked.request.tape = Tape()
-        answer = await attempts.run()
-        if isinstance(answer, WholeAnswer):
-            body, whole = answer.body, answer.status == 200
-        else:
-            body = tape.whole()
-            whole = answer.status == 200 and answer.ended and body.endswith(DONE)
-        account = attempts.account
-        if whole and body and account.outcome == "success":
-            now_ms = parts.clock.unix_ms()
-            return answer, Kept(
-                now_ms,
-                body,
-                _content_type(answer.headers),
-                asked.call.stream,
-                account.usage,
-                account.cost_picousd,
-                now_ms + int(ttl_s * 1000),
-            )
-        return answer, None
+            async with asyncio.timeout(WAIT_S):
+                found = await asyncio.shield(flight)
+        except TimeoutError:
+            break
+        if found is not None:
+            if _is_fresh(parts, found, wanted):
+                return await _hit(parts, cache, asked, digest, found)
+            break
+    leads = wanted.keep and digest not in flights and len(flights) < FLIGHTS_MAX
+    if not leads:
+        kept = await cache.store.get(digest) if wanted.look else None
+        if kept is not None and _is_fresh(parts, kept, wanted):
+            return await _hit(parts, cache, asked, digest, kept)
+        cache.misses += 1
+        return await attempts(parts, asked).run()
+    flights[digest] = mine = asyncio.get_running_loop().create_future()
+    kept = None
+    try:
+        kept = await cache.store.get(digest) if wanted.look else None
+        if kept is None or not _is_fresh(parts, kept, wanted):
+            cache.misses += 1
+            answer, kept = await _call(parts, asked, attempts(parts, asked), wanted.ttl_s)
+            if kept is not None:
+                await cache.keep(digest, kept, wanted.ttl_s)
+            return answer
+    finally:
+        del flights[digest]
+        mine.set_result(kept)
+    return await _hit(parts, cache, asked, digest, kept)
 
 
-def _is_fresh(parts: "Parts", kept: Kept, wanted: Control) -> bool:
+async def _hit(parts: Parts, cache: Cache, asked: Asked, digest: str, kept: Kept) -> Answer:
+    cache.hits += 1
+    return await _replay(parts, asked, digest, kept)
+
+
+async def _call(parts: Parts, asked: Asked, attempts: Attempts, ttl_s: float) -> tuple[Answer, Kept | None]:
+    """The answer, and what of it is kept."""
+    tape = asked.request.tape = Tape()
+    answer = await attempts.run()
+    if isinstance(answer, WholeAnswer):
+        body, whole = answer.body, answer.status == 200
+    else:
+        body = tape.whole()
+        whole = answer.status == 200 and answer.ended and body.endswith(DONE)
+    account = attempts.account
+    if whole and body and account.outcome == "success":
+        now_ms = parts.clock.unix_ms()
+        return answer, Kept(
+            now_ms,
+            body,
+            _content_type(answer.headers),
+            asked.call.stream,
+            account.usage,
+            account.cost_picousd,
+            now_ms + int(ttl_s * 1000),
+        )
+    return answer, None
+
+
+def _is_fresh(parts: Parts, kept: Kept, wanted: Control) -> bool:
     return wanted.age_s_max is None or parts.clock.unix_ms() - kept.at_ms <= wanted.age_s_max * 1000
 
 
@@ -188,7 +130,7 @@ class Tape:
         return b"".join(self._pieces) if self._bytes <= ENTRY_BYTES_MAX else b""
 
 
-async def _replay(parts: "Parts", asked: Asked, digest: str, kept: Kept) -> Answer:
+async def _replay(parts: Parts, asked: Asked, digest: str, kept: Kept) -> Answer:
     """The same answer again: a call of its own in the book, which cost nothing, and says what it saved."""
     metadata = {**asked.permit.spend_logs_metadata, "cache_hit": True, "cache_key": digest}
     if kept.cost_picousd is not None:

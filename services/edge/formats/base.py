@@ -9,12 +9,11 @@ same wire byte for byte.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-if TYPE_CHECKING:
-    from services.edge.formats.wire import AnswerHead
+from services.edge.formats.wire import AnswerHead
 
 Address = tuple[str | int, ...]
 """Where a text stands: `("messages", 0, "content", 1, "text")`."""
@@ -59,7 +58,7 @@ NO_HINTS = Hints()
 class Judged(msgspec.Struct, frozen=True):
     """What a provider's 200 really is."""
 
-    head: "AnswerHead"
+    head: AnswerHead
     problem: str | None = None
     """A cause of routing/causes.py: `error_answer`, `empty`, `unreadable`; None: it is an answer."""
 

@@ -5,7 +5,7 @@ unread: a body that is no JSON is refused, as is a compressed one. Pictures, sou
 `TOLLGATE_EDGE_UNREADABLE_FILES` says `refuse`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -16,20 +16,18 @@ from services.edge.content.replace import RENAME, replace
 from services.edge.content.request import UNREADABLE
 from services.edge.content.walk import walk
 from services.edge.formats.base import Text
+from services.edge.parts import Parts
 from services.edge.screening import Screening, StreamWindow
 from shared import errors
 from shared.errors import Refusal, RefusedError
 from shared.guarded_fields import Fields, select, steps
 from shared.passthrough import Entry
 
-if TYPE_CHECKING:
-    from services.edge.parts import Parts
-
 CALL_TYPE = "pass_through_endpoint"
 
 
 class Guarded:
-    def __init__(self, parts: "Parts", entry: Entry) -> None:
+    def __init__(self, parts: Parts, entry: Entry) -> None:
         """Raises RefusedError for a guardrail that isn't here (an endpoint made at run time may name any)."""
         known = {each.name: each for each in parts.guardrails}
         for name in entry.guardrails:

@@ -1,11 +1,10 @@
 """The facts of a call whose answer flows by as it is: opened before the target sees a byte, settled once, however it ends."""
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from services.edge import account, metrics
 from services.edge.account import NOTHING
+from services.edge.parts import Parts
 from services.edge.passthrough.guarded import CALL_TYPE, Guarded
 from services.edge.passthrough.spoken import Spoken
 from services.edge.reading import Head
@@ -19,9 +18,6 @@ from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
 from shared.outbound import OutboundError, Streamed
 from shared.passthrough import Entry
-
-if TYPE_CHECKING:
-    from services.edge.parts import Parts
 
 PROVIDER = "pass_through"
 
@@ -41,7 +37,7 @@ class Record:
     _bills_errors: bool
     """Whether a target that answers with an error may have done its work."""
 
-    def __init__(self, parts: "Parts", opened: Opened, route: str, spoken: Spoken, *, is_free: bool) -> None:
+    def __init__(self, parts: Parts, opened: Opened, route: str, spoken: Spoken, *, is_free: bool) -> None:
         self._parts, self._opened, self._route, self._spoken, self._is_free = parts, opened, route, spoken, is_free
         self.id = opened.id
         self.first_byte_at_ms: int | None = None
@@ -138,7 +134,7 @@ class PassedThrough(Record):
 
     def __init__(
         self,
-        parts: "Parts",
+        parts: Parts,
         entry: Entry,
         head: Head,
         caller: Caller,
@@ -194,7 +190,7 @@ class Relayed(Record):
     _bills_errors = False
 
     def __init__(
-        self, parts: "Parts", opened: Opened, wire: str, unsaid: Usage | None = None, *, is_free: bool = False
+        self, parts: Parts, opened: Opened, wire: str, unsaid: Usage | None = None, *, is_free: bool = False
     ) -> None:
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid

@@ -2,22 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
-from services.edge import sizes
+from services.edge import size_checks
 from services.edge.http import BrokenBodyError, OverBudgetError, Request
+from services.edge.parts import Parts
 from services.edge.passthrough.files import Files, MultipartError
 from services.edge.reading import Head
+from services.edge.sizes import MB
 from shared import errors
 from shared.errors import Refusal, RefusedError
 from shared.grant import Grant
 
-if TYPE_CHECKING:
-    from services.edge.parts import Parts
-
 
 class Upload:
-    def __init__(self, parts: "Parts", request: Request, grant: Grant | None, route: str, head: Head) -> None:
+    def __init__(self, parts: Parts, request: Request, grant: Grant | None, route: str, head: Head) -> None:
         limits = [mb for mb in (parts.sizes.request_mb, None if grant is None else grant.max_request_size_mb) if mb]
         self._mb = min(limits, default=None)
         self._parts = parts
@@ -31,7 +29,7 @@ class Upload:
         self.has_body = bool(request.content_length) or request.header("transfer-encoding") is not None
         self._files = self._looked_at()
         declared = request.content_length
-        if self._mb is not None and declared is not None and declared > self._mb * sizes.MB:
+        if self._mb is not None and declared is not None and declared > self._mb * MB:
             raise RefusedError(self._too_large(declared))
 
     async def whole(self) -> bytes | None:
@@ -69,7 +67,7 @@ class Upload:
                 if not chunk:
                     return
                 self._size += len(chunk)
-                if self._mb is not None and self._size > self._mb * sizes.MB:
+                if self._mb is not None and self._size > self._mb * MB:
                     self.refusal = self._too_large(self._size)
                 elif self._files is not None:
                     self.refusal = self._files_refusal(chunk)
@@ -104,7 +102,7 @@ class Upload:
 
     def _told(self, refusal: Refusal) -> Refusal:
         caller = None if self._grant is None else self._grant.caller
-        sizes.tell(self._parts, refusal, self._route, self._head.ip, caller)
+        size_checks.tell(self._parts, refusal, self._route, self._head.ip, caller)
         return refusal
 
 

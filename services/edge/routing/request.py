@@ -1,15 +1,13 @@
 """What one request asks of routing: retries, deadlines. Values that make no sense are a 400; what they cost is bounded."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from services.edge.asked import Asked
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
+from services.edge.parts import Parts
 from services.edge.reading import Head
 from services.edge.routing.plan import FALLBACKS_MAX, Group, Rules
-
-if TYPE_CHECKING:
-    from services.edge.account import Asked
-    from services.edge.parts import Parts
 
 RETRIES_MAX: Final = 10
 TIMEOUT_MS_MAX: Final = 24 * 3600 * 1000
@@ -38,7 +36,7 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
     return Rules(retries, usual.unsafe, usual.wait_s, fallbacks, by_cause)
 
 
-def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
+def deadline_ms(parts: Parts, asked: Asked, groups: list[Group]) -> int:
     """For all attempts together: what the request says, else the settings, else the longest of the deployments' own."""
     if not asked.call.plain:
         said_ms = _said_deadline_ms(asked)
@@ -55,7 +53,7 @@ def deadline_ms(parts: "Parts", asked: "Asked", groups: list[Group]) -> int:
     return most
 
 
-def _said_deadline_ms(asked: "Asked") -> int | None:
+def _said_deadline_ms(asked: Asked) -> int | None:
     fields, head = asked.call.fields, asked.head
     named = ("stream_timeout", "timeout") if asked.call.stream else ("timeout",)
     for name in named:

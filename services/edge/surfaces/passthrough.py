@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import structlog
 
-from services.edge import account, reading, sizes
+from services.edge import account, reading, size_checks
 from services.edge.answers import SAFE
 from services.edge.http import Answer, Request, StreamAnswer
 from services.edge.parts import Parts
@@ -17,6 +17,7 @@ from services.edge.passthrough.record import PassedThrough
 from services.edge.passthrough.upload import Upload
 from services.edge.providers.base import Credentials, CredentialsError
 from services.edge.reading import Head
+from services.edge.sizes import MB
 from services.edge.upstream import read_headers
 from shared import admission, credential, errors
 from shared import passthrough as entries
@@ -224,7 +225,7 @@ class _Forwarding:
         parts, record, entry = self._parts, self._record, self._entry
         outbound = self._outbound
         assert outbound is not None
-        self._mb = parts.sizes.response_mb if grant is None else sizes.response_mb(parts, grant)
+        self._mb = parts.sizes.response_mb if grant is None else size_checks.response_mb(parts, grant)
         try:
             async with outbound.stream(
                 self._request.method,
@@ -262,12 +263,12 @@ class _Forwarding:
             f"{headers.to_client(answer.headers)}"
         )
         if self._guarded is not None:
-            bytes_max = parts.settings.edge_answer_bytes_max if self._mb is None else int(self._mb * sizes.MB)
+            bytes_max = parts.settings.edge_answer_bytes_max if self._mb is None else int(self._mb * MB)
             return await pass_guarded(request, record, self._guarded, answer, lines, bytes_max)
 
         def too_large(size_bytes: int, mb: float) -> errors.Refusal:
             refusal = errors.response_too_large(size_bytes, mb)
-            sizes.tell(parts, refusal, self._entry.path, request.remote, None if grant is None else grant.caller)
+            size_checks.tell(parts, refusal, self._entry.path, request.remote, None if grant is None else grant.caller)
             return refusal
 
         out = StreamAnswer(answer.status, lines)

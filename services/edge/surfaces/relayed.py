@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.edge import account, pipeline, reading, sizes
+from services.edge import account, pipeline, reading, size_checks
 from services.edge.answers import SAFE
 from services.edge.content import answer as contents
 from services.edge.content import names
@@ -83,12 +83,12 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         parts.own_headers.read(request, head)
     await pipeline.known(parts, route, head, request)
     request.recognised()
-    body = await sizes.body(parts, request, head, route.name)
+    body = await size_checks.body(parts, request, head, route.name)
     form = _form(parts, request, body) if kind.form else None
     call = _call(route, head, body, form)
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
-    sizes.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
     call = await _screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
@@ -188,7 +188,7 @@ class _Relay:
         self._parts, self._request, self._route, self._kind = parts, request, route, kind
         self._head, self._call, self._permit, self._screening = head, call, permit, screening
         self._form, self._body = form, body
-        self._mb = sizes.response_mb(parts, permit.grant)
+        self._mb = size_checks.response_mb(parts, permit.grant)
 
     async def run(self, candidates: list[Candidate]) -> Answer:
         """In their order: one that can't be reached, or says it has no room, is followed by the next."""
@@ -324,7 +324,9 @@ class _Relay:
         return out
 
     def _too_large(self, size_bytes: int, mb: float) -> Refusal:
-        return sizes.response_refusal(self._parts, self._permit.grant, self._route.name, self._head.ip, size_bytes, mb)
+        return size_checks.response_refusal(
+            self._parts, self._permit.grant, self._route.name, self._head.ip, size_bytes, mb
+        )
 
     async def _held(self, answer: Streamed, content_type: str) -> tuple[bytes, Refusal | None]:
         """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from services.edge import reading
-from services.edge.account import Asked
 from services.edge.answers import own_json
+from services.edge.asked import Asked
 from services.edge.attempts import Attempts
 from services.edge.checks import Checked
 from services.edge.content import request as requests

@@ -11,11 +11,11 @@ from services.moderation.guardrails.google_text_moderation import GoogleTextMode
 from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.guardrails.llamaguard import LlamaGuard
 from services.moderation.guardrails.llm_guard import LLMGuard
+from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.openai_moderation import OpenAIModeration
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.presidio import Presidio
 from services.moderation.guardrails.remote import circuits_of
-from services.moderation.screen import Loaded
 from shared import guardrails
 from shared.guardrails import Enabled
 
