@@ -21,6 +21,7 @@ from services.edge.http import Request
 from services.edge.reading import Head
 from shared import credential, errors, own_code
 from shared.config import Config, own_auth
+from shared.config.schema.custom_auth import TIMEOUT_S
 from shared.errors import RefusedError
 from shared.identity import own
 from shared.settings import SettingsError
@@ -41,9 +42,7 @@ class OwnAuth:
         timeout_s: how long it may take.
     """
 
-    def __init__(
-        self, function: Function, *, falls_through: bool = False, timeout_s: float = own_auth.TIMEOUT_S
-    ) -> None:
+    def __init__(self, function: Function, *, falls_through: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         self._function = function
         self._falls_through = falls_through
         self._timeout_s = timeout_s
@@ -180,7 +179,7 @@ class Headers(Mapping[str, str]):
 
 def load(config: Config) -> OwnAuth | None:
     """Raises SettingsError where the function can't be had: it protects."""
-    wanted = own_auth.of(config)
+    wanted = own_auth.of(config.general, config.directory)
     if wanted is None:
         return None
     at = "general_settings.custom_auth"

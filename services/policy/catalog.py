@@ -181,7 +181,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
-        own_auth=own_auth.of(config) is not None,
+        own_auth=own_auth.of(config.general, config.directory) is not None,
         **_people(config),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         rotation_check_s=_seconds(environ or {}, "LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", ROTATION_CHECK_S),

@@ -5,34 +5,15 @@ start is refused.
 """
 
 import ast
-from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Struct
 
 from shared import stand_ins
 from shared.config import hooks
-from shared.config.fields import By, Reading
-
-if TYPE_CHECKING:
-    from shared.config.load import Config
-    from shared.config.schema import GeneralSettings
+from shared.config.fields import Reading
+from shared.config.schema.general import GeneralSettings
 
 NAME = "custom_auth"
-TIMEOUT_S = 5.0
-
-
-class CustomAuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`general_settings.custom_auth_settings`."""
-
-    mode: Annotated[Literal["on", "off", "auto"] | bool, By("config")] = "on"
-    """on: the function alone decides; auto: what it refuses is looked at as a virtual key or a token; off: it isn't asked. YAML reads a
-    bare `on` as true, and `off` as false."""
-    timeout: Annotated[float, By("edge")] = TIMEOUT_S
-    """Ours: seconds it may take; then the caller gets 503."""
-
-    @property
-    def asked(self) -> bool:
-        return self.mode not in ("off", False)
 
 
 class OwnAuth(Struct, frozen=True):
@@ -42,16 +23,15 @@ class OwnAuth(Struct, frozen=True):
     timeout_s: float
 
 
-def of(config: "Config") -> OwnAuth | None:
+def of(general: GeneralSettings, directory: str) -> OwnAuth | None:
     """None: no function is asked."""
-    general = config.general
     named, settings = general.custom_auth, general.custom_auth_settings
-    if not named or not settings.asked or why_not(named, config.directory):
+    if not named or not settings.asked or why_not(named, directory):
         return None
     return OwnAuth(named, settings.mode == "auto", settings.timeout)
 
 
-def check(general: "GeneralSettings", directory: str, reading: Reading) -> None:
+def check(general: GeneralSettings, directory: str, reading: Reading) -> None:
     """Raises ConfigError for a function that can't be asked, unless the operator said that it may be left undone."""
     if not general.custom_auth or not general.custom_auth_settings.asked:
         return

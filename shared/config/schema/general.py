@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Struct
 
 from shared.config.fields import By
-from shared.config.own_auth import CustomAuthSettings
+from shared.config.schema.custom_auth import CustomAuthSettings
 from shared.secrets.value import Secret
 
 Names = list[str]
