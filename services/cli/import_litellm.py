@@ -1,8 +1,10 @@
 """`tollgate import-litellm --database-url URL [--dry-run]`: take over what a LiteLLM database holds, into a Tollgate that has been set up.
 
-Keys (LiteLLM keeps their SHA-256, as we do: each goes on working), teams, users, customers, organisations, projects, their budgets, and
-what each has spent so far. The database is only read, in one snapshot. Run it with policy's environment (TOLLGATE_NATS_URL and its login).
-It may be run again: what is there already is left alone, unless --overwrite says that LiteLLM's word counts.
+Keys (LiteLLM keeps their SHA-256, as we do: each goes on working), teams, users, customers, organisations, projects, budgets, tags, models
+and credentials that were added by API, and what each has spent so far. The database is only read, in one snapshot. Run it with policy's
+environment (TOLLGATE_NATS_URL and its login). LITELLM_SALT_KEY seals what is secret, and opens what LiteLLM encrypted where it had the same;
+else IMPORT_LITELLM_SALT_KEY is LiteLLM's. It may be run again: what is there already is left alone, unless --overwrite says that LiteLLM's
+word counts.
 """
 
 import argparse
@@ -19,11 +21,11 @@ import msgspec
 TABLES = (
     "LiteLLM_BudgetTable", "LiteLLM_ModelTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", "LiteLLM_OrganizationTable",
     "LiteLLM_TeamTable", "LiteLLM_ProjectTable", "LiteLLM_UserTable", "LiteLLM_EndUserTable", "LiteLLM_TagTable", "LiteLLM_VerificationToken",
-    "LiteLLM_DeprecatedVerificationToken",
+    "LiteLLM_DeprecatedVerificationToken", "LiteLLM_CredentialsTable", "LiteLLM_ProxyModelTable",
 )  # fmt: skip
 """In this order: each after those it refers to."""
 OTHERS = (
-    "LiteLLM_ProxyModelTable", "LiteLLM_CredentialsTable", "LiteLLM_AccessGroupTable", "LiteLLM_ObjectPermissionTable",
+    "LiteLLM_AccessGroupTable", "LiteLLM_ObjectPermissionTable",
     "LiteLLM_GuardrailsTable", "LiteLLM_MCPServerTable", "LiteLLM_AgentsTable", "LiteLLM_JWTKeyMapping", "LiteLLM_PromptTable",
     "LiteLLM_Config", "LiteLLM_PolicyTable",
 )  # fmt: skip

@@ -2,7 +2,9 @@
 -- holds this against the schema in LiteLLM's package.
 CREATE TABLE "LiteLLM_BudgetTable" (
     budget_id text PRIMARY KEY, max_budget double precision, soft_budget double precision, max_parallel_requests integer, tpm_limit bigint,
-    rpm_limit bigint, tpd_limit bigint, model_max_budget jsonb, budget_duration text, budget_reset_at timestamp(3)
+    rpm_limit bigint, tpd_limit bigint, model_max_budget jsonb, budget_duration text, budget_reset_at timestamp(3),
+    allowed_models text[] DEFAULT '{}', created_at timestamp(3) NOT NULL DEFAULT now(), created_by text, updated_at timestamp(3) NOT NULL DEFAULT now(),
+    updated_by text
 );
 CREATE TABLE "LiteLLM_ModelTable" (id serial PRIMARY KEY, aliases jsonb);
 CREATE TABLE "LiteLLM_OrganizationMembership" (
@@ -62,5 +64,13 @@ CREATE TABLE "LiteLLM_VerificationToken" (
 CREATE TABLE "LiteLLM_DeprecatedVerificationToken" (
     id text PRIMARY KEY, token text NOT NULL UNIQUE, active_token_id text NOT NULL, revoke_at timestamp(3) NOT NULL,
     created_at timestamp(3) NOT NULL DEFAULT now()
+);
+CREATE TABLE "LiteLLM_CredentialsTable" (
+    credential_id text PRIMARY KEY, credential_name text NOT NULL UNIQUE, display_name text, credential_values jsonb NOT NULL, credential_info jsonb,
+    created_at timestamp(3) NOT NULL DEFAULT now(), created_by text, updated_at timestamp(3) NOT NULL DEFAULT now(), updated_by text
+);
+CREATE TABLE "LiteLLM_ProxyModelTable" (
+    model_id text PRIMARY KEY, model_name text NOT NULL, litellm_params jsonb NOT NULL, model_info jsonb, blocked boolean NOT NULL DEFAULT false,
+    created_at timestamp(3) NOT NULL DEFAULT now(), created_by text, updated_at timestamp(3) NOT NULL DEFAULT now(), updated_by text
 );
 CREATE TABLE "LiteLLM_GuardrailsTable" (guardrail_id text PRIMARY KEY, guardrail_name text);

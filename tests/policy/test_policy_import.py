@@ -1,6 +1,9 @@
 """`tollgate import-litellm`: a LiteLLM database becomes facts; each key goes on working, a second run writes nothing."""
 
 import asyncio
+import base64
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
+import nacl.secret
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.policy.importing import run
-from shared import bus, streams, subjects
+from services.policy.importing.secrets import Secrets
+from shared import bus, sealing, streams, subjects
+from shared.entities import callbacks
 from shared.facts import ControlFact
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
+from shared.sealing import Keyring, Sealed
 from tests.ledger.servers import Postgres
 from tests.policy.conftest import replica
 from tests.policy.test_policy_live import facts_of
@@ -29,6 +38,25 @@ def raw(name: str) -> str:
     return f"sk-{name}-of-litellm-0123"
 
 
+SALT = "sk-the-salt-of-litellm"
+OURS = "the salt key of this gateway"
+
+
+def encrypted(value: str, *, salt: str = SALT, gcm: bool = False) -> str:
+    """As LiteLLM keeps it."""
+    key = hashlib.sha256(salt.encode()).digest()
+    if gcm:
+        nonce = os.urandom(12)
+        return "v2:gcm:" + base64.urlsafe_b64encode(nonce + AESGCM(key).encrypt(nonce, value.encode(), None)).decode()
+    return base64.urlsafe_b64encode(nacl.secret.SecretBox(key).encrypt(value.encode())).decode()
+
+
+def logged(**variables: str) -> str:
+    return json.dumps(
+        {"logging": [{"callback_name": "langfuse", "callback_type": "success", "callback_vars": variables}]}
+    )
+
+
 ROWS: list[tuple[str, dict[str, Any]]] = [
     ("LiteLLM_BudgetTable", {"budget_id": "b", "max_budget": 12.5, "budget_duration": "30d", "rpm_limit": 60}),
     ("LiteLLM_BudgetTable", {"budget_id": "bm", "max_budget": 1}),
@@ -38,7 +66,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("LiteLLM_OrganizationTable", {"organization_id": "o", "organization_alias": "Org", "budget_id": "b", "models": ["gpt"], "spend": 3}),
     ("LiteLLM_TeamTable", {
         "team_id": "t", "team_alias": "Team", "organization_id": "o", "model_id": 1, "spend": 1.5, "models": ["gpt", "chat"],
-        "members_with_roles": '[{"role": "admin", "user_id": "u", "user_email": null}]', "max_budget": 100, "metadata": '{"tags": ["team-tag"]}',
+        "members_with_roles": '[{"role": "admin", "user_id": "u", "user_email": null}]', "max_budget": 100,
+        "metadata": json.dumps({"tags": ["team-tag"], **json.loads(logged(langfuse_secret_key=encrypted("sk-lf-canary-of-team", gcm=True)))}),
     }),
     ("LiteLLM_ProjectTable", {"project_id": "p", "team_id": "t", "description": "a project", "budget_id": "b", "created_by": "x"}),
     ("LiteLLM_UserTable", {"user_id": "u", "user_email": "u@example.com", "user_role": "internal_user", "teams": ["t"], "spend": 0.1}),
@@ -53,8 +82,9 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     }),
     ("LiteLLM_VerificationToken", {
         "token": digest_key(raw("b")), "key_alias": "alias-a", "blocked": True, "budget_id": "b",
-        "metadata":
-            '{"logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_secret_key": "sk-lf-canary", "langfuse_host": "h"}}]}',
+        "metadata": logged(
+            langfuse_secret_key="sk-lf-canary", langfuse_public_key=encrypted("pk-lf", salt="sk-another-one"), langfuse_host="h"
+        ),
     }),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("c")), "expires": "2020-01-01 00:00:00"}),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("d")), "expires": "2099-01-01 00:00:00", "allowed_routes": ["/embeddings"]}),
@@ -68,6 +98,21 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     }),
     ("LiteLLM_DeprecatedVerificationToken", {
         "id": "2", "token": digest_key(raw("over")), "active_token_id": digest_key(raw("a")), "revoke_at": "2020-01-01 00:00:00",
+    }),
+    ("LiteLLM_CredentialsTable", {
+        "credential_id": "1", "credential_name": "openai", "credential_info": '{"custom_llm_provider": "openai"}',
+        "credential_values": json.dumps({"api_key": encrypted("sk-canary-of-openai"), "api_base": encrypted("https://api.example.com/v1")}),
+    }),
+    ("LiteLLM_ProxyModelTable", {
+        "model_id": "m1", "model_name": "stored", "blocked": True, "model_info": '{"id": "m1", "db_model": true, "mode": "chat"}',
+        "litellm_params": json.dumps({"model": encrypted("openai/gpt-4o"), "api_key": encrypted("sk-canary-of-model", gcm=True), "rpm": 5}),
+    }),
+    ("LiteLLM_ProxyModelTable", {
+        "model_id": "m2", "model_name": "foreign", "litellm_params": json.dumps({"model": encrypted("openai/gpt-4o", salt="sk-another-one")}),
+    }),
+    ("LiteLLM_ProxyModelTable", {
+        "model_id": "m3", "model_name": "refers",
+        "litellm_params": json.dumps({"model": encrypted("openai/x"), "api_key": encrypted("os.environ/KEY")}),
     }),
     ("LiteLLM_GuardrailsTable", {"guardrail_id": "g", "guardrail_name": "g"}),
 ]  # fmt: skip
@@ -104,7 +149,7 @@ async def tollgate(broker: Broker, url: str, *flags: str) -> subprocess.Complete
         subprocess.run,
         [sys.executable, "-m", "services.cli", "import-litellm", "--database-url", url, *flags],
         cwd=ROOT,
-        env={**os.environ, "TOLLGATE_NATS_URL": broker.url},
+        env={**os.environ, "TOLLGATE_NATS_URL": broker.url, "LITELLM_SALT_KEY": OURS, "IMPORT_LITELLM_SALT_KEY": SALT},
         capture_output=True,
         text=True,
         timeout=60,
@@ -128,8 +173,9 @@ async def test_everything_comes_over_and_every_key_works(
         text = done.stdout
         for line in (
             "no-digest: refused", f"{digest_key(raw('e'))[:12]}: refused", "its alias 'alias-a' is another key's",
-            "langfuse_secret_key isn't taken over", "its role 'app_owner' is none of ours", "LiteLLM_GuardrailsTable: 1 rows",
-            "prod: its budget_id isn't kept",
+            "langfuse_public_key isn't taken over: it can't be decrypted", "foreign: refused: litellm_params.model can't be decrypted",
+            "refers: refused: litellm_params.api_key names a variable", "its role 'app_owner' is none of ours",
+            "LiteLLM_GuardrailsTable: 1 rows",
         ):  # fmt: skip
             assert line in text, text
         facts = await facts_of(broker)
@@ -154,7 +200,30 @@ async def test_everything_comes_over_and_every_key_works(
         assert key["extra"]["tpm_limit"] == 1000 and "spend" not in key["extra"]
         other = found["key", digest_key(raw("b"))].after
         assert other["key_alias"] is None and other["metadata"]["litellm_key_alias"] == "alias-a"
-        assert other["max_budget_picousd"] == 125 * 10**11 and other["extra"]["rpm_limit"] == 60, "what its budget says"
+        assert other["extra"]["budget_id"] == "b" and other["max_budget_picousd"] is None
+        budget = found["budget", "b"].after
+        assert budget["max_budget_picousd"] == 125 * 10**11 and budget["extra"]["rpm_limit"] == 60
+        assert found["tag", "prod"].after["extra"] == {"budget_id": "b"}
+        opened = Keyring([OURS])
+
+        def secret(metadata: dict[str, Any]) -> str:
+            text = metadata["logging"][0]["callback_vars"]["langfuse_secret_key"]
+            return opened.open(sealing.sealed_of(text), callbacks.place("langfuse", "langfuse_secret_key")).reveal()
+
+        assert (
+            secret(other["metadata"]) == "sk-lf-canary"
+            and secret(found["team", "t"].after["metadata"]) == "sk-lf-canary-of-team"
+        )
+        assert other["metadata"]["logging"][0]["callback_vars"]["langfuse_host"] == "h"
+        model = found["model", "m1"].after
+        assert model["litellm_params"] == {"model": "openai/gpt-4o", "rpm": 5} and model["blocked"] is True
+        assert model["model_info"] == {"mode": "chat"}
+        sealed = msgspec.convert(model["sealed"]["api_key"], Sealed)
+        assert opened.open(sealed, "model/m1/api_key").reveal() == '"sk-canary-of-model"'
+        credential = found["credential", "openai"].after
+        assert credential["credential_values"] == {"api_base": "https://api.example.com/v1"} and set(
+            credential["sealed"]
+        ) == {"api_key"}
         assert found["organization", "o"].after["members"] == [{"user_id": "u", "user_role": "org_admin"}]
         team = found["team", "t"].after
         assert team["members_with_roles"] == [{"role": "admin", "user_id": "u", "max_budget_in_team": 1}]
@@ -195,20 +264,21 @@ async def test_stopped_anywhere_it_goes_on(broker: Broker, litellm: str, monkeyp
     await write_rows(litellm, lines)
     whole = lines.getvalue()
     monkeypatch.setattr(run, "CHUNK_ROWS", 1)
+    secrets = Secrets([SALT], Keyring([OURS]))
     client = await bus.connect("policy", broker.url)
     await streams.ensure_control(client, 0)
     try:
         cut = len(whole) // 3
         for end in (cut, 2 * cut):
             with pytest.raises(run.Stopped):
-                await run.import_rows(client, io.BytesIO(whole[:end]))
+                await run.import_rows(client, io.BytesIO(whole[:end]), secrets)
         before = len(await facts_of(broker))
         assert before > 0
-        await run.import_rows(client, io.BytesIO(whole))
+        await run.import_rows(client, io.BytesIO(whole), secrets)
         facts = await facts_of(broker)
         assert len(facts) > before
         assert len(by_entity(facts)) == len(facts), "nothing was written twice"
-        await run.import_rows(client, io.BytesIO(whole))
+        await run.import_rows(client, io.BytesIO(whole), secrets)
         assert len(await facts_of(broker)) == len(facts)
         assert (await streams.state(client, subjects.CONTROL_STREAM)).last_seq == len(facts)
     finally:

@@ -13,8 +13,9 @@ from services.policy.commands.generic import change
 from services.policy.commands.plan import Change
 from services.policy.directory import Directory
 from services.policy.importing.rows import Found
+from services.policy.importing.secrets import Secrets
 from shared import subjects
-from shared.entities import ALIAS, KEY, Alias, Key
+from shared.entities import ALIAS, KEY, Alias, Key, callbacks
 
 ACTION = "imported"
 BALANCE = "opening_balance"
@@ -46,7 +47,7 @@ class Tally:
 
 
 def planned(
-    directory: Directory, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
+    directory: Directory, secrets: Secrets, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
 ) -> list[Change]:
     """The changes of one row, all or none to be written.
 
@@ -58,7 +59,7 @@ def planned(
     for note in found.notes:
         tally.note(place, note)
     if found.kind is not None:
-        changes += _entity(directory, found, place, taken, tally, overwrite=overwrite)
+        changes += _entity(directory, secrets, found, place, taken, tally, overwrite=overwrite)
     for dimension, value, ever, window in found.balances:
         entity_id = f"{dimension}:{value}"
         known = directory.expected_seq(subjects.control(BALANCE, entity_id))
@@ -70,11 +71,12 @@ def planned(
 
 
 def _entity(
-    directory: Directory, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
+    directory: Directory, secrets: Secrets, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
 ) -> list[Change]:
     kind, entity = found.kind, found.entity
     assert kind is not None
     before = directory.tables[kind.name].get(kind.id_of(entity))
+    entity = _sealed(secrets, found, entity, before)
     aliased: list[Change] = []
     if isinstance(entity, Key) and entity.key_alias is not None:
         entity, aliased = _named(directory, entity, before, place, taken, tally)
@@ -98,6 +100,18 @@ def _entity(
         return []
     tally.count(kind.name, "new" if before is None else "overwritten")
     return [change(directory, kind, ACTION, before, entity), *aliased]
+
+
+def _sealed(secrets: Secrets, found: Found, entity: Any, before: Any) -> Any:
+    """Nothing leaves with a credential in the clear; what is sealed already with the same in it stays as it is."""
+    if found.secrets:
+        at = f"{found.kind.name}/{found.kind.id_of(entity)}" if found.kind is not None else ""
+        sealed = secrets.sealed(found.secrets, at, {} if before is None else before.sealed)
+        return msgspec.structs.replace(entity, sealed=sealed)
+    if callbacks.secrets(getattr(entity, "metadata", None)):
+        known = None if before is None else before.metadata
+        return msgspec.structs.replace(entity, metadata=secrets.sealed_metadata(entity.metadata, known))
+    return entity
 
 
 def _named(
@@ -139,4 +153,16 @@ def summary(tally: Tally) -> list[str]:
     return lines
 
 
-_SHOWN = ("organization", "team", "project", "user", "customer", KEY.name, "balance")
+_SHOWN = (
+    "budget",
+    "organization",
+    "team",
+    "project",
+    "user",
+    "customer",
+    "tag",
+    KEY.name,
+    "credential",
+    "model",
+    "balance",
+)

@@ -1,8 +1,8 @@
 """One row of a LiteLLM database as one of our entities. Pure.
 
 Rows are those of PostgreSQL's row_to_json, so any version's columns may be there or not. What LiteLLM keeps beside an entity (its budget,
-members, model aliases) is folded in. A field that can't be read refuses its row, unless nothing acts on it: leaving out a rule would
-open something.
+members, model aliases) is folded in, but for budgets, which others refer to by name. A field that can't be read refuses its row, unless
+nothing acts on it: leaving out a rule would open something.
 """
 
 import re
@@ -12,18 +12,29 @@ from typing import Any
 
 import msgspec
 
+from services.policy.importing import stored
+from services.policy.importing.secrets import Secrets
+from shared import errors
 from shared.entities import (
+    BUDGET,
+    CREDENTIAL,
     CUSTOMER,
     KEY,
+    MODEL,
     ORGANIZATION,
     PROJECT,
+    TAG,
     TEAM,
     USER,
+    Budget,
+    Credential,
     Customer,
     EntityKind,
     Key,
+    Model,
     Organization,
     Project,
+    Tag,
     Team,
     User,
     iso,
@@ -35,10 +46,6 @@ from shared.money import PICOUSD_PER_USD
 
 Row = dict[str, Any]
 
-BUDGET = (
-    "max_budget", "soft_budget", "max_parallel_requests", "tpm_limit", "rpm_limit", "tpd_limit", "model_max_budget", "budget_duration",
-    "budget_reset_at",
-)  # fmt: skip
 _DIGEST = re.compile("[0-9a-f]{64}")
 SESSIONS_TEAM = "litellm-dashboard"
 """Its keys are sessions of LiteLLM's admin page."""
@@ -53,12 +60,15 @@ class Found(msgspec.Struct, frozen=True):
     balances: list[tuple[str, str, int, int]] = []
     """(dimension, value, pico-USD ever, pico-USD of the running budget window)."""
     notes: list[str] = []
+    secrets: Row = {}
+    """Of a model or a credential, in the clear: to be sealed."""
 
 
 class Source:
     """What other rows need of those that came before them."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets) -> None:
+        self.secrets = secrets
         self.budgets: dict[str, Row] = {}
         self.aliases: dict[Any, Any] = {}
         """`model_id` of a team → its model aliases."""
@@ -70,6 +80,7 @@ class Source:
         match table:
             case "LiteLLM_BudgetTable":
                 self.budgets[str(row.get("budget_id"))] = row
+                return False  # it is an entity besides
             case "LiteLLM_ModelTable":
                 self.aliases[row.get("id")] = row.get("aliases") or row.get("model_aliases")
             case "LiteLLM_OrganizationMembership":
@@ -80,15 +91,16 @@ class Source:
                 return False
         return True
 
-    def with_budget(self, row: Row) -> Row:
-        """The row, with what its budget says where it says nothing itself."""
-        budget = self.budgets.get(str(row.get("budget_id")))
-        return row if budget is None else {**row, **{n: budget.get(n) for n in BUDGET if row.get(n) is None}}
-
 
 def read(source: Source, table: str, row: Row, now_ms: int) -> Found:
     """Raises RefusedError naming the field for a row that can't be kept; KeyError for a table nobody reads."""
     return READERS[table](source, row, now_ms)
+
+
+def _budget(source: Source, row: Row, now_ms: int) -> Found:
+    notes: list[str] = []
+    empty = Budget(budget_id=str(row["budget_id"]), **_made(row, now_ms, who=True))
+    return Found(BUDGET, _merged(BUDGET, empty, row, notes), [], notes)
 
 
 def _organization(source: Source, row: Row, now_ms: int) -> Found:
@@ -102,7 +114,7 @@ def _organization(source: Source, row: Row, now_ms: int) -> Found:
             role = "internal_user"
         members.append({"user_id": str(member.get("user_id")), "user_role": role})
     empty = Organization(organization_id=organization_id, members=members, **_made(row, now_ms, who=True))
-    entity = _merged(ORGANIZATION, empty, source.with_budget(row), notes)
+    entity = _merged(ORGANIZATION, empty, row, notes)
     return Found(ORGANIZATION, entity, _balance("organization", organization_id, row), notes)
 
 
@@ -110,7 +122,8 @@ def _team(source: Source, row: Row, now_ms: int) -> Found:
     team_id = str(row["team_id"])
     notes: list[str] = []
     members = row.get("members_with_roles") or []
-    body = {**row, "members_with_roles": members if isinstance(members, list) else []}
+    metadata = stored.logging(source.secrets, row.get("metadata"), notes)
+    body = {**row, "metadata": metadata, "members_with_roles": members if isinstance(members, list) else []}
     for each in body["members_with_roles"]:
         membership = source.team_members.get((team_id, str(each.get("user_id")))) if isinstance(each, dict) else None
         budget = None if membership is None else source.budgets.get(str(membership.get("budget_id")))
@@ -131,7 +144,7 @@ def _project(source: Source, row: Row, now_ms: int) -> Found:
     project_id = str(row["project_id"])
     notes: list[str] = []
     empty = Project(project_id=project_id, **_made(row, now_ms, who=True))
-    entity = _merged(PROJECT, empty, source.with_budget(row), notes, also=("description",))
+    entity = _merged(PROJECT, empty, row, notes)
     return Found(PROJECT, entity, [], notes)
 
 
@@ -166,7 +179,7 @@ def _customer(source: Source, row: Row, now_ms: int) -> Found:
         return Found(None, None, balances)
     notes: list[str] = []
     body = {
-        **source.with_budget(row),
+        **row,
         "blocked": row.get("blocked") or None,
     }  # false is what a row has where nobody said
     empty = Customer(user_id=user_id, **_made(row, now_ms))
@@ -174,11 +187,39 @@ def _customer(source: Source, row: Row, now_ms: int) -> Found:
 
 
 def _tag(source: Source, row: Row, now_ms: int) -> Found:
-    """Its sum. A tag is no entity here: budgets and models of tags don't bind."""
+    """Its sum; an entity where somebody said something about it."""
     name = str(row["tag_name"])
-    bound = [field for field in ("budget_id", "models") if row.get(field)]
-    notes = [f"its {' and '.join(bound)} isn't kept: tags have sums here, and no limits yet"] if bound else []
-    return Found(None, None, _balance("tag", name, row), notes)
+    balances = _balance("tag", name, row)
+    if not any(row.get(field) for field in ("description", "models", "budget_id")):
+        return Found(None, None, balances)
+    notes: list[str] = []
+    return Found(TAG, _merged(TAG, Tag(name=name, **_made(row, now_ms, who=True)), row, notes), balances, notes)
+
+
+def _credential(source: Source, row: Row, now_ms: int) -> Found:
+    values, clear = stored.values(source.secrets, row, "credential_values")
+    notes: list[str] = []
+    empty = Credential(
+        credential_name=str(row["credential_name"]), credential_values=values, **_made(row, now_ms, who=True)
+    )
+    body = {name: row.get(name) for name in ("display_name", "credential_info")}
+    return Found(CREDENTIAL, _merged(CREDENTIAL, empty, body, notes), [], notes, clear)
+
+
+def _model(source: Source, row: Row, now_ms: int) -> Found:
+    info = stored.object_of(row.get("model_info"))
+    if info.get("team_id") is not None:
+        raise RefusedError(errors.bad_request("a model of one team alone isn't known here", "model_info.team_id"))
+    values, clear = stored.values(source.secrets, row, "litellm_params")
+    notes: list[str] = []
+    empty = Model(
+        model_id=str(row["model_id"]),
+        model_name=str(row["model_name"]),
+        litellm_params=values,
+        model_info={name: value for name, value in info.items() if name not in ("id", "db_model")},
+        **_made(row, now_ms, who=True),
+    )
+    return Found(MODEL, _merged(MODEL, empty, {"blocked": row.get("blocked")}, notes), [], notes, clear)
 
 
 def _key(source: Source, row: Row, now_ms: int) -> Found:
@@ -195,10 +236,7 @@ def _key(source: Source, row: Row, now_ms: int) -> Found:
         expires_at_ms=_ms(row.get("expires")),
         **_made(row, now_ms, who=True),
     )
-    body = source.with_budget(row)
-    metadata = body.get("metadata")
-    if isinstance(metadata, dict) and metadata.get("logging"):
-        body = {**body, "metadata": _without_credentials(metadata, notes)}
+    body = {**row, "metadata": stored.logging(source.secrets, row.get("metadata"), notes)}
     entity = _merged(KEY, empty, body, notes)
     kept = {name: row.get(name) for name in ("rotation_count", "last_rotation_at", "key_rotation_at") if row.get(name)}
     if entity.extra.get("auto_rotate") and entity.extra.get("rotation_interval") is None:
@@ -224,6 +262,7 @@ def _retired(source: Source, row: Row, now_ms: int) -> Found:
 
 
 READERS: dict[str, Callable[[Source, Row, int], Found]] = {
+    "LiteLLM_BudgetTable": _budget,
     "LiteLLM_OrganizationTable": _organization,
     "LiteLLM_TeamTable": _team,
     "LiteLLM_ProjectTable": _project,
@@ -232,15 +271,17 @@ READERS: dict[str, Callable[[Source, Row, int], Found]] = {
     "LiteLLM_TagTable": _tag,
     "LiteLLM_VerificationToken": _key,
     "LiteLLM_DeprecatedVerificationToken": _retired,
+    "LiteLLM_CredentialsTable": _credential,
+    "LiteLLM_ProxyModelTable": _model,
 }
 
 
-def _merged(kind: EntityKind[Any], entity: Any, row: Row, notes: list[str], also: tuple[str, ...] = ()) -> Any:
+def _merged(kind: EntityKind[Any], entity: Any, row: Row, notes: list[str]) -> Any:
     """The entity with the row's fields, as a command would read them. Raises RefusedError."""
     body = {
         name: value
         for name, value in row.items()
-        if (name in also or name in kind.settable()) and value not in (None, "", [], {}) and name not in _OURS
+        if name in kind.settable() and value not in (None, "", [], {}) and name not in _OURS
     }
     for name in ("budget_reset_at", "expires"):
         if name in body:
@@ -293,21 +334,3 @@ def _ms(instant: Any) -> int | None:
 def _instant(value: Any) -> Any:
     ms = _ms(value)
     return value if ms is None else iso(ms)
-
-
-def _without_credentials(metadata: Row, notes: list[str]) -> Row:
-    """Facts are no place for credentials of others; addresses and names of projects stay."""
-    entries = metadata["logging"]
-    kept = []
-    for entry in entries if isinstance(entries, list) else []:
-        given = entry.get("callback_vars") if isinstance(entry, dict) else None
-        if isinstance(given, dict):
-            hidden = [
-                name for name in given if any(word in name.lower() for word in ("key", "secret", "token", "password"))
-            ]
-            if hidden:
-                notes.append(f"logging: {', '.join(sorted(hidden))} isn't taken over: set it again")
-                given = {name: value for name, value in given.items() if name not in hidden}
-            entry = {**entry, "callback_vars": given}
-        kept.append(entry)
-    return {**metadata, "logging": kept}

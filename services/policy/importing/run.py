@@ -22,11 +22,13 @@ from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.importing import plan, rows
 from services.policy.importing.plan import Tally
+from services.policy.importing.secrets import VARIABLES, Secrets
 from services.policy.offline import Stopped
 from services.policy.replica import Replica
-from shared import logging, settings
+from shared import logging, sealing, settings
 from shared.errors import RefusedError
 from shared.facts import Caller, decode_control, encode_control
+from shared.sealing import SealingError
 from shared.settings import SettingsError
 
 CHUNK_ROWS = 200
@@ -50,7 +52,9 @@ def main(arguments: list[str]) -> int:
     logging.configure("policy")
     try:
         wanted = settings.read(PolicySettings, os.environ)
-        tally = asyncio.run(_run(wanted, sys.stdin.buffer, dry_run=given.dry_run, overwrite=given.overwrite))
+        keys = [value for name in VARIABLES if (value := os.environ.get(name))]
+        secrets = Secrets(keys, sealing.ring(os.environ))
+        tally = asyncio.run(_run(wanted, sys.stdin.buffer, secrets, dry_run=given.dry_run, overwrite=given.overwrite))
     except (SettingsError, Stopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
         print(
             f"import-litellm: stopped: {error or type(error).__name__}. What was written stands; run it again.",
@@ -67,22 +71,25 @@ def main(arguments: list[str]) -> int:
     return 1 if tally.refused else 0
 
 
-async def _run(wanted: PolicySettings, lines: BinaryIO, *, dry_run: bool, overwrite: bool) -> Tally:
+async def _run(wanted: PolicySettings, lines: BinaryIO, secrets: Secrets, *, dry_run: bool, overwrite: bool) -> Tally:
     async with offline.connected(wanted) as client:
-        return await import_rows(client, lines, dry_run=dry_run, overwrite=overwrite)
+        return await import_rows(client, lines, secrets, dry_run=dry_run, overwrite=overwrite)
 
 
-async def import_rows(client: Client, lines: BinaryIO, *, dry_run: bool = False, overwrite: bool = False) -> Tally:
+async def import_rows(
+    client: Client, lines: BinaryIO, secrets: Secrets, *, dry_run: bool = False, overwrite: bool = False
+) -> Tally:
     """Raises Stopped, or RefusedError where the broker refuses."""
     async with offline.following(client) as replica:
-        return await _Import(client, replica, dry_run=dry_run, overwrite=overwrite).all(lines)
+        return await _Import(client, replica, secrets, dry_run=dry_run, overwrite=overwrite).all(lines)
 
 
 class _Import:
-    def __init__(self, client: Client, replica: Replica, *, dry_run: bool, overwrite: bool) -> None:
+    def __init__(self, client: Client, replica: Replica, secrets: Secrets, *, dry_run: bool, overwrite: bool) -> None:
         self._client, self._replica = client, replica
         self._dry_run, self._overwrite = dry_run, overwrite
-        self._source = rows.Source()
+        self._secrets = secrets
+        self._source = rows.Source(secrets)
         self.tally = Tally()
 
     async def all(self, lines: BinaryIO) -> Tally:
@@ -127,16 +134,16 @@ class _Import:
             place = f"{line.table} {_name(line)}"
             try:
                 found = rows.read(self._source, line.table, line.row, unix_ms())
+                planned = plan.planned(
+                    self._replica.directory, self._secrets, found, place, taken, tally, overwrite=self._overwrite
+                )
+                changes.update((each.subject, each) for each in planned)
             except RefusedError as refused:
                 tally.count(line.table, "refused")
                 tally.note(place, f"refused: {refused.refusal.message}")
-                continue
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
+            except (KeyError, ValueError, TypeError, AttributeError, SealingError) as error:
                 tally.count(line.table, "refused")
                 tally.note(place, f"refused: it can't be read ({type(error).__name__})")
-                continue
-            for each in plan.planned(self._replica.directory, found, place, taken, tally, overwrite=self._overwrite):
-                changes[each.subject] = each
         return list(changes.values()), tally
 
 
@@ -155,6 +162,9 @@ def _name(line: _Line) -> str:
     if line.table in ("LiteLLM_VerificationToken", "LiteLLM_DeprecatedVerificationToken"):
         alias = line.row.get("key_alias")
         return str(alias or str(line.row.get("token"))[:12])[:80]
-    own = {"LiteLLM_UserTable": "user_id", "LiteLLM_EndUserTable": "user_id", "LiteLLM_ProjectTable": "project_id"}
+    own = {
+        "LiteLLM_UserTable": "user_id", "LiteLLM_EndUserTable": "user_id", "LiteLLM_ProjectTable": "project_id",
+        "LiteLLM_BudgetTable": "budget_id", "LiteLLM_CredentialsTable": "credential_name", "LiteLLM_ProxyModelTable": "model_name",
+    }  # fmt: skip
     name = own.get(line.table) or next((each for each in ids_ if each in line.row), "")
     return str(line.row.get(name))[:80]
