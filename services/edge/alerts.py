@@ -1,6 +1,6 @@
 """Messages to people about what is going on (`general_settings.alerting: ["slack"]`, `SLACK_WEBHOOK_URL`).
 
-They never are in a call's way: `tell` puts a message into a bounded queue, a task of its own sends it, trying again for a while
+They never are in a call's way: `tell` puts a message into a bounded queue, a task of its own sends it, trying again for an hour
 when Slack doesn't answer. One message a minute for each kind and caller; what was kept back is counted in the next one.
 """
 
@@ -23,7 +23,8 @@ EVERY_S = 60.0
 WAITING_MAX = 256
 KINDS_MAX = 10_000
 """Of (kind, caller) in a minute; past that, who comes is one of `others`."""
-TRY_AFTER_S = (0.0, 1.0, 5.0, 30.0, 120.0)
+TRY_AFTER_S = (0.0, 1.0, 5.0, 30.0, *(60.0,) * 60)
+"""An hour and more: Slack is away for minutes now and then. What waits meanwhile is bounded."""
 DEADLINE_MS = 10_000
 TEXT_CHARACTERS_MAX = 3_000
 
@@ -95,13 +96,12 @@ class Alerts:
 
     async def _run(self) -> None:
         while self._waiting:
-            if await self._send(self._waiting[0].encode()):
+            message = self._waiting.popleft()  # at once: the oldest of those that wait may have to make room meanwhile
+            if await self._send(message.encode()):
                 self.sent += 1
             else:
                 self.lost += 1
                 log.warning("alert_not_delivered")
-            if self._waiting:
-                self._waiting.popleft()
 
     async def _send(self, body: bytes) -> bool:
         assert self._outbound is not None and self._url is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -209,6 +210,31 @@ async def test_a_known_load_is_what_the_book_has(edge: Edge, fresh: Series) -> N
     assert total(found, "litellm_requests_metric_total") == len(facts) == 5
     assert total(found, "litellm_input_tokens_metric_total") == sum(fact.usage.input_tokens for fact in facts)
     assert round(total(found, "litellm_spend_metric_total"), 12) == sum(fact.cost_picousd or 0 for fact in facts) / 1e12
+
+
+async def test_a_scrape_of_everything_costs_the_loop_little(
+    edge: Edge, fresh: Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPU of the loop's own thread, whatever else the machine does: 4.7 ms for 7 MB where it was measured."""
+    for number in range(series.SERIES_MAX):
+        fresh.settled(settled(number, caller=Caller(KeyDigest(f"{number:064x}"), f"alias-{number}")), 1.0, 1.0)
+    monkeypatch.setattr("shared.service.RENDERED", [fresh.render])
+    edge.parts.metrics_need_key = False
+
+    def scrape() -> int:
+        with socket.create_connection(("127.0.0.1", edge.port)) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n")
+            size = 0
+            while data := client.recv(1 << 20):
+                size += len(data)
+        return size
+
+    await asyncio.to_thread(scrape)
+    before = time.thread_time()
+    size = await asyncio.to_thread(scrape)
+    spent = time.thread_time() - before
+    assert size > 1_000_000
+    assert spent < 0.05, f"{spent * 1000:.1f} ms of the loop for {size} bytes"
 
 
 async def test_they_are_behind_a_key_unless_the_configuration_says_otherwise(edge: Edge) -> None:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from services.edge import sizes
-from services.edge.alerts import EVERY_S, Alerts, webhook
+from services.edge.alerts import EVERY_S, TRY_AFTER_S, Alerts, webhook
 from services.edge.sizes import Sizes
 from shared import subjects
 from shared.config import ConfigError
@@ -223,6 +223,34 @@ async def test_a_slack_that_is_away_is_told_later(slack: Slack, monkeypatch: pyt
     slack.answers = [404]
     alerts.tell("request_too_large", "b", "refused for good")
     await until(lambda: alerts.lost == 1)
+    await alerts.close()
+
+
+async def test_slack_away_for_minutes_loses_nothing_and_repeats_nothing(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sum(TRY_AFTER_S) > 3_600, "as long as it is told again"
+    monkeypatch.setattr("services.edge.alerts.TRY_AFTER_S", (0.0, *(0.001,) * 30))
+    slack.answers = [503] * 20
+    alerts = Alerts(slack.outbound, slack.url, lambda: 0.0)
+    for who in "abcde":
+        alerts.tell("request_too_large", who, f"of {who}")
+    await until(lambda: len(slack.messages) == 5)
+    assert [message["text"].rpartition(" ")[2] for message in slack.messages] == list("abcde")
+    assert (alerts.sent, alerts.lost) == (5, 0)
+    # One is being sent and as many as may wait do; for one more the oldest of those makes room, and no other goes with it.
+    monkeypatch.setattr("services.edge.alerts.WAITING_MAX", 2)
+    slack.answers = [503] * 20
+    alerts.tell("k", "being sent", "n 0")
+    await until(lambda: not alerts._waiting)
+    for number in (1, 2, 3):
+        alerts.tell("k", str(number), f"n {number}")
+    await until(lambda: len(slack.messages) == 8)
+    assert [message["text"].rpartition(" ")[2] for message in slack.messages[5:]] == [
+        "0",
+        "2",
+        "3",
+    ] and alerts.lost == 1
     await alerts.close()
 
 
