@@ -9,7 +9,7 @@ from pathlib import Path
 import nats.errors
 import structlog
 
-from services.edge import front, metrics, payload
+from services.edge import checking, front, metrics, payload
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.drain import PAYLOADS
@@ -134,6 +134,9 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         asyncio.create_task(renewal.run(parts)),
         asyncio.create_task(reload.keep(life, setup.source, renewal.apply)),
     ]
+    if setup.found.config.general.background_health_checks:
+        interval_s = front.interval_s(setup.found.config)
+        keeping.append(asyncio.create_task(checking.in_background(parts, interval_s)))
     rests = Rests(client, edge_id, parts.health, clock)
     parts.tell_rest = rests.tell
     await rests.start()

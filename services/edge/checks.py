@@ -21,7 +21,7 @@ class Checks:
     """Of all deployments, in this process.
 
     Args:
-        interval_s: how long a result stands.
+        interval_s: how long a result stands; infinite where somebody checks again in time.
     """
 
     def __init__(self, interval_s: float = 300.0) -> None:
@@ -29,10 +29,16 @@ class Checks:
         self._done: dict[DeploymentId, Checked] = {}
         self._running: dict[DeploymentId, asyncio.Future[Checked]] = {}
 
-    async def of(self, id: DeploymentId, now_s: float, check: Callable[[], Awaitable[Checked]]) -> Checked:
-        """The last result, while it stands; else of one check, however many ask for it."""
+    async def of(
+        self, id: DeploymentId, now_s: float, check: Callable[[], Awaitable[Checked]], *, again: bool = False
+    ) -> Checked:
+        """The last result, while it stands; else of one check, however many ask for it.
+
+        Args:
+            again: the last result stands no longer.
+        """
         found = self._done.get(id)
-        if found is not None and now_s - found.at_s < self._interval_s:
+        if found is not None and not again and now_s - found.at_s < self._interval_s:
             return found
         running = self._running.get(id)
         if running is None:

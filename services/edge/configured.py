@@ -31,7 +31,7 @@ USER_AGENT = "tollgate"
 LATER: Final = {
     "general_settings": (
         "alerting", "alerting_args", "alerting_threshold", "alert_types", "alert_to_webhook_url", "enable_jwt_auth", "litellm_jwtauth",
-        "health_check_interval", "custom_auth", "custom_auth_settings",
+        "health_check_interval", "background_health_checks", "custom_auth", "custom_auth_settings",
     ),
     "litellm_settings": ("cache", "cache_params"),
 }  # fmt: skip

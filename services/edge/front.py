@@ -1,5 +1,6 @@
 """What the edge has besides calls to models, read from configuration and environment: one function, the parts by their names."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -79,8 +80,13 @@ def lasting(config: Config, environ: Mapping[str, str], outbound: Outbound, data
         "alerts": Alerts(outbound, alerts.webhook(config.general_settings, environ), time.monotonic),
         "cache": _cache(config, environ, data_dir),
         "passthrough_outbound": outbound,
-        "checks": Checks(config.general_settings.get("health_check_interval") or 300.0),
+        "checks": Checks(math.inf if config.general.background_health_checks else interval_s(config)),
     }
+
+
+def interval_s(config: Config) -> float:
+    """Of health checks."""
+    return max(1.0, config.general.health_check_interval or 300.0)
 
 
 async def connected(front: Mapping[str, Any], client: Client) -> None:

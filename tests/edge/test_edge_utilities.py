@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import msgspec
 
+from services.edge import checking
 from services.edge.checks import Checks
 from shared import errors, subjects
 from shared.facts import Caller
@@ -92,6 +94,66 @@ async def test_health_calls_each_deployment_once_and_books_it() -> None:
         edge.parts.checks = Checks(0.0)
         await ask(edge, "/health?model_id=m-0")
         assert len(asked) == 3
+
+
+async def test_in_the_background_each_is_called_again_and_again_and_nobody_who_asks_calls() -> None:
+    asked: list[bytes] = []
+
+    async def answering(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            asked.append(one.bodies[-1])
+            await peer.send(response(completion("pong")))
+
+    async with FakeProvider(answering) as one, Edge({"m": [one.url], "n": [one.url], "p/*": [one.url]}) as edge:
+        for model, info in {
+            "m": {"health_check_max_tokens": 7, "health_check_model": "openai/small"},
+            "n": {"disable_background_health_check": True},
+            "p/*": {"health_check_model": "p/tiny"},
+        }.items():
+            id = next(each.id for each in edge.deployments if each.model_name == model)
+            target = edge.parts.targets[id]
+            deployment = msgspec.structs.replace(target.deployment, info=info)
+            edge.parts.targets[id] = msgspec.structs.replace(target, deployment=deployment)
+
+        def decide(question: DecideRequest) -> DecideReply:
+            grant = edge.grant(
+                msgspec.structs.replace(question, model="p/*" if question.model == "p/tiny" else question.model)
+            )
+            assert not isinstance(grant, Denial)
+            listed = ["m", "n"]
+            candidates = [msgspec.structs.replace(each, upstream_model="tiny") if question.model == "p/tiny" else each
+                          for each in grant.candidates]  # fmt: skip
+            return DecideReply(msgspec.structs.replace(grant, models=listed, candidates=candidates))
+
+        edge.bus.answers[subjects.POLICY_DECIDE] = decide
+        edge.parts.checks = Checks(math.inf)
+        running = asyncio.create_task(checking.in_background(edge.parts, 0.02))
+        await until(lambda: len(asked) >= 6)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        bodies = [json.loads(body) for body in asked]
+        assert {(each["model"], each["max_tokens"]) for each in bodies} == {("small", 7), ("tiny", 5)}, (
+            "n is left alone"
+        )
+        await until(lambda: len(edge.settled()) >= len(asked))
+        before = len(asked)
+        role(edge, "proxy_admin")
+        edge.bus.answers[subjects.POLICY_DECIDE] = decide
+        found = (await ask(edge, "/health?model=m")).json()
+        assert found["healthy_count"] == 1 and len(asked) == before
+        assert all("litellm-internal-health-check" in fact.opened.tags for fact in edge.settled())
+
+
+async def test_background_checks_outlive_what_goes_wrong() -> None:
+    async with Edge({"m": ["mock:a"]}) as edge:
+        edge.bus.answers[subjects.POLICY_DECIDE] = None
+        running = asyncio.create_task(checking.in_background(edge.parts, 0.01))
+        await until(lambda: len(edge.bus.asked) >= 3)
+        edge.bus.answers[subjects.POLICY_DECIDE] = edge.decide
+        await until(lambda: edge.settled())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_model_that_the_caller_may_not_use_is_not_called() -> None:

@@ -1,50 +1,31 @@
 """What helps people who use or run the gateway: which routes there are, whether models answer, how long a text is in tokens.
 
-`/health` really calls: each of the caller's deployments at most once in `health_check_interval`, whoever asks; each call is in the book
-as the caller's, with the tag `litellm-internal-health-check`.
+What `/health` shows of models is checking.py's.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
-from services.edge import reading
+from services.edge import checking, reading
 from services.edge.answers import own_json
-from services.edge.asked import Asked
-from services.edge.attempts import Attempts
-from services.edge.checks import Checked
 from services.edge.content import request as requests
-from services.edge.formats.base import Hints
-from services.edge.formats.openai import CHAT, EMBEDDINGS, OpenAI
+from services.edge.formats.openai import CHAT
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
-from services.edge.prepared import Prepared
 from services.edge.reading import Head
-from services.edge.routing.plan import Group, Rules
-from services.edge.screening import UNSCREENED, count_tokens
+from services.edge.screening import count_tokens
 from services.edge.surfaces.asking import granted
 from shared import bus, errors, routes, subjects
 from shared.errors import RefusedError
-from shared.grant import Candidate, Denial, Grant, Permit
-from shared.ids import DeploymentId
+from shared.grant import Candidate, Denial, Grant
 from shared.requests import ServicesReply, ServicesRequest
 from shared.routes import Match
 
-TAG = "litellm-internal-health-check"
-CHECKS_AT_ONCE = 8
-CHECK_MS = 60_000
-CHECKED_MAX = 1_000
-"""Deployments of one question."""
 SERVICES_TIMEOUT_MS = 2_000
 BODY_BYTES_MAX = 4 * 1024 * 1024
-_BODIES: dict[str, tuple[OpenAI, bytes]] = {
-    "chat": (CHAT, b'{"model":%b,"messages":[{"role":"user","content":"ping"}],"max_tokens":5}'),
-    "embedding": (EMBEDDINGS, b'{"model":%b,"input":"ping"}'),
-}
-"""`model_info.mode` -> what is asked. Other modes are asked nothing: an image costs."""
 _PARAMETERS = (
     "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "max_tokens", "max_completion_tokens", "modalities", "prediction",
     "n", "presence_penalty", "seed", "stop", "stream", "stream_options", "temperature", "top_p", "tools", "tool_choice",
@@ -77,26 +58,8 @@ def _routes() -> list[dict[str, Any]]:
 
 async def _health(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:
     query = parse_qs(request.query)
-    wanted, wanted_id = query.get("model", [""])[0], query.get("model_id", [""])[0]
-    listing = await parts.grants.decide(head.digest, head.shape, "/models", "")
-    if isinstance(listing, Denial):
-        raise RefusedError(listing.refusal)
-    names = [name for name in listing.models if not wanted or name == wanted]
-    found: dict[DeploymentId, tuple[str, Candidate, Grant]] = {}
-    for name in names:
-        decision = await parts.grants.decide(head.digest, head.shape, CHAT.route, name)
-        if isinstance(decision, Grant):
-            for candidate in decision.candidates:
-                if candidate.deployment_id in parts.targets and wanted_id in ("", candidate.deployment_id):
-                    found.setdefault(candidate.deployment_id, (name, candidate, decision))
-    slots, shows_all = asyncio.Semaphore(CHECKS_AT_ONCE), grant.caller.role.startswith("proxy_admin")
-
-    async def one(id: DeploymentId, name: str, candidate: Candidate, decision: Grant) -> Checked:
-        async with slots:
-            now_s = parts.clock.seconds()
-            return await parts.checks.of(id, now_s, lambda: _check(parts, request, head, name, candidate, decision))
-
-    checked = await asyncio.gather(*(one(id, *each) for id, each in list(found.items())[:CHECKED_MAX]))
+    checked = await checking.checked(parts, request, head, query.get("model", [""])[0], query.get("model_id", [""])[0])
+    shows_all = grant.caller.role.startswith("proxy_admin")
     good, bad = (
         [_for(each.shown, shows_all) for each in checked if each.healthy is is_good] for is_good in (True, False)
     )
@@ -108,45 +71,6 @@ async def _health(parts: Parts, request: Request, head: Head, grant: Grant) -> W
 def _for(shown: dict[str, Any], shows_all: bool) -> dict[str, Any]:
     """Where a deployment is, and what its provider said, is the operator's business."""
     return shown if shows_all else {key: shown[key] for key in ("model_name", "model_id", "error_code") if key in shown}
-
-
-async def _check(
-    parts: Parts, request: Request, head: Head, name: str, candidate: Candidate, decision: Grant
-) -> Checked:
-    """One call, of one attempt, to just this deployment. Raises nothing of what it meets."""
-    deployment = parts.targets[candidate.deployment_id].deployment
-    shown: dict[str, Any] = {
-        "model_name": name,
-        "model": f"{deployment.provider}/{deployment.upstream_model}",
-        "model_id": deployment.id,
-        "api_base": deployment.api_base,
-    }
-    mode = str(deployment.info.get("mode") or "chat")
-    if mode not in _BODIES:
-        error = f"{mode} models aren't called by a health check"
-        return Checked(parts.clock.seconds(), False, {**shown, "error_code": "not_checked", "error": error})
-    format, body = _BODIES[mode]
-    route = routes.named(format.route)
-    assert route is not None
-    call = format.read(body % msgspec.json.encode(name), Hints())
-    permit = Permit(decision, [candidate], [*decision.tags, TAG], decision.spend_logs_metadata)
-    asked = Asked(request, route, format, head, call, Prepared(decision), permit, UNSCREENED, parts.clock.seconds())
-    group = Group(name, [candidate])
-    attempts = Attempts(parts, asked, [group], Rules(retries=0, fallbacks=False), min(CHECK_MS, deployment.timeout_ms))
-    try:
-        answer = await attempts.run()
-        status, said = (
-            answer.status,
-            answer.body[:500].decode("utf-8", "replace") if isinstance(answer, WholeAnswer) else "",
-        )
-        code = f"provider_{status}"
-    except RefusedError as no:
-        status, said, code = no.refusal.status, no.refusal.message, no.refusal.code
-    if status < 300:
-        return Checked(parts.clock.seconds(), True, shown)
-    return Checked(
-        parts.clock.seconds(), False, {**shown, "error_code": code, "error": said, "exception_status": status}
-    )
 
 
 async def _services(parts: Parts, request: Request, head: Head, grant: Grant) -> WholeAnswer:

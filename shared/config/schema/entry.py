@@ -153,3 +153,11 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     """The context window (`enable_pre_call_checks`)."""
     access_groups: Annotated[list[str], By("policy")] = []
     """Names by which keys and teams may be given this model among others."""
+    health_check_model: Annotated[str | None, By("edge")] = None
+    """What a health check calls instead; an entry whose `model_name` is a pattern is checked only by it."""
+    health_check_timeout: Annotated[float | None, By("edge")] = None
+    """Seconds that a health check may take."""
+    health_check_max_tokens: Annotated[int | None, By("edge")] = None
+    """Of a health check's answer; 5 where it isn't said."""
+    disable_background_health_check: Annotated[bool, By("edge")] = False
+    """Not called in the background."""

@@ -150,8 +150,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
 
     # ── health, alerts, others ──
 
-    background_health_checks: Annotated[bool, By()] = False
-    """Call every model now and then, and report what answered."""
+    background_health_checks: Annotated[bool, By("edge")] = False
+    """Each edge calls every deployment once in `health_check_interval`, and `/health` shows what came of it."""
     health_check_interval: Annotated[float | None, By("edge")] = None
     """Seconds for which `/health` shows a deployment's last result instead of calling it again."""
     include_call_id_in_error_body: Annotated[bool, By("edge")] = False
