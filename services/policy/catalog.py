@@ -24,6 +24,7 @@ from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
 from shared.entities import TEAM, USER, Key, Team, User, callbacks
 from shared.errors import RefusedError
+from shared.facts import Caller
 from shared.grant import Candidate, Fallback
 from shared.guardrails import Enabled
 from shared.identity import settings as jwt_settings
@@ -87,9 +88,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     public_model_groups: tuple[str, ...] = ()
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
     jwt: JwtAuth | None = None
+    """How an identity provider's tokens become callers; None: they don't."""
     own_auth: bool = False
     """Whether edges ask the operator's own function who calls (`custom_auth`)."""
-    """How an identity provider's tokens become callers; None: they don't."""
+    owners: dict[DeploymentId, str] = {}
+    """Deployments that are one team's alone (`model_info.team_id`), and whose."""
     aliases: dict[str, str] = {}
     """`model_group_alias`: other names of models, for everybody."""
     hidden: frozenset[str] = frozenset()
@@ -153,6 +156,19 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
                 return [self.candidate(deployment, star) for deployment in deployments]
         return []
 
+    def for_caller(self, candidates: list[Candidate], caller: Caller) -> list[Candidate]:
+        """Without what is another team's; administrators without a team have all."""
+        if not self.owners or (caller.team_id is None and caller.role == "proxy_admin"):
+            return candidates
+        return [each for each in candidates if self.owners.get(each.deployment_id) in (None, caller.team_id)]
+
+    def fallbacks_for(self, model: str, caller: Caller) -> list[Fallback]:
+        found = self.fallbacks(model)
+        if not self.owners:
+            return found
+        mine = (msgspec.structs.replace(each, candidates=self.for_caller(each.candidates, caller)) for each in found)
+        return [each for each in mine if each.candidates]
+
     def candidate(self, deployment: Deployment, star: str = "*") -> Candidate:
         """A deployment as it is now, with what the star of its upstream model stands for."""
         upstream_model = deployment.upstream_model.replace("*", star)
@@ -171,6 +187,8 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         else:
             candidate = _candidate(deployment, deployment.upstream_model, price)
             models.setdefault(name, {})[deployment.id] = candidate
+            if deployment.team_id and deployment.team_name:
+                models.setdefault(deployment.team_name, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
     warnings = guardrails.not_known(config)
     aliases, hidden = fallbacks.aliases(config)
@@ -182,6 +200,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
         own_auth=own_auth.of(config.general, config.directory) is not None,
+        owners={each.id: each.team_id for each in config.deployments if each.team_id},
         **_people(config),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,
         rotation_check_s=_seconds(environ or {}, "LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS", ROTATION_CHECK_S),

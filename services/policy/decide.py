@@ -114,8 +114,8 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
     tags, spend_logs_metadata = folding.tags_and_metadata(key, team, who.project)
     return Grant(
-        candidates=catalog.candidates(who.model),
-        fallbacks=catalog.fallbacks(who.model),
+        candidates=catalog.for_caller(catalog.candidates(who.model), who.caller),
+        fallbacks=catalog.fallbacks_for(who.model, who.caller),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team, who.project),
@@ -253,13 +253,16 @@ def _models(who: Who) -> list[str]:
     """Every name that a call of theirs may carry, as far as names are known: those of the configuration, those that their own
     lists name and a pattern serves, and their aliases. Never a star: nobody can call that."""
     lists = [*(who.key.models if who.key is not None else []), *(who.team.models if who.team is not None else [])]
-    listed = [name for name in lists if "*" not in name and who.catalog.candidates(name)]
+
+    def served(name: str) -> bool:
+        return bool(who.catalog.for_caller(who.catalog.candidates(name), who.caller))
+
+    listed = [name for name in lists if "*" not in name and served(name)]
     aliases = who.key.aliases if who.key is not None else {}
-    shown = (
-        alias for alias in who.catalog.aliases if alias not in who.catalog.hidden and who.catalog.candidates(alias)
-    )
-    allowed = _allowed(who, list(dict.fromkeys((*who.catalog.models, *shown, *listed))))
-    may = set(_allowed(who, [name for name in aliases.values() if who.catalog.candidates(name)]))
+    shown = (alias for alias in who.catalog.aliases if alias not in who.catalog.hidden and served(alias))
+    named = (name for name in who.catalog.models if not who.catalog.owners or served(name))
+    allowed = _allowed(who, list(dict.fromkeys((*named, *shown, *listed))))
+    may = set(_allowed(who, [name for name in aliases.values() if served(name)]))
     return [*allowed, *(alias for alias, name in aliases.items() if name in may and alias not in allowed)]
 
 

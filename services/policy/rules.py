@@ -139,7 +139,7 @@ def _role(who: Who) -> Refusal | None:
 
 
 def _model_served(who: Who) -> Refusal | None:
-    if not who.route.model_from or who.catalog.candidates(who.model):
+    if not who.route.model_from or who.catalog.for_caller(who.catalog.candidates(who.model), who.caller):
         return None
     reason = who.catalog.left_out.get(who.model)
     return (

@@ -75,6 +75,10 @@ class Deployment(msgspec.Struct, frozen=True):
     """Parameters of the request that the entry sets (`temperature`, `max_tokens`, the provider's own)."""
     info: dict[str, Any] = {}
     """The whole of `model_info`, as written: to be shown."""
+    team_id: str | None = None
+    """Whose alone it is; None: everybody's."""
+    team_name: str | None = None
+    """Another name by which that team calls it."""
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -165,6 +169,8 @@ def one(
     info_tree = resolve(entry.get("model_info") or {}, lookup)
     if not isinstance(info_tree, dict):
         raise LeaveOutError("model_info must be a mapping")
+    if isinstance(info_tree.get("team_id"), Unset):
+        raise LeaveOutError(f"model_info.team_id: {info_tree['team_id']}")
     info = _info(info_tree, f"{place}.model_info", reading)
     provider, upstream_model = upstream.provider(params)
     row = PROVIDERS[provider]
@@ -206,6 +212,8 @@ def one(
         params=params,
         parameters={key: value for key, value in extra.items() if not prices.is_price(key)},
         info={str(key): value for key, value in info_tree.items()},
+        team_id=info.team_id or None,
+        team_name=info.team_public_model_name or None,
     )
 
 

@@ -8,6 +8,7 @@ from services.policy import routes
 from services.policy.decide import MASTER_KEY_LABEL
 from shared import subjects
 from shared.entities import Team, User
+from shared.facts import Caller
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.routes import TABLE
@@ -284,3 +285,41 @@ def test_a_decision_takes_few_steps_however_many_keys_there_are() -> None:
     few = steps(2)
     assert few < 300, few
     assert steps(1000) == few
+
+
+OWNED = """
+model_list:
+  - {model_name: gpt, litellm_params: {model: openai/gpt-4o, api_key: k}, model_info: {id: everybodys}}
+  - {model_name: gpt, litellm_params: {model: openai/gpt-4o, api_key: k2}, model_info: {id: of-a, team_id: a}}
+  - {model_name: a-only, litellm_params: {model: openai/o3, api_key: k3}, model_info: {id: a-only, team_id: a, team_public_model_name: best}}
+  - {model_name: "p/*", litellm_params: {model: "openai/*", api_key: k4}, model_info: {id: pattern, team_id: a}}
+general_settings: {master_key: sk-master-of-this-world}
+router_settings: {fallbacks: [{gpt: [a-only]}]}
+"""
+
+
+def test_a_deployment_of_one_team_is_that_teams_alone() -> None:
+    world = World(
+        Team(team_id="a"), Team(team_id="b"), key("a", team_id="a"), key("b", team_id="b"), key("none"), text=OWNED
+    )
+
+    def ids(credential: str, model: str) -> list[str] | str:
+        found = world.decide(credential, model=model)
+        return found.refusal.code if isinstance(found, Denial) else [each.deployment_id for each in found.candidates]
+
+    assert ids(secret("a"), "gpt") == ["everybodys", "of-a"]
+    assert ids(secret("b"), "gpt") == ids(secret("none"), "gpt") == ["everybodys"]
+    for model, id in (("a-only", "a-only"), ("best", "a-only"), ("p/x", "pattern")):
+        assert ids(secret("a"), model) == ids(MASTER_KEY, model) == [id]
+        assert ids(secret("b"), model) == ids(secret("none"), model) == "unknown_model", "as if it weren't there"
+    mine, theirs = (world.decide(secret(name), model="gpt") for name in ("a", "b"))
+    assert isinstance(mine, Grant) and isinstance(theirs, Grant)
+    assert [each.model for each in mine.fallbacks] == ["a-only"] and not theirs.fallbacks
+    lists = {name: world.decide(secret(name), "/models") for name in ("a", "b")}
+    assert {name: each.models for name, each in lists.items() if isinstance(each, Grant)} == {
+        "a": ["gpt", "a-only", "best"], "b": ["gpt"],
+    }  # fmt: skip
+    for name, shown in (("a", {"everybodys", "of-a", "a-only", "pattern"}), ("b", {"everybodys"})):
+        actor = Caller(digest(name), team_id=name)
+        assert {row["model_info"]["id"] for row in world.call("/model/info", actor=actor)["data"]} == shown
+    assert len(world.call("/model/info")["data"]) == 5, "for an admin, each under each of its names"

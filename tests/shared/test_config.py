@@ -172,6 +172,8 @@ def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
         (settled(mock_response="x", input_cost_per_token=True), "input_cost_per_token"),
         (settled(mock_response="x", input_cost_per_token=-1), "input_cost_per_token"),
         (settled(litellm_credential_name="mine"), "there is no credential 'mine'"),
+        ("model_list: [{model_name: m, litellm_params: {model: openai/m, mock_response: x}, model_info: {team_id: os.environ/NOT_SET}}]",
+         "team_id: the environment variable NOT_SET is not set"),
         (settled(custom_llm_provider="acme"), "custom_llm_provider: 'acme' is not known"),
     ],
     ids=lambda value: value[:60],

@@ -25,6 +25,7 @@ IDS = [f"{SECTIONS[kind]}.{name}" for kind, name, _ in FIELDS]
 AS = {
     "cooldown_time": "cooldown_s", "stream_timeout": "stream_timeout_ms", "timeout": "timeout_ms", "azure_authority_host": "azure_authority",
     "max_retries": "retries", "num_retries": "retries", "max_input_tokens": "input_tokens_max",
+    "team_public_model_name": "team_name",
 }  # fmt: skip
 """A field of an entry → what Deployment calls it."""
 

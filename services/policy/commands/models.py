@@ -55,16 +55,16 @@ def _names(call: Call) -> list[str]:
         names = [name for name in names if key_allows(key, team, name, call.catalog)]
     if team is not None:
         names = [name for name in names if allows(team.models, name, call.catalog)]
-    return names
+    return [name for name in names if _candidates(call, name)] if call.catalog.owners else names
 
 
 def _candidates(call: Call, name: str) -> list[Candidate]:
     """Also of a pattern: its deployments, with their stars."""
     found = call.catalog.models.get(name)
-    if found is not None:
-        return found
-    deployments = next((d for before, after, d in call.catalog.patterns if f"{before}*{after}" == name), [])
-    return [call.catalog.candidate(deployment) for deployment in deployments]
+    if found is None:
+        deployments = next((d for before, after, d in call.catalog.patterns if f"{before}*{after}" == name), [])
+        found = [call.catalog.candidate(deployment) for deployment in deployments]
+    return found if call.sees_all else call.catalog.for_caller(found, call.actor)
 
 
 def _left_out(model: Model, call: Call) -> dict[str, Any]:

@@ -153,6 +153,10 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     """The context window (`enable_pre_call_checks`)."""
     access_groups: Annotated[list[str], By("policy")] = []
     """Names by which keys and teams may be given this model among others."""
+    team_id: Annotated[str | None, By("policy")] = None
+    """The team whose alone it is: for others it isn't there."""
+    team_public_model_name: Annotated[str | None, By("policy")] = None
+    """With `team_id`: another name by which that team calls it."""
     health_check_model: Annotated[str | None, By("edge")] = None
     """What a health check calls instead; an entry whose `model_name` is a pattern is checked only by it."""
     health_check_timeout: Annotated[float | None, By("edge")] = None
