@@ -147,6 +147,7 @@ def _read(
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
     own_auth.check(general, directory, reading)
+    _name_tokens_without_keys(general, environ, reading)
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
     _name_idle_callbacks(litellm, of_callbacks, directory, reading)
     credentials = _credentials(top, lookup)
@@ -230,6 +231,14 @@ def _name_idle_callbacks(
             reading.correct(f"litellm_settings.{key}", "no effect", "; ".join(reasons))
             for reason in reasons:
                 reading.warn(f"litellm_settings.{key}: {reason}")
+
+
+def _name_tokens_without_keys(general: GeneralSettings, environ: Mapping[str, str], reading: Reading) -> None:
+    """Nothing is opened by it, so the start isn't refused: no token is good then."""
+    if general.enable_jwt_auth and not environ.get("JWT_PUBLIC_KEY_URL") and not general.litellm_jwtauth.get("issuers"):
+        why = "JWT_PUBLIC_KEY_URL isn't set: every token is refused"
+        reading.correct("general_settings.enable_jwt_auth", "no effect", why)
+        reading.warn(f"general_settings.enable_jwt_auth: {why}")
 
 
 def _with_defaults(entries: Any, defaults: dict[str, Any]) -> Any:

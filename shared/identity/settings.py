@@ -151,7 +151,7 @@ class JwtAuth(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: ClaimRules
     key_urls: list[str]
-    """`JWT_PUBLIC_KEY_URL`: a JWKS or a discovery document each."""
+    """`JWT_PUBLIC_KEY_URL`: a JWKS or a discovery document each. None, and no `rules.issuers`: every token is refused."""
     audiences: list[str]
     issuers: list[str]
     role_permissions: list[RolePermissions] = []
@@ -190,8 +190,6 @@ def read(general_settings: dict[str, Any], environ: Mapping[str, str]) -> JwtAut
             raise SettingsError(
                 f"{at}.issuers: {issuer.issuer} needs an audience, or disable_audience_validation: true"
             )
-    if not urls and not rules.issuers:
-        raise SettingsError("enable_jwt_auth: JWT_PUBLIC_KEY_URL must name the identity provider's JWKS")
     endpoint = [rules.oidc_userinfo_endpoint] if rules.oidc_userinfo_endpoint else []
     for url in (*urls, *endpoint, *(each.jwks_url for each in rules.issuers or [] if each.jwks_url is not None)):
         if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")) and not _internal(url):

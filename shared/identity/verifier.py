@@ -110,7 +110,7 @@ class Verifier:
             await self._check_signature(token, [keys])
             return
         if not self._global:
-            raise TokenError("issuer", "Invalid issuer")
+            raise TokenError("issuer", "Invalid issuer" if self._issuers else "JWT_PUBLIC_KEY_URL isn't set here")
         self._check(token, leeway_s, self._auth.audiences, self._auth.issuers)
         await self._check_signature(token, self._global)
 

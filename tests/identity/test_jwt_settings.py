@@ -40,7 +40,6 @@ def test_defaults() -> None:
         ({"issuers": [{"issuer": "https://a.example"}]}, None, {}, "needs an audience"),
         ({"unregistered_jwt_client_behavior": "auto_register"}, None, {}, "unregistered_jwt_client_behavior"),
         ([], None, {}, "litellm_jwtauth"),
-        ({}, {}, {}, "JWT_PUBLIC_KEY_URL"),
         ({}, {"JWT_PUBLIC_KEY_URL": "https://a.example/jwks"}, {}, "allow_any_audience"),
         ({}, {"JWT_PUBLIC_KEY_URL": "http://a.example/jwks", "JWT_AUDIENCE": "x"}, {}, "no https address"),
         ({}, None, {"role_permissions": {"role": "x"}}, "role_permissions"),

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.config import parse
 from shared.errors import RefusedError
 from shared.identity.keys import of_jwk, of_jwks
+from shared.identity.settings import read
 from shared.identity.tokens import TokenError, check_claims, take_apart
 from shared.identity.verifier import Verifier, own_validate
 from shared.outbound import Outbound
@@ -213,6 +215,16 @@ async def test_a_provider_that_never_answered_is_a_503(outbound: Outbound) -> No
     verifier = Verifier(outbound, auth("http://127.0.0.1:9/jwks"))
     assert (await refusal(verifier, sign(claims())))[0] == 503
     await verifier.close()
+
+
+async def test_without_a_providers_address_no_token_is_good(outbound: Outbound) -> None:
+    auth = read({"enable_jwt_auth": True}, {})
+    assert auth is not None
+    status, _, message = await refusal(Verifier(outbound, auth), sign(claims()))
+    assert status == 401 and "JWT_PUBLIC_KEY_URL isn't set" in message
+    found = parse("general_settings: {enable_jwt_auth: true}", {})
+    assert found.keys[0].verdict == "no effect" and "every token is refused" in found.warnings[0]
+    assert not parse("general_settings: {enable_jwt_auth: true}", {"JWT_PUBLIC_KEY_URL": "https://i.example"}).warnings
 
 
 async def test_discovery_and_tokens_without_a_key_id(provider: Provider, outbound: Outbound) -> None:
