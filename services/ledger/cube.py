@@ -1,17 +1,26 @@
-"""The spend cube: sums by every mix of tag, key, team, user, organisation, model, deployment and provider, by hour, day and month.
+"""The spend cube: sums by every mix of tag, key, team, user, organisation, model, deployment and provider, by the hour and coarser.
 
 It is filled from request_log, after the recorders and apart from them: its position in each shard's batches moves in the transaction that
 adds their rows. So nothing is counted twice or forgotten, recording doesn't wait for it, and `spend_query` makes up for what it
 hasn't got yet by reading the batches after its position.
+
+    spend_calls            hour x who and what x set of tags    added to by every step, like the next two
+    spend_tag              day x tag                            and five days, months
+    spend_tag_team         day x tag x team
+    spend_tag_team_span    five days and months of it
+    spend_period           days and months of spend_calls, without tags
+
+Five days, months and all of spend_period are made when a period is over ("folded", spend_span): most calls then add to few rows. A call
+that comes late undoes that: its periods are answered from the finer sums (`spans.cover`) until they are folded again.
 """
 
 import asyncio
 import time
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
-from services.ledger import batch_chain, metrics
+from services.ledger import batch_chain, metrics, spans
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.facts_in import midnight
 from services.ledger.lock import raise_if_cancelled
@@ -28,29 +37,45 @@ PAUSE_S_MAX = 5.0
 """Between steps that leave nothing behind: adding ten thousand rows costs hardly more than adding a hundred."""
 SHARE = 0.03
 """Of the time, that steps may take, as long as that makes no pause longer than PAUSE_S_MAX."""
-TABLES = ("spend_hour", "spend_day", "spend_month")
+TABLES = ("spend_calls", "spend_tag", "spend_tag_team", "spend_tag_team_span", "spend_period")
 SUMS = (
     "requests", "successes", "failures", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "unpriced",
     "flagged", "spend_picousd",
 )  # fmt: skip
+FOLD_AFTER = timedelta(hours=2)
+"""The end of a period: calls that were opened within it have mostly ended."""
+FOLD_TIMEOUT_S = 600.0
+FOLD_PAUSE_S = 3600.0
+"""After a period that couldn't be folded in that time."""
 
 
-def _add_query() -> str:
-    """$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
-    added = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS)
-    batches = QUERIES["cube_counted"].replace(
-        "@WHERE@",
-        "s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5",
-    )
-    parts = (batches, *(QUERIES[name] for name in ("cube_groups", "cube_names", "cube_sums", "cube_add")))
+def filled(query: str) -> str:
+    """A query with the names of the sums in it."""
     return (
-        "\n".join(parts)
-        .replace("@ADD@", f"ON CONFLICT (tags, tag, at, grp) DO UPDATE SET {added}")
-        .replace("@SUMS@", ", ".join(f"sum({name})" for name in SUMS))
-    )
+        query.replace("@ADD@", ", ".join(f"{name} = c.{name} + excluded.{name}" for name in SUMS))
+        .replace("@SUMS@", ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in SUMS))
+        .replace("@NAMES@", ", ".join(SUMS))
+    )  # fmt: skip
 
 
-ADD = _add_query()
+def counted(where: str) -> str:
+    """The beginning of every query about rows of request_log (spend_signed AS s), up to their sums."""
+    return filled("\n".join(QUERIES[f"cube_{name}"] for name in ("counted", "words", "sums")).replace("@WHERE@", where))
+
+
+def add(where: str) -> str:
+    """Add these rows to everything."""
+    return filled(
+        "\n".join(QUERIES[f"cube_{name}"] for name in ("counted", "words", "groups", "names", "sums", "add")).replace("@WHERE@", where)
+    )  # fmt: skip
+
+
+ADD = add("s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5")
+"""$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
+FOLDS = {
+    "day": [filled(QUERIES["fold_day"])], "five": [filled(QUERIES["fold_tags"])],
+    "month": [filled(QUERIES["fold_month"]), filled(QUERIES["fold_tags"])],
+}  # fmt: skip
 
 
 class Cube:
@@ -62,6 +87,8 @@ class Cube:
         self._months: set[date] = set()
         self._more = False
         """Whether the last step left batches behind."""
+        self._no_fold_before = 0.0
+        """By the monotonic clock."""
 
     async def run(self) -> None:
         connection: Connection | None = None
@@ -72,6 +99,8 @@ class Cube:
                     if connection is None:
                         connection = await self._database.writer()
                     await self.catch_up(connection)
+                    if not self._more:
+                        self._more = await self.fold(connection, datetime.now(UTC))
                 except DATABASE_ERRORS as error:
                     raise_if_cancelled()
                     self._more = False
@@ -93,7 +122,7 @@ class Cube:
 
     async def _step(self, connection: Connection, shard: int, end: int) -> int:
         await connection.execute(QUERIES["cube_start"], shard)
-        known = await connection.fetchval("SELECT batch FROM cube_position WHERE shard = $1", shard)
+        known = await connection.fetchval("SELECT batch FROM spend_position WHERE shard = $1", shard)
         until = await connection.fetchval(QUERIES["cube_next"], shard, known, STEP_ROWS)
         if until is None:
             return 0
@@ -101,13 +130,35 @@ class Cube:
         days = await self._days(connection, shard, known + 1, until)
         await self._ensure_months(connection, days)
         async with connection.transaction():
-            held = await connection.fetchval(QUERIES["cube_hold"], shard)
-            if held != known:
+            if (await hold(connection)).get(shard) != known:
                 return 0  # another ledger did it
             await connection.execute(ADD, shard, known + 1, until, min(days), max(days))
             await connection.execute(QUERIES["cube_move"], shard, until)
         metrics.CUBE_BATCHES.inc(until - known)
         return int(until - known)
+
+    async def fold(self, connection: Connection, now: datetime) -> bool:
+        """Fold one period that is over. False: there is none, or it must wait."""
+        if time.monotonic() < self._no_fold_before:
+            return False
+        due = await connection.fetchrow(QUERIES["fold_due"], now - FOLD_AFTER)
+        if due is None:
+            return False
+        grain, at = due
+        try:
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
+                await hold(connection)
+                await connection.execute(QUERIES["fold_clear"], grain, at)
+                span = (at, spans.end(grain, at))
+                for query in FOLDS[grain]:
+                    given = (*span, grain) if "$3" in query else span
+                    await connection.execute(query, *given, timeout=FOLD_TIMEOUT_S)
+                await connection.execute(QUERIES["fold_done"], grain, at)
+        except DATABASE_ERRORS:
+            self._no_fold_before = time.monotonic() + FOLD_PAUSE_S
+            raise
+        return True
 
     async def _days(self, connection: Connection, shard: int, first: int, last: int) -> set[date]:
         """Of some batches' rows. No batch is without rows."""
@@ -123,3 +174,8 @@ class Cube:
             for table in TABLES:
                 await connection.execute(QUERIES["ensure_partition"], table, f"{month:%Y%m}", first, after)
             self._months.add(month)
+
+
+async def hold(connection: Connection) -> dict[int, int]:
+    """Be alone with the sums until the transaction ends. Returns the batches they have, by shard."""
+    return {row["shard"]: row["batch"] for row in await connection.fetch(QUERIES["cube_hold"])}

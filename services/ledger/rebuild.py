@@ -1,15 +1,17 @@
+# ruff: noqa: S608 - names of ours are put together; what is asked goes into arguments
 """`rebuild`: every sum of the book computed again from its rows, compared with what is kept, and put right. Beside the running service.
 
     rebuild [--check] [--from DAY] [--to DAY] [--again]
 
-A day at a time: one snapshot says what the sums are and what they should be; then the *difference* is added. Recorders only ever add too:
-it doesn't matter what they added meanwhile, and nobody waits for anybody. A day is one transaction: a rebuild that was stopped goes on after the
-last day done (`--again`: at the beginning). Days that retention has taken rows of can't be computed again, and stay.
+A day at a time. Of `rollup` one snapshot says what the sums are and what they should be; then the *difference* is added: recorders only ever
+add too, so it doesn't matter what they added meanwhile, and nobody waits for anybody. The cube's sums of a day that differ are made anew, while
+the cube waits. A rebuild that was stopped goes on after the last day done (`--again`: at the beginning). Days that retention has taken rows
+of can't be computed again, and stay.
 
-    rollup                            by day, dimension and value (rollup.py)
-    spend_hour, spend_day             the cube (cube.py), of the batches it has by now
-    spend_month                       from spend_day
-    spend_group                       who and what a group of the cube is
+    rollup                                   by day, dimension and value (rollup.py)
+    spend_calls, spend_tag, spend_tag_team   the cube (cube.py), of the batches it has by now
+    what is folded of these                  from these
+    spend_group                              who and what a group of the cube is
 
 What is kept as last seen, and so can't differ, isn't compared: spend_name. Nor is what waits to happen: request_open, positions.
 """
@@ -22,11 +24,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from services.ledger import config, cube
+from services.ledger import config, cube, spans
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.facts_in import midnight
 from services.ledger.lock import LOCK_SPACE
-from services.ledger.retention import next_month
 from shared.config import ConfigError
 from shared.money import PICOUSD_PER_USD
 from shared.settings import SettingsError
@@ -38,7 +39,6 @@ LOCK = 1_000_100
 WHAT = "sums"
 APPLY_ROWS = 5_000
 
-_SUMS = ", ".join(cube.SUMS)
 _ZEROS = " AND ".join(f"{name} = 0" for name in cube.SUMS)
 
 
@@ -146,8 +146,6 @@ class _Rebuild:
             if reached is None or day > reached:
                 await self._day(day)
             progress(day, done, len(days))
-        for month in sorted({day.replace(day=1) for day in days}):
-            await self._month(month)
         if not self._check_only:
             await self._connection.execute(QUERIES["rebuild_end"], WHAT)
 
@@ -161,39 +159,48 @@ class _Rebuild:
                 )
                 for row in rows
             ]  # fmt: skip
-            positions = await self._connection.fetch(QUERIES["rebuild_positions"])
-            counted = (day, [row["shard"] for row in positions], [row["batch"] for row in positions])
-            hours = await self._cube("spend_hour", _HOURS, *counted, *span)
-            of_day = await self._cube("spend_day", _DAYS, *counted, *span)
-            groups = await self._connection.fetch(_GROUPS, *counted)
-        lost = [Difference("spend_group", (row["id"],), None, None) for row in groups]
-        self._found.tell([*rollup, *hours, *of_day, *lost])
+        self._found.tell(rollup)
+        async with self._connection.transaction():
+            if not self._check_only:
+                await self._add_rollup(rollup)
+                if rollup:
+                    await self._connection.execute(QUERIES["rollup_clear"], day)
+            await self._cube_day(day, span)
+            if not self._check_only:
+                await self._connection.execute(QUERIES["rebuild_move"], WHAT, day)
+
+    async def _cube_day(self, day: date, span: tuple[datetime, datetime]) -> None:
+        """In a transaction, and alone with the cube's sums until it ends."""
+        held = await cube.hold(self._connection)
+        rows = (day, list(held), list(held.values()))
+        differences = [
+            Difference(table, tuple(row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
+            for table, query in _BASE.items()
+            for row in await self._connection.fetch(query, *rows, *span)
+        ]
+        groups = await self._connection.fetch(_GROUPS, *rows)
+        differences += [Difference("spend_group", (str(row["id"]),), None, None) for row in groups]
+        stale = []
+        unknown = await self._connection.fetch(_UNKNOWN, *span)
+        differences += [Difference("spend_span", (row["grain"], str(row["at"])), None, None) for row in unknown]
+        for grain, at in await self._connection.fetch(_FOLDED, span[0]):
+            wrong = [
+                Difference(table, (grain, *row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
+                for table, query in _FOLDS[grain].items()
+                for row in await self._connection.fetch(query, at, spans.end(grain, at))
+            ]
+            if wrong:
+                stale.append((grain, at))
+                differences += wrong
+        self._found.tell(differences)
         if self._check_only:
             return
-        async with self._connection.transaction():
-            await self._add_rollup(rollup)
-            if rollup:
-                await self._connection.execute(QUERIES["rollup_clear"], day)
-            if groups:
-                await self._connection.executemany(_ADD_GROUP, [tuple(row.values()) for row in groups])
-            for table, differences in (("spend_hour", hours), ("spend_day", of_day)):
-                await self._add_cube(table, differences, span)
-            await self._connection.execute(QUERIES["rebuild_move"], WHAT, day)
-
-    async def _month(self, month: date) -> None:
-        span = (midnight(month), midnight(next_month(month)))
-        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            differences = await self._cube("spend_month", _MONTHS, *span)
-        self._found.tell(differences)
-        if not self._check_only:
-            async with self._connection.transaction():
-                await self._add_cube("spend_month", differences, span)
-
-    async def _cube(self, table: str, query: str, *arguments: Any) -> list[Difference]:
-        return [
-            Difference(table, (row["at"], row["tags"], row["tag"], row["grp"]), _numbers(row["kept"]), _numbers(row["again"]))
-            for row in await self._connection.fetch(query, *arguments)
-        ]  # fmt: skip
+        if groups:
+            await self._connection.executemany(_ADD_GROUP, [tuple(row.values()) for row in groups])
+        if differences:
+            await self._connection.execute(QUERIES["cube_clear"], *span)
+            await self._connection.execute(_ADD, *rows)
+        await self._connection.executemany(_UNFOLD, stale)
 
     async def _add_rollup(self, differences: list[Difference]) -> None:
         for start in range(0, len(differences), APPLY_ROWS):
@@ -205,15 +212,6 @@ class _Rebuild:
                 QUERIES["rollup_add"], scopes, dimensions, days, values, *sums, dollars, rest
             )
 
-    async def _add_cube(self, table: str, differences: list[Difference], span: tuple[datetime, datetime]) -> None:
-        for start in range(0, len(differences), APPLY_ROWS):
-            some = differences[start : start + APPLY_ROWS]
-            keys = zip(*(one.key for one in some), strict=True)
-            sums = zip(*(one.delta for one in some), strict=True)
-            await self._connection.execute(_ADD_CUBE.replace("@TABLE@", table), *keys, *sums)
-        if differences:
-            await self._connection.execute(_CLEAR_CUBE.replace("@TABLE@", table), *span)
-
 
 def _numbers(found: list[Any] | None) -> tuple[int, ...] | None:
     return None if found is None or found[0] is None else tuple(int(number) for number in found)
@@ -223,49 +221,86 @@ def _array(alias: str) -> str:
     return f"ARRAY[{', '.join(f'{alias}.{name}' for name in cube.SUMS)}]::numeric[]"
 
 
-def _differs(computed: str, table: str, since: str, until: str) -> str:
-    """Sums computed, against those a table has of a span of time."""
-    names = ", ".join(cube.SUMS)
+def _differs(again: str, kept: str, keys: Sequence[str]) -> str:
+    """Sums computed, against those that are kept: two queries with the same keys."""
     left, right = (f"({', '.join(f'{alias}.{name}' for name in cube.SUMS)})" for alias in ("k", "a"))
+    key = f"ARRAY[{', '.join(f'{name}::text' for name in keys)}]"
     return f"""
-    SELECT at, tags, tag, grp, {_array("k")} AS kept, {_array("a")} AS again
-    FROM ({computed}) AS a FULL JOIN (
-        SELECT at, tags, tag, grp, {names} FROM {table} WHERE at >= {since} AND at < {until} AND NOT ({_ZEROS})
-    ) AS k USING (at, tags, tag, grp)
+    SELECT {key} AS key, {_array("k")} AS kept, {_array("a")} AS again
+    FROM ({again}) AS a FULL JOIN (SELECT * FROM ({kept}) AS s WHERE NOT ({_ZEROS})) AS k USING ({", ".join(keys)})
     WHERE {left} IS DISTINCT FROM {right}
-    """  # noqa: S608  (names of ours)
+    """
 
 
-def _summed(period: str, source: str) -> str:
-    added = ", ".join(
-        f"sum({name})::{'numeric' if name == 'spend_picousd' else 'bigint'} AS {name}" for name in cube.SUMS
-    )
-    return f"SELECT date_trunc('{period}', at, 'UTC') AS at, tags, tag, grp, {added} FROM {source} GROUP BY 1, 2, 3, 4"  # noqa: S608
+def _summed(source: str, keys: Sequence[str]) -> str:
+    return cube.filled(f"SELECT {', '.join(keys)}, @SUMS@ FROM {source} GROUP BY {', '.join(keys)}")
 
 
-_COUNTED = QUERIES["cube_counted"].replace(
-    "@WHERE@",
+_ROWS = (
     "s.in_day = $1 AND EXISTS (SELECT FROM unnest($2::integer[], $3::bigint[]) AS p (shard, batch)"
-    " WHERE p.shard = s.in_shard AND s.in_batch <= p.batch)",
+    " WHERE p.shard = s.in_shard AND s.in_batch <= p.batch)"
 )
 """$1 day, $2 shards, $3 up to which of their batches the cube has got."""
-_NOT_ZERO = f"SELECT at, tags, tag, grp, {_SUMS} FROM sums WHERE NOT ({_ZEROS})"  # noqa: S608
-_HOURS = f"{_COUNTED}\n{QUERIES['cube_sums']}\n{_differs(_NOT_ZERO, 'spend_hour', '$4', '$5')}"
-_DAYS = (
-    f"{_COUNTED}\n{QUERIES['cube_sums']}\n{_differs(_summed('day', f'({_NOT_ZERO}) AS n'), 'spend_day', '$4', '$5')}"
-)
-_MONTHS = _differs(
-    _summed("month", "(SELECT * FROM spend_day WHERE at >= $1 AND at < $2) AS d"), "spend_month", "$1", "$2"
-)
+_ADD = cube.add(_ROWS)
+_COUNTED = cube.counted(_ROWS)
+_OF_DAY = "at >= $4 AND at < $5"
+_BOTH = f"""(
+    SELECT at, grp, 'all' AS tags, 0 AS tag, {", ".join(cube.SUMS)} FROM sums
+    UNION ALL SELECT at, grp, 'tag', unnest(CASE WHEN tags = '{{}}' THEN '{{0}}' ELSE tags END), {", ".join(cube.SUMS)} FROM sums
+    WHERE counts = 0
+) AS b"""
+_NOT_ZERO = f"WHERE NOT ({_ZEROS})"
+_BASE = {
+    "spend_calls": _COUNTED + _differs(
+        f"SELECT * FROM ({_summed(_BOTH, ('at', 'grp', 'tags', 'tag'))}) AS n {_NOT_ZERO}",
+        f"SELECT * FROM spend_hourly WHERE {_OF_DAY}", ("at", "grp", "tags", "tag"),
+    ),
+    "spend_tag_team": _COUNTED + _differs(
+        f"SELECT * FROM tagged {_NOT_ZERO}", f"SELECT * FROM spend_tag_team WHERE {_OF_DAY}", ("at", "tag", "team")
+    ),
+    "spend_tag": _COUNTED + _differs(
+        f"SELECT * FROM ({_summed('tagged', ('at', 'tag'))}) AS n {_NOT_ZERO}",
+        f"SELECT * FROM spend_tag WHERE grain = 'day' AND {_OF_DAY}", ("at", "tag"),
+    ),
+}  # fmt: skip
+_UNKNOWN = """
+SELECT grain, spend_period_of(grain, $1) AS at FROM unnest(ARRAY['day', 'five', 'month']) AS g (grain)
+WHERE EXISTS (SELECT FROM spend_calls WHERE at >= $1 AND at < $2)
+  AND NOT EXISTS (SELECT FROM spend_span s WHERE s.grain = g.grain AND s.at = spend_period_of(g.grain, $1))
+"""
+_FOLDED = """
+SELECT grain, at FROM spend_span
+WHERE folded AND grain = ANY(ARRAY['day', 'five', 'month']) AND at = spend_period_of(grain, $1)
+"""
+
+
+def _folded(source: str, table: str, grain: str, key: Sequence[str]) -> str:
+    """$1 and $2 the period's beginning and end."""
+    again = f"SELECT * FROM ({_summed(f'{source} AND at >= $1 AND at < $2', key)}) AS n {_NOT_ZERO}"
+    return _differs(again, f"SELECT * FROM {table} WHERE grain = '{grain}' AND at = $1", key)
+
+
+_FOLDS = {
+    "day": {"spend_period": _folded("spend_calls WHERE counts <> 2", "spend_period", "day", ("grp",))},
+    **{
+        grain: {
+            "spend_tag": _folded("spend_tag WHERE grain = 'day'", "spend_tag", grain, ("tag",)),
+            "spend_tag_team_span": _folded("spend_tag_team WHERE true", "spend_tag_team_span", grain, ("tag", "team")),
+        }
+        for grain in ("five", "month")
+    },
+}
+_FOLDS["month"]["spend_period"] = _folded("spend_calls WHERE counts <> 2", "spend_period", "month", ("grp",))
+_UNFOLD = "UPDATE spend_span SET folded = false WHERE grain = $1 AND at = $2"
 _GROUPS = f"""{_COUNTED}
-SELECT DISTINCT ON (n.grp) n.grp AS id, n.key_sha256, n.team_id, n.user_id, n.organization_id, n.model, n.upstream_model, n.deployment_id,
+SELECT n.grp AS id, n.key_sha256, n.team_id, n.user_id, n.organization_id, n.model, n.upstream_model, n.deployment_id,
     n.provider, n.call_type
 FROM grouped n LEFT JOIN spend_group g ON g.id = n.grp
 WHERE g.id IS NULL OR (g.key_sha256, g.team_id, g.user_id, g.organization_id, g.model, g.upstream_model, g.deployment_id, g.provider,
     g.call_type) IS DISTINCT FROM (n.key_sha256, n.team_id, n.user_id, n.organization_id, n.model, n.upstream_model, n.deployment_id,
     n.provider, n.call_type)
 ORDER BY n.grp
-"""  # noqa: S608
+"""
 _ADD_GROUP = """
 INSERT INTO spend_group (id, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -273,16 +308,3 @@ ON CONFLICT (id) DO UPDATE SET key_sha256 = excluded.key_sha256, team_id = exclu
     organization_id = excluded.organization_id, model = excluded.model, upstream_model = excluded.upstream_model,
     deployment_id = excluded.deployment_id, provider = excluded.provider, call_type = excluded.call_type
 """
-_TYPES = [
-    "timestamptz",
-    "text",
-    "text",
-    "uuid",
-    *("numeric" if name == "spend_picousd" else "bigint" for name in cube.SUMS),
-]
-_ADD_CUBE = f"""
-INSERT INTO @TABLE@ AS c (at, tags, tag, grp, {_SUMS})
-SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_TYPES, 1))}) AS n ORDER BY 2, 3, 1, 4
-ON CONFLICT (tags, tag, at, grp) DO UPDATE SET {", ".join(f"{name} = c.{name} + excluded.{name}" for name in cube.SUMS)}
-"""  # noqa: S608
-_CLEAR_CUBE = f"DELETE FROM @TABLE@ WHERE at >= $1 AND at < $2 AND {_ZEROS}"  # noqa: S608

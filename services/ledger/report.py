@@ -2,17 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from services.ledger import batch_chain, price_bodies, rollup, shapes, spend_query, spend_sql
+from services.ledger import batch_chain, price_bodies, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
-from services.ledger.facts_in import place
+from services.ledger.facts_in import midnight, place
 from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
-from services.ledger.spend_query import ROWS_MAX, SpendQuery
-from services.ledger.spend_sql import SUMS, Live
+from services.ledger.spans import Span
+from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
+from services.ledger.spend_sql import SUMS, Kept, Live
 from shared import payloads, subjects
 from shared.requests import SpentBy
 
@@ -22,6 +25,8 @@ CHUNK_ROWS = 500
 ACQUIRE_TIMEOUT_S = 2.0
 COUNTS_KEPT = 256
 WINDOWS_DAYS = (2, 31)
+SPAN_MAX = timedelta(days=31)
+"""How long before a question's range a period may begin that has a day in it."""
 
 
 class LogKey(NamedTuple):
@@ -49,12 +54,22 @@ class Report:
 
     async def tags(self, scope: Scope, days: Days) -> tuple[list[dict[str, Any]], bool]:
         """Spend by tag, most first; whether there are more than TAGS_MAX."""
-        rows = await self.fetch(QUERIES["spend_tags"], _rollup_scope(scope), days.first, days.last, TAGS_MAX + 1)
+        if scope.everything:
+            rows = await self.fetch(QUERIES["spend_tags"], days.first, days.last, TAGS_MAX + 1)
+        else:
+            rows = await self._own_tags(scope, days)
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
         """Tags with their first and last day, by name; whether there are more than TAGS_MAX. `names`: these alone."""
-        rows = await self.fetch(QUERIES["tag_rows"], _rollup_scope(scope), days.first, days.last, names, TAGS_MAX + 1)
+        if scope.everything:
+            rows = await self.fetch(QUERIES["tag_rows"], days.first, days.last, names, TAGS_MAX + 1)
+        else:
+            first, end = _instants(days)
+            async with self._snapshot() as connection:
+                kept = await _kept(connection, first, end)
+                sql, arguments = spend_sql.tag_days(first, end, scope, kept, names, TAGS_MAX + 1)
+                rows = await connection.fetch(sql, *arguments)
         return rows[:TAGS_MAX], len(rows) > TAGS_MAX
 
     async def spent(self, wanted: list[SpentBy]) -> list[int]:
@@ -202,11 +217,9 @@ class Report:
     async def sums(self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS) -> list[Any]:
         """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes from cube or log."""
         plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
-        async with (
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            sql, arguments = spend_sql.build(query, plan, scope, await _live(connection), wanted=wanted)
+        async with self._snapshot() as connection:
+            kept = await _kept(connection, query.first, query.end)
+            sql, arguments = spend_sql.build(query, plan, scope, kept, wanted=wanted)
             rows = await connection.fetch(sql, *arguments)
         if len(rows) > ROWS_MAX:
             refuse("start_date", f"gives more than {ROWS_MAX} sums: narrow the range, or filter")
@@ -217,34 +230,62 @@ class Report:
         admitted = spend_query.admitted_only(query)
         total = query._replace(group_by=(), bucket="none")
         plans = [
-            spend_query.plan(one, everything=scope.everything, admitted=admitted) for one in (query, total)
+            spend_query.plan(one, everything=scope.everything) for one in (query, total)
         ]  # refused before a connection is taken
-        async with (
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            live = await _live(connection)
+        async with self._snapshot() as connection:
+            kept = await _kept(connection, query.first, query.end)
             found = []
             for one, plan in zip((query, total), plans, strict=True):
-                sql, arguments = spend_sql.build(one, plan, scope, live, admitted=admitted)
+                sql, arguments = spend_sql.build(one, plan, scope, kept, admitted=admitted)
                 found.append(await connection.fetch(sql, *arguments))
         rows, totals = found
         if len(rows) > ROWS_MAX:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
 
+    async def _own_tags(self, scope: Scope, days: Days) -> list[Any]:
+        """What a tenant's calls spent by tag, as the query `spend_tags` has it."""
+        first, end = _instants(days)
+        query = SpendQuery(first, end, ZoneInfo("UTC"), "none", ("tag",), {}, TAGS_MAX + 2, previous=False, csv=False)
+        async with self._snapshot() as connection:
+            kept = await _kept(connection, first, end)
+            sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
+            rows = await connection.fetch(sql, *arguments)
+        return [
+            {"value": row["d0"], "requests": int(row["requests"]), "spend_picousd": row["spend_picousd"]}
+            for row in rows
+            if row["d0"] is not None and row["requests"] > 0
+        ]
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Any]:
+        async with (
+            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(query, *arguments)
 
 
-async def _live(connection: Any) -> Live | None:
-    """What the cube hasn't got yet."""
+async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:
+    """What the cube has between two instants, and what it hasn't got yet."""
+    found = await connection.fetch(QUERIES["spans"], first - SPAN_MAX, end)
     positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
     after = [(row["shard"], row["batch"]) for row in positions]
     batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
     days = [day for row in batches for day in batch_chain.days(row["ids"])]
-    return Live(after, min(days), max(days)) if days else None
+    return Kept([Span(*row.values()) for row in found], Live(after, min(days), max(days)) if days else None)
+
+
+def _instants(days: Days) -> tuple[datetime, datetime]:
+    """From and before; those not given are as far away as anything can be."""
+    return (
+        midnight(days.first or date(1970, 1, 1)),
+        midnight(date(9999, 1, 1) if days.last is None or days.last.year > 9998 else days.last + timedelta(days=1)),
+    )
 
 
 def _windows(days: Days) -> list[date | None]:
@@ -252,12 +293,6 @@ def _windows(days: Days) -> list[date | None]:
     today = datetime.now(UTC).date()
     ends = [today - timedelta(days=back) for back in WINDOWS_DAYS]
     return [*(day for day in ends if days.first is None or day > days.first), days.first]
-
-
-def _rollup_scope(scope: Scope) -> str:
-    if scope.everything:
-        return ""
-    return rollup.owner_scope(scope.user_id, scope.key_sha256)
 
 
 def _owner(scope: Scope, question: LogsQuestion) -> _Owner | None:

@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import structlog
 
-from services.ledger import batch_chain, formats, metrics, retention
+from services.ledger import batch_chain, cube, facts_in, formats, metrics, retention
 from services.ledger.database import QUERIES, Connection, Database
 from services.ledger.retention import DayDigest, Hold, Terms
 
@@ -28,7 +28,8 @@ CHUNK_ROWS = 20_000
 WRITTEN_BEFORE = timedelta(hours=26)
 """How long before its id's day a row may have been written, by clocks that differ; and how long after."""
 WRITTEN_AFTER = timedelta(days=3)
-ROLLUP_TABLES = ("spend_hour", "spend_day", "spend_month")
+ROLLUP_TABLES = (*cube.TABLES, "spend_hour", "spend_day", "spend_month")
+"""The last three: of an older ledger, until they are gone."""
 DELETE_ROWS = 10_000
 DUE_TOLD_MAX = 4_000
 """Names in the fact before a run: `verify` looks there for what went."""
@@ -164,6 +165,9 @@ class _Run:
             )  # fmt: skip
             if gone == "DELETE 0":
                 break
+        if before is not None:
+            month = facts_in.midnight(before.replace(day=1))
+            await self._connection.execute("DELETE FROM spend_span WHERE at < $1", month)
         before = retention.due_before(today, self._terms.payload)
         for name, day in await self._partitions("request_payload"):
             if before is not None and day < before and not await self._is_held(day):

@@ -92,15 +92,9 @@ class Rollup:
         if provider is not None:
             values["", "provider", day][provider] += sums
         if tags:
-            everybodys, owners = values["", "tag", day], values[owner_scope(user_id, key_sha256), "tag", day]
+            by_tag = values["", "tag", day]
             for tag in set(tags):
-                everybodys[tag] += sums
-                owners[tag] += sums
-
-
-def owner_scope(user_id: str | None, key_sha256: str | None) -> str:
-    """Whose a row is: its user's; where it has none, its key's (or nobody's key's). Exactly one tenant sees it."""
-    return f"key:{key_sha256 or ''}" if user_id is None else f"user:{user_id}"
+                by_tag[tag] += sums
 
 
 def _values() -> defaultdict[str, int]:

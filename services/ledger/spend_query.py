@@ -2,8 +2,8 @@
 
 Every answer is exact. The plan takes the first source that can give one:
 
-    rollup  sums by day of one dimension                 (UTC days, nothing but that dimension asked)
-    cube    spend_month, spend_day, spend_hour           (whole hours of the time zone; all dimensions but `customer` and `status`)
+    rollup  sums by day of one dimension                 (UTC days, nothing but that dimension asked, which isn't `tag`)
+    cube    see cube.py                                  (whole hours of the time zone; all dimensions but `customer` and `status`)
     log     request_log itself                           (everything, over LOG_DAYS_MAX days at most)
 
 What none of them can give is refused with what to narrow.
@@ -27,7 +27,7 @@ LOG_ONLY = frozenset(("customer", "status"))
 BUCKETS = ("none", "hour", "day", "week", "month")
 OF_THE_ADMITTED = frozenset(("tag", "model", "provider", "deployment", "upstream_model", "customer"))
 """Dimensions by which refused calls aren't counted: anybody can send any tag or model name."""
-ROLLUP_DIMENSIONS = frozenset(("tag", "team", "key", "user", "model", "provider", "deployment", "customer"))
+ROLLUP_DIMENSIONS = frozenset(("team", "key", "user", "model", "provider", "deployment", "customer"))
 
 DAYS_MAX = 3_660
 LOG_DAYS_MAX = 31
@@ -58,7 +58,8 @@ class SpendQuery(NamedTuple):
 
 class Plan(NamedTuple):
     source: str
-    table: str
+    grain: str
+    """The coarsest sums of the source that can be used: month, day, hour; of the log: call."""
 
 
 def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
@@ -89,28 +90,20 @@ def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
     )
 
 
-def plan(query: SpendQuery, *, everything: bool, admitted: bool = False) -> Plan:
+def plan(query: SpendQuery, *, everything: bool) -> Plan:
     """
     Args:
         everything: whether the asker may see all rows; the rollups don't know whose theirs are.
-        admitted: whether refused calls are left out though no dimension asks for that.
     """
     dimensions = {*query.group_by, *query.filters}
     in_days = _midnights(query) and query.bucket != "hour"
     several_tags = len(query.filters.get("tag", ())) > 1 and "tag" not in query.group_by
     """A call with two of the tags must count once: sums by tag can't say that."""
-    if (
-        everything and in_days and not several_tags and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1
-        and (dimensions or not admitted)
-    ):  # fmt: skip
-        return Plan("rollup", "rollup")
-    if not dimensions & LOG_ONLY and not several_tags:
-        if in_days and query.bucket in ("none", "month") and query.first.day == query.end.day == 1:
-            return Plan("cube", "spend_month")
-        if in_days:
-            return Plan("cube", "spend_day")
-        if _whole_hours(query):
-            return Plan("cube", "spend_hour")
+    grain = "hour" if not in_days else "month" if query.bucket in ("none", "month") else "day"
+    if everything and in_days and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1:
+        return Plan("rollup", "day")
+    if not dimensions & LOG_ONLY and not several_tags and (in_days or _whole_hours(query)):
+        return Plan("cube", grain)
     if query.end - query.first > timedelta(days=LOG_DAYS_MAX, hours=2):
         narrow = (
             f"by {' and '.join(sorted(dimensions & LOG_ONLY))}"
@@ -120,7 +113,7 @@ def plan(query: SpendQuery, *, everything: bool, admitted: bool = False) -> Plan
             else f"in {query.zone.key}, whose hours aren't those of UTC,"
         )
         refuse("from", f"to end_date: spend {narrow} is read from the log itself, over {LOG_DAYS_MAX} days at most")
-    return Plan("log", "request_log")
+    return Plan("log", "call")
 
 
 def admitted_only(query: SpendQuery) -> bool:

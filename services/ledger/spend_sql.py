@@ -5,10 +5,13 @@ Texts of the asker go into arguments, never into the statement (hence the noqa a
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
+from services.ledger import spans
 from services.ledger.asking import Scope
+from services.ledger.spans import BASE, Piece, Span
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 
 SUMS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced", "spend_picousd")
@@ -30,6 +33,14 @@ class Live(NamedTuple):
     last_day: date
 
 
+class Kept(NamedTuple):
+    """What the cube has, in the snapshot of the question."""
+
+    spans: Sequence[Span]
+    """Those with a day in the question's range."""
+    live: Live | None
+
+
 class Statement:
     """SQL and its arguments, growing together."""
 
@@ -45,7 +56,7 @@ def build(
     query: SpendQuery,
     plan: Plan,
     scope: Scope,
-    live: Live | None,
+    kept: Kept,
     *,
     admitted: bool = False,
     wanted: Sequence[str] = SUMS,
@@ -54,10 +65,8 @@ def build(
     made = Statement()
     admitted = admitted or admitted_only(query)
     source = {"rollup": _rollup_rows, "cube": _cube_rows, "log": _log_rows}[plan.source]
-    rows = source(made, query, plan, scope, live, admitted)
-    bucket = "NULL::timestamptz"
-    if query.bucket != "none":
-        bucket = f"date_trunc('{query.bucket}', at, {made.add(query.zone.key)}::text)"
+    rows = source(made, query, plan, scope, kept, admitted)
+    bucket = "NULL::timestamptz" if query.bucket == "none" else _bucket(made, query)
     named = [DIMENSIONS[name] for name in query.group_by]
     dims = "".join(f", {column} AS d{n}" for n, column in enumerate(named))
     keys = "".join(f", d{n}" for n in range(len(named)))
@@ -87,68 +96,158 @@ def _positions(first: int, count: int) -> str:
     return "".join(f", {n}" for n in range(first, first + count))
 
 
-def _rollup_rows(
-    made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live: Live | None, admitted: bool
-) -> str:
-    dimension = (*query.group_by, *query.filters, "total")[0]
-    where = [
-        "scope = ''", f"dimension = {made.add(dimension)}", f"day >= {made.add(query.first.date())}",
-        f"day < {made.add(query.end.date())}",
-    ]  # fmt: skip
-    if dimension in query.filters:
-        where.append(f"value = ANY({made.add(list(query.filters[dimension]))}::text[])")
+def tag_days(
+    first: datetime, end: datetime, scope: Scope, kept: Kept, names: Sequence[str] | None, limit: int
+) -> tuple[str, list[Any]]:
+    """Tags (`value`) of the asker's own calls, and the first and last day of each, by name."""
+    query = SpendQuery(
+        first,
+        end,
+        ZoneInfo("UTC"),
+        "day",
+        ("tag",),
+        {} if names is None else {"tag": tuple(names)},
+        limit,
+        False,
+        False,
+    )
+    made = Statement()
+    rows = _cube_rows(made, query, Plan("cube", "day"), scope, kept, True)
+    return (
+        "SELECT value, min(day) AS first_day, max(day) AS last_day FROM ("
+        f"SELECT tag AS value, (at AT TIME ZONE 'UTC')::date AS day FROM ({rows}) AS r WHERE tag IS NOT NULL"
+        " GROUP BY 1, 2 HAVING sum(requests) > 0"
+        f") AS d GROUP BY value ORDER BY value LIMIT {made.add(limit)}",
+        made.arguments,
+    )
+
+
+def _bucket(made: Statement, query: SpendQuery) -> str:
+    """Of a row's `at`."""
+    return f"date_trunc('{query.bucket}', at, {made.add(query.zone.key)}::text)"
+
+
+def _rollup_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
+    everything = "model" if admitted else "total"
+    """Every admitted call has a model; of refused ones none is counted."""
+    dimension = (*query.group_by, *query.filters, everything)[0]
+    span = f"day >= {made.add(query.first.date())} AND day < {made.add(query.end.date())}"
     column = DIMENSIONS.get(dimension, "value")
 
-    def rows(value: str, sign: str = "") -> str:
+    def rows(dimension: str, value: str, sign: str = "") -> str:
         sums = ", ".join(f"{sign}{name} AS {name}" for name in SUMS)
-        condition = " AND ".join(where)
         return (
-            f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, {value} AS {column}, {sums} FROM rollup WHERE {condition}"
+            f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, {value} AS {column}, {sums} FROM rollup"
+            f" WHERE scope = '' AND dimension = '{dimension}' AND {span}"
         )
 
-    found = rows("value")
-    if not query.group_by or query.filters:
+    found = rows(dimension, "value")
+    if query.filters:
+        return f"{found} AND value = ANY({made.add(list(query.filters[dimension]))}::text[])"
+    if not query.group_by:
         return found
-    # The rollups have no row for calls that have no tag, no key ...: those are what is left of all calls.
-    if dimension == "tag":
-        rest = _cube(made, query, "spend_day", scope, live, ["none"], admitted)
-        return f"{found} UNION ALL SELECT at, NULL, {', '.join(SUMS)} FROM ({rest}) AS rest"
-    taken = rows("NULL", "-")
-    if admitted:
-        rest = _cube(made, query, "spend_day", scope, live, ["all"], admitted)
-        return f"{found} UNION ALL {taken} UNION ALL SELECT at, NULL, {', '.join(SUMS)} FROM ({rest}) AS rest"
-    where[1] = "dimension = 'total'"
-    return f"{found} UNION ALL {taken} UNION ALL {rows('NULL')}"
+    # The rollups have no row for calls that have no team, no key ...: those are what is left of all calls.
+    return f"{found} UNION ALL {rows(dimension, 'NULL', '-')} UNION ALL {rows(everything, 'NULL')}"
 
 
-def _cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live: Live | None, admitted: bool) -> str:
-    kinds = ["all"]
-    if "tag" in query.filters:
-        kinds = ["tag"]
-    elif "tag" in query.group_by:
-        kinds = ["tag", "none"]
-    return _cube(made, query, plan.table, scope, live, kinds, admitted)
-
-
-def _cube(
-    made: Statement, query: SpendQuery, table: str, scope: Scope, live: Live | None, kinds: list[str], admitted: bool
-) -> str:
-    first, end, wanted = made.add(query.first), made.add(query.end), made.add(kinds)
-    conditions = [*of_scope(made, scope, "r"), *(["r.model IS NOT NULL"] if admitted else [])]
+def _cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
+    dimensions = {*query.group_by, *query.filters}
+    by_tag = "tag" in dimensions
+    of_tags = by_tag and plan.grain != "hour" and scope.everything and dimensions <= {"tag", "team"}
+    grains = (_TAG_GRAINS if of_tags else {} if by_tag else _GROUP_GRAINS).get(plan.grain, ())
+    pieces = spans.cover(query.first, query.end, kept.spans, grains)
+    if not pieces:
+        found = _NOTHING
+    elif of_tags:
+        found = _tag_sums(made, query, pieces, ["tag", "team"] if "team" in dimensions else ["tag"])
+    else:
+        found = _group_sums(made, query, pieces, scope, by_tag, admitted)
+    conditions = [*of_scope(made, scope, "r"), *(["r.model IS NOT NULL"] if admitted and not by_tag else [])]
     for name, values in query.filters.items():
         conditions.append(f"r.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
-    kept = (
-        f"SELECT c.at, c.tags, CASE c.tags WHEN 'tag' THEN c.tag END AS tag, {_columns('g', _GROUP_COLUMNS)},"
-        f" {_columns('c', (*SUMS, *CACHE_SUMS))}"
-        f" FROM {table} c JOIN spend_group g ON g.id = c.grp WHERE c.at >= {first} AND c.at < {end} AND c.tags = ANY({wanted})"
-    )
-    rows = kept if live is None else f"{kept} UNION ALL {_live(made, live, first, end, wanted)}"
+    rows = found if kept.live is None else f"{found} UNION ALL {_live(made, kept.live, query, by_tag)}"
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT r.* FROM ({rows}) AS r{where}"
 
 
-def _live(made: Statement, live: Live, first: str, end: str, wanted: str) -> str:
-    spans = " OR ".join(
+_TAG_GRAINS = {"month": ("month", "five")}
+_GROUP_GRAINS = {"month": ("month", "day"), "day": ("day",)}
+_NOTHING = (
+    f"SELECT NULL::timestamptz AS at, NULL::text AS tag, {', '.join(f'NULL::text AS {name}' for name in _GROUP_COLUMNS)},"
+    f" {', '.join(f'0 AS {name}' for name in (*SUMS, *CACHE_SUMS))} WHERE false"
+)
+
+
+def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: list[str]) -> str:
+    """Of the tables that know tags, or tags and teams, alone."""
+    conditions = []
+    for name in query.filters:
+        values = made.add(list(query.filters[name]))
+        conditions.append(f"{name} = ANY(ARRAY(SELECT id FROM spend_word WHERE value = ANY({values}::text[])))")
+    rows = []
+    for piece in pieces:
+        table, where = (
+            ("spend_tag_team", conditions) if len(keys) > 1 else ("spend_tag", ["grain = 'day'", *conditions])
+        )
+        if piece.grain != BASE:
+            table = "spend_tag_team_span" if len(keys) > 1 else "spend_tag"
+            where = [f"grain = '{piece.grain}'", *conditions]
+        rows.append(_piece(made, table, piece, keys, where))
+    team = "v.value" if len(keys) > 1 else "NULL::text"
+    names = (f"{team} AS team_id" if column == "team_id" else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
+    joined = "LEFT JOIN spend_word v ON v.id = s.team" if len(keys) > 1 else ""
+    return (
+        f"SELECT s.at, w.value AS tag, {', '.join(names)}, {_columns('s', (*SUMS, *CACHE_SUMS))}"
+        f" FROM ({_together(made, query, rows, keys)}) AS s LEFT JOIN spend_word w ON w.id = s.tag {joined}"
+    )
+
+
+def _group_sums(
+    made: Statement, query: SpendQuery, pieces: Sequence[Piece], scope: Scope, by_tag: bool, admitted: bool
+) -> str:
+    """Of the tables that know who called what: of calls with their tags, or of days and months without."""
+    where = of_scope(made, scope, "g")
+    for name, values in query.filters.items():
+        if name != "tag":
+            where.append(f"g.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
+    if admitted and not by_tag:
+        where.append("g.model IS NOT NULL")
+    groups = [f"grp IN (SELECT g.id FROM spend_group g WHERE {' AND '.join(where)})"] if where else []
+    keys = ["grp", "tag"] if by_tag else ["grp"]
+    rows = []
+    for piece in pieces:
+        if by_tag:
+            rows.append(_piece(made, "spend_calls", piece, ["grp", _EACH_TAG], ["counts <> 1", *groups]))
+        elif piece.grain == BASE:
+            rows.append(_piece(made, "spend_calls", piece, keys, ["counts <> 2", *groups]))
+        else:
+            rows.append(_piece(made, "spend_period", piece, keys, [f"grain = '{piece.grain}'", *groups]))
+    tag, joined = ("w.value", "LEFT JOIN spend_word w ON w.id = s.tag") if by_tag else ("NULL::text", "")
+    return (
+        f"SELECT s.at, {tag} AS tag, {_columns('g', _GROUP_COLUMNS)}, {_columns('s', (*SUMS, *CACHE_SUMS))}"
+        f" FROM ({_together(made, query, rows, keys)}) AS s JOIN spend_group g ON g.id = s.grp {joined}"
+    )
+
+
+_EACH_TAG = "unnest(CASE WHEN tags = '{}' THEN '{0}' ELSE tags END) AS tag"
+
+
+def _piece(made: Statement, table: str, piece: Piece, keys: Sequence[str], conditions: Sequence[str]) -> str:
+    where = [f"at >= {made.add(piece.first)}", f"at < {made.add(piece.end)}", *conditions]
+    return f"SELECT at, {', '.join((*keys, *SUMS, *CACHE_SUMS))} FROM {table} WHERE {' AND '.join(where)}"
+
+
+def _together(made: Statement, query: SpendQuery, rows: Sequence[str], keys: Sequence[str]) -> str:
+    """Pieces added up by numbers, before anything is looked up by them."""
+    names = (*SUMS, *CACHE_SUMS)
+    bucket = f"{made.add(query.first)}::timestamptz" if query.bucket == "none" else _bucket(made, query)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
+    return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY 1{_positions(2, len(keys))}"
+
+
+def _live(made: Statement, live: Live, query: SpendQuery, by_tag: bool) -> str:
+    first, end = made.add(query.first), made.add(query.end)
+    batches = " OR ".join(
         f"(s.in_shard = {made.add(shard)} AND s.in_batch > {made.add(batch)})" for shard, batch in live.after
     )
     low, high = made.add(live.first_day), made.add(live.last_day)
@@ -156,20 +255,22 @@ def _live(made: Statement, live: Live, first: str, end: str, wanted: str) -> str
         "CASE WHEN s.outcome <> 'refused' THEN s.model END AS model" if name == "model" else f"s.{name}"
         for name in _GROUP_COLUMNS
     )
+    admitted = " AND s.outcome <> 'refused'" if by_tag else ""
     return (
-        f"SELECT s.id_at, k.tags, CASE k.tags WHEN 'tag' THEN k.tag END, {columns}, s.sign,"
+        f"SELECT s.id_at, {'k.tag' if by_tag else 'NULL'}, {columns}, s.sign,"
         " CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END, CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END,"
         " s.sign * s.input_tokens, s.sign * s.output_tokens, CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END,"
         " s.sign * coalesce(s.cost_picousd, 0)::numeric, s.sign * s.cached_tokens, s.sign * s.cache_write_tokens"
-        " FROM spend_signed s CROSS JOIN LATERAL (SELECT 'all' AS tags, '' AS tag"
-        " UNION ALL SELECT 'none', '' WHERE s.outcome <> 'refused' AND cardinality(s.tags) = 0"
-        " UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(s.tags) AS t) AS d WHERE s.outcome <> 'refused') AS k"
-        f" WHERE ({spans}) AND s.in_day BETWEEN {low} AND {high} AND s.day BETWEEN {low} AND {high}"
-        f" AND s.id_at >= {first} AND s.id_at < {end} AND k.tags = ANY({wanted})"
+        f" FROM spend_signed s{_TAGS_OF_A_CALL if by_tag else ''}"
+        f" WHERE ({batches}) AND s.in_day BETWEEN {low} AND {high} AND s.day BETWEEN {low} AND {high}"
+        f" AND s.id_at >= {first} AND s.id_at < {end}{admitted}"
     )
 
 
-def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live: Live | None, admitted: bool) -> str:
+_TAGS_OF_A_CALL = " CROSS JOIN LATERAL (SELECT DISTINCT unnest(s.tags) AS tag UNION ALL SELECT NULL WHERE cardinality(s.tags) = 0) AS k"
+
+
+def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
     low = query.first.astimezone(UTC).date()
     high = (query.end.astimezone(UTC) - timedelta(microseconds=1)).date()
     where = [
@@ -186,11 +287,7 @@ def _log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, live
             where.append(f"b.{DIMENSIONS[name]} = ANY({given})")
         else:
             where.append(f"k.tag = ANY({given})" if by_tag else f"b.tags && {given}")
-    tags = (
-        " CROSS JOIN LATERAL (SELECT DISTINCT unnest(b.tags) AS tag UNION ALL SELECT NULL WHERE cardinality(b.tags) = 0) AS k"
-        if by_tag
-        else ""
-    )
+    tags = _TAGS_OF_A_CALL.replace("s.tags", "b.tags") if by_tag else ""
     columns = ", ".join(
         f"k.tag AS {column}" if name == "tag" else f"b.{column}"
         for name, column in DIMENSIONS.items()
@@ -210,7 +307,8 @@ def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
         return []
     if scope.user_id is not None:
         return [f"{table}.user_id = {made.add(scope.user_id)}"]
-    return [f"{table}.key_sha256 IS NOT DISTINCT FROM {made.add(scope.key_sha256)}::text", f"{table}.user_id IS NULL"]
+    key = "IS NULL" if scope.key_sha256 is None else f"= {made.add(scope.key_sha256)}"
+    return [f"{table}.key_sha256 {key}", f"{table}.user_id IS NULL"]
 
 
 def _columns(table: str, names: Sequence[str]) -> str:

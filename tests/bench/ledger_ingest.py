@@ -146,7 +146,7 @@ async def round_of(postgres: Postgres, directory: Path, requests: int, mode: str
 
 _CUBE_BEHIND = """
 SELECT coalesce(sum(s.chain_n - coalesce(c.batch, 0)), 0) FROM tollgate.stream_position s
-LEFT JOIN tollgate.cube_position c USING (shard) WHERE s.stream = 'TRAFFIC'
+LEFT JOIN tollgate.spend_position c USING (shard) WHERE s.stream = 'TRAFFIC'
 """
 
 

@@ -149,7 +149,7 @@ async def _level(client: Client, url: str) -> None:
                 row["stream"]: row["seq"] for row in await connection.fetch("SELECT stream, seq FROM stream_position")
             }
             behind = await connection.fetchval(
-                "SELECT count(*) FROM batch_log b WHERE n > coalesce((SELECT batch FROM cube_position c WHERE c.shard = b.shard), 0)"
+                "SELECT count(*) FROM batch_log b WHERE n > coalesce((SELECT batch FROM spend_position c WHERE c.shard = b.shard), 0)"
             )
             await connection.close()
             if all(at.get(stream) == seq for stream, seq in ends.items()) and not behind:
@@ -167,7 +167,7 @@ async def _all_there(url: str, sent: Sent) -> None:
         "ids": await connection.fetchval("SELECT count(DISTINCT id) FROM request_log"),
         "open": await connection.fetchval("SELECT count(*) FROM request_open"),
         "requests": await connection.fetchval("SELECT sum(requests) FROM rollup WHERE dimension = 'total'"),
-        "cube": await connection.fetchval("SELECT sum(requests) FROM spend_hour WHERE tags = 'all'"),
+        "cube": await connection.fetchval("SELECT sum(requests) FROM spend_calls"),
         "controls": await connection.fetchval("SELECT count(*) FROM audit_log WHERE kind = 'team'"),
         "anomalies": await connection.fetchval("SELECT count(*) FROM anomalies"),
     }

@@ -2,11 +2,15 @@
 
 import asyncio
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from services.ledger.cube import Cube
+from services.ledger import rebuild
+from services.ledger.cube import SUMS, TABLES, Cube
+from services.ledger.database import SQL
+from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
 
 AGAIN = """
@@ -31,12 +35,22 @@ async def same(book: Book) -> None:
         tuple(row.values())
         for row in await book.fetch(AGAIN.replace("b.model,", "b.known AS model,").replace("3, 4, 5, known", "3, 4, 5"))
     }
-    for table in ("spend_hour", "spend_day", "spend_month"):
-        found = await book.fetch(
-            f"SELECT tags, tag, key_sha256, team_id, model, sum(requests)::bigint AS requests, sum(spend_picousd) AS spend"
-            f" FROM {table} JOIN spend_group g ON g.id = grp GROUP BY 1, 2, 3, 4, 5 HAVING sum(requests) <> 0"
-        )
-        assert {tuple(row.values()) for row in found} == wanted, table
+    found = await book.fetch(
+        "SELECT CASE WHEN tags = 'tag' AND tag = 0 THEN 'none' ELSE tags END AS tags, coalesce(w.value, '') AS tag, key_sha256, team_id,"
+        " model, sum(requests)::bigint AS requests, sum(spend_picousd) AS spend"
+        " FROM spend_hourly h JOIN spend_group g ON g.id = grp LEFT JOIN spend_word w ON w.id = tag"
+        " GROUP BY 1, 2, 3, 4, 5 HAVING sum(requests) <> 0"
+    )
+    assert {tuple(row.values()) for row in found} == wanted
+    by_team: Counter[tuple[str, str | None]] = Counter()
+    for kind, tag, _, team, _, requests, _ in wanted:
+        by_team[tag, team] += requests if kind != "all" else 0
+    found = await book.fetch(
+        "SELECT coalesce(w.value, '') AS tag, t.value AS team, sum(requests)::bigint AS requests FROM spend_tag_team s"
+        " LEFT JOIN spend_word w ON w.id = tag LEFT JOIN spend_word t ON t.id = team GROUP BY 1, 2 HAVING sum(requests) <> 0"
+    )
+    assert {(row["tag"], row["team"]): row["requests"] for row in found} == +by_team
+    assert await rebuild.run(book.database, Asked(check_only=True)) == 0, "the other tables follow from these"
 
 
 @pytest.fixture
@@ -50,16 +64,17 @@ async def test_every_kind_of_row_counts_once(book: Book, cube: Cube) -> None:
     await book.tally.expire(await book.position(), now_ms(), now_ms(), 100)
     await fill(book, cube)
     await same(book)
-    assert await book.value("SELECT sum(requests) FROM spend_day WHERE tags = 'tag' AND tag = 'late'") == 1
+    late_tag = "FROM spend_tag JOIN spend_word w ON w.id = tag WHERE w.value = 'late'"
+    assert await book.value(f"SELECT sum(requests) {late_tag}") == 1
     await book.post(
         settled(late), refused(tags=["x"]), settled(opened(tags=["a", "b", "a"], caller=BOB)), settled(opened(tags=[]))
     )
     await book.post(settled(opened(price=None)), settled(flags=("unpriced:image",)))
     await fill(book, cube)
     await same(book)
-    sums = "SELECT sum(requests) AS r, sum(unpriced) AS u, sum(flagged) AS f, sum(failures) AS x FROM spend_hour WHERE tags = 'all'"
+    sums = "SELECT sum(requests) AS r, sum(unpriced) AS u, sum(flagged) AS f, sum(failures) AS x FROM spend_calls"
     assert (await book.fetch(sums))[0] == {"r": 7, "u": 2, "f": 1, "x": 2}
-    assert await book.value("SELECT count(*) FROM spend_hour WHERE tag = 'x'") == 0, (
+    assert await book.value("SELECT count(*) FROM spend_word WHERE value = 'x'") == 0, (
         "a refusal's tags are anybody's word"
     )
     assert await book.value("SELECT name FROM spend_name WHERE kind = 'team' AND id = 'team-a'") == "Team A"
@@ -87,7 +102,7 @@ async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, mon
     connections: list[Any] = [await book.database.writer() for _ in range(2)]
 
     async def all_of(connection: Any) -> None:
-        behind = "SELECT batch < 12 FROM cube_position WHERE shard = 0"
+        behind = "SELECT batch < 12 FROM spend_position WHERE shard = 0"
         while await cube.catch_up(connection) or await connection.fetchval(behind):
             pass
 
@@ -108,8 +123,37 @@ async def test_the_cube_rests_only_when_nothing_is_left(
     running = asyncio.create_task(cube.run())
     try:
         async with asyncio.timeout(20):
-            while await book.value("SELECT coalesce(max(batch), 0) FROM cube_position") < 6:
+            while await book.value("SELECT coalesce(max(batch), 0) FROM spend_position") < 6:
                 await asyncio.sleep(0.05)
     finally:
         running.cancel()
     await same(book)
+
+
+async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: Cube) -> None:
+    """Migration 0013, with data: the older tables are filled as that ledger did, and their sums taken over."""
+    await book.post(
+        *(settled(opened(tags=tags, caller=caller)) for tags in ([], ["a"], ["b", "a"]) for caller in (ALICE, BOB)),
+        refused(tags=["x"]),
+    )
+    await fill(book, cube)
+    sums = "SELECT at, tags, tag, grp, requests, failures, spend_picousd FROM spend_hourly ORDER BY 1, 2, 3, 4"
+    teams = "SELECT at, tag, team, requests, spend_picousd FROM spend_tag_team ORDER BY 1, 2, 3"
+    named = "SELECT value FROM spend_word ORDER BY value"
+    before = [await book.fetch(query) for query in (sums, teams, named)]
+    for table in ("spend_hour", "spend_day", "spend_month"):
+        await book.owner.execute(
+            f"INSERT INTO {table} SELECT date_trunc('{table[6:]}', at, 'UTC'), CASE WHEN tags = 'tag' AND tag = 0 THEN 'none' ELSE tags END,"
+            f" coalesce(w.value, ''), grp, {', '.join(f'sum({name})' for name in SUMS)}"
+            " FROM spend_hourly h LEFT JOIN spend_word w ON w.id = tag GROUP BY 1, 2, 3, 4"
+        )
+    await book.owner.execute("INSERT INTO cube_position SELECT shard, batch FROM spend_position")
+    await book.owner.execute(f"TRUNCATE {', '.join(TABLES)}, spend_span, spend_position")
+    text = (SQL / "migrations/0013_spend_sums.sql").read_text("utf-8")
+    async with book.owner.transaction():
+        await book.owner.execute(text.partition("-- What the older tables hold.")[2].partition("\n")[2])
+    assert [await book.fetch(query) for query in (sums, teams, named)] == before
+    await book.post(settled(opened(tags=["a"])))
+    await fill(book, cube)
+    await same(book)
+    assert await book.value("SELECT count(*) FROM spend_span WHERE NOT folded") == 3

@@ -20,7 +20,7 @@ TODAY = datetime.now(UTC).date()
 
 async def cubed(book: Book) -> None:
     cube = Cube(book.database, asyncio.Event())
-    while await cube.catch_up(book.owner):
+    while await cube.catch_up(book.owner) or await cube.fold(book.owner, datetime.now(UTC)):
         pass
 
 
@@ -40,9 +40,14 @@ async def full(book: Book) -> AsyncIterator[Book]:
 async def sums(book: Book) -> dict[str, list[tuple[object, ...]]]:
     tables = {
         "rollup": "scope, dimension, day, value",
-        **dict.fromkeys(("spend_hour", "spend_day", "spend_month"), "at, tags, tag, grp"),
+        "spend_hourly": "at, tags, tag, grp",
+        "spend_tag": "grain, at, tag",
+        "spend_tag_team": "at, tag, team",
+        "spend_tag_team_span": "grain, at, tag, team",
+        "spend_period": "grain, at, grp",
+        "spend_span": "grain, at",
+        "spend_group": "id",
     }
-    tables["spend_group"] = "id"
     return {
         table: [tuple(row.values()) for row in await book.fetch(f"SELECT * FROM {table} ORDER BY {keys}")]
         for table, keys in tables.items()
@@ -59,13 +64,19 @@ async def test_a_book_whose_sums_are_right_has_no_difference(full: Book, capsys:
     ("change", "differences"),
     [
         ("UPDATE rollup SET requests = requests + 1 WHERE dimension = 'total'", 3),
-        ("DELETE FROM rollup WHERE dimension = 'tag'", 16),
-        ("UPDATE spend_hour SET spend_picousd = spend_picousd - 5 WHERE tags = 'all' AND requests = 3", None),
-        ("DELETE FROM spend_day WHERE tag = 'all'", None),
-        ("DELETE FROM spend_month", None),
-        ("TRUNCATE spend_hour, spend_day, spend_month", None),
+        ("DELETE FROM rollup WHERE dimension = 'tag'", 8),
+        ("UPDATE spend_calls SET spend_picousd = spend_picousd - 5 WHERE requests = 3", None),
+        ("DELETE FROM spend_calls WHERE counts = 0", None),
+        ("UPDATE spend_tag_team SET requests = requests + 1", None),
+        ("DELETE FROM spend_tag", None),
+        ("UPDATE spend_tag SET failures = 7 WHERE grain = 'month'", None),
+        ("UPDATE spend_tag_team_span SET failures = 7 WHERE grain = 'five'", None),
+        ("UPDATE spend_period SET failures = 7 WHERE grain = 'day'", None),
+        ("DELETE FROM spend_period", None),
+        ("DELETE FROM spend_span", None),
+        ("TRUNCATE spend_calls, spend_tag, spend_tag_team, spend_tag_team_span, spend_period, spend_span", None),
         (
-            "INSERT INTO spend_day SELECT at, tags, 'ghost', grp, 1, 1, 0, 0, 0, 0, 0, 0, 0, 7 FROM spend_day LIMIT 1",
+            "INSERT INTO spend_calls SELECT at, grp, '{99}', gen_random_uuid(), 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 7 FROM spend_calls LIMIT 1",
             None,
         ),
         ("DELETE FROM spend_group", None),
@@ -85,6 +96,7 @@ async def test_whatever_sum_is_wrong_is_told_and_put_right(
     assert await sums(full) != before, "checking changes nothing"
     assert await rebuild.run(full.database) == 0
     assert await rebuild.run(full.database, Asked(check_only=True)) == 0
+    await cubed(full)
     assert await sums(full) == before
 
 
@@ -136,7 +148,7 @@ async def test_beside_a_ledger_that_records(nats_server: Nats, client: Client, b
         sending = asyncio.create_task(_send(client))
         while not sending.done():
             await book.owner.execute("UPDATE rollup SET requests = requests + 1 WHERE dimension = 'tag'")
-            await book.owner.execute("UPDATE spend_day SET requests = requests - 1")
+            await book.owner.execute("UPDATE spend_calls SET requests = requests - 1")
             assert await rebuild.run(book.database) == 0
         await sending
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 
-from services.ledger import dump, retention, retention_run
+from services.ledger import cube, dump, retention, retention_run
 from services.ledger.audit import AuditTally
 from services.ledger.book import make_days_ahead
 from services.ledger.checkpoint import SigningKey
@@ -258,13 +258,13 @@ async def test_audit_rows_of_an_old_month_go_and_the_chain_goes_on(book: Book, c
 
 async def test_sums_end_on_their_term(book: Book, notes: Notes) -> None:
     await fill(book)
-    cube = Cube(book.database, asyncio.Event())
-    while await cube.catch_up(book.owner):
+    sums = Cube(book.database, asyncio.Event())
+    while await sums.catch_up(book.owner) or await sums.fold(book.owner, NOW):
         pass
     await run(book, Terms(rollup=365), NOW, notes)
-    assert await book.value("SELECT count(*) FROM spend_hour") > 0
+    assert await book.value("SELECT count(*) FROM spend_period") > 0
     await run(book, Terms(rollup=365), LATER, notes)
-    for table in ("spend_hour", "spend_day", "spend_month", "rollup"):
+    for table in (*cube.TABLES, "spend_span", "rollup"):
         assert await book.value(f"SELECT count(*) FROM {table}") == 0, table
     assert await days_left(book) == [0, 1, 5, 6, 40]
 

@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger import app as app_module
-from services.ledger import retention_loop, retention_run
+from services.ledger import cube, retention_loop, retention_run
 from services.ledger.book import Tally
 from services.ledger.retention import Terms
 from shared import streams, subjects
@@ -47,7 +47,7 @@ async def test_everything_ends_on_its_term_400_days_from_now_and_what_is_held_st
             await publish(client, at(TODAY - timedelta(days=back), tags=["kept" if back == 3 else "app"]))
 
         async def summed() -> bool:
-            return bool(await book.value("SELECT sum(requests) FROM spend_day WHERE tags = 'all'") == 4)
+            return bool(await book.value("SELECT sum(requests) FROM spend_calls") == 4)
 
         await eventually(summed)
         for back in (0, 1, 3):
@@ -93,7 +93,7 @@ async def test_everything_ends_on_its_term_400_days_from_now_and_what_is_held_st
         await eventually(trimmed, "TRAFFIC", 30)
     held = [row["day"] for row in await book.fetch("SELECT day FROM request_payload")]
     assert held == [TODAY - timedelta(days=3)], "payloads: what is held stays"
-    for table in ("spend_hour", "spend_day", "spend_month", "rollup"):
+    for table in (*cube.TABLES, "spend_span", "rollup"):
         assert await book.value(f"SELECT count(*) FROM {table}") == 0, table
     assert await book.value("SELECT count(*) FROM retention_drop WHERE source = 'audit_log'") == 1
     assert await book.value("SELECT count(*) FROM audit_log WHERE kind = 'hold'") == 0

@@ -153,7 +153,7 @@ async def test_yesterdays_ledger_works_on_todays_schema(
     # And the new one goes on where the old one was.
     await made.post(settled())
     assert await verify.run(made.database, Asked()) == 0
-    assert await made.rollups_agree() or await made.value("SELECT count(*) FROM cube_position") > 0
+    assert await made.rollups_agree() or await made.value("SELECT count(*) FROM spend_position") > 0
     await made.close()
     capsys.readouterr()
     with capsys.disabled():

@@ -102,7 +102,7 @@ FROM rollup WHERE scope = '' AND day >= $1 AND day < $2 GROUP BY 1, 2
 """
 _HOURS = """
 SELECT coalesce(sum(spend_picousd) FILTER (WHERE at = $1), 0) AS spent, coalesce(sum(spend_picousd) FILTER (WHERE at < $1), 0) / 24 AS mean
-FROM spend_hour WHERE tags = 'all' AND at >= $1 - interval '24 hours' AND at <= $1
+FROM spend_calls WHERE counts <> 2 AND at >= $1 - interval '24 hours' AND at <= $1
 """
 _KNOWN = "SELECT id FROM alert WHERE id = ANY($1)"
 _ADD = """

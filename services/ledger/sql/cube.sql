@@ -1,13 +1,14 @@
 -- The cube's queries, by name: see services/ledger/cube.py.
 
 -- cube_start --
-INSERT INTO cube_position (shard, batch) VALUES ($1, 0) ON CONFLICT DO NOTHING
+INSERT INTO spend_position (shard, batch) VALUES ($1, 0) ON CONFLICT DO NOTHING
 
 -- cube_hold --
-SELECT batch FROM cube_position WHERE shard = $1 FOR UPDATE
+-- All of them: whoever changes the sums is alone with them.
+SELECT shard, batch FROM spend_position ORDER BY shard FOR UPDATE
 
 -- cube_move --
-UPDATE cube_position SET batch = $2 WHERE shard = $1
+UPDATE spend_position SET batch = $2 WHERE shard = $1
 
 -- cube_next --
 -- How far the next step goes: $1 shard, $2 position, $3 rows at most (one batch at least).
@@ -28,19 +29,27 @@ SELECT ensure_partition($1, $2, $3, $4)
 -- cube_counted --
 -- How rows count, with the group each is of: the beginning of the queries below. @WHERE@ says which rows of spend_signed.
 WITH counted AS MATERIALIZED (
-    SELECT s.sign, date_trunc('hour', s.id_at, 'UTC') AS at, s.tags, s.outcome <> 'refused' AS admitted,
+    SELECT s.sign, date_trunc('hour', s.id_at, 'UTC') AS at, CASE WHEN s.outcome <> 'refused' THEN s.tags END AS tags,
         s.outcome = 'success' AS success, s.input_tokens, s.output_tokens, s.cached_tokens, s.cache_write_tokens, s.cost_picousd,
         s.flags, s.at_ms, s.key_sha256, s.key_alias, s.team_id, s.team_alias,
         ROW(NULL, s.key_sha256, s.team_id, s.user_id, s.organization_id, CASE WHEN s.outcome <> 'refused' THEN s.model END,
             s.upstream_model, s.deployment_id, s.provider, s.call_type)::spend_group AS who
     FROM spend_signed s WHERE @WHERE@
+), alike AS MATERIALIZED (
+    SELECT at, tags, who, sum(sign)::bigint AS requests, coalesce(sum(sign) FILTER (WHERE success), 0)::bigint AS successes,
+        coalesce(sum(sign) FILTER (WHERE NOT success), 0)::bigint AS failures, sum(sign * input_tokens)::bigint AS input_tokens,
+        sum(sign * output_tokens)::bigint AS output_tokens, sum(sign * cached_tokens)::bigint AS cached_tokens,
+        sum(sign * cache_write_tokens)::bigint AS cache_write_tokens,
+        coalesce(sum(sign) FILTER (WHERE cost_picousd IS NULL), 0)::bigint AS unpriced,
+        coalesce(sum(sign) FILTER (WHERE flags IS NOT NULL), 0)::bigint AS flagged, coalesce(sum(sign * cost_picousd), 0) AS spend_picousd
+    FROM counted GROUP BY at, tags, who
 ), grouped AS MATERIALIZED (
     SELECT who, (who).key_sha256, (who).team_id, (who).user_id, (who).organization_id, (who).model, (who).upstream_model,
         (who).deployment_id, (who).provider, (who).call_type,
         encode(substr(sha256(convert_to(json_build_array((who).key_sha256, (who).team_id, (who).user_id, (who).organization_id,
             (who).model, (who).upstream_model, (who).deployment_id, (who).provider, (who).call_type)::text, 'UTF8')), 1, 16),
             'hex')::uuid AS grp
-    FROM (SELECT DISTINCT who FROM counted) AS found
+    FROM (SELECT DISTINCT who FROM alike) AS found
 )
 
 -- cube_groups --
@@ -50,6 +59,26 @@ WITH counted AS MATERIALIZED (
     SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
     FROM grouped ORDER BY grp
     ON CONFLICT DO NOTHING
+)
+
+-- cube_words --
+-- After cube_counted: the numbers of tags and teams, new ones made. (Only what isn't there is tried: a number is used up by trying. Nobody
+-- else makes any: spend_position is held. Were there none for a word, spend_calls would refuse the row.)
+, sets AS MATERIALIZED (
+    SELECT DISTINCT tags FROM alike WHERE cardinality(tags) > 0
+), said AS MATERIALIZED (
+    SELECT unnest(tags) AS value FROM sets UNION SELECT team_id FROM grouped WHERE team_id IS NOT NULL
+), made AS (
+    INSERT INTO spend_word (value)
+    SELECT value FROM said s WHERE NOT EXISTS (SELECT FROM spend_word w WHERE w.value = s.value) ORDER BY value
+    RETURNING id, value
+), words AS MATERIALIZED (
+    SELECT id, value FROM made UNION ALL SELECT w.id, w.value FROM said JOIN spend_word w USING (value)
+), numbered AS MATERIALIZED (
+    SELECT tags, numbers, spend_tag_set(numbers) AS tag_set FROM (
+        SELECT tags, array_agg(DISTINCT w.id ORDER BY w.id) AS numbers
+        FROM (SELECT tags, unnest(tags) AS value FROM sets) AS s LEFT JOIN words w USING (value) GROUP BY tags
+    ) AS n
 )
 
 -- cube_names --
@@ -68,44 +97,85 @@ WITH counted AS MATERIALIZED (
 )
 
 -- cube_sums --
--- After cube_counted: what the rows add up to, by hour.
-, alike AS (
-    SELECT c.at, c.tags, c.admitted, g.grp, sum(sign) AS requests, coalesce(sum(sign) FILTER (WHERE success), 0) AS successes,
-        coalesce(sum(sign) FILTER (WHERE NOT success), 0) AS failures, sum(sign * input_tokens) AS input_tokens,
-        sum(sign * output_tokens) AS output_tokens, sum(sign * cached_tokens) AS cached_tokens,
-        sum(sign * cache_write_tokens) AS cache_write_tokens,
-        coalesce(sum(sign) FILTER (WHERE cost_picousd IS NULL), 0) AS unpriced,
-        coalesce(sum(sign) FILTER (WHERE flags IS NOT NULL), 0) AS flagged, coalesce(sum(sign * cost_picousd), 0) AS spend_picousd
-    FROM counted c JOIN grouped g USING (who)
-    GROUP BY c.at, c.tags, c.admitted, g.grp
-), sums AS MATERIALIZED (
-    SELECT at, k.tags, k.tag, grp, sum(requests)::bigint AS requests, sum(successes)::bigint AS successes,
-        sum(failures)::bigint AS failures, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
-        sum(cached_tokens)::bigint AS cached_tokens, sum(cache_write_tokens)::bigint AS cache_write_tokens,
-        sum(unpriced)::bigint AS unpriced, sum(flagged)::bigint AS flagged, sum(spend_picousd) AS spend_picousd
-    FROM alike CROSS JOIN LATERAL (
-        SELECT 'all' AS tags, '' AS tag
-        UNION ALL SELECT 'none', '' WHERE admitted AND cardinality(alike.tags) = 0
-        UNION ALL SELECT 'tag', t FROM (SELECT DISTINCT unnest(alike.tags) AS t) AS d WHERE admitted
-    ) AS k
-    GROUP BY at, k.tags, k.tag, grp
+-- After cube_counted and cube_words: what the rows add up to, by hour; and of the admitted, by tag, team and day.
+, sums AS MATERIALIZED (
+    SELECT a.at, g.grp, coalesce(n.numbers, '{}') AS tags, coalesce(n.tag_set, spend_tag_set('{}')) AS tag_set,
+        CASE WHEN a.tags IS NULL THEN 1 ELSE 0 END AS counts,
+        coalesce(t.id, 0) AS team, @SUMS@
+    FROM alike a JOIN grouped g USING (who) LEFT JOIN numbered n ON n.tags = a.tags LEFT JOIN words t ON t.value = g.team_id
+    GROUP BY 1, 2, 3, 4, 5, 6
+), tagged AS MATERIALIZED (
+    SELECT date_trunc('day', at, 'UTC') AS at, tag, team, @SUMS@
+    FROM (
+        SELECT *, unnest(CASE WHEN tags = '{}' THEN '{0}' ELSE tags END) AS tag FROM sums WHERE counts = 0
+    ) AS s
+    GROUP BY 1, 2, 3
 )
 
 -- cube_add --
--- After both: add them. In the order of the keys, so that two can't wait for each other.
-, hours AS (
-    INSERT INTO spend_hour AS c SELECT * FROM sums ORDER BY tags, tag, at, grp
-    @ADD@
-), days AS (
-    INSERT INTO spend_day AS c
-    SELECT date_trunc('day', at, 'UTC') AS period, tags, tag, grp, @SUMS@ FROM sums GROUP BY period, tags, tag, grp
-    ORDER BY tags, tag, period, grp
-    @ADD@
+-- After all of these: add them. In the order of the keys. What was made from them is so no longer.
+, calls AS (
+    INSERT INTO spend_calls AS c (at, grp, tags, tag_set, counts, @NAMES@)
+    SELECT at, grp, tags, tag_set, counts, @NAMES@ FROM sums ORDER BY grp, at, tag_set, counts
+    ON CONFLICT (grp, at, tag_set, counts) DO UPDATE SET @ADD@
+), teams AS (
+    INSERT INTO spend_tag_team AS c (at, tag, team, @NAMES@)
+    SELECT at, tag, team, @NAMES@ FROM tagged ORDER BY tag, team, at
+    ON CONFLICT (tag, team, at) DO UPDATE SET @ADD@
+), by_tag AS (
+    INSERT INTO spend_tag AS c (grain, at, tag, @NAMES@)
+    SELECT 'day', at, tag, @SUMS@ FROM tagged GROUP BY at, tag ORDER BY at, tag
+    ON CONFLICT (grain, at, tag) DO UPDATE SET @ADD@
 )
-INSERT INTO spend_month AS c
-SELECT date_trunc('month', at, 'UTC') AS period, tags, tag, grp, @SUMS@ FROM sums GROUP BY period, tags, tag, grp
-ORDER BY tags, tag, period, grp
-@ADD@
+INSERT INTO spend_span AS c (grain, at, folded)
+SELECT DISTINCT grain, spend_period_of(grain, at), false FROM sums CROSS JOIN (VALUES ('day'), ('five'), ('month')) AS g (grain)
+ON CONFLICT (grain, at) DO UPDATE SET folded = false WHERE c.folded
+
+-- cube_clear --
+-- Before a day ($1 to $2) is added again.
+WITH calls AS (DELETE FROM spend_calls WHERE at >= $1 AND at < $2),
+teams AS (DELETE FROM spend_tag_team WHERE at >= $1 AND at < $2),
+tags AS (DELETE FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2)
+UPDATE spend_span SET folded = false WHERE folded AND at = spend_period_of(grain, $1)
+
+-- fold_due --
+-- The next period that is over ($1 is an instant some time ago) and not folded: days first, and a month only when its days are.
+SELECT grain, at FROM spend_span s
+WHERE NOT folded AND at <= $1::timestamptz - CASE grain WHEN 'day' THEN interval '1 day' WHEN 'five' THEN interval '6 days' ELSE interval '31 days' END
+  AND (grain <> 'month' OR NOT EXISTS (
+    SELECT FROM spend_span d WHERE d.grain = 'day' AND NOT d.folded AND d.at >= s.at AND d.at < s.at + interval '31 days'))
+ORDER BY CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END, at LIMIT 1
+
+-- fold_done --
+UPDATE spend_span SET folded = true WHERE grain = $1 AND at = $2
+
+-- fold_clear --
+-- What was made of a period before.
+WITH periods AS (DELETE FROM spend_period WHERE grain = $1 AND at = $2),
+teams AS (DELETE FROM spend_tag_team_span WHERE grain = $1 AND at = $2)
+DELETE FROM spend_tag WHERE grain = $1 AND at = $2 AND grain <> 'day'
+
+-- fold_day --
+-- $1 and $2 the period's beginning and end.
+INSERT INTO spend_period (grain, at, grp, @NAMES@)
+SELECT 'day', $1, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp
+
+-- fold_month --
+INSERT INTO spend_period (grain, at, grp, @NAMES@)
+SELECT 'month', $1, grp, @SUMS@ FROM spend_period WHERE grain = 'day' AND at >= $1 AND at < $2 GROUP BY grp
+
+-- fold_tags --
+-- $3 five or month.
+WITH teams AS (
+    INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
+    SELECT $3, $1, tag, team, @SUMS@ FROM spend_tag_team WHERE at >= $1 AND at < $2 GROUP BY tag, team
+)
+INSERT INTO spend_tag (grain, at, tag, @NAMES@)
+SELECT $3, $1, tag, @SUMS@ FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2 GROUP BY tag
+
+-- spans --
+-- Periods that have calls, of those between $1 and $2, as far as they begin.
+SELECT grain, at, folded FROM spend_span WHERE at >= $1 AND at < $2 ORDER BY at
 
 -- cube_behind --
 -- Batches that the cube hasn't got: $1 shards, $2 their positions in the cube. The ids of their rows say which days they are of.
@@ -113,5 +183,5 @@ SELECT b.shard, b.n, b.rows, substr(b.manifest, 1, 16 * b.rows) AS ids
 FROM unnest($1::integer[], $2::bigint[]) AS p (shard, batch) JOIN batch_log b ON b.shard = p.shard AND b.n > p.batch
 
 -- cube_positions --
-SELECT s.shard, coalesce(c.batch, 0) AS batch FROM stream_position s LEFT JOIN cube_position c USING (shard)
+SELECT s.shard, coalesce(c.batch, 0) AS batch FROM stream_position s LEFT JOIN spend_position c USING (shard)
 WHERE s.stream = $1

@@ -8,8 +8,11 @@ GRANT SELECT, INSERT, DELETE ON request_open TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE ON stream_position TO tollgate_ledger;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rollup TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION request_log_ensure_day(date) TO tollgate_ledger;
-GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, cube_position, spend_hour, spend_day, spend_month TO tollgate_ledger;
-GRANT SELECT ON spend_signed TO tollgate_ledger;
+GRANT SELECT, INSERT, UPDATE, DELETE ON spend_group, spend_name, spend_word, spend_calls, spend_tag, spend_tag_team, spend_tag_team_span,
+    spend_period, spend_span, spend_position TO tollgate_ledger;
+-- Of an older ledger that may still run.
+GRANT SELECT, INSERT, UPDATE, DELETE ON cube_position, spend_hour, spend_day, spend_month TO tollgate_ledger;
+GRANT SELECT ON spend_signed, spend_hourly TO tollgate_ledger;
 GRANT EXECUTE ON FUNCTION ensure_partition(text, text, text, text) TO tollgate_ledger;
 GRANT SELECT, INSERT ON price TO tollgate_ledger;
 GRANT SELECT, INSERT ON request_payload TO tollgate_ledger;

@@ -77,22 +77,22 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 SELECT fact_id, message FROM audit_log WHERE fact_id = ANY($1::text[])
 
 -- spend_tags --
--- $1 scope, $2 and $3 first and last day (NULL: open), $4 how many.
+-- $1 and $2 first and last day (NULL: open), $3 how many.
 SELECT value, sum(requests)::bigint AS requests, sum(spend_picousd) AS spend_picousd
 FROM rollup
-WHERE scope = $1 AND dimension = 'tag' AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
+WHERE scope = '' AND dimension = 'tag' AND ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
 GROUP BY value
 HAVING sum(requests) > 0
 ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
-LIMIT $4
+LIMIT $3
 
 -- tag_rows --
--- $1 scope, $2 and $3 first and last day (NULL: open), $4 these tags (NULL: all), $5 how many.
+-- $1 and $2 first and last day (NULL: open), $3 these tags (NULL: all), $4 how many.
 SELECT value, min(day) AS first_day, max(day) AS last_day
 FROM rollup
-WHERE scope = $1 AND dimension = 'tag' AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)
-  AND ($4::text[] IS NULL OR value = ANY($4))
-GROUP BY value HAVING sum(requests) > 0 ORDER BY value LIMIT $5
+WHERE scope = '' AND dimension = 'tag' AND ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
+  AND ($3::text[] IS NULL OR value = ANY($3))
+GROUP BY value HAVING sum(requests) > 0 ORDER BY value LIMIT $4
 
 -- spent --
 -- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them; and what they had
@@ -194,10 +194,7 @@ WITH share AS (
              ) AS v (dimension, value, counts)
         WHERE v.counts AND v.value IS NOT NULL
         UNION ALL
-        SELECT c.scope, 'tag', t.tag
-        FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t
-        CROSS JOIN (VALUES (''), (coalesce('user:' || s.user_id, 'key:' || coalesce(s.key_sha256, '')))) AS c (scope)
-        WHERE s.admitted
+        SELECT '', 'tag', t.tag FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t WHERE s.admitted
     ) AS d
 ), again AS (
     SELECT scope, dimension, day, value,
@@ -218,7 +215,7 @@ SELECT scope, dimension, day, value,
     ARRAY[a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd]::numeric[] AS again
 FROM again a FULL JOIN (
     -- A provisional row that was taken out again may leave a row of zeros behind.
-    SELECT * FROM rollup WHERE day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
+    SELECT * FROM rollup WHERE scope = '' AND day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
         IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
 ) k USING (scope, dimension, day, value)
 WHERE (k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd)
@@ -233,14 +230,11 @@ DELETE FROM rollup WHERE day = $1 AND (requests, successes, failures, input_toke
 -- Days that can be computed again: those with rows or sums, but for those that retention has taken rows of. $1 and $2 first and last.
 SELECT day FROM (
     SELECT DISTINCT day FROM request_log UNION SELECT DISTINCT day FROM rollup
-    UNION SELECT DISTINCT (at AT TIME ZONE 'UTC')::date FROM spend_day
+    UNION SELECT (at AT TIME ZONE 'UTC')::date FROM spend_span WHERE grain = 'day'
 ) AS d
 WHERE NOT day = ANY(ARRAY(SELECT DISTINCT day FROM retention_drop WHERE source = 'request_log'))
   AND ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
 ORDER BY day
-
--- rebuild_positions --
-SELECT shard, batch FROM cube_position
 
 -- rebuild_reached --
 SELECT day FROM rebuild_position WHERE what = $1
