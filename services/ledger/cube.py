@@ -58,16 +58,17 @@ def filled(query: str) -> str:
     )  # fmt: skip
 
 
+COUNTED = ("cube_counted", "cube_words", "cube_sums")
+
+
 def counted(where: str) -> str:
     """The beginning of every query about rows of request_log (spend_signed AS s), up to their sums."""
-    return filled("\n".join(QUERIES[f"cube_{name}"] for name in ("counted", "words", "sums")).replace("@WHERE@", where))
+    return filled("\n".join(QUERIES[name] for name in COUNTED).replace("@WHERE@", where))
 
 
 def add(where: str) -> str:
     """Add these rows to everything."""
-    return filled(
-        "\n".join(QUERIES[f"cube_{name}"] for name in ("counted", "words", "groups", "names", "sums", "add")).replace("@WHERE@", where)
-    )  # fmt: skip
+    return counted(where) + filled("\n".join(QUERIES[name] for name in ("cube_groups", "cube_names", "cube_add")))
 
 
 ADD = add("s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5")

@@ -24,6 +24,7 @@ import asyncpg
 
 from services.ledger import questions, spend_query
 from services.ledger.asking import Scope
+from services.ledger.cube import TABLES, Cube
 from services.ledger.database import Database
 from services.ledger.migrate import migrate
 from services.ledger.report import Report
@@ -64,23 +65,30 @@ SELECT team, key, model, gen_random_uuid() AS grp FROM (SELECT DISTINCT team, ke
 FILL = [
     """INSERT INTO spend_group SELECT grp, lpad(to_hex(key), 64, '0'), 'team-' || team, 'user-' || key % 800, NULL, 'model-' || model,
        'model-' || model, 'deployment-' || model, 'openai', 'acompletion' FROM bench_groups""",
-    *(f"""INSERT INTO spend_{unit}
-       SELECT at, k.tags, k.tag, grp, count(*), count(*), 0, sum(input), sum(output), 0, 0, 0, 0, sum(cost)
-       FROM (SELECT date_trunc('{unit}', day::timestamp + hour * interval '1 hour') AT TIME ZONE 'UTC' AS at, tags, grp, input, output, cost
-             FROM bench_calls JOIN bench_groups USING (team, key, model)) AS c
-       CROSS JOIN LATERAL (SELECT 'all' AS tags, '' AS tag UNION ALL SELECT 'tag', t FROM unnest(c.tags) AS t) AS k
-       GROUP BY at, k.tags, k.tag, grp ORDER BY k.tags, k.tag, at, grp""" for unit in ("hour", "day", "month")),
+    """INSERT INTO spend_word (value) SELECT 'tag-' || n FROM generate_series(0, 4999) AS n UNION ALL SELECT 'team-' || n FROM generate_series(0, 499) AS n""",
+    """INSERT INTO spend_calls
+       SELECT at, grp, tags, spend_tag_set(tags), 0, count(*), count(*), 0, sum(input), sum(output), 0, 0, 0, 0, sum(cost)
+       FROM (SELECT (day::timestamp + hour * interval '1 hour') AT TIME ZONE 'UTC' AS at, grp, input, output, cost,
+                 (SELECT array_agg(DISTINCT w.id ORDER BY w.id) FROM spend_word w WHERE w.value = ANY(c.tags)) AS tags
+             FROM bench_calls c JOIN bench_groups USING (team, key, model)) AS c
+       GROUP BY at, grp, tags ORDER BY at, grp""",
+    """INSERT INTO spend_tag_team
+       SELECT day::timestamp AT TIME ZONE 'UTC', w.id, t.id, count(*), count(*), 0, sum(input), sum(output), 0, 0, 0, 0, sum(cost)
+       FROM bench_calls c CROSS JOIN LATERAL unnest(c.tags) AS tag JOIN spend_word w ON w.value = tag JOIN spend_word t ON t.value = 'team-' || team
+       GROUP BY day, w.id, t.id ORDER BY day, w.id, t.id""",
+    """INSERT INTO spend_tag SELECT 'day', at, tag, sum(requests), sum(requests), 0, sum(input_tokens), sum(output_tokens), 0, 0, 0, 0,
+       sum(spend_picousd) FROM spend_tag_team GROUP BY at, tag ORDER BY at, tag""",
+    """INSERT INTO spend_span SELECT DISTINCT grain, spend_period_of(grain, day::timestamp AT TIME ZONE 'UTC'), false
+       FROM (SELECT DISTINCT day FROM bench_calls) AS d CROSS JOIN (VALUES ('day'), ('five'), ('month')) AS g (grain)""",
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT '', d.dimension, day, d.value, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
        FROM bench_calls CROSS JOIN LATERAL (VALUES ('total', ''), ('team', 'team-' || team), ('key', lpad(to_hex(key), 64, '0')),
            ('model', 'model-' || model), ('provider', 'openai'), ('deployment', 'deployment-' || model), ('user', 'user-' || key % 800)
        ) AS d (dimension, value) GROUP BY d.dimension, day, d.value ORDER BY day, d.dimension, d.value""",
     """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT '', 'tag', day, t, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
        FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY day, t ORDER BY day, t""",
-    """INSERT INTO rollup (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd) SELECT 'user:user-' || key % 800, 'tag', day, t, count(*), count(*), 0, sum(input), sum(output), 0, sum(cost)
-       FROM bench_calls CROSS JOIN LATERAL unnest(tags) AS t GROUP BY 1, day, t ORDER BY day, 1, t""",
     "INSERT INTO batch_log VALUES (0, 1, '\\x00', '\\x00', 1, 1, 0, 1, '\\x00', 2)",
     "INSERT INTO stream_position (stream, shard, seq, chain_n) VALUES ('TRAFFIC', 0, 1, 1)",
-    "INSERT INTO cube_position VALUES (0, 1)",
+    "INSERT INTO spend_position VALUES (0, 1)",
 ]  # fmt: skip
 AUDIT = """
 INSERT INTO audit_log (n, sha256, previous_sha256, seq, subject, message, fact_id, at_ms, kind, entity_id, action, actor_user_id, after, recorded_on)
@@ -90,7 +98,7 @@ FROM generate_series(1, $1::bigint) AS n
 """
 
 
-async def fill(connection: Any, calls: int, changes: int, today: date) -> None:
+async def fill(connection: Any, url: str, calls: int, changes: int, today: date) -> None:
     started = time.monotonic()
 
     def say(what: str) -> None:
@@ -110,7 +118,7 @@ async def fill(connection: Any, calls: int, changes: int, today: date) -> None:
     month = first.replace(day=1)
     while month <= today:
         after = (month + timedelta(days=32)).replace(day=1)
-        for table in ("spend_hour", "spend_day", "spend_month", "audit_log"):
+        for table in (*TABLES, "audit_log"):
             await connection.execute(
                 "SELECT ensure_partition($1, $2, $3, $4)", table, f"{month:%Y%m}", f"{month}", f"{after}"
             )
@@ -121,6 +129,10 @@ async def fill(connection: Any, calls: int, changes: int, today: date) -> None:
     for query in FILL:
         await connection.execute(query)
         say(" ".join(query.split()[:3]))
+    cube, now = Cube(Database(url), asyncio.Event()), datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
+    while await cube.fold(connection, now):
+        pass
+    say("folded")
     at_ms = int(datetime(today.year, today.month, today.day, tzinfo=UTC).timestamp() * 1000) - changes
     await connection.execute(AUDIT, changes, at_ms, today)
     await connection.execute("VACUUM ANALYZE")
@@ -193,7 +205,7 @@ async def main() -> int:
             database = Database(url)
             await migrate(database)
             connection = await asyncpg.connect(url)
-            await fill(connection, wanted.calls, wanted.changes, today)
+            await fill(connection, url, wanted.calls, wanted.changes, today)
             request_id = str(
                 await connection.fetchval(
                     "SELECT id FROM tollgate.request_log WHERE day = $1 LIMIT 1", today - timedelta(days=9)
@@ -203,10 +215,10 @@ async def main() -> int:
                 "SELECT t, (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = ('tollgate.' || t)::regclass)"
                 " AS bytes, (SELECT sum(c.reltuples) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
                 " WHERE inhparent = ('tollgate.' || t)::regclass) AS rows"
-                " FROM unnest(ARRAY['request_log', 'spend_hour', 'spend_day', 'spend_month', 'audit_log']) AS t"
+                " FROM unnest(ARRAY['request_log', 'spend_calls', 'spend_period', 'spend_tag', 'spend_tag_team', 'spend_tag_team_span', 'audit_log']) AS t"
             )
             for row in sizes:
-                print(f"{row['t']:12} {int(row['rows']):>12,} rows {int(row['bytes']) / 1e6:>10,.0f} MB")
+                print(f"{row['t']:20} {int(row['rows']):>12,} rows {int(row['bytes']) / 1e6:>10,.0f} MB")
             pool = await database.readers(8)
             print(f"{'question':34} {'p95 ms':>8} {'line':>6}")
             for what, ask in questions_of(Report(pool), request_id, today).items():

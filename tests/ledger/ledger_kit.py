@@ -137,12 +137,14 @@ class Book:
     async def value(self, query: str, *arguments: Any) -> Any:
         return await self.owner.fetchval(query, *arguments)
 
-    async def spend(self, dimension: str = "total", value: str = "", scope: str = "") -> tuple[int, int]:
+    async def spend(self, dimension: str = "total", value: str = "") -> tuple[int, int]:
         """Requests and pico-USD in the rollups."""
         row = await self.owner.fetchrow(
             "SELECT coalesce(sum(requests), 0) AS requests, coalesce(sum(spend_picousd), 0) AS spend FROM rollup"
-            " WHERE dimension = $1 AND value = $2 AND scope = $3", dimension, value, scope,
-        )  # fmt: skip
+            " WHERE dimension = $1 AND value = $2",
+            dimension,
+            value,
+        )
         assert row is not None
         return int(row["requests"]), int(row["spend"])
 

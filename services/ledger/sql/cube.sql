@@ -52,15 +52,6 @@ WITH counted AS MATERIALIZED (
     FROM (SELECT DISTINCT who FROM alike) AS found
 )
 
--- cube_groups --
--- After cube_counted: the groups there are.
-, groups AS (
-    INSERT INTO spend_group
-    SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
-    FROM grouped ORDER BY grp
-    ON CONFLICT DO NOTHING
-)
-
 -- cube_words --
 -- After cube_counted: the numbers of tags and teams, new ones made. (Only what isn't there is tried: a number is used up by trying. Nobody
 -- else makes any: spend_position is held. Were there none for a word, spend_calls would refuse the row.)
@@ -81,21 +72,6 @@ WITH counted AS MATERIALIZED (
     ) AS n
 )
 
--- cube_names --
--- After cube_counted: what keys and teams were called last.
-, names AS (
-    INSERT INTO spend_name (kind, id, name)
-    SELECT DISTINCT ON (kind, id) kind, id, name FROM (
-        SELECT 'key' AS kind, key_sha256 AS id, key_alias AS name, max(at_ms) AS at_ms FROM counted
-        WHERE sign > 0 AND key_sha256 IS NOT NULL AND key_alias IS NOT NULL GROUP BY key_sha256, key_alias
-        UNION ALL
-        SELECT 'team', team_id, team_alias, max(at_ms) FROM counted
-        WHERE sign > 0 AND team_id IS NOT NULL AND team_alias IS NOT NULL GROUP BY team_id, team_alias
-    ) AS seen
-    ORDER BY kind, id, at_ms DESC
-    ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name WHERE spend_name.name <> excluded.name
-)
-
 -- cube_sums --
 -- After cube_counted and cube_words: what the rows add up to, by hour; and of the admitted, by tag, team and day.
 , sums AS MATERIALIZED (
@@ -110,6 +86,30 @@ WITH counted AS MATERIALIZED (
         SELECT *, unnest(CASE WHEN tags = '{}' THEN '{0}' ELSE tags END) AS tag FROM sums WHERE counts = 0
     ) AS s
     GROUP BY 1, 2, 3
+)
+
+-- cube_groups --
+-- After cube_counted: the groups there are.
+, groups AS (
+    INSERT INTO spend_group
+    SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
+    FROM grouped ORDER BY grp
+    ON CONFLICT DO NOTHING
+)
+
+-- cube_names --
+-- After cube_counted: what keys and teams were called last.
+, names AS (
+    INSERT INTO spend_name (kind, id, name)
+    SELECT DISTINCT ON (kind, id) kind, id, name FROM (
+        SELECT 'key' AS kind, key_sha256 AS id, key_alias AS name, max(at_ms) AS at_ms FROM counted
+        WHERE sign > 0 AND key_sha256 IS NOT NULL AND key_alias IS NOT NULL GROUP BY key_sha256, key_alias
+        UNION ALL
+        SELECT 'team', team_id, team_alias, max(at_ms) FROM counted
+        WHERE sign > 0 AND team_id IS NOT NULL AND team_alias IS NOT NULL GROUP BY team_id, team_alias
+    ) AS seen
+    ORDER BY kind, id, at_ms DESC
+    ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name WHERE spend_name.name <> excluded.name
 )
 
 -- cube_add --
