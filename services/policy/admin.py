@@ -5,7 +5,7 @@ The command decides on this replica's directory, and publishes on the condition 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import structlog
 from services.policy import key_moves, replays, sealed, spent
 from services.policy.commands import run, run_own, run_vouched
 from services.policy.commands.generic import Command
-from services.policy.commands.plan import Call, Change, Plan
+from services.policy.commands.plan import Call, Change, Plan, Wanted
 from services.policy.current import Current
 from services.policy.decide import decide
 from services.policy.directory import Directory
@@ -73,6 +73,16 @@ class Admin:
 
     async def answer(self, request: AdminRequest) -> AdminReply:
         """Raises BusError("behind") when this replica can't catch up in time; everything else is a reply."""
+        try:
+            return await self._answer(request, {})
+        except Wanted as wanted:
+            found = await spent.of(self._client, wanted)
+            if found is None:
+                return _refused(errors.ledger_unavailable(), self._replica.feed.seq)
+            # Anew from who asks on: meanwhile everything may have changed.
+            return await self._answer(request, {(wanted.dimension, *wanted.values): found})
+
+    async def _answer(self, request: AdminRequest, book: Mapping[tuple[str, ...], int]) -> AdminReply:
         await self._replica.reach(request.min_control_seq)
         # No await between the decision and the plan: both speak of one state of the directory.
         directory, seq, now_ms = self._replica.directory, self._replica.feed.seq, self._now_ms()
@@ -105,6 +115,7 @@ class Admin:
             self._current.catalog,
             request.route,
             request.params,
+            book,
         )
         plan = run(call)
         if isinstance(plan, Refusal):

@@ -32,6 +32,7 @@ KEY_RIGHTS: dict[str, frozenset[str]] = {
     "/key/regenerate": _KEY_USERS,
     "/key/block": _KEEPERS,
     "/key/unblock": _KEEPERS,
+    "/key/{key_id}/reset_spend": _KEEPERS,
 }
 TEAM_RIGHTS: dict[str, frozenset[str]] = {
     "/team/info": _KEEPERS | {"viewer", "team_user", "own_key"},

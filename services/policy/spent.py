@@ -1,6 +1,6 @@
 """What entities spent, as the book has it: asked of the ledger, and put into the rows of an answer."""
 
-from services.policy.commands.plan import Spent
+from services.policy.commands.plan import Spent, Wanted
 from shared import bus, subjects
 from shared.bus import BusClient, BusError
 from shared.money import usd_from_picousd
@@ -11,6 +11,12 @@ VALUES_MAX = 1_000
 """Of one answer; further rows show no spend."""
 
 
+async def of(client: BusClient, wanted: Wanted) -> int | None:
+    """What the book has of these, pico-USD. None: nobody could say."""
+    sums = await _ask(client, [SpentBy(wanted.dimension, wanted.values)])
+    return None if sums is None else sums[0]
+
+
 async def fill(client: BusClient, rows: list[Spent]) -> bool:
     """Whether every row has its spend now. What the book doesn't say stays null: nobody guesses."""
     asked, count = [], 0
@@ -19,11 +25,17 @@ async def fill(client: BusClient, rows: list[Spent]) -> bool:
         if count > VALUES_MAX:
             break
         asked.append(row)
-    question = SpentRequest([SpentBy(row.dimension, row.values) for row in asked])
-    try:
-        reply = await bus.ask(client, subjects.LEDGER_SPENT, question, SpentReply, DEADLINE_MS, tries=2)
-    except BusError:
+    sums = await _ask(client, [SpentBy(row.dimension, row.values) for row in asked])
+    if sums is None:
         return False
-    for row, picousd in zip(asked, reply.picousd, strict=False):
-        row.row["spend"] = usd_from_picousd(int(picousd))
+    for row, picousd in zip(asked, sums, strict=True):
+        row.row["spend"] = usd_from_picousd(picousd + row.offset_picousd)
     return len(asked) == len(rows)
+
+
+async def _ask(client: BusClient, of: list[SpentBy]) -> list[int] | None:
+    try:
+        reply = await bus.ask(client, subjects.LEDGER_SPENT, SpentRequest(of), SpentReply, DEADLINE_MS, tries=2)
+    except BusError:
+        return None
+    return [int(each) for each in reply.picousd] if len(reply.picousd) == len(of) else None

@@ -121,6 +121,8 @@ def money(before: Any, after: Any) -> str | None:
     """The first field about money that changed, be it to nothing; None: none."""
     if before.max_budget_picousd != after.max_budget_picousd:
         return "max_budget"
+    if getattr(before, "spend_offset_picousd", 0) != getattr(after, "spend_offset_picousd", 0):
+        return "spend"
     return next((name for name in MONEY if before.extra.get(name) != after.extra.get(name)), None)
 
 

@@ -54,6 +54,24 @@ VARIABLES: dict[str, bool] = {
 """`callback_vars` of keys and teams -> whether the value is a secret: an address that others send to is one (it may hold a token)."""
 
 
+_LANGFUSE = (("langfuse_public_key",), ("langfuse_secret_key", "langfuse_secret"))
+_OTEL = (("otel_exporter_otlp_endpoint", "otel_endpoint"),)
+_WEBHOOK = (("generic_logger_endpoint", "webhook_url"),)
+NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
+    "langfuse": _LANGFUSE, "langfuse_otel": _LANGFUSE, "otel": _OTEL, "opentelemetry": _OTEL, "generic_api": _WEBHOOK,
+    "webhook": _WEBHOOK, "custom_callback_api": _WEBHOOK,
+}  # fmt: skip
+"""Callback of a key or team -> of which variables one each is needed. Those that aren't here are the configuration's alone."""
+
+
+def lacks(name: str, variables: Mapping[str, Any]) -> str:
+    """Why nothing can be sent to a key's or team's callback; empty: something can."""
+    if name not in NEEDED:
+        return f"{name} can be set in the configuration only"
+    missing = [" or ".join(some) for some in NEEDED[name] if not any(variables.get(each) for each in some)]
+    return f"{name} needs {' and '.join(missing)}" if missing else ""
+
+
 def is_secret(variable: str) -> bool:
     """Also of variables that we don't know, which only facts of before can hold."""
     return VARIABLES.get(variable, True)

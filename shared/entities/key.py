@@ -38,6 +38,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     extra: dict[str, Any] = {}
     replaced_by: KeyDigest | None = None
     """This key was rotated and lives on for its grace period: it stands for that other key, until its own expiry."""
+    spend_offset_picousd: int = 0
+    """What it is shown to have spent, less what the book has: somebody set its spend (`spend`, /key/{key}/reset_spend)."""
     previous_tokens: list[KeyDigest] = []
     """Digests this key had before its rotations, the newest last: what they spent is its spend too."""
 
@@ -76,6 +78,7 @@ KEY = EntityKind(
         column("metadata", readers.metadata, show=callbacks.shown),
         column("blocked", readers.flag),
         max_budget(),
+        kept("spend", readers.usd, empty=None),
         column("allowed_routes", readers.texts, admin_only=True),
         kept("key_type", readers.text),
         *LIMITS,

@@ -32,7 +32,6 @@ LIMITS: tuple[Field, ...] = (
     later("model_tpm_limit", LIMITS_BY_NAME),
     later("model_max_budget", MODEL_BUDGETS, empty={}),
     later("budget_limits", BUDGET_WINDOWS),
-    kept("spend", readers.usd, empty=None),
     later("policies", readers.texts),
     later("prompts", readers.texts),
     later("access_group_ids", readers.texts),

@@ -58,6 +58,7 @@ TEAM = EntityKind(
         column("metadata", readers.metadata, show=callbacks.shown),
         max_budget(),
         column("blocked", readers.flag),
+        later("spend", readers.usd, empty=None),
         *LIMITS,
         *ACTING,
         kept("model_aliases", readers.text_mapping),

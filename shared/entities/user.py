@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, kept, max_budget, times
+from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
 from shared.entities.limits import LIMITS, check_budgets
 
 ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
@@ -41,6 +41,7 @@ USER = EntityKind(
         column("models", readers.texts),
         column("metadata", readers.metadata),
         max_budget(),
+        later("spend", readers.usd, empty=None),
         *LIMITS,
         kept("sso_user_id", readers.text),
         *times("created_at", "updated_at"),

@@ -48,6 +48,20 @@ _KEYS = (
         "/key/{key:path}/regenerate",
         mints="new_key",
     ),
+    change(
+        "/key/{key:path}/reset_spend",
+        "Have a key count as having spent so much",
+        body(None, "reset_to", reset_to={"type": "number"}),
+        name="/key/{key_id}/reset_spend",
+    ),
+    Route(
+        name="/key/health",
+        methods=("POST",),
+        paths=("/key/health",),
+        surface="management",
+        summary="Whether the caller's key has all that it needs to send its calls where it says",
+        answer=OBJECT,
+    ),
     question("/key/info", "One key", _KEY),
     Route(
         name="/v2/key/info",

@@ -101,6 +101,35 @@ async def test_every_route_of_the_ledger_answers_through_the_edge(
     assert await eventually(exported, lambda rows: rows == 1)
 
 
+async def test_what_was_said_of_a_tag_is_there_for_who_said_it(book: RunningSuite, http: aiohttp.ClientSession) -> None:
+    """The ledger asks policy at the sequence of the caller's own last change."""
+    for number in range(20):
+        body = {"name": "said", "description": str(number)}
+        route = "/tag/update" if number else "/tag/new"
+        assert (await ask(http, book.edge_url + route, "POST", body))[0] == 200
+        found = (await ask(http, book.edge_url + "/tag/info", "POST", {"names": ["said"]}))[1]
+        assert found["said"]["description"] == str(number)
+    assert "said" in [tag["name"] for tag in (await ask(http, book.edge_url + "/tag/list"))[1]]
+
+
+async def test_a_keys_spend_is_reset_and_the_book_stays(book: RunningSuite, http: aiohttp.ClientSession) -> None:
+    key = await new_key(http, book)
+    body = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
+    async with http.post(
+        book.edge_url + "/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+    ) as answer:
+        assert answer.status == 200, await answer.text()
+
+    async def spend() -> Any:
+        return (await ask(http, f"{book.edge_url}/key/info?key={key}"))[1]["info"]["spend"]
+
+    spent = await eventually(spend, bool)
+    status, reset = await ask(http, f"{book.edge_url}/key/{key}/reset_spend", "POST", {"reset_to": 0})
+    assert status == 200 and (reset["previous_spend"], reset["spend"]) == (spent, 0.0)
+    assert await spend() == 0.0
+    assert (await ask(http, f"{book.edge_url}/key/{key}/reset_spend", "POST", {"reset_to": 1}))[0] == 400
+
+
 async def test_anybody_may_ask_for_the_keys_that_sign_the_book(book: RunningSuite, http: aiohttp.ClientSession) -> None:
     async def signed() -> Any:
         return (await ask(http, book.edge_url + "/.well-known/tollgate-ledger-keys", key=False))[1]["keys"]

@@ -81,6 +81,8 @@ SAMPLES: dict[str, Sample] = {
         {**MINTED, "key": A},
         facts=[("key", FRESH, "rotated"), ("key", A, "deleted"), ("alias", "alias-a", "updated")],
     ),
+    "/key/{key_id}/reset_spend": Sample({"reset_to": 0}, params={"key": A}, facts=[("key", A, "spend_reset")]),
+    "/key/health": Sample(),
     "/key/info": Sample(query={"key": A}),
     "/v2/key/info": Sample({"keys": [A, B]}),
     "/key/list": Sample(query={"size": "10", "sort_by": "key_alias", "sort_order": "asc"}),

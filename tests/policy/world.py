@@ -6,7 +6,7 @@ import msgspec
 
 from services.policy.catalog import Catalog, build
 from services.policy.commands import run
-from services.policy.commands.plan import Call, Plan
+from services.policy.commands.plan import Call, Plan, Wanted
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
 from services.policy.stored_models import StoredModels
@@ -61,6 +61,8 @@ class World:
         self.seq = 0
         self.facts: list[ControlFact] = []
         self.ids = 0
+        self.spent: dict[str, int] = {}
+        """Value → pico-USD that the book has."""
         self.hold(*entities)
 
     def hold(self, *entities: Any) -> None:
@@ -105,9 +107,14 @@ class World:
         now_ms: int = NOW,
         params: dict[str, str] | None = None,
     ) -> Any:
-        return run(
-            Call(self.directory, query or {}, body or {}, actor, now_ms, self.new_id, self.catalog, route, params or {})
+        call = Call(
+            self.directory, query or {}, body or {}, actor, now_ms, self.new_id, self.catalog, route, params or {}
         )
+        try:
+            return run(call)
+        except Wanted as wanted:
+            known = {(wanted.dimension, *wanted.values): sum(self.spent.get(each, 0) for each in wanted.values)}
+            return run(msgspec.structs.replace(call, book=known))
 
     def call(self, route: str, body: dict[str, Any] | None = None, **kw: Any) -> Any:
         """The answer as JSON would carry it, or the Refusal."""

@@ -43,6 +43,8 @@ COMMANDS: dict[str, Command] = {
     "/key/block": keys.block,
     "/key/unblock": keys.unblock,
     "/key/regenerate": rotation.regenerate,
+    "/key/{key_id}/reset_spend": keys.reset_spend,
+    "/key/health": key_queries.health,
     "/key/info": key_queries.info,
     "/v2/key/info": key_queries.infos,
     "/key/list": key_queries.list_keys,
@@ -145,7 +147,7 @@ def run_own(command: Command, call: Call) -> Plan | Refusal:
 
 
 def run(call: Call) -> Plan | Refusal:
-    """Run one command. Never raises for what a caller sent."""
+    """Run one command. Never raises for what a caller sent; Wanted where it must know more of the book."""
     return _run(COMMANDS.get(call.route), call)
 
 

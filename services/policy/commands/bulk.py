@@ -10,7 +10,7 @@ import msgspec
 
 from services.policy import rights
 from services.policy.commands import keys, members, teams, users
-from services.policy.commands.plan import Call, Change, Plan
+from services.policy.commands.plan import Call, Change, Plan, Wanted
 from shared.entities import KEY, TEAM
 from shared.entities import readers as fields
 from shared.errors import RefusedError
@@ -27,7 +27,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def update_keys(call: Call) -> Plan:
-    """`keys`: objects as /key/update takes them."""
+    """`keys`: objects as /key/update takes them, but for `spend`, for which the book is asked."""
     done, changes = _each(call, "/key/update", keys.update, _items(call, "keys"))
     succeeded, failed = [], []
     for each in done:
@@ -128,6 +128,9 @@ def _each(
                 fields.refuse("key", "names something that another item of this call changes")
         except RefusedError as refused:
             done.append(Done(item, None, refused.refusal.message))
+            continue
+        except Wanted:
+            done.append(Done(item, None, "spend is set one key at a time: /key/{key}/reset_spend"))
             continue
         changes |= {each.subject: each for each in plan.changes}
         done.append(Done(item, plan))

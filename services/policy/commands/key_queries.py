@@ -7,10 +7,12 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import budgets, generic
+from services.policy.commands.keys import of_book
 from services.policy.commands.plan import Call, Plan, Spent
 from services.policy.directory import Directory
 from shared import errors
-from shared.entities import KEY, Key, Team
+from shared.config.callbacks import lacks
+from shared.entities import KEY, Key, Team, callbacks
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
@@ -35,6 +37,21 @@ def info(call: Call) -> Plan:
     return Plan({"key": sent, "info": row}, spend=[spent(key, row)])
 
 
+def health(call: Call) -> Plan:
+    """Of the caller's own key: whether what it says of where its calls are sent can be done. Nothing is sent."""
+    key = call.directory.keys.get(call.actor.key_sha256) if call.actor.key_sha256 is not None else None
+    entries = None if key is None else callbacks.entries(key.metadata)
+    if entries is None:
+        return Plan({"key": "healthy", "logging_callbacks": None})
+    wrong = [why for each in entries if (why := lacks(str(each["callback_name"]), each.get("callback_vars") or {}))]
+    status_ = "unhealthy" if wrong else "healthy"
+    details = (
+        "; ".join(wrong) or "All that is needed is set; nothing was sent. The ledger's /metrics tell how sending goes"
+    )
+    named = [str(each["callback_name"]) for each in entries]
+    return Plan({"key": status_, "logging_callbacks": {"callbacks": named, "status": status_, "details": details}})
+
+
 def infos(call: Call) -> Plan:
     """Several at once; what isn't there, or isn't the caller's to see, is left out."""
     names = fields.texts("keys", call.body.get("keys")) or []
@@ -51,7 +68,7 @@ def infos(call: Call) -> Plan:
 
 
 def spent(key: Key, row: dict[str, Any]) -> Spent:
-    return Spent(row, "key", [key.token, *key.previous_tokens])
+    return Spent(row, *of_book(key), key.spend_offset_picousd)
 
 
 def key_info(key: Key, now_ms: int) -> dict[str, Any]:

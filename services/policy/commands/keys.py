@@ -161,6 +161,38 @@ def check_change(call: Call, key: Key, after: Key) -> None:
         raise RefusedError(errors.for_admins("duration"))
 
 
+def reset_spend(call: Call) -> Plan:
+    """What it counts as having spent is `reset_to` from now on. The book stays as it is."""
+    key, _ = named_key(call, call.params.get("key"))
+    rights.need_key(call, key)
+    need_present(key)
+    reset_to = fields.picousd("reset_to", call.body.get("reset_to"))
+    before = call.spent_picousd(*of_book(key)) + key.spend_offset_picousd
+    if reset_to is None or reset_to > before:
+        fields.refuse("reset_to", f"must be an amount of USD from 0 to what it has spent, {usd(before)}")
+    after = generic.stamped(call, _with_spend(call, key, reset_to))
+    answer = {
+        "key_hash": key.token,
+        "spend": usd(reset_to),
+        "previous_spend": usd(before),
+        "max_budget": usd(key.max_budget_picousd),
+        "budget_reset_at": key.extra.get("budget_reset_at"),
+    }
+    return Plan(answer, [change(call.directory, KEY, "spend_reset", key, after)])
+
+
+def of_book(key: Key) -> tuple[str, list[str]]:
+    """(dimension, values) of a key in the book: what it was called before its rotations is it too."""
+    return "key", [key.token, *key.previous_tokens]
+
+
+def _with_spend(call: Call, key: Key, picousd: int) -> Key:
+    dimension, tokens = of_book(key)
+    is_new = call.directory.keys.keys().isdisjoint(tokens)
+    known = 0 if is_new else call.spent_picousd(dimension, tokens)
+    return msgspec.structs.replace(key, spend_offset_picousd=picousd - known)
+
+
 def delete(call: Call) -> Plan:
     """What exists is deleted and named in the answer; 404 when nothing does."""
     by_alias = not call.body.get("keys") and bool(call.body.get("key_aliases"))
@@ -247,6 +279,12 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
         if project.team_id is not None and project.team_id != after.team_id:
             fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
     budgets.check(call, key, after)
+    spend = after.extra.get("spend")
+    if spend is not None:
+        extra = {name: value for name, value in after.extra.items() if name != "spend"}
+        amount = fields.picousd("spend", spend)
+        assert amount is not None
+        after = msgspec.structs.replace(_with_spend(call, after, amount), extra=extra)
     after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
     if service_account is not None and after.metadata.get("service_account_id") != service_account:

@@ -1,6 +1,6 @@
 """What a command takes and gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +27,8 @@ class Call(msgspec.Struct, frozen=True):
     """Its name in the table of routes."""
     params: dict[str, str] = {}
     """Of the path."""
+    book: Mapping[tuple[str, ...], int] = {}
+    """(dimension, values) -> pico-USD that the book has: what this command wanted to know when it was run before."""
 
     @property
     def sees_all(self) -> bool:
@@ -35,6 +37,21 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def is_admin(self) -> bool:
         return self.actor.role == "proxy_admin"
+
+    def spent_picousd(self, dimension: str, values: list[str]) -> int:
+        """What the book has of these. Raises Wanted, and the command is run again once that is known."""
+        found = self.book.get((dimension, *values))
+        if found is None:
+            raise Wanted(dimension, values)
+        return found
+
+
+class Wanted(Exception):
+    """A command can't be planned without what the book has."""
+
+    def __init__(self, dimension: str, values: list[str]) -> None:
+        super().__init__(dimension)
+        self.dimension, self.values = dimension, values
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -62,6 +79,8 @@ class Spent(msgspec.Struct, frozen=True):
     """key, team, user, customer."""
     values: list[str]
     """Whose sums together are its spend."""
+    offset_picousd: int = 0
+    """Added to them."""
 
 
 class Plan(msgspec.Struct, frozen=True):
