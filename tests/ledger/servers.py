@@ -99,6 +99,12 @@ class Postgres:
             self.process.wait(20)
             self.process = None
 
+    def cpu_s(self) -> float:
+        """Of the server and of all connections that have ended."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     async def new_database(self) -> str:
         name = f"book_{uuid.uuid4().hex[:12]}"
         connection = await asyncpg.connect(self.url("postgres"))
