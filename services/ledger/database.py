@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,7 +39,8 @@ DATA_ERRORS = (
 )
 """The database refuses what it was given, and will refuse it again."""
 
-DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""The third is what asyncpg says of a connection on which the server has said its last word, and that isn't closed yet."""
 
 
 _PRISMA_PARAMETERS = frozenset(
@@ -213,8 +214,8 @@ async def _connected(url: str, login: tuple[str, str | None] | None, options: di
 
 async def ahead(
     connection: Connection, query: str, *arguments: Any, rows: int, timeout_s: float
-) -> AsyncIterator[list[asyncpg.Record]]:
-    """What a query finds, so many rows at a time; while some are looked at, the server reads the next. In a transaction.
+) -> AsyncGenerator[list[asyncpg.Record]]:
+    """What a query finds, so many rows at a time; while some are looked at, the server reads the next. In a transaction, and in `aclosing`.
 
     The connection is busy until the last of them came: nothing else may be asked on it meanwhile.
     """

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import structlog
 
-from services.ledger.database import ROLE, SQL, Connection
+from services.ledger.database import DATABASE_ERRORS, ROLE, SQL, Connection
 
 log = structlog.get_logger()
 
@@ -106,7 +106,7 @@ async def works(url: str, login: Login) -> str | None:
     """None where one can connect as it; else why not (a pooler that doesn't know it, pg_hba.conf, certificates)."""
     try:
         connection = await asyncpg.connect(url, user=login.user, password=login.password, timeout=3)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except DATABASE_ERRORS as error:
         return f"{type(error).__name__}: {str(error)[:100]}"
     await connection.close(timeout=2)
     return None

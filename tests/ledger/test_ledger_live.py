@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
@@ -16,6 +17,7 @@ from nats.aio.client import Client
 from services.ledger import lock
 from services.ledger import tape as tape_module
 from services.ledger.config import LedgerSettings
+from services.ledger.database import Database
 from services.ledger.expire import Expirer
 from services.ledger.record import Recorder
 from services.ledger.streams import TrafficPoster
@@ -310,6 +312,60 @@ async def test_the_database_restarted_mid_way(nats_server: Nats, client: Client,
 
 
 @pytest.mark.parametrize("part", ["recorder", "expirer"])
+class LastWord:
+    """Stands before PostgreSQL. To the first question it adds what PostgreSQL says when it dies, and doesn't close the connection yet."""
+
+    FATAL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
+    PARSED = b"1\0\0\0\4"
+
+    def __init__(self, url: str) -> None:
+        self._port = urlsplit(url).port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.said = False
+
+    async def __aenter__(self) -> "LastWord":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        for pair in ((reader, server_writer), (server_reader, writer)):
+            self._tasks.add(asyncio.create_task(self._pass(*pair)))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.said and data.startswith(self.PARSED):
+                self.said = True
+                data += b"E" + (len(self.FATAL) + 4).to_bytes(4, "big") + self.FATAL
+            writer.write(data)
+        writer.close()
+
+
+async def test_a_connection_that_heard_its_servers_last_word_is_a_lost_one(book: Book) -> None:
+    """asyncpg has an error of its own for asking on it. It was nobody's, and the ledger ended."""
+    stopping, working = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        working.set()
+        await stopping.wait()
+
+    async with LastWord(book.url) as server:
+        url = book.url.replace(f":{urlsplit(book.url).port}/", f":{server.port}/")
+        held = asyncio.create_task(lock.Lock(Database(url), 77, "test", stopping).run(work))
+        waiting = asyncio.create_task(working.wait())
+        await asyncio.wait((held, waiting), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert server.said and working.is_set() and not held.done()
+        stopping.set()
+        await asyncio.wait_for(held, 10)
+
+
 async def test_work_that_lost_its_lock_in_a_transaction_ends(
     nats_server: Nats, client: Client, book: Book, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
