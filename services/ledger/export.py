@@ -17,8 +17,8 @@ import hashlib
 import io
 import os
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -26,7 +26,7 @@ from typing import IO, Any, Literal, NamedTuple
 import msgspec
 
 from services.ledger import config, export_proof, rows
-from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
+from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database, ahead
 from services.ledger.export_target import Target, TargetError, open_target
 from shared.config import ConfigError
 from shared.money import format_usd
@@ -41,6 +41,7 @@ TIMEOUT_S = 3600.0
 VERSION = 1
 
 COLUMNS = (*(name for name in rows.COLUMNS if name not in ("provisional",)), "shard", "batch", "provisional")
+_COST = COLUMNS.index("cost_picousd")
 _JSON_LISTS = frozenset(("tags", "flags", "log_off", "altered"))
 _TEXTS = frozenset(("spend_logs_metadata", "guardrails", "guardrail_outcomes", "price"))
 
@@ -166,15 +167,14 @@ async def export_day(
             if proof and known.proof != "whole" and await export_proof.write(connection, target, folder, spans):
                 await _put(target, folder, msgspec.structs.replace(known, proof="whole"))
             return None
-        with tempfile.NamedTemporaryFile(prefix="tollgate-export-", dir=target.workspace) as file:
+        with target.draft() as draft:
             writer = {"csv": _write_csv, "jsonl": _write_lines, "parquet": _write_parquet}[form]
-            counted = await writer(connection, day, file, progress)
-            file.flush()
-            digest, size = await asyncio.to_thread(_digest, file.name)
+            counted = await writer(connection, day, draft.file, progress)
+            digest, size = await asyncio.to_thread(_digest, draft.whole())
             if counted != wanted[0]:
                 raise TargetError(f"{day}: {counted} rows were written, the book has {wanted[0]}")
             manifest = Manifest(VERSION, day.isoformat(), name, wanted[0], wanted[1], digest, size, wanted[2])
-            await target.put_file(f"{folder}/{name}", file.name)
+            await target.put_file(f"{folder}/{name}", draft.whole())
         if proof:
             whole = await export_proof.write(connection, target, folder, spans)
             manifest = msgspec.structs.replace(manifest, proof="whole" if whole else "open")
@@ -199,24 +199,34 @@ def _digest(path: str) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-async def _chunks(connection: Connection, day: date, progress: Progress) -> AsyncIterator[list[Any]]:
-    cursor = await connection.cursor("SELECT * FROM request_book WHERE day = $1 ORDER BY id", day, timeout=TIMEOUT_S)
+async def _chunks(connection: Connection, day: date, progress: Progress) -> AsyncGenerator[list[Any]]:
+    query = f"SELECT {', '.join(COLUMNS)} FROM request_book WHERE day = $1 ORDER BY id"  # noqa: S608 - our own names
     count = 0
-    while chunk := await cursor.fetch(CHUNK_ROWS, timeout=TIMEOUT_S):
-        count += len(chunk)
-        progress(day.isoformat(), count)
-        yield chunk
+    async with aclosing(ahead(connection, query, day, rows=CHUNK_ROWS, timeout_s=TIMEOUT_S)) as chunks:
+        async for chunk in chunks:
+            count += len(chunk)
+            progress(day.isoformat(), count)
+            yield chunk
 
 
-def cell(name: str, value: Any) -> Any:
-    """As text formats have it: ids and digests as text, lists as JSON."""
-    if value is None:
-        return None
-    if isinstance(value, bytes):
-        return value.hex()
-    if name in _JSON_LISTS:
-        return msgspec.json.encode(value).decode()
-    return str(value) if name in ("id", "day") else value
+def _list_text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_AS_TEXT: dict[str, Callable[[Any], str]] = {
+    "day": str, "id": str, "fact_sha256": bytes.hex, **dict.fromkeys(_JSON_LISTS, _list_text),
+}  # fmt: skip
+"""What text formats have as text that isn't one: ids and digests, and lists as JSON."""
+
+
+def _columns(chunk: list[Any]) -> list[Sequence[Any]]:
+    """COLUMNS and what they cost in USD, of some rows: column by column, as most need nothing done."""
+    found: list[Sequence[Any]] = list(zip(*chunk, strict=True))
+    for at, name in enumerate(COLUMNS):
+        if (shown := _AS_TEXT.get(name)) is not None:
+            found[at] = [None if value is None else shown(value) for value in found[at]]
+    found.append([_usd(picousd) for picousd in found[_COST]])
+    return found
 
 
 async def _write_csv(connection: Connection, day: date, file: IO[bytes], progress: Progress) -> int:
@@ -224,9 +234,10 @@ async def _write_csv(connection: Connection, day: date, file: IO[bytes], progres
     writer = csv.writer(text)
     writer.writerow((*COLUMNS, "spend_usd"))
     count = 0
-    async for chunk in _chunks(connection, day, progress):
-        writer.writerows([(*(cell(name, row[name]) for name in COLUMNS), _usd(row)) for row in chunk])
-        count += len(chunk)
+    async with aclosing(_chunks(connection, day, progress)) as chunks:
+        async for chunk in chunks:
+            writer.writerows(zip(*_columns(chunk), strict=True))
+            count += len(chunk)
     text.flush()
     text.detach()
     return count
@@ -234,18 +245,21 @@ async def _write_csv(connection: Connection, day: date, file: IO[bytes], progres
 
 async def _write_lines(connection: Connection, day: date, file: IO[bytes], progress: Progress) -> int:
     count = 0
-    async for chunk in _chunks(connection, day, progress):
-        for row in chunk:
-            shown: dict[str, Any] = {name: _nested(name, row[name]) for name in COLUMNS}
-            file.write(msgspec.json.encode({**shown, "spend_usd": _usd(row)}) + b"\n")
-        count += len(chunk)
+    async with aclosing(_chunks(connection, day, progress)) as chunks:
+        async for chunk in chunks:
+            for row in chunk:
+                shown: dict[str, Any] = {name: _nested(name, value) for name, value in zip(COLUMNS, row, strict=True)}
+                file.write(msgspec.json.encode({**shown, "spend_usd": _usd(row[_COST])}) + b"\n")
+            count += len(chunk)
     return count
 
 
 def _nested(name: str, value: Any) -> Any:
-    if name in _TEXTS and value is not None:
+    if value is None or name in _JSON_LISTS:
+        return value
+    if name in _TEXTS:
         return msgspec.Raw(value.encode())
-    return value if name in _JSON_LISTS else cell(name, value)
+    return _AS_TEXT[name](value) if name in _AS_TEXT else value
 
 
 async def _write_parquet(connection: Connection, day: date, file: IO[bytes], progress: Progress) -> int:
@@ -254,19 +268,17 @@ async def _write_parquet(connection: Connection, day: date, file: IO[bytes], pro
     from arro3.io import write_parquet  # noqa: PLC0415
 
     types = {"text": DataType.utf8(), "number": DataType.int64(), "truth": DataType.bool()}
-    kinds = {name: _kind(name) for name in COLUMNS}
-    schema = Schema([*(Field(name, types[kinds[name]]) for name in COLUMNS), Field("spend_usd", types["text"])])
-    chunks, loop = _chunks(connection, day, progress), asyncio.get_running_loop()
+    of_columns = [*(types[_kind(name)] for name in COLUMNS), types["text"]]
+    schema = Schema([Field(name, type_) for name, type_ in zip((*COLUMNS, "spend_usd"), of_columns, strict=True)])
+    loop = asyncio.get_running_loop()
     count = 0
 
     def batches() -> Any:
         nonlocal count
         while chunk := asyncio.run_coroutine_threadsafe(_next(chunks), loop).result():
             count += len(chunk)
-            columns = [Array([cell(name, row[name]) for row in chunk], type=types[kinds[name]]) for name in COLUMNS]
-            yield RecordBatch.from_arrays(
-                [*columns, Array([_usd(row) for row in chunk], type=types["text"])], schema=schema
-            )
+            columns = [Array(cells, type=type_) for cells, type_ in zip(_columns(chunk), of_columns, strict=True)]
+            yield RecordBatch.from_arrays(columns, schema=schema)
 
     def write() -> None:
         write_parquet(
@@ -276,7 +288,8 @@ async def _write_parquet(connection: Connection, day: date, file: IO[bytes], pro
             max_row_group_size=ROW_GROUP_ROWS,
         )
 
-    await asyncio.to_thread(write)
+    async with aclosing(_chunks(connection, day, progress)) as chunks:
+        await asyncio.to_thread(write)
     return count
 
 
@@ -298,6 +311,6 @@ def _kind(name: str) -> str:
     return "number" if name in _NUMBERS else "truth" if name in ("stream", "provisional") else "text"
 
 
-def _usd(row: Mapping[str, Any]) -> str | None:
+def _usd(picousd: int | None) -> str | None:
     """Exact, as a decimal: nobody's float rounds it."""
-    return None if row["cost_picousd"] is None else format_usd(row["cost_picousd"])
+    return None if picousd is None else format_usd(picousd)

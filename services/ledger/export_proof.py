@@ -5,7 +5,6 @@ them: each hash covers all before it, so a signed end covers the day. That check
 """
 
 import base64
-import tempfile
 from collections.abc import Mapping
 from typing import IO
 
@@ -33,7 +32,7 @@ async def write(connection: Connection, target: Target, folder: str, spans: Mapp
     covered = True
     for row in await connection.fetch(QUERIES["checkpoint_keys"]):
         await target.put(checkpoint.key_file(row["number"], row["id"]), row["envelope"].encode())
-    with tempfile.NamedTemporaryFile(prefix="tollgate-proof-", dir=target.workspace) as file:
+    with target.draft() as draft:
         for shard, (first, last) in sorted(spans.items()):
             found = await _covering(connection, shard, last)
             covered = covered and found is not None
@@ -42,9 +41,8 @@ async def write(connection: Connection, target: Target, folder: str, spans: Mapp
                 signed, until = found
                 path = checkpoint.checkpoint_file(checkpoint.read_checkpoint(signed).n, signed)
                 await target.put(path, msgspec.json.encode(signed))
-            await _batches(connection, file, shard, first, until)
-        file.flush()
-        await target.put_file(f"{folder}/{NAME}", file.name)
+            await _batches(connection, draft.file, shard, first, until)
+        await target.put_file(f"{folder}/{NAME}", draft.whole())
     return covered
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 
@@ -14,11 +15,27 @@ class TargetError(Exception):
     """It can't be written to, or read; the message says what and why."""
 
 
+class Draft:
+    """A file without a name, to be written before it is put: whoever is killed meanwhile leaves nothing behind."""
+
+    def __init__(self, workspace: str | None) -> None:
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=workspace)  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> "Draft":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def whole(self) -> str:
+        """A path by which it can be read from its beginning, in this process."""
+        self.file.flush()
+        self.file.seek(0)
+        return f"/dev/fd/{self.file.fileno()}"
+
+
 class Target(Protocol):
-    @property
-    def workspace(self) -> str | None:
-        """Where to write files before they are put; None: the system's place for such."""
-        ...
+    def draft(self) -> Draft: ...
 
     async def get(self, path: str) -> bytes | None:
         """None: it isn't there. Raises TargetError."""
@@ -37,9 +54,8 @@ class Folder:
         except OSError as error:
             raise TargetError(f"{root}: {error.strerror}") from None
 
-    @property
-    def workspace(self) -> str | None:
-        return str(self._root)
+    def draft(self) -> Draft:
+        return Draft(str(self._root))
 
     async def get(self, path: str) -> bytes | None:
         try:
@@ -86,9 +102,8 @@ class Bucket:
     def __init__(self, store: Any) -> None:
         self._store = store
 
-    @property
-    def workspace(self) -> str | None:
-        return None
+    def draft(self) -> Draft:
+        return Draft(None)
 
     async def get(self, path: str) -> bytes | None:
         import obstore  # noqa: PLC0415

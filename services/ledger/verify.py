@@ -29,6 +29,7 @@ import asyncio
 import os
 import sys
 import uuid
+from contextlib import aclosing
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -185,17 +186,20 @@ class Verifier:
         walk = Walk("audit_log", begin)
         self.report(self._heads.see(AUDIT, "audit_log", *begin))
         query = QUERIES["verify_audit"]
-        async for rows in ahead(self._connection, query, first, last, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S):
-            if walk.rows == 0 and begin.n:
-                self._announced.since_ms = rows[0]["at_ms"] or 0
-            for row in rows:
-                n, previous_sha256, sha256 = row[:3]
-                findings, sound = walk.step(n, previous_sha256, sha256, partial(_audit_digest, row))
-                findings += self._heads.see(AUDIT, "audit_log", n, sha256)
-                if findings:
-                    self.report(findings)
-                if sound:
-                    self._audit_columns(row)
+        async with aclosing(
+            ahead(self._connection, query, first, last, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S)
+        ) as chunks:
+            async for rows in chunks:
+                if walk.rows == 0 and begin.n:
+                    self._announced.since_ms = rows[0]["at_ms"] or 0
+                for row in rows:
+                    n, previous_sha256, sha256 = row[:3]
+                    findings, sound = walk.step(n, previous_sha256, sha256, partial(_audit_digest, row))
+                    findings += self._heads.see(AUDIT, "audit_log", n, sha256)
+                    if findings:
+                        self.report(findings)
+                    if sound:
+                        self._audit_columns(row)
         self._audit_rows = walk.rows
         if not walk.rows and begin.n:
             self._announced.since_ms = clean.MS_MAX
@@ -284,12 +288,15 @@ class Verifier:
 
     async def _compare(self, shard: int, chunk: Chunk) -> None:
         query = QUERIES["verify_rows"]
-        async for rows in ahead(self._connection, query, shard, *chunk.span, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S):
-            for row in rows:
-                batch = row["batch"]
-                chunk.see(batch, row["id"].bytes, batch_chain.leaf_read(row, chunk.format_of(batch)))
-                if (digest := price.referred(row["price"])) is not None:
-                    self._prices.add(digest)
+        async with aclosing(
+            ahead(self._connection, query, shard, *chunk.span, rows=ROWS_AHEAD, timeout_s=TIMEOUT_S)
+        ) as found:
+            async for rows in found:
+                for row in rows:
+                    batch = row["batch"]
+                    chunk.see(batch, row["id"].bytes, batch_chain.leaf_read(row, chunk.format_of(batch)))
+                    if (digest := price.referred(row["price"])) is not None:
+                        self._prices.add(digest)
         self._rows += chunk.rows
         wrong, lost, unnamed = chunk.conclude()
         self.report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
