@@ -158,6 +158,9 @@ class Cost(NamedTuple):
     service:<unit>   has no price for the service the provider says it gave (flex ...): charged as the standard service
     parts:<unit>     the parts claim more than the whole: charged up to the whole
     """
+    shares: tuple[tuple[str, int], ...] = ()
+    """(what for, pico-USD), by LiteLLM's names: input, output, cache-read, cache-creation, tool-usage; and `reasoning`, which is part of
+    output. Each is rounded by itself."""
 
 
 def cost(price: Price, usage: Usage) -> Cost:
@@ -166,18 +169,37 @@ def cost(price: Price, usage: Usage) -> Cost:
     if tariff is not None and usage.input_tokens <= tariff.until and not _is_odd(usage):
         plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
         if plain >= 0:
-            return Cost(
-                tariff.request
-                + plain * tariff.input
-                + usage.cached_tokens * tariff.cache_read
-                + usage.cache_write_tokens * tariff.cache_write
-                + usage.output_tokens * tariff.output,
-                (),
-            )
+            taken, made = plain * tariff.input, usage.output_tokens * tariff.output
+            shares: tuple[tuple[str, int], ...] = ("input", taken), ("output", made)
+            amount = tariff.request + taken + made
+            if usage.cached_tokens or usage.cache_write_tokens:
+                read, written = usage.cached_tokens * tariff.cache_read, usage.cache_write_tokens * tariff.cache_write
+                amount += read + written
+                shares += ("cache-read", read), ("cache-creation", written)
+            if usage.reasoning_tokens:
+                shares += (("reasoning", usage.reasoning_tokens * tariff.output),)
+            return Cost(amount, (), shares)
     lines, flags = bill(price, usage)
     if flags and not lines:
         return Cost(None, flags)
-    return Cost(round(sum(line.picousd for line in lines)), flags)
+    return Cost(round(sum(line.picousd for line in lines)), flags, _shares(lines))
+
+
+_SHARES = {"cache_read": "cache-read", "cache_write": "cache-creation", "search": "tool-usage"}
+
+
+def _shares(lines: list[Line]) -> tuple[tuple[str, int], ...]:
+    sums: dict[str, Fraction | int] = {}
+    for line in lines:
+        unit = _BY_NAME["search" if line.unit.startswith("search_") else line.unit]
+        if unit.name == "reasoning":
+            sums["reasoning"] = line.picousd
+        while unit.part_of and unit.name not in _SHARES:
+            unit = _BY_NAME[unit.part_of]
+        name = _SHARES.get(unit.name) or unit.side
+        if name:
+            sums[name] = sums.get(name, 0) + line.picousd
+    return tuple((name, round(amount)) for name, amount in sums.items())
 
 
 def cost_picousd(price: Price, usage: Usage) -> int:

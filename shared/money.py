@@ -83,6 +83,8 @@ def usd_from_picousd(picousd: int) -> float:
 
 def format_usd(picousd: int) -> str:
     """Plain decimal notation without an exponent, exact: for headers."""
+    if 0 < picousd < PICOUSD_PER_USD:  # most calls cost that
+        return f"0.{picousd:012d}".rstrip("0")
     whole, rest = divmod(abs(picousd), PICOUSD_PER_USD)
     text = f"{whole}.{rest:012d}".rstrip("0").rstrip(".") if rest else str(whole)
     return text if picousd >= 0 else f"-{text}"

@@ -7,13 +7,13 @@ An account is opened once and settled once; the first end stands. A call that go
 """
 
 import contextlib
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 import structlog
 
 from services.edge import payload
-from services.edge.answers import Named
+from services.edge.answers import Named, about
 from services.edge.asked import Asked
 from services.edge.formats.base import Call
 from services.edge.formats.fields import says_true
@@ -26,7 +26,7 @@ from services.edge.screening import Screening
 from services.edge.series import SERIES
 from shared import errors
 from shared.addresses import shortened
-from shared.billing import Price, Usage, cost, most_picousd
+from shared.billing import Cost, Price, Usage, cost, most_picousd
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller, Refused, encode_fact, encode_opened, encode_rest_of_opened, encode_settled
 from shared.grant import Candidate, Permit
@@ -37,9 +37,11 @@ from shared.routes import Route
 log = structlog.get_logger()
 
 NOTHING: Final = Usage()
+FREE: Final = Cost(0, ())
 ID_CHARACTERS_MAX: Final = 256
 """Of what a provider calls its response and model: a fact has to fit a message whatever it says."""
 
+_AT_ONCE: Final = "x-litellm-attempted-retries: 0\r\nx-litellm-attempted-fallbacks: 0\r\n"
 _NEXT: Final = {("new", "open"): "opened", ("opened", "settle"): "settled"}
 
 
@@ -57,7 +59,7 @@ def log_off(disabled: str | None, fields: dict[str, msgspec.Raw]) -> list[str]:
 class Account:
     __slots__ = (
         "_batch", "_heading", "_opened", "_parts", "_payload", "_rest", "asked", "attempts", "candidate", "content", "cost_picousd",
-        "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "state", "tried", "usage",
+        "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "shares", "state", "tried", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, asked: Asked, candidate: Candidate) -> None:
@@ -76,7 +78,8 @@ class Account:
         self.first_byte_at_ms: int | None = None
         self.outcome, self.usage = "", NOTHING
         self.cost_picousd: int | None = None
-        """How it ended."""
+        self.shares: tuple[tuple[str, int], ...] = ()
+        """How it ended, and what of its cost was for what (billing.Cost)."""
         self._heading: Heading | None = None
         self._opened = self._rest = b""
         """The fact, encoded; and what of it doesn't depend on whom the call is at."""
@@ -103,7 +106,7 @@ class Account:
             call.stream,
             call.customer_id,
             permit.tags,
-            permit.spend_logs_metadata,
+            permit.spend_logs_metadata if head.told is None else logged(permit.spend_logs_metadata, head),
             recorded(parts, head.ip),
             head.user_agent,
             asked.screening.names,
@@ -149,7 +152,7 @@ class Account:
         screened, said_id, said_model = self.asked.screening.outcomes, None, None
         if answer is not None:
             said_id, said_model = answer.id, answer.model
-        amount, flags = (0, ()) if free else cost_of(candidate.price, usage)
+        amount, flags, self.shares = FREE if free else cost_of(candidate.price, usage)
         self.outcome, self.usage, self.cost_picousd = outcome, usage, amount
         fact = encode_settled(
             self._opened,
@@ -215,16 +218,21 @@ class Account:
             passed += f"x-litellm-attempted-fallbacks: {self.fallen_back}\r\n"
         elif self.attempts > 1:
             passed += f"x-litellm-attempted-retries: {self.attempts - 1}\r\nx-litellm-attempted-fallbacks: 0\r\n"
-        model = self.asked.call.model
-        return Named(self.id, self.call_id, self.candidate.deployment_id, model, self.overhead_s(), passed)
+        else:
+            passed += _AT_ONCE
+        heading = self._heading
+        if heading is None or heading.candidate is not self.candidate:
+            heading = self._heading_of(self.candidate)
+        lines = heading.about
+        if not lines:
+            lines = heading.about = about_of(self._parts, self.candidate, self.asked.call.model)
+        duration_s = self._parts.clock.seconds() - self.asked.started
+        return Named(lines, self.id, self.call_id, duration_s, max(0.0, duration_s - self.provider_s), passed)
 
     def follows(self, before: "Account", *, fallen_back: bool) -> None:
         """This account goes on where another ended."""
         self.tried = before.tried + before.attempts
         self.fallen_back = before.fallen_back + fallen_back
-
-    def overhead_s(self) -> float:
-        return max(0.0, self._parts.clock.seconds() - self.asked.started - self.provider_s)
 
     def _heading_of(self, candidate: Candidate) -> Heading:
         asked = self.asked
@@ -246,22 +254,38 @@ class Account:
         )  # fmt: skip
 
 
+def about_of(parts: Parts, candidate: Candidate, model: str) -> str:
+    """What answers of a candidate say of it: rendered lines (answers.about)."""
+    api_base, region, target = "", "", parts.targets.get(candidate.deployment_id)
+    if target is not None:
+        params = target.deployment.params
+        region = params.aws_region_name or params.vertex_location or ""
+        if target.origin is not None:
+            api_base = f"{target.origin.scheme}://{target.origin.authority}{target.base_path}"
+    return about(candidate.deployment_id, model, f"{candidate.provider}/{candidate.upstream_model}", api_base, region)
+
+
+def logged(metadata: dict[str, Any], head: Head) -> dict[str, Any]:
+    """What the book keeps beside a call: of its caller, and whose trace it belongs to."""
+    return metadata if head.told is None else {**metadata, **head.told}
+
+
 def recorded(parts: Parts, ip: str | None) -> str | None:
     """A client's address as the book may have it."""
     kept = parts.settings.edge_requester_ip
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
 
 
-def cost_of(price: Price | None, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
+def cost_of(price: Price | None, usage: Usage) -> Cost:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
-        return 0, ()
+        return FREE
     if price is None:
-        return None, usage.flags
-    amount, flags = cost(price, usage)
-    if amount is not None and amount > CALL_PICOUSD_MAX:
-        amount = None
-    return amount, (*usage.flags, *flags) if usage.flags else flags
+        return Cost(None, usage.flags)
+    found = cost(price, usage)
+    if found.picousd is not None and found.picousd > CALL_PICOUSD_MAX:
+        found = Cost(None, found.flags)
+    return found._replace(flags=(*usage.flags, *found.flags)) if usage.flags else found
 
 
 def max_cost(candidate: Candidate, call: Call) -> int | None:
@@ -304,7 +328,7 @@ async def refuse(
         litellm_call_id=head.litellm_call_id,
         guardrail_outcomes=screening.outcomes if screening is not None else [],
         call_type=route.call_type,
-        spend_logs_metadata=permit.spend_logs_metadata if permit is not None else {},
+        spend_logs_metadata=logged(permit.spend_logs_metadata if permit is not None else {}, head),
     )
     SERIES.refused(fact)
     if parts.strangers.keeps(fact):

@@ -1,6 +1,7 @@
 """HTTP answers, from plain values: headers LiteLLM's clients read, and ours."""
 
 import functools
+from collections.abc import Iterable
 
 import msgspec
 
@@ -12,7 +13,7 @@ JSON = "application/json"
 
 SAFE = (
     "server: tollgate\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
-    "content-security-policy: frame-ancestors 'none'\r\n"
+    "content-security-policy: frame-ancestors 'none'\r\nvary: Origin\r\n"
 )
 """Lines that every answer of ours has."""
 _SAFE = f"{SAFE}x-litellm-version: {VERSION}\r\n"
@@ -21,11 +22,14 @@ _SAFE = f"{SAFE}x-litellm-version: {VERSION}\r\n"
 class Named(msgspec.Struct, frozen=True):
     """What an answer says of the call it belongs to."""
 
+    about: str
+    """Of whoever answers (`about`)."""
     request_id: str
     call_id: str
-    deployment_id: str
-    model: str
+    duration_s: float
+    """Until now, since the request's head was there."""
     overhead_s: float
+    """What of it no provider took."""
     passed: str = ""
     """Rendered lines: what the provider said and clients may know."""
 
@@ -34,28 +38,50 @@ def _headers(named: Named) -> str:
     """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
     overhead_ms = f"{named.overhead_s * 1000:.3f}"
     return (
-        f"{_same_for(named.deployment_id, named.model)}"
-        f"x-litellm-call-id: {named.call_id}\r\nx-tollgate-request-id: {named.request_id}\r\n"
+        f"{named.about}x-litellm-call-id: {named.call_id}\r\nx-tollgate-request-id: {named.request_id}\r\n"
+        f"x-litellm-response-duration-ms: {named.duration_s * 1000:.3f}\r\n"
         f"x-litellm-overhead-duration-ms: {overhead_ms}\r\nx-tollgate-overhead-ms: {overhead_ms}\r\n{named.passed}"
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _same_for(deployment_id: str, model: str) -> str:
-    """The lines that are the same in every answer of one model's deployment."""
+def about(deployment_id: str, model: str, name: str, api_base: str, region: str) -> str:
+    """The lines that are the same in every answer of one model's deployment.
+
+    Args:
+        model: as the client names it.
+        name: as LiteLLM's configuration does: `openai/gpt-4o`.
+        api_base: without credentials and query.
+    """
     lines = _SAFE
-    if deployment_id.isascii() and deployment_id.isprintable():
-        lines += f"x-litellm-model-id: {deployment_id}\r\n"
-    if model.isascii() and model.isprintable():
-        lines += f"x-litellm-model-group: {model}\r\n"
+    for header, value in (
+        ("model-id", deployment_id), ("model-group", model), ("model-name", name), ("model-api-base", api_base), ("model-region", region),
+    ):  # fmt: skip
+        if value and value.isascii() and value.isprintable():
+            lines += f"x-litellm-{header}: {value}\r\n"
     return lines
 
 
-def whole(named: Named, body: bytes, status: int, content_type: bytes | None, cost: int | None) -> WholeAnswer:
-    """An answer in one piece. An unknown cost has no header: it is not zero."""
+def whole(
+    named: Named,
+    body: bytes,
+    status: int,
+    content_type: bytes | None,
+    cost: int | None,
+    parts: Iterable[tuple[str, int]] = (),
+) -> WholeAnswer:
+    """An answer in one piece. An unknown cost has no header: it is not zero.
+
+    Args:
+        cost: pico-USD.
+        parts: what of it was for what, by LiteLLM's names.
+    """
     headers = f"{_headers(named)}Content-Type: {_content_type(content_type, JSON)}\r\n"
     if cost is not None:
-        headers += f"x-litellm-response-cost: {format_usd(cost)}\r\n"
+        usd = format_usd(cost)
+        headers += f"x-litellm-response-cost: {usd}\r\nx-litellm-response-cost-original: {usd}\r\n"
+        for name, amount in parts:
+            headers += f"x-litellm-response-cost-{name}: {format_usd(amount)}\r\n"
     return WholeAnswer(status, headers, body)
 
 

@@ -23,8 +23,8 @@ from services.edge.routing import plan
 from services.edge.routing.plan import Group, Rules, Step
 from services.edge.screening import CutError
 from services.edge.sources import Source
-from services.edge.upstream import UpstreamError, read_headers
-from shared import logging
+from services.edge.upstream import UpstreamError, read_headers, render_headers
+from shared import logging, tracing
 from shared.billing import Usage
 from shared.errors import RefusedError
 from shared.grant import Candidate
@@ -273,6 +273,8 @@ class Attempts:
                 log.warning("no_credential", deployment=target.deployment.id)
                 raise Failure("no_credential", attempt.candidate.provider) from None
             before = parts.clock.seconds()
+        if parts.forwards_trace and asked.head.traceparent is not None:
+            headers += render_headers(tracing.headers(asked.head.traceparent, asked.head.tracestate, account.id))
         if logging.detailed():
             _show(target, path, headers, body)
         deadlines = target.stream_deadlines if call.stream else target.deadlines

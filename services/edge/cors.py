@@ -11,7 +11,8 @@ from services.edge.http import WholeAnswer
 ANYBODY = "*"
 MAX_AGE_S = 600
 EXPOSED = (
-    "x-litellm-call-id, x-litellm-model-id, x-litellm-response-cost, x-tollgate-request-id, x-request-id, retry-after"
+    "x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-litellm-response-cost, x-litellm-cache-key, x-tollgate-request-id, "
+    "x-request-id, retry-after"
 )
 HEADERS_CHARACTERS_MAX = 2_000
 _NAMES = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z, \t]*")
@@ -29,8 +30,8 @@ def lines(origin: str, allowed: str) -> str:
     if not allowed:
         return ""
     if origin in (each.strip() for each in allowed.split(",")) and _ORIGIN.fullmatch(origin):
-        return f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\nAccess-Control-Expose-Headers: {EXPOSED}\r\n"
-    return "Vary: Origin\r\n"
+        return f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {EXPOSED}\r\n"
+    return ""
 
 
 def options(methods: tuple[str, ...], asked_headers: str | None) -> WholeAnswer:

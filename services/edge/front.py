@@ -59,6 +59,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "guardrails": enabled,
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
+        "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
         "show_usage": config.general.always_include_stream_usage,
         "site": looks,
         "images": Images(looks, outbound),

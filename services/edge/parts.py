@@ -117,6 +117,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Of a call that asks for nothing else."""
     rules_by_model: dict[str, Rules] = msgspec.field(default_factory=dict)
     """Of models with a `retry_policy` of their own."""
+    forwards_trace: bool = False
+    """Whether providers are told whose trace a call belongs to."""
     show_usage: bool = False
     """Whether a stream's usage is shown to those too who didn't ask for it."""
     filter_tags: bool = False

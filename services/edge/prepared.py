@@ -22,7 +22,7 @@ HEADINGS_MAX = 64
 class Heading:
     """Of the book of calls to one candidate."""
 
-    __slots__ = ("calls", "candidate", "encoded", "route")
+    __slots__ = ("about", "calls", "candidate", "encoded", "route")
 
     def __init__(self, edge_id: str, route: Route, grant: Grant, model: str, candidate: Candidate) -> None:
         name, upstream, provider = candidate.deployment_id, candidate.upstream_model, candidate.provider
@@ -31,6 +31,8 @@ class Heading:
             edge_id, grant.caller, route.call_type, route.name, model, name, provider, upstream, candidate.price
         )
         """See shared.facts."""
+        self.about = ""
+        """What answers say of it (answers.about), once there was one."""
         self.calls: Calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
         self.route: RouteMetrics = metrics.of_route(route.name)
         """What they add to."""

@@ -8,7 +8,7 @@ import msgspec
 from services.edge import inflating
 from services.edge.formats.base import NO_HINTS, Hints
 from services.edge.http import BrokenBodyError, OverBudgetError, Request
-from shared import credential, errors
+from shared import credential, errors, tracing
 from shared.errors import Refusal, RefusedError
 from shared.ids import KeyDigest, digest_key
 
@@ -39,6 +39,11 @@ class Head(msgspec.Struct):
     session_id: str | None = None
     log_off: str | None = None
     """Callbacks that are not to be told of this call, with commas between."""
+    traceparent: str | None = None
+    """Whose trace the call belongs to (shared/tracing.py)."""
+    tracestate: str | None = None
+    told: dict[str, str] | None = None
+    """What the book keeps of the headers in the call's metadata."""
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
@@ -103,7 +108,7 @@ _SAYS_MORE = frozenset(
     (
         b"x-litellm-tags", b"x-litellm-spend-logs-metadata", b"x-litellm-customer-id", b"x-litellm-end-user-id",
         b"x-litellm-num-retries", b"x-litellm-timeout", b"x-litellm-stream-timeout", b"x-litellm-call-id", b"x-litellm-session-id",
-        b"x-litellm-trace-id", b"x-litellm-disable-callbacks",
+        b"x-litellm-trace-id", b"x-litellm-disable-callbacks", b"x-litellm-agent-id", b"traceparent",
     )
 )  # fmt: skip
 """Headers that few requests have."""
@@ -117,6 +122,12 @@ def _read_more(head: Head, request: Request) -> None:
     head.stream_timeout = get("x-litellm-stream-timeout")
     head.session_id = text(get("x-litellm-session-id") or get("x-litellm-trace-id"))
     head.log_off = text(get("x-litellm-disable-callbacks"))
+    agent_id, head.traceparent = text(get("x-litellm-agent-id")), tracing.read(get(tracing.TRACEPARENT))
+    if head.traceparent is not None:
+        head.tracestate = tracing.state(get(tracing.TRACESTATE))
+        head.told = {tracing.TRACEPARENT: head.traceparent}
+    if agent_id is not None:
+        head.told = {**(head.told or {}), "agent_id": agent_id}
     hints = Hints(
         text(get("x-litellm-tags"), LIST_CHARACTERS_MAX),
         get("x-litellm-spend-logs-metadata"),

@@ -169,7 +169,8 @@ class Relay:
         if account.content is not None:
             account.content.add(body)
         cost = await account.settle_durably("success", self._source.status, usage, head)
-        return answers.whole(named(account, self._source), body, self._source.status, content_type, cost)
+        said = named(account, self._source)
+        return answers.whole(said, body, self._source.status, content_type, cost, account.shares)
 
     def _translated(self, translator: Translator, body: bytes) -> bytes:
         """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""

@@ -97,7 +97,6 @@ LITELLM: dict[str, str] = {
     "proxy_auth": "providers are called with the entry's credentials",
     "enable_azure_ad_token_refresh": "= Entra's tokens are renewed before they end",
     "disable_copilot_system_to_assistant": "for GitHub Copilot",
-    "forward_traceparent_to_llm_provider": "no provider is told of a trace",
     "prompts": "prompts are the caller's",
 }
 

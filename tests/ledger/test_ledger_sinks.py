@@ -20,7 +20,7 @@ from services.ledger.sinks import choose, records, targets
 from services.ledger.sinks.choose import Sink
 from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.run import Sinks, maker
-from shared import subjects
+from shared import subjects, tracing
 from shared.config import callbacks, parse
 from shared.entities import callbacks as callbacks_of_entities
 from shared.facts import encode_control
@@ -312,6 +312,12 @@ async def test_langfuse_otel_and_a_bucket_get_what_they_understand(book: Book, t
     assert (attributes["gen_ai.request.model"], attributes["gen_ai.usage.input_tokens"]) == ("gpt", "10")
     await fed.end()
     row = (await book.fetch("SELECT * FROM request_log"))[0]
+    given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    below = records.span({**row, "spend_logs_metadata": f'{{"traceparent":"{given}"}}'})
+    assert (below["traceId"], below["parentSpanId"]) == tracing.ids(given) and below["spanId"] == span["spanId"]
+    assert below["spanId"] == tracing.ids(tracing.child(given, call.opened.id))[1], "as its provider was told"
+    for junk in ('{"traceparent":5}', '{"traceparent":"x"}', '{"a":"traceparent"}'):
+        assert "parentSpanId" not in records.span({**row, "spend_logs_metadata": junk}), "a caller's own metadata"
     assert records.langfuse(row) == records.langfuse(row), "made of the row alone: sent again, it is the same"
     objects = targets.Objects(targets.open_target(str(tmp_path), {}))
     for _ in range(2):

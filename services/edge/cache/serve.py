@@ -138,14 +138,7 @@ async def _replay(parts: Parts, asked: Asked, digest: str, kept: Kept) -> Answer
     asked.permit = msgspec.structs.replace(asked.permit, spend_logs_metadata=metadata)
     account = Account(parts, asked, asked.permit.candidates[0])
     await account.open(1_000, waits=False)
-    named = answers.Named(
-        account.id,
-        account.call_id,
-        account.candidate.deployment_id,
-        asked.call.model,
-        account.overhead_s(),
-        f"x-litellm-cache-key: {digest}\r\n",
-    )
+    named = account.named(f"x-litellm-cache-key: {digest}\r\n")
     try:
         if account.content is not None:
             account.content.add(kept.body)

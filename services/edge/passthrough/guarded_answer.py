@@ -84,4 +84,4 @@ async def _events(
 
 def _refused(record: Record, refusal: Refusal) -> RefusedError:
     record.settle("blocked", refusal.status, refusal.code)
-    return RefusedError(refusal, record.id, record.id)
+    return RefusedError(refusal, record.id, record.call_id)

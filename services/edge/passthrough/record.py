@@ -40,6 +40,8 @@ class Record:
     def __init__(self, parts: Parts, opened: Opened, route: str, spoken: Spoken, *, is_free: bool) -> None:
         self._parts, self._opened, self._route, self._spoken, self._is_free = parts, opened, route, spoken, is_free
         self.id = opened.id
+        self.call_id = opened.litellm_call_id or opened.id
+        """The client's name for its call, or ours."""
         self.first_byte_at_ms: int | None = None
         self.screening: Screening | None = None
         """Whose outcomes are in the book."""
@@ -163,6 +165,7 @@ class PassedThrough(Record):
             user_agent=head.user_agent,
             max_cost_picousd=cost,
             litellm_call_id=head.litellm_call_id,
+            spend_logs_metadata=account.logged({}, head),
             expires_at_ms=now_ms + int(entry.timeout_s * 1000) + parts.settings.edge_expiry_slack_ms,
         )
         super().__init__(parts, opened, "/pass-through", spoken, is_free=is_free)
@@ -180,7 +183,7 @@ class PassedThrough(Record):
             price = prices.lookup(provider, model) if model else None
             if price is not None:
                 self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
-                return account.cost_of(price, usage)
+                return account.cost_of(price, usage)[:2]
         return None, usage.flags
 
 
@@ -195,9 +198,5 @@ class Relayed(Record):
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
 
-    @property
-    def deployment_id(self) -> str:
-        return self._opened.deployment_id
-
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
-        return (0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)
+        return (0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)[:2]

@@ -252,14 +252,14 @@ class _Forwarding:
             else:
                 outcome = "timeout" if error.code == "timeout" else "provider_error"
             record.settle(outcome, refusal.status, refusal.code, billed=error.code in ("timeout", "broken"))
-            raise RefusedError(refusal, record.id, record.id) from None
+            raise RefusedError(refusal, record.id, record.call_id) from None
         finally:
             record.settle("client_gone", 499, "client_gone")
 
     async def _pass(self, answer: Streamed, grant: Grant | None) -> Answer:
         parts, record, request = self._parts, self._record, self._request
         lines = (
-            f"{_SAFE}x-litellm-call-id: {record.id}\r\nx-tollgate-request-id: {record.id}\r\n"
+            f"{_SAFE}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
             f"{headers.to_client(answer.headers)}"
         )
         if self._guarded is not None:

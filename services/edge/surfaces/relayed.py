@@ -10,7 +10,6 @@ from typing import NamedTuple
 import msgspec
 
 from services.edge import account, pipeline, reading, size_checks
-from services.edge.answers import SAFE
 from services.edge.content import answer as contents
 from services.edge.content import names
 from services.edge.formats import events
@@ -29,7 +28,7 @@ from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from services.edge.upstream import read_headers
-from shared import errors
+from shared import errors, tracing
 from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
@@ -209,6 +208,8 @@ class _Relay:
         await record.open()
         try:
             url, sent, body = await self._upstream(target, candidate)
+            if parts.forwards_trace:
+                sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
             stream = outbound.stream(
                 "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS
             )
@@ -217,13 +218,13 @@ class _Relay:
                 if answer.status in _AGAIN and not is_last:
                     record.answered(answer.status)
                     return None
-                return await self._pass(answer, record)
+                return await self._pass(answer, record, account.about_of(parts, candidate, self._call.model))
         except (OutboundError, CredentialsError) as error:
             timeout = isinstance(error, OutboundError) and error.code == "timeout"
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
             record.settle("timeout" if timeout else "provider_error", refusal.status, refusal.code, billed=timeout)
             if is_last or timeout:
-                raise RefusedError(refusal, record.id, self._head.litellm_call_id or record.id) from None
+                raise RefusedError(refusal, record.id, record.call_id) from None
             return None
         finally:
             record.settle("client_gone", 499, "client_gone")
@@ -246,7 +247,7 @@ class _Relay:
             stream=call.stream,
             customer_id=call.customer_id,
             tags=permit.tags,
-            spend_logs_metadata=permit.spend_logs_metadata,
+            spend_logs_metadata=account.logged(permit.spend_logs_metadata, head),
             requester_ip=account.recorded(parts, head.ip),
             user_agent=head.user_agent,
             guardrails=[each.name for each in permit.guardrails],
@@ -298,8 +299,11 @@ class _Relay:
 
     # ── the answer ──
 
-    async def _pass(self, answer: Streamed, record: Relayed) -> Answer:
-        call_id = self._head.litellm_call_id or record.id
+    async def _pass(self, answer: Streamed, record: Relayed, about: str) -> Answer:
+        """
+        Args:
+            about: lines about whoever answers.
+        """
         content_type = dict(answer.headers).get("content-type", "")
         tap = record.tap(answer)
         refusal = await self._screening.beside()
@@ -311,10 +315,10 @@ class _Relay:
         if refusal is not None:
             record.screening = self._screening
             record.settle("blocked", refusal.status, refusal.code)
-            raise RefusedError(refusal, record.id, call_id)
+            raise RefusedError(refusal, record.id, record.call_id)
         lines = (
-            f"{SAFE}x-litellm-call-id: {call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
-            f"x-litellm-model-id: {record.deployment_id}\r\n{self._screening.header()}{passed.to_client(answer.headers)}"
+            f"{about}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
+            f"{self._screening.header()}{passed.to_client(answer.headers)}"
         )
         out = StreamAnswer(answer.status, lines)
         await out.start(self._request)

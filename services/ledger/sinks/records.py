@@ -3,7 +3,6 @@
 Ids are made from the row's own, so that what is sent twice is recognised.
 """
 
-import hashlib
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from services.ledger import shapes
 from services.ledger.rows import SUCCESS
+from shared import tracing
 from shared.money import usd_from_picousd
 
 Record = Mapping[str, Any]
@@ -93,6 +93,7 @@ def _event_id(row_id: str, what: str) -> str:
 def span(row: Record) -> dict[str, Any]:
     """OTLP/JSON, names of the GenAI semantic conventions."""
     row_id = row["id"].hex if isinstance(row["id"], uuid.UUID) else str(row["id"]).replace("-", "")
+    trace_id, parent = _trace_of(row) or (row_id, "")
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": {
             "acompletion": "chat",
@@ -119,8 +120,9 @@ def span(row: Record) -> dict[str, Any]:
         for name, part in (("input", "messages"), ("output", "response")):
             attributes[f"gen_ai.{name}.messages"] = msgspec.json.encode(content[part]).decode()
     return {
-        "traceId": row_id,
-        "spanId": hashlib.sha256(row_id.encode()).hexdigest()[:16],
+        "traceId": trace_id,
+        "spanId": tracing.span_id(row_id),
+        **({"parentSpanId": parent} if parent else {}),
         "name": f"{attributes['gen_ai.operation.name']} {row['model']}",
         "kind": 3,
         "startTimeUnixNano": str(row["at_ms"] * 1_000_000),
@@ -130,6 +132,15 @@ def span(row: Record) -> dict[str, Any]:
         ],
         "status": {"code": 1 if row["outcome"] == SUCCESS else 2},
     }
+
+
+def _trace_of(row: Record) -> tuple[str, str] | None:
+    """(trace, parent's span) where the client said whose trace its call belongs to."""
+    kept = row["spend_logs_metadata"]
+    if tracing.TRACEPARENT not in kept:
+        return None
+    said = tracing.read(msgspec.json.decode(kept, type=dict[str, Any]).get(tracing.TRACEPARENT))
+    return None if said is None else tracing.ids(said)
 
 
 def _otlp(value: Any) -> dict[str, Any]:

@@ -166,6 +166,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     # ── who owns what, and its money ──
 
+    forward_traceparent_to_llm_provider: Annotated[bool, By("edge")] = False
+    """A provider is told whose trace a call belongs to: the caller's `traceparent`, with the call as its parent, and `tracestate`."""
     extra_spend_tag_headers: Annotated[Names, By("edge")] = []
     """Headers whose values become tags."""
     disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
