@@ -115,6 +115,20 @@ TABLE: tuple[Spec, ...] = (
         deadline_ms=30_000,
         needs="a Llama Guard model",
     ),
+    Spec(
+        integration="azure/text_moderations",
+        also=("azure/text_moderation",),
+        deadline_ms=10_000,
+        needs="Azure AI Content Safety",
+    ),
+    Spec(integration="azure/prompt_shield", deadline_ms=10_000, needs="Azure AI Content Safety"),
+    Spec(integration="lakera_v2", also=("lakera", "lakera_ai"), deadline_ms=10_000, needs="Lakera Guard"),
+    Spec(integration="aporia", also=("aporia_ai",), deadline_ms=10_000, needs="Aporia"),
+    Spec(
+        integration="panw_prisma_airs",
+        deadline_ms=10_000,
+        needs="Prisma AIRS",
+    ),
 )
 """In the order they run: what redacts goes first, so that nobody else, and no service outside, sees what is hidden."""
 
@@ -278,11 +292,12 @@ def _modes(at: str, value: Any) -> tuple[str, ...]:
 
 
 def _on_error(at: str, params: dict[str, Any], spec: Spec) -> str:
-    """Ours, or LiteLLM's `unreachable_fallback`."""
+    """Ours, or LiteLLM's `unreachable_fallback`, or one guardrail's own `fallback_on_error`."""
     fallback = params.get("unreachable_fallback")
     if fallback is not None and fallback not in ("fail_closed", "fail_open"):
         raise ConfigError(f"{at}.litellm_params.unreachable_fallback must be fail_closed or fail_open")
-    said = params.get("on_error", {"fail_open": "allow", "fail_closed": "block"}.get(fallback or "", spec.on_error))
+    usual = {"fail_open": "allow", "fail_closed": "block"}.get(fallback or "", spec.on_error)
+    said = params.get("on_error", params.get("fallback_on_error", usual))
     if said not in ("block", "allow"):
         raise ConfigError(f"{at}.litellm_params.on_error must be block or allow")
     return str(said)

@@ -16,6 +16,7 @@ from services.moderation.guardrails.openai_moderation import OpenAIModeration
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.presidio import Presidio
 from services.moderation.guardrails.remote import circuits_of
+from services.moderation.guardrails.scanners import SCANNERS, Scanned
 from shared import guardrails
 from shared.guardrails import Enabled
 
@@ -29,6 +30,7 @@ MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
     "openai_moderation": OpenAIModeration.made,
     "google_text_moderation": GoogleTextModeration.made,
     "llamaguard": LlamaGuard.made,
+    **dict.fromkeys(SCANNERS, Scanned.made),
 }
 """By integration."""
 
