@@ -38,6 +38,8 @@ TEAM_RIGHTS: dict[str, frozenset[str]] = {
     "/team/info": _KEEPERS | {"viewer", "team_user", "own_key"},
     "/team/new": frozenset({"admin", "org_admin"}),
     "/team/update": _KEEPERS,
+    "PATCH /team/{team_id}": _KEEPERS,
+    "/team/key/bulk_update": _KEEPERS,
     "/team/delete": frozenset({"admin", "org_admin"}),
     "/team/block": frozenset({"admin", "org_admin"}),
     "/team/unblock": frozenset({"admin", "org_admin"}),

@@ -120,6 +120,10 @@ def target_refused() -> Refusal:
     )
 
 
+def already_exists(message: str, param: str) -> Refusal:
+    return Refusal("already_exists", 409, message, "conflict_error", param)
+
+
 def conflict(what: str) -> Refusal:
     return Refusal(
         "conflict",

@@ -94,6 +94,37 @@ _TEAMS = (
         request=body(TEAM, "team_id", team_id=STRING),
         answer=OBJECT,
     ),
+    change(
+        "/team/{team_id}",
+        "Change a team",
+        body(TEAM),
+        name="PATCH /team/{team_id}",
+        method="PATCH",
+    ),
+    change(
+        "/team/key/bulk_update",
+        "Change several keys of a team in one way",
+        body(
+            None,
+            "team_id",
+            "update_fields",
+            team_id=STRING,
+            key_ids={"type": ["array", "null"], "items": STRING},
+            all_keys_in_team={"type": ["boolean", "null"]},
+            update_fields=OBJECT,
+        ),
+    ),
+    change(
+        "/team/permissions_bulk_update",
+        "Let plain members of several teams do more with the teams' keys",
+        body(
+            None,
+            "permissions",
+            permissions=STRINGS,
+            team_ids={"type": ["array", "null"], "items": STRING},
+            apply_to_all_teams={"type": ["boolean", "null"]},
+        ),
+    ),
     change("/team/delete", "Delete teams, and their keys", body(None, "team_ids", team_ids=STRINGS)),
     change("/team/block", "Block a team", _ONE_TEAM),
     change("/team/unblock", "Unblock a team", _ONE_TEAM),
@@ -237,6 +268,8 @@ _CUSTOMERS = (
 
 PARAMS, VALUES = "litellm_params", "credential_values"
 
+_NAMES = {"type": ["array", "null"], "items": STRING}
+_GROUP = body(None, access_group=STRING, model_names=_NAMES, model_ids=_NAMES)
 _MODELS = (
     question(
         "/model/info",
@@ -244,6 +277,19 @@ _MODELS = (
         Parameter("litellm_model_id"),
         also=("/v1/model/info",),
     ),
+    question(
+        "/v2/model/info",
+        "The same, a page at a time",
+        *PAGE,
+        Parameter("litellm_model_id"),
+        Parameter("model"),
+        Parameter("search"),
+    ),
+    change("/access_group/new", "Give several models a name", _GROUP),
+    question("/access_group/list", "Names of several models"),
+    question("/access_group/{access_group}/info", "One of them"),
+    change("/access_group/{access_group}/update", "Say what has the name", _GROUP, method="PUT"),
+    change("/access_group/{access_group}/delete", "Take the name from all of them", None, method="DELETE"),
     question("/model_group/info", "The models that the caller may use", Parameter("model_group")),
     change("/model/new", "Add a deployment of a model", body(MODEL, "model_name", PARAMS), seals=PARAMS),
     change("/model/update", "Change a deployment that was added", body(MODEL, "model_info"), seals=PARAMS),

@@ -38,10 +38,14 @@ async def insist(http: aiohttp.ClientSession, url: str, body: Any) -> tuple[Any,
     raise AssertionError("never got through")
 
 
-async def measured(suite: RunningSuite, http: aiohttp.ClientSession, tries: int) -> dict[str, list[float]]:
-    """Kind of change -> milliseconds from its answer until the last edge acts by it, once a try."""
+async def measured(
+    suite: RunningSuite, http: aiohttp.ClientSession, tries: int
+) -> tuple[dict[str, list[float]], int, int]:
+    """(kind of change -> milliseconds from its answer until the last edge acts by it, once a try; how many calls that took, and how many of
+    them were still answered by what was before). The time holds a whole call: only the last number is about how changes spread."""
     base, edges = suite.edge_url, suite.edge_urls
     found: dict[str, list[float]] = {}
+    calls = [0, 0]
 
     async def call(edge: str, key: str, user: str) -> int:
         body = {"model": "mock", "messages": [{"role": "user", "content": "hi"}], "user": user}
@@ -60,7 +64,10 @@ async def measured(suite: RunningSuite, http: aiohttp.ClientSession, tries: int)
         start = time.perf_counter()
 
         async def seen(edge: str, key: str, after: int) -> float:
+            calls[0] += 1
             while await call(edge, key, user) != after:
+                calls[0] += 1
+                calls[1] += 1
                 assert time.perf_counter() - start < 5, what
             return (time.perf_counter() - start) * 1000
 
@@ -95,4 +102,4 @@ async def measured(suite: RunningSuite, http: aiohttp.ClientSession, tries: int)
         await holds("rotate without grace: the new one", user, (bare["key"], 200))
         await change("delete a key", "/key/delete", {"keys": [bare["key"]]}, user, (bare["key"], 200, 401))
         await post(http, base + "/team/delete", {"team_ids": [team["team_id"]]})
-    return found
+    return found, calls[0], calls[1]

@@ -40,7 +40,14 @@ def world(**more: Any) -> World:
         key("a", key_alias="alias-a", team_id="t", user_id=OWNER),
         key("b", user_id=OWNER),
         Customer(user_id="c"),
-        Model(model_id="s", model_name="stored", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
+        Model(
+            model_id="s",
+            model_name="stored",
+            litellm_params=_PARAMS,
+            sealed={"api_key": SEALED},
+            model_info={"access_groups": ["some"]},
+        ),
+        Model(model_id="s2", model_name="second", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
         Budget(budget_id="b", max_budget_picousd=10**12),
         Tag(name="said"),
         Credential(credential_name="kept", credential_values={"api_version": "1"}),
@@ -89,6 +96,14 @@ SAMPLES: dict[str, Sample] = {
     "/key/aliases": Sample(query={"search": "alias"}),
     "/team/new": Sample({"team_id": "new", "organization_id": "o"}, facts=[("team", "new", "created")]),
     "/team/update": Sample({"team_id": "t", "metadata": {"x": 1}}, facts=[("team", "t", "updated")]),
+    "PATCH /team/{team_id}": Sample({"metadata": {"x": 1}}, params={"team_id": "t"}, facts=[("team", "t", "updated")]),
+    "/team/key/bulk_update": Sample(
+        {"team_id": "t", "all_keys_in_team": True, "update_fields": {"metadata": {"x": 1}}},
+        facts=[("key", A, "updated")],
+    ),
+    "/team/permissions_bulk_update": Sample(
+        {"team_ids": ["t"], "permissions": ["/key/update"]}, facts=[("team", "t", "updated")]
+    ),
     "/team/delete": Sample(
         {"team_ids": ["t"]},
         facts=[("key", A, "deleted"), ("alias", "alias-a", "deleted"), ("team", "t", "deleted")],
@@ -189,6 +204,16 @@ SAMPLES: dict[str, Sample] = {
     "/tag/delete": Sample({"name": "said"}, facts=[("tag", "said", "deleted")]),
     "/model/info": Sample(),
     "/model_group/info": Sample(),
+    "/v2/model/info": Sample(query={"search": "g"}),
+    "/access_group/new": Sample({"access_group": "new", "model_names": ["stored"]}, facts=[("model", "s", "updated")]),
+    "/access_group/list": Sample(),
+    "/access_group/{access_group}/info": Sample(params={"access_group": "some"}),
+    "/access_group/{access_group}/update": Sample(
+        {"model_ids": ["s2"]},
+        params={"access_group": "some"},
+        facts=[("model", "s", "updated"), ("model", "s2", "updated")],
+    ),
+    "/access_group/{access_group}/delete": Sample(params={"access_group": "some"}, facts=[("model", "s", "updated")]),
     "/model/new": Sample(
         {"model_name": "m", "litellm_params": _PARAMS, "sealed": {"api_key": SEALED}}, facts=[("model", "*", "created")]
     ),
@@ -238,7 +263,7 @@ SAMPLES: dict[str, Sample] = {
 }
 _STORES = "general_settings:\n  store_model_in_db: true\n"
 TEXT = {
-    **{name: _STORES for name in SAMPLES if name.startswith("/model/") and name != "/model/info"},
+    **{name: _STORES for name in SAMPLES if name.startswith(("/model/", "/access_group/")) and name != "/model/info"},
     "/delete/allowed_ip": "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n",
 }
 """What the configuration must say besides."""

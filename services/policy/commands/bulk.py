@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import keys, members, teams, users
+from services.policy.commands import generic, key_queries, keys, members, teams, users
 from services.policy.commands.plan import Call, Change, Plan, Wanted
 from shared.entities import KEY, TEAM
 from shared.entities import readers as fields
 from shared.errors import RefusedError
+from shared.ids import KeyDigest
 
 ITEMS_MAX = 450
 """With what goes along (an alias), within one batch of the broker."""
@@ -41,6 +42,48 @@ def update_keys(call: Call) -> Plan:
         failed.append({"key": sent, "key_info": info, "failed_reason": each.reason})
     answer = {"total_requested": len(done), "successful_updates": succeeded, "failed_updates": failed}
     return _plan(answer, changes, done)
+
+
+def update_team_keys(call: Call) -> Plan:
+    """`update_fields` for `key_ids`, or for all keys of the team that are neither blocked nor over (`all_keys_in_team`)."""
+    team = teams.named_team(call)
+    teams.need(call, team)
+    wanted = fields.mapping("update_fields", call.body.get("update_fields"))
+    if not wanted:
+        fields.refuse("update_fields", "must say what is to change")
+    of_team = {key.token: key for key in call.directory.team_keys(team.team_id) if key.replaced_by is None}
+    if fields.flag("all_keys_in_team", call.body.get("all_keys_in_team")):
+        names = [token for token, key in of_team.items() if key_queries.status(key, call.now_ms) == "active"]
+        if len(names) > ITEMS_MAX:
+            fields.refuse("all_keys_in_team", f"would be more than {ITEMS_MAX}: name them in `key_ids`")
+    else:
+        names = [KeyDigest(each) for each in generic.names(call, "key_ids", ITEMS_MAX)]
+    foreign = [each for each in names if each not in of_team]
+    if foreign:
+        fields.refuse("key_ids", f"holds {len(foreign)} that are no keys of this team")
+    items = [{**wanted, "key": each} for each in names]
+    if not items:
+        return Plan({"total_requested": 0, "successful_updates": [], "failed_updates": []})
+    return update_keys(msgspec.structs.replace(call, body={"keys": items}))
+
+
+def update_permissions(call: Call) -> Plan:
+    """`permissions` added to what plain members of the teams may do with their keys."""
+    generic.need(call, call.is_admin, "Only proxy admins can bulk-update team permissions")
+    wanted = generic.names(call, "permissions", fields.TEXTS_MAX)
+    if fields.flag("apply_to_all_teams", call.body.get("apply_to_all_teams")):
+        found = list(call.directory.teams)
+    else:
+        found = generic.names(call, "team_ids", ITEMS_MAX)
+    if len(found) > ITEMS_MAX:
+        fields.refuse("apply_to_all_teams", f"would be more than {ITEMS_MAX}: name them in `team_ids`")
+    changes: list[Change] = []
+    for team_id in found:
+        body = {"team_id": team_id, "team_member_permissions": teams.permissions_with(call, team_id, wanted)}
+        plan = teams.permissions_update(_as(call, "/team/permissions_update", body))
+        changes += [each for each in plan.changes if each.before != each.after]
+    answer = {"message": f"{len(found)} teams updated", "teams_updated": len(found), "permissions_appended": wanted}
+    return Plan(answer, changes)
 
 
 def update_users(call: Call) -> Plan:

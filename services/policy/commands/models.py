@@ -1,10 +1,11 @@
-"""/model/info, /v1/model/info, /model_group/info: what of the models their callers may know.
+"""/model/info, /v2/model/info, /model_group/info: what of the models their callers may know.
 
 No credential of a deployment is here: policy has none. Addresses are for admins.
 """
 
 from typing import Any
 
+from services.policy.commands import generic
 from services.policy.commands.plan import Call, Plan
 from services.policy.commands.stored_models import masked
 from services.policy.model_access import allows, key_allows
@@ -17,6 +18,30 @@ from shared.money import PICOUSD_PER_USD
 
 
 def model_info(call: Call) -> Plan:
+    return Plan({"data": _deployments(call)})
+
+
+def model_page(call: Call) -> Plan:
+    """/v2/model/info: the same, a page at a time; `model` names one, `search` is a part of its name."""
+    name, part = call.query.get("model"), (call.query.get("search") or "").lower()
+    rows = [
+        row
+        for row in _deployments(call)
+        if (not name or row["model_name"] == name) and part in str(row["model_name"]).lower()
+    ]
+    page = generic.page(call, rows, default=50)
+    return Plan(
+        {
+            "data": page.items,
+            "total_count": page.total,
+            "current_page": page.number,
+            "total_pages": page.pages,
+            "size": page.size,
+        }
+    )
+
+
+def _deployments(call: Call) -> list[dict[str, Any]]:
     wanted = call.query.get("litellm_model_id")
     rows = [
         _deployment(name, candidate, call)
@@ -34,7 +59,7 @@ def model_info(call: Call) -> Plan:
         ]
     if wanted and not rows:
         raise RefusedError(errors.entity_not_found(f"Model id = {wanted[:128]} not found", "litellm_model_id"))
-    return Plan({"data": rows})
+    return rows
 
 
 def group_info(call: Call) -> Plan:

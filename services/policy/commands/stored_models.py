@@ -26,7 +26,7 @@ PARAMS = "litellm_params"
 
 
 def new(call: Call) -> Plan:
-    _may(call)
+    may(call)
     if len(call.directory.tables["model"]) >= MODELS_MAX:
         raise RefusedError(errors.bad_request(f"There are {MODELS_MAX} models already"))
     info = fields.mapping(INFO, call.body.get(INFO)) or {}
@@ -69,7 +69,7 @@ def patch(call: Call) -> Plan:
 
 
 def delete(call: Call) -> Plan:
-    _may(call)
+    may(call)
     before = _named(call, fields.text("id", call.body.get("id")), "id")
     facts = [change(call.directory, MODEL, "deleted", before, None)]
     return Plan({"message": f"Model: {before.model_id} deleted successfully"}, facts)
@@ -129,7 +129,7 @@ def row(model: Model) -> dict[str, Any]:
     }
 
 
-def _may(call: Call) -> None:
+def may(call: Call) -> None:
     generic.need(call, call.is_admin, "Only proxy admins may change models")
     if not call.catalog.stored.on:
         raise RefusedError(
@@ -148,7 +148,7 @@ def _named(call: Call, model_id: str | None, field: str) -> Model:
 
 
 def _changed(call: Call, model_id: str | None, field: str, *, null_removes: bool) -> Plan:
-    _may(call)
+    may(call)
     before = _named(call, model_id, field)
     given = fields.mapping(PARAMS, call.body.get(PARAMS)) or {}
     params, secrets = merged(before.litellm_params, before.sealed, given, sealed(call), null_removes=null_removes)
@@ -166,7 +166,7 @@ def _changed(call: Call, model_id: str | None, field: str, *, null_removes: bool
 
 
 def _set_blocked(call: Call, *, blocked: bool) -> Plan:
-    _may(call)
+    may(call)
     before = _named(call, fields.text("model_id", call.body.get("model_id")), "model_id")
     after, fact = generic.set_blocked(call, MODEL, before, blocked)
     return Plan(row(after), [fact])

@@ -189,6 +189,12 @@ def permissions_list(call: Call) -> Plan:
     )
 
 
+def permissions_with(call: Call, team_id: str, more: list[str]) -> list[str]:
+    """What plain members of a team may do with its keys, and `more`."""
+    now = _team(call, team_id).extra.get("team_member_permissions", list(relations.MEMBER_MAY))
+    return list(dict.fromkeys((*now, *more)))
+
+
 def permissions_update(call: Call) -> Plan:
     team = named_team(call)
     need(call, team)
