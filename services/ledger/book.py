@@ -67,9 +67,15 @@ class Tally:
         self._connection.terminate()
 
     async def position(self) -> Position:
+        """Where to go on, and no fail-over takes it back.
+
+        A commit that was interrupted while it waited for its standby is on the primary all the same, and read by the next session; but only
+        once the standby has it may anything behind it be let go of.
+        """
         await self._connection.execute(QUERIES["position_start"], self._stream, self._shard)
         row = await self._connection.fetchrow(QUERIES["position"], self._stream, self._shard)
         assert row is not None
+        await self._connection.execute(QUERIES["position_safe"])
         return Position(row["seq"], row["message_at_ns"])
 
     async def rewind(self, known: Position, to: Position, anomaly: Anomaly) -> None:

@@ -11,6 +11,9 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger.database import Database
+from services.ledger.migrate import migrate
+from services.ledger.streams import TrafficPoster
+from tests.chaos.world import signal_tree
 from tests.ledger.ledger_kit import eventually, publish, running, settled
 from tests.ledger.servers import Nats, Postgres
 from tests.support.ports import free_port
@@ -67,6 +70,14 @@ def both(primary: Postgres, standby: Postgres, database: str) -> str:
     return f"postgresql://owner@{hosts}/{database}?target_session_attrs=read-write"
 
 
+async def rows(url: str, wanted: int) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) FROM tollgate.request_log") == wanted)
+    finally:
+        await connection.close()
+
+
 async def test_promotion_loses_nothing_and_the_ledger_follows(
     nats_server: Nats, client: Client, pair: tuple[Postgres, Standby]
 ) -> None:
@@ -78,13 +89,6 @@ async def test_promotion_loses_nothing_and_the_ledger_follows(
         for _ in range(5):
             await publish(client, settled())
 
-        async def rows(url: str, wanted: int) -> bool:
-            connection = await asyncpg.connect(url)
-            try:
-                return await connection.fetchval("SELECT count(*) FROM tollgate.request_log") == wanted
-            finally:
-                await connection.close()
-
         await eventually(lambda: rows(primary.url(name), 5))
         primary.stop(signal.SIGKILL)
         for _ in range(3):
@@ -95,3 +99,36 @@ async def test_promotion_loses_nothing_and_the_ledger_follows(
     assert await connection.fetchval("SELECT count(DISTINCT id) FROM tollgate.request_log") == 8
     assert await connection.fetchval("SELECT count(*) FROM tollgate.anomalies") == 0
     await connection.close()
+
+
+async def test_a_position_that_only_the_primary_has_is_not_taken_for_safe(pair: tuple[Postgres, Standby]) -> None:
+    """A commit that waits for a standby which is away is there for everybody to read once its waiting was interrupted."""
+    primary, standby = pair
+    database = Database(await primary.new_database())
+    await migrate(database)
+    poster = TrafficPoster(database, 0, 1, lambda: 0)
+    assert (await (await poster.connect()).position()).seq == 0
+    await synchronous(primary)
+    assert standby.process is not None
+    signal_tree(standby.process.pid, signal.SIGSTOP)
+    try:
+        writer, admin = await asyncpg.connect(database.url), await asyncpg.connect(database.url)
+        moving = asyncio.create_task(
+            writer.execute("UPDATE tollgate.stream_position SET seq = 7 WHERE stream = 'TRAFFIC'")
+        )
+
+        async def interrupted() -> bool:
+            waiting = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            return bool(await admin.fetchval(waiting))
+
+        await eventually(interrupted)
+        await asyncio.wait({moving})
+        assert moving.exception() is not None
+        assert await admin.fetchval("SELECT seq FROM tollgate.stream_position WHERE stream = 'TRAFFIC'") == 7
+        asking = asyncio.create_task((await poster.connect()).position())
+        done, _ = await asyncio.wait({asking}, timeout=1)
+        assert not done
+    finally:
+        signal_tree(standby.process.pid, signal.SIGCONT)
+    assert (await asking).seq == 7
+    await admin.close()

@@ -7,6 +7,10 @@ INSERT INTO stream_position (stream, shard, seq) VALUES ($1, $2, 0) ON CONFLICT 
 -- position --
 SELECT seq, message_at_ns FROM stream_position WHERE stream = $1 AND shard = $2
 
+-- position_safe --
+-- Commits behind everything that was read, and so waits until a synchronous standby has that too.
+SELECT pg_logical_emit_message(true, 'tollgate', '')
+
 -- position_hold --
 -- Lock it until the transaction ends, and read the chain's end: no row when somebody else has moved it. $3 where it should be.
 SELECT chain_n, chain_sha256 FROM stream_position WHERE stream = $1 AND shard = $2 AND seq = $3 FOR UPDATE
