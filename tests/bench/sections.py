@@ -101,6 +101,15 @@ def full(slice_s: int) -> list[Section]:
             "cache-hit-latency", "The same at 50 requests/s (open loop)", ("direct", "bare", "tollgate-cache"),
             rate(slice_s + 1, LATENCY_RATE), "rate",
         ),
+        Section(
+            "bus", "What TLS and three replicas on the bus cost: throughput, 64 connections, 1 kB",
+            ("bare", "tollgate", "tollgate-tls", "tollgate-always", "tollgate-r3", "tollgate-r3-tls"), closed(slice_s),
+        ),
+        Section(
+            "bus-latency", "The same at 50 requests/s (open loop)",
+            ("bare", "tollgate", "tollgate-tls", "tollgate-always", "tollgate-r3", "tollgate-r3-tls"),
+            rate(slice_s + 1, LATENCY_RATE), "rate",
+        ),
         Section("32-kb", "Throughput, 64 connections, 32 kB", some, closed(slice_s, 32 * 1024)),
         Section("300-kb", "Throughput, 64 connections, 300 kB", some[:-2], closed(slice_s, 300 * 1024)),
         Section(

@@ -17,9 +17,11 @@ from typing import Any
 
 import msgspec
 
+from shared.subjects import PERMISSIONS
 from tests.bench import machine, wire
 from tests.bench.contestant import Contestant, Wrong, call, post, spawn, stop
 from tests.bench.quota import Quota
+from tests.support.nats_cluster import Cluster
 from tests.support.ports import PortBlock
 
 MASTER_KEY = "sk-bench-master-0123456789"
@@ -48,6 +50,10 @@ class Layer(msgspec.Struct, frozen=True):
     """Equal calls find their answer in the cache, and cost nothing."""
     grant_ttl_ms: int | None = None
     edges: int = 1
+    brokers: int = 0
+    """NATS servers of deploy/'s own configuration, and so many replicas of each stream; 0: the embedded one."""
+    tls: bool = False
+    """To them and between them."""
     pinned: bool = True
     """The edge on the gateway's core; False: wherever the kernel puts it."""
     edge_cores: float | None = None
@@ -80,6 +86,11 @@ LAYERS = {
             f"{ALL_ON}; `cache: true`, and every call but the first finds its answer there",
             cache=True,
         ),
+        Layer("tollgate-tls", f"{ALL_ON}; TLS to the broker", brokers=1, tls=True),
+        Layer(
+            "tollgate-r3", f"{ALL_ON}; three brokers with three replicas, sync_interval: always", "always", brokers=3
+        ),
+        Layer("tollgate-r3-tls", f"{ALL_ON}; the same with TLS everywhere on the bus", "always", brokers=3, tls=True),
         Layer("edges-1", ALL_ON, pinned=False),
         Layer("edges-2", ALL_ON, edges=2, pinned=False),
         Layer("edges-4", ALL_ON, edges=4, pinned=False),
@@ -117,6 +128,7 @@ class Suite:
             "TOLLGATE_EDGE_HOST": "127.0.0.1", "TOLLGATE_EDGE_DRAIN_MS": "2000",
             "TOLLGATE_REPLICAS": f"edge={layer.edges}",
         }  # fmt: skip
+        self._brokers = self._begin_brokers(env) if layer.brokers else None
         if layer.grant_ttl_ms is not None:
             env["TOLLGATE_EDGE_GRANT_TTL_MS"] = str(layer.grant_ttl_ms)
         cpus = machine.OTHER_CPUS if layer.pinned else machine.ALL_CPUS
@@ -131,6 +143,21 @@ class Suite:
         except BaseException:
             self.stop()
             raise
+
+    def _begin_brokers(self, env: dict[str, str]) -> Cluster:
+        """Says in `env` where they are."""
+        layer = self.layer
+        folder = self.data / "nats"
+        folder.mkdir()
+        brokers = Cluster(folder, layer.brokers, tls=layer.tls, sync_always=layer.sync == "always")
+        brokers.start_all()
+        if layer.pinned:
+            machine.pin(brokers.pids, machine.OTHER_CPUS)
+        env |= {f"TOLLGATE_NATS_URL_{kind.upper()}": brokers.url(kind) for kind in PERMISSIONS}
+        env |= {"TOLLGATE_NATS_URL": brokers.url("operator"), "TOLLGATE_STREAM_REPLICAS": str(layer.brokers)}
+        if brokers.ca_file:
+            env["TOLLGATE_NATS_CA_FILE"] = brokers.ca_file
+        return brokers
 
     def state(self) -> dict[str, Any]:
         """`suite.json`; empty while it isn't there."""
@@ -166,6 +193,8 @@ class Suite:
 
     def stop(self) -> None:
         stop(self.process, STOP_S_MAX)
+        if self._brokers is not None:
+            self._brokers.stop()
         self._ports.close()
         if self._quota is not None:
             self._quota.close()

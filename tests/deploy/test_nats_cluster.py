@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,64 +11,20 @@ import pytest
 from nats.aio.client import Client
 
 from services.edge.publisher import PublishError, publisher_for
-from shared import broker, bus, history, streams, subjects
+from shared import bus, history, streams, subjects
 from shared.bus import BusClient
 from shared.ids import new_id
 from shared.notices import ControlNotices
-from tests.support.broker import binary
-from tests.support.ports import free_port
-from tools import make_nats_conf
+from tests.support.nats_cluster import Cluster
 
 LOST = int(os.environ.get("TOLLGATE_PROVE_SERVERS_LOST", "1"))
 """One after the other. All three, with 3, take half a minute."""
-PASSWORDS = {make_nats_conf.variable(user): f"p{user}" for user in broker.USERS}
-
-
-class Cluster:
-    """deploy/'s file for a cluster, with addresses of this machine."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ports = [free_port() for _ in range(make_nats_conf.SERVERS)]
-        self._routes = [free_port() for _ in self.ports]
-        self._directory = directory
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-
-    def start(self, number: int) -> None:
-        text = make_nats_conf.text(make_nats_conf.server(cluster=True, tls=False))
-        replaced = {
-            "0.0.0.0:4222": f"127.0.0.1:{self.ports[number]}",
-            "0.0.0.0:8222": f"127.0.0.1:{free_port()}",
-            "0.0.0.0:6222": f"127.0.0.1:{self._routes[number]}",
-            '"/data"': json.dumps(str(self._directory / f"data-{number}")),
-            **{f"nats-{n}.nats:6222": f"127.0.0.1:{port}" for n, port in enumerate(self._routes)},
-        }
-        for old, new in replaced.items():
-            assert old in text
-            text = text.replace(old, new)
-        conf = self._directory / f"nats-{number}.conf"
-        conf.write_text(text)
-        env = {**os.environ, **PASSWORDS, "POD_NAME": f"nats-{number}"}
-        log = str(self._directory / f"nats-{number}.log")
-        self._processes[number] = subprocess.Popen([binary(), "-c", str(conf), "-l", log], env=env)
-
-    def kill(self, number: int, how: int = signal.SIGKILL) -> None:
-        process = self._processes.pop(number)
-        process.send_signal(how)
-        process.wait(40)
-
-    def stop(self) -> None:
-        for number in list(self._processes):
-            self.kill(number)
-
-    def url(self, user: str) -> str:
-        return ",".join(f"nats://{user}:p{user}@127.0.0.1:{port}" for port in self.ports)
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     running = Cluster(tmp_path)
-    for number in range(make_nats_conf.SERVERS):
-        running.start(number)
+    running.start_all()
     yield running
     running.stop()
 
