@@ -57,6 +57,16 @@ class Request:
     """For annotations: what a function gets has the same attributes."""
 
 
+class CustomLogger:
+    """Base of classes that are told of calls (services/ledger/sinks)."""
+
+    def __init__(self, *given: Any, **named: Any) -> None: ...
+
+
+class DualCache:
+    """For annotations."""
+
+
 class _Status:
     """`status.HTTP_401_UNAUTHORIZED` and its like: the number in the name."""
 
@@ -75,7 +85,13 @@ _NAMES: dict[str, dict[str, Any]] = {
     "litellm.proxy._types": {
         "UserAPIKeyAuth": UserAPIKeyAuth, "LitellmUserRoles": LitellmUserRoles, "ProxyException": ProxyException,
     },
-    "litellm.proxy.proxy_server": {"ProxyException": ProxyException},
+    "litellm.proxy.proxy_server": {
+        "UserAPIKeyAuth": UserAPIKeyAuth, "ProxyException": ProxyException, "DualCache": DualCache,
+    },
+    "litellm.caching": {"DualCache": DualCache},
+    "litellm.caching.caching": {"DualCache": DualCache},
+    "litellm.integrations": {},
+    "litellm.integrations.custom_logger": {"CustomLogger": CustomLogger},
     "litellm._logging": {"verbose_logger": _LOG, "verbose_proxy_logger": _LOG},
     "fastapi": {"Request": Request, "HTTPException": HTTPException, "status": _Status()},
 }  # fmt: skip

@@ -1,15 +1,27 @@
-"""Python of the operator's own that is told of every call (`callbacks: [my_module.my_instance]`): whether such a file is one of ours.
+"""Python of the operator's own that is told of every call (`callbacks: [my_module.my_instance]`): whether such a file can be.
 
-It is looked at, not run: only the ledger runs it (services/ledger/sinks). LiteLLM's classes import LiteLLM, and are told of other things.
+It is looked at, not run: only the ledger runs it (services/ledger/sinks). It has our `record`, or LiteLLM's methods for calls that are over.
 See docs/callbacks.md.
 """
 
 import ast
 from pathlib import Path
 
+from shared import stand_ins
+
 METHOD = "record"
+EVENTS = ("async_log_success_event", "async_log_failure_event", "log_success_event", "log_failure_event")
+"""LiteLLM's, of a call that is over."""
+NOT_CALLED = frozenset(
+    {
+        "async_pre_call_hook", "async_pre_call_deployment_hook", "async_moderation_hook", "async_post_call_success_hook",
+        "async_post_call_failure_hook", "async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook",
+        "async_post_call_success_deployment_hook", "async_filter_deployments", "async_get_chat_completion_prompt",
+    }
+)  # fmt: skip
+"""LiteLLM's, that change a call or refuse it."""
 BYTES_MAX = 1024 * 1024
-_SEE = "see docs/callbacks.md for ours"
+_SEE = "see docs/callbacks.md"
 
 
 def why_not(name: str, directory: str) -> str:
@@ -18,30 +30,41 @@ def why_not(name: str, directory: str) -> str:
     tree = tree_of(name, directory)
     if isinstance(tree, str):
         return tree
-    imported = {
-        each.split(".")[0]
-        for node in ast.walk(tree)
-        for each in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
-    if "litellm" in imported:
-        return f"written for LiteLLM, which isn't here: {_SEE}"
-    methods = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    names = {
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    } | {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
-    if attribute not in names:
+    missing = stand_ins.missing(tree)
+    if missing:
+        return f"its file imports {missing}, which isn't here: {_SEE}"
+    if attribute not in names_of(tree):
         return f"{module} has no {attribute}"
-    return "" if METHOD in methods else f"it has no method {METHOD}: {_SEE}"
+    methods = _methods(tree)
+    if methods.isdisjoint((METHOD, *EVENTS)):
+        others = ", ".join(sorted(methods & NOT_CALLED))
+        return f"it has no {METHOD}, nor LiteLLM's async_log_success_event{f'; {others} is not called' if others else ''}: {_SEE}"
+    return ""
+
+
+def not_called(name: str, directory: str) -> list[str]:
+    """Methods of one that is told, which LiteLLM would call and we don't."""
+    tree = tree_of(name, directory)
+    return [] if isinstance(tree, str) else sorted(_methods(tree) & NOT_CALLED)
+
+
+def _methods(tree: ast.Module) -> set[str]:
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def names_of(tree: ast.Module) -> set[str]:
+    """What a file defines at its top level."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+    return found
 
 
 def tree_of(name: str, directory: str) -> ast.Module | str:

@@ -4,8 +4,6 @@ The file is looked at here, by every service that reads the configuration; only 
 start is refused.
 """
 
-import ast
-
 from msgspec import Struct
 
 from shared import stand_ins
@@ -50,15 +48,4 @@ def why_not(name: str, directory: str) -> str:
     if missing:
         return f"its file imports {missing}, which isn't here: see docs/identity.md for what is"
     attribute = name.rpartition(".")[2]
-    named = {each for node in tree.body for each in _names(node)}
-    return "" if attribute in named else f"its file has no {attribute}"
-
-
-def _names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.ImportFrom):
-        return [alias.asname or alias.name for alias in node.names]
-    return []
+    return "" if attribute in hooks.names_of(tree) else f"its file has no {attribute}"

@@ -1,6 +1,7 @@
 """Python of the operator's own: told of every call, tried again, and never in anybody's way."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from services.ledger.sinks import choose, python, records, targets
 from services.ledger.sinks.errors import SinkError
 from shared.config import callbacks, hooks, parse
+from tests.ledger.ledger_kit import ALICE, Book, opened, settled
 
 MINE = """
 import asyncio
@@ -23,13 +25,42 @@ class Plain:
     def record(self, call): open(__file__ + ".told", "a").write(call["id"] + "\\n")
 def nothing(): ...
 """
-LITELLM = "from litellm.integrations.custom_logger import CustomLogger\nclass A(CustomLogger):\n    def record(self, c): ...\nx = A()\n"
+LITELLM = "from litellm.proxy.utils import hash_token\nclass A:\n    def record(self, c): ...\nx = A()\n"
+LOGGER = """
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.proxy.proxy_server import DualCache, UserAPIKeyAuth
+import litellm
+
+class Logger(CustomLogger):
+    def __init__(self):
+        super().__init__(turn_off_message_logging=True)
+        self.told = []
+    async def async_log_success_event(self, kwargs, response_obj, start_time, end_time):
+        seen = kwargs["litellm_params"]["metadata"]["user_api_key_alias"], kwargs["response_cost"]
+        self.told.append((kwargs["model"], response_obj.usage.total_tokens, response_obj["id"], seen, (end_time - start_time).total_seconds()))
+    def log_failure_event(self, kwargs, response_obj, start_time, end_time):
+        self.told.append((kwargs["model"], kwargs["exception"], response_obj))
+logger = Logger()
+"""
+CHANGING = (
+    LOGGER
+    + """
+class Changing(Logger):
+    async def async_pre_call_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: DualCache, data, call_type):
+        return data
+changing = Changing()
+"""
+)
+ONLY = "class A:\n    async def async_pre_call_hook(self, *a): ...\nx = A()\n"
 
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "theirs.py").write_text(LITELLM)
+    (tmp_path / "logger.py").write_text(LOGGER)
+    (tmp_path / "changing_calls.py").write_text(CHANGING)
+    (tmp_path / "only.py").write_text(ONLY)
     (tmp_path / "broken.py").write_text("def (")
     (tmp_path / "raises.py").write_text("class A:\n    def record(self, c): ...\n1 / 0\n")
     monkeypatch.setattr(records, "payload", lambda row: {"id": row["id"]})
@@ -85,7 +116,8 @@ async def test_a_changed_file_is_loaded_anew(directory: Path) -> None:
 
 
 WHY = {
-    "mine.mine": "", "mine.Plain": "", "theirs.x": "written for LiteLLM", "broken.x": "no Python", "gone.x": "there is no gone.py",
+    "mine.mine": "", "mine.Plain": "", "theirs.x": "imports litellm.proxy.utils.hash_token", "logger.logger": "",
+    "changing_calls.changing": "", "only.x": "async_pre_call_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
     "mine.other": "has no other", "../mine.mine": "there is no", "prometheus": "there is no",
 }  # fmt: skip
 
@@ -107,6 +139,38 @@ def test_the_file_names_it_and_what_does_nothing_is_said(directory: Path) -> Non
     said = {key.place.removeprefix("litellm_settings."): key for key in config.keys}
     assert said["callbacks"].verdict == "acts"
     assert said["success_callback"].note == "mlflow: calls aren't sent there"
-    assert "written for LiteLLM" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
-    assert any("written for LiteLLM" in each for each in config.warnings)
+    assert "hash_token" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
+    assert any("hash_token" in each for each in config.warnings)
     assert callbacks.idle(["hide_secrets", "blocked_user_check"], ".") == []
+
+
+async def test_a_class_for_litellm_is_told_by_its_own_methods(
+    directory: Path, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From rows of a real book."""
+    monkeypatch.undo()  # the payload is the real one
+    done = settled(opened(caller=ALICE), response_id="chatcmpl-1")
+    failed = settled(opened(caller=ALICE), outcome="provider_error", status=500, error_code="provider_500")
+    await book.post(done, failed)
+    rows_ = [dict(row) for row in await book.fetch("SELECT * FROM request_log ORDER BY id")]
+    made = python.make("logger.logger", str(directory))
+    await made.send(rows_)
+    told = sys.modules["tollgate_callbacks_logger"].logger.told
+    assert told[0][:3] == ("gpt-4o-mini", 30, "chatcmpl-1") and told[0][3][0] == ALICE.key_alias and told[0][4] >= 0
+    assert told[1][1:] == ("provider_500", None)
+
+
+def test_what_of_it_is_not_called_is_named(directory: Path) -> None:
+    config = parse(
+        "litellm_settings: {callbacks: [changing_calls.changing, logger.logger]}", {}, directory=str(directory)
+    )
+    (key,) = config.keys
+    assert (
+        key.verdict == "no effect"
+        and "its async_pre_call_hook isn't called" in key.note
+        and "logger.logger" not in key.note
+    )
+    found = choose.of_config(config.litellm_settings, str(directory))
+    assert [sink.name for sink in found] == ["changing_calls.changing", "logger.logger"], (
+        "told of what is over all the same"
+    )

@@ -4,6 +4,8 @@
         async def record(self, call: dict) -> None: ...     # or a plain function
     my_instance = Mine()
 
+A class written for LiteLLM is told by its own methods (litellm_events.py).
+
 It is told at least once, in the order of the book, 100 calls in a row at most; what it raises is tried again, and nothing else waits for it.
 It runs in a thread of its own: one that blocks keeps nobody but itself. docs/callbacks.md.
 """
@@ -17,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from services.ledger.sinks import records
+from services.ledger.sinks import litellm_events, records
 from services.ledger.sinks.errors import SinkError
 from shared import own_code
 from shared.config import hooks
@@ -79,12 +81,12 @@ def make(name: str, directory: str) -> Python:
 
 @lru_cache(maxsize=64)
 def _loaded(name: str, attribute: str, path: Path, changed_ns: int) -> Any:
-    """The method `record`. A file that was changed is loaded anew."""
+    """The method `record`, or what stands for it. A file that was changed is loaded anew."""
     loaded_as = f"tollgate_callbacks_{name.rpartition('.')[0].replace('.', '_')}"
     try:
         found = getattr(own_code.module(path, loaded_as), attribute)
         made = found() if inspect.isclass(found) else found
-        record = getattr(made, hooks.METHOD)
+        record = getattr(made, hooks.METHOD, None) or litellm_events.teller(made)
     except Exception as error:
         raise SinkError(f"{name}: loading it raised {type(error).__name__}", lasting=True) from None
     log.info("callback_loaded", name=name)
