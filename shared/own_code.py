@@ -26,17 +26,20 @@ def load(directory: str, dotted: str) -> Any:
     if not file.is_file():
         raise OwnCodeError(f"there is no file {file}")
     try:
-        return getattr(module(file, f"tollgate_custom_{file.stem}"), name)
+        return getattr(module(file, f"tollgate_custom_{file.stem}", directory), name)
     except Exception as error:
         raise OwnCodeError(f"{file}: {type(error).__name__}: {error}") from None
 
 
-def module(file: Path, name: str) -> Any:
-    """The file, run anew. Raises whatever it raises.
+def module(file: Path, name: str, directory: str) -> Any:
+    """The file, run anew. It may import its neighbours; what Python has under a name of theirs goes before. Raises whatever it raises.
 
     Args:
         name: what Python knows it as.
+        directory: config.yaml's.
     """
+    if directory not in sys.path:
+        sys.path.append(directory)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)

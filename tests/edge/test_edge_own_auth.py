@@ -208,6 +208,15 @@ def test_what_fails_when_it_is_run_refuses_the_start(tmp_path: Path) -> None:
         parse("general_settings: {custom_auth: elsewhere.f}", {}, directory=str(tmp_path))
 
 
+def test_its_neighbours_can_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_my_auth.py").write_text("NAME = 'ann'")
+    (tmp_path / "json.py").write_text("raise RuntimeError('Python has one')")
+    text = "import json\nfrom neighbour_of_my_auth import NAME\ndef user_api_key_auth(request, api_key): return {'user_id': NAME}"
+    found = load(write(tmp_path, text))
+    assert found is not None
+    found.close()
+
+
 def test_yamls_on_and_off(tmp_path: Path) -> None:
     assert load(write(tmp_path, "raise 1", ", custom_auth_settings: {mode: off}, allow_unenforced: []")) is None
     found = load(write(tmp_path, LITELLMS, ", custom_auth_settings: {mode: on, timeout: 2}"))

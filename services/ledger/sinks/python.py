@@ -76,15 +76,15 @@ def make(name: str, directory: str) -> Python:
     module, _, attribute = name.rpartition(".")
     path = hooks.file_of(module, directory)
     assert path is not None
-    return Python(name, _loaded(name, attribute, path, path.stat().st_mtime_ns))
+    return Python(name, _loaded(name, attribute, path, directory, path.stat().st_mtime_ns))
 
 
 @lru_cache(maxsize=64)
-def _loaded(name: str, attribute: str, path: Path, changed_ns: int) -> Any:
+def _loaded(name: str, attribute: str, path: Path, directory: str, changed_ns: int) -> Any:
     """The method `record`, or what stands for it. A file that was changed is loaded anew."""
     loaded_as = f"tollgate_callbacks_{name.rpartition('.')[0].replace('.', '_')}"
     try:
-        found = getattr(own_code.module(path, loaded_as), attribute)
+        found = getattr(own_code.module(path, loaded_as, directory), attribute)
         made = found() if inspect.isclass(found) else found
         record = getattr(made, hooks.METHOD, None) or litellm_events.teller(made)
     except Exception as error:
