@@ -91,6 +91,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """How an identity provider's tokens become callers; None: they don't."""
     own_auth: bool = False
     """Whether edges ask the operator's own function who calls (`custom_auth`)."""
+    completion_model: str | None = None
+    """What every completion asks, whatever it names."""
     owners: dict[DeploymentId, str] = {}
     """Deployments that are one team's alone (`model_info.team_id`), and whose."""
     aliases: dict[str, str] = {}
@@ -200,6 +202,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
         own_auth=own_auth.of(config.general, config.directory) is not None,
+        completion_model=config.general.completion_model or None,
         owners={each.id: each.team_id for each in config.deployments if each.team_id},
         **_people(config),
         rotation_grace=(environ or {}).get("LITELLM_KEY_ROTATION_GRACE_PERIOD") or None,

@@ -37,6 +37,8 @@ ANONYMOUS = Caller()
 PUBLIC = Caller(role="internal_user_viewer")
 """Whoever calls a public route: nobody is asked who they are."""
 
+COMPLETIONS = ("/chat/completions", "/completions")
+"""Routes whose every call goes to `completion_model`, where there is one."""
 SETTINGS = "control.setting.>"
 ORGANIZATIONS = "control.organization.>"
 """Whose admin somebody is."""
@@ -141,7 +143,8 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         return Who(
             route=route,
             asked=request.model,
-            model=_resolved(request.model, more.get("key"), more.get("team")),
+            model=(catalog.completion_model if route.name in COMPLETIONS else None)
+            or _resolved(request.model, more.get("key"), more.get("team")),
             caller=caller,
             depends_on=[*depends_on, SETTINGS, *(MODELS if route.model_from or route.name == routes.MODELS else ())],
             now_ms=now_ms,

@@ -24,7 +24,7 @@ class Provider(Struct, frozen=True):
     wire: str
     """`openai`: speaks OpenAI's format itself, byte for byte. Others name their own format."""
     api_base: str = ""
-    """Used where an entry has no `api_base`; empty: there is no address that is right for everybody."""
+    """Used where an entry has no `api_base`, with the variables in braces; empty: there is no address that is right for everybody."""
     key_variables: tuple[str, ...] = ()
     """Used in this order where an entry has no `api_key`."""
     base_variables: tuple[str, ...] = ()
@@ -168,7 +168,8 @@ PROVIDERS: dict[str, Provider] = {
     "bigmodel": _openai("https://open.bigmodel.cn/api/paas/v4", "BIGMODEL_API_KEY", "ZHIPUAI_API_KEY"),
     # Formats of their own.
     "cloudflare": Provider(
-        "cloudflare", "", ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"), ("CLOUDFLARE_API_BASE",), openai_path="/v1"
+        "cloudflare", "https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai",
+        ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"), ("CLOUDFLARE_API_BASE",), openai_path="/v1",
     ),
     "nlp_cloud": Provider("nlp_cloud", "https://api.nlpcloud.io/v1/gpu", ("NLP_CLOUD_API_KEY",)),
     "petals": Provider("petals", needs_key=False),

@@ -42,7 +42,7 @@ def provider(params: EntryParams) -> tuple[str, str]:
 
 def api_base(params: EntryParams, provider: str, row: Provider, lookup: Lookup) -> str:
     named = params.api_base or params.base_url
-    base = named or next((found for found in map(lookup, row.base_variables) if found), "") or row.api_base
+    base = named or next((found for found in map(lookup, row.base_variables) if found), "") or _filled(row, lookup)
     base = base.strip().rstrip("/")
     if row.wire in SERVED_WIRES and base:
         return _callable(base)
@@ -54,6 +54,23 @@ def api_base(params: EntryParams, provider: str, row: Provider, lookup: Lookup) 
     if found is None:
         raise LeaveOutError(f"litellm_params: provider {provider!r} isn't served yet, its format isn't spoken here")
     return _callable(found)
+
+
+_VARIABLE = re.compile(r"\{([A-Z_]+)\}")
+
+
+def _filled(row: Provider, lookup: Lookup) -> str:
+    """A provider's usual address, with what it says of the account."""
+
+    def value(found: re.Match[str]) -> str:
+        part = (lookup(found[1]) or "").strip()
+        if re.fullmatch(r"[\w-]+", part) is None:
+            raise LeaveOutError(
+                f"litellm_params: no api_base, and {found[1]} isn't set to a name of letters and digits"
+            )
+        return part
+
+    return _VARIABLE.sub(value, row.api_base)
 
 
 _VISIBLE = re.compile(r"[!-~]+")

@@ -323,3 +323,16 @@ def test_a_deployment_of_one_team_is_that_teams_alone() -> None:
         actor = Caller(digest(name), team_id=name)
         assert {row["model_info"]["id"] for row in world.call("/model/info", actor=actor)["data"]} == shown
     assert len(world.call("/model/info")["data"]) == 5, "for an admin, each under each of its names"
+
+
+def test_every_completion_goes_to_the_completion_model() -> None:
+    world = World(key("any"), key("gpt-only", models=["gpt"]), text=CONFIG + "  completion_model: mini\n")
+
+    def goes_to(name: str, route: str, model: str) -> object:
+        found = world.decide(secret(name), route, model)
+        return code(found) if isinstance(found, Denial) else found.candidates[0].upstream_model
+
+    for route in ("/chat/completions", "/completions"):
+        assert goes_to("any", route, "gpt") == goes_to("any", route, "nobody-serves-it") == "gpt-4o-mini"
+        assert goes_to("gpt-only", route, "gpt") == "model_not_allowed", "what is asked in fact is what must be allowed"
+    assert goes_to("any", "/embeddings", "gpt") == "gpt-4o"

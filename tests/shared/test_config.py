@@ -302,6 +302,16 @@ def test_what_stands_in_the_wrong_section_and_means_one_thing_is_done() -> None:
     assert not both.litellm.drop_params and any("general_settings.drop_params" in each for each in both.warnings)
 
 
+def test_an_account_in_an_address() -> None:
+    entry = "model_list: [{model_name: m, litellm_params: {model: cloudflare/@cf/meta/llama-3-8b, api_key: k}}]"
+    (served,) = parse(entry, {"CLOUDFLARE_ACCOUNT_ID": "abc-1"}).deployments
+    assert served.api_base == "https://api.cloudflare.com/client/v4/accounts/abc-1/ai/v1"
+    assert served.upstream_model == "@cf/meta/llama-3-8b"
+    for environ in ({}, {"CLOUDFLARE_ACCOUNT_ID": "x/../y"}):
+        (left_out,) = parse(entry, environ).left_out
+        assert "CLOUDFLARE_ACCOUNT_ID" in left_out.reason
+
+
 def test_a_list_of_names_with_something_else_in_it() -> None:
     config = parse("general_settings: {alerting: [slack, {slack_webhook_url: x}]}", {})
     assert config.general.alerting == ["slack"] and config.general_settings["alerting"] == ["slack"]

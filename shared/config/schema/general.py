@@ -172,7 +172,9 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Serve the models of every provider whose key is in the environment."""
     forward_client_headers_to_llm_api: Annotated[bool, By()] = False
     """Send the client's `x-` headers on to the provider."""
-    completion_model: Annotated[str | None, By()] = None
-    """Model of calls that name none."""
+    completion_model: Annotated[
+        str | None, By("policy", differently="a call must name a model all the same, and the book shows that name")
+    ] = None
+    """The model that every completion asks, whatever it names."""
     json_logs: Annotated[bool | None, By("config")] = None
     """Logs as JSON, a line each: as they are unless the environment says otherwise."""
