@@ -1,7 +1,11 @@
-"""`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages (contract §11.4)."""
+"""`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages (contract §11.4).
+
+With `count=false` (ours) and by time, what a page costs doesn't grow with the book: nothing is counted, and it is looked for in the days where
+it begins, each of which is a table of its own.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -35,12 +39,38 @@ NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_s
 """LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if they weren't."""
 
 
+SPANS_DAYS = (2, 14, 100)
+"""How far it is looked for at first, from where a page begins."""
+
+_BOOK = """(SELECT * FROM request_log AS l WHERE l.day BETWEEN $1 AND $2 AND (NOT l.provisional OR NOT EXISTS (SELECT FROM request_log AS f
+    WHERE f.day BETWEEN $1 AND $2 AND f.day = l.day AND f.id = l.id AND NOT f.provisional))) AS request_book"""
+"""The view of this name, for some days: only their tables are looked at, and planned for."""
+
+
 class Page(NamedTuple):
     sql: str
     count_sql: str
+    """Empty: nobody asks how many there are."""
     arguments: list[Any]
+    """First and last day, and more."""
     page: int
     size: int
+    from_end: bool | None = None
+    """By time alone, from the range's beginning, or (true) from its end; None: in another order, or from the middle of it."""
+    begins: date | None = None
+    """The day of the cursor."""
+
+    def spans(self) -> Iterator[list[Any]]:
+        """Arguments for the days to look at, one after the other until there is enough; the last are all of them."""
+        first, last, *more = self.arguments
+        if self.from_end is not None:
+            if self.begins is not None:
+                first, last = (first, min(last, self.begins)) if self.from_end else (max(first, self.begins), last)
+            for days in SPANS_DAYS:
+                if last - first >= timedelta(days=days):
+                    step = timedelta(days=days - 1)
+                    yield [last - step, last, *more] if self.from_end else [first, first + step, *more]
+        yield [first, last, *more]
 
 
 def handlers(api: Api) -> dict[str, Handler]:
@@ -54,15 +84,20 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def answer(query: Mapping[str, str], scope: Scope) -> web.StreamResponse:
         asked = build(query, scope)
         report = api.book()
-        total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0])
-        offset = (asked.page - 1) * asked.size
-        found = await report.fetch(asked.sql, *asked.arguments) if offset < total else []
+        total = int((await report.fetch(asked.count_sql, *asked.arguments))[0][0]) if asked.count_sql else None
+        found: list[Any] = []
+        if total is None or (asked.page - 1) * asked.size < total:
+            for arguments in asked.spans():
+                found = await report.fetch(asked.sql, *arguments)
+                if len(found) == asked.size:
+                    break
         keys = [LogKey(*row.values()) for row in found]
         data = [row async for rows in report.log_rows(keys) for row in rows]
         return answers.json_answer(
             {
                 "data": data, "total": total, "page": asked.page, "page_size": asked.size,
-                "total_pages": -(-total // asked.size), "next_cursor": str(keys[-1].id) if len(keys) == asked.size else None,
+                "total_pages": None if total is None else -(-total // asked.size),
+                "next_cursor": str(keys[-1].id) if len(keys) == asked.size else None,
             }
         )  # fmt: skip
 
@@ -105,8 +140,8 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
     for name in NOT_KEPT:
         if query.get(name):
             refuse(name, "isn't kept in the book, so nothing can be found by it")
+    made.arguments += [_day(first), _day(last)]
     where = [
-        f"day BETWEEN {made.add(_day(first))} AND {made.add(_day(last))}",
         f"id >= {made.add(_low_id(first))}::uuid", f"id <= {made.add(_high_id(last))}::uuid",
     ]  # fmt: skip
     where += of_scope(made, scope, "request_book")
@@ -150,30 +185,32 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
 
 def _ordered(query: Mapping[str, str], made: Statement, condition: str) -> Page:
     sort_by, order = questions.text(query, "sort_by") or "startTime", questions.text(query, "sort_order") or "desc"
+    counted = questions.text(query, "count") or "true"
+    if counted not in ("true", "false"):
+        refuse("count", "must be true or false")
     if sort_by not in SORTS:
         refuse("sort_by", f"must be one of {', '.join(SORTS)}")
     if order not in ("asc", "desc"):
         refuse("sort_order", "must be asc or desc")
     page = questions.integer(query, "page", 1, 1, 1_000_000)
     size = questions.integer(query, "page_size", 50, 1, 1000)
-    count = f"SELECT count(*) FROM request_book WHERE {condition}"  # noqa: S608
+    count = f"SELECT count(*) FROM {_BOOK} WHERE {condition}" if counted == "true" else ""  # noqa: S608
     arguments = list(made.arguments)
-    cursor = questions.text(query, "cursor")
+    cursor, begins = questions.text(query, "cursor"), None
     if cursor is not None:
         found = place(cursor)
         if found is None or sort_by != "startTime":
             refuse("cursor", "is next_cursor of the page before, sorted by startTime")
         # As a literal: it is a UUID, and the count has the other arguments alone.
         condition += f" AND id {'<' if order == 'desc' else '>'} '{found[0]}'::uuid"
-        page = 1
+        page, begins = 1, found[1]
     offset = (page - 1) * size
     if offset > DEPTH_MAX:
         refuse("page", f"goes deeper than {DEPTH_MAX} rows: narrow the range, or go on by cursor")
-    sql = (
-        f"SELECT day, id, provisional FROM request_book WHERE {condition} ORDER BY {SORTS[sort_by]} {order} NULLS LAST, id {order}"  # noqa: S608
-        f" LIMIT {size} OFFSET {offset}"
-    )
-    return Page(sql, count, arguments, page, size)
+    by_time = sort_by == "startTime"  # as the primary key has it: its order is what NULLS LAST isn't
+    by = f"id {order}" if by_time else f"{SORTS[sort_by]} {order} NULLS LAST, id {order}"
+    sql = f"SELECT day, id, provisional FROM {_BOOK} WHERE {condition} ORDER BY {by} LIMIT {size} OFFSET {offset}"  # noqa: S608
+    return Page(sql, count, arguments, page, size, order == "desc" if by_time and page == 1 else None, begins)
 
 
 def _instant(query: Mapping[str, str], name: str, *, end: bool) -> int:

@@ -1,11 +1,14 @@
 """LiteLLM's spend endpoints over the book: shapes of contract §11.4, each tenant its own. On real parts."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
+from services.ledger import logs_page
+from services.ledger.asking import Scope
 from shared import bus, subjects
 from shared.requests import CountReply, CountRequest
 from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
@@ -177,6 +180,34 @@ async def test_pages_of_calls(filled: Running, book: Book) -> None:
     ):  # fmt: skip
         status, body, _ = await filled.get("/spend/logs/v2", **{**DAYS, **wrong})
         assert (status, body["error"]["type"]) == (400, "invalid_request_error"), wrong
+
+
+async def test_pages_by_time_that_nobody_counts(filled: Running, book: Book) -> None:
+    """They reach over quiet weeks, both ways, and a look at the newest opens the tables of its days alone."""
+    for days in (20, 200, 201, 380):
+        await book.post(settled(opened(id=on(TODAY - timedelta(days=days)), caller=BOB)))
+    years = {"start_date": str(TODAY - timedelta(days=400)), "end_date": str(TODAY), "page_size": "2", "count": "false"}
+    for order in ("desc", "asc"):
+        walked: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            body = await of(filled, "/spend/logs/ui", **years, sort_order=order, **cursor)
+            assert body["total"] is None and body["total_pages"] is None
+            walked += [row["metadata"]["id"] for row in body["data"]]
+            if body["next_cursor"] is None:
+                break
+            cursor = {"cursor": body["next_cursor"]}
+        assert len(walked) == 9 and walked == sorted(walked, reverse=order == "desc")
+    assert (await filled.get("/spend/logs/v2", **{**years, "count": "2"}))[0] == 400
+    asked = logs_page.build(years, Scope(everything=True))
+    spans = list(asked.spans())
+    assert [(last - first).days + 1 for first, last, *_ in spans] == [2, 14, 100, 401]
+    async with book.owner.transaction():
+        await book.owner.execute("SET LOCAL enable_seqscan = off")  # of tables as small as these
+        plan = [row[0] for row in await book.owner.fetch("EXPLAIN " + asked.sql, *spans[0])]
+    assert not [line for line in plan if "Sort" in line], "in the order of the primary key"
+    tables = {name for line in plan for name in re.findall(r"request_log_\w+", line) if not name.endswith("pkey")}
+    assert len({name.removesuffix("_pkey") for name in tables}) <= 3, "two days, and the default"
 
 
 @pytest.fixture

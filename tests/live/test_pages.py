@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
+from services.edge.pages import words
 from services.edge.pages.site import VIEWS
 from tests.live.conftest import MASTER, eventually
 from tests.support.suite import RunningSuite
@@ -19,6 +21,7 @@ CONFIG = """
 model_list:
   - {model_name: m1, litellm_params: {model: openai/gpt-4o, mock_response: one}}
   - {model_name: m2, litellm_params: {model: openai/gpt-4o-mini, mock_response: two}}
+  - {model_name: away, litellm_params: {model: openai/x, api_key: sk-x, api_base: "http://127.0.0.1:9/v1", cooldown_time: 60}}
 litellm_settings: {public_model_groups: [m1]}
 general_settings: {master_key: sk-1234}
 """
@@ -61,19 +64,75 @@ async def text_of(session: aiohttp.ClientSession, gateway: RunningSuite, path: s
         return page
 
 
-async def test_every_view_is_served(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+async def addresses(admin: aiohttp.ClientSession, gateway: RunningSuite) -> list[str]:
+    """Of every view; of those about one thing, of one that there is."""
+
     async def spent() -> str:
         return await text_of(admin, gateway, "/ui")
 
     await eventually(spent, lambda page: "web" in page)
     one = {"keys": r"/ui/keys/([0-9a-f]{64})", "teams": "/ui/teams/(t1)", "users": "/ui/users/(viewer)", "audit": '/ui/audit/([^"]+)',
            "requests": '/ui/requests/([^"]+)'}  # fmt: skip
+    paths = []
     for path in VIEWS:
         if "{id}" in path:
             kind = path.split("/")[2]
             found = re.search(one[kind], await text_of(admin, gateway, f"/ui/{kind}"))
             assert found is not None, kind
             path = path.replace("{id}", found[1])
+        paths.append(path)
+    return paths
+
+
+class Said(HTMLParser):
+    """What a page says of its own: all but cells, facts and blocks, which are data."""
+
+    DATA = frozenset({"td", "dd", "pre", "title"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.own: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("input", "meta", "link", "img", "br"):
+            self.open.append(tag)
+        self.own += [
+            value for name, value in attrs if name in ("aria-label", "placeholder", "data-ask", "alt") and value
+        ]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and not self.DATA.intersection(self.open):
+            self.own.append(data.strip())
+
+
+async def test_no_english_stands_in_a_chinese_page(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    """Neither a word of the English catalogue, nor a sentence that is in none."""
+    english, chinese = words.catalogue("en"), words.catalogue("zh")
+    same = set(chinese.values())
+    wrong = {text for text in english.values() if text not in same and "{" not in text}
+    paths = [*await addresses(admin, gateway), "/ui/requests?request_id=nothing", "/ui/explain?route=/chat/completions"]
+    shown: set[str] = set()
+    async with aiohttp.ClientSession() as nobody:
+        for path in [*paths, "/ui/requests/nothing", "/ui/nothing", "/ui/login"]:
+            session = nobody if path == "/ui/login" else admin
+            async with session.get(f"{gateway.edge_url}{path}{'&' if '?' in path else '?'}lang=zh") as answer:
+                own = Said(await answer.text()).own
+            assert own and not wrong.intersection(own), (path, wrong.intersection(own))
+            shown |= set(own)
+            sentences = [text for text in own if re.search(r"[A-Za-z]{2,}(?: [a-z]{2,}){2,}", text)]
+            assert not sentences, (path, sentences)
+    assert len(shown & same) > 100, "most of the catalogue was seen"
+    await text_of(admin, gateway, "/ui?lang=en")  # it is remembered
+
+
+async def test_every_view_is_served(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    for path in await addresses(admin, gateway):
         await text_of(admin, gateway, path)
     assert 'href="/ui/requests/' in await text_of(admin, gateway, "/ui/requests?status_filter=success")
     assert 'href="/ui/requests/' not in await text_of(admin, gateway, "/ui/requests?status_filter=failure")
@@ -116,3 +175,18 @@ async def test_a_table_can_be_taken_along(admin: aiohttp.ClientSession, gateway:
     async with admin.get(gateway.edge_url + "/ui/spend.csv?since=30d&group_by=model") as answer:
         assert answer.status == 200 and answer.headers["Content-Disposition"].startswith("attachment")
         assert (await answer.text()).splitlines()[1].startswith("m1,")
+
+
+async def test_a_deployment_that_fails_is_seen_to_cool_down(
+    admin: aiohttp.ClientSession, gateway: RunningSuite
+) -> None:
+    async def failed() -> str:
+        body = {"model": "away", "messages": [{"role": "user", "content": "hi"}]}
+        async with admin.post(gateway.edge_url + "/v1/chat/completions", json=body, headers=MASTER) as answer:
+            assert answer.status >= 500
+        return await text_of(admin, gateway, "/ui/models?lang=en")
+
+    page = await eventually(failed, lambda page: "cooling down" in page)
+    assert "served" in page and "gpt-4o-mini" in page
+    assert "冷却中" in await text_of(admin, gateway, "/ui/models?lang=zh")
+    await text_of(admin, gateway, "/ui?lang=en")

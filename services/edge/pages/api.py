@@ -5,6 +5,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from services.edge.pages import words
 from services.edge.pages.shown import ShownSettings
 from services.edge.pages.visitor import Visitor
 from services.edge.parts import Parts
@@ -26,6 +27,21 @@ class AskError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Served(msgspec.Struct, frozen=True):
+    """One deployment."""
+
+    model: str
+    upstream: str
+    id: str
+    rests_s: float
+    """How long it still cools down; 0: it doesn't."""
+    calls: int
+    fails: int
+    """Of this edge, within a minute."""
+    latency_s: float | None
+    """Mean time to an answer's head; None: it has answered nobody yet."""
 
 
 class Api:
@@ -62,17 +78,32 @@ class Api:
         try:
             reply = await management.ask(parts, question, TABLE.by_name[route], plaintext)
         except bus.BusError:
-            raise AskError(503, "Policy can't answer at the moment.") from None
+            raise AskError(503, self._say("ask.policy_away")) from None
         except RefusedError as no:
             raise AskError(no.refusal.status, no.refusal.message) from None
         for subject in reply.changed:
             parts.grants.forget(subject, reply.control_seq)
-        return _read(reply.status, reply.body)
+        return self._read(reply.status, reply.body)
 
     @property
     def configuration(self) -> ShownSettings:
         """What this edge was started with, without anything secret."""
         return self._parts.shown_settings
+
+    def deployments(self) -> list[Served]:
+        """What this edge can call, also what was added by API, and how it fares here."""
+        parts, now = self._parts, self._parts.clock.seconds()
+        found = {target.deployment.id: target.deployment for target in parts.targets.values()}
+        return [
+            Served(
+                each.model_name,
+                f"{each.provider}/{each.upstream_model}",
+                id,
+                parts.health.rest_left_s(id, now),
+                *parts.health.last_minute(id, now),
+            )
+            for id, each in found.items()
+        ]
 
     async def minted(self, route: str, body: dict[str, Any], params: dict[str, str] | None = None) -> tuple[str, Any]:
         """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the answer)."""
@@ -91,13 +122,15 @@ class Api:
         self, path: str, query: dict[str, str] | None = None, *, method: str = "GET", body: dict[str, Any] | None = None
     ) -> Any:
         """A JSON answer of the ledger. Raises AskError."""
-        return _read(*await self._ask_ledger(path, query, method, b"" if body is None else msgspec.json.encode(body)))
+        return self._read(
+            *await self._ask_ledger(path, query, method, b"" if body is None else msgspec.json.encode(body))
+        )
 
     async def ledger_raw(self, path: str, query: dict[str, str] | None = None) -> bytes:
         """An answer of the ledger that isn't JSON. Raises AskError."""
         status, body = await self._ask_ledger(path, query)
         if status >= 400:
-            _read(status, body)
+            self._read(status, body)
         return body
 
     async def _ask_ledger(
@@ -119,23 +152,25 @@ class Api:
                 while chunk := await answer.next_chunk():
                     size += len(chunk)
                     if size > ANSWER_BYTES_MAX:
-                        raise AskError(400, "That is too much for one page: ask for less.")
+                        raise AskError(400, self._say("ask.too_much"))
                     pieces.append(chunk)
             finally:
                 if not answer.complete:
                     answer.abort()
         except UpstreamError:
-            raise AskError(503, "The ledger can't answer at the moment.") from None
+            raise AskError(503, self._say("ask.ledger_away")) from None
         return answer.status, b"".join(pieces)
 
+    def _read(self, status: int, body: bytes) -> Any:
+        try:
+            found = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise AskError(502, self._say("ask.unreadable")) from None
+        if status < 400:
+            return found
+        error = found.get("error") if isinstance(found, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        raise AskError(status, str(message or self._say("ask.refused"))[:500])
 
-def _read(status: int, body: bytes) -> Any:
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise AskError(502, "The answer can't be read.") from None
-    if status < 400:
-        return found
-    error = found.get("error") if isinstance(found, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
-    raise AskError(status, str(message or "It was refused.")[:500])
+    def _say(self, key: str) -> str:
+        return words.say(self.visitor.language, key)

@@ -148,6 +148,18 @@ def pages_of(look: Look, number: int, pages: int, total: int) -> dict[str, str] 
     }
 
 
+def cursor_pages(look: Look, following: str | None) -> dict[str, str] | None:
+    """Of a list that nobody counts: on to the next page, and back to the first."""
+    if not following and not look.query["cursor"]:
+        return None
+    query = {name: value for name, value in look.query.pairs if name not in ("cursor", "note")}
+    return {
+        "first": address(look.path, query) if look.query["cursor"] else "",
+        "next": address(look.path, query, cursor=following) if following else "",
+        "text": "",
+    }
+
+
 def page_number(look: Look) -> str:
     sent = look.query["page"]
     return sent if sent.isascii() and sent.isdigit() and 0 < len(sent) <= 9 and int(sent) > 0 else "1"

@@ -157,6 +157,19 @@ class Health:
         state = self._states.get(deployment)
         return state is not None and (state.resting_until > now or (state.untried and state.running > 0))
 
+    def rest_left_s(self, deployment: DeploymentId, now: float) -> float:
+        """How long it still rests; 0: it doesn't."""
+        state = self._states.get(deployment)
+        return 0.0 if state is None else max(0.0, state.resting_until - now)
+
+    def last_minute(self, deployment: DeploymentId, now: float) -> tuple[int, int, float | None]:
+        """Calls and failures of the present window, and the mean latency; an older window says nothing."""
+        state = self._states.get(deployment)
+        if state is None:
+            return 0, 0, None
+        fresh = now - state.window < WINDOW_S
+        return (state.calls, state.fails, state.latency_s) if fresh else (0, 0, state.latency_s)
+
     def resting(self, deployments: Iterable[DeploymentId], now: float) -> list[DeploymentId]:
         return [deployment for deployment in deployments if self.is_resting(deployment, now)]
 

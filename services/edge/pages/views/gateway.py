@@ -1,10 +1,11 @@
 """What the gateway itself is made of: models, its settings, why a call is allowed or not, the public hub."""
 
+from math import ceil
 from typing import Any
 
 from services.edge.pages.api import AskError
 from services.edge.pages.forms import Form
-from services.edge.pages.view import Input, Look, Sending, Shown, Table, count, listing, marked, money, text_of
+from services.edge.pages.view import Cell, Input, Look, Sending, Shown, Table, count, listing, marked, money, text_of
 
 USD_PER = 1_000_000
 """Prices are shown for a million tokens."""
@@ -33,14 +34,28 @@ def _callable(look: Look) -> list[str]:
 
 
 async def models(look: Look) -> Shown:
-    """Every deployment of the configuration, also what can't be served, and why."""
+    """Every deployment and how it fares at this edge, also what can't be served, and why."""
     say = look.say
-    rows = [
-        [each.name, each.upstream, marked(each.reason, "bad") if each.reason else marked(say("models.served"), "good")]
+    rows: list[list[Cell]] = [
+        [each.name, each.upstream, "", marked(each.reason, "bad"), "", "", ""]
         for each in look.api.configuration.models
+        if each.reason
     ]
-    columns = [(say("by.model"), ""), (say("req.upstream"), ""), (say("keys.state"), "")]
-    return Shown(say("nav.models"), listing(tables=[Table(columns=columns, rows=rows)]))
+    for each in look.api.deployments():
+        state = marked(say("models.served"), "good")
+        if each.rests_s:
+            state = marked(say("models.resting", seconds=ceil(each.rests_s)), "bad")
+        elif each.fails:
+            state = marked(say("models.failing"), "warn")
+        latency = "–" if each.latency_s is None else f"{each.latency_s * 1000:,.0f} ms"
+        fails = marked(count(each.fails), "bad") if each.fails else "0"
+        rows.append([each.model, each.upstream, marked(each.id, "mono"), state, count(each.calls), fails, latency])
+    columns = [
+        (say("by.model"), ""), (say("req.upstream"), ""), (say("models.deployment"), ""), (say("keys.state"), ""),
+        (say("models.calls"), "n"), (say("spend.failures"), "n"), (say("models.latency"), "n"),
+    ]  # fmt: skip
+    table = Table(columns=columns, rows=rows)
+    return Shown(say("nav.models"), listing(lead=say("models.lead"), tables=[table], live=10))
 
 
 async def guardrails(look: Look) -> Shown:
@@ -155,8 +170,8 @@ async def hub(look: Look) -> Shown:
             "name": row["model_group"],
             "providers": row.get("providers") or [],
             "context": row.get("max_input_tokens"),
-            "price_in": _price(row, "input_cost_per_token"),
-            "price_out": _price(row, "output_cost_per_token"),
+            "price_in": _price(look, row, "input_cost_per_token"),
+            "price_out": _price(look, row, "output_cost_per_token"),
             "features": [
                 name.removeprefix("supports_").replace("_", " ")
                 for name, value in row.items()
@@ -168,9 +183,9 @@ async def hub(look: Look) -> Shown:
     return Shown(look.say("hub"), {"models": shown, "base": look.visitor.origin.base}, "hub.html")
 
 
-def _price(row: dict[str, Any], name: str) -> str:
+def _price(look: Look, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     try:
         return "" if value is None else f"${float(value) * USD_PER:,.4f}".rstrip("0").rstrip(".")
     except (TypeError, ValueError):
-        raise AskError(502, "A price can't be read.") from None
+        raise AskError(502, look.say("ask.unreadable")) from None

@@ -13,13 +13,12 @@ from services.edge.pages.view import (
     Table,
     address,
     count,
+    cursor_pages,
     go,
     link,
     listing,
     marked,
     money,
-    page_number,
-    pages_of,
     short,
     text_of,
     when,
@@ -135,9 +134,10 @@ async def requests(look: Look) -> Shown:
         today = datetime.now(UTC).date()
         period = {"start_date": asked["start_date"] or str(today - DAY), "end_date": asked["end_date"] or str(today)}
         question = {**period, **asked.given("api_key", "user_id", "status_filter")}
-        found = await look.api.ledger("/spend/logs/ui", {**question, "page": page_number(look), "page_size": "50"})
+        question |= {"page_size": "50", "count": "false", **asked.given("cursor")}
+        found = await look.api.ledger("/spend/logs/ui", question)
         rows = found["data"]
-        pages = pages_of(look, found["page"], found["total_pages"], found["total"])
+        pages = cursor_pages(look, found["next_cursor"])
     listed = [
         [
             link(short(row["request_id"]), f"/ui/requests/{row['request_id']}"),
@@ -168,7 +168,7 @@ async def requests(look: Look) -> Shown:
         Input(name="end_date", label=say("spend.to"), value=look.query["end_date"], type="date"),
     ]
     table = Table(columns=columns, rows=listed, pages=pages)
-    live = 10 if page_number(look) == "1" and not asked["request_id"] else 0
+    live = 0 if asked["cursor"] or asked["request_id"] else 10
     return Shown(say("nav.requests"), listing(filters=filters, tables=[table], live=live))
 
 
