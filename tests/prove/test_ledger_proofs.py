@@ -4,12 +4,10 @@ The figures are printed: `make prove PYTEST_ARGS="-s -k ledger_proofs"`.
 """
 
 import asyncio
-import io
 import os
 import random
 import subprocess
 import sys
-import tarfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +29,7 @@ from tests.ledger.ledger_kit import Book, control, eventually, now_ms, publish, 
 from tests.ledger.servers import Nats, Postgres
 from tests.ledger.test_ledger_tampering import attack, signed_book
 from tests.ledger.test_ledger_terms import drop_beside_inserts
+from tests.prove.old_release import OLD, unpacked
 from tests.support.ports import free_port
 
 __all__ = ["book", "client", "database_url", "nats_server", "postgres"]
@@ -39,8 +38,6 @@ ROOT = Path(__file__).resolve().parents[2]
 MILLION = int(os.environ.get("PROVE_ROWS", "1000000"))
 ATTACKS = int(os.environ.get("PROVE_ATTACKS", "1000"))
 KILLS = int(os.environ.get("PROVE_KILLS", "100"))
-OLD = os.environ.get("PROVE_OLD_COMMIT", "93d4615")
-"""The last commit before checkpoints, logins, payloads and alerts came."""
 
 
 @pytest.mark.timeout(3600)
@@ -118,12 +115,7 @@ async def test_yesterdays_ledger_works_on_todays_schema(
     nats_server: Nats, client: Client, postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Expand, then contract: an old replica beside a new one, while they are replaced one by one."""
-    found = subprocess.run(["git", "archive", "--format=tar", OLD], cwd=ROOT, capture_output=True)
-    if found.returncode:
-        pytest.skip(f"no history here: commit {OLD} isn't in this clone ({found.stderr.decode().strip()[:100]})")
-    old = tmp_path / "old"
-    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
-        archive.extractall(old, filter="data")
+    old = unpacked(tmp_path / "old")
     url = await postgres.new_database()
     await migrate(Database(url))
     made = Book(url)
