@@ -16,7 +16,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared import broker
 from shared.subjects import PERMISSIONS
@@ -78,7 +78,7 @@ def certificates() -> dict[str, str]:
         .sign(authority, hashes.SHA256())
     )
     names = x509.SubjectAlternativeName([x509.DNSName(name) for name in NATS_NAMES])
-    usages = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     certificate = (
         builder("nats", "tollgate", server.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return "must be set"
 
 
-def table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
@@ -175,7 +175,7 @@ def error_table() -> str:
                     status = str(call.args[1].value)
                 rows.append(
                     (
-                        f"`{call.args[0].value}`",
+                        f"`{call.args[0].value!s}`",
                         status,
                         cell(ast.get_docstring(function) or function.name.replace("_", " ")),
                     )

@@ -20,7 +20,7 @@ from typing import Any
 import uvloop
 
 from services.edge.cache import control
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
@@ -244,7 +244,7 @@ async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[flo
     for _ in range(CLIENTS):
         connection = Connection(listener, loop)
         client = _Client(loop, connection, load)
-        connection.connection_made(client)  # type: ignore[arg-type]
+        connection.connection_made(client)
         clients.append(client)
     gc.collect()
     gc.freeze()

@@ -167,7 +167,7 @@ async def measure(url: str, ledger: int, postgres: Postgres, nats: Nats, request
     deadline = time.monotonic() + TIMEOUT_S
 
     def used() -> list[float]:
-        return [cpu_s(tree(pid)) for pid in (ledger, postgres.process.pid, nats.process.pid)]  # type: ignore[union-attr]
+        return [cpu_s(tree(pid)) for pid in (ledger, postgres.process.pid, nats.process.pid)]
 
     while time.monotonic() < deadline:
         try:

@@ -45,7 +45,7 @@ def install_wrk() -> str | None:
     """wrk, from Debian when we may; None says that our own client has to do."""
     if wrk_path() is None and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(["apt-get", "install", "-y", "-q", "wrk"], timeout=300, check=False, **quiet)  # type: ignore[call-overload]
+        subprocess.run(["apt-get", "install", "-y", "-q", "wrk"], timeout=300, check=False, **quiet)
     return wrk_path()
 
 

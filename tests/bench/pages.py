@@ -90,7 +90,7 @@ async def main() -> int:
             url = await postgres.new_database()
             await migrate(Database(url))
             connection = await asyncpg.connect(url)
-            await fill(connection, asked.calls, 0, datetime.now(UTC).date())
+            await fill(connection, url, asked.calls, 0, datetime.now(UTC).date())
             await connection.close()
             suite = RunningSuite(Path(folder) / "suite", MOCK_CONFIG, env={"TOLLGATE_DATABASE_URL": url})
             jar = aiohttp.CookieJar(unsafe=True)

@@ -108,7 +108,7 @@ async def _apart(cluster: Cluster, some: list[str], others: list[str], seconds: 
 
 
 NEMESES: dict[str, Callable[[Cluster, Fault], Awaitable[None]]] = {
-    each.__name__: each
+    each.__name__: each  # type: ignore[misc]  # a cluster has what a world has
     for each in (
         nemesis.kill,
         nemesis.restart,

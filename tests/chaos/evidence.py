@@ -105,7 +105,7 @@ async def read_book(world: World) -> Book:
             anomalies=[" ".join(map(str, row.values())) for row in anomalies],
         )
 
-    return await query(world, ask)  # type: ignore[no-any-return]
+    return await query(world, ask)
 
 
 def read_bill(world: World) -> list[BillLine]:

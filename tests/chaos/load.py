@@ -87,7 +87,7 @@ class Load:
         self._mix = mix
         self._patient = patient
         self._tasks: set[asyncio.Task[None]] = set()
-        trace = aiohttp.TraceConfig(trace_config_ctx_factory=_same)  # type: ignore[arg-type]
+        trace = aiohttp.TraceConfig(trace_config_ctx_factory=_same)
         trace.on_request_headers_sent.append(_headers_sent)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),

@@ -19,12 +19,12 @@ def call(user: str = "a", **changes: object) -> Call:
         "user": user, "key_sha256": "k", "tags": ["t"], "stream": False, "prompt_tokens": 5, "completion_tokens": 7,
         "outcome": "complete", "status": 200, "request_id": f"id-{user}",
     }  # fmt: skip
-    return Call(**{**fields, **changes})  # type: ignore[arg-type]
+    return Call(**{**fields, **changes})
 
 
 def bill(user: str = "a", event: str = "complete", **changes: object) -> BillLine:
     fields = {"user": user, "event": event, "prompt_tokens": 5, "completion_tokens": 7, "at": 100.0}
-    return BillLine(**{**fields, **changes})  # type: ignore[arg-type]
+    return BillLine(**{**fields, **changes})
 
 
 def row(user: str = "a", **changes: object) -> Row:
@@ -33,7 +33,7 @@ def row(user: str = "a", **changes: object) -> Row:
         "input_tokens": 5, "output_tokens": 7, "usage_source": "provider", "cost_picousd": COST, "key_sha256": "k",
         "tags": ["t"], "model": "chaos",
     }  # fmt: skip
-    return Row(**{**fields, **changes})  # type: ignore[arg-type]
+    return Row(**{**fields, **changes})
 
 
 def rollups(rows: list[Row]) -> list[RollupRow]:

@@ -10,12 +10,12 @@ COST = 3 * INPUT_PICOUSD + 7 * OUTPUT_PICOUSD
 
 
 def seen(**changes: object) -> Seen:
-    return Seen(**{"id": "a", "complete": True, "status": 200, "words": 7, **changes})  # type: ignore[arg-type]
+    return Seen(**{"id": "a", "complete": True, "status": 200, "words": 7, **changes})
 
 
 def row(**changes: object) -> Row:
     fields = {"litellm_call_id": "a", "outcome": "success", "output_tokens": 7, "input_tokens": 3, "cost_picousd": COST}
-    return Row(**{**fields, **changes})  # type: ignore[arg-type]
+    return Row(**{**fields, **changes})
 
 
 def test_a_whole_book_has_no_fault() -> None:

@@ -177,7 +177,7 @@ class Pod:
         inner = int(
             (
                 Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-                or [self.process.pid]
+                or [str(self.process.pid)]
             )[0]
         )
         return Path(f"/proc/{inner}/uid_map").read_text().split()[0]

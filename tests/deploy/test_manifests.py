@@ -236,8 +236,8 @@ def peer(each: dict[str, dict[str, object]]) -> str:
         return "outside"
     if "namespaceSelector" in each:
         labels = each["namespaceSelector"]["matchLabels"]
-        return {"monitoring": "monitoring", "kube-system": "dns"}[labels["kubernetes.io/metadata.name"]]  # type: ignore[index]
-    return str(each["podSelector"]["matchLabels"]["app.kubernetes.io/name"])  # type: ignore[index]
+        return {"monitoring": "monitoring", "kube-system": "dns"}[labels["kubernetes.io/metadata.name"]]
+    return str(each["podSelector"]["matchLabels"]["app.kubernetes.io/name"])
 
 
 def allowed(name: str) -> tuple[set[Flow], set[Flow]]:

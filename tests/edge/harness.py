@@ -139,7 +139,7 @@ class Edge:
             500,
             self.settings.edge_settle_wait_ms,
             RecorderMetrics(),
-        )  # type: ignore[arg-type]
+        )
         self.recorder.start()
         bus: Any = self.bus
         feed: Any = self.feed

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.edge.cache import control, key
 from services.edge.cache.control import Settings
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Local, Near, Redis
 from services.edge.formats.base import Call
 from shared import subjects

@@ -11,7 +11,7 @@ import pytest_asyncio
 from nats.aio.client import Client
 
 from services.edge.cache.bucket import Bucket
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import DEADLINE_S, Kept
 from services.ledger import cache_bucket
 from shared import config, streams, subjects
@@ -189,7 +189,7 @@ async def test_the_ledger_makes_it_again(broker: AccountsBroker, world: World) -
     store = world.store()
     await operator.request(f"$JS.API.STREAM.DELETE.{subjects.CACHE_STREAM}", b"")
     assert not await store.ping()
-    keeping = asyncio.create_task(cache_bucket.keep(ledger, BYTES_MAX, stopping))  # type: ignore[arg-type]  # no wire needed
+    keeping = asyncio.create_task(cache_bucket.keep(ledger, BYTES_MAX, stopping))  # no wire needed
     deadline = time.monotonic() + 5
     while not await store.ping():
         assert time.monotonic() < deadline

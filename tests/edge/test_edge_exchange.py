@@ -86,7 +86,7 @@ async def test_the_end_is_durable_before_the_client_has_the_last_byte(start: Sta
         await caller.chat()
         await until(lambda: len(edge.publisher.tries) == 2)
         await asyncio.sleep(0.05)
-        assert not caller.reader._buffer  # type: ignore[attr-defined]
+        assert not caller.reader._buffer
         edge.publisher.release.set()
         assert (await caller.answer()).status == 200
 
@@ -106,7 +106,7 @@ async def test_a_stream_passes_as_it_comes_and_ends_once_it_is_settled(start: St
         assert got == expected
         await until(lambda: len(edge.publisher.tries) == 2)
         await asyncio.sleep(0.03)
-        assert not caller.reader._buffer, "[DONE] before the end was recorded"  # type: ignore[attr-defined]
+        assert not caller.reader._buffer, "[DONE] before the end was recorded"
         edge.publisher.release.set()
         assert await caller.chunk() == DONE
         assert await caller.chunk() == b""

@@ -131,7 +131,7 @@ async def test_a_client_that_stops_reading_slows_the_provider_down_and_nothing_g
 
     edge = await start(script)
     async with await edge.connect() as caller:
-        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        caller.writer.transport.pause_reading()
         await caller.chat(stream=True)
         await until(lambda: sent)
         stuck = -1

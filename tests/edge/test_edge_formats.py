@@ -26,7 +26,7 @@ async def post(edge: Edge, path: str, **fields: Any) -> Answer:
 def priced(edge: Edge, price: Price) -> None:
     def decide(asked: DecideRequest) -> DecideReply:
         grant = edge.grant(asked)
-        candidates = [msgspec.structs.replace(each, price=price) for each in grant.candidates]  # type: ignore[union-attr]
+        candidates = [msgspec.structs.replace(each, price=price) for each in grant.candidates]
         return DecideReply(msgspec.structs.replace(grant, candidates=candidates))
 
     edge.bus.answers["policy.decide"] = decide

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from services.edge.cache import control
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
 from shared import errors, subjects, tracing
 from shared.facts import Refused

@@ -17,7 +17,7 @@ async def test_an_answer_counts_once_while_it_is_kept(start: Start, monkeypatch:
 
     def watched(self: Budget, *args: object, **kwargs: object) -> bool:
         nonlocal most
-        held = hold(self, *args, **kwargs)  # type: ignore[arg-type]
+        held = hold(self, *args, **kwargs)
         most = max(most, self.held_bytes)
         return held
 

@@ -115,7 +115,7 @@ def test_addresses_find_their_view() -> None:
     assert act is not None and (act.id, act.act) == ("abc", "block")
     made = find("/ui/keys/create", "POST")
     assert made is not None and (made.path, made.act) == ("/ui/keys", "create")
-    assert find("/ui/keys/new", "GET").path == "/ui/keys/new"  # type: ignore[union-attr]
+    assert find("/ui/keys/new", "GET").path == "/ui/keys/new"
     assert (
         find("/ui/nothing", "GET") is None and find("/ui/nothing/a", "GET") is None and find("/ui/keysa", "GET") is None
     )

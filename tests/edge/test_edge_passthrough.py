@@ -40,6 +40,8 @@ WHO = Caller(KeyDigest(digest_key(KEY)), "alias", "team")
 class Target:
     """Somebody's API: says what it was asked, or does as it is told."""
 
+    url: str
+
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.received = 0

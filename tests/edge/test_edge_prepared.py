@@ -101,7 +101,7 @@ async def test_two_keys_on_one_connection_are_two_callers() -> None:
         def decide(asked: DecideRequest) -> DecideReply:
             grant = edge.grant(asked)
             assert isinstance(grant, Grant)
-            return DecideReply(msgspec.structs.replace(grant, caller=keys[asked.key_sha256]))  # type: ignore[index]
+            return DecideReply(msgspec.structs.replace(grant, caller=keys[asked.key_sha256]))
 
         edge.bus.answers["policy.decide"] = decide
         headers = [

@@ -11,6 +11,7 @@ import pytest_asyncio
 from services.edge.passthrough import provider_routes
 from services.edge.passthrough.headers import without_key
 from shared import subjects
+from shared.config.providers import PROVIDERS
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
@@ -85,7 +86,7 @@ async def test_our_credential_goes_and_the_callers_stays(
     world: Provided, path: str, environ: dict[str, str], asked: str, header: str, value: str
 ) -> None:
     row = next(row for row in provider_routes.ROWS if row.path == path)
-    base = provider_routes.PROVIDERS[row.provider].base_variables[0]
+    base = PROVIDERS[row.provider].base_variables[0]
     world.allowed = [path]
     world.provide(**environ, **{base: world.target.url + "/v1"})
     for carrier in ("authorization", "x-api-key", "api-key", "x-litellm-api-key"):

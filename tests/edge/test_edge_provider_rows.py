@@ -175,7 +175,7 @@ async def test_bedrock_is_signed_as_awss_own_library_signs() -> None:
     signer = SigV4Auth(BotoCredentials("AKIDEXAMPLE", "secret/key", "session"), "bedrock", "us-east-1")
     canonical = signer.canonical_request(request)
     expected = signer.signature(signer.string_to_sign(request, canonical), request)
-    assert re.search(r"Signature=([0-9a-f]{64})$", lines["authorization"])[1] == expected  # type: ignore[index]
+    assert re.search(r"Signature=([0-9a-f]{64})$", lines["authorization"])[1] == expected
 
 
 async def test_where_there_is_no_credential_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def renewing(edge: Edge, asked: list[int]) -> Callable[[], Awaitable[None]]:
 
 def keys_of(edge: Edge) -> list[bool]:
     """Whether each request had the new key."""
-    return [NEW_KEY in head for head in edge.providers[0].heads]
+    return [NEW_KEY in head for head in edge.providers[0].heads]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("streaming", [False, True])

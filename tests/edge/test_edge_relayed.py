@@ -174,7 +174,7 @@ async def test_anthropics_client_plain_stream_and_count(world: World) -> None:
             metadata={"user_id": "u1"},
             extra_headers={"anthropic-beta": "b1"},
         )
-        assert whole.content[0].text == "hi" and whole.usage.output_tokens == 5  # type: ignore[union-attr]
+        assert whole.content[0].text == "hi" and whole.usage.output_tokens == 5
         async with client.messages.stream(model="claude", max_tokens=9, messages=messages) as stream:
             text = "".join([piece async for piece in stream.text_stream])
         assert text == '"usage": {"output_tokens": 999}'

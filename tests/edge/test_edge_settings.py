@@ -106,7 +106,7 @@ def test_headers_of_ones_own_are_tags_and_customers() -> None:
 
     def read(hints: Hints = NO_HINTS, **headers: str) -> Hints:
         head = Head(None, "none", None, None, hints=hints)
-        found.read(Asked(**headers), head)  # type: ignore[arg-type]
+        found.read(Asked(**headers), head)
         return head.hints
 
     assert read(Hints(tags="a"), x_team="blue,red").tags == "a,X-Team: blue red"

@@ -130,7 +130,7 @@ async def test_other_paths_a_prefix_and_a_way_elsewhere(edge: Edge) -> None:
         {"ROOT_REDIRECT_URL": "/a\r\nb"},
     ):
         with pytest.raises(SettingsError):
-            set_up(edge, **wrong)  # type: ignore[arg-type]
+            set_up(edge, **wrong)
 
 
 # ── images ──

@@ -40,7 +40,7 @@ def settings(environ: dict[str, str] | None = None, **general: Any) -> SsoSettin
 
 
 def test_providers_by_their_variables() -> None:
-    assert settings().provider is not None and settings().provider.name == "generic"  # type: ignore[union-attr]
+    assert settings().provider is not None and settings().provider.name == "generic"
     google = read({"GOOGLE_CLIENT_ID": "g", "GOOGLE_CLIENT_SECRET": "s", **GENERIC}, {}, {}).provider
     assert google is not None and (google.name, google.issuer) == ("google", "https://accounts.google.com")
     microsoft = read(
@@ -229,7 +229,7 @@ async def test_the_access_tokens_claims_count_where_they_are_asked_for(
     idp = Outbound(
         {"id_token": id_token, "access_token": unsigned(**access)}, {"sub": "s", "email": "ann@ours.example"}
     )
-    claims, userinfo = await exchange.claims_of(idp, of.provider, begun, "c", 1000)  # type: ignore[arg-type]
+    claims, userinfo = await exchange.claims_of(idp, of.provider, begun, "c", 1000)
     found = flow.person(of, of.provider, claims, userinfo)
     assert (found.user_id, found.email, found.role) == ("s", "ann@ours.example", role)
     assert all(headers["X-Tenant"] == "a" for _, headers, _ in idp.asked) and b"client_id=gateway" in (

@@ -89,7 +89,7 @@ class Here:
     async def __aenter__(self) -> "Here":
         await self.edge.__aenter__()
         parts, bus = self.edge.parts, self.edge.bus
-        self.stored: StoredModels = self._build(parts)(bus, lambda: self.edge.grants.seen_seq)  # type: ignore[arg-type]
+        self.stored: StoredModels = self._build(parts)(bus, lambda: self.edge.grants.seen_seq)
         parts.stored = self.stored
         self.edge.grants._prepare = self.stored.ready
         self.stored.start()
@@ -218,7 +218,7 @@ async def test_policy_that_does_not_answer_costs_a_sentence_not_a_hang(
 
 def check(body: dict[str, Any], route: str = "/model/new", known: StoredModels | None = None) -> dict[str, Any]:
     loaded = config.parse(TEXT, SALT)
-    known = known or front.build(EdgeSettings(), loaded, SALT, "test", {}, {})(None, int)  # type: ignore[arg-type]
+    known = known or front.build(EdgeSettings(), loaded, SALT, "test", {}, {})(None, int)
     row = routes.named(route)
     assert row is not None
     return bodies.sealed(known, Match(row, {}), body)
@@ -274,7 +274,7 @@ def test_sealed_for_its_place_and_never_what_the_client_calls_sealed() -> None:
         {"model_name": "m", "litellm_params": {"model": "openai/x", "api_key": SECRET}, "sealed": {"api_key": ["x"]}}
     )
     loaded = config.parse(TEXT, SALT)
-    known = front.build(EdgeSettings(), loaded, SALT, "test", {}, {})(None, int)  # type: ignore[arg-type]
+    known = front.build(EdgeSettings(), loaded, SALT, "test", {}, {})(None, int)
     model = Model(model_id=made["new_id"], model_name="m", litellm_params=made["litellm_params"], sealed=made["sealed"])
     key = known.deployment(model).api_key
     assert key is not None and key.reveal() == SECRET

@@ -121,7 +121,7 @@ async def test_a_strangers_refusals_leave_one_fact_and_one_with_their_number(edg
 async def test_kinds_of_refusals_are_bounded(edge: Edge) -> None:
     counted = edge.parts.strangers
     for number in range(3 * strangers.KINDS_MAX):
-        caller = edge.grant(DecideRequest(None, "/models")).caller  # type: ignore[union-attr]
+        caller = edge.grant(DecideRequest(None, "/models")).caller
         counted.keeps(
             Refused(str(number), 0, "e", caller, "/models", "", 401, "no_key", "policy", requester_ip=f"10.0.{number >> 8}.{number & 255}")
         )  # fmt: skip

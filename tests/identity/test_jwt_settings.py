@@ -50,7 +50,7 @@ def test_what_is_wrong_is_said_with_its_place(
     rules: Any, environ: dict[str, str] | None, general: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        of(rules, environ, **general) if rules != [] else of([1], environ)  # type: ignore[arg-type]
+        of(rules, environ, **general) if rules != [] else of([1], environ)
 
 
 def test_what_needs_no_acting_is_taken() -> None:

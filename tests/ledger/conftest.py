@@ -65,7 +65,7 @@ async def client(nats_server: Nats) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def policy(client: Client) -> AsyncIterator[Policy]:
+async def policy(client: Client) -> Policy:
     stub = Policy(
         {
             "sk-admin": ADMIN, "sk-viewer": VIEWER, "sk-alice": ALICE, "sk-bob": BOB, "sk-robot": ROBOT,

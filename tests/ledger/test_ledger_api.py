@@ -11,7 +11,7 @@ import pytest
 from nats.aio.client import Client
 from yarl import URL
 
-from services.ledger import report, shapes
+from services.ledger import database, report, shapes
 from shared import asker, bus, config, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.entities import Budget, Tag
@@ -280,7 +280,7 @@ async def test_policy_away_is_a_503_in_time(nats_server: Nats, client: Client, b
 async def test_a_query_that_takes_too_long_is_a_503(
     ledger: Running, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(report.QUERIES, "spend_tags", "SELECT pg_sleep(6), $1::text, $2::date, $3::date, $4::bigint")
+    monkeypatch.setitem(database.QUERIES, "spend_tags", "SELECT pg_sleep(6), $1::text, $2::date, $3::date, $4::bigint")
     async with asyncio.timeout(9):
         status, body, _ = await ledger.get("/spend/tags")
     assert (status, body["error"]["type"]) == (503, "service_unavailable_error")
@@ -385,7 +385,7 @@ async def test_audit_filters_paging_and_order(ledger: Running, client: Client, b
 
 
 async def test_the_api_cannot_write(ledger: Running) -> None:
-    pool = ledger.ledger._report._pool  # type: ignore[union-attr]
+    pool = ledger.ledger._report._pool
     async with pool.acquire() as connection:
         assert str(await connection.fetchval("SELECT session_user")).startswith("tollgate_reader_")
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):

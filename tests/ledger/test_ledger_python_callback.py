@@ -133,7 +133,7 @@ def test_the_file_names_it_and_what_does_nothing_is_said(directory: Path) -> Non
         {"callbacks": ["mine.mine", "theirs.x", "otel", "mlflow"], "success_callback": "mine.Plain"}, str(directory)
     )
     assert [sink.name for sink in found] == ["mine.Plain", "mine.mine", "otel"]
-    assert isinstance(targets.make(found[1], {}, None), python.Python)  # type: ignore[arg-type]
+    assert isinstance(targets.make(found[1], {}, None), python.Python)
     text = "litellm_settings: {callbacks: [mine.mine, prometheus], success_callback: [mine.Plain, mlflow], failure_callback: [theirs.x]}"
     config = parse(text, {}, directory=str(directory))
     said = {key.place.removeprefix("litellm_settings."): key for key in config.keys}

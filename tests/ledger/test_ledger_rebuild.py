@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from services.ledger import rebuild
 from services.ledger.cube import Cube
+from services.ledger.lock import LOCK_SPACE
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import Book, Told, eventually, now_ms, opened, publish, refused, running, settled
 from tests.ledger.servers import Nats
@@ -109,7 +110,7 @@ async def test_it_goes_on_where_it_was_stopped(full: Book, monkeypatch: pytest.M
         if len(done) == 1:
             raise asyncpg.ConnectionDoesNotExistError("killed")
         done.append(which)
-        await day(self, which)  # type: ignore[arg-type]
+        await day(self, which)
 
     monkeypatch.setattr(rebuild._Rebuild, "_day", killed)
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
@@ -137,7 +138,7 @@ async def test_days_whose_rows_are_gone_stay(full: Book) -> None:
 
 
 async def test_two_at_once_are_one(full: Book, capsys: Told) -> None:
-    await full.owner.execute("SELECT pg_advisory_lock($1, $2)", rebuild.LOCK_SPACE, rebuild.LOCK)
+    await full.owner.execute("SELECT pg_advisory_lock($1, $2)", LOCK_SPACE, rebuild.LOCK)
     assert await rebuild.run(full.database) == 2
     assert "one is running" in capsys.readouterr().err
 

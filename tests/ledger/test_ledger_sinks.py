@@ -15,10 +15,12 @@ import pytest
 from aiohttp import web
 
 from services.ledger.audit import AuditTally
+from services.ledger.export_target import open_target
 from services.ledger.message import Message
 from services.ledger.sinks import choose, records, targets
 from services.ledger.sinks.choose import Sink
 from services.ledger.sinks.chosen import Choice
+from services.ledger.sinks.errors import SinkError
 from services.ledger.sinks.run import Sinks, maker
 from shared import subjects, tracing
 from shared.config import callbacks, parse
@@ -276,11 +278,11 @@ async def test_a_team_never_uses_the_operators_credentials(target: Target) -> No
     team = choose.of_entity(
         "team", "t", {"logging": [{"callback_name": "langfuse", "callback_vars": {"langfuse_host": target.url}}]}
     )[0]
-    with pytest.raises(targets.SinkError, match="needed"):
+    with pytest.raises(SinkError, match="needed"):
         targets.make(team, environ, outbound)
     logging = [{"callback_name": "s3", "callback_vars": {"s3_bucket_name": "x"}}]
     bucket = choose.of_entity("team", "t", {"logging": logging})[0]
-    with pytest.raises(targets.SinkError, match="configuration only"):
+    with pytest.raises(SinkError, match="configuration only"):
         targets.make(bucket, environ, outbound)
 
 
@@ -319,7 +321,7 @@ async def test_langfuse_otel_and_a_bucket_get_what_they_understand(book: Book, t
     for junk in ('{"traceparent":5}', '{"traceparent":"x"}', '{"a":"traceparent"}'):
         assert "parentSpanId" not in records.span({**row, "spend_logs_metadata": junk}), "a caller's own metadata"
     assert records.langfuse(row) == records.langfuse(row), "made of the row alone: sent again, it is the same"
-    objects = targets.Objects(targets.open_target(str(tmp_path), {}))
+    objects = targets.Objects(open_target(str(tmp_path), {}))
     for _ in range(2):
         await objects.send([row])
     (file,) = tmp_path.rglob("*.json")
@@ -473,7 +475,7 @@ async def test_sealed_secrets_are_opened_with_the_key_alone(target: Target) -> N
     outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
     sink = choose.of_entity("team", "t", {"logging": [{"callback_name": "langfuse", "callback_vars": variables}]})[0]
     for wrong in (None, other):
-        with pytest.raises(targets.SinkError) as refused:
+        with pytest.raises(SinkError) as refused:
             targets.make(sink, {}, outbound, wrong)
         assert refused.value.lasting and "sk-lf" not in str(refused.value)
     await targets.make(sink, {}, outbound, ring).send([])

@@ -37,7 +37,11 @@ async def fill(book: Book, draw: random.Random, cube: Cube) -> None:
         facts: list[Any] = []
         for _ in range(25):
             at = datetime(2026, 10, 7, tzinfo=UTC) + timedelta(seconds=draw.randrange(50 * 86_400))
-            common = {"id": id_at(draw, at), "at_ms": int(at.timestamp() * 1000), "caller": draw.choice(CALLERS)}
+            common: dict[str, Any] = {
+                "id": id_at(draw, at),
+                "at_ms": int(at.timestamp() * 1000),
+                "caller": draw.choice(CALLERS),
+            }
             tags = draw.sample(["a", "b", "c", "d"], draw.randrange(3))
             if draw.random() < 0.1:
                 facts.append(refused(**common, tags=tags, model="nonsense"))

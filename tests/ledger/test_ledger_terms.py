@@ -140,7 +140,7 @@ async def drop_beside_inserts(book: Book, rows: int, batch: int) -> tuple[float,
         slowest[0] = max(slowest[0], time.monotonic() - started)
         return went
 
-    retention_run._Run._call = timed  # type: ignore[method-assign]
+    retention_run._Run._call = timed  # type: ignore[method-assign, assignment]
     inserting = asyncio.create_task(insert())
     try:
         assert await retention_run.run(book.database, Terms(spend=5), datetime.now(UTC), note) == 1

@@ -210,7 +210,7 @@ async def test_blocked_users_as_the_page_has_them(rules: RunningSuite, http: aio
     one, other = rules.edge_urls
     client = openai.AsyncOpenAI(api_key="sk-1234", base_url=one, max_retries=0)
     with pytest.raises(openai.BadRequestError) as refused:
-        await client.chat.completions.create(model="gpt-3.5-turbo", messages=HI, user="user_id_1")  # type: ignore[arg-type]
+        await client.chat.completions.create(model="gpt-3.5-turbo", messages=HI, user="user_id_1")
     assert "User blocked from making LLM API Calls. User=user_id_1" in str(refused.value)
     name = f"user-{uuid.uuid4().hex[:8]}"
     for edge in (one, other):

@@ -62,7 +62,7 @@ async def test_tags_by_key_team_request_and_header_are_counted_once_each_with_ex
     for number in range(3):
         answer = await client.chat.completions.create(
             model="gpt-3.5-turbo",
-            messages=POEM,  # type: ignore[arg-type]
+            messages=POEM,
             max_tokens=8 + number,
             extra_body={"metadata": {"tags": [tags["body"], tags["key"]]}},
             extra_headers={"x-litellm-tags": f"{tags['header']} , {tags['body']}"},
@@ -82,7 +82,7 @@ async def test_the_openai_client_with_extra_body_as_printed(suite: RunningSuite,
     response = await asyncio.to_thread(
         client.chat.completions.create,
         model="gpt-3.5-turbo",
-        messages=POEM,  # type: ignore[arg-type]
+        messages=POEM,
         max_tokens=16,
         extra_body={"metadata": {"tags": PAGE_TAGS, "spend_logs_metadata": {"hello": "world"}}},
     )
@@ -105,7 +105,7 @@ async def test_the_open_gateway_serves_the_examples_without_a_key(open_suite: Ru
     said = await asyncio.to_thread(
         client.chat.completions.create,
         model="gpt-3.5-turbo",
-        messages=POEM,  # type: ignore[arg-type]
+        messages=POEM,
         max_tokens=8,
         extra_body={"metadata": {"tags": PAGE_TAGS}},
     )
@@ -194,7 +194,7 @@ async def test_streams_are_booked_with_the_providers_usage_and_hide_the_chunk_no
         chunk
         async for chunk in await client.chat.completions.create(
             model="gpt-3.5-turbo",
-            messages=POEM,  # type: ignore[arg-type]
+            messages=POEM,
             max_tokens=12,
             stream=True,
             extra_body={"metadata": {"tags": [tag]}},
@@ -208,7 +208,7 @@ async def test_streams_are_booked_with_the_providers_usage_and_hide_the_chunk_no
         chunk
         async for chunk in await client.chat.completions.create(
             model="gpt-3.5-turbo",
-            messages=POEM,  # type: ignore[arg-type]
+            messages=POEM,
             max_tokens=4,
             stream=True,
             stream_options={"include_usage": True},

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
 from shared import bus
 from shared.broker import USERS
 from shared.broker import accounts as accounts_of
+from tests.moderation.moderation_kit import Moderation, wait_for
 
 
 @pytest.fixture(scope="session")

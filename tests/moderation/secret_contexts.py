@@ -7,7 +7,7 @@ import base64
 import random
 from collections.abc import Iterator
 
-from secret_corpus import ALNUM, B64, DIGITS, HEX, LOWER, UPPER, URL64, guid, joined, of
+from tests.moderation.secret_corpus import ALNUM, B64, DIGITS, HEX, LOWER, UPPER, URL64, guid, joined, of
 
 CONTEXTS = [
     ('$env:API_KEY="{t}"'),

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moderation_kit import answered
 
 from services.moderation.guardrails import Inspection, banned_keywords, table
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError, parse
+from tests.moderation.moderation_kit import answered
 
 
 def configured(tmp_path: Path, **litellm_settings: Any) -> list[Any]:

@@ -76,7 +76,7 @@ async def test_who_gives_up_does_not_stop_the_loading_for_others(tokens: Tokens)
 
 async def test_a_killed_process_is_started_anew(tokens: Tokens) -> None:
     assert (await tokens.count(CountRequest("gpt-4", ["abc"]))).tokens == [1]
-    (process,) = tokens._pool._processes.values()  # type: ignore[union-attr]
+    (process,) = tokens._pool._processes.values()
     process.kill()
     process.join(5)
     with pytest.raises(BusError):

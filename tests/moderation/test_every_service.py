@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from moderation_kit import answered
 from structlog.testing import capture_logs
 
 from services.edge.content.answer import of_event
@@ -27,6 +26,7 @@ from shared.config import parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import ScreenRequest
 from tests.edge.fakes import FakeBus
+from tests.moderation.moderation_kit import answered
 from tests.support.ports import free_port
 from tests.support.serving import handled_by, serving
 

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moderation_kit import answered
-from secret_contexts import filled
-from secret_corpus import lookalikes, secrets
 from structlog.testing import capture_logs
 
 from services.moderation.guardrails import Inspection
@@ -18,6 +15,9 @@ from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.inspection import replaced
 from services.moderation.secrets.engine import Engine, TooMuchError, in_characters
 from services.moderation.secrets.vendor import Vendor
+from tests.moderation.moderation_kit import answered
+from tests.moderation.secret_contexts import filled
+from tests.moderation.secret_corpus import lookalikes, secrets
 
 
 @pytest.fixture(scope="session")

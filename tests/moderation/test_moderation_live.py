@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from moderation_kit import Moderation, wait_for
 from nats.aio.client import Client
 
 from services.moderation.guardrails.loaded import Loaded
@@ -16,6 +15,7 @@ from services.moderation.screen import Screen
 from shared import bus, subjects
 from shared.guardrails import Enabled, Spec
 from shared.requests import CountReply, CountRequest, Fault, ScreenRequest, Verdict
+from tests.moderation.moderation_kit import Moderation, wait_for
 from tests.support.ports import free_port
 
 Start = Callable[..., Moderation]

@@ -7,12 +7,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from moderation_kit import answered
 from structlog.testing import capture_logs
 
 from services.moderation.guardrails import table
@@ -25,6 +25,7 @@ from services.moderation.screen import Screen
 from shared.config import ConfigError, parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import Redaction, ScreenRequest, Verdict
+from tests.moderation.moderation_kit import answered
 from tests.support.serving import handled_by, serving
 
 
@@ -460,7 +461,7 @@ async def test_a_generic_http_guardrail(server: StandIn, outbound: Outbound) -> 
     server.answers[path] = lambda _: {"action": "GUARDRAIL_INTERVENED", "texts": ["a", "B"]}
     assert (await screened(screen, "a", "b")).redactions == [Redaction(1, 0, 1, "B")]
     for odd in ({"action": "GUARDRAIL_INTERVENED", "texts": ["a"]}, {"action": "WHAT"}, {}, []):
-        server.answers[path] = lambda _, odd=odd: odd
+        server.answers[path] = partial(lambda said, _: said, odd)
         assert (await screened(screen, "a", "b")).action == "error"
 
 

@@ -1,14 +1,15 @@
 """Services that are only asked whether something may pass: each is asked in its own shape, and what it doesn't answer lets nothing through."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
-from test_remote_guardrails import StandIn, listed, load, screened
 
 from services.moderation.guardrails.scanners import SCANNERS
 from shared.config import ConfigError
 from shared.outbound import Guard, Outbound, OutboundSettings
+from tests.moderation.test_remote_guardrails import StandIn, listed, load, screened
 from tests.support.serving import handled_by, serving
 
 ANALYZE, SHIELD = "/contentsafety/text:analyze", "/contentsafety/text:shieldPrompt"
@@ -79,7 +80,7 @@ async def test_it_is_asked_as_it_wants_and_its_word_counts(name: str, server: St
         {"categoriesAnalysis": [{"severity": "0"}]},
         {"userPromptAnalysis": {}},
     ):
-        server.answers[path] = lambda asked, odd=odd: odd
+        server.answers[path] = partial(lambda said, _: said, odd)
         assert (await screened(screen, "hello", roles=["user"])).action == "error", odd
 
 
@@ -90,7 +91,7 @@ async def test_an_answer_is_asked_about_as_one(server: StandIn, outbound: Outbou
         "panw_prisma_airs": {"action": "allow"},
     }
     for name, answer in passing.items():
-        server.answers[CASES[name][0]] = lambda asked, answer=answer: answer
+        server.answers[CASES[name][0]] = partial(lambda said, _: said, answer)
         screen = listed(outbound, guardrail=name, mode="post_call", api_base=server.url, api_key="k")
         assert (await screened(screen, "said", stage="post_call", roles=["assistant"])).action == "allow"
     lakera, aporia, airs = (body for _, _, body in server.asked)

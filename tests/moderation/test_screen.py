@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-from moderation_kit import answered
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -12,6 +11,7 @@ from services.moderation.guardrails.loaded import Loaded
 from services.moderation.screen import Screen
 from shared.guardrails import Enabled, Spec
 from shared.requests import Redaction, ScreenRequest
+from tests.moderation.moderation_kit import answered
 
 
 class Stub:

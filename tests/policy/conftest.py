@@ -76,7 +76,7 @@ async def replica(
 
     monkeypatch.setattr(bus, "answer", renamed)
     task = asyncio.create_task(
-        serve(life, client, Current(catalog(*(() if text is None else (text,)), environ=environ)), **kw)
+        serve(life, client, Current(catalog(environ=environ) if text is None else catalog(text, environ=environ)), **kw)
     )
     try:
         async with asyncio.timeout(10):

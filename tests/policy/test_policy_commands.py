@@ -229,7 +229,7 @@ def test_delete_names_what_was_there() -> None:
 def test_block_and_unblock() -> None:
     world = World(key("a"))
     assert world.call("/key/block", {"key": A})["blocked"] is True
-    assert world.decide(secret("a"), model="gpt").refusal.code == "blocked_key"  # type: ignore[union-attr]
+    assert world.decide(secret("a"), model="gpt").refusal.code == "blocked_key"
     world.call("/key/block", {"key": A})
     assert world.call("/key/unblock", {"key": A})["blocked"] is False
     assert [f.action for f in world.facts] == ["blocked", "blocked", "unblocked"]
@@ -341,7 +341,7 @@ def test_team_update_block_and_info() -> None:
     assert answer["team_id"] == "t" and answer["data"]["models"] == ["mini"]
     assert answer["data"]["metadata"] == {"tags": ["x"]}
     assert world.call("/team/block", {"team_id": "t"})["blocked"] is True
-    assert world.decide(secret("a"), model="mini").refusal.code == "blocked_team"  # type: ignore[union-attr]
+    assert world.decide(secret("a"), model="mini").refusal.code == "blocked_team"
     assert world.call("/team/unblock", {"team_id": "t"})["blocked"] is False
     assert [f.action for f in world.facts] == ["updated", "blocked", "unblocked"]
     info = world.call("/team/info", query={"team_id": "t"})

@@ -5,7 +5,7 @@ import random
 import msgspec
 import pytest
 
-from services.policy.catalog import build
+from services.policy.catalog import Catalog, build
 from services.policy.decide import decide
 from services.policy.directory import Directory
 from shared import config, subjects
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_takes_no_right_away_and_is_named() -> None:
 
 
 def test_catalog_refuses_and_warns() -> None:
-    def catalog(text: str):
+    def catalog(text: str) -> Catalog:
         return build(config.parse(text, {}), lambda provider, model: None)
 
     assert not catalog("litellm_settings: {callbacks: [banned_keywords, langfuse, prometheus]}").warnings

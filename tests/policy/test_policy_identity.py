@@ -29,7 +29,8 @@ EVERY_ROUTE = [row.name for row in routes.TABLE.rows]
 
 
 def find(kind: str, name: str) -> Any:
-    return {"team": TEAMS, "user": USERS}[kind].get(name)
+    tables: dict[str, dict[str, Any]] = {"team": TEAMS, "user": USERS}
+    return tables[kind].get(name)
 
 
 KNOWN = Known(
@@ -227,7 +228,7 @@ def test_what_is_kept_follows_the_token() -> None:
     assert (after["user"].user_role, after["user"].teams) == ("internal_user", ["b"])
     joined = let_in({**rules, "upsert_sso_user_to_team": True}, claims).upserts
     assert [getattr(e.after, "team_id", "user") for e in joined] == ["user", "b"]
-    assert joined[0].after.teams == ["a", "b"]  # type: ignore[union-attr]
+    assert joined[0].after.teams == ["a", "b"]
     # a user and a team that the token is the first to name are made as they are in the end
     first = {**rules, "sync_user_role_and_teams": True, "user_id_upsert": True, "team_id_upsert": True}
     made = let_in(first, {"sub": "n", "groups": ["z"]}).upserts

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.policy.importing import run
 from services.policy.importing.secrets import Secrets
+from services.policy.offline import Stopped
 from shared import bus, sealing, streams, subjects
 from shared.entities import callbacks
 from shared.facts import ControlFact
@@ -270,7 +271,7 @@ async def test_stopped_anywhere_it_goes_on(broker: Broker, litellm: str, monkeyp
     try:
         cut = len(whole) // 3
         for end in (cut, 2 * cut):
-            with pytest.raises(run.Stopped):
+            with pytest.raises(Stopped):
                 await run.import_rows(client, io.BytesIO(whole[:end]), secrets)
         before = len(await facts_of(broker))
         assert before > 0

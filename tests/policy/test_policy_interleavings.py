@@ -102,21 +102,20 @@ def _command(draw: random.Random, directory: Directory, number: int) -> tuple[st
     token = draw.choice(tokens)
     minted = {"token": digest_key(f"sk-{number}-0123456789abcdef"), "key_name": "sk-..."}
     alias, team = draw.choice([*ALIASES, None]), draw.choice([*TEAMS, None])
-    return draw.choice(
-        [
-            ("/key/generate", {**minted, "key_alias": alias, "team_id": team}),
-            ("/key/generate", {**minted, "key_alias": alias}),
-            ("/key/update", {"key": token, "key_alias": alias}),
-            ("/key/update", {"key": token, "colour": number}),
-            ("/key/update", {"key": token, "team_id": team}),
-            ("/key/regenerate", {**minted, "key": token, "grace_period": draw.choice([None, "1h"])}),
-            ("/key/delete", {"keys": [token, draw.choice(tokens)]}),
-            ("/key/block", {"key": token}),
-            ("/key/unblock", {"key": token}),
-            ("/team/new", {"team_id": draw.choice(TEAMS)}),
-            ("/team/delete", {"team_ids": [draw.choice(TEAMS)]}),
-        ]
-    )
+    commands: list[tuple[str, dict[str, Any]]] = [
+        ("/key/generate", {**minted, "key_alias": alias, "team_id": team}),
+        ("/key/generate", {**minted, "key_alias": alias}),
+        ("/key/update", {"key": token, "key_alias": alias}),
+        ("/key/update", {"key": token, "colour": number}),
+        ("/key/update", {"key": token, "team_id": team}),
+        ("/key/regenerate", {**minted, "key": token, "grace_period": draw.choice([None, "1h"])}),
+        ("/key/delete", {"keys": [token, draw.choice(tokens)]}),
+        ("/key/block", {"key": token}),
+        ("/key/unblock", {"key": token}),
+        ("/team/new", {"team_id": draw.choice(TEAMS)}),
+        ("/team/delete", {"team_ids": [draw.choice(TEAMS)]}),
+    ]
+    return draw.choice(commands)
 
 
 ORDERS = ("created_at_ms", "key_alias", "expires_at_ms", "updated_at_ms")

@@ -60,7 +60,7 @@ def by_hand(w: World, query: dict[str, str], actor: Caller | None = None) -> lis
         key=lambda k: (getattr(k, attribute), k.token),
         reverse=descending,
     )
-    return [k.token for k in having] + sorted(k.token for k in found if getattr(k, attribute) is None)
+    return [*(k.token for k in having), *sorted(k.token for k in found if getattr(k, attribute) is None)]
 
 
 QUERIES: list[dict[str, str]] = [

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +32,7 @@ ROUNDS = 25
 
 
 @pytest.fixture
-async def pair(broker: Broker, monkeypatch: pytest.MonkeyPatch):
+async def pair(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(replica(broker, "one", monkeypatch))
         second = await stack.enter_async_context(replica(broker, "two", monkeypatch))
@@ -98,7 +100,7 @@ async def test_a_command_that_comes_after_its_deadline_changes_nothing(
     status, answer, reply = await first.admin("/key/generate", late, deadline_at_ms=now_ms - 1)
     assert (status, reply.changed) == (503, [])
     assert "after its deadline" in answer["error"]["message"]
-    assert (await first.decide(secret("late"))).refusal.code == "unknown_key"  # type: ignore[union-attr]
+    assert (await first.decide(secret("late"))).refusal.code == "unknown_key"
     status, _, _ = await first.admin("/key/generate", late, deadline_at_ms=now_ms + 60_000)
     assert status == 200
 
@@ -190,7 +192,7 @@ async def test_a_restarted_replica_knows_the_same(
 
     async with replica(broker, "three", monkeypatch) as three:
         assert await told(three) == await told(one) == await told(two)
-        assert (await three.decide(secret("k4"))).refusal.code == "blocked_key"  # type: ignore[union-attr]
+        assert (await three.decide(secret("k4"))).refusal.code == "blocked_key"
         status, _, _ = await three.admin("/key/unblock", {"key": digest("k4")})
         assert status == 200, "it knows each subject's last sequence"
 
@@ -327,7 +329,7 @@ async def test_the_process(broker: Broker, tmp_path: Path) -> None:
 
 
 async def _stops_without_broker(command: object, env: dict, log: object, port: int, broker: Broker) -> int:
-    process = subprocess.Popen(command, env=env, stderr=log)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, env=env, stderr=log)
     try:
         await _ready(port)
         broker.kill()

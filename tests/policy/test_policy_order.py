@@ -10,9 +10,8 @@ import pytest
 from shared import admission, routes
 from shared.entities import Customer, Organization, Project, Team, User
 from shared.errors import Refusal
-from shared.grant import Ask, Denial, Grant
+from shared.grant import Ask, Denial
 from shared.ids import digest_key
-from shared.requests import DecideRequest
 from tests.policy.world import CONFIG, NOW, World, digest, key, secret
 
 ORDER = (
@@ -191,4 +190,4 @@ def test_a_decision_is_a_line_of_printable_ascii_whatever_ids_hold() -> None:
     denial = w.decide(secret("a"), model="gpt")
     assert isinstance(denial, Denial) and denial.refusal.decision is not None
     assert denial.refusal.decision.isascii() and denial.refusal.decision.isprintable()
-    assert routes.named("/policy/explain") is not None and DecideRequest and Grant
+    assert routes.named("/policy/explain") is not None

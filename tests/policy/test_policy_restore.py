@@ -1,6 +1,7 @@
 """`restore-control`: CONTROL from a dump of the audit log, on a real broker."""
 
 import io
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ FACTS = [fact(1, "a"), fact(2, "b"), ("control.team.a", b"junk"), fact(3, "a")]
 
 
 @pytest.fixture
-async def client(broker: Broker):
+async def client(broker: Broker) -> AsyncIterator[Client]:
     connected = await bus.connect("policy", broker.url)
     await streams.ensure_control(connected)
     yield connected

@@ -221,7 +221,7 @@ def test_credentials_are_named_by_models_and_changed_under_them() -> None:
     here = world()
     assert here.call("POST /credentials", CREDENTIAL) == {"success": True, "message": "Credential created successfully"}
     (shown_,) = here.call("/credentials")["credentials"]
-    assert shown_["credential_values"] == {**CREDENTIAL["credential_values"], "api_key": "********"}  # type: ignore[dict-item]
+    assert shown_["credential_values"] == {**CREDENTIAL["credential_values"], "api_key": "********"}
     row = here.call(
         "/model/new", {"model_name": "x", "litellm_params": {"model": "azure/gpt", "litellm_credential_name": "azure"}}
     )

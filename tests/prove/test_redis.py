@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from services.edge.cache import control
-from services.edge.cache.serve import Cache
+from services.edge.cache.state import Cache
 from services.edge.cache.store import ENTRY_BYTES_MAX, PREFIX, Kept, Redis
 from shared.billing import Usage
 from tests.edge.fakes import Peer, completion, response, until

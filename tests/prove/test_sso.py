@@ -145,7 +145,7 @@ async def test_in_by_role_and_out_again(
     await page.click("form[action='/ui/logout'] button")
     assert urlsplit(page.url).path == "/ui/login" and await me(page, suite) == 401
     thief = await chromium.new_context()
-    await thief.add_cookies(cookies)  # type: ignore[arg-type]
+    await thief.add_cookies(cookies)
     stolen = await thief.new_page()
     await stolen.goto(base(suite) + "/ui/keys")
     assert urlsplit(stolen.url).path == "/ui/login" and await me(stolen, suite) == 401
@@ -168,11 +168,11 @@ async def test_answers_that_are_not_this_logins(
     assert answer is not None and answer.status == 400
     await other.context.close()
     # the right browser, then the same code once more with all that the browser had before
-    await context.add_cookies(before)  # type: ignore[arg-type]
+    await context.add_cookies(before)
     await page.goto(back)
     assert (await me(page, suite))["user_id"] == "bob"
     await context.clear_cookies()
-    await context.add_cookies(before)  # type: ignore[arg-type]
+    await context.add_cookies(before)
     answer = await page.goto(back)
     assert answer is not None and answer.status == 401 and await me(page, suite) == 401
 

@@ -50,7 +50,7 @@ def clock() -> Clock:
 
 
 def of(kept: Kept, clock: Callable[[], float], environ: dict[str, str] | None = None, **settings: object) -> Secrets:
-    management = KeyManagement(**{"system": "hashicorp_vault", **settings})  # type: ignore[arg-type]
+    management = KeyManagement(**{"system": "hashicorp_vault", **settings})
     return Secrets(
         environ or {}, management, make=lambda *_: kept, now=clock, deadline_s=0.2, ttl_s=100, missing_ttl_s=10
     )

@@ -103,7 +103,7 @@ async def test_other_places_other_deadlines_and_large_questions_do_not_mix(
         ask(client, large),
         ask(client, "dd"),
     )
-    assert found == [[1], [1000], [1], [len(large)], [2]]
+    assert [*found] == [[1], [1000], [1], [len(large)], [2]]
     assert len(answerer.messages) == 4
     await other.drain()
 

@@ -115,7 +115,7 @@ def test_a_control_fact_is_json(fact: ControlFact) -> None:
 
 def test_a_newer_writer_is_understood_and_an_older_one_too() -> None:
     """Unknown trailing fields are passed over; missing trailing ones get their default."""
-    fact = Refused("id", 1, "edge", Caller(), "/x", "m", 400, "code", "policy")  # type: ignore[arg-type]
+    fact = Refused("id", 1, "edge", Caller(), "/x", "m", 400, "code", "policy")
     fields = msgspec.msgpack.decode(facts.encode_fact(fact))
     newer, older = msgspec.msgpack.encode([*fields, "new", [1, {"a": 2}]]), msgspec.msgpack.encode(fields[:10])
     assert facts.unpack(facts.pack([newer, older])) == [fact, fact]

@@ -70,7 +70,7 @@ def test_the_request_s_metadata_goes_over_the_key_s_and_the_grant_stays_as_it_wa
 
 
 def candidate(name: str, weight: float = 1.0, order: int = 0) -> Candidate:
-    return Candidate(name, "openai", name, None, weight, order)  # type: ignore[arg-type]
+    return Candidate(name, "openai", name, None, weight, order)
 
 
 def test_candidates_go_by_order_first() -> None:
@@ -84,7 +84,7 @@ def test_equal_candidates_are_drawn_by_weight() -> None:
     draw = random.Random(1).random
     some = [candidate("a", 1), candidate("b", 3)]
     firsts = [draw_order(some, draw)[0].deployment_id for _ in range(8000)]
-    assert 0.73 < firsts.count("b") / 8000 < 0.77  # type: ignore[arg-type]
+    assert 0.73 < firsts.count("b") / 8000 < 0.77
 
 
 def test_a_candidate_without_weight_comes_last() -> None:

@@ -34,7 +34,7 @@ class Follower:
 @pytest.fixture
 def broker(tmp_path: Path) -> AsyncIterator[AccountsBroker]:  # type: ignore[misc]
     with AccountsBroker(tmp_path) as running:
-        yield running  # type: ignore[misc]
+        yield running
 
 
 @pytest.fixture

@@ -168,7 +168,8 @@ USD = 10**12
 def test_units_tiers_and_services(provider: str, model: str, usage: Usage, usd: Decimal) -> None:
     price = prices.lookup(provider, model)
     assert price is not None
-    assert cost(price, usage) == (int(usd * USD), ())
+    found = cost(price, usage)
+    assert (found.picousd, found.flags) == (int(usd * USD), ())
 
 
 def test_what_batches_cost_doesnt_travel_with_calls() -> None:

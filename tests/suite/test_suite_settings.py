@@ -65,7 +65,7 @@ def test_a_port_wanted_twice_is_refused_before_anything_listens() -> None:
 def test_every_service_has_its_own_user_with_its_row_of_the_table(tmp_path: object) -> None:
     embedded = Embedded(nats_port=4222)
     add_passwords(embedded)
-    tree = configuration(embedded, tmp_path, "always")  # type: ignore[arg-type]
+    tree = configuration(embedded, tmp_path, "always")
     homes = {user["user"]: name for name, account in tree["accounts"].items() for user in account["users"]}
     users = {user["user"]: user for account in tree["accounts"].values() for user in account["users"]}
     operators = {"operator": "LEDGER", "operator-control": "POLICY"}
@@ -81,15 +81,15 @@ def test_every_service_has_its_own_user_with_its_row_of_the_table(tmp_path: obje
 def test_sync_always_is_the_default_and_can_be_left_to_nats(tmp_path: object) -> None:
     embedded = Embedded(nats_port=4222)
     add_passwords(embedded)
-    always = configuration(embedded, tmp_path, SuiteSettings().nats_sync)  # type: ignore[arg-type]
+    always = configuration(embedded, tmp_path, SuiteSettings().nats_sync)
     assert always["jetstream"]["sync_interval"] == "always"
-    assert "sync_interval" not in configuration(embedded, tmp_path, "default")["jetstream"]  # type: ignore[arg-type]
+    assert "sync_interval" not in configuration(embedded, tmp_path, "default")["jetstream"]
 
 
 def test_the_brokers_storage_limit_is_not_what_happens_to_be_free(tmp_path: object) -> None:
     embedded = Embedded(nats_port=4222)
     add_passwords(embedded)
-    tree = configuration(embedded, tmp_path, "always")  # type: ignore[arg-type]
+    tree = configuration(embedded, tmp_path, "always")
     assert tree["jetstream"]["max_file_store"] >= 2**50
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from http_kit import LOOPS, Handler, Ours, Served, Theirs
 
 from services.edge.http import connection
+from tests.edge.http.http_kit import LOOPS, Handler, Ours, Served, Theirs
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

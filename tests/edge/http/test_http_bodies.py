@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, chunked, closed, echo, post
 
 from services.edge.http import connection, outgoing
 from tests.edge.fakes import until
+from tests.edge.http.http_kit import GET, HEAD, Asked, chunked, closed, echo, post
 
 Serve = Any
 MB = 1024 * 1024
@@ -181,6 +181,6 @@ async def test_what_waits_behind_a_request_is_bounded(serve: Serve, at_once: boo
         found = server.connection()
         assert len(found._held) <= outgoing.HELD_BYTES_HIGH + 256 * 1024
         assert sum(r.buffered_bytes for r in found._queue) <= 256 * 1024
-    assert caller.writer.transport.get_write_buffer_size() > 0  # type: ignore[attr-defined]
+    assert caller.writer.transport.get_write_buffer_size() > 0
     go.set()
     assert [(await caller.answer()).body for _ in range(3)] == [b"0", b"%d" % (20 * MB), b"0"]

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, Ours, closed, echo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge.http import Budget, Limits, OverBudgetError, connection, listener
 from services.edge.http.budget import CONNECTION_BYTES, Account, bytes_default, prefix
 from tests.edge.fakes import until
+from tests.edge.http.http_kit import GET, HEAD, Asked, Ours, closed, echo
 
 Serve = Any
 MB = 1024 * 1024
@@ -58,7 +59,7 @@ async def test_with_nobody_to_displace_it_is_a_503(ours: Serve) -> None:
     server = await begin(ours, slow, connections_per_address_max=3)
     for number in range(3):
         await (await server.connect()).send(GET)
-        await until(lambda number=number: server.running == number + 1)
+        await until(partial(lambda wanted: server.running == wanted, number + 1))
     caller = await server.connect()
     await caller.send(GET)
     answer = await caller.answer()

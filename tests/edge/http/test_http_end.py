@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, closed, echo, post
 
 from services.edge.http import connection, listener
 from tests.edge.fakes import until
+from tests.edge.http.http_kit import GET, HEAD, Asked, closed, echo, post
 
 Serve = Any
 
@@ -247,7 +247,7 @@ async def test_what_outlives_the_drain_is_cut(ours: Serve, monkeypatch: pytest.M
 
     server = await ours(slow)
     caller = await server.connect()
-    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    caller.writer.transport.pause_reading()
     await caller.send(HEAD + b"Content-Length: 9\r\n\r\n" if where in ("body", "lingering") else GET)
     await until(lambda: server.begun)
     assert not await server.listener.drain(0.05)

@@ -7,11 +7,11 @@ import logging
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, LOOPS, Asked, Ours, Served, Theirs, chunked, post, reset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.edge.http import connection
+from tests.edge.http.http_kit import GET, HEAD, LOOPS, Asked, Ours, Served, Theirs, chunked, post, reset
 
 FIELDS = [
     b"X: y\r\n", b"X:\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: upgrade\r\nUpgrade: x\r\n",

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, chunked, closed, echo, post, reset
 
 from tests.edge.fakes import Caller_, until
+from tests.edge.http.http_kit import GET, HEAD, Asked, chunked, closed, echo, post, reset
 
 Serve = Any
 MB = 1024 * 1024
@@ -90,7 +90,7 @@ async def test_a_writer_that_waits_for_a_client_is_cancelled_when_it_leaves(serv
 
     server = await serve(flood)
     caller = await server.connect()
-    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    caller.writer.transport.pause_reading()
     await caller.send(GET)
     stuck = -1
     while stuck != written or not written:
@@ -112,7 +112,7 @@ async def test_a_whole_answer_that_a_client_does_not_read_ends_with_it(serve: Se
 
     server = await serve(large)
     caller = await server.connect()
-    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    caller.writer.transport.pause_reading()
     await caller.send(GET + GET)
     await asyncio.sleep(0.1)
     assert server.begun == 1, "the next waits until the client has taken this one"

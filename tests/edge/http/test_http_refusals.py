@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, chunked, closed, echo, post
+
+from tests.edge.http.http_kit import GET, HEAD, Asked, chunked, closed, echo, post
 
 Serve = Any
 LINE = b"GET /a HTTP/1.1\r\n"

@@ -5,7 +5,8 @@ import socket
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD, Asked, chunked, closed, echo, post
+
+from tests.edge.http.http_kit import GET, HEAD, Asked, chunked, closed, echo, post
 
 Serve = Any
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from upstream_kit import LOOPS, Authority, Reference
 
 from services.edge.upstream import Client
+from tests.edge.upstream.upstream_kit import LOOPS, Authority, Reference
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from upstream_kit import OK, QUICK, Authority, Peer, Server, answers
 
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
+from tests.edge.upstream.upstream_kit import OK, QUICK, Authority, Peer, Server, answers
 
 Make = Callable[..., Any]
 AT_ONCE_S = 0.25

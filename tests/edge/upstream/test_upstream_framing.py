@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from upstream_kit import OK, QUICK, Peer, Server, answers
 
 from services.edge.upstream import Client, UpstreamError
+from tests.edge.upstream.upstream_kit import OK, QUICK, Peer, Server, answers
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Empty:\r\nContent-Length: 11\r\n\r\nhello world"
 CHUNKED = (

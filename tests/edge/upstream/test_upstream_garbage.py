@@ -7,9 +7,9 @@ import itertools
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from upstream_kit import LOOPS, OK, Peer, Server
 
 from services.edge.upstream import Client, Deadlines, UpstreamError
+from tests.edge.upstream.upstream_kit import LOOPS, OK, Peer, Server
 
 SOON = Deadlines(connect_ms=1_000, first_byte_ms=60, idle_ms=60, total_ms=2_000)
 STATUS = [b"200 OK"] * 12 + [b"204 No", b"304 x", b"500 x", b"100 x", b"101 Up", b"199 x", b"999 x", b"abc"]
@@ -78,7 +78,7 @@ def test_any_bytes_end_in_a_response_or_an_error(
             assert (client.open, client.idle, client.waiting, client._pools) == (0, 0, 0, {})
 
     problems: list[object] = []
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:  # type: ignore[arg-type]
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.get_loop().set_exception_handler(lambda _, context: problems.append(context))
         runner.run(main())
     assert not problems, problems
@@ -112,5 +112,5 @@ def test_a_valid_body_is_itself_however_it_is_cut(
             assert client.created == 1
             await client.close()
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:  # type: ignore[arg-type]
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())

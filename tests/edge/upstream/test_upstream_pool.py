@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from upstream_kit import OK, QUICK, Peer, Server, answers, call, until
 
 from services.edge.upstream import Client, Deadlines, Response, UpstreamError
 from services.edge.upstream.connection import BUFFERED_BYTES_HIGH, Connection
+from tests.edge.upstream.upstream_kit import OK, QUICK, Peer, Server, answers, call, until
 
 Make = Callable[..., Any]
 Ours = Callable[..., Client]
@@ -332,7 +332,7 @@ async def test_a_connection_is_released_when_its_request_has_left_and_not_before
     monkeypatch.setattr("services.edge.upstream.connection.DRAIN_S", 0.05)
     loop, owner = asyncio.get_running_loop(), Owner()
     connection = Connection(owner, loop, 65_536)
-    connection.connection_made(FakeTransport())  # type: ignore[arg-type]
+    connection.connection_made(FakeTransport())
     response = Response(loop, 1.0, loop.time() + 10, headless_body=False)
     connection.start(response, b"head", b"body", loop.time() + 5)
     connection.pause_writing()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from upstream_kit import OK, QUICK, Peer, Server, answers
 
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError, render_headers
 from services.edge.upstream.connection import WRITE_PIECE_BYTES
+from tests.edge.upstream.upstream_kit import OK, QUICK, Peer, Server, answers
 
 Make = Callable[..., Any]
 SLOW = Deadlines(connect_ms=2_000, first_byte_ms=20_000, idle_ms=5_000, total_ms=20_000)
@@ -162,7 +162,7 @@ async def test_a_large_body_reaches_a_slow_reader_whole_and_is_not_copied_into_b
             if left % 7 == 0 and isinstance(client, Client):
                 await asyncio.sleep(0.002)
                 for connection in next(iter(client._pools.values())).connections:
-                    buffered.append(connection._transport.get_write_buffer_size())  # type: ignore[union-attr]
+                    buffered.append(connection._transport.get_write_buffer_size())
             piece = await peer.reader.read(1 << 18)
             digest.update(piece)
             left -= len(piece)
