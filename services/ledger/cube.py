@@ -42,6 +42,8 @@ SUMS = (
     "requests", "successes", "failures", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "unpriced",
     "flagged", "spend_picousd",
 )  # fmt: skip
+WORK_MEM = "64MB"
+"""Sums of a step, or of a period, are sorted in it."""
 FOLD_AFTER = timedelta(hours=2)
 """The end of a period: calls that were opened within it have mostly ended."""
 FOLD_TIMEOUT_S = 600.0
@@ -133,6 +135,7 @@ class Cube:
         async with connection.transaction():
             if (await hold(connection)).get(shard) != known:
                 return 0  # another ledger did it
+            await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
             await connection.execute(ADD, shard, known + 1, until, min(days), max(days))
             await connection.execute(QUERIES["cube_move"], shard, until)
         metrics.CUBE_BATCHES.inc(until - known)
@@ -149,6 +152,7 @@ class Cube:
         try:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
+                await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
                 await hold(connection)
                 await connection.execute(QUERIES["fold_clear"], grain, at)
                 span = (at, spans.end(grain, at))

@@ -12,7 +12,7 @@ from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
 from services.ledger.shapes import usd
-from services.ledger.spend_sql import CACHE_SUMS, SUMS
+from services.ledger.spend_sources import CACHE_SUMS, SUMS
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
        "customer": ("end_user_ids", "customer_ids")}  # fmt: skip

@@ -13,7 +13,7 @@ from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
-from services.ledger.spend_sql import Statement, of_scope
+from services.ledger.spend_sources import Statement, of_scope
 from shared.money import usd_from_picousd
 
 ROUTE = "/guardrails/report"

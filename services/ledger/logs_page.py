@@ -18,7 +18,7 @@ from services.ledger.asking import Scope, scope_of
 from services.ledger.facts_in import place
 from services.ledger.questions import refuse
 from services.ledger.report import LogKey
-from services.ledger.spend_sql import Statement, of_scope
+from services.ledger.spend_sources import Statement, of_scope
 from shared.money import picousd_from_usd
 
 SORTS = {

@@ -15,7 +15,7 @@ from services.ledger.facts_in import midnight, place
 from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spans import Span
 from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
-from services.ledger.spend_sql import SUMS, Kept, Live
+from services.ledger.spend_sources import SUMS, Kept, Live
 from shared import payloads, subjects
 from shared.requests import SpentBy
 

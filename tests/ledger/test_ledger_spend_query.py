@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from services.ledger import spend_query, terminal
+from services.ledger import spend_query, spend_sql, terminal
 from services.ledger.asking import Scope
 from services.ledger.cube import Cube
 from services.ledger.report import Report
@@ -146,6 +146,32 @@ async def test_random_questions_from_every_source(book: Book) -> None:
         sources.add(source + plan(query, everything=scope.everything).grain)
         assert found == await by_hand(book, query, scope), (asked, scope, source)
     assert sources == {"rollupday", "cubemonth", "cubeday", "cubehour", "logcall"}
+    pool.terminate()
+
+
+async def test_the_top_first_is_the_same_answer(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(5)
+    await fill(book, draw, Cube(book.database, asyncio.Event()))
+    pool = await book.database.readers(2)
+    found: list[list[Any]] = [[], []]
+    asked = [
+        {
+            "group_by": draw.choice(["tag", "tag,team", "team,tag"]),
+            "bucket": draw.choice(["day", "week", "month"]),
+            "top": draw.choice(["1", "2", "3", "9"]),
+            "from": draw.choice(["2026-10-01", "2026-10-09"]),
+            "to": draw.choice(["2026-10-31", "2026-11-20", "2026-11-26"]),
+            **draw.choice([{}, {"tag": "a,b"}, {"tag": "zz"}]),
+        }
+        for _ in range(24)
+    ]
+    for answers in found:
+        for each in asked:
+            rows = await Report(pool).sums(parse(each, NOW), Scope(everything=True))
+            answers.append([tuple(row.values()) for row in rows])
+        monkeypatch.setattr(spend_sql, "_top_first", lambda *_: "")
+    assert found[0] == found[1]
+    assert sum(map(len, found[0])) > 300
     pool.terminate()
 
 

@@ -1,0 +1,281 @@
+# ruff: noqa: S608
+"""Where the rows of a question about spend come from: rollups, the cube, the log; as SQL. Pure.
+
+Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put together are names from tables.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, timedelta
+from typing import Any, NamedTuple
+
+from services.ledger import spans
+from services.ledger.asking import Scope
+from services.ledger.spans import BASE, Piece, Span
+from services.ledger.spend_query import DIMENSIONS, Plan, SpendQuery
+
+SUMS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced", "spend_picousd")
+CACHE_SUMS = ("cached_tokens", "cache_write_tokens")
+"""Only the cube has these beside."""
+_GROUP_COLUMNS = (
+    "key_sha256", "team_id", "user_id", "organization_id", "model", "upstream_model", "deployment_id", "provider", "call_type",
+)  # fmt: skip
+_ID_AT = "to_timestamp((('x' || translate(left(b.id::text, 13), '-', ''))::bit(48)::bigint) / 1000.0)"
+
+
+class Live(NamedTuple):
+    """Batches that the cube hasn't got."""
+
+    after: Sequence[tuple[int, int]]
+    """(shard, position of the cube): those after it."""
+    first_day: date
+    """Of their rows."""
+    last_day: date
+
+
+class Kept(NamedTuple):
+    """What the cube has, in the snapshot of the question."""
+
+    spans: Sequence[Span]
+    """Those with a day in the question's range."""
+    live: Live | None
+
+
+class Statement:
+    """SQL and its arguments, growing together."""
+
+    def __init__(self) -> None:
+        self.arguments: list[Any] = []
+
+    def add(self, value: Any) -> str:
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+
+def positions(first: int, count: int) -> str:
+    return "".join(f", {n}" for n in range(first, first + count))
+
+
+def bucket_of(made: Statement, query: SpendQuery) -> str:
+    """Of a row's `at`."""
+    return f"date_trunc('{query.bucket}', at, {made.add(query.zone.key)}::text)"
+
+
+def rollup_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
+    everything = "model" if admitted else "total"
+    """Every admitted call has a model; of refused ones none is counted."""
+    dimension = (*query.group_by, *query.filters, everything)[0]
+    span = f"day >= {made.add(query.first.date())} AND day < {made.add(query.end.date())}"
+    column = DIMENSIONS.get(dimension, "value")
+
+    def rows(dimension: str, value: str, sign: str = "") -> str:
+        sums = ", ".join(f"{sign}{name} AS {name}" for name in SUMS)
+        return (
+            f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, {value} AS {column}, {sums} FROM rollup"
+            f" WHERE scope = '' AND dimension = '{dimension}' AND {span}"
+        )
+
+    found = rows(dimension, "value")
+    if query.filters:
+        return f"{found} AND value = ANY({made.add(list(query.filters[dimension]))}::text[])"
+    if not query.group_by:
+        return found
+    # The rollups have no row for calls that have no team, no key ...: those are what is left of all calls.
+    return f"{found} UNION ALL {rows(dimension, 'NULL', '-')} UNION ALL {rows(everything, 'NULL')}"
+
+
+def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
+    by_tag = "tag" in {*query.group_by, *query.filters}
+    keys = tag_keys(query, plan, scope)
+    grains = (TAG_GRAINS if keys else {} if by_tag else _GROUP_GRAINS).get(plan.grain, ())
+    pieces = spans.cover(query.first, query.end, kept.spans, grains)
+    if not pieces:
+        found = _NOTHING
+    elif keys:
+        found = _tag_sums(made, query, pieces, keys)
+    else:
+        found = _group_sums(made, query, pieces, scope, by_tag, admitted)
+    rows = found if kept.live is None else f"{found} UNION ALL {_live(made, kept.live, query, by_tag)}"
+    conditions = _conditions(made, query, scope) + (["r.model IS NOT NULL"] if admitted and not by_tag else [])
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT r.* FROM ({rows}) AS r{where}"
+
+
+def tag_keys(query: SpendQuery, plan: Plan, scope: Scope) -> list[str]:
+    """Of the table that answers a question about tags, or tags and teams, alone; none where that isn't one."""
+    asked = {*query.group_by, *query.filters}
+    if (
+        "tag" not in asked
+        or plan.source != "cube"
+        or plan.grain == "hour"
+        or not scope.everything
+        or asked - {"tag", "team"}
+    ):
+        return []
+    return ["tag", "team"] if "team" in asked else ["tag"]
+
+
+def live_rows(made: Statement, query: SpendQuery, scope: Scope, kept: Kept) -> str:
+    """What the cube hasn't got yet, by tag."""
+    if kept.live is None:
+        return _NOTHING
+    where = " AND ".join(_conditions(made, query, scope)) or "true"
+    return f"SELECT r.* FROM (SELECT * FROM ({_NOTHING}) AS n UNION ALL {_live(made, kept.live, query, True)}) AS r WHERE {where}"
+
+
+def _conditions(made: Statement, query: SpendQuery, scope: Scope) -> list[str]:
+    """On rows `r`."""
+    filters = [
+        f"r.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])" for name, values in query.filters.items()
+    ]
+    return [*of_scope(made, scope, "r"), *filters]
+
+
+TAG_GRAINS: dict[str, tuple[str, ...]] = {"month": ("month", "five")}
+_GROUP_GRAINS = {"month": ("month", "day"), "day": ("day",)}
+_NOTHING = (
+    f"SELECT NULL::timestamptz AS at, NULL::text AS tag, {', '.join(f'NULL::text AS {name}' for name in _GROUP_COLUMNS)},"
+    f" {', '.join(f'0 AS {name}' for name in (*SUMS, *CACHE_SUMS))} WHERE false"
+)
+
+
+def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: list[str]) -> str:
+    """Of the tables that know tags, or tags and teams, alone."""
+    rows = rows_by_tag(made, query, pieces, keys)
+    team = "v.value" if len(keys) > 1 else "NULL::text"
+    names = (f"{team} AS team_id" if column == "team_id" else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
+    joined = "LEFT JOIN spend_word v ON v.id = s.team" if len(keys) > 1 else ""
+    return (
+        f"SELECT s.at, w.value AS tag, {', '.join(names)}, {columns_of('s', (*SUMS, *CACHE_SUMS))}"
+        f" FROM ({together(made, query, rows, keys)}) AS s LEFT JOIN spend_word w ON w.id = s.tag {joined}"
+    )
+
+
+def rows_by_tag(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: Sequence[str]) -> list[str]:
+    """At least one."""
+    conditions = []
+    for name in query.filters:
+        values = made.add(list(query.filters[name]))
+        conditions.append(f"{name} = ANY(ARRAY(SELECT id FROM spend_word WHERE value = ANY({values}::text[])))")
+    rows = []
+    for piece in pieces:
+        grain = [f"grain = '{'day' if piece.grain == BASE else piece.grain}'"]
+        if len(keys) == 1:
+            rows.append(_rows_of(made, "spend_tag", piece, keys, [*grain, *conditions]))
+        elif piece.grain == BASE:
+            rows.append(_rows_of(made, "spend_tag_team", piece, keys, conditions))
+        else:
+            rows.append(_rows_of(made, "spend_tag_team_span", piece, keys, [*grain, *conditions]))
+    return rows
+
+
+def _group_sums(
+    made: Statement, query: SpendQuery, pieces: Sequence[Piece], scope: Scope, by_tag: bool, admitted: bool
+) -> str:
+    """Of the tables that know who called what: of calls with their tags, or of days and months without."""
+    where = of_scope(made, scope, "g")
+    for name, values in query.filters.items():
+        if name != "tag":
+            where.append(f"g.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
+    if admitted and not by_tag:
+        where.append("g.model IS NOT NULL")
+    groups = [f"grp IN (SELECT g.id FROM spend_group g WHERE {' AND '.join(where)})"] if where else []
+    keys = ["grp", "tag"] if by_tag else ["grp"]
+    rows = []
+    for piece in pieces:
+        if by_tag:
+            rows.append(_rows_of(made, "spend_calls", piece, ["grp", _EACH_TAG], ["counts <> 1", *groups]))
+        elif piece.grain == BASE:
+            rows.append(_rows_of(made, "spend_calls", piece, keys, ["counts <> 2", *groups]))
+        else:
+            rows.append(_rows_of(made, "spend_period", piece, keys, [f"grain = '{piece.grain}'", *groups]))
+    tag, joined = ("w.value", "LEFT JOIN spend_word w ON w.id = s.tag") if by_tag else ("NULL::text", "")
+    return (
+        f"SELECT s.at, {tag} AS tag, {columns_of('g', _GROUP_COLUMNS)}, {columns_of('s', (*SUMS, *CACHE_SUMS))}"
+        f" FROM ({together(made, query, rows, keys)}) AS s JOIN spend_group g ON g.id = s.grp {joined}"
+    )
+
+
+_EACH_TAG = "unnest(CASE WHEN tags = '{}' THEN '{0}' ELSE tags END) AS tag"
+
+
+def _rows_of(made: Statement, table: str, piece: Piece, keys: Sequence[str], conditions: Sequence[str]) -> str:
+    where = [f"at >= {made.add(piece.first)}", f"at < {made.add(piece.end)}", *conditions]
+    return f"SELECT at, {', '.join((*keys, *SUMS, *CACHE_SUMS))} FROM {table} WHERE {' AND '.join(where)}"
+
+
+def together(made: Statement, query: SpendQuery, rows: Sequence[str], keys: Sequence[str]) -> str:
+    """Pieces added up by numbers, before anything is looked up by them."""
+    names = (*SUMS, *CACHE_SUMS)
+    bucket = f"{made.add(query.first)}::timestamptz" if query.bucket == "none" else bucket_of(made, query)
+    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
+    return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY 1{positions(2, len(keys))}"
+
+
+def _live(made: Statement, live: Live, query: SpendQuery, by_tag: bool) -> str:
+    first, end = made.add(query.first), made.add(query.end)
+    batches = " OR ".join(
+        f"(s.in_shard = {made.add(shard)} AND s.in_batch > {made.add(batch)})" for shard, batch in live.after
+    )
+    low, high = made.add(live.first_day), made.add(live.last_day)
+    columns = ", ".join(
+        "CASE WHEN s.outcome <> 'refused' THEN s.model END AS model" if name == "model" else f"s.{name}"
+        for name in _GROUP_COLUMNS
+    )
+    admitted = " AND s.outcome <> 'refused'" if by_tag else ""
+    return (
+        f"SELECT s.id_at, {'k.tag' if by_tag else 'NULL'}, {columns}, s.sign,"
+        " CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END, CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END,"
+        " s.sign * s.input_tokens, s.sign * s.output_tokens, CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END,"
+        " s.sign * coalesce(s.cost_picousd, 0)::numeric, s.sign * s.cached_tokens, s.sign * s.cache_write_tokens"
+        f" FROM spend_signed s{_TAGS_OF_A_CALL if by_tag else ''}"
+        f" WHERE ({batches}) AND s.in_day BETWEEN {low} AND {high} AND s.day BETWEEN {low} AND {high}"
+        f" AND s.id_at >= {first} AND s.id_at < {end}{admitted}"
+    )
+
+
+_TAGS_OF_A_CALL = " CROSS JOIN LATERAL (SELECT DISTINCT unnest(s.tags) AS tag UNION ALL SELECT NULL WHERE cardinality(s.tags) = 0) AS k"
+
+
+def log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
+    low = query.first.astimezone(UTC).date()
+    high = (query.end.astimezone(UTC) - timedelta(microseconds=1)).date()
+    where = [
+        f"b.day BETWEEN {made.add(low)} AND {made.add(high)}",
+        f"{_ID_AT} >= {made.add(query.first)}", f"{_ID_AT} < {made.add(query.end)}",
+        *of_scope(made, scope, "b"),
+    ]  # fmt: skip
+    if admitted:
+        where.append("b.outcome <> 'refused'")
+    by_tag = "tag" in query.group_by
+    for name, values in query.filters.items():
+        given = f"{made.add(list(values))}::text[]"
+        if name != "tag":
+            where.append(f"b.{DIMENSIONS[name]} = ANY({given})")
+        else:
+            where.append(f"k.tag = ANY({given})" if by_tag else f"b.tags && {given}")
+    tags = _TAGS_OF_A_CALL.replace("s.tags", "b.tags") if by_tag else ""
+    columns = ", ".join(
+        f"k.tag AS {column}" if name == "tag" else f"b.{column}"
+        for name, column in DIMENSIONS.items()
+        if name != "tag" or by_tag
+    )
+    return (
+        f"SELECT {_ID_AT} AS at, {columns}, 1 AS requests, (b.outcome = 'success')::int AS successes,"
+        " (b.outcome <> 'success')::int AS failures, b.input_tokens, b.output_tokens, (b.cost_picousd IS NULL)::int AS unpriced,"
+        " b.cached_tokens, b.cache_write_tokens,"
+        f" coalesce(b.cost_picousd, 0)::numeric AS spend_picousd FROM request_book b{tags} WHERE {' AND '.join(where)}"
+    )
+
+
+def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
+    """Conditions on a table of calls, or of their sums: which rows the asker may see."""
+    if scope.everything:
+        return []
+    if scope.user_id is not None:
+        return [f"{table}.user_id = {made.add(scope.user_id)}"]
+    key = "IS NULL" if scope.key_sha256 is None else f"= {made.add(scope.key_sha256)}"
+    return [f"{table}.key_sha256 {key}", f"{table}.user_id IS NULL"]
+
+
+def columns_of(table: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{table}.{name}" for name in names)
