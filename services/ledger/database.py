@@ -138,6 +138,8 @@ class Database:
             "plan_cache_mode": "force_custom_plan",
             # Sums of a month by tag and team are sorted in it.
             "work_mem": "32MB",
+            # Parallel workers take longer to start than most sums take.
+            "min_parallel_table_scan_size": "64MB",
         }
         timeout_s = READ_TIMEOUT_MS / 1000 + 1
         return await self._pool("reader", "tollgate-ledger-reader", settings, timeout_s, connections_max)

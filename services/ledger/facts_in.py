@@ -92,7 +92,8 @@ class Batch:
         sha256 = hashlib.sha256(raw).digest()
         settled = type(fact) is Settled
         named = fact.opened.id if isinstance(fact, Settled) else fact.id
-        found = place(named)
+        known = self.opened.get(named)
+        found = place(named) if known is None else (named, known.day)
         if found is None:
             self._anomaly("invalid_id", seq, named, "the request id is no UUIDv7", bytes(raw))
             return

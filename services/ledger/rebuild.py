@@ -155,7 +155,7 @@ class _Rebuild:
             rows = await self._connection.fetch(f"{QUERIES['rollup_again']}\n{QUERIES['rollup_differences']}", day)
             rollup = [
                 Difference(
-                    "rollup", (row["day"], row["dimension"], row["value"], row["scope"]), _numbers(row["kept"]), _numbers(row["again"])
+                    "rollup", (row["day"], row["dimension"], row["value"]), _numbers(row["kept"]), _numbers(row["again"])
                 )
                 for row in rows
             ]  # fmt: skip
@@ -205,12 +205,10 @@ class _Rebuild:
     async def _add_rollup(self, differences: list[Difference]) -> None:
         for start in range(0, len(differences), APPLY_ROWS):
             some = differences[start : start + APPLY_ROWS]
-            days, dimensions, values, scopes = zip(*(one.key for one in some), strict=True)
+            days, dimensions, values = zip(*(one.key for one in some), strict=True)
             *sums, spend = zip(*(one.delta for one in some), strict=True)
             dollars, rest = zip(*(divmod(picousd, PICOUSD_PER_USD) for picousd in spend), strict=True)
-            await self._connection.execute(
-                QUERIES["rollup_add"], scopes, dimensions, days, values, *sums, dollars, rest
-            )
+            await self._connection.execute(QUERIES["rollup_add"], dimensions, days, values, *sums, dollars, rest)
 
 
 def _numbers(found: list[Any] | None) -> tuple[int, ...] | None:

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 from services.ledger.rows import REFUSED, SUCCESS, Row, Share, counts_of, share_of
 
-Group = tuple[str, str, date]
-"""scope, dimension, day."""
+DIMENSIONS = ("customer", "deployment", "key", "model", "provider", "tag", "team", "total", "user")
+"""In the order of the rollups' keys."""
 
 
 class Change(NamedTuple):
     """What is added to one row of the rollups."""
 
-    scope: str
     dimension: str
     day: date
     value: str
@@ -46,7 +45,8 @@ class Rollup:
     """What a transaction adds to the rollups."""
 
     def __init__(self) -> None:
-        self._values: defaultdict[Group, defaultdict[str, int]] = defaultdict(_values)
+        self._days: defaultdict[date, tuple[defaultdict[str, int], ...]] = defaultdict(_values)
+        """By day, the sums of each of DIMENSIONS by value."""
 
     def add(self, row: Row) -> None:
         cost_picousd, input_tokens, output_tokens = counts_of(row)
@@ -59,9 +59,10 @@ class Rollup:
     def changes(self) -> list[Change]:
         """In the order of the keys, so that two recorders can't wait for each other's rows."""
         return [
-            Change(*group, value, *_lanes(sums))
-            for group in sorted(self._values)
-            for value, sums in sorted(self._values[group].items())
+            Change(dimension, day, value, *_lanes(sums))
+            for number, dimension in enumerate(DIMENSIONS)
+            for day in sorted(self._days)
+            for value, sums in sorted(self._days[day][number].items())
             if sums
         ]
 
@@ -74,31 +75,29 @@ class Rollup:
         sums += (input_tokens << _INPUT) + (output_tokens << _OUTPUT)
         sums += _ONE_UNPRICED if cost_picousd is None else cost_picousd << _SPEND
         sums *= sign
-        values = self._values
-        values["", "total", day][""] += sums
+        customers, deployments, keys, models, providers, by_tag, teams, total, users = self._days[day]
+        total[""] += sums
         if key_sha256 is not None:
-            values["", "key", day][key_sha256] += sums
+            keys[key_sha256] += sums
         if team_id is not None:
-            values["", "team", day][team_id] += sums
+            teams[team_id] += sums
         if user_id is not None:
-            values["", "user", day][user_id] += sums
+            users[user_id] += sums
         if outcome == REFUSED:
             return
-        values["", "model", day][model] += sums
+        models[model] += sums
         if customer_id is not None:
-            values["", "customer", day][customer_id] += sums
+            customers[customer_id] += sums
         if deployment_id is not None:
-            values["", "deployment", day][deployment_id] += sums
+            deployments[deployment_id] += sums
         if provider is not None:
-            values["", "provider", day][provider] += sums
-        if tags:
-            by_tag = values["", "tag", day]
-            for tag in set(tags):
-                by_tag[tag] += sums
+            providers[provider] += sums
+        for tag in set(tags):
+            by_tag[tag] += sums
 
 
-def _values() -> defaultdict[str, int]:
-    return defaultdict(int)
+def _values() -> tuple[defaultdict[str, int], ...]:
+    return tuple(defaultdict(int) for _ in DIMENSIONS)
 
 
 def _lanes(sums: int) -> list[int]:

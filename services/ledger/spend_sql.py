@@ -92,6 +92,7 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
     words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in keys)
     sums = ", ".join(f"sum({name}) AS {name}" for name in wanted)
     bucket = bucket_of(made, query)
+    kept_bucket = "at" if query.bucket == "day" else bucket  # what is kept is by the day already, or by more
     coarse = rows_by_tag(made, query, spans.cover(query.first, query.end, kept.spans, TAG_GRAINS["month"]), keys)
     fine = rows_by_tag(made, query, pieces, keys)
     # A call counts once for each of its tags, whatever its team.
@@ -106,14 +107,14 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
         f" FROM weights s {words} UNION ALL SELECT {', '.join(f'd{n}, NULL' for n in number)}, spend_picousd, requests FROM live",
         "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in keys)} FROM named GROUP BY {by}"
         f" HAVING sum(calls) <> 0 OR sum(weight) <> 0 ORDER BY sum(weight) DESC, sum(calls) DESC, {by} LIMIT {made.add(query.top)}",
-        "shown AS MATERIALIZED": f"SELECT bucket, {by}, {sums} FROM (SELECT {bucket} AS bucket, {by}, {columns}"
+        "shown AS MATERIALIZED": f"SELECT bucket, {by}, {sums} FROM (SELECT {kept_bucket} AS bucket, {by}, {columns}"
         f" FROM ({' UNION ALL '.join(fine)}) AS f JOIN top USING ({ids})"
         f" UNION ALL SELECT l.bucket, {', '.join(f'l.d{n}' for n in number)}, {columns} FROM live l JOIN top t ON {' AND '.join(same)}"
         f") AS s GROUP BY bucket, {by} HAVING {_NOT_NOTHING}",
-        "every AS": f"SELECT {bucket} AS bucket, 1 AS sign, {columns} FROM ({' UNION ALL '.join(whole)}) AS w"
-        f" UNION ALL SELECT bucket, 1, {columns} FROM live UNION ALL SELECT bucket, -1, {columns} FROM shown",
-        "others AS": f"SELECT bucket, {', '.join(f'sum(sign * {name}) AS {name}' for name in wanted)} FROM every GROUP BY bucket"
-        " HAVING sum(sign * requests) <> 0 OR sum(sign * spend_picousd) <> 0",
+        "every AS": f"SELECT {kept_bucket} AS bucket, {sums} FROM ({' UNION ALL '.join(whole)}) AS w GROUP BY 1"
+        f" UNION ALL SELECT bucket, {sums} FROM live GROUP BY bucket"
+        f" UNION ALL SELECT bucket, {', '.join(f'-sum({name})' for name in wanted)} FROM shown GROUP BY bucket",
+        "others AS": f"SELECT bucket, {sums} FROM every GROUP BY bucket HAVING {_NOT_NOTHING}",
         "answer AS": f"SELECT bucket, false AS other, {by}, {columns} FROM shown"
         f" UNION ALL SELECT bucket, true, {', '.join('NULL' for _ in number)}, {columns} FROM others",
     }

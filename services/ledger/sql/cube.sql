@@ -144,7 +144,9 @@ UPDATE spend_span SET folded = false WHERE folded AND at = spend_period_of(grain
 -- fold_due --
 -- The next period that is over ($1 is an instant some time ago) and not folded: days first, and a month only when its days are.
 SELECT grain, at FROM spend_span s
-WHERE NOT folded AND at <= $1::timestamptz - CASE grain WHEN 'day' THEN interval '1 day' WHEN 'five' THEN interval '6 days' ELSE interval '31 days' END
+WHERE NOT folded AND at <= $1::timestamptz - CASE
+    WHEN grain = 'day' THEN interval '1 day' WHEN grain = 'month' THEN interval '31 days'
+    WHEN extract(day FROM at AT TIME ZONE 'UTC') < 26 THEN interval '5 days' ELSE interval '6 days' END
   AND (grain <> 'month' OR NOT EXISTS (
     SELECT FROM spend_span d WHERE d.grain = 'day' AND NOT d.folded AND d.at >= s.at AND d.at < s.at + interval '31 days'))
 ORDER BY CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END, at LIMIT 1

@@ -53,11 +53,11 @@ FROM request_log WHERE day = $1 AND id = $2 AND provisional
 -- rollup_add --
 INSERT INTO rollup AS r (scope, dimension, day, value,
                          requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
-SELECT scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced,
+SELECT '', dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced,
        dollars * 1000000000000::numeric + picousd
-FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
-            $10::bigint[], $11::bigint[], $12::bigint[])
-    AS c (scope, dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, dollars, picousd)
+FROM unnest($1::text[], $2::date[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+            $10::bigint[], $11::bigint[])
+    AS c (dimension, day, value, requests, successes, failures, input_tokens, output_tokens, unpriced, dollars, picousd)
 ON CONFLICT (scope, dimension, day, value) DO UPDATE SET
     requests = r.requests + excluded.requests,
     successes = r.successes + excluded.successes,
@@ -189,19 +189,19 @@ WITH share AS (
         outcome <> 'refused' AS admitted
     FROM request_book WHERE day = $1
 ), counted AS (
-    SELECT d.scope, d.dimension, s.day, d.value, s.outcome, s.input_tokens, s.output_tokens, s.cost_picousd
+    SELECT d.dimension, s.day, d.value, s.outcome, s.input_tokens, s.output_tokens, s.cost_picousd
     FROM share s CROSS JOIN LATERAL (
-        SELECT '' AS scope, v.dimension, v.value
+        SELECT v.dimension, v.value
         FROM (VALUES ('total', '', true), ('key', s.key_sha256, true), ('team', s.team_id, true), ('user', s.user_id, true),
                      ('customer', s.customer_id, s.admitted), ('model', s.model, s.admitted),
                      ('deployment', s.deployment_id, s.admitted), ('provider', s.provider, s.admitted)
              ) AS v (dimension, value, counts)
         WHERE v.counts AND v.value IS NOT NULL
         UNION ALL
-        SELECT '', 'tag', t.tag FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t WHERE s.admitted
+        SELECT 'tag', t.tag FROM (SELECT DISTINCT unnest(s.tags) AS tag) AS t WHERE s.admitted
     ) AS d
 ), again AS (
-    SELECT scope, dimension, day, value,
+    SELECT dimension, day, value,
         count(*) AS requests,
         count(*) FILTER (WHERE outcome = 'success') AS successes,
         count(*) FILTER (WHERE outcome <> 'success') AS failures,
@@ -209,22 +209,22 @@ WITH share AS (
         sum(output_tokens)::bigint AS output_tokens,
         count(*) FILTER (WHERE cost_picousd IS NULL) AS unpriced,
         coalesce(sum(cost_picousd), 0) AS spend_picousd
-    FROM counted GROUP BY scope, dimension, day, value
+    FROM counted GROUP BY dimension, day, value
 )
 
 -- rollup_differences --
 -- After rollup_again: where the rollups kept differ from those computed.
-SELECT scope, dimension, day, value,
+SELECT dimension, day, value,
     ARRAY[k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd]::numeric[] AS kept,
     ARRAY[a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd]::numeric[] AS again
 FROM again a FULL JOIN (
     -- A provisional row that was taken out again may leave a row of zeros behind.
     SELECT * FROM rollup WHERE scope = '' AND day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
         IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric)
-) k USING (scope, dimension, day, value)
+) k USING (dimension, day, value)
 WHERE (k.requests, k.successes, k.failures, k.input_tokens, k.output_tokens, k.unpriced, k.spend_picousd)
     IS DISTINCT FROM (a.requests, a.successes, a.failures, a.input_tokens, a.output_tokens, a.unpriced, a.spend_picousd)
-ORDER BY scope, dimension, value
+ORDER BY dimension, value
 
 -- rollup_clear --
 DELETE FROM rollup WHERE day = $1 AND (requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd)
