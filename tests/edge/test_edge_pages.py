@@ -12,7 +12,7 @@ from services.edge.pages import charts, render, shown, words
 from services.edge.pages.charts import Point
 from services.edge.pages.forms import Form, of_query
 from services.edge.pages.site import VIEWS, find
-from services.edge.pages.view import Input, Sending, Table, link, listing, money
+from services.edge.pages.view import Input, Look, Sending, Table, cursor_pages, link, listing, money, pages_of
 from services.edge.pages.visitor import Visitor
 from services.edge.sso.cookies import Origin
 from shared.config import parse
@@ -99,6 +99,26 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_inline() -> None:
     assert total < 60_000 and len(page) < 60_000
     policy = render.HEADERS
     assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+
+
+def test_a_list_leads_on() -> None:
+    """By number where there is one, and by the last row where nobody counts."""
+
+    def look(query: str) -> Look:
+        api: Any = None
+        return Look(api, VISITOR, lambda key, **values: words.say("en", key, **values), of_query(query), "/ui/x")
+
+    def shown(pages: Any) -> list[str | None]:
+        page = rendered(listing(tables=[Table(columns=[("a", "")], rows=[["b"]], pages=pages)]))
+        links = [attributes.get("href") for tag, attributes in Tags(page).found if tag == "a"]
+        return [href for href in links if href and href.startswith("/ui/x")]
+
+    assert pages_of(look(""), 1, 1, 5) is None and cursor_pages(look("a=1"), None) is None
+    assert shown(pages_of(look("a=1&page=2"), 2, 3, 120)) == ["/ui/x?a=1&page=1", "/ui/x?a=1&page=3"]
+    assert shown(pages_of(look(""), 1, 3, 120)) == ["/ui/x?page=2"]
+    assert shown(cursor_pages(look("a=1"), "id-50")) == ["/ui/x?a=1&cursor=id-50"]
+    assert shown(cursor_pages(look("a=1&cursor=id-50"), "id-99")) == ["/ui/x?a=1", "/ui/x?a=1&cursor=id-99"]
+    assert shown(cursor_pages(look("cursor=id-99"), None)) == ["/ui/x"]
 
 
 def test_the_templates_escape() -> None:

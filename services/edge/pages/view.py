@@ -55,13 +55,23 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     options: list[tuple[str, str]] | None = None
 
 
+class Pages(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a list goes on: addresses, or empty."""
+
+    first: str = ""
+    back: str = ""
+    next: str = ""
+    text: str = ""
+    """Where one is."""
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[tuple[str, str]]
     """(title, "n" for numbers)."""
     rows: list[list[Cell]]
     title: str = ""
     empty: str = ""
-    pages: dict[str, str] | None = None
+    pages: Pages | None = None
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,27 +147,26 @@ def address(path: str, query: dict[str, str], **changed: str) -> str:
     return path + ("?" + urlencode(merged) if merged else "")
 
 
-def pages_of(look: Look, number: int, pages: int, total: int) -> dict[str, str] | None:
+def pages_of(look: Look, number: int, pages: int, total: int) -> Pages | None:
     if pages <= 1:
         return None
     query = {name: value for name, value in look.query.pairs if name not in ("page", "note")}
-    return {
-        "back": address(look.path, query, page=str(number - 1)) if number > 1 else "",
-        "next": address(look.path, query, page=str(number + 1)) if number < pages else "",
-        "text": look.say("page_of", number=number, pages=pages, total=total),
-    }
+    return Pages(
+        back=address(look.path, query, page=str(number - 1)) if number > 1 else "",
+        next=address(look.path, query, page=str(number + 1)) if number < pages else "",
+        text=look.say("page_of", number=number, pages=pages, total=total),
+    )
 
 
-def cursor_pages(look: Look, following: str | None) -> dict[str, str] | None:
+def cursor_pages(look: Look, following: str | None) -> Pages | None:
     """Of a list that nobody counts: on to the next page, and back to the first."""
     if not following and not look.query["cursor"]:
         return None
     query = {name: value for name, value in look.query.pairs if name not in ("cursor", "note")}
-    return {
-        "first": address(look.path, query) if look.query["cursor"] else "",
-        "next": address(look.path, query, cursor=following) if following else "",
-        "text": "",
-    }
+    return Pages(
+        first=address(look.path, query) if look.query["cursor"] else "",
+        next=address(look.path, query, cursor=following) if following else "",
+    )
 
 
 def page_number(look: Look) -> str:

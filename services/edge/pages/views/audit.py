@@ -5,6 +5,7 @@ from typing import Any
 from services.edge.pages.view import (
     Input,
     Look,
+    Pages,
     Shown,
     Table,
     link,
@@ -18,7 +19,7 @@ from services.edge.pages.view import (
 )
 
 
-def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: dict[str, str] | None = None) -> Table:
+def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: Pages | None = None) -> Table:
     say = look.say
     rows = [
         [
