@@ -24,6 +24,7 @@ from services.edge.reading import Head
 from services.edge.recorder import Batch
 from services.edge.screening import Screening
 from services.edge.series import SERIES
+from services.edge.tallies import ENDED
 from shared import errors
 from shared.addresses import shortened
 from shared.billing import Cost, Price, Usage, cost, most_picousd
@@ -240,17 +241,18 @@ class Account:
 
     def _count(self, heading: Heading, status: int, error_code: str | None) -> None:
         """For the metrics."""
-        usage, outcome, provider_s = self.usage, self.outcome, self.provider_s
-        asked = self.asked
+        asked, provider_s = self.asked, self.provider_s
         elapsed = self._parts.clock.seconds() - asked.started
         overhead = elapsed - provider_s if elapsed > provider_s else 0.0
-        heading.route.note(outcome, elapsed, overhead, usage.input_tokens, usage.output_tokens)
         first_token_s = None
         if asked.call.stream and self.first_byte_at_ms is not None:
             first_token_s = max(0, self.first_byte_at_ms - self.opened_at_ms) / 1000
-        heading.calls.ended(
-            outcome, status, error_code, usage, self.cost_picousd, elapsed, overhead, provider_s if self.attempts else None,
-            first_token_s,
+        asked_s = provider_s if self.attempts else None
+        ENDED.put(
+            (
+                heading.totals, self.outcome, status, error_code, self.usage, self.cost_picousd, elapsed, overhead, asked_s,
+                first_token_s,
+            )
         )  # fmt: skip
 
 

@@ -4,14 +4,14 @@ What every request counts is kept in plain numbers and only becomes metrics when
 request more than its credential does. One thread writes them; a scrape may see one request half counted.
 """
 
-from bisect import bisect_left
+import collections
 from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
-from services.edge.tallies import Times
+from services.edge.tallies import ENDED, Columns, Times
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
@@ -54,17 +54,14 @@ class RouteMetrics:
         self.overhead = Times(_OVERHEAD)
         self.input_tokens = self.output_tokens = 0
 
-    def note(self, outcome: str, seconds: float, overhead_s: float, input_tokens: int, output_tokens: int) -> None:
-        """One call to a model that has ended."""
-        self.outcomes[outcome] += 1
-        spread = self.seconds  # as `Times.add` does it, without a call each
-        spread.counts[bisect_left(_SECONDS, seconds)] += 1
-        spread.sum += seconds
-        spread = self.overhead
-        spread.counts[bisect_left(_OVERHEAD, overhead_s)] += 1
-        spread.sum += overhead_s
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
+    def add(self, ended: Columns) -> None:
+        """Calls to models have ended."""
+        for outcome, count in collections.Counter(ended.outcome).items():
+            self.outcomes[outcome] += count
+        self.seconds.add_all(ended.elapsed_s)
+        self.overhead.add_all(ended.overhead_s)
+        self.input_tokens += sum(usage.input_tokens for usage in ended.usage)
+        self.output_tokens += sum(usage.output_tokens for usage in ended.usage)
 
     def note_answered(self, seconds: float) -> None:
         """One answer of our own."""
@@ -80,6 +77,7 @@ class _Numbers(Collector):
         self.grants = {"cached": 0, "asked": 0, "failed": 0}
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        ENDED.add_up()
         requests = CounterMetricFamily("tollgate_requests", "Requests answered", labels=["route", "outcome"])
         seconds = HistogramMetricFamily("tollgate_request_seconds", "From head to last byte", labels=["route"])
         overhead = HistogramMetricFamily("tollgate_overhead_seconds", "Our own part of it", labels=["route"])

@@ -7,9 +7,8 @@ own.
 from services.edge import metrics
 from services.edge.cache.key import Apart
 from services.edge.clock import Clock
-from services.edge.metrics import RouteMetrics
 from services.edge.series import SERIES
-from services.edge.tallies import Calls
+from services.edge.tallies import Totals
 from shared import admission
 from shared.facts import encode_heading
 from shared.grant import Candidate, Denial, Grant, Permit
@@ -22,7 +21,7 @@ HEADINGS_MAX = 64
 class Heading:
     """Of the book of calls to one candidate."""
 
-    __slots__ = ("about", "calls", "candidate", "encoded", "route")
+    __slots__ = ("about", "candidate", "encoded", "totals")
 
     def __init__(self, edge_id: str, route: Route, grant: Grant, model: str, candidate: Candidate) -> None:
         name, upstream, provider = candidate.deployment_id, candidate.upstream_model, candidate.provider
@@ -33,9 +32,9 @@ class Heading:
         """See shared.facts."""
         self.about = ""
         """What answers say of it (answers.about), once there was one."""
-        self.calls: Calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
-        self.route: RouteMetrics = metrics.of_route(route.name)
-        """What they add to."""
+        calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
+        self.totals: tuple[Totals, ...] = calls, metrics.of_route(route.name)
+        """What they are added to."""
 
 
 class Prepared:

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.edge.exposition import Family, Plain, Spreads, Sums
-from services.edge.tallies import TOKENS, Calls, Times
+from services.edge.tallies import ENDED, TOKENS, Calls, Times, Totals
 from shared import service
 from shared.facts import Caller, GuardrailOutcome, Refused, Settled
 
@@ -62,8 +62,12 @@ class Series(Collector):
         self.resting: Callable[[], list[tuple[str, str, str, bool]]] = list
         """(model, deployment, provider, whether it rests)."""
 
-    def settled(self, fact: Settled, elapsed_s: float, provider_s: float) -> None:
-        """One opened call has ended."""
+    def settled(self, fact: Settled, elapsed_s: float, provider_s: float, *also: Totals) -> None:
+        """One opened call has ended.
+
+        Args:
+            also: what else it is added to.
+        """
         opened = fact.opened
         calls = self.calls_of(
             opened.caller, opened.route, opened.model, opened.upstream_model, opened.deployment_id, opened.provider
@@ -71,9 +75,11 @@ class Series(Collector):
         first_token_s = None
         if opened.stream and fact.first_byte_at_ms is not None:
             first_token_s = max(0, fact.first_byte_at_ms - opened.at_ms) / 1000
-        calls.ended(
-            fact.outcome, fact.status, fact.error_code, fact.usage, fact.cost_picousd, elapsed_s, max(0.0, elapsed_s - provider_s),
-            provider_s if fact.attempts else None, first_token_s,
+        ENDED.put(
+            (
+                (calls, *also), fact.outcome, fact.status, fact.error_code, fact.usage, fact.cost_picousd, elapsed_s,
+                max(0.0, elapsed_s - provider_s), provider_s if fact.attempts else None, first_token_s,
+            )
         )  # fmt: skip
         if fact.guardrail_outcomes:
             self.checked(fact.guardrail_outcomes)
@@ -127,6 +133,7 @@ class Series(Collector):
             yield from each.text()
 
     def families(self) -> Iterator[Family]:
+        ENDED.add_up()
         calls = list(self._calls.items())
         yield from self._requests(calls)
         yield from self._usage(calls)

@@ -1,6 +1,15 @@
-"""The numbers of calls of one kind: what every call adds to, and nothing that a scrape does. Plain arithmetic, no locks."""
+"""The numbers of calls of one kind: what every call adds to, and nothing that a scrape does.
 
-from bisect import bisect_left
+A call that ends leaves a row (`ENDED`). Rows are added up together, column by column: mostly when there are enough of them, and always
+before a scrape reads the sums.
+"""
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import NamedTuple, Protocol
 
 from shared.billing import Usage
 
@@ -23,6 +32,68 @@ _ANSWERED = frozenset({"success", "client_gone", "blocked"})
 """Outcomes that aren't the deployment's failure."""
 
 
+ROWS_MAX = 512
+"""Of calls that have ended and aren't added up."""
+
+
+class Columns(NamedTuple):
+    """Calls that have ended: an item each in every column."""
+
+    totals: "tuple[tuple[Totals, ...], ...]"
+    """What they are added to."""
+    outcome: tuple[str, ...]
+    status: tuple[int, ...]
+    error_code: tuple[str | None, ...]
+    usage: tuple[Usage, ...]
+    cost_picousd: tuple[int | None, ...]
+    elapsed_s: tuple[float, ...]
+    overhead_s: tuple[float, ...]
+    """Of `elapsed_s`, what no provider took."""
+    provider_s: tuple[float | None, ...]
+    """None: no provider was asked."""
+    first_token_s: tuple[float | None, ...]
+    """Of streams."""
+
+
+class Totals(Protocol):
+    """What calls are added to."""
+
+    def add(self, ended: Columns) -> None: ...
+
+
+Row = tuple[tuple[Totals, ...], str, int, str | None, Usage, int | None, float, float, float | None, float | None]
+"""Of one call: Columns' fields."""
+
+
+class Ended:
+    """Calls that have ended since they were last added up. One thread puts rows in; others may add them up meanwhile."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._adding = threading.Lock()
+
+    def put(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_MAX:
+            self.add_up()
+
+    def add_up(self) -> None:
+        with self._adding:
+            rows = self._rows[:]
+            del self._rows[: len(rows)]  # what is put in meanwhile stands behind them
+            alike: dict[tuple[Totals, ...], list[Row]] = {}
+            for row in rows:
+                alike.setdefault(row[0], []).append(row)
+            for totals, found in alike.items():
+                ended = Columns(*zip(*found, strict=True))
+                for each in totals:
+                    each.add(ended)
+
+
+ENDED = Ended()
+"""This process's."""
+
+
 class Times:
     """A histogram's numbers."""
 
@@ -36,6 +107,17 @@ class Times:
     def add(self, seconds: float) -> None:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
+
+    def add_all(self, seconds: Iterable[float]) -> None:
+        found, before = sorted(seconds), 0
+        for at, bound in enumerate(self.bounds):
+            if before == len(found):
+                break
+            upto = bisect_right(found, bound)
+            self.counts[at] += upto - before
+            before = upto
+        self.counts[-1] += len(found) - before
+        self.sum += sum(found)
 
     def merge(self, other: "Times") -> None:
         """`other` has the same bounds."""
@@ -69,55 +151,34 @@ class Calls:
         self.latency, self.provider, self.first_token = Times(), Times(), Times()
         self.overhead, self.per_token = Times(), Times()
 
-    def ended(
-        self,
-        outcome: str,
-        status: int,
-        error_code: str | None,
-        usage: Usage,
-        cost_picousd: int | None,
-        elapsed_s: float,
-        overhead_s: float,
-        provider_s: float | None,
-        first_token_s: float | None,
-    ) -> None:
-        """One opened call has ended.
+    def add(self, ended: Columns) -> None:
+        """Calls that were opened have ended."""
+        endings = zip(ended.outcome, ended.status, ended.error_code, strict=True)
+        for (outcome, status, code), count in Counter(endings).items():
+            key = status, code or ("" if outcome == "success" else outcome)
+            self.by_status[key] = self.by_status.get(key, 0) + count
+            if outcome in _ANSWERED:
+                self.successes += count
+            else:
+                self.failures += count
+        self.latency.add_all(ended.elapsed_s)
+        self.overhead.add_all(ended.overhead_s)
+        self.provider.add_all([seconds for seconds in ended.provider_s if seconds is not None])
+        self.first_token.add_all([seconds for seconds in ended.first_token_s if seconds is not None])
+        self.per_token.add_all(
+            [
+                seconds / usage.output_tokens
+                for outcome, usage, seconds in zip(ended.outcome, ended.usage, ended.provider_s, strict=True)
+                if seconds is not None and usage.output_tokens and outcome in _ANSWERED
+            ]
+        )
+        self.spend_picousd += sum(filter(None, ended.cost_picousd))
+        for name, counts in zip(self.tokens, zip(*map(_tokens, ended.usage), strict=True), strict=True):
+            self.tokens[name] += sum(counts)
 
-        Args:
-            overhead_s: of `elapsed_s`, what no provider took.
-            provider_s: None: no provider was asked.
-        """
-        key = status, error_code or ("" if outcome == "success" else outcome)
-        self.by_status[key] = self.by_status.get(key, 0) + 1
-        made = usage.output_tokens
-        times = self.latency  # as `Times.add` does it, without a call each
-        times.counts[bisect_left(BUCKETS, elapsed_s)] += 1
-        times.sum += elapsed_s
-        if provider_s is not None:
-            times = self.provider
-            times.counts[bisect_left(BUCKETS, provider_s)] += 1
-            times.sum += provider_s
-        times = self.overhead
-        times.counts[bisect_left(BUCKETS, overhead_s)] += 1
-        times.sum += overhead_s
-        if outcome in _ANSWERED:
-            self.successes += 1
-            if made and provider_s is not None:
-                self.per_token.add(provider_s / made)
-        else:
-            self.failures += 1
-        if first_token_s is not None:
-            self.first_token.add(first_token_s)
-        if cost_picousd:
-            self.spend_picousd += cost_picousd
-        tokens = self.tokens
-        tokens["input"] += usage.input_tokens
-        tokens["output"] += made
-        if usage.cached_tokens or usage.cache_write_tokens or usage.reasoning_tokens:
-            tokens["cached"] += usage.cached_tokens
-            tokens["cache_write"] += usage.cache_write_tokens
-            tokens["reasoning"] += usage.reasoning_tokens
-        if usage.audio_input_tokens or usage.audio_output_tokens or usage.images:
-            tokens["audio_input"] += usage.audio_input_tokens
-            tokens["audio_output"] += usage.audio_output_tokens
-            tokens["images"] += usage.images
+
+_tokens = attrgetter(
+    "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_input_tokens",
+    "audio_output_tokens", "images",
+)  # fmt: skip
+"""In the order of TOKENS."""

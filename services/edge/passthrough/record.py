@@ -109,8 +109,7 @@ class Record:
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
         elapsed = self._parts.clock.seconds() - self._started
-        metrics.of_route(self._route).note(outcome, elapsed, 0.0, usage.input_tokens, usage.output_tokens)
-        SERIES.settled(fact, elapsed, elapsed)
+        SERIES.settled(fact, elapsed, elapsed, metrics.of_route(self._route))
 
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
         """What it costs that the target says was used, and why that is a guess."""
