@@ -66,18 +66,27 @@ class Credential:
     Holds the header as the connection holds it anyway, and no longer.
     """
 
-    __slots__ = ("_header", "digest", "is_key", "shape")
+    __slots__ = ("_header", "_of", "digest", "is_key", "read", "shape")
 
     def __init__(self, request: Request, found: str) -> None:
         self.digest, self.shape = credential.digest(found)
         self.is_key = self.shape != "jwt" and 0 < len(found) <= credential.CREDENTIAL_CHARACTERS_MAX
         """Nothing more has to be known of it. False: a token, or one that can't be read."""
         self._header = request.field(b"authorization") if self.is_key else None
+        self._of = request.head
+        self.read: Head | None = None
+        """What else the same head says, once it was read."""
 
     def is_of(self, request: Request) -> bool:
         """Whether this request brings the same, and nothing else that could be one."""
+        of = request.head
+        if of is not None and of is self._of:
+            return True
         header = self._header
-        return header is not None and request.field(b"authorization") == header and request.has_none_of(_OTHERS)
+        if header is None or request.field(b"authorization") != header or not request.has_none_of(_OTHERS):
+            return False
+        self._of, self.read = of, None
+        return True
 
 
 _OTHERS = frozenset(name.encode() for name in credential.HEADERS if name != "authorization")
@@ -87,8 +96,11 @@ def head(request: Request) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
     get = request.header
     memo = request.credential
-    if type(memo) is Credential and memo.is_key:
-        found_head = Head(memo.digest, memo.shape, request.remote, text(get("user-agent")))
+    key = memo if type(memo) is Credential and memo.is_key else None
+    if key is not None:
+        if key.read is not None and key.read.ip == request.remote:
+            return msgspec.structs.replace(key.read)  # a copy: who asks may find that somebody else is asking
+        found_head = Head(key.digest, key.shape, request.remote, text(get("user-agent")))
     else:
         found = credential.find(get)
         if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
@@ -101,6 +113,8 @@ def head(request: Request) -> Head:
                 found_head.digest = digest_key(f"{found}\n{found_head.team_id}")
     if not request.has_none_of(_SAYS_MORE):
         _read_more(found_head, request)
+    if key is not None and request.head is not None:
+        key.read = msgspec.structs.replace(found_head)
     return found_head
 
 

@@ -9,6 +9,7 @@ import asyncio
 
 import httptools
 
+from services.edge.http.known import KnownHead, learned
 from services.edge.http.outgoing import Outgoing, Owner
 from services.edge.http.request import Request
 from shared import credential
@@ -45,6 +46,7 @@ class Incoming(Outgoing):
         "_declining",
         "_fields_left",
         "_headers",
+        "_known",
         "_malformed",
         "_parser",
         "_receiving",
@@ -64,11 +66,19 @@ class Incoming(Outgoing):
         self._fields_left = HEADERS_MAX
         """Of those that have an entry in `_headers`."""
         self._receiving: Request | None = None
+        self._known: KnownHead | None = None
+        """Of the last request that came by itself."""
         self._declining = self._malformed = False
 
     def _parse(self, data: bytes) -> None:
-        parser = self._parser
+        parser, known = self._parser, self._known
         assert parser is not None
+        at_start = not (self._in_head or self._queue) and self._receiving is None
+        if at_start and known is not None:
+            request = known.again(data, self, self._loop, self._remote)
+            if request is not None:
+                self._queue.append(request)
+                return
         self._barren_bytes += len(data)
         try:
             parser.feed_data(data)
@@ -79,6 +89,9 @@ class Incoming(Outgoing):
         else:
             if self._barren_bytes > HEAD_BYTES_MAX:
                 self._break()
+            elif at_start and len(self._queue) == 1 and self._queue[0].complete:
+                request = self._queue[0]
+                self._known = request.head = learned(data, request)
 
     def _break(self) -> None:
         """The input can't be understood from here on."""

@@ -54,9 +54,9 @@ class Request:
     """Made by a connection when the head has arrived. One reader at a time."""
 
     __slots__ = (
-        "_headers", "_loop", "_target", "account", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection",
-        "content_length", "credential", "dropping", "keep_alive", "method", "minor", "more_lines", "overrun", "path",
-        "pieces", "query", "raw_path", "remote", "tape", "told_to_send", "waiter",
+        "_loop", "account", "answered", "broken", "buffered_bytes", "canonical", "complete", "connection",
+        "content_length", "credential", "dropping", "fields", "head", "keep_alive", "method", "minor", "more_lines", "overrun", "path",
+        "pieces", "query", "raw_path", "remote", "tape", "target", "told_to_send", "waiter",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +78,10 @@ class Request:
         self.remote = remote
         """The client's address, without its port."""
         self.method = method
-        self._headers = headers
+        self.target = target
+        """As it was sent."""
+        self.fields = headers
+        """By their lower-case names, as they were sent."""
         self.minor = minor
         """Of HTTP/1.x: 0 or 1."""
         self.path: str
@@ -98,6 +101,8 @@ class Request:
         self.complete = self.broken = self.overrun = self.dropping = self.told_to_send = False
         self.more_lines = ""
         """Rendered header lines for the answer, whoever makes it."""
+        self.head: object = None
+        """What stands for its head, on this connection; None: it isn't known to be the same as another's."""
         self.credential: object = None
         """For the server: what it found out about it."""
         self.tape: Tape | None = None
@@ -107,20 +112,20 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its lower-case name. Bytes that aren't UTF-8 come as lone surrogates."""
-        value = self._headers.get(name.encode())
+        value = self.fields.get(name.encode())
         return None if value is None else value.rstrip(b" \t").decode("utf-8", "surrogateescape")
 
     def field(self, name: bytes) -> bytes | None:
         """As `header`, undecoded."""
-        return self._headers.get(name)
+        return self.fields.get(name)
 
     def has_none_of(self, names: frozenset[bytes]) -> bool:
         """Whether none of these headers was sent."""
-        return names.isdisjoint(self._headers)
+        return names.isdisjoint(self.fields)
 
     def headers(self) -> dict[str, str]:
         """All of them, by their lower-case names; bytes beyond ASCII as Latin-1."""
-        return {name.decode("latin-1"): value.rstrip(b" \t").decode("latin-1") for name, value in self._headers.items()}
+        return {name.decode("latin-1"): value.rstrip(b" \t").decode("latin-1") for name, value in self.fields.items()}
 
     def whole_body(self) -> bytes | None:
         """All of the body if it is here already, as it mostly is."""
