@@ -20,7 +20,8 @@ from services.edge.parts import Parts
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
 from services.edge.routing import plan
-from services.edge.routing.plan import Group, Rules, Step
+from services.edge.routing.plan import Step
+from services.edge.routing.way import Way
 from services.edge.screening import CutError
 from services.edge.sources import Source
 from services.edge.upstream import UpstreamError, read_headers, render_headers
@@ -55,19 +56,11 @@ class _Attempt(msgspec.Struct):
 
 
 class Attempts:
-    """
-    Args:
-        groups: what the client asked for, then fallbacks; only candidates that this edge can call.
-        deadline_ms: for all attempts together.
-    """
-
-    def __init__(self, parts: Parts, asked: Asked, groups: list[Group], rules: Rules, deadline_ms: int) -> None:
+    def __init__(self, parts: Parts, asked: Asked, way: Way) -> None:
         self._parts = parts
         self._asked = asked
-        self._groups = groups
-        self._rules = rules
-        self._deadline_ms = deadline_ms
-        self._account = Account(parts, asked, groups[0].candidates[0])
+        self._way = way
+        self._account = Account(parts, asked, way.groups[0].candidates[0])
         self._relay: Relay | None = None
         self._source: Source | None = None
         self._head_at = 0.0
@@ -98,7 +91,7 @@ class Attempts:
                 self._parts.tasks.start(self._settle_abandoned(*abandoned))
 
     async def _run(self) -> Answer:
-        parts, groups = self._parts, self._groups
+        parts, groups = self._parts, self._way.groups
         parts.budget.call(self._asked.started)
         step: Step = plan.first(groups, self._is_resting)
         opened_for = -1
@@ -110,7 +103,7 @@ class Attempts:
                 attempt = self._prepare(account.candidate)
                 if opened_for != step.group:
                     opened_for = step.group
-                    await account.open(self._deadline_ms if account.tried == 0 else max(1, self._left_ms()))
+                    await account.open(self._way.deadline_ms if account.tried == 0 else max(1, self._left_ms()))
                 account.attempts += 1
                 return await self._one(attempt)
             except CutError as no:  # a guardrail beside the call
@@ -144,7 +137,7 @@ class Attempts:
     def _after(self, step: Step, failure: Failure) -> Step | None:
         parts = self._parts
         now = parts.clock.seconds()
-        candidate = self._groups[step.group].candidates[step.position]
+        candidate = self._way.groups[step.group].candidates[step.position]
         deployment = parts.targets[candidate.deployment_id].deployment
         rest_s = parts.health.failed(
             candidate.deployment_id,
@@ -158,8 +151,8 @@ class Attempts:
         return plan.after(
             step,
             failure.failed(),
-            self._groups,
-            self._rules,
+            self._way.groups,
+            self._way.rules,
             resting=self._is_resting,
             may_retry=lambda: parts.budget.take(now),
             left_s=self._left_ms() / 1000,
@@ -278,7 +271,9 @@ class Attempts:
         if logging.detailed():
             _show(target, path, headers, body)
         deadlines = target.stream_deadlines if call.stream else target.deadlines
-        within_ms = self._deadline_ms - int((before - asked.started) * 1000)  # what is left of the call's own deadline
+        within_ms = self._way.deadline_ms - int(
+            (before - asked.started) * 1000
+        )  # what is left of the call's own deadline
         sending = parts.upstream.send(target.origin, "POST", path, headers, body, deadlines, max(1, within_ms))
         try:
             if asked.permit.guardrails and asked.screening.is_beside:
@@ -329,7 +324,7 @@ class Attempts:
         self._source = None
 
     def _left_ms(self) -> int:
-        return self._deadline_ms - int((self._parts.clock.seconds() - self._asked.started) * 1000)
+        return self._way.deadline_ms - int((self._parts.clock.seconds() - self._asked.started) * 1000)
 
     def _is_resting(self, deployment: DeploymentId) -> bool:
         return self._parts.health.is_resting(deployment, self._parts.clock.seconds())

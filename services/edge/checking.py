@@ -25,6 +25,7 @@ from services.edge.parts import Parts
 from services.edge.prepared import Prepared
 from services.edge.reading import Head
 from services.edge.routing.plan import Group, Rules
+from services.edge.routing.way import Way
 from services.edge.screening import UNSCREENED
 from shared import routes
 from shared.errors import RefusedError
@@ -99,7 +100,8 @@ async def _check(
     parts: Parts, request: Request, head: Head, shown_as: str, name: str, candidate: Candidate, decision: Grant
 ) -> Checked:
     """One call, of one attempt, to just this deployment. Raises nothing of what it meets."""
-    deployment = parts.targets[candidate.deployment_id].deployment
+    target = parts.targets[candidate.deployment_id]
+    deployment = target.deployment
     shown: dict[str, Any] = {
         "model_name": shown_as,
         "model": f"{deployment.provider}/{deployment.upstream_model}",
@@ -123,9 +125,10 @@ async def _check(
         candidate = msgspec.structs.replace(candidate, upstream_model=instead.partition("/")[2] or instead)
     permit = Permit(decision, [candidate], [*decision.tags, TAG], decision.spend_logs_metadata)
     asked = Asked(request, route, format, head, call, Prepared(decision), permit, UNSCREENED, parts.clock.seconds())
-    group = Group(name, [candidate])
     limit_ms = min(_number(deployment.info, "health_check_timeout", CHECK_MS // 1000) * 1000, deployment.timeout_ms)
-    attempts = Attempts(parts, asked, [group], Rules(retries=0, fallbacks=False), limit_ms)
+    rules = Rules(retries=0, fallbacks=False)
+    way = Way([Group(name, [candidate])], rules, limit_ms, parts.routing, candidate.deployment_id, target)
+    attempts = Attempts(parts, asked, way)
     try:
         answer = await attempts.run()
         status, said_of_it = (

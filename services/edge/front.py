@@ -33,12 +33,7 @@ def routing(config: Config) -> dict[str, Any]:
     found = routing_settings.of(config)
     return {
         "health": Health(cooldown_s=found.cooldown_s, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause),
-        "rules": found.rules,
-        "strategy": found.strategy,
-        "timeout_ms": found.timeout_ms,
-        "check_windows": found.check_windows,
-        "rules_by_model": found.rules_by_model,
-        "filter_tags": found.filter_tags,
+        "routing": found,
     }
 
 

@@ -7,8 +7,10 @@ import structlog
 from services.edge.asked import Asked
 from services.edge.parts import Parts
 from services.edge.providers.base import Target
+from services.edge.routing import request as asked_for
 from services.edge.routing import strategies, tags
 from services.edge.routing.plan import Group
+from services.edge.routing.way import Way
 from shared import errors
 from shared.config import Deployment
 from shared.errors import RefusedError
@@ -22,30 +24,56 @@ TARGETS_MAX: Final = 20_000
 """With what is known under more than one id."""
 
 
+def way_of(parts: Parts, asked: Asked) -> Way:
+    """Where the call goes. Kept with the decision where only that, the settings and the targets say so.
+
+    Raises RefusedError where there is nobody to ask, or where what is asked of routing makes no sense.
+    """
+    prepared, settings, targets = asked.prepared, parts.routing, parts.targets
+    is_usual = asked.permit is prepared.permit
+    way = prepared.way if is_usual else None
+    if way is not None and way.settings is settings and targets.get(way.target_id) is way.target:
+        return way
+    groups, model = groups_of(parts, asked), asked.call.model
+    target_id = groups[0].candidates[0].deployment_id
+    target = targets[target_id]
+    usual = settings.rules_by_model.get(model, settings.rules)
+    rules = asked_for.rules(usual, asked.call, asked.head, target.deployment.retries)
+    way = Way(groups, rules, asked_for.deadline_ms(parts, asked, groups), settings, target_id, target)
+    if is_usual and _is_alone(parts, asked):
+        prepared.way = way
+    return way
+
+
+def _is_alone(parts: Parts, asked: Asked) -> bool:
+    """Whether one candidate is all there is."""
+    permit = asked.permit
+    return len(permit.candidates) == 1 and not (permit.grant.fallbacks or asked.fallbacks or parts.routing.filter_tags)
+
+
 def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
     permit, format = asked.permit, asked.format.name
-    alone = len(permit.candidates) == 1 and not (permit.grant.fallbacks or asked.fallbacks or parts.filter_tags)
-    if alone and _is_callable(parts, permit.candidates[0], format):
+    if _is_alone(parts, asked) and _is_callable(parts, permit.candidates[0], format):
         return [Group(asked.call.model, permit.candidates)]
     now = parts.clock.seconds()
     candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
-    if parts.filter_tags:
+    if parts.routing.filter_tags:
         candidates = tags.filtered(
             candidates, permit.tags, lambda c: parts.targets[c.deployment_id].deployment.params.tags
         )
     others = [*asked.fallbacks, *permit.grant.fallbacks]
-    if parts.filter_tags and not candidates and permit.candidates and not others:
+    if parts.routing.filter_tags and not candidates and permit.candidates and not others:
         raise RefusedError(errors.no_deployment_for_tags(asked.call.model))
     if not candidates and not others:
         raise RefusedError(_why_not(parts, asked))
     if len(candidates) > 1:
-        candidates = strategies.ordered(parts.strategy, candidates, parts.health, now, parts.random)
+        candidates = strategies.ordered(parts.routing.strategy, candidates, parts.health, now, parts.random)
     groups = [Group(asked.call.model, candidates)] if candidates else []
     for fallback in others:
         usable = _callable(parts, fallback.candidates, format)
         if usable:
-            usable = strategies.ordered(parts.strategy, usable, parts.health, now, parts.random)
+            usable = strategies.ordered(parts.routing.strategy, usable, parts.health, now, parts.random)
             groups.append(Group(fallback.model, usable, fallback.reason))
     if not groups:
         raise RefusedError(_why_not(parts, asked))
@@ -54,7 +82,7 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
 
 def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
     """Without those whose context window the prompt surely exceeds; all of them where that is all, and nothing else is left."""
-    if not parts.check_windows:
+    if not parts.routing.check_windows:
         return candidates
     tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
     fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]

@@ -19,7 +19,7 @@ from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
-from services.edge.routing.plan import Rules
+from services.edge.routing.settings import RoutingSettings
 from services.edge.site import Site
 from services.edge.sizes import Sizes
 from services.edge.sso.state import Sso
@@ -113,29 +113,19 @@ class Parts(msgspec.Struct, kw_only=True):
     health: Health = msgspec.field(default_factory=Health)
     budget: RetryBudget = msgspec.field(default_factory=RetryBudget)
     """Of attempts beyond a call's first."""
-    rules: Rules = msgspec.field(default_factory=Rules)
-    """Of a call that asks for nothing else."""
-    rules_by_model: dict[str, Rules] = msgspec.field(default_factory=dict)
-    """Of models with a `retry_policy` of their own."""
     forwards_trace: bool = False
     """Whether providers are told whose trace a call belongs to."""
+    routing: RoutingSettings = RoutingSettings()
     show_usage: bool = False
     """Whether a stream's usage is shown to those too who didn't ask for it."""
-    filter_tags: bool = False
-    """Whether only deployments with one of a request's tags are asked."""
     own_headers: OwnHeaders | None = None
     """Headers of the operator's own that mean something; None: there are none."""
     guardrails: list[Enabled] = msgspec.field(default_factory=list)
     """Of this gateway, as far as the configuration says."""
-    strategy: str = "simple-shuffle"
-    check_windows: bool = False
-    """Whether a deployment is passed over whose context window the prompt exceeds."""
     stored: StoredModels = msgspec.field(default_factory=no_stored_models)
     """Models and credentials that were added by API."""
     left_out: dict[DeploymentId, str] = msgspec.field(default_factory=dict)
     """Deployments that can't be called from here, each with the reason."""
-    timeout_ms: int | None = None
-    """For a call with all its attempts, where the configuration says so."""
     kept_keys: KeptKeys | None = None
     """None: virtual keys aren't stored in a secret manager."""
     key_refused: Callable[[], Awaitable[None]] = _nothing

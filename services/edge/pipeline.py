@@ -20,7 +20,7 @@ from services.edge.attempts import Attempts
 from services.edge.cache import serve as cached
 from services.edge.formats import table
 from services.edge.formats.base import Call
-from services.edge.groups import groups_of
+from services.edge.groups import way_of
 from services.edge.http import Answer, Request
 from services.edge.parts import Parts
 from services.edge.prepared import Prepared
@@ -70,12 +70,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
 
 
 def _attempts(parts: Parts, asked: Asked) -> Attempts:
-    """Raises RefusedError where there is nobody to ask, or where what is asked of routing makes no sense."""
-    call, groups = asked.call, groups_of(parts, asked)
-    deployment = parts.targets[groups[0].candidates[0].deployment_id].deployment
-    usual = parts.rules_by_model.get(call.model, parts.rules) if parts.rules_by_model else parts.rules
-    rules = asked_for.rules(usual, call, asked.head, deployment.retries)
-    return Attempts(parts, asked, groups, rules, asked_for.deadline_ms(parts, asked, groups))
+    """Raises RefusedError where there is nobody to ask."""
+    return Attempts(parts, asked, way_of(parts, asked))
 
 
 async def _screened(parts: Parts, route: Route, head: Head, call: Call, permit: Permit) -> tuple[Call, Screening]:

@@ -7,6 +7,7 @@ own.
 from services.edge import metrics
 from services.edge.cache.key import Apart
 from services.edge.clock import Clock
+from services.edge.routing.way import Way
 from services.edge.series import SERIES
 from services.edge.tallies import Totals
 from shared import admission
@@ -38,7 +39,7 @@ class Heading:
 
 
 class Prepared:
-    __slots__ = ("_headings", "apart", "decision", "permit")
+    __slots__ = ("_headings", "apart", "decision", "permit", "way")
 
     def __init__(self, decision: Grant | Denial) -> None:
         self.decision = decision
@@ -46,6 +47,8 @@ class Prepared:
         """Of every request that adds nothing of its own (formats.base.Call.plain), until the credential ends; None: each is looked at."""
         self.apart: Apart | None = None
         """What keeps answers to `permit` apart from others' (cache/), once they were looked for."""
+        self.way: Way | None = None
+        """Of requests with this permit (groups.py)."""
         self._headings: dict[int, Heading] = {}
 
     def permit_at(self, clock: Clock) -> Permit | None:

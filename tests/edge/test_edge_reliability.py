@@ -13,6 +13,7 @@ from services.edge.clock import Clock
 from services.edge.rests import Rests
 from services.edge.routing.health import Health
 from services.edge.routing.plan import Rules
+from services.edge.routing.settings import RoutingSettings
 from shared import bus
 from shared.billing import Price, Usage
 from shared.facts import Opened
@@ -87,7 +88,7 @@ async def two_models(first: Script | str, second: Script | str, reason: str = ""
 
 async def test_num_retries_ask_the_only_deployment_again(start: Start) -> None:
     edge = await start(in_turn(failing("503 X"), failing("500 X"), OK))
-    edge.parts.rules = Rules(retries=3)
+    edge.parts.routing = RoutingSettings(Rules(retries=3))
     answer = await edge.chat()
     assert (answer.status, answer.body) == (200, completion())
     _, settled = await told(edge)
@@ -112,7 +113,7 @@ async def test_nobody_said_so_and_nothing_is_tried_twice(start: Start) -> None:
 
 async def test_a_provider_that_asks_to_wait_is_waited_for(start: Start) -> None:
     edge = await start(in_turn(failing("429 X", "retry-after-ms: 400\r\n"), OK))
-    edge.parts.rules = Rules(retries=1)
+    edge.parts.routing = RoutingSettings(Rules(retries=1))
     before = time.monotonic()
     assert (await edge.chat()).status == 200
     assert time.monotonic() - before >= 0.4
@@ -120,7 +121,7 @@ async def test_a_provider_that_asks_to_wait_is_waited_for(start: Start) -> None:
 
 async def test_who_asks_to_wait_for_too_long_isnt_waited_for_and_the_client_learns_it(start: Start) -> None:
     edge = await start(in_turn(failing("429 X", "retry-after: 3600\r\n"), OK))
-    edge.parts.rules = Rules(retries=1)
+    edge.parts.routing = RoutingSettings(Rules(retries=1))
     answer = await edge.chat()
     assert (answer.status, answer.headers["retry-after"]) == (429, "3600")
 
@@ -132,7 +133,7 @@ async def test_a_timeout_is_tried_elsewhere_only_where_that_is_allowed(start: St
     import msgspec
 
     msgspec.structs.force_setattr(target.deadlines, "first_byte_ms", 150)
-    edge.parts.rules = Rules(unsafe=unsafe)
+    edge.parts.routing = RoutingSettings(Rules(unsafe=unsafe))
     answer = await edge.chat()
     assert answer.status == (200 if unsafe else 504)
     await until(lambda: len(edge.settled()) == 1 + unsafe)

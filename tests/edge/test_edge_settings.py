@@ -11,6 +11,7 @@ from services.edge.providers import table
 from services.edge.reading import Head
 from services.edge.routing import settings
 from services.edge.routing.health import Health
+from services.edge.routing.settings import RoutingSettings
 from shared import config
 from shared.config import Config, ConfigError
 from shared.ids import DeploymentId
@@ -50,7 +51,7 @@ def test_a_models_own_retry_policy() -> None:
     assert found.rules.retries_of("timeout") == 1 and found.rules.retries_of("limited") == 1
     own = found.rules_by_model["gpt"]
     assert own.retries_of("limited") == 4 and own.retries_of("timeout") == 1 and own.retries == 1
-    assert front.routing(parsed(text))["rules_by_model"] == found.rules_by_model
+    assert front.routing(parsed(text))["routing"] == found
     for wrong in ("{gpt: 3}", "{gpt: {Nonsense: 1}}", "{gpt: {RateLimitErrorRetries: -1}}"):
         with pytest.raises(ConfigError, match="model_group_retry_policy"):
             settings.of(parsed(f"router_settings: {{model_group_retry_policy: {wrong}}}"))
@@ -139,7 +140,7 @@ async def test_tags_lead_a_call_to_its_deployment() -> None:
         Provider(always(answer("one"))) as one,
         Edge({"m": [zero.url, one.url]}) as edge,
     ):
-        edge.parts.filter_tags = True
+        edge.parts.routing = RoutingSettings(filter_tags=True)
         for number, tags in enumerate((["free"], ["paid"])):
             target = edge.parts.targets[DeploymentId(f"m-{number}")]
             params = msgspec.structs.replace(target.deployment.params, tags=tags)

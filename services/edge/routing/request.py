@@ -42,8 +42,8 @@ def deadline_ms(parts: Parts, asked: Asked, groups: list[Group]) -> int:
         said_ms = _said_deadline_ms(asked)
         if said_ms is not None:
             return said_ms
-    if parts.timeout_ms is not None:
-        return parts.timeout_ms
+    if parts.routing.timeout_ms is not None:
+        return parts.routing.timeout_ms
     targets, most = parts.targets, 0
     for group in groups:
         for candidate in group.candidates:

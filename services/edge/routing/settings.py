@@ -28,20 +28,22 @@ FAILS_MAX: Final = 1_000_000
 
 
 class RoutingSettings(msgspec.Struct, frozen=True):
-    rules: Rules
-    strategy: str
-    cooldown_s: float
+    rules: Rules = Rules()
+    """Of a call that asks for nothing else."""
+    strategy: str = "simple-shuffle"
+    cooldown_s: float = COOLDOWN_S
     """0: nobody rests."""
-    allowed_fails: int
-    timeout_ms: int | None
+    allowed_fails: int = ALLOWED_FAILS
+    timeout_ms: int | None = None
     """For a call with all its attempts."""
-    check_windows: bool
+    check_windows: bool = False
     """Whether a deployment is passed over whose context window the prompt exceeds."""
     rules_by_model: dict[str, Rules] = {}
     """Of models with a `retry_policy` of their own."""
     fails_by_cause: dict[str, int] = {}
     """Failures of a cause that a deployment may have in a minute (`allowed_fails_policy`)."""
     filter_tags: bool = False
+    """Whether only deployments with one of a request's tags are asked."""
 
 
 def of(config: Config) -> RoutingSettings:
