@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from http_kit import GET, HEAD
 
 from services.edge.http import Budget, Listener, Request, WholeAnswer
 from services.edge.http.connection import Connection
+from tests.edge.http.http_kit import GET, HEAD
 
 FIELDS = (b"X-Kind: known", b"Authorization: Bearer sk-1")
 
@@ -68,7 +68,7 @@ class Client:
         self._closed = False
         listener = Listener(self._tell, lambda status: WholeAnswer(status, "", b"malformed"), Budget())
         self._connection = Connection(listener, asyncio.get_running_loop())
-        self._connection.connection_made(self)  # type: ignore[arg-type]
+        self._connection.connection_made(self)
 
     async def _tell(self, request: Request) -> WholeAnswer:
         self.heads.append(request.head)
