@@ -17,13 +17,14 @@ from tests.support.suite import MOCK_CONFIG, ROOT, RunningSuite
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def commands_env(suite: RunningSuite) -> dict[str, str]:
+def commands_env(suite: RunningSuite, user: str = "policy") -> dict[str, str]:
+    """As the service `user` has it."""
     embedded = json.loads((suite.data_dir / "embedded.json").read_text())
     address = suite.nats_url.rpartition("@")[2]
     return {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")} | {
         "TOLLGATE_CONFIG": str(suite.directory / "config.yaml"),
         "TOLLGATE_DATABASE_URL": suite.database_url,
-        "TOLLGATE_NATS_URL": f"nats://policy:{embedded['nats_passwords']['policy']}@{address}",
+        "TOLLGATE_NATS_URL": f"nats://{user}:{embedded['nats_passwords'][user]}@{address}",
     }
 
 
