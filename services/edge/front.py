@@ -57,7 +57,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
         "show_usage": config.general.always_include_stream_usage,
         "site": looks,
-        "images": Images(looks, outbound),
+        "images": Images(looks, None if config.general.offline else outbound),
         "passthrough": entries.Entries([*endpoints.all, *provided]),
         "passthrough_signers": signers,
         "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),

@@ -106,7 +106,9 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
         outbound=outbound,
         named_outbound=Outbound(
             OutboundSettings.read(environ),
-            guard_of(conf.edge_passthrough_networks, "TOLLGATE_EDGE_PASSTHROUGH_NETWORKS"),
+            guard_of(
+                conf.edge_passthrough_networks, "TOLLGATE_EDGE_PASSTHROUGH_NETWORKS", offline=config.general.offline
+            ),
         ),
         tokens=_tokens(config, environ, outbound),
         lasting=front.lasting(config, environ, outbound, conf.data_dir),

@@ -117,7 +117,9 @@ class Ledger:
         self._terms = config.terms(settings)
         self._cache_bytes_max = settings.cache_bytes_max if file is not None and cache_bucket.wanted(file) else 0
         outbound = OutboundSettings.read(self._environ())
-        named = guard_of(settings.sink_networks, "TOLLGATE_SINK_NETWORKS")
+        named = guard_of(
+            settings.sink_networks, "TOLLGATE_SINK_NETWORKS", offline=file is not None and file.general.offline
+        )
         self._outbounds = (Outbound(outbound, Guard(any_address=True)), Outbound(outbound, named))
         in_file = (
             choose.of_config(file.litellm_settings, file.directory, file.callback_settings) if file is not None else []

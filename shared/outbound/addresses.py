@@ -28,11 +28,13 @@ class Guard(msgspec.Struct, frozen=True):
     """True: the operator named the target."""
     allowed: tuple[Network, ...] = ()
     """Private networks that may be asked all the same."""
+    listed_only: bool = False
+    """Nothing but those: `general_settings.offline`."""
 
     @classmethod
-    def for_named_targets(cls, allowed: Iterable[str] = ()) -> "Guard":
+    def for_named_targets(cls, allowed: Iterable[str] = (), *, listed_only: bool = False) -> "Guard":
         """For targets that callers name. `allowed`: networks or addresses. Raises ValueError for what is neither."""
-        return cls(False, tuple(ipaddress.ip_network(each, strict=False) for each in allowed))
+        return cls(False, tuple(ipaddress.ip_network(each, strict=False) for each in allowed), listed_only)
 
     def permits(self, address: str) -> bool:
         """Whether the address (as text, of IPv4 or IPv6) may be asked; what can't be read may not."""
@@ -45,7 +47,7 @@ class Guard(msgspec.Struct, frozen=True):
         meant = _meant(found)
         if any(each.version == network.version and each in network for network in self.allowed for each in meant):
             return True
-        return all(_is_public(each) for each in meant)
+        return not self.listed_only and all(_is_public(each) for each in meant)
 
 
 def _meant(address: Address) -> list[Address]:

@@ -12,14 +12,16 @@ from shared.settings import SettingsError
 _FALSE = frozenset({"false", "0", "no", "off"})
 
 
-def guard_of(networks: str, variable: str) -> Guard:
+def guard_of(networks: str, variable: str, *, offline: bool = False) -> Guard:
     """For targets that somebody with a key names. Raises SettingsError.
 
     Args:
         networks: private ones that may be asked all the same, comma-separated; the value of `variable`.
+        offline: those alone.
     """
     try:
-        return Guard.for_named_targets(filter(None, (each.strip() for each in networks.split(","))))
+        listed = filter(None, (each.strip() for each in networks.split(",")))
+        return Guard.for_named_targets(listed, listed_only=offline)
     except ValueError as error:
         raise SettingsError(f"{variable}: {error}") from None
 

@@ -30,6 +30,9 @@ READY_S = 60.0
 OURS_ALONE = Path("/mnt")
 """Broker, database and logs: a file system in memory, seen by nobody else."""
 GATEWAY = "10.9.9.1"
+OUTSIDE = "http://1.1.1.1"
+"""Of the public internet, so that only `offline` keeps it from being asked."""
+OFFLINE = f"environment_variables:\n  UI_LOGO_PATH: {OUTSIDE}/logo.png\ngeneral_settings:\n  offline: true\n"
 ETC = ("passwd", "group", "nsswitch.conf", "host.conf", "ld.so.cache", "ld.so.conf", "ssl", "localtime", "alternatives")
 
 
@@ -200,12 +203,14 @@ async def call(method: str, path: str, key: str, body: dict[str, Any] | None = N
     async with aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {key}"}
         async with session.request(method, f"http://edge:4000{path}", json=body, headers=headers) as answer:
-            return answer.status, json.loads(await answer.text())
+            said = await answer.read()
+            return answer.status, json.loads(said) if answer.content_type == "application/json" else said
 
 
 async def main(overlay: str, directory: Path) -> dict[str, Any]:
     secrets = k8s_secrets.values({}, tls=False, database_url="")
-    make_world(directory, ["edge", "ledger", "nats", "postgres"], config_map(overlay, "tollgate-config", "config.yaml"))
+    config = config_map(overlay, "tollgate-config", "config.yaml").replace("general_settings:\n", OFFLINE, 1)
+    make_world(directory, ["edge", "ledger", "nats", "postgres"], config)
     watch = Watch()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.sendto(b"x", ("192.0.2.1", 9))
@@ -266,7 +271,14 @@ async def use(master: str) -> dict[str, Any]:
     body = {"model": "mock", "messages": [{"role": "user", "content": "Hello"}]}
     status, answer = await call("POST", "/v1/chat/completions", made["key"], body)
     assert status == 200, answer
+    # What would lead outside: a logo, and a target that is named by API.
+    await call("GET", "/get_image", master)
+    status, made = await call("POST", "/config/pass_through_endpoint", master, {"path": "/outside", "target": OUTSIDE})
+    assert status == 200, made
     deadline = time.monotonic() + 20
+    while (status := (await call("GET", "/outside", master))[0]) != 502:
+        assert time.monotonic() < deadline, status
+        await asyncio.sleep(0.2)
     while True:
         status, rows = await call("GET", f"/spend/logs?request_id={answer['id']}", master)
         if status == 200 and rows:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings
+from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings, guard_of
 from shared.settings import SettingsError
 from tests.support.ports import free_port
 from tests.support.serving import handled_by, serving
@@ -42,6 +42,13 @@ def test_listed_private_networks_are_asked() -> None:
     assert not guard.permits("10.2.0.1") and not guard.permits("fd00::6")
     with pytest.raises(ValueError):
         Guard.for_named_targets(["internal"])
+
+
+def test_offline_only_listed_networks_may_be_asked_by_name() -> None:
+    guard = guard_of("10.1.0.0/16", "X", offline=True)
+    asked = ("10.1.2.3", "::ffff:10.1.2.3", "1.1.1.1", "2606:4700::1111", "10.2.0.1", "::ffff:1.1.1.1")
+    assert [guard.permits(address) for address in asked] == [True, True, False, False, False, False]
+    assert guard_of("", "X").permits("1.1.1.1")
 
 
 class Target:

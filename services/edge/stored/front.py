@@ -30,7 +30,8 @@ def build(
     left_out: dict[DeploymentId, str],
 ) -> Connect:
     """Raises SettingsError."""
-    guard = None if config.stored_models.trusted else guard_of(conf.edge_model_networks, "TOLLGATE_EDGE_MODEL_NETWORKS")
+    listed = guard_of(conf.edge_model_networks, "TOLLGATE_EDGE_MODEL_NETWORKS", offline=config.general.offline)
+    guard = None if config.stored_models.trusted else listed
 
     def read(config: Config, environ: Mapping[str, str]) -> Shared:
         def make(deployment: Deployment) -> Target:

@@ -22,6 +22,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Start without a master key, or with a weak one that others can reach."""
     dangerously_permit_weak_or_unset_master_key: Annotated[bool, By("config")] = False
     """LiteLLM's name for `allow_open_gateway`."""
+    offline: Annotated[bool, By("edge", "ledger")] = False
+    """Call nobody but whom this file and the environment name: providers, guardrails, sinks, vaults, identity providers. See docs/offline.md."""
     allow_unenforced: Annotated[Names, By("config")] = []
     """Names of guardrails, hooks and keys that protect, can't be enforced here, and may be left undone all the same."""
     litellm_key_header_name: Annotated[str | None, By()] = None
