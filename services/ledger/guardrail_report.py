@@ -12,6 +12,7 @@ from services.ledger import answers, questions
 from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
+from services.ledger.book_sql import of_days
 from services.ledger.questions import refuse
 from services.ledger.spend_sources import Statement, of_scope
 from shared.money import usd_from_picousd
@@ -36,8 +37,8 @@ def statement(
 ) -> tuple[str, list[Any]]:
     """SQL and its arguments."""
     made = Statement()
+    book = of_days(made.add(first), made.add(last))
     where = [
-        f"b.day BETWEEN {made.add(first)} AND {made.add(last)}",
         "b.guardrail_outcomes::text <> '[]'",
         *of_scope(made, scope, "b"),
         *(f"{BY[name]} = {made.add(value)}" for name, value in wanted.items()),
@@ -48,7 +49,7 @@ def statement(
         f"SELECT {columns}, count(*) AS checks, {_COUNTS},"
         f" percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY {_MS}) AS took,"
         " coalesce(sum((o.said->>'cost_picousd')::bigint), 0)::bigint AS cost_picousd"
-        " FROM request_book b CROSS JOIN LATERAL json_array_elements(b.guardrail_outcomes) AS o(said)"
+        f" FROM {book} AS b CROSS JOIN LATERAL json_array_elements(b.guardrail_outcomes) AS o(said)"
         f" WHERE {' AND '.join(where)} GROUP BY {positions} ORDER BY {positions} LIMIT {ROWS_MAX + 1}",
         made.arguments,
     )

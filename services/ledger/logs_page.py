@@ -15,6 +15,7 @@ from services.ledger import answers, clean, questions
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
+from services.ledger.book_sql import of_days
 from services.ledger.facts_in import place
 from services.ledger.questions import refuse
 from services.ledger.report import LogKey
@@ -42,9 +43,7 @@ NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_s
 SPANS_DAYS = (2, 14, 100)
 """How far it is looked for at first, from where a page begins."""
 
-_BOOK = """(SELECT * FROM request_log AS l WHERE l.day BETWEEN $1 AND $2 AND (NOT l.provisional OR NOT EXISTS (SELECT FROM request_log AS f
-    WHERE f.day BETWEEN $1 AND $2 AND f.day = l.day AND f.id = l.id AND NOT f.provisional))) AS request_book"""
-"""The view of this name, for some days: only their tables are looked at, and planned for."""
+_BOOK = f"{of_days('$1', '$2')} AS request_book"
 
 
 class Page(NamedTuple):
