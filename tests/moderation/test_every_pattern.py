@@ -21,6 +21,7 @@ from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.matching import PIECE_CHARACTERS
 from services.moderation.secrets.engine import Engine, TooMuchError
 from tests.moderation.moderation_kit import answered
+from tests.support.loops import callback_cpu
 
 _PACKAGES = (
     services.moderation,
@@ -120,16 +121,13 @@ async def test_five_hostile_megabytes_stay_within_the_deadline(hides: HideSecret
     "words", ["the quick brown fox, ", "der schöne Fuchs läuft. ", "敏捷的棕色狐狸，跳过了。", "cafe\u0301 au lait "]
 )
 async def test_a_megabyte_leaves_the_loop_to_others(hides: HideSecrets, words: str) -> None:
-    """A slice as the edge cuts it: while it is looked at, the loop comes around (20 ms on an idle machine, with room for this one)."""
+    """A slice as the edge cuts it. What counts is the CPU of each of the loop's callbacks: it is the same on a busy machine."""
     text = (words * (MB // len(words)))[:MB]
     bans = BannedKeywords(["forbidden word", "résumé"])
     for guardrail in (hides, bans):
-        delays = []
-        for pieces in slices([text], 4_096):
-            looking = asyncio.ensure_future(answered(guardrail.inspect(Inspection([pieces[0].said], "pre_call"))))
-            while not looking.done():
-                before = time.perf_counter()
+        with callback_cpu() as spent:
+            for pieces in slices([text], 4_096):
+                await answered(guardrail.inspect(Inspection([pieces[0].said], "pre_call")))
                 await asyncio.sleep(0)
-                delays.append(time.perf_counter() - before)
-        assert sorted(delays)[-2] < 0.1, (type(guardrail).__name__, max(delays))
+        assert max(spent) < 0.02, (type(guardrail).__name__, max(spent))
     assert PIECE_CHARACTERS < MB

@@ -1,13 +1,14 @@
 """Finding secrets in text: where they stand, and of what type. No network, nothing kept.
 
     values.py      is this value a secret, or a word, a name, a placeholder, code?
-    shapes.py      tokens that say what they are: vendors' prefixes
+    shapes.yml     tokens that say what they are: vendors' prefixes
+    gate.py        where a text is worth looking at: a name of a secret with what may be a value (RE2, linear)
     assigned.py    what stands behind `password =`, `"apiKey":`, `--token`, `the secret is`
     structures.py  private keys, URLs with passwords, Authorization headers, JWTs
     vendor.py      an engine with some 480 rules of vendors (kingfisher)
     engine.py      all of them over one text: spans, none overlapping another
 
-All work on UTF-8 bytes: literals are searched for once (Aho-Corasick), and a rule is only tried where one of its literals stands.
+All work on UTF-8 bytes. A rule of ours is tried where one of its literals stands (Aho-Corasick), in the regions that the gate lets through.
 """
 
 import hashlib

@@ -84,7 +84,7 @@ _NO_SECRET_BEFORE = frozenset(
 _NO_PASS = frozenset(
     {"bypass", "compass", "trespass", "overpass", "underpass", "encompass", "surpass", "boardingpass", "multipass"}
 )
-_STRONG_KEYS = (
+STRONG_KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "encryptionkey", "signingkey", "masterkey", "accountkey", "sharedkey",
     "storagekey", "appkey", "applicationkey", "clientkey", "consumerkey", "subscriptionkey", "licensekey", "deploykey", "servicekey",
     "adminkey", "serverkey", "integrationkey", "ingestkey", "hmackey", "aeskey", "cryptkey", "jwtkey", "securitykey", "accesskeysecret",
@@ -98,32 +98,40 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
     Args:
         looks_back: whether a value may stand before its name, too (`... is the password`).
     """
-    for shape in (_OPERATOR, _PROSE, _OTHER):
-        if shape is _PROSE and literal not in _SPOKEN:
-            continue
-        found = shape.match(data, end)
-        if found is not None:
-            break
-    else:
-        found = None
+    name_start = _name_start(data, start)
+    head = data[name_start:end]
+    found = _assigned(data, head, literal, end)
     if found is not None:
         where = _value_at(data, found, start)
         if where is not None:
-            name_start = _name_start(data, start)
             if data[max(0, name_start - 2) : name_start] == b"::":
                 return  # a type's name, as in CloudFormation
-            tail = data[end : found.start("sep")]
-            strength = _strength(data[name_start:end], literal, tail if shape is not _PROSE else b"")
+            spoken = found.re is _PROSE
+            strength = _strength(head, literal, b"" if spoken else data[end : found.start("sep")])
             if strength:
-                span = _judged(data, found, where, name_start, strength, literal, spoken=shape is _PROSE)
+                span = _judged(data, found, where, name_start, strength, literal, spoken=spoken)
                 if span is not None:
                     yield span
                     return
-    if looks_back and literal in _SPOKEN and data[max(0, start - 1) : start] == b" ":
+    if looks_back and literal in SPOKEN and data[max(0, start - 1) : start] == b" ":
         yield from _told_before(data, start, end, literal)
 
 
-_SPOKEN = frozenset({"pass", "passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
+def _assigned(data: bytes, head: bytes, literal: str, end: int) -> re.Match[bytes] | None:
+    """How a value follows the name, if the name (`head`, and what goes on at `end`) is one that says secret."""
+    tail = _TAIL.match(data, end)
+    assert tail is not None
+    spoken = literal in SPOKEN and _strength(head, literal, b"") != ""
+    if not spoken and not _strength(head, literal, tail[0].rstrip(b"-")):  # the last may be of an arrow
+        return None
+    found = _OPERATOR.match(data, end)
+    if found is None and literal in SPOKEN:
+        found = _PROSE.match(data, end)
+    return _OTHER.match(data, end) if found is None else found
+
+
+_TAIL = re.compile(rb"[A-Za-z0-9_\-]{0,40}")
+SPOKEN = frozenset({"pass", "passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
 
 
 def _name_start(data: bytes, start: int) -> int:
@@ -180,7 +188,7 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
     if literal in ("pw", "psk"):
         before_it = name[: len(name) - len(tail) - len(literal)][-1:]
         return "password" if pieces[-1:] == [literal] and not before_it.isalnum() else ""
-    if "secret" in plain or any(key in plain for key in _STRONG_KEYS):
+    if "secret" in plain or any(key in plain for key in STRONG_KEYS):
         return "token"
     if literal == "token":
         return "token" if not tail or not tail[0].isalpha() or tail == "s" else ""
@@ -209,8 +217,7 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
         return (start, end, True) if end - start >= VALUE_MIN else None
     if quote:
         at = found.start("quote") + len(quote)
-    query = _IN_QUERY.search(data, max(0, name_at - 200), name_at) is not None
-    bare = (_BARE_QUERY if query else _BARE).match(data, at)
+    bare = (_BARE_QUERY if _in_query(data, name_at) else _BARE).match(data, at)
     if bare is None or bare.end() - at < VALUE_MIN:
         return None
     return at, bare.end(), False
@@ -278,13 +285,18 @@ def _judged(
 VALUE_MIN = 6
 JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""
+ASSIGNED_AGAIN = 14
+"""`session=abc=...`: what is assigned again in so many characters is another name, unless its letters and digits say otherwise."""
 
 
 def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
     if strength == "password":
         return values.is_password(text, quoted=quoted)
+    again = not quoted and "=" in text[:ASSIGNED_AGAIN]
     if strength == "token":
-        return values.is_token(text, quoted=quoted, uuid=True)
+        return not (again and not values.is_mixed(text)) and values.is_token(text, quoted=quoted, uuid=True)
+    if again:
+        return False
     if strength == "vendor":
         if values.is_uuid(text):
             return literal in _UUID_VENDORS
@@ -294,7 +306,14 @@ def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
     return values.is_random(text, 16, quoted=quoted)
 
 
-_IN_QUERY = re.compile(rb"[?&#][^\s\"'`<>]*$")
+def _in_query(data: bytes, name_at: int) -> bool:
+    """Whether the name stands in the query of a URL, so that `&` ends its value."""
+    run = data[max(0, name_at - 200) : name_at]
+    signs = max(run.rfind(b"?"), run.rfind(b"&"), run.rfind(b"#"))
+    return signs >= 0 and _ENDS_A_RUN.search(run, signs) is None
+
+
+_ENDS_A_RUN = re.compile(rb"[\s\"'`<>]")
 _FALLBACK = re.compile(rb"(?:env|environ|get|fetch|define|set|default)\(\s{0,4}[\"']$", re.IGNORECASE)
 """`getenv("DB_PASSWORD", "..."`: what is used where nothing is set."""
 _UUID_VENDORS = frozenset(

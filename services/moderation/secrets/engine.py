@@ -1,11 +1,12 @@
 """All rules over one text: where its secrets are.
 
-The text is searched once for all literals; each rule of ours is tried only where one of its literals stands, on bounded pieces.
+Each rule of ours is tried where one of its literals stands, on bounded pieces, in the regions that are worth looking at (gate.py).
 """
 
 import ahocorasick_rs
 
 from services.moderation.secrets import assigned, structures
+from services.moderation.secrets.gate import regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 
@@ -28,6 +29,7 @@ class Engine:
         self._rules += [(literal, None) for literal in (*assigned.LITERALS, *assigned.VENDORS)]
         patterns = [literal.encode() for literal, _ in self._rules]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns, matchkind=ahocorasick_rs.MatchKind.Standard)
+        self._longest = max(map(len, patterns))
 
     def find(self, text: str, *, looks_back: bool = True) -> list[Span]:
         """Sorted, none overlapping another; in bytes of the text in UTF-8.
@@ -46,23 +48,26 @@ class Engine:
 
     def _own(self, data: bytes, looks_back: bool) -> list[Span]:
         spans: list[Span] = []
-        done = 0
-        hits = self._automaton.find_matches_as_indexes(data.lower(), overlapping=True)
-        if len(hits) > HITS_MAX:
-            raise TooMuchError
-        for index, start, end in hits:
-            if start < done:
-                continue
-            literal, rule = self._rules[index]
-            if rule is None:
-                found = assigned.around(data, literal, start, end, looks_back=looks_back)
-            elif looks_back or rule not in _LOOK_BACK:
-                found = rule(data, start)
-            else:
-                continue
-            for span in found:
-                spans.append(span)
-                done = max(done, span.end)
+        done = hits = 0
+        for region, region_end in regions(data):
+            piece = data[region : region_end + self._longest].lower()
+            for index, start, end in self._automaton.find_matches_as_indexes(piece, overlapping=True):
+                start, end = region + start, region + end
+                if start < done or start >= region_end:
+                    continue
+                hits += 1
+                if hits > HITS_MAX:
+                    raise TooMuchError
+                literal, rule = self._rules[index]
+                if rule is None:
+                    found = assigned.around(data, literal, start, end, looks_back=looks_back)
+                elif looks_back or rule not in _LOOK_BACK:
+                    found = rule(data, start)
+                else:
+                    continue
+                for span in found:
+                    spans.append(span)
+                    done = max(done, span.end)
         return spans
 
     def open_from(self, text: str) -> int:

@@ -281,7 +281,7 @@ def _by(
     return rule
 
 
-_WORDS_ABROAD = (
+WORDS_ABROAD = (
     "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "密码", "密碼", "口令", "パスワード", "비밀번호", "wachtwoord",
     "lösenord", "hasło", "parola", "clave de acceso",
 )  # fmt: skip
@@ -324,7 +324,7 @@ def open_block(text: str) -> int | None:
 
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    *(((word,), _by(_ABROAD, len(word.encode()))) for word in _WORDS_ABROAD),
+    *(((word,), _by(_ABROAD, len(word.encode()))) for word in WORDS_ABROAD),
     (("auth",), _by(_PAIR)),
     (("identified",), _by(_SQL)),
     (("insert into",), inserted),

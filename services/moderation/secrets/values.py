@@ -164,6 +164,12 @@ def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
     return entropy(value) >= (2.7 if _HEX.fullmatch(value) else 3.0)
 
 
+def is_mixed(value: str) -> bool:
+    """Of letters and digits."""
+    digits, letters, _ = _classes(value)
+    return bool(digits and letters)
+
+
 def _classes(value: str) -> tuple[int, int, int]:
     digits = sum(c.isdigit() for c in value)
     letters = sum(c.isalpha() for c in value)

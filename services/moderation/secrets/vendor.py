@@ -13,9 +13,9 @@ from services.moderation.secrets.spans import Span
 SHAPES = Path(__file__).with_name("shapes.yml")
 _NO_SECRETS = re.compile(
     r"(?:client-id|account-id|application-id|tenant-id|access-id|key-id|token-id|account-name|-name|-host|-url|-domain|-username|"
-    r"generic-credential-uri|public-key|pub-key|-address|url-id|auth-id|cloud-name|planetscale-id|access-key-id|api-id|-domain|repository)(?:\.\d+)?$"
+    r"public-key|pub-key|-address|url-id|auth-id|cloud-name|planetscale-id|access-key-id|api-id|-domain|repository)(?:\.\d+)?$"
 )
-"""Rules of what belongs to a secret, and is none; and one that structures.py has better."""
+"""Rules of what belongs to a secret, and is none."""
 _WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+]{1,20}://[^\s/@]{0,128}:[^\s/]{3,256}@\w")
 _OPENAI = "tollgate.openai-api-key"
 

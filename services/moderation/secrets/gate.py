@@ -1,0 +1,155 @@
+"""Where a text is worth looking at: a name of a secret, and behind it what may be a value. Pure.
+
+Texts are full of `key` and `token`, and hold no secret near them. The rules judge a place in some ten microseconds, which is more
+than a whole kilobyte may cost: so a linear automaton (RE2, 2 ns a byte and pattern) finds the places first. A pattern here takes in
+more than its rule: what a rule would find is always inside a region (a test compares with looking everywhere), and what is in a
+region is only looked at. Counted repeats are left open where a count would make the automaton large.
+"""
+
+import re
+from collections.abc import Iterable
+
+import re2
+
+from services.moderation.secrets import assigned, structures
+
+_BLANKS = r"\t-\r "
+_BLANK = f"[{_BLANKS}]"
+_LETTER = r"[A-Za-z\x80-\xff]"
+_CALM = r"A-Za-z0-9\t-\r \-_./:!?,;"
+"""What a run of words may hold; a password of letters alone has another sign."""
+
+
+def _any(words: Iterable[str]) -> str:
+    return "(?:" + "|".join(re.escape(word.encode().decode("latin-1")) for word in words) + ")"
+
+
+def _hard(ends: str, *more: str) -> str:
+    """The beginning of a value that may be a secret: letters and digits mixed, or what `more` says (R: any character of a value).
+
+    Args:
+        ends: the characters that end a value.
+    """
+    inside = f"[^{ends}]"
+    mixed = (f"R*?{_LETTER}R*?[0-9]", f"R*?[0-9]R*?{_LETTER}")
+    return "(?:" + "|".join((*more, *mixed)).replace("R", inside).replace("ENDS", ends) + ")"
+
+
+_SCHEME = r"(?:(?:bearer|token|apikey|key|splunk|ssws|bot)[ \t]+|basic[ \t]+(?:[A-Za-z0-9+/]{8})?)?"
+
+
+def _value(*more: str) -> str:
+    """A value as `assigned` reads it, in quotes or not."""
+    quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, *more)}" for q in ('"', "'", "`"))
+    bare = _hard(_BLANKS + r"\"'`,;<>|\\", *more)
+    return rf"[fbru]{{0,2}}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare})"
+
+
+def _long(length: int) -> str:
+    """A value of at least so many characters, whatever they are."""
+    run = "|".join(rf"\\*{q}{_SCHEME}[^{_BLANKS}{q}]{{{length}}}" for q in ('"', "'", "`"))
+    bare = rf"[^{_BLANKS}\"'`,;<>|\\=]{{{length}}}"
+    return rf"[fbru]{{0,2}}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare})"
+
+
+def _drawn(length: int) -> str:
+    """A run without any sign of assignment: drawn letters, a long number."""
+    return rf"[^ENDS=]{{{length}}}"
+
+
+_PASSWORD = (_drawn(12), rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R")
+_TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
+
+_TAIL = r"[A-Za-z0-9_\-]*"
+_CLOSED = r"""\\*["'`*]*(?:\[\d*\])?[\])]?"""
+_TYPED = r"(?: *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
+_ASSIGNED = (
+    rf"{_CLOSED}(?:{_TYPED}[ \t]*(?:=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]*(?:\\?\r?\n[ \t]*)?"
+    rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
+    rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
+    rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
+)
+_SPOKEN = (
+    r"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as)(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
+    r"""(?:\r?\n)?|(?:[ ][\w'/()\-]+)+[ ]?:[ ]+)"""
+)
+_VALUE_IS = r"(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|is)[ ])"
+
+_PASSWORDS = [word for word in assigned.LITERALS if word.startswith(("pass", "pw", "psk"))]
+_TOKENS = ["secret", "token", "auth", "credential", "connectionstring", "connection_string", "conn_str"]
+_WEAK = [word for word in assigned.LITERALS if word not in (*_PASSWORDS, *_TOKENS, "key")]
+_STRONG_KEY = "(?:" + "|".join(word.replace("key", r"[_.$\- ]*key[_.$\-]*") for word in assigned.STRONG_KEYS) + ")"
+_VENDORS_KEY = rf"{_any(assigned.VENDORS)}[A-Za-z0-9_.$\-]*?key"
+_ASCII_ENDS = r"\x00-\x20\x7f-\xff\"'`"
+
+_QUOTES = _BLANKS + "\"'"
+_CLOSING = _QUOTES + "`,)"
+
+_AFTER_PASSWORD = rf"{_any(_PASSWORDS)}(?:{_TAIL}{_ASSIGNED}|[A-Za-z]*{_SPOKEN}){_value(*_PASSWORD)}"
+_AFTER_TOKEN = rf"(?:{_any(_TOKENS)}|{_STRONG_KEY}){_TAIL}{_ASSIGNED}{_value(*_TOKEN)}"
+_AFTER_VENDOR = rf"{_VENDORS_KEY}{_ASSIGNED}{_value(*_TOKEN)}|(?:key|{_any((*_WEAK, *assigned.VENDORS))}{_TAIL}){_ASSIGNED}{_long(assigned.ASSIGNED_AGAIN)}"
+_SAID = (
+    rf"(?:{_any(['secret', 'token', 'credential'])}[A-Za-z]*|{_STRONG_KEY}[A-Za-z]*|{_VENDORS_KEY}){_SPOKEN}{_value(*_TOKEN)}"
+    rf"|(?:key|pin)[A-Za-z]*{_SPOKEN}{_long(assigned.ASSIGNED_AGAIN)}"
+)
+_BEFORE_ITS_NAME = (
+    rf",? (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]+ )*{_any(sorted(assigned.SPOKEN))}"
+    rf"""|:[^{_BLANKS}"'`]{{8,}}["'`]? (?:are|is|as) (?:the|my|our) (?:\w+ )*(?:credentials|creds|login)"""
+)
+_STRUCTURES = "|".join(
+    (
+        rf"{_any(structures.WORDS_ABROAD)}[^{_BLANKS}:=!-~]*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*{_VALUE_IS}{_BLANK}*[\"'`]?"
+        + _hard(r"\x00-\x20\x7f-\xff\"'`", *_PASSWORD),
+        rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
+        rf"identified{_BLANK}+(?:with|by){_BLANK}",
+        rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
+        rf"echo {_BLANK}*[^{_BLANKS}|]+{_BLANK}*\|{_BLANK}*sudo{_BLANK}",
+        r"sig=[A-Za-z0-9%+/=_-]{24}",
+        rf"jwt\.(?:en|de)code\([^,\n]+,{_BLANK}*[\"']",
+        r"-{4,5} ?begin (?:[a-z0-9]+ )*private key",
+        r"private-lines: \d",
+        rf"""://[^{_BLANKS}"'`<>|]*?@""",
+        rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",
+        rf" -[paw][ =]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
+        rf"bearer[ \t]+{_hard(_BLANKS, *_TOKEN)}|basic[ \t]+[A-Za-z0-9._~+/=:-]{{8}}",
+        r"eyj[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{6}",
+        rf'"(?:d|k|dp|dq|qi)"{_BLANK}*:{_BLANK}*"[A-Za-z0-9_-]{{32}}',
+        rf"(?:mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words))[\"']?(?:[ ]\w+)*{_BLANK}*(?:[:=]|is){_BLANK}*[\"'`]?"
+        r"(?:[a-z]{3,8}[ ,\n]+){3}",
+        rf"(?:credentials?|creds|logins?|log in|sign in)(?:[ ]\w+)*(?:[ ](?:with|is|are|as|using)|{_BLANK}*[:=]){_BLANK}+[\"'`(]*"
+        rf"[\w.+@-]{{2,}}[\"'`]?{_BLANK}?[:/]{_BLANK}?[\"'`]?{_hard(_CLOSING, *_PASSWORD)}",
+    )
+)  # fmt: skip
+"""One for each rule of structures.py whose literal stands in ordinary texts, too."""
+
+MEMORY_BYTES_MAX = 16 * 1024 * 1024
+"""Of one automaton, whose states are made as texts need them; they use a tenth of it."""
+
+
+def _compiled(pattern: str) -> re2._Regexp:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = MEMORY_BYTES_MAX
+    options.never_capture = True
+    return re2.compile(pattern.encode("latin-1"), options)
+
+
+_GATES = [
+    _compiled(pattern)
+    for pattern in (f"{_AFTER_PASSWORD}|{_SAID}", _AFTER_TOKEN, _AFTER_VENDOR, f"{_STRUCTURES}|{_BEFORE_ITS_NAME}")
+]
+"""Four passes: one automaton of all would have too many states, and each alone would read the text seven times."""
+
+
+def regions(data: bytes) -> list[tuple[int, int]]:
+    """Sorted, none overlapping another: a rule's literal that gives something away begins in one of them."""
+    found = [match.span() for gate in _GATES for match in gate.finditer(data)]
+    found.sort()
+    merged: list[tuple[int, int]] = []
+    for start, end in found:
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
