@@ -11,7 +11,7 @@ from unittest import mock
 def callback_cpu() -> Iterator[list[float]]:
     """CPU seconds of each callback that asyncio's own loop runs in this thread meanwhile: others wait for no longer than the longest."""
     spent: list[float] = [0.0]
-    run = asyncio.Handle._run  # type: ignore[attr-defined]
+    run = asyncio.Handle._run
 
     def measured(handle: asyncio.Handle) -> None:
         begun = time.thread_time()

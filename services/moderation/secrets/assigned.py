@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from services.moderation.secrets import values
+from services.moderation.secrets import structures, values
 from services.moderation.secrets.spans import KEYWORD, Span
 
 LITERALS = (
@@ -272,7 +272,7 @@ def _judged(
         and len(text) >= 8
         and not values.is_placeholder(text)
     ):
-        basic = scheme == b"basic" and re.fullmatch(r"[A-Za-z0-9+/]{8,}={0,2}", text) is not None
+        basic = scheme == b"basic" and structures.is_basic(text)
         return Span(start, end, KEYWORD) if basic or values.is_token(text, quoted=True, uuid=True) else None
     if not _is_secret(text, strength, literal, quoted=quoted):
         return None

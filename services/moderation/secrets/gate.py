@@ -35,26 +35,32 @@ def _hard(ends: str, *more: str) -> str:
     return "(?:" + "|".join((*more, *mixed)).replace("R", inside).replace("ENDS", ends) + ")"
 
 
-_SCHEME = r"(?:(?:bearer|token|apikey|key|splunk|ssws|bot)[ \t]+|basic[ \t]+(?:[A-Za-z0-9+/]{8})?)?"
+def _drawn(length: int) -> str:
+    """A run without any sign of assignment: drawn letters, a long number."""
+    return rf"[^ENDS=]{{{length}}}"
+
+
+_SCHEME = r"(?:(?:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]+)?"
+_SCHEMED = (
+    r"""[\\"'`]*(?:basic[ \t]+[A-Za-z0-9+/]{8}|(?:bearer|bot|ssws|splunk)[ \t]+"""
+    + _hard(_BLANKS + r"\"'`", _drawn(assigned.ASSIGNED_AGAIN))
+    + ")"
+)
+"""`auth = Bearer ...`: enough behind any name."""
 
 
 def _value(*more: str) -> str:
     """A value as `assigned` reads it, in quotes or not."""
     quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, *more)}" for q in ('"', "'", "`"))
     bare = _hard(_BLANKS + r"\"'`,;<>|\\", *more)
-    return rf"[fbru]{{0,2}}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare})"
+    return rf"[fbru]{{0,2}}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
 def _long(length: int) -> str:
     """A value of at least so many characters, whatever they are."""
     run = "|".join(rf"\\*{q}{_SCHEME}[^{_BLANKS}{q}]{{{length}}}" for q in ('"', "'", "`"))
     bare = rf"[^{_BLANKS}\"'`,;<>|\\=]{{{length}}}"
-    return rf"[fbru]{{0,2}}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare})"
-
-
-def _drawn(length: int) -> str:
-    """A run without any sign of assignment: drawn letters, a long number."""
-    return rf"[^ENDS=]{{{length}}}"
+    return rf"[fbru]{{0,2}}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
 _PASSWORD = (_drawn(12), rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R")

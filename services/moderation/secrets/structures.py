@@ -124,13 +124,13 @@ def header(data: bytes, at: int) -> Iterator[Span]:
         return
     text = found["s"].decode().rstrip(".:")
     if data[at : at + 5].lower() == b"basic":
-        if _is_basic(text):
+        if is_basic(text):
             yield Span(found.start("s"), found.start("s") + len(text), "Basic Auth Credentials")
     elif len(text) >= 16 and values.is_token(text, quoted=True, uuid=True):
         yield Span(found.start("s"), found.start("s") + len(text), "Bearer Token")
 
 
-def _is_basic(text: str) -> bool:
+def is_basic(text: str) -> bool:
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):

@@ -232,6 +232,7 @@ def _is_name(value: str) -> bool:
     pieces = [piece for piece in _PIECES.split(value) if piece]
     if not pieces:
         return True
+    words_in_all = sum(not hump.isdigit() for hump in _HUMPS.findall(value))
     for piece in pieces:
         humps = _HUMPS.findall(piece)
         if sum(map(len, humps)) != len(piece):
@@ -242,7 +243,7 @@ def _is_name(value: str) -> bool:
             return False
         odd = [w for w in words if len(w) > 2 and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))]
         acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
-        if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and len(words) < 3):
+        if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and words_in_all < 3):
             return False
         if len(words) > 2 and sum(len(word) < 3 for word in words) * 3 > len(words):
             return False
