@@ -229,6 +229,7 @@ class _Run:
         return wrong + len(expected)
 
     async def _drop_day(self, name: str, day: date) -> None:
+        await self._connection.execute(QUERIES["retention_summarize"], name)  # what comes later is found by it
         counted = await self._count(day)
         digest = counted.digest
         record = ("request_log", day, digest.rows, digest.digest(), counted.spans_text, counted.unsound)

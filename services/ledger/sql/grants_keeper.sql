@@ -5,4 +5,5 @@ GRANT SELECT ON ALL TABLES IN SCHEMA tollgate TO @KEEPER@;
 GRANT EXECUTE ON FUNCTION retention_drop_partition(text, text, bigint, text, date, bigint, bytea, jsonb, bigint) TO @KEEPER@;
 GRANT EXECUTE ON FUNCTION retention_drop_default(bigint, date[], bigint[], bytea[], jsonb[], bigint[]) TO @KEEPER@;
 GRANT EXECUTE ON FUNCTION retention_keep(bigint, bigint) TO @KEEPER@;
+GRANT EXECUTE ON FUNCTION retention_summarize(text) TO @KEEPER@;
 GRANT DELETE ON rollup, anomalies, spend_span TO @KEEPER@;

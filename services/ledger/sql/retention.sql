@@ -40,6 +40,9 @@ SELECT * FROM request_log WHERE day = $1 AND shard = $2 AND batch BETWEEN $3 AND
 -- retention_drop --
 SELECT retention_drop_partition($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
+-- retention_summarize --
+SELECT retention_summarize($1)
+
 -- retention_drop_default --
 SELECT retention_drop_default($1, $2, $3, $4, $5, $6)
 
