@@ -12,23 +12,30 @@ def by_name(read: Reader) -> Reader:
         found = mapping(field, value)
         if found is None:
             return None
+        for name, item in found.items():
+            if not name or item is None:
+                refuse(f"{field}.{name[:TEXT_CHARACTERS_MAX]}", "must have a name and a value")
         return {name: read(f"{field}.{name[:TEXT_CHARACTERS_MAX]}", item) for name, item in found.items()}
 
     SCHEMAS[read_all] = {"anyOf": [{"type": "object", "additionalProperties": schema_of(read)}, {"type": "null"}]}
     return read_all
 
 
-def record(**known: Reader) -> Reader:
-    """A reader of an object with these fields; others stay as they are."""
+def record(*needed: str, **known: Reader) -> Reader:
+    """A reader of an object with these fields, `needed` among them; others stay as they are."""
 
     def read(field: str, value: Any) -> dict[str, Any] | None:
         found = mapping(field, value)
         if found is None:
             return None
+        for name in needed:
+            if found.get(name) is None:
+                refuse(f"{field}.{name}", "is needed")
         return {name: known[name](f"{field}.{name}", item) if name in known else item for name, item in found.items()}
 
     properties = {name: schema_of(each) for name, each in known.items()}
-    SCHEMAS[read] = {"anyOf": [{"type": "object", "properties": properties}, {"type": "null"}]}
+    schema = {"type": "object", "properties": properties, "required": list(needed)}
+    SCHEMAS[read] = {"anyOf": [schema, {"type": "null"}]}
     return read
 
 

@@ -5,9 +5,12 @@ from typing import Any
 import msgspec
 
 from shared.entities import callbacks, readers
+from shared.entities.composed import by_name
 from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, who
 from shared.entities.limits import ACTING, LIMITS, LIMITS_BY_NAME, check_budgets
 from shared.ids import KeyDigest
+
+LIMIT_TYPE = readers.one_of("guaranteed_throughput", "best_effort_throughput", "dynamic")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -87,9 +90,9 @@ KEY = EntityKind(
         later("budget_id", readers.text),
         later("mcp_rpm_limit", LIMITS_BY_NAME),
         later("tag_rpm_limit", LIMITS_BY_NAME),
-        later("budget_fallbacks", readers.mapping),
-        later("rpm_limit_type", readers.text),
-        later("tpm_limit_type", readers.text),
+        later("budget_fallbacks", by_name(readers.texts)),
+        later("rpm_limit_type", LIMIT_TYPE),
+        later("tpm_limit_type", LIMIT_TYPE),
         kept("auto_rotate", readers.flag),
         kept("rotation_interval", readers.period),
         later("throttle_on_budget_exceeded", readers.flag),

@@ -18,7 +18,7 @@ MODEL_BUDGETS = by_name(
     )
 )
 """`{model: {max_budget, budget_duration}}`, also by LiteLLM's older names `budget_limit` and `time_period`."""
-BUDGET_WINDOWS = each(record(max_budget=readers.usd, budget_duration=readers.period))
+BUDGET_WINDOWS = each(record("max_budget", "budget_duration", max_budget=readers.usd, budget_duration=readers.period))
 
 LIMITS: tuple[Field, ...] = (
     later("soft_budget", readers.usd, empty=None),
@@ -56,3 +56,5 @@ def check_budgets(entity: Any) -> None:
     soft = readers.picousd("soft_budget", entity.extra.get("soft_budget"))
     if soft is not None and entity.max_budget_picousd is not None and soft >= entity.max_budget_picousd:
         readers.refuse("soft_budget", "must be lower than max_budget")
+    if (entity.extra.get("temp_budget_increase") is None) != (entity.extra.get("temp_budget_expiry") is None):
+        readers.refuse("temp_budget_expiry", "and temp_budget_increase must come together")

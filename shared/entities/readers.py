@@ -139,9 +139,9 @@ def mappings(field: str, value: Any) -> list[dict[str, Any]] | None:
 def text_mapping(field: str, value: Any) -> dict[str, str] | None:
     found = mapping(field, value)
     if found is not None and not all(
-        isinstance(item, str) and len(item) <= TEXT_CHARACTERS_MAX for item in found.values()
+        isinstance(item, str) and 0 < len(item) <= TEXT_CHARACTERS_MAX and name for name, item in found.items()
     ):
-        refuse(field, f"must be an object of strings of at most {TEXT_CHARACTERS_MAX} characters")
+        refuse(field, f"must be an object of strings of 1 to {TEXT_CHARACTERS_MAX} characters")
     return found
 
 
@@ -244,6 +244,8 @@ _IN_METADATA: dict[str, Reader] = {
 def integer(field: str, value: Any) -> int | None:
     if value is None:
         return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)  # as forms send numbers, and LiteLLM takes them
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INTEGER_MAX:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.policy.blocked_users import BlockedUsers
@@ -223,6 +223,7 @@ def test_service_accounts_have_demands_of_their_own() -> None:
     assert world.decide(secret("b"), model="gpt").rules.enforced_params == []
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5), lambda x: st.lists(x) | st.dictionaries(st.text(max_size=5), x)

@@ -118,6 +118,18 @@ def test_what_is_wrong_is_named_and_changes_nothing(body: dict[str, Any], param:
         ({"budget_limits": {}}, "budget_limits"),
         ({"budget_reset_at": "0001-01-01T00:00:00+14:00"}, "budget_reset_at"),
         ({"rotation_interval": "0s"}, "rotation_interval"),
+        ({"model_rpm_limit": {"gpt": None}}, "model_rpm_limit.gpt"),
+        ({"model_rpm_limit": {"": 1}}, "model_rpm_limit."),
+        ({"budget_limits": [{"max_budget": 1}]}, "budget_limits.0.budget_duration"),
+        ({"budget_fallbacks": {"gpt": "mini"}}, "budget_fallbacks.gpt"),
+        ({"aliases": {"": "gpt"}}, "aliases"),
+        ({"aliases": {"x": ""}}, "aliases"),
+        ({"rpm_limit_type": "fast"}, "rpm_limit_type"),
+        ({"temp_budget_increase": 1}, "temp_budget_expiry"),
+        ({"tpm_limit": "1.5"}, "tpm_limit"),
+        ({"tpm_limit": "\u0663"}, "tpm_limit"),
+        ({"guardrails": ["banned_keyword"]}, "guardrails"),
+        ({"metadata": {"guardrails": ["banned_keyword"]}}, "guardrails"),
     ],
 )
 def test_a_keys_limits_have_their_types(body: dict[str, Any], param: str) -> None:
@@ -125,6 +137,33 @@ def test_a_keys_limits_have_their_types(body: dict[str, Any], param: str) -> Non
     refused = w.call("/key/update", {"key": digest("a"), **body})
     assert isinstance(refused, Refusal) and refused.param == param
     assert not w.facts
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("/team/update", {"team_id": "t"}),
+        ("/project/update", {"project_id": "p"}),
+        ("/key/generate", {"token": digest("k"), "key_name": "sk-...cdef"}),
+    ],
+)
+def test_a_guardrail_that_nobody_has_protects_nobody(route: str, body: dict[str, Any]) -> None:
+    w = world()
+    refused = w.call(route, {**body, "guardrails": ["banned_keywords", "misspelt"]})
+    assert isinstance(refused, Refusal) and refused.param == "guardrails" and not w.facts
+    assert not isinstance(w.call(route, {**body, "guardrails": ["banned_keywords"]}), Refusal)
+
+
+def test_one_that_went_away_keeps_nobody_from_changing_something_else() -> None:
+    w = World(key("a", extra={"guardrails": ["gone"]}))
+    assert not isinstance(
+        w.call("/key/update", {"key": digest("a"), "guardrails": ["gone", "banned_keywords"]}), Refusal
+    )
+
+
+def test_numbers_come_as_forms_send_them() -> None:
+    w = world()
+    assert w.call("/key/update", {"key": digest("a"), "tpm_limit": "1000", "max_budget": "0.5"})["tpm_limit"] == 1000
 
 
 def test_a_tag() -> None:

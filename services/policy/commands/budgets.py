@@ -103,8 +103,6 @@ def _named(call: Call, sent: Any, field: str) -> Budget:
 def _save(call: Call, known: Budget, before: Budget | None) -> Plan:
     made = BUDGET.merge(known, call.body)
     after = generic.stamped(call, made.entity)
-    if (after.extra.get("temp_budget_increase") is None) != (after.extra.get("temp_budget_expiry") is None):
-        fields.refuse("temp_budget_expiry", "and temp_budget_increase must come together")
     BUDGET.check_size(after)
     changes = [change(call.directory, BUDGET, "created" if before is None else "updated", before, after)]
     return Plan(BUDGET.row(after), changes, made.unknown, made.not_enforced)

@@ -8,6 +8,7 @@ import msgspec
 
 from services.policy.commands.plan import Call, Change, Plan
 from services.policy.directory import Directory
+from services.policy.weakening import in_effect
 from shared import errors
 from shared.entities import SETTING, EntityKind, Setting
 from shared.entities import readers as fields
@@ -61,6 +62,15 @@ def stamped(call: Call, entity: Entity) -> Entity:
     if "updated_by" in entity.__struct_fields__:
         more["updated_by"] = call.actor.user_id
     return msgspec.structs.replace(entity, **more)
+
+
+def check_guardrails(call: Call, before: Any, after: Any) -> None:
+    """Of a key, team or project. One that is new and isn't there would protect nobody. Raises RefusedError."""
+    known = {each.name for each in call.catalog.guardrails}
+    old, new = (in_effect(each, "guardrails") for each in (before, after))
+    for name in new if isinstance(new, list) else ():
+        if name not in known and not (isinstance(old, list) and name in old):
+            fields.refuse("guardrails", f"holds {name[:128]!r}, which no guardrail is called")
 
 
 def set_blocked(call: Call, kind: EntityKind[Entity], entity: Entity, blocked: bool) -> tuple[Entity, Change]:

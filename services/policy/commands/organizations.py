@@ -126,6 +126,7 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
     if team_id is not None and team_id != getattr(entity, "team_id", None) and team_id not in call.directory.teams:
         fields.refuse("team_id", "must name a team that exists")
     if kind is PROJECT:
+        generic.check_guardrails(call, entity, after)
         _check_project(call, entity, after, new=before is None)
     kind.check_size(after)
     changes = [change(call.directory, kind, "created" if before is None else "updated", before, after)]
