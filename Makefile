@@ -2,7 +2,7 @@
 # make test     every test          make check   lint, types, import rules
 # make prove    what needs minutes, a network or a machine of its own: an installed wheel ...
 # make model    a real model on 127.0.0.1:18080, which config.model.yaml routes to
-# make bench / chaos / soak         the proofs; see README.md
+# make bench / chaos / soak         the proofs; see README.md (ARGS=--cluster: chaos of a whole cluster)
 # make k8s-secrets   the Secrets that deploy/k8s names, fresh, into a git-ignored file (TLS=1, DATABASE_URL=...)
 # make images   the image, by docker, podman or buildah (IMAGE=tollgate:dev, BASE=...)
 # make docs     docs/reference and the broker's configuration, from the code
