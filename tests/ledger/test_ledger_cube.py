@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from services.ledger.cube import SUMS, TABLES, Cube
 from services.ledger.database import SQL
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
+from tests.ledger.test_ledger_retention import at
 
 AGAIN = """
 SELECT k.tags, k.tag, b.key_sha256, b.team_id, b.model, count(*) AS requests, sum(coalesce(b.cost_picousd, 0)) AS spend
@@ -125,6 +127,24 @@ async def test_the_cube_rests_only_when_nothing_is_left(
         async with asyncio.timeout(20):
             while await book.value("SELECT coalesce(max(batch), 0) FROM spend_position") < 6:
                 await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+    await same(book)
+
+
+async def test_what_is_over_is_folded_beside_the_steps_and_again_after_a_late_call(book: Book, cube: Cube) -> None:
+    old = datetime.now(UTC).date() - timedelta(days=70)
+    await book.post(at(old, tags=["a"]))
+    running = asyncio.create_task(cube.run())
+    months = "SELECT coalesce(sum(requests), 0) FROM spend_period WHERE grain = 'month'"
+    try:
+        for calls in (1, 2):
+            async with asyncio.timeout(30):
+                while await book.value(months) != calls:
+                    await asyncio.sleep(0.05)
+            assert await book.value("SELECT count(*) FROM spend_span WHERE folded") == 3
+            if calls == 1:
+                await book.post(at(old, tags=["late"]))
     finally:
         running.cancel()
     await same(book)
