@@ -95,7 +95,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         IdentityRequest,
         lambda _: IdentityReply(signer.public_key),
     )
-    upstream, tasks, clock = Client(), Tasks(), Clock()
+    upstream, tasks, clock = Client(ssl_context=setup.trust), Tasks(), Clock()
 
     def reason_not_ready() -> str | None:
         return known.reason_not_ready() if recorder.healthy else "facts cannot be recorded"

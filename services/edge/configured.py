@@ -33,7 +33,7 @@ LATER: Final = {
         "alerting", "alerting_args", "alerting_threshold", "alert_types", "alert_to_webhook_url", "enable_jwt_auth", "litellm_jwtauth",
         "health_check_interval", "background_health_checks", "custom_auth", "custom_auth_settings",
     ),
-    "litellm_settings": ("cache", "cache_params"),
+    "litellm_settings": ("cache", "cache_params", "ssl_verify"),
 }  # fmt: skip
 """Section → keys that a restart puts into force."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from services.edge import configured, front, own_auth
 from services.edge.config import EdgeSettings
@@ -21,6 +22,7 @@ from services.edge.stored import front as stored_front
 from services.edge.stored.front import Connect
 from services.edge.tokens import Tokens
 from services.edge.upstream import Origin
+from services.edge.upstream.tls import context
 from shared import settings
 from shared.config import Config
 from shared.identity import settings as jwt_settings
@@ -32,6 +34,8 @@ from shared.secrets.stored_keys import StoredKeys
 from shared.secrets.stored_keys import of as stored
 from shared.settings import SettingsError
 from shared.startup import Source
+
+log = structlog.get_logger()
 
 OPEN_FILES = 65_536
 """Asked for at start, as far as the hard limit goes."""
@@ -57,6 +61,8 @@ class Setup(msgspec.Struct, kw_only=True):
     ledger: Origin
     ledger_path: str
     certificate: Certificate | None
+    trust: ssl.SSLContext
+    """Whose certificates providers may have."""
     limits: Limits
 
     async def close(self) -> None:
@@ -117,6 +123,7 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
         ledger=ledger,
         ledger_path=ledger_path,
         certificate=certificate_of(conf, environ),
+        trust=_trust(config),
         limits=_limits(conf),
     )
 
@@ -126,6 +133,14 @@ def _tokens(config: Config, environ: Mapping[str, str], outbound: Outbound) -> T
     auth = jwt_settings.read(config.general_settings, environ)
     verifier = None if auth is None else Verifier(outbound, auth, validate=own_validate(auth, config.directory))
     return Tokens(verifier, own_auth.load(config))
+
+
+def _trust(config: Config) -> ssl.SSLContext:
+    """Raises SettingsError."""
+    made = context(config.litellm.ssl_verify)
+    if made.verify_mode == ssl.CERT_NONE:
+        log.warning("certificates_of_providers_not_checked", because="litellm_settings.ssl_verify: false")
+    return made
 
 
 def certificate_of(conf: EdgeSettings, environ: Mapping[str, str]) -> Certificate | None:

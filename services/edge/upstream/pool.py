@@ -22,6 +22,7 @@ from services.edge.upstream.connection import Connection
 from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.request import render_head
 from services.edge.upstream.response import Response
+from services.edge.upstream.tls import context
 from shared.outbound import Guard
 
 STALE_MAX = 2
@@ -135,8 +136,7 @@ class Client:
     def tls(self) -> ssl.SSLContext:
         """The context given, or the system's trust with verification of host names; made once."""
         if self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
+            self._ssl_context = context(None)
         return self._ssl_context
 
     def sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:

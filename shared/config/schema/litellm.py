@@ -150,8 +150,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Seconds it rests."""
     model_alias_map: Annotated[dict[str, str], By()] = {}
     """Other names of models."""
-    ssl_verify: Annotated[bool | str | None, By()] = None
-    """false: take any certificate of a provider; a path: our own authority's."""
+    ssl_verify: Annotated[bool | str | None, By("edge")] = None
+    """false: take any certificate of a provider; a path: of that authority too."""
     force_ipv4: Annotated[bool, By()] = False
     """Connect to providers by IPv4 alone."""
 

@@ -4,11 +4,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
+from services.edge.upstream.tls import context
+from shared.settings import SettingsError
 from tests.edge.upstream.upstream_kit import OK, QUICK, Authority, Peer, Server, answers
 
 Make = Callable[..., Any]
@@ -348,6 +351,20 @@ async def test_tls_with_a_trusted_authority_works_and_is_kept(make: Make, author
         for _ in range(3):
             assert await call(client, server, body=b"x" * 300_000) == b"ok"
         assert server.connections == 1
+
+
+async def test_ssl_verify_says_whose_certificates_are_taken(make: Make, authority: Authority, tmp_path: Path) -> None:
+    file = tmp_path / "ours.pem"
+    file.write_text(authority.root)
+    async with Server(answers(OK), tls=authority.server("other.test")) as server:
+        for verify in (False, "False"):
+            assert await call(make(ssl_context=context(verify)), server) == b"ok"
+        for verify in (None, True, "true", "", str(file)):  # the last one: its name is another
+            assert (await refused(make(ssl_context=context(verify)), server)).kind == "tls"
+    async with Server(answers(OK), tls=authority.server("127.0.0.1")) as server:
+        assert await call(make(ssl_context=context(str(file))), server) == b"ok"
+    with pytest.raises(SettingsError, match="ssl_verify"):
+        context(str(tmp_path / "nowhere.pem"))
 
 
 async def test_tls_checks_the_host_name_and_the_authority(make: Make, authority: Authority) -> None:

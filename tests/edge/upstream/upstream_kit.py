@@ -242,7 +242,12 @@ class Authority:
 
     def client(self) -> ssl.SSLContext:
         """A client's context that trusts this authority alone."""
-        return ssl.create_default_context(cadata=self._root.public_bytes(serialization.Encoding.PEM).decode())
+        return ssl.create_default_context(cadata=self.root)
+
+    @property
+    def root(self) -> str:
+        """Its own certificate, PEM."""
+        return self._root.public_bytes(serialization.Encoding.PEM).decode()
 
     def _sign(self, subject: x509.Name, key: Any, extension: x509.ExtensionType) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
