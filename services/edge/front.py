@@ -55,6 +55,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
         "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
+        "keys_chosen": not config.general.disable_custom_api_keys,
         "show_usage": config.general.always_include_stream_usage,
         "site": looks,
         "images": Images(looks, None if config.general.offline else outbound),

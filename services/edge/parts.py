@@ -116,6 +116,8 @@ class Parts(msgspec.Struct, kw_only=True):
     forwards_trace: bool = False
     """Whether providers are told whose trace a call belongs to."""
     routing: RoutingSettings = RoutingSettings()
+    keys_chosen: bool = True
+    """Whether a caller may choose the value of a new key."""
     show_usage: bool = False
     """Whether a stream's usage is shown to those too who didn't ask for it."""
     own_headers: OwnHeaders | None = None

@@ -5,6 +5,7 @@ A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves e
 upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -67,6 +68,8 @@ class NewKeys(msgspec.Struct, frozen=True):
     bounds: dict[str, Any] = {}
     team: dict[str, Any] = {}
     personal: dict[str, Any] = {}
+    alias: str | None = None
+    """What the whole alias must match."""
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,7 +323,17 @@ def _new_keys(config: Config) -> NewKeys:
         config.litellm.upperbound_key_generate_params,
         settings.get("team_key_generation", {}),
         settings.get("personal_key_generation", {}),
+        _pattern(config.litellm.key_alias_pattern, "key_alias_pattern"),
     )
+
+
+def _pattern(given: str | None, name: str) -> str | None:
+    """Raises ConfigError."""
+    try:
+        re.compile(given or "")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"litellm_settings.{name} is no regular expression: {error}") from None
+    return given
 
 
 def _priced(config: Config, lookup: Lookup) -> Priced:

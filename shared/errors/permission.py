@@ -20,6 +20,12 @@ def own_auth_refused(message: str = "", status: int = 401) -> Refusal:
     return _auth("custom_auth_refused", message or "The credential isn't accepted here.", status=status)
 
 
+def key_not_chosen(field: str) -> Refusal:
+    """`disable_custom_api_keys`."""
+    message = "Custom API key values are disabled by your administrator. Keys must be auto-generated."
+    return Refusal("key_not_chosen", 403, message, "auth_error", field)
+
+
 def own_auth_unavailable() -> Refusal:
     message = "The gateway's custom_auth doesn't answer at the moment. Try again shortly."
     return Refusal("custom_auth_unavailable", 503, message, "auth_provider_unavailable", None, retry_after_s=5)

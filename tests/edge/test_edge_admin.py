@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.edge import front
 from services.edge.surfaces import management as admin
 from shared import subjects
+from shared.config import parse
 from shared.errors import RefusedError
 from shared.ids import digest_key
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import AdminReply
 from shared.routes import TABLE
 from tests.edge.fakes import Answer
@@ -112,6 +115,18 @@ def test_a_chosen_key_that_is_none_is_refused(key: Any) -> None:
         mint({"key": key})
     assert (refused.value.refusal.status, refused.value.refusal.param) == (400, "key")
     assert RAW not in refused.value.refusal.message
+
+
+def test_where_nobody_may_choose_a_key_nobody_does() -> None:
+    route = TABLE.by_name["/key/generate"]
+    with pytest.raises(RefusedError) as refused:
+        admin._mint(route, {"key": RAW}, {}, may_choose=False)
+    assert (refused.value.refusal.status, refused.value.refusal.param) == (403, "key")
+    assert admin._mint(route, {}, {}, may_choose=False)
+    config = parse("general_settings: {disable_custom_api_keys: true}", {})
+    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
+    assert front.build(config, {}, outbound)["keys_chosen"] is False
+    assert front.build(parse("", {}), {}, outbound)["keys_chosen"] is True
 
 
 def test_only_generate_mints() -> None:

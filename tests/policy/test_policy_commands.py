@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from shared.config import ConfigError
 from shared.entities import Key, Team
 from shared.entities import readers as fields
 from shared.errors import Refusal
 from shared.facts import Caller
-from tests.policy.world import NOW, World, digest, key, secret
+from tests.policy.world import CONFIG, NOW, World, digest, key, secret
 
 A, B = digest("a"), digest("b")
 MINTED = {"token": A, "key_name": "sk-...cdef"}
@@ -178,6 +179,19 @@ def test_update_merges_and_null_clears() -> None:
     fact = world.facts[-1]
     assert fact.action == "updated" and fact.before is not None and fact.before["team_id"] == "t"
     assert world.directory.team_keys("t") == []
+
+
+def test_a_chosen_alias_matches_the_pattern_and_one_of_before_stays() -> None:
+    text = CONFIG.replace("litellm_settings:", "litellm_settings:\n  key_alias_pattern: '[a-z]+-[0-9]+'")
+    world = World(key("old", key_alias="Before"), text=text)
+    for alias, fine in (("team-7", True), ("team", False), ("team-7 ", False), ("xx team-7", False)):
+        answer = world.call("/key/generate", {"token": digest(alias), "key_alias": alias})
+        assert isinstance(answer, Refusal) is not fine, alias
+        assert fine or (answer.status == 400 and answer.param == "key_alias")
+    assert isinstance(world.call("/key/update", {"key": digest("old"), "key_alias": "Other"}), Refusal)
+    assert world.call("/key/update", {"key": digest("old"), "models": ["gpt"]})["key_alias"] == "Before"
+    with pytest.raises(ConfigError, match="key_alias_pattern is no regular expression"):
+        World(text=CONFIG.replace("litellm_settings:", "litellm_settings:\n  key_alias_pattern: '('"))
 
 
 def test_update_by_alias_does_not_rename() -> None:

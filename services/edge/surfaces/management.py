@@ -50,7 +50,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     echo: dict[str, str] = {}
     """digest → what the client sent."""
     hidden_body, hidden_query, hidden_params = (_hide(each, echo) for each in (body, query, match.params))
-    plaintext = _mint(route, body, hidden_body)
+    plaintext = _mint(route, body, hidden_body, may_choose=parts.keys_chosen)
     question = AdminRequest(
         key_sha256=head.digest,
         route=route.name,
@@ -164,13 +164,15 @@ def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
         raise RefusedError(errors.bad_request("The request body is nested too deeply")) from None
 
 
-def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any]) -> str | None:
+def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any], *, may_choose: bool = True) -> str | None:
     """Where a key is made: the plaintext, new or as the caller chose; its digest and short name go into `hidden`."""
     if not route.mints:
         return None
     chosen = sent.get(route.mints)
     if chosen is None:
         chosen = new_virtual_key()
+    elif not may_choose:
+        raise RefusedError(errors.key_not_chosen(route.mints))
     elif not isinstance(chosen, str) or not chosen.startswith("sk-"):
         raise RefusedError(
             errors.bad_request("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.", route.mints)

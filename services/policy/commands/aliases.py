@@ -5,6 +5,8 @@ batch, so in every prefix of the stream a reservation's key is already there. A 
 the alias, may be taken over: the takeover expects the reservation's last sequence, and of two at once the broker refuses one.
 """
 
+import re
+
 from services.policy.commands.generic import change
 from services.policy.commands.plan import Call, Change
 from services.policy.directory import Directory
@@ -15,8 +17,11 @@ from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
 
-def check(alias: str) -> None:
-    """No way out of a path: aliases become file and secret names."""
+def check(call: Call, alias: str) -> None:
+    """Of one that somebody has just chosen: no way out of a path (aliases become file and secret names), and as `key_alias_pattern` says."""
+    pattern = call.catalog.new_keys.alias
+    if pattern is not None and re.fullmatch(pattern, alias) is None:
+        fields.refuse("key_alias", f"must match {pattern}")
     if ".." in alias.replace("\\", "/").split("/") or alias != alias.strip():
         fields.refuse("key_alias", "is no valid name: Invalid key_alias")
 

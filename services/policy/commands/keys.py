@@ -260,7 +260,7 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
     made = KEY.merge(key, body)
     after = made.entity
     if after.key_alias is not None and after.key_alias != key.key_alias:
-        aliases.check(after.key_alias)
+        aliases.check(call, after.key_alias)
     key_type = fields.text("key_type", body.get("key_type"))
     if key_type is not None:
         if key_type not in KEY_TYPES:

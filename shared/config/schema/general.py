@@ -73,7 +73,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Refuse requests that bring tags of their own."""
     block_robots: Annotated[bool, By("edge")] = False
     """`/robots.txt` tells crawlers to stay away."""
-    disable_custom_api_keys: Annotated[bool, By()] = False
+    disable_custom_api_keys: Annotated[bool, By("edge")] = False
     """Nobody may choose the value of a new key."""
     default_team_disabled: Annotated[bool, By()] = False
     """No key without a team."""

@@ -194,8 +194,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Its term."""
     max_end_user_budget: Annotated[float | None, By(protects="zero")] = None
     """USD a customer may spend."""
-    key_alias_pattern: Annotated[str | None, By()] = None
-    """Regular expression of allowed key aliases."""
+    key_alias_pattern: Annotated[str | None, By("policy")] = None
+    """Regular expression that the whole alias of a new or renamed key must match."""
 
     cost_discount_config: Annotated[dict[str, float], By("policy")] = {}
     """Provider -> the share of its prices that isn't charged: 0.05 is five per cent off."""
