@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from services.edge import counting, failures, sources
+from services.edge import counting, failures, own_headers, sources
 from services.edge.account import NOTHING, Account
 from services.edge.asked import Asked
 from services.edge.failures import Failure
@@ -268,6 +268,8 @@ class Attempts:
             before = parts.clock.seconds()
         if parts.forwards_trace and asked.head.traceparent is not None:
             headers += render_headers(tracing.headers(asked.head.traceparent, asked.head.tracestate, account.id))
+        if parts.forwards_headers:
+            headers += render_headers(own_headers.forwarded(asked.request.headers(), read_headers(headers)))
         if logging.detailed():
             _show(target, path, headers, body)
         deadlines = target.stream_deadlines if call.stream else target.deadlines

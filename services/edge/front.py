@@ -54,6 +54,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "guardrails": enabled,
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
+        "forwards_headers": config.general.forward_client_headers_to_llm_api,
         "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
         "keys_chosen": not config.general.disable_custom_api_keys,
         "show_usage": config.general.always_include_stream_usage,

@@ -1,13 +1,16 @@
 """Headers of the operator's own that mean something: whose values are tags (`extra_spend_tag_headers`), and which names the customer
-(`user_header_name`, `user_header_mappings`). Applied to a head that has been read, before the body is."""
+(`user_header_name`, `user_header_mappings`). Applied to a head that has been read, before the body is. And which of a client's headers
+providers get (`forward_client_headers_to_llm_api`)."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from services.edge.http import Request
 from services.edge.reading import Head, text
+from shared import credential
 from shared.config import Config, ConfigError
 
 CUSTOMER = "customer"
@@ -52,3 +55,29 @@ def _customers(mappings: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> lis
         if role == CUSTOMER:
             found.append(name)
     return found
+
+
+_NOT_ON = ("x-litellm-", "x-tollgate-", "x-stainless", "x-forwarded-", "x-real-ip", "x-amz-")
+"""What is for us, for what stands before us, or part of a signature."""
+_TOO = frozenset({"anthropic-beta"})
+
+
+def forwarded(headers: Mapping[str, str], sent: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A client's `x-` headers that its provider gets too: no credential, and none that the entry sets itself.
+
+    Args:
+        headers: by lower-case names.
+        sent: what goes to the provider anyway.
+    """
+    set_by_us = {name.lower() for name, _ in sent}
+    return [
+        (name, value)
+        for name, value in headers.items()
+        if (name in _TOO or (name.startswith("x-") and not name.startswith(_NOT_ON)))
+        and name not in credential.HEADERS
+        and _SENDABLE.fullmatch(value) is not None
+        and name not in set_by_us
+    ]
+
+
+_SENDABLE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")

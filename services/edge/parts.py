@@ -113,6 +113,8 @@ class Parts(msgspec.Struct, kw_only=True):
     health: Health = msgspec.field(default_factory=Health)
     budget: RetryBudget = msgspec.field(default_factory=RetryBudget)
     """Of attempts beyond a call's first."""
+    forwards_headers: bool = False
+    """Whether providers get the client's `x-` headers."""
     forwards_trace: bool = False
     """Whether providers are told whose trace a call belongs to."""
     routing: RoutingSettings = RoutingSettings()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from services.edge import own_headers
 from services.edge.cache import control
 from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
@@ -118,6 +119,22 @@ async def test_what_is_no_trace_is_none(world: World, junk: str) -> None:
     assert (await world.ask(traceparent=junk, tracestate="a=b")).status == 200
     assert b"trace" not in world.provider.heads[0].lower()
     assert world.edge.settled()[0].opened.spend_logs_metadata == {}
+
+
+async def test_a_clients_own_headers_go_on_where_that_is_wanted(world: World) -> None:
+    more = {"x-team-note": "n", "anthropic-beta": "b1", "x-api-key": "sk-other", "x-litellm-tags": "t", "x-forwarded-for": "1.2.3.4",
+            "x-stainless-os": "Linux", "x-odd": "\u00e4"}  # fmt: skip
+    named = {name.replace("-", "_"): value for name, value in more.items()}
+    await world.ask(**named)
+    world.edge.parts.forwards_headers = True
+    await world.ask(**named)
+    before, after = (head.decode("latin-1").lower() for head in world.provider.heads)
+    assert not [name for name in more if f"\r\n{name}:" in before]
+    assert {name for name in more if f"\r\n{name}:" in after} == {"x-team-note", "anthropic-beta", "x-odd"}
+    assert "sk-other" not in after
+    assert own_headers.forwarded({"x-a": "1", "x-b": "2"}, [("X-A", "ours")]) == [("x-b", "2")], (
+        "the entry's word stands"
+    )
 
 
 async def test_a_refused_call_and_its_agent_are_in_the_book_too(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.edge import account, pipeline, reading, size_checks
+from services.edge import account, own_headers, pipeline, reading, size_checks
 from services.edge.content import answer as contents
 from services.edge.content import names
 from services.edge.formats import events
@@ -210,6 +210,8 @@ class _Relay:
             url, sent, body = await self._upstream(target, candidate)
             if parts.forwards_trace:
                 sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
+            if parts.forwards_headers:
+                sent += own_headers.forwarded(self._request.headers(), sent)
             stream = outbound.stream(
                 "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS
             )

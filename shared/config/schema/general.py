@@ -172,8 +172,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Paths that are forwarded as they are."""
     infer_model_from_keys: Annotated[bool, By()] = False
     """Serve the models of every provider whose key is in the environment."""
-    forward_client_headers_to_llm_api: Annotated[bool, By()] = False
-    """Send the client's `x-` headers on to the provider."""
+    forward_client_headers_to_llm_api: Annotated[bool, By("edge")] = False
+    """Send the client's `x-` headers, and `anthropic-beta`, on to the provider; no credential."""
     completion_model: Annotated[
         str | None, By("policy", differently="a call must name a model all the same, and the book shows that name")
     ] = None
