@@ -114,3 +114,8 @@ def test_what_is_odd_is_said() -> None:
     assert {each.api_base for each in by_name} == {"https://acme.openai.azure.com"} and all(
         each.api_key for each in by_name
     )
+
+
+def test_what_a_platform_team_writes_acts_whole() -> None:
+    config, _ = loaded("teams_and_checks")
+    assert {key.verdict for key in config.keys} == {"acts"} and not config.warnings
