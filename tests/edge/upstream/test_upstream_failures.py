@@ -357,8 +357,8 @@ async def test_ssl_verify_says_whose_certificates_are_taken(make: Make, authorit
     file = tmp_path / "ours.pem"
     file.write_text(authority.root)
     async with Server(answers(OK), tls=authority.server("other.test")) as server:
-        for verify in (False, "False"):
-            assert await call(make(ssl_context=context(verify)), server) == b"ok"
+        for any_of_them in (False, "False"):
+            assert await call(make(ssl_context=context(any_of_them)), server) == b"ok"
         for verify in (None, True, "true", "", str(file)):  # the last one: its name is another
             assert (await refused(make(ssl_context=context(verify)), server)).kind == "tls"
     async with Server(answers(OK), tls=authority.server("127.0.0.1")) as server:
