@@ -205,11 +205,8 @@ class Attempts:
         state = parts.health.started(candidate.deployment_id, before)
         try:
             source = self._source = await self._send(attempt, attempt.body, before)
-            if source.status == UNAUTHORIZED and await self._has_another_key(attempt):
-                source.abort()
-                source = self._source = await self._send(attempt, attempt.body, clock.seconds())
-            if source.status in (400, 422) and self._added_options(attempt):
-                source = self._source = await self._without_options(attempt, source)
+            if source.status >= 300:
+                source = self._source = await self._sent_again(attempt, source)
             if source.status < 300:
                 state.answered(self._head_at - before)
             relay = self._relay = Relay(
@@ -218,6 +215,15 @@ class Attempts:
             return await relay.pass_on()
         finally:
             state.running -= 1
+
+    async def _sent_again(self, attempt: "_Attempt", source: Source) -> Source:
+        """What a refusal that is ours to mend comes to at the second try; any other as it is."""
+        if source.status == UNAUTHORIZED and await self._has_another_key(attempt):
+            source.abort()
+            source = self._source = await self._send(attempt, attempt.body, self._parts.clock.seconds())
+        if source.status in (400, 422) and self._added_options(attempt):
+            source = await self._without_options(attempt, source)
+        return source
 
     async def _has_another_key(self, attempt: "_Attempt") -> bool:
         """The key was refused: whether the deployment has another one by now, which `attempt` is then made with."""

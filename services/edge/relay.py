@@ -31,6 +31,8 @@ from shared.billing import Usage
 from shared.errors import RefusedError
 
 SNIFF_BYTES_MAX: Final = 65_536
+HELD_FROM_BYTES: Final = 4096
+"""A smaller answer is covered by its connection's flat share (http/budget.py)."""
 _NOT_EVENTS: Final = b'{["<'
 """No line of an event stream begins with one of these."""
 _SPACE: Final = b" \t\r\n"
@@ -74,13 +76,17 @@ class Relay:
         if source.status >= 300:
             raise await self._failure()
         if not self._asked.call.stream:
-            before = self._parts.clock.seconds()
+            clock = self._parts.clock
+            before = None if source.complete else clock.seconds()  # mostly it is all here
             try:
-                body = await source.read(self._parts.settings.edge_answer_bytes_max, self._asked.request.hold)
+                body = await source.read(
+                    self._parts.settings.edge_answer_bytes_max, self._asked.request.hold, HELD_FROM_BYTES
+                )
             except UpstreamError as error:
                 raise failures.of_upstream(error, self._provider) from None
             finally:
-                self._account.provider_s += self._parts.clock.seconds() - before
+                if before is not None:
+                    self._account.provider_s += clock.seconds() - before
             return await self._whole(body)
         try:
             chunks = chunks_of(source)

@@ -24,7 +24,9 @@ class Source(Protocol):
     async def next_chunk(self) -> bytes:
         """What arrived since the last call; b"" at the end. UpstreamError."""
 
-    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes: ...
+    async def read(
+        self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
+    ) -> bytes: ...
 
     def abort(self) -> None: ...
 
@@ -44,7 +46,9 @@ class Played:
     async def next_chunk(self) -> bytes:
         return next(self._pieces, b"")
 
-    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
+    async def read(
+        self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
+    ) -> bytes:
         return b"".join(self._pieces)
 
     def abort(self) -> None:
@@ -108,7 +112,9 @@ class Said:
         body, self._body = self._body, b""
         return body
 
-    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
+    async def read(
+        self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
+    ) -> bytes:
         return self._body
 
     def abort(self) -> None:

@@ -71,6 +71,31 @@ class Reader:
             data = self._without_bom(data)
             if not data:
                 return b""
+        if not self._rest and data.endswith(b"\n\n") and b"\r" not in data:  # as it mostly comes
+            whole = data
+        else:
+            whole = self._up_to_the_last_end(data)
+            if not whole:
+                return b""
+        if self._look_for_id:
+            self._learn_id(whole)
+        if not self.finished and _FINISH.search(whole) is not None:
+            self.finished = True
+        if not self.begun:
+            self._begin(whole)
+        if (
+            b"[DONE]" in whole
+            or (b'"usage"' in whole and _USAGE.search(whole) is not None)
+            or (b'"error"' in whole and _ERROR.search(whole) is not None)
+        ):
+            whole = self._without_ours(whole)
+        if self._kept_bytes < KEPT_BYTES_MAX and not self._counted:
+            self._kept.append(whole)
+            self._kept_bytes += len(whole)
+        return whole
+
+    def _up_to_the_last_end(self, data: bytes) -> bytes:
+        """The events that are whole, with what was left of before; what is left now stays."""
         seen = len(self._rest)
         if seen:
             data = self._rest + data
@@ -81,17 +106,7 @@ class Reader:
             self._rest = data
             return b""
         self._rest = data[end:]
-        whole = data[:end] if self._rest else data
-        if self._look_for_id:
-            self._learn_id(whole)
-        if not self.finished and _FINISH.search(whole) is not None:
-            self.finished = True
-        if not self.begun:
-            self._begin(whole)
-        if b"[DONE]" in whole or _USAGE.search(whole) is not None or _ERROR.search(whole) is not None:
-            whole = self._without_ours(whole)
-        self._keep(whole)
-        return whole
+        return data[:end] if self._rest else data
 
     def finish(self) -> bytes:
         """What was left without its blank line when the provider closed: an event all the same."""
@@ -106,7 +121,8 @@ class Reader:
             self._begin(event)
         if not self._passes(event):
             return b""
-        self._keep(event)
+        if not self._counted:
+            self._kept.append(event)
         return event
 
     def head(self) -> AnswerHead:
@@ -130,11 +146,6 @@ class Reader:
     def _begin(self, whole: bytes) -> None:
         self._prelude += whole.count(b"data:")
         self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
-
-    def _keep(self, whole: bytes) -> None:
-        if self._kept_bytes < KEPT_BYTES_MAX and not self._counted:
-            self._kept.append(whole)
-            self._kept_bytes += len(whole)
 
     def _without_ours(self, whole: bytes) -> bytes:
         """Read the events that may tell the usage or the end, and leave out what isn't the client's; skip over all others."""

@@ -149,7 +149,7 @@ class Connection(Incoming):
     def _feed(self, data: bytes) -> None:
         """To the parser, up to the end of a slice in which a request ends. Only in the states that the module names."""
         for at in range(0, len(data), SLICE_BYTES):
-            self._parse(data if len(data) <= SLICE_BYTES else data[at : at + SLICE_BYTES])
+            self._parse(data[at : at + SLICE_BYTES])  # of bytes a slice that is all of them is no copy
             if self._lingering is not None and self._request is not None and self._request.complete:
                 self._lingering.cancel()
                 self._lingering = None

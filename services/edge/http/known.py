@@ -29,10 +29,12 @@ class KnownHead:
     ) -> Request | None:
         """The request that `data` is, from its first byte to its last; None where that isn't this head with a whole body."""
         before, after = self._before, self._after
+        if not data.startswith(before):
+            return None
         start = len(before)
         end = data.find(b"\r", start, start + _LENGTH_DIGITS_MAX + 1)
         digits = data[start:end]
-        if end < 0 or not (data.startswith(before) and data.startswith(after, end) and digits.isdigit()):
+        if end < 0 or not (data.startswith(after, end) and digits.isdigit()):
             return None
         length, body_at = int(digits), end + len(after)
         if len(data) - body_at != length:

@@ -62,9 +62,9 @@ class Connection(asyncio.Protocol):
     """See the module. `idle_since`, `born` and `served` are the pool's."""
 
     __slots__ = (
-        "_barren_bytes", "_came", "_deadline", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
+        "_barren_bytes", "_came", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
         "_parser", "_reading_paused", "_timer", "_timer_at", "_transport", "_unsent", "_writing_paused",
-        "born", "closed", "idle_since", "response", "served",
+        "born", "closed", "deadline", "idle_since", "response", "served",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, head_bytes_max: int) -> None:
@@ -74,7 +74,8 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._deadline = 0.0
+        self._timer_at = self.deadline = 0.0
+        """`deadline` may be moved to later as it is: the timer re-arms itself."""
         self._unsent: memoryview | None = None
         self._writing_paused = self._reading_paused = self._keep_alive = self._draining = False
         self._headers: list[tuple[bytes, bytes]] = []
@@ -108,7 +109,7 @@ class Connection(asyncio.Protocol):
 
     def arm(self, at: float) -> None:
         """The exchange fails with `timeout` unless this is called again before `at` (the loop's clock)."""
-        self._deadline = at
+        self.deadline = at
         if self._timer is None or at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -177,8 +178,8 @@ class Connection(asyncio.Protocol):
         if response is None and not self._draining:
             return
         now = self._loop.time() + _EARLY_S
-        if now < self._deadline:
-            self.arm(self._deadline)
+        if now < self.deadline:
+            self.arm(self.deadline)
         elif response is None:
             self.close()
         elif now >= response.total_at:
@@ -273,28 +274,33 @@ class Connection(asyncio.Protocol):
             raise UpstreamError("protocol", "bytes after the response's end")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
         self._headers.append((name.lower(), value))
-        if self._head_bytes > self._head_bytes_max or len(self._headers) > HEADERS_MAX:
+        if len(self._headers) > HEADERS_MAX:
             raise _too_large()
 
     def on_headers_complete(self) -> None:
         parser, response = self._parser, self.response
         assert parser is not None and response is not None
         status = parser.get_status_code()
+        headers = self._headers
+        if status < 200 or self._barren_bytes > self._head_bytes_max:  # else it can't be too large
+            self._head_bytes += sum(len(name) + len(value) + 4 for name, value in headers)
+            if self._head_bytes > self._head_bytes_max:
+                raise _too_large()
         if status < 200:
             if status < 100 or status == 101:
                 raise UpstreamError("protocol", "the response's status isn't one that may come here")
             return  # interim; its headers count against the limits and are dropped at its end
-        headers = self._headers
-        for name, value in headers:
-            if name == b"transfer-encoding" and value.lower() != b"chunked":
-                raise UpstreamError("protocol", "the response has a transfer-encoding other than chunked")
+        fields = dict(reversed(headers))  # of those that came twice, the first
+        if b"transfer-encoding" in fields and any(
+            name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in headers
+        ):
+            raise UpstreamError("protocol", "the response has a transfer-encoding other than chunked")
         self._headers = []  # trailers go here
         self._barren_bytes = 0
-        response.headers = headers
+        response.headers, response.fields = headers, fields
         response.status = status
-        self._deadline = response.total_at  # later than the timer, which re-arms itself
+        self.deadline = response.total_at  # later than the timer, which re-arms itself
         if response.headless_body:
             response.complete = (
                 True  # the parser would wait for a body; it isn't asked again, and the connection closes

@@ -19,6 +19,8 @@ from services.edge.upstream.origin import Kind, UpstreamError
 class Wire(Protocol):
     """What a response needs of its connection."""
 
+    deadline: float
+
     def arm(self, at: float) -> None: ...
     def close(self) -> None: ...
     def resume(self) -> None: ...
@@ -28,7 +30,8 @@ class Response:
     """Made by `Client.send`. One reader at a time. Whoever holds it reads it to its end or calls `abort`."""
 
     __slots__ = (
-        "_idle_s", "_loop", "buffered_bytes", "complete", "connection", "error", "headers", "headless_body",
+        "_idle_s", "_loop", "buffered_bytes", "complete", "connection", "error", "fields", "headers",
+        "headless_body",
         "pieces", "status", "total_at", "waiter",
     )  # fmt: skip
 
@@ -42,6 +45,8 @@ class Response:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         """As sent, in order, names in lower case."""
+        self.fields: dict[bytes, bytes] = {}
+        """By name; of several, the first."""
         self.pieces: list[bytes] = []
         self.buffered_bytes = 0
         self.complete = False
@@ -52,10 +57,7 @@ class Response:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
-        for header, value in self.headers:
-            if header == name:
-                return value
-        return None
+        return self.fields.get(name)
 
     async def next_chunk(self) -> bytes:
         """What has arrived since the last call, joined, as soon as there is any; b"" at the end.
@@ -78,15 +80,18 @@ class Response:
         finally:
             self.abort()
 
-    async def read(self, limit_bytes: int, hold: Callable[[int], bool] | None = None) -> bytes:
+    async def read(
+        self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
+    ) -> bytes:
         """The whole body, gzip and deflate undone. UpstreamError `too_large` past the limit, counted after decoding.
 
         Args:
             hold: told of each piece that is kept; False: no more may be (`no_room`).
+            held_from_bytes: a body that is here already and smaller isn't worth telling.
         """
         encoding = self.header(b"content-encoding") or b"identity"
         if self.complete and encoding == b"identity" and self.buffered_bytes <= limit_bytes:  # as it mostly is
-            if hold is not None and not hold(self.buffered_bytes):
+            if hold is not None and self.buffered_bytes >= held_from_bytes and not hold(self.buffered_bytes):
                 raise self._gave_up("no_room", "there is no room for more of the body")
             return self._take()
         inflate = None if encoding == b"identity" else self._inflater(encoding)
@@ -160,7 +165,7 @@ class Response:
             self.abort()
             raise
         if self.connection is not None:
-            self.connection.arm(self.total_at)  # silence is only held against the upstream while somebody listens
+            self.connection.deadline = self.total_at  # silence is only held against the upstream while somebody listens
 
     def _inflater(self, encoding: bytes) -> "_Inflater":
         if encoding.lower() not in (b"gzip", b"x-gzip", b"deflate"):
