@@ -6,6 +6,7 @@ is Python's part alone: no system calls, and nothing of other processes but thei
 undisturbed machine; compare two versions by running both, twice, in turn.
 
 --calls N   exactly N calls and no clock: under `valgrind --tool=none` or callgrind, the difference of two Ns counts instructions
+--steps N   bytecodes that N calls take, a call: the same on a busy machine as on a quiet one (CPython 3.11; other versions have others)
 """
 
 import argparse
@@ -13,8 +14,10 @@ import asyncio
 import gc
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvloop
@@ -234,10 +237,8 @@ def _server(*, caches: bool) -> Server:
     return Server(parts, Budget())
 
 
-async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[float]:
-    """Microseconds of CPU a call, a slice each; one slice of `calls` where that is given."""
-    stream = kind.startswith("stream")
-    load = Load(stream=stream)
+def _connected(loop: Loop, kind: str) -> tuple[Load, list[_Client]]:
+    load = Load(stream=kind.startswith("stream"))
     loop.answer = load.answer
     listener = _server(caches=kind.endswith("hit")).listener()
     clients = []
@@ -246,12 +247,44 @@ async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[flo
         client = _Client(loop, connection, load)
         connection.connection_made(client)
         clients.append(client)
+    return load, clients
+
+
+async def steps(loop: Loop, kind: str, calls: int) -> float:
+    """Bytecodes of Python a warm call, without those of this file."""
+    load, clients = _connected(loop, kind)
+    await load.run(clients, 2 * CLIENTS)
+    count = 0
+
+    def begins(frame: FrameType, event: str, arg: Any) -> Any:
+        if frame.f_code.co_filename == __file__:
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return inside
+
+    def inside(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal count
+        count += event == "opcode"
+        return inside
+
+    before = sys.gettrace()
+    sys.settrace(begins)
+    try:
+        await load.run(clients, calls)
+    finally:
+        sys.settrace(before)
+    return count / calls
+
+
+async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[float]:
+    """Microseconds of CPU a call, a slice each; one slice of `calls` where that is given."""
+    load, clients = _connected(loop, kind)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     if calls:
         return [1e6 * await load.run(clients, calls) / calls]
-    size = SLICE_CALLS // (10 if stream else 1)
+    size = SLICE_CALLS // (10 if load.stream else 1)
     await load.run(clients, size)
     return [1e6 * await load.run(clients, size) / size for _ in range(slices)]
 
@@ -261,11 +294,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.edge_cpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--calls", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--only", choices=KINDS, default=None)
     given = parser.parse_args()
     for name in KINDS if given.only is None else (given.only,):
         loop = Loop()
         asyncio.set_event_loop(loop)
+        if given.steps:
+            print(
+                f"{name:10} {loop.run_until_complete(steps(loop, name, given.steps)):8.0f} bytecodes a call", flush=True
+            )
+            continue
         found = loop.run_until_complete(measure(loop, name, slices=given.slices, calls=given.calls))
         print(f"{name:10} best {min(found):6.1f} µs a call, median {statistics.median(found):6.1f}", flush=True)
 
