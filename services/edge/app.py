@@ -146,7 +146,13 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     SERIES.models = frozenset(setup.found.config.model_names)
     SERIES.in_flight = lambda: server.running
     SERIES.resting = lambda: [
-        (each.deployment.upstream_model, name, each.deployment.provider, parts.health.is_resting(name, clock.seconds()))
+        (
+            each.deployment.upstream_model,
+            name,
+            each.deployment.provider,
+            parts.health.is_resting(name, clock.seconds()),
+            parts.health.rests(name),
+        )
         for name, each in list(parts.targets.items())
     ]
     listener = server.listener(setup.certificate)

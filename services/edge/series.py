@@ -59,8 +59,8 @@ class Series(Collector):
         self._guardrails: dict[tuple[str, str, str], tuple[int, Times]] = {}
         """(name, stage, action) -> how often, how long."""
         self.in_flight: Callable[[], int] = lambda: 0
-        self.resting: Callable[[], list[tuple[str, str, str, bool]]] = list
-        """(model, deployment, provider, whether it rests)."""
+        self.resting: Callable[[], list[tuple[str, str, str, bool, int]]] = list
+        """(model, deployment, provider, whether it rests, how often this edge made it)."""
 
     def settled(self, fact: Settled, elapsed_s: float, provider_s: float, *also: Totals) -> None:
         """One opened call has ended.
@@ -201,6 +201,32 @@ class Series(Collector):
                 if numbers.tokens[field]:
                     sums.add((*before, *after), numbers.tokens[field])
         yield from (spend, requests, total, *(sums for sums, _ in parts))
+        yield from self._looks(calls)
+
+    def _looks(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
+        """Into the cache; and what no provider answered, as older dashboards ask for it."""
+        names = [
+            "model", "hashed_api_key", "api_key_alias", "team", "team_alias", "end_user", "user", "model_id", "api_provider",
+        ]  # fmt: skip
+        hits = Sums("litellm_cache_hits_metric", "Calls answered from the cache", names)
+        misses = Sums("litellm_cache_misses_metric", "Calls that the cache had no answer for", names)
+        tokens = Sums("litellm_cached_tokens_metric", "Tokens of the answers from the cache", names)
+        failed = Sums(
+            "litellm_llm_api_failed_requests_metric", "Calls that providers failed",
+            ["end_user", "hashed_api_key", "api_key_alias", "model", "team", "team_alias", "user", "model_id"],
+        )  # fmt: skip
+        for key, numbers in calls:
+            who = key.who
+            caller = (who.hashed_api_key, who.api_key_alias)
+            for sums, value in (
+                (hits, numbers.cache_hits), (misses, numbers.cache_misses), (tokens, numbers.cached_tokens),
+            ):  # fmt: skip
+                if value:
+                    after = ("", who.user, key.model_id, key.api_provider)
+                    sums.add((key.model, *caller, who.team, who.team_alias, *after), value)
+            if key.model_id and numbers.failures:
+                failed.add(("", *caller, key.model, who.team, who.team_alias, who.user, key.model_id), numbers.failures)
+        yield from (hits, misses, tokens, failed)
 
     def _times(self, calls: list[tuple[_Key, Calls]]) -> Iterator[Family]:
         names = [
@@ -276,9 +302,16 @@ class Series(Collector):
             "litellm_deployment_state", "0 healthy, 2 resting after failures",
             labels=["litellm_model_name", "model_id", "api_base", "api_provider"],
         )  # fmt: skip
-        for model, deployment, provider, rests in self.resting():
+        rested = Sums(
+            "litellm_deployment_cooled_down", "How often this edge found that it has to rest",
+            ["litellm_model_name", "model_id", "api_base", "api_provider", "exception_status"],
+        )  # fmt: skip
+        for model, deployment, provider, rests, often in self.resting():
             state.add_metric([model, deployment, "", provider], 2 if rests else 0)
+            if often:
+                rested.add((model, deployment, "", provider, ""), often)
         yield Plain(state)
+        yield rested
 
     def _guards(self) -> Iterator[Family]:
         total = Sums("litellm_guardrail_requests", "Checks", ["guardrail_name", "status", "hook_type"])

@@ -137,15 +137,17 @@ class Calls:
     """The numbers of calls of one kind."""
 
     __slots__ = (
-        "by_status", "cache_hits", "failures", "first_token", "latency", "overhead", "per_token", "provider", "spend_picousd",
-        "successes", "tokens",
+        "by_status", "cache_hits", "cache_misses", "cached_tokens", "failures", "first_token", "latency", "overhead", "per_token",
+        "provider", "spend_picousd", "successes", "tokens",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.by_status: dict[tuple[int, str], int] = {}
         """(status, what went wrong or empty) -> calls."""
-        self.successes = self.failures = self.cache_hits = 0
+        self.successes = self.failures = 0
         """Of a deployment."""
+        self.cache_hits = self.cache_misses = self.cached_tokens = 0
+        """Looks into the cache, and what it saved."""
         self.spend_picousd = 0
         self.tokens = dict.fromkeys((name for _, name in TOKENS), 0)
         self.latency, self.provider, self.first_token = Times(), Times(), Times()
@@ -153,14 +155,23 @@ class Calls:
 
     def add(self, ended: Columns) -> None:
         """Calls that were opened have ended."""
-        endings = zip(ended.outcome, ended.status, ended.error_code, strict=True)
-        for (outcome, status, code), count in Counter(endings).items():
+        was_asked = [seconds is not None for seconds in ended.provider_s]
+        endings = zip(ended.outcome, ended.status, ended.error_code, was_asked, strict=True)
+        for (outcome, status, code, asked), count in Counter(endings).items():
             key = status, code or ("" if outcome == "success" else outcome)
             self.by_status[key] = self.by_status.get(key, 0) + count
-            if outcome in _ANSWERED:
-                self.successes += count
-            else:
+            if outcome not in _ANSWERED:
                 self.failures += count
+            elif asked:
+                self.successes += count
+            elif outcome == "success":
+                self.cache_hits += count
+        if self.cache_hits and not all(was_asked):
+            self.cached_tokens += sum(
+                usage.input_tokens + usage.output_tokens
+                for outcome, usage, asked in zip(ended.outcome, ended.usage, was_asked, strict=True)
+                if outcome == "success" and not asked
+            )
         self.latency.add_all(ended.elapsed_s)
         self.overhead.add_all(ended.overhead_s)
         self.provider.add_all([seconds for seconds in ended.provider_s if seconds is not None])

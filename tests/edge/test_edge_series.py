@@ -14,6 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.edge import account, prepared, series
+from services.edge.cache import control, serve
+from services.edge.cache.state import Cache
+from services.edge.cache.store import Local
 from services.edge.series import Series
 from shared import errors, subjects
 from shared.billing import Usage
@@ -92,6 +95,14 @@ def test_each_value_is_what_the_facts_say() -> None:
     assert total(found, "litellm_deployment_total_requests_total") == 10
     assert total(found, "litellm_deployment_success_responses_total") == 7
     assert total(found, "litellm_deployment_failure_responses_total", exception_status="502") == 3
+    assert total(found, "litellm_llm_api_failed_requests_metric_total", model="m-up", hashed_api_key=KEY) == 3
+    assert "litellm_cache_hits_metric_total" not in found, "nobody has looked"
+    counted.resting = lambda: [("m-up", "d", "openai", True, 4), ("n", "e", "openai", False, 0)]
+    found = scraped(counted)
+    assert total(found, "litellm_deployment_cooled_down_total", model_id="d") == 4
+    assert total(found, "litellm_deployment_state", model_id="d") == 2 and not total(
+        found, "litellm_deployment_state", model_id="e"
+    )
 
 
 def test_guardrails_are_counted() -> None:
@@ -186,6 +197,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Series]:
     counted = Series(["m"])
     monkeypatch.setattr(account, "SERIES", counted)
     monkeypatch.setattr(prepared, "SERIES", counted)
+    monkeypatch.setattr(serve, "SERIES", counted)
     yield counted
 
 
@@ -235,6 +247,23 @@ async def test_a_scrape_of_everything_costs_the_loop_little(
     spent = time.thread_time() - before
     assert size > 1_000_000
     assert spent < 0.05, f"{spent * 1000:.1f} ms of the loop for {size} bytes"
+
+
+async def test_looks_into_the_cache_are_counted(edge: Edge, fresh: Series) -> None:
+    wanted = control.read(True, {"type": "local"}, {})
+    assert wanted is not None
+    edge.parts.cache = Cache(wanted, Local(1_000_000, float))
+    for _ in range(3):
+        assert (await edge.chat()).status == 200
+    await edge.chat(seed=1)
+    found = scraped(fresh)
+    assert (
+        total(found, "litellm_cache_hits_metric_total") == 2 and total(found, "litellm_cache_misses_metric_total") == 2
+    )
+    usage = edge.settled()[0].usage
+    assert total(found, "litellm_cached_tokens_metric_total") == 2 * (usage.input_tokens + usage.output_tokens)
+    assert total(found, "litellm_deployment_success_responses_total") == 2, "it was asked twice"
+    assert total(found, "litellm_requests_metric_total") == 4
 
 
 async def test_they_are_behind_a_key_unless_the_configuration_says_otherwise(edge: Edge) -> None:

@@ -19,6 +19,7 @@ from services.edge.cache.state import Cache
 from services.edge.cache.store import ENTRY_BYTES_MAX, Kept
 from services.edge.http import Answer, WholeAnswer
 from services.edge.parts import Parts
+from services.edge.series import SERIES
 from shared.money import format_usd
 
 DONE = b"data: [DONE]\n\n"
@@ -60,14 +61,14 @@ async def _look(
         kept = await cache.store.get(digest) if wanted.look else None
         if kept is not None and _is_fresh(parts, kept, wanted):
             return await _hit(parts, cache, asked, digest, kept)
-        cache.misses += 1
+        _missed(cache, asked)
         return await attempts(parts, asked).run()
     flights[digest] = mine = asyncio.get_running_loop().create_future()
     kept = None
     try:
         kept = await cache.store.get(digest) if wanted.look else None
         if kept is None or not _is_fresh(parts, kept, wanted):
-            cache.misses += 1
+            _missed(cache, asked)
             answer, kept = await _call(parts, asked, attempts(parts, asked), wanted.ttl_s)
             if kept is not None:
                 await cache.keep(digest, kept, wanted.ttl_s)
@@ -76,6 +77,15 @@ async def _look(
         del flights[digest]
         mine.set_result(kept)
     return await _hit(parts, cache, asked, digest, kept)
+
+
+def _missed(cache: Cache, asked: Asked) -> None:
+    cache.misses += 1
+    caller, to = asked.permit.grant.caller, asked.permit.candidates[0]
+    calls = SERIES.calls_of(
+        caller, asked.route.name, asked.call.model, to.upstream_model, to.deployment_id, to.provider
+    )
+    calls.cache_misses += 1
 
 
 async def _hit(parts: Parts, cache: Cache, asked: Asked, digest: str, kept: Kept) -> Answer:

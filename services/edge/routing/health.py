@@ -40,6 +40,8 @@ class State(msgspec.Struct):
     """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered yet."""
     fails_of: dict[str, int] = {}
     """By cause, where `allowed_fails_policy` counts them apart."""
+    rests: int = 0
+    """How often this edge found that it has to rest."""
     untried: bool = False
     """Its rest is over, and nobody has been answered since."""
     no_stream_options: bool = False
@@ -145,6 +147,7 @@ class Health:
         rest_s = min(max(rest_s, retry_after_s or 0.0), REST_S_MAX)
         state.resting_until = now + rest_s
         state.untried = True
+        state.rests += 1
         return rest_s
 
     def rest(self, deployment: DeploymentId, seconds: float, now: float) -> None:
@@ -169,6 +172,10 @@ class Health:
             return 0, 0, None
         fresh = now - state.window < WINDOW_S
         return (state.calls, state.fails, state.latency_s) if fresh else (0, 0, state.latency_s)
+
+    def rests(self, deployment: DeploymentId) -> int:
+        state = self._states.get(deployment)
+        return 0 if state is None else state.rests
 
     def resting(self, deployments: Iterable[DeploymentId], now: float) -> list[DeploymentId]:
         return [deployment for deployment in deployments if self.is_resting(deployment, now)]

@@ -37,7 +37,7 @@ async def models(look: Look) -> Shown:
     """Every deployment and how it fares at this edge, also what can't be served, and why."""
     say = look.say
     rows: list[list[Cell]] = [
-        [each.name, each.upstream, "", marked(each.reason, "bad"), "", "", ""]
+        [each.name, marked(each.reason, "bad"), each.upstream, "", "", "", ""]
         for each in look.api.configuration.models
         if each.reason
     ]
@@ -49,10 +49,10 @@ async def models(look: Look) -> Shown:
             state = marked(say("models.failing"), "warn")
         latency = "–" if each.latency_s is None else f"{each.latency_s * 1000:,.0f} ms"
         fails = marked(count(each.fails), "bad") if each.fails else "0"
-        rows.append([each.model, each.upstream, marked(each.id, "mono"), state, count(each.calls), fails, latency])
+        rows.append([each.model, state, each.upstream, count(each.calls), fails, latency, marked(each.id, "mono")])
     columns = [
-        (say("by.model"), ""), (say("req.upstream"), ""), (say("models.deployment"), ""), (say("keys.state"), ""),
-        (say("models.calls"), "n"), (say("spend.failures"), "n"), (say("models.latency"), "n"),
+        (say("by.model"), ""), (say("keys.state"), ""), (say("req.upstream"), ""), (say("models.calls"), "n"),
+        (say("spend.failures"), "n"), (say("models.latency"), "n"), (say("models.deployment"), ""),
     ]  # fmt: skip
     table = Table(columns=columns, rows=rows)
     return Shown(say("nav.models"), listing(lead=say("models.lead"), tables=[table], live=10))
