@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.edge.clock import Clock
@@ -95,6 +96,23 @@ async def test_num_retries_ask_the_only_deployment_again(start: Start) -> None:
     assert (settled.attempts, settled.cost_picousd) == (3, COST)
 
 
+async def test_settings_and_targets_of_today_count_for_a_caller_of_yesterday(start: Start) -> None:
+    """What was worked out once a decision is worked out anew where the file was read again, or a deployment is another one now."""
+    failed = failing("503 X")
+    edge = await start(in_turn(OK, failed, failed, OK, OK, failed, OK))
+    statuses = [(await edge.chat()).status for _ in range(2)]
+    edge.parts.routing = RoutingSettings(Rules(retries=1))
+    statuses.append((await edge.chat()).status)  # refused, then answered
+    edge.parts.routing = RoutingSettings()
+    statuses.append((await edge.chat()).status)
+    name = DeploymentId("m-0")
+    target = edge.parts.targets[name]
+    again = msgspec.structs.replace(target.deployment, retries=1)
+    edge.parts.targets[name] = msgspec.structs.replace(target, deployment=again)
+    statuses.append((await edge.chat()).status)
+    assert statuses == [200, 503, 200, 200, 200]
+
+
 @pytest.mark.parametrize(("fields", "headers"), [({"num_retries": 1}, {}), ({}, {"x-litellm-num-retries": "1"})])
 async def test_a_request_may_say_how_often(start: Start, fields: dict[str, Any], headers: dict[str, str]) -> None:
     edge = await start(in_turn(failing("503 X"), failing("500 X"), OK))
@@ -130,8 +148,6 @@ async def test_who_asks_to_wait_for_too_long_isnt_waited_for_and_the_client_lear
 async def test_a_timeout_is_tried_elsewhere_only_where_that_is_allowed(start: Start, unsafe: bool) -> None:
     edge = await start(silent, always(OK), timeout_s=5)
     target = edge.parts.targets[DeploymentId("m-0")]
-    import msgspec
-
     msgspec.structs.force_setattr(target.deadlines, "first_byte_ms", 150)
     edge.parts.routing = RoutingSettings(Rules(unsafe=unsafe))
     answer = await edge.chat()
