@@ -14,10 +14,10 @@ import structlog
 from services.policy import key_moves, replays, sealed, spent
 from services.policy.commands import run, run_own, run_vouched
 from services.policy.commands.generic import Command
-from services.policy.commands.plan import Call, Change, Plan, Wanted
 from services.policy.current import Current
 from services.policy.decide import decide
 from services.policy.directory import Directory
+from services.policy.plan import Call, Change, Plan, Wanted
 from services.policy.publish import Publication, batches, publication_of, publish
 from services.policy.replica import Replica
 from shared import admission, errors, ids

@@ -12,9 +12,8 @@ from pathlib import Path
 import structlog
 
 from services.policy.blocked_users import BlockedUsers
-from services.policy.commands.generic import setting
-from services.policy.commands.plan import Change
 from services.policy.directory import Directory
+from services.policy.plan import Change, setting
 
 log = structlog.get_logger()
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import msgspec
 
 from services.policy.catalog import Catalog
-from services.policy.commands.generic import setting
-from services.policy.commands.plan import Change
 from services.policy.directory import Directory
+from services.policy.plan import Change, setting
 from services.policy.stored_models import StoredModels
 
 NAME = "configuration"

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.plan import Change
 from services.policy.directory import Directory
+from services.policy.plan import Change
 from shared.entities import Key
 from shared.ids import KeyDigest
 from shared.requests import KeyMove

@@ -8,8 +8,8 @@ from typing import TypeVar
 from nats.aio.client import Client
 
 from services.policy.admin import unix_ms
-from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
+from services.policy.plan import Change
 from services.policy.publish import Publication, batches, publication_of, publish
 from services.policy.replica import Replica
 from shared import bus, ids, streams

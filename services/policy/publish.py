@@ -13,7 +13,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from services.policy.commands.plan import Change
+from services.policy.plan import Change
 from shared.entities.replay import KEPT_S, REPLAY
 from shared.errors import Refusal, RefusedError, book_unavailable, conflict, outcome_unknown
 from shared.facts import Caller, ControlFact, encode_control

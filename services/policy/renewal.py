@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from services.policy.admin import Admin, unix_ms
-from services.policy.commands.generic import setting
-from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.current import insist
 from services.policy.directory import Directory
 from services.policy.master_key import MasterKey
+from services.policy.plan import Change, setting
 from shared import settings
 from shared.bus import BusClient
 from shared.config import Config

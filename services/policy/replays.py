@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Change
 from services.policy.directory import Directory
+from services.policy.plan import Change, change
 from shared import errors
 from shared.entities.replay import ANSWER_BYTES_MAX, KEPT_S, REPLAY, Replay
 from shared.errors import Refusal

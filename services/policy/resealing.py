@@ -18,9 +18,9 @@ import msgspec
 import nats.errors
 
 from services.policy import offline
-from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.directory import Directory
+from services.policy.plan import Change
 from shared import logging, sealing, settings
 from shared.entities import callbacks
 from shared.errors import RefusedError

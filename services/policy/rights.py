@@ -7,7 +7,7 @@ actor to it (`relations.py`). Pure.
 from typing import Any
 
 from services.policy import weakening
-from services.policy.commands.plan import Call
+from services.policy.plan import Call
 from services.policy.relations import (
     administered,
     key_relations,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.plan import Change
+from services.policy.plan import Change
 from shared import errors, sealing
 from shared.entities import callbacks
 from shared.errors import RefusedError

@@ -1,6 +1,6 @@
 """What entities spent, as the book has it: asked of the ledger, and put into the rows of an answer."""
 
-from services.policy.commands.plan import Spent, Wanted
+from services.policy.plan import Spent, Wanted
 from shared import bus, subjects
 from shared.bus import BusClient, BusError
 from shared.money import usd_from_picousd

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from services.policy import sealed
-from services.policy.commands.plan import Change, Plan
+from services.policy.plan import Change, Plan
 from shared import sealing
 from shared.entities import Team, callbacks
 from shared.errors import Refusal, RefusedError

@@ -4,8 +4,8 @@ from typing import Any
 
 from services.policy.catalog import Catalog, build
 from services.policy.commands import run
-from services.policy.commands.plan import Call, Plan
 from services.policy.directory import Directory
+from services.policy.plan import Call, Plan
 from shared import config
 from shared.billing import Price
 from shared.entities import Setting

@@ -20,10 +20,10 @@ import msgspec
 import pytest
 
 from services.policy.commands import run
-from services.policy.commands.plan import Call, Plan
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
 from services.policy.ordering import Order
+from services.policy.plan import Call, Plan
 from shared import subjects
 from shared.entities import Team
 from shared.facts import ControlFact, decode_control, encode_control

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.policy.commands import run
-from services.policy.commands.plan import Call, Plan
 from services.policy.directory import Directory
+from services.policy.plan import Call, Plan
 from shared.errors import Refusal
 from shared.facts import Caller, ControlFact
 from tests.policy.test_policy_hub import catalog

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.policy.admin import ANSWER_BYTES_MAX
 from services.policy.commands import COMMANDS
-from services.policy.commands.plan import Plan
+from services.policy.plan import Plan
 from shared.entities import KINDS, Team
 from shared.errors import Refusal
 from shared.facts import Caller

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.policy.commands import rotation, rotation_times
-from services.policy.commands.plan import Plan
+from services.policy.plan import Plan
 from shared.entities import Key
 from shared.errors import Refusal
 from shared.grant import Denial, Grant
@@ -111,7 +111,7 @@ def test_after_each_failure_it_waits_longer_and_the_key_works_all_along() -> Non
 def own(w: World, command: Any, new: str, now_ms: int) -> Any:
     """As `Admin.own` does it."""
     from services.policy.commands import run_own
-    from services.policy.commands.plan import Call
+    from services.policy.plan import Call
     from shared.facts import Caller
 
     body = {"key": digest("a"), "token": digest(new), "key_name": "sk-...cdef"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.policy.commands import run_vouched
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan
 from shared.config import ConfigError
 from shared.entities import Team, User
 from shared.facts import Caller

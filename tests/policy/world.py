@@ -6,9 +6,9 @@ import msgspec
 
 from services.policy.catalog import Catalog, build
 from services.policy.commands import run
-from services.policy.commands.plan import Call, Plan, Wanted
 from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
+from services.policy.plan import Call, Plan, Wanted
 from services.policy.stored_models import StoredModels
 from shared import config, subjects
 from shared.billing import Price

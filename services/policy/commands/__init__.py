@@ -30,7 +30,7 @@ from services.policy.commands import (
     users,
 )
 from services.policy.commands.generic import Command
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan
 from shared import errors
 from shared.entities.readers import checked
 from shared.errors import Refusal, RefusedError

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import generic, stored_models
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Change, Plan
+from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import MODEL, Model
 from shared.entities import readers as fields

@@ -3,9 +3,8 @@
 What was set here wins over `general_settings.allowed_ips` until the setting is deleted.
 """
 
-from services.policy.commands.generic import setting
-from services.policy.commands.plan import Call, Change, Plan
 from services.policy.folding import ALLOWED_IPS
+from services.policy.plan import Call, Change, Plan, setting
 from shared import errors
 from shared.entities import readers as fields
 from shared.errors import RefusedError

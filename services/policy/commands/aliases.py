@@ -7,9 +7,8 @@ the alias, may be taken over: the takeover expects the reservation's last sequen
 
 import re
 
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Change
 from services.policy.directory import Directory
+from services.policy.plan import Call, Change, change
 from shared import errors
 from shared.entities import ALIAS, Alias
 from shared.entities import readers as fields

@@ -3,8 +3,7 @@
 from typing import Any
 
 from services.policy.commands import generic
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, change
 from shared import errors
 from shared.entities import BUDGET, Budget, EntityKind, budget
 from shared.entities import readers as fields

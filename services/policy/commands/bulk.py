@@ -10,7 +10,7 @@ import msgspec
 
 from services.policy import rights
 from services.policy.commands import generic, key_queries, keys, members, teams, users
-from services.policy.commands.plan import Call, Change, Plan, Wanted
+from services.policy.plan import Call, Change, Plan, Wanted
 from shared.entities import KEY, TEAM
 from shared.entities import readers as fields
 from shared.errors import RefusedError

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import generic, teams
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, change
 from shared import errors
 from shared.entities import TEAM, Team, callbacks
 from shared.entities import readers as fields

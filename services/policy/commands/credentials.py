@@ -5,9 +5,8 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import generic
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
 from services.policy.commands.stored_models import masked, merged, sealed
+from services.policy.plan import Call, Plan, change
 from shared import errors
 from shared.config import stored
 from shared.config.errors import LeaveOutError

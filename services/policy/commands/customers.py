@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import budgets, generic, keys
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Change, Plan, Spent
+from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import CUSTOMER, Customer
 from shared.entities import readers as fields

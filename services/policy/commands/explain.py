@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.plan import Call, Plan
 from services.policy.decide import decide, identify
 from services.policy.directory import Directory
+from services.policy.plan import Call, Plan
 from services.policy.rules import OF, RULES
 from shared import admission, errors, subjects
 from shared import routes as table

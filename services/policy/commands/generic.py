@@ -6,44 +6,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from services.policy.commands.plan import Call, Change, Plan
-from services.policy.directory import Directory
+from services.policy.plan import Call, Change, Plan, change
 from services.policy.weakening import in_effect
 from shared import errors
-from shared.entities import SETTING, EntityKind, Setting
+from shared.entities import EntityKind
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
 Entity = TypeVar("Entity", bound=msgspec.Struct)
 
 PAGE_MAX = 10**9
-
-
-def change(
-    directory: Directory, kind: EntityKind[Entity], action: str, before: Entity | None, after: Entity | None
-) -> Change:
-    some = after if after is not None else before
-    assert some is not None
-    entity_id = kind.id_of(some)
-    return Change(
-        kind.name,
-        entity_id,
-        action,
-        None if before is None else msgspec.to_builtins(before),
-        None if after is None else msgspec.to_builtins(after),
-        directory.expected(kind.name, entity_id),
-    )
-
-
-def setting(directory: Directory, name: str, value: Any, source: str, now_ms: int) -> Change:
-    """A setting has this value from now on.
-
-    Args:
-        source: where it comes from: `api`, or what policy itself found changed.
-    """
-    before = directory.settings.get(name)
-    after = Setting(name=name, value=value, source=source, updated_at_ms=now_ms)
-    return change(directory, SETTING, "created" if before is None else "updated", before, after)
 
 
 def named(call: Call, kind: EntityKind[Entity], entity_id: str | None, field: str, missing: str) -> Entity:

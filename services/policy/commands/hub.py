@@ -6,7 +6,7 @@
 from typing import Any
 
 from services.policy.commands import generic
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, setting
 from shared.entities import readers as fields
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -26,7 +26,7 @@ def make_public(call: Call) -> Plan:
     for group in groups:
         if group not in call.catalog.models:
             fields.refuse("model_groups", f"{group!r} is no model of this gateway")
-    fact = generic.setting(call.directory, NAME, groups, "api", call.now_ms)
+    fact = setting(call.directory, NAME, groups, "api", call.now_ms)
     return Plan({"message": "Successfully updated public model groups", "public_model_groups": groups}, [fact])
 
 

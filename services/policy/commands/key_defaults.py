@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from services.policy.commands.plan import Call
+from services.policy.plan import Call
 from shared import errors
 from shared.entities import KEY, readers
 from shared.entities import readers as fields

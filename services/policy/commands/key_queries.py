@@ -8,8 +8,8 @@ import msgspec
 from services.policy import relations, rights
 from services.policy.commands import budgets, generic
 from services.policy.commands.keys import of_book
-from services.policy.commands.plan import Call, Plan, Spent
 from services.policy.directory import Directory
+from services.policy.plan import Call, Plan, Spent
 from shared import errors
 from shared.config.callbacks import lacks
 from shared.entities import KEY, Key, Team, callbacks

@@ -11,9 +11,8 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import aliases, budgets, generic, key_defaults, rotation_times
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Change, Plan
 from services.policy.model_access import unknown_entry
+from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import KEY, Key, Project
 from shared.entities import readers as fields

@@ -6,9 +6,9 @@ No credential of a deployment is here: policy has none. Addresses are for admins
 from typing import Any
 
 from services.policy.commands import generic
-from services.policy.commands.plan import Call, Plan
 from services.policy.commands.stored_models import masked
 from services.policy.model_access import allows, key_allows
+from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.stored import MASK, is_secret
 from shared.entities import Model, iso

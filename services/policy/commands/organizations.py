@@ -6,8 +6,7 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import budgets, generic, keys
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan, Spent
+from services.policy.plan import Call, Plan, Spent, change
 from shared import errors
 from shared.entities import ORGANIZATION, PROJECT, Organization, Project
 from shared.entities import readers as fields

@@ -6,8 +6,7 @@ networks are refused by the edges, unless their operator listed them.
 
 from typing import Any
 
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, change
 from shared import credential, errors, passthrough
 from shared.config import ConfigError
 from shared.entities import PASS_THROUGH, PassThrough

@@ -11,9 +11,8 @@ import msgspec
 
 from services.policy import rights
 from services.policy.commands import aliases, generic, key_defaults, key_queries, keys, rotation_times
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Change, Plan
 from services.policy.directory import Directory
+from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import KEY, Key
 from shared.entities import readers as fields

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.plan import Call
+from services.policy.plan import Call
 from shared.entities import Key, iso
 from shared.entities import readers as fields
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from services.policy.commands import generic, keys
-from services.policy.commands.generic import Command, change
-from services.policy.commands.plan import Call, Change, Plan
+from services.policy.commands.generic import Command
 from services.policy.identity.memberships import Pair, follow
+from services.policy.plan import Call, Change, Plan, change
 from shared.entities import KEY, TEAM, USER, Key, Team, User
 from shared.entities import readers as fields
 from shared.entities.user import ROLES

@@ -11,8 +11,7 @@ import msgspec
 
 from services.policy import stored_models
 from services.policy.commands import generic
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, change
 from shared import errors
 from shared.config.errors import LeaveOutError
 from shared.config.stored import MASK

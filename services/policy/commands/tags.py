@@ -6,8 +6,7 @@ A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/li
 from typing import Any
 
 from services.policy.commands import budgets, generic
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Call, Plan
+from services.policy.plan import Call, Plan, change
 from shared import errors
 from shared.entities import TAG, Tag
 from shared.entities import readers as fields

@@ -7,9 +7,8 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import generic, keys
-from services.policy.commands.generic import change
 from services.policy.commands.key_queries import spent
-from services.policy.commands.plan import Call, Change, Plan, Spent
+from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User
 from shared.entities import readers as fields

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import structlog
 from nats.aio.client import Client
 
-from services.policy.commands.generic import change
 from services.policy.directory import Directory
 from services.policy.identity.claims import Upsert
+from services.policy.plan import change
 from services.policy.publish import batches, publication_of, publish
 from shared.entities import TEAM, USER, Team
 from shared.errors import RefusedError

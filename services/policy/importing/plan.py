@@ -9,11 +9,10 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands.generic import change
-from services.policy.commands.plan import Change
 from services.policy.directory import Directory
 from services.policy.importing.rows import Found
 from services.policy.importing.secrets import Secrets
+from services.policy.plan import Change, change
 from shared import subjects
 from shared.entities import ALIAS, KEY, Alias, Key, callbacks
 

@@ -18,12 +18,12 @@ from nats.aio.client import Client
 
 from services.policy import offline
 from services.policy.admin import unix_ms
-from services.policy.commands.plan import Change
 from services.policy.config import PolicySettings
 from services.policy.importing import plan, rows
 from services.policy.importing.plan import Tally
 from services.policy.importing.secrets import VARIABLES, Secrets
 from services.policy.offline import Stopped
+from services.policy.plan import Change
 from services.policy.replica import Replica
 from shared import logging, sealing, settings
 from shared.errors import RefusedError

@@ -1,14 +1,17 @@
-"""What a command takes and gives."""
+"""What a command takes and gives, and how a change of an entity is written down."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from shared import subjects
+from shared.entities import SETTING, EntityKind, Setting
 from shared.facts import Caller
+
+Entity = TypeVar("Entity", bound=msgspec.Struct)
 
 ADMINS = frozenset({"proxy_admin", "proxy_admin_viewer"})
 """Roles that see everybody's entities."""
@@ -93,3 +96,30 @@ class Plan(msgspec.Struct, frozen=True):
     not_enforced: list[str] = []
     """Fields that were set and don't bind yet; named in a header."""
     spend: list[Spent] = []
+
+
+def change(
+    directory: Directory, kind: EntityKind[Entity], action: str, before: Entity | None, after: Entity | None
+) -> Change:
+    some = after if after is not None else before
+    assert some is not None
+    entity_id = kind.id_of(some)
+    return Change(
+        kind.name,
+        entity_id,
+        action,
+        None if before is None else msgspec.to_builtins(before),
+        None if after is None else msgspec.to_builtins(after),
+        directory.expected(kind.name, entity_id),
+    )
+
+
+def setting(directory: Directory, name: str, value: Any, source: str, now_ms: int) -> Change:
+    """A setting has this value from now on.
+
+    Args:
+        source: where it comes from: `api`, or what policy itself found changed.
+    """
+    before = directory.settings.get(name)
+    after = Setting(name=name, value=value, source=source, updated_at_ms=now_ms)
+    return change(directory, SETTING, "created" if before is None else "updated", before, after)
