@@ -191,9 +191,8 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
             patterns.setdefault(name, {})[deployment.id] = deployment
         else:
             candidate = _candidate(deployment, deployment.upstream_model, price)
-            models.setdefault(name, {})[deployment.id] = candidate
-            if deployment.team_id and deployment.team_name:
-                models.setdefault(deployment.team_name, {})[deployment.id] = candidate
+            for each in deployment.names:
+                models.setdefault(each, {})[deployment.id] = candidate
     enabled = guardrails.enabled(config)
     warnings = guardrails.not_known(config)
     aliases, hidden = fallbacks.aliases(config)

@@ -41,7 +41,7 @@ def read(catalog: Catalog, model: Model, credentials: Mapping[str, Credential]) 
 
 
 class _Held(msgspec.Struct, frozen=True):
-    name: str
+    names: tuple[str, ...]
     age: tuple[int, str]
     deployment: Deployment | None
     """None: it can't be served."""
@@ -103,7 +103,7 @@ class StoredModels:
             except LeaveOutError as error:
                 reason = str(error)
         self._catalog.revisions[DeploymentId(model_id)] = self._revision(model_id, model.litellm_params)
-        self._put(model_id, _Held(model.model_name, (model.created_at_ms, model_id), made), reason)
+        self._put(model_id, _Held((model.model_name,), (model.created_at_ms, model_id), made), reason)
 
     def _of_waiting(self, entry: LeftOut) -> _Held | None:
         credential = self._directory.tables["credential"].get(entry.credential)
@@ -114,7 +114,7 @@ class StoredModels:
         except LeaveOutError:
             return None
         self._catalog.revisions[entry.id] = self._directory.expected("credential", entry.credential)
-        return _Held(made.model_name, (0, entry.id), made)
+        return _Held(made.names, (0, entry.id), made)
 
     def _revision(self, model_id: str, params: Mapping[str, Any]) -> int:
         credential = params.get("litellm_credential_name")
@@ -124,17 +124,22 @@ class StoredModels:
     def _put(self, model_id: str, held: _Held | None, reason: str = "") -> None:
         before = self._held.pop(model_id, None)
         if before is not None:
-            self._by_name[before.name].discard(model_id)
+            for name in before.names:
+                self._by_name[name].discard(model_id)
             self._catalog.deployments.pop(DeploymentId(model_id), None)
+            self._catalog.owners.pop(DeploymentId(model_id), None)
         if held is not None:
             self._held[model_id] = held
-            self._by_name.setdefault(held.name, set()).add(model_id)
+            for name in held.names:
+                self._by_name.setdefault(name, set()).add(model_id)
             if held.deployment is not None:
                 self._catalog.deployments[DeploymentId(model_id)] = held.deployment
+                if held.deployment.team_id is not None:
+                    self._catalog.owners[DeploymentId(model_id)] = held.deployment.team_id
         else:
             self._catalog.revisions.pop(DeploymentId(model_id), None)
-        for name in dict.fromkeys(each.name for each in (before, held) if each is not None):
-            self._regroup(name, reason if held is not None and held.name == name else "")
+        for name in dict.fromkeys(name for each in (before, held) if each is not None for name in each.names):
+            self._regroup(name, reason if held is not None and name in held.names else "")
         grouped = any(
             each is not None and each.deployment is not None and each.deployment.info.get("access_groups")
             for each in (before, held)

@@ -80,6 +80,12 @@ class Deployment(msgspec.Struct, frozen=True):
     team_name: str | None = None
     """Another name by which that team calls it."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which it is called. A pattern has no other."""
+        own = self.team_name if self.team_id and "*" not in self.model_name else None
+        return (self.model_name,) if own is None else (self.model_name, own)
+
 
 class LeftOut(msgspec.Struct, frozen=True):
     """An entry that can't be served."""

@@ -6,6 +6,7 @@ import pytest
 
 from services.policy.app import shown
 from shared import config, subjects
+from shared.entities import Team
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.grant import Denial, Grant
@@ -261,6 +262,21 @@ def test_an_entry_of_the_file_waits_for_its_credential() -> None:
     assert candidate.revision == here.seq
     here.call("DELETE /credentials/{credential_name}", params={"credential_name": "azure"})
     assert here.catalog.candidates("later") == [] and "azure" in here.catalog.left_out["later"]
+
+
+def test_a_waiting_entry_of_one_team_is_that_teams_alone_once_it_is_served() -> None:
+    text = TEXT.replace(
+        "model_list:\n",
+        "model_list:\n  - model_name: later\n    litellm_params: {model: azure/gpt-4o, litellm_credential_name: azure}\n"
+        "    model_info: {team_id: t, team_public_model_name: ours}\n",
+    )
+    here = World(key("a", team_id="t"), key("b", team_id="u"), Team(team_id="t"), Team(team_id="u"), text=text)
+    here.call("POST /credentials", CREDENTIAL)
+    for name in ("later", "ours"):
+        assert isinstance(here.decide(secret("a"), model=name), Grant)
+        assert isinstance(here.decide(secret("b"), model=name), Denial), name
+    here.call("DELETE /credentials/{credential_name}", params={"credential_name": "azure"})
+    assert not here.catalog.owners and "ours" not in here.catalog.models
 
 
 def test_the_files_credentials_are_shown_masked_and_kept() -> None:
