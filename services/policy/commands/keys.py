@@ -279,12 +279,10 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
             fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
     budgets.check(call, key, after)
     generic.check_guardrails(call, key, after)
-    spend = after.extra.get("spend")
+    spend = fields.picousd("spend", body.get("spend"))
     if spend is not None:
         extra = {name: value for name, value in after.extra.items() if name != "spend"}
-        amount = fields.picousd("spend", spend)
-        assert amount is not None
-        after = msgspec.structs.replace(_with_spend(call, after, amount), extra=extra)
+        after = msgspec.structs.replace(_with_spend(call, after, spend), extra=extra)
     after = rotation_times.planned(call, key, after)
     service_account = key.metadata.get("service_account_id")
     if service_account is not None and after.metadata.get("service_account_id") != service_account:
