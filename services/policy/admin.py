@@ -36,6 +36,8 @@ APPLY_MS_MAX = 2_000
 """How long an answer waits until this replica has folded what it wrote."""
 ANSWER_BYTES_MAX = 900_000
 """Of one answer: it must fit into one message of the bus."""
+BOOK_TRIES = 3
+"""Of one command that must know what the book has, and is planned anew with it."""
 CLAIM_CHARACTERS_MAX = 256
 
 
@@ -73,14 +75,17 @@ class Admin:
 
     async def answer(self, request: AdminRequest) -> AdminReply:
         """Raises BusError("behind") when this replica can't catch up in time; everything else is a reply."""
-        try:
-            return await self._answer(request, {})
-        except Wanted as wanted:
-            found = await spent.of(self._client, wanted)
-            if found is None:
-                return _refused(errors.ledger_unavailable(), self._replica.feed.seq)
-            # Anew from who asks on: meanwhile everything may have changed.
-            return await self._answer(request, {(wanted.dimension, *wanted.values): found})
+        book: dict[tuple[str, ...], int] = {}
+        for _ in range(BOOK_TRIES):
+            try:
+                return await self._answer(request, book)
+            except Wanted as wanted:
+                found = await spent.of(self._client, wanted)
+                if found is None:
+                    return _refused(errors.ledger_unavailable(), self._replica.feed.seq)
+                # Anew from who asks on: meanwhile everything may have changed, and what was wanted too (a key was rotated).
+                book[(wanted.dimension, *wanted.values)] = found
+        return _refused(errors.conflict("What this call is about"), self._replica.feed.seq)
 
     async def _answer(self, request: AdminRequest, book: Mapping[tuple[str, ...], int]) -> AdminReply:
         await self._replica.reach(request.min_control_seq)

@@ -1,14 +1,20 @@
 """What a key counts as having spent, where somebody says it; and whether it has what it needs to send its calls away."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.policy import spent
+from services.policy.admin import Admin
+from services.policy.plan import Wanted
 from shared.entities import Team
 from shared.errors import Refusal
 from shared.facts import Caller
+from shared.ids import digest_key
+from shared.requests import AdminRequest
 from tests.policy.samples import BOSS, MEMBER, OWNER, world
-from tests.policy.world import World, digest, key
+from tests.policy.world import MASTER_KEY, World, digest, key
 
 USD = 10**12
 A = digest("a")
@@ -17,8 +23,8 @@ A = digest("a")
 def shown(w: World, token: str) -> float:
     """As the book's sums make it, and the answer of /key/info says."""
     plan = w.plan("/key/info", query={"key": token})
-    (spent,) = plan.spend
-    return (sum(w.spent.get(each, 0) for each in spent.values) + spent.offset_picousd) / USD
+    (row,) = plan.spend
+    return (sum(w.spent.get(each, 0) for each in row.values) + row.offset_picousd) / USD
 
 
 def reset(w: World, to: Any, actor: Caller | None = None) -> Any:
@@ -81,6 +87,31 @@ def test_many_at_once_is_refused_each_by_itself() -> None:
     w = world()
     done = w.call("/key/bulk_update", {"keys": [{"key": A, "spend": 1}, {"key": digest("b"), "metadata": {"x": 1}}]})
     assert "reset_spend" in done["failed_updates"][0]["failed_reason"] and len(done["successful_updates"]) == 1
+
+
+def test_a_spend_of_the_time_when_it_was_only_kept_changes_nothing_more() -> None:
+    w = World(key("a", user_id=OWNER, extra={"spend": 5.0}))
+    w.spent[A] = USD
+    w.call("/key/update", {"key": A, "metadata": {"x": 1}}, actor=Caller(user_id=OWNER))
+    assert w.directory.keys[A].metadata == {"x": 1} and shown(w, A) == 1
+
+
+async def test_a_key_that_is_rotated_while_the_book_is_asked_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = World(key("a"))
+
+    async def of(client: Any, wanted: Wanted) -> int:
+        w.hold(key("a", previous_tokens=[*wanted.values, digest(f"before-{len(wanted.values)}")]))
+        return 0
+
+    async def reach(seq: int) -> None: ...
+
+    monkeypatch.setattr(spent, "of", of)
+    replica: Any = SimpleNamespace(directory=w.directory, feed=SimpleNamespace(seq=1), reach=reach)
+    current: Any = SimpleNamespace(catalog=w.catalog)
+    nobody: Any = None
+    question = AdminRequest(digest_key(MASTER_KEY), "/key/{key_id}/reset_spend", {}, {"reset_to": 0}, params={"key": A})
+    reply = await Admin(nobody, replica, current).answer(question)
+    assert reply.status == 409
 
 
 def test_where_others_spend_is_given_it_is_said_not_to_bind() -> None:
