@@ -17,11 +17,13 @@ import nacl.secret
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.policy.importing import run
+from services.policy.directory import Directory
+from services.policy.importing import plan, rows, run
 from services.policy.importing.secrets import Secrets
 from services.policy.offline import Stopped
 from shared import bus, sealing, streams, subjects
 from shared.entities import callbacks
+from shared.errors import RefusedError
 from shared.facts import ControlFact
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
@@ -284,6 +286,14 @@ async def test_stopped_anywhere_it_goes_on(broker: Broker, litellm: str, monkeyp
         assert (await streams.state(client, subjects.CONTROL_STREAM)).last_seq == len(facts)
     finally:
         await bus.close(client)
+
+
+def test_a_callbacks_secret_that_nobody_can_seal_refuses_its_row_wherever_it_stands() -> None:
+    row = {"user_id": "u", "metadata": json.loads(logged(langfuse_secret_key="sk-lf-canary"))}
+    found = rows.read(rows.Source(Secrets()), "LiteLLM_UserTable", row, 0)
+    with pytest.raises(RefusedError) as refused:
+        plan.planned(Directory(), Secrets(), found, "u", set(), plan.Tally(), overwrite=False)
+    assert refused.value.refusal.code == "sealing_unavailable"
 
 
 async def test_a_database_that_is_none_is_a_sentence_without_its_password(broker: Broker, postgres: Postgres) -> None:

@@ -14,7 +14,7 @@ from services.policy.importing.rows import Found
 from services.policy.importing.secrets import Secrets
 from services.policy.plan import Change, change
 from shared import subjects
-from shared.entities import ALIAS, KEY, Alias, Key, callbacks
+from shared.entities import ALIAS, KEY, Alias, EntityKind, Key, callbacks
 
 ACTION = "imported"
 BALANCE = "opening_balance"
@@ -72,10 +72,10 @@ def planned(
 def _entity(
     directory: Directory, secrets: Secrets, found: Found, place: str, taken: set[str], tally: Tally, *, overwrite: bool
 ) -> list[Change]:
-    kind, entity = found.kind, found.entity
+    kind = found.kind
     assert kind is not None
-    before = directory.tables[kind.name].get(kind.id_of(entity))
-    entity = _sealed(secrets, found, entity, before)
+    before = directory.tables[kind.name].get(kind.id_of(found.entity))
+    entity = _sealed(secrets, kind, found, before)
     aliased: list[Change] = []
     if isinstance(entity, Key) and entity.key_alias is not None:
         entity, aliased = _named(directory, entity, before, place, taken, tally)
@@ -101,10 +101,11 @@ def _entity(
     return [change(directory, kind, ACTION, before, entity), *aliased]
 
 
-def _sealed(secrets: Secrets, found: Found, entity: Any, before: Any) -> Any:
+def _sealed(secrets: Secrets, kind: EntityKind[Any], found: Found, before: Any) -> Any:
     """Nothing leaves with a credential in the clear; what is sealed already with the same in it stays as it is."""
+    entity = found.entity
     if found.secrets:
-        at = f"{found.kind.name}/{found.kind.id_of(entity)}" if found.kind is not None else ""
+        at = f"{kind.name}/{kind.id_of(entity)}"
         sealed = secrets.sealed(found.secrets, at, {} if before is None else before.sealed)
         return msgspec.structs.replace(entity, sealed=sealed)
     if callbacks.secrets(getattr(entity, "metadata", None)):

@@ -15,8 +15,9 @@ import nacl.secret
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared import sealing
+from shared import errors, sealing
 from shared.entities import callbacks
+from shared.errors import RefusedError
 from shared.sealing import Keyring, Sealed, SealingError
 
 GCM = "v2:gcm:"
@@ -45,6 +46,13 @@ class Secrets:
     def seals(self) -> bool:
         return self._keyring is not None
 
+    @property
+    def _ours(self) -> Keyring:
+        """Raises RefusedError."""
+        if self._keyring is None:
+            raise RefusedError(errors.sealing_unavailable())
+        return self._keyring
+
     def plain(self, value: Any) -> Any:
         """A value as LiteLLM's row has it, in the clear. Raises UnreadableError."""
         if not isinstance(value, str):
@@ -72,9 +80,8 @@ class Secrets:
 
         Args:
             at: whose they are: `model/<id>`.
-        Raises SealingError.
+        Raises SealingError, RefusedError.
         """
-        assert self._keyring is not None
         found = {}
         for name, value in clear.items():
             text = msgspec.json.encode(value).decode()
@@ -82,26 +89,24 @@ class Secrets:
             if self._says(_sealed(before.get(name)), place, text):
                 found[name] = before[name]
             else:
-                found[name] = msgspec.to_builtins(self._keyring.seal(text, place))
+                found[name] = msgspec.to_builtins(self._ours.seal(text, place))
         return found
 
     def sealed_metadata(self, metadata: Mapping[str, Any], before: Any) -> dict[str, Any]:
-        """The same of `metadata.logging`. Raises SealingError."""
-        keyring, known = self._keyring, callbacks.secrets(before)
-        assert keyring is not None
+        """The same of `metadata.logging`. Raises SealingError, RefusedError."""
+        known = callbacks.secrets(before)
 
         def seal(name: str, variable: str, value: str) -> str:
             place, old = callbacks.place(name, variable), known.get((name, variable), "")
             if self._says(sealing.sealed_of(old), place, value):
                 return old
-            return sealing.text_of(keyring.seal(value, place))
+            return sealing.text_of(self._ours.seal(value, place))
 
         return callbacks.rewritten(metadata, seal)
 
     def _says(self, sealed: Sealed | None, place: str, text: str) -> bool:
-        assert self._keyring is not None
         try:
-            return sealed is not None and self._keyring.open(sealed, place).reveal() == text
+            return sealed is not None and self._ours.open(sealed, place).reveal() == text
         except SealingError:
             return False
 
