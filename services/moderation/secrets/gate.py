@@ -105,7 +105,7 @@ _BEFORE_ITS_NAME = (
 _STRUCTURES = "|".join(
     (
         rf"{_any(structures.WORDS_ABROAD)}[^{_BLANKS}:=!-~]*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*{_VALUE_IS}{_BLANK}*[\"'`]?"
-        + _hard(r"\x00-\x20\x7f-\xff\"'`", *_PASSWORD),
+        + _hard(_ASCII_ENDS, *_PASSWORD),
         rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
         rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
