@@ -143,17 +143,19 @@ class Cube:
 
     async def fold(self, connection: Connection, now: datetime) -> bool:
         """Fold one period that is over. False: there is none, or it must wait."""
-        if time.monotonic() < self._no_fold_before:
+        over = now - FOLD_AFTER
+        if time.monotonic() < self._no_fold_before or await connection.fetchrow(QUERIES["fold_due"], over) is None:
             return False
-        due = await connection.fetchrow(QUERIES["fold_due"], now - FOLD_AFTER)
-        if due is None:
-            return False
-        grain, at = due
         try:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
                 await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
                 await hold(connection)
+                # Asked again: who had the sums until now may have changed a day that a month would be made from.
+                due = await connection.fetchrow(QUERIES["fold_due"], over)
+                if due is None:
+                    return False
+                grain, at = due
                 await connection.execute(QUERIES["fold_clear"], grain, at)
                 span = (at, spans.end(grain, at))
                 for query in FOLDS[grain]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.ledger import rebuild
-from services.ledger.cube import SUMS, TABLES, Cube
+from services.ledger.cube import SUMS, TABLES, Cube, hold
 from services.ledger.database import SQL
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
@@ -147,6 +147,30 @@ async def test_what_is_over_is_folded_beside_the_steps_and_again_after_a_late_ca
                 await book.post(at(old, tags=["late"]))
     finally:
         running.cancel()
+    await same(book)
+
+
+async def test_a_month_is_not_made_from_a_day_that_changed_while_it_waited(book: Book, cube: Cube) -> None:
+    """Another has the sums (a rebuild, say), and undoes a day when the month was already next."""
+    await book.post(at(datetime.now(UTC).date() - timedelta(days=70), tags=["a"]))
+    await fill(book, cube)
+    for _ in ("day", "five"):
+        assert await cube.fold(book.owner, datetime.now(UTC))
+    other = await book.database.writer()
+    async with other.transaction():
+        await hold(other)
+        folding = asyncio.create_task(cube.fold(book.owner, datetime.now(UTC)))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = $1"
+        async with asyncio.timeout(10):
+            while not await other.fetchval(waiting, book.owner.get_server_pid()):
+                await asyncio.sleep(0.02)
+        await other.execute("UPDATE spend_span SET folded = false WHERE grain = 'day'")
+        await other.execute("UPDATE spend_period SET requests = 7")
+    await other.close()
+    assert await folding
+    while await cube.fold(book.owner, datetime.now(UTC)):
+        pass
+    assert await book.value("SELECT count(*) FROM spend_span WHERE folded") == 3
     await same(book)
 
 
