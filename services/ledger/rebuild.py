@@ -136,6 +136,8 @@ class _Rebuild:
         self._connection = connection
         self._found = found
         self._check_only = check_only
+        self._folds: set[tuple[str, datetime]] = set()
+        """Compared already, at an earlier one of their days: where a later day differs, they are undone with it."""
 
     async def all(self, asked: Asked, progress: Callable[[date, int, int], None]) -> None:
         days = [row["day"] for row in await self._connection.fetch(QUERIES["rebuild_days"], asked.first, asked.last)]
@@ -161,12 +163,12 @@ class _Rebuild:
             ]  # fmt: skip
         self._found.tell(rollup)
         async with self._connection.transaction():
+            await self._cube_day(day, span)
             if not self._check_only:
+                # After what takes long: recorders wait for these rows until the transaction ends.
                 await self._add_rollup(rollup)
                 if rollup:
                     await self._connection.execute(QUERIES["rollup_clear"], day)
-            await self._cube_day(day, span)
-            if not self._check_only:
                 await self._connection.execute(QUERIES["rebuild_move"], WHAT, day)
 
     async def _cube_day(self, day: date, span: tuple[datetime, datetime]) -> None:
@@ -183,7 +185,8 @@ class _Rebuild:
         stale = []
         unknown = await self._connection.fetch(_UNKNOWN, *span)
         differences += [Difference("spend_span", (row["grain"], str(row["at"])), None, None) for row in unknown]
-        for grain, at in await self._connection.fetch(_FOLDED, span[0]):
+        folded = {(row["grain"], row["at"]) for row in await self._connection.fetch(_FOLDED, span[0])}
+        for grain, at in sorted(folded - self._folds):
             wrong = [
                 Difference(table, (grain, *row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
                 for table, query in _FOLDS[grain].items()
@@ -192,6 +195,7 @@ class _Rebuild:
             if wrong:
                 stale.append((grain, at))
                 differences += wrong
+        self._folds |= folded
         self._found.tell(differences)
         if self._check_only:
             return

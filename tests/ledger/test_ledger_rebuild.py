@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger import rebuild
-from services.ledger.cube import Cube
+from services.ledger.cube import Cube, hold
 from services.ledger.lock import LOCK_SPACE
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import Book, Told, eventually, now_ms, opened, publish, refused, running, settled
@@ -141,6 +141,22 @@ async def test_two_at_once_are_one(full: Book, capsys: Told) -> None:
     await full.owner.execute("SELECT pg_advisory_lock($1, $2)", LOCK_SPACE, rebuild.LOCK)
     assert await rebuild.run(full.database) == 2
     assert "one is running" in capsys.readouterr().err
+
+
+async def test_recorders_do_not_wait_while_the_cube_is_compared(full: Book) -> None:
+    await full.owner.execute("UPDATE rollup SET requests = requests + 1")
+    other = await full.database.writer()
+    async with other.transaction():
+        await hold(other)
+        rebuilding = asyncio.create_task(rebuild.run(full.database))
+        waiting = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+        async with asyncio.timeout(8):  # less than anybody waits for a lock
+            while not await other.fetchval(waiting):
+                await asyncio.sleep(0.02)
+            await full.post(at(TODAY - timedelta(days=40), tags=["all"]))
+    await other.close()
+    assert await rebuilding == 0
+    assert await rebuild.run(full.database, Asked(check_only=True)) == 0
 
 
 async def test_beside_a_ledger_that_records(nats_server: Nats, client: Client, book: Book) -> None:
