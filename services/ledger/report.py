@@ -218,7 +218,7 @@ class Report:
         """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes from cube or log."""
         plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
         async with self._snapshot() as connection:
-            kept = await _kept(connection, query.first, query.end)
+            kept = await _kept_for(connection, query, [plan])
             sql, arguments = spend_sql.build(query, plan, scope, kept, wanted=wanted)
             rows = await connection.fetch(sql, *arguments)
         if len(rows) > ROWS_MAX:
@@ -233,7 +233,7 @@ class Report:
             spend_query.plan(one, everything=scope.everything) for one in (query, total)
         ]  # refused before a connection is taken
         async with self._snapshot() as connection:
-            kept = await _kept(connection, query.first, query.end)
+            kept = await _kept_for(connection, query, plans)
             found = []
             for one, plan in zip((query, total), plans, strict=True):
                 sql, arguments = spend_sql.build(one, plan, scope, kept, admitted=admitted)
@@ -268,6 +268,13 @@ class Report:
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(query, *arguments)
+
+
+async def _kept_for(connection: Any, query: SpendQuery, plans: Sequence[Plan]) -> Kept:
+    """Nothing where nobody asks the cube."""
+    if all(plan.source != "cube" for plan in plans):
+        return Kept((), None)
+    return await _kept(connection, query.first, query.end)
 
 
 async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:

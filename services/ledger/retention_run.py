@@ -142,9 +142,7 @@ class _Run:
                 if day < before and not await self._is_held(day):
                     await self._drop_day(name, day)
             await self._drop_default(before)
-            await self._connection.execute(
-                "DELETE FROM anomalies WHERE at < $1", datetime.combine(before, datetime.min.time(), UTC)
-            )
+            await self._connection.execute("DELETE FROM anomalies WHERE at < $1", facts_in.midnight(before))
         for name, month in await self._partitions("audit_log"):
             if retention.month_is_due(month, today, self._terms.audit):
                 if any(hold.by == "day" and hold.value[:7] == f"{month:%Y-%m}" for hold in self._held):
@@ -189,7 +187,7 @@ class _Run:
 
     async def _count(self, day: date) -> Counted:
         """The day against its batches."""
-        start = datetime.combine(day, datetime.min.time(), UTC)
+        start = facts_in.midnight(day)
         since, until = start - WRITTEN_BEFORE, start + timedelta(days=1) + WRITTEN_AFTER
         asked = (day, int(since.timestamp() * 1000), int(until.timestamp() * 1000))
         before = {row["shard"]: row["until"] for row in await self._connection.fetch(QUERIES["retention_before"], day)}
