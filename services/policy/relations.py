@@ -13,6 +13,11 @@ MEMBER_MAY = ("/key/info", "/key/health")
 """What plain members may do with their team's keys where the team doesn't say (`team_member_permissions`)."""
 
 
+def members_may(team: Team) -> list[str]:
+    """What plain members of a team may do with its keys."""
+    return list(team.extra.get("team_member_permissions", MEMBER_MAY))
+
+
 def administered(directory: Directory, user_id: str | None) -> list[str]:
     """The ids of the organisations whose admin this user is."""
     if user_id is None:
@@ -35,7 +40,7 @@ def key_relations(directory: Directory, actor: Caller, key: Key, route: str) -> 
         role = team.role_of(actor.user_id)
         if role == "admin":
             found.add("team_admin")
-        elif role is not None and route in team.extra.get("team_member_permissions", MEMBER_MAY):
+        elif role is not None and route in members_may(team):
             found.add("member")
     return found
 

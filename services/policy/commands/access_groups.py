@@ -26,7 +26,7 @@ def new(call: Call) -> Plan:
     group = fields.text("access_group", call.body.get("access_group"))
     if group is None:
         fields.refuse("access_group", "must name the group")
-    if _members(call, group):
+    if group in _groups(call):
         message = f"Access group '{group}' already exists. Use PUT /access_group/{group}/update to modify it."
         raise RefusedError(errors.already_exists(message, "access_group"))
     if group in call.catalog.models:
@@ -49,12 +49,12 @@ def delete(call: Call) -> Plan:
 
 
 def info(call: Call) -> Plan:
-    return Plan(_row(call, _named(call)))
+    group = _named(call)
+    return Plan(_row(group, _groups(call)[group]))
 
 
 def list_groups(call: Call) -> Plan:
-    groups = dict.fromkeys((*call.catalog.access_groups, *(g for m in _stored(call).values() for g in groups_of(m))))
-    return Plan({"access_groups": [_row(call, group) for group in sorted(groups)]})
+    return Plan({"access_groups": [_row(group, names) for group, names in sorted(_groups(call).items())]})
 
 
 def groups_of(model: Model) -> list[str]:
@@ -66,26 +66,26 @@ def _stored(call: Call) -> dict[str, Model]:
     return call.directory.tables["model"]
 
 
-def _members(call: Call, group: str) -> list[tuple[str, str]]:
-    """(deployment's id, model's name) of those in it, whether they are served or not."""
+def _groups(call: Call) -> dict[str, list[str]]:
+    """Each group, with the model's name of each of its deployments, whether they are served or not."""
     stored = _stored(call)
-    file = [
-        (each.id, each.model_name)
-        for each in call.catalog.deployments.values()
-        if each.id not in stored and group in (each.info.get(FIELD) or ())
-    ]
-    return [*file, *((each.model_id, each.model_name) for each in stored.values() if group in groups_of(each))]
+    file = [each for each in call.catalog.deployments.values() if each.id not in stored]
+    members = [(each.model_name, each.info.get(FIELD) or []) for each in file]
+    members += [(each.model_name, groups_of(each)) for each in stored.values()]
+    found: dict[str, list[str]] = {}
+    for name, groups in members:
+        for group in dict.fromkeys(groups):
+            found.setdefault(group, []).append(name)
+    return found
 
 
-def _row(call: Call, group: str) -> dict[str, Any]:
-    members = _members(call, group)
-    names = sorted({name for _, name in members})
-    return {"access_group": group, "model_names": names, "deployment_count": len(members)}
+def _row(group: str, names: list[str]) -> dict[str, Any]:
+    return {"access_group": group, "model_names": sorted(set(names)), "deployment_count": len(names)}
 
 
 def _named(call: Call) -> str:
     group = call.params.get("access_group", "")
-    if not _members(call, group):
+    if group not in _groups(call):
         raise RefusedError(errors.entity_not_found(f"Access group '{group[:128]}' not found", "access_group"))
     return group
 
@@ -99,9 +99,9 @@ def _wanted(call: Call) -> dict[str, Model]:
             if each not in stored:
                 fields.refuse("model_ids", f"holds {each[:128]!r}, which is no deployment that was added by API")
         return {each: stored[each] for each in names}
-    names = generic.names(call, "model_names", MODELS_MAX)
+    names = set(generic.names(call, "model_names", MODELS_MAX))
     found = {model_id: each for model_id, each in stored.items() if each.model_name in names}
-    for each in set(names) - {model.model_name for model in found.values()}:
+    for each in names - {model.model_name for model in found.values()}:
         where = "stands in config.yaml: say it there" if each in call.catalog.models else "is no model"
         fields.refuse("model_names", f"holds {each[:128]!r}, which {where}")
     return found

@@ -80,8 +80,7 @@ def update_permissions(call: Call) -> Plan:
     changes: list[Change] = []
     for team_id in found:
         body = {"team_id": team_id, "team_member_permissions": teams.permissions_with(call, team_id, wanted)}
-        plan = teams.permissions_update(_as(call, "/team/permissions_update", body))
-        changes += [each for each in plan.changes if each.before != each.after]
+        changes += teams.permissions_update(_as(call, "/team/permissions_update", body)).changes
     answer = {"message": f"{len(found)} teams updated", "teams_updated": len(found), "permissions_appended": wanted}
     return Plan(answer, changes)
 

@@ -182,7 +182,7 @@ def permissions_list(call: Call) -> Plan:
     return Plan(
         {
             "team_id": team.team_id,
-            "team_member_permissions": team.extra.get("team_member_permissions", list(relations.MEMBER_MAY)),
+            "team_member_permissions": relations.members_may(team),
             "all_available_permissions": [*rights.KEY_RIGHTS],
         }
     )
@@ -190,8 +190,7 @@ def permissions_list(call: Call) -> Plan:
 
 def permissions_with(call: Call, team_id: str, more: list[str]) -> list[str]:
     """What plain members of a team may do with its keys, and `more`."""
-    now = _team(call, team_id).extra.get("team_member_permissions", list(relations.MEMBER_MAY))
-    return list(dict.fromkeys((*now, *more)))
+    return list(dict.fromkeys((*relations.members_may(_team(call, team_id)), *more)))
 
 
 def permissions_update(call: Call) -> Plan:
