@@ -21,6 +21,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared import streams, subjects
 from shared.streams import StreamError, StreamState
+from shared.waiting import set_within
 
 log = structlog.get_logger()
 
@@ -109,11 +110,9 @@ class ControlFeed:
 
     async def _watch(self) -> None:
         while True:
-            try:
-                await asyncio.wait_for(self._broken.wait(), SILENCE_MS_MAX / 4000)
-            except TimeoutError:
-                if self.stale_ms < SILENCE_MS_MAX and not await self._is_other_stream():
-                    continue
+            broken = await set_within(self._broken, SILENCE_MS_MAX / 4000)
+            if not broken and self.stale_ms < SILENCE_MS_MAX and not await self._is_other_stream():
+                continue
             self._broken.clear()
             self.caught_up = False
             try:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import structlog
 
 from shared import subjects
+from shared.waiting import set_within
 from shared.wire_connection import (
     CONNECT_TIMEOUT_S,
     INBOX_SID,
@@ -151,13 +152,9 @@ class Wire:
         """Whenever the connection breaks, make another, for ever: the servers in turn."""
         turn = 0
         while True:
-            if self._connection is not None:
-                try:
-                    async with asyncio.timeout(PING_S):
-                        await self._connection.lost.wait()
-                except TimeoutError:
-                    self._connection.ping()
-                    continue
+            if self._connection is not None and not await set_within(self._connection.lost, PING_S):
+                self._connection.ping()
+                continue
             await asyncio.sleep(RECONNECT_S)
             turn += 1
             try:
