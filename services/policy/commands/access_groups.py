@@ -99,9 +99,9 @@ def _wanted(call: Call) -> dict[str, Model]:
             if each not in stored:
                 fields.refuse("model_ids", f"holds {each[:128]!r}, which is no deployment that was added by API")
         return {each: stored[each] for each in names}
-    names = set(generic.names(call, "model_names", MODELS_MAX))
-    found = {model_id: each for model_id, each in stored.items() if each.model_name in names}
-    for each in names - {model.model_name for model in found.values()}:
+    wanted = set(generic.names(call, "model_names", MODELS_MAX))
+    found = {model_id: each for model_id, each in stored.items() if each.model_name in wanted}
+    for each in wanted - {model.model_name for model in found.values()}:
         where = "stands in config.yaml: say it there" if each in call.catalog.models else "is no model"
         fields.refuse("model_names", f"holds {each[:128]!r}, which {where}")
     return found
