@@ -22,6 +22,7 @@ from shared import routes as table
 from shared.entities import Key, Team, User
 from shared.facts import Caller
 from shared.grant import Ask, Denial, Grant
+from shared.identity.own import LABEL
 from shared.ids import KeyDigest
 from shared.requests import DecideRequest
 from shared.routes import Route
@@ -159,7 +160,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         return who(ANONYMOUS, [], anonymous=True, refusal=errors.no_key() if master else None)
     if master.is_it(digest, now_ms):
         return who(MASTER, [], expires_at_ms=master.ends_at_ms(digest))
-    if request.claims:
+    if request.claims or digest.startswith(LABEL):
         return _by_token(directory, catalog, request, now_ms, who)
     depends_on = [subjects.control("key", digest)]
     key = directory.keys.get(digest)

@@ -13,7 +13,7 @@ from shared.entities import Team, User
 from shared.grant import Denial, Grant
 from shared.identity import own
 from shared.requests import DecideRequest
-from tests.policy.world import CONFIG, NOW, World
+from tests.policy.world import CONFIG, MASTER_KEY, NOW, World
 
 WORLD = World(
     Team(team_id="eng", team_alias="Engineering", models=["mini"]),
@@ -92,6 +92,11 @@ def test_without_such_a_function_nobody_is_let_in_by_its_word() -> None:
     assert isinstance(decide(WORLD.directory, WORLD.catalog, question, NOW, 1), Denial)
     nothing_told = msgspec.structs.replace(question, claims=b"")
     assert isinstance(decide(WORLD.directory, WORLD.catalog, nothing_told, NOW, 1), Denial)
+    no_master_key = World(
+        text=CONFIG.replace(f"  master_key: {MASTER_KEY}\n", "  allow_open_gateway: true\n"), own_auth=True
+    )
+    found = decide(no_master_key.directory, no_master_key.catalog, nothing_told, NOW, 1)
+    assert isinstance(found, Denial) and found.refusal.code == "custom_auth_refused", "nor as nobody"
 
 
 def test_the_file_says_whether_there_is_one(tmp_path: Path) -> None:
