@@ -51,11 +51,13 @@ class Tokens:
         claims = await self._verifier.claims(head.token, head.digest)
         kept = self._kept.get(head.digest)
         if kept is None or kept[0] is not claims:
-            told = json.dumps(claims, separators=(",", ":")).encode()
-            self._keep(head.digest, claims, Claims(told, head.team_id))
+            kept = claims, Claims(json.dumps(claims, separators=(",", ":")).encode(), head.team_id)
+        self._keep(head.digest, *kept)
 
     def _keep(self, digest: KeyDigest, claims: dict[str, Any] | None, told: Claims) -> None:
-        if digest not in self._kept and len(self._kept) >= KEPT_MAX:
+        """Whoever came last goes last: until policy is asked about this request it must be there."""
+        self._kept.pop(digest, None)
+        if len(self._kept) >= KEPT_MAX:
             del self._kept[next(iter(self._kept))]
         self._kept[digest] = claims, told
 

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from services.edge import tokens
 from services.edge.own_auth import OwnAuth, load
 from services.edge.tokens import Tokens
 from shared.config import ConfigError, parse
 from shared.identity import own
-from shared.ids import digest_key
+from shared.ids import KeyDigest, digest_key
 from shared.requests import DecideRequest
 from shared.settings import SettingsError
 from shared.stand_ins import HTTPException, ProxyException, UserAPIKeyAuth
@@ -224,3 +226,21 @@ def test_yamls_on_and_off(tmp_path: Path) -> None:
     found.close()
     with pytest.raises(ConfigError, match="custom_auth_settings"):
         write(tmp_path, LITELLMS, ", custom_auth_settings: {mode: sometimes}")
+
+
+async def test_what_policy_must_be_told_of_a_request_outlasts_those_that_came_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Own:
+        async def identify(self, head: Any, request: Any) -> bytes:
+            return bytes(head.digest, "ascii")
+
+    monkeypatch.setattr(tokens, "KEPT_MAX", 2)
+    own_auth: Any = Own()
+    nothing: Any = None
+    kept = Tokens(None, own_auth)
+    for name in ("a", "b", "a", "c"):
+        head: Any = SimpleNamespace(digest=name)
+        await kept.identify(head, nothing)
+    told = kept.claims(KeyDigest("b")), kept.claims(KeyDigest("a")), kept.claims(KeyDigest("c"))
+    assert told == (None, tokens.Claims(b"a"), tokens.Claims(b"c"))
