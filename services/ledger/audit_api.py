@@ -3,7 +3,7 @@
 Refusals are rows of request_log, not control facts: callers must not be able to flood the audit log.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from services.ledger import answers, questions, shapes
 from services.ledger.answers import Handler
 from services.ledger.api import Api
-from services.ledger.facts_in import midnight
+from services.ledger.facts_in import MS_PER_DAY, midnight
 
 DAYS, DAYS_MAX = 7, 31
 
@@ -42,9 +42,9 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def summary(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit/summary")
         first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
-        start, end = midnight(first), midnight(last) + timedelta(days=1)
+        first_ms, last_ms = (int(midnight(day).timestamp()) * 1000 for day in (first, last))
         report = api.book()
-        changes = await report.fetch(_CHANGES, int(start.timestamp() * 1000), int(end.timestamp() * 1000))
+        changes = await report.fetch(_CHANGES, first_ms, last_ms + MS_PER_DAY)
         refusals = await report.fetch(_REFUSALS, first, last)
         unreadable = await report.fetch(_UNREADABLE, first, last)
         shown: dict[str, Any] = {

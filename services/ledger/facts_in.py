@@ -17,8 +17,8 @@ from services.ledger.rows import Row
 from shared.billing import Price
 from shared.facts import Opened, Settled, TrafficFact
 
-_MS_PER_DAY = 86_400_000
-_EPOCH = date(1970, 1, 1)
+MS_PER_DAY = 86_400_000
+EPOCH = date(1970, 1, 1)
 _CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -175,11 +175,11 @@ def place(request_id: str) -> tuple[str, date] | None:
             request_id = str(uuid.UUID(request_id))
         except ValueError:
             return None
-    number = int(request_id[:8] + request_id[9:13], 16) // _MS_PER_DAY
+    number = int(request_id[:8] + request_id[9:13], 16) // MS_PER_DAY
     day = _days.get(number)
     if day is None:
         try:
-            day = _EPOCH + timedelta(days=number)
+            day = EPOCH + timedelta(days=number)
         except OverflowError:
             return None
         if len(_days) >= DAYS_KEPT_MAX:

@@ -74,7 +74,7 @@ def recent_days(query: Query, today: date, *, usual: int, most: int) -> tuple[da
     """First and last day; where dates are missing, the `usual` number of days until today."""
     asked = days(query)
     last = asked.last or today
-    first = asked.first or last - timedelta(days=usual - 1)
+    first = asked.first or max(last, date.min + timedelta(days=usual - 1)) - timedelta(days=usual - 1)
     if first > last:
         refuse("start_date", "must not be after end_date")
     if (last - first).days >= most:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from services.ledger import batch_chain, price_bodies, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
-from services.ledger.facts_in import midnight, place
+from services.ledger.facts_in import EPOCH, midnight, place
 from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spans import Span
 from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
@@ -288,9 +288,9 @@ async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:
 
 
 def _instants(days: Days) -> tuple[datetime, datetime]:
-    """From and before; those not given are as far away as anything can be."""
+    """From and before; what isn't given, or is out of the world of ids (from 1970 on), is as far away as anything can be."""
     return (
-        midnight(days.first or date(1970, 1, 1)),
+        midnight(max(EPOCH, days.first or EPOCH)),
         midnight(date(9999, 1, 1) if days.last is None or days.last.year > 9998 else days.last + timedelta(days=1)),
     )
 

@@ -75,6 +75,22 @@ async def test_spend_tags_honours_both_dates_inclusively(ledger: Running, book: 
     assert await count(start_date="2020-01-01", end_date="2020-12-31") == 0
 
 
+async def test_the_first_and_the_last_day_there_is_are_days(ledger: Running, book: Book) -> None:
+    await book.post(settled(opened(caller=ALICE, tags=["t"])))
+    for far, calls in (
+        ({"start_date": "0001-01-01"}, 1), ({"end_date": "9999-12-31"}, 1),
+        ({"start_date": "0001-01-01", "end_date": "9999-12-31"}, 1), ({"end_date": "0001-01-01"}, 0),
+        ({"start_date": "9999-12-31"}, 0),
+    ):  # fmt: skip
+        for key in ("sk-admin", "sk-alice"):
+            for path in ("/spend/tags", "/tag/list"):
+                status, body, _ = await ledger.get(path, key, **far)
+                assert (status, len(body)) == (200, calls), (path, key, far)
+    for path in ("/audit/summary", "/guardrails/report"):
+        for day in ("0001-01-01", "9999-12-31"):
+            assert (await ledger.get(path, end_date=day))[0] == 200, (path, day)
+
+
 async def test_a_tenant_sees_only_its_own(ledger: Running, book: Book) -> None:
     """A user sees its rows, a key without a user its own; an admin and a viewer all."""
     await book.post(
