@@ -77,6 +77,7 @@ class Incoming(Outgoing):
         if at_start and known is not None:
             request = known.again(data, self, self._loop, self._remote)
             if request is not None:
+                self._barren_bytes = 0
                 self._queue.append(request)
                 return
         self._barren_bytes += len(data)

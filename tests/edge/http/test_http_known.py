@@ -7,6 +7,7 @@ import pytest
 
 from services.edge.http import Budget, Listener, Request, WholeAnswer
 from services.edge.http.connection import Connection
+from services.edge.http.incoming import HEAD_BYTES_MAX
 from tests.edge.http.http_kit import GET, HEAD
 
 FIELDS = (b"X-Kind: known", b"Authorization: Bearer sk-1")
@@ -138,6 +139,15 @@ async def test_a_head_is_parsed_once() -> None:
     for body in (b"one", b"the second", b"", b"x" * 3000):
         assert repr(body).encode() in await client.send(post(body, *FIELDS))
     assert client.heads[0] is not None and client.heads == [client.heads[0]] * 4
+    await client.leave()
+
+
+async def test_line_ends_between_requests_do_not_add_up() -> None:
+    """Some clients send them behind a body: they only count up to the next request."""
+    client = Client()
+    for _ in range(2 * HEAD_BYTES_MAX // 10_000):
+        assert b"first body" in await client.send(FIRST)
+        await client.send(b"\r\n" * 5_000)
     await client.leave()
 
 
