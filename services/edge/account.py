@@ -20,6 +20,7 @@ from services.edge.formats.fields import says_true
 from services.edge.formats.wire import AnswerHead
 from services.edge.parts import Parts
 from services.edge.prepared import Heading
+from services.edge.providers.base import Target
 from services.edge.reading import Head
 from services.edge.recorder import Batch
 from services.edge.screening import Screening
@@ -224,11 +225,11 @@ class Account:
         heading = self._heading
         if heading is None or heading.candidate is not self.candidate:
             heading = self._heading_of(self.candidate)
-        lines = heading.about
-        if not lines:
-            lines = heading.about = about_of(self._parts, self.candidate, self.asked.call.model)
+        said, target = heading.about, self._parts.targets.get(self.candidate.deployment_id)
+        if said is None or said[0] is not target:
+            said = heading.about = target, about_of(target, self.candidate, self.asked.call.model)
         duration_s = self._parts.clock.seconds() - self.asked.started
-        return Named(lines, self.id, self.call_id, duration_s, max(0.0, duration_s - self.provider_s), passed)
+        return Named(said[1], self.id, self.call_id, duration_s, max(0.0, duration_s - self.provider_s), passed)
 
     def follows(self, before: "Account", *, fallen_back: bool) -> None:
         """This account goes on where another ended."""
@@ -256,9 +257,9 @@ class Account:
         )  # fmt: skip
 
 
-def about_of(parts: Parts, candidate: Candidate, model: str) -> str:
+def about_of(target: Target | None, candidate: Candidate, model: str) -> str:
     """What answers of a candidate say of it: rendered lines (answers.about)."""
-    api_base, region, target = "", "", parts.targets.get(candidate.deployment_id)
+    api_base, region = "", ""
     if target is not None:
         params = target.deployment.params
         region = params.aws_region_name or params.vertex_location or ""

@@ -7,6 +7,7 @@ own.
 from services.edge import metrics
 from services.edge.cache.key import Apart
 from services.edge.clock import Clock
+from services.edge.providers.base import Target
 from services.edge.routing.way import Way
 from services.edge.series import SERIES
 from services.edge.tallies import Totals
@@ -31,8 +32,8 @@ class Heading:
             edge_id, grant.caller, route.call_type, route.name, model, name, provider, upstream, candidate.price
         )
         """See shared.facts."""
-        self.about = ""
-        """What answers say of it (answers.about), once there was one."""
+        self.about: tuple[Target | None, str] | None = None
+        """What answers say of it (account.about_of), once there was one, and of which target that was."""
         calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
         self.totals: tuple[Totals, ...] = calls, metrics.of_route(route.name)
         """What they are added to."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -12,6 +13,7 @@ from services.edge.cache.store import Local
 from shared import errors, subjects, tracing
 from shared.facts import Refused
 from shared.grant import Denial
+from shared.ids import DeploymentId
 from shared.requests import DecideReply
 from tests.edge.fakes import DONE, USAGE_EVENT, Answer, Peer, completion, delta, response, until
 from tests.edge.fakes import Provider as FakeProvider
@@ -86,6 +88,15 @@ async def test_a_hits_head(world: World) -> None:
     said = (await world.ask()).headers
     assert len(said["x-litellm-cache-key"]) == 64 and said["x-litellm-response-cost"] == "0"
     assert said["x-litellm-model-name"] == "provider0/m-upstream" and "x-litellm-response-cost-input" not in said
+
+
+async def test_a_deployment_that_moved_is_said_to_be_where_it_is(world: World) -> None:
+    """What is said of it was worked out once a decision, which outlives a file that is read again."""
+    for _ in range(2):  # the second finds the decision kept
+        await world.ask()
+    targets, name = world.edge.parts.targets, DeploymentId("m-0")
+    targets[name] = msgspec.structs.replace(targets[name], base_path="/v2")
+    assert (await world.ask()).headers["x-litellm-model-api-base"] == world.provider.url.removesuffix("/v1") + "/v2"
 
 
 async def test_a_refusals_head(world: World) -> None:

@@ -220,7 +220,7 @@ class _Relay:
                 if answer.status in _AGAIN and not is_last:
                     record.answered(answer.status)
                     return None
-                return await self._pass(answer, record, account.about_of(parts, candidate, self._call.model))
+                return await self._pass(answer, record, account.about_of(target, candidate, self._call.model))
         except (OutboundError, CredentialsError) as error:
             timeout = isinstance(error, OutboundError) and error.code == "timeout"
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
