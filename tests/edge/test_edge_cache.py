@@ -394,6 +394,24 @@ async def test_what_is_kept_elsewhere_is_fetched_once_a_second_and_never_given_p
     assert await one.get("of an earlier version") is not None and one.here("of an earlier version") is None
 
 
+@pytest.mark.parametrize("how", ["delete", "clear", "put"])
+async def test_who_looks_while_it_is_forgotten_does_not_keep_it_near(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = Far(1_000_000, float)
+    near = Near(far, float, lambda: 0)
+    old = msgspec.structs.replace(kept(), until_ms=60_000)
+    await near.put("k", old, 60)
+    forget = getattr(far, how)
+
+    async def slowly(*args: Any) -> Any:
+        assert await near.get("k") is not None
+        return await forget(*args)
+
+    monkeypatch.setattr(far, how, slowly)
+    given: dict[str, tuple[Any, ...]] = {"delete": (["k"],), "put": ("k", old, 60)}
+    await getattr(near, how)(*given.get(how, ()))
+    assert near.here("k") is None
+
+
 async def test_a_redis_that_is_away_or_slow_is_a_miss_at_once() -> None:
     clock = [0.0]
     store = Redis(f"redis://127.0.0.1:{free_port()}", lambda: clock[0])

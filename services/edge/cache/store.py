@@ -148,16 +148,18 @@ class Near:
         return kept
 
     async def put(self, key: str, kept: Kept, ttl_s: float) -> None:
-        await self._near.delete([key])
         await self.far.put(key, kept, ttl_s)
+        await self._near.delete([key])  # after it: who looks meanwhile brings the old one near
 
     async def delete(self, keys: list[str]) -> int:
+        deleted = await self.far.delete(keys)
         await self._near.delete(keys)
-        return await self.far.delete(keys)
+        return deleted
 
     async def clear(self) -> bool:
+        cleared = await self.far.clear()
         await self._near.clear()
-        return await self.far.clear()
+        return cleared
 
     async def ping(self) -> bool:
         return await self.far.ping()
