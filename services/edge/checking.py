@@ -61,26 +61,32 @@ async def checked(
     if isinstance(listing, Denial):
         raise RefusedError(listing.refusal)
     asked = {name: name for name in listing.models} | _by_pattern(parts)
-    found: dict[DeploymentId, tuple[str, str, Candidate, Grant]] = {}
+    found: dict[DeploymentId, tuple[bool, str, str, Candidate, Grant]] = {}
     for shown, name in asked.items():
-        decision = (
-            await parts.grants.decide(head.digest, head.shape, CHAT.route, name) if wanted in ("", shown) else None
-        )
-        for candidate in decision.candidates if isinstance(decision, Grant) else ():
+        if wanted not in ("", shown):
+            continue
+        decision = await parts.grants.decide(head.digest, head.shape, CHAT.route, name)
+        if not isinstance(decision, Grant):
+            continue
+        for candidate in decision.candidates:
             target = parts.targets.get(candidate.deployment_id)
             if target is None or wanted_id not in ("", candidate.deployment_id):
                 continue
-            if in_background and target.deployment.info.get("disable_background_health_check") is True:
-                continue
-            assert isinstance(decision, Grant)
-            found.setdefault(candidate.deployment_id, (shown, name, candidate, decision))
+            alone = target.deployment.info.get("disable_background_health_check") is True
+            if not (in_background and alone):
+                found.setdefault(candidate.deployment_id, (alone, shown, name, candidate, decision))
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(id: DeploymentId, shown: str, name: str, candidate: Candidate, decision: Grant) -> Checked:
+    async def one(
+        id: DeploymentId, alone: bool, shown: str, name: str, candidate: Candidate, decision: Grant
+    ) -> Checked:
         async with slots:
-            now_s = parts.clock.seconds()
             return await parts.checks.of(
-                id, now_s, lambda: _check(parts, request, head, shown, name, candidate, decision), again=in_background
+                id,
+                parts.clock.seconds(),
+                lambda: _check(parts, request, head, shown, name, candidate, decision),
+                again=in_background,
+                alone=alone,
             )
 
     return await asyncio.gather(*(one(id, *each) for id, each in list(found.items())[:CHECKED_MAX]))
@@ -88,10 +94,9 @@ async def checked(
 
 def _by_pattern(parts: Parts) -> dict[str, str]:
     """Patterns (`openai/*`) and the model by which each is checked."""
-    deployments = [target.deployment for target in list(parts.targets.values())]
     return {
         each.model_name: str(each.info["health_check_model"])
-        for each in deployments
+        for each in (target.deployment for target in parts.targets.values())
         if "*" in each.model_name and isinstance(each.info.get("health_check_model"), str)
     }
 

@@ -1,6 +1,7 @@
 """What became of the last check of each deployment (`/health`): looked at again only when its time is over."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,24 +22,34 @@ class Checks:
     """Of all deployments, in this process.
 
     Args:
-        interval_s: how long a result stands; infinite where somebody checks again in time.
+        interval_s: how long a result stands.
+        in_background: somebody checks again in time, so until then the last result stands.
     """
 
-    def __init__(self, interval_s: float = 300.0) -> None:
+    def __init__(self, interval_s: float = 300.0, *, in_background: bool = False) -> None:
         self._interval_s = interval_s
+        self._in_background = in_background
         self._done: dict[DeploymentId, Checked] = {}
         self._running: dict[DeploymentId, asyncio.Future[Checked]] = {}
 
     async def of(
-        self, id: DeploymentId, now_s: float, check: Callable[[], Awaitable[Checked]], *, again: bool = False
+        self,
+        id: DeploymentId,
+        now_s: float,
+        check: Callable[[], Awaitable[Checked]],
+        *,
+        again: bool = False,
+        alone: bool = False,
     ) -> Checked:
         """The last result, while it stands; else of one check, however many ask for it.
 
         Args:
             again: the last result stands no longer.
+            alone: nobody checks this one in the background.
         """
         found = self._done.get(id)
-        if found is not None and not again and now_s - found.at_s < self._interval_s:
+        stands_s = math.inf if self._in_background and not alone else self._interval_s
+        if found is not None and not again and now_s - found.at_s < stands_s:
             return found
         running = self._running.get(id)
         if running is None:

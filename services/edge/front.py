@@ -1,6 +1,5 @@
 """What the edge has besides calls to models, read from configuration and environment: one function, the parts by their names."""
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -78,7 +77,7 @@ def lasting(config: Config, environ: Mapping[str, str], outbound: Outbound, data
         "alerts": Alerts(outbound, alerts.webhook(config.general_settings, environ), time.monotonic),
         "cache": _cache(config, environ, data_dir),
         "passthrough_outbound": outbound,
-        "checks": Checks(math.inf if config.general.background_health_checks else interval_s(config)),
+        "checks": Checks(interval_s(config), in_background=config.general.background_health_checks),
     }
 
 

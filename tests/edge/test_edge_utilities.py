@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from typing import Any
 
 import msgspec
@@ -127,7 +126,7 @@ async def test_in_the_background_each_is_called_again_and_again_and_nobody_who_a
             return DecideReply(msgspec.structs.replace(grant, models=listed, candidates=candidates))
 
         edge.bus.answers[subjects.POLICY_DECIDE] = decide
-        edge.parts.checks = Checks(math.inf)
+        edge.parts.checks = Checks(0.0, in_background=True)
         running = asyncio.create_task(checking.in_background(edge.parts, 0.02))
         await until(lambda: len(asked) >= 6)
         running.cancel()
@@ -142,6 +141,9 @@ async def test_in_the_background_each_is_called_again_and_again_and_nobody_who_a
         edge.bus.answers[subjects.POLICY_DECIDE] = decide
         found = (await ask(edge, "/health?model=m")).json()
         assert found["healthy_count"] == 1 and len(asked) == before
+        for calls in (1, 2):
+            assert (await ask(edge, "/health?model=n")).json()["healthy_count"] == 1
+            assert len(asked) == before + calls, "nobody else looks at this one: its last result doesn't stand forever"
         assert all("litellm-internal-health-check" in fact.opened.tags for fact in edge.settled())
 
 
