@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 Function = Callable[..., Any]
 
-WAITING_MAX = 256
-"""Requests that wait for the function; a further one gets 503 at once."""
+ASKED_MAX = 256
+"""Requests that the function was asked about and hasn't done with, also where nobody waits any more; a further one gets 503 at once."""
 MESSAGE_CHARACTERS_MAX = 500
 
 
@@ -46,7 +46,7 @@ class OwnAuth:
         self._function = function
         self._falls_through = falls_through
         self._timeout_s = timeout_s
-        self._waiting = 0
+        self._room = threading.Semaphore(ASKED_MAX)
         self._told: set[str] = set()
         """What isn't acted on, and was said once."""
         self._loop = asyncio.new_event_loop()
@@ -83,10 +83,9 @@ class OwnAuth:
 
     async def _ask(self, seen: "Seen", sent: str) -> Any:
         """Raises RefusedError where it can't answer in time, and whatever the function raises."""
-        if self._waiting >= WAITING_MAX:
+        if not self._room.acquire(blocking=False):
             raise RefusedError(errors.own_auth_unavailable())
-        self._waiting += 1
-        asked = asyncio.run_coroutine_threadsafe(_called(self._function, seen, sent), self._loop)
+        asked = asyncio.run_coroutine_threadsafe(self._called(seen, sent), self._loop)
         try:
             async with asyncio.timeout(self._timeout_s) as timeout:
                 return await asyncio.wrap_future(asked)
@@ -97,7 +96,16 @@ class OwnAuth:
             raise RefusedError(errors.own_auth_unavailable()) from None
         finally:
             asked.cancel()
-            self._waiting -= 1
+
+    async def _called(self, seen: "Seen", sent: str) -> Any:
+        """In the function's thread. What would end the thread, or look as if the client had left, is nobody."""
+        try:
+            found = self._function(request=seen, api_key=sent)
+            return await found if inspect.isawaitable(found) else found
+        except (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
+            return None
+        finally:
+            self._room.release()
 
     def _take(self, head: Head, found: str) -> None:
         if len(found) > credential.CREDENTIAL_CHARACTERS_MAX:
@@ -122,15 +130,6 @@ def _refuse(raised: Exception | None) -> NoReturn:
         number = 401
     message = said[:MESSAGE_CHARACTERS_MAX] if isinstance(said, str) else ""
     raise RefusedError(errors.own_auth_refused(message, number if 400 <= number < 500 else 401)) from None
-
-
-async def _called(function: Function, seen: "Seen", sent: str) -> Any:
-    """What would end the thread, or look as if the client had left, is nobody."""
-    try:
-        found = function(request=seen, api_key=sent)
-        return await found if inspect.isawaitable(found) else found
-    except (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
-        return None
 
 
 class Seen:

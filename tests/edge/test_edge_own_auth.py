@@ -18,7 +18,7 @@ from shared.ids import KeyDigest, digest_key
 from shared.requests import DecideRequest
 from shared.settings import SettingsError
 from shared.stand_ins import HTTPException, ProxyException, UserAPIKeyAuth
-from tests.edge.fakes import Answer
+from tests.edge.fakes import Answer, until
 from tests.edge.harness import Edge
 
 
@@ -109,6 +109,25 @@ async def test_one_that_hangs_keeps_nobody_else() -> None:
         stuck.set()
         await asyncio.sleep(0.1)
         assert (await call(gateway)).status == 200
+
+
+async def test_what_a_thread_that_hangs_was_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also once nobody waits any more: else each request that ran out of patience would leave something behind."""
+    monkeypatch.setattr("services.edge.own_auth.ASKED_MAX", 2)
+    stuck, asked = threading.Event(), list[str]()
+
+    def function(request: Any, api_key: str) -> dict[str, Any]:
+        asked.append(api_key)
+        stuck.wait(20)
+        return {"user_id": "ann"}
+
+    async with edge(function, timeout_s=0.1) as gateway:
+        for _ in range(5):
+            assert (await call(gateway)).status == 503
+        stuck.set()
+        await until(lambda: len(asked) == 2)
+        assert (await call(gateway)).status == 200
+        assert len(asked) == 3, "the others were never put to it"
 
 
 async def test_a_string_is_a_credential_and_auto_falls_through() -> None:
