@@ -117,7 +117,7 @@ async def test_what_lies_there_is_sealed_to_its_place(world: World, broker: Acco
     # Somebody who may write there but hasn't the key can neither make an answer nor move one.
     await world.client.request(f"{subjects.CACHE_PREFIX}moved", message.data)
     assert await store.get("moved") is None
-    await world.client.request(f"{subjects.CACHE_PREFIX}mine", message.data[:-1] + b"x")
+    await world.client.request(f"{subjects.CACHE_PREFIX}mine", message.data[:-1] + bytes([message.data[-1] ^ 1]))
     assert await store.get("mine") is None
     for junk in (b"", b"x", msgspec.msgpack.encode([1, 2]), b"\xff" * 100):
         await world.client.request(f"{subjects.CACHE_PREFIX}mine", junk)
