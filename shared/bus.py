@@ -154,10 +154,11 @@ async def ask(
             patience -= 1
         else:
             left -= 1
-        if left == 0 or not (lost or code == "timeout") or now() + RECONNECT_WAIT_S >= deadline:
+        pause_s = RECONNECT_WAIT_S if lost else 0.0  # the other connection may stand, or this one be back
+        if left == 0 or not (lost or code == "timeout") or now() + pause_s >= deadline:
             raise BusError(code)
-        if lost:  # the other connection may stand, or this one be back
-            await asyncio.sleep(RECONNECT_WAIT_S)
+        if lost:
+            await asyncio.sleep(pause_s)
         wait_s = (deadline - now()) / left
     if data.startswith(_FAULT_HEAD):
         raise BusError(_fault_decoder.decode(data).code)

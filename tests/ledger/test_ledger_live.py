@@ -311,7 +311,6 @@ async def test_the_database_restarted_mid_way(nats_server: Nats, client: Client,
         own.stop()
 
 
-@pytest.mark.parametrize("part", ["recorder", "expirer"])
 class LastWord:
     """Stands before PostgreSQL. To the first question it adds what PostgreSQL says when it dies, and doesn't close the connection yet."""
 
@@ -366,6 +365,7 @@ async def test_a_connection_that_heard_its_servers_last_word_is_a_lost_one(book:
         await asyncio.wait_for(held, 10)
 
 
+@pytest.mark.parametrize("part", ["recorder", "expirer"])
 async def test_work_that_lost_its_lock_in_a_transaction_ends(
     nats_server: Nats, client: Client, book: Book, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:

@@ -20,6 +20,7 @@ from services.moderation.guardrails import table
 from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.remote import FAILURES_MAX
+from services.moderation.guardrails.scanners import SCANNERS
 from services.moderation.screen import Screen
 from shared import guardrails, subjects
 from shared.config import parse
@@ -80,10 +81,34 @@ def sagemaker(asked: Any) -> Any:
     return [{"generated_text": "unsafe\nO1" if "bad" in asked["inputs"] else "safe"}]
 
 
+def azure_text(asked: Any) -> Any:
+    return {
+        "categoriesAnalysis": [{"category": "Hate", "severity": 6 if moderated(asked) else 0}],
+        "blocklistsMatch": [],
+    }
+
+
+def azure_shield(asked: Any) -> Any:
+    return {"userPromptAnalysis": {"attackDetected": moderated(asked)}, "documentsAnalysis": []}
+
+
+def lakera(asked: Any) -> Any:
+    return {"flagged": moderated(asked), "breakdown": []}
+
+
+def aporia(asked: Any) -> Any:
+    return {"action": "block" if moderated(asked) else "passthrough"}
+
+
+def airs(asked: Any) -> Any:
+    return {"action": "block" if moderated(asked) else "allow"}
+
+
 PATHS = {
     "/analyze": presidio, "/analyze/prompt": llm_guard, "/analyze/output": llm_guard_output,
     "/beta/litellm_basic_guardrail_api": generic, "/moderations": openai, "/v2/documents:moderateText": google,
-    "/completions": completion, "/endpoints/lg/invocations": sagemaker,
+    "/contentsafety/text:analyze": azure_text, "/contentsafety/text:shieldPrompt": azure_shield, "/v2/guard": lakera,
+    "/validate": aporia, "/v1/scan/sync/request": airs, "/completions": completion, "/endpoints/lg/invocations": sagemaker,
 }  # fmt: skip
 
 
@@ -126,6 +151,7 @@ KINDS = (
     "google_text_moderation",
     "llamaguard",
     "sagemaker",
+    *SCANNERS,
 )
 
 
@@ -181,8 +207,10 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
         }  # fmt: skip
         file.write_text(json.dumps(account_of))
         params |= {"credentials": str(file)}
-    elif kind == "openai_moderation":
+    elif kind == "openai_moderation" or kind in SCANNERS:
         params |= {"api_key": "k"}
+    if kind == "panw_prisma_airs":
+        params |= {"profile_name": "p"}
     tree = {"guardrails": [{"guardrail_name": "g", "litellm_params": params}]}
     config = parse(json.dumps(tree), environ, directory="", service="moderation")
     return table.load(Parts(config=config, environ=environ, outbound=outbound))
