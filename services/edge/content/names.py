@@ -7,7 +7,7 @@ could be read in two ways was not screened, so it is refused.
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -132,6 +132,10 @@ def count_strings(raw: bytes) -> int:
     return (raw.count(b'"') - raw.count(b'\\"')) // 2
 
 
+NAMED_BYTES_MAX: Final = 65_536
+"""Of a body that is read once more, to say which name stands twice."""
+
+
 def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
     """Raises RefusedError where a name of the topmost object stands twice: then there are more strings than `fields` holds."""
     if count_strings(body) == len(fields) + sum(count_strings(bytes(raw)) for raw in fields.values()):
@@ -146,8 +150,9 @@ def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
             seen.add(name)
 
     twice: list[str] = []
-    try:
-        json.loads(body, object_pairs_hook=note)  # the topmost object comes last
-    except (ValueError, RecursionError):
-        pass
+    if len(body) <= NAMED_BYTES_MAX:
+        try:
+            json.loads(body, object_pairs_hook=note)  # the topmost object comes last
+        except (ValueError, RecursionError):
+            pass
     raise repeated(twice[-1] if twice else "a name", "")
