@@ -90,7 +90,11 @@ async def test_an_encoding_we_do_not_know_is_refused(edge: Edge, encoding: str) 
     assert answer.status in (400, 415)
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(GOOD)[:-12], b"", gzip.compress(GOOD)[:4] + b"\xff" * 30])
+@pytest.mark.parametrize(
+    "body",
+    [b"not gzip", gzip.compress(GOOD)[:-12], b"", gzip.compress(GOOD)[:4] + b"\xff" * 30],
+    ids=["text", "cut off", "empty", "damaged"],
+)
 async def test_a_body_that_is_not_what_its_encoding_says_is_a_400(edge: Edge, body: bytes) -> None:
     assert (await refused(edge, request(body, b"Content-Encoding: gzip"))).status == 400
 

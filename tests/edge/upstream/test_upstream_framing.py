@@ -231,7 +231,9 @@ async def test_an_encoded_body_is_decoded_by_read(make: Make, encoding: bytes, b
         assert text == TEXT
 
 
-@pytest.mark.parametrize("body", [gzip.compress(TEXT)[:-9], b"not gzip", gzip.compress(TEXT) + b"tail"])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(TEXT)[:-9], b"not gzip", gzip.compress(TEXT) + b"tail"], ids=["cut off", "text", "followed"]
+)
 async def test_a_damaged_encoded_body_is_a_protocol_error(ours: Callable[..., Client], body: bytes) -> None:
     client = ours()
     async with Server(
