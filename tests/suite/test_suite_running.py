@@ -10,7 +10,6 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import nats
@@ -341,9 +340,8 @@ async def test_where_user_namespaces_are_off_root_becomes_nobody(stub_tree: Path
     folder.mkdir()
     (folder / "unshare").write_text("#!/bin/sh\nexit 1\n")
     (folder / "unshare").chmod(0o755)
-    open_to_nobody: list[Any] = [tmp_path, *tmp_path.parents]
-    if any(not path.stat().st_mode & 0o001 for path in open_to_nobody):
-        for path in open_to_nobody[:3]:
+    for path in (tmp_path, *tmp_path.parents):
+        if not path.stat().st_mode & 0o001:
             path.chmod(path.stat().st_mode | 0o011)
     env = {"PATH": f"{folder}:{os.environ['PATH']}", "TOLLGATE_DATABASE_URL": ""}
     async with RunningSuite(tmp_path, root=stub_tree, env=env) as suite:
