@@ -155,7 +155,7 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     """Names by which keys and teams may be given this model among others."""
     team_id: Annotated[str | None, By("policy")] = None
     """The team whose alone it is: for others it isn't there."""
-    team_public_model_name: Annotated[str | None, By("policy")] = None
+    team_public_model_name: Annotated[str | None, By("config")] = None
     """With `team_id`: another name by which that team calls it."""
     health_check_model: Annotated[str | None, By("edge")] = None
     """What a health check calls instead; an entry whose `model_name` is a pattern is checked only by it."""
