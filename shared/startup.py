@@ -64,6 +64,10 @@ class _Reading:
     """None: no manager is asked."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Source:
     """A service's configuration, and the way to read it again when a secret behind it has another value.
 
@@ -78,6 +82,9 @@ class Source:
         self._asking: asyncio.Task[bool] | None = None
         self._asked_at = float("-inf")
         self._every_s = settings.read(SecretSettings, environ).secret_refresh_s
+        self.on_change: Callable[[], None] = _nothing
+        """Puts `config` and `environ` into force after a refresh that found something else: before anybody who waits for it goes on, and
+        before the next who is refused could be told that it was asked a moment ago."""
         self.config: Config
         self.environ: Mapping[str, str] = environ
         """With the plaintexts."""
@@ -118,8 +125,8 @@ class Source:
         """Somebody refused a credential: `refresh`, unless that was asked a moment ago."""
         return self.may_ask and await self.refresh()
 
-    async def watch(self, changed: Callable[[], None], in_trouble: Callable[[], bool] = bool) -> None:
-        """For ever: `changed` after each refresh that found something else.
+    async def watch(self, in_trouble: Callable[[], bool] = bool) -> None:
+        """For ever: a refresh now and then.
 
         Args:
             in_trouble: something of ours is refused or away: then secrets are looked at more often.
@@ -130,8 +137,7 @@ class Source:
                 await asyncio.sleep(min(TROUBLE_S, self._every_s - waited_s))
                 if in_trouble():
                     break
-            if await self.refresh():
-                changed()
+            await self.refresh()
 
     async def reread(self) -> "Source":
         """The file as it is now, with all that it refers to: for `become`, or to be closed. Raises ConfigError or SettingsError."""
@@ -185,6 +191,7 @@ class Source:
         self._read.resolved = found
         self._take(parsed)
         log.info("secrets_changed")
+        self.on_change()
         return True
 
     def _parsed(self, resolved: Mapping[str, str | None]) -> tuple[Config, Mapping[str, str]]:

@@ -35,16 +35,16 @@ class Renewal:
         self._found = found
         self._read = read
         self._parts: Parts | None = None
+        source.on_change = self._changed
 
     async def run(self, parts: Parts) -> None:
         """Until it is cancelled."""
         self._parts = parts
-        await self._source.watch(self._changed, lambda: not parts.bus_client.is_up)
+        await self._source.watch(lambda: not parts.bus_client.is_up)
 
     async def refused(self) -> None:
         """A provider refused a key: look whether there is another one."""
-        if await self._source.refused():
-            self._changed()
+        await self._source.refused()
 
     async def apply(self, config: Config, environ: Mapping[str, str]) -> list[str]:
         """Put it into force. Names of what waits for a restart. Raises ConfigError or SettingsError, having changed nothing."""

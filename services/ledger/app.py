@@ -108,6 +108,8 @@ class Ledger:
     ) -> None:
         self._life = life
         self._source = source
+        if source is not None:
+            source.on_change = self._secrets_changed
         self._stopping = life.stopping
         self._settings = settings
         self._client = client
@@ -218,7 +220,7 @@ class Ledger:
 
     async def _keep_secrets(self) -> None:
         if self._source is not None:
-            await self._source.watch(self._secrets_changed, lambda: not self._client.is_up)
+            await self._source.watch(lambda: not self._client.is_up)
 
     def _secrets_changed(self) -> None:
         """What connects from now on does so with the new credentials."""
@@ -232,7 +234,6 @@ class Ledger:
     async def _database_renewed(self) -> str | None:
         if self._source is None or not await self._source.refused():
             return None
-        self._secrets_changed()
         return self._settings.database_url
 
     async def _stream_end(self, stream: str) -> int:

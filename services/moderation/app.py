@@ -83,7 +83,8 @@ async def _renew(source: Source, client: BusClient) -> None:
     def changed() -> None:
         client.use(settings.read(ModerationSettings, source.environ).nats_url)
 
-    await source.watch(changed, lambda: not client.is_up)
+    source.on_change = changed
+    await source.watch(lambda: not client.is_up)
 
 
 async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen: Screen, tokens: Tokens) -> None:

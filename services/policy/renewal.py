@@ -50,13 +50,13 @@ class Renewal:
         self._grace_ms = int(wanted.master_key_grace_s * 1000)
         self._now_ms = now_ms
         self._untold = asyncio.Event()
+        source.on_change = self._changed
 
     async def unknown_key(self) -> bool:
         """Somebody came with a key that nobody has: whether there is another master key since a moment."""
         before = self._key.changes
         with contextlib.suppress(TimeoutError):
-            if await asyncio.wait_for(self._source.refused(), ASK_S_MAX):
-                self._changed()
+            await asyncio.wait_for(self._source.refused(), ASK_S_MAX)
         return self._key.changes != before
 
     @property
@@ -66,7 +66,7 @@ class Renewal:
     async def run(self, admin: Admin) -> None:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._source.watch(self._changed, lambda: not self._client.is_up))
+            group.create_task(self._source.watch(lambda: not self._client.is_up))
             group.create_task(self._tell(admin))
 
     async def _tell(self, admin: Admin) -> None:

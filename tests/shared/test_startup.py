@@ -1,5 +1,6 @@
 """A service resolves the references it needs, from whoever keeps them; the log is as environment and file say."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -65,6 +66,27 @@ async def test_each_service_resolves_its_own(tmp_path: Path) -> None:
     assert ledger.database_url is not None and ledger.database_url.reveal() == "postgresql://u:p@h/d"
     with pytest.raises(ConfigError, match="master_key: the environment variable MASTER is not set"):
         await startup.configuration(str(file), directories, "policy")
+
+
+async def test_what_changed_is_in_force_before_the_next_who_is_refused_is_told_that_it_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "provider").write_text("sk-old-provider")
+    (tmp_path / "database").write_text("postgresql://u:p@h/d")
+    file = tmp_path / "c.yaml"
+    file.write_text(CONFIG.replace("%s", str(tmp_path)))
+    source = await startup.Source.open(str(file), {"TOLLGATE_SECRET_FILE_DIRS": str(tmp_path)}, "edge")
+    put: list[tuple[list[str], bool]] = []
+
+    def put_into_force() -> None:
+        put.append(([d.api_key.reveal() for d in source.config.deployments if d.api_key], source.may_ask))
+
+    source.on_change = put_into_force
+    assert not await source.refresh() and put == []
+    source._asked_at = float("-inf")
+    (tmp_path / "provider").write_text("sk-new-provider")
+    assert await asyncio.gather(source.refused(), source.refused()) == [True, True]
+    assert put == [(["sk-new-provider"], True)], "once, and while whoever comes still waits"
+    assert not source.may_ask and not await source.refused()
+    await source.close()
 
 
 def lines(file: Path) -> list[dict[str, object]]:
