@@ -68,7 +68,9 @@ async def test_each_service_resolves_its_own(tmp_path: Path) -> None:
         await startup.configuration(str(file), directories, "policy")
 
 
-async def test_what_changed_is_in_force_before_the_next_who_is_refused_is_told_that_it_was_asked(tmp_path: Path) -> None:
+async def test_what_changed_is_in_force_before_the_next_who_is_refused_is_told_that_it_was_asked(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "provider").write_text("sk-old-provider")
     (tmp_path / "database").write_text("postgresql://u:p@h/d")
     file = tmp_path / "c.yaml"
@@ -83,7 +85,7 @@ async def test_what_changed_is_in_force_before_the_next_who_is_refused_is_told_t
     assert not await source.refresh() and put == []
     source._asked_at = float("-inf")
     (tmp_path / "provider").write_text("sk-new-provider")
-    assert await asyncio.gather(source.refused(), source.refused()) == [True, True]
+    assert [*await asyncio.gather(source.refused(), source.refused())] == [True, True]
     assert put == [(["sk-new-provider"], True)], "once, and while whoever comes still waits"
     assert not source.may_ask and not await source.refused()
     await source.close()
@@ -112,6 +114,8 @@ def test_the_log_goes_where_and_looks_as_it_is_told(tmp_path: Path) -> None:
         assert logging.detailed() and [line["event"] for line in lines(debug)] == ["detailed_debug_is_on", "seen"]
     finally:
         logging.configure("tests", {})
+        structlog.reset_defaults()
+        logging._service = ""
     assert not logging.detailed()
 
 
