@@ -1,4 +1,4 @@
-"""A real nats-server with the real permissions, and moderation as a real process."""
+"""A real nats-server with the real permissions, moderation as a real process, and what guardrails ask."""
 
 import importlib.metadata
 import json
@@ -12,7 +12,10 @@ from nats.aio.client import Client
 from shared import bus
 from shared.broker import USERS
 from shared.broker import accounts as accounts_of
+from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.moderation.moderation_kit import Moderation, wait_for
+from tests.moderation.remote_kit import StandIn
+from tests.support.serving import handled_by, serving
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +73,17 @@ def start(broker: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[...
     for moderation in started:
         moderation.process.kill()
         moderation.process.wait(5)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[StandIn]:
+    made = StandIn()
+    async with serving(handled_by(made.serve)) as made.url:
+        yield made
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    made = Outbound(OutboundSettings(), Guard(any_address=True))
+    yield made
+    await made.close()

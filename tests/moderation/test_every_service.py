@@ -24,7 +24,7 @@ from services.moderation.guardrails.scanners import SCANNERS
 from services.moderation.screen import Screen
 from shared import guardrails, subjects
 from shared.config import parse
-from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.outbound import Outbound
 from shared.requests import ScreenRequest
 from tests.edge.fakes import FakeBus
 from tests.moderation.moderation_kit import answered
@@ -160,13 +160,6 @@ async def service() -> AsyncIterator[Service]:
     running = Service()
     async with serving(handled_by(running.serve), port=running.port):
         yield running
-
-
-@pytest.fixture
-async def outbound() -> AsyncIterator[Outbound]:
-    made = Outbound(OutboundSettings(), Guard(any_address=True))
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

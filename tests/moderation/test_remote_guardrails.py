@@ -6,7 +6,6 @@ The stand-in answers as the real servers were recorded (LLM Guard API 0.3.16, Pr
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,68 +14,14 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from services.moderation.guardrails import table
 from services.moderation.guardrails.llamaguard import read
 from services.moderation.guardrails.llamaguard_prompt import Turn, render, version_of
-from services.moderation.guardrails.loaded import Loaded
-from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.remote import FAILURES_MAX, Circuit, NoAnswerError
 from services.moderation.screen import Screen
-from shared.config import ConfigError, parse
-from shared.outbound import Guard, Outbound, OutboundSettings
-from shared.requests import Redaction, ScreenRequest, Verdict
-from tests.moderation.moderation_kit import answered
-from tests.support.serving import handled_by, serving
-
-
-class StandIn:
-    """A server that answers as it is told, and keeps what it was asked."""
-
-    url: str
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Callable[[Any], Any]] = {}
-        self.asked: list[tuple[str, dict[str, str], Any]] = []
-
-    async def serve(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-        body = json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode()
-        self.asked.append((request.path, {name.lower(): value for name, value in request.headers.items()}, body))
-        answer = self.answers[request.path](body)
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[StandIn]:
-    made = StandIn()
-    async with serving(handled_by(made.serve)) as made.url:
-        yield made
-
-
-@pytest.fixture
-async def outbound() -> AsyncIterator[Outbound]:
-    made = Outbound(OutboundSettings(), Guard(any_address=True))
-    yield made
-    await made.close()
-
-
-def load(outbound: Outbound, environ: dict[str, str], directory: Path = Path(), **tree: Any) -> list[Loaded]:
-    config = parse(json.dumps(tree), environ, directory=str(directory), service="moderation")
-    return table.load(Parts(config=config, environ=environ, outbound=outbound))
-
-
-def listed(
-    outbound: Outbound, environ: dict[str, str] | None = None, directory: Path = Path(), **params: Any
-) -> Screen:
-    entry = {"guardrail_name": "g", "litellm_params": params}
-    return Screen(load(outbound, environ or {}, directory, guardrails=[entry]))
-
-
-async def screened(screen: Screen, *texts: str, name: str = "g", stage: str = "pre_call", **more: Any) -> Verdict:
-    return await answered(screen.screen(ScreenRequest([name], stage, list(texts), **more)))
-
+from shared.config import ConfigError
+from shared.outbound import Outbound
+from shared.requests import Redaction
+from tests.moderation.remote_kit import StandIn, listed, load, screened
 
 # ── LLM Guard ──
 

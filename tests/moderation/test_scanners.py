@@ -1,6 +1,5 @@
 """Services that are only asked whether something may pass: each is asked in its own shape, and what it doesn't answer lets nothing through."""
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -8,9 +7,8 @@ import pytest
 
 from services.moderation.guardrails.scanners import SCANNERS
 from shared.config import ConfigError
-from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.moderation.test_remote_guardrails import StandIn, listed, load, screened
-from tests.support.serving import handled_by, serving
+from shared.outbound import Outbound
+from tests.moderation.remote_kit import StandIn, listed, load, screened
 
 ANALYZE, SHIELD = "/contentsafety/text:analyze", "/contentsafety/text:shieldPrompt"
 CASES: dict[str, Any] = {
@@ -41,20 +39,6 @@ CASES: dict[str, Any] = {
         {"action": "block", "category": "malicious"}, {"action": "allow", "category": "benign"}, ["malicious"],
     ),
 }  # fmt: skip
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[StandIn]:
-    made = StandIn()
-    async with serving(handled_by(made.serve)) as made.url:
-        yield made
-
-
-@pytest.fixture
-async def outbound() -> AsyncIterator[Outbound]:
-    made = Outbound(OutboundSettings(), Guard(any_address=True))
-    yield made
-    await made.close()
 
 
 def test_each_row_has_its_case() -> None:
