@@ -103,7 +103,9 @@ class Attempts:
                 attempt = self._prepare(account.candidate)
                 if opened_for != step.group:
                     opened_for = step.group
-                    await account.open(self._way.deadline_ms if account.tried == 0 else max(1, self._left_ms()))
+                    await account.open(
+                        self._way.deadline_ms if account.tried == 0 else max(1, self._left_ms(parts.clock.seconds()))
+                    )
                 account.attempts += 1
                 return await self._one(attempt)
             except CutError as no:  # a guardrail beside the call
@@ -155,7 +157,7 @@ class Attempts:
             self._way.rules,
             resting=self._is_resting,
             may_retry=lambda: parts.budget.take(now),
-            left_s=self._left_ms() / 1000,
+            left_s=self._left_ms(now) / 1000,
             random=parts.random,
         )
 
@@ -279,10 +281,8 @@ class Attempts:
         if logging.detailed():
             _show(target, path, headers, body)
         deadlines = target.stream_deadlines if call.stream else target.deadlines
-        within_ms = self._way.deadline_ms - int(
-            (before - asked.started) * 1000
-        )  # what is left of the call's own deadline
-        sending = parts.upstream.send(target.origin, "POST", path, headers, body, deadlines, max(1, within_ms))
+        within_ms = max(1, self._left_ms(before))
+        sending = parts.upstream.send(target.origin, "POST", path, headers, body, deadlines, within_ms)
         try:
             if asked.permit.guardrails and asked.screening.is_beside:
                 response = await asked.screening.unless_refused(sending)
@@ -331,8 +331,9 @@ class Attempts:
             source.abort()
         self._source = None
 
-    def _left_ms(self) -> int:
-        return self._way.deadline_ms - int((self._parts.clock.seconds() - self._asked.started) * 1000)
+    def _left_ms(self, now_s: float) -> int:
+        """Of the call's deadline."""
+        return self._way.deadline_ms - int((now_s - self._asked.started) * 1000)
 
     def _is_resting(self, deployment: DeploymentId) -> bool:
         return self._parts.health.is_resting(deployment, self._parts.clock.seconds())
