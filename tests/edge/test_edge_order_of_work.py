@@ -82,6 +82,7 @@ async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_here(start: St
 
 
 @pytest.mark.parametrize("what", BODIES)
+@pytest.mark.alone
 async def test_what_a_stranger_sends_is_never_decoded(start: Start, what: str) -> None:
     edge = await start(always(response(completion())))
     refuse_strangers(edge)
@@ -93,6 +94,7 @@ async def test_what_a_stranger_sends_is_never_decoded(start: Start, what: str) -
 
 
 @pytest.mark.parametrize("what", BODIES)
+@pytest.mark.alone
 async def test_even_a_good_key_cant_keep_the_loop_busy(start: Start, what: str) -> None:
     """Every slice is bounded before it is decoded; what is left is a look at each byte."""
     edge = await start(always(response(completion())))

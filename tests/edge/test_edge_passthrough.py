@@ -359,6 +359,7 @@ def test_which_model_a_body_names(body: bytes, model: str | None) -> None:
 # ── bodies of any size, and ends of any kind ──
 
 
+@pytest.mark.alone
 async def test_uploads_and_downloads_flow_through(world: World) -> None:
     """Memory stays flat: 20 uploads of 10 MB, and an answer of 100 MB."""
     world.endpoint(include_subpath=True)

@@ -174,6 +174,7 @@ def test_our_text_says_what_the_client_librarys_does() -> None:
     )
 
 
+@pytest.mark.alone
 async def test_a_scrape_of_a_busy_edge_gives_the_loop_its_turns() -> None:
     """At the median a turn waits for less than the 5 ms that the interpreter would let it wait; without the pauses it is 10."""
     counted = Series(["m"])
@@ -224,6 +225,7 @@ async def test_a_known_load_is_what_the_book_has(edge: Edge, fresh: Series) -> N
     assert round(total(found, "litellm_spend_metric_total"), 12) == sum(fact.cost_picousd or 0 for fact in facts) / 1e12
 
 
+@pytest.mark.alone
 async def test_a_scrape_of_everything_costs_the_loop_little(
     edge: Edge, fresh: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ def bomb(unpacked_mb: int) -> bytes:
 
 
 @pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.alone
 async def test_a_bomb_of_a_gigabyte_is_cut_off_with_bounded_memory(edge: Edge, declared: bool) -> None:
     body = bomb(1024)
     assert len(body) < 2 * MB

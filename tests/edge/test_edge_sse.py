@@ -216,6 +216,7 @@ def test_an_event_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
             reader.feed(b"x" * 1_000)
 
 
+@pytest.mark.alone
 def test_a_large_event_in_many_pieces_costs_little() -> None:
     """An image of 4 MB in pieces of 64 kB: looked through once, not once a piece."""
     big = event({"id": "x", "b64_json": "A" * 4_000_000})

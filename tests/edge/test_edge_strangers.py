@@ -158,6 +158,7 @@ async def test_members_are_joined(members: int) -> None:
     assert await inflate(b"".join(gzip.compress(piece) for piece in pieces)) == b"".join(pieces)
 
 
+@pytest.mark.alone
 async def test_a_hundred_thousand_empty_members_are_refused_at_once() -> None:
     data = gzip.compress(b"") * 100_000
     before = time.process_time()
@@ -166,6 +167,7 @@ async def test_a_hundred_thousand_empty_members_are_refused_at_once() -> None:
     assert time.process_time() - before < 1
 
 
+@pytest.mark.alone
 async def test_members_cost_what_they_weigh() -> None:
     """Each copied only its own slice: ten times as many take about ten times as long, not a hundred times."""
     piece = gzip.compress(bytes(40_000))
@@ -180,6 +182,7 @@ async def test_members_cost_what_they_weigh() -> None:
     assert many < 25 * few
 
 
+@pytest.mark.alone
 async def test_the_loop_stands_still_for_no_bomb() -> None:
     """20 bodies of 15 kB that hold 15 MB each, as one attack had them."""
     bomb = zlib.compress(bytes(15 * MB), 9)

@@ -15,7 +15,7 @@ from tests.live.conftest import new_key
 from tests.live.effective import CONFIG, insist, measured, post
 from tests.support.suite import RunningSuite
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.alone]
 
 CLIENTS = 16
 TRIES = 6

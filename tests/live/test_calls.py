@@ -112,6 +112,7 @@ async def test_the_answer_carries_the_headers_clients_read(calls: RunningSuite, 
     assert (await book_row(http, calls.edge_url, chosen, MASTER))["litellm_call_id"] == chosen
 
 
+@pytest.mark.alone
 async def test_a_client_that_leaves_ends_the_provider_call_within_100_ms_and_is_settled(
     calls: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.live.conftest import MASTER, eventually, new_key
 from tests.support.suite import RunningSuite
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.alone]
 
 TRIES = 25
 LIMIT_MS = 100.0

@@ -9,7 +9,7 @@ import pytest
 from tests.live.conftest import MASTER, new_key
 from tests.support.suite import RunningSuite
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.alone]
 
 TRIES = 200
 LIMIT_MS = 100.0

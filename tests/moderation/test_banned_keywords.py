@@ -128,6 +128,7 @@ async def test_look_alikes_are_an_option(tmp_path: Path) -> None:
         configured(tmp_path, **said_so, banned_keywords_homoglyphs="perhaps")
 
 
+@pytest.mark.alone
 async def test_a_long_text_leaves_the_loop_free(tmp_path: Path) -> None:
     """While a megabyte is looked at, others are served at least every 100 ms. Best of three: a machine may pause by itself."""
     guardrail = banned(tmp_path, [f"keyword {i}" for i in range(10_000)])

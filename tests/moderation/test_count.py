@@ -55,6 +55,7 @@ async def test_too_much_is_refused(tokens: Tokens) -> None:
     assert refusal.value.code == "bad_request"
 
 
+@pytest.mark.alone
 async def test_the_loop_is_free_while_the_tokenizer_loads(tokens: Tokens) -> None:
     """Loading takes up to a second in which an interpreter does nothing else: not ours."""
     counting = asyncio.create_task(tokens.count(CountRequest("gpt-4", ["abc"])))

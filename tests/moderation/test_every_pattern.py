@@ -67,6 +67,7 @@ _STARTS = (
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.alone
 def test_time_grows_with_the_text_and_not_faster(name: str) -> None:
     """Each tried where the engine would try it: at one place. Searches see the whole text, so they get less of it."""
     pattern, slow = EVERY[name], []
@@ -101,6 +102,7 @@ def hides() -> HideSecrets:
     "seed",
     ["key=", "password: a1", "-----BEGIN RSA PRIVATE KEY-----\nMIIa", "://u:p@", "token is ", "\\", "é key = ", "ﷺ́"],
 )
+@pytest.mark.alone
 async def test_five_hostile_megabytes_stay_within_the_deadline(hides: HideSecrets, seed: str) -> None:
     """2 s is a question's deadline, and each slice is one. Or it is said to be too much."""
     text = (seed * (5 * MB // len(seed)))[: 5 * MB]

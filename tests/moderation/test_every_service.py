@@ -210,6 +210,7 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.alone
 async def test_whatever_its_service_does(kind: str, service: Service, outbound: Outbound, account: Path) -> None:
     screen = Screen(made(kind, service.port, outbound, account, "pre_call", "block"))
     question = ScreenRequest(["g"], "pre_call", [SAID], kinds=["text"], roles=["user"])

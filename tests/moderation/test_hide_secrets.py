@@ -191,6 +191,7 @@ SLICE = 200_000
         "key:", "token=a1&",
     ],
 )  # fmt: skip
+@pytest.mark.alone
 def test_hostile_texts_take_linear_time(engine: Engine, repeated: str) -> None:
     """Well inside the deadline of 2 s, or said to be too much."""
     text = ("password" + repeated * (SLICE // len(repeated)))[:SLICE]
@@ -203,6 +204,7 @@ def test_hostile_texts_take_linear_time(engine: Engine, repeated: str) -> None:
     assert time.process_time() - started < 1.5
 
 
+@pytest.mark.alone
 def test_what_it_costs(engine: Engine) -> None:
     """Best of many: the bounds are of an idle machine, with room for this one."""
     text = Path(json.__file__).read_text() * 80
@@ -215,6 +217,7 @@ def test_what_it_costs(engine: Engine) -> None:
         assert best * 1000 < bound_ms * 3, (size, best)
 
 
+@pytest.mark.alone
 async def test_a_large_text_leaves_the_loop_free(engine: Engine) -> None:
     guardrail, text, longest = HideSecrets(engine), "the quick brown fox key = x; " * 36_000, 0.0
     looking = asyncio.ensure_future(answered(guardrail.inspect(Inspection([text], "pre_call"))))

@@ -220,6 +220,7 @@ def test_the_end_of_a_long_text_is_looked_at() -> None:
     ],
     ids=["marks", "hidden marks", "expanding", "almost a keyword", "many almosts"],
 )
+@pytest.mark.alone
 def test_hostile_texts_take_linear_time(text: str) -> None:
     matcher = Matcher(["a" * i + "b" * 250 for i in range(1, 6)] + [f"keyword{i}" for i in range(9_995)])
     started = time.process_time()

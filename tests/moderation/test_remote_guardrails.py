@@ -85,6 +85,7 @@ async def slow(_: Any) -> Any:
     ids=["500", "401", "redirect", "html", "null", "odd", "list", "no text", "slow"],
 )
 @pytest.mark.parametrize("on_error", ["block", "allow"])
+@pytest.mark.alone
 async def test_what_is_no_answer_is_an_error_within_the_deadline(
     server: StandIn, outbound: Outbound, answer: Any, on_error: str
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -61,6 +62,7 @@ async def test_only_the_named_ones_run_in_the_table_s_order() -> None:
     assert (a.read, b.read, c.read) == ([["one", "two"]], [], [["one", "two"]])
 
 
+@pytest.mark.alone
 async def test_they_run_side_by_side() -> None:
     screen = screen_of(*(Stub(name, takes_s=0.2) for name in "abcde"))
     started = time.perf_counter()
@@ -84,6 +86,7 @@ async def test_a_stage_it_is_not_made_for_is_an_error() -> None:
     assert stub.read == []
 
 
+@pytest.mark.alone
 async def test_too_slow_is_an_error_at_its_deadline_and_the_others_count() -> None:
     slow = Stub("slow", [Finding(block=True, message="no")], takes_s=30, deadline_ms=100)
     found = Stub("found", [Finding(redactions=[Redaction(0, 0, 1, "x")])])

@@ -143,6 +143,7 @@ LISTS: list[tuple[str, dict[str, str], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.alone
 def test_a_page_costs_the_same_with_a_hundred_times_the_entities() -> None:
     """By operations, not by the clock: no list may touch most of a table. Measured by what it reads of the tables."""
     spent: dict[int, list[float]] = {}

@@ -110,6 +110,7 @@ async def test_what_a_manager_may_do_wrong(
         assert found == wanted or (how == "junk" and found == "unreachable"), (how, found)
 
 
+@pytest.mark.alone
 async def test_two_hundred_references_to_a_slow_manager(bao: Bao, tmp_path: Path) -> None:
     """100 ms each, as a service starts with them: ready within 3 seconds."""
     for number in range(20):
