@@ -48,6 +48,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     needs: str = ""
     """The service it asks, for people; empty: none."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every spelling."""
+        return tuple(name for name in (self.integration, self.callback, *self.also) if name)
+
 
 TABLE: tuple[Spec, ...] = (
     Spec(
@@ -132,7 +137,12 @@ TABLE: tuple[Spec, ...] = (
 )
 """In the order they run: what redacts goes first, so that nobody else, and no service outside, sees what is hidden."""
 
-_BY_NAME = {name: spec for spec in TABLE for name in (spec.integration, spec.callback, *spec.also) if name}
+_BY_NAME = {name: spec for spec in TABLE for name in spec.names}
+
+LLM_GUARD_PERMISSION = "enable_llm_guard_check"
+BY_PERMISSION = {LLM_GUARD_PERMISSION: "llmguard_moderations"}
+"""What `permissions` may turn on → the guardrail, as it is called in `litellm_settings.callbacks`. By the others' own names permissions only
+turn off: `hide_secrets: true` is what every key has."""
 
 
 class Enabled(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +232,7 @@ def _callbacks(config: Config) -> Iterable[Enabled]:
             name=spec.callback,
             spec=spec,
             stages=spec.stages,
-            permission="enable_llm_guard_check" if permission_of else "",
+            permission=LLM_GUARD_PERMISSION if permission_of else "",
             permission_of=permission_of,
             on_error=spec.on_error,
             deadline_ms=spec.deadline_ms,

@@ -79,6 +79,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """(before the star, after it, deployments), the longest prefix first."""
     guardrails: list[Enabled]
     """In the order they run."""
+    allow_unenforced: frozenset[str] = frozenset()
+    """Names of what protects and may be left undone, as the operator says."""
     master_key: MasterKey
     """False: the gateway is open."""
     access: Access
@@ -200,6 +202,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         models={name: list(candidates.values()) for name, candidates in models.items()},
         patterns=in_order({name: list(found.values()) for name, found in patterns.items()}),
         guardrails=enabled,
+        allow_unenforced=frozenset(config.general.allow_unenforced),
         master_key=MasterKey(config.master_key),
         access=access.read(config, environ or {}),
         jwt=jwt_settings.read(config.general_settings, environ or {}),

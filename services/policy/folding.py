@@ -9,7 +9,7 @@ from shared import payloads, subjects
 from shared.admission.predicates import CONFIG
 from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team, callbacks
 from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
-from shared.guardrails import Enabled
+from shared.guardrails import BY_PERMISSION, Enabled
 
 NONE = NO_RULES
 
@@ -77,6 +77,27 @@ def guardrails(
     return [
         each.ref() for each in catalog.guardrails if each.name in named or (not no_defaults and _by_default(each, key))
     ]
+
+
+def unserved_guardrails(catalog: Catalog, holder: Holder) -> list[str]:
+    """Those that it counts on, by name or (a key) by permission, and that nobody runs here. What the operator said may be left undone
+    (`allow_unenforced`) isn't missed."""
+    there = {each.name for each in catalog.guardrails} | catalog.allow_unenforced
+    found = [name for name in texts(in_effect(holder, "guardrails")) if name not in there]
+    if isinstance(holder, Key) and holder.permissions:
+        there.update(name for each in catalog.guardrails for name in each.spec.names)
+        found += [
+            name for each, name in BY_PERMISSION.items() if holder.permissions.get(each) is True and name not in there
+        ]
+    return found
+
+
+def first_unserved(catalog: Catalog, *holders: Holder | None) -> tuple[str, str] | None:
+    """(name, whose) of the first of them; None: each is here."""
+    return next(
+        ((name, _subject(holder)) for holder in _holders(*holders) for name in unserved_guardrails(catalog, holder)),
+        None,
+    )
 
 
 def _by_default(each: Enabled, key: Key | None) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.policy import access, routes
+from services.policy import access, folding, routes
 from services.policy.catalog import Catalog
 from services.policy.model_access import allows, key_allows
 from shared import admission, errors, subjects
@@ -138,6 +138,18 @@ def _role(who: Who) -> Refusal | None:
     return routes.refusal(who.route, who.caller.role, anonymous=who.anonymous, admin_only=admin_only)
 
 
+def _guardrails_served(who: Who) -> Refusal | None:
+    """What key, team or project name must run, also once the file has it no longer: nobody is served without a check that somebody counts on."""
+    found = _unserved(who)
+    return None if found is None else errors.guardrail_not_here(found[0])
+
+
+def _unserved(who: Who) -> tuple[str, str] | None:
+    if not who.route.model_from:
+        return None
+    return folding.first_unserved(who.catalog, who.key, who.team, who.project)
+
+
 def _model_served(who: Who) -> Refusal | None:
     if not who.route.model_from or who.catalog.for_caller(who.catalog.candidates(who.model), who.caller):
         return None
@@ -162,6 +174,7 @@ RULES: dict[str, Callable[[Who], Refusal | None]] = {
     "user_models": _user_models,
     "project": _project,
     "role": _role,
+    "guardrails_served": _guardrails_served,
     "model_served": _model_served,
 }
 
@@ -186,6 +199,7 @@ OF: dict[str, Callable[[Who], str]] = {
     "user_models": _of("user", "user_id"),
     "project": lambda who: subjects.control("project", who.project_id or ""),
     "role": lambda who: f"role.{who.caller.role}" if who.route.name not in who.catalog.access.admin_only else CONFIG,
+    "guardrails_served": lambda who: (_unserved(who) or ("", CONFIG))[1],
     "model_served": lambda who: CONFIG,
 }
 """Whose each rule is: a control subject, or where else it stands."""

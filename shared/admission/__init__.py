@@ -35,6 +35,7 @@ ORDER: tuple[str, ...] = (
     "client_tags",
     "modify_guardrails",
     "role",
+    "guardrails_served",
     "guardrail_names",
     "enforced_params",
     "model_served",

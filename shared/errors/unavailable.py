@@ -13,6 +13,18 @@ def guardrail_unavailable(name: str) -> Refusal:
     )
 
 
+def guardrail_not_here(name: str) -> Refusal:
+    """No `retry-after`: only who sets up the gateway, or the key, can help."""
+    return Refusal(
+        "guardrail_not_here",
+        503,
+        f"The guardrail {name[:128]!r}, which this key, its team or its project names, is not configured on this gateway any more: "
+        "nothing is served without it. Configure it again, or take its name away.",
+        "service_unavailable_error",
+        None,
+    )
+
+
 def policy_unavailable() -> Refusal:
     return Refusal(
         "policy_unavailable", 503, "The policy service could not answer in time", "auth_provider_unavailable", None, 1

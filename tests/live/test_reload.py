@@ -96,11 +96,23 @@ async def test_a_file_that_is_wrong_changes_nothing_and_says_so(
         await eventually(lambda: in_force(http, pair), lambda found: set(found) == {1.0})
 
 
-async def test_a_guardrail_is_switched_on(pair: RunningSuite, http: aiohttp.ClientSession) -> None:
+async def test_a_guardrail_is_switched_on_and_off(pair: RunningSuite, http: aiohttp.ClientSession) -> None:
     assert set(await everywhere(http, pair, text="forbidden")) == {200}
     pair.config_path.write_text(GUARDED)
     await eventually(lambda: everywhere(http, pair, text="forbidden"), lambda found: set(found) == {400})
     assert set(await everywhere(http, pair, text="fine")) == {200}
+    async with http.post(
+        pair.edge_urls[0] + "/key/generate",
+        json={"guardrails": ["banned_keywords"]},
+        headers={"Authorization": "Bearer sk-1234"},
+    ) as made:
+        counts_on_it = (await made.json())["key"]
+    assert set(await everywhere(http, pair, text="fine", key=counts_on_it)) == {200}
+    pair.config_path.write_text(MOCK_CONFIG)
+    await eventually(lambda: everywhere(http, pair, text="forbidden"), lambda found: set(found) == {200})
+    await eventually(lambda: everywhere(http, pair, text="fine", key=counts_on_it), lambda found: set(found) == {503})
+    pair.config_path.write_text(GUARDED)
+    await eventually(lambda: everywhere(http, pair, text="fine", key=counts_on_it), lambda found: set(found) == {200})
     pair.config_path.write_text(MOCK_CONFIG)
     await eventually(lambda: everywhere(http, pair, text="forbidden"), lambda found: set(found) == {200})
 

@@ -17,7 +17,7 @@ from shared.admission.predicates import PREDICATES
 from shared.entities import Customer, Organization, Project, Team, User
 from shared.errors import Refusal, render
 from shared.grant import Ask, Denial, Grant, Permit
-from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, digest, key, secret
+from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, catalog, digest, key, secret
 
 split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -97,6 +97,7 @@ BREAK: dict[str, tuple[str, Callable[[Case], None]]] = {
         refuse(team={"metadata": {"guardrails": {"modify_guardrails": False}}}, body={"guardrails": []}),
     ),
     "role": ("route_not_allowed", refuse(user={"user_role": "proxy_admin_viewer"})),
+    "guardrails_served": ("guardrail_not_here", refuse(team={"metadata": {"guardrails": ["gone"]}})),
     "guardrail_names": ("bad_request", refuse(body={"guardrails": ["misspelt"]})),
     "enforced_params": ("missing_param", refuse(general={"enforced_params": ["metadata.generation_name"]})),
     "model_served": ("unknown_model", refuse(model="nobody-serves-this")),
@@ -270,6 +271,44 @@ def test_permissions_turn_a_guardrail_off_for_a_key_and_a_request_may_turn_it_on
     ]
     assert guardrails(world, "a", {"disable_global_guardrails": True}) == ["hide_secrets", "banned_keywords"]
     assert guardrails(world, "a", {"guardrails": ["misspelt"]}) == "bad_request"
+
+
+def test_who_names_a_guardrail_that_is_gone_is_refused_and_told_which() -> None:
+    w = World(
+        key("key", extra={"guardrails": ["banned_keywords", "pii"]}),
+        key("metadata", metadata={"guardrails": ["pii"]}),
+        key("team", team_id="t"),
+        key("project", extra={"project_id": "p"}),
+        key("mode", permissions={"enable_llm_guard_check": True}),
+        key("only off", permissions={"hide_secrets": True, "something else": True}),
+        key("others", extra={"guardrails": ["banned_keywords"]}),
+        Team(team_id="t", extra={"guardrails": ["pii"]}),
+        Project(project_id="p", metadata={"guardrails": ["pii"]}),
+    )
+    for name, whose in (
+        ("key", f"key.{digest('key')}"),
+        ("metadata", f"key.{digest('metadata')}"),
+        ("team", "team.t"),
+        ("project", "project.p"),
+    ):
+        for route in ("/chat/completions", "/embeddings", "/messages", "/audio/transcriptions"):
+            denial = w.decide(secret(name), route, "gpt")
+            assert isinstance(denial, Denial) and denial.refusal.status == 503
+            assert (
+                "'pii'" in denial.refusal.message
+                and denial.refusal.decision == f"guardrails_served; of=control.{whose}"
+            )
+            assert "control.setting.>" in denial.depends_on, "it is asked anew once the file has it again"
+        assert isinstance(w.decide(secret(name), "/models"), Grant), "nothing is screened there"
+    assert "llmguard_moderations" in w.decide(secret("mode"), model="gpt").refusal.message
+    assert guardrails(w, "only off") == guardrails(w, "others") == ["banned_keywords"]
+
+    there = CONFIG + "guardrails: [{guardrail_name: pii, litellm_params: {guardrail: hide-secrets, mode: pre_call}}]\n"
+    w.catalog = catalog(there)
+    assert guardrails(w, "key") == ["pii", "banned_keywords"], "as soon as the file has it again"
+    excused = CONFIG.replace("general_settings:", "general_settings:\n  allow_unenforced: [pii]")
+    w.catalog = catalog(excused)
+    assert guardrails(w, "key") == ["banned_keywords"], "the operator said that it may be left undone"
 
 
 # Customers: a decision of their own.

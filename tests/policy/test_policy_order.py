@@ -17,7 +17,7 @@ from tests.policy.world import CONFIG, NOW, World, digest, key, secret
 ORDER = (
     "credential", "ip", "allowed_routes", "key_blocked", "model_name", "key_models", "key_expired", "key_routes",
     "endpoints_disabled", "team", "team_models", "organization_models", "user_models", "customer", "project", "client_tags",
-    "modify_guardrails", "role", "guardrail_names", "enforced_params", "model_served",
+    "modify_guardrails", "role", "guardrails_served", "guardrail_names", "enforced_params", "model_served",
 )  # fmt: skip
 """As docs/access.md says: LiteLLM's, but that strangers get 401 first."""
 
@@ -80,6 +80,8 @@ def breaking(scene: Scene, rule: str) -> None:
             scene.body["guardrails"] = ["banned_keywords"]
         case "role":
             scene.user["user_role"] = "proxy_admin_viewer"
+        case "guardrails_served":
+            scene.extra["guardrails"] = ["gone"]
         case "guardrail_names":
             scene.body["guardrails"] = ["misspelt"]
         case "enforced_params":
@@ -153,6 +155,7 @@ OF = {
     "credential": "", "ip": f"control.key.{digest('a')}", "allowed_routes": "config", "team": "control.team.t",
     "organization_models": "control.organization.o", "user_models": "control.user.u", "customer": "control.customer.c",
     "project": "control.project.p", "modify_guardrails": f"control.key.{digest('a')}", "role": "role.proxy_admin_viewer",
+    "guardrails_served": f"control.key.{digest('a')}",
     "guardrail_names": "request", "enforced_params": "config", "key_routes": f"control.key.{digest('a')}",
     "model_served": "config", "team_models": "control.team.t", "model_name": "request",
 }  # fmt: skip

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from services.policy import folding
 from services.policy.plan import Call, Change, Plan, change
-from services.policy.weakening import in_effect
+from services.policy.weakening import in_effect, texts
 from shared import errors
 from shared.entities import EntityKind
 from shared.entities import readers as fields
@@ -38,11 +39,13 @@ def stamped(call: Call, entity: Entity) -> Entity:
 
 def check_guardrails(call: Call, before: Any, after: Any) -> None:
     """Of a key, team or project. One that is new and isn't there would protect nobody. Raises RefusedError."""
-    known = {each.name for each in call.catalog.guardrails}
-    old, new = (in_effect(each, "guardrails") for each in (before, after))
-    for name in new if isinstance(new, list) else ():
-        if name not in known and not (isinstance(old, list) and name in old):
-            fields.refuse("guardrails", f"holds {name[:128]!r}, which no guardrail is called")
+    old = folding.unserved_guardrails(call.catalog, before)
+    for name in folding.unserved_guardrails(call.catalog, after):
+        if name not in old:
+            by_name = name in texts(in_effect(after, "guardrails"))
+            fields.refuse(
+                "guardrails" if by_name else "permissions", f"asks for {name[:128]!r}, which no guardrail is called"
+            )
 
 
 def set_blocked(call: Call, kind: EntityKind[Entity], entity: Entity, blocked: bool) -> tuple[Entity, Change]:
