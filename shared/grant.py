@@ -108,6 +108,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """All model names the caller may use; only on the route that lists them."""
     reject_clientside_tags: bool = False
     add_user_agent_tags: bool = False
+    """Nobody acts on it: it keeps its place in the array for a service of another version."""
     max_request_size_mb: float | None = None
     max_response_size_mb: float | None = None
     """Of the key and its team, the smaller one; those of general_settings are the edge's own."""

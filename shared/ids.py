@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-from datetime import UTC, date, datetime
 from typing import NewType
 
 from uuid_utils import uuid7
@@ -24,15 +23,6 @@ def new_request_id() -> RequestId:
 def new_id() -> str:
     """A time-ordered id for anything else (batches, edges, teams)."""
     return str(uuid7())
-
-
-def request_day(request_id: RequestId) -> date:
-    """The UTC day in the id's timestamp: the partition its row lives in, whoever writes it and whenever.
-
-    Raises ValueError when the text is no UUID.
-    """
-    unix_ms = int(request_id.replace("-", "")[:12], 16)
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).date()
 
 
 def digest_key(credential: str) -> KeyDigest:

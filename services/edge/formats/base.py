@@ -109,15 +109,3 @@ class Format(Protocol):
 
     def as_events(self, body: bytes) -> bytes:
         """A whole answer as the stream a client asked for."""
-
-    def answer_content(self, body: bytes) -> list[Text]:
-        """Of anything that isn't an answer in this wire: all of it, as one text."""
-
-    def answer_replace(self, body: bytes, texts: Replacements) -> bytes: ...
-
-    # ── a stream's event: the data of one, without `data:` ──
-
-    def event_content(self, data: bytes) -> list[Text]:
-        """Texts that grow from event to event have the same address in each of them (a choice's index, not a position)."""
-
-    def event_replace(self, data: bytes, texts: Replacements) -> bytes: ...

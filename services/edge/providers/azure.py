@@ -92,7 +92,3 @@ def _credential(deployment: Deployment) -> Any:
         more = {"authority": deployment.azure_authority} if deployment.azure_authority else {}
         return ClientSecretCredential(deployment.tenant_id, deployment.client_id, secret.reveal(), **more)
     return DefaultAzureCredential()
-
-
-def is_azure_host(api_base: str) -> bool:
-    return (urlsplit(api_base).hostname or "").endswith(".openai.azure.com")

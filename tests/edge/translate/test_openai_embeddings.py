@@ -9,7 +9,6 @@ import pytest
 
 from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate import (
-    embed,
     openai_embeddings__bedrock,
     openai_embeddings__cohere,
     openai_embeddings__gemini,
@@ -134,9 +133,3 @@ def test_what_cant_be_said_is_refused_by_its_place(maker: str, change: dict[str,
     with pytest.raises(RefusedError) as refused:
         sent(maker, {"input": "x", **change})
     assert (refused.value.refusal.status, refused.value.refusal.param) == (400, param)
-
-
-def test_base64_is_asked_for_by_its_name() -> None:
-    assert embed.wants_base64(fields({"encoding_format": "base64"})) and not embed.wants_base64(fields({}))
-    with pytest.raises(RefusedError):
-        embed.wants_base64(fields({"encoding_format": "hex"}))

@@ -11,7 +11,6 @@ from services.edge.providers.base import Options
 from services.edge.providers.translate.wire import encode, read, refuse
 
 _input = msgspec.json.Decoder(str | list[str | int | list[int]])
-_format = msgspec.json.Decoder(str | None)
 _dimensions = msgspec.json.Decoder(int | None)
 
 READ_HERE = frozenset({"model", "input", "encoding_format", "dimensions", "user", "metadata"})
@@ -32,13 +31,6 @@ def texts(fields: Mapping[str, msgspec.Raw], maker: str) -> list[str]:
 def dimensions(fields: Mapping[str, msgspec.Raw]) -> int | None:
     found: int | None = read(fields, "dimensions", _dimensions)
     return found
-
-
-def wants_base64(fields: Mapping[str, msgspec.Raw]) -> bool:
-    wanted = read(fields, "encoding_format", _format)
-    if wanted not in (None, "float", "base64"):
-        refuse("encoding_format is float or base64", "encoding_format")
-    return bool(wanted == "base64")
 
 
 def answer(vectors: Sequence[Sequence[float]], options: Options, tokens: int | None) -> bytes:
