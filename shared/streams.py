@@ -31,6 +31,16 @@ NOT_FOUND = 10059
 _NAME_IN_USE = 10058
 
 
+class Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
+    seq: int = 0
+    error: dict[str, Any] | None = None
+
+
+decode_ack = msgspec.json.Decoder(Ack).decode
+
+
 class StreamError(nats.errors.Error):
     """The broker refused; `code` is its err_code."""
 

@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.bus import BusClient
+from shared.streams import Ack, decode_ack
 from shared.wire import Wire
 from shared.wire_connection import WireError
 
@@ -26,16 +27,6 @@ class Publisher(Protocol):
         the socket. Raises PublishError."""
 
     async def close(self) -> None: ...
-
-
-class Ack(msgspec.Struct):
-    """JetStream's answer to a publish."""
-
-    seq: int = 0
-    error: dict[str, object] | None = None
-
-
-decode_ack = msgspec.json.Decoder(Ack).decode
 
 
 async def publisher_for(client: BusClient) -> Publisher:

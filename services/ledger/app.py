@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import socket
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
@@ -41,6 +40,7 @@ from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
 from shared import bus, prices, sealing, streams, subjects
 from shared.bus import BusClient, BusError
+from shared.clock import unix_ms
 from shared.config import Config
 from shared.identity import settings as jwt_settings
 from shared.identity.verifier import Verifier, own_validate
@@ -68,10 +68,6 @@ EXPORT_LOCK = 1_000_003
 SINKS_LOCK = 1_000_004
 CHECKPOINT_LOCK = 1_000_005
 ALERTS_LOCK = 1_000_020
-
-
-def unix_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 async def main(life: Life) -> None:

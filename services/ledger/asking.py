@@ -1,7 +1,6 @@
 """Who asks, and what they may see. Policy decides; this service only asks it, as the edge does."""
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import structlog
 from shared import asker, bus, credential, errors, subjects
 from shared.asker import AskerError, IdentityReply, IdentityRequest
 from shared.bus import BusClient, BusError
+from shared.clock import unix_ms
 from shared.entities import EntityKind
 from shared.errors import RefusedError
 from shared.facts import Caller
@@ -108,7 +108,7 @@ class Asking:
     async def _by_edge(self, told: str, method: str, target: str, body: bytes) -> DecideRequest:
         try:
             public_key = await self._public_key(asker.edge_of(told))
-            return asker.read(told, public_key, method, target, body, time.time_ns() // 1_000_000)
+            return asker.read(told, public_key, method, target, body, unix_ms())
         except AskerError as error:
             log.warning("asker_refused", reason=str(error))
             raise RefusedError(errors.malformed_key()) from None

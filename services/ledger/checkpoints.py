@@ -5,7 +5,6 @@ file wherever the operator wants copies (copies.py). Before it signs, it looks w
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,6 +31,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.telling import Teller
 from shared import subjects
 from shared.bus import BusError
+from shared.clock import unix_ms
 from shared.waiting import set_within
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Checkpoints:
 
     def __init__(
         self, database: Database, teller: Teller | None, keys: Sequence[SigningKey], minutes: float, stopping: asyncio.Event,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = unix_ms,
     ) -> None:  # fmt: skip
         self._database = database
         self._teller = teller

@@ -4,7 +4,6 @@ What comes twice stands as it came first. What can't be read is an anomaly that 
 """
 
 import asyncio
-import time
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from services.ledger.message import Message
 from services.ledger.record import AnyTape
 from services.ledger.tape import Tape
 from shared import payloads, subjects
+from shared.clock import unix_ms
 from shared.payloads import Payload
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ class PayloadTally(Tally):
 
     async def post_payloads(self, batch: "PayloadBatch", known: Position) -> int:
         """Returns how many rows it was. Raises PositionMovedError, or one of DATABASE_ERRORS: then nothing was written."""
-        today = facts_in.today(time.time_ns() // 1_000_000)
+        today = facts_in.today(unix_ms())
         rows = [row for payload in batch.payloads if (row := _row(payload, today)) is not None]
         await self._ensure(sorted({row[0] for row in rows}))
         async with self._connection.transaction():

@@ -28,6 +28,7 @@ from services.ledger.tape import BUS_ERRORS, Tape, TapeError
 from services.ledger.telling import LEDGER, Teller
 from shared import bus, streams, subjects
 from shared.bus import BusClient, BusError
+from shared.clock import unix_ms
 from shared.config import ConfigError
 from shared.settings import SettingsError
 
@@ -148,7 +149,7 @@ async def _tell(connection: Connection, client: BusClient, shards: list[Shard], 
     lost = await connection.fetchval(QUERIES["restore_first_lost"])
     last = await connection.fetchval("SELECT max(n) FROM checkpoint")
     after = {
-        "checkpoint": (lost - 1) if lost is not None else (last or 0), "at_ms": time.time_ns() // 1_000_000, "everything": everything,
+        "checkpoint": (lost - 1) if lost is not None else (last or 0), "at_ms": unix_ms(), "everything": everything,
         "shards": [
             {"shard": shard.number, "from": shard.position.seq, "pending": shard.pending, "lost": shard.lost} for shard in shards
         ],

@@ -4,7 +4,6 @@ The command decides on this replica's directory, and publishes on the condition 
 (`publish.py`). So two calls that change one entity at once never both succeed on what they read: one gets 409.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from services.policy.replica import Replica
 from shared import admission, errors, ids
 from shared import routes as table
 from shared.bus import BusClient
+from shared.clock import unix_ms
 from shared.entities.replay import KEPT_S
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller
@@ -39,10 +39,6 @@ ANSWER_BYTES_MAX = 900_000
 BOOK_TRIES = 3
 """Of one command that must know what the book has, and is planned anew with it."""
 CLAIM_CHARACTERS_MAX = 256
-
-
-def unix_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 TOLLGATE = Caller(user_id="tollgate", role="proxy_admin")

@@ -13,7 +13,7 @@ import nats.errors
 import structlog
 
 from services.policy import blocked_list, metrics
-from services.policy.admin import Admin, unix_ms
+from services.policy.admin import Admin
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
 from services.policy.current import Current, announced, insist, keep_announced, sha256_of
@@ -29,6 +29,7 @@ from services.policy.replica import POLL_S, Replica
 from services.policy.rotations import Rotations
 from shared import bus, guardrails, prices, reload, sealing, settings, streams, subjects
 from shared.bus import BusClient, BusError
+from shared.clock import unix_ms
 from shared.config import Config, opening
 from shared.grant import Denial, Grant
 from shared.ids import new_id

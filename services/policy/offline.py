@@ -7,12 +7,12 @@ from typing import TypeVar
 
 from nats.aio.client import Client
 
-from services.policy.admin import unix_ms
 from services.policy.config import PolicySettings
 from services.policy.plan import Change
 from services.policy.publish import Publication, batches, publication_of, publish
 from services.policy.replica import Replica
 from shared import bus, ids, streams
+from shared.clock import unix_ms
 from shared.errors import RefusedError
 from shared.facts import Caller
 

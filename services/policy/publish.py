@@ -18,6 +18,7 @@ from shared.entities.replay import KEPT_S, REPLAY
 from shared.errors import Refusal, RefusedError, book_unavailable, conflict, outcome_unknown
 from shared.facts import Caller, ControlFact, encode_control
 from shared.ids import new_id
+from shared.streams import decode_ack
 from shared.subjects import CONTROL_STREAM
 
 DEADLINE_MS = 2_000
@@ -64,14 +65,6 @@ def publication_of(
     return Publication(change.subject, change.expected_seq, fact, KEPT_S if change.kind == REPLAY.name else None)
 
 
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    error: dict[str, Any] | None = None
-
-
-_decode_ack = msgspec.json.Decoder(_Ack).decode
-
-
 def batches(publications: list[Publication]) -> list[list[tuple[Publication, bytes]]]:
     """Encoded, and cut where a batch would be too large. Only deletions of many keys are ever cut; their order makes every
     prefix harmless (`commands.teams.delete`)."""
@@ -102,7 +95,7 @@ async def publish(client: Client, batch: list[tuple[Publication, bytes]]) -> int
             publication, data = batch[-1]
             headers = _headers(publication, batch_id, len(batch), commit=True)
             reply = await client.request(publication.subject, data, timeout=DEADLINE_MS / 1000, headers=headers)
-        ack = _decode_ack(reply.data)
+        ack = decode_ack(reply.data)
     except nats.errors.NoRespondersError:
         raise RefusedError(book_unavailable()) from None
     except (nats.errors.Error, OSError, TimeoutError, msgspec.DecodeError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from services.policy.admin import Admin, unix_ms
+from services.policy.admin import Admin
 from services.policy.config import PolicySettings
 from services.policy.current import insist
 from services.policy.directory import Directory
@@ -19,6 +19,7 @@ from services.policy.master_key import MasterKey
 from services.policy.plan import Change, setting
 from shared import settings
 from shared.bus import BusClient
+from shared.clock import unix_ms
 from shared.config import Config
 from shared.entities import iso
 from shared.startup import Source

@@ -136,11 +136,6 @@ async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set
     return last_seq, ids, newer
 
 
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    error: dict[str, object] | None = None
-
-
 async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int) -> int:
     """Only if nobody has written since we looked. Returns its sequence."""
     headers = {
@@ -149,7 +144,7 @@ async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int) ->
         "Nats-Expected-Last-Sequence": str(last_seq),
     }
     answer = await client.request(entry.subject, entry.message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
-    ack = msgspec.json.decode(answer.data, type=_Ack)
+    ack = streams.decode_ack(answer.data)
     if ack.error is not None or ack.seq <= last_seq:
         raise RestoreError(f"entry {entry.n} was refused: somebody else writes, or the broker does. Run it again")
     return ack.seq

@@ -18,10 +18,11 @@ from collections.abc import Callable
 import structlog
 
 from services.policy import metrics
-from services.policy.admin import Admin, unix_ms
+from services.policy.admin import Admin
 from services.policy.commands import rotation
 from services.policy.delivery import DELIVER_S_MAX, Deliverer
 from services.policy.directory import Directory
+from shared.clock import unix_ms
 from shared.entities import Key
 from shared.errors import Refusal
 from shared.ids import abbreviate_key, digest_key, new_virtual_key

@@ -14,6 +14,7 @@ from services.ledger import cube, retention_loop, retention_run
 from services.ledger.book import Tally
 from services.ledger.retention import Terms
 from shared import streams, subjects
+from shared.clock import unix_ms
 from tests.ledger.ledger_kit import (
     Book,
     Policy,
@@ -69,7 +70,7 @@ async def test_everything_ends_on_its_term_400_days_from_now_and_what_is_held_st
             return bool(await book.value("SELECT count(*) FROM audit_log WHERE kind = 'hold'"))
 
         await eventually(held_now)
-    clock = app_module.unix_ms
+    clock = unix_ms
     monkeypatch.setattr(app_module, "unix_ms", lambda: clock() + int(AHEAD.total_seconds() * 1000))
     retention_class = retention_loop.Retention.__init__
 

@@ -8,6 +8,7 @@ import structlog
 
 from services.ledger.alerts.channels import ChannelError, Channels
 from services.ledger.alerts.settings import AlertSettings
+from shared.clock import unix_ms
 from shared.waiting import set_within
 
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ class Watch:
 
     async def _tell(self, channels: list[str], level: str, message: str, type: str) -> list[str]:
         """Those that don't have it."""
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = unix_ms()
         alert = {
             "id": f"{type}:{self._name}:{at_ms}",
             "type": type,

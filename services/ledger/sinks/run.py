@@ -7,7 +7,6 @@ book's end tells all of them whether there is anything new.
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -22,6 +21,7 @@ from services.ledger.sinks.errors import SinkError
 from services.ledger.sinks.targets import SinkTarget
 from services.ledger.tape import BUS_ERRORS
 from shared import subjects
+from shared.clock import unix_ms
 from shared.outbound import Outbound
 from shared.sealing import Keyring
 from shared.waiting import set_within
@@ -72,7 +72,7 @@ class Sinks:
         self._make = make
         self._stream_end = stream_end
         self._stopping = stopping
-        self._choice = Choice(config, time.time_ns() // 1_000_000, turned_off=turned_off)
+        self._choice = Choice(config, unix_ms(), turned_off=turned_off)
         self._running: dict[Sink, asyncio.Task[None]] = {}
         self._head: dict[int, int] = {}
         """By shard, up to which batch may be sent: all that was chosen before these is known."""

@@ -17,7 +17,6 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.policy import offline
-from services.policy.admin import unix_ms
 from services.policy.config import PolicySettings
 from services.policy.importing import plan, rows
 from services.policy.importing.plan import Tally
@@ -26,6 +25,7 @@ from services.policy.offline import Stopped
 from services.policy.plan import Change
 from services.policy.replica import Replica
 from shared import logging, sealing, settings
+from shared.clock import unix_ms
 from shared.errors import RefusedError
 from shared.facts import Caller, decode_control, encode_control
 from shared.sealing import SealingError
