@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.answers import Named, whole
-from services.edge.formats.wire import UNREADABLE, decode_leniently
+from services.edge.formats.wire import UNREADABLE, answer_head, decode_leniently
 from services.edge.http import WholeAnswer
 from services.edge.providers.base import ErrorSaid, Translator
 from services.edge.routing import causes
@@ -112,6 +112,7 @@ def of_status(
 
 def of_error_answer(body: bytes, provider: str) -> Failure:
     """A 200, or the first event of a stream, that holds an error: what it says may have a status in it."""
+    body = _in_its_place(body)
     status = _status_in(body)
     shown, words = _shown(body, status, provider)
     cause = causes.of_status(status)
@@ -122,6 +123,15 @@ def of_error_answer(body: bytes, provider: str) -> Failure:
         body=shown,
         kind=causes.kind_of(status, words),
     )
+
+
+def _in_its_place(body: bytes) -> bytes:
+    """With a choice's error where others have theirs."""
+    try:
+        error = answer_head(body).choice_error()
+    except UNREADABLE:
+        return body
+    return body if error is None else b'{"error":%b}' % error
 
 
 class _Coded(msgspec.Struct):

@@ -131,9 +131,9 @@ _SAYS_MORE = frozenset(
 def _read_more(head: Head, request: Request) -> None:
     get = request.header
     head.litellm_call_id = call_id(request)
-    head.num_retries = get("x-litellm-num-retries")
-    head.timeout = get("x-litellm-timeout")
-    head.stream_timeout = get("x-litellm-stream-timeout")
+    head.num_retries = text(get("x-litellm-num-retries"))
+    head.timeout = text(get("x-litellm-timeout"))
+    head.stream_timeout = text(get("x-litellm-stream-timeout"))
     head.session_id = text(get("x-litellm-session-id") or get("x-litellm-trace-id"))
     head.log_off = text(get("x-litellm-disable-callbacks"))
     agent_id, head.traceparent = text(get("x-litellm-agent-id")), tracing.read(get(tracing.TRACEPARENT))

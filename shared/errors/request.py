@@ -1,5 +1,7 @@
 """What was sent is wrong, or isn't there."""
 
+from typing import Final
+
 from shared.errors.refusal import Refusal, _auth
 
 
@@ -23,7 +25,14 @@ def unreadable_body(message: str) -> Refusal:
 
 
 def malformed_http(status: int) -> Refusal:
-    return Refusal("malformed_http", status, "This is not a request that HTTP/1.1 allows", "invalid_request_error")
+    message = _MALFORMED.get(status, "This is not a request that HTTP/1.1 allows")
+    return Refusal("malformed_http", status, message, "invalid_request_error")
+
+
+_MALFORMED: Final = {
+    414: "The address of this request is too long: 8,190 bytes are allowed",
+    431: "The headers of this request are too large: 100 fields of up to 16,384 bytes, together 65,536, are allowed",
+}
 
 
 def body_too_large(size_bytes: int | None, limit_bytes: int) -> Refusal:

@@ -9,7 +9,7 @@ import re
 
 from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
 from services.edge.usage import openai as usages
-from services.edge.usage.reconcile import is_half
+from services.edge.usage.reconcile import is_half, more_of
 from shared.billing import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -20,14 +20,15 @@ KEPT_BYTES_MAX = 8 * 1024 * 1024
 EVENTS_WITH_ID_MAX = 16
 """Looked at for the response's id; a stream that doesn't say it by then has none."""
 
-_MARK = re.compile(rb'\[DONE\]|"(?:usage|error)"\s*:(?!\s*null)')
-_USAGE, _ERROR = (re.compile(rb'"%b"\s*:(?!\s*null)' % name) for name in (b"usage", b"error"))
-"""Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says `"usage":null` in every event."""
+_MARK = re.compile(rb'\[DONE\]|"usage"\s*:(?!\s*null)|"error"(?!\s*:\s*null)')
+_USAGE, _ERROR = re.compile(rb'"usage"\s*:(?!\s*null)'), re.compile(rb'"error"(?!\s*:\s*null)')
+"""Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says `"usage":null` in every event.
+An error is a field, or a choice's `finish_reason`."""
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 """Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote. An empty reason is none."""
 _CONTENT = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|thinking|refusal|arguments|name|data|transcript|b64_json)"\s*:\s*"[^"]'
-    rb'|"(?:finish_reason|usage)"\s*:\s*["{][^"}]'
+    rb'|"(?:finish_reason|usage)"\s*:\s*(?!"error")["{][^"}]'
 )
 """In an event: something of an answer, or of its end. What comes before (comments, the role, empty texts) says nothing yet."""
 PRELUDE_EVENTS_MAX = 16
@@ -180,6 +181,8 @@ class Reader:
             return True
         usage = usages.read(head, provider=self._provider)
         if usage is not None:  # zeros, which stand for nothing, don't undo what was said before
+            if self.usage is not None and is_half(usage, generates=True):
+                usage = more_of(self.usage, usage)
             self.usage = usage
             self._counted = not is_half(usage, generates=True)
             if self._counted:

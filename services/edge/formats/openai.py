@@ -100,6 +100,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         start = bytes(memoryview(found)[:2])
         if start != b"[{" and (found is NULL or start[:1] != b"[" or _is_empty(found)):
             return Judged(head, "error_answer" if head.failed() else "empty")
+        if b'"error"' in body and head.failed():
+            return Judged(head, "error_answer")
         return Judged(head)
 
     def as_events(self, body: bytes) -> bytes:

@@ -68,10 +68,34 @@ class AnswerHead(Said, kw_only=True):
     """Of moderations."""
 
     def failed(self) -> bool:
-        return bytes(self.error) not in _NO_ERROR
+        """It says that it is none: in `error`, or in every choice."""
+        return bytes(self.error) not in _NO_ERROR or self.choice_error() is not None
+
+    def choice_error(self) -> bytes | None:
+        """Of an answer whose every choice is an error (OpenRouter's), the first one's, `null` where it says no more; None: it is none."""
+        raw = bytes(self.choices)
+        if b'"error"' not in raw:
+            return None
+        try:
+            choices = _choices(raw)
+        except UNREADABLE:
+            return None
+        failed = [bytes(each.error) for each in choices if each.failed()]
+        return failed[0] if failed and len(failed) == len(choices) else None
 
 
-_NO_ERROR = (b"null", b"false", b'""', b"{}")
+_NO_ERROR = (b"null", b"false", b'""', b"{}", b"[]", b"0")
+
+
+class _Choice(msgspec.Struct):
+    error: msgspec.Raw = NULL
+    finish_reason: msgspec.Raw = NULL
+
+    def failed(self) -> bool:
+        return bytes(self.finish_reason) == b'"error"' or bytes(self.error) not in _NO_ERROR
+
+
+_choices = msgspec.json.Decoder(list[_Choice]).decode
 
 
 class _OddHead(AnswerHead, kw_only=True):

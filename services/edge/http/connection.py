@@ -173,8 +173,8 @@ class Connection(Incoming):
             if self._task is None:
                 self._task = self._loop.create_task(self._work())
             self._wake()
-        elif self._malformed:
-            self._refuse(400)
+        elif self._malformed is not None:
+            self._refuse(self._malformed)
 
     def _next(self) -> None:
         """A request is over, and so is its body; the connection goes on."""

@@ -39,6 +39,10 @@ class _MalformedError(Exception):
     """Raised in the parser's callbacks: it stops, and `feed_data` raises."""
 
 
+MALFORMED, TARGET_TOO_LONG, HEAD_TOO_LARGE = 400, 414, 431
+"""What such input is answered with (RFC 9110 §15.5, RFC 6585 §5)."""
+
+
 class Incoming(Outgoing):
     """See the module; states and their changes are connection.py's."""
 
@@ -68,7 +72,9 @@ class Incoming(Outgoing):
         self._receiving: Request | None = None
         self._known: KnownHead | None = None
         """Of the last request that came by itself."""
-        self._declining = self._malformed = False
+        self._declining = False
+        self._malformed: int | None = None
+        """The status that input which can't be understood is answered with."""
 
     def _parse(self, data: bytes) -> None:
         parser, known = self._parser, self._known
@@ -89,12 +95,12 @@ class Incoming(Outgoing):
             self._break()
         else:
             if self._barren_bytes > HEAD_BYTES_MAX:
-                self._break()
+                self._break(HEAD_TOO_LARGE if self._in_head else MALFORMED)
             elif at_start and len(self._queue) == 1 and self._queue[0].complete:
                 request = self._queue[0]
                 self._known = request.head = learned(data, request)
 
-    def _break(self) -> None:
+    def _break(self, status: int = MALFORMED) -> None:
         """The input can't be understood from here on."""
         if self._over:  # behind a request that asked to close: nobody's business
             return
@@ -105,7 +111,7 @@ class Incoming(Outgoing):
             request.wake()
             self._broken()
         else:
-            self._malformed = True
+            self._malformed = self._malformed or status
             if request is not None:
                 self._queue.pop()
 
@@ -143,10 +149,12 @@ class Incoming(Outgoing):
     def on_url(self, part: bytes) -> None:
         self._target += part
         if len(self._target) > TARGET_BYTES_MAX:
+            self._malformed = TARGET_TOO_LONG
             raise _MalformedError
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(name) + len(value) > HEADER_BYTES_MAX:
+            self._malformed = HEAD_TOO_LARGE
             raise _MalformedError
         name = name.lower()
         headers = self._headers
@@ -160,6 +168,7 @@ class Incoming(Outgoing):
         headers = self._headers
         self._fields_left -= 1
         if len(headers) > self._fields_left:
+            self._malformed = HEAD_TOO_LARGE if self._in_head else MALFORMED
             raise _MalformedError
         if not self._in_head:
             return

@@ -4,7 +4,7 @@ Providers agree on the names and not on what they hold. A total, where there is 
 what was meant. Where nothing fits, the parts are believed and the call is flagged.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -131,3 +131,13 @@ def filled(usage: Usage, counted: Usage) -> Usage:
         made = counted.output_tokens
         flags["completion_tokens"] = None
     return msgspec.structs.replace(usage, input_tokens=given, output_tokens=made, flags=tuple(flags))
+
+
+def more_of(before: Usage, now: Usage) -> Usage:
+    """Of two counts of one answer: a later one says more of some things, and of others nothing."""
+    counts: dict[str, Any] = {}
+    for name in Usage.__struct_fields__:
+        old, new = getattr(before, name), getattr(now, name)
+        counts[name] = max(old, new) if isinstance(new, int) else new or old
+    counts["flags"] = tuple(flag for flag in now.flags if flag in before.flags)  # the other one says it
+    return Usage(**counts)

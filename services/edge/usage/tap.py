@@ -5,13 +5,14 @@ Nothing is changed, and never more than `HELD_BYTES_MAX` of an answer is held. W
 
 import base64
 import json
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate.event_stream import Decoder
 from services.edge.usage import native
+from services.edge.usage.reconcile import more_of
 from shared.billing import Usage
 
 HELD_BYTES_MAX: Final = 1024 * 1024
@@ -141,16 +142,6 @@ class Tap:
         found = native.read(self._wire, data, generates=self._generates, provider=self._provider)
         if found is not None:
             self.usage = found if self.usage is None else more_of(self.usage, found)
-
-
-def more_of(before: Usage, now: Usage) -> Usage:
-    """Of two counts of one answer: a later one says more of some things, and of others nothing."""
-    counts: dict[str, Any] = {}
-    for name in Usage.__struct_fields__:
-        old, new = getattr(before, name), getattr(now, name)
-        counts[name] = max(old, new) if isinstance(new, int) else new or old
-    counts["flags"] = tuple(flag for flag in now.flags if flag in before.flags)  # the other one says it
-    return Usage(**counts)
 
 
 def _from_tail(tail: bytes) -> bytes:
