@@ -190,9 +190,13 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         depends_on.append(subjects.control("user", key.user_id))
         user = directory.users.get(key.user_id)
     caller = _caller(key, team, user)
+    if key.delegated:
+        caller = msgspec.structs.replace(
+            caller, role="internal_user", user_id=caller.user_id if route.surface in routes.CALLS else None
+        )
     if route.surface == "management" and caller.role in ("internal_user", "internal_user_viewer"):
         depends_on.append(ORGANIZATIONS)
-        if relations.administered(directory, key.user_id):
+        if relations.administered(directory, caller.user_id):
             caller = msgspec.structs.replace(caller, role="org_admin")
     return who(
         caller,

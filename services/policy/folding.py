@@ -146,9 +146,10 @@ def smallest(name: str, *holders: Key | Team | None) -> float | None:
 
 def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
     """Which pass-through endpoints key and team may call: the key's list, else the team's; what either denies is denied."""
-    found = [holder.metadata for holder in (key, team) if holder is not None and holder.metadata]
-    allowed = next((each["allowed_passthrough_routes"] for each in found if "allowed_passthrough_routes" in each), None)
-    denied = [path for each in found for path in texts(each.get("denied_passthrough_routes"))]
+    found = _holders(key, team)
+    lists = (in_effect(holder, "allowed_passthrough_routes") for holder in found)
+    allowed = next((each for each in lists if each is not None), None)
+    denied = [path for holder in found for path in texts(in_effect(holder, "denied_passthrough_routes"))]
     return {"passthrough_routes": None if allowed is None else texts(allowed), "passthrough_denied": denied}
 
 

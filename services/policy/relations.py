@@ -1,8 +1,8 @@
 """What an actor is to an entity. Pure.
 
 `admin`, `viewer`: proxy admins. `org_admin`: of the organisation it belongs to. `team_admin`, `team_user`: of its team. `owner`: it is
-theirs, or they made it. `self`: the key, or the user, itself. `own_key`: a key of the team or organisation. `member`: of a key, a plain
-member of its team, where that lets its members call this route; of an organisation, anybody in it.
+theirs, or they made it and it is nobody else's. `self`: the key, or the user, itself. `own_key`: a key of the team or organisation.
+`member`: of a key, a plain member of its team, where that lets its members call this route; of an organisation, anybody in it.
 """
 
 from services.policy.directory import Directory
@@ -30,9 +30,9 @@ def key_relations(directory: Directory, actor: Caller, key: Key, route: str) -> 
     found = _by_role(actor)
     if key.token == actor.key_sha256:
         found.add("self")
-    if actor.user_id is not None and actor.user_id in (key.user_id, key.created_by):
-        found.add("owner")
     team = None if key.team_id is None else directory.teams.get(key.team_id)
+    if actor.user_id is not None and (actor.user_id == key.user_id or _made(actor.user_id, key, team)):
+        found.add("owner")
     organization_id = key.organization_id or (None if team is None else team.organization_id)
     if organization_id is not None and organization_id in administered(directory, actor.user_id):
         found.add("org_admin")
@@ -43,6 +43,13 @@ def key_relations(directory: Directory, actor: Caller, key: Key, route: str) -> 
         elif role is not None and route in members_may(team):
             found.add("member")
     return found
+
+
+def _made(user_id: str, key: Key, team: Team | None) -> bool:
+    """Whether it is still theirs because they made it: it has no other user, and its team, if it has one, has them."""
+    if key.created_by != user_id or key.user_id is not None:
+        return False
+    return key.team_id is None or (team is not None and team.role_of(user_id) is not None)
 
 
 def team_relations(directory: Directory, actor: Caller, team: Team) -> set[str]:

@@ -11,6 +11,7 @@ from services.policy.plan import Call
 from services.policy.relations import (
     administered,
     key_relations,
+    members_may,
     organization_relations,
     project_relations,
     team_relations,
@@ -79,6 +80,9 @@ USER_RIGHTS: dict[str, frozenset[str]] = {
 }
 
 
+NO_KEY = "You are not allowed to access this key's info."
+
+
 def may_touch_key(call: Call, key: Key, route: str | None = None) -> bool:
     route = route or call.route
     return not KEY_RIGHTS[route].isdisjoint(key_relations(call.directory, call.actor, key, route))
@@ -86,6 +90,12 @@ def may_touch_key(call: Call, key: Key, route: str | None = None) -> bool:
 
 def may_touch_team(call: Call, team: Team, route: str | None = None) -> bool:
     return not TEAM_RIGHTS[route or call.route].isdisjoint(team_relations(call.directory, call.actor, team))
+
+
+def may_give_key_to(call: Call, team: Team) -> bool:
+    """A team's keys are the team's to give: its admins, those above it, and its members where it lets them."""
+    found = team_relations(call.directory, call.actor, team)
+    return not _KEEPERS.isdisjoint(found) or ("team_user" in found and "/key/generate" in members_may(team))
 
 
 def may_touch_organization(call: Call, organization: Organization, route: str | None = None) -> bool:
@@ -106,7 +116,7 @@ def may_touch_user(call: Call, user: User | str, route: str | None = None) -> bo
 
 def need_key(call: Call, key: Key, route: str | None = None) -> None:
     if not may_touch_key(call, key, route):
-        raise RefusedError(errors.not_yours("You are not allowed to access this key's info."))
+        raise RefusedError(errors.not_yours(NO_KEY))
 
 
 def administers_key(call: Call, key: Key) -> bool:

@@ -52,13 +52,14 @@ org_admin those of `admin_viewer_routes` are left out: they show everybody's row
 OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))
 """Of the anonymous caller of a gateway without a master key."""
 
-_CALLS = frozenset({"llm", "passthrough"})
+CALLS = frozenset({"llm", "relayed", "passthrough"})
+"""Surfaces of calls to a model."""
 
 
 def may_call(route: Route, role: Role) -> bool:
     if role.everything:
         return True
-    if role.reads and not route.mutates and route.surface not in _CALLS:
+    if role.reads and not route.mutates and route.surface not in CALLS:
         return True
     return not role.groups.isdisjoint(route.groups)
 
@@ -75,4 +76,4 @@ def refusal(route: Route, role_name: str, *, anonymous: bool, admin_only: bool) 
         return errors.admin_only_route(route.name)
     if may_call(route, role):
         return None
-    return errors.route_not_allowed(route.name) if route.surface in _CALLS else errors.admin_only(route.name, role_name)
+    return errors.route_not_allowed(route.name) if route.surface in CALLS else errors.admin_only(route.name, role_name)

@@ -85,7 +85,7 @@ def _key_routes(who: Who) -> Refusal | None:
 
 def _endpoints_disabled(who: Who) -> Refusal | None:
     configured = who.catalog.access
-    if configured.no_llm and who.route.surface in ("llm", "relayed"):
+    if configured.no_llm and who.route.surface in routes.CALLS:
         return errors.endpoints_disabled("LLM API routes are")
     if configured.no_admin and who.route.surface == "management":
         return errors.endpoints_disabled("Management routes are")

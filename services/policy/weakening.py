@@ -23,11 +23,6 @@ def _narrower(before: Any, after: Any) -> bool:
     return not before or (bool(after) and set(texts(after)) <= set(texts(before)))
 
 
-def _within(before: Any, after: Any) -> bool:
-    """A list that allows, of which an empty one allows nothing."""
-    return before is None or (after is not None and set(texts(after)) <= set(texts(before)))
-
-
 def _wider(before: Any, after: Any) -> bool:
     """A list that demands or denies."""
     return set(texts(before)) <= set(texts(after))
@@ -70,7 +65,6 @@ CHECKS: tuple[Check, ...] = (
     Check("allowed_ips", _narrower),
     Check("enforced_params", _wider),
     Check("guardrails", _wider),
-    Check("allowed_passthrough_routes", _within),
     Check("denied_passthrough_routes", _wider),
     Check("allowed_cache_controls", _narrower),
     Check("max_request_size_mb", _lower),
@@ -85,7 +79,7 @@ CHECKS: tuple[Check, ...] = (
 
 PRIVILEGED = ("permissions", "allowed_routes")
 """For proxy admins alone; attributes of their own."""
-PRIVILEGED_KEPT = ("disable_global_guardrails", "modify_guardrails")
+PRIVILEGED_KEPT = ("disable_global_guardrails", "modify_guardrails", "allowed_passthrough_routes")
 
 MONEY = (
     "spend", "budget_limits", "soft_budget", "project_id", "budget_id", "budget_duration", "budget_reset_at", "model_max_budget",

@@ -7,9 +7,10 @@ import msgspec
 from shared.entities import callbacks, readers
 from shared.entities.composed import by_name
 from shared.entities.kind import EntityKind, column, iso, kept, later, max_budget, who
-from shared.entities.limits import ACTING, LIMITS, LIMITS_BY_NAME, check_budgets
+from shared.entities.limits import ACTING, LIMITS, LIMITS_BY_NAME, PASSTHROUGH, check_budgets
 from shared.ids import KeyDigest
 
+DELEGATED = "delegated"
 LIMIT_TYPE = readers.one_of("guaranteed_throughput", "best_effort_throughput", "dynamic")
 
 
@@ -45,6 +46,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What it is shown to have spent, less what the book has: somebody set its spend (`spend`, /key/{key}/reset_spend)."""
     previous_tokens: list[KeyDigest] = []
     """Digests this key had before its rotations, the newest last: what they spent is its spend too."""
+
+    @property
+    def delegated(self) -> bool:
+        """Somebody else than its user has its secret: who administers a team or an organisation made it for them, or took it over. It calls
+        models in their name, and has none of their other rights."""
+        return bool(self.extra.get(DELEGATED))
 
     @property
     def rotates(self) -> bool:
@@ -86,6 +93,7 @@ KEY = EntityKind(
         kept("key_type", readers.text),
         *LIMITS,
         *ACTING,
+        *PASSTHROUGH,
         kept("allowed_cache_controls", readers.texts, empty=[]),
         later("budget_id", readers.text),
         later("mcp_rpm_limit", LIMITS_BY_NAME),
@@ -105,7 +113,7 @@ KEY = EntityKind(
         "key", "keys", "token_id", "status", "info", "litellm_budget_table", "send_invite_email", "duration", "key_aliases",
         "grace_period", "new_key", "new_master_key", "replaced_by", "previous_tokens", "rotation_count", "last_rotation_at", "total_spend",
         "object_permission_id", "last_active", "soft_budget_cooldown", "model_spend", "key_rotation_at", "budget_reset_at",
-        "rotation_claim",
+        "rotation_claim", DELEGATED,
     ),
     indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id"),
     check=check_budgets,

@@ -35,8 +35,6 @@ LIMITS: tuple[Field, ...] = (
     later("policies", readers.texts),
     later("prompts", readers.texts),
     later("access_group_ids", readers.texts),
-    later("allowed_passthrough_routes", readers.texts),
-    later("denied_passthrough_routes", readers.texts),
     later("router_settings", readers.mapping),
     later("object_permission", readers.mapping, empty=None),
 )
@@ -50,6 +48,13 @@ ACTING: tuple[Field, ...] = (
     kept("allowed_ips", readers.networks),
 )
 """Also where they stand in `metadata`, as LiteLLM stores them."""
+
+
+PASSTHROUGH: tuple[Field, ...] = (
+    kept("allowed_passthrough_routes", readers.texts, admin_only=True),
+    kept("denied_passthrough_routes", readers.texts),
+)
+"""Likewise."""
 
 
 def check_budgets(entity: Any) -> None:

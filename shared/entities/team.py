@@ -6,7 +6,7 @@ import msgspec
 
 from shared.entities import callbacks, readers
 from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
-from shared.entities.limits import ACTING, LIMITS, check_budgets
+from shared.entities.limits import ACTING, LIMITS, PASSTHROUGH, check_budgets
 
 
 class Team(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,7 @@ TEAM = EntityKind(
         later("spend", readers.usd, empty=None),
         *LIMITS,
         *ACTING,
+        *PASSTHROUGH,
         kept("model_aliases", readers.text_mapping),
         kept("team_member_permissions", readers.texts),
         later("team_member_budget", readers.usd),

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from services.policy.decide import decide, identify
-from services.policy.directory import Directory
 from services.policy.plan import Call, Plan
 from services.policy.rules import OF, RULES
 from shared import admission, errors, subjects
@@ -42,9 +41,9 @@ def explain(call: Call) -> Plan:
     question = DecideRequest(digest, match.route.name, model)
     decision = decide(directory, catalog, question, call.now_ms, 0)
     customer = None
-    if customer_id is not None and match.route.surface == "llm" and not admission.is_stranger(decision):
+    if customer_id is not None and match.route.model_from and not admission.is_stranger(decision):
         customer = decide(directory, catalog, DecideRequest(None, "", customer_id=customer_id), call.now_ms, 0)
-    body = _split(msgspec.json.encode(sent)) if match.route.surface == "llm" else None
+    body = _split(msgspec.json.encode(sent)) if match.route.model_from else None
     tags = fields.tags("body.tags", sent.get("tags")) or []
     ask = Ask(tags, {}, ip, body, model, customer_id, customer)
     refusal = admission.admit(decision, ask, call.now_ms)
@@ -61,8 +60,8 @@ def explain(call: Call) -> Plan:
             "rules": rules,
             "caller": msgspec.structs.asdict(decision.caller),
             "grant": _grant(decision, body) if isinstance(decision, Grant) else None,
-            "folded_from": _sources(directory, depends_on),
-            "settings": _settings(call),
+            "folded_from": _sources(call, depends_on),
+            "settings": _settings(call) if call.sees_all else {},
         }
     )
 
@@ -129,11 +128,12 @@ def _grant(grant: Grant, body: dict[str, msgspec.Raw] | None) -> dict[str, Any]:
     }
 
 
-def _sources(directory: Directory, depends_on: list[str]) -> list[dict[str, Any]]:
-    """The control facts: subject and sequence, and whether the last of them could be read."""
-    found = []
+def _sources(call: Call, depends_on: list[str]) -> list[dict[str, Any]]:
+    """The control facts: subject and sequence, and whether the last of them could be read. What there is of a whole kind (every
+    organisation, every model that was added) is named to those who see everything."""
+    directory, found = call.directory, []
     for subject in depends_on:
-        if subject.endswith(".>"):
+        if subject.endswith(".>") and call.sees_all:
             kind = subject.split(".")[1]
             names = [subjects.control(kind, entity_id) for entity_id in directory.tables.get(kind, {})]
         else:

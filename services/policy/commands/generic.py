@@ -19,14 +19,28 @@ Entity = TypeVar("Entity", bound=msgspec.Struct)
 PAGE_MAX = 10**9
 
 
-def named(call: Call, kind: EntityKind[Entity], entity_id: str | None, field: str, missing: str) -> Entity:
-    """Raises RefusedError: 400 when nothing is named, 404 with `missing` when nobody has that name."""
+def named(
+    call: Call, kind: EntityKind[Entity], entity_id: str | None, field: str, missing: str, not_yours: str | None = None
+) -> Entity:
+    """Raises RefusedError: 400 when nothing is named, 404 with `missing` when nobody has that name.
+
+    Args:
+        not_yours: what callers who don't see everything are told of what isn't theirs; they are told the same of what isn't there.
+    """
     if entity_id is None or entity_id == "":
         fields.refuse(field, f"must name the {kind.name}")
     found: Entity | None = call.directory.tables[kind.name].get(entity_id)
     if found is None:
-        raise RefusedError(errors.entity_not_found(missing, field))
+        raise absent(call, missing, field, not_yours)
     return found
+
+
+def absent(call: Call, missing: str, field: str, not_yours: str | None) -> RefusedError:
+    """Nobody has the name: who doesn't see everything isn't told so where they are told no of what is somebody else's."""
+    hidden = not_yours is not None and not call.sees_all
+    return RefusedError(
+        errors.not_yours(not_yours) if hidden and not_yours else errors.entity_not_found(missing, field)
+    )
 
 
 def stamped(call: Call, entity: Entity) -> Entity:

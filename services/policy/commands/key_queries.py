@@ -29,9 +29,7 @@ def info(call: Call) -> Plan:
         fields.refuse("key", "must name the key")
     key = call.directory.keys.get(KeyDigest(sent))
     if key is None:
-        if not call.sees_all:  # nor learns who isn't admin which keys there are
-            raise RefusedError(errors.not_yours("You are not allowed to access this key's info."))
-        raise RefusedError(errors.entity_not_found("Key not found in database", "key"))
+        raise generic.absent(call, "Key not found in database", "key", rights.NO_KEY)
     rights.need_key(call, key, "/key/info")
     row = {**key_info(key, call.now_ms), "litellm_budget_table": budgets.shown(call, KEY, key, own=False)}
     return Plan({"key": sent, "info": row}, spend=[spent(key, row)])

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from services.policy import relations, rights
+from services.policy import rights
 from services.policy.commands import aliases, budgets, generic, key_defaults, rotation_times
 from services.policy.model_access import unknown_entry
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import KEY, Key, Project
 from shared.entities import readers as fields
+from shared.entities.key import DELEGATED
 from shared.entities.kind import Merged, usd
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
@@ -42,6 +43,7 @@ def generate(call: Call) -> Plan:
     if not call.is_admin and key.user_id is None and call.actor.user_id is not None and key.team_id is None:
         key = msgspec.structs.replace(key, user_id=call.actor.user_id)
     _check_maker(call, key)
+    key = held(call, key)
     changes = creation(call, key)
     row = {**KEY.row(key, spend=0.0), "key": key.token, "token_id": key.token}
     return Plan(row, changes, made.unknown, made.not_enforced)
@@ -58,6 +60,16 @@ def generate_service_account(call: Call) -> Plan:
     metadata = {**(fields.mapping("metadata", call.body.get("metadata")) or {}), "service_account_id": alias}
     body = {**call.body, "metadata": metadata, "user_id": None}
     return generate(msgspec.structs.replace(call, route="/key/generate", body=body))
+
+
+def held(call: Call, key: Key) -> Key:
+    """The key, now that this actor has its secret, or says whose it is. What an admin of everything does says nothing about who holds it."""
+    if key.user_id is None or (call.is_admin and key.user_id != call.actor.user_id):
+        return key
+    extra = {name: value for name, value in key.extra.items() if name != DELEGATED}
+    if key.user_id != call.actor.user_id:
+        extra[DELEGATED] = True
+    return msgspec.structs.replace(key, extra=extra)
 
 
 def new_key(call: Call) -> Key:
@@ -102,10 +114,7 @@ def _check_maker(call: Call, key: Key) -> None:
                 f"User can only create keys for themselves. Got user_id={key.user_id}, Your ID={call.actor.user_id}"
             )
         )
-    found = relations.key_relations(call.directory, call.actor, key, "/key/generate")
-    if key.team_id is not None:
-        found.discard("owner")  # a team's key is the team's to give, whoever asks
-    if rights.KEY_RIGHTS["/key/generate"].isdisjoint(found):
+    if key.team_id is None and not rights.may_touch_key(call, key, "/key/generate"):
         raise RefusedError(errors.not_yours("User can only create keys for themselves, or for a team that lets them."))
 
 
@@ -128,6 +137,8 @@ def update(call: Call) -> Plan:
     made = merged(call, key, body)
     after = made.entity
     check_change(call, key, after)
+    if after.user_id != key.user_id:
+        after = held(call, after)
     changes = [change(call.directory, KEY, "updated", key, after)]
     if after.key_alias != key.key_alias:
         if after.key_alias is not None:
@@ -208,7 +219,7 @@ def delete(call: Call) -> Plan:
         if key is not None:
             found[name] = key
     if not found:
-        raise RefusedError(errors.entity_not_found("No keys found", field))
+        raise generic.absent(call, "No keys found", field, rights.NO_KEY)
     for key in found.values():
         rights.need_key(call, key)
     changes = {c.subject: c for key in found.values() for c in deletion(call, key)}
@@ -250,7 +261,7 @@ def named_key(call: Call, sent: str | None = None) -> tuple[Key, str]:
             fields.refuse("key", "or key_alias must name the key")
         key = call.directory.alias_owner(sent)
     if key is None:
-        raise RefusedError(errors.entity_not_found("Key not found.", "key"))
+        raise generic.absent(call, "Key not found.", "key", rights.NO_KEY)
     return key, sent
 
 
@@ -266,15 +277,16 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
             fields.refuse("key_type", f"must be one of {', '.join(KEY_TYPES)}")
         if KEY_TYPES[key_type]:
             after = msgspec.structs.replace(after, allowed_routes=KEY_TYPES[key_type])
-    if after.team_id is not None and after.team_id not in call.directory.teams and after.team_id != key.team_id:
-        message = f"Unable to find team object in database. Team ID: {after.team_id}"
-        raise RefusedError(errors.bad_request(message, "team_id"))
+    if after.team_id is not None and after.team_id != key.team_id:
+        _check_team(call, after.team_id)
     check_models(call, key.models, after.models)
     project_id = after.extra.get("project_id")
     if project_id is not None and (project_id, after.team_id) != (key.extra.get("project_id"), key.team_id):
         project: Project | None = call.directory.tables["project"].get(project_id)
-        if project is None:
+        if project is None and call.sees_all:
             fields.refuse("project_id", "must name a project that exists")
+        if project is None or not (call.is_admin or rights.may_touch_project(call, project, "/project/info")):
+            raise RefusedError(errors.not_yours("You are not allowed to access this project's info."))
         if project.team_id is not None and project.team_id != after.team_id:
             fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
     budgets.check(call, key, after)
@@ -291,6 +303,15 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
     after = generic.stamped(call, after)
     KEY.check_size(after)
     return Merged(after, made.unknown, made.not_enforced)
+
+
+def _check_team(call: Call, team_id: str) -> None:
+    """That a key goes to: it is there, and lets this actor give it keys. Before all else: what else is wrong tells nobody that it is there."""
+    team = call.directory.teams.get(team_id)
+    if team is None and call.sees_all:
+        raise RefusedError(errors.bad_request(f"Unable to find team object in database. Team ID: {team_id}", "team_id"))
+    if team is None or not rights.may_give_key_to(call, team):
+        raise RefusedError(errors.not_yours("User can only create keys for themselves, or for a team that lets them."))
 
 
 def check_models(call: Call, before: list[str], after: list[str], field: str = "models") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy.commands import generic, teams
+from services.policy.commands import generic, teams, users
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import TEAM, USER, Team, User
@@ -32,7 +32,7 @@ def add(call: Call) -> Plan:
 def add_all(call: Call, wanted: list[Any]) -> Plan:
     """All of them, or none."""
     team = teams.named_team(call)
-    members, changes = list(team.members_with_roles), []
+    members, changes, noted = list(team.members_with_roles), [], []
     for each in wanted:
         member = fields.member("member", each)
         user, change_ = _user_of(call, member, team)
@@ -42,9 +42,10 @@ def add_all(call: Call, wanted: list[Any]) -> Plan:
         members.append(member)
         if change_ is not None:
             changes.append(change_)
+            noted.append(users.shown(call, user)[0])
     after = _with(call, team, members)
     changes = list({c.subject: c for c in changes}.values())
-    row = {**TEAM.row(after, spend=None), "updated_users": [c.after for c in changes], "updated_team_memberships": []}
+    row = {**TEAM.row(after, spend=None), "updated_users": noted, "updated_team_memberships": []}
     return Plan(row, [*changes, change(call.directory, TEAM, "updated", team, after)])
 
 

@@ -14,6 +14,8 @@ from shared.entities.organization import ORGANIZATION_ROLES
 from shared.errors import RefusedError
 
 IDS_MAX = 100
+_NO_ORGANIZATION = "You are not allowed to access this organization's info."
+_NO_PROJECT = "You are not allowed to access this project's info."
 
 
 def new_organization(call: Call) -> Plan:
@@ -140,11 +142,12 @@ def _free(call: Call, kind: str, entity_id: str) -> None:
 
 def _organization(call: Call, organization_id: str | None, field: str = "organization_id") -> Organization:
     missing = f"Organization not found for organization_id={(organization_id or '')[:256]}"
-    return generic.named(call, ORGANIZATION, organization_id, field, missing)
+    return generic.named(call, ORGANIZATION, organization_id, field, missing, _NO_ORGANIZATION)
 
 
 def _project(call: Call, project_id: str | None, field: str = "project_id") -> Project:
-    return generic.named(call, PROJECT, project_id, field, f"Project not found, project_id={(project_id or '')[:256]}")
+    missing = f"Project not found, project_id={(project_id or '')[:256]}"
+    return generic.named(call, PROJECT, project_id, field, missing, _NO_PROJECT)
 
 
 def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
@@ -159,12 +162,12 @@ def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
 
 def _need(call: Call, found: Organization) -> None:
     if not rights.may_touch_organization(call, found):
-        raise RefusedError(errors.not_yours("You are not allowed to access this organization's info."))
+        raise RefusedError(errors.not_yours(_NO_ORGANIZATION))
 
 
 def _need_project(call: Call, found: Project) -> None:
     if not rights.may_touch_project(call, found):
-        raise RefusedError(errors.not_yours("You are not allowed to access this project's info."))
+        raise RefusedError(errors.not_yours(_NO_PROJECT))
 
 
 def _check_project(call: Call, before: Project, after: Project, *, new: bool) -> None:

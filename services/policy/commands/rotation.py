@@ -35,12 +35,13 @@ def regenerate(call: Call) -> Plan:
     key_defaults.check_bounds(call, body)
     merged = keys.merged(call, old, body)
     keys.check_change(call, old, merged.entity)
+    held = keys.held(call, merged.entity)
     after = msgspec.structs.replace(
-        merged.entity,
+        held,
         token=fresh.token,
         key_name=fresh.key_name,
         previous_tokens=[*old.previous_tokens, old.token][-PREVIOUS_MAX:],
-        extra=rotation_times.rotated(call, merged.entity),
+        extra=rotation_times.rotated(call, held),
     )
     changes = [change(call.directory, KEY, "rotated", pending, after), *_end(call, old, after, grace)]
     if after.key_alias is not None:

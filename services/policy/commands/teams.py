@@ -261,19 +261,16 @@ def _team(call: Call, team_id: str) -> Team:
     """Whoever doesn't see everything gets one and the same no for a team that isn't theirs and for one that isn't there."""
     team = call.directory.teams.get(team_id)
     if team is None:
-        if not call.sees_all:
-            raise RefusedError(_not_yours())
-        raise RefusedError(errors.entity_not_found(f"Team not found, passed team_id={team_id[:256]}", "team_id"))
+        raise generic.absent(call, f"Team not found, passed team_id={team_id[:256]}", "team_id", NO_TEAM)
     return team
 
 
 def need(call: Call, team: Team) -> None:
     if not rights.may_touch_team(call, team):
-        raise RefusedError(_not_yours())
+        raise RefusedError(errors.not_yours(NO_TEAM))
 
 
-def _not_yours() -> errors.Refusal:
-    return errors.not_yours("You are not allowed to access this team's info.")
+NO_TEAM = "You are not allowed to access this team's info."
 
 
 def _merged(call: Call, team: Team) -> Merged[Team]:

@@ -60,7 +60,7 @@ def new(call: Call) -> Plan:
     if fields.flag("auto_create_key", body.get("auto_create_key")) is not False:
         key = keys.new_key(call)
         sent = {name: value for name, value in body.items() if name in ("key_alias", "duration", "models", "aliases")}
-        key = keys.merged(call, msgspec.structs.replace(key, user_id=user_id), sent).entity
+        key = keys.held(call, keys.merged(call, msgspec.structs.replace(key, user_id=user_id), sent).entity)
         changes += keys.creation(call, key)
         row |= {"key": key.token, "token": key.token, "key_name": key.key_name, "expires": KEY.row(key)["expires"]}
     return Plan(row, changes, made.unknown, made.not_enforced)
@@ -135,13 +135,45 @@ def info(call: Call) -> Plan:
     found = [k for k in call.directory.find("key", "user_id", user_id) if k.replaced_by is None][:KEYS_SHOWN_MAX]
     if user is None and not found:
         raise RefusedError(errors.entity_not_found(f"User not found, passed user_id={user_id[:256]}", "user_id"))
-    row = USER.row(user or User(user_id=user_id), spend=None)
+    row, of_user = shown(call, user or User(user_id=user_id))
+    if not _knows(call, user_id):
+        found = [key for key in found if rights.may_touch_key(call, key, "/key/info")]
     rows = [KEY.row(key, spend=None) for key in found]
-    teams = [TEAM.row(team, spend=None) for team in call.directory.find("team", "member_ids", user_id)]
+    teams = [TEAM.row(team, spend=None) for team in _teams(call, user_id)]
     return Plan(
         {"user_id": user_id, "user_info": row, "keys": rows, "teams": teams},
-        spend=[Spent(row, "user", [user_id]), *(spent(k, r) for k, r in zip(found, rows, strict=True))],
+        spend=[*of_user, *(spent(k, r) for k, r in zip(found, rows, strict=True))],
     )
+
+
+def _knows(call: Call, user_id: str) -> bool:
+    """Whether all that is known of a user is the caller's to see."""
+    return call.sees_all or call.actor.user_id == user_id
+
+
+def _teams(call: Call, user_id: str) -> list[Team]:
+    teams: list[Team] = call.directory.find("team", "member_ids", user_id)
+    if _knows(call, user_id):
+        return teams
+    return [team for team in teams if rights.may_touch_team(call, team, "/team/info")]
+
+
+def shown(call: Call, user: User, **more: Any) -> tuple[dict[str, Any], list[Spent]]:
+    """(row, what its spend is to be filled from): whole for the user and those who see everything. Who administers an organisation or a team
+    can make anybody a member: they learn who it is, and which of their own teams they are in."""
+    if _knows(call, user.user_id):
+        row = USER.row(user, spend=None, **more)
+        return row, [Spent(row, "user", [user.user_id])]
+    known = User(
+        user_id=user.user_id,
+        user_email=user.user_email,
+        user_alias=user.user_alias,
+        user_role=user.user_role,
+        teams=[team.team_id for team in _teams(call, user.user_id)],
+        created_at_ms=user.created_at_ms,
+        updated_at_ms=user.updated_at_ms,
+    )
+    return USER.row(known, spend=None), []
 
 
 def info_v2(call: Call) -> Plan:
@@ -151,8 +183,12 @@ def info_v2(call: Call) -> Plan:
         fields.refuse("user_id", "must name the user")
     _need(call, user_id)
     user = generic.named(call, USER, user_id, "user_id", f"User not found, passed user_id={user_id[:256]}")
-    row = USER.row(user, spend=None, key_count=len(call.directory.find("key", "user_id", user_id)))
-    return Plan(row, spend=[Spent(row, "user", [user_id])])
+    row, of_user = shown(call, user, key_count=_key_count(call, user))
+    return Plan(row, spend=of_user)
+
+
+def _key_count(call: Call, user: User) -> int:
+    return len(call.directory.find("key", "user_id", user.user_id))
 
 
 def list_users(call: Call) -> Plan:
@@ -173,18 +209,16 @@ def list_users(call: Call) -> Plan:
         ]
         found.sort(key=lambda user: (user.created_at_ms, user.user_id), reverse=True)
     page = generic.page(call, found, "page_size", 25)
-    rows = [
-        USER.row(u, spend=None, key_count=len(call.directory.find("key", "user_id", u.user_id))) for u in page.items
-    ]
+    rows = [shown(call, user, key_count=_key_count(call, user)) for user in page.items]
     return Plan(
         {
-            "users": rows,
+            "users": [row for row, _ in rows],
             "total": page.total,
             "page": page.number,
             "page_size": page.size,
             "total_pages": page.pages,
         },
-        spend=[Spent(row, "user", [row["user_id"]]) for row in rows],
+        spend=[each for _, of_user in rows for each in of_user],
     )
 
 
