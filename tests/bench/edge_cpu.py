@@ -86,6 +86,9 @@ class _Transport:
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
     def pause_reading(self) -> None:
         pass
 

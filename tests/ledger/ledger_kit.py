@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,6 +55,13 @@ def opened(**changed: Any) -> Opened:
         "upstream_model": "gpt-4o-mini", "price": PRICE, "tags": ["app"], "expires_at_ms": at_ms + 600_000,
     }  # fmt: skip
     return Opened(**{**fields, **changed})
+
+
+def opened_at(at_ms: int, **changed: Any) -> Opened:
+    """At that time, also by its id."""
+    own = uuid.uuid4().hex[13:]
+    id = str(uuid.UUID(f"{at_ms:012x}7{own}"))
+    return opened(**{"id": id, "at_ms": at_ms, "expires_at_ms": at_ms + 600_000, **changed})
 
 
 def settled(of: Opened | None = None, tokens: tuple[int, int] = (10, 20), **changed: Any) -> Settled:

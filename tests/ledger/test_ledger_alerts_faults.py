@@ -4,7 +4,7 @@ the five minutes late, and the day's report is the book's own sums. On a real Po
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +15,8 @@ from shared.facts import Opened, Settled, TrafficFact
 from shared.ids import DeploymentId
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.ledger.ledger_kit import ALICE, BOB, Book, control, opened, settled
-from tests.ledger.test_ledger_alerts import Slack, audit, wanted
+from tests.ledger.ledger_kit import ALICE, BOB, Book, control, opened_at, settled
+from tests.ledger.test_ledger_alerts import NOON, Slack, audit, wanted
 from tests.support.serving import handled_by, serving
 
 STEP_S = 10
@@ -24,8 +24,6 @@ STEPS = 60
 AWAY = range(18, 48)
 """Steps in which Slack doesn't answer: minutes 3 to 8."""
 REPLACED = 33
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
-"""Of yesterday: a span of the alerts' ids begins, and the day's report is due afterwards."""
 
 
 @pytest.fixture
@@ -67,10 +65,7 @@ class World:
         )
 
     def opened(self, **changed: Any) -> Opened:
-        at_ms = self.clock.ms - 300
-        id = f"{at_ms:012x}7{self.random.getrandbits(12):03x}8{self.random.getrandbits(60):015x}"
-        id = f"{id[:8]}-{id[8:12]}-{id[12:16]}-{id[16:20]}-{id[20:]}"
-        return opened(id=id, at_ms=at_ms, **changed)
+        return opened_at(self.clock.ms - 300, **changed)
 
     def good(self, **changed: Any) -> Settled:
         return settled(self.opened(**changed), (self.random.randrange(1, 500), self.random.randrange(1, 500)))

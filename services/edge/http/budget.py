@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 CONNECTION_BYTES = 8 * 1024
-"""Charged for each connection: its objects, and a head and body of the usual size."""
+"""Charged for each connection: its objects, and a head and body of the usual size, or as much of answers that it doesn't read."""
 REFUSALS_MAX = 128
 """Connections at a time that get to read why they were turned away; more are reset."""
 _UNLIMITED = 2**60

@@ -31,7 +31,7 @@ import socket
 from typing import cast
 
 from services.edge.http.answer import WholeAnswer
-from services.edge.http.budget import REFUSALS_MAX
+from services.edge.http.budget import CONNECTION_BYTES, REFUSALS_MAX
 from services.edge.http.incoming import Incoming
 from services.edge.http.outgoing import BUFFERED_BYTES_HIGH, Owner
 from services.edge.http.request import Request
@@ -45,7 +45,7 @@ LINGERING_S = 2.0
 LINGERING_BYTES_MAX = 64 * 1024 * 1024
 
 STALL_S = 120.0
-"""How long a client may take to read some 48 kB of what is written, or all of it once the connection is closing."""
+"""How long a client may take to read what is more than the flat share covers, or all of it once the connection is closing."""
 STALL_SHORT_S = 5.0
 """The same while the budget of bytes is nearly used up."""
 
@@ -75,6 +75,9 @@ class Connection(Incoming):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(
+            high=CONNECTION_BYTES
+        )  # what it doesn't read beyond its flat share is weighed
         self._since = self._loop.time()
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if peer else None

@@ -145,6 +145,25 @@ async def test_an_answer_that_is_not_read_counts_until_it_is(ours: Serve) -> Non
     await until(lambda: budget.held_bytes == CONNECTION_BYTES)
 
 
+async def test_small_answers_that_are_not_read_count_too(ours: Serve) -> None:
+    """Thousands of connections, each with as many small answers as it can make wait here: what the flat share doesn't cover is weighed."""
+
+    async def little(asked: Asked) -> tuple[int, bytes]:
+        return 200, bytes(3000)
+
+    server = await begin(ours, little, bytes_max=64 * MB)
+    caller = await server.connect()
+    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    caller.writer.write(GET * 20_000)  # more than the kernel's buffers take
+    await until(lambda: any(each.writing_paused for each in server.listener.connections), 30)
+    (connection,) = server.listener.connections
+    waiting = connection._transport.get_write_buffer_size()
+    assert CONNECTION_BYTES < waiting < CONNECTION_BYTES + 4 * KB
+    assert connection.account.held_bytes >= CONNECTION_BYTES + waiting
+    caller.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    await until(lambda: not connection.writing_paused)
+
+
 async def test_while_bytes_are_short_who_does_not_read_is_cut_sooner(
     ours: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,10 +176,11 @@ async def test_a_storm_of_calls_and_cancellations_leaves_the_counters_true(ours:
             await asyncio.sleep(0.001 * ((turn + peer.number) % 4))
             await peer.send(OK[20:] if (turn * peer.number) % 11 else OK[20:] + b"junk")
 
-    async with Server(script) as server, asyncio.timeout(20):
+    patient = Deadlines(*[60_000] * 4)  # whoever waits behind 400 others on a busy machine
+    async with Server(script) as server, asyncio.timeout(60):
         tasks = []
         for number in range(400):
-            tasks.append(asyncio.create_task(call(client, server)))
+            tasks.append(asyncio.create_task(call(client, server, patient)))
             if number % 3 == 0:
                 tasks[number // 2].cancel()
             if number % 5 == 0:
@@ -189,6 +190,5 @@ async def test_a_storm_of_calls_and_cancellations_leaves_the_counters_true(ours:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert {type(result) for result in results} <= {bytes, asyncio.CancelledError}
         assert results.count(b"ok") > 200
-        await asyncio.sleep(0.02)
         await until(lambda: client.waiting == 0 and client.open == client.idle)
         assert client.open == sum(len(pool.connections) for pool in client._pools.values())
