@@ -134,6 +134,11 @@ async def _check(
     rules = Rules(retries=0, fallbacks=False)
     way = Way([Group(name, [candidate])], rules, limit_ms, parts.routing, candidate.deployment_id, target)
     attempts = Attempts(parts, asked, way)
+
+    def checked(healthy: bool, **more: Any) -> Checked:
+        now = parts.clock.seconds()
+        return Checked(now, healthy, {**shown, **more}, parts.clock.unix_ms(), now - asked.started)
+
     try:
         answer = await attempts.run()
         status, said_of_it = (
@@ -144,10 +149,8 @@ async def _check(
     except RefusedError as no:
         status, said_of_it, code = no.refusal.status, no.refusal.message, no.refusal.code
     if status < 300:
-        return Checked(parts.clock.seconds(), True, shown)
-    return Checked(
-        parts.clock.seconds(), False, {**shown, "error_code": code, "error": said_of_it, "exception_status": status}
-    )
+        return checked(healthy=True)
+    return checked(healthy=False, error_code=code, error=said_of_it, exception_status=status)
 
 
 def _number(info: dict[str, Any], name: str, usual: int) -> int:

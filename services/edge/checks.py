@@ -14,8 +14,12 @@ class Checked(msgspec.Struct, frozen=True):
     """What became of one deployment's last check."""
 
     at_s: float
+    """By a clock that only goes forward."""
     healthy: bool
     shown: dict[str, Any]
+    at_ms: int = 0
+    """Unix milliseconds."""
+    took_s: float = 0.0
 
 
 class Checks:
@@ -31,6 +35,10 @@ class Checks:
         self._in_background = in_background
         self._done: dict[DeploymentId, Checked] = {}
         self._running: dict[DeploymentId, asyncio.Future[Checked]] = {}
+
+    def known(self) -> list[Checked]:
+        """The last of each deployment."""
+        return list(self._done.values())
 
     async def of(
         self,

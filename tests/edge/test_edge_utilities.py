@@ -12,7 +12,7 @@ from shared import errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.ids import KeyDigest
-from shared.requests import DecideReply, DecideRequest, ServicesReply, ServiceState
+from shared.requests import AdminReply, DecideReply, DecideRequest, ServicesReply, ServiceState
 from tests.edge.fakes import Answer, Peer, completion, response, until
 from tests.edge.fakes import Provider as FakeProvider
 from tests.edge.harness import Edge
@@ -93,6 +93,33 @@ async def test_health_calls_each_deployment_once_and_books_it() -> None:
         edge.parts.checks = Checks(0.0)
         await ask(edge, "/health?model_id=m-0")
         assert len(asked) == 3
+
+
+async def test_the_hub_says_which_models_answer_as_they_were_last_seen() -> None:
+    async def good(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(response(completion("pong")))
+
+    async def bad(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(NO)
+
+    rows = [{"model_group": name, "health_status": None, "health_response_time": None, "health_checked_at": None}
+            for name in ("m", "n", "unseen")]  # fmt: skip
+    async with (
+        FakeProvider(good) as one,
+        FakeProvider(bad) as other,
+        Edge({"m": [other.url, one.url], "n": [other.url]}) as edge,
+    ):
+        edge.bus.answers[subjects.POLICY_ADMIN] = lambda _: AdminReply(200, msgspec.json.encode(rows), 0)
+        assert (await ask(edge, "/public/model_hub", key=None)).json() == rows, "nothing was looked at yet"
+        await ask(edge, "/health")
+        first, second, unseen = (await ask(edge, "/public/model_hub", key=None)).json()
+        assert (first["health_status"], second["health_status"]) == ("healthy", "unhealthy")
+        assert first["health_response_time"] > 0 and first["health_checked_at"].endswith("+00:00")
+        assert unseen == rows[2]
 
 
 async def test_in_the_background_each_is_called_again_and_again_and_nobody_who_asks_calls() -> None:

@@ -14,8 +14,8 @@ from shared.facts import Caller, ControlFact
 ADMIN = Caller(user_id="default_user_id", role="proxy_admin")
 
 
-def catalog(*public: str) -> Catalog:
-    models = [
+def catalog(*public: str, entries: list[dict[str, Any]] | None = None) -> Catalog:
+    models = entries or [
         {
             "model_name": name,
             "litellm_params": {"model": f"openai/{name}", "api_key": "sk-secret-000", "api_base": "http://internal"},
@@ -82,3 +82,24 @@ def test_pages() -> None:
     assert isinstance(plan, Plan)
     assert [row["model_group"] for row in plan.answer["data"]] == ["c"]
     assert (plan.answer["total_count"], plan.answer["total_pages"]) == (3, 2)
+
+
+def test_rows_say_what_model_info_says_of_features_and_nothing_else_of_it() -> None:
+    def entry(**info: Any) -> dict[str, Any]:
+        params = {"model": "openai/a", "api_key": "sk-secret-000", "api_base": "http://internal", "rpm": 10}
+        return {"model_name": "a", "litellm_params": params, "model_info": {"note": "internal", **info}}
+
+    entries = [
+        entry(id="1", max_input_tokens=8_000, max_output_tokens=1_000, mode="chat", supports_vision=True),
+        entry(id="2", max_input_tokens=128_000, max_output_tokens="much", supports_pdf_input=True,
+              supported_openai_params=["tools", 5]),
+    ]  # fmt: skip
+    made = catalog("a", entries=entries)
+    (row,) = shown(made, Directory())
+    assert (row["max_input_tokens"], row["max_output_tokens"], row["mode"], row["rpm"]) == (128_000, 1_000, "chat", 20)
+    assert row["supports_vision"] and row["supports_pdf_input"] and row["supports_reasoning"] is False
+    assert row["supported_openai_params"] == ["tools"] and "internal" not in str(row)
+    plan = run(call("/model_group/info", made, Directory()))
+    assert isinstance(plan, Plan)
+    said = {name: value for name, value in row.items() if not name.startswith(("health_", "is_public"))}
+    assert plan.answer["data"] == [said], "both say the same of it"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from services.edge import answers, reading
+from services.edge import answers, hub_health, reading
 from services.edge.config import EdgeSettings
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
@@ -30,6 +30,8 @@ _RAW_KEY = re.compile(r"\s*(?:[Bb]earer\s+)?sk-[!-~]{13,}\s*")
 """What a value looks like that *is* a key: nothing else beside it, and as long as keys are."""
 _CREDENTIALS = frozenset({"callback_vars"})
 """Fields that hold somebody else's credentials (`sk-lf-...`): they go to policy as they are, which seals them."""
+_MODELS_HEALTH = frozenset({"/public/model_hub", "/public/v1/model_hub"})
+"""Whose rows say whether a model answers."""
 QUERY_CHARACTERS_MAX = 1024
 CUSTOM_KEY_CHARACTERS_MIN = 16
 CUSTOM_KEY_CHARACTERS_MAX = 512
@@ -91,7 +93,10 @@ async def ask(parts: Parts, question: AdminRequest, route: Route, plaintext: str
     timeout_ms = parts.settings.edge_admin_timeout_ms
     if parts.kept_keys is not None and route.mutates:
         return await parts.kept_keys.ask(question, route, plaintext, timeout_ms)
-    return await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
+    reply = await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
+    if route.name in _MODELS_HEALTH and reply.status < 400:
+        reply = msgspec.structs.replace(reply, body=hub_health.completed(parts.checks, reply.body))
+    return reply
 
 
 def _lines(headers: dict[str, str]) -> str:

@@ -6,10 +6,9 @@
 from typing import Any
 
 from services.policy.commands import generic
+from services.policy.commands.models import group_row
 from services.policy.plan import Call, Plan, setting
 from shared.entities import readers as fields
-from shared.grant import Candidate
-from shared.money import PICOUSD_PER_USD
 
 GROUPS_MAX = 1_000
 NAME = "public_model_groups"
@@ -56,27 +55,11 @@ def _public(call: Call) -> list[str]:
 
 
 def _row(call: Call, name: str) -> dict[str, Any]:
-    """What of a model's deployments anybody may know: no address, no key, no deployment's name."""
-    candidates = call.catalog.models[name]
+    """Whether it answers, the edge knows: it fills in the last three."""
     return {
-        "model_group": name,
-        "providers": list(dict.fromkeys(each.provider for each in candidates)),
-        "max_input_tokens": None,
-        "max_output_tokens": None,
-        "input_cost_per_token": _least(candidates, "input_picousd"),
-        "output_cost_per_token": _least(candidates, "output_picousd"),
-        "mode": None,
-        "tpm": None,
-        "rpm": None,
-        "supported_openai_params": None,
+        **group_row(name, call.catalog.models[name], call),
         "is_public_model_group": True,
         "health_status": None,
         "health_response_time": None,
         "health_checked_at": None,
     }
-
-
-def _least(candidates: list[Candidate], attribute: str) -> float | None:
-    prices = [getattr(each.price, attribute) for each in candidates if each.price is not None]
-    known = [price for price in prices if price is not None]
-    return float(min(known)) / PICOUSD_PER_USD if known else None

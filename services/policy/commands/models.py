@@ -16,6 +16,12 @@ from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
 
+FEATURES = (
+    "supports_function_calling", "supports_parallel_function_calling", "supports_vision", "supports_reasoning",
+    "supports_web_search", "supports_url_context",
+)  # fmt: skip
+"""Of a model, in LiteLLM's names: said always. Others are said where `model_info` says them."""
+
 
 def model_info(call: Call) -> Plan:
     return Plan({"data": _deployments(call)})
@@ -64,7 +70,7 @@ def _deployments(call: Call) -> list[dict[str, Any]]:
 
 def group_info(call: Call) -> Plan:
     wanted = call.query.get("model_group")
-    rows = [_group(name, _candidates(call, name)) for name in _names(call) if not wanted or name == wanted]
+    rows = [group_row(name, _candidates(call, name), call) for name in _names(call) if not wanted or name == wanted]
     return Plan({"data": rows})
 
 
@@ -141,17 +147,40 @@ def _times(stored: Model | None) -> dict[str, Any]:
     }
 
 
-def _group(name: str, candidates: list[Candidate]) -> dict[str, Any]:
+def group_row(name: str, candidates: list[Candidate], call: Call) -> dict[str, Any]:
+    """What of a model's deployments its callers, or anybody, may know: no address, no key, no deployment's name."""
+    made = (call.catalog.deployments.get(each.deployment_id) for each in candidates)
+    infos = [each.info for each in made if each is not None]
+    asked = {name: None for info in infos for name in _texts(info.get("supported_openai_params"))}
+    features = {
+        feature: any(info.get(feature) is True for info in infos)
+        for feature in dict.fromkeys((*FEATURES, *(n for info in infos for n in info if n.startswith("supports_"))))
+    }
     return {
         "model_group": name,
         "providers": list(dict.fromkeys(each.provider for each in candidates)),
-        "input_cost_per_token": next((v for c in candidates if (v := _usd(c, "input_picousd")) is not None), None),
-        "output_cost_per_token": next((v for c in candidates if (v := _usd(c, "output_picousd")) is not None), None),
         "max_input_tokens": max((c.input_tokens_max or 0 for c in candidates), default=0) or None,
+        "max_output_tokens": max((_count(info.get("max_output_tokens")) for info in infos), default=0) or None,
+        "input_cost_per_token": _least(candidates, "input_picousd"),
+        "output_cost_per_token": _least(candidates, "output_picousd"),
+        "mode": next((info["mode"] for info in infos if isinstance(info.get("mode"), str)), None),
         "tpm": sum(c.tpm or 0 for c in candidates) or None,
         "rpm": sum(c.rpm or 0 for c in candidates) or None,
-        "mode": None,
+        **features,
+        "supported_openai_params": list(asked) or None,
     }
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _least(candidates: list[Candidate], part: str) -> float | None:
+    return min((usd for each in candidates if (usd := _usd(each, part)) is not None), default=None)
 
 
 def _usd(candidate: Candidate, part: str) -> float | None:

@@ -169,7 +169,9 @@ async def hub(look: Look) -> Shown:
         {
             "name": row["model_group"],
             "providers": row.get("providers") or [],
-            "context": row.get("max_input_tokens"),
+            "context": _tokens(look, row, "max_input_tokens"),
+            "output": _tokens(look, row, "max_output_tokens"),
+            "health": row.get("health_status"),
             "price_in": _price(look, row, "input_cost_per_token"),
             "price_out": _price(look, row, "output_cost_per_token"),
             "features": [
@@ -181,6 +183,11 @@ async def hub(look: Look) -> Shown:
         for row in found
     ]
     return Shown(look.say("hub"), {"models": shown, "base": look.visitor.origin.base}, "hub.html")
+
+
+def _tokens(look: Look, row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    return "" if not isinstance(value, int) else f"{value:,} {look.say('hub.tokens')}"
 
 
 def _price(look: Look, row: dict[str, Any], name: str) -> str:
