@@ -8,7 +8,7 @@ policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
 moderation.screen  moderation.count  moderation.tokens  moderation.services   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
-edge.rests                                  edges tell each other which deployments rest
+edge.rests                                  edges tell each other which deployments rest; the ledger tells people
 state.<stream>                              request-reply, answered by the broker: the stream's settings and where it stands
 history.control                             request-reply, answered by the broker: control facts from a sequence on
 $KV.tollgate_cache.<digest>                 KV_tollgate_cache, a key-value bucket in ledger's account: edges keep sealed answers there
@@ -218,7 +218,7 @@ PERMISSIONS: dict[str, Permissions] = {
             "_R_.>",
             f"{inbox_prefix('policy')}.>",
         ],
-        subscribe=[f"{inbox_prefix('ledger')}.>", LEDGER_SPENT],
+        subscribe=[f"{inbox_prefix('ledger')}.>", LEDGER_SPENT, EDGE_RESTS],
         jetstream=True,
     ),
 }

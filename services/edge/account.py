@@ -47,6 +47,8 @@ _AT_ONCE: Final = "x-litellm-attempted-retries: 0\r\nx-litellm-attempted-fallbac
 _NEXT: Final = {("new", "open"): "opened", ("opened", "settle"): "settled"}
 
 
+FALLBACK_TO: Final = "tollgate_fallback_to"
+"""In the metadata of a call that another model was asked for: which."""
 LOG_OFF_MAX = 32
 NO_LOG_OFF: Final[list[str]] = []
 
@@ -61,7 +63,7 @@ def log_off(disabled: str | None, fields: dict[str, msgspec.Raw]) -> list[str]:
 class Account:
     __slots__ = (
         "_batch", "_heading", "_opened", "_parts", "_payload", "_rest", "asked", "attempts", "candidate", "content", "cost_picousd",
-        "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "shares", "state", "tried", "usage",
+        "fallback_to", "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "shares", "state", "tried", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, asked: Asked, candidate: Candidate) -> None:
@@ -75,6 +77,8 @@ class Account:
         self.attempts = 0
         self.tried = self.fallen_back = 0
         """Attempts under accounts before this one, and models left for another."""
+        self.fallback_to: str | None = None
+        """The other model; None: it is at the one that was asked for."""
         self.provider_s = 0.0
         """Time spent waiting for providers; the rest of the request is our overhead."""
         self.first_byte_at_ms: int | None = None
@@ -108,7 +112,7 @@ class Account:
             call.stream,
             call.customer_id,
             permit.tags,
-            permit.spend_logs_metadata if head.told is None else logged(permit.spend_logs_metadata, head),
+            self._logged() if head.told is not None or self.fallback_to is not None else permit.spend_logs_metadata,
             recorded(parts, head.ip),
             head.user_agent,
             asked.screening.names,
@@ -231,10 +235,15 @@ class Account:
         duration_s = self._parts.clock.seconds() - self.asked.started
         return Named(said[1], self.id, self.call_id, duration_s, max(0.0, duration_s - self.provider_s), passed)
 
-    def follows(self, before: "Account", *, fallen_back: bool) -> None:
-        """This account goes on where another ended."""
+    def follows(self, before: "Account", fallback_to: str | None) -> None:
+        """This account goes on where another ended. `fallback_to`: with another model."""
         self.tried = before.tried + before.attempts
-        self.fallen_back = before.fallen_back + fallen_back
+        self.fallen_back = before.fallen_back + (fallback_to is not None)
+        self.fallback_to = fallback_to or before.fallback_to
+
+    def _logged(self) -> dict[str, Any]:
+        metadata = logged(self.asked.permit.spend_logs_metadata, self.asked.head)
+        return metadata if self.fallback_to is None else {**metadata, FALLBACK_TO: self.fallback_to}
 
     def _heading_of(self, candidate: Candidate) -> Heading:
         asked = self.asked

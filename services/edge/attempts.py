@@ -94,6 +94,8 @@ class Attempts:
         parts, groups = self._parts, self._way.groups
         parts.budget.call(self._asked.started)
         step: Step = plan.first(groups, self._is_resting)
+        if step.group:
+            self._account.fallback_to = groups[step.group].model
         opened_for = -1
         while True:
             group = groups[step.group]
@@ -124,7 +126,9 @@ class Attempts:
                 if failure.row.billed or following.group != step.group:
                     await self._settle(failure)
                     self._account = Account(parts, self._asked, groups[following.group].candidates[following.position])
-                    self._account.follows(account, fallen_back=following.group != step.group)
+                    self._account.follows(
+                        account, groups[following.group].model if following.group != step.group else None
+                    )
                     opened_for = -1
             if following.wait_s:
                 await asyncio.sleep(following.wait_s)

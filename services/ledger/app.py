@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from services.ledger import cache_bucket, checkpoints, config, copies, days, payload_work, routes, signing
+from services.ledger.alerts import served
 from services.ledger.alerts import settings as alert_settings
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.run import Alerts
@@ -134,6 +135,7 @@ class Ledger:
         )
         self._checkpoints: Checkpoints | None = None
         self._alerts = alert_settings.read(file.general_settings, self._environ()) if file is not None else None
+        self._served = served.of(file.deployments if file is not None else ())
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
         self._works: list[tuple[Lock, Recorder[Any]]] = []
@@ -325,7 +327,7 @@ class Ledger:
         if self._alerts is None:
             return []
         channels = Channels(self._alerts, self._outbounds[0])
-        alerts = Alerts(self._database, self._client, self._alerts, channels, self._stopping)
+        alerts = Alerts(self._database, self._client, self._alerts, channels, self._stopping, served=self._served)
         return [(ALERTS_LOCK, "alerts", alerts.run)]
 
     async def _export_by_schedule(self) -> None:

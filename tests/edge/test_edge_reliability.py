@@ -260,6 +260,9 @@ async def test_when_a_model_fails_another_answers_and_each_has_its_row_and_price
         assert (last.outcome, last.cost_picousd) == ("success", 10 * 3_000_000 + 5 * 4_000_000)
         assert (last.opened.provider, last.opened.price, last.opened.model) == ("providerf", DEARER, "m")
         assert answer.headers["x-tollgate-request-id"] == last.opened.id
+        assert first.opened.spend_logs_metadata == {} and last.opened.spend_logs_metadata == {
+            "tollgate_fallback_to": "f"
+        }
 
 
 TOO_LONG = response(

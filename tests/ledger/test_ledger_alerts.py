@@ -442,6 +442,7 @@ def test_what_is_no_setting_is_refused_at_start() -> None:
         ({"alerting": ["webhook"]}, {}),
         ({"alerting": ["email"]}, {"SMTP_HOST": "h", "SMTP_SENDER_EMAIL": "a@b"}),
         ({"alerting": ["slack"], "alert_types": ["llm_exception"]}, {"SLACK_WEBHOOK_URL": "u"}),
+        ({"alerting": ["slack"], "alerting_args": {"daily_spend_per_user_threshold": 0}}, {"SLACK_WEBHOOK_URL": "u"}),
         ({"alerting": ["slack"], "alerting_threshold": -1}, {"SLACK_WEBHOOK_URL": "u"}),
         ({"alerting": ["slack"], "alert_to_webhook_url": {"llm_too_slow": 5}}, {}),
     ):
@@ -453,8 +454,10 @@ def test_what_is_no_setting_is_refused_at_start() -> None:
     found = read(
         {"alerting": ["slack"], "alert_types": ["virtual_key_deleted", "cooldown_deployment"]}, SLACK_WEBHOOK_URL="u"
     )
-    assert found is not None and found.types == {"virtual_key_deleted"} and found.wants("anomaly")
-    assert len({*settings.ON, *settings.ASKED_FOR, *settings.UNTOLD, "db_exceptions"}) == 25, "all of LiteLLM's"
+    assert (
+        found is not None and found.types == {"virtual_key_deleted", "cooldown_deployment"} and found.wants("anomaly")
+    )
+    assert len({*settings.ON, *settings.ASKED_FOR, "db_exceptions"}) == 25, "all of LiteLLM's"
 
 
 def test_which_reports_are_due() -> None:

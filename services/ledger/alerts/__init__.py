@@ -2,6 +2,9 @@
 
     settings.py   which alerts, where to; pure
     detect.py     groups of the book's rows → alerts; pure
+    deployments.py, users.py   regions, rests, models that end, fallbacks; what users spend; pure
+    served.py     what the configuration says of deployments; pure
+    rests.py      which deployments rest, as edges tell each other
     reports.py    sums of a day, a week, a month, as messages; pure
     channels.py   how a message is sent
     watch.py      that a ledger can't work, which the table can't tell

@@ -36,7 +36,7 @@ def failures(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     if not settings.wants("llm_exceptions"):
         return []
     return [
-        _alert(
+        alert(
             "llm_exceptions",
             "High",
             row["at_ms"],
@@ -59,7 +59,7 @@ def slow(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     if not settings.wants("llm_too_slow"):
         return []
     return [
-        _alert(
+        alert(
             "llm_too_slow",
             "Low",
             row["at_ms"],
@@ -81,7 +81,7 @@ def unpriced(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     if not settings.wants("failed_tracking_spend"):
         return []
     return [
-        _alert(
+        alert(
             "failed_tracking_spend",
             "High",
             row["at_ms"],
@@ -109,7 +109,7 @@ def outages(settings: AlertSettings, rows: list[Row], now_ms: int) -> list[Alert
             continue
         major = row["failed"] >= settings.major_outage
         found.append(
-            _alert(
+            alert(
                 "outage_alerts",
                 "High" if major else "Medium",
                 now_ms,
@@ -126,7 +126,7 @@ def hanging(settings: AlertSettings, count: int, now_ms: int) -> list[Alert]:
     if not count or not settings.wants("llm_requests_hanging"):
         return []
     text = f"Requests are hanging: {count} have run for more than {settings.threshold_s:g} s"
-    return [_alert("llm_requests_hanging", "Medium", now_ms, text)]
+    return [alert("llm_requests_hanging", "Medium", now_ms, text)]
 
 
 def behind(settings: AlertSettings, seconds: float, messages: int, now_ms: int) -> list[Alert]:
@@ -135,12 +135,12 @@ def behind(settings: AlertSettings, seconds: float, messages: int, now_ms: int) 
     text = (
         f"The book is behind: {messages} messages wait, for {seconds:.0f} s. Spend shown now lacks them; none is lost"
     )
-    return [_alert("book_behind", "High", now_ms, text)]
+    return [alert("book_behind", "High", now_ms, text)]
 
 
 def chain(settings: AlertSettings, where: str, n: int, now_ms: int) -> Alert:
     text = f"The evidence is broken: {where}, row {n}, doesn't follow from the one before. Run `python -m services.ledger verify`"
-    return _alert("chain_broken", "High", now_ms, text, where, n)
+    return alert("chain_broken", "High", now_ms, text, where, n)
 
 
 def anomalies(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
@@ -149,7 +149,7 @@ def anomalies(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
         rows: kind, n, at_ms, detail: what should not have happened, from the book's own table.
     """
     return [
-        _alert(
+        alert(
             "anomaly",
             "High",
             row["at_ms"],
@@ -209,7 +209,7 @@ def events(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     return found
 
 
-def _alert(
+def alert(
     type: str, level: str, at_ms: int, message: str, *about: object, found: int = 1, span_ms: int = SPAN_MS
 ) -> Alert:
     return Alert(f"{type}:{'|'.join(map(str, about))[:300]}:{at_ms // span_ms}", type, level, message, at_ms, found)

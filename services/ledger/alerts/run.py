@@ -1,17 +1,20 @@
 """Finding and sending alerts: in one ledger at a time, under a lock of its own."""
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
-from services.ledger.alerts import detect, reports
+from services.ledger.alerts import deployments, detect, reports, users
 from services.ledger.alerts.channels import ChannelError, Channels
 from services.ledger.alerts.detect import Alert, Row
+from services.ledger.alerts.rests import Rests
+from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.lock import raise_if_cancelled
@@ -24,6 +27,8 @@ from shared.waiting import set_within
 log = structlog.get_logger()
 
 LOOK_S = 2.0
+USERS_S = 300.0
+"""How often users' spend is looked at."""
 CHECK_S = 10.0
 """How often what no new row tells of is looked at: hanging calls, outages, how far the book is."""
 SETTLE_S = 3.0
@@ -91,7 +96,7 @@ _OUTAGES = """
 SELECT deployment_id, min(model) AS model, min(provider) AS provider, count(*) AS asked,
     count(*) FILTER (WHERE outcome IN ('provider_error', 'timeout')) AS failed
 FROM request_log WHERE id >= $1 AND day >= $2 AND NOT provisional AND deployment_id IS NOT NULL AND outcome <> 'refused'
-GROUP BY 1 HAVING count(*) FILTER (WHERE outcome IN ('provider_error', 'timeout')) >= $3
+GROUP BY 1 HAVING count(*) FILTER (WHERE outcome IN ('provider_error', 'timeout')) > 0
 """
 _HANGING = "SELECT count(*) FROM request_open WHERE id < $1"
 _READ = "SELECT max(seq) FROM stream_position WHERE stream = $1"
@@ -104,6 +109,20 @@ _HOURS = """
 SELECT coalesce(sum(spend_picousd) FILTER (WHERE at = $1), 0) AS spent, coalesce(sum(spend_picousd) FILTER (WHERE at < $1), 0) / 24 AS mean
 FROM spend_calls WHERE counts <> 2 AND at >= $1 - interval '24 hours' AND at <= $1
 """
+_USERS = """
+SELECT value AS user_id, coalesce(sum(spend_picousd) FILTER (WHERE day = $1), 0) AS day,
+    coalesce(sum(spend_picousd) FILTER (WHERE day >= $2), 0) AS month,
+    coalesce(sum(spend_picousd) FILTER (WHERE day >= $3 AND day < $1), 0) AS before
+FROM rollup WHERE scope = '' AND dimension = 'user' AND value <> '' AND day >= least($2, $3)
+GROUP BY 1 HAVING sum(spend_picousd) FILTER (WHERE day >= least($1, $2)) >= $4 ORDER BY month DESC LIMIT 200
+"""
+_FALLBACKS = """
+SELECT model, spend_logs_metadata::jsonb ->> 'tollgate_fallback_to' AS fallback, count(*) AS calls,
+    count(*) FILTER (WHERE outcome = 'success') AS good
+FROM request_log WHERE day = $1 AND NOT provisional AND spend_logs_metadata::text LIKE '%"tollgate_fallback_to"%'
+GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 50
+"""
+"""What an edge notes of a call that another model was asked for (services/edge/account.py)."""
 _KNOWN = "SELECT id FROM alert WHERE id = ANY($1)"
 _ADD = """
 INSERT INTO alert (id, type, level, message, found, at_ms, waiting, next_at)
@@ -128,6 +147,7 @@ class Alerts:
     """
     Args:
         clock: Unix seconds.
+        served: deployments by id, as the configuration has them.
     """
 
     def __init__(
@@ -138,7 +158,11 @@ class Alerts:
         channels: Channels,
         stopping: asyncio.Event,
         clock: Callable[[], float] = time.time,
+        served: Mapping[str, Served] | None = None,
     ) -> None:
+        self._served = served or {}
+        self._rests = Rests()
+        self._users_at = 0.0
         self._database = database
         self._client = client
         self._settings = settings
@@ -151,9 +175,18 @@ class Alerts:
         self._day = ""
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._repeatedly(self.find, LOOK_S))
-            group.create_task(self._repeatedly(self.send, PAUSE_S_MIN))
+        listening = None
+        if self._client is not None:
+            with contextlib.suppress(*BUS_ERRORS):  # what isn't heard isn't told
+                listening = await self._rests.follow(self._client)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._repeatedly(self.find, LOOK_S))
+                group.create_task(self._repeatedly(self.send, PAUSE_S_MIN))
+        finally:
+            if listening is not None:
+                with contextlib.suppress(*BUS_ERRORS):
+                    await listening.unsubscribe()
 
     async def _repeatedly(self, work: Callable[[Connection], Any], every_s: float) -> None:
         connection: Connection | None = None
@@ -222,13 +255,15 @@ class Alerts:
         settings, now_ms = self._settings, int(now * 1000)
         minute = now - 60
         day = datetime.fromtimestamp(minute, UTC).date()
-        alerts = detect.outages(
-            settings, await _rows(connection, _OUTAGES, _id_at(minute), day, settings.minor_outage), now_ms
-        )
+        failing = await _rows(connection, _OUTAGES, _id_at(minute), day)
+        alerts = detect.outages(settings, failing, now_ms)
+        alerts += deployments.regions(settings, failing, self._served, now_ms)
+        alerts += deployments.resting(settings, self._rests.taken(), self._served, now_ms)
         hanging = await connection.fetchval(_HANGING, _id_at(now - settings.threshold_s))
         alerts += detect.hanging(settings, hanging, now_ms)
         alerts += await self._behind(connection, now)
         alerts += await self._of_the_hour(connection, now)
+        alerts += await self._of_users(connection, now)
         if alerts:
             await self._write(connection, alerts)
         await self._reports(connection, now)
@@ -257,6 +292,15 @@ class Alerts:
         spent, mean = float(row["spent"]) / PICOUSD_PER_USD, float(row["mean"]) / PICOUSD_PER_USD
         return detect.spend_anomaly(self._settings, f"{hour:%Y-%m-%d %H:%M}", spent, mean, int(now * 1000))
 
+    async def _of_users(self, connection: Connection, now: float) -> list[Alert]:
+        settings, today = self._settings, datetime.fromtimestamp(now, UTC).date()
+        if now - self._users_at < USERS_S or not users.wanted(settings):
+            return []
+        self._users_at = now
+        span = users.span(settings, today)
+        rows = await _rows(connection, _USERS, *span, users.least_picousd(settings))
+        return users.over(settings, rows, today, int(now * 1000))
+
     async def _reports(self, connection: Connection, now: float) -> None:
         """Once each, also where nobody ran at the day's beginning; not of days before anybody wanted to be told."""
         today = datetime.fromtimestamp(now, UTC)
@@ -271,6 +315,11 @@ class Alerts:
             if id not in known:
                 rows = await _rows(connection, _SUMS, first, after)
                 alerts.append(reports.report(id, type, first, after, rows, int(now * 1000)))
+        alerts += deployments.ending(self._settings, self._served, today.date(), int(now * 1000))
+        if self._settings.wants("fallback_reports"):
+            day = today.date() - timedelta(days=1)
+            fell = await _rows(connection, _FALLBACKS, day)
+            alerts += deployments.fallbacks(self._settings, day, fell, int(now * 1000))
         await self._write(connection, alerts)
         await connection.execute(_FORGET, KEPT_DAYS)
         self._day = str(today.date())

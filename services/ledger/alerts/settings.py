@@ -10,7 +10,8 @@ from shared.secrets.value import Secret
 
 ON = (
     "llm_exceptions", "llm_too_slow", "llm_requests_hanging", "budget_alerts", "spend_reports", "failed_tracking_spend",
-    "daily_reports", "new_model_added", "outage_alerts",
+    "daily_reports", "new_model_added", "outage_alerts", "region_outage_alerts", "cooldown_deployment", "fallback_reports",
+    "model_deprecation_warnings", "user_spend_thresholds",
 )  # fmt: skip
 """LiteLLM's types that are told unless `alert_types` says otherwise."""
 ASKED_FOR = (
@@ -18,10 +19,6 @@ ASKED_FOR = (
     "team_updated", "team_deleted", "new_internal_user_created", "internal_user_updated", "internal_user_deleted",
 )  # fmt: skip
 """Those that are told where `alert_types` names them."""
-UNTOLD = (
-    "user_spend_thresholds", "cooldown_deployment", "model_deprecation_warnings", "region_outage_alerts", "fallback_reports",
-)  # fmt: skip
-"""LiteLLM has them, and no fact tells of them."""
 OURS = ("book_behind", "broker_degraded", "db_exceptions", "chain_broken", "anomaly")
 """Always told: something is wrong with the evidence itself."""
 CHANNELS = ("slack", "webhook", "email")
@@ -51,6 +48,13 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Failures of one deployment in a minute."""
     behind_s: float = 60.0
     """How long the book may be behind."""
+    user_day_usd: float | None = None
+    user_month_usd: float | None = None
+    """What a user may spend in a day, in a calendar month (UTC), before somebody is told."""
+    user_factor: float = 3.0
+    user_usd_min: float = 10.0
+    user_days: int = 7
+    """A user's day against the mean of so many days before."""
     anomaly_factor: float = 5.0
     """An hour's spend against the mean of the 24 before."""
     anomaly_usd_min: float = 10.0
@@ -83,6 +87,11 @@ def read(general: Mapping[str, Any], environ: Mapping[str, str]) -> AlertSetting
         minor_outage=int(_above_zero(args.get("minor_outage_alert_threshold"), 5, "alerting_args")),
         major_outage=int(_above_zero(args.get("major_outage_alert_threshold"), 10, "alerting_args")),
         behind_s=_above_zero(args.get("book_behind_s"), 60.0, "alerting_args"),
+        user_day_usd=_over(args.get("daily_spend_per_user_threshold")),
+        user_month_usd=_over(args.get("monthly_spend_per_user_threshold")),
+        user_factor=_above_zero(args.get("spend_anomaly_multiplier"), 3.0, "alerting_args"),
+        user_usd_min=_above_zero(args.get("spend_anomaly_min_spend"), 10.0, "alerting_args"),
+        user_days=max(1, int(_above_zero(args.get("spend_anomaly_baseline_days"), 7, "alerting_args"))),
         anomaly_factor=_above_zero(args.get("spend_anomaly_factor"), 5.0, "alerting_args"),
         anomaly_usd_min=_above_zero(args.get("spend_anomaly_usd_min"), 10.0, "alerting_args"),
     )
@@ -91,11 +100,11 @@ def read(general: Mapping[str, Any], environ: Mapping[str, str]) -> AlertSetting
 def _types(given: Any) -> frozenset[str]:
     if given is None or given == []:
         return frozenset(ON)
-    known = (*ON, *ASKED_FOR, *UNTOLD, *OURS)
+    known = (*ON, *ASKED_FOR, *OURS)
     for name in given:
         if name not in known:
             raise ConfigError(f"general_settings.alert_types: there is no alert {str(name)[:80]!r}")
-    return frozenset(given) - frozenset(UNTOLD)
+    return frozenset(given)
 
 
 def _slack(by_type: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, tuple[Secret, ...]]:
@@ -144,6 +153,10 @@ def _smtp(args: Mapping[str, Any], environ: Mapping[str, str]) -> Smtp:
         Secret(password) if password else None,
         environ.get("SMTP_TLS", "true").lower() != "false",
     )
+
+
+def _over(value: Any) -> float | None:
+    return None if value is None else _above_zero(value, 0.0, "alerting_args")
 
 
 def _above_zero(value: Any, usual: float, at: str) -> float:

@@ -1,0 +1,145 @@
+"""Alerts about deployments and users: regions that are out, who rests, models that end, calls that fell back, users who spend too much."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.ledger.alerts import deployments, served, settings
+from services.ledger.alerts.channels import Channels
+from services.ledger.alerts.rests import KNOWN_MAX, Rests
+from services.ledger.alerts.run import Alerts
+from services.ledger.alerts.served import Served
+from services.ledger.alerts.settings import AlertSettings
+from shared import config, subjects
+from shared.ids import DeploymentId
+from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.requests import RestNotice
+from tests.ledger.ledger_kit import ALICE, BOB, Book, opened_at, settled
+from tests.ledger.test_ledger_alerts import NOON, Slack, wanted
+from tests.support.serving import handled_by, serving
+
+ALL = AlertSettings(types=frozenset((*settings.ON, *settings.ASKED_FOR)))
+EAST = {
+    name: Served(f"m-{name}", "bedrock", "claude", region)
+    for name, region in (("a", "us-east-1"), ("b", "us-east-1"), ("c", "eu-west-1"))
+}
+
+
+def row(deployment: str, failed: int, asked: int) -> dict[str, Any]:
+    return {"deployment_id": deployment, "model": "m", "provider": "bedrock", "failed": failed, "asked": asked}
+
+
+def test_a_region_is_out_where_two_of_its_deployments_are() -> None:
+    def told(*rows: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(one.level, one.id.split(":")[1]) for one in deployments.regions(ALL, list(rows), EAST, 0)]
+
+    assert told(row("a", 3, 4), row("b", 3, 3)) == [("Medium", "bedrock|us-east-1|minor")]
+    assert told(row("a", 9, 9), row("b", 9, 9)) == [("High", "bedrock|us-east-1|major")]
+    assert told(row("a", 9, 9)) == [], "one deployment is an outage of its own"
+    assert told(row("a", 9, 9), row("c", 9, 9)) == [], "of different regions"
+    assert told(row("a", 9, 9), row("b", 1, 90)) == [], "the region answers"
+    assert told(row("a", 2, 2), row("b", 2, 2)) == [], "too few"
+    assert told(row("x", 9, 9), row("y", 9, 9)) == [], "nobody knows where they are"
+
+
+async def test_who_rests_is_heard_from_edges_and_told_once_a_span() -> None:
+    heard: list[Any] = []
+
+    async def subscribe(subject: str, cb: Any) -> None:
+        heard.append((subject, cb))
+
+    rests = Rests()
+    await rests.follow(SimpleNamespace(subscribe=subscribe))
+    ((subject, cb),) = heard
+    assert subject == subjects.EDGE_RESTS
+
+    async def say(data: bytes) -> None:
+        await cb(SimpleNamespace(data=data))
+
+    for deployment in ("a", "a", "unknown"):
+        await say(msgspec.msgpack.encode(RestNotice("edge-1", DeploymentId(deployment), 5.0)))
+    await say(b"\xc1junk")
+    await say(msgspec.msgpack.encode(RestNotice("edge-1", DeploymentId("over"), 0.0)))
+    first, second = deployments.resting(ALL, rests.taken(), EAST, 0)
+    assert (first.type, first.found, "`m-a`" in first.message) == ("cooldown_deployment", 2, True)
+    assert "`unknown`" in second.message and rests.taken() == {}
+    for number in range(KNOWN_MAX + 10):
+        await say(msgspec.msgpack.encode(RestNotice("edge-1", DeploymentId(str(number)), 5.0)))
+    assert len(rests.taken()) == KNOWN_MAX
+
+
+def test_a_model_that_ends_is_told_near_its_end_and_at_it() -> None:
+    entry = {
+        "model_name": "old",
+        "litellm_params": {"model": "openai/gpt-3", "api_key": "sk-1"},
+        "model_info": {"id": "d", "deprecation_date": "2026-12-31"},
+    }
+    known = served.of(config.parse(msgspec.json.encode({"model_list": [entry]}).decode(), {}).deployments)
+
+    def told(day: date) -> list[str]:
+        return [one.message.partition("\n")[0] for one in deployments.ending(ALL, known, day, 0)]
+
+    assert told(date(2026, 11, 30)) == []
+    assert told(date(2026, 12, 1)) == told(date(2026, 12, 30)) == ["A model ends on 2026-12-31: `openai/gpt-3`"]
+    assert told(date(2027, 1, 3)) == ["A model ended on 2026-12-31: `openai/gpt-3`"]
+    ids = {one.id for day in (date(2026, 12, 2), date(2026, 12, 9)) for one in deployments.ending(ALL, known, day, 0)}
+    assert len(ids) == 1, "once"
+    assert served.of(config.parse(
+        msgspec.json.encode({"model_list": [{**entry, "model_info": {"id": "d", "deprecation_date": "soon"}}]}).decode(), {}
+    ).deployments)["d"].ends is None  # fmt: skip
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[Slack]:
+    made = Slack()
+    async with serving(handled_by(made.answer, "POST")) as made.url:
+        yield made
+
+
+async def test_users_over_a_line_and_calls_that_fell_back_are_told_from_the_book(
+    book: Book, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ledger.alerts.run.SETTLE_S", 0.0)
+    noon, usd = int(NOON.timestamp() * 1000), 10**12
+    chosen = wanted(
+        slack, "user_spend_thresholds", "user_spend_anomalies", "fallback_reports", "region_outage_alerts",
+        user_day_usd=40.0, user_month_usd=1e9, anomaly_usd_min=1e9,
+    )  # fmt: skip
+    outbound, now = Outbound(OutboundSettings.read({}), Guard(any_address=True)), [noon / 1000 + 600]
+    alerts = Alerts(book.database, None, chosen, Channels(chosen, outbound), asyncio.Event(), lambda: now[0], {})
+    connection = await book.database.writer()
+
+    async def look(at_s: float) -> None:
+        now[0] = at_s
+        await alerts.find(connection)
+        await alerts.send(connection)
+
+    async def spends(caller: Any, amount: int, at_ms: int, **changed: Any) -> None:
+        await book.post(settled(opened_at(at_ms, caller=caller, **changed), cost_picousd=amount), at=at_ms)
+
+    day_ms = 86_400_000
+    for back in range(1, 8):
+        await spends(ALICE, 20 * usd, noon - back * day_ms)
+    await look(now[0])
+    assert slack.got == []
+    await spends(ALICE, 39 * usd, noon)
+    await spends(BOB, 12 * usd, noon, spend_logs_metadata={"tollgate_fallback_to": "other", "mine": 1})
+    await spends(BOB, 0, noon, spend_logs_metadata={"tollgate_fallback_to": "other"})
+    await look(noon / 1000 + 1200)
+    (first,) = slack.texts()
+    assert "user_spend_anomalies" in first and f"`{BOB.user_id}`" in first, "who never spent: 12 USD at once"
+    await spends(ALICE, 2 * usd, noon)
+    await look(noon / 1000 + 1800)
+    await look(noon / 1000 + 3000)
+    assert slack.types() == ["user_spend_anomalies", "user_spend_thresholds"], "each once"
+    assert f"`{ALICE.user_id}`" in slack.texts()[1] and "40.00 USD today: 41.00" in slack.texts()[1]
+    await look((NOON + timedelta(hours=12, minutes=6)).timestamp())
+    report = slack.texts()[-1]
+    assert slack.types()[-1] == "fallback_reports" and "`gpt` to `other`: 2 calls, 2 answered" in report
+    connection.terminate()
+    await outbound.close()
