@@ -42,8 +42,6 @@ from shared.streams import StreamState
 log = structlog.get_logger()
 
 STREAMS_WAIT_S = 0.2
-LINGER_S = 0.5
-"""A stopping edge keeps idle connections for so long: a request that was on its way is served, and told that it was the last."""
 FLUSH_S = 10.0
 JOURNAL_DRAIN_S = 10.0
 """For what the journal holds to reach the broker."""
@@ -172,7 +170,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     await life.stopping.wait()
     for task in keeping:
         task.cancel()
-    await _stop(listener, server, conf.edge_drain_ms / 1000, parts)
+    await _stop(listener, server, conf, parts)
     watching.cancel()
     await identity.drain()
     await rests.close()
@@ -180,11 +178,9 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     await known.close()
 
 
-async def _stop(listener: Listener, server: Server, drain_s: float, parts: Parts) -> None:
+async def _stop(listener: Listener, server: Server, conf: EdgeSettings, parts: Parts) -> None:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
-    listener.stop()
-    await asyncio.sleep(LINGER_S)
-    if not await listener.drain(drain_s):
+    if not await listener.drain(conf.edge_drain_ms / 1000, conf.edge_drain_idle_ms / 1000) and server.running:
         log.warning("requests_cut_off", running=server.running)
     await listener.close(CUT_OFF_S)
     await parts.tasks.finish(FLUSH_S)

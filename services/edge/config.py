@@ -54,6 +54,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of a prompt, and of an answer, that is kept or sent to a sink (`store_prompts_in_spend_logs`); the rest is cut off."""
     edge_drain_ms: Milliseconds = 60_000
     """How long a stopping edge lets running requests go on."""
+    edge_drain_idle_ms: Milliseconds = 20_000
+    """How long a stopping edge keeps a client's connection that has no request: longer than its client keeps it for the next one (aiohttp 15 s,
+    httpx 5 s, nginx 60 s). A request that comes meanwhile is answered with `Connection: close`; one that comes as we close is lost."""
 
     edge_cors_origins: str = "*"
     """Whose pages may read our answers, with commas between them; `*`: anybody's, empty: nobody's. Never with credentials."""

@@ -81,11 +81,11 @@ class Parts(msgspec.Struct, kw_only=True):
     ledger: Origin
     ledger_path: str
     """Before each path of the ledger's HTTP API."""
+    passthrough_outbound: Outbound
     sizes: Sizes = Sizes()
     cache: Cache | None = None
     """None: every call goes to a provider."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
-    passthrough_outbound: Outbound | None = None
     passthrough_signers: dict[str, Credentials] = msgspec.field(default_factory=dict)
     """An endpoint's id → what proves that its calls are ours, where that isn't a header of its own."""
     named: Named = msgspec.field(default_factory=lambda: Named(None, None, int))

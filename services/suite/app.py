@@ -172,6 +172,7 @@ class Suite:
                 env["TOLLGATE_DATABASE_URL"] = self._told_database_url
             env["TOLLGATE_LEDGER_HOST"] = self.settings.ledger_host
         if member.kind == "edge":
+            env["TOLLGATE_EDGE_DRAIN_IDLE_MS"] = str(self.settings.edge_drain_idle_ms)
             env.setdefault("TOLLGATE_LEDGER_URL", self._urls("ledger")[0])
         return env
 

@@ -43,6 +43,9 @@ class SuiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_probe_port: Port = 4001
     edge_drain_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000
     """The edge's own setting: a stopping suite waits that long for its streams."""
+    edge_drain_idle_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
+    """The edge's own setting, shorter than its default: mostly everything here ends together. 20000 where clients go from one edge
+    to the next."""
     ledger_host: str = LOOPBACK
     ledger_port: Port = 4100
     ledger_probe_port: Port = 4101

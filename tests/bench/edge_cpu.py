@@ -44,6 +44,7 @@ from shared.billing import Price
 from shared.facts import Caller
 from shared.grant import Candidate, Grant
 from shared.ids import digest_key
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
 from tests.bench import wire
 from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, FakeBus, FakeFeed, NoJournal, chunk, response
@@ -230,6 +231,7 @@ def _server(*, caches: bool) -> Server:
         tasks=Tasks(),
         ledger=Origin("http", "127.0.0.1", 9),
         ledger_path="",
+        passthrough_outbound=Outbound(OutboundSettings(), Guard(any_address=True)),
         signer=Signer("edge"),
         strangers=Strangers(recorder, clock.unix_ms),
         cache=_cache(clock) if caches else None,

@@ -41,7 +41,7 @@ SERVICES = tuple(f"{kind}-{number}" for kind in KINDS for number in (1, 2))
 HOSTS = {name: number for number, name in enumerate((*NATS, *POSTGRES, *SERVICES), 1)}
 ALIASES = {f"{name}.nats": name for name in NATS}
 PROVIDER_PORT = 9000
-STOP_S = {"edge": 25.0, "nats": 45.0}
+STOP_S = {"edge": 45.0, "nats": 45.0}
 IN_STEP_S = 60.0
 """For a server that comes back empty to have it all again."""
 
@@ -336,7 +336,7 @@ class Cluster:
             "TOLLGATE_EDGE_HOST": "0.0.0.0",
             "TOLLGATE_ALLOW_OPEN_GATEWAY": "true",  # the load's master key is everybody's
             "TOLLGATE_EDGE_NAME": name,
-            "TOLLGATE_EDGE_DRAIN_MS": "10000",
+            "TOLLGATE_EDGE_DRAIN_MS": "30000",
             "TOLLGATE_LEDGER_URL": "http://ledger-1:4100",
             "TOLLGATE_LEDGER_HOST": "0.0.0.0",
             "LITELLM_SALT_KEY": "salt-of-a-chaos-run",

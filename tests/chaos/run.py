@@ -66,7 +66,8 @@ async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, 
 
 async def rolling(directory: Path, seed: int, seconds: float) -> bool:
     """Every replica replaced, over and over; a client that is patient about connections sees no failure at all."""
-    async with World(directory, replicas=TWO_EACH, guarded=True) as world:
+    env = {"TOLLGATE_EDGE_DRAIN_MS": "30000", "TOLLGATE_EDGE_DRAIN_IDLE_MS": "20000"}
+    async with World(directory, replicas=TWO_EACH, env=env, guarded=True) as world:
         say(f"rolling restart of all services for {seconds:.0f} s, seed {seed}")
 
         async def trouble() -> None:

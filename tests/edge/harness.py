@@ -28,6 +28,7 @@ from shared.billing import Price
 from shared.config.schema import LitellmSettings
 from shared.facts import Caller, Opened, Settled, TrafficFact
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import AdminReply, CountReply, DecideReply, DecideRequest, ScreenRequest, Verdict
 from tests.edge.fakes import (
     LAST_CHUNK,
@@ -148,6 +149,7 @@ class Edge:
         )
         self.customers = Grants(bus, lambda: feed, ttl_ms=60_000, entries_max=100, timeout_ms=500, stale_ms=3_000)
         self.upstream, self.tasks = Client(), Tasks()
+        self.outbound = Outbound(OutboundSettings(), Guard(any_address=True))
         clock = Clock()
         self.parts = Parts(
             settings=self.settings,
@@ -161,6 +163,7 @@ class Edge:
             tasks=self.tasks,
             tokens=self.tokens,
             ledger=Origin("http", "127.0.0.1", 9),
+            passthrough_outbound=self.outbound,
             ledger_path="",
             signer=Signer("edge-1"),
             strangers=Strangers(self.recorder, clock.unix_ms),
@@ -181,6 +184,7 @@ class Edge:
         self.parts.strangers.close()
         await self.recorder.close()
         await self.upstream.close()
+        await self.outbound.close()
         await self.tokens.close()
 
     def facts(self) -> list[TrafficFact]:

@@ -137,7 +137,6 @@ def head(path: str, method: str, body: bytes = b"", key: str | None = KEY, **hea
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[World]:
     made = World()
-    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
     async with told_by(Target()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
         edge = made.edge
 
@@ -149,9 +148,7 @@ async def world() -> AsyncIterator[World]:
             return DecideReply(Denial(errors.no_key(), 1, ["control.key.x"]))
 
         edge.bus.answers[subjects.POLICY_DECIDE] = decide
-        edge.parts.passthrough_outbound = outbound
         yield made
-    await outbound.close()
 
 
 # ── what goes on ──

@@ -15,7 +15,6 @@ from shared.config.providers import PROVIDERS
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
-from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.passthrough import Entries
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import until
@@ -43,12 +42,9 @@ class Provided(World):
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[Provided]:
     made = Provided()
-    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
     async with told_by(Target()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
-        made.edge.parts.passthrough_outbound = outbound
         yield made
-    await outbound.close()
 
 
 async def test_nobody_has_them_who_was_not_given_them(world: Provided) -> None:

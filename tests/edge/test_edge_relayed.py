@@ -19,7 +19,6 @@ from shared import config, errors, subjects
 from shared.billing import Price, cost
 from shared.facts import Caller, GuardrailOutcome, Refused, Settled
 from shared.grant import Candidate, Denial, Grant, GuardrailRef
-from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest, Redaction, ScreenRequest, Verdict
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
@@ -151,14 +150,11 @@ async def world() -> AsyncIterator[World]:
             ("both", "openai/gpt-4o", "/v1", "b1"),
         )
     ]  # fmt: skip
-    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
     async with server, Edge({}) as made.edge:
         made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
-        made.edge.parts.passthrough_outbound = outbound
         made.edge.parts.random = lambda: 0.5
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         yield made
-    await outbound.close()
 
 
 # ── Anthropic's ──

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from services.edge.surfaces import passthrough
 from shared import passthrough as entries
-from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.edge.harness import Edge
 from tests.support.ports import free_port
 
@@ -66,13 +65,11 @@ def rss_mb() -> float:
 async def test_memory_is_flat() -> None:
     port = free_port()
     target = subprocess.Popen([sys.executable, "-c", TARGET, str(port)])
-    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
     try:
         async with Edge({"m": ["mock:x"]}) as edge:
             edge.parts.passthrough = entries.read(
                 [{"path": "/t", "target": f"http://127.0.0.1:{port}", "include_subpath": True}], {}
             )
-            edge.parts.passthrough_outbound = outbound
             url = f"http://127.0.0.1:{edge.port}/t"
 
             async def run(up: int, down: int) -> float:
@@ -94,4 +91,3 @@ async def test_memory_is_flat() -> None:
     finally:
         target.kill()
         target.wait()
-        await outbound.close()

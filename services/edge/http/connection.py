@@ -4,7 +4,7 @@ Where a connection is, and who owns it:
 
     idle → head → busy → (lingering) → idle … → closed          (any state → closed)
 
-- *idle*: nothing of a request is here. Closed after `IDLE_S`, or when the edge stops.
+- *idle*: nothing of a request is here. Closed after `IDLE_S`; earlier where the edge stops (`Listener.drain`).
 - *head*: the first byte of a request came, its head isn't whole. Refused and closed after `HEAD_S`.
 - *busy*: it belongs to the one request in `_request` and the handler's run in `_task`: from when the head was whole until the answer
   is written (and the client has taken what doesn't fit our buffers). The request's body may still be coming.
@@ -88,8 +88,6 @@ class Connection(Incoming):
         self._owner.opened(self)
         if not self._budget.open(self.account, self._remote):
             self._turn_away()
-        elif self._owner.draining:
-            self.close_if_idle()
 
     def data_received(self, data: bytes) -> None:
         request = self._request
@@ -137,15 +135,11 @@ class Connection(Incoming):
             return
         waited_s = now - self._since
         if not self._in_head:
-            if waited_s >= IDLE_S or self._owner.draining:
-                self.close_if_idle()
+            idle_s = self._owner.drain_idle_s
+            if waited_s >= (IDLE_S if idle_s is None else idle_s) and self._is_quiet():
+                self.close()
         elif waited_s >= (HEAD_STOPPING_S if self._owner.stopping else HEAD_S):
             self._refuse(408)
-
-    def close_if_idle(self) -> None:
-        """A request that has arrived, but wasn't read yet, counts as one: it would be reset. Costs a system call."""
-        if self._request is None and not self._in_head and not self._over and self._is_quiet():
-            self.close()
 
     # ── requests, one after the other ──
 
@@ -191,8 +185,6 @@ class Connection(Incoming):
             data, self._held = self._held, b""
             self._feed(data)
             self.flow()
-        elif self._owner.draining:
-            self.close_if_idle()
 
     def _wake(self) -> None:
         waker, self._waker = self._waker, None
@@ -292,7 +284,7 @@ class Connection(Incoming):
         self._refuse(503)
 
     def _is_quiet(self) -> bool:
-        """Nothing waits in the socket that the loop hasn't reported yet."""
+        """Nothing waits in the socket that the loop hasn't reported yet: closing would reset it."""
         tcp = self._transport.get_extra_info("socket") if self._transport is not None else None
         if tcp is None or tcp.fileno() < 0:  # closed under us
             return True

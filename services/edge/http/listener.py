@@ -9,8 +9,12 @@ connection only notes when it began to wait.
 The end has three steps, for the caller to pace:
 
     stop    nobody new comes in; every answer from now on is the last of its connection, and says so
-    drain   idle connections are closed, the others when their request is over
+    drain   connections end: when their request is over, or when they have been idle for so long that nobody will use them again
     close   what is left is cut off: handlers are cancelled, transports aborted
+
+No request may be lost in it, and HTTP/1.1 has no word for "I close" but an answer's. A request may be on its way while we close: its
+client finds out that nobody reads it, and mustn't send it again by itself. So an idle connection that wasn't told is kept for longer
+than clients keep theirs, and the port is closed only after every handshake that was under way (shut.py).
 """
 
 import asyncio
@@ -23,10 +27,14 @@ from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import Budget
 from services.edge.http.connection import Connection
 from services.edge.http.request import Request
+from services.edge.http.shut import shut
 from services.edge.http.tls import EVERY_S, HANDSHAKE_S, Certificate
 
 BACKLOG = 1024
 SWEEP_S = 1.0
+SWEEP_DRAINING_S = 0.1
+HANDSHAKES_S = 0.5
+"""For handshakes under way (TLS ones too) to end, from when no new one begins."""
 
 
 class Listener:
@@ -53,13 +61,17 @@ class Listener:
         """For whoever makes a connection of a socket."""
         if certificate is not None:
             self._tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_S}
-        self.stopping = self.draining = False
+        self.stopping = False
+        self.drain_idle_s: float | None = None
+        """Once it drains: how long a connection is kept idle."""
         self.connections: set[Connection] = set()
         self._loop = asyncio.get_running_loop()
         self._looked_at = self._loop.time()
         self._servers: list[asyncio.Server] = []
         self._accepting: set[asyncio.Future[Any]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._deaf = asyncio.Event()
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
@@ -78,23 +90,27 @@ class Listener:
         )
 
     def stop(self) -> None:
-        """Whose connection the kernel has accepted already is served like the others: closing the socket would reset it."""
+        """A second call does nothing."""
+        if self.stopping:
+            return
         self.stopping = True
         for server in self._servers:
-            listening = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
-            server.close()
-            for each in listening:
-                with each:
-                    self._accept_all(each)
-        self._servers.clear()
+            for each in server.sockets:
+                shut(each)
+        self._closing = self._loop.call_later(HANDSHAKES_S, self._stop_listening)
 
-    async def drain(self, within_s: float) -> bool:
-        """Whether every connection came to its end in time."""
+    async def drain(self, within_s: float, idle_s: float = 0.0) -> bool:
+        """Whether every connection came to its end in time.
+
+        Args:
+            idle_s: how long a connection that wasn't told of the end is kept without a request, from its last answer on.
+        """
         self.stop()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
-        self.draining = True
-        for connection in list(self.connections):
-            connection.close_if_idle()
+        await self._unheard()
+        self.drain_idle_s = idle_s
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep()
         try:
             await asyncio.wait_for(self._empty.wait(), within_s)
         except TimeoutError:
@@ -104,8 +120,9 @@ class Listener:
     async def close(self, within_s: float = 1.0) -> None:
         """`within_s`: for the cancelled handlers to end."""
         self.stop()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
-        self.draining = True
+        self._stop_listening()
+        await self._unheard()
+        self.drain_idle_s = 0.0
         for connection in list(self.connections):
             connection.abort()
         try:
@@ -131,6 +148,25 @@ class Listener:
 
     # ── the rest ──
 
+    def _stop_listening(self) -> None:
+        """Whose connection the kernel has accepted already is served like the others: closing the socket would reset it."""
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        for server in self._servers:
+            listening = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+            server.close()
+            for each in listening:
+                with each:
+                    self._accept_all(each)
+        self._servers.clear()
+        self._deaf.set()
+
+    async def _unheard(self) -> None:
+        """Nobody listens any more, and whoever was accepted is among the connections."""
+        await self._deaf.wait()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+
     def _accept_all(self, listening: socket.socket) -> None:
         listening.setblocking(False)
         for _ in range(BACKLOG):
@@ -151,7 +187,8 @@ class Listener:
         return Connection(self, self._loop)
 
     def _sweep(self) -> None:
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep) if self.connections else None
+        pause_s = SWEEP_S if self.drain_idle_s is None else SWEEP_DRAINING_S
+        self._sweeper = self._loop.call_later(pause_s, self._sweep) if self.connections else None
         now = self._loop.time()
         for connection in list(self.connections):
             connection.sweep(now)

@@ -24,7 +24,7 @@ class Owner(Protocol):
     malformed: Callable[[int], WholeAnswer]
     budget: Budget
     stopping: bool
-    draining: bool
+    drain_idle_s: float | None
 
     def opened(self, connection: Any) -> None: ...
 

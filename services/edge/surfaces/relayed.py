@@ -200,7 +200,6 @@ class _Relay:
     async def _one(self, candidate: Candidate, *, is_last: bool) -> Answer | None:
         """None: the next one is to be asked."""
         parts, outbound = self._parts, self._parts.passthrough_outbound
-        assert outbound is not None
         target = parts.targets[candidate.deployment_id]
         record = Relayed(
             parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free

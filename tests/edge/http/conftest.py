@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from services.edge.http import connection
+from services.edge.http import connection, listener
 from tests.edge.http.http_kit import LOOPS, Handler, Ours, Served, Theirs
 
 
@@ -19,6 +19,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGERING_S", 0.3)
+    monkeypatch.setattr(listener, "HANDSHAKES_S", 0.02)
+    monkeypatch.setattr(listener, "SWEEP_DRAINING_S", 0.02)
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
 
 

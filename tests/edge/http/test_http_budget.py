@@ -304,9 +304,7 @@ async def test_a_request_the_loop_has_not_read_yet_is_served(ours: Serve) -> Non
     with socket.socket(fileno=os.dup(tcp.fileno())) as raw:
         raw.setblocking(True)
         raw.sendall(GET)  # at the server's socket, unseen by its loop
-        listening.draining = True
-        for one in list(listening.connections):
-            one.close_if_idle()
+        listening.drain_idle_s = 0.0
         listening._sweep()
     answer = await caller.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")

@@ -1,6 +1,8 @@
 """Deadlines between requests, and the end of the server. Ours alone: aiohttp has none for a head, and ends otherwise."""
 
 import asyncio
+import socket
+import threading
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.edge.fakes import until
 from tests.edge.http.http_kit import GET, HEAD, Asked, closed, echo, post
 
 Serve = Any
+NEXT = GET.replace(b"/a", b"/next")
 
 
 @pytest.fixture
@@ -165,7 +168,7 @@ async def test_a_stream_that_was_begun_before_the_end_is_finished_and_so_is_what
 
     server = await ours(stream)
     caller = await server.connect()
-    await caller.send(GET + GET.replace(b"/a", b"/next"))
+    await caller.send(GET + NEXT)
     await until(lambda: server.running)
     draining = asyncio.create_task(server.listener.drain(5))
     await asyncio.sleep(0.02)
@@ -209,6 +212,83 @@ async def test_a_request_that_arrives_with_the_drain_is_served(ours: Serve) -> N
     assert await server.listener.drain(5)
     for caller in callers:
         assert (await caller.answer()).headers["connection"] == "close"
+
+
+async def test_who_was_not_told_of_the_end_can_use_its_connection_once_more(ours: Serve) -> None:
+    """A stream that began before the end has promised that the connection goes on; so has the answer before an idle one."""
+    go = asyncio.Event()
+
+    async def stream(asked: Asked) -> Any:
+        if asked.path == "/next":
+            return 200, b"next"
+        out = await asked.stream()
+        await go.wait()
+        await out.end()
+        return out
+
+    server = await ours(stream)
+    streaming, idle, silent = [await server.connect() for _ in range(3)]
+    await streaming.send(GET)
+    await idle.send(NEXT)
+    assert "connection" not in (await idle.answer()).headers
+    await until(lambda: server.running)
+    draining = asyncio.create_task(server.listener.drain(5, 0.5))
+    await until(lambda: server.listener.drain_idle_s)
+    go.set()
+    assert "connection" not in (await streaming.answer()).headers
+    await asyncio.sleep(0.1)  # sweeps go by
+    for caller in (streaming, idle):
+        await caller.send(NEXT)
+        answer = await caller.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"next", "close")
+        assert await closed(caller)
+    assert not draining.done()
+    assert await closed(silent), "idle for long enough"
+    assert await draining
+
+
+async def test_no_connection_that_was_made_is_reset_by_the_end(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that connect all the time, while the port closes: each is answered or wasn't let in."""
+    server = await ours(echo)
+    accept_all = server.listener._accept_all
+
+    def accept_all_slowly(listening: socket.socket) -> None:
+        accept_all(listening)
+        time.sleep(0.05)  # between the last look into the queue and its end
+
+    monkeypatch.setattr(server.listener, "_accept_all", accept_all_slowly)
+    over, let_in = threading.Event(), list[socket.socket]()
+
+    def calling() -> None:
+        while not over.wait(0.002):
+            tcp = socket.socket()
+            tcp.settimeout(0.3)
+            try:
+                tcp.connect(("127.0.0.1", server.port))
+            except OSError:
+                tcp.close()
+                continue
+            let_in.append(tcp)
+            tcp.sendall(GET)
+
+    thread = asyncio.create_task(asyncio.to_thread(calling))
+    await until(lambda: len(let_in) > 5)
+    drained = await server.listener.drain(5, 0.3)
+    over.set()
+    await thread
+    assert drained
+    for tcp in let_in:
+        with tcp:
+            assert tcp.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+async def test_nobody_is_let_in_while_handshakes_end(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither refused nor let in: who tries again in a second is refused then."""
+    monkeypatch.setattr(listener, "HANDSHAKES_S", 60)
+    server = await ours(echo)
+    server.listener.stop()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(server.connect(), 0.2)
 
 
 async def test_a_client_that_never_ends_its_head_does_not_hold_up_the_end(
