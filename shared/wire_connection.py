@@ -19,6 +19,11 @@ RECONNECT_S = 0.1
 PING_S = 2.0
 SUSPECT_S = 1.0
 """For a server to answer a PING after somebody waited in vain: longer, and it is taken for frozen or cut off; another one may be well."""
+LATE_S = 0.05
+"""A timer that comes so much later than it was due: the loop stood still, and what arrived meanwhile may be unread. On uvloop timers that
+are due come first, where it stood still in a socket's event or the process was stopped."""
+READ_S = 0.01
+"""For it to be read then."""
 READ_BYTES_MAX = 8 * 1024 * 1024
 """Of one message from the server."""
 UNSENT_BYTES_MAX = 16 * 1024 * 1024
@@ -192,6 +197,16 @@ class Connection(asyncio.Protocol):
                 tell()
 
     def _time_out(self, token: bytes) -> None:
+        future, timer = self._waiting[token]
+        if self._is_late(timer.when()):
+            self._waiting[token] = future, self._loop.call_later(READ_S, self._give_up, token)
+        else:
+            self._give_up(token)
+
+    def _is_late(self, due: float) -> bool:
+        return self._loop.time() - due > LATE_S
+
+    def _give_up(self, token: bytes) -> None:
         future, _ = self._waiting.pop(token)
         if not future.done():
             future.set_exception(WireError("timeout"))
@@ -200,9 +215,12 @@ class Connection(asyncio.Protocol):
             pong: asyncio.Future[None] = self._loop.create_future()
             self._pongs.append(pong)
             self._write(b"PING\r\n")
-            self._loop.call_later(SUSPECT_S, self._look_again, pong)
+            self._loop.call_later(SUSPECT_S, self._look_again, pong, self._loop.time() + SUSPECT_S)
 
-    def _look_again(self, pong: "asyncio.Future[None]") -> None:
+    def _look_again(self, pong: "asyncio.Future[None]", due: float) -> None:
+        if self._is_late(due):
+            self._loop.call_later(READ_S, self._look_again, pong, self._loop.time() + READ_S)
+            return
         self._suspected = False
         if not pong.done() and self._transport is not None:
             log.warning("wire_silent")
