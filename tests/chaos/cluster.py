@@ -51,13 +51,20 @@ class Cluster:
 
     Args:
         guarded: every request is screened by a guardrail, which finds nothing.
+        timeout_s: of a call to the provider.
         env: settings of the services.
     """
 
     double_failures: list[tuple[float, float]]
 
     def __init__(
-        self, directory: Path, seed: int, *, guarded: bool = False, env: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        guarded: bool = False,
+        timeout_s: int = PROVIDER_TIMEOUT_S,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = self.data_dir = directory
         self.bill_path = directory / "bill.jsonl"
@@ -65,7 +72,7 @@ class Cluster:
         self.primary = POSTGRES[0]
         self.held: set[str] = set()
         self._seed = seed
-        self._guarded = guarded
+        self._guarded, self._timeout_s = guarded, timeout_s
         self._env = dict(env or {})
         self._passwords = {user: "p" + secrets.token_urlsafe(12) for user in broker.USERS}
         self._children: dict[str, Child] = {}
@@ -78,7 +85,7 @@ class Cluster:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=log))
         self._root = snapshot(self.directory)
         url = f"http://world:{PROVIDER_PORT}/v1"
-        config = CONFIG.format(url=url, timeout=PROVIDER_TIMEOUT_S) + (GUARDRAIL if self._guarded else "")
+        config = CONFIG.format(url=url, timeout=self._timeout_s) + (GUARDRAIL if self._guarded else "")
         (self.directory / "config.yaml").write_text(config)
         self.network = Network(HOSTS, ALIASES, self.directory, self._seed)
         try:

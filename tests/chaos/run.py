@@ -30,7 +30,7 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.load import CALM
 from tests.chaos.schedule import CLUSTER, draw
 from tests.chaos.trial import PER_SECOND, Trial, conduct
-from tests.chaos.world import World
+from tests.chaos.world import PATIENT_TIMEOUT_S, World
 
 SMALL = {"TOLLGATE_EDGE_JOURNAL_BYTES_MAX": str(256 * 1024), "TOLLGATE_TRAFFIC_STREAM_BYTES_MAX": str(4 * 1024 * 1024)}
 """So that journals and the stream are full within seconds."""
@@ -67,7 +67,7 @@ async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, 
 async def rolling(directory: Path, seed: int, seconds: float) -> bool:
     """Every replica replaced, over and over; a client that is patient about connections sees no failure at all."""
     env = {"TOLLGATE_EDGE_DRAIN_MS": "30000", "TOLLGATE_EDGE_DRAIN_IDLE_MS": "20000"}
-    async with World(directory, replicas=TWO_EACH, env=env, guarded=True) as world:
+    async with World(directory, replicas=TWO_EACH, env=env, guarded=True, timeout_s=PATIENT_TIMEOUT_S) as world:
         say(f"rolling restart of all services for {seconds:.0f} s, seed {seed}")
 
         async def trouble() -> None:
@@ -133,7 +133,7 @@ async def cluster(directory: Path, seed: int, seconds: float, only: list[str]) -
 
 async def cluster_rolling(directory: Path, seed: int) -> bool:
     """Everything is replaced once, brokers and database too; a client that is patient about connections sees no failure at all."""
-    async with Cluster(directory, seed, guarded=True) as world:
+    async with Cluster(directory, seed, guarded=True, timeout_s=PATIENT_TIMEOUT_S) as world:
         say(f"rolling restart of everything, seed {seed}")
         trial = await conduct(world, "roll", seed, lambda: cluster_nemesis.roll(world, say), mix=CALM, patient=True)
     return _unfailing(trial)
