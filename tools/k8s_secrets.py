@@ -116,21 +116,28 @@ def read(path: Path) -> Values:
 
 
 def compose() -> int:
-    """`make compose-secrets`: the same values as variables, into deploy/compose/.env."""
+    """`make compose-secrets`: the same values as variables, into deploy/compose/.env; what is there stays, what is missing is added."""
     path = DIRECTORY.parent.parent / "compose" / ".env"
-    if path.exists():
-        print(f"{path} is there already, and stays", file=sys.stderr)
-        return 0
-    made = values({}, tls=False, database_url="")
-    lines = [
-        f"NATS_{user.upper().replace('-', '_')}_PASSWORD={secret}" for user, secret in made["tollgate-nats"].items()
-    ]
-    lines.append(f"POSTGRES_PASSWORD={made['tollgate-postgres']['password']}")
-    lines.append(f"LITELLM_MASTER_KEY={made['tollgate-master-key']['master-key']}")
-    lines.append(f"CHECKPOINT_KEY={made['tollgate-ledger']['checkpoint-key']}")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("\n".join(lines) + "\n")
+    there = path.read_text() if path.exists() else ""
+    known = {line.partition("=")[0] for line in there.splitlines()}
+    missing = [f"{name}={value}\n" for name, value in variables().items() if name not in known]
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as file:
+        file.write(("\n" if there and not there.endswith("\n") else "") + "".join(missing))
+    print(f"{path}: {len(missing)} variables added, {len(known)} were there", file=sys.stderr)
     return 0
+
+
+def variables() -> dict[str, str]:
+    """What compose.yaml asks for."""
+    made = values({}, tls=False, database_url="")
+    nats = {f"NATS_{user.upper().replace('-', '_')}_PASSWORD": secret for user, secret in made["tollgate-nats"].items()}
+    return {
+        **nats,
+        "POSTGRES_PASSWORD": made["tollgate-postgres"]["password"],
+        "LITELLM_MASTER_KEY": made["tollgate-master-key"]["master-key"],
+        "LITELLM_SALT_KEY": made["tollgate-sealing-key"]["salt-key"],
+        "CHECKPOINT_KEY": made["tollgate-ledger"]["checkpoint-key"],
+    }
 
 
 def main() -> int:

@@ -1,12 +1,14 @@
 """compose.yaml and the Dockerfile, as far as they can be read without a daemon."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.deploy.rendered import OURS, ROOT
-from tools.k8s_secrets import values
+from tools import k8s_secrets
 from tools.make_nats_conf import variable
 
 
@@ -38,17 +40,14 @@ def test_each_service_has_its_own_user_and_only_what_it_needs() -> None:
         assert set(re.findall(r"\$\{(NATS_[A-Z_]+)\}", env["TOLLGATE_NATS_URL"])) == {variable(kind)}
         assert ("TOLLGATE_DATABASE_URL" in env) == (kind == "ledger")
         assert ("LITELLM_MASTER_KEY" in env) == (kind in ("edge", "policy"))
+        assert ("LITELLM_SALT_KEY" in env) == (kind in ("edge", "policy", "ledger")), "what one seals, the others open"
         assert service["command"] == ["-m", f"services.{kind}"]
         assert ("book" in service["networks"]) == (kind == "ledger")
 
 
 def test_every_variable_is_made_or_has_a_default() -> None:
     text = (ROOT / "compose.yaml").read_text()
-    made = {variable(user) for user in values({}, tls=False, database_url="")["tollgate-nats"]} | {
-        "POSTGRES_PASSWORD",
-        "LITELLM_MASTER_KEY",
-        "CHECKPOINT_KEY",
-    }
+    made = k8s_secrets.variables()
     for name, rest in re.findall(r"\$\{([A-Z_0-9]+)([^}]*)\}", text):
         assert name in made or rest.startswith(":-"), name
 
@@ -65,3 +64,16 @@ def test_the_image_is_locked_and_runs_as_nobody_in_particular() -> None:
     whole = (ROOT / "requirements.lock").read_text()
     for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", locked, re.M):
         assert f"{name}=={version}" in whole, "make lock keeps the two together"
+
+
+def test_secrets_once_made_stay_and_new_ones_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(k8s_secrets, "DIRECTORY", tmp_path / "k8s" / "secrets")
+    (tmp_path / "compose").mkdir()
+    path = tmp_path / "compose" / ".env"
+    path.write_text("POSTGRES_PASSWORD=mine")
+    assert k8s_secrets.compose() == 0 and k8s_secrets.compose() == 0
+    lines = dict(line.split("=", 1) for line in path.read_text().splitlines())
+    assert lines["POSTGRES_PASSWORD"] == "mine" and set(lines) == set(k8s_secrets.variables())
+    assert len(path.read_text().splitlines()) == len(lines)
+    path.unlink()
+    assert k8s_secrets.compose() == 0 and path.stat().st_mode & 0o777 == 0o600
