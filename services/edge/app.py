@@ -180,8 +180,11 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
 
 async def _stop(listener: Listener, server: Server, conf: EdgeSettings, parts: Parts) -> None:
     """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
-    if not await listener.drain(conf.edge_drain_ms / 1000, conf.edge_drain_idle_ms / 1000) and server.running:
-        log.warning("requests_cut_off", running=server.running)
+    log.info("stopping", connections=len(listener.connections), running=server.running)
+    await listener.drain(conf.edge_drain_ms / 1000, conf.edge_drain_idle_ms / 1000)
+    log.info("drained")
+    if listener.connections:
+        log.warning("requests_cut_off", connections=len(listener.connections), running=server.running)
     await listener.close(CUT_OFF_S)
     await parts.tasks.finish(FLUSH_S)
     parts.strangers.close()
