@@ -112,6 +112,18 @@ async def test_even_a_good_key_cant_keep_the_loop_busy(start: Start, what: str) 
     assert stretches.longest_s < BUSY_S_MAX + 20 * a_look_s
 
 
+@pytest.mark.parametrize("path", ["/v2/team/list", "/key/generate"])
+async def test_a_management_call_of_tens_of_thousands_of_values_is_refused_unread(start: Start, path: str) -> None:
+    """Each of them is looked at for raw keys, before policy says who asks."""
+    edge = await start(always(response(completion())))
+    refuse_strangers(edge)
+    async with await edge.connect() as caller:
+        await caller.post(path, b'{"models":[' + b"[]," * 50_000 + b"[]]}")
+        answer = await caller.answer()
+    assert answer.status in (400, 405), answer
+    assert edge.bus.asked == []
+
+
 async def test_a_warm_credential_costs_no_question_for_being_known(start: Start) -> None:
     edge = await start(always(response(completion())))
     for _ in range(3):
