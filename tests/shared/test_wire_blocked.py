@@ -4,6 +4,7 @@ On uvloop, timers that are due run before the socket is read, where the loop sto
 """
 
 import asyncio
+import select
 import socket
 import time
 from collections.abc import Callable, Coroutine
@@ -22,15 +23,20 @@ def nothing() -> None:
     pass
 
 
-async def stand_still(seconds: float, first: Callable[[], None] = nothing) -> None:
-    """In a socket's event, as reading does."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
+async def stand_still(
+    wire: Wire, seconds: float, first: Callable[[], None] = nothing, *, answered: bool = True
+) -> None:
+    """In a socket's event, as reading does: for so long, and until the broker's answer is there."""
+    assert wire._connection is not None and wire._connection._transport is not None
+    loop, done, poll = asyncio.get_running_loop(), asyncio.Event(), select.poll()
+    poll.register(wire._connection._transport.get_extra_info("socket").fileno(), select.POLLIN)
     ours, other = socket.socketpair()
     with ours, other:
 
         def stand() -> None:
             first()
             time.sleep(seconds)
+            assert not answered or poll.poll(30_000)
             done.set()
 
         loop.add_reader(ours, stand)
@@ -65,7 +71,7 @@ def test_an_answer_that_came_while_the_loop_stood_still_is_an_answer(
 ) -> None:
     async def test(wire: Wire, broker: Broker) -> None:
         asked = wire.request(INFO, b"", 0.2)
-        await stand_still(0.4)
+        await stand_still(wire, 0.4)
         assert b"account_info_response" in await asked
 
     run(test)
@@ -80,7 +86,7 @@ def test_a_connection_is_not_given_up_for_a_loop_that_stood_still(
         broker.pause()
         with pytest.raises(WireError, match="timeout"):
             await wire.request("silence", b"", 0.05)
-        await stand_still(SUSPECT_S + 0.5, broker.resume)
+        await stand_still(wire, SUSPECT_S + 0.5, broker.resume)
         await asyncio.sleep(0.1)
         assert wire._connection is connection and wire.is_connected
 
@@ -93,7 +99,7 @@ def test_silence_that_lasts_is_told_a_moment_after_a_loop_that_stood_still(
     async def test(wire: Wire, broker: Broker) -> None:
         await wire.subscribe("silence", "", lambda *_: None)
         asked = wire.request("silence", b"", 0.1)
-        await stand_still(0.3)
+        await stand_still(wire, 0.3, answered=False)
         with pytest.raises(WireError, match="timeout"):
             await asyncio.wait_for(asked, 1)
 
