@@ -72,6 +72,8 @@ async def connect(
     """
 
     async def lost() -> None:
+        if client.is_closed:  # by us
+            return
         log.warning("bus_lost", service=service)
         if on_lost is not None:
             on_lost()

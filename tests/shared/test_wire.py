@@ -8,6 +8,7 @@ import msgspec
 import nats
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from services.edge.publisher import PublishError, WirePublisher
 from shared import bus
@@ -269,6 +270,14 @@ async def test_closing_leaves_nothing_running(broker: Broker) -> None:
     before = len(asyncio.all_tasks())
     await wire.close()
     await until(lambda: len(asyncio.all_tasks()) < before)
+
+
+async def test_a_connection_that_we_close_is_not_reported_as_lost(broker: Broker) -> None:
+    lost: list[bool] = []
+    connected = await bus.connect("policy", broker.url, on_lost=lambda: lost.append(True))
+    with capture_logs() as said:
+        await bus.close(connected)
+    assert said == [] and lost == []
 
 
 async def test_a_frozen_server_is_left_for_another_one_once_somebody_waited_in_vain(tmp_path: Path) -> None:
