@@ -70,6 +70,8 @@ class Cluster:
         self.bill_path = directory / "bill.jsonl"
         self.double_failures = []
         self.primary = POSTGRES[0]
+        self.database = asyncio.Lock()
+        """Held by what befalls the database: one thing at a time, however long a slow machine takes to make a copy of it."""
         self.held: set[str] = set()
         self._seed = seed
         self._guarded, self._timeout_s = guarded, timeout_s

@@ -107,8 +107,19 @@ async def _apart(cluster: Cluster, some: list[str], others: list[str], seconds: 
     cluster.network.join(some, others)
 
 
+def _in_turn(nemesis: Callable[[Cluster, Fault], Awaitable[None]]) -> Callable[[Cluster, Fault], Awaitable[None]]:
+    async def one(cluster: Cluster, fault: Fault) -> None:
+        if fault.target.startswith("postgres"):
+            async with cluster.database:
+                await nemesis(cluster, fault)
+        else:
+            await nemesis(cluster, fault)
+
+    return one
+
+
 NEMESES: dict[str, Callable[[Cluster, Fault], Awaitable[None]]] = {
-    each.__name__: each  # type: ignore[misc]  # a cluster has what a world has
+    each.__name__: _in_turn(each)
     for each in (
         nemesis.kill,
         nemesis.restart,
