@@ -48,6 +48,8 @@ TEAM_RIGHTS: dict[str, frozenset[str]] = {
     "/team/bulk_member_add": _KEEPERS,
     "/team/member_update": _KEEPERS,
     "/team/member_delete": _KEEPERS,
+    "/team/{team_id}/member/{user_id}/reset_spend": _KEEPERS,
+    "/team/{team_id}/member/{user_id}/reset_budget": _KEEPERS,
     "/team/permissions_list": _KEEPERS | {"viewer"},
     "/team/permissions_update": _KEEPERS,
     "/team/{team_id}/callback": _KEEPERS | {"viewer"},

@@ -164,6 +164,13 @@ _TEAMS = (
     ),
     change("/team/member_update", "Change a member of a team", _MEMBER),
     change("/team/member_delete", "Take a member out of a team", _MEMBER),
+    change(
+        "/team/{team_id}/member/{user_id}/reset_spend",
+        "Have a member of a team count as having spent so much there",
+        body(None, "reset_to", reset_to={"type": "number"}),
+    ),
+    change("/team/{team_id}/member/{user_id}/reset_budget", "Give a member of a team the team's limits again", OBJECT),
+    question("/team/{team_id}/members/me", "What the caller is in a team, and has spent there"),
     change("/team/model/add", "Let a team use more models", body(None, "team_id", team_id=STRING, models=STRINGS)),
     change("/team/model/delete", "Take models from a team", body(None, "team_id", team_id=STRING, models=STRINGS)),
     question("/team/permissions_list", "What plain members may do with the team's keys", _TEAM_ID),

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from services.policy.decide import MASTER
 from shared.entities import Budget, Credential, Customer, Model, Organization, PassThrough, Project, Tag, Team, User
 from tests.policy.world import World, digest, key
 
@@ -22,6 +23,7 @@ def world(**more: Any) -> World:
     members = [{"user_id": ORG_ADMIN, "user_role": "org_admin"}, {"user_id": MEMBER, "user_role": "internal_user"}]
     foreign = [{"user_id": "other-admin", "user_role": "org_admin"}]
     roles = [{"role": "admin", "user_id": BOSS}, {"role": "user", "user_id": MEMBER}]
+    roles.append({"role": "user", "user_id": str(MASTER.user_id)})
     return World(
         Organization(organization_id="o", members=members),
         Organization(organization_id="empty"),
@@ -127,6 +129,13 @@ SAMPLES: dict[str, Sample] = {
     ),
     "/team/member_delete": Sample(
         {"team_id": "t", "user_id": MEMBER}, facts=[("team", "t", "updated"), ("user", MEMBER, "updated")]
+    ),
+    "/team/{team_id}/members/me": Sample(params={"team_id": "t"}),
+    "/team/{team_id}/member/{user_id}/reset_spend": Sample(
+        {"reset_to": 0}, params={"team_id": "t", "user_id": MEMBER}, facts=[("team", "t", "spend_reset")]
+    ),
+    "/team/{team_id}/member/{user_id}/reset_budget": Sample(
+        params={"team_id": "t", "user_id": MEMBER}, facts=[("team", "t", "updated")]
     ),
     "/team/model/add": Sample({"team_id": "t", "models": ["free"]}, facts=[("team", "t", "updated")]),
     "/team/model/delete": Sample({"team_id": "t", "models": ["mini"]}, facts=[("team", "t", "updated")]),

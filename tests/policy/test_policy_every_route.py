@@ -113,6 +113,7 @@ KEEPERS: dict[str, dict[str, set[str]]] = {
         "may": {
             "/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/regenerate", "/team/update",
             "/key/{key_id}/reset_spend", "/team/key/bulk_update",
+            "/team/{team_id}/member/{user_id}/reset_spend", "/team/{team_id}/member/{user_id}/reset_budget",
             "/team/member_add", "/team/member_update", "/team/member_delete", "/team/permissions_update", "/project/new",
             "/project/update", "/key/service-account/generate", "/key/bulk_update", "POST /team/{team_id}/callback",
             "/team/{team_id}/callback/{callback_name}",
@@ -122,6 +123,7 @@ KEEPERS: dict[str, dict[str, set[str]]] = {
         "may": {
             "/key/generate", "/key/update", "/key/delete", "/key/block", "/key/unblock", "/key/regenerate", "/team/new",
             "/key/{key_id}/reset_spend", "/team/key/bulk_update", "PATCH /team/{team_id}",
+            "/team/{team_id}/member/{user_id}/reset_spend", "/team/{team_id}/member/{user_id}/reset_budget",
             "/team/update", "/team/delete", "/team/block", "/team/unblock", "/team/member_add", "/team/member_update",
             "/team/member_delete", "/team/permissions_update", "/user/new", "/organization/member_add",
             "/organization/member_update", "/organization/member_delete", "/project/new", "/project/update",

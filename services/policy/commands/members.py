@@ -1,17 +1,18 @@
-"""/team/member_add, /team/member_update, /team/member_delete: who is in a team, and as what.
+"""/team/member_add, /team/member_update, /team/member_delete: who is in a team, and as what; what a member has of their own there.
 
-The team's own list decides; a user's list of teams follows it in the same batch.
+The team's own list decides; a user's list of teams follows it in the same batch. Who leaves leaves their keys of the team behind: these end.
 """
 
 from typing import Any
 
 import msgspec
 
-from services.policy.commands import generic, teams, users
-from services.policy.plan import Call, Change, Plan, change
+from services.policy.commands import generic, keys, teams, users
+from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
-from shared.entities import TEAM, USER, Team, User
+from shared.entities import TEAM, USER, Key, Team, User
 from shared.entities import readers as fields
+from shared.entities.kind import usd
 from shared.errors import RefusedError
 
 MEMBERS_MAX = 100
@@ -56,9 +57,11 @@ def update(call: Call) -> Plan:
     role = call.body.get("role")
     if role is not None and role not in ("admin", "user"):
         fields.refuse("role", "must be admin or user")
-    limits = {name: call.body.get(name) for name in ("max_budget_in_team", "tpm_limit", "rpm_limit")}
+    limits = {name: call.body.get(name) for name in LIMITS}
     member = fields.member("member", {**found, "role": role or found["role"], **_set(limits)})
-    after = _with(call, team, [member if each is found else each for each in team.members_with_roles])
+    if OFFSET in found:
+        member[OFFSET] = found[OFFSET]
+    after = _replaced(call, team, found, member)
     answer = {
         "team_id": team.team_id,
         "user_id": member.get("user_id"),
@@ -78,12 +81,120 @@ def delete(call: Call) -> Plan:
     after = _with(
         call, msgspec.structs.replace(team, **lists), [each for each in team.members_with_roles if each is not found]
     )
-    changes = [change(call.directory, TEAM, "updated", team, after)]
+    theirs = [] if user_id is None else call.directory.find("key", "user_id", user_id)
+    of_team = [key for key in theirs if key.team_id == team.team_id]
+    gone = {c.subject: c for key in of_team for c in keys.deletion(call, key)}
+    if len(gone) > CHANGES_MAX:
+        fields.refuse("user_id", f"has more than {CHANGES_MAX} keys and names in this team: delete some first")
+    changes = [*gone.values(), change(call.directory, TEAM, "updated", team, after)]
     user = call.directory.users.get(user_id) if user_id is not None else None
     if user is not None and team.team_id in user.teams:
         left = msgspec.structs.replace(user, teams=[t for t in user.teams if t != team.team_id])
         changes.append(change(call.directory, USER, "updated", user, generic.stamped(call, left)))
     return Plan(TEAM.row(after, spend=None), changes)
+
+
+def me(call: Call) -> Plan:
+    """/team/{team_id}/members/me: what the caller is in this team, and has of their own there."""
+    user_id = call.actor.user_id
+    if user_id is None:
+        fields.refuse("user_id", "is what your key has none of: it is nobody's, or holds somebody else's name")
+    team = call.directory.teams.get(call.params["team_id"])
+    role = None if team is None else team.role_of(user_id)
+    if team is None or role is None:
+        message = f"User user_id={user_id} is not a member of team_id={call.params['team_id'][:256]}."
+        raise RefusedError(errors.entity_not_found(message, "team_id"))
+    member = next((each for each in team.members_with_roles if each.get("user_id") == user_id), {})
+    user = call.directory.users.get(user_id)
+    row = {
+        "user_id": user_id,
+        "team_id": team.team_id,
+        "team_alias": team.team_alias,
+        "role": role,
+        "user_email": None if user is None else user.user_email,
+        "spend": None,
+        "budget_id": None,
+        "litellm_budget_table": _own_limits(member),
+    }
+    return Plan(row, spend=[_spent(call, team, member, user_id, row)])
+
+
+def reset_spend(call: Call) -> Plan:
+    """/team/{team_id}/member/{user_id}/reset_spend: what a member counts as having spent in the team. The book stays as it is."""
+    team, member = _of_path(call)
+    user_id = str(member["user_id"])
+    if user_id == call.actor.user_id and not call.is_admin:
+        raise RefusedError(errors.not_yours("Cannot reset your own spend. Ask a proxy admin."))
+    in_book = call.spent_picousd(*_of_book(call, team, user_id))
+    before = in_book + int(member.get(OFFSET, 0))
+    reset_to = fields.picousd("reset_to", call.body.get("reset_to"))
+    if reset_to is None or reset_to > before:
+        fields.refuse("reset_to", f"must be an amount of USD from 0 to what they have spent, {usd(before)}")
+    answer = {
+        "team_id": team.team_id,
+        "user_id": user_id,
+        "spend": usd(reset_to),
+        "previous_spend": usd(before),
+        "max_budget": member.get("max_budget_in_team"),
+    }
+    after = _replaced(call, team, member, {**member, OFFSET: reset_to - in_book})
+    return Plan(answer, [change(call.directory, TEAM, "spend_reset", team, after)])
+
+
+def reset_budget(call: Call) -> Plan:
+    """/team/{team_id}/member/{user_id}/reset_budget: the member has the team's limits for members again, and none of their own."""
+    team, member = _of_path(call)
+    after = _replaced(call, team, member, {name: each for name, each in member.items() if name not in LIMITS})
+    default = team.extra.get("team_member_budget")
+    answer = {
+        "team_id": team.team_id,
+        "user_id": member["user_id"],
+        "budget_id": None,
+        "previous_budget_id": None,
+        "max_budget": default,
+        "budget_source": "none" if default is None else "team_default",
+    }
+    return Plan(answer, [change(call.directory, TEAM, "updated", team, after)])
+
+
+LIMITS = ("max_budget_in_team", "tpm_limit", "rpm_limit")
+"""What a member may have of their own."""
+OFFSET = "spend_offset_picousd"
+"""Of a member: added to what their keys in the team spent, since somebody set that."""
+CHANGES_MAX = 450
+"""That one call makes: they land in one batch."""
+
+
+def _of_path(call: Call) -> tuple[Team, dict[str, Any]]:
+    team = teams.named_team(call)
+    teams.need(call, team)
+    user_id = call.params["user_id"]
+    member = next((each for each in team.members_with_roles if each.get("user_id") == user_id), None)
+    if member is None:
+        message = f"User {user_id[:256]} is not a member of team {team.team_id}."
+        raise RefusedError(errors.entity_not_found(message, "user_id"))
+    return team, member
+
+
+def _of_book(call: Call, team: Team, user_id: str) -> tuple[str, list[str]]:
+    """(dimension, values) of a member in the book: their keys in the team, by every digest these had."""
+    found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if key.team_id == team.team_id]
+    return "key", [token for key in found for token in keys.of_book(key)[1]]
+
+
+def _spent(call: Call, team: Team, member: dict[str, Any], user_id: str, row: dict[str, Any]) -> Spent:
+    return Spent(row, *_of_book(call, team, user_id), int(member.get(OFFSET, 0)))
+
+
+def _own_limits(member: dict[str, Any]) -> dict[str, Any] | None:
+    own = {name: member.get(name) for name in LIMITS}
+    if all(each is None for each in own.values()):
+        return None
+    return {"max_budget": own["max_budget_in_team"], "tpm_limit": own["tpm_limit"], "rpm_limit": own["rpm_limit"]}
+
+
+def _replaced(call: Call, team: Team, member: dict[str, Any], now: dict[str, Any]) -> Team:
+    return _with(call, team, [now if each is member else each for each in team.members_with_roles])
 
 
 def _find(call: Call, team: Team) -> dict[str, Any]:
