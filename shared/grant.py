@@ -35,6 +35,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """Its context window; None: not known."""
     revision: int = 0
     """Of one that was added by API: the CONTROL sequence it was last changed at. An edge that knows an older one asks first. 0: the file's."""
+    tags: list[str] = []
+    """Tags whose `models` name it (/tag/new), besides those that its own entry has: what tag-based routing goes by."""
 
 
 class Fallback(msgspec.Struct, frozen=True, array_like=True):

@@ -48,6 +48,8 @@ class ShownRequest(msgspec.Struct, frozen=True, array_like=True):
     """That alone whose subject ends with this."""
     after: str = ""
     """Those after this one, by id."""
+    ids: list[str] = []
+    """Of these alone, as many as are there. Empty: of all."""
 
 
 class ShownReply(msgspec.Struct, frozen=True, array_like=True):

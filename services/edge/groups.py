@@ -60,7 +60,7 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
     if parts.routing.filter_tags:
         candidates = tags.filtered(
-            candidates, permit.tags, lambda c: parts.targets[c.deployment_id].deployment.params.tags
+            candidates, permit.tags, lambda c: (*parts.targets[c.deployment_id].deployment.params.tags, *c.tags)
         )
     others = [*asked.fallbacks, *permit.grant.fallbacks]
     if parts.routing.filter_tags and not candidates and permit.candidates and not others:

@@ -1,7 +1,7 @@
 """Who asks, and what they may see. Policy decides; this service only asks it, as the edge does."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import msgspec
@@ -89,10 +89,12 @@ class Asking:
             raise RefusedError(reply.decision.refusal)
         return reply.decision.caller, max(least, reply.decision.control_seq)
 
-    async def stored(self, kind: EntityKind[Entity], seq: int) -> list[Entity]:
-        """What policy keeps of a kind, at this CONTROL sequence or later. Raises RefusedError."""
+    async def stored(self, kind: EntityKind[Entity], seq: int, ids: Collection[str] | None = None) -> list[Entity]:
+        """What policy keeps of a kind, at this CONTROL sequence or later; of these ids, where some are given. Raises RefusedError."""
+        if ids is not None and not ids:
+            return []
         found: list[Any] = []
-        question = ShownRequest(kind.name, seq)
+        question = ShownRequest(kind.name, seq, ids=sorted(ids or ()))
         try:
             while True:
                 reply = await bus.ask(

@@ -1,6 +1,7 @@
 """`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, or somebody said something about
 it (`/tag/new`): that policy knows. Who sees only their own rows sees of both what their calls had."""
 
+from collections.abc import Collection
 from typing import Any
 
 from aiohttp import web
@@ -22,7 +23,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         caller, seq = await api.identified(request, "/tag/list")
         scope = scope_of(caller)
         rows, cut = await api.book().tag_rows(scope, questions.days(request.query), None)
-        said = await _said(api, seq)
+        said = await _said(api, seq, None if scope.everything else {row["value"] for row in rows})
         unused = set(said) - {row["value"] for row in rows} if scope.everything else ()
         found = [*(said.get(row["value"]) or _tag(row) for row in rows), *(said[name] for name in sorted(unused))]
         return answers.json_answer(found, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
@@ -38,7 +39,7 @@ def handlers(api: Api) -> dict[str, Handler]:
             for name in names
         ]
         rows, _ = await api.book().tag_rows(scope, questions.Days(None, None), wanted)
-        said = await _said(api, seq)
+        said = await _said(api, seq, set(wanted))
         found = {row["value"]: said.get(row["value"]) or _tag(row) for row in rows}
         if scope.everything:
             found |= {name: said[name] for name in wanted if name in said}
@@ -51,12 +52,11 @@ def handlers(api: Api) -> dict[str, Handler]:
     return {"/tag/list": listed, "/tag/info": info}
 
 
-async def _said(api: "Api", seq: int) -> dict[str, dict[str, Any]]:
-    """Rows of the tags that policy keeps, by name."""
-    tags = await api.asking.stored(TAG, seq)
-    budgets: dict[str, Budget] = {}
-    if any(tag.extra.get("budget_id") for tag in tags):
-        budgets = {each.budget_id: each for each in await api.asking.stored(BUDGET, seq)}
+async def _said(api: "Api", seq: int, names: Collection[str] | None) -> dict[str, dict[str, Any]]:
+    """Rows of the tags that policy keeps, by name; None: of all."""
+    tags = await api.asking.stored(TAG, seq, names)
+    named = {budget_id for tag in tags if (budget_id := tag.extra.get("budget_id"))}
+    budgets: dict[str, Budget] = {each.budget_id: each for each in await api.asking.stored(BUDGET, seq, named)}
     return {tag.name: TAG.row(tag, litellm_budget_table=budget.shown(budgets, TAG, tag)) for tag in tags}
 
 

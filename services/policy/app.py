@@ -203,7 +203,8 @@ def shown(directory: Directory, request: ShownRequest, seq: int) -> ShownReply:
         candidates = [request.only] if plain else list(table)
         wanted = [each for each in candidates if each in table and _ends(request, each)]
     else:
-        wanted = sorted(each for each in table if each > request.after)
+        among = [each for each in request.ids if each in table] if request.ids else table
+        wanted = sorted(each for each in among if each > request.after)
     entities: list[dict[str, Any]] = []
     size = 0
     for entity_id in wanted:

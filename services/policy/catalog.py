@@ -102,6 +102,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Deployments that are one team's alone (`model_info.team_id`), and whose."""
     aliases: dict[str, str] = {}
     """`model_group_alias`: other names of models, for everybody."""
+    filters_tags: bool = False
+    """`enable_tag_filtering`: a request's tags choose among a model's deployments."""
     hidden: frozenset[str] = frozenset()
     """Aliases that no list of models shows."""
     routes: list[FallbackRoute] = []
@@ -216,6 +218,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         price=price,
         aliases=aliases,
         hidden=hidden,
+        filters_tags=config.router.enable_tag_filtering,
         routes=fallbacks.routes(config),
         warnings=[*warnings, *access.unmatched(config)],
         blocked_users=BlockedUsers(config.blocked_users),

@@ -43,7 +43,7 @@ COMPLETIONS = ("/chat/completions", "/completions")
 SETTINGS = "control.setting.>"
 ORGANIZATIONS = "control.organization.>"
 """Whose admin somebody is."""
-MODELS = ("control.model.>", "control.credential.>")
+MODELS = ("control.model.>", "control.credential.>", "control.tag.>")
 """Which models there are, and where a call for one goes."""
 
 
@@ -117,7 +117,7 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
     tags, spend_logs_metadata = folding.tags_and_metadata(key, team, who.project)
     return Grant(
-        candidates=catalog.for_caller(catalog.candidates(who.model), who.caller),
+        candidates=folding.tagged(directory, who.model, catalog.for_caller(catalog.candidates(who.model), who.caller)),
         fallbacks=catalog.fallbacks_for(who.model, who.caller),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import msgspec
+
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.weakening import in_effect, texts
 from shared import payloads, subjects
 from shared.admission.predicates import CONFIG
 from shared.entities import KEY, PROJECT, TEAM, EntityKind, Key, Project, Team, callbacks
-from shared.grant import NO_RULES, GuardrailRef, Rules, merge_tags
+from shared.grant import NO_RULES, Candidate, GuardrailRef, Rules, merge_tags
 from shared.guardrails import BY_PERMISSION, Enabled
 
 NONE = NO_RULES
@@ -171,6 +173,21 @@ def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
     else:
         shown = found.shown if team is None else found.teams.get(team.team_id, found.shown)
     return payloads.SENT if shown else ""
+
+
+def tagged(directory: Directory, model: str, candidates: list[Candidate]) -> list[Candidate]:
+    """With the tags whose `models` name a deployment by its id, or all of a model's by the model."""
+    if not directory.tables["tag"]:
+        return candidates
+
+    def named(name: str) -> list[str]:
+        return [tag.name for tag in directory.find("tag", "models", name)]
+
+    of_model, found = named(model), []
+    for each in candidates:
+        tags = [*of_model, *named(each.deployment_id)]
+        found.append(msgspec.structs.replace(each, tags=tags) if tags else each)
+    return found
 
 
 def cache(key: Key | None, team: Team | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ TAG = EntityKind(
     Tag(name=""),
     [
         column("description", readers.prose),
-        column("models", readers.texts, enforced=False),
+        column("models", readers.texts),
         kept("model_info", readers.mapping, enforced=False, empty={}),
         max_budget(),
         later("budget_id", readers.text, empty=None),
@@ -44,6 +44,6 @@ TAG = EntityKind(
         *who(),
     ],
     read_only=("litellm_budget_table",),
-    indexes=("budget_id",),
+    indexes=("budget_id", "models"),
     check=check_budgets,
 )

@@ -86,6 +86,7 @@ def _relayed(name: str, call_type: str, required: str, schema: Any, summary: str
         methods=("POST",),
         paths=(name, "/v1" + name),
         surface="relayed",
+        groups=frozenset({"llm_api_routes"}),  # LiteLLM's list lacks some of them
         model_from="body",
         call_type=call_type,
         summary=summary,

@@ -12,9 +12,11 @@ from services.edge.reading import Head
 from services.edge.routing import settings
 from services.edge.routing.health import Health
 from services.edge.routing.settings import RoutingSettings
-from shared import config
+from shared import config, subjects
 from shared.config import Config, ConfigError
+from shared.grant import Grant
 from shared.ids import DeploymentId
+from shared.requests import DecideReply, DecideRequest
 from tests.config.stand_ins import CHUNKS
 from tests.edge.fakes import Provider, always, response
 from tests.edge.harness import Edge
@@ -127,7 +129,8 @@ async def test_a_streams_usage_is_shown_to_everybody_where_the_file_says_so(show
 
 
 @pytest.mark.asyncio
-async def test_tags_lead_a_call_to_its_deployment() -> None:
+@pytest.mark.parametrize("by", ["entry", "grant"])
+async def test_tags_lead_a_call_to_its_deployment(by: str) -> None:
     def answer(text: str) -> bytes:
         return response(
             b'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"'
@@ -141,7 +144,18 @@ async def test_tags_lead_a_call_to_its_deployment() -> None:
         Edge({"m": [zero.url, one.url]}) as edge,
     ):
         edge.parts.routing = RoutingSettings(filter_tags=True)
-        for number, tags in enumerate((["free"], ["paid"])):
+        tagged = (["free"], ["paid"])
+
+        def decide(asked: DecideRequest) -> DecideReply:
+            grant = edge.grant(asked)
+            assert isinstance(grant, Grant)
+            pairs = zip(grant.candidates, tagged, strict=False)  # none before the model is known
+            found = [msgspec.structs.replace(each, tags=tags) for each, tags in pairs]
+            return DecideReply(msgspec.structs.replace(grant, candidates=found))
+
+        if by == "grant":
+            edge.bus.answers[subjects.POLICY_DECIDE] = decide
+        for number, tags in enumerate(tagged if by == "entry" else ()):
             target = edge.parts.targets[DeploymentId(f"m-{number}")]
             params = msgspec.structs.replace(target.deployment.params, tags=tags)
             deployment = msgspec.structs.replace(target.deployment, params=params)

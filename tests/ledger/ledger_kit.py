@@ -174,11 +174,14 @@ class Policy:
         self.asked: list[DecideRequest] = []
         self.kept: dict[str, list[Any]] = {}
         """Kind → entities that it keeps."""
+        self.shown_ids: list[list[str]] = []
+        """Which of a kind it was asked for; empty: for all."""
 
     async def shown(self, question: ShownRequest) -> ShownReply:
         """One a page."""
         ids = {KINDS[question.kind].id_of(each): each for each in self.kept.get(question.kind, [])}
-        wanted = sorted(each for each in ids if each > question.after)
+        self.shown_ids.append(question.ids)
+        wanted = sorted(each for each in question.ids or ids if each in ids and each > question.after)
         more_after = wanted[0] if len(wanted) > 1 else ""
         return ShownReply([msgspec.to_builtins(ids[each]) for each in wanted[:1]], 0, more_after)
 

@@ -489,7 +489,9 @@ async def test_tags_as_litellms_clients_ask_for_them(ledger: Running, book: Book
         ["a", "b"],
         ["c"],
     ), "what somebody said of a tag that nobody used is for admins"
+    policy.shown_ids.clear()
     found = (await ledger.post("/tag/info", {"names": ["a", "unused", "c"]}))[1]
+    assert policy.shown_ids == [["a", "c", "unused"], ["a", "c", "unused"], ["b"]], "those alone, not all there are"
     assert found["a"]["description"] == "ours" and found["a"]["litellm_budget_table"]["max_budget"] == 1.0
     assert found["unused"]["models"] == ["m"] and found["c"]["models"] is None
     assert (await ledger.post("/tag/info", {"names": ["unused"]}, "sk-bob"))[0] == 404

@@ -7,7 +7,7 @@ import pytest
 from shared.entities import Budget
 from shared.errors import Refusal
 from tests.policy.samples import world
-from tests.policy.world import World, digest, key
+from tests.policy.world import CONFIG, World, digest, key, secret
 
 GIVEN = {
     "max_budget": 10.5,
@@ -164,6 +164,24 @@ def test_one_that_went_away_keeps_nobody_from_changing_something_else() -> None:
 def test_numbers_come_as_forms_send_them() -> None:
     w = world()
     assert w.call("/key/update", {"key": digest("a"), "tpm_limit": "1000", "max_budget": "0.5"})["tpm_limit"] == 1000
+
+
+def test_a_tags_models_have_the_tag() -> None:
+    w = World(key("a"), text=CONFIG + "router_settings: {enable_tag_filtering: true}\n")
+    first, second = (each.deployment_id for each in w.catalog.candidates("gpt"))
+    assert w.plan("/tag/new", {"name": "paid", "models": [first]}).not_enforced == []
+
+    def tags(model: str = "gpt") -> list[list[str]]:
+        return [each.tags for each in w.decide(secret("a"), model=model).candidates]
+
+    assert tags() == [[], []]
+    w.call("/tag/new", {"name": "paid", "models": [first]})
+    w.call("/tag/new", {"name": "all of it", "models": ["gpt", second]})
+    assert tags() == [["all of it", "paid"], ["all of it", "all of it"]] and tags("mini") == [[]]
+    assert "control.tag.>" in w.decide(secret("a"), model="gpt").depends_on, "a change holds at once"
+    w.call("/tag/update", {"name": "paid", "models": [second]})
+    w.call("/tag/delete", {"name": "all of it"})
+    assert tags() == [[], ["paid"]]
 
 
 def test_a_tag() -> None:

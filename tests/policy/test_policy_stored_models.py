@@ -340,3 +340,5 @@ def test_edges_get_pages_that_fit_and_one_by_its_subject() -> None:
     one = shown(here.directory, ShownRequest("model", only=token), here.seq)
     assert [each["model_id"] for each in one.entities] == ["id 07"] and one.seqs == [9]
     assert shown(here.directory, ShownRequest("model", only="nobody"), here.seq).entities == []
+    some = shown(here.directory, ShownRequest("model", ids=["id 09", "id 02", "nobody"]), here.seq)
+    assert [each["model_id"] for each in some.entities] == ["id 02", "id 09"]

@@ -132,5 +132,5 @@ def secret(name: str) -> str:
     return f"sk-{name}-0123456789abcdef"
 
 
-OF_ALL = ("control.setting.>", "control.model.>", "control.credential.>")
+OF_ALL = ("control.setting.>", "control.model.>", "control.credential.>", "control.tag.>")
 """What every decision about a model depends on, beside whose it is."""

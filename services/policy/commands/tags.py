@@ -1,6 +1,7 @@
 """/tag/new, /tag/update, /tag/delete (contract §2.5): what somebody said about a tag. For proxy admins.
 
-A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/list, /tag/info show both).
+A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/list, /tag/info show both). Its `models` (ids of deployments, or
+models) have the tag as if their own entries said so: with `enable_tag_filtering` calls with the tag go there.
 """
 
 from typing import Any
@@ -44,7 +45,8 @@ def _save(call: Call, tag: Tag, before: Tag | None) -> Plan:
     TAG.check_size(after)
     said = "created" if before is None else "updated"
     answer = {"message": f"Tag {after.name} {said} successfully", "tag": _row(call, after)}
-    return Plan(answer, [change(call.directory, TAG, said, before, after)], made.unknown, made.not_enforced)
+    idle = ["models"] if call.body.get("models") and not call.catalog.filters_tags else []
+    return Plan(answer, [change(call.directory, TAG, said, before, after)], made.unknown, [*made.not_enforced, *idle])
 
 
 def _row(call: Call, tag: Tag) -> dict[str, Any]:
