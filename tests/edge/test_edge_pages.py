@@ -1,6 +1,7 @@
 """The pages' own rules: languages say the same things, nothing said becomes markup, nothing comes from elsewhere."""
 
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from importlib import resources
 from string import Formatter
@@ -12,7 +13,8 @@ from services.edge.pages import charts, render, shown, words
 from services.edge.pages.charts import Point
 from services.edge.pages.forms import Form, of_query
 from services.edge.pages.site import VIEWS, find
-from services.edge.pages.view import Input, Look, Sending, Table, cursor_pages, link, listing, money, pages_of
+from services.edge.pages.view import Input, Look, Sending, Table, count, cursor_pages, link, listing, money, pages_of
+from services.edge.pages.views import spend
 from services.edge.pages.visitor import Visitor
 from services.edge.sso.cookies import Origin
 from shared.config import parse
@@ -71,7 +73,7 @@ def test_markup_is_inert_wherever_it_stands() -> None:
     )
     fields_ = [Input(name="a", label=MARKUP, value=MARKUP, hint=MARKUP)]
     sending = Sending(action="/ui/keys/create", fields=fields_, submit=MARKUP, ask=MARKUP)
-    chart = {"title": MARKUP, "svg": charts.bars([Point(MARKUP, 1.0, MARKUP)], MARKUP)}
+    chart = {"title": MARKUP, "svg": charts.bars([Point(MARKUP, 1.0, MARKUP)], MARKUP, lambda _: MARKUP)}
     filters = [Input(name="q", label=MARKUP, value=MARKUP)]
     page = rendered(
         listing(
@@ -152,12 +154,26 @@ def test_every_act_is_in_reach_and_every_name_is_said() -> None:
 
 
 def test_charts_draw_what_is_given() -> None:
-    drawn = charts.bars([Point("a", 1.0, "$1"), Point("b", 0.0, "$0"), Point("c", 4.0, "$4")], "t")
+    drawn = charts.bars([Point("a", 1.0, "$1"), Point("b", 0.0, "$0"), Point("c", 4.0, "$4")], "t", money)
     heights = [float(each) for each in re.findall(r'class="bar"[^>]*height="([0-9.]+)"', drawn)]
     assert heights[2] == 4 * heights[0] and heights[1] < 1
-    assert charts.bars([], "t") == charts.line([], "t") == ""
-    assert charts.line([Point("a", 0.0, "0")], "t").count("<circle") == 1
-    assert charts.bars([Point("x", 1, "1")] * 10_000, "t").count("<rect") == charts.POINTS_MAX
+    assert re.findall(r'class="level"[^>]*>([^<]+)<', drawn) == ["$0.00", "$4", "$2"], "a scale, with its unit"
+    assert charts.bars([], "t", money) == ""
+    assert re.findall(r'class="level"[^>]*>([^<]+)<', charts.bars([Point("a", 0.0, "0")], "t", count)) == ["0"]
+    many = charts.bars([Point("a rather long name", 1, "1")] * 10_000, "t", count)
+    assert many.count("<rect") == charts.POINTS_MAX and many.count('class="tick"') <= charts.TICKS_MAX
+    assert "a rather lo…" in many
+
+
+def test_a_chart_by_day_has_the_days_on_which_nothing_was() -> None:
+    today = datetime.now(UTC).date()
+    rows = [{"bucket": f"{today}T00:00:00Z", "spend_usd": 3, "requests": 1}]
+    filled = spend._every_day(rows, "30d")
+    assert len(filled) in (30, 31) and filled[-1]["requests"] in (0, 1), "midnight may pass meanwhile"
+    assert sum(row["requests"] for row in filled) == 1
+    between = spend._every_day([{"bucket": "2026-02-27", "requests": 5}, {"bucket": "2026-03-02", "requests": 6}], "")
+    assert [row["bucket"] for row in between] == ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]
+    assert spend._every_day([{"bucket": "odd", "requests": 5}], "") == [{"bucket": "odd", "requests": 5}]
 
 
 def test_forms() -> None:

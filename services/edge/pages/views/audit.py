@@ -25,7 +25,7 @@ def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: Pag
         [
             link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
             say("action." + str(each["action"])),
-            each["table_name"],
+            _kind(look, each["table_name"]),
             short(each["object_id"]),
             each.get("changed_by"),
         ]
@@ -68,7 +68,7 @@ async def one(look: Look) -> Shown:
         ("ID", entry["id"]),
         (say("audit.at"), when(entry["updated_at"])),
         (say("audit.action"), say("action." + str(entry["action"]))),
-        (say("audit.kind"), entry["table_name"]),
+        (say("audit.kind"), _kind(look, entry["table_name"])),
         (say("audit.object"), entry["object_id"]),
         (say("audit.by"), entry.get("changed_by")),
         (say("by.key"), entry.get("changed_by_api_key")),
@@ -77,6 +77,24 @@ async def one(look: Look) -> Shown:
     return Shown(
         say("audit.one"), listing(facts=facts, tables=[Table(title=say("audit.diff"), columns=columns, rows=rows)])
     )
+
+
+_KINDS = {
+    "LiteLLM_VerificationToken": "by.key",
+    "LiteLLM_TeamTable": "by.team",
+    "LiteLLM_UserTable": "by.user",
+    "LiteLLM_EndUserTable": "by.customer",
+    "LiteLLM_TagTable": "by.tag",
+    "LiteLLM_ProxyModelTable": "by.model",
+    "LiteLLM_OrganizationTable": "by.organization",
+    "LiteLLM_BudgetTable": "keys.budget",
+}
+
+
+def _kind(look: Look, table: object) -> str:
+    """LiteLLM's name of a table, as people say it."""
+    said = _KINDS.get(str(table))
+    return look.say(said) if said is not None else str(table).removeprefix("LiteLLM_").removesuffix("Table")
 
 
 def _object(value: Any) -> dict[str, Any]:

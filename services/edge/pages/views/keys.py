@@ -22,6 +22,7 @@ from services.edge.pages.view import (
     when,
 )
 from services.edge.pages.views import acts
+from services.edge.sso.cookies import SESSION
 
 
 async def show(look: Look) -> Shown:
@@ -39,7 +40,7 @@ async def show(look: Look) -> Shown:
     found = await look.api.policy("/key/list", query)
     rows = [
         [
-            link(row.get("key_alias") or row.get("key_name") or short(row["token"]), f"/ui/keys/{row['token']}"),
+            link(_name(look, row), f"/ui/keys/{row['token']}"),
             row.get("key_name"),
             row.get("user_id"),
             row.get("team_id"),
@@ -75,6 +76,13 @@ async def show(look: Look) -> Shown:
         say("nav.keys"),
         listing(actions=actions, filters=filters, tables=[Table(columns=columns, rows=rows, pages=pages)]),
     )
+
+
+def _name(look: Look, row: dict[str, Any]) -> str:
+    """A key that somebody's sign-in made has no other name."""
+    metadata = row.get("metadata") or {}
+    alias = row.get("key_alias") or (look.say("keys.session") if SESSION in metadata else row.get("key_name"))
+    return str(alias or short(row["token"]))
 
 
 async def new(look: Look) -> Shown:

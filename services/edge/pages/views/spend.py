@@ -1,9 +1,10 @@
 """What was spent: the overview, the explorer by tag, team, key, model and time, and one request's life."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from services.edge.account import FALLBACK_TO
 from services.edge.pages import charts
 from services.edge.pages.api import AskError
 from services.edge.pages.view import (
@@ -49,9 +50,10 @@ async def overview(look: Look) -> Shown:
     ]
     if total["unpriced"]:
         cards.append((say("spend.unpriced"), count(total["unpriced"]), "warn"))
+    by_day = _every_day(days["data"], "30d")
     drawn = [
-        _chart(say("spend.by_day"), days["data"], "spend_usd", money),
-        _chart(say("spend.calls_by_day"), days["data"], "requests", count),
+        _chart(say("spend.by_day"), by_day, "spend_usd", money),
+        _chart(say("spend.calls_by_day"), by_day, "requests", count),
     ]
     tables = [
         _grouped(look, say("spend.top", what=say("by." + dimension)), [dimension], found["data"], {"since": "30d"})
@@ -104,13 +106,18 @@ async def explorer(look: Look) -> Shown:
         (say("spend.requests"), count(total["requests"]), ""),
         (say("spend.failures"), count(total["failures"]), ""),
     ]
-    drawn = [] if over_time is None else [_chart(say("spend.over_time"), over_time["data"], "spend_usd", money)]
+    drawn = []
+    if over_time is not None:
+        moments = over_time["data"]
+        if bucket == "day":
+            moments = _every_day(moments, period.get("since", ""))
+        drawn.append(_chart(say("spend.over_time"), moments, "spend_usd", money))
     shares = [
         charts.Point(" · ".join(text_of(row.get(g)) for g in groups), float(row["spend_usd"]), money(row["spend_usd"]))
         for row in found["data"][:12]
     ]
     if shares:
-        drawn.append({"title": say("spend.shares"), "svg": charts.bars(shares, say("spend.shares"))})
+        drawn.append({"title": say("spend.shares"), "svg": charts.bars(shares, say("spend.shares"), money)})
     table = _grouped(look, say("spend.rows"), groups, found["data"], {**period, "bucket": bucket})
     return Shown(
         say("nav.spend"),
@@ -143,6 +150,7 @@ async def requests(look: Look) -> Shown:
             link(short(row["request_id"]), f"/ui/requests/{row['request_id']}"),
             when(row["startTime"]),
             row["model_group"],
+            _outcome(look, row),
             row["user"],
             row.get("request_tags") or [],
             count(row["total_tokens"]),
@@ -154,6 +162,7 @@ async def requests(look: Look) -> Shown:
         (say("req.id"), ""),
         (say("req.at"), ""),
         (say("by.model"), ""),
+        (say("req.status"), ""),
         (say("by.user"), ""),
         (say("by.tag"), ""),
         (say("spend.tokens"), "n"),
@@ -170,6 +179,11 @@ async def requests(look: Look) -> Shown:
     table = Table(columns=columns, rows=listed, pages=pages)
     live = 0 if asked["cursor"] or asked["request_id"] else 10
     return Shown(say("nav.requests"), listing(filters=filters, tables=[table], live=live))
+
+
+def _outcome(look: Look, row: dict[str, Any]) -> Any:
+    good = row.get("status") != "failure"
+    return marked(look.say("outcome.success" if good else "outcome.failure"), "good" if good else "bad")
 
 
 async def request(look: Look) -> Shown:
@@ -189,7 +203,9 @@ async def request(look: Look) -> Shown:
         (say("req.duration"), f"{row.get('request_duration_ms', 0)} ms"),
         (say("by.model"), row["model_group"]),
         (say("req.upstream"), f"{row.get('custom_llm_provider') or ''} {row.get('model') or ''}".strip()),
-        (say("req.status"), text_of(row.get("status") or metadata.get("status"))),
+        (say("req.status"), " · ".join(map(text_of, _ended(row, metadata)))),
+        (say("req.attempts"), count(metadata.get("attempts"))),
+        *_fallback(look, metadata),
         (say("by.key"), short(row["api_key"])),
         (say("by.team"), row.get("team_id")),
         (say("by.user"), row.get("user")),
@@ -203,6 +219,20 @@ async def request(look: Look) -> Shown:
     ]
     blocks = [{"title": say("req.metadata"), "text": _indented(metadata)}]
     return Shown(say("req.one"), listing(facts=facts, blocks=blocks))
+
+
+def _ended(row: dict[str, Any], metadata: dict[str, Any]) -> list[Any]:
+    """How: in a word, by its HTTP status, and what went wrong."""
+    wrong = metadata.get("error_information")
+    code = wrong.get("error_code") if isinstance(wrong, dict) else None
+    parts = (row.get("status") or metadata.get("status"), metadata.get("http_status"), code)
+    return [each for each in parts if each]
+
+
+def _fallback(look: Look, metadata: dict[str, Any]) -> list[tuple[str, Any]]:
+    own = metadata.get("spend_logs_metadata")
+    other = own.get(FALLBACK_TO) if isinstance(own, dict) else None
+    return [] if other is None else [(look.say("req.fallback"), text_of(other))]
 
 
 def _said(metadata: dict[str, Any]) -> list[str]:
@@ -220,7 +250,25 @@ def _indented(value: Any) -> str:
 
 def _chart(title: str, rows: list[dict[str, Any]], name: str, shown: Any) -> dict[str, str]:
     points = [charts.Point(str(row.get("bucket", ""))[5:16], float(row[name]), shown(row[name])) for row in rows]
-    return {"title": title, "svg": charts.bars(points, title)}
+    return {"title": title, "svg": charts.bars(points, title, shown)}
+
+
+def _every_day(rows: list[dict[str, Any]], since: str) -> list[dict[str, Any]]:
+    """With the days on which nothing was: of the period, else between the first and the last."""
+    days = {str(row.get("bucket", ""))[:10]: row for row in rows}
+    today = datetime.now(UTC).date()
+    first, last = min(days, default=str(today)), max(days, default=str(today))
+    if since.endswith("d"):
+        first, last = min(first, str(today - (int(since[:-1]) - 1) * DAY)), max(last, str(today))
+    try:
+        day, end = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        return rows
+    nothing = {"spend_usd": 0, "requests": 0}
+    return [
+        days.get(name) or {"bucket": name, **nothing}
+        for name in (str(day + n * DAY) for n in range(min((end - day).days + 1, charts.POINTS_MAX)))
+    ]
 
 
 def _grouped(look: Look, title: str, groups: list[str], rows: list[dict[str, Any]], period: dict[str, str]) -> Table:

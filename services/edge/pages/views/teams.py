@@ -90,7 +90,6 @@ async def one(look: Look) -> Shown:
         [
             link(k.get("key_alias") or k.get("key_name") or short(k["token"]), f"/ui/keys/{k['token']}"),
             k.get("user_id"),
-            money(k.get("spend")),
         ]
         for k in found["keys"]
     ]
@@ -98,7 +97,7 @@ async def one(look: Look) -> Shown:
         Table(title=say("teams.members"), columns=[(say("by.user"), ""), (say("teams.role"), "")], rows=people),
         Table(
             title=say("nav.keys"),
-            columns=[(say("keys.alias"), ""), (say("keys.owner"), ""), (say("spend.cost"), "n")],
+            columns=[(say("keys.alias"), ""), (say("keys.owner"), "")],
             rows=keys,
         ),
     ]
