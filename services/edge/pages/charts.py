@@ -45,7 +45,7 @@ def bars(points: Sequence[Point], title: str, scale: Callable[[float], str]) -> 
         height = max(0.0, point.value) / (most or 1.0) * room
         x, y = LEFT + n * step + (step - width) / 2, base - height
         parts.append(
-            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(height, 0.5):.1f}">'
+            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(height, 0.5) if point.value > 0 else 0:.1f}">'
             f"<title>{escape(point.label)}: {escape(point.shown)}</title></rect>"
         )
     every = max(1, -(-len(points) // TICKS_MAX))

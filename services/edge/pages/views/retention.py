@@ -9,17 +9,23 @@ from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, c
 HOLD_BY = ("tag", "team", "key", "day")
 FORMATS = ("parquet", "csv", "jsonl")
 WRITTEN_SHOWN = 50
+KINDS = ("spend", "audit", "rollup", "payload")
+
+
+def _kind(look: Look, name: str) -> str:
+    return look.say("retention.of." + name) if name in KINDS else name
 
 
 async def show(look: Look) -> Shown:
     say = look.say
     found = await look.api.ledger("/retention")
     terms = [
-        [name, say("retention.forever") if days is None else count(days)] for name, days in found["terms_days"].items()
+        [_kind(look, name), say("retention.forever") if days is None else count(days)]
+        for name, days in found["terms_days"].items()
     ]
     holds = [[each["id"], each["by"], each["value"], each.get("reason")] for each in found["holds"]]
     drops = [
-        [each["day"], each["source"], count(each["rows"]), _at(each["at_ms"]),
+        [each["day"], _kind(look, each["source"]), count(each["rows"]), _at(each["at_ms"]),
          marked(each["unsound"], "bad") if each["unsound"] else marked(say("retention.sound"), "good"), (each["sha256"] or "")[:16]]
         for each in found["drops"]
     ]  # fmt: skip
