@@ -13,7 +13,7 @@ from services.moderation.secrets.spans import KEYWORD, Span
 
 LITERALS = (
     "passw", "pwd", "pw", "psk", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
-    "connection_string", "conn_str", "session", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin",
+    "connection_string", "conn_str", "session", "sessid", "connect.sid", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin",
 )  # fmt: skip
 VENDORS = (
     "adafruit", "adobe", "airtable", "algolia", "alibaba", "aliyun", "asana", "atlassian", "jira", "confluence", "authress", "bittrex",
@@ -29,21 +29,35 @@ VENDORS = (
     "supabase", "vercel", "render", "notion", "figma", "zoom", "plaid", "paypal", "braintree", "razorpay", "recaptcha", "firebase",
 )  # fmt: skip
 
+VERBS_ABROAD = "ist|lautet|es|est|è|é|är|jest|это"
+JOINED_ABROAD = "是|为|為|は|은|는"
+QUOTES_ABROAD = "「|『|“|„|«"
+"""How other languages say that a name has a value: between spaces, without any, and what may stand before the value."""
+
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
 _TYPED = rb"(?:[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
-_OPENING = rb"""(?:[fbruFBRU]{1,2}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
+_OPENING = (
+    rb"(?:"
+    + QUOTES_ABROAD.encode()
+    + rb""")?(?P<call>[A-Za-z_][\w.:]{0,40}\((?=[fbruFBRU]{0,2}["'`]))?(?:["'](?=\\{1,3}["']))?(?:[fbruFBRU@$]{1,3}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
+)
 _OPERATOR = re.compile(
     _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
     rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
-    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as)"""
-    rb"""(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}))""" + _OPENING
+    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
+    + VERBS_ABROAD.encode()
+    + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:"""
+    + JOINED_ABROAD.encode()
+    + rb""")[ ]?))""" + _OPENING
 )  # fmt: skip
 """The token for the staging system is ..."""
 _OTHER = re.compile(
     _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
+    rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
+    rb"""|(?:</\w{1,12})?>\s{0,20}<\w{1,12}>\s{0,8}|\?\r?\n(?:[\w .@-]{1,24}:[ ])?(?=\S{16})"""
     rb"""|\s{0,2}\{\s{1,8}(?:[a-z_]{1,20}[ ]{0,20}=[^\n]{0,80}\n\s{0,8}){0,4}?default[ ]{0,20}=[ ]{0,4}"""
     rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ ]\((?=\S{6,64}\))|[ \t]{0,2},[ \t]{0,4}(?=["'`])|,(?=[^\s,]{16,256})|[ ]{0,2}:?\r?\n[ ]{0,8}(?=\S{16})|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
 )  # fmt: skip
@@ -68,11 +82,18 @@ _QUOTED = {
 }
 _BARE = re.compile(rb"[^\s\"'`,;<>|\\]{1,256}")
 _BARE_QUERY = re.compile(rb"[^\s\"'`,;<>|\\&#]{1,256}")
+_OTHER_SCRIPT = re.compile(rb"(?<=[!-~])[\xe2-\xef]")
+"""A sentence in another script goes on behind a value without a space."""
 _BARE_REST = re.compile(rb"[^\s\"'`,;<>|\\&#]{0,8192}")
 _BEFORE = re.compile(
     rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}$"
 )
-_LINE_STARTS = re.compile(rb"(?:^|\n)[ \t]*(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*$", re.IGNORECASE)
+_LINE_STARTS = re.compile(
+    rb"(?:^|\n)[ \t]*(?:(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*|(?:machine|login)\b[^\n]*\n[ \t]*)$",
+    re.IGNORECASE,
+)
+_NO_ASSIGNMENT = re.compile(rb"::$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]?\s{0,2}$")
+"""Before a name: a type's, as in CloudFormation; a part of an ARN; a template's."""
 
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _NO_SECRET = frozenset(
@@ -104,13 +125,11 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
     if found is not None:
         where = _value_at(data, found, start)
         if where is not None:
-            if data[max(0, name_start - 2) : name_start] == b"::":
-                return  # a type's name, as in CloudFormation
             spoken = found.re is _PROSE
             strength = _strength(head, literal, b"" if spoken else data[end : found.start("sep")])
             if strength:
                 span = _judged(data, found, where, name_start, strength, literal, spoken=spoken)
-                if span is not None:
+                if span is not None and not _NO_ASSIGNMENT.search(data, max(0, name_start - 160), name_start):
                     yield span
                     return
     if looks_back and literal in SPOKEN and data[max(0, start - 1) : start] == b" ":
@@ -202,8 +221,21 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         if tail or not (name.isupper() or "key" in pieces[-1:] or plain.endswith("key")):
             return ""
         return "token" if len(plain) > 6 and any(vendor in plain for vendor in VENDORS) else "weak"
-    if literal in ("salt", "signature", "sig=", "session", "cookie", "nonce", "login", "pin", "seed", "mnemonic"):
-        return "weak" if literal in ("salt", "signature", "sig=", "session", "cookie") else ""
+    if literal in (
+        "salt",
+        "signature",
+        "sig=",
+        "session",
+        "sessid",
+        "connect.sid",
+        "cookie",
+        "nonce",
+        "login",
+        "pin",
+        "seed",
+        "mnemonic",
+    ):
+        return "weak" if literal in ("salt", "signature", "sig=", "session", "sessid", "connect.sid", "cookie") else ""
     return "vendor"
 
 
@@ -218,9 +250,11 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
     if quote:
         at = found.start("quote") + len(quote)
     bare = (_BARE_QUERY if _in_query(data, name_at) else _BARE).match(data, at)
-    if bare is None or bare.end() - at < VALUE_MIN:
+    if bare is None:
         return None
-    return at, bare.end(), False
+    cut = _OTHER_SCRIPT.search(data, at + 1, bare.end()) if data[at] < 128 else None
+    end = bare.end() if cut is None else cut.start()
+    return (at, end, False) if end - at >= VALUE_MIN else None
 
 
 def _judged(
@@ -256,10 +290,14 @@ def _judged(
         and not _stands_out(data, name_start, text, strength, quoted=quoted)
     ):
         return None
-    if separator in (b"(", b",") and not values.is_random(text, 8) and not values.is_chosen(text):
+    if separator in (b"(", b",") and not (
+        values.is_random(text, 8) or values.is_chosen(text) or (strength == "token" and quoted and values.is_uuid(text))
+    ):
         fallback = strength == "password" and quoted and _FALLBACK.search(data, max(0, name_start - 24), name_start)
         if not (fallback and values.is_password(text, quoted=True)):
             return None
+    if found["call"] and not values.is_random(text, 16):
+        return None
     if spoken and separator.split()[-1:] in ([b"to"], [b"as"]) and not values.is_random(text, 8):
         known = values.is_password(text, quoted=True) and any(c.isdigit() for c in text)
         if not (quoted and (known if strength == "password" else values.is_uuid(text))):

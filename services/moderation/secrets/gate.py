@@ -21,7 +21,12 @@ _CALM = r"A-Za-z0-9\t-\r \-_./:!?,;"
 
 
 def _any(words: Iterable[str]) -> str:
-    return "(?:" + "|".join(re.escape(word.encode().decode("latin-1")) for word in words) + ")"
+    return "(?:" + "|".join(map(re.escape, map(_bytes, words))) + ")"
+
+
+def _bytes(word: str) -> str:
+    """In the letters of an automaton that reads bytes."""
+    return word.encode().decode("latin-1")
 
 
 def _hard(ends: str, *more: str) -> str:
@@ -49,21 +54,25 @@ _SCHEMED = (
 """`auth = Bearer ...`: enough behind any name."""
 
 
+_OPENED = rf"(?:{_bytes(assigned.QUOTES_ABROAD)})?(?:[a-z_][\w.:]*\()??[\"']?[fbru@$]{{0,3}}"
+"""What may stand before a value: another language's quote, a call, a quote before the escaped one, a literal's prefix."""
+
+
 def _value(*more: str) -> str:
     """A value as `assigned` reads it, in quotes or not."""
     quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, *more)}" for q in ('"', "'", "`"))
     bare = _hard(_BLANKS + r"\"'`,;<>|\\", *more)
-    return rf"[fbru]{{0,2}}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
+    return rf"{_OPENED}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
 def _long(length: int) -> str:
     """A value of at least so many characters, whatever they are."""
     run = "|".join(rf"\\*{q}{_SCHEME}[^{_BLANKS}{q}]{{{length}}}" for q in ('"', "'", "`"))
     bare = rf"[^{_BLANKS}\"'`,;<>|\\=]{{{length}}}"
-    return rf"[fbru]{{0,2}}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
+    return rf"{_OPENED}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
-_PASSWORD = (_drawn(12), rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R")
+_PASSWORD = (_drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R")
 _TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
 
 _TAIL = r"[A-Za-z0-9_\-]*"
@@ -72,14 +81,16 @@ _TYPED = r"(?: *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optio
 _ASSIGNED = (
     rf"{_CLOSED}(?:{_TYPED}[ \t]*(?:=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]*(?:\\?\r?\n[ \t]*)?"
     rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
+    rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
     rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
 )
 _SPOKEN = (
-    r"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as)(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
+    rf"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(assigned.JOINED_ABROAD)})[ ]?"""
+    rf"""|(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(assigned.VERBS_ABROAD)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
     r"""(?:\r?\n)?|(?:[ ][\w'/()\-]+)+[ ]?:[ ]+)"""
 )
-_VALUE_IS = r"(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|is)[ ])"
+_VALUE_IS = r"(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|\xc3\xa4r|is)[ ])"
 
 _PASSWORDS = [word for word in assigned.LITERALS if word.startswith(("pass", "pw", "psk"))]
 _TOKENS = ["secret", "token", "auth", "credential", "connectionstring", "connection_string", "conn_str"]
@@ -104,12 +115,17 @@ _BEFORE_ITS_NAME = (
 )
 _STRUCTURES = "|".join(
     (
-        rf"{_any(structures.WORDS_ABROAD)}[^{_BLANKS}:=!-~]*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*{_VALUE_IS}{_BLANK}*[\"'`]?"
+        rf"{_any(structures.WORDS_ABROAD)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*{_VALUE_IS}{_BLANK}*[\"'`]?"
         + _hard(_ASCII_ENDS, *_PASSWORD),
         rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
         rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
-        rf"echo {_BLANK}*[^{_BLANKS}|]+{_BLANK}*\|{_BLANK}*sudo{_BLANK}",
+        rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass )",
+        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?)"
+        rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
+        rf"(?:htpasswd -[a-z]+ [^{_BLANKS}]+ [^{_BLANKS}]+|net user [^{_BLANKS}]+|bindpw) [\"']?{_hard(_QUOTES, *_PASSWORD)}",
+        rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
+        "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
         rf"jwt\.(?:en|de)code\([^,\n]+,{_BLANK}*[\"']",
         r"-{4,5} ?begin (?:[a-z0-9]+ )*private key",

@@ -16,7 +16,7 @@ Rule = Callable[[bytes, int], Iterator[Span]]
 
 _BEGIN = re.compile(
     rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
-    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
+    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
     rb"(?P<end>-{4,5} ?END [A-Z0-9 ]{1,60}-{4,5})?"
 )
 """Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with their breaks escaped."""
@@ -246,11 +246,15 @@ def inserted(data: bytes, at: int) -> Iterator[Span]:
             here, column = again.end(), 0
 
 
-_SUDO = re.compile(rb"echo\s{1,4}(?P<q>[\"']?)(?P<s>[^\s\"'|]{4,128})(?P=q)\s{0,4}\|\s{0,4}sudo\s[^\n]{0,40}-\w{0,4}S")
+_PIPED = re.compile(
+    rb"(?:echo|printf)\s{1,4}(?:-n\s{1,4}|'?%s'?\s{1,4})?(?P<q>[\"']?)(?P<s>[^\s\"'|]{4,128})(?P=q)\s{0,4}\|\s{0,4}"
+    rb"(?:sudo\s[^\n]{0,40}-\w{0,4}S|[^\n]{0,100}(?:--password-stdin|--with-token|--passphrase-fd|-pass stdin))"
+)
+"""A password that a command reads from its standard input."""
 
 
-def piped_to_sudo(data: bytes, at: int) -> Iterator[Span]:
-    found = _SUDO.match(data, at)
+def piped(data: bytes, at: int) -> Iterator[Span]:
+    found = _PIPED.match(data, at)
     if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=True):
         yield Span(found.start("s"), found.end("s"), "Secret Keyword")
 
@@ -258,8 +262,8 @@ def piped_to_sudo(data: bytes, at: int) -> Iterator[Span]:
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
 _JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
 _ABROAD = re.compile(
-    rb"[^\s:=!-~]{0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80"
-    rb"|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|is)[ ])\s{0,3}[\"'`]?(?P<s>[!#-&(-_a-~]{6,128})"
+    rb"(?:[^\s:=!-~]|[a-z]){0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80"
+    rb"|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|\xc3\xa4r|is)[ ])\s{0,3}[\"'`]?(?P<s>[!#-&(-_a-~]{6,128})"
 )  # fmt: skip
 """Behind a word for password of another language: a colon, or its `is`."""
 
@@ -282,9 +286,35 @@ def _by(
 
 
 WORDS_ABROAD = (
-    "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "密码", "密碼", "口令", "パスワード", "비밀번호", "wachtwoord",
+    "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "Пароль", "ПАРОЛЬ", "пароля", "Пароля", "密码", "密碼", "口令", "パスワード", "비밀번호", "wachtwoord",
     "lösenord", "hasło", "parola", "clave de acceso",
 )  # fmt: skip
+
+_CALLED = re.compile(
+    rb"(?:Fernet\(|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-String\s{1,4})?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?)"
+    rb"[bru]{0,2}[\"'](?P<s>[^\s\"']{6,512})[\"']",
+    re.IGNORECASE,
+)
+"""What a function is given that takes a secret there."""
+_COMMANDED = re.compile(
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw) [\"']?(?P<s>[^\s\"'/*][^\s\"']{5,127})"
+)
+_PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
+_ENCODED_KEY = re.compile(
+    rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{1,65536}(?:(?:\\[rn]|\s){1,12}[A-Za-z0-9+/]{16,}){0,400}={0,2}"
+)
+_ENCODED_LINE_MIN = 60
+
+
+def encoded_key(data: bytes, at: int) -> Iterator[Span]:
+    """A private key's PEM in base64, in one line or many: Kubernetes' secrets, `base64 id_rsa`."""
+    found = _ENCODED_KEY.match(data, at, at + 65_536)
+    if found is None:
+        return
+    plain = re.sub(rb"\\[rn]|[^A-Za-z0-9+/]", b"", found[0])
+    if b"PRIVATE KEY" in base64.b64decode(plain[: len(plain) // 4 * 4]):
+        yield Span(at, found.end(), "Private Key")
+
 
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 
@@ -326,9 +356,13 @@ def open_block(text: str) -> int | None:
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     *(((word,), _by(_ABROAD, len(word.encode()))) for word in WORDS_ABROAD),
     (("auth",), _by(_PAIR)),
+    (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login("), _by(_CALLED)),
+    (("htpasswd -", "net user ", "bindpw "), _by(_COMMANDED)),
+    ((":5432:", ":3306:"), _by(_PGPASS)),
+    (("ls0tls1crudjti",), encoded_key),
     (("identified",), _by(_SQL)),
     (("insert into",), inserted),
-    (("echo ",), piped_to_sudo),
+    (("echo ", "printf "), piped),
     (("sig=",), _by(_SAS, judge=lambda text: values.is_random(text, 24))),
     (("jwt.encode(", "jwt.decode("), _by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),

@@ -13,12 +13,12 @@ VALUE_MAX = 4_096
 
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w-]{0,40}(?:key|token|secret|pass|here)"
-    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[^>]*>|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w .:/|-]*>|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
     r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
     re.IGNORECASE,
 )
 _NOT_ONE = re.compile(
-    r"(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
+    r"#[0-9a-f]{3,8}$|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
 )
 _PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
@@ -69,7 +69,11 @@ def is_uuid(value: str) -> bool:
 
 def is_password(value: str, *, quoted: bool) -> bool:
     """Behind a name that says password: short ones too, if they look chosen as one."""
-    if not 6 <= len(value) <= VALUE_MAX or _is_other(value, quoted=quoted):
+    if not 6 <= len(value) <= VALUE_MAX:
+        return False
+    if value.isascii() and value.isdigit():
+        return not is_placeholder(value)
+    if _is_other(value, quoted=quoted):
         return False
     digits, letters, signs = _classes(value)
     if " " in value:
@@ -80,7 +84,7 @@ def is_password(value: str, *, quoted: bool) -> bool:
         return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or is_passphrase(value)
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
         return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
-    return is_drawn(value, 12)
+    return is_drawn(value, 8 if value.isalpha() and not (value.islower() or value.isupper()) else 12)
 
 
 _CHOSEN = re.compile(r"^[A-Za-z]+\d+[A-Za-z\d]*[!?.]?$|[A-Za-z]{2}[013457][A-Za-z]|[A-Za-z][-_]\d{4,}$")
@@ -130,7 +134,7 @@ def is_drawn(value: str, length_min: int) -> bool:
     if len(letters) < length_min or not letters.isascii():
         return False
     turns = sum(a.isupper() != b.isupper() for a, b in itertools.pairwise(letters))
-    if turns >= len(letters) * 0.3:
+    if turns >= len(letters) * (0.3 if len(letters) >= 12 else 0.4):
         return True
     if letters.islower() or letters.isupper():
         vowels = sum(c in "aeiouAEIOU" for c in letters) / len(letters)
@@ -156,12 +160,20 @@ def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
     """By itself alone: long, mixed, and of no words. For names that say little (`key`, a vendor's)."""
     if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted) or is_uuid(value):
         return False
+    if _NUMBERED.fullmatch(value):
+        return False
     digits, letters, _ = _classes(value)
     if not letters or not digits:
         return is_drawn(value, max(20, length_min))
     if _is_name(value):
         return False
     return entropy(value) >= (2.7 if _HEX.fullmatch(value) else 3.0)
+
+
+_NUMBERED = re.compile(
+    r"(?:[a-z]\w*:)+[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[A-Za-z]{1,12}\d{0,3}-){2,6}(?:[0-9a-f]{32,128}|[A-Za-z0-9+/]{43}=)"
+)
+"""`session:6242...`, `linux-node-629d...`: what a cache or a store calls something."""
 
 
 def is_mixed(value: str) -> bool:
@@ -246,6 +258,8 @@ def _is_name(value: str) -> bool:
         if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and words_in_all < 3):
             return False
         if len(words) > 2 and sum(len(word) < 3 for word in words) * 3 > len(words):
+            return False
+        if len(piece) >= 16 and len(humps) >= 5 and len(piece) < 3.5 * len(humps):
             return False
         if numbers and words and len(piece) > 8 and any(len(word) < 3 for word in words):
             return False

@@ -61,7 +61,9 @@ def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
     if values.is_placeholder(secret) and len(set(secret)) < 12:
         return False
     if start and data[start - 1 : start] in (b"/", b"+") and re.fullmatch(r"[A-Za-z0-9]+", secret):
-        return rule.startswith("tollgate.") and "webhook" in rule  # inside base64, or a path
+        return rule.startswith(
+            "tollgate."
+        )  # inside base64, or a path: what has a long prefix of its own counts there, too
     return True
 
 
