@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from services.moderation.secrets import structures, values
+from services.moderation.secrets import abroad, structures, values
 from services.moderation.secrets.spans import KEYWORD, Span
 
 LITERALS = (
@@ -29,33 +29,30 @@ VENDORS = (
     "supabase", "vercel", "render", "notion", "figma", "zoom", "plaid", "paypal", "braintree", "razorpay", "recaptcha", "firebase",
 )  # fmt: skip
 
-VERBS_ABROAD = "ist|lautet|es|est|è|é|är|jest|это"
-JOINED_ABROAD = "是|为|為|は|은|는"
-QUOTES_ABROAD = "「|『|“|„|«"
-"""How other languages say that a name has a value: between spaces, without any, and what may stand before the value."""
-
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
-_TYPED = rb"(?:[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
+_SPACE = rb"(?:[ \t]|\xc2\xa0)"
+_TYPED = rb"(?:[ ]As[ ]String(?=[ ]=)|[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
 _OPENING = (
-    rb"(?:"
-    + QUOTES_ABROAD.encode()
+    rb"(?P<list>[\[({]{1,2}\s{0,16}(?=[fbruFBRU]{0,2}[\"'`]|(?<=\[\[)))?(?:"
+    + abroad.QUOTES.encode()
     + rb""")?(?P<call>[A-Za-z_][\w.:]{0,40}\((?=[fbruFBRU]{0,2}["'`]))?(?:["'](?=\\{1,3}["']))?(?:[fbruFBRU@$]{1,3}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
 )
 _OPERATOR = re.compile(
-    _NAME + _TYPED + rb"[ \t]{0,16}(?P<sep>=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]{0,16}"
-    rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
+    _NAME + _TYPED + _SPACE + rb"{0,16}(?P<sep>%3[dD]|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a|\{(?=[\"']))" + _SPACE + rb"{0,16}(?P<block>[>|][+-]?(?=\r?\n))?"
+    rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?:-[ ])?(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
     rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
-    + VERBS_ABROAD.encode()
+    + abroad.VERBS.encode()
     + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:"""
-    + JOINED_ABROAD.encode()
+    + abroad.JOINTS.encode()
     + rb""")[ ]?))""" + _OPENING
 )  # fmt: skip
 """The token for the staging system is ..."""
 _OTHER = re.compile(
     _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
+    rb"""|[ ](?:--body[ =]|-b[ ]?(?=["'\w])|<<<[ ]?)|,[ ]{0,2}(?:\w{1,20}=[^,\n]{0,40},[ ]{0,2}){0,3}default[ ]?=[ ]?|(?:[ ][\w:]{1,20}=["'][^"'<>\n]{0,80}["']){1,4}>\s{0,20}"""
     rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
     rb"""|(?:</\w{1,12})?>\s{0,20}<\w{1,12}>\s{0,8}|\?\r?\n(?:[\w .@-]{1,24}:[ ])?(?=\S{16})"""
     rb"""|\s{0,2}\{\s{1,8}(?:[a-z_]{1,20}[ ]{0,20}=[^\n]{0,80}\n\s{0,8}){0,4}?default[ ]{0,20}=[ ]{0,4}"""
@@ -86,10 +83,10 @@ _OTHER_SCRIPT = re.compile(rb"(?<=[!-~])[\xe2-\xef]")
 """A sentence in another script goes on behind a value without a space."""
 _BARE_REST = re.compile(rb"[^\s\"'`,;<>|\\&#]{0,8192}")
 _BEFORE = re.compile(
-    rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}$"
+    rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:(?:as|is|for|=) (?P<whose>the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}|as (?:\w{1,16} )?)$"
 )
 _LINE_STARTS = re.compile(
-    rb"(?:^|\n)[ \t]*(?:(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*|(?:machine|login)\b[^\n]*\n[ \t]*)$",
+    rb"(?:^|\n)[ \t]*(?:(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*|(?:machine|login)\b[^\n]*\n[ \t]*|\w+[ ]config[ ]set\b[^\n]*)$",
     re.IGNORECASE,
 )
 _NO_ASSIGNMENT = re.compile(rb"::$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]?\s{0,2}$")
@@ -100,7 +97,7 @@ _NO_SECRET = frozenset(
     ["id", "ids", "name", "names", "type", "types", "count", "counts", "len", "length", "url", "uri", "urls", "endpoint", "path", "file", "filename", "files", "dir", "folder", "field", "fields", "label", "labels", "hint", "policy", "expiry", "expires", "expiration", "expire", "ttl", "version", "format", "algorithm", "alg", "size", "limit", "limits", "max", "min", "regex", "pattern", "placeholder", "arn", "header", "headers", "prefix", "suffix", "alias", "provider", "manager", "store", "class", "classname", "usage", "used", "ref", "refs", "index", "map", "list", "ring", "chain", "board", "word", "words", "press", "event", "code", "codes", "pair", "pairs", "frame", "hash", "hashed", "digest", "checksum", "fingerprint", "strength", "reset", "required", "enabled", "disabled", "izer", "izers", "ize", "ized", "ization", "address", "budget", "rate", "price", "cost", "schema", "table", "column", "row", "text", "input", "output", "button", "form", "error", "errors", "message", "description", "title", "icon", "color", "status", "state", "validator", "validation", "length", "confirm", "confirmation", "rules", "rule", "rotation", "lifetime", "scope", "scopes", "issuer", "audience", "kind", "mode", "method", "function", "callback", "handler", "service", "group", "role", "user", "username", "vault", "engine", "backend", "region", "location", "source", "target", "template", "display", "visible", "stream", "streams", "request", "requests", "response", "s_per", "per", "binding", "created", "updated", "at", "date", "time", "timestamp", "last", "first", "stage", "stages", "author", "authors", "authority", "origin", "rity", "ored", "orization_url", "matic", "ent", "cls", "branding"]
 )  # fmt: skip
 _NO_SECRET_BEFORE = frozenset(
-    ["max", "min", "num", "total", "count", "public", "pub", "primary", "foreign", "sort", "partition", "cache", "row", "index", "object", "lookup", "translation", "route", "idempotency", "hot", "event", "next", "prev", "previous", "page", "continuation", "sync", "prompt", "completion", "input", "output", "cached", "reasoning", "special", "pad", "eos", "bos", "unk", "sep", "mask", "stop", "tokens", "compound", "composite", "natural", "surrogate", "storage_path", "map", "dict", "json", "xml", "css", "group", "unique", "search", "by", "order", "hash", "shard", "range", "registry", "dom", "react", "list", "item", "menu", "shortcut", "arrow", "piano", "house", "turn", "mon", "tur", "don", "hockey", "jockey", "whis"]
+    ["max", "min", "num", "total", "count", "public", "pub", "primary", "foreign", "sort", "partition", "cache", "row", "index", "object", "lookup", "translation", "route", "idempotency", "hot", "event", "next", "prev", "previous", "page", "continuation", "sync", "prompt", "completion", "input", "output", "cached", "reasoning", "special", "pad", "eos", "bos", "unk", "sep", "mask", "stop", "tokens", "compound", "composite", "natural", "surrogate", "storage_path", "map", "dict", "json", "xml", "css", "group", "unique", "search", "by", "order", "hash", "shard", "range", "registry", "dom", "react", "list", "item", "menu", "shortcut", "arrow", "piano", "house", "turn", "mon", "tur", "don", "hockey", "jockey", "whis", "result", "limit", "more", "starting"]
 )  # fmt: skip
 _NO_PASS = frozenset(
     {"bypass", "compass", "trespass", "overpass", "underpass", "encompass", "surpass", "boardingpass", "multipass"}
@@ -131,9 +128,27 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
                 span = _judged(data, found, where, name_start, strength, literal, spoken=spoken)
                 if span is not None and not _NO_ASSIGNMENT.search(data, max(0, name_start - 160), name_start):
                     yield span
+                    yield from _listed(data, found, span)
                     return
     if looks_back and literal in SPOKEN and data[max(0, start - 1) : start] == b" ":
         yield from _told_before(data, start, end, literal)
+
+
+_NEXT = re.compile(
+    rb"""["']\s{0,4},\s{0,16}["'](?P<v>[^\s"']{8,4096})(?=["'])|\r?\n[ \t]{0,16}-[ ]["']?(?P<w>[^\s"'`:=]{8,256})"""
+)
+
+
+def _listed(data: bytes, found: re.Match[bytes], first: Span) -> Iterator[Span]:
+    """What stands behind the first item of a list of secrets."""
+    if not found["list"] and not data[found.end("sep") : first.start].strip(b" \t\r\n\"'").startswith(b"-"):
+        return
+    at = first.end
+    while (item := _NEXT.match(data, at)) is not None:
+        which = "v" if item["v"] is not None else "w"
+        if values.is_random(item[which].decode("utf-8", "replace"), 16):
+            yield Span(item.start(which), item.end(which), KEYWORD)
+        at = item.end(which)
 
 
 def _assigned(data: bytes, head: bytes, literal: str, end: int) -> re.Match[bytes] | None:
@@ -173,7 +188,7 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Sp
     told = _BEFORE.search(data, max(0, start - 280), start)
     if told is None or not _strength(data[start:end], literal, b""):
         return
-    if values.is_random(told["v"].decode("utf-8", "replace"), 8):
+    if values.is_random(told["v"].decode("utf-8", "replace"), 8 if told["whose"] else 16):
         yield Span(told.start("v"), told.end("v"), KEYWORD)
 
 
@@ -210,7 +225,7 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
     if "secret" in plain or any(key in plain for key in STRONG_KEYS):
         return "token"
     if literal == "token":
-        return "token" if not tail or not tail[0].isalpha() or tail == "s" else ""
+        return "token" if not tail or not tail[0].isalpha() or tail in ("s", "S") else ""
     if literal in ("credential", "connectionstring", "connection_string", "conn_str"):
         return "token"
     if literal == "auth":
@@ -278,7 +293,8 @@ def _judged(
     text = data[start : min(end, start + JUDGED_MAX)].decode("utf-8", "ignore")
     separator = found["sep"].strip()
     apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"default" not in found["sep"]
-    alone = apart or found.groupdict().get("line") is not None
+    parts = found.groupdict()
+    alone = apart or (parts.get("line") is not None and parts.get("block") is None)
     if apart and "=" in text.rstrip("="):
         return None  # the next line of something else
     if alone and not quoted and not (strength != "weak" and values.is_random(text, 16, quoted=False)):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import re2
 
-from services.moderation.secrets import assigned, structures
+from services.moderation.secrets import abroad, assigned, structures
 
 _BLANKS = r"\t-\r "
 _BLANK = f"[{_BLANKS}]"
@@ -54,7 +54,7 @@ _SCHEMED = (
 """`auth = Bearer ...`: enough behind any name."""
 
 
-_OPENED = rf"(?:{_bytes(assigned.QUOTES_ABROAD)})?(?:[a-z_][\w.:]*\()??[\"']?[fbru@$]{{0,3}}"
+_OPENED = rf"(?:[\[({{]{{1,2}}{_BLANK}*)?(?:{_bytes(abroad.QUOTES)})?(?:[a-z_][\w.:]*\()??[\"']?[fbru@$]{{0,3}}"
 """What may stand before a value: another language's quote, a call, a quote before the escaped one, a literal's prefix."""
 
 
@@ -76,21 +76,23 @@ _PASSWORD = (_drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}EN
 _TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
 
 _TAIL = r"[A-Za-z0-9_\-]*"
+_SPACE = r"(?:[ \t]|\xc2\xa0)"
 _CLOSED = r"""\\*["'`*]*(?:\[\d*\])?[\])]?"""
-_TYPED = r"(?: *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
+_TYPED = r"(?: As String| *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
 _ASSIGNED = (
-    rf"{_CLOSED}(?:{_TYPED}[ \t]*(?:=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a)[ \t]*(?:\\?\r?\n[ \t]*)?"
+    rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{){_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
     rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
+    rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *)*default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
     rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
     rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
 )
 _SPOKEN = (
-    rf"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(assigned.JOINED_ABROAD)})[ ]?"""
-    rf"""|(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(assigned.VERBS_ABROAD)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
+    rf"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
+    rf"""|(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
     r"""(?:\r?\n)?|(?:[ ][\w'/()\-]+)+[ ]?:[ ]+)"""
 )
-_VALUE_IS = r"(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|\xc3\xa4r|is)[ ])"
+_VALUE_IS = rf"(?:[:=]|\xef\xbc\x9a|{_bytes(abroad.JOINTS)}|[\x80-\xff]|[ ](?:on|to|er|is|{_bytes(abroad.VERBS)})[ ])"
 
 _PASSWORDS = [word for word in assigned.LITERALS if word.startswith(("pass", "pw", "psk"))]
 _TOKENS = ["secret", "token", "auth", "credential", "connectionstring", "connection_string", "conn_str"]
@@ -111,11 +113,14 @@ _SAID = (
 )
 _BEFORE_ITS_NAME = (
     rf",? (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]+ )*{_any(sorted(assigned.SPOKEN))}"
+    rf"|,? as (?:\w+ )?{_any(sorted(assigned.SPOKEN))}"
     rf"""|:[^{_BLANKS}"'`]{{8,}}["'`]? (?:are|is|as) (?:the|my|our) (?:\w+ )*(?:credentials|creds|login)"""
 )
 _STRUCTURES = "|".join(
     (
-        rf"{_any(structures.WORDS_ABROAD)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*{_VALUE_IS}{_BLANK}*[\"'`]?"
+        rf"{_any(abroad.KEYS)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*(?:[:=]|\xef\xbc\x9a)?{_BLANK}*[\"'`]?"
+        + _hard(_ASCII_ENDS, "R{20}"),
+        rf"{_any(abroad.PASSWORDS)}(?:[^{_BLANKS}:=!-~]|[a-z])*(?:[ ][^{_BLANKS}:=]+)*{_BLANK}*(?:{_VALUE_IS})?{_BLANK}*(?:{_bytes(abroad.QUOTES)}|[\"'`])?"
         + _hard(_ASCII_ENDS, *_PASSWORD),
         rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
@@ -123,7 +128,7 @@ _STRUCTURES = "|".join(
         rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass )",
         rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?)"
         rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
-        rf"(?:htpasswd -[a-z]+ [^{_BLANKS}]+ [^{_BLANKS}]+|net user [^{_BLANKS}]+|bindpw) [\"']?{_hard(_QUOTES, *_PASSWORD)}",
+        rf"{_any(structures.COMMANDS)}(?:[^\n]*?[ :;])?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",

@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 
-from services.moderation.secrets import values
+from services.moderation.secrets import abroad, values
 from services.moderation.secrets.spans import Span
 
 Rule = Callable[[bytes, int], Iterator[Span]]
@@ -94,7 +94,7 @@ _CURL_USER = re.compile(
 )
 _FLAG_P = re.compile(rb"-[pPaw][ =]?(?P<q>[\"']?)(?P<s>[^\s\"']{4,128})")
 _COMMANDS = re.compile(
-    rb"\b(?:login|sshpass|mysql\w*|mariadb\w*|mongo\w*|redis-cli|ldap\w+|htpasswd|smbclient|sqlcmd|az|7z)\b[^\n]*$"
+    rb"\b(?:login|sshpass|mysql\w*|mariadb\w*|mongo\w*|redis-cli|ldap\w+|htpasswd|smbclient|sqlcmd|az|7z|twine)\b[^\n]*$"
 )
 
 
@@ -262,10 +262,20 @@ def piped(data: bytes, at: int) -> Iterator[Span]:
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
 _JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
 _ABROAD = re.compile(
-    rb"(?:[^\s:=!-~]|[a-z]){0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80"
-    rb"|[ ](?:ist|lautet|es|est|\xc3\xa9|\xc3\xa8|\xc3\xa4r|is)[ ])\s{0,3}[\"'`]?(?P<s>[!#-&(-_a-~]{6,128})"
-)  # fmt: skip
-"""Behind a word for password of another language: a colon, or its `is`."""
+    rb"(?:[^\s:=!-~]|[a-z]){0,24}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|(?:"
+    + abroad.JOINTS.encode()
+    + rb")|(?<=[\xe0-\xef].{2})|[ ](?:on|to|er|is|"
+    + abroad.VERBS.encode()
+    + rb")[ ])\s{0,3}(?:"
+    + abroad.QUOTES.encode()
+    + rb"|[\"'`])?(?P<s>[!#-&(-_a-~]{6,128})"
+)
+"""Behind a word for password of another language: a colon, its `is`, or nothing where words aren't parted."""
+_ABROAD_KEY = re.compile(
+    rb"(?:[^\s:=!-~]|[a-z]){0,32}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|[ ]|(?<=[\x80-\xff]))\s{0,3}[\"'`]?"
+    rb"(?P<s>[A-Za-z0-9_\-+/.=~]{16,256})"
+)
+"""Behind a word for key: what is drawn by itself."""
 
 
 def _by(
@@ -285,11 +295,6 @@ def _by(
     return rule
 
 
-WORDS_ABROAD = (
-    "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "Пароль", "ПАРОЛЬ", "пароля", "Пароля", "密码", "密碼", "口令", "パスワード", "비밀번호", "wachtwoord",
-    "lösenord", "hasło", "parola", "clave de acceso",
-)  # fmt: skip
-
 _CALLED = re.compile(
     rb"(?:Fernet\(|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-String\s{1,4})?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?)"
     rb"[bru]{0,2}[\"'](?P<s>[^\s\"']{6,512})[\"']",
@@ -297,9 +302,13 @@ _CALLED = re.compile(
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw) [\"']?(?P<s>[^\s\"'/*][^\s\"']{5,127})"
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
+COMMANDS = (
+    "htpasswd -", "net user ", "bindpw ", "requirepass ", "cargo login", "vault login", "wandb login", "rabbitmqctl ", "net use ",
+    "mc alias set", "auth-user-pass", "wifi:",
+)  # fmt: skip
 _ENCODED_KEY = re.compile(
     rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{1,65536}(?:(?:\\[rn]|\s){1,12}[A-Za-z0-9+/]{16,}){0,400}={0,2}"
 )
@@ -354,10 +363,11 @@ def open_block(text: str) -> int | None:
 
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    *(((word,), _by(_ABROAD, len(word.encode()))) for word in WORDS_ABROAD),
+    *(((word,), _by(_ABROAD, len(word.encode()))) for word in abroad.PASSWORDS),
+    *(((word,), _by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16))) for word in abroad.KEYS),
     (("auth",), _by(_PAIR)),
     (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login("), _by(_CALLED)),
-    (("htpasswd -", "net user ", "bindpw "), _by(_COMMANDED)),
+    (COMMANDS, _by(_COMMANDED)),
     ((":5432:", ":3306:"), _by(_PGPASS)),
     (("ls0tls1crudjti",), encoded_key),
     (("identified",), _by(_SQL)),

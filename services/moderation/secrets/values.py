@@ -13,17 +13,17 @@ VALUE_MAX = 4_096
 
 _PLACEHOLDER = re.compile(
     r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w-]{0,40}(?:key|token|secret|pass|here)"
-    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w .:/|-]*>|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
     r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
     re.IGNORECASE,
 )
 _NOT_ONE = re.compile(
-    r"#[0-9a-f]{3,8}$|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
+    r"#[0-9a-f]{3,8}$|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
 )
 _PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
-_PATTERN = re.compile(r"\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?")
+_PATTERN = re.compile(r"\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?|\\x[0-9a-f]{2}-")
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d(?::\d\d)?"
 )
@@ -32,6 +32,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 _NUMBER = re.compile(
     r"[-+]?(?:\d[\d_,.]*|0x[0-9a-f]{1,8})(?:e[-+]?\d+)?(?:px|em|rem|ms|s|m|h|d|kb|mb|gb|%)?", re.IGNORECASE
 )
+_DATED = re.compile(r"[-_.:@](?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)")
 _PIECES = re.compile(r"[-_./:@#,;+ \\]+")
 _HUMPS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|\?\.|::|->)[A-Za-z_$][\w$]*)*")
@@ -227,6 +228,11 @@ _ALGORITHMS = (
     "sha512",
     "aes128",
     "aes256",
+    "aws4-",
+    "hmac-sha",
+    "xsalsa20",
+    "chacha20",
+    "xchacha20",
     "base64",
 )
 _WORDS = frozenset(
@@ -241,7 +247,7 @@ _WORDS = frozenset(
 
 def _is_name(value: str) -> bool:
     """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a run in which they mix."""
-    pieces = [piece for piece in _PIECES.split(value) if piece]
+    pieces = [piece for piece in _PIECES.split(_DATED.sub("", value)) if piece]
     if not pieces:
         return True
     words_in_all = sum(not hump.isdigit() for hump in _HUMPS.findall(value))

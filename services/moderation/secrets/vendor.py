@@ -53,7 +53,7 @@ def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
     if rule.startswith(_OPENAI):
         # `sk-` begins words of other kinds, too (`sk-learn`): a digit, as LiteLLM's detector wants, and no words.
         tail = secret[3:]
-        return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image"))
+        return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image", "ssh-", "ecdsa-"))
     if rule.startswith("tollgate.okta"):
         return _mixed(secret) and not re.fullmatch(r"[0-9a-fA-F]+", secret)
     if _WITH_PASSWORD.match(secret):
