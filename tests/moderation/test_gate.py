@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.moderation.secrets import abroad, assigned, engine, gate
+from services.moderation.secrets import abroad, engine, gate, words
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
 from tests.moderation.secret_contexts import filled
@@ -42,10 +42,10 @@ def test_nothing_is_lost_on_the_corpora(everywhere: engine.Engine, monkeypatch: 
 
 
 _NAMES = [
-    *assigned.LITERALS,
+    *words.LITERALS,
     *abroad.PASSWORDS,
     *abroad.KEYS,
-    *assigned.VENDORS[::7],
+    *words.VENDORS[::7],
     "api_key",
     "AccessKey",
     "stripe_key",

@@ -1,6 +1,7 @@
 """Finding secrets in text: where they stand, and of what type. No network, nothing kept.
 
     values.py      is this value a secret, or a word, a name, a placeholder, code?
+    words.py       names of secrets; abroad.py those of other languages
     shapes.yml     tokens that say what they are: vendors' prefixes
     gate.py        where a text is worth looking at: a name of a secret with what may be a value (RE2, linear)
     assigned.py    what stands behind `password =`, `"apiKey":`, `--token`, `the secret is`

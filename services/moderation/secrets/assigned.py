@@ -10,24 +10,7 @@ from functools import lru_cache
 
 from services.moderation.secrets import abroad, structures, values
 from services.moderation.secrets.spans import KEYWORD, Span
-
-LITERALS = (
-    "passw", "pwd", "pw", "psk", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
-    "connection_string", "conn_str", "session", "sessid", "connect.sid", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin",
-)  # fmt: skip
-VENDORS = (
-    "adafruit", "adobe", "airtable", "algolia", "alibaba", "aliyun", "asana", "atlassian", "jira", "confluence", "authress", "bittrex",
-    "bitbucket", "beamer", "clojars", "codecov", "coinbase", "confluent", "contentful", "databricks", "datadog", "dd_api", "dnkey",
-    "digitalocean", "doppler", "drone", "duffel", "dynatrace", "discord", "dropbox", "easypost", "etsy", "facebook", "fastly", "finicity",
-    "finnhub", "flickr", "flutterwave", "frameio", "freshbooks", "gitter", "gocardless", "grafana", "heroku", "hubspot", "huggingface",
-    "intercom", "artifactory", "jfrog", "kraken", "kucoin", "launchdarkly", "launch-darkly", "launch_darkly", "linear", "linkedin", "linked-in", "linked_in", "lob_", "mailgun", "mailchimp", "mapbox",
-    "mattermost", "messagebird", "message-bird", "message_bird", "netlify", "newrelic", "new_relic", "new-relic", "nytimes", "newyorktimes", "new-york-times", "okta", "planetscale", "postman", "prefect", "pulumi",
-    "rapidapi", "readme", "rubygems", "scalingo", "sendbird", "sendgrid", "sendinblue", "sentry", "shippo", "shopify", "slack", "snyk",
-    "squarespace", "sumo", "telegram", "travis", "twitch", "twitter", "typeform", "vault", "yandex", "zendesk", "softlayer", "cloudant",
-    "ibm", "cos_hmac", "cos-hmac", "square", "twilio", "stripe", "npm", "pypi", "gitlab", "github", "openai", "anthropic", "azure", "gcp", "aws",
-    "cloudflare", "circleci", "buildkite", "bugsnag", "mixpanel", "amplitude", "segment", "pagerduty", "opsgenie", "elastic", "mongo",
-    "supabase", "vercel", "render", "notion", "figma", "zoom", "plaid", "paypal", "braintree", "razorpay", "recaptcha", "firebase",
-)  # fmt: skip
+from services.moderation.secrets.words import NO_PASS, NO_SECRET, NO_SECRET_BEFORE, STRONG_KEYS, VENDORS
 
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
 _SPACE = rb"(?:[ \t]|\xc2\xa0)"
@@ -93,21 +76,6 @@ _NO_ASSIGNMENT = re.compile(rb"::$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]
 """Before a name: a type's, as in CloudFormation; a part of an ARN; a template's."""
 
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_NO_SECRET = frozenset(
-    ["id", "ids", "name", "names", "type", "types", "count", "counts", "len", "length", "url", "uri", "urls", "endpoint", "path", "file", "filename", "files", "dir", "folder", "field", "fields", "label", "labels", "hint", "policy", "expiry", "expires", "expiration", "expire", "ttl", "version", "format", "algorithm", "alg", "size", "limit", "limits", "max", "min", "regex", "pattern", "placeholder", "arn", "header", "headers", "prefix", "suffix", "alias", "provider", "manager", "store", "class", "classname", "usage", "used", "ref", "refs", "index", "map", "list", "ring", "chain", "board", "word", "words", "press", "event", "code", "codes", "pair", "pairs", "frame", "hash", "hashed", "digest", "checksum", "fingerprint", "strength", "reset", "required", "enabled", "disabled", "izer", "izers", "ize", "ized", "ization", "address", "budget", "rate", "price", "cost", "schema", "table", "column", "row", "text", "input", "output", "button", "form", "error", "errors", "message", "description", "title", "icon", "color", "status", "state", "validator", "validation", "length", "confirm", "confirmation", "rules", "rule", "rotation", "lifetime", "scope", "scopes", "issuer", "audience", "kind", "mode", "method", "function", "callback", "handler", "service", "group", "role", "user", "username", "vault", "engine", "backend", "region", "location", "source", "target", "template", "display", "visible", "stream", "streams", "request", "requests", "response", "s_per", "per", "binding", "created", "updated", "at", "date", "time", "timestamp", "last", "first", "stage", "stages", "author", "authors", "authority", "origin", "rity", "ored", "orization_url", "matic", "ent", "cls", "branding"]
-)  # fmt: skip
-_NO_SECRET_BEFORE = frozenset(
-    ["max", "min", "num", "total", "count", "public", "pub", "primary", "foreign", "sort", "partition", "cache", "row", "index", "object", "lookup", "translation", "route", "idempotency", "hot", "event", "next", "prev", "previous", "page", "continuation", "sync", "prompt", "completion", "input", "output", "cached", "reasoning", "special", "pad", "eos", "bos", "unk", "sep", "mask", "stop", "tokens", "compound", "composite", "natural", "surrogate", "storage_path", "map", "dict", "json", "xml", "css", "group", "unique", "search", "by", "order", "hash", "shard", "range", "registry", "dom", "react", "list", "item", "menu", "shortcut", "arrow", "piano", "house", "turn", "mon", "tur", "don", "hockey", "jockey", "whis", "result", "limit", "more", "starting"]
-)  # fmt: skip
-_NO_PASS = frozenset(
-    {"bypass", "compass", "trespass", "overpass", "underpass", "encompass", "surpass", "boardingpass", "multipass"}
-)
-STRONG_KEYS = (
-    "apikey", "accesskey", "secretkey", "privatekey", "authkey", "encryptionkey", "signingkey", "masterkey", "accountkey", "sharedkey",
-    "storagekey", "appkey", "applicationkey", "clientkey", "consumerkey", "subscriptionkey", "licensekey", "deploykey", "servicekey",
-    "adminkey", "serverkey", "integrationkey", "ingestkey", "hmackey", "aeskey", "cryptkey", "jwtkey", "securitykey", "accesskeysecret",
-    "routingkey", "writekey", "readkey", "functionkey", "hostkey", "personalkey", "primarykeysecret", "licencekey", "apisecret", "sdkkey",
-)  # fmt: skip
 
 
 def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool) -> Iterator[Span]:
@@ -206,18 +174,18 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
     pieces = [piece.lower() for piece in _SPLIT.findall(name)]
     after = [piece.lower() for piece in _SPLIT.findall(tail)]
     before = pieces[: len(pieces) - len(after)]
-    if any(piece in _NO_SECRET for piece in after):
+    if any(piece in NO_SECRET for piece in after):
         return ""
     if (
         before
-        and any(piece in _NO_SECRET_BEFORE for piece in before[:-1] or before)
+        and any(piece in NO_SECRET_BEFORE for piece in before[:-1] or before)
         and literal in ("key", "token", "pass")
     ):
         return ""
     if "passw" in plain or "pwd" in plain or "passphrase" in plain or "passcode" in plain:
         return "password"
     if literal == "pass":
-        named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in _NO_PASS)
+        named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in NO_PASS)
         return "password" if named and not tail else ""
     if literal in ("pw", "psk"):
         before_it = name[: len(name) - len(tail) - len(literal)][-1:]

@@ -5,7 +5,7 @@ Each rule of ours is tried where one of its literals stands, on bounded pieces, 
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, structures
+from services.moderation.secrets import assigned, structures, words
 from services.moderation.secrets.gate import regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
@@ -26,7 +26,7 @@ class Engine:
         self._rules: list[tuple[str, structures.Rule | None]] = []
         for literals, rule in structures.RULES:
             self._rules += [(literal, rule) for literal in literals]
-        self._rules += [(literal, None) for literal in (*assigned.LITERALS, *assigned.VENDORS)]
+        self._rules += [(literal, None) for literal in (*words.LITERALS, *words.VENDORS)]
         patterns = [literal.encode() for literal, _ in self._rules]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns, matchkind=ahocorasick_rs.MatchKind.Standard)
         self._longest = max(map(len, patterns))

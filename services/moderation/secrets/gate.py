@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import re2
 
-from services.moderation.secrets import abroad, assigned, structures
+from services.moderation.secrets import abroad, assigned, structures, words
 
 _BLANKS = r"\t-\r "
 _BLANK = f"[{_BLANKS}]"
@@ -94,11 +94,11 @@ _SPOKEN = (
 )
 _VALUE_IS = rf"(?:[:=]|\xef\xbc\x9a|{_bytes(abroad.JOINTS)}|[\x80-\xff]|[ ](?:on|to|er|is|{_bytes(abroad.VERBS)})[ ])"
 
-_PASSWORDS = [word for word in assigned.LITERALS if word.startswith(("pass", "pw", "psk"))]
+_PASSWORDS = [word for word in words.LITERALS if word.startswith(("pass", "pw", "psk"))]
 _TOKENS = ["secret", "token", "auth", "credential", "connectionstring", "connection_string", "conn_str"]
-_WEAK = [word for word in assigned.LITERALS if word not in (*_PASSWORDS, *_TOKENS, "key")]
-_STRONG_KEY = "(?:" + "|".join(word.replace("key", r"[_.$\- ]*key[_.$\-]*") for word in assigned.STRONG_KEYS) + ")"
-_VENDORS_KEY = rf"{_any(assigned.VENDORS)}[A-Za-z0-9_.$\-]*?key"
+_WEAK = [word for word in words.LITERALS if word not in (*_PASSWORDS, *_TOKENS, "key")]
+_STRONG_KEY = "(?:" + "|".join(word.replace("key", r"[_.$\- ]*key[_.$\-]*") for word in words.STRONG_KEYS) + ")"
+_VENDORS_KEY = rf"{_any(words.VENDORS)}[A-Za-z0-9_.$\-]*?key"
 _ASCII_ENDS = r"\x00-\x20\x7f-\xff\"'`"
 
 _QUOTES = _BLANKS + "\"'"
@@ -106,7 +106,7 @@ _CLOSING = _QUOTES + "`,)"
 
 _AFTER_PASSWORD = rf"{_any(_PASSWORDS)}(?:{_TAIL}{_ASSIGNED}|[A-Za-z]*{_SPOKEN}){_value(*_PASSWORD)}"
 _AFTER_TOKEN = rf"(?:{_any(_TOKENS)}|{_STRONG_KEY}){_TAIL}{_ASSIGNED}{_value(*_TOKEN)}"
-_AFTER_VENDOR = rf"{_VENDORS_KEY}{_ASSIGNED}{_value(*_TOKEN)}|(?:key|{_any((*_WEAK, *assigned.VENDORS))}{_TAIL}){_ASSIGNED}{_long(assigned.ASSIGNED_AGAIN)}"
+_AFTER_VENDOR = rf"{_VENDORS_KEY}{_ASSIGNED}{_value(*_TOKEN)}|(?:key|{_any((*_WEAK, *words.VENDORS))}{_TAIL}){_ASSIGNED}{_long(assigned.ASSIGNED_AGAIN)}"
 _SAID = (
     rf"(?:{_any(['secret', 'token', 'credential'])}[A-Za-z]*|{_STRONG_KEY}[A-Za-z]*|{_VENDORS_KEY}){_SPOKEN}{_value(*_TOKEN)}"
     rf"|(?:key|pin)[A-Za-z]*{_SPOKEN}{_long(assigned.ASSIGNED_AGAIN)}"
