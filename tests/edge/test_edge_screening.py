@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import threading
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.edge.content import request
 from services.edge.formats.base import Call
 from services.edge.formats.events import data_of, split_events
 from services.edge.screening import Screening, StreamWindow, count_tokens
@@ -57,6 +59,26 @@ async def test_allowed_goes_on_and_blocked_does_not() -> None:
     assert refusal is not None
     assert (refusal.code, refusal.status, refusal.message) == ("blocked_content", 400, f"Keyword banned. Keyword={BAN}")
     assert [(o.name, o.action) for o in asked.outcomes] == [("ban", "block")]
+
+
+@pytest.mark.parametrize(("messages", "apart"), [(3, False), (9_000, True)])
+async def test_a_body_of_very_many_values_is_walked_beside_the_loop(
+    messages: int, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set()
+    of_fields = request.of_fields
+
+    def noted(fields: request.Fields) -> request.Content:
+        threads.add(threading.current_thread())
+        return of_fields(fields)
+
+    monkeypatch.setattr(request, "of_fields", noted)
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}] * messages}).encode()
+    asked, _ = screening()
+    call = Call(body, msgspec.json.decode(body, type=dict[str, msgspec.Raw]), "m")
+    _, refusal = await asked.request(call, "m")
+    assert refusal is None
+    assert (threading.main_thread() not in threads) is apart
 
 
 async def test_only_the_guardrails_of_the_stage_are_asked() -> None:

@@ -126,10 +126,23 @@ def repeated(name: str, where: str) -> RefusedError:
 def count_strings(raw: bytes) -> int:
     """All strings of a JSON text, names included: half its quotes, but for the escaped ones."""
     if b"\\" not in raw:
-        return raw.count(b'"') // 2
+        return occurrences(raw, b'"') // 2
     if b"\\\\" in raw:
         raw = raw.replace(b"\\\\", b"")
-    return (raw.count(b'"') - raw.count(b'\\"')) // 2
+    return (occurrences(raw, b'"') - raw.count(b'\\"')) // 2
+
+
+def occurrences(data: bytes, byte: bytes) -> int:
+    """As `data.count(byte)`, which looks at each byte in turn (0.7 ns); a search for the next one takes a vector's width at once."""
+    found, at = 0, data.find(byte)
+    while at >= 0 and found < SPARSE_MAX:
+        found += 1
+        at = data.find(byte, at + 1)
+    return found if at < 0 else found + data.count(byte, at)
+
+
+SPARSE_MAX: Final = 256
+"""A search takes some 60 ns to begin."""
 
 
 NAMED_BYTES_MAX: Final = 65_536

@@ -1,8 +1,9 @@
 """The texts of a request: every string that goes on to a provider, whatever field it stands in."""
 
+import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -17,7 +18,12 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNSAID = (names.GATEWAY - {"metadata"}) | {"model"}
 """Not forwarded, or not the caller's words: the upstream's model name is the configuration's."""
 _IDS_IN = ("prompt", "input")
+DEAR_BYTES_MIN = 32_768
+DEAR_VALUES_MIN = 8_192
+"""Some 10 ms of walking."""
 
+R = TypeVar("R")
+P = ParamSpec("P")
 Fields = Mapping[str, msgspec.Raw]
 
 
@@ -27,6 +33,18 @@ class Content(msgspec.Struct, frozen=True):
     texts: list[Text]
     fields: Fields | None = None
     """The request's fields joined anew, where names stood twice in a map: what was read is what has to be forwarded."""
+
+
+async def walked(body: bytes, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """What goes through all values of a body: in a thread where they are many, so that other calls go on."""
+    return await asyncio.to_thread(work, *arguments, **named) if _is_dear(body) else work(*arguments, **named)
+
+
+def _is_dear(body: bytes) -> bool:
+    return (
+        len(body) > DEAR_BYTES_MIN
+        and sum(names.occurrences(body, sign) for sign in (b'"', b"[", b"{")) > DEAR_VALUES_MIN
+    )
 
 
 def of_fields(fields: Fields) -> Content:
@@ -103,24 +121,26 @@ def with_texts(fields: Fields, texts: Mapping[int, str], said: list[Text]) -> di
         texts: index in `said` -> the text to put there.
     """
     changes: dict[Address, bytes] = {}
-    for index, text in texts.items():
-        where = said[index]
-        if where.kind == "tokens":
+    read: dict[str, Any] = {}
+    spelled = {said[index].address[0] for index in texts if said[index].kind == "tokens"}
+    for index, where in enumerate(said):
+        text = texts.get(index)
+        if where.kind == "tokens" and where.address[0] in spelled:
             # Ids and texts don't mix in one field: what was given as ids goes on as texts, all of it.
-            changes |= {
-                other.address: msgspec.json.encode(texts.get(i, other.text))
-                for i, other in enumerate(said)
-                if other.kind == "tokens" and other.address[0] == where.address[0]
-            }
+            changes[where.address] = msgspec.json.encode(where.text if text is None else text)
+        elif text is None:
+            continue
         elif where.kind == "file":
-            changes[where.address] = msgspec.json.encode(files.encoded(_string_at(fields, where.address), text))
+            field = str(where.address[0])
+            if field not in read:
+                read[field] = msgspec.json.decode(fields[field])
+            changes[where.address] = msgspec.json.encode(files.encoded(_string_at(read[field], where.address), text))
         else:
             changes[where.address] = msgspec.json.encode(text)
     return msgspec.json.decode(replace(join(fields), changes), type=dict[str, msgspec.Raw])
 
 
-def _string_at(fields: Fields, address: Address) -> str:
-    value: Any = msgspec.json.decode(fields[str(address[0])])
+def _string_at(value: Any, address: Address) -> str:
     for step in address[1:]:
         value = value[step]
     return str(value)

@@ -13,7 +13,7 @@ from services.edge.content import files
 from services.edge.content.names import count_strings
 from services.edge.content.redact import redacted
 from services.edge.content.replace import RENAME, replace
-from services.edge.content.request import UNREADABLE
+from services.edge.content.request import UNREADABLE, walked
 from services.edge.content.walk import walk
 from services.edge.formats.base import Text
 from services.edge.parts import Parts
@@ -82,7 +82,8 @@ class Guarded:
         for screening, fields in self._steps:
             if not screening.has(stage):
                 continue
-            body, value, texts = _read(body, fields.request if stage == "pre_call" else fields.response, stage)
+            paths = fields.request if stage == "pre_call" else fields.response
+            body, value, texts = await walked(body, _read, body, paths, stage)
             look = await screening.look(stage, texts)
             self.gather(screening)
             if look.refusal is not None:

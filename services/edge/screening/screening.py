@@ -29,6 +29,8 @@ QUESTIONS_AT_ONCE = 4
 ASKING_MS = 100
 """What the way to moderation and back may take, besides the guardrails' own deadlines."""
 TOKENS_TIMEOUT_MS = 3_000
+TEXTS_INLINE_MAX = 2_000
+"""More are grouped, named and sliced in a thread."""
 
 
 class CutError(RefusedError):
@@ -87,7 +89,7 @@ class Screening:
         if not self.has(stage):
             return call, None
         try:
-            content = requests.of_fields(call.fields)
+            content = await requests.walked(call.body, requests.of_fields, call.fields)
             if self._refuse_unreadable:
                 _refuse_binary(content.texts)
             texts = await self._without_tokens(content.texts, model)
@@ -99,7 +101,7 @@ class Screening:
         if look.refusal is not None or not look.redactions:
             return call, look.refusal
         changed = redacted([text.text for text in texts], look.redactions)
-        fields = requests.with_texts(call.fields, changed, texts)
+        fields = await requests.walked(call.body, requests.with_texts, call.fields, changed, texts)
         return with_fields(call, fields), None
 
     def start_beside(self, call: Call, model: str) -> None:
@@ -172,12 +174,13 @@ class Screening:
 
     async def answer(self, body: bytes) -> tuple[bytes, Refusal | None]:
         """A whole answer as it may go out, or why not. Never raises."""
-        texts = answers.of_answer(body)
+        texts = await requests.walked(body, answers.of_answer, body)
         look = await self.look("post_call", texts)
         if look.refusal is not None or not look.redactions:
             return body, look.refusal
         try:
-            return answers.with_texts(body, redacted([text.text for text in texts], look.redactions), texts), None
+            changed = redacted([text.text for text in texts], look.redactions)
+            return await requests.walked(body, answers.with_texts, body, changed, texts), None
         except (LookupError, *requests.UNREADABLE):
             return body, errors.blocked_content("The answer held something that can't be shown", 400)
 
@@ -198,9 +201,11 @@ class Screening:
         refs = [guardrail for guardrail in self._guardrails if stage in guardrail.stages]
         if not refs or not texts:
             return Look()
-        groups, names = groups_of(texts), names_of(texts)
         overlap = max(ref.window_characters for ref in refs)
-        parts = list(slices([text.text for text in texts], overlap, groups))
+        if len(texts) > TEXTS_INLINE_MAX:
+            groups, names, parts = await asyncio.to_thread(_prepared, texts, overlap)
+        else:
+            groups, names, parts = _prepared(texts, overlap)
         redactions: list[Redaction] = []
         open_from: list[int] | None = None
         for start in range(0, len(parts), QUESTIONS_AT_ONCE):
@@ -300,6 +305,12 @@ class Screening:
 
 UNSCREENED: Final = Screening(cast(BusClient, None), [], "", None)
 """Of every request without a guardrail: it asks nobody, and remembers nothing."""
+
+
+def _prepared(texts: list[Text], overlap: int) -> tuple[list[int], list[str], list[list[Piece]]]:
+    """(groups, names, parts of one question each)."""
+    groups = groups_of(texts)
+    return groups, names_of(texts), list(slices([text.text for text in texts], overlap, groups))
 
 
 def _refuse_binary(texts: list[Text]) -> None:
