@@ -16,6 +16,7 @@ that comes late undoes that: its periods are answered from the finer sums (`span
 
 import asyncio
 import time
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import structlog
@@ -47,8 +48,10 @@ WORK_MEM = "64MB"
 FOLD_AFTER = timedelta(hours=2)
 """The end of a period: calls that were opened within it have mostly ended."""
 FOLD_TIMEOUT_S = 600.0
-FOLD_PAUSE_S = 3600.0
-"""After a period that couldn't be folded in that time."""
+FOLD_PAUSE_S = 5.0
+FOLD_PAUSE_S_MAX = 3600.0
+FOLD_PAUSE_SHARE = 6
+"""After a period that couldn't be folded: at least so many times as long as was spent on it."""
 
 
 def filled(query: str) -> str:
@@ -81,6 +84,11 @@ FOLDS = {
 }  # fmt: skip
 
 
+def fold_pause_s(failures: int, took_s: float) -> float:
+    """How long nothing is folded: `failures` in a row, the last of which took so long. Steps wait while something is folded."""
+    return min(FOLD_PAUSE_S_MAX, max(FOLD_PAUSE_S * 2 ** min(failures - 1, 16), took_s * FOLD_PAUSE_SHARE))
+
+
 class Cube:
     """Runs in one ledger at a time, under a lock of its own."""
 
@@ -92,6 +100,9 @@ class Cube:
         """Whether the last step left batches behind."""
         self._no_fold_before = 0.0
         """By the monotonic clock."""
+        self._failures_in_a_row = 0
+        self._failed: Counter[tuple[str, datetime]] = Counter()
+        """Periods that couldn't be folded, and how often: they don't stand in the way of others."""
 
     async def run(self) -> None:
         connection: Connection | None = None
@@ -143,19 +154,23 @@ class Cube:
 
     async def fold(self, connection: Connection, now: datetime) -> bool:
         """Fold one period that is over. False: there is none, or it must wait."""
-        over = now - FOLD_AFTER
-        if time.monotonic() < self._no_fold_before or await connection.fetchrow(QUERIES["fold_due"], over) is None:
+        if time.monotonic() < self._no_fold_before:
             return False
+        asked = (now - FOLD_AFTER, *self._failed_columns())
+        due = await connection.fetchrow(QUERIES["fold_due"], *asked)
+        if due is None:
+            return False
+        started = time.monotonic()
         try:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
                 await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
                 await hold(connection)
                 # Asked again: who had the sums until now may have changed a day that a month would be made from.
-                due = await connection.fetchrow(QUERIES["fold_due"], over)
-                if due is None:
+                again = await connection.fetchrow(QUERIES["fold_due"], *asked)
+                if again is None:
                     return False
-                grain, at = due
+                grain, at = due = again
                 await connection.execute(QUERIES["fold_clear"], grain, at)
                 span = (at, spans.end(grain, at))
                 for query in FOLDS[grain]:
@@ -163,9 +178,17 @@ class Cube:
                     await connection.execute(query, *given, timeout=FOLD_TIMEOUT_S)
                 await connection.execute(QUERIES["fold_done"], grain, at)
         except DATABASE_ERRORS:
-            self._no_fold_before = time.monotonic() + FOLD_PAUSE_S
+            self._failures_in_a_row += 1
+            self._failed[due["grain"], due["at"]] += 1
+            ended = time.monotonic()
+            self._no_fold_before = ended + fold_pause_s(self._failures_in_a_row, ended - started)
             raise
+        self._failures_in_a_row = 0
+        self._failed.pop((grain, at), None)
         return True
+
+    def _failed_columns(self) -> tuple[list[str], list[datetime], list[int]]:
+        return [grain for grain, _ in self._failed], [at for _, at in self._failed], list(self._failed.values())
 
     async def _days(self, connection: Connection, shard: int, first: int, last: int) -> set[date]:
         """Of some batches' rows. No batch is without rows."""

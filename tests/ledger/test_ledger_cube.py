@@ -2,14 +2,16 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.ledger import rebuild
-from services.ledger.cube import SUMS, TABLES, Cube, hold
+from services.ledger.cube import FOLD_PAUSE_S_MAX, FOLD_TIMEOUT_S, SUMS, TABLES, Cube, fold_pause_s, hold
 from services.ledger.database import SQL
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
@@ -172,6 +174,40 @@ async def test_a_month_is_not_made_from_a_day_that_changed_while_it_waited(book:
         pass
     assert await book.value("SELECT count(*) FROM spend_span WHERE folded") == 3
     await same(book)
+
+
+async def test_a_period_that_cannot_be_folded_does_not_keep_the_others(
+    book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a failure that passes is over in seconds, not in an hour."""
+    today = datetime.now(UTC).date()
+    for back in (71, 70):
+        await book.post(at(today - timedelta(days=back), tags=["a"]))
+    await fill(book, cube)
+    bad, good = [row["at"] for row in await book.fetch("SELECT at FROM spend_span WHERE grain = 'day' ORDER BY at")]
+    refusing = "ALTER TABLE spend_period_{0} ADD CONSTRAINT refusing CHECK (at <> '{1}')"
+    await book.owner.execute(refusing.format(f"{bad:%Y%m}", bad.isoformat()))
+    folded = "SELECT count(*) FROM spend_span WHERE grain = 'day' AND folded AND at = $1"
+    for _ in range(2):
+        monkeypatch.setattr(cube, "_no_fold_before", 0.0)
+        with pytest.raises(asyncpg.CheckViolationError):
+            while await cube.fold(book.owner, datetime.now(UTC)):
+                pass
+        assert not await cube.fold(book.owner, datetime.now(UTC)), "at once it isn't tried again"
+    assert [await book.value(folded, day) for day in (bad, good)] == [0, 1]
+    await book.owner.execute(f"ALTER TABLE spend_period_{bad:%Y%m} DROP CONSTRAINT refusing")
+    assert cube._no_fold_before - time.monotonic() < FOLD_PAUSE_S_MAX / 10
+    monkeypatch.setattr(cube, "_no_fold_before", 0.0)
+    while await cube.fold(book.owner, datetime.now(UTC)):
+        pass
+    assert await book.value("SELECT count(*) FROM spend_span WHERE NOT folded") == 0
+    await same(book)
+
+
+def test_the_pause_after_failures_is_short_at_first_and_bounded() -> None:
+    assert [fold_pause_s(failures, 0.01) for failures in (1, 2, 3)] == [5, 10, 20]
+    assert fold_pause_s(1, 100) == 600, "what took long isn't tried again at once: steps wait for it"
+    assert fold_pause_s(1, FOLD_TIMEOUT_S) == fold_pause_s(10**6, 0.01) == FOLD_PAUSE_S_MAX == 3600
 
 
 async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: Cube) -> None:

@@ -142,14 +142,15 @@ tags AS (DELETE FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2)
 UPDATE spend_span SET folded = false WHERE folded AND at = spend_period_of(grain, $1)
 
 -- fold_due --
--- The next period that is over ($1 is an instant some time ago) and not folded: days first, and a month only when its days are.
-SELECT grain, at FROM spend_span s
+-- The next period that is over ($1 is an instant some time ago) and not folded: days first, and a month only when its days are. Those that
+-- failed ($2 and $3 which, $4 how often) after all others.
+SELECT grain, at FROM spend_span s LEFT JOIN unnest($2::text[], $3::timestamptz[], $4::integer[]) AS f (grain, at, failures) USING (grain, at)
 WHERE NOT folded AND at <= $1::timestamptz - CASE
     WHEN grain = 'day' THEN interval '1 day' WHEN grain = 'month' THEN interval '31 days'
     WHEN extract(day FROM at AT TIME ZONE 'UTC') < 26 THEN interval '5 days' ELSE interval '6 days' END
   AND (grain <> 'month' OR NOT EXISTS (
     SELECT FROM spend_span d WHERE d.grain = 'day' AND NOT d.folded AND d.at >= s.at AND d.at < s.at + interval '31 days'))
-ORDER BY CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END, at LIMIT 1
+ORDER BY coalesce(failures, 0), CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END, at LIMIT 1
 
 -- fold_done --
 UPDATE spend_span SET folded = true WHERE grain = $1 AND at = $2
