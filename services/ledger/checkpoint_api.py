@@ -5,11 +5,10 @@ import base64
 import msgspec
 from aiohttp import web
 
-from services.ledger import answers, checkpoint
+from services.ledger import answers, checkpoint, questions
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.database import QUERIES
-from services.ledger.questions import refuse
 
 LIMIT_MAX = 1_000
 KEPT_S = 30
@@ -34,7 +33,8 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def checkpoints(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/checkpoints")
-        after, limit = _number(request, "after", 0, 2**62), _number(request, "limit", 100, LIMIT_MAX)
+        after = questions.integer(request.query, "after", 0, 0, 2**62)
+        limit = questions.integer(request.query, "limit", 100, 1, LIMIT_MAX)
         rows = await api.book().fetch(QUERIES["checkpoint_after"], after, limit)
         shown = [
             {
@@ -46,15 +46,6 @@ def handlers(api: Api) -> dict[str, Handler]:
         return answers.json_answer({"checkpoints": shown, "next_after": rows[-1]["n"] if len(rows) == limit else None})
 
     return {"/.well-known/tollgate-ledger-keys": keys, "/checkpoints": checkpoints}
-
-
-def _number(request: web.Request, name: str, otherwise: int, largest: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return otherwise
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 20 and 1 <= int(text) + (name == "after") <= largest):
-        refuse(name, f"must be a number up to {largest}")
-    return int(text)
 
 
 def _base64url(text: str) -> str:

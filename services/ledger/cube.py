@@ -86,7 +86,7 @@ FOLDS = {
 
 def fold_pause_s(failures: int, took_s: float) -> float:
     """How long nothing is folded: `failures` in a row, the last of which took so long. Steps wait while something is folded."""
-    return min(FOLD_PAUSE_S_MAX, max(FOLD_PAUSE_S * 2 ** min(failures - 1, 16), took_s * FOLD_PAUSE_SHARE))
+    return min(FOLD_PAUSE_S_MAX, max(FOLD_PAUSE_S * 2.0 ** min(failures - 1, 16), took_s * FOLD_PAUSE_SHARE))
 
 
 class Cube:

@@ -46,7 +46,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {"bucket": "day", "time_zone": questions.zone_of(query)}
     for name in ("start_date", "end_date"):
-        if not query.get(name):
+        if questions.day(query, name) is None:
             refuse(name, "is needed, a day like 2026-11-23")
         asked[name] = query[name]
     for given, dimension in (("model", "model"), ("api_key", "key")):
@@ -59,6 +59,8 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
     parsed = spend_query.parse(asked, datetime.now(UTC))
     page = questions.integer(query, "page", 1, 1, 1_000_000)
     size = questions.integer(query, "page_size", 50, 1, PAGE_DAYS_MAX)
+    if spend_query.only_in_log(parsed) or entity in spend_query.LOG_ONLY:
+        size = min(size, spend_query.LOG_DAYS_MAX)
     days, whole = _page(parsed, page, size)
     if days is None:
         return {"results": [], "metadata": {**_metadata([]), "page": page, "total_pages": whole, "has_more": False}}
@@ -88,8 +90,6 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
 
 async def _count_once(report: Any, scope: Scope, parsed: Any, results: dict[str, dict[str, Any]], wanted: Any) -> None:
     """A day's own figures count a call with two tags once, unlike the sum of its tags."""
-    if len(parsed.filters.get("tag", ())) > 1:
-        return
     for row in await report.sums(parsed._replace(group_by=()), scope, wanted):
         day = row["bucket"].astimezone(parsed.zone).date().isoformat()
         if day in results:

@@ -30,7 +30,7 @@ def handlers(api: "Api") -> dict[str, Handler]:
         if not api.exporter.url:
             raise RefusedError(errors.bad_request("No place to export to: the operator sets TOLLGATE_EXPORT_URL"))
         form = body.get("format")
-        if form is not None and form not in export.FORMATS:
+        if form is not None and (not isinstance(form, str) or form not in export.FORMATS):
             refuse("format", f"must be one of {', '.join(export.FORMATS)}")
         texts = {name: body[name] for name in ("from", "until") if body.get(name) is not None}
         for name, value in texts.items():

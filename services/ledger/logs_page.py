@@ -4,7 +4,6 @@ With `count=false` (ours) and by time, what a page costs doesn't grow with the b
 it begins, each of which is a table of its own.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -33,7 +32,6 @@ EQUAL = {
 """Parameter → what must be equal to it."""
 DEPTH_MAX = 100_000
 """Rows that pages reach; deeper, narrow the range or use `cursor`."""
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 VIEWER = "proxy_admin_viewer"
 SESSION_DAYS = 31
 NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_session", "session_cursor")
@@ -221,7 +219,7 @@ def _instant(query: Mapping[str, str], name: str, *, end: bool) -> int:
         instant = datetime.fromisoformat(value)
         instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
         if end:
-            instant += timedelta(days=1, milliseconds=-1) if _DATE.fullmatch(value) else timedelta(milliseconds=999)
+            instant += timedelta(days=1, milliseconds=-1) if questions.is_day(value) else timedelta(milliseconds=999)
         return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
     except (ValueError, OverflowError):
         refuse(name, "must be like 2026-11-23 00:00:00")

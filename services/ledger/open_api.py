@@ -4,12 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, facts_in, shapes
+from services.ledger import answers, facts_in, questions, shapes
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.database import QUERIES
-from services.ledger.questions import refuse
 from shared.facts import Opened
 from shared.money import format_usd
 
@@ -22,7 +21,7 @@ AT_A_TIME = 2_000
 def handlers(api: Api) -> dict[str, Handler]:
     async def open_calls(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, "/spend/open")
-        limit = _limit(request.query.get("limit"))
+        limit = questions.integer(request.query, "limit", 100, 1, LIMIT_MAX)
         scope, before, scanned = scope_of(caller), None, 0
         found: list[dict[str, Any]] = []
         count = unbounded = most_picousd = 0
@@ -50,14 +49,6 @@ def handlers(api: Api) -> dict[str, Handler]:
         )  # fmt: skip
 
     return {"/spend/open": open_calls}
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return 100
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= LIMIT_MAX):
-        refuse("limit", f"must be a number from 1 to {LIMIT_MAX}")
-    return int(text)
 
 
 def _sees(scope: Scope, opened: Opened) -> bool:

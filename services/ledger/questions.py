@@ -164,6 +164,15 @@ def day(query: Query, name: str) -> date | None:
         refuse(name, "must be a day like 2026-11-23")
 
 
+def is_day(value: str) -> bool:
+    """Whether a text names a day, and no instant in it, in one of ISO 8601's ways."""
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _instant(query: Query, name: str, *, end: bool) -> int | None:
     """Unix milliseconds; a mere day means its first, or its last, millisecond (UTC)."""
     value = text(query, name)
@@ -173,7 +182,7 @@ def _instant(query: Query, name: str, *, end: bool) -> int | None:
         instant = datetime.fromisoformat(value)
         if instant.tzinfo is None:
             instant = instant.replace(tzinfo=UTC)
-        if end and _DAY.fullmatch(value):
+        if end and is_day(value):
             instant += timedelta(days=1, milliseconds=-1)
         return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
     except (ValueError, OverflowError):
@@ -191,22 +200,42 @@ def _boolean(query: Query, name: str, default: bool) -> bool:
 
 def integer(query: Query, name: str, default: int, low: int, high: int) -> int:
     value = text(query, name)
-    if value is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+    return default if value is None else whole(name, value, low, high)
+
+
+def whole(name: str, value: str, low: int, high: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", value) or not low <= int(value) <= high:
         refuse(name, f"must be a whole number from {low} to {high}")
     return int(value)
 
 
+PARTS_OF_HOURS = {
+    -270: "Asia/Kabul", -330: "Asia/Kolkata", -345: "Asia/Kathmandu", -390: "Asia/Yangon", -525: "Australia/Eucla",
+    -570: "Australia/Darwin", 570: "Pacific/Marquesas",
+}  # fmt: skip
+"""Minutes west of UTC → a zone that is always as far."""
+
+
 def zone_of(query: Query) -> str:
-    """`timezone`: an IANA name, or minutes west of UTC as browsers give them (whole hours). UTC where it is missing."""
+    """`timezone`: an IANA name, or minutes west of UTC as browsers give them. UTC where it is missing."""
     value = text(query, "timezone") or "UTC"
     if re.fullmatch(r"-?[0-9]{1,4}", value):
         hours, rest = divmod(int(value), 60)
+        if int(value) in PARTS_OF_HOURS:
+            return PARTS_OF_HOURS[int(value)]
         if rest or abs(hours) > 14:
             refuse("timezone", "in minutes must be whole hours; or give an IANA name")
         return "UTC" if hours == 0 else f"Etc/GMT{hours:+d}"
     return value
+
+
+def words(query: Query, name: str, most: int) -> list[str]:
+    """Separated by commas, each once."""
+    value = query.get(name) or ""
+    found = [checked_text(name, word.strip()) for word in value.split(",") if word.strip()]
+    if len(found) > most:
+        refuse(name, f"can name {most} at most")
+    return list(dict.fromkeys(found))
 
 
 def refuse(name: str, sentence: str) -> NoReturn:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
+
 from services.ledger import batch_chain, price_bodies, shapes, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
@@ -52,12 +54,14 @@ class Report:
         self._counted: dict[str, tuple[int | None, int, int]] = {}
         """Question about the audit log → (its first entry, the last that was counted, how many)."""
 
-    async def tags(self, scope: Scope, days: Days) -> tuple[list[dict[str, Any]], bool]:
-        """Spend by tag, most first; whether there are more than TAGS_MAX."""
+    async def tags(self, scope: Scope, days: Days, names: Sequence[str] = ()) -> tuple[list[dict[str, Any]], bool]:
+        """Spend by tag, most first; whether there are more than TAGS_MAX. `names`: these alone, where there are any."""
         if scope.everything:
-            rows = await self.fetch(QUERIES["spend_tags"], days.first, days.last, TAGS_MAX + 1)
+            rows = await self.fetch(
+                QUERIES["spend_tags"], days.first, days.last, TAGS_MAX + 1, list(names) if names else None
+            )
         else:
-            rows = await self._own_tags(scope, days)
+            rows = await self._own_tags(scope, days, names)
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
@@ -243,10 +247,13 @@ class Report:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
 
-    async def _own_tags(self, scope: Scope, days: Days) -> list[Any]:
+    async def _own_tags(self, scope: Scope, days: Days, names: Sequence[str]) -> list[Any]:
         """What a tenant's calls spent by tag, as the query `spend_tags` has it."""
         first, end = _instants(days)
-        query = SpendQuery(first, end, ZoneInfo("UTC"), "none", ("tag",), {}, TAGS_MAX + 2, previous=False, csv=False)
+        filters = {"tag": tuple(names)} if names else {}
+        query = SpendQuery(
+            first, end, ZoneInfo("UTC"), "none", ("tag",), filters, TAGS_MAX + 2, previous=False, csv=False
+        )
         async with self._snapshot() as connection:
             kept = await _kept(connection, first, end)
             sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
@@ -259,11 +266,16 @@ class Report:
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
-        async with (
-            self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield connection
+        try:
+            async with (
+                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+        except asyncpg.InvalidParameterValueError as error:
+            if "time zone" not in str(error):
+                raise
+            refuse("time_zone", "must be an IANA name like Europe/Berlin; the database doesn't know this one")
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:

@@ -1,6 +1,5 @@
 """`/retention`: terms, holds and what went; a hold is laid and lifted by an administrator, and is a control fact."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -86,12 +85,12 @@ def _hold(body: dict[str, Any]) -> dict[str, Any]:
     value = questions.checked_text(by, value)
     if by == "key":
         value = questions.key_digest(value) or ""
-    if by == "day" and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        refuse("day", "must be a day like 2026-11-23")
+    if by == "day":
+        questions.day({"day": value}, "day")
     reason = body.get("reason") or ""
     if not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX:
         refuse("reason", f"must be a text of at most {REASON_CHARACTERS_MAX} characters")
-    return {"by": by, "value": value, "reason": reason}
+    return {"by": by, "value": value, "reason": questions.checked_text("reason", reason)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

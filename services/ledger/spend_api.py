@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from services.ledger import answers, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
+from services.ledger.questions import refuse
 from services.ledger.spend_query import SpendQuery
 from shared.money import format_usd, usd_from_picousd
 
@@ -18,12 +20,23 @@ COUNTS = ("requests", "successes", "failures", "input_tokens", "output_tokens", 
 
 def handlers(api: Api) -> dict[str, Handler]:
     async def by_url(request: web.Request) -> web.StreamResponse:
-        return await _answer(api, request, dict(request.query))
+        return await _answer(api, request, asked_by_url(request.query))
 
     async def by_body(request: web.Request) -> web.StreamResponse:
         return await _answer(api, request, await answers.json_body(request))
 
     return {"/spend/query": by_url, "POST /spend/query": by_body}
+
+
+def asked_by_url(query: MultiMapping[str]) -> dict[str, str]:
+    """What is given several times are several values, where there may be such. Raises RefusedError."""
+    found = {}
+    for name in dict.fromkeys(query):
+        values = query.getall(name)
+        if len(values) > 1 and name not in (*spend_query.DIMENSIONS, "group_by", "by"):
+            refuse(name[:80], "is given twice")
+        found[name] = ",".join(values)
+    return found
 
 
 async def _answer(api: Api, request: web.Request, asked: Mapping[str, Any]) -> web.StreamResponse:

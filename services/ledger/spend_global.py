@@ -18,6 +18,8 @@ ALWAYS_DAYS = 3_650
 RECENT_DAYS = 30
 TOP_DEFAULT = 10_000
 LIMIT_MAX = 10_000
+OTHERS = "Other"
+"""What is beyond TOP_DEFAULT."""
 
 
 def handlers(api: Api) -> dict[str, Handler]:
@@ -51,11 +53,13 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def tags(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/tags"))
         _need_days(request.query)
-        wanted = {name for name in (request.query.get("tags") or "").split(",") if name and name != "all-tags"}
-        rows = await _sums(api, scope, request.query, "tag")
+        wanted = [
+            name for name in questions.words(request.query, "tags", spend_query.FILTER_VALUES_MAX) if name != "all-tags"
+        ]
+        rows = await _sums(api, scope, {**request.query, "tag": wanted}, "tag")
         found = [
             {"name": row["d0"], "spend": usd(row["spend_picousd"]), "log_count": int(row["requests"])}
-            for row in rows if row["d0"] is not None and (not wanted or row["d0"] in wanted)
+            for row in rows if row["d0"] is not None
         ]  # fmt: skip
         return answers.json_answer({"spend_per_tag": found})
 
@@ -68,17 +72,20 @@ def handlers(api: Api) -> dict[str, Handler]:
         scope = scope_of(await api.identify(request, "/global/spend/teams"))
         by_day = await _sums(api, scope, request.query, "team", bucket="day")
         per_team: defaultdict[str, int] = defaultdict(int)
-        daily: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        daily: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         names = await _names(api, "team", [row["d0"] for row in by_day])
         for row in by_day:
-            name = names.get(row["d0"]) or row["d0"] or "Unassigned"
+            name = OTHERS if row["other"] else names.get(row["d0"]) or row["d0"] or "Unassigned"
             picousd = int(row["spend_picousd"])
             per_team[name] += picousd
-            daily[row["bucket"].date().isoformat()][name] = usd(picousd)
+            daily[row["bucket"].date().isoformat()][name] += picousd  # two teams may be called the same
         ranked = sorted(per_team, key=lambda name: (-per_team[name], name))
         return answers.json_answer(
             {
-                "daily_spend": [{"date": day, **spent} for day, spent in sorted(daily.items())],
+                "daily_spend": [
+                    {"date": day, **{name: usd(picousd) for name, picousd in spent.items()}}
+                    for day, spent in sorted(daily.items())
+                ],
                 "teams": ranked,
                 "total_spend_per_team": [{"team_id": name, "total_spend": usd(per_team[name])} for name in ranked],
             }
@@ -149,10 +156,11 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     if group_by == "api_key":
         found: dict[str, dict[str, Any]] = {}
         for row in await _sums(api, scope, asked, "key,model"):
+            key = OTHERS if row["other"] else row["d0"] or ""
             entry = found.setdefault(
-                row["d0"] or "",
+                key,
                 {
-                    "api_key": row["d0"] or "",
+                    "api_key": key,
                     "total_cost": 0,
                     "total_input_tokens": 0,
                     "total_output_tokens": 0,
@@ -170,7 +178,8 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     title = "team_name" if group_by == "team" else "customer"
     days: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
-        name = names.get(row["d0"]) or row["d0"] or ("Unassigned Team" if group_by == "team" else "Unassigned Customer")
+        unassigned = OTHERS if row["other"] else "Unassigned Team" if group_by == "team" else "Unassigned Customer"
+        name = names.get(row["d0"]) or row["d0"] or unassigned
         entry = days.setdefault(row["bucket"].date().isoformat(), {}).setdefault(
             name, {title: name, "total_spend": 0, "metadata": []}
         )
@@ -186,7 +195,7 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     ]
 
 
-async def _sums(api: Api, scope: Scope, query: Mapping[str, str], group_by: str, bucket: str = "none") -> list[Any]:
+async def _sums(api: Api, scope: Scope, query: Mapping[str, Any], group_by: str, bucket: str = "none") -> list[Any]:
     asked: dict[str, Any] = {"group_by": group_by, "bucket": bucket, "top": str(spend_query.TOP_MAX)}
     for name in ("start_date", "end_date"):
         if query.get(name):

@@ -13,6 +13,7 @@ from services.ledger.api import Api
 from services.ledger.asking import scope_of
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.report import LOGS_MAX, TAGS_MAX
+from services.ledger.spend_query import FILTER_VALUES_MAX
 
 log = structlog.get_logger()
 
@@ -23,7 +24,8 @@ def handlers(api: Api) -> dict[str, Handler]:
 
 async def _tags(api: Api, request: web.Request) -> web.StreamResponse:
     caller = await api.identify(request, "/spend/tags")
-    rows, cut = await api.book().tags(scope_of(caller), questions.days(request.query))
+    asked, names = questions.days(request.query), questions.words(request.query, "tags", FILTER_VALUES_MAX)
+    rows, cut = await api.book().tags(scope_of(caller), asked, names)
     return answers.json_answer(rows, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
 
 

@@ -9,6 +9,7 @@ Every answer is exact. The plan takes the first source that can give one:
 What none of them can give is refused with what to narrow.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ TOP_MAX = 1_000
 TOP_DEFAULT = 1_000
 ROWS_MAX = 50_000
 SINCE_UNITS = {"h": 1, "d": 24, "w": 24 * 7}
+_SINCE = re.compile(r"[0-9]{1,5}[hdw]")
 
 
 class SpendQuery(NamedTuple):
@@ -97,23 +99,31 @@ def plan(query: SpendQuery, *, everything: bool) -> Plan:
     """
     dimensions = {*query.group_by, *query.filters}
     in_days = _midnights(query) and query.bucket != "hour"
-    several_tags = len(query.filters.get("tag", ())) > 1 and "tag" not in query.group_by
-    """A call with two of the tags must count once: sums by tag can't say that."""
     grain = "hour" if not in_days else "month" if query.bucket in ("none", "month") else "day"
     if everything and in_days and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1:
         return Plan("rollup", "day")
-    if not dimensions & LOG_ONLY and not several_tags and (in_days or _whole_hours(query)):
+    if not only_in_log(query):
         return Plan("cube", grain)
     if query.end - query.first > timedelta(days=LOG_DAYS_MAX, hours=2):
         narrow = (
             f"by {' and '.join(sorted(dimensions & LOG_ONLY))}"
             if dimensions & LOG_ONLY
             else "for several tags together (group by tag, or ask for one)"
-            if several_tags
+            if _several_tags(query)
             else f"in {query.zone.key}, whose hours aren't those of UTC,"
         )
         refuse("from", f"to end_date: spend {narrow} is read from the log itself, over {LOG_DAYS_MAX} days at most")
     return Plan("log", "call")
+
+
+def only_in_log(query: SpendQuery) -> bool:
+    """Whether no sums can say it: it must be read from the log, over LOG_DAYS_MAX days at most."""
+    return bool(LOG_ONLY & {*query.group_by, *query.filters}) or _several_tags(query) or not _whole_hours(query)
+
+
+def _several_tags(query: SpendQuery) -> bool:
+    """A call with two of the tags must count once: sums by tag can't say that."""
+    return len(query.filters.get("tag", ())) > 1 and "tag" not in query.group_by
 
 
 def admitted_only(query: SpendQuery) -> bool:
@@ -168,9 +178,11 @@ def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[dat
     if since is not None:
         if start or stop:
             refuse("since", "goes without from and to")
-        if not since[:-1].isdigit() or len(since) > 6 or since[-1:] not in SINCE_UNITS or int(since[:-1]) == 0:
+        if not _SINCE.fullmatch(since) or int(since[:-1]) == 0:
             refuse("since", "must be like 12h, 30d or 8w")
         hours = int(since[:-1]) * SINCE_UNITS[since[-1]]
+        if hours > DAYS_MAX * 24:
+            refuse("since", f"goes back more than {DAYS_MAX} days")
         if since.endswith("h"):
             end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
             first = end - timedelta(hours=hours)
@@ -209,7 +221,7 @@ def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
 def _end(name: str, text: str, zone: ZoneInfo) -> datetime:
     """A day counts in full; an instant is the first that doesn't count."""
     instant = _instant(name, text, zone)
-    return _midnight(instant.date() + timedelta(days=1), zone) if len(text) == len("2026-11-23") else instant
+    return _midnight(instant.date() + timedelta(days=1), zone) if questions.is_day(text) else instant
 
 
 def _filters(asked: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -252,10 +264,7 @@ def _top(asked: Mapping[str, Any]) -> int:
     value = asked.get("top")
     if value is None or value == "":
         return TOP_DEFAULT
-    text = str(value)
-    if isinstance(value, bool) or not text.isdigit() or not 1 <= int(text[:6]) <= TOP_MAX or len(text) > 6:
-        refuse("top", f"must be a whole number from 1 to {TOP_MAX}")
-    return int(text)
+    return questions.whole("top", str(value), 1, TOP_MAX)
 
 
 def _flag(asked: Mapping[str, Any], name: str) -> bool:

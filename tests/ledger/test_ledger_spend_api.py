@@ -1,15 +1,19 @@
 """LiteLLM's spend endpoints over the book: shapes of contract §11.4, each tenant its own. On real parts."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 from nats.aio.client import Client
 
 from services.ledger import logs_page
 from services.ledger.asking import Scope
-from shared import bus, subjects
+from services.ledger.cube import Cube
+from shared import bus, routes, subjects
 from shared.requests import CountReply, CountRequest
 from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
 from tests.ledger.test_ledger_api import on
@@ -137,6 +141,78 @@ async def test_daily_activity_of_some(filled: Running) -> None:
     for wrong in ({}, {**DAYS, "page": "0"}, {**DAYS, "timezone": "17"}, {**DAYS, "end_date": "2020-01-01"}):
         status, _, _ = await filled.get("/team/daily/activity", **wrong)
         assert status == 400, wrong
+
+
+async def test_spend_of_some_tags(filled: Running) -> None:
+    """For an administrator, and for a tenant its own."""
+    for key, spent in (("sk-admin", 3), ("sk-alice", 2)):
+        every = await of(filled, "/spend/tags", key=key)
+        assert [(row["individual_request_tag"], row["total_spend"]) for row in every] == [
+            ("a", near(spent * EACH)), ("b", near(2 * EACH)),
+        ]  # fmt: skip
+        some = await of(filled, "/spend/tags", key=key, tags=" a,,zz")
+        assert some == every[:1]
+    status, body, _ = await filled.get("/spend/tags", tags=",".join(map(str, range(101))))
+    assert (status, body["error"]["param"]) == (400, "tags")
+
+
+async def test_two_teams_of_the_same_name_are_added_up(filled: Running, book: Book) -> None:
+    namesake = msgspec.structs.replace(BOB, team_id="team-c", team_alias=ALICE.team_alias)
+    await book.post(settled(opened(caller=namesake)))
+    while await Cube(book.database, asyncio.Event()).catch_up(book.owner):  # which knows the names
+        pass
+    teams = await of(filled, "/global/spend/teams", **DAYS)
+    assert {"team_id": ALICE.team_alias, "total_spend": near(4 * EACH)} in teams["total_spend_per_team"]
+    assert teams["daily_spend"][1] == {"date": DAYS["end_date"], ALICE.team_alias: near(4 * EACH)}
+    (today,) = (day for day in await of(filled, "/global/spend/report", **DAYS) if day["group_by_day"] == str(TODAY))
+    assert [(team["team_name"], team["total_spend"]) for team in today["teams"]] == [(ALICE.team_alias, near(4 * EACH))]
+
+
+async def test_daily_activity_where_hours_are_not_those_of_utc(filled: Running) -> None:
+    """No sums by the hour can say it: pages are as long as the log itself may be read over."""
+    asked = {"start_date": str(TODAY - timedelta(days=80)), "end_date": str(TODAY + timedelta(days=1))}
+    for zone in ("Asia/Kathmandu", "-345", "-330", "America/St_Johns", "Pacific/Chatham"):
+        body = await of(filled, "/team/daily/activity", **asked, timezone=zone)
+        assert (body["metadata"]["total_api_requests"], body["metadata"]["total_pages"]) == (4, 3), zone
+        last = await of(filled, "/team/daily/activity", **asked, timezone=zone, page="3")
+        assert (last["results"], last["metadata"]["has_more"]) == ([], False)
+    for entity in ("customer", "user"):
+        body = await of(filled, f"/{entity}/daily/activity", **asked)
+        assert body["metadata"]["total_spend"] == near(4 * EACH)
+    twice = await of(filled, "/tag/daily/activity", **DAYS, tags="a,b")
+    assert twice["metadata"]["total_api_requests"] == 3, "a call that has both of them is one call"
+
+
+ODD = ("²", "٣", "-1", "1e400", "NaN", "99999w", "²d", "20261123", "2026-W48-1", "2026-02-29", "0001-01-01", "9999-12-31", "x" * 1025,
+       "localtime", "posixrules", "right/UTC", "../etc/passwd", "\u202ex", "a,b", ",", "[]")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path", ["/spend/query", "/spend/tags", "/spend/logs/v2", "/spend/open", "/team/daily/activity", "/global/spend/report", "/audit"]
+)  # fmt: skip
+async def test_odd_values_are_refused_or_answered(filled: Running, path: str) -> None:
+    own = {parameter.name for parameter in next(row for row in routes.of_surface("ledger") if row.name == path).query}
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer sk-admin"}) as http:
+        for name in sorted(own | {"tags", "timezone", "limit", "page", "api_key"}):
+            for value in ODD:
+                days = {} if name in ("since", "from", "to") else DAYS
+                async with http.get(filled.url + path, params={**days, name: value}) as answer:
+                    assert answer.status in (200, 400), (name, value, await answer.text())
+
+
+async def test_days_without_hyphens_count_in_full(filled: Running) -> None:
+    compact = {name: day.replace("-", "") for name, day in DAYS.items()}
+    assert (await of(filled, "/spend/query", **compact))["total"]["requests"] == 5
+    assert (await of(filled, "/spend/logs/v2", **compact))["total"] == 5
+
+
+async def test_a_filter_given_twice(filled: Running) -> None:
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer sk-admin"}) as http:
+        twice = [("user", "alice"), ("user", "bob"), ("group_by", "user")]
+        async with http.get(filled.url + "/spend/query", params=twice) as answer:
+            assert {row["user"] for row in (await answer.json())["data"]} == {"alice", "bob"}
+        async with http.get(filled.url + "/spend/query", params=[("top", "1"), ("top", "2")]) as answer:
+            assert (answer.status, (await answer.json())["error"]["param"]) == (400, "top")
 
 
 async def ids(ledger: Running, key: str = "sk-admin", **query: str) -> list[str]:
