@@ -54,7 +54,7 @@ _QUERY = (
 )  # fmt: skip
 
 ROWS = (
-    _question("/spend/tags", "What was spent, by tag", *_DAYS),
+    _question("/spend/tags", "What was spent, by tag", *_DAYS, Parameter("tags", "Only these, separated by commas")),
     _question(
         "/spend/logs",
         "Calls, or sums of days",
