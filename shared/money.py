@@ -78,7 +78,7 @@ def _shown(amount: float | str | Decimal) -> str:
 
 def usd_from_picousd(picousd: int) -> float:
     """For JSON answers in LiteLLM's shape, where spend is a float of USD. Never use the result in arithmetic."""
-    return float(Decimal(picousd) / PICOUSD_PER_USD)
+    return picousd / PICOUSD_PER_USD
 
 
 def format_usd(picousd: int) -> str:

@@ -5,7 +5,7 @@ adds their rows. So nothing is counted twice or forgotten, recording doesn't wai
 hasn't got yet by reading the batches after its position.
 
     spend_calls            hour x who and what x set of tags    added to by every step, like the next two
-    spend_tag              day x tag                            and five days, months
+    spend_tag              day x tag                            and five days, months; and `every`: all tags of a day together
     spend_tag_team         day x tag x team
     spend_tag_team_span    five days and months of it
     spend_period           days and months of spend_calls, without tags
@@ -79,7 +79,7 @@ def add(where: str) -> str:
 ADD = add("s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5")
 """$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
 FOLDS = {
-    "day": [filled(QUERIES["fold_day"])], "five": [filled(QUERIES["fold_tags"])],
+    "day": [filled(QUERIES["fold_day"]), filled(QUERIES["fold_every"])], "five": [filled(QUERIES["fold_tags"])],
     "month": [filled(QUERIES["fold_month"]), filled(QUERIES["fold_tags"])],
 }  # fmt: skip
 

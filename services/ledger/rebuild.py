@@ -283,7 +283,10 @@ def _folded(source: str, table: str, grain: str, key: Sequence[str]) -> str:
 
 
 _FOLDS = {
-    "day": {"spend_period": _folded("spend_calls WHERE counts <> 2", "spend_period", "day", ("grp",))},
+    "day": {
+        "spend_period": _folded("spend_calls WHERE counts <> 2", "spend_period", "day", ("grp",)),
+        "spend_tag": _folded("spend_tag WHERE grain = 'day'", "spend_tag", "every", ("at",)),
+    },
     **{
         grain: {
             "spend_tag": _folded("spend_tag WHERE grain = 'day'", "spend_tag", grain, ("tag",)),

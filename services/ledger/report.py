@@ -56,12 +56,20 @@ class Report:
 
     async def tags(self, scope: Scope, days: Days, names: Sequence[str] = ()) -> tuple[list[dict[str, Any]], bool]:
         """Spend by tag, most first; whether there are more than TAGS_MAX. `names`: these alone, where there are any."""
-        if scope.everything:
-            rows = await self.fetch(
-                QUERIES["spend_tags"], days.first, days.last, TAGS_MAX + 1, list(names) if names else None
-            )
-        else:
-            rows = await self._own_tags(scope, days, names)
+        first, end = _instants(days)
+        filters = {"tag": tuple(names)} if names else {}
+        query = SpendQuery(
+            first, end, ZoneInfo("UTC"), "none", ("tag",), filters, TAGS_MAX + 2, previous=False, csv=False
+        )
+        async with self._snapshot() as connection:
+            kept = await _kept(connection, first, end)
+            sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
+            found = await connection.fetch(sql, *arguments)
+        rows = [
+            {"value": row["d0"], "requests": row["requests"], "spend_picousd": row["spend_picousd"]}
+            for row in found
+            if row["d0"] is not None and row["requests"] > 0
+        ]
         return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
@@ -246,23 +254,6 @@ class Report:
         if len(rows) > ROWS_MAX:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
-
-    async def _own_tags(self, scope: Scope, days: Days, names: Sequence[str]) -> list[Any]:
-        """What a tenant's calls spent by tag, as the query `spend_tags` has it."""
-        first, end = _instants(days)
-        filters = {"tag": tuple(names)} if names else {}
-        query = SpendQuery(
-            first, end, ZoneInfo("UTC"), "none", ("tag",), filters, TAGS_MAX + 2, previous=False, csv=False
-        )
-        async with self._snapshot() as connection:
-            kept = await _kept(connection, first, end)
-            sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
-            rows = await connection.fetch(sql, *arguments)
-        return [
-            {"value": row["d0"], "requests": int(row["requests"]), "spend_picousd": row["spend_picousd"]}
-            for row in rows
-            if row["d0"] is not None and row["requests"] > 0
-        ]
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:

@@ -1,6 +1,7 @@
 """`/spend/query`: spend by every mix of dimensions and times."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,11 @@ from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.questions import refuse
 from services.ledger.spend_query import SpendQuery
+from services.ledger.spend_sources import SUMS
 from shared.money import format_usd, usd_from_picousd
 
-COUNTS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced")
+SUMS_SHOWN = (*SUMS[:-1], "spend_usd", "spend")
+ROWS_AT_A_TIME = 1_000
 
 
 def handlers(api: Api) -> dict[str, Handler]:
@@ -45,7 +48,7 @@ async def _answer(api: Api, request: web.Request, asked: Mapping[str, Any]) -> w
     found = await result(api, query, scope_of(caller))
     if not query.csv:
         return answers.json_answer(found)
-    columns = [*(["bucket"] if query.bucket != "none" else []), *query.group_by, "other", *COUNTS, "spend_usd"]
+    columns = [*(["bucket"] if query.bucket != "none" else []), *query.group_by, "other", *SUMS_SHOWN[:-1]]
     rows = [[row.get(name) for name in columns] for row in found["data"]]
     return answers.csv_answer(columns, rows, "spend.csv")
 
@@ -68,29 +71,47 @@ async def result(api: Api, query: SpendQuery, scope: Scope) -> dict[str, Any]:
 
 async def _period(book: Any, query: SpendQuery, scope: Scope) -> dict[str, Any]:
     source, rows, total = await book.spend(query, scope)
+    sums = (0,) * len(SUMS) if total is None else [total[name] for name in SUMS]
     return {
         "from": query.first.astimezone(query.zone).isoformat(),
         "to": query.end.astimezone(query.zone).isoformat(),
         "source": source,
-        "total": _sums(total),
-        "data": [_row(query, row) for row in rows],
+        "total": dict(zip(SUMS_SHOWN, _sums(*sums), strict=True)),
+        "data": await _data(query, rows),
     }
 
 
-def _row(query: SpendQuery, row: Mapping[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    if query.bucket != "none":
-        at = row["bucket"].astimezone(query.zone)
-        shown["bucket"] = at.isoformat() if query.bucket == "hour" else at.date().isoformat()
-    for n, name in enumerate(query.group_by):
-        shown[name] = row[f"d{n}"]
-    if query.group_by:
-        shown["other"] = row["other"]
-    return shown | _sums(row)
+async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows of spend_sql.build as they are shown. There may be tens of thousands: the loop has others to serve meanwhile."""
+    dimensions = len(query.group_by)
+    names = (
+        *(("bucket",) if query.bucket != "none" else ()), *((*query.group_by, "other") if dimensions else ()), *SUMS_SHOWN,
+    )  # fmt: skip
+    buckets: dict[datetime, tuple[str]] = {}
+    shown: list[dict[str, Any]] = []
+    for number, row in enumerate(rows):
+        if number % ROWS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        at, other, *values = row.values()
+        sums = _sums(*values[dimensions:])
+        if dimensions:
+            sums = (*values[:dimensions], other, *sums)
+        if at is not None:
+            bucket = buckets.get(at)
+            if bucket is None:
+                bucket = buckets[at] = (_bucket(query, at),)
+            sums = bucket + sums
+        shown.append(dict(zip(names, sums, strict=True)))
+    return shown
 
 
-def _sums(row: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Money as a decimal string, exact; `spend` is the nearest float, for those who are used to it."""
-    picousd = int(row["spend_picousd"] or 0) if row is not None else 0
-    counts = {name: int(row[name] or 0) if row is not None else 0 for name in COUNTS}
-    return {**counts, "spend_usd": format_usd(picousd), "spend": usd_from_picousd(picousd)}
+def _bucket(query: SpendQuery, at: datetime) -> str:
+    local = at.astimezone(query.zone)
+    return local.isoformat() if query.bucket == "hour" else local.date().isoformat()
+
+
+def _sums(*sums: Any) -> tuple[Any, ...]:
+    """Of SUMS, as SUMS_SHOWN: money as a decimal string, exact; `spend` is the nearest float, for those who are used to it."""
+    *counts, spend = sums
+    picousd = int(spend)
+    return (*counts, format_usd(picousd), usd_from_picousd(picousd))

@@ -151,7 +151,9 @@ def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys:
 
 
 def rows_by_tag(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: Sequence[str]) -> list[str]:
-    """At least one."""
+    """One a piece."""
+    if not pieces:
+        return []  # an argument that nothing names has no type
     conditions = []
     for name in query.filters:
         values = made.add(list(query.filters[name]))
@@ -166,6 +168,14 @@ def rows_by_tag(made: Statement, query: SpendQuery, pieces: Sequence[Piece], key
         else:
             rows.append(_rows_of(made, "spend_tag_team_span", piece, keys, [*grain, *conditions]))
     return rows
+
+
+def rows_of_all_tags(made: Statement, query: SpendQuery, kept: Kept) -> list[str]:
+    """What all tags have together, by the day at least; at least one. Only of days that are folded that is kept."""
+    return [
+        _rows_of(made, "spend_tag", piece, ["tag"], [f"grain = '{'day' if piece.grain == BASE else 'every'}'"])
+        for piece in spans.cover(query.first, query.end, kept.spans, ("day",))
+    ]
 
 
 def _group_sums(

@@ -4,7 +4,7 @@
 Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put together are names from tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from services.ledger.spend_sources import (
     positions,
     rollup_rows,
     rows_by_tag,
+    rows_of_all_tags,
     tag_keys,
 )
 
@@ -43,10 +44,11 @@ def build(
     made = Statement()
     admitted = admitted or admitted_only(query)
     keys = tag_keys(query, plan, scope)
-    if query.bucket != "none" and keys and set(query.group_by) == set(keys):
-        top_first = _top_first(made, query, plan, scope, kept, wanted)
-        if top_first:
-            return top_first, made.arguments
+    if keys and set(query.group_by) == set(keys):
+        by_tag = _all_at_once if query.bucket == "none" else _top_first
+        statement = by_tag(made, query, plan, scope, kept, wanted)
+        if statement:
+            return statement, made.arguments
     source = {"rollup": rollup_rows, "cube": cube_rows, "log": log_rows}[plan.source]
     rows = source(made, query, plan, scope, kept, admitted)
     bucket = "NULL::timestamptz" if query.bucket == "none" else bucket_of(made, query)
@@ -80,49 +82,130 @@ def _sums(wanted: Sequence[str]) -> str:
     return ", ".join(f"sum({name}){'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
 
 
+class _ByTag:
+    """Parts of a question by tag, or by tag and team, from the tables that know nothing else."""
+
+    def __init__(self, made: Statement, query: SpendQuery, scope: Scope, kept: Kept, wanted: Sequence[str]) -> None:
+        self._made, self._query, self._scope, self._kept = made, query, scope, kept
+        self.keys = tuple(query.group_by)
+        number = range(len(self.keys))
+        self.by, self.ids, self.columns = (", ".join(names) for names in ([f"d{n}" for n in number], self.keys, wanted))
+        self.sums = ", ".join(f"sum({name}) AS {name}" for name in wanted)
+        self._words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in self.keys)
+        self._values = ", ".join(f"{name}_word.value AS d{n}" for n, name in enumerate(self.keys))
+
+    def live(self, bucket: str) -> str:
+        """What the cube hasn't got yet."""
+        names = ", ".join(f"{DIMENSIONS[name]} AS d{n}" for n, name in enumerate(self.keys))
+        rows = live_rows(self._made, self._query, self._scope, self._kept)
+        return f"SELECT {bucket} AS bucket, {names}, {self.sums} FROM ({rows}) AS l GROUP BY 1{positions(2, len(self.keys))}"
+
+    def rows(self, grain: str, keys: Sequence[str] = ()) -> list[str]:
+        """SELECTs of what is kept, from sums that are as coarse as `grain` at most. None: there is nothing of the range."""
+        pieces = spans.cover(self._query.first, self._query.end, self._kept.spans, TAG_GRAINS.get(grain, ()))
+        return rows_by_tag(self._made, self._query, pieces, keys or self.keys)
+
+    def whole(self, grain: str) -> list[str]:
+        """SELECTs of what the tags asked for have together: a call counts once for each of its tags, whatever its team."""
+        if self._query.filters:
+            return self.rows(grain, ("tag",))
+        return rows_of_all_tags(self._made, self._query, self._kept)
+
+    def named(self, rows: Sequence[str], sums: str, names: str) -> str:
+        """What these rows add up to by tag (and team), and what those are called."""
+        return (
+            f"SELECT {self._values}, {', '.join(f's.{key}' for key in self.keys)}, {names}"
+            f" FROM (SELECT {self.ids}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY {self.ids}) AS s {self._words}"
+        )
+
+    def answer(self, parts: Mapping[str, str], wanted: Sequence[str]) -> str:
+        """Of `shown` and `others`, which have a bucket; the latter no names."""
+        sums = ", ".join(f"{name}{'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
+        return (
+            f"WITH {', '.join(f'{name} ({part})' for name, part in parts.items())}, answer AS ("
+            f"SELECT bucket, false AS other, {self.by}, {self.columns} FROM shown"
+            f" UNION ALL SELECT bucket, true, {', '.join('NULL' for _ in self.keys)}, {self.columns} FROM others"
+            f") SELECT bucket, other, {self.by}, {sums} FROM answer AS a"
+            f" ORDER BY bucket, other, a.spend_picousd DESC, a.requests DESC, {self.by} LIMIT {ROWS_MAX + 1}"
+        )
+
+
+def _all_at_once(
+    made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, wanted: Sequence[str]
+) -> str:
+    """By tag (and team) without buckets: everything is added up by numbers once, then the top taken from it. Empty: the cube has nothing."""
+    asked = _ByTag(made, query, scope, kept, wanted)
+    rows = asked.rows(plan.grain)
+    if not rows:
+        return ""
+    found = asked.named(rows, _whole_numbers(wanted), asked.columns)
+    if kept.live is not None:
+        found = (
+            f"SELECT {asked.by}, {_whole_numbers(wanted)} FROM (SELECT {asked.by}, {asked.columns} FROM ({found}) AS k"
+            f" UNION ALL SELECT {asked.by}, {asked.columns} FROM ({asked.live('NULL::timestamptz')}) AS l) AS b GROUP BY {asked.by}"
+        )
+    rest = ", ".join(
+        f"coalesce(sum({name}), 0) - (SELECT coalesce(sum({name}), 0) FROM shown) AS {name}" for name in wanted
+    )
+    parts = {
+        "every AS MATERIALIZED": f"SELECT {asked.by}, {asked.columns} FROM ({found}) AS f WHERE requests <> 0 OR spend_picousd <> 0",
+        "shown AS MATERIALIZED": f"SELECT NULL::timestamptz AS bucket, * FROM every ORDER BY spend_picousd DESC, requests DESC, {asked.by}"
+        f" LIMIT {made.add(query.top)}",
+        "others AS": f"SELECT * FROM (SELECT NULL::timestamptz AS bucket, {rest} FROM every) AS r WHERE requests <> 0 OR spend_picousd <> 0",
+    }  # fmt: skip
+    return asked.answer(parts, wanted)
+
+
+def _whole_numbers(names: Sequence[str]) -> str:
+    """Sums; counts as numbers that are added up quickly again (a sum of bigint is a numeric)."""
+    return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
+
+
 def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, wanted: Sequence[str]) -> str:
     """By tag (and team) and bucket: who is among the top is found from the coarsest sums; only theirs are then read by bucket, and the
     others are what is left of everything. Empty: the cube has nothing of the range."""
-    pieces = spans.cover(query.first, query.end, kept.spans, TAG_GRAINS.get(plan.grain, ()))
-    if not pieces:
+    asked = _ByTag(made, query, scope, kept, wanted)
+    fine = asked.rows(plan.grain)
+    if not fine:
         return ""
-    keys = tuple(query.group_by)
-    number = range(len(keys))
-    by, ids, columns = (", ".join(names) for names in ([f"d{n}" for n in number], keys, wanted))
-    words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in keys)
-    sums = ", ".join(f"sum({name}) AS {name}" for name in wanted)
-    bucket = bucket_of(made, query)
-    kept_bucket = "at" if query.bucket == "day" else bucket  # what is kept is by the day already, or by more
-    coarse = rows_by_tag(made, query, spans.cover(query.first, query.end, kept.spans, TAG_GRAINS["month"]), keys)
-    fine = rows_by_tag(made, query, pieces, keys)
-    # A call counts once for each of its tags, whatever its team.
-    whole = rows_by_tag(made, query, pieces, ("tag",)) if "team" not in query.filters else fine
-    same = [f"coalesce(t.d{n}, '') = coalesce(l.d{n}, '') AND (t.d{n} IS NULL) = (l.d{n} IS NULL)" for n in number]
-    parts = {
-        "live AS MATERIALIZED": f"SELECT {bucket} AS bucket, {', '.join(f'{DIMENSIONS[name]} AS d{n}' for n, name in enumerate(keys))},"
-        f" {sums} FROM ({live_rows(made, query, scope, kept)}) AS l GROUP BY 1{positions(2, len(keys))}",
-        "weights AS": f"SELECT {ids}, sum(spend_picousd) AS weight, sum(requests) AS calls"
-        f" FROM ({' UNION ALL '.join(coarse)}) AS p GROUP BY {ids}",
-        "named AS": f"SELECT {', '.join(f'{name}_word.value AS d{n}, s.{name}' for n, name in enumerate(keys))}, weight, calls"
-        f" FROM weights s {words} UNION ALL SELECT {', '.join(f'd{n}, NULL' for n in number)}, spend_picousd, requests FROM live",
-        "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in keys)} FROM named GROUP BY {by}"
-        f" HAVING sum(calls) <> 0 OR sum(weight) <> 0 ORDER BY sum(weight) DESC, sum(calls) DESC, {by} LIMIT {made.add(query.top)}",
-        "shown AS MATERIALIZED": f"SELECT bucket, {by}, {sums} FROM (SELECT {kept_bucket} AS bucket, {by}, {columns}"
-        f" FROM ({' UNION ALL '.join(fine)}) AS f JOIN top USING ({ids})"
-        f" UNION ALL SELECT l.bucket, {', '.join(f'l.d{n}' for n in number)}, {columns} FROM live l JOIN top t ON {' AND '.join(same)}"
-        f") AS s GROUP BY bucket, {by} HAVING {_NOT_NOTHING}",
-        "every AS": f"SELECT {kept_bucket} AS bucket, {sums} FROM ({' UNION ALL '.join(whole)}) AS w GROUP BY 1"
-        f" UNION ALL SELECT bucket, {sums} FROM live GROUP BY bucket"
-        f" UNION ALL SELECT bucket, {', '.join(f'-sum({name})' for name in wanted)} FROM shown GROUP BY bucket",
-        "others AS": f"SELECT bucket, {sums} FROM every GROUP BY bucket HAVING {_NOT_NOTHING}",
-        "answer AS": f"SELECT bucket, false AS other, {by}, {columns} FROM shown"
-        f" UNION ALL SELECT bucket, true, {', '.join('NULL' for _ in number)}, {columns} FROM others",
-    }
-    return (
-        f"WITH {', '.join(f'{name} ({part})' for name, part in parts.items())}"
-        f" SELECT bucket, other, {by}, {_sums(wanted).replace('sum(', '(')} FROM answer AS a"
-        f" ORDER BY bucket, other, a.spend_picousd DESC, a.requests DESC, {by} LIMIT {ROWS_MAX + 1}"
+    # What is kept is by the day already, or by more.
+    kept_bucket = "at" if query.bucket == "day" else bucket_of(made, query)
+    by, ids, sums, columns = asked.by, asked.ids, asked.sums, asked.columns
+    whole = fine if "team" in query.filters else asked.whole(plan.grain)
+    weights = "sum(spend_picousd) AS weight, sum(requests) AS calls"
+    named = asked.named(asked.rows("month"), weights, "weight, calls")
+    top = f"ORDER BY {{}} LIMIT {made.add(query.top)}"
+    shown = (
+        f"SELECT {kept_bucket} AS bucket, {by}, {columns} FROM ({' UNION ALL '.join(fine)}) AS f JOIN top USING ({ids})"
     )
+    if kept.live is None:
+        best = f"SELECT {by}, {ids} FROM ({named}) AS n WHERE calls <> 0 OR weight <> 0 {top.format(f'weight DESC, calls DESC, {by}')}"
+        parts = {"top AS MATERIALIZED": best}
+    else:
+        number = range(len(asked.keys))
+        same = [f"coalesce(t.d{n}, '') = coalesce(l.d{n}, '') AND (t.d{n} IS NULL) = (l.d{n} IS NULL)" for n in number]
+        parts = {
+            "live AS MATERIALIZED": asked.live(bucket_of(made, query)),
+            "named AS": f"{named} UNION ALL SELECT {by}, {', '.join('NULL' for _ in number)}, spend_picousd, requests FROM live",
+            "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in asked.keys)} FROM named GROUP BY {by}"
+            f" HAVING sum(calls) <> 0 OR sum(weight) <> 0 {top.format(f'sum(weight) DESC, sum(calls) DESC, {by}')}",
+        }
+        shown += (
+            f" UNION ALL SELECT l.bucket, {', '.join(f'l.d{n}' for n in number)}, {columns} FROM live l JOIN top t"
+            f" ON {' AND '.join(same)}"
+        )
+    if kept.live is not None or query.bucket != "day":
+        shown = f"SELECT bucket, {by}, {sums} FROM ({shown}) AS s GROUP BY bucket, {by}"
+    every = [
+        f"SELECT {kept_bucket} AS bucket, {sums} FROM ({' UNION ALL '.join(whole)}) AS w GROUP BY 1",
+        f"SELECT bucket, {', '.join(f'-sum({name})' for name in wanted)} FROM shown GROUP BY bucket",
+        *([f"SELECT bucket, {sums} FROM live GROUP BY bucket"] if kept.live is not None else []),
+    ]
+    parts |= {
+        "shown AS MATERIALIZED": f"SELECT * FROM ({shown}) AS s WHERE requests <> 0 OR spend_picousd <> 0",
+        "others AS": f"SELECT bucket, {sums} FROM ({' UNION ALL '.join(every)}) AS e GROUP BY bucket HAVING {_NOT_NOTHING}",
+    }
+    return asked.answer(parts, wanted)
 
 
 def tag_days(

@@ -1,7 +1,10 @@
 """One PostgreSQL for all tests, a fresh database for each; one nats-server a test."""
 
+import importlib
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from time import sleep
 
 import pytest
 from nats.aio.client import Client
@@ -26,6 +29,20 @@ from tests.ledger.ledger_kit import (
     running,
 )
 from tests.ledger.servers import Nats, Postgres
+
+MIDNIGHT_S = 60.0
+"""A test that begins so shortly before midnight (UTC) waits for it: what it posts is all of one day."""
+
+
+@pytest.fixture(autouse=True)
+def one_day(request: pytest.FixtureRequest) -> None:
+    """A module's TODAY, and what it makes of it, is the day of each of its tests, also when midnight came since it was imported."""
+    now = datetime.now(UTC)
+    left_s = (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
+    if left_s < MIDNIGHT_S:
+        sleep(left_s + 0.01)
+    if getattr(request.module, "TODAY", None) not in (None, datetime.now(UTC).date()):
+        importlib.reload(request.module)
 
 
 @pytest.fixture(scope="session")

@@ -296,7 +296,7 @@ async def test_policy_away_is_a_503_in_time(nats_server: Nats, client: Client, b
 async def test_a_query_that_takes_too_long_is_a_503(
     ledger: Running, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(database.QUERIES, "spend_tags", "SELECT pg_sleep(6), $1::text, $2::date, $3::date, $4::bigint")
+    monkeypatch.setitem(database.QUERIES, "spans", "SELECT pg_sleep(6)::text, $1::timestamptz, $2::timestamptz IS NULL")
     async with asyncio.timeout(9):
         status, body, _ = await ledger.get("/spend/tags")
     assert (status, body["error"]["type"]) == (503, "service_unavailable_error")

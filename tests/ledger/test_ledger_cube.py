@@ -222,7 +222,7 @@ async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: C
         " ORDER BY 1, 2, 3, 4",
         "SELECT at, w.value AS tag, t.value AS team, requests, spend_picousd FROM spend_tag_team LEFT JOIN spend_word w ON w.id = tag"
         " LEFT JOIN spend_word t ON t.id = team ORDER BY 1, 2, 3",
-        "SELECT value FROM spend_word ORDER BY value",
+        "SELECT value FROM spend_word WHERE value <> 'never' ORDER BY value",
     )
     before = [await book.fetch(query) for query in sums]
     for table in ("spend_hour", "spend_day", "spend_month"):
@@ -231,6 +231,10 @@ async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: C
             f" coalesce(w.value, ''), grp, {', '.join(f'sum({name})' for name in SUMS)}"
             " FROM spend_hourly h LEFT JOIN spend_word w ON w.id = tag GROUP BY 1, 2, 3, 4"
         )
+    # What an older rebuild may have left behind: zeros that nothing else knows of.
+    await book.owner.execute(
+        "INSERT INTO spend_hour SELECT at, 'tag', 'never', grp, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM spend_hour WHERE tags = 'all' LIMIT 1"
+    )
     await book.owner.execute("INSERT INTO cube_position SELECT shard, batch FROM spend_position")
     await book.owner.execute(f"TRUNCATE {', '.join(TABLES)}, spend_span, spend_position, spend_word")
     text = (SQL / "migrations/0013_spend_sums.sql").read_text("utf-8")

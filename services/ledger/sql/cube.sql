@@ -159,12 +159,17 @@ UPDATE spend_span SET folded = true WHERE grain = $1 AND at = $2
 -- What was made of a period before.
 WITH periods AS (DELETE FROM spend_period WHERE grain = $1 AND at = $2),
 teams AS (DELETE FROM spend_tag_team_span WHERE grain = $1 AND at = $2)
-DELETE FROM spend_tag WHERE grain = $1 AND at = $2 AND grain <> 'day'
+DELETE FROM spend_tag WHERE grain = CASE $1 WHEN 'day' THEN 'every' ELSE $1 END AND at = $2
 
 -- fold_day --
 -- $1 and $2 the period's beginning and end.
 INSERT INTO spend_period (grain, at, grp, @NAMES@)
 SELECT 'day', $1, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp
+
+-- fold_every --
+-- All tags of a day together: what spend_tag's other grains have under their tags.
+INSERT INTO spend_tag (grain, at, tag, @NAMES@)
+SELECT 'every', $1, 0, @SUMS@ FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2 HAVING count(*) > 0
 
 -- fold_month --
 INSERT INTO spend_period (grain, at, grp, @NAMES@)

@@ -204,28 +204,39 @@ END $$;
 
 DROP TABLE spend_sums;
 
--- What the older tables hold. Nobody moves their position meanwhile.
+-- What the older tables hold. Nobody moves their position meanwhile: an older ledger's cube waits, and records as ever. (A row of zeros may be left
+-- behind in the hours alone: it says nothing.)
 LOCK TABLE cube_position IN SHARE MODE;
 INSERT INTO spend_position SELECT shard, batch FROM cube_position;
 INSERT INTO spend_word (value)
-SELECT DISTINCT tag FROM spend_day WHERE tags = 'tag' UNION SELECT DISTINCT team_id FROM spend_group WHERE team_id IS NOT NULL;
+SELECT tag FROM spend_hour WHERE tags = 'tag' UNION SELECT tag FROM spend_day WHERE tags = 'tag'
+UNION SELECT team_id FROM spend_group WHERE team_id IS NOT NULL;
+ANALYZE spend_word;
 DO $$
 DECLARE
     month date;
     parent text;
 BEGIN
-    FOR month IN SELECT DISTINCT date_trunc('month', at, 'UTC') AT TIME ZONE 'UTC' FROM spend_month LOOP
+    FOR month IN
+        SELECT DISTINCT date_trunc('month', at, 'UTC') AT TIME ZONE 'UTC' FROM spend_month
+        UNION SELECT DISTINCT date_trunc('month', at, 'UTC') AT TIME ZONE 'UTC' FROM spend_hour
+    LOOP
         FOREACH parent IN ARRAY ARRAY['spend_calls', 'spend_tag', 'spend_tag_team', 'spend_tag_team_span', 'spend_period'] LOOP
             PERFORM ensure_partition(parent, to_char(month, 'YYYYMM'), month::text || 'T00:00:00+00:00',
                 (month + interval '1 month')::date::text || 'T00:00:00+00:00');
         END LOOP;
     END LOOP;
 END $$;
+WITH sets AS MATERIALIZED (
+    SELECT value, ARRAY[id] AS tags, spend_tag_set(ARRAY[id]) AS tag_set FROM spend_word
+    UNION ALL SELECT NULL, '{}', spend_tag_set('{}')
+)
 INSERT INTO spend_calls
-SELECT h.at, h.grp, k.tags, spend_tag_set(k.tags), CASE h.tags WHEN 'all' THEN 1 ELSE 2 END, h.requests, h.successes,
+SELECT h.at, h.grp, s.tags, s.tag_set, CASE h.tags WHEN 'all' THEN 1 ELSE 2 END, h.requests, h.successes,
     h.failures, h.input_tokens, h.output_tokens, h.cached_tokens, h.cache_write_tokens, h.unpriced, h.flagged, h.spend_picousd
-FROM spend_hour h LEFT JOIN spend_word w ON h.tags = 'tag' AND w.value = h.tag
-CROSS JOIN LATERAL (SELECT CASE h.tags WHEN 'tag' THEN ARRAY[w.id] ELSE '{}' END AS tags) AS k;
+FROM spend_hour h JOIN sets s ON coalesce(s.value, '') = h.tag AND (s.value IS NULL) = (h.tags <> 'tag')
+WHERE (h.requests, h.successes, h.failures, h.input_tokens, h.output_tokens, h.cached_tokens, h.cache_write_tokens, h.unpriced, h.flagged,
+    h.spend_picousd) IS DISTINCT FROM (0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::numeric);
 INSERT INTO spend_tag_team
 SELECT d.at, coalesce(w.id, 0), coalesce(t.id, 0), sum(requests), sum(successes), sum(failures), sum(input_tokens), sum(output_tokens),
     sum(cached_tokens), sum(cache_write_tokens), sum(unpriced), sum(flagged), sum(spend_picousd)
@@ -238,4 +249,5 @@ SELECT 'day', at, tag, sum(requests), sum(successes), sum(failures), sum(input_t
 FROM spend_tag_team GROUP BY at, tag;
 INSERT INTO spend_span
 SELECT DISTINCT grain, spend_period_of(grain, at), false
-FROM spend_day CROSS JOIN (VALUES ('day'), ('five'), ('month')) AS g (grain) WHERE tags = 'all';
+FROM (SELECT DISTINCT date_trunc('day', at, 'UTC') AS at FROM spend_calls) AS days
+CROSS JOIN (VALUES ('day'), ('five'), ('month')) AS g (grain);
