@@ -69,6 +69,13 @@ class BusClient(Client):
             return
         await super()._process_err(err_msg)
 
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """The socket's own words for a connection that is coming down (RuntimeError is uvloop's) are none that who asks or publishes expects."""
+        try:
+            return await super()._flush_pending(force_flush)
+        except (RuntimeError, OSError) as error:
+            raise nats.errors.ConnectionClosedError from error
+
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
         await self._send_command(PING_PROTO)

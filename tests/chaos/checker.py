@@ -29,6 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from shared import errors
 from tests.chaos.records import BillLine, Book, Call, Records, Row
 
 COUNTS = (
@@ -148,7 +149,9 @@ def _check_call(call: Call, known: _Known) -> Iterator[Fault]:
 
 
 def _was_settled_first(call: Call) -> bool:
-    """Errors that have a fact: the edge records it before it says them."""
+    """Errors that have a fact: the edge records it before it says them. But for the one that says that nothing can be recorded."""
+    if call.status == 503 and errors.book_unavailable().message in call.detail:
+        return False
     if call.outcome == "error_event":
         return True
     return call.outcome == "error" and (call.status in FINAL_STATUSES or bool(call.request_id))
