@@ -29,6 +29,8 @@ CLOUD_SERVICES = (
 """AWS's models that stay; botocore brings 400."""
 
 
+UNUSED = ("quicktok/data/llama3.*", "quicktok/data/qwen3.*", "*.dist-info/RECORD")
+"""Vocabularies that nothing is counted with (services/moderation/count.py), and what only an uninstallation reads."""
 NOTICES_BYTES_MAX = 100_000
 """Licences longer than this are kept compressed."""
 
@@ -45,6 +47,9 @@ def main(root: Path) -> None:
     for model in (root / "botocore" / "data").glob("*"):
         if model.is_dir() and model.name not in CLOUD_SERVICES:
             shutil.rmtree(model)
+    for unused in UNUSED:
+        for path in root.glob(unused):
+            path.unlink()
     for path in list(root.rglob("*")):
         if path.is_file() and path.suffix in SOURCES:
             path.unlink()
