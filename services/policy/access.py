@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from shared import addresses
+from shared import addresses, subjects
 from shared import routes as table
-from shared.config import Config, ConfigError
+from shared.admission.predicates import CONFIG
+from shared.config import ConfigError
+from shared.config.fields import convert
 from shared.routes import Route
 
 ENTRIES_MAX = 10_000
@@ -31,11 +33,33 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """DISABLE_LLM_API_ENDPOINTS."""
     no_admin: bool = False
     """DISABLE_ADMIN_ENDPOINTS."""
+    by_api: frozenset[str] = frozenset()
+    """Settings that somebody set while we run: they win over the file's."""
+
+    def of(self, name: str) -> str:
+        """Whose this setting is: a control subject, or the configuration."""
+        return subjects.control("setting", name) if name in self.by_api else CONFIG
 
 
-def read(config: Config, environ: Mapping[str, str]) -> Access:
-    """Raises ConfigError, with the place."""
-    general = config.general_settings
+class InForce(msgspec.Struct):
+    """What holds now. Replaced by stored_settings.py, between two awaits of everything else."""
+
+    now: Access
+
+
+AT_RUN_TIME = (
+    "public_routes", "admin_only_routes", "allowed_routes", "enforced_params", "service_account_settings", "allowed_ips", "enforce_user_param",
+    "reject_clientside_metadata_tags",
+)  # fmt: skip
+"""Settings of `general_settings` that may be set while we run, as `control.setting.<name>`."""
+
+
+def read(general: Mapping[str, Any], environ: Mapping[str, str], by_api: Iterable[str] = ()) -> Access:
+    """
+    Args:
+        general: the section, with what was set while we run in the place of what the file says.
+    Raises ConfigError, with the place.
+    """
     public, admin_only = (_covered(_names(general, name)) for name in ("public_routes", "admin_only_routes"))
     allowed = None
     if general.get("allowed_routes"):
@@ -48,14 +72,15 @@ def read(config: Config, environ: Mapping[str, str]) -> Access:
         admin_only=admin_only,
         allowed=allowed,
         enforced_params=[
-            *(["user"] if config.general.enforce_user_param else []),
+            *(["user"] if _flag(general, "enforce_user_param") else []),
             *_names(general, "enforced_params"),
         ],
         service_account_params=_names(service, "enforced_params", "general_settings.service_account_settings"),
         allowed_ips=_addresses(general),
-        reject_clientside_tags=config.general.reject_clientside_metadata_tags,
+        reject_clientside_tags=_flag(general, "reject_clientside_metadata_tags"),
         no_llm=_is_on(environ, "DISABLE_LLM_API_ENDPOINTS"),
         no_admin=_is_on(environ, "DISABLE_ADMIN_ENDPOINTS"),
+        by_api=frozenset(by_api),
     )
 
 
@@ -78,12 +103,16 @@ def _covered(entries: Iterable[str]) -> frozenset[str]:
     return frozenset(row.name for entry in entries for row in table.TABLE.rows if covers(entry, row))
 
 
-def unmatched(config: Config) -> list[str]:
+LISTS = ("public_routes", "admin_only_routes", "allowed_routes")
+"""Of routes."""
+
+
+def unmatched(general: Mapping[str, Any]) -> list[str]:
     """Warnings: entries of the lists of routes that mean none of ours."""
     return [
         f"general_settings.{name}: {entry!r} is no route of ours"
-        for name in ("public_routes", "admin_only_routes", "allowed_routes")
-        for entry in _names(config.general_settings, name)
+        for name in LISTS
+        for entry in _names(general, name)
         if table.group_name(entry) is None and not any(covers(entry, row) for row in table.TABLE.rows)
     ]
 
@@ -95,6 +124,11 @@ def _names(settings: Mapping[str, Any], name: str, section: str = "general_setti
     if len(value) > ENTRIES_MAX:
         raise ConfigError(f"{section}.{name} has more than {ENTRIES_MAX} entries")
     return list(dict.fromkeys(value))
+
+
+def _flag(general: Mapping[str, Any], name: str) -> bool:
+    value = general.get(name)
+    return value is not None and convert(value, bool, f"general_settings.{name}")
 
 
 def _addresses(general: Mapping[str, Any]) -> list[str] | None:

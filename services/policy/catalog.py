@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from services.policy import access, fallbacks
-from services.policy.access import Access
+from services.policy.access import Access, InForce
 from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
 from shared import guardrails, prices
 from shared.billing import Price
 from shared.config import Config, ConfigError, Deployment, LeftOut, own_auth
-from shared.config.callbacks import NOTHING_SAID, SENT
+from shared.config.callbacks import NOTHING_SAID, SENT, TYPES, kind
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
 from shared.entities import TEAM, USER, Key, Team, User, callbacks
@@ -83,9 +83,15 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Names of what protects and may be left undone, as the operator says."""
     master_key: MasterKey
     """False: the gateway is open."""
-    access: Access
+    in_force: InForce
+    """Rules of who may reach what: the file's, with what was set while we run."""
     price: Priced
     warnings: list[str]
+    general: Mapping[str, Any] = {}
+    """`general_settings` as the file has them, without secrets."""
+    environ: Mapping[str, str] = {}
+    callbacks: dict[str, list[str]] = {}
+    """When calls are sent somewhere (shared.config.callbacks.TYPES) → where, by the file."""
     left_out: dict[str, str] = {}
     """Models of the configuration that can't be served, each with the reason."""
     blocked_users: BlockedUsers = msgspec.field(default_factory=BlockedUsers)
@@ -139,6 +145,10 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Between two looks for keys that are to be rotated by themselves (LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS)."""
     undeliverable: Callable[[Key], str | None] = nobody
     """Why a key that policy itself makes can't reach its users; None: it can (delivery.py)."""
+
+    @property
+    def access(self) -> Access:
+        return self.in_force.now
 
     def fallbacks(self, model: str) -> list[Fallback]:
         """Where a call for `model` may go when all its own deployments have failed; what nobody serves isn't there."""
@@ -206,7 +216,10 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         guardrails=enabled,
         allow_unenforced=frozenset(config.general.allow_unenforced),
         master_key=MasterKey(config.master_key),
-        access=access.read(config, environ or {}),
+        in_force=InForce(access.read(config.general_settings, environ or {})),
+        general=config.general_settings,
+        environ=environ or {},
+        callbacks=_callbacks(config),
         jwt=jwt_settings.read(config.general_settings, environ or {}),
         own_auth=own_auth.of(config.general, config.directory) is not None,
         completion_model=config.general.completion_model or None,
@@ -220,7 +233,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         hidden=hidden,
         filters_tags=config.router.enable_tag_filtering,
         routes=fallbacks.routes(config),
-        warnings=[*warnings, *access.unmatched(config)],
+        warnings=[*warnings, *access.unmatched(config.general_settings)],
         blocked_users=BlockedUsers(config.blocked_users),
         access_groups=access_groups(config.deployments),
         new_keys=_new_keys(config),
@@ -283,6 +296,13 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 1 <= seconds <= 366 * 86_400:
         raise ConfigError(f"{name} must be a number of seconds, at least 1")
     return seconds
+
+
+def _callbacks(config: Config) -> dict[str, list[str]]:
+    settings = config.litellm
+    lists = (settings.success_callback, settings.failure_callback, settings.callbacks)
+    found = zip(TYPES, (callbacks.names(each) for each in lists), strict=True)
+    return {type_: [name for name in names if kind(name) != "guardrail"] for type_, names in found}
 
 
 def _content(config: Config) -> Content:

@@ -17,6 +17,7 @@ from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.plan import Change, setting
 from services.policy.stored_models import StoredModels
+from services.policy.stored_settings import StoredSettings
 
 NAME = "configuration"
 RETRY_S = 0.2
@@ -33,14 +34,14 @@ class Current:
         self.catalog, self.sha256, self.blocked_file = catalog, sha256, blocked_file
         self.replaced = asyncio.Event()
         """Set once, when another catalog is in force; the next one has an event of its own."""
-        self._stored: StoredModels | None = None
+        self._following: tuple[StoredModels | StoredSettings, ...] = ()
         self._directory: Directory | None = None
 
     def follow(self, directory: Directory) -> None:
-        """Keep what was added by API in the catalog, also in the next ones."""
-        if self._stored is not None:
-            self._stored.close()
-        self._stored = StoredModels(directory, self.catalog)
+        """Keep what was added and set by API in the catalog, also in the next ones."""
+        for each in self._following:
+            each.close()
+        self._following = (StoredModels(directory, self.catalog), StoredSettings(directory, self.catalog))
         self._directory = directory
 
     def replace(self, catalog: Catalog, sha256: str, blocked_file: Path | None) -> None:

@@ -31,9 +31,10 @@ def rules(
     gateway = access.allowed_ips if setting is None else texts(setting.value)
     ips = [(gateway, CONFIG if setting is None else subjects.control("setting", ALLOWED_IPS))] if gateway else []
     ips += [(found, _subject(holder)) for holder in holders if (found := texts(in_effect(holder, "allowed_ips")))]
-    demanded = dict.fromkeys(access.enforced_params, CONFIG)
+    demanded = dict.fromkeys(access.enforced_params, access.of("enforced_params"))
     if key is not None and key.metadata.get("service_account_id") is not None:
-        demanded |= {each: CONFIG for each in access.service_account_params if each not in demanded}
+        of_accounts = access.of("service_account_settings")
+        demanded |= {each: of_accounts for each in access.service_account_params if each not in demanded}
     for holder in holders:
         for each in texts(in_effect(holder, "enforced_params")):
             demanded.setdefault(each, _subject(holder))

@@ -186,7 +186,7 @@ def _of(kind: str, attribute: str) -> Callable[[Who], str]:
 _OF_KEY = _of("key", "key_sha256")
 OF: dict[str, Callable[[Who], str]] = {
     "credential": lambda who: "",
-    "allowed_routes": lambda who: CONFIG,
+    "allowed_routes": lambda who: who.catalog.access.of("allowed_routes"),
     "key_blocked": _OF_KEY,
     "model_name": lambda who: REQUEST,
     "key_models": _OF_KEY,
@@ -198,7 +198,11 @@ OF: dict[str, Callable[[Who], str]] = {
     "organization_models": _of("organization", "organization_id"),
     "user_models": _of("user", "user_id"),
     "project": lambda who: subjects.control("project", who.project_id or ""),
-    "role": lambda who: f"role.{who.caller.role}" if who.route.name not in who.catalog.access.admin_only else CONFIG,
+    "role": lambda who: (
+        who.catalog.access.of("admin_only_routes")
+        if who.route.name in who.catalog.access.admin_only
+        else f"role.{who.caller.role}"
+    ),
     "guardrails_served": lambda who: (_unserved(who) or ("", CONFIG))[1],
     "model_served": lambda who: CONFIG,
 }

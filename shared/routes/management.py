@@ -334,6 +334,26 @@ _MODELS = (
 _RULES = (
     question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
     change("/add/allowed_ip", "Let an address, or a range, call", body(None, "ip", ip=STRING)),
+    question(
+        "/config/list",
+        "What general_settings say, and who says so",
+        Parameter("config_type", "general_settings", required=True),
+        answer=OBJECTS,
+    ),
+    question("/config/field/info", "One of them", Parameter("field_name", required=True)),
+    change(
+        "/config/field/update",
+        "Set one of them while the gateway runs: it wins over the file",
+        body(None, "field_name", "field_value", "config_type", field_name=STRING, field_value={}, config_type=STRING),
+    ),
+    change(
+        "/config/field/delete",
+        "Let the file say it again",
+        body(None, "field_name", "config_type", field_name=STRING, config_type=STRING),
+    ),
+    change("/config/update", "Set several of them", body(None, "general_settings", general_settings=OBJECT)),
+    question("/callbacks/list", "Where calls are sent, by the configuration"),
+    question("/get/config/callbacks", "The same, one row each"),
     change("/delete/allowed_ip", "Take an address, or a range, from those that may call", body(None, "ip", ip=STRING)),
     Route(
         name="/policy/explain",

@@ -8,7 +8,19 @@ from typing import Any
 import msgspec
 
 from services.policy.decide import MASTER
-from shared.entities import Budget, Credential, Customer, Model, Organization, PassThrough, Project, Tag, Team, User
+from shared.entities import (
+    Budget,
+    Credential,
+    Customer,
+    Model,
+    Organization,
+    PassThrough,
+    Project,
+    Setting,
+    Tag,
+    Team,
+    User,
+)
 from tests.policy.world import World, digest, key
 
 _PARAMS = {"model": "openai/gpt-4o"}
@@ -52,6 +64,7 @@ def world(**more: Any) -> World:
         Model(model_id="s2", model_name="second", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
         Budget(budget_id="b", max_budget_picousd=10**12),
         Tag(name="said"),
+        Setting(name="public_routes", value=["/health"]),
         Credential(credential_name="kept", credential_values={"api_version": "1"}),
         PassThrough(id="e", given={"path": "/there", "target": "https://example.com/there"}),
         **more,
@@ -251,6 +264,22 @@ SAMPLES: dict[str, Sample] = {
     "/get/allowed_ips": Sample(),
     "/add/allowed_ip": Sample({"ip": "10.0.0.1"}, facts=[("setting", "allowed_ips", "created")]),
     "/delete/allowed_ip": Sample({"ip": "10.0.0.9"}, facts=[("setting", "allowed_ips", "created")]),
+    "/config/list": Sample(query={"config_type": "general_settings"}),
+    "/config/field/info": Sample(query={"field_name": "allowed_ips"}),
+    "/config/field/update": Sample(
+        {"field_name": "enforced_params", "field_value": ["user"], "config_type": "general_settings"},
+        facts=[("setting", "enforced_params", "created")],
+    ),
+    "/config/field/delete": Sample(
+        {"field_name": "public_routes", "config_type": "general_settings"},
+        facts=[("setting", "public_routes", "deleted")],
+    ),
+    "/config/update": Sample(
+        {"general_settings": {"enforced_params": ["user"], "admin_only_routes": ["/team/new"]}},
+        facts=[("setting", "enforced_params", "created"), ("setting", "admin_only_routes", "created")],
+    ),
+    "/callbacks/list": Sample(),
+    "/get/config/callbacks": Sample(),
     "/policy/explain": Sample({"key": A, "model": "gpt"}),
     "/public/model_hub": Sample(),
     "/public/v1/model_hub": Sample(),
@@ -273,6 +302,8 @@ SAMPLES: dict[str, Sample] = {
 _STORES = "general_settings:\n  store_model_in_db: true\n"
 TEXT = {
     **{name: _STORES for name in SAMPLES if name.startswith(("/model/", "/access_group/")) and name != "/model/info"},
-    "/delete/allowed_ip": "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n",
+    **dict.fromkeys(
+        ("/delete/allowed_ip", "/config/field/info"), "general_settings:\n  allowed_ips: [10.0.0.9, 10.0.0.1]\n"
+    ),
 }
 """What the configuration must say besides."""

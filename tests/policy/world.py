@@ -10,6 +10,7 @@ from services.policy.decide import MASTER, decide
 from services.policy.directory import Directory
 from services.policy.plan import Call, Plan, Wanted
 from services.policy.stored_models import StoredModels
+from services.policy.stored_settings import StoredSettings
 from shared import config, subjects
 from shared.billing import Price
 from shared.entities import KINDS, Key
@@ -58,6 +59,7 @@ class World:
         self.directory = Directory()
         self.catalog = msgspec.structs.replace(catalog(text, environ), **more)
         StoredModels(self.directory, self.catalog)
+        StoredSettings(self.directory, self.catalog)
         self.seq = 0
         self.facts: list[ControlFact] = []
         self.ids = 0
