@@ -4,7 +4,8 @@ No router, no middlewares: every path is in the table of routes, and each surfac
 cancelled when the client leaves; that is how a provider call ends with its client.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 import msgspec
 import structlog
@@ -146,19 +147,25 @@ def _find(request: Request) -> Match | tuple[str, ...]:
     """The route of a request, or the methods its path has. HEAD is GET without a body."""
     method, path = request.method, request.path
     found = routes.find(method, path) if request.canonical else ()
+    decode: Callable[[str], str] = _with_slashes
     if not found:
         usual = paths.usual(request.raw_path)
         if usual is not None:
-            path = usual
+            path, decode = usual, unquote
             found = routes.find(method, path)
     if isinstance(found, Match) and not found.params:
         return found
     if method == "HEAD" and not isinstance(found, Match) and "GET" in found:
         found = routes.find("GET", path)
-    if isinstance(found, Match) and "%2F" in path:
-        params = {name: value.replace("%2F", "/") for name, value in found.params.items()}
+    if "%" in path and isinstance(found, Match):  # clients escape a name's slashes, colons, blanks
+        params = {name: decode(value) for name, value in found.params.items()}
         return msgspec.structs.replace(found, params=params)
     return found
+
+
+def _with_slashes(segment: str) -> str:
+    """Of a path that is decoded but for those."""
+    return segment.replace("%2F", "/")
 
 
 def _malformed(status: int) -> WholeAnswer:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from services.edge.upstream import Response, UpstreamError
+from services.edge.upstream import Response, UpstreamError, can_undo, window_bits
 
 INFLATED_PIECE_BYTES = 256 * 1024
 """Of a compressed stream, decoded at once."""
@@ -56,26 +56,33 @@ class Played:
 
 
 class Decoded:
-    """A stream that its provider compressed although nobody asked for that (RFC 9110 §8.4: the recipient undoes it)."""
+    """A stream that its provider compressed although nobody asked for that (RFC 9110 §8.4: the recipient undoes it).
 
-    def __init__(self, response: Response, encoding: bytes) -> None:
-        self._response = response
-        self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS if encoding in (b"gzip", b"x-gzip") else zlib.MAX_WBITS)
+    Args:
+        broken: what is raised where the bytes aren't what the encoding says.
+    """
+
+    def __init__(self, chunks: "Chunks", encoding: bytes, broken: Callable[[], Exception]) -> None:
+        self._chunks = chunks
+        self._encoding = encoding
+        self._broken = broken
+        self._inner: zlib._Decompress | None = None
         self._pending = b""
 
     async def next_chunk(self) -> bytes:
         while True:
-            data = self._pending
+            data = self._pending or await self._chunks.next_chunk()
             if not data:
-                data = await self._response.next_chunk()
-                if not data:
-                    return b""
+                return b""
+            if self._inner is None:
+                self._inner = zlib.decompressobj(window_bits(self._encoding, data))
             try:
                 piece = self._inner.decompress(data, INFLATED_PIECE_BYTES)
             except zlib.error:
-                self._response.abort()
-                raise UpstreamError("protocol", "the body isn't what its content-encoding says") from None
+                raise self._broken() from None
             self._pending = self._inner.unconsumed_tail
+            if self._inner.eof:  # another member of gzip may follow
+                self._pending, self._inner = self._inner.unused_data, None
             if piece:
                 return piece
 
@@ -85,10 +92,15 @@ def chunks_of(source: Source) -> "Chunks":
     encoding = (source.header(b"content-encoding") or b"identity").lower()
     if encoding == b"identity" or not isinstance(source, Response):
         return source
-    if encoding not in (b"gzip", b"x-gzip", b"deflate"):
+    if not can_undo(encoding):
         source.abort()
         raise UpstreamError("protocol", "the response has a content-encoding that wasn't asked for")
-    return Decoded(source, encoding)
+
+    def broken() -> UpstreamError:
+        source.abort()
+        return UpstreamError("protocol", "the body isn't what its content-encoding says")
+
+    return Decoded(source, encoding, broken)
 
 
 class Chunks(Protocol):

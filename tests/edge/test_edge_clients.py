@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -124,6 +125,21 @@ async def test_a_path_written_otherwise_is_the_same_path(start: Start, path: str
 async def test_what_could_be_another_path_is_none(start: Start, path: str) -> None:
     edge = await start(always(response(completion())))
     assert (await ask(edge, f"POST {path}", chat())).status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/engines/a%20model%2Fwith%3Av1%20%C3%A9/chat/completions",
+        "/engines/a%2520/chat/completions",
+        "/engines/a%2Fb/chat/completions",
+        "/engines/a%20b/chat/completions",
+    ],
+)
+async def test_a_name_in_a_path_is_read_whatever_is_escaped_in_it(start: Start, path: str) -> None:
+    edge = await start(always(response(completion())))
+    answer = await ask(edge, f"POST {path}", chat())
+    assert unquote(path.split("/")[2]) in answer.error_message()
 
 
 def test_the_usual_form_is_its_own_usual_form() -> None:

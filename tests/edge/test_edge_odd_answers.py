@@ -109,4 +109,7 @@ def test_a_side_that_a_later_count_leaves_out_stands(
 @pytest.mark.parametrize("name", ["x-litellm-num-retries", "x-litellm-timeout", "x-litellm-stream-timeout"])
 async def test_an_empty_header_says_nothing(start: Start, name: str) -> None:
     edge = await start(always(response(completion())))
-    assert (await edge.chat(headers={name: ""})).status == 200
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]}).encode()
+    async with await edge.connect() as caller:
+        await caller.post("/v1/chat/completions", body, {name: ""})
+        assert (await caller.answer()).status == 200

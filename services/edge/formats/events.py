@@ -100,7 +100,7 @@ class Reader:
         seen = len(self._rest)
         if seen:
             data = self._rest + data
-        end = _last_event_end(data, max(0, seen - 3))
+        end = last_event_end(data, max(0, seen - 3))
         if end == 0:
             if len(data) > EVENT_BYTES_MAX:
                 raise EventTooLargeError
@@ -212,7 +212,7 @@ def _has_no_choices(head: AnswerHead) -> bool:
     return head.choices is NULL or bytes(head.choices) in (b"null", b"[]") or not bytes(head.choices)[1:-1].strip()
 
 
-def _last_event_end(data: bytes, start: int) -> int:
+def last_event_end(data: bytes, start: int) -> int:
     """Just behind the last blank line that ends behind `start`; 0 when there is none."""
     end = data.rfind(b"\n\n", start) + 2
     if data.find(b"\r", max(end, start)) < 0:

@@ -1,21 +1,28 @@
 """A target's answer on its way back, as it comes."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from services.edge import sizes
 from services.edge.http import Request, StreamAnswer
 from services.edge.passthrough.record import Record
-from services.edge.usage.tap import Tap
+from services.edge.passthrough.undone import Answered
 from shared.errors import Refusal
-from shared.outbound import OutboundError, Streamed
+from shared.outbound import OutboundError
+
+
+class Seeing(Protocol):
+    """Is shown an answer as it flows by."""
+
+    def feed(self, data: bytes) -> None: ...
 
 
 async def flow(
     request: Request,
     record: Record,
-    answer: Streamed,
+    answer: Answered,
     out: StreamAnswer,
-    tap: Tap | None,
+    tap: Seeing | None,
     mb: float | None,
     too_large: Callable[[int, float], Refusal],
     held: bytes = b"",
@@ -48,7 +55,7 @@ async def flow(
     return True
 
 
-async def end(record: Record, answer: Streamed, out: StreamAnswer) -> None:
+async def end(record: Record, answer: Answered, out: StreamAnswer) -> None:
     """All of it went out."""
     record.answered(answer.status)
     await record.durable()

@@ -7,7 +7,11 @@ from services.edge.passthrough.files import MultipartError, delimiter_of
 PARTS_MAX = 1_000
 TEXT_BYTES_MAX = 256 * 1024
 """Of one field that is no file."""
-_NAME = re.compile(rb'^content-disposition:\s*form-data\s*;.*?\bname="((?:[^"\\]|\\.)*)"', re.IGNORECASE | re.MULTILINE)
+_NAME = re.compile(
+    rb'^content-disposition:\s*form-data\s*;.*?\bname=(?:"((?:[^"\\]|\\.)*)"|([^\s;",=]+))',
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Some clients write it without quotes."""
 _FILE = re.compile(rb"^content-disposition:.*\bfilename\*?=", re.IGNORECASE | re.MULTILINE)
 
 
@@ -23,9 +27,10 @@ class Form:
         self._body = body
         self._model: tuple[int, int] | None = None
         """Where its value stands."""
-        if not body.startswith(delimiter[2:]):
+        at = 2 if body.startswith(b"\r\n") else 0  # an empty preamble
+        if not body.startswith(delimiter[2:], at):
             raise MultipartError("it doesn't begin with its boundary")
-        at = len(delimiter) - 2
+        at += len(delimiter) - 2
         for _ in range(PARTS_MAX):
             if body[at : at + 2] == b"--":
                 return
@@ -38,16 +43,17 @@ class Form:
         raise MultipartError("it has too many parts")
 
     def _part(self, head: bytes, start: int, end: int) -> None:
-        name = _NAME.search(head)
-        if name is None:
+        found = _NAME.search(head)
+        if found is None:
             raise MultipartError("a part has no name")
+        name: bytes = found[1] if found[1] is not None else found[2]
         if _FILE.search(head):
-            if name[1].lower() == b"model":
+            if name.lower() == b"model":
                 raise MultipartError("model is a file")
             return
         if end - start > TEXT_BYTES_MAX:
             raise MultipartError("a field that is no file is too long")
-        key = name[1].decode("utf-8", "replace")
+        key = name.decode("utf-8", "replace")
         if key.casefold() == "model":
             if key != "model" or self._model is not None:
                 raise MultipartError("it names the model in more than one way")

@@ -6,7 +6,9 @@ from services.edge import account, metrics
 from services.edge.account import NOTHING
 from services.edge.parts import Parts
 from services.edge.passthrough.guarded import CALL_TYPE, Guarded
+from services.edge.passthrough.judge import Judge
 from services.edge.passthrough.spoken import Spoken
+from services.edge.passthrough.undone import Answered
 from services.edge.reading import Head
 from services.edge.screening import Screening
 from services.edge.series import SERIES
@@ -16,7 +18,7 @@ from shared.billing import Price, Usage
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
-from shared.outbound import OutboundError, Streamed
+from shared.outbound import OutboundError
 from shared.passthrough import Entry
 
 PROVIDER = "pass_through"
@@ -49,7 +51,7 @@ class Record:
         self._tap: Tap | None = None
         self._is_settled = False
 
-    def tap(self, answer: Streamed) -> Tap | None:
+    def tap(self, answer: Answered) -> Tap | None:
         """What is to be shown the answer as it flows by; None: there is nothing to read in it."""
         said = dict(answer.headers)
         if self._spoken.wire and answer.status < 300 and said.get("content-encoding", "").lower() in ("", "identity"):
@@ -196,6 +198,15 @@ class Relayed(Record):
     ) -> None:
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
+        self.provider = opened.provider
+        self.judge: Judge
+        """Of the answer, once there is one."""
+
+    def feed(self, data: bytes) -> None:
+        """What came next of the answer."""
+        self.judge.feed(data)
+        if self._tap is not None:
+            self._tap.feed(data)
 
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
         return (0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)[:2]

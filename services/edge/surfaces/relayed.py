@@ -5,28 +5,33 @@ translation. Who may, limits, guardrails, fallback to the next deployment, facts
 it flows by. What a guardrail has to see of an answer is held back until it has.
 """
 
-from typing import NamedTuple
-
 import msgspec
 
-from services.edge import account, own_headers, pipeline, reading, size_checks
+from services.edge import account, failures, own_headers, pipeline, reading, size_checks
 from services.edge.content import answer as contents
 from services.edge.content import names
 from services.edge.formats import events
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
-from services.edge.http import Answer, Request, StreamAnswer
+from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers as passed
-from services.edge.passthrough.answer import end, flow
-from services.edge.passthrough.files import Files, MultipartError
+from services.edge.passthrough.answer import flow
+from services.edge.passthrough.asked import call_of, form_of
 from services.edge.passthrough.form import Form
+from services.edge.passthrough.judge import Judge, error_event
+from services.edge.passthrough.kinds import KINDS, Kind
 from services.edge.passthrough.record import Relayed
+from services.edge.passthrough.undone import Answered, undone
 from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.reading import Head
+from services.edge.routing import causes
+from services.edge.routing.causes import CAUSES
 from services.edge.screening import Screening
+from services.edge.sizes import MB
+from services.edge.streaming import HOLD_S
 from services.edge.upstream import read_headers
 from shared import errors, tracing
 from shared.billing import Usage
@@ -41,35 +46,6 @@ from shared.routes import Match, Route
 IDLE_MS = 300_000
 MODEL_PLACE = "/chat/completions"
 """Where a provider's address of this ends, that of the other routes ends, too."""
-_AGAIN = frozenset({408, 429, 500, 502, 503, 504, 529})
-"""The next deployment may do better."""
-
-
-class Kind(NamedTuple):
-    """How one route is relayed."""
-
-    wire: str
-    """Whose: usage is read by it."""
-    path: str
-    """At a provider that speaks the wire."""
-    form: bool = False
-    """Whether the body is multipart/form-data."""
-    is_free: bool = False
-    forwards: tuple[str, ...] = ()
-    """The caller's headers that the API reads."""
-
-
-_ANTHROPIC = ("anthropic-version", "anthropic-beta")
-KINDS: dict[str, Kind] = {
-    "/messages": Kind("anthropic", "", forwards=_ANTHROPIC),
-    "/messages/count_tokens": Kind("anthropic", "/count_tokens", is_free=True, forwards=_ANTHROPIC),
-    "/responses": Kind("openai", "/responses", forwards=("openai-beta",)),
-    "/audio/speech": Kind("openai", "/audio/speech"),
-    "/audio/transcriptions": Kind("openai", "/audio/transcriptions", form=True),
-    "/audio/translations": Kind("openai", "/audio/translations", form=True),
-    "/images/edits": Kind("openai", "/images/edits", form=True),
-    "/images/variations": Kind("openai", "/images/variations", form=True),
-}
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
@@ -83,8 +59,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     await pipeline.known(parts, route, head, request)
     request.recognised()
     body = await size_checks.body(parts, request, head, route.name)
-    form = _form(parts, request, body) if kind.form else None
-    call = _call(route, head, body, form)
+    form = form_of(parts, request, body) if kind.form else None
+    call = call_of(route, head, body, form)
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
@@ -100,45 +76,6 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
 
 
 # ── the request ──
-
-
-def _form(parts: Parts, request: Request, body: bytes) -> Form:
-    """Raises RefusedError."""
-    content_type = request.header("content-type") or ""
-    try:
-        if parts.sizes.limits_files:
-            refusal = Files(content_type, parts.sizes.file_refusal).feed(body)
-            if refusal is not None:
-                raise RefusedError(refusal)
-        return Form(content_type, body)
-    except MultipartError as error:
-        raise RefusedError(errors.bad_request(f"The form can't be read: {error}")) from None
-
-
-def _call(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
-    """Raises RefusedError with what is wrong and where."""
-    hints = head.hints
-    if form is not None:
-        model = form.fields.get("model", "")
-        if not model:
-            raise fields_.bad(f"{route.name}: Missing required parameter: 'model'.", "model")
-        fields_.check_model(model)
-        fields = {name: fields_.quoted(text) for name, text in form.fields.items() if name not in ("model", "metadata")}
-        fields_.refuse_unsafe(fields)
-        call = Call(
-            body, {"user": fields["user"]} if "user" in fields else {}, model, form.fields.get("stream") == "true"
-        )
-        fields_.add_common(call, hints)
-        return msgspec.structs.replace(call, fields=fields)
-    fields, _ = fields_.split(body)
-    fields_.refuse_unsafe(fields)
-    call = Call(body, fields, fields_.model_of(fields, route.name))
-    if "stream" in fields:
-        call.stream = fields_.flag(fields, "stream")
-    if route.required:
-        fields_.required(fields, route.required, route.name)
-    fields_.add_common(call, hints)
-    return call
 
 
 async def _screened(
@@ -216,10 +153,10 @@ class _Relay:
             )
             async with stream as answer:
                 record.first_byte_at_ms = parts.clock.unix_ms()
-                if answer.status in _AGAIN and not is_last:
-                    record.answered(answer.status)
-                    return None
-                return await self._pass(answer, record, account.about_of(target, candidate, self._call.model))
+                about = account.about_of(target, candidate, self._call.model)
+                if answer.status >= 300:
+                    return await self._refused(answer, record, about, is_last=is_last)
+                return await self._pass(undone(answer), record, about, is_last=is_last)
         except (OutboundError, CredentialsError) as error:
             timeout = isinstance(error, OutboundError) and error.code == "timeout"
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
@@ -300,43 +237,115 @@ class _Relay:
 
     # ── the answer ──
 
-    async def _pass(self, answer: Streamed, record: Relayed, about: str) -> Answer:
-        """
+    async def _refused(self, answer: Streamed, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
+        """What is no success, in the provider's words where they are JSON; None: the next one is to be asked."""
+        status = answer.status
+        record.settle("provider_error", status, f"provider_{status}", billed=False)
+        if not is_last and CAUSES[causes.of_status(status)].elsewhere:
+            return None
+        body = b""
+        try:
+            async for chunk in undone(answer).chunks():
+                body += chunk
+                if len(body) > failures.ERROR_BYTES_MAX:
+                    break
+        except OutboundError:
+            body = b""
+        body = failures.provider_error(body, status, record.provider)
+        return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
+
+    async def _none(
+        self, judge: Judge, answer: Answered, record: Relayed, about: str, problem: str, *, is_last: bool
+    ) -> Answer | None:
+        """A success that holds none; None: the next one is to be asked. Raises RefusedError."""
+        refusal = errors.provider_bad_answer(record.provider)
+        if judge.error is None:
+            record.settle("provider_error", refusal.status, refusal.code, billed=False)
+            if is_last:
+                raise RefusedError(refusal, record.id, record.call_id)
+            return None
+        failure = failures.of_error_answer(judge.error, record.provider)
+        record.settle("provider_error", failure.answer_status, failure.code, billed=False)
+        if not is_last and failure.row.elsewhere:
+            return None
+        return await self._said(record, about, answer.headers, failure.answer_status, failure.body)
+
+    async def _said(
+        self, record: Relayed, about: str, headers: list[tuple[str, str]], status: int, body: bytes
+    ) -> Answer:
+        """An error, once it is in the book."""
+        headers = [each for each in headers if each[0] not in ("content-type", "content-encoding", "location")]
+        await record.durable()
+        return WholeAnswer(status, f"{self._lines(record, about, headers)}content-type: application/json\r\n", body)
+
+    def _lines(self, record: Relayed, about: str, headers: list[tuple[str, str]]) -> str:
+        return (
+            f"{about}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
+            f"{self._screening.header()}{passed.to_client(headers)}"
+        )
+
+    async def _pass(self, answer: Answered, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
+        """None: the next one is to be asked. Raises RefusedError.
+
         Args:
             about: lines about whoever answers.
         """
-        content_type = dict(answer.headers).get("content-type", "")
-        tap = record.tap(answer)
+        content_type, kind = dict(answer.headers).get("content-type", ""), self._kind
+        judge = record.judge = Judge(
+            content_type, is_sound=kind.is_sound, may_be_text=kind.may_be_text, has_end=kind.has_end
+        )
+        record.tap(answer)
+        held = await self._start(answer, record)
+        problem = None if judge.begun else judge.finish()
+        if problem is not None:
+            return await self._none(judge, answer, record, about, problem, is_last=is_last)
         refusal = await self._screening.beside()
-        held = b""
-        if refusal is None and answer.status < 300 and self._screening.has("post_call"):
-            held, refusal = await self._held(answer, content_type)
-            if tap is not None:
-                tap.feed(held)
+        if refusal is None and self._screening.has("post_call"):
+            held, refusal = await self._held(answer, record, held, content_type)
+        if refusal is None and self._mb is not None and len(held) > self._mb * MB:
+            refusal = self._too_large(len(held), self._mb)
         if refusal is not None:
             record.screening = self._screening
             record.settle("blocked", refusal.status, refusal.code)
             raise RefusedError(refusal, record.id, record.call_id)
-        lines = (
-            f"{about}x-litellm-call-id: {record.call_id}\r\nx-tollgate-request-id: {record.id}\r\n"
-            f"{self._screening.header()}{passed.to_client(answer.headers)}"
-        )
-        out = StreamAnswer(answer.status, lines)
+        out = StreamAnswer(answer.status, self._lines(record, about, answer.headers))
         await out.start(self._request)
-        if await flow(self._request, record, answer, out, tap, self._mb, self._too_large, held):
+        if await flow(self._request, record, answer, out, record, self._mb, self._too_large, held):
             record.screening = self._screening
-            await end(record, answer, out)
+            problem = judge.finish()
+            if problem == "early_end":  # a clean end of the connection in the middle of what was being said
+                await out.write(error_event(kind.wire, errors.provider_broke_off(record.provider).message))
+            if problem is None and judge.error is None:
+                record.answered(answer.status)
+            else:
+                record.settle("provider_error", 502, f"provider_{problem or 'failed'}")
+            await record.durable()
+            await out.end()
         return out
+
+    async def _start(self, answer: Answered, record: Relayed) -> bytes:
+        """What comes until it is known to be an answer, or isn't one."""
+        clock, pieces = self._parts.clock, []
+        hold_until = clock.seconds() + HOLD_S
+        async for chunk in answer.chunks():
+            record.feed(chunk)
+            pieces.append(chunk)
+            if record.judge.begun or record.judge.error is not None or clock.seconds() > hold_until:
+                break
+        return b"".join(pieces)
 
     def _too_large(self, size_bytes: int, mb: float) -> Refusal:
         return size_checks.response_refusal(
             self._parts, self._permit.grant, self._route.name, self._head.ip, size_bytes, mb
         )
 
-    async def _held(self, answer: Streamed, content_type: str) -> tuple[bytes, Refusal | None]:
+    async def _held(
+        self, answer: Answered, record: Relayed, start: bytes, content_type: str
+    ) -> tuple[bytes, Refusal | None]:
         """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""
-        pieces, size = [], 0
+        pieces, size = [start], len(start)
         async for chunk in answer.chunks():
+            record.feed(chunk)
             size += len(chunk)
             if size > self._parts.settings.edge_answer_bytes_max or not self._request.hold(len(chunk)):
                 return b"", errors.overloaded()

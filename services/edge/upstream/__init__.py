@@ -13,6 +13,16 @@ tests run the same cases against both.
 from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.pool import Client
 from services.edge.upstream.request import read_headers, render_headers
-from services.edge.upstream.response import Response
+from services.edge.upstream.response import Response, can_undo, window_bits
 
-__all__ = ["Client", "Deadlines", "Origin", "Response", "UpstreamError", "read_headers", "render_headers"]
+__all__ = [
+    "Client",
+    "Deadlines",
+    "Origin",
+    "Response",
+    "UpstreamError",
+    "can_undo",
+    "read_headers",
+    "render_headers",
+    "window_bits",
+]

@@ -89,7 +89,7 @@ class Response:
             hold: told of each piece that is kept; False: no more may be (`no_room`).
             held_from_bytes: a body that is here already and smaller isn't worth telling.
         """
-        encoding = self.header(b"content-encoding") or b"identity"
+        encoding = (self.header(b"content-encoding") or b"identity").lower()
         if self.complete and encoding == b"identity" and self.buffered_bytes <= limit_bytes:  # as it mostly is
             if hold is not None and self.buffered_bytes >= held_from_bytes and not hold(self.buffered_bytes):
                 raise self._gave_up("no_room", "there is no room for more of the body")
@@ -168,22 +168,34 @@ class Response:
             self.connection.deadline = self.total_at  # silence is only held against the upstream while somebody listens
 
     def _inflater(self, encoding: bytes) -> "_Inflater":
-        if encoding.lower() not in (b"gzip", b"x-gzip", b"deflate"):
+        if not can_undo(encoding):
             raise self._gave_up("protocol", "the response has a content-encoding that wasn't asked for")
-        return _Inflater(zlib_only=encoding.lower() == b"deflate")
+        return _Inflater(encoding)
 
     def _gave_up(self, kind: Kind, text: str) -> UpstreamError:
         self.abort()
         return UpstreamError(kind, text)
 
 
+def can_undo(encoding: bytes) -> bool:
+    """Whether a content-encoding, in lower case, is one of those that are undone here."""
+    return encoding in (b"gzip", b"x-gzip", b"deflate")
+
+
+def window_bits(encoding: bytes, data: bytes) -> int:
+    """For zlib, of a body that begins with this: deflate comes with zlib's wrapper, as the RFC says, or without."""
+    if encoding != b"deflate":
+        return 16 + zlib.MAX_WBITS
+    return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
+
+
 class _Inflater:
-    """gzip (of one or more members) or deflate (with zlib's wrapper, as the RFC says, or without, as some do)."""
+    """gzip (of one or more members) or deflate."""
 
-    __slots__ = ("_inner", "_zlib_only", "whole")
+    __slots__ = ("_encoding", "_inner", "whole")
 
-    def __init__(self, *, zlib_only: bool) -> None:
-        self._zlib_only = zlib_only
+    def __init__(self, encoding: bytes) -> None:
+        self._encoding = encoding
         self._inner: zlib._Decompress | None = None
         self.whole = True
         """What came so far may be all: nothing at all, or a stream with its end."""
@@ -193,7 +205,7 @@ class _Inflater:
         out: list[bytes] = []
         while data and room_bytes >= 0:
             if self._inner is None:
-                self._inner = zlib.decompressobj(self._window_bits(data))
+                self._inner = zlib.decompressobj(window_bits(self._encoding, data))
             piece = self._inner.decompress(data, room_bytes + 1)
             out.append(piece)
             room_bytes -= len(piece)
@@ -203,8 +215,3 @@ class _Inflater:
             data = self._inner.unused_data
             self._inner = None
         return b"".join(out)
-
-    def _window_bits(self, data: bytes) -> int:
-        if not self._zlib_only:
-            return 16 + zlib.MAX_WBITS
-        return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS

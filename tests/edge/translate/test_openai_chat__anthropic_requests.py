@@ -232,3 +232,31 @@ def test_modify_params_mends_what_would_be_refused() -> None:
 def test_a_json_object_without_a_schema_adds_nothing_to_the_bill(model: str) -> None:
     plain = sent({"messages": user()}, model)
     assert sent({"messages": user(), "response_format": {"type": "json_object"}}, model) == plain
+
+
+def test_null_says_nothing_and_a_result_is_cached_as_a_whole() -> None:
+    """Anthropic refuses `null` for what it knows, and `cache_control` within a result."""
+    cached = {"type": "text", "text": "19 °C", "cache_control": {"type": "ephemeral"}}
+    plain = {"type": "text", "text": "hi", "cache_control": None}
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    body = sent(
+        {
+            "messages": [
+                {"role": "user", "content": [plain], "cache_control": None},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "c", "content": [cached]},
+            ],
+            "tools": [{**WEATHER, "cache_control": None}],
+            "temperature": None,
+            "top_k": None,
+        }
+    )
+    assert body["messages"][-1]["content"] == [
+        {
+            "type": "tool_result",
+            "tool_use_id": "c",
+            "content": [{"type": "text", "text": "19 °C"}],
+            "cache_control": {"type": "ephemeral"},
+        }
+    ]
+    assert "null" not in json.dumps(body)

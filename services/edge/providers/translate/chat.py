@@ -118,6 +118,11 @@ class ResponseFormat(msgspec.Struct):
         return self.json_schema.schema if self.json_schema is not None else self.response_schema
 
 
+def is_said(raw: msgspec.Raw) -> bool:
+    """Whether there is a value: clients write null for none."""
+    return bool(raw) and bytes(raw) != b"null"
+
+
 _messages = msgspec.json.Decoder(list[Message])
 _mapping = msgspec.json.Decoder(dict[str, Any] | None)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw] | None)

@@ -57,7 +57,7 @@ def body(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> dic
             refuse(f"service_tier: Anthropic has none called {tier[:40]!r}", "service_tier")
         made["service_tier"] = _TIERS[tier]
     for name, raw in fields.items():
-        if name not in _HANDLED:
+        if name not in _HANDLED and chat.is_said(raw):
             made.setdefault(name, raw)
     return made
 
@@ -105,17 +105,17 @@ def _blocks(message: chat.Message, where: str) -> list[Block]:
         if not content:
             return []
         block: Block = {"type": "text", "text": content}
-        if message.cache_control:
+        if chat.is_said(message.cache_control):
             block["cache_control"] = message.cache_control
         return [block]
     found = []
     for j, part in enumerate(content or ()):
         block_ = _part(part, f"{where}.content[{j}]")
         if block_ is not None:
-            if part.cache_control:
+            if chat.is_said(part.cache_control):
                 block_["cache_control"] = part.cache_control
             found.append(block_)
-    if found and message.cache_control:
+    if found and chat.is_said(message.cache_control):
         found[-1].setdefault("cache_control", message.cache_control)
     return found
 
@@ -170,8 +170,11 @@ def _result(message: chat.Message, where: str) -> Block:
         if content:
             block["content"] = content
     elif content:
-        block["content"] = _blocks(message, where)
-    if message.cache_control:
+        block["content"] = inner = _blocks(message, where)
+        for each in inner:  # Anthropic refuses it inside of a result: it is said of all of it
+            if "cache_control" in each:
+                block["cache_control"] = each.pop("cache_control")
+    if chat.is_said(message.cache_control):
         block["cache_control"] = message.cache_control
     return block
 
@@ -219,7 +222,7 @@ def _tool(tool: chat.Tool) -> Any:
     made["input_schema"] = _object_schema(function.parameters)
     if function.strict:
         made["strict"] = True
-    if tool.cache_control:
+    if chat.is_said(tool.cache_control):
         made["cache_control"] = tool.cache_control
     return made
 

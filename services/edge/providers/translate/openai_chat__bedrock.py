@@ -137,9 +137,9 @@ class _Messages:
                 block = self._part(part, f"{where}.content[{j}]")
                 if block is not None:
                     found.append(block)
-                    if part.cache_control:
+                    if chat.is_said(part.cache_control):
                         found.append(_cache_point(part.cache_control))
-        if found and message.cache_control:
+        if found and chat.is_said(message.cache_control):
             found.append(_cache_point(message.cache_control))
         return found
 
@@ -268,7 +268,7 @@ def _tools(
         if tool.function is None:
             refuse(f"tools: Bedrock takes no tool of type {tool.type[:40]!r}", "tools")
         tools.append({"toolSpec": _spec(tool.function)})
-        if tool.cache_control:
+        if chat.is_said(tool.cache_control):
             tools.append(_cache_point(tool.cache_control))
     choice = _choice(chat.tool_choice(fields)) if name.startswith(_CHOOSES) else None
     wanted = chat.response_format(fields)

@@ -1,0 +1,53 @@
+"""What a call that is relayed as it is asks for, in JSON or in a form."""
+
+import msgspec
+
+from services.edge.formats import fields as fields_
+from services.edge.formats.base import Call
+from services.edge.http import Request
+from services.edge.parts import Parts
+from services.edge.passthrough.files import Files, MultipartError
+from services.edge.passthrough.form import Form
+from services.edge.reading import Head
+from shared import errors
+from shared.errors import RefusedError
+from shared.routes import Route
+
+
+def form_of(parts: Parts, request: Request, body: bytes) -> Form:
+    """Raises RefusedError."""
+    content_type = request.header("content-type") or ""
+    try:
+        if parts.sizes.limits_files:
+            refusal = Files(content_type, parts.sizes.file_refusal).feed(body)
+            if refusal is not None:
+                raise RefusedError(refusal)
+        return Form(content_type, body)
+    except MultipartError as error:
+        raise RefusedError(errors.bad_request(f"The form can't be read: {error}")) from None
+
+
+def call_of(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
+    """Raises RefusedError with what is wrong and where."""
+    hints = head.hints
+    if form is not None:
+        model = form.fields.get("model", "")
+        if not model:
+            raise fields_.bad(f"{route.name}: Missing required parameter: 'model'.", "model")
+        fields_.check_model(model)
+        fields = {name: fields_.quoted(text) for name, text in form.fields.items() if name not in ("model", "metadata")}
+        fields_.refuse_unsafe(fields)
+        call = Call(
+            body, {"user": fields["user"]} if "user" in fields else {}, model, form.fields.get("stream") == "true"
+        )
+        fields_.add_common(call, hints)
+        return msgspec.structs.replace(call, fields=fields)
+    fields, _ = fields_.split(body)
+    fields_.refuse_unsafe(fields)
+    call = Call(body, fields, fields_.model_of(fields, route.name))
+    if "stream" in fields:
+        call.stream = fields_.flag(fields, "stream")
+    if route.required:
+        fields_.required(fields, route.required, route.name)
+    fields_.add_common(call, hints)
+    return call

@@ -1,0 +1,36 @@
+"""The routes that are relayed as they are: one row each."""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """How one route is relayed."""
+
+    wire: str
+    """Whose: usage is read by it."""
+    path: str
+    """At a provider that speaks the wire."""
+    form: bool = False
+    """Whether the body is multipart/form-data."""
+    is_free: bool = False
+    forwards: tuple[str, ...] = ()
+    """The caller's headers that the API reads."""
+    is_sound: bool = False
+    """Whether an answer is sound."""
+    may_be_text: bool = False
+    """Whether an answer may be plain text."""
+    has_end: bool = False
+    """Whether a stream of it says that it is over."""
+
+
+_ANTHROPIC = ("anthropic-version", "anthropic-beta")
+KINDS: dict[str, Kind] = {
+    "/messages": Kind("anthropic", "", forwards=_ANTHROPIC, has_end=True),
+    "/messages/count_tokens": Kind("anthropic", "/count_tokens", is_free=True, forwards=_ANTHROPIC),
+    "/responses": Kind("openai", "/responses", forwards=("openai-beta",), has_end=True),
+    "/audio/speech": Kind("openai", "/audio/speech", is_sound=True),
+    "/audio/transcriptions": Kind("openai", "/audio/transcriptions", form=True, may_be_text=True),
+    "/audio/translations": Kind("openai", "/audio/translations", form=True, may_be_text=True),
+    "/images/edits": Kind("openai", "/images/edits", form=True),
+    "/images/variations": Kind("openai", "/images/variations", form=True),
+}

@@ -1,0 +1,232 @@
+"""Answers of relayed calls that are none, or end in the middle: told as what they are, asked of the next deployment, and free."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from services.edge.passthrough.judge import Judge
+from services.edge.providers import table
+from shared import config, subjects
+from shared.facts import Caller, Settled
+from shared.grant import Candidate, Grant
+from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.requests import DecideReply, DecideRequest
+from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Answer, Peer, Provider, chunk, response, until
+from tests.edge.harness import Edge
+from tests.edge.test_edge_relayed import PRICE, Maker, World
+from tests.edge.usage.test_tap import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
+
+Bytes = list[bytes]
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/messages": {"max_tokens": 1, "messages": [{"role": "user", "content": "x"}]},
+    "/v1/responses": {"input": "x"},
+    "/v1/audio/speech": {"input": "x", "voice": "v"},
+}
+GOOD: dict[str, bytes] = {
+    "/v1/messages": response(json.dumps({"type": "message", **MESSAGE}).encode()),
+    "/v1/responses": response(json.dumps({"object": "response", "error": None, "output": [], **RESPONSE}).encode()),
+    "/v1/audio/speech": response(b'{"sound', kind="audio/mpeg"),
+}
+ERROR = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+FAILED_EVENT = b'event: response.failed\ndata: {"type": "response.failed", "response": {"status": "failed", "error": {"message": "died"}}}\n\n'
+
+
+def streamed(*events: bytes) -> bytes:
+    return b"".join((STREAM_HEAD, *map(chunk, events), LAST_CHUNK))
+
+
+NONE: dict[str, tuple[bytes, int]] = {
+    # what comes first, what the client is told where nobody follows
+    "empty": (response(b""), 502),
+    "blank": (response(b" \r\n "), 502),
+    "a page": (response(b"<html>busy</html>", kind="text/html"), 502),
+    "an error": (response(b'{"error": {"message": "slow down", "code": 429}}'), 429),
+    "not JSON": (response(b'{"id": "x", '), 502),
+    "401": (response(b'{"error": {"message": "bad key sk-secret"}}', "401 Unauthorized"), 401),
+    "404": (response(b'{"error": {"message": "deployment deleted"}}', "404 Not Found"), 404),
+    "a page of 502": (response(b"<html>bad gateway</html>", "502 Bad Gateway", "text/html"), 502),
+    "a redirect": (response(b"", "302 Found", extra="location: http://127.0.0.1:1/\r\n"), 502),
+}
+NO_STREAM: dict[str, tuple[bytes, int]] = {
+    "a response that failed at once": (streamed(b'data: {"type": "response.created"}\n\n', FAILED_EVENT), 502),
+    "no event": (streamed(b": ping\n\n"), 502),
+    "an error event": (streamed(b"event: error\ndata: " + ERROR + b"\n\n"), 502),
+    "an error event behind a ping": (
+        streamed(b'event: ping\ndata: {"type": "ping"}\n\n', b"data: " + ERROR + b"\n\n"),
+        502,
+    ),
+}
+
+
+class Wires(World):
+    def __init__(self) -> None:
+        self.maker, self.guardrails = Maker(), []
+        self.providers: list[Provider] = []
+
+    async def ask(self, path: str, *answers: bytes, **more: Any) -> Answer:
+        """Of as many deployments, each of which answers so."""
+        entries = []
+        for i, data in enumerate(answers):
+
+            async def script(peer: Peer, data: bytes = data) -> None:
+                await peer.request()
+                await peer.send(data)
+
+            provider = await Provider(script).__aenter__()
+            self.providers.append(provider)
+            model = "anthropic/claude-sonnet-4-5" if path == "/v1/messages" else "openai/gpt-4o"
+            base = provider.url.removesuffix("/v1") if path == "/v1/messages" else provider.url
+            entries.append(
+                {"model_name": "m", "litellm_params": {"model": model, "api_key": "k", "api_base": base}, "model_info": {"id": f"m-{i}"}}
+            )  # fmt: skip
+        self.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
+        async with await self.edge.connect() as caller:
+            await caller.post(path, json.dumps({"model": "m", **ASKED[path], **more}).encode())
+            return await caller.answer()
+
+    def decide(self, asked: DecideRequest) -> DecideReply:
+        candidates = [
+            Candidate(each.id, each.provider, each.upstream_model, PRICE, order=i)
+            for i, each in enumerate(self.deployments)
+        ]
+        return DecideReply(Grant(Caller(key_alias="k"), asked.route, asked.model, 1, ["control.key.x"], candidates))
+
+    async def facts(self, count: int) -> list[Settled]:
+        await until(lambda: len(self.edge.settled()) == count)
+        return self.edge.settled()
+
+
+@pytest_asyncio.fixture
+async def wires() -> AsyncIterator[Wires]:
+    made = Wires()
+    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
+    async with Edge({}) as made.edge:
+        made.edge.parts.passthrough_outbound = outbound
+        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+        yield made
+    await outbound.close()
+    for provider in made.providers:
+        await provider.__aexit__(None)
+
+
+@pytest.mark.parametrize("what", NONE)
+@pytest.mark.parametrize("path", ASKED)
+async def test_an_answer_that_is_none_is_asked_elsewhere_told_and_free(wires: Wires, path: str, what: str) -> None:
+    first, status = NONE[what]
+    if what == "not JSON" and path == "/v1/audio/speech":
+        first = first.replace(b"application/json", b"text/json")
+    answer = await wires.ask(path, first, GOOD[path])
+    assert answer.status == 200
+    answer = await wires.ask(path, first)
+    assert answer.status == status and answer.json()["error"]["message"], answer
+    assert b"sk-secret" not in answer.body and "location" not in answer.headers
+    one, two, three = await wires.facts(3)
+    assert (one.outcome, two.outcome, three.outcome) == ("provider_error", "success", "provider_error")
+    assert (one.cost_picousd or 0, three.cost_picousd or 0) == (0, 0)
+
+
+@pytest.mark.parametrize("what", NO_STREAM)
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+async def test_a_stream_that_is_none_is_asked_elsewhere_told_and_free(wires: Wires, path: str, what: str) -> None:
+    first, status = NO_STREAM[what]
+    good = streamed(
+        *(sse(event, names=True) for event in CLAUDE_EVENTS), b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+    )
+    answer = await wires.ask(path, first, good, stream=True)
+    assert answer.status == 200 and b"message_stop" in answer.body and b"ping" not in answer.body
+    answer = await wires.ask(path, first, stream=True)
+    assert answer.status == status and answer.json()["error"]["message"], answer
+    assert [fact.outcome for fact in await wires.facts(3)] == ["provider_error", "success", "provider_error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "last", "added"),
+    [
+        ("/v1/messages", b"event: error\ndata: " + ERROR + b"\n\n", b""),
+        ("/v1/responses", FAILED_EVENT, b""),
+        ("/v1/responses", FAILED_EVENT.rstrip(), b""),
+        ("/v1/messages", b"", b"api_error"),
+        ("/v1/responses", b"", b"server_error"),
+    ],
+)
+async def test_a_stream_that_fails_or_breaks_off_says_so_and_is_booked_so(
+    wires: Wires, path: str, last: bytes, added: bytes
+) -> None:
+    begin = b'data: {"type": "response.created"}\n\ndata: {"type": "response.output_text.delta"}\n\n'
+    if path == "/v1/messages":
+        begin = b"".join(sse(event, names=True) for event in CLAUDE_EVENTS[:2])
+    answer = await wires.ask(path, streamed(begin, last) if last else streamed(begin), stream=True)
+    assert answer.status == 200 and answer.body.startswith(begin + last)
+    rest = answer.body[len(begin + last) :]
+    assert added in rest and bool(rest) == bool(added) and (not rest or rest.startswith(b"event: error\ndata: {"))
+    assert [fact.outcome for fact in await wires.facts(1)] == ["provider_error"]
+
+
+@pytest.mark.parametrize("how", ["gzip", "two members", "deflate"])
+async def test_what_nobody_asked_to_be_compressed_is_readable_and_counted(wires: Wires, how: str) -> None:
+    body = json.dumps({"object": "response", "output": [], **RESPONSE}).encode()
+    packed = gzip.compress(body)
+    if how == "two members":
+        packed = gzip.compress(body[:50]) + gzip.compress(body[50:])
+    if how == "deflate":
+        packed = gzip.compress(body)[10:-8]
+    encoding = "deflate" if how == "deflate" else "gzip"
+    answer = await wires.ask("/v1/responses", response(packed, extra=f"content-encoding: {encoding}\r\n"))
+    assert answer.body == body and "content-encoding" not in answer.headers
+    (fact,) = await wires.facts(1)
+    assert fact.usage.input_tokens == 20
+
+
+async def test_a_response_that_failed_is_passed_on_and_booked_as_failed(wires: Wires) -> None:
+    body = json.dumps({"object": "response", "status": "failed", "error": {"message": "died"}, **RESPONSE}).encode()
+    answer = await wires.ask("/v1/responses", response(body))
+    assert (answer.status, answer.body) == (200, body)
+    assert [fact.outcome for fact in await wires.facts(1)] == ["provider_error"]
+
+
+# ── the judge alone ──
+
+GOOD_EVENTS = b"".join(
+    (
+        b": ping\n\n",
+        b'event: response.created\ndata: {"type": "response.created", "response": {"error": null}}\n\n',
+        b'data: {"type": "response.output_text.delta", "delta": "event: error \\"response.failed\\" [DONE]"}\n\n',
+        b'data: {"type": "response.completed", "response": {"error": null}}\n\n',
+    )
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_however_it_is_cut_it_is_judged_the_same(size: int, end: bytes) -> None:
+    data = GOOD_EVENTS.replace(b"\n", end)
+    for events, problem in (
+        (data, None),
+        (data[: data.index(b"response.completed")], "early_end"),
+        (data.replace(b"response.completed", b"response.failed"), "error_answer"),
+    ):
+        judge = Judge("text/event-stream", is_sound=False, may_be_text=False, has_end=True)
+        for at in range(0, len(events), size):
+            judge.feed(events[at : at + size])
+        assert judge.finish() == problem and judge.begun
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "problem"),
+    [
+        (b"hello", "text/plain", None),
+        (b"", "text/plain", None),
+        (b"", "application/json", "empty"),
+        (b'{"error": "x"}', "text/plain", "error_answer"),
+        (b"<html>", "text/html", "unreadable"),
+        (b'{"text": ""}', "application/json", None),
+    ],
+)
+def test_a_transcription_may_be_text(body: bytes, kind: str, problem: str | None) -> None:
+    judge = Judge(kind, is_sound=False, may_be_text=True, has_end=False)
+    judge.feed(body)
+    assert judge.finish() == problem
