@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,12 @@ general_settings:
   master_key: sk-1234
 """
 
+SECRET_CHARACTERS_MIN = 12
+"""Shorter ones stand in a log by chance."""
+_SECRET_NAME = re.compile("KEY|SECRET|PASSWORD|TOKEN")
+_SECRET_FIELD = re.compile(r"(?:api_key|master_key|secret|password): [\"']?([!-~]+?)[\"',}]*(?=[\s,}])")
+_PASSWORD = re.compile(r'"[a-z_-]*"\s*:\s*"([^"/]{12,})"')
+_VIRTUAL_KEY = re.compile(r"\bsk-[A-Za-z0-9_-]{20,}")
 _libc = ctypes.CDLL(None)
 
 
@@ -94,6 +101,8 @@ class RunningSuite:
         await self.stop()
         if self._ports is not None:
             self._ports.close()
+        if error is None and (told := self.secrets_told()):
+            raise SuiteFailed(f"a secret is in the log of {self.directory}: {told}")
 
     def _environment(self, base: int) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
@@ -260,6 +269,18 @@ class RunningSuite:
             if mark in environment:
                 found.append(int(folder.name))
         return found
+
+    def secrets_told(self) -> list[str]:
+        """Beginnings of what only looks like a secret of this suite's and stands in its log: virtual keys, what configuration and
+        environment were given as secrets, passwords of the embedded servers."""
+        log = self.log()
+        given = {value for name, value in self._given_env.items() if _SECRET_NAME.search(name) and "/" not in value}
+        given |= set(_SECRET_FIELD.findall(self._config_text))
+        kept = self.data_dir / "embedded.json"
+        if kept.exists():
+            given |= set(_PASSWORD.findall(kept.read_text()))
+        found = {value for value in given if len(value) >= SECRET_CHARACTERS_MIN and value in log}
+        return sorted(value[:12] + "..." for value in found | set(_VIRTUAL_KEY.findall(log)))
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
