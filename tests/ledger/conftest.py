@@ -14,6 +14,7 @@ from shared import bus, errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.requests import DecideRequest, NoteReply, NoteRequest, ShownRequest
+from tests.ledger.alerts_kit import Slack
 from tests.ledger.ledger_kit import (
     ADMIN,
     ALICE,
@@ -29,6 +30,7 @@ from tests.ledger.ledger_kit import (
     running,
 )
 from tests.ledger.servers import Nats, Postgres
+from tests.support.serving import handled_by, serving
 
 MIDNIGHT_S = 60.0
 """A test that begins so shortly before midnight (UTC) waits for it: what it posts is all of one day."""
@@ -115,3 +117,10 @@ async def ledger(nats_server: Nats, client: Client, policy: Policy, book: Book) 
     book.tally = Tally(await book.database.writer(), subjects.TRAFFIC_STREAM, 7)
     async with running(nats_server.url, book.url) as started:
         yield started
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[Slack]:
+    made = Slack()
+    async with serving(handled_by(made.answer, "POST")) as made.url:
+        yield made

@@ -2,94 +2,24 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from services.ledger.alerts import channels, detect, reports, settings
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.settings import AlertSettings, Smtp
 from services.ledger.alerts.watch import Watch
-from services.ledger.app import ALERTS_LOCK
-from services.ledger.audit import AuditTally
-from services.ledger.lock import Lock
-from services.ledger.message import Message
 from services.ledger.sinks.run import Sinks
-from shared import subjects
 from shared.config import ConfigError
-from shared.facts import Settled, encode_control
+from shared.facts import Settled
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
-from shared.secrets.value import Secret
+from tests.ledger.alerts_kit import NOON, Running, Slack, audit, wanted
 from tests.ledger.ledger_kit import ALICE, BOB, Book, control, eventually, opened, opened_at, refused, settled
-from tests.support.serving import handled_by, serving
-
-NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=1)
-"""Of yesterday: a span of the alerts' ids begins, and the day's report is due afterwards."""
-
-
-class Slack:
-    """Takes what Slack's incoming webhook takes, and says what it says."""
-
-    def __init__(self) -> None:
-        self.mood: Any = 200
-        self.refused = 0
-        self.got: list[tuple[str, dict[str, Any]]] = []
-        self.url = ""
-
-    async def answer(self, request: web.Request) -> web.Response:
-        if self.mood != 200:
-            self.refused += 1
-            return web.Response(status=self.mood, text="no_service")
-        body = await request.json()
-        if request.path.startswith("/services/"):
-            wrong = self.wrong(request, body)
-            if wrong:
-                return web.Response(status=400, text=wrong)
-        self.got.append((request.path, body))
-        return web.Response(text="ok")
-
-    @staticmethod
-    def wrong(request: web.Request, body: Any) -> str:
-        if request.content_type != "application/json" or not isinstance(body, dict):
-            return "invalid_payload"
-        known = {
-            "text",
-            "blocks",
-            "attachments",
-            "thread_ts",
-            "mrkdwn",
-            "username",
-            "icon_url",
-            "icon_emoji",
-            "channel",
-        }
-        if set(body) - known or not isinstance(body.get("text"), str):
-            return "invalid_payload"
-        if not body["text"]:
-            return "no_text"
-        if len(body["text"]) > 40_000:
-            return "msg_too_long"
-        return "" if "<" not in body["text"] and ">" not in body["text"] else "unescaped"
-
-    def texts(self) -> list[str]:
-        return [body["text"] for _, body in self.got if "text" in body]
-
-    def types(self) -> list[str]:
-        return [text.split("`")[1] for text in self.texts()]
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[Slack]:
-    made = Slack()
-    async with serving(handled_by(made.answer, "POST")) as made.url:
-        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -97,45 +27,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quicker = {"LOOK_S": 0.05, "CHECK_S": 0.05, "SETTLE_S": 0.3, "PAUSE_S_MIN": 0.05, "PAUSE_S_MAX": 0.1}
     for name, value in quicker.items():
         monkeypatch.setattr(f"services.ledger.alerts.run.{name}", value)
-
-
-def wanted(slack: Slack, *types: str, **changed: Any) -> AlertSettings:
-    url = (Secret(slack.url + "/services/T/B/x"),)
-    return AlertSettings(types=frozenset(types), slack={"*": url}, **changed)
-
-
-class Running:
-    """Alerts on the book; `clock` begins at noon, when no report is due by itself."""
-
-    def __init__(self, book: Book, chosen: AlertSettings, clock: Any = time.time) -> None:
-        self.stopping = asyncio.Event()
-        self.outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
-        self.alerts = Alerts(book.database, None, chosen, Channels(chosen, self.outbound), self.stopping, clock)
-        lock = Lock(book.database, ALERTS_LOCK, "alerts", self.stopping)
-        self.task = asyncio.create_task(lock.run(self.alerts.run))
-
-    async def begun(self, book: Book) -> "Running":
-        async def is_so() -> bool:
-            return bool(await book.value("SELECT count(*) FROM sink_position WHERE sink = 'alerts' AND shard = -1"))
-
-        await eventually(is_so)
-        return self
-
-    async def end(self, *, kill: bool = False) -> None:
-        self.task.cancel() if kill else self.stopping.set()
-        await asyncio.gather(self.task, return_exceptions=True)
-        await self.outbound.close()
-
-
-async def audit(book: Book, *facts: Any) -> None:
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    for fact in facts:
-        known = await tally.position()
-        message = Message(
-            known.seq + 1, known.seq + 1, subjects.control(fact.kind, fact.entity_id), encode_control(fact)
-        )
-        await tally.post_control([message], known)
-    tally.terminate()
 
 
 async def test_every_fault_is_told_once(book: Book, slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:

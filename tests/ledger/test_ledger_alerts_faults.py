@@ -3,7 +3,6 @@ the five minutes late, and the day's report is the book's own sums. On a real Po
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,22 +14,14 @@ from shared.facts import Opened, Settled, TrafficFact
 from shared.ids import DeploymentId
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
+from tests.ledger.alerts_kit import NOON, Slack, audit, wanted
 from tests.ledger.ledger_kit import ALICE, BOB, Book, control, opened_at, settled
-from tests.ledger.test_ledger_alerts import NOON, Slack, audit, wanted
-from tests.support.serving import handled_by, serving
 
 STEP_S = 10
 STEPS = 60
 AWAY = range(18, 48)
 """Steps in which Slack doesn't answer: minutes 3 to 8."""
 REPLACED = 33
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[Slack]:
-    made = Slack()
-    async with serving(handled_by(made.answer, "POST")) as made.url:
-        yield made
 
 
 class Clock:

@@ -1,7 +1,6 @@
 """Alerts about deployments and users: regions that are out, who rests, models that end, calls that fell back, users who spend too much."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +18,8 @@ from shared import config, subjects
 from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import RestNotice
+from tests.ledger.alerts_kit import NOON, Slack, wanted
 from tests.ledger.ledger_kit import ALICE, BOB, Book, opened_at, settled
-from tests.ledger.test_ledger_alerts import NOON, Slack, wanted
-from tests.support.serving import handled_by, serving
 
 ALL = AlertSettings(types=frozenset((*settings.ON, *settings.ASKED_FOR)))
 EAST = {
@@ -92,13 +90,6 @@ def test_a_model_that_ends_is_told_near_its_end_and_at_it() -> None:
     assert served.of(config.parse(
         msgspec.json.encode({"model_list": [{**entry, "model_info": {"id": "d", "deprecation_date": "soon"}}]}).decode(), {}
     ).deployments)["d"].ends is None  # fmt: skip
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[Slack]:
-    made = Slack()
-    async with serving(handled_by(made.answer, "POST")) as made.url:
-        yield made
 
 
 async def test_users_over_a_line_and_calls_that_fell_back_are_told_from_the_book(

@@ -14,6 +14,8 @@ model_list:
   - model_name: n
     litellm_params:
       api_key: other-provider-key-9876
+  - model_name: o
+    litellm_params: {model: openai/o, api_key: os.environ/OPENAI_API_KEY}
 general_settings: {master_key: sk-1234}
 """
 TOLD = {
@@ -26,6 +28,7 @@ TOLD = {
 FINE = (
     "a key of sk-...o42w",
     "sk-1234",
+    "os.environ/OPENAI_API_KEY isn't set",
     "https://example.com/a/long/address/of/somebody",
     "TOLLGATE_X_URL=/some/where/long",
 )

@@ -274,8 +274,9 @@ class RunningSuite:
         """Beginnings of what only looks like a secret of this suite's and stands in its log: virtual keys, what configuration and
         environment were given as secrets, passwords of the embedded servers."""
         log = self.log()
-        given = {value for name, value in self._given_env.items() if _SECRET_NAME.search(name) and "/" not in value}
+        given = {value for name, value in self._given_env.items() if _SECRET_NAME.search(name)}
         given |= set(_SECRET_FIELD.findall(self._config_text))
+        given = {value for value in given if "/" not in value and "$" not in value}  # a file, an address, a reference
         kept = self.data_dir / "embedded.json"
         if kept.exists():
             given |= set(_PASSWORD.findall(kept.read_text()))
