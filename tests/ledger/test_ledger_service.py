@@ -44,6 +44,14 @@ async def test_a_migration_that_was_changed_is_refused(book: Book) -> None:
         await migrate.migrate(Database(book.url))
 
 
+async def test_a_migrations_earlier_text_that_left_the_same_is_taken_for_it(book: Book) -> None:
+    """Who tried the newest main has it."""
+    ((name, earlier),) = migrate.EARLIER_TEXTS.items()
+    for sha256 in earlier:
+        await book.owner.execute("UPDATE schema_migration SET sha256 = $2 WHERE name = $1", name, sha256)
+        assert await migrate.migrate(Database(book.url)) == []
+
+
 async def test_an_owner_without_the_right_to_make_roles_relies_on_the_triggers(
     postgres: Postgres, database_url: str
 ) -> None:

@@ -143,8 +143,11 @@ async def test_daily_activity_of_some(filled: Running) -> None:
         assert status == 400, wrong
 
 
-async def test_spend_of_some_tags(filled: Running) -> None:
-    """For an administrator, and for a tenant its own."""
+@pytest.mark.parametrize("behind", [True, False])
+async def test_spend_of_some_tags(filled: Running, book: Book, behind: bool) -> None:
+    """For an administrator, and for a tenant its own; from the rollups while the cube is behind, and from the cube."""
+    while not behind and await Cube(book.database, asyncio.Event()).catch_up(book.owner):
+        pass
     for key, spent in (("sk-admin", 3), ("sk-alice", 2)):
         every = await of(filled, "/spend/tags", key=key)
         assert [(row["individual_request_tag"], row["total_spend"]) for row in every] == [
