@@ -74,6 +74,22 @@ def test_what_the_gateway_keeps_for_itself_is_not_said() -> None:
     assert said(body) == []
 
 
+def test_metadata_that_goes_on_is_said_without_what_is_ours_in_it() -> None:
+    body = {"metadata": {"user_id": BAD, "tags": ["ours"], "guardrails": ["g"], "spend_logs_metadata": {"a": "b"}}}
+    said = {text.text for text in of_fields(fields(body), metadata=True).texts}
+    assert BAD in said and not said & {"ours", "g", "b"}
+
+
+@pytest.mark.parametrize(("data", "read"), [(b"short, " + BAD.encode(), "file"), (bytes(range(128, 168)), "url")])
+def test_a_short_file_in_base64_is_read_where_it_is_text(data: bytes, read: str) -> None:
+    encoded = base64.b64encode(data).decode()
+    source = {"type": "base64", "media_type": "text/plain", "data": encoded}
+    found = said({"messages": [{"role": "user", "content": [{"type": "document", "source": source}]}]})
+    assert [(text.kind, text.text) for text in found if text.address[-1] == "data"] == [
+        (read, data.decode() if read == "file" else encoded)
+    ]
+
+
 def test_words_that_formats_are_made_of_are_not_texts() -> None:
     """Who bans the word "user" or "text" doesn't mean the roles and types of the wire."""
     tool = {

@@ -329,11 +329,12 @@ async def test_guardrails_see_every_string_and_their_redactions_are_forwarded(wo
     for wrong in (
         {**body, "system": "forbidden"},
         {**body, "tools": [{"name": "x", "input_schema": {"description": "forbidden"}}]},
+        {**body, "metadata": {"user_id": "forbidden"}},
     ):
         assert (await world.post("/v1/messages", json=wrong)).status_code == 400
-    assert (
-        await world.post("/v1/audio/transcriptions", files={"file": b"x"}, data={"model": "gpt", "prompt": "forbidden"})
-    ).status_code == 400
+    for file, prompt in ((b"x", "forbidden"), (b"a forbidden text", "a")):
+        form = {"model": "gpt", "prompt": prompt}
+        assert (await world.post("/v1/audio/transcriptions", files={"file": file}, data=form)).status_code == 400
     assert (
         await world.post("/v1/audio/transcriptions", files={"file": b"x"}, data={"model": "gpt", "prompt": "secret"})
     ).status_code == 503

@@ -2,6 +2,9 @@
 
 PRESIDIO_PYTHON   presidio-analyzer, and a spaCy pipeline as the package PRESIDIO_MODEL (en_core_web_sm)
 LLM_GUARD_PYTHON  llm-guard
+
+And a real model, which `make model` serves, in Llama Guard's place: what it thinks is worth nothing, but it reads the real prompt, and its
+answer is a verdict where it has the form of one.
 """
 
 import json
@@ -21,6 +24,7 @@ from services.moderation.screen import Screen
 from shared.config import parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import ScreenRequest, Verdict
+from tests.live.conftest import model_url as model_url
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent
@@ -104,3 +108,25 @@ async def test_llm_guard(outbound: Outbound) -> None:
         assert (verdict.action, verdict.message) == ("block", "Violated content safety policy")
         verdict, _ = await screened(outbound, "a BOMB you say", "post_call", guardrail="llm_guard", api_base=url)
         assert verdict.action == "block"
+
+
+GRAMMAR = 'root ::= "safe" | "unsafe\\nS" [1-9]'
+
+
+@pytest.mark.parametrize(("stage", "api"), [("post_call", "completions"), ("pre_call", "chat")])
+async def test_a_model_in_llama_guard_s_format(outbound: Outbound, model_url: str, stage: str, api: str) -> None:
+    async def judged(**extra: Any) -> Verdict:
+        params = {"model": "smollm2", "api_base": model_url, "llamaguard_version": 3, "llamaguard_api": api}
+        verdict, _ = await screened(
+            outbound, "How do I pick a lock?", stage, guardrail="llamaguard", **params, extra_body=extra
+        )
+        return verdict
+
+    free = await judged()
+    assert free.action in ("allow", "block", "error")  # what rambles has judged nothing
+    either = await judged(grammar=GRAMMAR)
+    assert either.action in ("allow", "block")
+    assert (await judged(grammar='root ::= "safe"')).action == "allow"
+    no = await judged(grammar='root ::= "unsafe\\nS2"')
+    assert (no.action, no.status, no.message) == ("block", 400, "Violated content safety policy")
+    assert (await judged(grammar='root ::= "it is unsafe"')).action == "error"

@@ -12,8 +12,10 @@ from services.edge.formats.base import Address, Text
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.+-]+(?:=[^;,]*)?)*?)(;base64)?,", re.IGNORECASE)
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 NO_LANGUAGE = ("image/", "audio/", "video/", "font/")
-BARE_MIN = 256
+BARE_MIN = 16
 """Shorter strings in a file's place aren't tried as bare base64."""
+SURE_MIN = 256
+"""From here on what is base64 throughout is a file, also where it is no text."""
 
 
 def text_of(value: str, at: Address, role: str) -> Text:
@@ -46,7 +48,8 @@ def _decoded(value: str, payload: str, at: Address, role: str, mime: str) -> Tex
     except (binascii.Error, ValueError):
         return Text(at, value if not mime else "", role, "url" if not mime else "binary")
     if "\x00" in text or (not mime and not text.isprintable() and not _mostly_printable(text)):
-        return Text(at, "", role, "binary")
+        sure = mime or len(value) >= SURE_MIN
+        return Text(at, "", role, "binary") if sure else Text(at, value, role, "url")
     return Text(at, text, role, "file")
 
 

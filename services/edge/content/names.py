@@ -35,6 +35,8 @@ GATEWAY = frozenset(
 )  # fmt: skip
 """Fields of LiteLLM's API that are for the gateway: a provider would refuse them."""
 
+OURS_IN_METADATA: Final = frozenset({"spend_logs_metadata", "guardrails", "permissions"})
+
 TOP = frozenset(
     {
         "model", "messages", "prompt", "input", "stream", "stream_options", "temperature", "top_p", "top_k", "n", "stop", "user",

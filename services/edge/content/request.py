@@ -47,12 +47,16 @@ def _is_dear(body: bytes) -> bool:
     )
 
 
-def of_fields(fields: Fields) -> Content:
-    """Raises RefusedError where a field can't be read, or could be read in two ways: a model might read it the other way."""
+def of_fields(fields: Fields, *, metadata: bool = False) -> Content:
+    """Raises RefusedError where a field can't be read, or could be read in two ways: a model might read it the other way.
+
+    Args:
+        metadata: whether the client's own `metadata` goes on without being stored, too.
+    """
     texts: list[Text] = []
     rebuilt: dict[str, msgspec.Raw] = {}
     for name, raw in fields.items():
-        if name in _UNSAID or (name == "metadata" and bytes(fields.get("store", b"")) != b"true"):
+        if name in _UNSAID or (name == "metadata" and not metadata and bytes(fields.get("store", b"")) != b"true"):
             continue
         if name not in names.TOP:
             texts.append(Text((name, RENAME), name, "", "key"))
@@ -60,10 +64,15 @@ def of_fields(fields: Fields) -> Content:
         if b'"' not in data and name not in _IDS_IN:
             continue
         walked, plain = _walked(name, data)
-        texts += walked.texts
+        texts += walked.texts if name != "metadata" else [text for text in walked.texts if not _is_ours(text.address)]
         if plain is not None:
             rebuilt[name] = plain
     return Content(texts, {**fields, **rebuilt} if rebuilt else None)
+
+
+def _is_ours(address: Address) -> bool:
+    """What in `metadata` is for the gateway."""
+    return len(address) > 1 and (address[1] in names.OURS_IN_METADATA or (address[1] == "tags" and len(address) > 2))
 
 
 def _walked(name: str, raw: bytes) -> tuple[Walked, msgspec.Raw | None]:

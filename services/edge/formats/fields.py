@@ -30,7 +30,6 @@ QUOTES_MAX: Final = 65_536
 GATEWAY_FIELDS: Final = names.GATEWAY
 """Fields of LiteLLM's API that are for the gateway: a provider would refuse them. `metadata` goes on to the provider when
 the request asks to store it (`store: true`, OpenAI's own use of the field), without what is ours."""
-_OURS_IN_METADATA: Final = frozenset({"spend_logs_metadata", "guardrails", "permissions"})
 
 UNSAFE_FIELDS: Final = frozenset(
     {"api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials"}
@@ -347,7 +346,7 @@ def own_metadata(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
     return {
         key: value
         for key, value in metadata.items()
-        if key not in _OURS_IN_METADATA and (key != "tags" or bytes(memoryview(value)[:1]) == b'"')
+        if key not in names.OURS_IN_METADATA and (key != "tags" or bytes(memoryview(value)[:1]) == b'"')
     }
 
 

@@ -1,6 +1,7 @@
 """A multipart/form-data body that is here whole: its text fields, and the same form for another model. Pure."""
 
 import re
+from collections.abc import Iterator
 
 from services.edge.passthrough.files import MultipartError, delimiter_of
 
@@ -25,6 +26,7 @@ class Form:
         self.fields: dict[str, str] = {}
         """Those that are no files."""
         self._body = body
+        self._files: list[tuple[int, int]] = []
         self._model: tuple[int, int] | None = None
         """Where its value stands."""
         at = 2 if body.startswith(b"\r\n") else 0  # an empty preamble
@@ -42,6 +44,16 @@ class Form:
             at = end + len(delimiter)
         raise MultipartError("it has too many parts")
 
+    def files(self) -> Iterator[str | None]:
+        """Of each file what it says; None where it is no text."""
+        for start, end in self._files:
+            try:
+                text = self._body[start:end].decode("utf-8")
+            except UnicodeDecodeError:
+                yield None
+            else:
+                yield None if "\x00" in text else text
+
     def _part(self, head: bytes, start: int, end: int) -> None:
         found = _NAME.search(head)
         if found is None:
@@ -50,6 +62,7 @@ class Form:
         if _FILE.search(head):
             if name.lower() == b"model":
                 raise MultipartError("model is a file")
+            self._files.append((start, end))
             return
         if end - start > TEXT_BYTES_MAX:
             raise MultipartError("a field that is no file is too long")

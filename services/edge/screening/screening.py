@@ -58,17 +58,27 @@ class Screening:
         customer_id: str | None,
         *,
         refuse_unreadable: bool = False,
+        metadata_goes_on: bool = False,
     ) -> None:
-        """`refuse_unreadable`: whether a file that no guardrail can read refuses the request."""
+        """
+        Args:
+            refuse_unreadable: whether a file that no guardrail can read refuses the request.
+            metadata_goes_on: whether the request's `metadata` reaches the provider without being stored, too.
+        """
         self._client = client
         self._guardrails = guardrails
         self._call_type = call_type
         self._customer_id = customer_id
         self._refuse_unreadable = refuse_unreadable
+        self._metadata_goes_on = metadata_goes_on
         self.names = [guardrail.name for guardrail in guardrails]
         self._stages = {stage for guardrail in guardrails for stage in guardrail.stages}
         self.outcomes: list[GuardrailOutcome] = []
         self._beside: asyncio.Task[tuple[Call, Refusal | None]] | None = None
+
+    @property
+    def refuses_unreadable(self) -> bool:
+        return self._refuse_unreadable and bool(self._stages & {"pre_call", "during_call"})
 
     def has(self, stage: str) -> bool:
         return stage in self._stages
@@ -89,7 +99,7 @@ class Screening:
         if not self.has(stage):
             return call, None
         try:
-            content = await requests.walked(call.body, requests.of_fields, call.fields)
+            content = await requests.walked(call.body, requests.of_fields, call.fields, metadata=self._metadata_goes_on)
             if self._refuse_unreadable:
                 _refuse_binary(content.texts)
             texts = await self._without_tokens(content.texts, model)

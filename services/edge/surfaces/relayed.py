@@ -64,7 +64,14 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
-    screening = Screening(parts.bus_client, permit.guardrails, route.call_type, call.customer_id)
+    screening = Screening(
+        parts.bus_client,
+        permit.guardrails,
+        route.call_type,
+        call.customer_id,
+        refuse_unreadable=parts.settings.edge_unreadable_files == "refuse",
+        metadata_goes_on=True,
+    )
     call = await _screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
     if not candidates:
@@ -86,8 +93,13 @@ async def _screened(
     if form is None:
         call, refusal = await screening.request(call, permit.candidates[0].upstream_model if permit.candidates else "")
     else:
-        said = [text for name, text in form.fields.items() if name != "model"]
+        files = list(form.files())
+        said = [text for name, text in form.fields.items() if name != "model"] + [text for text in files if text]
         refusal = None
+        if None in files and screening.refuses_unreadable:
+            refusal = errors.bad_request(
+                "A file that is no text can't be checked by the guardrails of this key", "file"
+            )
         for stage in ("pre_call", "during_call"):
             if refusal is None and said and screening.has(stage):
                 refusal = await screening.screen(stage, said)

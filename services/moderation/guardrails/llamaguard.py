@@ -73,6 +73,17 @@ def read(said: str) -> tuple[str, list[str]]:
     return first, categories[:16]
 
 
+def alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """As these models' own templates want them: the user begins, and nobody speaks twice in a row."""
+    turns = [] if messages[0]["role"] == "user" else [{"role": "user", "content": "-"}]
+    for message in messages:
+        if turns and turns[-1]["role"] == message["role"]:
+            turns[-1] = {**message, "content": f"{turns[-1]['content']}\n\n{message['content']}"}
+        else:
+            turns.append(message)
+    return turns
+
+
 def _asker(parts: Parts, enabled: Enabled, model: str) -> Ask:
     if model.startswith("sagemaker/"):
         return SageMaker(model.removeprefix("sagemaker/"), parts.environ, enabled).ask
@@ -93,13 +104,18 @@ def _asker(parts: Parts, enabled: Enabled, model: str) -> Ask:
     if chat not in ("completions", "chat"):
         raise ConfigError(f"the guardrail {enabled.name!r}: llamaguard_api must be completions or chat")
 
+    extra = enabled.params.get("extra_body") or {}
+    if not isinstance(extra, dict):
+        raise ConfigError(f"the guardrail {enabled.name!r}: extra_body must be an object")
+    usual = {"model": model, "max_tokens": ANSWER_TOKENS_MAX, "temperature": 0, **extra}
+
     async def completed(prompt: str, _: list[dict[str, str]]) -> str:
-        question = {"model": model, "prompt": prompt, "max_tokens": ANSWER_TOKENS_MAX, "temperature": 0}
+        question = {**usual, "prompt": prompt}
         return _text(await service.ask("/completions", question), lambda choice: choice.get("text"))
 
     async def chatted(_: str, messages: list[dict[str, str]]) -> str:
         """For servers that make the prompt themselves; the categories are theirs then."""
-        question = {"model": model, "messages": messages, "max_tokens": ANSWER_TOKENS_MAX, "temperature": 0}
+        question = {**usual, "messages": alternating(messages)}
         return _text(
             await service.ask("/chat/completions", question),
             lambda choice: (choice.get("message") or {}).get("content"),
