@@ -113,3 +113,24 @@ async def test_an_empty_header_says_nothing(start: Start, name: str) -> None:
     async with await edge.connect() as caller:
         await caller.post("/v1/chat/completions", body, {name: ""})
         assert (await caller.answer()).status == 200
+
+
+CACHED = {
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    "total_tokens": 15,
+    "prompt_tokens_details": {"cached_tokens": 6},
+}
+PLAIN = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+@pytest.mark.parametrize(
+    ("counts", "cached_tokens"),
+    [([PLAIN, CACHED], 6), ([CACHED, PLAIN], 6), ([CACHED, {**PLAIN, "prompt_tokens": 11, "total_tokens": 16}], 0)],
+)
+def test_the_same_count_without_its_parts_keeps_them(counts: list[dict[str, Any]], cached_tokens: int) -> None:
+    """vLLM says the usage with the finish, and with the cached tokens behind it; others the other way round."""
+    reader = Reader(hide_usage=True)
+    for usage in counts:
+        reader.feed(delta("x", usage=usage))
+    assert reader.usage is not None and reader.usage.cached_tokens == cached_tokens

@@ -9,7 +9,7 @@ import re
 
 from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
 from services.edge.usage import openai as usages
-from services.edge.usage.reconcile import is_half, more_of
+from services.edge.usage.reconcile import is_half, more_of, says_less
 from shared.billing import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -181,7 +181,7 @@ class Reader:
             return True
         usage = usages.read(head, provider=self._provider)
         if usage is not None:  # zeros, which stand for nothing, don't undo what was said before
-            if self.usage is not None and is_half(usage, generates=True):
+            if self.usage is not None and (is_half(usage, generates=True) or says_less(self.usage, usage)):
                 usage = more_of(self.usage, usage)
             self.usage = usage
             self._counted = not is_half(usage, generates=True)

@@ -133,6 +133,19 @@ def filled(usage: Usage, counted: Usage) -> Usage:
     return msgspec.structs.replace(usage, input_tokens=given, output_tokens=made, flags=tuple(flags))
 
 
+def says_less(before: Usage, now: Usage) -> bool:
+    """The same prompt once more, without what was said of its parts: they stand."""
+    return (
+        now.input_tokens == before.input_tokens
+        and now.output_tokens >= before.output_tokens
+        and (
+            now.cached_tokens < before.cached_tokens
+            or now.cache_write_tokens < before.cache_write_tokens
+            or now.reasoning_tokens < before.reasoning_tokens
+        )
+    )
+
+
 def more_of(before: Usage, now: Usage) -> Usage:
     """Of two counts of one answer: a later one says more of some things, and of others nothing."""
     counts: dict[str, Any] = {}
