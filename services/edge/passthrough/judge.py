@@ -61,7 +61,12 @@ class Judge:
         self._events: bool | None = None
         """None: not known yet."""
         self._held = b""
-        """Of what is whole: all of it, until it is known to be an answer. Of events: the last one, without its end."""
+        """Of what is whole: all of it, until it is known to be an answer."""
+        self._open: list[bytes] = []
+        """The last event, as long as its end isn't here: in the pieces that it came in, so that a large one is joined once."""
+        self._open_bytes = 0
+        self._tail = b""
+        """Its last bytes: its end may come in two pieces."""
         self._has_ended = False
         self.begun = False
         """Something of an answer has come."""
@@ -88,8 +93,9 @@ class Judge:
     def finish(self) -> str | None:
         """All of it is here: what is wrong with it, a cause of routing/causes.py; None: nothing."""
         if self._events:
-            if self._held.strip():
-                self._event(self._held)
+            rest = b"".join(self._open)
+            if rest.strip():
+                self._event(rest)
             if self.error is not None:
                 return "error_answer"
             if not self.begun:
@@ -122,16 +128,26 @@ class Judge:
     # ── events ──
 
     def _read(self, data: bytes) -> None:
-        seen = len(self._held)
-        data = self._held + data
-        end = last_event_end(data, max(0, seen - 3))
+        seen = self._tail + data
+        end = last_event_end(seen, 0)
         if end == 0:
-            self._held = data if len(data) <= EVENT_BYTES_MAX else b""
+            self._keep(data, seen)
             return
-        whole, self._held = data[:end], data[end:]
+        self._open.append(data)
+        joined = b"".join(self._open)
+        at = len(joined) - (len(seen) - end)
+        whole, rest = joined[:at], joined[at:]
+        self._open, self._open_bytes = [], 0
+        self._keep(rest, rest)
         if not self.begun or _MARK.search(whole) is not None:
             for event in split_events(whole):
                 self._event(event)
+
+    def _keep(self, data: bytes, seen: bytes) -> None:
+        if self._open_bytes + len(data) <= EVENT_BYTES_MAX:  # of a longer one the beginning says what it is
+            self._open.append(data)
+            self._open_bytes += len(data)
+        self._tail = seen[-3:]
 
     def _event(self, event: bytes) -> None:
         data = data_of(event)
