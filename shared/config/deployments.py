@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.billing import Price
-from shared.config import prices, upstream, without_effect
+from shared.config import meant, prices, upstream, without_effect
 from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
 from shared.config.providers import PROVIDERS
@@ -120,6 +120,7 @@ def read(
     left_out: list[LeftOut] = []
     for number, entry in enumerate(entries):
         place = f"model_list[{number}]"
+        entry = meant.entry(entry, place, reading)
         try:
             deployment = one(entry, place, lookup, credentials, reading, secrets=secrets)
             _refuse_repeated_id(deployment, deployments)

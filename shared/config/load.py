@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import callbacks, deployments, opening, own_auth, stored, without_effect
+from shared.config import callbacks, deployments, meant, opening, own_auth, stored, without_effect
 from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
@@ -130,16 +130,20 @@ def _read(
     given = _section(top, "general_settings")
     reading = Reading(_allowed(given))
     reading.warnings += warnings
-    _name_other_sections(top, reading)
     environ = _with_file_variables(_section(top, "environment_variables"), environ, reading, resolved)
     lookup = Lookup(environ, resolved)
     general_tree = resolve(given, lookup)
     litellm_tree, router_tree = (
         resolve(_section(top, each), lookup) for each in ("litellm_settings", "router_settings")
     )
-    for tree_ in (litellm_tree, router_tree):
-        _name_plain_fallbacks(tree_)
-    _take_over(general_tree, litellm_tree, reading)
+    loose = resolve({str(key): value for key, value in top.items() if key not in _SECTIONS}, lookup)
+    trees = {
+        "general_settings": general_tree, "litellm_settings": litellm_tree, "router_settings": router_tree, "": loose
+    }  # fmt: skip
+    for name, tree_ in trees.items():
+        meant.shapes(name, tree_, reading)
+    meant.take_over(trees, reading)
+    _name_other_sections(loose, reading)
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
@@ -189,18 +193,6 @@ def _places() -> dict[str, str]:
         ("litellm_settings", LitellmSettings, without_effect.LITELLM),
     )
     return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
-
-
-MEANT = ("drop_params", "modify_params")
-"""Keys of litellm_settings that people write into general_settings, where LiteLLM ignores them."""
-
-
-def _take_over(general: dict[str, Any], litellm: dict[str, Any], reading: Reading) -> None:
-    """What stands in the wrong section and can mean one thing only is done, unless its own section says otherwise."""
-    for key in MEANT:
-        if key in general and key not in litellm and isinstance(general[key], bool):
-            litellm[key] = general.pop(key)
-            reading.say(f"general_settings.{key}", "differently", "as in litellm_settings; LiteLLM ignores it here")
 
 
 def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:
@@ -269,10 +261,9 @@ def _allowed(general: dict[str, Any]) -> list[str]:
     return names
 
 
-def _name_other_sections(top: dict[str, Any], reading: Reading) -> None:
-    for key in top:
-        name = str(key)
-        if name in _SECTIONS or name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept
+def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
+    for name in loose:
+        if name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept
             continue
         why = without_effect.SECTIONS.get(name)
         reading.say(name, "no effect" if why else "unknown", why or "")
@@ -330,15 +321,6 @@ def _guardrails(top: dict[str, Any], lookup: Lookup) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise ConfigError("guardrails must be a list of mappings")
     return [_without_unset(resolve(entry, lookup)) for entry in entries]
-
-
-def _name_plain_fallbacks(section_tree: dict[str, Any]) -> None:
-    """`fallbacks: [a, b]` is `default_fallbacks: [a, b]`: models that anybody's call falls back to."""
-    given = section_tree.get("fallbacks")
-    plain = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
-    if plain:
-        section_tree["fallbacks"] = [each for each in given or [] if not isinstance(each, str)]
-        section_tree.setdefault("default_fallbacks", plain)
 
 
 def _blocked_users(litellm: LitellmSettings, directory: str) -> frozenset[str]:

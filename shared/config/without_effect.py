@@ -64,7 +64,6 @@ LITELLM: dict[str, str] = {
     "suppress_debug_info": "= no debug information is printed",
     "suppress_startup_output": "= one banner, no more",
     "log_raw_request_response": "`--detailed_debug` shows it",
-    "debug_level": f"{_OTHER}; set LITELLM_LOG, or TOLLGATE_LOG_LEVEL",
     "redact_messages_in_exceptions": "= no error repeats a prompt",
     "disable_token_counter": "tokens are counted only where the provider says none",
     "disable_hf_tokenizer_download": "= nothing is downloaded at run time",
@@ -90,7 +89,6 @@ LITELLM: dict[str, str] = {
     "custom_provider_map": "Python of the operator's isn't loaded: its models are left out",
     "default_in_memory_ttl": "cache_params.ttl",
     "budget_exceeded_status_code": "= 422, or 429 where a client asks for it",
-    "max_parallel_requests": f"{_OTHER}; it belongs in general_settings",
     "timezone": f"{_OTHER}; days are UTC's",
     "default_model": f"{_OTHER}",
     "stream": f"{_OTHER}: the caller says whether it wants a stream",
@@ -110,7 +108,6 @@ ROUTER: dict[str, str] = {
     "caching_groups": "a cache is per model",
     "client_ttl": "connections are kept while they are used",
     "polling_interval": "= deployments are known at once",
-    "debug_level": "set LITELLM_LOG, or TOLLGATE_LOG_LEVEL",
     "alerting_config": "general_settings.alerting",
     "router_general_settings": "for LiteLLM's own use",
     "optional_pre_call_checks": "prompt caching and session affinity: not used yet",
@@ -123,9 +120,6 @@ ROUTER: dict[str, str] = {
 
 ENTRY: dict[str, str] = {
     "drop_system_message": _OTHER,
-    "supports_function_calling": "belongs in model_info",
-    "supports_vision": "belongs in model_info",
-    "supports_parallel_function_calling": "belongs in model_info",
     "use_in_pass_through": "pass-through endpoints have credentials of their own",
     "use_litellm_proxy": "an entry says its address",
     "litellm_trace_id": "for LiteLLM's own use",
@@ -143,9 +137,6 @@ ENTRY: dict[str, str] = {
     "eos_token": "the provider applies its model's template",
     "hf_model_name": "the provider applies its model's template",
     "use_chat_completions_api": "= chat goes to chat",
-    "context_window": f"{_OTHER}; model_info.max_input_tokens",
-    "rpm_limit": f"{_OTHER}; rpm",
-    "tpm_limit": f"{_OTHER}; tpm",
 }
 
 INFO_NOTE = "shown in /model/info"
@@ -167,6 +158,4 @@ SECTIONS: dict[str, str] = {
     "agent_list": "no agents",
     "agents": "no agents",
     "worker_registry": "replicas find each other",
-    "default_key_generate_params": "it belongs in litellm_settings",
-    "callbacks": "it belongs in litellm_settings",
 }

@@ -45,7 +45,7 @@ def test_check_config_says_it_all(tmp_path: Path) -> None:
     found = tollgate("check-config", str(file), MASTER="sk-canary-master")
     assert found.returncode == 1, found.stderr
     for line in (
-        "general_settings.master_key .*acts", "general_settings.num_retries .*unknown: it belongs in (litellm|router)_settings",
+        "general_settings.master_key .*acts", "general_settings.num_retries .*differently: as litellm_settings.num_retries",
         "litellm_settings.http2 .*without effect: ", "litellm_settings.surprising .*unknown", "litellm_settings.telemetry .*acts: ",
         "good: openai/m answers by itself", "bad: LEFT OUT: .*doesn't say whose it is", "1 models served, 1 left out",
     ):  # fmt: skip

@@ -94,9 +94,9 @@ def test_what_is_odd_is_said() -> None:
 
     assert "num_retries is there twice" in warnings("duplicate_keys")
     wrong = warnings("wrong_sections")
-    assert "general_settings.cache: not used (it belongs in litellm_settings)" in wrong
-    assert "router_settings.drop_params: not used (it belongs in litellm_settings)" in wrong
-    assert "model_list[0].rpm: not used (it belongs in litellm_params)" in wrong
+    assert "general_settings.cache: read as litellm_settings.cache" in wrong
+    assert "router_settings.drop_params: read as litellm_settings.drop_params" in wrong
+    assert "model_list[0].rpm: read as model_list[0].litellm_params.rpm" in wrong
     (deployment,) = loaded("file_variables")[0].deployments
     assert deployment.api_key is not None and deployment.api_key.reveal() == "sk-team"
     numbers = loaded("numbers_for_strings")[0]

@@ -112,16 +112,22 @@ def test_every_key_has_its_word() -> None:
     found = {key.place: (key.verdict, key.note) for key in config.keys}
     assert found["general_settings.proxy_batch_write_at"][0] == "acts"
     assert found["general_settings.infer_model_from_keys"] == ("acts", "it is off")
-    assert found["general_settings.num_retries"] == ("unknown", "it belongs in litellm_settings")
+    assert found["general_settings.num_retries"] == (
+        "differently",
+        "as litellm_settings.num_retries; LiteLLM ignores it here",
+    )
+    assert config.litellm.num_retries == 3
     assert found["general_settings.surprising"] == ("unknown", "")
     assert found["litellm_settings.telemetry"][0] == "acts"
     assert found["litellm_settings.http2"][0] == "no effect"
     assert found["litellm_settings.sett_verbose"] == ("unknown", "perhaps set_verbose is meant")
     assert found["router_settings.redis_host"][0] == "acts"
-    assert found["router_settings.master_key"] == ("unknown", "it belongs in general_settings")
+    assert found["router_settings.master_key"][0] == "differently" and config.master_key is not None
     assert found["mcp_servers"] == ("no effect", "no MCP gateway")
     assert found["whatever"] == ("unknown", "")
-    assert found["model_list[0].rpm"] == ("unknown", "it belongs in litellm_params")
+    assert found["model_list[0].rpm"][0] == "differently" and config.deployments[0].rpm == 3
+    assert found["model_list[0].litellm_params.context_window"][0] == "differently"
+    assert config.deployments[0].input_tokens_max == 5
     assert found["model_list[0].litellm_params.model"] == ("acts", "")
     assert found["model_list[0].model_info.description"][0] == "acts"
     if not deployments.PARAMETERS.services:

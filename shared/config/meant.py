@@ -1,0 +1,180 @@
+"""What people write in another place, by another name or in another shape than LiteLLM reads it, where it can mean one thing only: it is done,
+and named. LiteLLM ignores most of it, so a file may hold such keys for years. Pure.
+
+What opens something is read only where it belongs (`ONLY_THERE`).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shared.config.errors import ConfigError
+from shared.config.fields import Known, Reading, convert, known
+from shared.config.prices import is_price
+from shared.config.references import Unset
+from shared.config.schema import EntryInfo, EntryParams, GeneralSettings, LitellmSettings, RouterSettings
+
+Tree = dict[str, Any]
+
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "litellm_settings": LitellmSettings,
+    "router_settings": RouterSettings,
+    "general_settings": GeneralSettings,
+}
+"""In the order in which a key that several sections have is looked for."""
+
+ONLY_THERE = frozenset(
+    {
+        "allow_open_gateway", "dangerously_permit_weak_or_unset_master_key", "allow_unenforced", "allow_any_audience", "public_routes",
+        "use_x_forwarded_for", "trust_stored_models", "require_auth_for_metrics_endpoint", "custom_auth", "custom_auth_settings",
+        "role_permissions", "litellm_jwtauth", "default_model",
+    }
+)  # fmt: skip
+
+ALIASES = {
+    "verbose": "set_verbose", "debug": "set_verbose", "detailed_debug": "set_verbose", "debug_level": "log_level",
+    "drop_unsupported_params": "drop_params", "enable_pre_call_check": "enable_pre_call_checks",
+}  # fmt: skip
+"""Names that LiteLLM doesn't know, and the key they mean."""
+
+OF_ENTRY = {"rpm_limit": "rpm", "tpm_limit": "tpm"}
+"""The same in `litellm_params`."""
+
+OF_INFO = {"context_window": "max_input_tokens"}
+"""What people write into `litellm_params`, and what it is in `model_info`; `supports_...` keeps its name."""
+
+
+def take_over(trees: Mapping[str, Tree], reading: Reading) -> None:
+    """Moves what stands in the wrong section, or in none, into the right one, unless that says it itself.
+
+    Args:
+        trees: section -> its keys, references resolved; changed. Without a name: what is in no section.
+    """
+    fields = {name: known(kind) for name, kind in TABLES.items()}
+    for section, tree in trees.items():
+        for key in list(tree):
+            name = ALIASES.get(str(key), str(key))
+            own = fields.get(section, {})
+            home = section if name in own else _home(name, fields)
+            if str(key) in own or home is None or name in trees[home] or name in ONLY_THERE:
+                continue
+            if not _fits(tree[key], fields[home][name]):
+                continue
+            trees[home][name] = tree.pop(key)
+            place = f"{section}.{key}" if section else str(key)
+            _say(place, f"{home}.{name}", reading)
+
+
+def _home(name: str, fields: Mapping[str, Mapping[str, Known]]) -> str | None:
+    """Where a key belongs on which somebody acts."""
+    return next((section for section, found in fields.items() if name in found and found[name].by.services), None)
+
+
+def _fits(value: Any, field: Known) -> bool:
+    if value is None or isinstance(value, Unset):
+        return False
+    try:
+        convert(value, field.type, field.name)
+    except ConfigError:
+        return False
+    return True
+
+
+def _say(place: str, home: str, reading: Reading) -> None:
+    reading.say(place, "differently", f"as {home}; LiteLLM ignores it here")
+    reading.warn(f"{place}: read as {home}")
+
+
+def entry(given: Any, place: str, reading: Reading) -> Any:
+    """An entry of `model_list` with everything where it belongs."""
+    if not isinstance(given, dict) or not isinstance(given.get("litellm_params"), dict):
+        return given
+    params, moved = dict(given["litellm_params"]), dict(given)
+    info = dict(given["model_info"]) if isinstance(given.get("model_info"), dict) else None
+    fields, of_info = known(EntryParams), known(EntryInfo)
+    for key in given:
+        name = str(key)
+        if ((name in fields and fields[name].by.services) or is_price(name)) and name not in params:
+            params[name] = moved.pop(key)
+            _say(f"{place}.{key}", f"{place}.litellm_params.{name}", reading)
+    for key in list(params):
+        name = str(key)
+        if name in OF_ENTRY and OF_ENTRY[name] not in params:
+            params[OF_ENTRY[name]] = params.pop(key)
+            _say(f"{place}.litellm_params.{key}", f"{place}.litellm_params.{OF_ENTRY[name]}", reading)
+        elif name.startswith("supports_") or name in OF_INFO:
+            meant = OF_INFO.get(name, name)
+            if given.get("model_info") is None or (info is not None and meant not in info):
+                info = info or {}
+                if meant not in of_info or _fits(params[key], of_info[meant]):
+                    info[meant] = params.pop(key)
+                    _say(f"{place}.litellm_params.{key}", f"{place}.model_info.{meant}", reading)
+    moved["litellm_params"] = params
+    if info:
+        moved["model_info"] = info
+    return moved
+
+
+def shapes(section: str, tree: Tree, reading: Reading) -> None:
+    """Chains of models, and names of models, in the shapes that people give them; before `take_over`, which looks at types."""
+    at = f"{section}." if section else ""
+    for key in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+        if isinstance(tree.get(key), list | dict):
+            _chains(f"{at}{key}", key, tree, reading)
+    aliases = tree.get("model_group_alias")
+    if isinstance(aliases, dict):
+        tree["model_group_alias"] = _aliases(f"{at}model_group_alias", aliases, reading)
+    strategy = tree.get("routing_strategy")
+    if isinstance(strategy, str):
+        tree["routing_strategy"] = strategy.strip(" \"'").lower().replace("_", "-")
+
+
+def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
+    """What names no model, or several, is named and left: nothing is opened by it."""
+    found = {}
+    for alias, meant in given.items():
+        one = meant[0] if isinstance(meant, list) and len(meant) == 1 else meant
+        if isinstance(one, list):
+            reading.say(f"{place}.{alias}", "no effect", "it must name one model")
+            reading.warn(f"{place}.{alias}: not used (it must name one model)")
+        else:
+            found[alias] = one
+    return found
+
+
+def _chains(place: str, key: str, tree: Tree, reading: Reading) -> None:
+    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]` and `[[model, other]]`; plain names are `default_fallbacks`."""
+    given = tree[key]
+    chains: list[dict[str, list[str]]] = []
+    plain: list[str] = []
+    for number, each in enumerate([{k: v} for k, v in given.items()] if isinstance(given, dict) else given):
+        if isinstance(each, str) and key == "fallbacks":
+            plain.append(each)
+            continue
+        pairs = _pairs(each)
+        if pairs is None:
+            at = f"{place}[{number}]"
+            reading.say(at, "no effect", "no chain of models, like {model: [other]}")
+            reading.warn(f"{at}: not used (no chain of models, like {{model: [other]}})")
+        else:
+            chains.append(pairs)
+    tree[key] = chains
+    if plain:
+        tree.setdefault("default_fallbacks", plain)
+
+
+def _pairs(each: Any) -> dict[str, list[str]] | None:
+    if isinstance(each, list) and len(each) > 1:
+        each = {each[0]: each[1:]}
+    if not isinstance(each, dict) or not each:
+        return None
+    found: dict[str, list[str]] = {}
+    for model, others in each.items():
+        names = [others] if isinstance(others, str) else others
+        if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+            return None
+        if isinstance(others, str) and len(each) > 1:  # {model: a, context_window: ...}: a description, no chain
+            return None
+        found[str(model)] = [str(name) for name in names]
+    return found

@@ -1,0 +1,91 @@
+"""What stands in another place, or has another shape, than LiteLLM reads it."""
+
+import pytest
+
+from shared.config import parse
+from shared.config.errors import ConfigError
+
+
+def verdicts(text: str) -> dict[str, str]:
+    return {key.place: key.verdict for key in parse(text, {}).keys}
+
+
+def test_a_key_in_the_wrong_section_is_done_and_named() -> None:
+    config = parse(
+        "general_settings: {request_timeout: 7, cache: true, max_fallbacks: 2}\n"
+        "router_settings: {success_callback: [langfuse]}\n"
+        "litellm_settings: {routing_strategy: least-busy, master_key: sk-of-this-file-01}\n"
+        "fallbacks: [other]\n",
+        {},
+    )
+    assert config.litellm.request_timeout == 7 and config.litellm.cache is True and config.litellm.max_fallbacks == 2
+    assert config.litellm.success_callback == ["langfuse"] and config.litellm.default_fallbacks == ["other"]
+    assert config.router.routing_strategy == "least-busy"
+    assert config.master_key is not None and config.master_key.reveal() == "sk-of-this-file-01"
+    for place in ("general_settings.request_timeout", "litellm_settings.routing_strategy", "default_fallbacks"):
+        assert any(sentence.startswith(f"{place}: read as ") for sentence in config.warnings)
+    assert not [key.place for key in config.keys if key.verdict in ("unknown", "no effect")]
+    assert "sk-of-this-file-01" not in str(config.warnings) + str(config.litellm_settings)
+
+
+def test_its_own_section_goes_before() -> None:
+    config = parse("general_settings: {request_timeout: 7}\nlitellm_settings: {request_timeout: 9}\n", {})
+    assert config.litellm.request_timeout == 9
+    assert verdicts("general_settings: {request_timeout: 7}\nlitellm_settings: {request_timeout: 9}\n")[
+        "general_settings.request_timeout"
+    ] == "unknown"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key", ["allow_open_gateway: true", "public_routes: [/x]", "allow_any_audience: true", "use_x_forwarded_for: true"]
+)
+def test_what_opens_something_is_read_only_where_it_belongs(key: str) -> None:
+    config = parse(f"litellm_settings: {{{key}}}\n", {})
+    assert config.keys[0].verdict == "unknown" and not config.allow_open_gateway
+    assert not (config.general.public_routes or config.general.allow_any_audience or config.general.use_x_forwarded_for)
+
+
+def test_a_value_of_another_type_stays_where_it_is() -> None:
+    config = parse("general_settings: {num_retries: {gpt: 3}}\n", {})
+    assert config.litellm.num_retries is None and config.keys[0].verdict == "unknown"
+
+
+def test_names_that_mean_another_key() -> None:
+    config = parse("general_settings: {debug: true}\nlitellm_settings: {drop_unsupported_params: true}\n", {})
+    assert config.litellm.set_verbose and config.litellm.drop_params
+
+
+ENTRY = """
+model_list:
+- model_name: m
+  api_base: http://somewhere.example/v1
+  litellm_params: {model: openai/m, api_key: k, rpm_limit: 4, supports_vision: true, context_window: 9}
+"""
+
+
+def test_an_entrys_keys_beside_litellm_params() -> None:
+    (deployment,) = parse(ENTRY, {}).deployments
+    assert deployment.api_base == "http://somewhere.example/v1" and deployment.rpm == 4
+    assert deployment.info == {"supports_vision": True, "max_input_tokens": 9} and deployment.input_tokens_max == 9
+    assert not deployment.parameters  # nothing of it is sent to the provider
+
+
+def test_chains_of_models_in_any_shape() -> None:
+    config = parse(
+        "router_settings:\n"
+        "  fallbacks: [{a: b}, [c, d, e], f]\n"
+        "  context_window_fallbacks: {a: [big]}\n"
+        "  content_policy_fallbacks: [{model: a, context_window: 5}]\n"
+        "  model_group_alias: {one: [a], none: [a, b]}\n"
+        "  routing_strategy: 'latency-based-routing\"'\n",
+        {},
+    )
+    assert config.router.fallbacks == [{"a": ["b"]}, {"c": ["d", "e"]}] and config.router.default_fallbacks == ["f"]
+    assert config.router.context_window_fallbacks == [{"a": ["big"]}] and not config.router.content_policy_fallbacks
+    assert config.router.model_group_alias == {"one": "a"}
+    assert config.router.routing_strategy == "latency-based-routing"
+    found = {key.place: key.verdict for key in config.keys}
+    assert found["router_settings.content_policy_fallbacks[0]"] == "no effect"
+    assert found["router_settings.model_group_alias.none"] == "no effect"
+    with pytest.raises(ConfigError, match="routing_strategy"):
+        parse("router_settings: {routing_strategy: by-the-moon}\n", {})
