@@ -23,6 +23,7 @@ from shared import guardrails, sealing
 from shared import passthrough as entries
 from shared.config import Config, ConfigError
 from shared.outbound import Outbound
+from shared.routes.llm import COMPLETIONS
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
             raise ConfigError(
                 f"general_settings.pass_through_endpoints: {entry.path}: there is no guardrail {unknown[0]!r}"
             )
+    default = config.general.completion_model or config.litellm.default_model
     provided, signers = provider_routes.read(environ, endpoints)
     return {
         "guardrails": enabled,
@@ -62,21 +64,25 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "passthrough": entries.Entries([*endpoints.all, *provided]),
         "passthrough_signers": signers,
         "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
+        "default_models": dict.fromkeys(COMPLETIONS, default) if default else {},
         "metrics_need_key": config.litellm.require_auth_for_metrics_endpoint,
     }
 
 
-def lasting(config: Config, environ: Mapping[str, str], outbound: Outbound, data_dir: str) -> dict[str, Any]:
+def lasting(
+    config: Config, environ: Mapping[str, str], outbound: Outbound, relay: Outbound, data_dir: str
+) -> dict[str, Any]:
     """Fields of Parts that are made once: they hold connections, or remember what they did.
 
     Args:
+        relay: for pass-through and relayed calls.
         data_dir: where this machine's sealing key is kept, unless the environment has one.
 
     Raises ConfigError, SettingsError."""
     return {
         "alerts": Alerts(outbound, alerts.webhook(config.general_settings, environ), time.monotonic),
         "cache": _cache(config, environ, data_dir),
-        "passthrough_outbound": outbound,
+        "passthrough_outbound": relay,
         "checks": Checks(interval_s(config), in_background=config.general.background_health_checks),
     }
 

@@ -1,7 +1,7 @@
 """What is connected once, at start (app.py), and handed to every handler."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -90,6 +90,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """An endpoint's id → what proves that its calls are ours, where that isn't a header of its own."""
     named: Named = msgspec.field(default_factory=lambda: Named(None, None, int))
     """Pass-through endpoints that were made at run time."""
+    default_models: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Route → the model that its requests ask which name none."""
     metrics_need_key: bool = True
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()

@@ -49,7 +49,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     if body is None:
         body = await size_checks.body(parts, request, head, route.name)
     format = table.BY_ROUTE[route.name]
-    call = format.read(body, head.hints, match.params.get("model"))
+    call = format.read(body, head.hints, match.params.get("model"), parts.default_models.get(route.name, ""))
     prepared = parts.grants.kept(head.digest, route.name, call.model)
     if prepared is None:
         prepared = Prepared(await parts.grants.decide(head.digest, head.shape, route.name, call.model))

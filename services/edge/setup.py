@@ -51,6 +51,8 @@ class Setup(msgspec.Struct, kw_only=True):
     targets: dict[DeploymentId, Target]
     left_out: dict[DeploymentId, str]
     outbound: Outbound
+    relay_outbound: Outbound
+    """For targets that the file names, and providers whose answers are relayed."""
     named_outbound: Outbound
     """For targets that somebody with a key names."""
     tokens: Tokens
@@ -71,6 +73,7 @@ class Setup(msgspec.Struct, kw_only=True):
             await self.lasting["cache"].store.close()
         await self.tokens.close()
         await self.outbound.close()
+        await self.relay_outbound.close()
         await self.named_outbound.close()
         if self.stored_keys is not None:
             await self.stored_keys.close()
@@ -102,6 +105,7 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
     found = read(config, environ)
     targets, left_out = dict(found.targets), dict(found.left_out)
     ledger, ledger_path = _ledger(conf.ledger_url)
+    relay = Outbound(OutboundSettings.read(environ, config.litellm.ssl_verify), Guard(any_address=True))
     return Setup(
         conf=conf,
         source=source,
@@ -110,6 +114,7 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
         targets=targets,
         left_out=left_out,
         outbound=outbound,
+        relay_outbound=relay,
         named_outbound=Outbound(
             OutboundSettings.read(environ),
             guard_of(
@@ -117,13 +122,13 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
             ),
         ),
         tokens=_tokens(config, environ, outbound),
-        lasting=front.lasting(config, environ, outbound, conf.data_dir),
+        lasting=front.lasting(config, environ, outbound, relay, conf.data_dir),
         stored_keys=stored(KeyManagement.of(config.general_settings), environ),
         connect_stored=stored_front.build(conf, config, environ, USER_AGENT, targets, left_out),
         ledger=ledger,
         ledger_path=ledger_path,
         certificate=certificate_of(conf, environ),
-        trust=_trust(config),
+        trust=_trust(config, environ),
         limits=_limits(conf),
     )
 
@@ -135,11 +140,13 @@ def _tokens(config: Config, environ: Mapping[str, str], outbound: Outbound) -> T
     return Tokens(verifier, own_auth.load(config))
 
 
-def _trust(config: Config) -> ssl.SSLContext:
-    """Raises SettingsError."""
-    made = context(config.litellm.ssl_verify)
+def _trust(config: Config, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """The environment goes before the file, as in LiteLLM. Raises SettingsError."""
+    made = context(environ.get("SSL_VERIFY", "").strip() or config.litellm.ssl_verify)
     if made.verify_mode == ssl.CERT_NONE:
-        log.warning("certificates_of_providers_not_checked", because="litellm_settings.ssl_verify: false")
+        log.warning(
+            "certificates_of_providers_not_checked", because="SSL_VERIFY or litellm_settings.ssl_verify is false"
+        )
     return made
 
 

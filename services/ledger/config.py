@@ -12,6 +12,7 @@ from services.ledger.database import Database, Given
 from services.ledger.retention import Terms
 from shared import settings
 from shared.config import Config
+from shared.config.schema import GeneralSettings
 from shared.settings import SettingsError
 from shared.startup import Source
 
@@ -158,6 +159,10 @@ async def read(environ: Mapping[str, str]) -> LedgerSettings:
     return loaded.settings
 
 
+def _rows_stay(general: GeneralSettings) -> str:
+    return "1d" if general.disable_spend_logs else general.maximum_spend_logs_retention_period or ""
+
+
 def completed(source: Source) -> LedgerSettings:
     """Of what the source says now. Raises SettingsError."""
     file, plain = source.config, source.environ
@@ -171,7 +176,7 @@ def completed(source: Source) -> LedgerSettings:
         found,
         database_url=found.database_url or url,
         ledger_pool_connections=_pool(found, general.database_connection_pool_limit, plain),
-        spend_logs_retention=found.spend_logs_retention or general.maximum_spend_logs_retention_period or "",
+        spend_logs_retention=found.spend_logs_retention or _rows_stay(general),
         audit_logs_retention=found.audit_logs_retention or general.maximum_audit_logs_retention_period or "",
         rollup_retention=found.rollup_retention or general.maximum_rollup_retention_period or "",
         payload_retention=found.payload_retention or general.maximum_payload_retention_period or "",

@@ -26,6 +26,7 @@ from shared.identity.own import LABEL
 from shared.ids import KeyDigest
 from shared.requests import DecideRequest
 from shared.routes import Route
+from shared.routes.llm import COMPLETIONS
 
 ROTATIONS_MAX = 64
 """How many rotations within their grace periods are followed from an old key to its present one."""
@@ -38,8 +39,6 @@ ANONYMOUS = Caller()
 PUBLIC = Caller(role="internal_user_viewer")
 """Whoever calls a public route: nobody is asked who they are."""
 
-COMPLETIONS = ("/chat/completions", "/completions")
-"""Routes whose every call goes to `completion_model`, where there is one."""
 SETTINGS = "control.setting.>"
 ORGANIZATIONS = "control.organization.>"
 """Whose admin somebody is."""

@@ -28,7 +28,7 @@ ONLY_THERE = frozenset(
     {
         "allow_open_gateway", "dangerously_permit_weak_or_unset_master_key", "allow_unenforced", "allow_any_audience", "public_routes",
         "use_x_forwarded_for", "trust_stored_models", "require_auth_for_metrics_endpoint", "custom_auth", "custom_auth_settings",
-        "role_permissions", "litellm_jwtauth", "default_model",
+        "role_permissions", "litellm_jwtauth",
     }
 )  # fmt: skip
 

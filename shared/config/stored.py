@@ -102,6 +102,8 @@ def check(deployment: Deployment) -> None:
     params = deployment.params
     if params.aws_profile_name:
         raise LeaveOutError("litellm_params.aws_profile_name: profiles are the machine's, not for models added by API")
+    if isinstance(params.ssl_verify, str):
+        raise LeaveOutError("litellm_params.ssl_verify must be true or false here: files are the machine's")
     for name in ("vertex_location", "aws_region_name"):
         value = getattr(params, name)
         if value is not None and _NAME.fullmatch(value) is None:

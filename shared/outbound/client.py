@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -121,12 +122,14 @@ class Outbound:
         body: bytes | AsyncIterator[bytes] | None = None,
         deadline_ms: int,
         idle_ms: int,
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator["Streamed"]:
         """The same for bodies of any size, both as they come: nothing is decoded, and no header is added but Host and the framing.
 
         Args:
             body: an iterator that raises ends the request unfinished.
             idle_ms: the longest silence, before the head and in the body.
+            tls: whose certificates the other side may have; None: as the settings say.
         """
         host = ""
         try:
@@ -139,7 +142,7 @@ class Outbound:
             raise OutboundError("bad_address", host[:255])
         try:
             async with asyncio.timeout(deadline_ms / 1000):
-                response = await self._begin(method, url, scheme, host, target.port, headers, body, idle_ms)
+                response = await self._begin(method, url, scheme, host, target.port, headers, body, idle_ms, tls)
                 try:
                     yield Streamed(response, host)
                 finally:
@@ -157,6 +160,7 @@ class Outbound:
         headers: Sequence[tuple[str, str]],
         body: bytes | AsyncIterator[bytes] | None,
         idle_ms: int,
+        tls: ssl.SSLContext | None,
     ) -> aiohttp.ClientResponse:
         try:
             proxy = self._settings.proxy_for(scheme, host)
@@ -168,6 +172,7 @@ class Outbound:
                 headers=CIMultiDict(headers),
                 data=body,
                 proxy=proxy,
+                ssl=True if tls is None else tls,  # True: the connector's
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=idle_ms / 1000, sock_connect=idle_ms / 1000),

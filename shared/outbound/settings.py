@@ -42,20 +42,24 @@ class OutboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     client_key: str | None = None
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> "OutboundSettings":
-        """Raises SettingsError for a file that isn't there."""
+    def read(cls, environ: Mapping[str, str], verify: bool | str | None = None) -> "OutboundSettings":
+        """Raises SettingsError for a file that isn't there.
+
+        Args:
+            verify: stands for SSL_VERIFY where that isn't set.
+        """
 
         def found(*names: str) -> str | None:
             return next((value for name in names if (value := environ.get(name, "").strip())), None)
 
-        verify = found("SSL_VERIFY")
-        is_path = verify is not None and verify.lower() not in _FALSE | {"true", "1", "yes", "on"}
+        said = found("SSL_VERIFY") or ("" if verify is None else str(verify).strip())
+        is_path = said.lower() not in _FALSE | {"", "true", "1", "yes", "on"}
         settings = cls(
             https_proxy=found("HTTPS_PROXY", "https_proxy"),
             http_proxy=found("HTTP_PROXY", "http_proxy"),
             no_proxy=tuple(filter(None, (each.strip() for each in (found("NO_PROXY", "no_proxy") or "").split(",")))),
-            ca_file=verify if is_path else found("SSL_CERT_FILE"),
-            verify=verify is None or verify.lower() not in _FALSE,
+            ca_file=said if is_path else found("SSL_CERT_FILE"),
+            verify=said.lower() not in _FALSE,
             client_certificate=found("SSL_CERTIFICATE"),
             client_key=found("SSL_KEY"),
         )

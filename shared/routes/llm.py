@@ -100,6 +100,8 @@ def _relayed(name: str, call_type: str, required: str, schema: Any, summary: str
 _FILE: dict[str, Any] = {}
 """Of a form."""
 
+COMPLETIONS = ("/chat/completions", "/completions")
+"""Routes whose every call goes to `completion_model`, where there is one."""
 ROWS = (
     _call("/chat/completions", "acompletion", "messages", _MESSAGES, _answer("message"), "One turn of a conversation"),
     _call("/completions", "atext_completion", "prompt", _TEXTS, _answer("text"), "Go on with a text"),

@@ -57,6 +57,14 @@ def test_a_deployment_has_its_address_and_all_its_headers() -> None:
     assert (found.deadlines.connect_ms, found.deadlines.total_ms) == (3_000, 3_000)
 
 
+def test_an_entry_says_whose_certificates_its_provider_may_have() -> None:
+    usual, off = target().origin, target(ssl_verify=False).origin
+    assert usual is not None and off is not None
+    assert usual.verify is None and off.verify is False and usual != off  # connections aren't shared
+    with pytest.raises(ConfigError, match="ssl_verify: /nowhere"):
+        target(ssl_verify="/nowhere/authority.pem")
+
+
 def test_an_extra_header_replaces_ours_and_framing_and_encoding_stay_ours() -> None:
     extra = {
         "Authorization": "Basic x",

@@ -16,6 +16,7 @@ from shared import config, subjects
 from shared.config import Config, ConfigError
 from shared.grant import Grant
 from shared.ids import DeploymentId
+from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
 from tests.config.stand_ins import CHUNKS
 from tests.edge.fakes import Provider, always, response
@@ -128,16 +129,17 @@ async def test_a_streams_usage_is_shown_to_everybody_where_the_file_says_so(show
         assert (b'"total_tokens"' in (await edge.chat("m", stream=True)).body) is shown
 
 
+def answer(text: str) -> bytes:
+    return response(
+        b'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"'
+        + text.encode()
+        + b'"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
+    )
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("by", ["entry", "grant"])
 async def test_tags_lead_a_call_to_its_deployment(by: str) -> None:
-    def answer(text: str) -> bytes:
-        return response(
-            b'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"'
-            + text.encode()
-            + b'"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
-        )
-
     async with (
         Provider(always(answer("zero"))) as zero,
         Provider(always(answer("one"))) as one,
@@ -165,3 +167,19 @@ async def test_tags_lead_a_call_to_its_deployment(by: str) -> None:
             assert b"zero" in (await edge.chat("m", metadata={"tags": ["free"]})).body
             refused = await edge.chat("m", metadata={"tags": ["neither"]})
             assert refused.status == 401 and b"due to tags configuration" in refused.body
+
+
+@pytest.mark.asyncio
+async def test_a_completion_that_names_no_model_asks_the_default_one() -> None:
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    found = front.build(parsed("router_settings: {default_model: m}"), {}, outbound)["default_models"]
+    assert "/embeddings" not in found
+    nameless = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode()
+    async with Provider(always(answer("hi"))) as there, Edge({"m": [there.url]}) as edge:
+        for models, status in (({}, 400), (found, 200)):
+            edge.parts.default_models = models
+            async with await edge.connect() as client:
+                await client.post("/v1/chat/completions", nameless)
+                assert (await client.answer()).status == status
+        assert json.loads(there.bodies[-1])["model"] == "m-upstream"
+        assert (await edge.chat("unknown")).status != 200, "what is named is asked"

@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.client import Client
 
+from services.ledger import config as ledger_config
 from services.ledger import cube, dump, retention, retention_run
 from services.ledger.audit import AuditTally
 from services.ledger.book import make_days_ahead
@@ -25,6 +27,7 @@ from shared import subjects
 from shared.facts import encode_control
 from shared.ids import RequestId, new_request_id
 from shared.settings import SettingsError
+from shared.startup import Source
 from tests.ledger.ledger_kit import (
     ALICE,
     Book,
@@ -411,3 +414,21 @@ def test_schedules() -> None:
     assert Schedule("", "30 3 * * *").next(datetime(2026, 11, 26, 4, tzinfo=UTC), None) == datetime(
         2026, 11, 27, 3, 30, tzinfo=UTC
     )
+
+
+@pytest.mark.parametrize(
+    ("general", "term"),
+    [
+        ("{}", ""),
+        ("{maximum_spend_logs_retention_period: 30d}", "30d"),
+        ("{disable_spend_logs: true}", "1d"),
+        ("{disable_spend_logs: true, maximum_spend_logs_retention_period: 30d}", "1d"),
+        ("{disable_spend_logs: false, maximum_spend_logs_retention_period: 30d}", "30d"),
+    ],
+)
+async def test_who_wants_no_rows_keeps_them_a_day(general: str, term: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"general_settings: {general}\n")
+    source = await Source.open(str(file), {"TOLLGATE_DATABASE_URL": "postgresql://u@h/d"}, "ledger")
+    assert ledger_config.completed(source).spend_logs_retention == term
+    await source.close()

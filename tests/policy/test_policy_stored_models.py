@@ -161,6 +161,7 @@ WRONG = {
     "of a shell": ({"litellm_params": {"model": "openai/${HOME}"}}, "config.yaml"),
     "no address": ({"litellm_params": {"model": "openai/x", "api_base": "ftp://x"}}, "api_base"),
     "password in it": ({"litellm_params": {"model": "openai/x", "api_base": "https://u:p@x"}}, "api_base"),
+    "a file of the machine's": ({"litellm_params": {"model": "openai/x", "ssl_verify": "/etc/ssl/x"}}, "ssl_verify"),
     "the machine's profile": ({"litellm_params": {"model": "bedrock/x", "aws_profile_name": "root"}}, "aws_profile_name"),
     "the machine's role": ({"litellm_params": {"model": "bedrock/x", "aws_role_name": "arn:aws:iam::1:role/x"}}, "aws_role_name"),
     "our identity elsewhere": ({"litellm_params": {"model": "bedrock/x", "api_base": "https://evil.example"}}, "evil.example"),

@@ -87,8 +87,8 @@ class Format(Protocol):
 
     # ── the request ──
 
-    def read(self, body: bytes, hints: Hints, model: str | None = None) -> Call:
-        """Raises RefusedError with what is wrong and where. `model`: where the path names it."""
+    def read(self, body: bytes, hints: Hints, model: str | None = None, default_model: str = "") -> Call:
+        """Raises RefusedError with what is wrong and where. `model`: where the path names it; `default_model`: where nobody does."""
 
     def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
         """What of a request is the provider's, without the gateway's own fields: what translators read."""

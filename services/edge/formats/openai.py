@@ -32,16 +32,17 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     chunk: str = ""
     """`object` of a stream's chunks; empty: as in a whole answer."""
 
-    def read(self, body: bytes, hints: Hints, model: str | None = None) -> Call:
+    def read(self, body: bytes, hints: Hints, model: str | None = None, default_model: str = "") -> Call:
         """Raises RefusedError with what is wrong and where.
 
         Args:
             model: where the path names it; it goes before the body's.
+            default_model: of a request that names none, where the route has no model of its own for it; empty: it has to.
         """
         fields, exact = fields_.split(body)
         fields_.refuse_unsafe(fields)
-        if model is None and self.default_model and "model" not in fields:
-            model = self.default_model
+        if model is None and "model" not in fields:
+            model = self.default_model or default_model or None
         if model is None:
             model = fields_.model_of(fields, self.route)
         else:

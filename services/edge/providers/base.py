@@ -13,7 +13,9 @@ import msgspec
 from services.edge.formats.base import Call
 from services.edge.providers.params import Parameters
 from services.edge.upstream import Deadlines, Origin, render_headers
+from services.edge.upstream.tls import context
 from shared.config import ConfigError, Deployment
+from shared.settings import SettingsError
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -157,6 +159,12 @@ def target(
         origin, base_path = Origin.parse(deployment.api_base if api_base is None else api_base)
     except ValueError as error:
         raise ConfigError(f"{where}: api_base: {error}") from None
+    if deployment.params.ssl_verify is not None:
+        try:
+            context(deployment.params.ssl_verify)
+        except SettingsError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        origin = msgspec.structs.replace(origin, verify=deployment.params.ssl_verify)
     usual = deadlines(deployment.timeout_ms)
     streaming = usual
     if deployment.stream_timeout_ms is not None:

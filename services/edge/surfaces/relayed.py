@@ -160,9 +160,11 @@ class _Relay:
                 sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
             if parts.forwards_headers:
                 sent += own_headers.forwarded(self._request.headers(), sent)
+            verify = target.origin.verify if target.origin is not None else None
             stream = outbound.stream(
-                "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS
-            )
+                "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS,
+                tls=None if verify is None else parts.upstream.tls(verify),
+            )  # fmt: skip
             async with stream as answer:
                 record.first_byte_at_ms = parts.clock.unix_ms()
                 about = account.about_of(target, candidate, self._call.model)

@@ -56,6 +56,8 @@ class Origin(Struct, frozen=True):
     port: int
     guard: Guard | None = None
     """Which addresses its name may stand for, where somebody with a key named it; None: any."""
+    verify: bool | str | None = None
+    """Whose certificates it may have, as `tls.context` has it; None: as the client says."""
 
     @classmethod
     def parse(cls, url: str) -> tuple[Self, str]:

@@ -54,7 +54,8 @@ class Client:
         self.connection_age_s_max = connection_age_s_max
         self.response_head_bytes_max = response_head_bytes_max
         self.waiting_per_origin_max = waiting_per_origin_max
-        self._ssl_context = ssl_context
+        self._contexts: dict[bool | str | None, ssl.SSLContext] = {} if ssl_context is None else {None: ssl_context}
+        """As many as the configuration names."""
         self._pools: dict[Origin, _Pool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self.closed = False
@@ -133,11 +134,12 @@ class Client:
 
     # ── for the pools ──
 
-    def tls(self) -> ssl.SSLContext:
-        """The context given, or the system's trust with verification of host names; made once."""
-        if self._ssl_context is None:
-            self._ssl_context = context(None)
-        return self._ssl_context
+    def tls(self, verify: bool | str | None = None) -> ssl.SSLContext:
+        """Of an origin that says so itself; None: the context given, or the system's trust with verification of host names. Made once."""
+        found = self._contexts.get(verify)
+        if found is None:
+            found = self._contexts[verify] = context(verify)
+        return found
 
     def sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
         """Idle connections are looked over as long as there are any."""
@@ -231,7 +233,7 @@ class _Pool:
         try:
             if self.client.closed:
                 raise UpstreamError("connect", "the client is closed", safe_to_retry=True)
-            tls = self.client.tls() if origin.scheme == "https" else None
+            tls = self.client.tls(origin.verify) if origin.scheme == "https" else None
             name = origin.host if tls else None
             hosts = [origin.host] if origin.guard is None else await self._permitted(origin.guard)
             for last, host in enumerate(hosts, 1):

@@ -78,6 +78,8 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Parameters to leave out, whatever the provider takes."""
     allowed_openai_params: Annotated[list[str], By("edge")] = []
     """Parameters to send, whatever is known of the provider."""
+    ssl_verify: Annotated[bool | str | None, By("edge")] = None
+    """Whose certificates this provider may have, where it isn't as litellm_settings say: false: any; a path: that authority's too."""
     modify_params: Annotated[bool | None, By("edge")] = None
     """Mend a conversation that the provider would refuse."""
     extra_body: Annotated[dict[str, Any], By("edge")] = {}

@@ -116,8 +116,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     trust_stored_models: Annotated[bool, By("config")] = False
     """Ours: what is added by API may do what this file may: name environment variables and files, use this machine's own cloud identity
     at any address, and be called in private networks."""
-    disable_spend_logs: Annotated[bool, By()] = False
-    """Keep no row a request."""
+    disable_spend_logs: Annotated[
+        bool, By("ledger", differently="the rows of a day go when it is over and signed; the sums of spend stay")
+    ] = False
+    """Keep no row a request: as a retention period of one day."""
     store_prompts_in_spend_logs: Annotated[bool, By("policy")] = False
     """Keep prompts and answers, where key and team don't say otherwise in their metadata."""
     maximum_payload_retention_period: Annotated[str | None, By("ledger")] = None
@@ -175,7 +177,7 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     forward_client_headers_to_llm_api: Annotated[bool, By("edge")] = False
     """Send the client's `x-` headers, and `anthropic-beta`, on to the provider; no credential."""
     completion_model: Annotated[
-        str | None, By("policy", differently="a call must name a model all the same, and the book shows that name")
+        str | None, By("policy", "edge", differently="where a call names another, the book shows that name")
     ] = None
     """The model that every completion asks, whatever it names."""
     json_logs: Annotated[bool | None, By("config")] = None

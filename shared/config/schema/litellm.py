@@ -142,6 +142,10 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Where the prompt is too long for the model."""
     content_policy_fallbacks: Annotated[Fallbacks, By("policy")] = []
     """Where the provider refuses the content."""
+    default_model: Annotated[
+        str | None, By("edge", differently="of completions that name none; LiteLLM ignores it")
+    ] = None
+    """The model that a chat or text completion asks which names none."""
     max_fallbacks: Annotated[int | None, By("policy")] = None
     """Models asked in all."""
     allowed_fails: Annotated[int | None, By("edge")] = None

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.edge.upstream import Client, Deadlines, Origin, UpstreamError
 from services.edge.upstream.tls import context
+from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings
 from shared.settings import SettingsError
 from tests.edge.upstream.upstream_kit import OK, QUICK, Authority, Peer, Server, answers
 
@@ -365,6 +367,40 @@ async def test_ssl_verify_says_whose_certificates_are_taken(make: Make, authorit
         assert await call(make(ssl_context=context(str(file))), server) == b"ok"
     with pytest.raises(SettingsError, match="ssl_verify"):
         context(str(tmp_path / "nowhere.pem"))
+
+
+async def test_an_origin_says_itself_whose_certificates_are_taken(
+    ours: Callable[..., Client], authority: Authority, tmp_path: Path
+) -> None:
+    """Two entries of one address: what one of them takes is no matter of the other's."""
+    file = tmp_path / "ours.pem"
+    file.write_text(authority.root)
+    client = ours()
+    async with Server(answers(OK), tls=authority.server("127.0.0.1")) as server:
+        for verify in (False, str(file), None, False):
+            origin = msgspec.structs.replace(server.origin, verify=verify)
+            if verify is None:
+                with pytest.raises(UpstreamError) as raised:
+                    await client.send(origin, "POST", "/", [], b"", QUICK)
+                assert raised.value.kind == "tls"
+            else:
+                assert await (await client.send(origin, "POST", "/", [], b"", QUICK)).read(10) == b"ok"
+        url = f"https://127.0.0.1:{server.origin.port}/"
+        for said, tls, goes in (
+            (None, client.tls(False), True),
+            (None, client.tls(str(file)), True),
+            (None, None, False),
+            (False, None, True),  # what stands for SSL_VERIFY
+            (str(file), None, True),
+        ):
+            outbound = Outbound(OutboundSettings.read({}, said), Guard(any_address=True))
+            try:
+                async with outbound.stream("POST", url, deadline_ms=5000, idle_ms=5000, tls=tls) as answer:
+                    assert goes and answer.status == 200
+            except OutboundError:
+                assert not goes
+            finally:
+                await outbound.close()
 
 
 async def test_tls_checks_the_host_name_and_the_authority(make: Make, authority: Authority) -> None:
