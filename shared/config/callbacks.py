@@ -39,7 +39,7 @@ SINKS = frozenset(
 SENT = frozenset(
     {
         "langfuse", "langfuse_otel", "otel", "opentelemetry", "generic_api", "webhook", "custom_callback_api", "s3", "s3_v2",
-        "gcs_bucket", "azure_storage",
+        "gcs_bucket", "azure_storage", "arize_phoenix", "logfire", "mlflow", "langsmith", "datadog",
     }
 )  # fmt: skip
 """Sinks that the ledger serves: services/ledger/sinks."""

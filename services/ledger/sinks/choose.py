@@ -14,7 +14,8 @@ from shared.entities import callbacks
 KINDS = {
     "langfuse": "langfuse", "langfuse_otel": "langfuse", "otel": "otel", "opentelemetry": "otel", "generic_api": "webhook",
     "webhook": "webhook", "custom_callback_api": "webhook", "s3": "bucket", "s3_v2": "bucket", "gcs_bucket": "bucket",
-    "azure_storage": "bucket",
+    "azure_storage": "bucket", "arize_phoenix": "phoenix", "logfire": "logfire", "mlflow": "mlflow", "langsmith": "langsmith",
+    "datadog": "datadog",
 }  # fmt: skip
 """LiteLLM's name of a callback → how it is sent."""
 
@@ -90,6 +91,8 @@ def of_entity(scope: str, owner: str, metadata: Any, *, turned_off: bool = False
 _OUTCOMES = {(True, False): ("success",), (False, True): ("failure",), (True, True): ("success", "failure")}
 
 
+DEFAULT_TAGS = "langfuse_default_tags"
+"""Names of metadata whose values Langfuse gets as tags too."""
 DIRECTORY = "directory"
 """Where the configuration lies: Python of the operator's own is beside it."""
 
@@ -118,10 +121,13 @@ def of_config(
         if isinstance(params, Mapping)
         else {}
     )
+    shown = settings.get(DEFAULT_TAGS)
+    names = ",".join(map(str, shown)) if isinstance(shown, list) else ""
+    said_of, beside = {"bucket": bucket, "langfuse": {DEFAULT_TAGS: names} if names else {}}, {DIRECTORY: directory}
     shows = not settings.get("turn_off_message_logging")
     found = []
     for name, (successes, failures) in on.items():
-        variables = _address(own[name]) if name in own else bucket if name in KINDS else {DIRECTORY: directory}
+        variables = _address(own[name]) if name in own else said_of.get(KINDS[name], {}) if name in KINDS else beside
         content = shows and said.get(name, NOTHING_SAID).shows_content
         kind = "generic_api" if name in own else name
         found.append(

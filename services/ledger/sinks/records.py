@@ -5,6 +5,7 @@ Ids are made from the row's own, so that what is sent twice is recognised.
 
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -59,8 +60,12 @@ def payload(row: Record) -> dict[str, Any]:
     }
 
 
-def langfuse(row: Record) -> list[dict[str, Any]]:
-    """A trace and its generation, for POST /api/public/ingestion."""
+def langfuse(row: Record, shown: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """A trace and its generation, for POST /api/public/ingestion.
+
+    Args:
+        shown: names of metadata whose values are tags too.
+    """
     row_id, start, end = str(row["id"]), shapes.iso(row["at_ms"]), shapes.iso(row["ended_at_ms"])
     trace_id = row_id
     metadata = {"team_id": row["team_id"], "key_alias": row["key_alias"], "deployment_id": row["deployment_id"], "outcome": row["outcome"],
@@ -69,7 +74,7 @@ def langfuse(row: Record) -> list[dict[str, Any]]:
     said = {} if content is None else {"input": content["messages"], "output": content["response"]}
     trace = {
         "id": trace_id, "timestamp": start, "name": row["route"], "userId": row["customer_id"] or row["user_id"],
-        "sessionId": row["session_id"], "tags": row["tags"], "metadata": metadata, **said,
+        "sessionId": row["session_id"], "tags": [*row["tags"], *_shown(row, shown)], "metadata": metadata, **said,
     }  # fmt: skip
     cost = None if row["cost_picousd"] is None else {"total": usd_from_picousd(row["cost_picousd"])}
     generation = {
@@ -84,6 +89,13 @@ def langfuse(row: Record) -> list[dict[str, Any]]:
         {"id": _event_id(row_id, f"{kind}-{row['outcome']}"), "type": kind, "timestamp": end, "body": body}
         for kind, body in (("trace-create", trace), ("generation-create", generation))
     ]
+
+
+def _shown(row: Record, names: frozenset[str]) -> list[str]:
+    if not names:
+        return []
+    metadata = shapes.spend_log(row)["metadata"]
+    return [f"{name}:{metadata[name]}" for name in sorted(names) if metadata.get(name) not in (None, "")]
 
 
 def _event_id(row_id: str, what: str) -> str:
@@ -132,6 +144,63 @@ def span(row: Record) -> dict[str, Any]:
         ],
         "status": {"code": 1 if row["outcome"] == SUCCESS else 2},
     }
+
+
+_OPERATIONS = {"aembedding": "EMBEDDING", "arerank": "RERANKER"}
+
+
+def open_inference(row: Record) -> dict[str, Any]:
+    """The same span with OpenInference's names, by which Phoenix knows what it is."""
+    made, content = span(row), row.get("content")
+    more: dict[str, Any] = {
+        "openinference.span.kind": _OPERATIONS.get(row["call_type"], "LLM"),
+        "llm.model_name": row["upstream_model"] or row["model"],
+        "llm.provider": row["provider"],
+        "llm.token_count.prompt": row["input_tokens"],
+        "llm.token_count.completion": row["output_tokens"],
+        "llm.token_count.total": row["input_tokens"] + row["output_tokens"],
+        "session.id": row["session_id"],
+    }
+    if content is not None:
+        more["input.value"] = msgspec.json.encode(content["messages"]).decode()
+        more["output.value"] = msgspec.json.encode(content["response"]).decode()
+    made["attributes"] += [
+        {"key": key, "value": _otlp(value)} for key, value in more.items() if value not in (None, "")
+    ]
+    return made
+
+
+def langsmith(row: Record, project: str) -> dict[str, Any]:
+    """A run, for POST /runs/batch: the root of its own trace."""
+    row_id, log, content = str(row["id"]), payload(row), row.get("content")
+    began = datetime.fromtimestamp(row["at_ms"] / 1000, UTC)
+    return {
+        "id": row_id, "trace_id": row_id, "dotted_order": f"{began:%Y%m%dT%H%M%S%fZ}{row_id}", "name": "LLMRun", "run_type": "llm",
+        "session_name": project, "start_time": shapes.iso(row["at_ms"]), "end_time": shapes.iso(row["ended_at_ms"]),
+        "inputs": {"model": row["model"], **({} if content is None else {"messages": content["messages"]})},
+        "outputs": {"usage_metadata": {"input_tokens": row["input_tokens"], "output_tokens": row["output_tokens"],
+                                       "total_tokens": row["input_tokens"] + row["output_tokens"]},
+                    **({} if content is None else {"response": content["response"]})},
+        "error": None if row["outcome"] == SUCCESS else row["error_code"] or row["outcome"],
+        "tags": list(row["tags"]),
+        "extra": {"metadata": {**log["metadata"], "ls_model_name": row["upstream_model"] or row["model"], "ls_provider": row["provider"],
+                               "response_cost": log["response_cost"]}},
+    }  # fmt: skip
+
+
+def datadog(row: Record, source: str, service: str, tags: str) -> dict[str, Any]:
+    """A log, for POST /api/v2/logs: LiteLLM's logging payload as its message."""
+    named = "".join(f",request_tag:{_tag(tag)}" for tag in row["tags"])
+    team = row["team_alias"] or row["team_id"]
+    return {
+        "ddsource": source, "service": service, "ddtags": f"{tags}{named}{f',team:{_tag(team)}' if team else ''}", "hostname": "",
+        "status": "info" if row["outcome"] == SUCCESS else "error", "message": msgspec.json.encode(payload(row)).decode(),
+    }  # fmt: skip
+
+
+def _tag(value: object) -> str:
+    """As Datadog takes it: lower case, and nothing that would begin another tag."""
+    return "".join(sign if sign.isalnum() or sign in "_-:./" else "_" for sign in str(value).lower())
 
 
 def _trace_of(row: Record) -> tuple[str, str] | None:

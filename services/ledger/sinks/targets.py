@@ -2,9 +2,6 @@
 
 import asyncio
 import base64
-import hashlib
-import hmac
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -12,19 +9,17 @@ from typing import Any, Protocol
 import msgspec
 
 from services.ledger.export_target import TargetError, open_target
-from services.ledger.sinks import choose, python, records
+from services.ledger.sinks import choose, python, records, vendors
 from services.ledger.sinks.choose import KINDS, Sink
 from services.ledger.sinks.errors import SinkError
+from services.ledger.sinks.http import Http, headers_of, value
 from shared import sealing
 from shared.entities import callbacks
-from shared.outbound import Answer, Outbound, OutboundError
+from shared.outbound import Answer, Outbound
 from shared.sealing import Keyring, SealingError
 
-DEADLINE_MS = 15_000
-ANSWER_BYTES_MAX = 1024 * 1024
 PUTS_MAX = 16
 """Objects on their way at a time."""
-JSON = {"content-type": "application/json"}
 
 
 class SinkTarget(Protocol):
@@ -42,6 +37,7 @@ def make(sink: Sink, environ: Mapping[str, str], outbound: Outbound, keyring: Ke
         "otel": lambda: _otel(sink, environ, outbound),
         "webhook": lambda: _webhook(sink, environ, outbound),
         "bucket": lambda: _bucket(sink, environ),
+        **{name: lambda: vendors.MAKERS[kind](sink, environ, outbound) for name in vendors.MAKERS},
     }
     return made[kind]()
 
@@ -58,28 +54,20 @@ def _opened(sink: Sink, name: str, value: str, keyring: Keyring | None) -> str:
         raise SinkError(f"{sink.name}: {name}: {error}", lasting=True) from None
 
 
-def _value(sink: Sink, environ: Mapping[str, str], *names: str) -> str:
-    """Of the sink's own variables, or of the environment: that of the configuration alone, so that no team uses ours."""
-    own = dict(sink.variables)
-    for name in names:
-        found = own.get(name.lower()) or (environ.get(name) if sink.scope == "config" else None)
-        if found:
-            return found
-    return ""
-
-
 def _langfuse(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTarget:
     public, secret = (
-        _value(sink, environ, "LANGFUSE_PUBLIC_KEY"),
-        _value(sink, environ, "LANGFUSE_SECRET_KEY", "LANGFUSE_SECRET"),
+        value(sink, environ, "LANGFUSE_PUBLIC_KEY"),
+        value(sink, environ, "LANGFUSE_SECRET_KEY", "LANGFUSE_SECRET"),
     )
-    host = _value(sink, environ, "LANGFUSE_HOST") or "https://cloud.langfuse.com"
+    host = value(sink, environ, "LANGFUSE_HOST") or "https://cloud.langfuse.com"
     if not public or not secret:
         raise SinkError(f"{sink.name}: LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY are needed", lasting=True)
     headers = {"authorization": "Basic " + base64.b64encode(f"{public}:{secret}".encode()).decode()}
 
+    shown = frozenset(filter(None, dict(sink.variables).get(choose.DEFAULT_TAGS, "").split(",")))
+
     def body(rows: Sequence[Mapping[str, Any]]) -> bytes:
-        return msgspec.json.encode({"batch": [event for row in rows for event in records.langfuse(row)]})
+        return msgspec.json.encode({"batch": [event for row in rows for event in records.langfuse(row, shown)]})
 
     def check(answer: Answer) -> None:
         """207: each event has an answer of its own."""
@@ -94,7 +82,7 @@ def _langfuse(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> Sin
 
 
 def _otel(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTarget:
-    endpoint = _value(sink, environ, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_ENDPOINT")
+    endpoint = value(sink, environ, "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_ENDPOINT")
     if not endpoint:
         raise SinkError(f"{sink.name}: OTEL_EXPORTER_OTLP_ENDPOINT is needed", lasting=True)
     url = endpoint.rstrip("/") + ("" if endpoint.rstrip("/").endswith("/v1/traces") else "/v1/traces")
@@ -106,69 +94,20 @@ def _otel(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTar
             {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": {"name": "tollgate"}, "spans": spans}]}]}
         )
 
-    return Http(outbound, url, _headers(_value(sink, environ, "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_HEADERS")), body)
+    return Http(outbound, url, headers_of(value(sink, environ, "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_HEADERS")), body)
 
 
 def _webhook(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> SinkTarget:
-    url = _value(sink, environ, "GENERIC_LOGGER_ENDPOINT", "WEBHOOK_URL")
+    url = value(sink, environ, "GENERIC_LOGGER_ENDPOINT", "WEBHOOK_URL")
     if not url:
         raise SinkError(f"{sink.name}: GENERIC_LOGGER_ENDPOINT is needed", lasting=True)
-    headers = _headers(_value(sink, environ, "GENERIC_LOGGER_HEADERS"))
-    secret = _value(sink, environ, "GENERIC_LOGGER_SIGNING_SECRET")
+    headers = headers_of(value(sink, environ, "GENERIC_LOGGER_HEADERS"))
+    secret = value(sink, environ, "GENERIC_LOGGER_SIGNING_SECRET")
 
     def body(rows: Sequence[Mapping[str, Any]]) -> bytes:
         return msgspec.json.encode([records.payload(row) for row in rows])
 
     return Http(outbound, url, headers, body, secret=secret)
-
-
-def _headers(text: str) -> dict[str, str]:
-    """`name=value,name=value`, as OpenTelemetry and LiteLLM write them."""
-    pairs = (part.partition("=") for part in text.split(",") if "=" in part)
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-class Http:
-    """
-    Args:
-        body: of some rows; the same for the same rows.
-        check: what a 2xx must say. Raises SinkError.
-        secret: signs the body: `x-tollgate-signature: t=<unix s>,v1=<hex HMAC-SHA256 of "t.body">`.
-    """
-
-    def __init__(
-        self, outbound: Outbound, url: str, headers: Mapping[str, str], body: Callable[[Sequence[Mapping[str, Any]]], bytes],
-        check: Callable[[Answer], None] = lambda _answer: None, secret: str = "",
-    ) -> None:  # fmt: skip
-        self._outbound = outbound
-        self._url = url
-        self._headers = {**JSON, **headers}
-        self._body = body
-        self._check = check
-        self._secret = secret
-
-    async def send(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        body = self._body(rows)
-        named = hashlib.sha256("".join(f"{row['id']}{row['outcome']}" for row in rows).encode()).hexdigest()
-        headers = {**self._headers, "idempotency-key": named}
-        if self._secret:
-            stamp = str(int(time.time()))
-            signature = hmac.new(self._secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-            headers["x-tollgate-signature"] = f"t={stamp},v1={signature}"
-        try:
-            answer = await self._outbound.send(
-                "POST",
-                self._url,
-                headers=headers,
-                body=body,
-                deadline_ms=DEADLINE_MS,
-                answer_bytes_max=ANSWER_BYTES_MAX,
-            )
-        except OutboundError as error:
-            raise SinkError(str(error), lasting=error.code in ("bad_address", "refused_address")) from None
-        if not 200 <= answer.status < 300:
-            raise SinkError(f"answered {answer.status}", lasting=answer.status in (400, 401, 403, 404, 405, 410))
-        self._check(answer)
 
 
 def _bucket(sink: Sink, environ: Mapping[str, str]) -> SinkTarget:
@@ -177,9 +116,9 @@ def _bucket(sink: Sink, environ: Mapping[str, str]) -> SinkTarget:
     variables: dict[str, str] = dict(sink.variables)
     options: dict[str, Any] = {}
     if sink.name == "gcs_bucket":
-        where = f"gs://{_value(sink, environ, 'GCS_BUCKET_NAME')}"
+        where = f"gs://{value(sink, environ, 'GCS_BUCKET_NAME')}"
     elif sink.name == "azure_storage":
-        where = f"az://{_value(sink, environ, 'AZURE_STORAGE_FILE_SYSTEM')}"
+        where = f"az://{value(sink, environ, 'AZURE_STORAGE_FILE_SYSTEM')}"
     else:
         where = f"s3://{variables.get('s3_bucket_name', '')}/{variables.get('s3_path', '').strip('/')}"
         named = {"s3_region_name": "region", "s3_endpoint_url": "endpoint", "s3_aws_access_key_id": "access_key_id",

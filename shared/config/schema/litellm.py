@@ -29,6 +29,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Sinks for calls that failed."""
     s3_callback_params: Annotated[dict[str, Any], By("ledger")] = {}
     """Bucket, path, region, endpoint and keys of the sinks `s3` and `s3_v2`."""
+    langfuse_default_tags: Annotated[Names, By("ledger")] = []
+    """Names of a call's metadata (`user_api_key_alias` ...) whose values Langfuse gets as tags too, as `name:value`."""
     service_callback: Annotated[Names | str, By(anyway=only_always)] = []
     """Sinks for the gateway's own health."""
     audit_log_callbacks: Annotated[Names | str, By()] = []
