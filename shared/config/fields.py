@@ -184,8 +184,8 @@ def _without_effect(
             hint = f"perhaps {close[0]} is meant"
         reading.say(place, "unknown", hint)
         reading.warn(f"{place}: not used ({hint})" if hint else f"{place}: not used")
-    elif why.startswith("="):  # what it asks for is so anyway
-        reading.say(place, "acts", why[1:].strip())
+    elif why.startswith(("=", "~")):  # what it asks for is so anyway
+        reading.say(place, "acts" if why.startswith("=") else "differently", why[1:].strip())
     else:
         reading.say(place, "no effect", why)
         if value is not None and value is not False:

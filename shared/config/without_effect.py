@@ -1,6 +1,7 @@
 """Keys of LiteLLM's that have no effect here, each with the reason.
 
-A reason that begins with `=` says that what the key asks for is so anyway: then nothing is left undone.
+A reason that begins with `=` says that what the key asks for is so anyway: then nothing is left undone. With `~` it is so but for what the
+reason says.
 """
 
 _WRITES = "every call is recorded before it is answered, nothing is written later"
@@ -11,7 +12,7 @@ _OTHER = "not a key of LiteLLM's"
 
 GENERAL: dict[str, str] = {
     "proxy_batch_write_at": f"= {_WRITES}",
-    "disable_error_logs": "failed calls are in the book, as all calls are",
+    "disable_error_logs": "~ no error's text and nothing of its request is ever written; that a call failed is in the book, as its code",
     "database_connection_timeout": _POOL,
     "database_connect_timeout": _POOL,
     "database_socket_timeout": _POOL,

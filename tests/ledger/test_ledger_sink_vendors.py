@@ -11,7 +11,6 @@ from aiohttp import web
 from services.ledger.sinks import choose, otlp, records, targets
 from services.ledger.sinks.errors import SinkError
 from shared.config import callbacks, parse
-from shared.entities import callbacks as entities
 from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.ledger.ledger_kit import Book, opened, settled
 from tests.support.serving import handled_by, serving
@@ -120,7 +119,7 @@ async def test_each_gets_a_call_where_and_as_it_takes_it(name: str, there: There
     if name != "arize_phoenix":  # one's own needs nothing
         with pytest.raises(SinkError, match="is needed"):
             targets.make(sink, {}, outbound)
-    assert entities.callbacks.lacks(name, {}) == f"{name} can be set in the configuration only"
+    assert callbacks.lacks(name, {}) == f"{name} can be set in the configuration only"
 
 
 def test_the_file_says_that_calls_are_sent_there() -> None:

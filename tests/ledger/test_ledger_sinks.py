@@ -351,11 +351,11 @@ async def test_nobody_is_told_whose_call_it_was(book: Book, target: Target) -> N
 def test_what_is_said_of_one_sink_holds_for_it() -> None:
     config = parse(
         """
-litellm_settings: {callbacks: [otel, langfuse, mine], success_callback: [mlflow]}
+litellm_settings: {callbacks: [otel, langfuse, mine], success_callback: [lunary]}
 callback_settings:
   otel: {message_logging: false}
   mine: {callback_type: generic_api, endpoint: "https://logs.example/in", headers: {x-token: os.environ/TOKEN}}
-  mlflow: {experiment_name: e}
+  lunary: {experiment_name: e}
 """,
         {"TOKEN": "secret-of-theirs"},
     )
@@ -369,7 +369,7 @@ callback_settings:
     assert not any(sink.content for sink in choose.of_config(
         {"turn_off_message_logging": True, **config.litellm_settings}, said=config.callback_settings))  # fmt: skip
     said = {key.place: key.verdict for key in config.keys if key.verdict != "acts"}
-    assert said == {"litellm_settings.success_callback": "no effect", "callback_settings.mlflow": "no effect"}
+    assert said == {"litellm_settings.success_callback": "no effect", "callback_settings.lunary": "no effect"}
     assert "secret-of-theirs" not in repr(config)
 
 

@@ -111,7 +111,7 @@ def test_what_was_not_sealed_still_works_and_is_sealed_at_the_next_change(keyrin
     ("sent", "param"),
     [
         (entry(callback_name="nonsense"), "callback_name"),
-        (entry(callback_name="langsmith"), "callback_name"),
+        (entry(callback_name="lunary"), "callback_name"),
         (entry(callback_type="always"), "callback_type"),
         (entry(callback_vars={"langfuse_secret_key": "os.environ/OURS"}), "langfuse_secret_key"),
         (entry(callback_vars={"odd": "x"}), "odd"),
