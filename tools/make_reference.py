@@ -20,6 +20,8 @@ from shared.config import schema, without_effect
 from shared.config.fields import By
 
 ROOT = Path(__file__).resolve().parent.parent
+_SO = {"=": "so anyway", "~": "differently"}
+"""How a reason of `without_effect` begins → what comes of its key."""
 REFERENCE = ROOT / "docs" / "reference"
 HEAD = "<!-- Made by `make docs` from the code: don't edit. -->\n\n"
 SETTINGS = (
@@ -105,7 +107,7 @@ def litellm_config() -> str:
         hints = typing.get_type_hints(kind, include_extras=True)
         rows = [(f"`{name}`", *acts(hint), words.get(name, "")) for name, hint in hints.items()]
         rows += [
-            (f"`{name}`", "so anyway" if reason.startswith("=") else "no effect", cell(reason.removeprefix("=")))
+            (f"`{name}`", _SO.get(reason[:1], "no effect"), cell(reason.lstrip("=~")))
             for name, reason in without.items()
         ]
         text += f"\n## {title}\n\n{table(('key', 'here', 'what'), rows)}"

@@ -21,6 +21,7 @@ from services.edge.providers.base import CredentialsError, Options, Target, Tran
 from services.edge.relay import Relay
 from services.edge.routing import plan
 from services.edge.routing.plan import Step
+from services.edge.routing.rooms import Place
 from services.edge.routing.way import Way
 from services.edge.screening import CutError
 from services.edge.sources import Source
@@ -63,6 +64,8 @@ class Attempts:
         self._account = Account(parts, asked, way.groups[0].candidates[0])
         self._relay: Relay | None = None
         self._source: Source | None = None
+        self._place: Place | None = None
+        """Of the present attempt, where its deployment has a limit of them."""
         self._head_at = 0.0
         """When the last provider's head came, or the attempt began; by the clock's seconds."""
 
@@ -100,6 +103,8 @@ class Attempts:
         while True:
             group = groups[step.group]
             account = self._account
+            if parts.targets[group.candidates[step.position].deployment_id].parallel_max is not None:
+                step = self._to_room(step)
             account.candidate = group.candidates[step.position]
             try:
                 attempt = self._prepare(account.candidate)
@@ -130,9 +135,30 @@ class Attempts:
                         account, groups[following.group].model if following.group != step.group else None
                     )
                     opened_for = -1
+            finally:
+                if self._place is not None:
+                    parts.rooms.give(self._place)
+                    self._place = None
             if following.wait_s:
                 await asyncio.sleep(following.wait_s)
             step = following
+
+    def _to_room(self, step: Step) -> Step:
+        """To whoever has the most room, from this one on. Its place, or one in its line, is taken before anything is awaited."""
+        parts, candidates = self._parts, self._way.groups[step.group].candidates
+        best, least = step.position, float("inf")
+        for position in range(step.position, len(candidates)):
+            deployment = candidates[position].deployment_id
+            if position != step.position and self._is_resting(deployment):
+                continue
+            limit = parts.targets[deployment].parallel_max
+            load = 0.0 if limit is None else parts.rooms.load(deployment, limit)
+            if load < least and (load >= 1.0 or least >= 1.0):  # of those with room the first: the strategy's choice
+                best, least = position, load
+        deployment = candidates[best].deployment_id
+        limit = parts.targets[deployment].parallel_max
+        self._place = None if limit is None else parts.rooms.take(deployment, limit)
+        return step if best == step.position else msgspec.structs.replace(step, position=best)
 
     def _start_beside(self) -> None:
         """The guardrails that run beside the provider's call."""
@@ -205,6 +231,10 @@ class Attempts:
 
     async def _one(self, attempt: "_Attempt") -> Answer:
         """Raises Failure."""
+        if attempt.target.parallel_max is not None:
+            left_s = self._left_ms(self._parts.clock.seconds()) / 1000
+            if self._place is None or not await self._parts.rooms.wait(self._place, left_s):
+                raise Failure("full", attempt.candidate.provider)
         parts, candidate = self._parts, attempt.candidate
         clock = parts.clock
         before = self._head_at = clock.seconds()

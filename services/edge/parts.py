@@ -19,6 +19,7 @@ from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
 from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
+from services.edge.routing.rooms import Rooms
 from services.edge.routing.settings import RoutingSettings
 from services.edge.site import Site
 from services.edge.sizes import Sizes
@@ -113,6 +114,8 @@ class Parts(msgspec.Struct, kw_only=True):
     random: Callable[[], float] = random.random
     """Uniform in [0, 1)."""
     health: Health = msgspec.field(default_factory=Health)
+    rooms: Rooms = msgspec.field(default_factory=Rooms)
+    """Calls at once of deployments that have a limit of them."""
     budget: RetryBudget = msgspec.field(default_factory=RetryBudget)
     """Of attempts beyond a call's first."""
     forwards_headers: bool = False

@@ -109,6 +109,11 @@ def no_deployment(model: str) -> Refusal:
     return Refusal("no_deployment", 429, f"No deployments available for model={model}", "rate_limit_error", None, 1)
 
 
+def deployment_full(provider: str) -> Refusal:
+    """As many calls as it may have (`max_parallel_requests`) are running, and none of them ended in time."""
+    return Refusal("deployment_full", 429, f"{provider} has as many calls as it may", "rate_limit_error", None, 1)
+
+
 def no_deployment_for_tags(model: str) -> Refusal:
     """LiteLLM's words and status."""
     text = f"Not allowed to access model due to tags configuration: no deployment of {model!r} has one of the request's tags"

@@ -1,5 +1,6 @@
 """Settings of LiteLLM's file that the edge reads: each changes what it says."""
 
+import asyncio
 import json
 
 import msgspec
@@ -11,6 +12,7 @@ from services.edge.providers import table
 from services.edge.reading import Head
 from services.edge.routing import settings
 from services.edge.routing.health import Health
+from services.edge.routing.rooms import Place, Rooms
 from services.edge.routing.settings import RoutingSettings
 from shared import config, subjects
 from shared.config import Config, ConfigError
@@ -19,7 +21,7 @@ from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
 from tests.config.stand_ins import CHUNKS
-from tests.edge.fakes import Provider, always, response
+from tests.edge.fakes import Peer, Provider, always, response, until
 from tests.edge.harness import Edge
 
 D = DeploymentId("d")
@@ -183,3 +185,54 @@ async def test_a_completion_that_names_no_model_asks_the_default_one() -> None:
                 assert (await client.answer()).status == status
         assert json.loads(there.bodies[-1])["model"] == "m-upstream"
         assert (await edge.chat("unknown")).status != 200, "what is named is asked"
+
+
+@pytest.mark.asyncio
+async def test_a_deployment_has_no_more_calls_at_once_than_it_may() -> None:
+    """One place of its own, two deployments: two calls at once are answered by both, the third waits for the first place."""
+    running, most, calls = 0, 0, 0
+
+    async def slowly(peer: Peer) -> None:
+        nonlocal running, most, calls
+        while True:
+            await peer.request()
+            running, calls = running + 1, calls + 1
+            most = max(most, running)
+            await asyncio.sleep(0.02)
+            running -= 1
+            await peer.send(answer("hi"))
+
+    async with Provider(slowly) as there, Edge({"m": [there.url]}, params={"max_parallel_requests": 2}) as edge:
+        answers = await asyncio.gather(*(edge.chat("m") for _ in range(9)))
+        assert {each.status for each in answers} == {200} and (calls, most) == (9, 2)
+    running = most = calls = 0
+    async with (
+        Provider(slowly) as one,
+        Provider(slowly) as other,
+        Edge({"m": [one.url, other.url]}, params={"max_parallel_requests": 1}) as edge,
+    ):
+        answers = await asyncio.gather(*(edge.chat("m") for _ in range(8)))
+        assert {each.status for each in answers} == {200} and (calls, most) == (8, 2)
+        assert not edge.parts.rooms._rooms and len(one.bodies) >= 3 and len(other.bodies) >= 3
+        edge.parts.rooms = Full()
+        refused = await edge.chat("m")
+        assert refused.status == 429 and refused.error()["type"] == "rate_limit_error"
+        await until(lambda: len(edge.settled()) == 9)
+        assert edge.settled()[-1].error_code == "deployment_full"
+
+
+class Full(Rooms):
+    def take(self, deployment: DeploymentId, limit: int) -> Place | None:
+        return None
+
+
+def test_where_the_file_says_how_many_calls_at_once() -> None:
+    def limit(text: str, entry: str = "") -> int | None:
+        one = parsed(f"model_list: [{{model_name: g, litellm_params: {{model: openai/g, api_key: k{entry}}}}}]\n{text}")
+        (made,) = settings.with_defaults(one.deployments, one)
+        return table.build([made], "t", None, {})[made.id].parallel_max
+
+    assert limit("") is None and limit("", ", max_parallel_requests: 3") == 3
+    assert limit("router_settings: {default_max_parallel_requests: 4}") == 4
+    assert limit("litellm_settings: {max_parallel_requests: 5}") == 5, "in the wrong section"
+    assert limit("general_settings: {max_parallel_requests: 5}", ", max_parallel_requests: 3") == 3

@@ -102,7 +102,7 @@ class Fed:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ledger.sinks.http.DEADLINE_MS", 300)
+    monkeypatch.setattr("services.ledger.sinks.http.DEADLINE_MS", 1500)
     for name, value in {"IDLE_S": 0.02, "PAUSE_S_MIN": 0.02, "PAUSE_S_MAX": 0.05}.items():
         monkeypatch.setattr(f"services.ledger.sinks.run.{name}", value)
 

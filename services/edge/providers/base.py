@@ -109,6 +109,8 @@ class Target(msgspec.Struct, frozen=True):
     parameters: Parameters | None = None
     """What is added to a request's parameters or taken from them; None: nothing ever."""
     modify_params: bool = False
+    parallel_max: int | None = None
+    """Calls it may have at once, from this edge; None: any number."""
 
 
 class Provider(Protocol):

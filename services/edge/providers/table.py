@@ -91,6 +91,7 @@ def build(
         targets[deployment.id] = msgspec.structs.replace(
             target,
             parameters=_parameters(deployment, settings),
+            parallel_max=deployment.params.max_parallel_requests,
             modify_params=_either(deployment.params.modify_params, settings.modify_params),
         )
     return targets

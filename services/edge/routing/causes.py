@@ -39,6 +39,7 @@ CAUSES: Final[dict[str, Cause]] = {
     "tls": Cause("provider_error", True, again=True, cools="now", error="provider_unreachable"),
     "no_connection": Cause("timeout", True, again=True, cools="now", error="provider_timeout"),
     "no_credential": Cause("provider_error", True, cools="now", error="provider_unreachable"),
+    "full": Cause("timeout", True, error="deployment_full"),
     # It was sent, and not a byte came back: whoever took it is gone.
     "hung_up": Cause("provider_error", True, billed=True, cools="now"),
     # It was sent, and may well have been worked on.

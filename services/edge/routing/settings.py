@@ -83,14 +83,17 @@ def _by_model(policies: dict[str, Any], usual: Rules) -> dict[str, Rules]:
 
 
 def with_defaults(deployments: list[Deployment], config: Config) -> list[Deployment]:
-    """The entries, with the file's timeouts where they set none of their own."""
+    """The entries, with the file's timeouts and limits where they set none of their own."""
     litellm = config.litellm
     usual = _milliseconds(_first(litellm.request_timeout, litellm.timeout))
     streaming = _milliseconds(_first(config.router.stream_timeout, litellm.stream_timeout))
+    parallel = _first(config.router.default_max_parallel_requests, config.general.max_parallel_requests)
     found = []
     for deployment in deployments:
         changes: dict[str, Any] = {}
         params = deployment.params
+        if parallel is not None and params.max_parallel_requests is None:
+            params = changes["params"] = msgspec.structs.replace(params, max_parallel_requests=int(parallel))
         if deployment.provider.startswith("vertex_ai"):
             places = {
                 name: value

@@ -40,7 +40,7 @@ from shared.facts import Opened
 from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_TOKENS_MAX
-from shared.outbound import OutboundError, Streamed
+from shared.outbound import Outbound, OutboundError, Streamed
 from shared.routes import Match, Route
 
 IDLE_MS = 300_000
@@ -150,6 +150,22 @@ class _Relay:
         """None: the next one is to be asked."""
         parts, outbound = self._parts, self._parts.passthrough_outbound
         target = parts.targets[candidate.deployment_id]
+        if target.parallel_max is None:
+            return await self._asked_of(candidate, target, outbound, is_last=is_last)
+        place = parts.rooms.take(candidate.deployment_id, target.parallel_max)
+        if place is None:
+            raise RefusedError(errors.deployment_full(candidate.provider))
+        try:
+            if not await parts.rooms.wait(place, target.deployment.timeout_ms / 1000):
+                raise RefusedError(errors.deployment_full(candidate.provider))
+            return await self._asked_of(candidate, target, outbound, is_last=is_last)
+        finally:
+            parts.rooms.give(place)
+
+    async def _asked_of(
+        self, candidate: Candidate, target: Target, outbound: Outbound, *, is_last: bool
+    ) -> Answer | None:
+        parts = self._parts
         record = Relayed(
             parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free
         )

@@ -6,7 +6,7 @@ A key of `litellm_params` that isn't here is a price (shared/config/prices.py), 
 
 from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.config.fields import By
 from shared.secrets.value import Secret, SecretDocument
@@ -48,8 +48,10 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Requests a minute it takes: its share where no `weight` is given."""
     tpm: Annotated[int | None, By("policy")] = None
     """Tokens a minute it takes."""
-    max_parallel_requests: Annotated[int | None, By()] = None
-    """At once."""
+    max_parallel_requests: Annotated[
+        Annotated[int, Meta(ge=1)] | None, By("edge", differently="from each edge; who comes when it is full waits")
+    ] = None
+    """Calls it has at once."""
     tags: Annotated[list[str], By("edge")] = []
     """Requests with one of these tags go here (`enable_tag_filtering`)."""
     max_budget: Annotated[float | None, By(protects="zero")] = None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.config.fields import By
 from shared.config.schema.custom_auth import CustomAuthSettings
@@ -92,8 +92,11 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Of uploaded files."""
     blocked_file_extensions: Annotated[Any, By("edge")] = None
     """Of uploaded files."""
-    max_parallel_requests: Annotated[int | None, By()] = None
-    """Of one key at once."""
+    max_parallel_requests: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        By("edge", differently="as router_settings.default_max_parallel_requests; LiteLLM ignores it"),
+    ] = None
+    """Calls that a deployment has at once, as LiteLLM's documentation says."""
     global_max_parallel_requests: Annotated[int | None, By()] = None
     """Of everybody at once."""
 

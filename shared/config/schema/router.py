@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.config.fields import By
 from shared.config.schema.litellm import Fallbacks, Names
@@ -60,8 +60,10 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """Don't ask a deployment whose context window the prompt exceeds."""
     enable_tag_filtering: Annotated[bool, By("edge")] = False
     """Ask only deployments with one of the request's tags."""
-    default_max_parallel_requests: Annotated[int | None, By()] = None
-    """Of one deployment at once."""
+    default_max_parallel_requests: Annotated[
+        Annotated[int, Meta(ge=1)] | None, By("edge", differently="from each edge; who comes when it is full waits")
+    ] = None
+    """Calls that a deployment has at once whose entry doesn't say."""
     default_litellm_params: Annotated[dict[str, Any], By("config")] = {}
     """What an entry's `litellm_params` have where they don't say."""
     cache_responses: Annotated[bool, By("edge")] = False
