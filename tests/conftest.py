@@ -7,7 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("anywhere")  # how fast a machine draws its examples says nothing of the code
 
 TURNS = "PYTEST_TURNS"
 """Names the folder of this run's two locks: its workers inherit it, another run beside it has its own."""
