@@ -17,8 +17,8 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
-from shared import bundle, settings, subjects
-from shared.bundle import Bundler
+from shared import batching, settings, subjects
+from shared.batching import Bundler
 from shared.bus_client import BusClient as BusClient
 from shared.bus_tls import BusSettings
 from shared.requests import Fault
@@ -290,7 +290,7 @@ class _Desk(Generic[T]):
 
     def _work(self, reply: bytes, data: bytes) -> None:
         try:
-            bundled = data.startswith(bundle.HEAD)
+            bundled = data.startswith(batching.HEAD)
             questions: list[T] = self._decode_bundle(data) if bundled else [self._decode(data)]
         except UNREADABLE:
             self._reply(reply, Fault("bad_request"))  # a bundle's are then asked one by one
@@ -356,7 +356,7 @@ class _Desk(Generic[T]):
 
     def _reply_all(self, reply: bytes, answered: list[msgspec.Struct]) -> None:
         try:
-            self._send(reply, bundle.pack([_encode(each) for each in answered]))
+            self._send(reply, batching.pack([_encode(each) for each in answered]))
         except WireError:
             self._reply(reply, Fault("too_large"))
 

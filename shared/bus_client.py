@@ -7,7 +7,7 @@ import nats.errors
 from nats.aio.client import PING_PROTO, Client, Srv
 
 from shared import nkeys
-from shared.bundle import Bundler
+from shared.batching import Bundler
 from shared.settings import SettingsError
 from shared.wire import Wire
 

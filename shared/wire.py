@@ -25,7 +25,7 @@ from shared.wire_connection import (
     INBOX_SID,
     PING_S,
     RECONNECT_S,
-    Connection,
+    BrokerConnection,
     OnMessage,
     Server,
     Subscription,
@@ -56,7 +56,7 @@ class Wire:
         self._subscriptions: dict[int, Subscription] = {}
         self._last_sid = INBOX_SID
         self._tokens = 0
-        self._connection: Connection | None = None
+        self._connection: BrokerConnection | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
@@ -163,11 +163,11 @@ class Wire:
                 continue
             self._connection.subscribe_all()  # what was wanted while it was being made
 
-    async def _connect(self, server: Server) -> "Connection":
+    async def _connect(self, server: Server) -> "BrokerConnection":
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             _, connection = await loop.create_connection(
-                lambda: Connection(
+                lambda: BrokerConnection(
                     server, f"{self._service}-wire", self._inbox, self._subscriptions, self._tls, self._nkey_file
                 ),
                 server.host,

@@ -65,7 +65,7 @@ class Subscription(NamedTuple):
     on_message: OnMessage
 
 
-class Connection(asyncio.Protocol):
+class BrokerConnection(asyncio.Protocol):
     """One TCP connection. `lost` is set once, at its end."""
 
     def __init__(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from services.doctor import around, bus
-from services.doctor.finding import Check, Finding
+from services.doctor.diagnosis import Check, Diagnosis
 from shared import logging
 
 CHECKS: dict[str, Check] = {
@@ -32,13 +32,13 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(finding.level == "wrong" for finding in findings) else 0
 
 
-async def examine(environ: Mapping[str, str], wanted: Sequence[str]) -> list[Finding]:
+async def examine(environ: Mapping[str, str], wanted: Sequence[str]) -> list[Diagnosis]:
     """Every check that is wanted; one that fails by itself is a finding too."""
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
     for name in CHECKS:
         if name in wanted:
             try:
                 found += await CHECKS[name](environ)
             except Exception as error:  # a doctor that faints says nothing of the rest
-                found.append(Finding("wrong", name, f"the check failed: {type(error).__name__}: {str(error)[:120]}"))
+                found.append(Diagnosis("wrong", name, f"the check failed: {type(error).__name__}: {str(error)[:120]}"))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from services.doctor.finding import Finding
+from services.doctor.diagnosis import Diagnosis
 from shared import config
 from shared.config import ConfigError
 from shared.settings import SettingsError
@@ -20,65 +20,65 @@ SERVER_VERSION_MIN = 140_000
 PROBES = {"edge": 4001, "ledger": 4101, "policy": 4201, "moderation": 4301}
 
 
-async def configuration(environ: Mapping[str, str]) -> list[Finding]:
+async def configuration(environ: Mapping[str, str]) -> list[Diagnosis]:
     path = environ.get("TOLLGATE_CONFIG", "config.example.yaml")
     try:
         loaded = config.load(path, environ)
     except (ConfigError, SettingsError) as error:
-        return [Finding("wrong", "configuration", str(error))]
-    found = [Finding("ok", "configuration", f"{path}: {len(loaded.model_names)} models")]
-    found += [Finding("warning", "configuration", warning) for warning in loaded.warnings]
+        return [Diagnosis("wrong", "configuration", str(error))]
+    found = [Diagnosis("ok", "configuration", f"{path}: {len(loaded.model_names)} models")]
+    found += [Diagnosis("warning", "configuration", warning) for warning in loaded.warnings]
     return found
 
 
-async def database(environ: Mapping[str, str]) -> list[Finding]:
+async def database(environ: Mapping[str, str]) -> list[Diagnosis]:
     url = environ.get("TOLLGATE_DATABASE_URL", "")
     if not url:
-        return [Finding("skipped", "database", "TOLLGATE_DATABASE_URL isn't set (only the ledger has it)")]
+        return [Diagnosis("skipped", "database", "TOLLGATE_DATABASE_URL isn't set (only the ledger has it)")]
     try:
         connection = await asyncpg.connect(url, timeout=TIMEOUT_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        return [Finding("wrong", "database", f"not reached: {type(error).__name__}: {str(error)[:120]}")]
+        return [Diagnosis("wrong", "database", f"not reached: {type(error).__name__}: {str(error)[:120]}")]
     try:
         return await _database(connection)
     finally:
         connection.terminate()
 
 
-async def _database(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Finding]:
+async def _database(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Diagnosis]:
     version = int(await connection.fetchval("SHOW server_version_num"))
     level = "ok" if version >= SERVER_VERSION_MIN else "wrong"
-    found = [Finding(level, "database", f"PostgreSQL {version // 10_000}; 14 or later is needed")]
+    found = [Diagnosis(level, "database", f"PostgreSQL {version // 10_000}; 14 or later is needed")]
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         found.append(
-            Finding(
+            Diagnosis(
                 "wrong", "database", "it is a standby: name all hosts and target_session_attrs=read-write in the URL"
             )
         )
     skew_s = time.time() - float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())"))
     if abs(skew_s) > SKEW_S_MAX:
-        found.append(Finding("warning", "clock", f"{skew_s:+.1f} s from the database's"))
+        found.append(Diagnosis("warning", "clock", f"{skew_s:+.1f} s from the database's"))
     applied = await connection.fetchval("SELECT to_regclass('tollgate.schema_migration')")
     if applied is None:
-        found.append(Finding("warning", "schema", "not made yet: the ledger does at its start"))
+        found.append(Diagnosis("warning", "schema", "not made yet: the ledger does at its start"))
     else:
         last = await connection.fetchval("SELECT max(name) FROM tollgate.schema_migration")
-        found.append(Finding("ok", "schema", str(last)))
+        found.append(Diagnosis("ok", "schema", str(last)))
         anomalies = await connection.fetchval(
             "SELECT count(*) FROM tollgate.anomalies WHERE at > now() - interval '1 day'"
         )
         if anomalies:
             found.append(
-                Finding("warning", "book", f"{anomalies} anomalies in a day: look into the table tollgate.anomalies")
+                Diagnosis("warning", "book", f"{anomalies} anomalies in a day: look into the table tollgate.anomalies")
             )
     if await connection.fetchval("SHOW synchronous_commit") == "off":
-        found.append(Finding("wrong", "database", "synchronous_commit is off: a crash loses what was acknowledged"))
+        found.append(Diagnosis("wrong", "database", "synchronous_commit is off: a crash loses what was acknowledged"))
     if await connection.fetchval("SHOW fsync") == "off":
-        found.append(Finding("wrong", "database", "fsync is off"))
+        found.append(Diagnosis("wrong", "database", "fsync is off"))
     return found
 
 
-async def services(environ: Mapping[str, str]) -> list[Finding]:
+async def services(environ: Mapping[str, str]) -> list[Diagnosis]:
     """Where they are on this machine, or where TOLLGATE_<SERVICE>_PROBE_HOST and _PORT say."""
     found = []
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session:
@@ -90,22 +90,22 @@ async def services(environ: Mapping[str, str]) -> list[Finding]:
                     said = await answer.json(content_type=None)
                     level = "ok" if answer.status == 200 else "wrong"
                     found.append(
-                        Finding(level, kind, str(said.get("reason", said.get("status", ""))) + f" ({address})")
+                        Diagnosis(level, kind, str(said.get("reason", said.get("status", ""))) + f" ({address})")
                     )
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-                found.append(Finding("skipped", kind, f"nobody answers at {address}"))
+                found.append(Diagnosis("skipped", kind, f"nobody answers at {address}"))
     return found
 
 
-async def disk(environ: Mapping[str, str]) -> list[Finding]:
+async def disk(environ: Mapping[str, str]) -> list[Diagnosis]:
     """The edge's journals lie there."""
     path = Path(environ.get("TOLLGATE_DATA_DIR", ".tollgate"))
     if not path.is_dir():  # noqa: ASYNC240 - a command, not a service
-        return [Finding("skipped", "data directory", f"{path} isn't there yet")]
+        return [Diagnosis("skipped", "data directory", f"{path} isn't there yet")]
     if not os.access(path, os.W_OK):
-        return [Finding("wrong", "data directory", f"{path} can't be written by this user")]
+        return [Diagnosis("wrong", "data directory", f"{path} can't be written by this user")]
     state = os.statvfs(path)
     free = state.f_bavail * state.f_frsize
     waiting = sum(file.stat().st_size for file in path.glob("edge-*/journal"))  # noqa: ASYNC240
     level = "warning" if free < FREE_BYTES_MIN or waiting else "ok"
-    return [Finding(level, "data directory", f"{free // 1024**2} MiB free, {waiting} bytes of journals waiting")]
+    return [Diagnosis(level, "data directory", f"{free // 1024**2} MiB free, {waiting} bytes of journals waiting")]

@@ -11,7 +11,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from services.doctor.finding import Finding
+from services.doctor.diagnosis import Diagnosis
 from shared import bus, streams, subjects
 from shared.subjects import DOORS, PERMISSIONS
 
@@ -22,10 +22,10 @@ SKEW_S_MAX = 2.0
 REFUSED_WAIT_S = 0.2
 
 
-async def check(environ: Mapping[str, str]) -> list[Finding]:
+async def check(environ: Mapping[str, str]) -> list[Diagnosis]:
     url = environ.get("TOLLGATE_NATS_URL", "")
     if not url:
-        return [Finding("skipped", "broker", "TOLLGATE_NATS_URL isn't set")]
+        return [Diagnosis("skipped", "broker", "TOLLGATE_NATS_URL isn't set")]
     user = urlsplit(url.split(",")[0]).username or ""
     service = user if user in PERMISSIONS else "doctor"
     refused: list[str] = []
@@ -35,12 +35,12 @@ async def check(environ: Mapping[str, str]) -> list[Finding]:
         detail = (
             "no answer, or the user or its password is wrong" if isinstance(error, TimeoutError) else str(error)[:120]
         )
-        return [Finding("wrong", "broker", f"not reached: {detail}")]
+        return [Diagnosis("wrong", "broker", f"not reached: {detail}")]
     try:
         found = [_version(client), _transport(client, url)]
         if user not in PERMISSIONS:
             found.append(
-                Finding(
+                Diagnosis(
                     "warning",
                     "broker's user",
                     f"{user or 'nobody'} is no service's: no rights are checked, and all may be had",
@@ -55,33 +55,33 @@ async def check(environ: Mapping[str, str]) -> list[Finding]:
         await bus.close(client)
 
 
-def _version(client: Client) -> Finding:
+def _version(client: Client) -> Diagnosis:
     text = str(client._server_info.get("version", "0"))
     parts = tuple(int(part) for part in text.split("-")[0].split(".")[:2] if part.isdigit())
     if parts < VERSION_MIN:
-        return Finding("wrong", "broker's version", f"{text}; 2.12 or later is needed (atomic batches)")
-    return Finding("ok", "broker's version", text)
+        return Diagnosis("wrong", "broker's version", f"{text}; 2.12 or later is needed (atomic batches)")
+    return Diagnosis("ok", "broker's version", text)
 
 
-def _transport(client: bus.BusClient, url: str) -> Finding:
+def _transport(client: bus.BusClient, url: str) -> Diagnosis:
     if client.wire is None:
-        return Finding(
+        return Diagnosis(
             "warning",
             "broker's connection",
             "by the library alone, which is slower: the server wants more than a password",
         )
-    return Finding("ok", "broker's connection", "TLS" if "tls://" in url else "in the clear")
+    return Diagnosis("ok", "broker's connection", "TLS" if "tls://" in url else "in the clear")
 
 
-async def _stream(client: Client, stream: str) -> list[Finding]:
+async def _stream(client: Client, stream: str) -> list[Diagnosis]:
     try:
         reply = await _info(client, stream)
     except (nats.errors.Error, OSError, TimeoutError) as error:
-        return [Finding("skipped", f"stream {stream}", f"not for this user to see ({type(error).__name__})")]
+        return [Diagnosis("skipped", f"stream {stream}", f"not for this user to see ({type(error).__name__})")]
     if "error" in reply:
         owner = "policy" if stream == subjects.CONTROL_STREAM else "ledger"
         return [
-            Finding(
+            Diagnosis(
                 "wrong", f"stream {stream}", f"{reply['error'].get('description', '')}: {owner} makes it at its start"
             )
         ]
@@ -96,7 +96,7 @@ async def _stream(client: Client, stream: str) -> list[Finding]:
     lagging = [each["name"] for each in (reply.get("cluster") or {}).get("replicas") or [] if not each.get("current")]
     if lagging:
         wrong.append(f"replicas behind: {', '.join(lagging)}")
-    findings = [Finding("wrong" if wrong else "ok", f"stream {stream}", "; ".join([*wrong, where]))]
+    findings = [Diagnosis("wrong" if wrong else "ok", f"stream {stream}", "; ".join([*wrong, where]))]
     if "ts" in reply:
         findings.append(_clock(reply["ts"]))
     return findings
@@ -120,10 +120,10 @@ def _settings(stream: str, config: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def _clock(server_time: str) -> Finding:
+def _clock(server_time: str) -> Diagnosis:
     skew_s = time.time() - datetime.fromisoformat(server_time[:26].rstrip("Z") + "+00:00").timestamp()
     level = "warning" if abs(skew_s) > SKEW_S_MAX else "ok"
-    return Finding(level, "clock", f"{abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the broker's")
+    return Diagnosis(level, "clock", f"{abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the broker's")
 
 
 async def _info(client: Client, stream: str) -> dict[str, Any]:
@@ -135,7 +135,7 @@ async def _info(client: Client, stream: str) -> dict[str, Any]:
     return found
 
 
-async def _walls(client: Client, user: str, refused: list[str]) -> Finding:
+async def _walls(client: Client, user: str, refused: list[str]) -> Diagnosis:
     """Whether the broker keeps this user from what isn't its own: one subject that only others may write to."""
     foreign = next(
         door.subject for door in DOORS if user not in door.users and door.owner != user and "*" not in door.subject
@@ -149,8 +149,8 @@ async def _walls(client: Client, user: str, refused: list[str]) -> Finding:
     await client.flush(2)
     await asyncio.sleep(REFUSED_WAIT_S)
     if any("permissions violation" in text.lower() for text in refused):
-        return Finding("ok", "broker's permissions", f"{user} is kept to its own subjects")
-    return Finding(
+        return Diagnosis("ok", "broker's permissions", f"{user} is kept to its own subjects")
+    return Diagnosis(
         "wrong",
         "broker's permissions",
         f"{user} may publish {foreign}: give the broker the accounts of deploy/compose/nats.conf",

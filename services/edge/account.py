@@ -18,11 +18,11 @@ from services.edge.asked import Asked
 from services.edge.formats.base import Call
 from services.edge.formats.fields import says_true
 from services.edge.formats.wire import AnswerHead
+from services.edge.group_commit import FactBatch
 from services.edge.parts import Parts
 from services.edge.prepared import Heading
 from services.edge.providers.base import Target
 from services.edge.reading import Head
-from services.edge.recorder import Batch
 from services.edge.screening import Screening
 from services.edge.series import SERIES
 from services.edge.tallies import ENDED
@@ -89,10 +89,10 @@ class Account:
         self._heading: Heading | None = None
         self._opened = self._rest = b""
         """The fact, encoded; and what of it doesn't depend on whom the call is at."""
-        self._batch: Batch | None = None
+        self._batch: FactBatch | None = None
         self.content = payload.of(parts, asked) if asked.permit.grant.content else None
         """Of the answer, where somebody wants it kept."""
-        self._payload: Batch | None = None
+        self._payload: FactBatch | None = None
 
     @property
     def call_id(self) -> str:

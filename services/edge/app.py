@@ -14,6 +14,7 @@ from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.drain import PAYLOADS
 from services.edge.following import Following
+from services.edge.group_commit import GroupCommit
 from services.edge.http import Budget, Listener
 from services.edge.journal import Journal, JournalTakenError
 from services.edge.kept_keys import KeptKeys
@@ -21,7 +22,6 @@ from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
 from services.edge.payload import PayloadMetrics
 from services.edge.publisher import publisher_for
-from services.edge.recorder import Recorder
 from services.edge.rests import Rests
 from services.edge.series import SERIES
 from services.edge.server import Server
@@ -202,7 +202,7 @@ async def _stop(listener: Listener, server: Server, conf: EdgeSettings, parts: P
 
 async def _recorder(
     client: BusClient, conf: EdgeSettings, journal_name: str, subject: str, numbers: RecorderMetrics
-) -> Recorder:
+) -> GroupCommit:
     """To a subject, with a journal of its own that takes what the broker doesn't. Raises SettingsError."""
     path = Path(conf.data_dir) / f"edge-{conf.edge_port}" / journal_name
     try:
@@ -210,7 +210,7 @@ async def _recorder(
     except (OSError, JournalTakenError) as error:
         raise SettingsError(f"TOLLGATE_DATA_DIR: the journal can't be used: {error}") from None
     publisher = await publisher_for(client)
-    recorder = Recorder(publisher, journal, subject, conf.edge_publish_timeout_ms, conf.edge_settle_wait_ms, numbers)
+    recorder = GroupCommit(publisher, journal, subject, conf.edge_publish_timeout_ms, conf.edge_settle_wait_ms, numbers)
     recorder.start()
     return recorder
 

@@ -11,13 +11,13 @@ from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.group_commit import GroupCommit
 from services.edge.images import Images
 from services.edge.kept_keys import KeptKeys
 from services.edge.own_headers import OwnHeaders
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
-from services.edge.recorder import Recorder
 from services.edge.routing.health import Health, RetryBudget
 from services.edge.routing.rooms import Rooms
 from services.edge.routing.settings import RoutingSettings
@@ -64,8 +64,8 @@ class Parts(msgspec.Struct, kw_only=True):
     grants: Grants
     customers: Grants
     """Decisions about customers, apart: whoever calls for many of them can't push out those about callers."""
-    recorder: Recorder
-    payloads: Recorder | None = None
+    recorder: GroupCommit
+    payloads: GroupCommit | None = None
     """Of prompts and answers, where they are kept."""
     upstream: Client
     targets: dict[DeploymentId, Target]

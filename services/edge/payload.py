@@ -11,9 +11,9 @@ from prometheus_client import Counter, Gauge
 from services.edge.asked import Asked
 from services.edge.formats.fields import says_true
 from services.edge.formats.wire import UNREADABLE
+from services.edge.group_commit import FactBatch, GroupCommit
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
-from services.edge.recorder import Batch, Recorder
 from shared import payloads
 from shared.errors import RefusedError
 from shared.ids import RequestId
@@ -60,7 +60,7 @@ class Content:
             self.size += len(data)
             self.pieces.append(data)
 
-    def record(self, parts: Parts, asked: Asked, call_id: RequestId, at_ms: int) -> Batch | None:
+    def record(self, parts: Parts, asked: Asked, call_id: RequestId, at_ms: int) -> FactBatch | None:
         """To be called once, before the call's end is appended."""
         if parts.payloads is None:
             return None
@@ -99,7 +99,7 @@ def of(parts: Parts, asked: Asked) -> Content | None:
     return Content(bytes_max, kept=grant.content == payloads.KEPT)
 
 
-async def settled(batch: Batch) -> None:
+async def settled(batch: FactBatch) -> None:
     """Wait until it is safe. Past the recorder's patience the answer goes out all the same: it is no evidence."""
     try:
         await batch.wait_durable()
@@ -107,7 +107,7 @@ async def settled(batch: Batch) -> None:
         log.error("payload_not_durable_in_time")
 
 
-async def stop(recorder: Recorder, flush_s: float, drain_s: float) -> None:
+async def stop(recorder: GroupCommit, flush_s: float, drain_s: float) -> None:
     try:
         await asyncio.wait_for(recorder.flush(), flush_s)
     except TimeoutError:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from services.edge.group_commit import GroupCommit
 from services.edge.http.budget import prefix
-from services.edge.recorder import Recorder
 from shared.facts import Refused, encode_fact
 from shared.ids import new_request_id
 
@@ -38,7 +38,7 @@ class _Counted:
 
 
 class Strangers:
-    def __init__(self, recorder: Recorder, now_ms: Callable[[], int]) -> None:
+    def __init__(self, recorder: GroupCommit, now_ms: Callable[[], int]) -> None:
         self._recorder = recorder
         self._now_ms = now_ms
         self._first: set[_Kind] = set()

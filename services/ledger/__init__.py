@@ -7,6 +7,6 @@ opened and never ended.
 Never does: change or delete a row of the book, decide who may do what (policy is asked), price a call (the fact carries
 its price), or know a raw key.
 
-Reading order: `record` (stream → transaction), `facts_in` and `posting` (the decisions), `book` (the SQL), then `expire`,
-`trim`; `routes` and `report` answer questions. `chain` and `batch_chain` say what is hashed; `verify` checks it.
+Reading order: `writer` (stream → transaction), `facts_in` and `posting` (the decisions), `book` (the SQL), then `expire`,
+`trim`; `routes` and `queries` answer questions. `chain` and `batch_chain` say what is hashed; `verify` checks it.
 """

@@ -6,7 +6,7 @@ So nobody who can only write the database passes off rows that he took out as a 
 from collections.abc import Mapping
 from typing import Any
 
-from services.ledger.evidence import Finding
+from services.ledger.evidence import Mismatch
 
 CLOCKS_MS = 60_000
 """How much the clocks of two ledgers may differ."""
@@ -44,7 +44,7 @@ class Announced:
                 if isinstance(told, dict) and isinstance(told.get("n"), int):
                     self._told[told["n"]] = told
 
-    def conclude(self) -> list[Finding]:
+    def conclude(self) -> list[Mismatch]:
         findings = []
         for row in self._drops:
             where = f"retention_drop n {row['n']}"
@@ -54,11 +54,11 @@ class Announced:
                         "sha256": row["sha256"].hex() if row["sha256"] else None}  # fmt: skip
                 wrong = [name for name, value in here.items() if told.get(name) != value]
                 if wrong:
-                    findings.append(Finding("changed", where, f"{', '.join(wrong)}: not what the control fact says"))
+                    findings.append(Mismatch("changed", where, f"{', '.join(wrong)}: not what the control fact says"))
             elif row["source"] in _NAMED and not self._was_due(row):
-                findings.append(Finding("unannounced", where, f"no control fact says that {row['day']} was due"))
+                findings.append(Mismatch("unannounced", where, f"no control fact says that {row['day']} was due"))
         findings += [
-            Finding("missing", f"retention_drop n {n}", "a control fact tells of it") for n in sorted(self._told)
+            Mismatch("missing", f"retention_drop n {n}", "a control fact tells of it") for n in sorted(self._told)
         ]
         return findings
 

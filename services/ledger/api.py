@@ -8,7 +8,7 @@ from services.ledger import answers
 from services.ledger.asking import ADMIN_ROLES, Asking
 from services.ledger.exporter import Exporter
 from services.ledger.price_list import PriceList
-from services.ledger.report import Report
+from services.ledger.queries import Report
 from services.ledger.retention import Terms
 from services.ledger.telling import Teller
 from shared import errors

@@ -29,16 +29,16 @@ from services.ledger.exporter import Exporter
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock, Share
 from services.ledger.migrate import MigrationError, TooOldError, migrate
+from services.ledger.ordered_consumer import BUS_ERRORS
 from services.ledger.price_list import PriceList
-from services.ledger.record import Recorder
-from services.ledger.report import Report
+from services.ledger.queries import Report
 from services.ledger.retention_loop import Retention, Schedule
 from services.ledger.sinks import choose
 from services.ledger.sinks.run import Sinks, maker
 from services.ledger.streams import ControlPoster, TrafficPoster
-from services.ledger.tape import BUS_ERRORS
 from services.ledger.telling import Teller
 from services.ledger.trim import Trimmer
+from services.ledger.writer import Writer
 from shared import bus, prices, sealing, streams, subjects
 from shared.bus import BusClient, BusError
 from shared.clock import unix_ms
@@ -138,8 +138,8 @@ class Ledger:
         self._served = served.of(file.deployments if file is not None else ())
         self._report: Report | None = None
         self._trouble: str | None = "the database isn't prepared yet"
-        self._works: list[tuple[Lock, Recorder[Any]]] = []
-        self._control: Recorder[Any] | None = None
+        self._works: list[tuple[Lock, Writer[Any]]] = []
+        self._control: Writer[Any] | None = None
         self._shards = 0
         """Of TRAFFIC, as the stream itself says."""
 
@@ -342,7 +342,7 @@ class Ledger:
         """One shard's recorder with its side jobs, under one lock."""
         settings, stopping = self._settings, self._stopping
         poster = TrafficPoster(self._database, shard, self._shards, unix_ms)
-        recorder = Recorder(self._client, poster, settings, stopping)
+        recorder = Writer(self._client, poster, settings, stopping)
         expirer = Expirer(recorder, poster, settings.expire_check_ms, settings.expire_slack_ms, stopping, unix_ms)
         trimmer = Trimmer(
             self._client, recorder, poster.stream, poster.subject, settings.traffic_keep_hours, stopping, unix_ms
@@ -360,7 +360,7 @@ class Ledger:
 
     def _control_works(self) -> list[Coroutine[Any, Any, None]]:
         poster = ControlPoster(self._database)
-        recorder = self._control = Recorder(self._client, poster, self._settings, self._stopping)
+        recorder = self._control = Writer(self._client, poster, self._settings, self._stopping)
         lock = Lock(self._database, CONTROL_LOCK, poster.label, self._stopping)
         self._works.append((lock, recorder))
         watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, self._stopping)

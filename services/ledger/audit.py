@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.ledger import chain, clean
+from services.ledger import chain, sanitize
 from services.ledger.book import Position, Tally
 from services.ledger.chain import Chained
 from services.ledger.database import QUERIES, Connection
@@ -21,7 +21,7 @@ class AuditTally(Tally):
         async with self._connection.transaction():
             end = await self._hold(known)
             same_ids: dict[str, list[bytes]] = {}
-            for row in await self._connection.fetch(QUERIES["audit_known"], [clean.text(fact.id) for fact in facts]):
+            for row in await self._connection.fetch(QUERIES["audit_known"], [sanitize.text(fact.id) for fact in facts]):
                 same_ids.setdefault(row["fact_id"], []).append(row["message"])
             chained = chain.extend(messages, end, same_ids)
             if chained.rows:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions, shapes
+from services.ledger import answers, params, responses
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.facts_in import MS_PER_DAY, midnight
@@ -29,11 +29,11 @@ WHERE day BETWEEN $1 AND $2 AND outcome IN ('refused', 'blocked') GROUP BY 1, 2,
 def handlers(api: Api) -> dict[str, Handler]:
     async def page(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit")
-        return answers.json_answer(await api.book().audit_page(questions.audit(request.query)))
+        return answers.json_answer(await api.book().audit_page(params.audit(request.query)))
 
     async def entry(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit")
-        fact_id = questions.text(request.match_info, "id") or ""
+        fact_id = params.text(request.match_info, "id") or ""
         found = await api.book().audit_entry(fact_id)
         if found is None:
             return answers.json_answer({"detail": {"message": f"Audit log with ID {fact_id} not found"}}, status=404)
@@ -41,7 +41,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def summary(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/audit/summary")
-        first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
+        first, last = params.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
         first_ms, last_ms = (int(midnight(day).timestamp()) * 1000 for day in (first, last))
         report = api.book()
         changes = await report.fetch(_CHANGES, first_ms, last_ms + MS_PER_DAY)
@@ -49,7 +49,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         unreadable = await report.fetch(_UNREADABLE, first, last)
         shown: dict[str, Any] = {
             "start_date": first, "end_date": last, "unreadable": unreadable[0][0],
-            "changes": [{"table_name": shapes.table_name(r["kind"]), "action": r["action"], "count": r["n"]} for r in changes],
+            "changes": [{"table_name": responses.table_name(r["kind"]), "action": r["action"], "count": r["n"]} for r in changes],
             "refusals": [{"code": r["code"], "by": r["who"], "count": r["n"]} for r in refusals if r["outcome"] == "refused"],
             "blocks": [{"code": r["code"], "count": r["n"]} for r in refusals if r["outcome"] == "blocked"],
         }  # fmt: skip

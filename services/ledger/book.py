@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import structlog
 
-from services.ledger import batch_chain, clean, facts_in, formats, posting, price, retention, rows
+from services.ledger import batch_chain, facts_in, formats, posting, price, retention, rows, sanitize
 from services.ledger.batch_chain import Made
 from services.ledger.chain import Link
 from services.ledger.database import DATA_ERRORS, QUERIES, Connection
 from services.ledger.facts_in import Anomaly, Batch, EndedIn, OpenedIn
 from services.ledger.posting import Known, Postings
-from services.ledger.rollup import Change, Rollup
+from services.ledger.rollup import Rollup, SumChange
 from services.ledger.rows import Share
 from shared.money import PICOUSD_PER_USD
 
@@ -244,7 +244,7 @@ class Tally:
         share = Share._make(row[name] for name in Share._fields)._replace(tags=tuple(row["tags"]))
         rollup.take_out(share, row["cost_picousd"], row["input_tokens"], row["output_tokens"])
 
-    async def _write_rollup(self, changes: list[Change]) -> None:
+    async def _write_rollup(self, changes: list[SumChange]) -> None:
         if not changes:
             return
         *columns, spend = zip(*changes, strict=True)
@@ -296,7 +296,7 @@ class Tally:
                 [
                     (
                         self._stream, self._shard, a.seq, a.kind,
-                        None if a.subject_id is None else clean.note(a.subject_id), clean.note(a.detail),
+                        None if a.subject_id is None else sanitize.note(a.subject_id), sanitize.note(a.detail),
                         None if a.raw is None else hashlib.sha256(a.raw).digest(), a.raw,
                     )
                     for a in anomalies

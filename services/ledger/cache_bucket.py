@@ -7,7 +7,7 @@ import asyncio
 
 import structlog
 
-from services.ledger.tape import BUS_ERRORS
+from services.ledger.ordered_consumer import BUS_ERRORS
 from shared import streams
 from shared.bus import BusClient
 from shared.config import Config, caching

@@ -9,7 +9,7 @@ it, so the log can be checked, and the stream rebuilt from it, with nothing else
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from services.ledger import clean
+from services.ledger import sanitize
 from services.ledger.facts_in import UNREADABLE, Anomaly
 from services.ledger.message import Message
 from shared.audit_chain import EMPTY, Link, digest, link
@@ -57,7 +57,7 @@ def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]
                     Anomaly("conflict", message.seq, fact.id, "another control fact of this id", message.data)
                 )
             same_id.append(message.data)
-        subject = clean.note(message.subject)
+        subject = sanitize.note(message.subject)
         previous, last = last, link(last, message.seq, subject, message.data)
         rows.append(
             (
@@ -89,11 +89,11 @@ def read_columns(fact: ControlFact | None) -> tuple[Any, ...]:
         fact.id, fact.kind, fact.entity_id, fact.action,
         actor.key_sha256, actor.user_id, actor.role, fact.on_behalf_of, fact.requester_ip,
     )  # fmt: skip
-    if not clean.storable(texts):
-        texts = tuple(None if text is None else clean.text(text) for text in texts)
-    at_ms = clean.bounded(fact.at_ms, 0, clean.MS_MAX)
+    if not sanitize.storable(texts):
+        texts = tuple(None if text is None else sanitize.text(text) for text in texts)
+    at_ms = sanitize.bounded(fact.at_ms, 0, sanitize.MS_MAX)
     return (texts[0], at_ms, *texts[1:], _json_text(fact.before), _json_text(fact.after))
 
 
 def _json_text(value: Any) -> str | None:
-    return None if value is None else clean.json_text(value)[0]
+    return None if value is None else sanitize.json_text(value)[0]

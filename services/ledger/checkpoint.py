@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from services.ledger.evidence import Finding
+from services.ledger.evidence import Mismatch
 
 FORMAT = 1
 NO_CHECKPOINT = "0" * 64
@@ -173,17 +173,19 @@ class Keys:
     """
 
     def __init__(self, statements: Iterable[Envelope], trusted: Iterable[str] | None) -> None:
-        self.findings: list[Finding] = []
+        self.findings: list[Mismatch] = []
         by_number: dict[int, tuple[KeyStatement, Envelope]] = {}
         for signed in statements:
             try:
                 said = read_statement(signed)
             except CheckpointError as error:
-                self.findings.append(Finding("forged", "checkpoint key", str(error)))
+                self.findings.append(Mismatch("forged", "checkpoint key", str(error)))
                 continue
             known = by_number.setdefault(said.number, (said, signed))
             if known[1].text != signed.text:
-                self.findings.append(Finding("forged", f"checkpoint key {said.number}", "there are two of this number"))
+                self.findings.append(
+                    Mismatch("forged", f"checkpoint key {said.number}", "there are two of this number")
+                )
         self.statements = [said for _, (said, _) in sorted(by_number.items())]
         self._public = {said.key: base64.b64decode(said.public_key) for said in self.statements}
         self._check([by_number[said.number] for said in self.statements], trusted)
@@ -199,7 +201,7 @@ class Keys:
             rooted = said.key in wanted if wanted is not None else previous is None
             if not sound:
                 self.findings.append(
-                    Finding("forged", f"checkpoint key {said.number}", f"{said.key} isn't made by the key before it")
+                    Mismatch("forged", f"checkpoint key {said.number}", f"{said.key} isn't made by the key before it")
                 )
             if rooted or (sound and previous is not None and previous.key in good):
                 good.add(said.key)
@@ -208,7 +210,7 @@ class Keys:
         untrusted = [said.key for said, _ in ordered if said.key not in good]
         if wanted is not None and untrusted and not any(key in good for key in self._public):
             self.findings.append(
-                Finding("forged", "checkpoint keys", f"{', '.join(untrusted)}: none is one that is trusted")
+                Mismatch("forged", "checkpoint keys", f"{', '.join(untrusted)}: none is one that is trusted")
             )
 
     @property
@@ -245,42 +247,42 @@ class Sound(NamedTuple):
     signed: Envelope
 
 
-def sound(found: Iterable[tuple[str, Envelope]], keys: Keys) -> tuple[list[Sound], list[Finding]]:
+def sound(found: Iterable[tuple[str, Envelope]], keys: Keys) -> tuple[list[Sound], list[Mismatch]]:
     """Those that are what they should be, in order and each once; and what is wrong with the others, or missing between them.
 
     Args:
         found: (where it is, envelope): of the database and of copies. A number may come several times, as long as it says the same.
     """
-    findings: list[Finding] = []
+    findings: list[Mismatch] = []
     by_n: dict[int, tuple[str, Sound]] = {}
     for where, signed in found:
         try:
             said = read_checkpoint(signed)
         except CheckpointError as error:
-            findings.append(Finding("forged", where, str(error)))
+            findings.append(Mismatch("forged", where, str(error)))
             continue
         reason = keys.why_not(said, signed)
         if reason is not None:
-            findings.append(Finding("forged", f"{where} n {said.n}", reason))
+            findings.append(Mismatch("forged", f"{where} n {said.n}", reason))
             continue
         known = by_n.setdefault(said.n, (where, Sound(said, signed)))
         if known[1].signed.text != signed.text:
-            findings.append(Finding("forked", f"checkpoint n {said.n}", f"{known[0]} and {where} have different ones"))
+            findings.append(Mismatch("forked", f"checkpoint n {said.n}", f"{known[0]} and {where} have different ones"))
     ordered = [by_n[n][1] for n in sorted(by_n)]
     for before, after in zip([None, *ordered], ordered, strict=False):
         n, due = (0, NO_CHECKPOINT) if before is None else (before.said.n, before.signed.sha256)
         if after.said.n == n + 1 and after.said.previous_sha256 != due:
-            findings.append(Finding("changed", f"checkpoint n {n}", f"n {n + 1} follows another"))
+            findings.append(Mismatch("changed", f"checkpoint n {n}", f"n {n + 1} follows another"))
     return ordered, findings
 
 
-def missing(numbers: Iterable[int], where: str) -> list[Finding]:
+def missing(numbers: Iterable[int], where: str) -> list[Mismatch]:
     """Gaps in what should be 1, 2, 3 ..."""
     findings, expected = [], 1
     for n in sorted(set(numbers)):
         if n > expected:
             span = str(expected) if n == expected + 1 else f"{expected} to {n - 1}"
-            findings.append(Finding("missing", f"{where} n {span}"))
+            findings.append(Mismatch("missing", f"{where} n {span}"))
         expected = n + 1
     return findings
 
@@ -305,7 +307,7 @@ class Heads:
     def chains(self) -> list[str]:
         return sorted(self._wanted)
 
-    def see(self, chain: str, where: str, n: int, sha256: bytes) -> list[Finding]:
+    def see(self, chain: str, where: str, n: int, sha256: bytes) -> list[Mismatch]:
         """A row of the chain."""
         there = self._wanted.get(chain)
         if there is None or n not in there:
@@ -313,12 +315,12 @@ class Heads:
         wanted = there.pop(n)
         self.seen += 1
         return [
-            Finding("rewritten", f"{where} n {n}", f"checkpoint {said.n} of {said.at_ms} has another hash for it")
+            Mismatch("rewritten", f"{where} n {n}", f"checkpoint {said.n} of {said.at_ms} has another hash for it")
             for digest, said in wanted.items()
             if digest != sha256.hex()
         ]
 
-    def conclude(self, chain: str, where: str, begin: int, end: int) -> list[Finding]:
+    def conclude(self, chain: str, where: str, begin: int, end: int) -> list[Mismatch]:
         """After the last row.
 
         Args:
@@ -331,7 +333,7 @@ class Heads:
         last = max(beyond)
         said = next(iter(beyond[last].values()))
         return [
-            Finding(
+            Mismatch(
                 "truncated",
                 f"{where} n {end + 1} to {last}",
                 f"checkpoint {said.n} of {said.at_ms} says they were there",

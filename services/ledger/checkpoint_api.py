@@ -5,7 +5,7 @@ import base64
 import msgspec
 from aiohttp import web
 
-from services.ledger import answers, checkpoint, questions
+from services.ledger import answers, checkpoint, params
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.database import QUERIES
@@ -33,8 +33,8 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def checkpoints(request: web.Request) -> web.StreamResponse:
         await api.identify_admin(request, "/checkpoints")
-        after = questions.integer(request.query, "after", 0, 0, 2**62)
-        limit = questions.integer(request.query, "limit", 100, 1, LIMIT_MAX)
+        after = params.integer(request.query, "after", 0, 0, 2**62)
+        limit = params.integer(request.query, "limit", 100, 1, LIMIT_MAX)
         rows = await api.book().fetch(QUERIES["checkpoint_after"], after, limit)
         shown = [
             {

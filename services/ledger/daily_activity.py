@@ -6,12 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions, spend_query
+from services.ledger import answers, params, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
-from services.ledger.questions import refuse
-from services.ledger.shapes import usd
+from services.ledger.params import refuse
+from services.ledger.responses import usd
 from services.ledger.spend_sources import CACHE_SUMS, SUMS
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
@@ -44,9 +44,9 @@ def handlers(api: Api) -> dict[str, Handler]:
 
 
 async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
-    asked: dict[str, Any] = {"bucket": "day", "time_zone": questions.zone_of(query)}
+    asked: dict[str, Any] = {"bucket": "day", "time_zone": params.zone_of(query)}
     for name in ("start_date", "end_date"):
-        if questions.day(query, name) is None:
+        if params.day(query, name) is None:
             refuse(name, "is needed, a day like 2026-11-23")
         asked[name] = query[name]
     for given, dimension in (("model", "model"), ("api_key", "key")):
@@ -57,8 +57,8 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
         asked[entity] = chosen
     left_out = {one for name in IDS[entity] for one in (query.get(f"exclude_{name}") or "").split(",") if one}
     parsed = spend_query.parse(asked, datetime.now(UTC))
-    page = questions.integer(query, "page", 1, 1, 1_000_000)
-    size = questions.integer(query, "page_size", 50, 1, PAGE_DAYS_MAX)
+    page = params.integer(query, "page", 1, 1, 1_000_000)
+    size = params.integer(query, "page_size", 50, 1, PAGE_DAYS_MAX)
     if spend_query.only_in_log(parsed) or entity in spend_query.LOG_ONLY:
         size = min(size, spend_query.LOG_DAYS_MAX)
     days, whole = _page(parsed, page, size)

@@ -17,7 +17,7 @@ ADDED_KEPT_MAX = 1_000
 """Of one chunk; more are counted only."""
 
 
-class Finding(NamedTuple):
+class Mismatch(NamedTuple):
     kind: str
     """changed, missing, added, moved, reordered, truncated: see verify.py."""
     where: str
@@ -42,7 +42,7 @@ class Walk:
         self._sound = True
         """Whether that one's own hash holds: then the next must follow it."""
 
-    def step(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> tuple[list[Finding], bool]:
+    def step(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> tuple[list[Mismatch], bool]:
         """
         Args:
             again: the row's hash computed from its own cells, as number n behind a row of that hash.
@@ -51,43 +51,43 @@ class Walk:
         """
         self.rows += 1
         if n <= self.end.n:
-            return [Finding("added", f"{self._where} n {n}", "no row has such a number")], False
+            return [Mismatch("added", f"{self._where} n {n}", "no row has such a number")], False
         findings = []
         gap = n > self.end.n + 1
         if gap:
-            findings.append(Finding("missing", f"{self._where} n {_span(self.end.n + 1, n - 1)}"))
+            findings.append(Mismatch("missing", f"{self._where} n {_span(self.end.n + 1, n - 1)}"))
         sound = again(n, previous_sha256) == sha256
         if not sound:
             findings.append(self._misplaced(n, previous_sha256, sha256, again))
         elif self._sound and not gap and previous_sha256 != self.end.sha256:
             detail = f"n {n} follows another row than this"
-            findings.append(Finding("changed", f"{self._where} n {n - 1}", detail))
+            findings.append(Mismatch("changed", f"{self._where} n {n - 1}", detail))
         self.end, self._sound = Link(n, sha256), sound
         return findings, sound
 
-    def conclude(self, kept: Link | None) -> list[Finding]:
+    def conclude(self, kept: Link | None) -> list[Mismatch]:
         """After the last row. `kept`: the end stream_position has for this chain, None where it has none at all."""
         if kept is None:
-            return [Finding("missing", f"stream_position of {self._where}")]
+            return [Mismatch("missing", f"stream_position of {self._where}")]
         if self.end.n < kept.n:
             return [
-                Finding("truncated", f"{self._where} n {_span(self.end.n + 1, kept.n)}", "stream_position has them")
+                Mismatch("truncated", f"{self._where} n {_span(self.end.n + 1, kept.n)}", "stream_position has them")
             ]
         if self.end.n > kept.n:
             return [
-                Finding("added", f"{self._where} n {_span(kept.n + 1, self.end.n)}", "behind stream_position's end")
+                Mismatch("added", f"{self._where} n {_span(kept.n + 1, self.end.n)}", "behind stream_position's end")
             ]
         if self._sound and self.end.sha256 != kept.sha256:
-            return [Finding("changed", f"{self._where} n {kept.n}", "it isn't the end stream_position has")]
+            return [Mismatch("changed", f"{self._where} n {kept.n}", "it isn't the end stream_position has")]
         return []
 
-    def _misplaced(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> Finding:
+    def _misplaced(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> Mismatch:
         """Is it another row of the chain, or no row of it at all?"""
         self._unsound += 1
         for place in _nearest(n) if self._unsound <= PLACES_WANTED_MAX else ():
             if again(place, previous_sha256) == sha256:
-                return Finding("reordered", f"{self._where} n {n}", f"its place is n {place}")
-        return Finding("changed", f"{self._where} n {n}", "its hash isn't that of its cells")
+                return Mismatch("reordered", f"{self._where} n {n}", f"its place is n {place}")
+        return Mismatch("changed", f"{self._where} n {n}", "its hash isn't that of its cells")
 
 
 def _nearest(n: int) -> Iterator[int]:

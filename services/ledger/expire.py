@@ -17,9 +17,9 @@ from services.ledger import metrics
 from services.ledger.book import PositionMovedError, Tally
 from services.ledger.database import DATABASE_ERRORS
 from services.ledger.lock import raise_if_cancelled
-from services.ledger.record import Recorder, Session
+from services.ledger.ordered_consumer import BUS_ERRORS, ConsumerError
 from services.ledger.streams import TrafficPoster
-from services.ledger.tape import BUS_ERRORS, TapeError
+from services.ledger.writer import Session, Writer
 from shared.waiting import set_within
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ class Expirer:
 
     def __init__(
         self,
-        recorder: Recorder[Any],
+        recorder: Writer[Any],
         poster: TrafficPoster,
         check_ms: int,
         slack_ms: int,
@@ -61,7 +61,7 @@ class Expirer:
                     await self.look()
                 except PositionMovedError:
                     continue
-                except (TapeError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
+                except (ConsumerError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
                     raise_if_cancelled()
                     log.warning("expire_interrupted", error=type(error).__name__, detail=str(error)[:120])
                     self._forget()
@@ -105,7 +105,7 @@ class Expirer:
         """Everything the broker stored before this is in the book."""
         now_ms = self._now_ms()
         # Asked again after the broker's answer: meanwhile the recorder may have taken the very end of one of these.
-        if session.level and await session.tape.pending() == 0 and session.level:
+        if session.level and await session.consumer.pending() == 0 and session.level:
             return now_ms
         return session.position.message_at_ns // 1_000_000
 

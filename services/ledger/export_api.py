@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from services.ledger import answers, export, questions
+from services.ledger import answers, export, params
 from services.ledger.answers import Handler
 from services.ledger.api import Api
-from services.ledger.questions import refuse
+from services.ledger.params import refuse
 from shared import errors
 from shared.bus import BusError
 from shared.errors import RefusedError
@@ -37,8 +37,8 @@ def handlers(api: "Api") -> dict[str, Handler]:
             if not isinstance(value, str):
                 refuse(name, "must be a day like 2026-11-23")
         first, last = (
-            questions.day(texts, "from"),
-            questions.day(texts, "until") or datetime.now(UTC).date() - timedelta(days=1),
+            params.day(texts, "from"),
+            params.day(texts, "until") or datetime.now(UTC).date() - timedelta(days=1),
         )
         if first is not None and first > last:
             refuse("from", "must not be after until")

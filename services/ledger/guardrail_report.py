@@ -8,12 +8,12 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions
+from services.ledger import answers, params
 from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.book_sql import of_days
-from services.ledger.questions import refuse
+from services.ledger.params import refuse
 from services.ledger.spend_sources import Statement, of_scope
 from shared.money import usd_from_picousd
 
@@ -73,12 +73,12 @@ def handlers(api: Api) -> dict[str, Handler]:
         for name in request.query:
             if name not in ("start_date", "end_date", "by", *BY):
                 refuse(name[:80], f"isn't a parameter of {ROUTE}; there are start_date, end_date, by, {', '.join(BY)}")
-        first, last = questions.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
+        first, last = params.recent_days(request.query, datetime.now(UTC).date(), usual=DAYS, most=DAYS_MAX)
         by = tuple(dict.fromkeys((request.query.get("by") or "guardrail").split(",")))
         for name in by:
             if name not in BY:
                 refuse("by", f"can be {', '.join(BY)}; not {name[:80]!r}")
-        wanted = {name: questions.checked_text(name, request.query[name]) for name in BY if name in request.query}
+        wanted = {name: params.checked_text(name, request.query[name]) for name in BY if name in request.query}
         sql, arguments = statement(by, wanted, scope_of(caller), first, last)
         rows = await api.book().fetch(sql, *arguments)
         cut = {CUT_HEADER: str(ROWS_MAX)} if len(rows) > ROWS_MAX else {}

@@ -10,8 +10,8 @@ from nats.aio.client import Client
 
 from services.ledger import metrics
 from services.ledger.lock import Lock
-from services.ledger.record import Recorder
-from services.ledger.tape import BUS_ERRORS
+from services.ledger.ordered_consumer import BUS_ERRORS
+from services.ledger.writer import Writer
 from shared import streams
 from shared.waiting import set_within
 
@@ -24,7 +24,7 @@ class LagWatch:
     def __init__(
         self,
         client: Client,
-        recorder: Recorder[Any],
+        recorder: Writer[Any],
         lock: Lock,
         stream: str,
         label: str,

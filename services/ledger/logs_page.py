@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from services.ledger import answers, clean, questions
+from services.ledger import answers, params, sanitize
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.book_sql import of_days
 from services.ledger.facts_in import place
-from services.ledger.questions import refuse
-from services.ledger.report import LogKey
+from services.ledger.params import refuse
+from services.ledger.queries import LogKey
 from services.ledger.spend_sources import Statement, of_scope
 from shared.money import picousd_from_usd
 
@@ -101,7 +101,7 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def one(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, "/spend/logs/ui/{request_id}")
         scope = scope_of(caller)
-        question = questions.logs({"request_id": request.match_info["request_id"]})
+        question = params.logs({"request_id": request.match_info["request_id"]})
         keys, _ = await api.book().log_keys(scope, question)
         async for rows in api.book().log_rows(keys[:1]):
             # A viewer sees everybody's calls, but nobody's words.
@@ -112,7 +112,7 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def session(request: web.Request) -> web.StreamResponse:
         """The calls of one session, the oldest first, of the last SESSION_DAYS where no dates are given."""
         scope = scope_of(await api.identify(request, "/spend/logs/session/ui"))
-        if not questions.text(request.query, "session_id"):
+        if not params.text(request.query, "session_id"):
             refuse("session_id", "is needed")
         today = datetime.now(UTC).date()
         asked = {
@@ -142,15 +142,15 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
         f"id >= {made.add(_low_id(first))}::uuid", f"id <= {made.add(_high_id(last))}::uuid",
     ]  # fmt: skip
     where += of_scope(made, scope, "request_book")
-    key = questions.key_digest(questions.text(query, "api_key"))
+    key = params.key_digest(params.text(query, "api_key"))
     if key is not None:
         where.append(f"key_sha256 = {made.add(key)}")
     for name, column in EQUAL.items():
-        value = questions.text(query, name)
+        value = params.text(query, name)
         if value is not None:
             where.append(f"{column} = {made.add(value)}")
     for name in ("request_id", "search"):
-        value = questions.text(query, name)
+        value = params.text(query, name)
         if value is not None:
             own = place(value)
             given = made.add(value)
@@ -161,15 +161,15 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
                 same += [f"user_id = {given}", f"customer_id = {given}", f"key_alias = {given}"]
             where.append(f"({' OR '.join(same)})")
     for name, sign in (("min_spend", ">="), ("max_spend", "<=")):
-        value = questions.text(query, name)
+        value = params.text(query, name)
         if value is not None:
             where.append(f"cost_picousd {sign} {made.add(_picousd(name, value))}::bigint")
-    status = questions.text(query, "status_filter")
+    status = params.text(query, "status_filter")
     if status is not None:
         if status not in ("success", "failure"):
             refuse("status_filter", "must be success or failure")
         where.append("outcome = 'success'" if status == "success" else "outcome <> 'success'")
-    hit = questions.text(query, "cache_hit_filter")
+    hit = params.text(query, "cache_hit_filter")
     if hit is not None:
         if hit not in ("hit", "miss"):
             refuse("cache_hit_filter", "must be hit or miss")
@@ -181,19 +181,19 @@ def build(query: Mapping[str, str], scope: Scope) -> Page:
 
 
 def _ordered(query: Mapping[str, str], made: Statement, condition: str) -> Page:
-    sort_by, order = questions.text(query, "sort_by") or "startTime", questions.text(query, "sort_order") or "desc"
-    counted = questions.text(query, "count") or "true"
+    sort_by, order = params.text(query, "sort_by") or "startTime", params.text(query, "sort_order") or "desc"
+    counted = params.text(query, "count") or "true"
     if counted not in ("true", "false"):
         refuse("count", "must be true or false")
     if sort_by not in SORTS:
         refuse("sort_by", f"must be one of {', '.join(SORTS)}")
     if order not in ("asc", "desc"):
         refuse("sort_order", "must be asc or desc")
-    page = questions.integer(query, "page", 1, 1, 1_000_000)
-    size = questions.integer(query, "page_size", 50, 1, 1000)
+    page = params.integer(query, "page", 1, 1, 1_000_000)
+    size = params.integer(query, "page_size", 50, 1, 1000)
     count = f"SELECT count(*) FROM {_BOOK} WHERE {condition}" if counted == "true" else ""  # noqa: S608
     arguments = list(made.arguments)
-    cursor, begins = questions.text(query, "cursor"), None
+    cursor, begins = params.text(query, "cursor"), None
     if cursor is not None:
         found = place(cursor)
         if found is None or sort_by != "startTime":
@@ -212,15 +212,15 @@ def _ordered(query: Mapping[str, str], made: Statement, condition: str) -> Page:
 
 def _instant(query: Mapping[str, str], name: str, *, end: bool) -> int:
     """Unix ms of `YYYY-MM-DD HH:MM:SS` (UTC), or of a day: its first, or its last millisecond."""
-    value = questions.text(query, name)
+    value = params.text(query, name)
     if value is None:
         refuse(name, "is needed, like 2026-11-23 00:00:00")
     try:
         instant = datetime.fromisoformat(value)
         instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
         if end:
-            instant += timedelta(days=1, milliseconds=-1) if questions.is_day(value) else timedelta(milliseconds=999)
-        return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
+            instant += timedelta(days=1, milliseconds=-1) if params.is_day(value) else timedelta(milliseconds=999)
+        return sanitize.bounded(int(instant.timestamp() * 1000), 0, sanitize.MS_MAX)
     except (ValueError, OverflowError):
         refuse(name, "must be like 2026-11-23 00:00:00")
 

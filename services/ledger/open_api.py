@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, facts_in, questions, shapes
+from services.ledger import answers, facts_in, params, responses
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
@@ -21,7 +21,7 @@ AT_A_TIME = 2_000
 def handlers(api: Api) -> dict[str, Handler]:
     async def open_calls(request: web.Request) -> web.StreamResponse:
         caller = await api.identify(request, "/spend/open")
-        limit = questions.integer(request.query, "limit", 100, 1, LIMIT_MAX)
+        limit = params.integer(request.query, "limit", 100, 1, LIMIT_MAX)
         scope, before, scanned = scope_of(caller), None, 0
         found: list[dict[str, Any]] = []
         count = unbounded = most_picousd = 0
@@ -64,7 +64,7 @@ def _shown(opened: Opened) -> dict[str, Any]:
     """As a row of /spend/logs, as far as it is known yet."""
     caller, most = opened.caller, opened.max_cost_picousd
     return {
-        "request_id": opened.id, "startTime": shapes.iso(opened.at_ms), "expires_at": shapes.iso(opened.expires_at_ms or None),
+        "request_id": opened.id, "startTime": responses.iso(opened.at_ms), "expires_at": responses.iso(opened.expires_at_ms or None),
         "call_type": opened.call_type, "api_key": caller.key_sha256 or "", "key_alias": caller.key_alias, "user": caller.user_id or "",
         "team_id": caller.team_id, "end_user": opened.customer_id or "", "model": opened.upstream_model or opened.model,
         "model_group": opened.model, "custom_llm_provider": opened.provider, "request_tags": opened.tags,

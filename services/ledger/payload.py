@@ -11,13 +11,13 @@ import msgspec
 import structlog
 from nats.aio.client import Client
 
-from services.ledger import clean, facts_in, metrics
+from services.ledger import facts_in, metrics, sanitize
 from services.ledger.book import Position, Tally
 from services.ledger.database import DATA_ERRORS, QUERIES, Database
 from services.ledger.facts_in import Anomaly
 from services.ledger.message import Message
-from services.ledger.record import AnyTape
-from services.ledger.tape import Tape
+from services.ledger.ordered_consumer import OrderedConsumer
+from services.ledger.writer import AnyConsumer
 from shared import payloads, subjects
 from shared.clock import unix_ms
 from shared.payloads import Payload
@@ -79,8 +79,8 @@ class PayloadPoster:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def tape(self, client: Client, start_seq: int) -> AnyTape:
-        return Tape(client, self.stream, self.subject, start_seq)
+    def consumer(self, client: Client, start_seq: int) -> AnyConsumer:
+        return OrderedConsumer(client, self.stream, self.subject, start_seq)
 
     async def connect(self) -> Tally:
         return PayloadTally(await self._database.writer())
@@ -106,9 +106,11 @@ def _row(payload: Payload, today: date) -> tuple[Any, ...] | None:
     if found is None or not today - timedelta(DAYS_LATE_MAX) <= found[1] <= today + timedelta(1):
         return None
     caller = payload.caller
-    who = (None if each is None else clean.text(each) for each in (caller.key_sha256, caller.team_id, caller.user_id))
+    who = (
+        None if each is None else sanitize.text(each) for each in (caller.key_sha256, caller.team_id, caller.user_id)
+    )
     cut = [name for name in payload.cut if name in ("request", "answer")]
-    at_ms = clean.bounded(payload.at_ms, 0, clean.MS_MAX)
+    at_ms = sanitize.bounded(payload.at_ms, 0, sanitize.MS_MAX)
     return found[1], found[0], at_ms, *who, payload.kept, payload.stream, payload.request, payload.answer, cut
 
 

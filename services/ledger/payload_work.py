@@ -10,10 +10,10 @@ from services.ledger.config import LedgerSettings
 from services.ledger.database import Database
 from services.ledger.lag import LagWatch
 from services.ledger.lock import Lock
+from services.ledger.ordered_consumer import BUS_ERRORS
 from services.ledger.payload import PayloadPoster
-from services.ledger.record import Recorder
-from services.ledger.tape import BUS_ERRORS
 from services.ledger.trim import Trimmer
+from services.ledger.writer import Writer
 from shared import streams, subjects
 from shared.bus import BusClient
 from shared.settings import SettingsError
@@ -31,7 +31,7 @@ def works(
     client: BusClient, database: Database, settings: LedgerSettings, stopping: asyncio.Event, now_ms: Callable[[], int]
 ) -> list[Coroutine[Any, Any, None]]:
     poster = PayloadPoster(database)
-    recorder = Recorder(client, poster, settings, stopping)
+    recorder = Writer(client, poster, settings, stopping)
     trimmer = Trimmer(client, recorder, poster.stream, poster.subject, KEEP_HOURS, stopping, now_ms)
     lock = Lock(database, LOCK, poster.label, stopping)
 

@@ -17,7 +17,7 @@ import msgspec
 from services.ledger import checkpoint
 from services.ledger.checkpoint import CheckpointError, Envelope, Heads, Keys, Sound
 from services.ledger.database import QUERIES, Connection
-from services.ledger.evidence import Finding
+from services.ledger.evidence import Mismatch
 from shared.settings import SettingsError
 
 SILENT_TIMES = 3
@@ -27,7 +27,7 @@ SHOWN_MAX = 20
 
 class Proofs(NamedTuple):
     heads: Heads
-    findings: list[Finding]
+    findings: list[Mismatch]
     notes: list[str]
     checkpoints: int
     """Of checkpoints that can be relied on."""
@@ -50,7 +50,7 @@ async def gather(
     Raises SettingsError where `copies` can't be read, or one of DATABASE_ERRORS.
     """
     copied: list[tuple[str, Envelope]] = []
-    findings: list[Finding] = []
+    findings: list[Mismatch] = []
     stored = _stored(await connection.fetch(QUERIES["checkpoint_all"]), findings)
     statements = _statements(await connection.fetch(QUERIES["checkpoint_keys"]), findings)
     if copies is not None:
@@ -76,14 +76,14 @@ async def gather(
     lost = [one.said.n for one in found if one.signed.text not in in_database and one.said.n > last]
     if lost:
         findings.append(
-            Finding("truncated", f"checkpoint n {last + 1} to {max(lost)}", "copies have them, the database doesn't")
+            Mismatch("truncated", f"checkpoint n {last + 1} to {max(lost)}", "copies have them, the database doesn't")
         )
     findings += await _told(connection, in_database, restores)
     notes += _silences(found)
     return Proofs(Heads(found), findings, notes, len(found))
 
 
-async def _told(connection: Connection, in_database: set[str], restores: Iterable[dict[str, Any]]) -> list[Finding]:
+async def _told(connection: Connection, in_database: set[str], restores: Iterable[dict[str, Any]]) -> list[Mismatch]:
     """Control facts tell of checkpoints, and come from CONTROL again when the database is put back: what they name must be here."""
     known = {hashlib.sha256(text.encode()).hexdigest() for text in in_database}
     bounds = _bounds(restores)
@@ -95,7 +95,7 @@ async def _told(connection: Connection, in_database: set[str], restores: Iterabl
     if not lost:
         return []
     where = f"checkpoint n {min(lost)}" if len(lost) == 1 else f"checkpoint n {min(lost)} to {max(lost)}"
-    return [Finding("truncated", where, "control facts tell of them, the database hasn't got them")]
+    return [Mismatch("truncated", where, "control facts tell of them, the database hasn't got them")]
 
 
 def _bounds(restores: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
@@ -107,7 +107,7 @@ def _is_void(n: int, at_ms: int, bounds: list[tuple[int, int]]) -> bool:
     return any(n > after and at_ms <= restored_ms for after, restored_ms in bounds)
 
 
-def _stored(rows: Iterable[Any], findings: list[Finding]) -> list[tuple[int, Envelope]]:
+def _stored(rows: Iterable[Any], findings: list[Mismatch]) -> list[tuple[int, Envelope]]:
     """Number and envelope of the database's own; one that can't be read, or has another's number, is a finding."""
     found = []
     for row in rows:
@@ -118,11 +118,11 @@ def _stored(rows: Iterable[Any], findings: list[Finding]) -> list[tuple[int, Env
                 raise CheckpointError("its columns aren't what its envelope says")
             found.append((row["n"], signed))
         except CheckpointError as error:
-            findings.append(Finding("forged", f"checkpoint n {row['n']}", str(error)))
+            findings.append(Mismatch("forged", f"checkpoint n {row['n']}", str(error)))
     return found
 
 
-def _statements(rows: Iterable[Any], findings: list[Finding]) -> list[Envelope]:
+def _statements(rows: Iterable[Any], findings: list[Mismatch]) -> list[Envelope]:
     found = []
     for row in rows:
         try:
@@ -132,7 +132,7 @@ def _statements(rows: Iterable[Any], findings: list[Finding]) -> list[Envelope]:
                 raise CheckpointError("its columns aren't what its envelope says")
             found.append(signed)
         except CheckpointError as error:
-            findings.append(Finding("forged", f"checkpoint key {row['number']}", str(error)))
+            findings.append(Mismatch("forged", f"checkpoint key {row['number']}", str(error)))
     return found
 
 
@@ -171,11 +171,11 @@ def _silences(found: list[Sound]) -> list[str]:
     return [*notes[:SHOWN_MAX], *([f"and {more} more such pauses"] if more > 0 else [])]
 
 
-def read_copies(folder: Path) -> tuple[list[Envelope], list[tuple[str, Envelope]], list[Finding]]:
+def read_copies(folder: Path) -> tuple[list[Envelope], list[tuple[str, Envelope]], list[Mismatch]]:
     """Keys, checkpoints, and files that are neither. Raises SettingsError."""
     if not folder.is_dir():
         raise SettingsError(f"{folder}: there is no such folder")
-    findings: list[Finding] = []
+    findings: list[Mismatch] = []
 
     def read(kind: str) -> list[tuple[str, Envelope]]:
         found = []
@@ -186,7 +186,7 @@ def read_copies(folder: Path) -> tuple[list[Envelope], list[tuple[str, Envelope]
                     checkpoint.read_statement(signed)
                 found.append((f"{kind}/{path.name}", signed))
             except (CheckpointError, OSError) as error:
-                findings.append(Finding("forged", f"{kind}/{path.name}", str(error)))
+                findings.append(Mismatch("forged", f"{kind}/{path.name}", str(error)))
         return found
 
     keys = [signed for _, signed in read("keys")]

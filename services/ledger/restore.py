@@ -24,7 +24,7 @@ from services.ledger import config
 from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.facts_in import Anomaly
-from services.ledger.tape import BUS_ERRORS, Tape, TapeError
+from services.ledger.ordered_consumer import BUS_ERRORS, ConsumerError, OrderedConsumer
 from services.ledger.telling import LEDGER, Teller
 from shared import bus, streams, subjects
 from shared.bus import BusClient, BusError
@@ -85,7 +85,7 @@ def command(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         return asyncio.run(_main(asked.check, asked.everything, asked.wait))
-    except (SettingsError, ConfigError, TapeError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
+    except (SettingsError, ConfigError, ConsumerError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
         print(f"restore-traffic: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
 
@@ -126,22 +126,22 @@ async def run(database: Database, client: BusClient, *, check_only: bool, everyt
 
 
 async def look(connection: Connection, client: BusClient, number: int, shards: int) -> Shard:
-    """Raises TapeError, or one of BUS_ERRORS and DATABASE_ERRORS."""
+    """Raises ConsumerError, or one of BUS_ERRORS and DATABASE_ERRORS."""
     row = await connection.fetchrow(QUERIES["position"], subjects.TRAFFIC_STREAM, number)
     position = Position(0, 0) if row is None else Position(row["seq"], row["message_at_ns"])
-    tape = Tape(client, subjects.TRAFFIC_STREAM, subjects.traffic(number), position.seq)
-    await tape.open()
+    consumer = OrderedConsumer(client, subjects.TRAFFIC_STREAM, subjects.traffic(number), position.seq)
+    await consumer.open()
     try:
-        pending, first = tape.behind, None
+        pending, first = consumer.behind, None
         if pending:
             async with asyncio.timeout(LOOK_S * 5):
-                await tape.wait()
-                message = (await tape.take(1, 1))[0]
+                await consumer.wait()
+                message = (await consumer.take(1, 1))[0]
             first = Position(message.seq, message.at_ns)
             pending -= first == position
         return Shard(number, position, first, pending, shards == 1)
     finally:
-        await tape.close()
+        await consumer.close()
 
 
 async def _tell(connection: Connection, client: BusClient, shards: list[Shard], everything: bool) -> bool:
@@ -170,7 +170,7 @@ async def _rewind(connection: Connection, shard: Shard) -> None:
         with suppress(PositionMovedError):
             await tally.rewind(known, Position(0, 0), note)
             return
-    raise TapeError(f"shard {shard.number} is recorded too fast to go back: stop the ledger for a moment")
+    raise ConsumerError(f"shard {shard.number} is recorded too fast to go back: stop the ledger for a moment")
 
 
 async def _wait(connection: Connection, client: BusClient, wait_s: float) -> bool:

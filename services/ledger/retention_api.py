@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from services.ledger import answers, questions, retention
+from services.ledger import answers, params, retention
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.database import QUERIES
-from services.ledger.questions import refuse
+from services.ledger.params import refuse
 from services.ledger.retention import HOLD_BY
 from shared import errors
 from shared.bus import BusError
@@ -47,7 +47,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def lift(request: web.Request) -> web.StreamResponse:
         caller = await api.identify_admin(request, "/retention/hold/{id}", write=True)
-        hold_id = questions.text(request.match_info, "id") or ""
+        hold_id = params.text(request.match_info, "id") or ""
         known = {
             row["entity_id"] for row in await api.book().fetch(QUERIES["retention_holds"]) if row["after"] is not None
         }
@@ -82,15 +82,15 @@ def _hold(body: dict[str, Any]) -> dict[str, Any]:
     ((by, value),) = given.items()
     if not isinstance(value, str) or not value:
         refuse(by, "must be a text")
-    value = questions.checked_text(by, value)
+    value = params.checked_text(by, value)
     if by == "key":
-        value = questions.key_digest(value) or ""
+        value = params.key_digest(value) or ""
     if by == "day":
-        questions.day({"day": value}, "day")
+        params.day({"day": value}, "day")
     reason = body.get("reason") or ""
     if not isinstance(reason, str) or len(reason) > REASON_CHARACTERS_MAX:
         refuse("reason", f"must be a text of at most {REASON_CHARACTERS_MAX} characters")
-    return {"by": by, "value": value, "reason": questions.checked_text("reason", reason)}
+    return {"by": by, "value": value, "reason": params.checked_text("reason", reason)}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ DIMENSIONS = ("customer", "deployment", "key", "model", "provider", "tag", "team
 """In the order of the rollups' keys."""
 
 
-class Change(NamedTuple):
+class SumChange(NamedTuple):
     """What is added to one row of the rollups."""
 
     dimension: str
@@ -56,10 +56,10 @@ class Rollup:
         """A provisional row that has been outranked."""
         self._add(share, cost_picousd, input_tokens, output_tokens, -1)
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[SumChange]:
         """In the order of the keys, so that two recorders can't wait for each other's rows."""
         return [
-            Change(dimension, day, value, *_lanes(sums))
+            SumChange(dimension, day, value, *_lanes(sums))
             for number, dimension in enumerate(DIMENSIONS)
             for day in sorted(self._days)
             for value, sums in sorted(self._days[day][number].items())

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from services.ledger import clean
 from services.ledger import price as references
+from services.ledger import sanitize
 from shared.billing import Price, Usage
 from shared.facts import GuardrailOutcome, Opened, Refused, Settled
 from shared.ids import RequestId
@@ -155,7 +155,7 @@ def refused_row(fact: Refused, request_id: str, day: date, sha256: bytes, stream
 def expires_ms(opened: Opened, now_ms: int) -> int:
     """When an opened call is given up: what it says itself, within bounds."""
     wanted = opened.expires_at_ms if opened.expires_at_ms > 0 else opened.at_ms + ROUTE_EXPIRES_MS
-    return clean.bounded(wanted, 0, now_ms + EXPIRES_MS_MAX)
+    return sanitize.bounded(wanted, 0, now_ms + EXPIRES_MS_MAX)
 
 
 # What follows turns a row as it came into one PostgreSQL can't refuse. `_checked` sees at once that nearly every row already is.
@@ -171,7 +171,7 @@ _JSON, _OUTCOMES, PRICE = _of_kind("json"), _of_kind("outcomes")[0], _of_kind("p
 _TAGS = COLUMNS.index("tags")
 ALTERED = COLUMNS.index("altered")
 _MAXIMA = {
-    "ms": clean.MS_MAX, "small": clean.INT_MAX, "count": CALL_TOKENS_MAX, "money": CALL_PICOUSD_MAX, "units": CALL_TOKENS_MAX,
+    "ms": sanitize.MS_MAX, "small": sanitize.INT_MAX, "count": CALL_TOKENS_MAX, "money": CALL_PICOUSD_MAX, "units": CALL_TOKENS_MAX,
 }  # fmt: skip
 _NUMBERS = tuple((index, _MAXIMA[column.kind]) for index, column in enumerate(SPEC) if column.kind in _MAXIMA)
 _texts_of = operator.itemgetter(*_TEXTS)
@@ -186,21 +186,21 @@ def _checked(row: Row) -> Row:
     """Every text, number and JSON value storable; `altered` names what was changed."""
     cells = list(row)
     altered: list[str] = []
-    if not clean.storable((*_texts_of(row), *row[_TAGS])):
+    if not sanitize.storable((*_texts_of(row), *row[_TAGS])):
         _clean_texts(cells, altered)
     if not _ordinary(row):
         _clean_numbers(cells, altered)
     for column in _JSON:
         value = row[column]
         if value:
-            cells[column], changed = clean.json_text(value)
+            cells[column], changed = sanitize.json_text(value)
             if changed:
                 altered.append(COLUMNS[column])
         else:
             cells[column] = "{}" if type(value) is dict else "[]"
     outcomes = row[_OUTCOMES]
     if outcomes:
-        cells[_OUTCOMES], changed = clean.json_text([_outcome_object(outcome) for outcome in outcomes])
+        cells[_OUTCOMES], changed = sanitize.json_text([_outcome_object(outcome) for outcome in outcomes])
         if changed:
             altered.append("guardrail_outcomes")
     else:
@@ -220,10 +220,10 @@ def _ordinary(row: Row) -> bool:
     at_ms, ended_at_ms, first_byte_at_ms, cost_picousd, max_cost_picousd = _rest_of(row)
     return (
         min(counts) >= 0
-        and max(counts) <= clean.INT_MAX
-        and 0 <= at_ms <= clean.MS_MAX
-        and 0 <= ended_at_ms <= clean.MS_MAX
-        and 0 <= (first_byte_at_ms or 0) <= clean.MS_MAX
+        and max(counts) <= sanitize.INT_MAX
+        and 0 <= at_ms <= sanitize.MS_MAX
+        and 0 <= ended_at_ms <= sanitize.MS_MAX
+        and 0 <= (first_byte_at_ms or 0) <= sanitize.MS_MAX
         and 0 <= (cost_picousd or 0) <= CALL_PICOUSD_MAX
         and 0 <= (max_cost_picousd or 0) <= CALL_PICOUSD_MAX
         and row[_seldom_from:_seldom_to] == _NOTHING_SELDOM
@@ -235,27 +235,27 @@ def _clean_numbers(cells: list[Any], altered: list[str]) -> None:
         number = cells[column]
         if number is not None and not 0 <= number <= high:
             # A cost out of range isn't a cost: unknown is true, zero or a million would be a lie.
-            cells[column] = None if COLUMNS[column] == "cost_picousd" else clean.bounded(number, 0, high)
+            cells[column] = None if COLUMNS[column] == "cost_picousd" else sanitize.bounded(number, 0, high)
             altered.append(COLUMNS[column])
 
 
 def _clean_texts(cells: list[Any], altered: list[str]) -> None:
     for column in _TEXTS:
         value = cells[column]
-        if value is not None and not clean.storable((value,)):
-            cells[column] = clean.text(value)
+        if value is not None and not sanitize.storable((value,)):
+            cells[column] = sanitize.text(value)
             altered.append(COLUMNS[column])
     for column in _WORDS:
         words = tuple(cells[column])
-        if not clean.storable(words):
-            cells[column] = tuple(clean.text(value) for value in words)
+        if not sanitize.storable(words):
+            cells[column] = tuple(sanitize.text(value) for value in words)
             altered.append(COLUMNS[column])
 
 
 def _maybe_words(words: Iterable[str], column: int, altered: list[str]) -> tuple[str, ...]:
     found = tuple(words)
-    if not clean.storable(found):
-        found = tuple(map(clean.text, found))
+    if not sanitize.storable(found):
+        found = tuple(map(sanitize.text, found))
         altered.append(COLUMNS[column])
     return found
 
@@ -287,7 +287,7 @@ def _price_reference(price: Price | None) -> str | None:
 
 def price_body(price: Price) -> str:
     """As the table `price` has it."""
-    return clean.json_text(price_object(price))[0]
+    return sanitize.json_text(price_object(price))[0]
 
 
 def price_object(price: Price) -> dict[str, Any]:

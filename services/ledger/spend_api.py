@@ -12,7 +12,7 @@ from services.ledger import answers, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
-from services.ledger.questions import refuse
+from services.ledger.params import refuse
 from services.ledger.spend_query import SpendQuery
 from services.ledger.spend_sources import SUMS
 from shared.money import format_usd, usd_from_picousd

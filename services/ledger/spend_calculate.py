@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions
+from services.ledger import answers, params
 from services.ledger.answers import Handler
 from services.ledger.api import Api
+from services.ledger.params import refuse
 from services.ledger.price_list import PriceList
-from services.ledger.questions import refuse
 from shared import bus, errors, subjects
 from shared.billing import Usage, cost
 from shared.bus import BusClient, BusError
@@ -34,7 +34,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         if isinstance(answer, dict):
             model, usage = _of_answer(answer)
         elif isinstance(body.get("model"), str) and body["model"]:
-            model = questions.checked_text("model", body["model"])
+            model = params.checked_text("model", body["model"])
             if not isinstance(body.get("messages"), list) or not body["messages"]:
                 _bad("Bad Request - messages must be provided if 'model' is provided")
             usage = Usage(await _count(api.client, model, body["messages"]), source="estimated")
@@ -48,7 +48,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         model = body.get("model")
         if not isinstance(model, str) or not model:
             refuse("model", "is needed")
-        model = questions.checked_text("model", model)
+        model = params.checked_text("model", model)
         tokens = [_whole(body, name, 0) for name in ("input_tokens", "output_tokens")]
         halves = [_cost(api.prices, model, Usage(tokens[0])), _cost(api.prices, model, Usage(0, tokens[1]))]
         each = _cost(api.prices, model, Usage(*tokens))
@@ -118,7 +118,7 @@ def _of_answer(answer: dict[str, Any]) -> tuple[str, Usage]:
         return int(found)
 
     details = "prompt_tokens_details"
-    return questions.checked_text("completion_response.model", model), Usage(
+    return params.checked_text("completion_response.model", model), Usage(
         tokens(usage, "prompt_tokens"), tokens(usage, "completion_tokens"), tokens(usage, details, "cached_tokens"),
         tokens(usage, "cache_creation_input_tokens"), tokens(usage, "completion_tokens_details", "reasoning_tokens"), "provider",
         audio_input_tokens=tokens(usage, details, "audio_tokens"),

@@ -7,12 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions, spend_query
+from services.ledger import answers, params, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
-from services.ledger.questions import refuse
-from services.ledger.shapes import usd
+from services.ledger.params import refuse
+from services.ledger.responses import usd
 
 ALWAYS_DAYS = 3_650
 RECENT_DAYS = 30
@@ -54,7 +54,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         scope = scope_of(await api.identify(request, "/global/spend/tags"))
         _need_days(request.query)
         wanted = [
-            name for name in questions.words(request.query, "tags", spend_query.FILTER_VALUES_MAX) if name != "all-tags"
+            name for name in params.words(request.query, "tags", spend_query.FILTER_VALUES_MAX) if name != "all-tags"
         ]
         rows = await _sums(api, scope, {**request.query, "tag": wanted}, "tag")
         found = [
@@ -103,7 +103,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def spend_users(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/spend/users"))
-        user_id = questions.text(request.query, "user_id")
+        user_id = params.text(request.query, "user_id")
         if user_id is not None and not scope.everything and user_id != scope.user_id:
             return answers.json_answer(
                 {
@@ -146,7 +146,7 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     group_by = query.get("group_by") or "team"
     if group_by not in ("team", "customer", "api_key"):
         refuse("group_by", "must be team, customer or api_key")
-    filters = {name: questions.text(query, given) for name, given in
+    filters = {name: params.text(query, given) for name, given in
                (("key", "api_key"), ("user", "internal_user_id"), ("team", "team_id"), ("customer", "customer_id"))}  # fmt: skip
     asked = {
         "start_date": query["start_date"],
@@ -199,7 +199,7 @@ async def _sums(api: Api, scope: Scope, query: Mapping[str, Any], group_by: str,
     asked: dict[str, Any] = {"group_by": group_by, "bucket": bucket, "top": str(spend_query.TOP_MAX)}
     for name in ("start_date", "end_date"):
         if query.get(name):
-            questions.text(query, name)
+            params.text(query, name)
             asked[name] = query[name]
     if "start_date" not in asked:
         asked["start_date"] = (datetime.now(UTC) - timedelta(days=RECENT_DAYS - 1)).date().isoformat()
@@ -223,7 +223,7 @@ def _need_days(query: Mapping[str, str]) -> None:
 
 
 def _limit(query: Mapping[str, str]) -> int:
-    return questions.integer(query, "limit", 100, 1, LIMIT_MAX)
+    return params.integer(query, "limit", 100, 1, LIMIT_MAX)
 
 
 async def _names(api: Api, kind: str, ids: list[str | None]) -> dict[str | None, str]:

@@ -7,12 +7,12 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from services.ledger import answers, questions
+from services.ledger import answers, params
 from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.api import Api
 from services.ledger.asking import scope_of
 from services.ledger.database import DATABASE_ERRORS
-from services.ledger.report import LOGS_MAX, TAGS_MAX
+from services.ledger.queries import LOGS_MAX, TAGS_MAX
 from services.ledger.spend_query import FILTER_VALUES_MAX
 
 log = structlog.get_logger()
@@ -24,14 +24,14 @@ def handlers(api: Api) -> dict[str, Handler]:
 
 async def _tags(api: Api, request: web.Request) -> web.StreamResponse:
     caller = await api.identify(request, "/spend/tags")
-    asked, names = questions.days(request.query), questions.words(request.query, "tags", FILTER_VALUES_MAX)
+    asked, names = params.days(request.query), params.words(request.query, "tags", FILTER_VALUES_MAX)
     rows, cut = await api.book().tags(scope_of(caller), asked, names)
     return answers.json_answer(rows, {CUT_HEADER: str(TAGS_MAX)} if cut else {})
 
 
 async def _logs(api: Api, request: web.Request) -> web.StreamResponse:
     caller = await api.identify(request, "/spend/logs")
-    question, book, scope = questions.logs(request.query), api.book(), scope_of(caller)
+    question, book, scope = params.logs(request.query), api.book(), scope_of(caller)
     if question.summarize:
         return answers.json_answer(await book.days(scope, question))
     keys, cut = await book.log_keys(scope, question)

@@ -15,8 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.ledger import questions
-from services.ledger.questions import refuse
+from services.ledger import params
+from services.ledger.params import refuse
 
 DIMENSIONS = {
     "tag": "tag", "team": "team_id", "key": "key_sha256", "user": "user_id", "organization": "organization_id", "model": "model",
@@ -221,7 +221,7 @@ def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
 def _end(name: str, text: str, zone: ZoneInfo) -> datetime:
     """A day counts in full; an instant is the first that doesn't count."""
     instant = _instant(name, text, zone)
-    return _midnight(instant.date() + timedelta(days=1), zone) if questions.is_day(text) else instant
+    return _midnight(instant.date() + timedelta(days=1), zone) if params.is_day(text) else instant
 
 
 def _filters(asked: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -235,7 +235,7 @@ def _filters(asked: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
                 refuse("filters", f"can be by {', '.join(DIMENSIONS)}; not {str(name)[:80]!r}")
             values = tuple(dict.fromkeys(_words(where, name, separator="" if where is given else ",")))
             if values:
-                found[name] = tuple(questions.key_digest(value) or "" for value in values) if name == "key" else values
+                found[name] = tuple(params.key_digest(value) or "" for value in values) if name == "key" else values
     if any(len(values) > FILTER_VALUES_MAX for values in found.values()):
         refuse("filters", f"can name {FILTER_VALUES_MAX} values a dimension at most")
     return found
@@ -248,7 +248,7 @@ def _words(asked: Mapping[str, Any], name: str, separator: str = ",") -> list[st
     words = value if isinstance(value, list) else str(value).split(separator) if separator else [value]
     if not all(isinstance(word, str) for word in words):
         refuse(name, "must be a text, or a list of texts")
-    return [questions.checked_text(name, word.strip()) for word in words if word.strip()]
+    return [params.checked_text(name, word.strip()) for word in words if word.strip()]
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str | None:
@@ -257,14 +257,14 @@ def _text(asked: Mapping[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         refuse(name, "must be a text")
-    return questions.checked_text(name, value)
+    return params.checked_text(name, value)
 
 
 def _top(asked: Mapping[str, Any]) -> int:
     value = asked.get("top")
     if value is None or value == "":
         return TOP_DEFAULT
-    return questions.whole("top", str(value), 1, TOP_MAX)
+    return params.whole("top", str(value), 1, TOP_MAX)
 
 
 def _flag(asked: Mapping[str, Any], name: str) -> bool:

@@ -9,12 +9,12 @@ from nats.aio.client import Client
 from services.ledger import metrics
 from services.ledger.audit import AuditTally
 from services.ledger.book import Position, Tally
-from services.ledger.control_tape import ControlTape
+from services.ledger.control_consumer import ControlConsumer
 from services.ledger.database import Database
 from services.ledger.facts_in import Anomaly, Batch
 from services.ledger.message import Message
-from services.ledger.record import AnyTape
-from services.ledger.tape import Tape
+from services.ledger.ordered_consumer import OrderedConsumer
+from services.ledger.writer import AnyConsumer
 from shared import subjects
 
 log = structlog.get_logger()
@@ -38,8 +38,8 @@ class TrafficPoster:
         self.label = f"traffic.{shard}"
         self.alone = shards == 1
 
-    def tape(self, client: Client, start_seq: int) -> AnyTape:
-        return Tape(client, self.stream, self.subject, start_seq)
+    def consumer(self, client: Client, start_seq: int) -> AnyConsumer:
+        return OrderedConsumer(client, self.stream, self.subject, start_seq)
 
     async def connect(self) -> Tally:
         return Tally(await self._database.writer(), self.stream, self.shard)
@@ -75,8 +75,8 @@ class ControlPoster:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def tape(self, client: Client, start_seq: int) -> AnyTape:
-        return ControlTape(client, start_seq)
+    def consumer(self, client: Client, start_seq: int) -> AnyConsumer:
+        return ControlConsumer(client, start_seq)
 
     async def connect(self) -> Tally:
         return AuditTally(await self._database.writer(), self.stream)

@@ -6,12 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from services.ledger import answers, questions
+from services.ledger import answers, params
 from services.ledger.answers import CUT_HEADER, Handler
 from services.ledger.api import Api
 from services.ledger.asking import scope_of
-from services.ledger.questions import refuse
-from services.ledger.report import TAGS_MAX
+from services.ledger.params import refuse
+from services.ledger.queries import TAGS_MAX
 from shared.entities import BUDGET, TAG, Budget, budget
 
 NAMES_MAX = 100
@@ -22,7 +22,7 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def listed(request: web.Request) -> web.StreamResponse:
         caller, seq = await api.identified(request, "/tag/list")
         scope = scope_of(caller)
-        rows, cut = await api.book().tag_rows(scope, questions.days(request.query), None)
+        rows, cut = await api.book().tag_rows(scope, params.days(request.query), None)
         said = await _said(api, seq, None if scope.everything else {row["value"] for row in rows})
         unused = set(said) - {row["value"] for row in rows} if scope.everything else ()
         found = [*(said.get(row["value"]) or _tag(row) for row in rows), *(said[name] for name in sorted(unused))]
@@ -35,10 +35,10 @@ def handlers(api: Api) -> dict[str, Handler]:
         if not isinstance(names, list) or not names or len(names) > NAMES_MAX:
             refuse("names", f"must be a list of 1 to {NAMES_MAX} tags")
         wanted = [
-            questions.checked_text("names", name) if isinstance(name, str) else refuse("names", "must be strings")
+            params.checked_text("names", name) if isinstance(name, str) else refuse("names", "must be strings")
             for name in names
         ]
-        rows, _ = await api.book().tag_rows(scope, questions.Days(None, None), wanted)
+        rows, _ = await api.book().tag_rows(scope, params.Days(None, None), wanted)
         said = await _said(api, seq, set(wanted))
         found = {row["value"]: said.get(row["value"]) or _tag(row) for row in rows}
         if scope.everything:

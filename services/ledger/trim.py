@@ -16,8 +16,8 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.ledger import metrics
-from services.ledger.record import Recorder
-from services.ledger.tape import API_TIMEOUT_S, BUS_ERRORS
+from services.ledger.ordered_consumer import API_TIMEOUT_S, BUS_ERRORS
+from services.ledger.writer import Writer
 from shared import streams
 from shared.waiting import set_within
 
@@ -36,7 +36,7 @@ class Trimmer:
     def __init__(
         self,
         client: Client,
-        recorder: Recorder[Any],
+        recorder: Writer[Any],
         stream: str,
         subject: str,
         keep_hours: float,

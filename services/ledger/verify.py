@@ -38,7 +38,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from services.ledger import batch_chain, chain, clean, config, formats, price, proofs, retention, signing
+from services.ledger import batch_chain, chain, config, formats, price, proofs, retention, sanitize, signing
 from services.ledger.announced import Announced
 from services.ledger.batch_chain import Made
 from services.ledger.chain import EMPTY, Link
@@ -46,7 +46,7 @@ from services.ledger.checkpoint import AUDIT, DROPS, Heads, drop_link
 from services.ledger.checkpoints import EMPTY as NO_DROPS
 from services.ledger.config import LedgerSettings
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database, ahead
-from services.ledger.evidence import Chunk, Finding, Lost, Walk
+from services.ledger.evidence import Chunk, Lost, Mismatch, Walk
 from services.ledger.facts_in import midnight
 from services.ledger.retention import Retired
 from shared import subjects
@@ -202,7 +202,7 @@ class Verifier:
                         self._audit_columns(row)
         self._audit_rows = walk.rows
         if not walk.rows and begin.n:
-            self._announced.since_ms = clean.MS_MAX
+            self._announced.since_ms = sanitize.MS_MAX
         if self._asked.last is None:
             self.report(walk.conclude(await self._kept_end(subjects.CONTROL_STREAM, 0, walk)))
             self.report(self._heads.conclude(AUDIT, "audit_log", begin.n, walk.end.n))
@@ -240,7 +240,7 @@ class Verifier:
         async for row in self._connection.cursor(query, prefetch=ROWS_AHEAD, timeout=TIMEOUT_S):
             where = f"request_log shard {row['shard']} batch {row['batch']} id {row['id']}"
             more = f", as {row['rows'] - 1} more rows do" if row["rows"] > 1 else ""
-            self.report([Finding("added", where, f"it names a batch that isn't there{more}")])
+            self.report([Mismatch("added", where, f"it names a batch that isn't there{more}")])
 
     async def prices(self) -> None:
         """Each price has the digest it is found by, and each that a row names is there. After the rows."""
@@ -248,14 +248,14 @@ class Verifier:
         for row in await self._connection.fetch(QUERIES["price_all"], timeout=TIMEOUT_S):
             found.add(row["sha256"])
             if price.digest_of(row["body"]) != row["sha256"]:
-                self.report([Finding("changed", f"price {row['sha256']}", "its body has another digest")])
+                self.report([Mismatch("changed", f"price {row['sha256']}", "its body has another digest")])
         for digest in sorted(self._prices - found):
-            self.report([Finding("missing", f"price {digest}", "rows of request_log name it")])
+            self.report([Mismatch("missing", f"price {digest}", "rows of request_log name it")])
 
     def conclude(self) -> None:
         """What retention says it took, against the batches that named it and the facts that told of it; chains that are gone altogether."""
         for n, detail in self._retired.conclude():
-            self.report([Finding("changed", f"retention_drop n {n}", detail)])
+            self.report([Mismatch("changed", f"retention_drop n {n}", detail)])
         self.report(self._announced.conclude())
         for name in self._heads.chains:
             self.report(self._heads.conclude(name, f"batch_log {name}", 0, 0))
@@ -283,7 +283,7 @@ class Verifier:
         else:
             where = f"batch_log shard {shard} n {row['n']}"
             self.report(
-                [Finding("unknown", where, f"format {row['format']} is newer than this program: its rows aren't read")]
+                [Mismatch("unknown", where, f"format {row['format']} is newer than this program: its rows aren't read")]
             )
 
     async def _compare(self, shard: int, chunk: Chunk) -> None:
@@ -299,21 +299,21 @@ class Verifier:
                         self._prices.add(digest)
         self._rows += chunk.rows
         wrong, lost, unnamed = chunk.conclude()
-        self.report([Finding(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
+        self.report([Mismatch(kind, _where(shard, batch, row_id), _WHY[kind]) for kind, batch, row_id in wrong])
         for one in lost:
             if not self._retired.dropped(shard, one.batch, one.id):
                 self.report([await self._lost(shard, one)])
         if unnamed:
-            self.report([Finding("added", f"request_log shard {shard}", f"{unnamed} more rows")])
+            self.report([Mismatch("added", f"request_log shard {shard}", f"{unnamed} more rows")])
 
-    async def _lost(self, shard: int, lost: Lost) -> Finding:
+    async def _lost(self, shard: int, lost: Lost) -> Mismatch:
         """Is it gone, or does it stand elsewhere?"""
         where = _where(shard, lost.batch, lost.id)
         if self.found < FINDINGS_SHOWN_MAX:
             for row in await self._connection.fetch(QUERIES["verify_row"], uuid.UUID(bytes=lost.id), timeout=TIMEOUT_S):
                 if batch_chain.leaf_read(row, lost.format) == lost.leaf:
-                    return Finding("moved", where, f"it stands under shard {row['shard']} batch {row['batch']}")
-        return Finding("missing", where)
+                    return Mismatch("moved", where, f"it stands under shard {row['shard']} batch {row['batch']}")
+        return Mismatch("missing", where)
 
     async def _kept_end(self, stream: str, shard: int, walk: Walk) -> Link | None:
         row = await self._connection.fetchrow(QUERIES["verify_end"], stream, shard)
@@ -330,9 +330,9 @@ class Verifier:
         if row[_READ] != said:
             wrong = [name for name, value in zip(chain.READ_COLUMNS, said, strict=True) if row[name] != value]
             detail = f"{', '.join(wrong)}: not what its message says"
-            self.report([Finding("changed", f"audit_log n {row['n']}", detail)])
+            self.report([Mismatch("changed", f"audit_log n {row['n']}", detail)])
 
-    def report(self, findings: list[Finding]) -> None:
+    def report(self, findings: list[Mismatch]) -> None:
         for kind, where, detail in findings:
             self.found += 1
             if self.found <= FINDINGS_SHOWN_MAX:

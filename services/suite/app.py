@@ -24,7 +24,7 @@ from services.suite.datadir import DataDir, Running, SuiteState, choose_port
 from services.suite.ports import require_free
 from services.suite.probe import status_of
 from services.suite.process import Program, StartError
-from services.suite.settings import LOOPBACK, Listener, Member, SuiteSettings, members
+from services.suite.settings import LOOPBACK, ListeningPort, Member, SuiteSettings, members
 from services.suite.supervisor import Supervisor
 from shared import logging, settings, startup
 from shared.config import Config, ConfigError, opening
@@ -114,13 +114,15 @@ class Suite:
         edges = [self._service(member) for member in self.members if member.kind == "edge"]
         self.supervisor = Supervisor([servers, inner, edges], self.write_state)
 
-    def _listeners(self) -> list[Listener]:
+    def _listeners(self) -> list[ListeningPort]:
         """Every port that has to be this one. The embedded servers take any, unless they were told which."""
         listeners = [listener for member in self.members for listener in member.listeners]
         if not self.settings.nats_url and self.settings.nats_port:
-            listeners.append(Listener("NATS", LOOPBACK, self.settings.nats_port, "TOLLGATE_NATS_PORT"))
+            listeners.append(ListeningPort("NATS", LOOPBACK, self.settings.nats_port, "TOLLGATE_NATS_PORT"))
         if not self._database_url and self.settings.postgres_port:
-            listeners.append(Listener("PostgreSQL", LOOPBACK, self.settings.postgres_port, "TOLLGATE_POSTGRES_PORT"))
+            listeners.append(
+                ListeningPort("PostgreSQL", LOOPBACK, self.settings.postgres_port, "TOLLGATE_POSTGRES_PORT")
+            )
         return listeners
 
     def _servers(self, taken: set[int]) -> list[Program]:

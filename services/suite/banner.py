@@ -1,14 +1,14 @@
 """What a newcomer reads when everything is up: where it listens, and three commands to try."""
 
 from services.suite.datadir import SuiteState
-from services.suite.settings import Listener
+from services.suite.settings import ListeningPort
 from shared.config import Config
 
 EXAMPLE_KEY = "sk-1234"
 """The key of config.example.yaml. No other key is ever printed."""
 
 
-def http_url(listener: Listener) -> str:
+def http_url(listener: ListeningPort) -> str:
     """The address to use from this machine; a wildcard host is reached by loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(listener.host, listener.host)  # noqa: S104
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -6,13 +6,13 @@ import socket
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from services.suite.settings import LOOPBACK, Listener
+from services.suite.settings import LOOPBACK, ListeningPort
 from shared.settings import SettingsError
 
 
-def require_free(listeners: Iterable[Listener]) -> None:
+def require_free(listeners: Iterable[ListeningPort]) -> None:
     """Raises SettingsError naming the port that can't be had and the variable that changes it."""
-    seen: dict[int, Listener] = {}
+    seen: dict[int, ListeningPort] = {}
     for listener in listeners:
         twin = seen.setdefault(listener.port, listener)
         if twin is not listener:

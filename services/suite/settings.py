@@ -56,7 +56,7 @@ class SuiteSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Listener:
+class ListeningPort:
     """A place to listen on, and the variable that moves it."""
 
     what: str
@@ -71,7 +71,7 @@ class Member:
 
     kind: str
     number: int
-    listeners: tuple[Listener, ...]
+    listeners: tuple[ListeningPort, ...]
     """The probe first; then, for edge and ledger, the port of its API."""
 
     @property
@@ -84,7 +84,7 @@ class Member:
         return self.listeners[0].port
 
     @property
-    def api(self) -> Listener | None:
+    def api(self) -> ListeningPort | None:
         return self.listeners[1] if len(self.listeners) > 1 else None
 
 
@@ -116,9 +116,9 @@ def _of_kind(kind: str, count: int, settings: SuiteSettings) -> Iterator[Member]
         yield Member(kind, number, tuple(listeners))
 
 
-def _listener(what: str, host: str, field: str, shift: int, settings: SuiteSettings) -> Listener:
+def _listener(what: str, host: str, field: str, shift: int, settings: SuiteSettings) -> ListeningPort:
     port = getattr(settings, field) + shift
     variable = f"TOLLGATE_{field.upper()}"
     if port > 65535:
         raise SettingsError(f"{variable}: with TOLLGATE_REPLICAS {what} would need port {port}")
-    return Listener(what, host, port, variable)
+    return ListeningPort(what, host, port, variable)

@@ -28,12 +28,12 @@ from services.edge.cache.store import Local
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.group_commit import GroupCommit
 from services.edge.http import Budget
-from services.edge.http.connection import Connection
+from services.edge.http.connection import ClientConnection
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
 from services.edge.providers import table
-from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
@@ -216,7 +216,7 @@ def _server(*, caches: bool) -> Server:
         Grants(bus, lambda: feed, ttl_ms=3_600_000, entries_max=100, timeout_ms=500, stale_ms=3_000) for _ in range(2)
     )
     journal: Any = NoJournal()
-    recorder = Recorder(_Broker(), journal, "traffic.0", 500, 3_000, RecorderMetrics())
+    recorder = GroupCommit(_Broker(), journal, "traffic.0", 500, 3_000, RecorderMetrics())
     recorder.start()
     clock = Clock()
     parts = Parts(
@@ -248,7 +248,7 @@ def _connected(loop: Loop, kind: str) -> tuple[Load, list[_Client]]:
     listener = _server(caches=kind.endswith("hit")).listener()
     clients = []
     for _ in range(CLIENTS):
-        connection = Connection(listener, loop)
+        connection = ClientConnection(listener, loop)
         client = _Client(loop, connection, load)
         connection.connection_made(client)
         clients.append(client)

@@ -22,12 +22,12 @@ from typing import Any
 
 import asyncpg
 
-from services.ledger import questions, spend_query
+from services.ledger import params, spend_query
 from services.ledger.asking import Scope
 from services.ledger.cube import TABLES, Cube
 from services.ledger.database import Database
 from services.ledger.migrate import migrate
-from services.ledger.report import Report
+from services.ledger.queries import Report
 from tests.bench.machine import cpu_s, tree
 from tests.ledger.servers import Postgres
 
@@ -163,19 +163,19 @@ def questions_of(report: Report, request_id: str, today: date) -> dict[str, Call
         return lambda: report.spend(query, EVERYTHING)
 
     async def one() -> None:
-        keys, _ = await report.log_keys(EVERYTHING, questions.logs({"request_id": request_id}))
+        keys, _ = await report.log_keys(EVERYTHING, params.logs({"request_id": request_id}))
         assert [rows async for rows in report.log_rows(keys)], "the call is there"
 
     year = {"start_date": f"{today - timedelta(days=DAYS - 1)}", "end_date": f"{today - timedelta(days=1)}"}
     tenant = Scope(user_id="user-7")
-    month = questions.Days(today - timedelta(days=30), today)
+    month = params.Days(today - timedelta(days=30), today)
     return {
         "spend by tag, 30 days": spend(since="30d", group_by="tag"),
         "by tag, team and day, 30 days": spend(since="30d", group_by="tag,team", bucket="day"),
         "a year by month": spend(**year, bucket="month"),
         "a year by month and tag": spend(**year, bucket="month", group_by="tag"),
         "one request by id": one,
-        "an audit page": lambda: report.audit_page(questions.audit({})),
+        "an audit page": lambda: report.audit_page(params.audit({})),
         "/spend/tags, 30 days": lambda: report.tags(EVERYTHING, month),
         "/spend/tags of a user, 30 days": lambda: report.tags(tenant, month),
         "a user's spend by team and model": lambda: report.spend(

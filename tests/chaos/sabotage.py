@@ -76,7 +76,7 @@ SABOTAGES = {
     ),
     "journal": Sabotage(
         "what the broker doesn't take is called safe without being written to the journal",
-        "services/edge/recorder.py",
+        "services/edge/group_commit.py",
         "await _finish(asyncio.to_thread(self._journal.append, message_id, payload))",
         "pass",
         (Fault(0, "kill_with_broker", "nats", 2.5, 0.0),),

@@ -9,7 +9,7 @@ import pytest_asyncio
 import uvloop
 from structlog.testing import capture_logs
 
-from services.edge import recorder as recorder_
+from services.edge import group_commit as recorder_
 from services.edge.http import connection
 from services.edge.publisher import LibraryPublisher, Publisher, WirePublisher
 from shared import bus, streams

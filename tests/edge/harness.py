@@ -11,12 +11,12 @@ from typing import Any
 from services.edge.clock import Clock
 from services.edge.config import EdgeSettings
 from services.edge.grants import Grants
+from services.edge.group_commit import GroupCommit
 from services.edge.http import Budget, Limits
 from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
 from services.edge.providers import table
-from services.edge.recorder import Recorder
 from services.edge.server import Server
 from services.edge.strangers import Strangers
 from services.edge.tasks import Tasks
@@ -133,7 +133,7 @@ class Edge:
 
     async def __aenter__(self) -> "Edge":
         self.journal = None if self._directory is None else Journal(self._directory / "journal", 1_000_000)
-        self.recorder = Recorder(
+        self.recorder = GroupCommit(
             self.publisher,
             self.journal or NoJournal(),
             "traffic.0",

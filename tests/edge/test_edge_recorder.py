@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from services.edge import recorder as recorder_
+from services.edge import group_commit as recorder_
+from services.edge.group_commit import FactBatch, GroupCommit
 from services.edge.journal import Journal, JournalFullError
 from services.edge.metrics import RecorderMetrics
-from services.edge.recorder import Batch, Recorder
 from tests.edge.fakes import FakePublisher, numbers, until
 
 encode = msgspec.msgpack.encode
@@ -28,17 +28,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_, "SWEEP_S", 0.01)
 
 
-Make = Callable[..., Recorder]
+Make = Callable[..., GroupCommit]
 
 
 @pytest_asyncio.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """A running recorder on the test's journal; a second call is a restart on it."""
-    made: list[Recorder] = []
+    made: list[GroupCommit] = []
 
-    def one(publisher: FakePublisher, *, journal: int | Journal = 10 * MB, wait_ms: int = 2_000) -> Recorder:
+    def one(publisher: FakePublisher, *, journal: int | Journal = 10 * MB, wait_ms: int = 2_000) -> GroupCommit:
         where = Journal(tmp_path / "journal", journal) if isinstance(journal, int) else journal
-        made.append(Recorder(publisher, where, "traffic.0", 100, wait_ms, RecorderMetrics()))
+        made.append(GroupCommit(publisher, where, "traffic.0", 100, wait_ms, RecorderMetrics()))
         made[-1].start()
         return made[-1]
 
@@ -59,7 +59,7 @@ def journaled(path: Path) -> list[int]:
     return numbers(found)
 
 
-async def all_durable(batches: list[Batch]) -> None:
+async def all_durable(batches: list[FactBatch]) -> None:
     await asyncio.gather(*(batch.wait_durable() for batch in batches))
 
 

@@ -13,11 +13,11 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.edge import recorder as recorder_
+from services.edge import group_commit as recorder_
+from services.edge.group_commit import GroupCommit
 from services.edge.journal import Journal, JournalFullError
 from services.edge.metrics import RecorderMetrics
 from services.edge.publisher import Publisher
-from services.edge.recorder import Recorder
 from tests.edge.broker import in_stream
 from tests.edge.fakes import FakePublisher, numbers, until
 from tests.support.broker import Broker
@@ -57,7 +57,7 @@ class Story:
 
     def start(self) -> None:
         self.journal = FlakyJournal(self.path, self.bytes_max)
-        self.recorder = Recorder(self.publisher, self.journal, "traffic.0", 100, 30, RecorderMetrics())
+        self.recorder = GroupCommit(self.publisher, self.journal, "traffic.0", 100, 30, RecorderMetrics())
         self.recorder.start()
         self.sent_since_start = []
 
@@ -155,7 +155,7 @@ def test_whatever_happens_what_was_promised_is_kept_and_nothing_lands_twice() ->
 async def test_a_broker_killed_under_load_loses_nothing_and_lands_nothing_twice(
     broker: Broker, publisher: Publisher, tmp_path: Path
 ) -> None:
-    recorder = Recorder(
+    recorder = GroupCommit(
         publisher, Journal(tmp_path / "journal", 10_000_000), "traffic.0", 300, 5_000, RecorderMetrics()
     )
     recorder.start()

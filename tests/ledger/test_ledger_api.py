@@ -10,7 +10,7 @@ import pytest
 from nats.aio.client import Client
 from yarl import URL
 
-from services.ledger import database, report
+from services.ledger import database, queries
 from shared import asker, bus, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.entities import Budget, Tag
@@ -172,14 +172,14 @@ async def test_spend_logs_filters(ledger: Running, book: Book) -> None:
 
 
 async def test_newest_first_and_a_cut_is_said(ledger: Running, book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "LOGS_MAX", 700)
+    monkeypatch.setattr(queries, "LOGS_MAX", 700)
     calls = [settled() for _ in range(701)]
     await book.post(tuple(calls))
     status, body, headers = await ledger.get("/spend/logs")
     assert (status, len(body)) == (200, 700)
     assert headers["x-tollgate-rows-cut"]
     assert [row["metadata"]["id"] for row in body] == [call.opened.id for call in reversed(calls)][:700]
-    monkeypatch.setattr(report, "LOGS_MAX", 701)
+    monkeypatch.setattr(queries, "LOGS_MAX", 701)
     _, body, headers = await ledger.get("/spend/logs")
     assert len(body) == 701
     assert "x-tollgate-rows-cut" not in headers

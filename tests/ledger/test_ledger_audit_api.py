@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 
-from services.ledger import shapes
+from services.ledger import responses
 from shared import config
 from shared.ids import digest_key
 from tests.ledger.ledger_kit import (
@@ -120,7 +120,7 @@ async def test_audit_filters_paging_and_order(ledger: Running, client: Client, b
 
 
 def test_credentials_are_masked_whatever_they_are_called_and_wherever_they_are() -> None:
-    shown = shapes.audit_entry(
+    shown = responses.audit_entry(
         {
             "fact_id": "f", "at_ms": 1, "actor_user_id": None, "actor_key_sha256": None, "action": "updated", "kind": "team",
             "entity_id": "t", "before": None, "on_behalf_of": None, "requester_ip": None, "n": 1, "sha256": b"",
@@ -140,7 +140,7 @@ def test_what_a_field_is_decides_and_not_what_it_is_called() -> None:
         row = {"fact_id": "f", "at_ms": 1, "actor_user_id": None, "actor_key_sha256": None, "action": "updated", "kind": kind,
                "entity_id": "t", "before": None, "on_behalf_of": None, "requester_ip": None, "n": 1, "sha256": b"",
                "after": msgspec.json.encode(after).decode()}  # fmt: skip
-        return shapes.audit_entry(row)["updated_values"]
+        return responses.audit_entry(row)["updated_values"]
 
     key = {"token": "ab" * 32, "key_name": "sk-...abcd", "key_alias": "k", "max_budget_picousd": 10**12, "extra": {"tpm_limit": 5},
            "metadata": {"monkey": "m", "keyword": "w", "tags": ["t"], "api_key": "x", "nested": {"client_secret": "x"}}}  # fmt: skip

@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from services.ledger import record
+from services.ledger import writer
 from services.ledger.book import Position
 from services.ledger.config import LedgerSettings
 from services.ledger.message import Message
 
 
 class OneAtATime:
-    """A tape with one message more, whenever it is asked."""
+    """A consumer with one message more, whenever it is asked."""
 
     behind = 0
     waiting_bytes = 1
@@ -46,11 +46,11 @@ async def test_a_lone_message_waits_for_linger_and_a_busy_streams_for_gather(mon
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    recorder = record.Recorder(
+    recorder = writer.Writer(
         cast("Any", None), cast("Any", Reader()), LedgerSettings(linger_ms=20, gather_ms=200), asyncio.Event()
     )
-    tape = OneAtATime()
-    session = record.Session(cast("Any", tape), Position(0, 0))
+    consumer = OneAtATime()
+    session = writer.Session(cast("Any", consumer), Position(0, 0))
 
     async def read_after(seconds: float) -> float:
         clock[0] += seconds
@@ -61,9 +61,9 @@ async def test_a_lone_message_waits_for_linger_and_a_busy_streams_for_gather(mon
     assert await read_after(0.05) == 0.15, "200 ms after the one before"
     assert await read_after(0.19) == 0.02
     assert await read_after(60) == 0.02, "it comes alone"
-    tape.behind = 1
+    consumer.behind = 1
     assert await read_after(0) == 0, "more is there already: no rest"
-    tape.behind = 0
+    consumer.behind = 0
     recorder._limits = LedgerSettings(linger_ms=20, gather_ms=200, batch_messages_max=1)
     await read_after(1)
     assert await read_after(0) == 0.02, "there is nothing to gather where a batch holds no more"
@@ -71,16 +71,16 @@ async def test_a_lone_message_waits_for_linger_and_a_busy_streams_for_gather(mon
 
 async def test_what_is_being_taken_from_the_tape_is_not_in_the_book() -> None:
     """Else a call could be given up while its end is on the way: see expire."""
-    tape = OneAtATime()
-    session = record.Session(cast("Any", tape), Position(0, 0))
+    consumer = OneAtATime()
+    session = writer.Session(cast("Any", consumer), Position(0, 0))
     seen: list[bool] = [session.level]
 
     async def take(messages_max: int, bytes_max: int) -> list[Message]:
         seen.append(session.level)
         return [Message(1, 1, "traffic.0", b"x")]
 
-    tape.take = take  # type: ignore[method-assign]
-    recorder = record.Recorder(cast("Any", None), cast("Any", Reader()), LedgerSettings(), asyncio.Event())
+    consumer.take = take  # type: ignore[method-assign]
+    recorder = writer.Writer(cast("Any", None), cast("Any", Reader()), LedgerSettings(), asyncio.Event())
     await recorder._read(cast("Any", None), session)
     seen.append(session.level)
     session.position = Position(1, 1)

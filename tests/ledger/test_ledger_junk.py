@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ledger import clean
+from services.ledger import sanitize
 from services.ledger.facts_in import Batch
 from services.ledger.message import Message
 from shared.billing import Price, Usage
@@ -115,7 +115,7 @@ def test_deep_and_strange_metadata() -> None:
     for _ in range(5_000):
         deep = [deep]
     for value in ({"a": float("nan")}, {"a": msgspec.msgpack.Ext(5, b"x")}, {(1, 2): 3}, deep, {"\x00": ["\x00"]}):
-        text, _ = clean.json_text(value)
+        text, _ = sanitize.json_text(value)
         assert "\\u0000" not in text
 
 
@@ -143,17 +143,17 @@ async def test_altered_fields_are_named_and_two_long_values_stay_two(book: Book)
     assert {row["model"] for row in rows} == {"m\N{REPLACEMENT CHARACTER}odel"}
     assert all(set(row["altered"]) == {"model", "tags", "spend_logs_metadata"} for row in rows)
     assert len({row["tags"][0] for row in rows}) == 2
-    assert all(len(row["tags"][0]) == clean.TEXT_CHARACTERS_MAX for row in rows)
+    assert all(len(row["tags"][0]) == sanitize.TEXT_CHARACTERS_MAX for row in rows)
     assert await book.anomalies() == []
     assert await book.rollups_agree()
 
 
 @given(value=texts)
 def test_cleaned_text_is_storable_and_stays_what_it_is(value: str) -> None:
-    cleaned = clean.text(value)
-    assert clean.storable((cleaned,))
-    assert clean.text(cleaned) == cleaned
-    if clean.storable((value,)):
+    cleaned = sanitize.text(value)
+    assert sanitize.storable((cleaned,))
+    assert sanitize.text(cleaned) == cleaned
+    if sanitize.storable((value,)):
         assert cleaned == value
 
 

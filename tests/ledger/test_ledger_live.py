@@ -15,14 +15,14 @@ import pytest
 from nats.aio.client import Client
 
 from services.ledger import lock
-from services.ledger import tape as tape_module
+from services.ledger import ordered_consumer as consumer_module
 from services.ledger.config import LedgerSettings
 from services.ledger.database import Database
 from services.ledger.expire import Expirer
-from services.ledger.record import Recorder
+from services.ledger.ordered_consumer import ConsumerError, OrderedConsumer
 from services.ledger.streams import TrafficPoster
-from services.ledger.tape import Tape, TapeError
 from services.ledger.trim import Trimmer
+from services.ledger.writer import Writer
 from shared import streams, subjects
 from tests.ledger.ledger_kit import Book, Running, eventually, now_ms, opened, packed, publish, running, settled
 from tests.ledger.servers import Nats, Postgres
@@ -383,7 +383,7 @@ async def test_work_that_lost_its_lock_in_a_transaction_ends(
         poster = TrafficPoster(book.database, 7, 8, now_ms)
         _, recorder = ledger.ledger._works[0]
         if part == "recorder":
-            work = Recorder(client, poster, LedgerSettings(), stopping)
+            work = Writer(client, poster, LedgerSettings(), stopping)
             monkeypatch.setattr(work, "_run_session", cut_off)
             task = asyncio.create_task(work.run())
         else:
@@ -473,37 +473,37 @@ def trimmer(client: Client, ledger: Running, keep_hours: float) -> Trimmer:
     return Trimmer(client, recorder, "TRAFFIC", "traffic.0", keep_hours, asyncio.Event(), now_ms)
 
 
-async def test_the_tape_breaks_when_its_consumer_is_gone(nats_server: Nats, client: Client) -> None:
-    tape = Tape(client, subjects.TRAFFIC_STREAM, "traffic.0", 1)
-    await tape.open()
+async def test_the_reading_breaks_when_its_consumer_is_gone(nats_server: Nats, client: Client) -> None:
+    consumer = OrderedConsumer(client, subjects.TRAFFIC_STREAM, "traffic.0", 1)
+    await consumer.open()
     await publish(client, settled())
-    await tape.wait()
-    assert [message.seq for message in await tape.take(10, 10**6)] == [1]
-    assert await tape.pending() == 0
-    await client.jetstream().delete_consumer(subjects.TRAFFIC_STREAM, tape._consumer)
-    with pytest.raises(TapeError):
-        await asyncio.wait_for(tape.wait(), 10)
-    await tape.close()
+    await consumer.wait()
+    assert [message.seq for message in await consumer.take(10, 10**6)] == [1]
+    assert await consumer.pending() == 0
+    await client.jetstream().delete_consumer(subjects.TRAFFIC_STREAM, consumer._consumer)
+    with pytest.raises(ConsumerError):
+        await asyncio.wait_for(consumer.wait(), 10)
+    await consumer.close()
 
 
-async def test_a_slow_reader_stops_the_asking_not_the_tape(
+async def test_a_slow_reader_stops_the_asking_not_the_consumer(
     nats_server: Nats, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tape_module, "REQUEST_MESSAGES", 5)
-    monkeypatch.setattr(tape_module, "WAITING_BYTES_MAX", 1)
+    monkeypatch.setattr(consumer_module, "REQUEST_MESSAGES", 5)
+    monkeypatch.setattr(consumer_module, "WAITING_BYTES_MAX", 1)
     for _ in range(20):
         await publish(client, settled())
-    tape = Tape(client, subjects.TRAFFIC_STREAM, "traffic.0", 1)
-    await tape.open()
+    consumer = OrderedConsumer(client, subjects.TRAFFIC_STREAM, "traffic.0", 1)
+    await consumer.open()
     await asyncio.sleep(0.3)
-    assert len(tape._waiting) == 5
+    assert len(consumer._waiting) == 5
     seen: list[int] = []
     async with asyncio.timeout(10):
         while len(seen) < 20:
-            await tape.wait()
-            seen += [message.seq for message in await tape.take(2, 10**6)]
+            await consumer.wait()
+            seen += [message.seq for message in await consumer.take(2, 10**6)]
     assert seen == list(range(1, 21))
-    await tape.close()
+    await consumer.close()
 
 
 async def test_several_shards_each_with_its_recorder(nats_server: Nats, client: Client, book: Book) -> None:

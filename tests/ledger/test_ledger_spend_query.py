@@ -14,7 +14,7 @@ import pytest
 from services.ledger import spend_query, spend_sql, terminal
 from services.ledger.asking import Scope
 from services.ledger.cube import Cube
-from services.ledger.report import Report
+from services.ledger.queries import Report
 from services.ledger.spend_query import DIMENSIONS, OF_THE_ADMITTED, SpendQuery, before, parse, plan
 from shared.errors import RefusedError
 from shared.facts import Caller

@@ -11,7 +11,7 @@ import nats
 import pytest
 
 from services.doctor.app import examine
-from services.doctor.finding import Finding
+from services.doctor.diagnosis import Diagnosis
 from tests.support.ports import free_port
 from tests.support.suite import MOCK_CONFIG, ROOT, RunningSuite
 
@@ -34,7 +34,7 @@ def environment(suite: RunningSuite, user: str) -> dict[str, str]:
     }
 
 
-def wrong(findings: list[Finding]) -> list[str]:
+def wrong(findings: list[Diagnosis]) -> list[str]:
     return [f"{finding.what}: {finding.detail}" for finding in findings if finding.level == "wrong"]
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from shared import bundle, bus
+from shared import batching, bus
 from shared.bus import BusClient, BusError
 from shared.requests import CountReply, CountRequest, Fault
 from shared.wire_connection import WireError
@@ -79,7 +79,7 @@ async def outcomes(client: BusClient, texts: list[str], timeout_ms: int = 2_000)
 async def test_what_is_asked_in_one_turn_travels_together(client: BusClient, answerer: Answerer) -> None:
     await answerer.start(echo)
     assert await outcomes(client, ["x" * n for n in range(40)]) == [[n] for n in range(40)]
-    assert [message.startswith(bundle.HEAD) for message in answerer.messages] == [True, True, True]
+    assert [message.startswith(batching.HEAD) for message in answerer.messages] == [True, True, True]
     assert sorted(answerer.asked, key=len) == ["x" * n for n in range(40)]
 
 
@@ -95,7 +95,7 @@ async def test_other_places_other_deadlines_and_large_questions_do_not_mix(
 ) -> None:
     await answerer.start(echo)
     other = await bus.answer(client, "policy.y", "q", CountRequest, lambda asked: CountReply([1000]))
-    large = "x" * bundle.BYTES_MAX
+    large = "x" * batching.BYTES_MAX
     found = await asyncio.gather(
         ask(client, "a"),
         ask(client, "b", subject="policy.y"),
@@ -151,13 +151,15 @@ async def test_answers_too_large_together_come_one_by_one(client: BusClient, ans
     assert answerer.asked == ["a", "b", "c"] * 2
 
 
-@pytest.mark.parametrize("answer", [b"", bundle.HEAD, b"\xc1", bundle.pack([b"\x01"]), bundle.pack([b"\x01"] * 3)])
+@pytest.mark.parametrize(
+    "answer", [b"", batching.HEAD, b"\xc1", batching.pack([b"\x01"]), batching.pack([b"\x01"] * 3)]
+)
 async def test_an_answer_that_is_none_of_a_bundle_has_each_asked_alone(client: BusClient, answer: bytes) -> None:
     wire = client.wire
     assert wire is not None
 
     def reply(to: bytes, data: bytes) -> None:
-        wire.send(to, answer if data.startswith(bundle.HEAD) else msgspec.msgpack.encode(CountReply([5])))
+        wire.send(to, answer if data.startswith(batching.HEAD) else msgspec.msgpack.encode(CountReply([5])))
 
     await wire.subscribe("policy.x", "q", reply)
     assert await outcomes(client, ["a", "b"]) == [[5], [5]]

@@ -9,7 +9,7 @@ from services.suite.banner import banner
 from services.suite.datadir import Embedded, SuiteState, choose_port
 from services.suite.nats import add_passwords, configuration
 from services.suite.ports import require_free
-from services.suite.settings import Listener, SuiteSettings, members
+from services.suite.settings import ListeningPort, SuiteSettings, members
 from shared import config
 from shared.settings import SettingsError, read
 from shared.subjects import PERMISSIONS
@@ -53,13 +53,15 @@ def test_a_taken_port_is_a_sentence_with_the_port_and_its_variable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"port {port} for edge is already in use.*TOLLGATE_EDGE_PORT"):
-            require_free([Listener("edge", "0.0.0.0", port, "TOLLGATE_EDGE_PORT")])
+            require_free([ListeningPort("edge", "0.0.0.0", port, "TOLLGATE_EDGE_PORT")])
 
 
 def test_a_port_wanted_twice_is_refused_before_anything_listens() -> None:
     port = free_port()
     with pytest.raises(SettingsError, match="TOLLGATE_A or TOLLGATE_B"):
-        require_free([Listener("a", "127.0.0.1", port, "TOLLGATE_A"), Listener("b", "127.0.0.1", port, "TOLLGATE_B")])
+        require_free(
+            [ListeningPort("a", "127.0.0.1", port, "TOLLGATE_A"), ListeningPort("b", "127.0.0.1", port, "TOLLGATE_B")]
+        )
 
 
 def test_every_service_has_its_own_user_with_its_row_of_the_table(tmp_path: object) -> None:

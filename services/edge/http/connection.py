@@ -53,7 +53,7 @@ SLICE_BYTES = 16_384
 """The parser's portion: bounds what is parsed ahead of a request that is being handled."""
 
 
-class Connection(Incoming):
+class ClientConnection(Incoming):
     """See the module."""
 
     __slots__ = ("_cancelled", "_lingering", "_lingering_bytes", "_refused", "_running", "_serving", "_task", "_waker")

@@ -25,7 +25,7 @@ from typing import Any
 
 from services.edge.http.answer import Answer, WholeAnswer
 from services.edge.http.budget import Budget
-from services.edge.http.connection import Connection
+from services.edge.http.connection import ClientConnection
 from services.edge.http.request import Request
 from services.edge.http.shut import shut
 from services.edge.http.tls import EVERY_S, HANDSHAKE_S, Certificate
@@ -64,7 +64,7 @@ class Listener:
         self.stopping = False
         self.drain_idle_s: float | None = None
         """Once it drains: how long a connection is kept idle."""
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self._loop = asyncio.get_running_loop()
         self._looked_at = self._loop.time()
         self._servers: list[asyncio.Server] = []
@@ -135,13 +135,13 @@ class Listener:
 
     # ── for the connections ──
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         self.connections.add(connection)
         self._empty.clear()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         self.connections.discard(connection)
         if not self.connections:
             self._empty.set()
@@ -179,12 +179,12 @@ class Listener:
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
 
-    def _connection(self) -> Connection:
+    def _connection(self) -> ClientConnection:
         """Asked for before the handshake, so that a renewed certificate is this connection's already."""
         if self._certificate is not None and (now := self._loop.time()) - self._looked_at >= EVERY_S:
             self._looked_at = now
             self._certificate.refresh()
-        return Connection(self, self._loop)
+        return ClientConnection(self, self._loop)
 
     def _sweep(self) -> None:
         pause_s = SWEEP_S if self.drain_idle_s is None else SWEEP_DRAINING_S

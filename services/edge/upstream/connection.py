@@ -51,14 +51,14 @@ _EARLY_S = 0.001
 class Owner(Protocol):
     """What a connection needs of its pool."""
 
-    def released(self, connection: "Connection") -> None:
+    def released(self, connection: "UpstreamConnection") -> None:
         """Its exchange is over and it may be used again."""
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, connection: "UpstreamConnection") -> None:
         """Its slot is free. Called once."""
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """See the module. `idle_since`, `born` and `served` are the pool's."""
 
     __slots__ = (

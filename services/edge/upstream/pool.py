@@ -18,7 +18,7 @@ import socket
 import ssl
 from collections import deque
 
-from services.edge.upstream.connection import Connection
+from services.edge.upstream.connection import UpstreamConnection
 from services.edge.upstream.origin import Deadlines, Origin, UpstreamError
 from services.edge.upstream.request import render_head
 from services.edge.upstream.response import Response
@@ -169,15 +169,15 @@ class _Pool:
         self.origin = origin
         self.loop = loop
         self.host_line = f"host: {origin.authority}\r\n".encode()
-        self.connections: set[Connection] = set()
-        self.idle: list[Connection] = []
+        self.connections: set[UpstreamConnection] = set()
+        self.idle: list[UpstreamConnection] = []
         """The last used at the end."""
         self.open = 0
         self.wanted = 0
         """Requests in `acquire`."""
-        self.waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self.waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
 
-    def take(self, now: float) -> Connection | None:
+    def take(self, now: float) -> UpstreamConnection | None:
         """An idle connection that is good for one more request, out of the pool; None if there is none."""
         client = self.client
         while self.idle:
@@ -190,7 +190,7 @@ class _Pool:
             connection.close()
         return None
 
-    async def acquire(self, by: float) -> Connection:
+    async def acquire(self, by: float) -> UpstreamConnection:
         """A connection, fresh or handed on, not closed. Waits in line when all slots are taken."""
         where = self.origin.authority
         self.wanted += 1
@@ -208,7 +208,7 @@ class _Pool:
             self.wanted -= 1
             self._forget_if_unused()
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> UpstreamConnection:
         client = self.client
         while True:
             if self.open < client.connections_per_origin_max:
@@ -225,9 +225,9 @@ class _Pool:
                 return connection
             connection.close()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> UpstreamConnection:
         """Fills a slot that is already counted; the connection's `close` gives it back."""
-        connection = Connection(self, self.loop, self.client.response_head_bytes_max)
+        connection = UpstreamConnection(self, self.loop, self.client.response_head_bytes_max)
         self.connections.add(connection)
         origin = self.origin
         try:
@@ -262,9 +262,9 @@ class _Pool:
             raise UpstreamError("connect", text, safe_to_retry=True)
         return addresses
 
-    async def _wait(self) -> Connection | None:
+    async def _wait(self) -> UpstreamConnection | None:
         """In line until a connection is handed on, or a slot (None: it is counted for whoever takes it)."""
-        waiter: asyncio.Future[Connection | None] = self.loop.create_future()
+        waiter: asyncio.Future[UpstreamConnection | None] = self.loop.create_future()
         self.waiters.append(waiter)
         self.client.waiting += 1
         try:
@@ -282,7 +282,7 @@ class _Pool:
         finally:
             self.client.waiting -= 1
 
-    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+    def _next_waiter(self) -> asyncio.Future[UpstreamConnection | None] | None:
         while self.waiters:
             waiter = self.waiters.popleft()
             if not waiter.done():
@@ -303,7 +303,7 @@ class _Pool:
 
     # ── for the connections ──
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: UpstreamConnection) -> None:
         client = self.client
         now = self.loop.time()
         if (
@@ -322,7 +322,7 @@ class _Pool:
             client.idle += 1
             client.sweep_later(self.loop)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)

@@ -18,7 +18,7 @@ from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
 from services.ledger.lock import raise_if_cancelled
-from services.ledger.tape import BUS_ERRORS
+from services.ledger.ordered_consumer import BUS_ERRORS
 from shared import streams, subjects
 from shared.bus import BusClient
 from shared.money import PICOUSD_PER_USD

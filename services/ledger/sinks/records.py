@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from services.ledger import shapes
+from services.ledger import responses
 from services.ledger.rows import SUCCESS
 from shared import tracing
 from shared.money import usd_from_picousd
@@ -26,7 +26,7 @@ NAMELESS = dict.fromkeys(("key_sha256", "key_alias", "team_id", "team_alias", "u
 def payload(row: Record) -> dict[str, Any]:
     """LiteLLM's StandardLoggingPayload; messages and answer where the sink gets them."""
     content = row.get("content") or {}
-    log = shapes.spend_log(row)
+    log = responses.spend_log(row)
     success = row["outcome"] == SUCCESS
     return {
         "id": str(row["id"]),
@@ -66,7 +66,7 @@ def langfuse(row: Record, shown: frozenset[str] = frozenset()) -> list[dict[str,
     Args:
         shown: names of metadata whose values are tags too.
     """
-    row_id, start, end = str(row["id"]), shapes.iso(row["at_ms"]), shapes.iso(row["ended_at_ms"])
+    row_id, start, end = str(row["id"]), responses.iso(row["at_ms"]), responses.iso(row["ended_at_ms"])
     trace_id = row_id
     metadata = {"team_id": row["team_id"], "key_alias": row["key_alias"], "deployment_id": row["deployment_id"], "outcome": row["outcome"],
                 "spend_logs_metadata": msgspec.Raw(row["spend_logs_metadata"].encode())}  # fmt: skip
@@ -79,7 +79,7 @@ def langfuse(row: Record, shown: frozenset[str] = frozenset()) -> list[dict[str,
     cost = None if row["cost_picousd"] is None else {"total": usd_from_picousd(row["cost_picousd"])}
     generation = {
         "id": _event_id(row_id, "generation"), "traceId": trace_id, "name": row["call_type"], "startTime": start, "endTime": end,
-        "completionStartTime": shapes.iso(row["first_byte_at_ms"]), "model": row["upstream_model"] or row["model"],
+        "completionStartTime": responses.iso(row["first_byte_at_ms"]), "model": row["upstream_model"] or row["model"],
         "usageDetails": {"input": row["input_tokens"] - row["cached_tokens"], "output": row["output_tokens"],
                          "cache_read_input_tokens": row["cached_tokens"], "total": row["input_tokens"] + row["output_tokens"]},
         "costDetails": cost, "metadata": metadata, "level": "DEFAULT" if row["outcome"] == SUCCESS else "ERROR",
@@ -94,7 +94,7 @@ def langfuse(row: Record, shown: frozenset[str] = frozenset()) -> list[dict[str,
 def _shown(row: Record, names: frozenset[str]) -> list[str]:
     if not names:
         return []
-    metadata = shapes.spend_log(row)["metadata"]
+    metadata = responses.spend_log(row)["metadata"]
     return [f"{name}:{metadata[name]}" for name in sorted(names) if metadata.get(name) not in (None, "")]
 
 
@@ -176,7 +176,7 @@ def langsmith(row: Record, project: str) -> dict[str, Any]:
     began = datetime.fromtimestamp(row["at_ms"] / 1000, UTC)
     return {
         "id": row_id, "trace_id": row_id, "dotted_order": f"{began:%Y%m%dT%H%M%S%fZ}{row_id}", "name": "LLMRun", "run_type": "llm",
-        "session_name": project, "start_time": shapes.iso(row["at_ms"]), "end_time": shapes.iso(row["ended_at_ms"]),
+        "session_name": project, "start_time": responses.iso(row["at_ms"]), "end_time": responses.iso(row["ended_at_ms"]),
         "inputs": {"model": row["model"], **({} if content is None else {"messages": content["messages"]})},
         "outputs": {"usage_metadata": {"input_tokens": row["input_tokens"], "output_tokens": row["output_tokens"],
                                        "total_tokens": row["input_tokens"] + row["output_tokens"]},

@@ -14,12 +14,12 @@ import structlog
 from services.ledger import metrics, payload, price_bodies
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Database, Pool
 from services.ledger.lock import raise_if_cancelled
+from services.ledger.ordered_consumer import BUS_ERRORS
 from services.ledger.sinks import records, targets
 from services.ledger.sinks.choose import Chosen, Sink, gets
 from services.ledger.sinks.chosen import Choice
 from services.ledger.sinks.errors import SinkError
 from services.ledger.sinks.targets import SinkTarget
-from services.ledger.tape import BUS_ERRORS
 from shared import subjects
 from shared.clock import unix_ms
 from shared.outbound import Outbound

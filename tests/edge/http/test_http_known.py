@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.edge.http import Budget, Listener, Request, WholeAnswer
-from services.edge.http.connection import Connection
+from services.edge.http.connection import ClientConnection
 from services.edge.http.incoming import HEAD_BYTES_MAX
 from tests.edge.http.http_kit import GET, HEAD
 
@@ -68,7 +68,7 @@ class Client:
         self.heads: list[object] = []
         self._closed = False
         listener = Listener(self._tell, lambda status: WholeAnswer(status, "", b"malformed"), Budget())
-        self._connection = Connection(listener, asyncio.get_running_loop())
+        self._connection = ClientConnection(listener, asyncio.get_running_loop())
         self._connection.connection_made(self)
 
     async def _tell(self, request: Request) -> WholeAnswer:

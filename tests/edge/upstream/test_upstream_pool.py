@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.edge.upstream import Client, Deadlines, Response, UpstreamError
-from services.edge.upstream.connection import BUFFERED_BYTES_HIGH, Connection
+from services.edge.upstream.connection import BUFFERED_BYTES_HIGH, UpstreamConnection
 from tests.edge.upstream.upstream_kit import OK, QUICK, Peer, Server, answers, call, until
 
 Make = Callable[..., Any]
@@ -318,10 +318,10 @@ class Owner:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: UpstreamConnection) -> None:
         self.events.append("released")
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: UpstreamConnection) -> None:
         self.events.append("closed")
 
 
@@ -331,7 +331,7 @@ async def test_a_connection_is_released_when_its_request_has_left_and_not_before
 ) -> None:
     monkeypatch.setattr("services.edge.upstream.connection.DRAIN_S", 0.05)
     loop, owner = asyncio.get_running_loop(), Owner()
-    connection = Connection(owner, loop, 65_536)
+    connection = UpstreamConnection(owner, loop, 65_536)
     connection.connection_made(FakeTransport())
     response = Response(loop, 1.0, loop.time() + 10, headless_body=False)
     connection.start(response, b"head", b"body", loop.time() + 5)

@@ -2,7 +2,7 @@
 
 Theory. A pull consumer without acknowledgements: the truth about what is recorded is the position in PostgreSQL, so there
 is nothing to tell the broker. The broker numbers what it delivers; a hole in the numbers, or silence where heartbeats are
-due, breaks the tape (`TapeError`), and the recorder starts a new one behind its position. At most two requests' worth of
+due, breaks the consumer (`ConsumerError`), and the recorder starts a new one behind its position. At most two requests' worth of
 messages wait here, so a slow database stops the reading, not the memory.
 """
 
@@ -41,11 +41,11 @@ _ENDS = ("Batch Completed", "Message Size Exceeds MaxBytes")
 _NS_PER_S = 1_000_000_000
 
 
-class TapeError(Exception):
-    """The tape is broken; start a new one behind the last message recorded."""
+class ConsumerError(Exception):
+    """The consumer is broken; start a new one behind the last message recorded."""
 
 
-class Tape:
+class OrderedConsumer:
     """
     Args:
         start_seq: where to begin; the first message may come later, when that one is gone.
@@ -107,13 +107,13 @@ class Tape:
         return self._waiting_bytes
 
     async def wait(self) -> None:
-        """Until a message is here. Raises TapeError. Cancelling it loses nothing."""
+        """Until a message is here. Raises ConsumerError. Cancelling it loses nothing."""
         while not self._waiting:
             if self._broken is not None:
-                raise TapeError(self._broken)
+                raise ConsumerError(self._broken)
             self._arrived.clear()
             if not await set_within(self._arrived, HEARTBEAT_S) and time.monotonic() - self._heard_at > SILENCE_S_MAX:
-                raise TapeError("silence")
+                raise ConsumerError("silence")
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Message]:
         """What is here, at least one message once `wait` has returned."""
@@ -133,7 +133,7 @@ class Tape:
         return taken
 
     async def pending(self) -> int:
-        """Messages of this tape that `take` hasn't returned, by asking the broker. Raises TapeError or one of BUS_ERRORS."""
+        """Messages of this consumer that `take` hasn't returned, by asking the broker. Raises ConsumerError or one of BUS_ERRORS."""
         info = await self._client.jetstream(timeout=API_TIMEOUT_S).consumer_info(self._stream, self._consumer)
         delivered = info.delivered.consumer_seq if info.delivered else 0
         on_the_way = delivered - (self._expected_delivery - 1)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     level: str
     """ok; warning: it works, and shouldn't stay so; wrong: it doesn't work; skipped: the environment names nothing to look at."""
     what: str
@@ -12,4 +12,4 @@ class Finding(NamedTuple):
     """What was seen, and where something is wrong, what to do."""
 
 
-Check = Callable[[Mapping[str, str]], Awaitable[list[Finding]]]
+Check = Callable[[Mapping[str, str]], Awaitable[list[Diagnosis]]]

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
-from services.ledger import batch_chain, price_bodies, shapes, spend_query, spend_sql
+from services.ledger import batch_chain, price_bodies, responses, spend_query, spend_sql
 from services.ledger.asking import Scope
 from services.ledger.database import QUERIES, Pool
 from services.ledger.facts_in import EPOCH, midnight, place
-from services.ledger.questions import AuditQuestion, Days, LogsQuestion, refuse
+from services.ledger.params import AuditQuestion, Days, LogsQuestion, refuse
 from services.ledger.spans import Span
 from services.ledger.spend_query import ROWS_MAX, Plan, SpendQuery
 from services.ledger.spend_sources import SUMS, Kept, Live
@@ -76,7 +76,7 @@ class Report:
             for row in found
             if row["d0"] is not None and row["requests"] > 0
         ]
-        return [shapes.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
+        return [responses.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
         """Tags with their first and last day, by name; whether there are more than TAGS_MAX. `names`: these alone."""
@@ -108,10 +108,10 @@ class Report:
         assert last is not None
         owner = _owner(scope, question)
         if owner is None:
-            return shapes.days(first, last, [])
+            return responses.days(first, last, [])
         if owner == _Owner(None, None, False, False):
             rows = await self.fetch(QUERIES["spend_days"], first, last)
-            return shapes.days(
+            return responses.days(
                 first, last, ((r["day"], r["dimension"], r["value"], int(r["spend_picousd"])) for r in rows)
             )
         entries: list[tuple[date, str, str, int]] = []
@@ -120,7 +120,7 @@ class Report:
             for dimension, value in (("total", ""), ("key", key_sha256), ("user", user_id), ("model", model)):
                 if value is not None:
                     entries.append((day, dimension, value, int(spend)))
-        return shapes.days(first, last, entries)
+        return responses.days(first, last, entries)
 
     async def log_keys(self, scope: Scope, question: LogsQuestion) -> tuple[list[LogKey], bool]:
         """Which rows answer the question, newest first; whether there are more than LOGS_MAX. `log_rows` brings them."""
@@ -174,7 +174,7 @@ class Report:
                 for row in await self.fetch(QUERIES["logs_rows"], day, day_ids):
                     found[row["id"], row["provisional"]] = row
             rows = [found[key.id, key.provisional] for key in chunk if (key.id, key.provisional) in found]
-            yield [shapes.spend_log(row) for row in await price_bodies.resolved(self.fetch, rows)]
+            yield [responses.spend_log(row) for row in await price_bodies.resolved(self.fetch, rows)]
 
     async def content(self, key: LogKey) -> dict[str, Any]:
         """Prompt and answer of a call, where they are kept, in the fields that LiteLLM's row has for them."""
@@ -185,7 +185,7 @@ class Report:
         return payloads.shown(row["request"], row["answer"], row["cut"], stream=row["stream"])
 
     async def audit_page(self, question: AuditQuestion) -> dict[str, Any]:
-        kinds = None if question.table_name is None else [shapes.kind_of(question.table_name)]
+        kinds = None if question.table_name is None else [responses.kind_of(question.table_name)]
         arguments = (
             kinds, question.changed_by, question.changed_by_api_key, question.action, question.object_id,
             question.from_ms, question.to_ms, question.object_team_id, question.object_key_hash, question.search,
@@ -200,7 +200,7 @@ class Report:
         offset = (question.page - 1) * question.page_size
         rows = await self.fetch(page, *arguments, question.page_size, offset) if offset < total else []
         return {
-            "audit_logs": [shapes.audit_entry(row) for row in rows],
+            "audit_logs": [responses.audit_entry(row) for row in rows],
             "total": total,
             "page": question.page,
             "page_size": question.page_size,
@@ -230,7 +230,7 @@ class Report:
 
     async def audit_entry(self, fact_id: str) -> dict[str, Any] | None:
         rows = await self.fetch(QUERIES["audit_entry"], fact_id)
-        return shapes.audit_entry(rows[0]) if rows else None
+        return responses.audit_entry(rows[0]) if rows else None
 
     async def sums(self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS) -> list[Any]:
         """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes from cube or log."""

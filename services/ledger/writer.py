@@ -1,8 +1,8 @@
 """The recorder: one stream (or one shard of it) into the book, in order, exactly once.
 
-Theory. A session is one database connection and one tape that begins at the position the database has. It reads batches and
+Theory. A session is one database connection and one consumer that begins at the position the database has. It reads batches and
 posts them; while one is being posted the next is read and decoded. Whatever goes wrong (database away, broker away, a
-hole in the tape, another ledger recording) ends the session, and the next one begins at the position the database then has:
+hole in the consumer, another ledger recording) ends the session, and the next one begins at the position the database then has:
 there is nothing to repair, since rows and position are one transaction. A batch is retried for ever, with pauses.
 
 The session's first message is the one AT the position, if the broker still has it: its time of storage must be the one the
@@ -24,7 +24,7 @@ from services.ledger.database import DATABASE_ERRORS
 from services.ledger.facts_in import Anomaly
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.message import Message
-from services.ledger.tape import BUS_ERRORS, TapeError
+from services.ledger.ordered_consumer import BUS_ERRORS, ConsumerError
 from shared import streams
 from shared.waiting import set_within
 
@@ -36,8 +36,8 @@ PAUSE_S_MAX = 2.0
 T = TypeVar("T")
 
 
-class AnyTape(Protocol):
-    """See `tape.Tape`, and `control_tape.ControlTape`."""
+class AnyConsumer(Protocol):
+    """See `ordered_consumer`, and `control_consumer`."""
 
     behind: int
 
@@ -60,7 +60,7 @@ class Poster(Protocol[T]):
     alone: bool
     """Whether every message of the stream has this subject: only then is a gap in the sequence a loss."""
 
-    def tape(self, client: Client, start_seq: int) -> AnyTape: ...
+    def consumer(self, client: Client, start_seq: int) -> AnyConsumer: ...
 
     async def connect(self) -> Tally:
         """Raises one of DATABASE_ERRORS."""
@@ -89,25 +89,25 @@ class Limits(Protocol):
 class Session:
     """What the side jobs (expire, trim) may look at while a recorder runs."""
 
-    def __init__(self, tape: AnyTape, position: Position) -> None:
-        self.tape = tape
+    def __init__(self, consumer: AnyConsumer, position: Position) -> None:
+        self.consumer = consumer
         self.position = position
         self.read_seq = position.seq
-        """Sequence of the last message taken from the tape; the book is behind it while a batch is under way."""
+        """Sequence of the last message taken from the consumer; the book is behind it while a batch is under way."""
         self.read_at = -math.inf
         """When that was, by the monotonic clock, if that batch wasn't full: after a full one nothing is gathered."""
         self.taking = False
-        """Whether messages are between the tape and `read_seq`."""
+        """Whether messages are between the consumer and `read_seq`."""
         self.put_back = asyncio.Event()
         """Set when somebody put the position back (restore-traffic): this session can't go on."""
 
     @property
     def level(self) -> bool:
-        """Whether everything taken from the tape is in the book."""
+        """Whether everything taken from the consumer is in the book."""
         return not self.taking and self.read_seq == self.position.seq
 
 
-class Recorder(Generic[T]):
+class Writer(Generic[T]):
     """
     Args:
         stopping: when set, the batch under way is finished and `run` returns.
@@ -137,7 +137,7 @@ class Recorder(Generic[T]):
                     await self._run_session()
                 except PositionMovedError:
                     log.warning("position_moved", what=self._poster.label)
-                except (TapeError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
+                except (ConsumerError, *BUS_ERRORS, *DATABASE_ERRORS) as error:
                     raise_if_cancelled()
                     self.trouble = f"{type(error).__name__}: {str(error)[:120]}"
                     metrics.RETRIES.labels(self._poster.label).inc()
@@ -154,20 +154,20 @@ class Recorder(Generic[T]):
 
     async def _run_session(self) -> None:
         tally = await self._poster.connect()
-        tape: AnyTape | None = None
+        consumer: AnyConsumer | None = None
         try:
             known = await self._rewind_if_shorter(tally, await tally.position())
             self.position = known
-            tape = self._poster.tape(self._client, known.seq)
-            await tape.open()
-            self.session = Session(tape, known)
+            consumer = self._poster.consumer(self._client, known.seq)
+            await consumer.open()
+            self.session = Session(consumer, known)
             self.trouble = None
             await self._record(tally, self.session)
         finally:
             self.session = None
             tally.terminate()
-            if tape is not None:
-                await tape.close()
+            if consumer is not None:
+                await consumer.close()
 
     async def _record(self, tally: Tally, session: Session) -> None:
         reading = asyncio.create_task(self._read(tally, session))
@@ -198,12 +198,12 @@ class Recorder(Generic[T]):
         """The next batch, decoded, and its messages."""
         limits = self._limits
         while True:
-            await session.tape.wait()
-            if session.tape.behind == 0 and session.tape.waiting_bytes < limits.batch_bytes_max // 4:
+            await session.consumer.wait()
+            if session.consumer.behind == 0 and session.consumer.waiting_bytes < limits.batch_bytes_max // 4:
                 gathered_s = session.read_at + limits.gather_ms / 1000 - time.monotonic()
                 await asyncio.sleep(max(limits.linger_ms / 1000, gathered_s))
             session.taking = True
-            messages = await session.tape.take(limits.batch_messages_max, limits.batch_bytes_max)
+            messages = await session.consumer.take(limits.batch_messages_max, limits.batch_bytes_max)
             session.read_at = time.monotonic() if len(messages) < limits.batch_messages_max else -math.inf
             if session.read_seq == session.position.seq:
                 messages = await self._check_first(tally, session.position, messages)
@@ -239,4 +239,4 @@ class Recorder(Generic[T]):
         log.error("stream_replaced", what=self._poster.label, detail=detail)
         metrics.ANOMALIES.labels("rewind").inc()
         await tally.rewind(known, Position(0, 0), Anomaly("rewind", known.seq, None, detail))
-        raise TapeError("the stream was replaced")
+        raise ConsumerError("the stream was replaced")

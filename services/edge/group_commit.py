@@ -45,7 +45,7 @@ GIVE_WAY_S = 0.1
 """How long a batch lets a drain that gets on go first."""
 
 
-class Batch:
+class FactBatch:
     """Facts that travel together, and who waits for them."""
 
     __slots__ = ("_durable_waiters", "_wire_waiters", "durable", "facts", "id", "on_wire", "since", "size_bytes")
@@ -106,7 +106,7 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
     waiters.clear()
 
 
-class Recorder:
+class GroupCommit:
     """
     Args:
         subject: the TRAFFIC subject of this edge's shard.
@@ -131,9 +131,9 @@ class Recorder:
         self._subject = subject
         self._timeout_ms = publish_timeout_ms
         self._metrics = metrics
-        self._waiting: deque[Batch] = deque([Batch()])
+        self._waiting: deque[FactBatch] = deque([FactBatch()])
         """The last one is open; those before it are full."""
-        self._flying: dict[Batch, asyncio.Task[None]] = {}
+        self._flying: dict[FactBatch, asyncio.Task[None]] = {}
         """Being published, or on their way into the journal."""
         self._launching = False
         """Whether `_launch` is about to run."""
@@ -154,11 +154,11 @@ class Recorder:
         self._tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._sweep())]
         self._launch_soon()
 
-    def append(self, encoded_fact: bytes) -> Batch:
+    def append(self, encoded_fact: bytes) -> FactBatch:
         """Hand over one fact. It will be recorded whatever happens to the caller."""
         batch, size_bytes = self._waiting[-1], len(encoded_fact)
         if batch.size_bytes + size_bytes > MESSAGE_BYTES_MAX and batch.facts:
-            batch = Batch()
+            batch = FactBatch()
             self._waiting.append(batch)
         facts = batch.facts
         if not facts:
@@ -206,7 +206,7 @@ class Recorder:
         self._launching = False
         while self._tasks and self._waiting[0].facts and self._may_fly():
             if len(self._waiting) == 1:
-                self._waiting.append(Batch())
+                self._waiting.append(FactBatch())
             batch = self._waiting.popleft()
             task = self._loop.create_task(self._commit(batch))
             self._flying[batch] = task
@@ -223,7 +223,7 @@ class Recorder:
             and len(next(iter(flying)).facts) <= SMALL_FACTS_MAX
         )
 
-    def _landed(self, batch: Batch, _: asyncio.Task[None]) -> None:
+    def _landed(self, batch: FactBatch, _: asyncio.Task[None]) -> None:
         del self._flying[batch]
         if not self._flying:
             self._delayed = False
@@ -241,7 +241,7 @@ class Recorder:
                 if batch.facts and batch.since < too_old:
                     batch.time_out()
 
-    async def _commit(self, batch: Batch) -> None:
+    async def _commit(self, batch: FactBatch) -> None:
         """Until the batch is durable, one way or the other."""
         payload = pack(batch.facts)
         while True:
@@ -266,7 +266,7 @@ class Recorder:
         self._metrics.committed(len(batch.facts))
         batch.mark_durable()
 
-    async def _publish(self, message_id: str, payload: bytes, batch: Batch | None = None) -> bool:
+    async def _publish(self, message_id: str, payload: bytes, batch: FactBatch | None = None) -> bool:
         try:
             await self._publisher.publish(
                 self._subject, message_id, payload, batch.mark_on_wire if batch else _nothing, self._timeout_ms

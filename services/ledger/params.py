@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple, NoReturn
 
-from services.ledger import clean
+from services.ledger import sanitize
 from shared import errors
 from shared.errors import RefusedError
 from shared.ids import digest_key
@@ -184,7 +184,7 @@ def _instant(query: Query, name: str, *, end: bool) -> int | None:
             instant = instant.replace(tzinfo=UTC)
         if end and is_day(value):
             instant += timedelta(days=1, milliseconds=-1)
-        return clean.bounded(int(instant.timestamp() * 1000), 0, clean.MS_MAX)
+        return sanitize.bounded(int(instant.timestamp() * 1000), 0, sanitize.MS_MAX)
     except (ValueError, OverflowError):
         refuse(name, "must be a day like 2026-11-23, or an instant in ISO 8601")
 

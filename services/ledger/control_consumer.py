@@ -1,7 +1,7 @@
-"""CONTROL in order from a given place, none missed, none twice: the tape (see `tape`) of a stream that lives in policy's account.
+"""CONTROL in order from a given place, none missed, none twice: an ordered consumer of a stream that lives in policy's account.
 
 There the ledger may make no consumer: it reads page by page. What the broker stored is dense, so a page that doesn't follow the last
-message breaks the tape like a hole in a consumer's numbers.
+message breaks the consumer like a hole in a consumer's numbers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from shared import history
 POLL_S = 0.2
 
 
-class ControlTape:
+class ControlConsumer:
     """
     Args:
         start_seq: where to begin; the first message may come later, when that one is gone.
