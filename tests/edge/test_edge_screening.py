@@ -68,9 +68,9 @@ async def test_a_body_of_very_many_values_is_walked_beside_the_loop(
     threads = set()
     of_fields = request.of_fields
 
-    def noted(fields: request.Fields) -> request.Content:
+    def noted(fields: request.Fields, **named: bool) -> request.Content:
         threads.add(threading.current_thread())
-        return of_fields(fields)
+        return of_fields(fields, **named)
 
     monkeypatch.setattr(request, "of_fields", noted)
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}] * messages}).encode()

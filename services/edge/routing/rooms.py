@@ -71,7 +71,9 @@ class Rooms:
 
     def give(self, place: Place) -> None:
         """The place goes straight to the first in the line; who waits leaves it."""
-        room, turn = self._rooms[place.deployment], place.turn
+        room, turn = self._rooms.get(place.deployment), place.turn
+        if room is None:  # it was cancelled in line, and passed over by the last one that ran, in the same tick
+            return
         if turn is not None and (turn.cancelled() or not turn.done()):
             if turn in room.line:
                 room.line.remove(turn)

@@ -272,9 +272,11 @@ async def test_no_connection_that_was_made_is_reset_by_the_end(ours: Serve, monk
             tcp.sendall(GET)
 
     thread = asyncio.create_task(asyncio.to_thread(calling))
-    await until(lambda: len(let_in) > 5)
-    drained = await server.listener.drain(5, 0.3)
-    over.set()
+    try:
+        await until(lambda: len(let_in) > 5)
+        drained = await server.listener.drain(5, 0.3)
+    finally:
+        over.set()  # else a failure leaves a thread that nobody ends, and the whole run waits for it
     await thread
     assert drained
     for tcp in let_in:

@@ -69,6 +69,26 @@ async def test_who_gives_up_or_is_cancelled_loses_nobodys_place() -> None:
 
 
 @pytest.mark.asyncio
+async def test_who_is_cancelled_in_line_in_the_very_tick_in_which_the_last_one_ends() -> None:
+    places = Rooms()
+    first, late = taken(places), taken(places)
+
+    async def call() -> None:
+        try:
+            await places.wait(late, 60)
+        finally:
+            places.give(late)
+
+    waiting = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    places.give(first)  # nobody is left in line
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not places._rooms and places.load(D, 1) == 0
+
+
+@pytest.mark.asyncio
 async def test_the_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "LINE_MAX", 2)
     places = Rooms()
