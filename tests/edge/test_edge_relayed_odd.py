@@ -1,5 +1,6 @@
 """Answers of relayed calls that are none, or end in the middle: told as what they are, asked of the next deployment, and free."""
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
@@ -8,14 +9,16 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from services.edge.http import Request
 from services.edge.passthrough.judge import Judge
 from services.edge.providers import table
+from services.edge.surfaces import relayed
 from shared import config, subjects
 from shared.facts import Caller, Settled
 from shared.grant import Candidate, Grant
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
-from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Answer, Peer, Provider, chunk, response, until
+from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Answer, Peer, Provider, Script, chunk, response, until
 from tests.edge.harness import Edge
 from tests.edge.test_edge_relayed import PRICE, Maker, World
 from tests.edge.usage.test_tap import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
@@ -62,6 +65,10 @@ NO_STREAM: dict[str, tuple[bytes, int]] = {
 }
 
 
+def asking(path: str, **more: Any) -> bytes:
+    return json.dumps({"model": "m", **ASKED[path], **more}).encode()
+
+
 class Wires(World):
     def __init__(self) -> None:
         self.maker, self.guardrails = Maker(), []
@@ -69,24 +76,30 @@ class Wires(World):
 
     async def ask(self, path: str, *answers: bytes, **more: Any) -> Answer:
         """Of as many deployments, each of which answers so."""
-        entries = []
-        for i, data in enumerate(answers):
 
-            async def script(peer: Peer, data: bytes = data) -> None:
+        def saying(data: bytes) -> Script:
+            async def script(peer: Peer) -> None:
                 await peer.request()
                 await peer.send(data)
 
+            return script
+
+        await self.deployed(path, *map(saying, answers))
+        async with await self.edge.connect() as caller:
+            await caller.post(path, asking(path, **more))
+            return await caller.answer()
+
+    async def deployed(self, path: str, *scripts: Script, **params: Any) -> None:
+        """As many deployments of one model."""
+        entries = []
+        for i, script in enumerate(scripts):
             provider = await Provider(script).__aenter__()
             self.providers.append(provider)
             model = "anthropic/claude-sonnet-4-5" if path == "/v1/messages" else "openai/gpt-4o"
             base = provider.url.removesuffix("/v1") if path == "/v1/messages" else provider.url
-            entries.append(
-                {"model_name": "m", "litellm_params": {"model": model, "api_key": "k", "api_base": base}, "model_info": {"id": f"m-{i}"}}
-            )  # fmt: skip
+            params_ = {"model": model, "api_key": "k", "api_base": base, **params}
+            entries.append({"model_name": "m", "litellm_params": params_, "model_info": {"id": f"m-{i}"}})
         self.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
-        async with await self.edge.connect() as caller:
-            await caller.post(path, json.dumps({"model": "m", **ASKED[path], **more}).encode())
-            return await caller.answer()
 
     def decide(self, asked: DecideRequest) -> DecideReply:
         candidates = [
@@ -186,6 +199,100 @@ async def test_a_response_that_failed_is_passed_on_and_booked_as_failed(wires: W
     answer = await wires.ask("/v1/responses", response(body))
     assert (answer.status, answer.body) == (200, body)
     assert [fact.outcome for fact in await wires.facts(1)] == ["provider_error"]
+
+
+CREATED = b'data: {"type": "response.created"}\n\n'
+ENDED = b'data: {"type": "response.output_text.delta"}\n\ndata: {"type": "response.completed"}\n\n'
+SLOW = {
+    # the head and the first piece, the rest, and what is in the book
+    "comments of one that still thinks": (STREAM_HEAD + chunk(b": wait\n\n"), chunk(ENDED) + LAST_CHUNK, "success"),
+    "a beginning": (STREAM_HEAD + chunk(CREATED), chunk(ENDED) + LAST_CHUNK, "success"),
+    "a beginning and an end": (STREAM_HEAD + chunk(CREATED), LAST_CHUNK, "provider_error"),
+    "half of what is whole": (GOOD["/v1/responses"][:-5], GOOD["/v1/responses"][-5:], "success"),
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+@pytest.mark.parametrize("limit", ["HOLD_S", "START_BYTES_MAX", "budget"])
+async def test_what_takes_long_to_become_an_answer_goes_out_as_it_comes(
+    wires: Wires, what: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that thinks for a minute and says so meanwhile is no failure, and what it says by then is not kept without end."""
+    start, rest, outcome = SLOW[what]
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(start)
+        await go.wait()
+        await peer.send(rest)
+
+    async def never(peer: Peer) -> None:
+        raise AssertionError("the first one answers")
+
+    if limit == "budget":
+        monkeypatch.setattr(Request, "hold", lambda *_, **__: False)
+    else:
+        monkeypatch.setattr(relayed, limit, 0)
+    await wires.deployed("/v1/responses", script, never)
+    async with await wires.edge.connect() as caller:
+        await caller.post("/v1/responses", asking("/v1/responses", stream=True))
+        assert (await caller.head()).status == 200
+        said = await caller.chunk()
+        assert said and not go.is_set()
+        go.set()
+        while piece := await caller.chunk():
+            said += piece
+    if outcome == "success":
+        assert said.endswith(ENDED) or json.loads(said)["output"] == []
+    else:
+        assert said.startswith(CREATED) and b"server_error" in said
+    assert [fact.outcome for fact in await wires.facts(1)] == [outcome]
+
+
+async def test_who_leaves_while_nothing_has_come_is_booked_and_ends_the_providers_work(wires: Wires) -> None:
+    gone, begun = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD + chunk(CREATED))
+        begun.set()
+        await peer.gone()
+        gone.set()
+
+    await wires.deployed("/v1/responses", script, max_parallel_requests=1)
+    caller = await wires.edge.connect()
+    await caller.post("/v1/responses", asking("/v1/responses", stream=True))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        caller.leave()
+        await gone.wait()
+    assert [fact.outcome for fact in await wires.facts(1)] == ["client_gone"]
+    assert not wires.edge.parts.rooms._rooms, "its place is free"
+
+
+async def test_where_one_has_as_many_calls_as_it_may_the_next_is_asked(wires: Wires) -> None:
+    go = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+        await peer.send(GOOD["/v1/responses"])
+
+    async def quick(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(GOOD["/v1/responses"])
+
+    await wires.deployed("/v1/responses", slow, quick, max_parallel_requests=1)
+    first, second = [await wires.edge.connect() for _ in range(2)]
+    async with first, second:
+        await first.post("/v1/responses", asking("/v1/responses"))
+        await until(lambda: wires.providers[0].bodies)
+        await second.post("/v1/responses", asking("/v1/responses"))
+        assert (await second.answer()).status == 200 and len(wires.providers[1].bodies) == 1
+        go.set()
+        assert (await first.answer()).status == 200
+    assert not wires.edge.parts.rooms._rooms
 
 
 # ── the judge alone ──

@@ -73,6 +73,10 @@ class Judge:
         self.error: bytes | None = None
         """What says that it failed."""
 
+    @property
+    def is_stream(self) -> bool:
+        return bool(self._events)
+
     def feed(self, data: bytes) -> None:
         """What came next."""
         if self._is_opaque:

@@ -40,10 +40,12 @@ from shared.facts import Opened
 from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
 from shared.money import CALL_TOKENS_MAX
-from shared.outbound import Outbound, OutboundError, Streamed
+from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 
 IDLE_MS = 300_000
+START_BYTES_MAX = 1024 * 1024
+"""Of an answer's beginning that is held back: a `response.created` repeats the request's instructions."""
 MODEL_PLACE = "/chat/completions"
 """Where a provider's address of this ends, that of the other routes ends, too."""
 
@@ -148,23 +150,22 @@ class _Relay:
 
     async def _one(self, candidate: Candidate, *, is_last: bool) -> Answer | None:
         """None: the next one is to be asked."""
-        parts, outbound = self._parts, self._parts.passthrough_outbound
-        target = parts.targets[candidate.deployment_id]
+        parts, target = self._parts, self._parts.targets[candidate.deployment_id]
         if target.parallel_max is None:
-            return await self._asked_of(candidate, target, outbound, is_last=is_last)
+            return await self._asked_of(candidate, target, is_last=is_last)
+        if not is_last and parts.rooms.load(candidate.deployment_id, target.parallel_max) >= 1.0:
+            return None
         place = parts.rooms.take(candidate.deployment_id, target.parallel_max)
         if place is None:
             raise RefusedError(errors.deployment_full(candidate.provider))
         try:
             if not await parts.rooms.wait(place, target.deployment.timeout_ms / 1000):
                 raise RefusedError(errors.deployment_full(candidate.provider))
-            return await self._asked_of(candidate, target, outbound, is_last=is_last)
+            return await self._asked_of(candidate, target, is_last=is_last)
         finally:
             parts.rooms.give(place)
 
-    async def _asked_of(
-        self, candidate: Candidate, target: Target, outbound: Outbound, *, is_last: bool
-    ) -> Answer | None:
+    async def _asked_of(self, candidate: Candidate, target: Target, *, is_last: bool) -> Answer | None:
         parts = self._parts
         record = Relayed(
             parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free
@@ -177,7 +178,7 @@ class _Relay:
             if parts.forwards_headers:
                 sent += own_headers.forwarded(self._request.headers(), sent)
             verify = target.origin.verify if target.origin is not None else None
-            stream = outbound.stream(
+            stream = parts.passthrough_outbound.stream(
                 "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS,
                 tls=None if verify is None else parts.upstream.tls(verify),
             )  # fmt: skip
@@ -325,8 +326,7 @@ class _Relay:
             content_type, is_sound=kind.is_sound, may_be_text=kind.may_be_text, has_end=kind.has_end
         )
         record.tap(answer)
-        held = await self._start(answer, record)
-        problem = None if judge.begun else judge.finish()
+        held, problem = await self._start(answer, record)
         if problem is not None:
             return await self._none(judge, answer, record, about, problem, is_last=is_last)
         refusal = await self._screening.beside()
@@ -343,7 +343,7 @@ class _Relay:
         if await flow(self._request, record, answer, out, record, self._mb, self._too_large, held):
             record.screening = self._screening
             problem = judge.finish()
-            if problem == "early_end":  # a clean end of the connection in the middle of what was being said
+            if judge.is_stream and problem in ("early_end", "empty"):  # a clean end of the connection, too early
                 await out.write(error_event(kind.wire, errors.provider_broke_off(record.provider).message))
             if problem is None and judge.error is None:
                 record.answered(answer.status)
@@ -353,16 +353,21 @@ class _Relay:
             await out.end()
         return out
 
-    async def _start(self, answer: Answered, record: Relayed) -> bytes:
-        """What comes until it is known to be an answer, or isn't one."""
-        clock, pieces = self._parts.clock, []
+    async def _start(self, answer: Answered, record: Relayed) -> tuple[bytes, str | None]:
+        """What comes until it is known to be an answer, and what is wrong with it where it is none. What takes long to become one, or much
+        room, is passed on as it comes."""
+        clock, judge, pieces, size = self._parts.clock, record.judge, list[bytes](), 0
         hold_until = clock.seconds() + HOLD_S
         async for chunk in answer.chunks():
             record.feed(chunk)
             pieces.append(chunk)
-            if record.judge.begun or record.judge.error is not None or clock.seconds() > hold_until:
+            size += len(chunk)
+            if judge.error is not None and not judge.begun:
                 break
-        return b"".join(pieces)
+            is_long = clock.seconds() > hold_until or size > START_BYTES_MAX
+            if judge.begun or is_long or not self._request.hold(len(chunk)):
+                return b"".join(pieces), None
+        return b"".join(pieces), judge.finish()
 
     def _too_large(self, size_bytes: int, mb: float) -> Refusal:
         return size_checks.response_refusal(
