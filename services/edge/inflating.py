@@ -1,14 +1,14 @@
 """Undoing a request's content-encoding: bounded by what comes out, linear in what goes in, and not on the event loop.
 
 A body of a few kilobytes may hold gigabytes, or a hundred thousand empty members. So it is unpacked in steps of so much output,
-in threads of its own (the default executor writes the journal), and between two steps the loop asks whether there is room for more.
+in threads (threads.py), and between two steps the loop asks whether there is room for more.
 What unpacks to little is done at once: a thread would cost more.
 """
 
-import asyncio
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+
+from services.edge.threads import Threads
 
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 AT_ONCE_BYTES = 65_536
@@ -19,9 +19,8 @@ INPUT_BYTES = 65_536
 """Handed to zlib at a time: what it leaves of it (at a member's end) is copied."""
 MEMBERS_MAX = 4096
 """Of gzip, in one body; the tools that make many put 64 kB into each."""
-THREADS = 2
 
-_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="inflate")
+_threads = Threads("inflate")
 
 
 class InflatingError(Exception):
@@ -107,12 +106,11 @@ async def inflate(data: bytes, encoding: str, bytes_max: int, hold: Callable[[in
     step = AT_ONCE_BYTES if len(data) <= AT_ONCE_BYTES else 0
     if step:
         pieces.append(_held(inflater.step(step), hold))
-    loop = asyncio.get_running_loop()
     while not inflater.done:
-        pieces.append(_held(await loop.run_in_executor(_threads, inflater.step, STEP_BYTES), hold))
+        pieces.append(_held(await _threads.run(inflater.step, STEP_BYTES), hold))
     if len(pieces) == 1:
         return pieces[0]
-    return await loop.run_in_executor(_threads, b"".join, pieces)
+    return await _threads.run(b"".join, pieces)
 
 
 def _held(piece: bytes, hold: Callable[[int], bool]) -> bytes:

@@ -81,6 +81,30 @@ async def test_a_body_of_very_many_values_is_walked_beside_the_loop(
     assert (threading.main_thread() not in threads) is apart
 
 
+async def test_large_bodies_that_are_walked_keep_no_journal_and_no_name_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those are the default executor's."""
+    go = threading.Event()
+
+    def stuck(fields: request.Fields, **_: bool) -> request.Content:
+        go.wait(20)
+        return request.Content([], None)
+
+    monkeypatch.setattr(request, "of_fields", stuck)
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}] * 9_000}).encode()
+    call = Call(body, {}, "m")
+    walking = [asyncio.create_task(screening()[0].request(call, "m")) for _ in range(40)]
+    try:
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(int)
+        assert not any(task.done() for task in walking)
+    finally:
+        go.set()
+    await asyncio.gather(*walking)
+
+
 async def test_only_the_guardrails_of_the_stage_are_asked() -> None:
     other = GuardrailRef("other", ["post_call"])
     asked, bus = screening(bans, GUARD, other)

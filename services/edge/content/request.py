@@ -1,6 +1,5 @@
 """The texts of a request: every string that goes on to a provider, whatever field it stands in."""
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +10,7 @@ from services.edge.content import files, names
 from services.edge.content.replace import RENAME, join, replace
 from services.edge.content.walk import Walked, walk
 from services.edge.formats.base import Address, Text
+from services.edge.threads import Threads
 from shared import errors
 from shared.errors import RefusedError
 
@@ -21,6 +21,7 @@ _IDS_IN = ("prompt", "input")
 DEAR_BYTES_MIN = 32_768
 DEAR_VALUES_MIN = 8_192
 """Some 10 ms of walking."""
+WALKERS = Threads("walk")
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -37,7 +38,7 @@ class Content(msgspec.Struct, frozen=True):
 
 async def walked(body: bytes, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """What goes through all values of a body: in a thread where they are many, so that other calls go on."""
-    return await asyncio.to_thread(work, *arguments, **named) if _is_dear(body) else work(*arguments, **named)
+    return await WALKERS.run(work, *arguments, **named) if _is_dear(body) else work(*arguments, **named)
 
 
 def _is_dear(body: bytes) -> bool:

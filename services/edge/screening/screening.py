@@ -213,7 +213,7 @@ class Screening:
             return Look()
         overlap = max(ref.window_characters for ref in refs)
         if len(texts) > TEXTS_INLINE_MAX:
-            groups, names, parts = await asyncio.to_thread(_prepared, texts, overlap)
+            groups, names, parts = await requests.WALKERS.run(_prepared, texts, overlap)
         else:
             groups, names, parts = _prepared(texts, overlap)
         redactions: list[Redaction] = []
