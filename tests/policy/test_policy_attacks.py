@@ -97,6 +97,37 @@ def test_who_takes_their_own_key_back_has_their_rights_again() -> None:
     assert (caller.user_id, caller.role) == ("member", "proxy_admin_viewer")
 
 
+def test_a_secret_in_its_grace_period_gains_nothing_by_its_users_rotation() -> None:
+    w = world()
+    w.hold(User(user_id="member", user_role="proxy_admin"))
+    by(w, "boss", "/key/regenerate", {**FRESH, "key": digest("team")})
+    body = {"token": digest("mine"), "key_name": "sk-...cdef", "key": digest("fresh"), "grace_period": "1h"}
+    assert not isinstance(by(w, "member", "/key/regenerate", body), Refusal)
+    assert w.decide(secret("mine"), "/key/list").caller.role == "proxy_admin"
+    held_by_boss = w.decide(secret("fresh"), "/key/list").caller
+    assert (held_by_boss.user_id, held_by_boss.role) == (None, PLAIN)
+
+
+def test_a_key_that_is_said_to_be_ones_own_is_still_in_the_hands_of_who_had_it() -> None:
+    w = world()
+    w.hold(
+        User(user_id="boss", user_role="proxy_admin_viewer"), key("of-boss", team_id="t", user_id="boss"),
+        key("made", user_id="boss", team_id="t"),
+    )  # fmt: skip
+    by(w, "boss", "/key/update", {"key": digest("team"), "user_id": "boss"})
+    assert w.decide(secret("team"), "/key/list").caller.role == PLAIN, "a member has its secret"
+    by(w, "boss", "/key/update", {"key": digest("made"), "user_id": "root"})
+    w.call(
+        "/key/update",
+        {"key": digest("made"), "user_id": "watcher"},
+        actor=Caller(user_id="watcher", role="proxy_admin"),
+    )
+    assert w.decide(secret("made"), "/key/list").caller.role == PLAIN, "boss has its secret"
+    assert w.decide(secret("of-boss"), "/key/list").caller.role == "proxy_admin_viewer"
+    w.call("/key/update", {"key": digest("own"), "user_id": "root"})
+    assert w.decide(secret("own"), "/key/list").caller.role == "proxy_admin", "what a proxy admin gives is given"
+
+
 def test_nobody_says_of_a_key_that_it_is_their_own_by_a_field() -> None:
     w = world()
     by(

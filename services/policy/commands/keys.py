@@ -63,13 +63,16 @@ def generate_service_account(call: Call) -> Plan:
 
 
 def held(call: Call, key: Key) -> Key:
-    """The key, now that this actor has its secret, or says whose it is. What an admin of everything does says nothing about who holds it."""
+    """The key, now that this actor has its new secret. What an admin of everything does says nothing about who holds it."""
     if key.user_id is None or (call.is_admin and key.user_id != call.actor.user_id):
         return key
-    extra = {name: value for name, value in key.extra.items() if name != DELEGATED}
     if key.user_id != call.actor.user_id:
-        extra[DELEGATED] = True
-    return msgspec.structs.replace(key, extra=extra)
+        return _delegated(key)
+    return msgspec.structs.replace(key, extra={name: value for name, value in key.extra.items() if name != DELEGATED})
+
+
+def _delegated(key: Key) -> Key:
+    return msgspec.structs.replace(key, extra={**key.extra, DELEGATED: True})
 
 
 def new_key(call: Call) -> Key:
@@ -137,8 +140,8 @@ def update(call: Call) -> Plan:
     made = merged(call, key, body)
     after = made.entity
     check_change(call, key, after)
-    if after.user_id != key.user_id:
-        after = held(call, after)
+    if after.user_id not in (None, key.user_id) and not call.is_admin:
+        after = _delegated(after)  # whoever had its secret has it still
     changes = [change(call.directory, KEY, "updated", key, after)]
     if after.key_alias != key.key_alias:
         if after.key_alias is not None:
