@@ -51,7 +51,7 @@ def text() -> str:
             parts.append(f"| `{key}` | {said[field.name].replace('|', chr(92) + '|')} | {who}{note} |\n")
         if idle:
             parts.append("\n| without effect | why |\n|---|---|\n")
-            parts += [f"| `{key}` | {why.removeprefix('= ').strip()} |\n" for key, why in sorted(idle.items())]
+            parts += [f"| `{key}` | {why.lstrip('=~ ')} |\n" for key, why in sorted(idle.items())]
     return "".join(parts)
 
 

@@ -116,7 +116,11 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
     tags, spend_logs_metadata = folding.tags_and_metadata(key, team, who.project)
     return Grant(
-        candidates=folding.tagged(directory, who.model, catalog.for_caller(catalog.candidates(who.model), who.caller)),
+        candidates=folding.tagged(
+            directory,
+            catalog.aliases.get(who.model, who.model),
+            catalog.for_caller(catalog.candidates(who.model), who.caller),
+        ),
         fallbacks=catalog.fallbacks_for(who.model, who.caller),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
@@ -163,7 +167,9 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         return _by_token(directory, catalog, request, now_ms, who)
     depends_on = [subjects.control("key", digest)]
     key = directory.keys.get(digest)
-    expires_at_ms, blocked = (None, False) if key is None else (key.expires_at_ms, key.blocked)
+    expires_at_ms, blocked, delegated = (
+        (None, False, False) if key is None else (key.expires_at_ms, key.blocked, key.delegated)
+    )
     for _ in range(ROTATIONS_MAX):
         if key is None or key.replaced_by is None:
             break
@@ -171,6 +177,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         key = directory.keys.get(key.replaced_by)
         if key is not None:
             blocked = blocked or key.blocked
+            delegated = delegated or key.delegated  # who rotates a key in their name has the new secret alone
             ends = [
                 ms for ms in (expires_at_ms, key.expires_at_ms if key.replaced_by is None else None) if ms is not None
             ]
@@ -189,7 +196,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         depends_on.append(subjects.control("user", key.user_id))
         user = directory.users.get(key.user_id)
     caller = _caller(key, team, user)
-    if key.delegated:
+    if delegated:
         caller = msgspec.structs.replace(
             caller, role="internal_user", user_id=caller.user_id if route.surface in routes.CALLS else None
         )

@@ -142,7 +142,7 @@ def _read(
     }  # fmt: skip
     for name, tree_ in trees.items():
         meant.shapes(name, tree_, reading)
-    meant.take_over(trees, reading)
+    meant.take_over(trees, reading, ("master_key",) if opening.from_environ(environ) else ())
     _name_other_sections(loose, reading)
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)

@@ -4,7 +4,7 @@ and named. LiteLLM ignores most of it, so a file may hold such keys for years. P
 What opens something is read only where it belongs (`ONLY_THERE`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -28,7 +28,8 @@ ONLY_THERE = frozenset(
     {
         "allow_open_gateway", "dangerously_permit_weak_or_unset_master_key", "allow_unenforced", "allow_any_audience", "public_routes",
         "use_x_forwarded_for", "trust_stored_models", "require_auth_for_metrics_endpoint", "custom_auth", "custom_auth_settings",
-        "role_permissions", "litellm_jwtauth",
+        "role_permissions", "litellm_jwtauth", "enable_jwt_auth", "pass_through_endpoints", "ssl_verify", "public_model_groups",
+        "default_internal_user_params", "forward_client_headers_to_llm_api",
     }
 )  # fmt: skip
 
@@ -45,11 +46,12 @@ OF_INFO = {"context_window": "max_input_tokens"}
 """What people write into `litellm_params`, and what it is in `model_info`; `supports_...` keeps its name."""
 
 
-def take_over(trees: Mapping[str, Tree], reading: Reading) -> None:
+def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Collection[str] = ()) -> None:
     """Moves what stands in the wrong section, or in none, into the right one, unless that says it itself.
 
     Args:
         trees: section -> its keys, references resolved; changed. Without a name: what is in no section.
+        said_elsewhere: keys that the environment says: a forgotten one of the file doesn't go before that.
     """
     fields = {name: known(kind) for name, kind in TABLES.items()}
     for section, tree in trees.items():
@@ -57,7 +59,9 @@ def take_over(trees: Mapping[str, Tree], reading: Reading) -> None:
             name = ALIASES.get(str(key), str(key))
             own = fields.get(section, {})
             home = section if name in own else _home(name, fields)
-            if str(key) in own or home is None or name in trees[home] or name in ONLY_THERE:
+            if str(key) in own or home is None or name in trees[home]:
+                continue
+            if name in ONLY_THERE or name in said_elsewhere:
                 continue
             if not _fits(tree[key], fields[home][name]):
                 continue
@@ -95,7 +99,8 @@ def entry(given: Any, place: str, reading: Reading) -> Any:
     fields, of_info = known(EntryParams), known(EntryInfo)
     for key in given:
         name = str(key)
-        if ((name in fields and fields[name].by.services) or is_price(name)) and name not in params:
+        acts = (name in fields and fields[name].by.services) or is_price(name)
+        if acts and name not in params and name not in ONLY_THERE:
             params[name] = moved.pop(key)
             _say(f"{place}.{key}", f"{place}.litellm_params.{name}", reading)
     for key in list(params):

@@ -9,6 +9,7 @@ _POOL = "the ledger's connections are TOLLGATE_LEDGER_POOL_CONNECTIONS"
 _REDIS = "no Redis is needed: NATS carries what replicas share"
 _UI = "a setting of LiteLLM's admin pages"
 _OTHER = "not a key of LiteLLM's"
+_CHOOSES = "a setting of LiteLLM's own routers, which choose a model by the prompt: a caller names the model here"
 
 GENERAL: dict[str, str] = {
     "proxy_batch_write_at": f"= {_WRITES}",
@@ -136,6 +137,21 @@ ENTRY: dict[str, str] = {
     "eos_token": "the provider applies its model's template",
     "hf_model_name": "the provider applies its model's template",
     "use_chat_completions_api": "= chat goes to chat",
+    "adaptive_router_config": _CHOOSES,
+    "adaptive_router_default_model": _CHOOSES,
+    "adaptive_router_preferences": _CHOOSES,
+    "auto_router_capability_limit": _CHOOSES,
+    "auto_router_config": _CHOOSES,
+    "auto_router_config_path": _CHOOSES,
+    "auto_router_default_model": _CHOOSES,
+    "auto_router_embedding_model": _CHOOSES,
+    "auto_router_max_input_chars": _CHOOSES,
+    "auto_router_model_compression": _CHOOSES,
+    "auto_router_routing_compression": _CHOOSES,
+    "complexity_router_config": _CHOOSES,
+    "complexity_router_default_model": _CHOOSES,
+    "quality_router_config": _CHOOSES,
+    "quality_router_default_model": _CHOOSES,
 }
 
 INFO_NOTE = "shown in /model/info"

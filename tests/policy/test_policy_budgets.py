@@ -167,7 +167,9 @@ def test_numbers_come_as_forms_send_them() -> None:
 
 
 def test_a_tags_models_have_the_tag() -> None:
-    w = World(key("a"), text=CONFIG + "router_settings: {enable_tag_filtering: true}\n")
+    w = World(
+        key("a"), text=CONFIG + "router_settings: {enable_tag_filtering: true, model_group_alias: {other: gpt}}\n"
+    )
     first, second = (each.deployment_id for each in w.catalog.candidates("gpt"))
     assert w.plan("/tag/new", {"name": "paid", "models": [first]}).not_enforced == []
 
@@ -178,6 +180,7 @@ def test_a_tags_models_have_the_tag() -> None:
     w.call("/tag/new", {"name": "paid", "models": [first]})
     w.call("/tag/new", {"name": "all of it", "models": ["gpt", second]})
     assert tags() == [["all of it", "paid"], ["all of it", "all of it"]] and tags("mini") == [[]]
+    assert tags("other") == tags(), "by whatever name the model is called"
     assert "control.tag.>" in w.decide(secret("a"), model="gpt").depends_on, "a change holds at once"
     w.call("/tag/update", {"name": "paid", "models": [second]})
     w.call("/tag/delete", {"name": "all of it"})

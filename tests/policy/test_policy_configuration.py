@@ -59,6 +59,17 @@ def test_no_secret_of_the_file_is_shown() -> None:
     assert CANARY not in str(w.call("/get/config/callbacks"))
 
 
+def test_a_secret_that_is_written_as_a_number_is_a_secret() -> None:
+    w = World(
+        text=CONFIG.replace(
+            "general_settings:", "general_settings:\n  litellm_salt_key: 7206121907\n  health_check_interval: 77"
+        )
+    )
+    rows = {row["field_name"]: row["field_value"] for row in w.call("/config/list", query=GENERAL)}
+    assert (rows["litellm_salt_key"], rows["health_check_interval"]) == ("***", 77)
+    assert "7206121907" not in str(w.call("/config/field/info", query={"field_name": "litellm_salt_key"}))
+
+
 def test_a_field_that_is_set_wins_over_the_file_until_it_is_taken_back() -> None:
     w = world()
     assert rule(w) == ""

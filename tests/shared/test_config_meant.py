@@ -37,12 +37,35 @@ def test_its_own_section_goes_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["allow_open_gateway: true", "public_routes: [/x]", "allow_any_audience: true", "use_x_forwarded_for: true"]
-)
+    "key",
+    [
+        "allow_open_gateway: true", "public_routes: [/x]", "allow_any_audience: true", "use_x_forwarded_for: true", "enable_jwt_auth: true",
+        "pass_through_endpoints: [{path: /x, target: 'https://x.example', auth: false}]", "forward_client_headers_to_llm_api: true",
+    ],
+)  # fmt: skip
 def test_what_opens_something_is_read_only_where_it_belongs(key: str) -> None:
     config = parse(f"litellm_settings: {{{key}}}\n", {})
     assert config.keys[0].verdict == "unknown" and not config.allow_open_gateway
-    assert not (config.general.public_routes or config.general.allow_any_audience or config.general.use_x_forwarded_for)
+    assert config.general == parse("", {}).general
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ssl_verify: false", "public_model_groups: [m]", "default_internal_user_params: {user_role: proxy_admin}"],
+)
+def test_nor_is_it_where_it_belongs_in_litellm_settings(key: str) -> None:
+    for section in ("general_settings: {%s}\n", "router_settings: {%s}\n", "%s\n"):
+        config = parse(section % key, {})
+        assert config.keys[0].verdict == "unknown" and config.litellm == parse("", {}).litellm
+    (deployment,) = parse(ENTRY.replace("- model_name: m", "- model_name: m\n  ssl_verify: false"), {}).deployments
+    assert deployment.params.ssl_verify is None
+
+
+def test_a_forgotten_master_key_takes_not_the_place_of_the_environments() -> None:
+    text = "litellm_settings: {master_key: sk-forgotten-01}\n"
+    for environ in ({"LITELLM_MASTER_KEY": "sk-of-the-environment"}, {}):
+        found = parse(text, environ).master_key
+        assert found is not None and found.reveal() == environ.get("LITELLM_MASTER_KEY", "sk-forgotten-01")
 
 
 def test_a_value_of_another_type_stays_where_it_is() -> None:
@@ -68,6 +91,17 @@ def test_an_entrys_keys_beside_litellm_params() -> None:
     assert deployment.api_base == "http://somewhere.example/v1" and deployment.rpm == 4
     assert deployment.info == {"supports_vision": True, "max_input_tokens": 9} and deployment.input_tokens_max == 9
     assert not deployment.parameters  # nothing of it is sent to the provider
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["complexity_router_config: {tiers: {SIMPLE: m}}", "auto_router_config_path: a.json", "quality_router_config: {}"],
+)
+def test_the_settings_of_litellms_own_routers_are_named_and_sent_to_nobody(key: str) -> None:
+    config = parse(ENTRY.replace("rpm_limit: 4", key), {})
+    (deployment,) = config.deployments
+    assert not deployment.parameters
+    assert {each.verdict for each in config.keys if "_router_" in each.place} == {"no effect"}
 
 
 def test_chains_of_models_in_any_shape() -> None:

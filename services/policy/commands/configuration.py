@@ -22,6 +22,7 @@ SECTION = "general_settings"
 FIELDS = known(GeneralSettings)
 _DEFAULTS = GeneralSettings()
 _WORDS: dict[Any, str] = {bool: "Boolean", int: "Integer", float: "Float", str: "String"}
+_PLAIN = ("Boolean", "Integer", "Float")
 HIDDEN = "***"
 """Instead of what may hold a secret, or names where one is."""
 _WAY_BACK = "/config/field/delete"
@@ -139,8 +140,10 @@ def _row(call: Call, name: str) -> dict[str, Any]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Words, lists and mappings of the file may hold secrets: only those that are rules are shown."""
-    if value is None or isinstance(value, bool | int | float) or name in access.AT_RUN_TIME:
+    """Words, lists and mappings of the file may hold secrets, and so may a number where a word is meant: only those that are rules are shown."""
+    if value is None or name in access.AT_RUN_TIME:
+        return value
+    if isinstance(value, bool | int | float) and _type(FIELDS[name]) in _PLAIN:
         return value
     return HIDDEN if value else None
 
