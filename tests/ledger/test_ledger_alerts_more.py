@@ -134,3 +134,22 @@ async def test_users_over_a_line_and_calls_that_fell_back_are_told_from_the_book
     assert slack.types()[-1] == "fallback_reports" and "`gpt` to `other`: 2 calls, 2 answered" in report
     connection.terminate()
     await outbound.close()
+
+
+async def test_a_model_that_has_ended_is_told_once_however_long_ago(
+    book: Book, slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.ledger.alerts.run.SETTLE_S", 0.0)
+    chosen = wanted(slack, "model_deprecation_warnings")
+    outbound, now = Outbound(OutboundSettings.read({}), Guard(any_address=True)), [NOON.timestamp()]
+    old = {"d": Served("old", "openai", "gpt-3", ends=date(2020, 1, 1))}
+    alerts = Alerts(book.database, None, chosen, Channels(chosen, outbound), asyncio.Event(), lambda: now[0], old)
+    connection = await book.database.writer()
+    for _ in range(3):
+        await alerts.find(connection)
+        await alerts.send(connection)
+        await connection.execute("UPDATE alert SET ended_at = ended_at - interval '40 days'")
+        now[0] += 86_400
+    assert slack.types() == ["model_deprecation_warnings"]
+    connection.terminate()
+    await outbound.close()

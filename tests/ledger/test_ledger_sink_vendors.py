@@ -62,6 +62,11 @@ async def row(book: Book) -> Any:
 Checked = Callable[[dict[str, str], bytes, Any], None]
 
 
+def test_a_span_of_a_time_that_64_bits_cant_say_is_written_all_the_same() -> None:
+    late = str(253_402_300_799_999 * 1_000_000)
+    assert b"\xff" * 8 in otlp.request({}, [{**SPAN, "startTimeUnixNano": late, "endTimeUnixNano": late}])
+
+
 def _otlp(**headers: str) -> Checked:
     def check(got: dict[str, str], body: bytes, row: Any) -> None:
         assert got["content-type"] == "application/x-protobuf"

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from services.ledger.alerts.rests import Rests
 from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
+from services.ledger.facts_in import midnight
 from services.ledger.lock import raise_if_cancelled
 from services.ledger.ordered_consumer import BUS_ERRORS
 from shared import streams, subjects
@@ -119,8 +121,8 @@ GROUP BY 1 HAVING sum(spend_picousd) FILTER (WHERE day >= least($1, $2)) >= $4 O
 _FALLBACKS = """
 SELECT model, spend_logs_metadata::jsonb ->> 'tollgate_fallback_to' AS fallback, count(*) AS calls,
     count(*) FILTER (WHERE outcome = 'success') AS good
-FROM request_log WHERE day = $1 AND NOT provisional AND spend_logs_metadata::text LIKE '%"tollgate_fallback_to"%'
-GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 50
+FROM request_log WHERE day = $1 AND id >= $2 AND id < $3 AND NOT provisional AND spend_logs_metadata::text LIKE '%"tollgate_fallback_to"%'
+GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 1000
 """
 """What an edge notes of a call that another model was asked for (services/edge/account.py)."""
 _KNOWN = "SELECT id FROM alert WHERE id = ANY($1)"
@@ -140,7 +142,8 @@ _LATER = """
 UPDATE alert SET attempts = attempts + $2, next_at = now() + make_interval(secs => $3),
     ended_at = CASE WHEN attempts + $2 > $4 THEN now() END WHERE id = $1
 """
-_FORGET = "DELETE FROM alert WHERE ended_at < now() - make_interval(days => $1)"
+_FORGET = "DELETE FROM alert WHERE ended_at < now() - make_interval(days => $1) AND id <> ALL($2)"
+"""$2: what is still so: it would be told again."""
 
 
 class Alerts:
@@ -316,12 +319,12 @@ class Alerts:
                 rows = await _rows(connection, _SUMS, first, after)
                 alerts.append(reports.report(id, type, first, after, rows, int(now * 1000)))
         alerts += deployments.ending(self._settings, self._served, today.date(), int(now * 1000))
+        await self._write(connection, alerts)
+        await connection.execute(_FORGET, KEPT_DAYS, [alert.id for alert in alerts])
         if self._settings.wants("fallback_reports"):
             day = today.date() - timedelta(days=1)
-            fell = await _rows(connection, _FALLBACKS, day)
-            alerts += deployments.fallbacks(self._settings, day, fell, int(now * 1000))
-        await self._write(connection, alerts)
-        await connection.execute(_FORGET, KEPT_DAYS)
+            fell = await _fallbacks(connection, day)
+            await self._write(connection, deployments.fallbacks(self._settings, day, fell, int(now * 1000)))
         self._day = str(today.date())
 
     async def _write(
@@ -357,6 +360,21 @@ class Alerts:
 
 async def _rows(connection: Connection, query: str, *arguments: Any) -> list[Row]:
     return [dict(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def _fallbacks(connection: Connection, day: date) -> list[Row]:
+    """Of a day, the most frequent first. By the hour: a day of many calls is read for longer than a statement may take."""
+    calls: Counter[tuple[str, str]] = Counter()
+    good: Counter[tuple[str, str]] = Counter()
+    for hour in range(24):
+        first = midnight(day).timestamp() + hour * 3600
+        for row in await _rows(connection, _FALLBACKS, day, _id_at(first), _id_at(first + 3600)):
+            calls[row["model"], row["fallback"]] += row["calls"]
+            good[row["model"], row["fallback"]] += row["good"]
+    return [
+        {"model": model, "fallback": fallback, "calls": often, "good": good[model, fallback]}
+        for (model, fallback), often in calls.most_common()
+    ]
 
 
 def _id_at(seconds: float) -> uuid.UUID:

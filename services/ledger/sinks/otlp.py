@@ -30,12 +30,17 @@ def _span(span: Mapping[str, Any]) -> bytes:
             _message(4, bytes.fromhex(parent)) if parent else b"",
             _text(5, span["name"]),
             _tag(6, _VARINT) + _varint(span["kind"]),
-            _tag(7, _FIXED64) + struct.pack("<Q", int(span["startTimeUnixNano"])),
-            _tag(8, _FIXED64) + struct.pack("<Q", int(span["endTimeUnixNano"])),
+            _tag(7, _FIXED64) + _instant(span["startTimeUnixNano"]),
+            _tag(8, _FIXED64) + _instant(span["endTimeUnixNano"]),
             *(_message(9, _key_value(each["key"], each["value"])) for each in span["attributes"]),
             _message(15, _tag(3, _VARINT) + _varint(span["status"]["code"])),
         )
     )
+
+
+def _instant(unix_ns: str) -> bytes:
+    """A row may be of the year 9999; 64 bits end in 2554."""
+    return struct.pack("<Q", min(int(unix_ns), 0xFFFF_FFFF_FFFF_FFFF))
 
 
 def _key_value(key: str, value: Mapping[str, Any]) -> bytes:
