@@ -71,6 +71,8 @@ _PIECES = st.sampled_from([*_NAMES, *_JOINTS, *_VALUES, *_VALUES])
 @given(st.lists(_PIECES, min_size=2, max_size=9).map("".join))
 @example("key=" * 20 + "a1b2c3d4e5f6g7h8")
 @example("token=secretkey16chars=abc123def456")
+@example('passw\\": \\"it"s4me\\": \\"')
+@example("passw= -ppassw")
 @settings(max_examples=1500, deadline=None)
 def test_nothing_is_lost_whatever_stands_together(text: str) -> None:
     data = text.encode()
@@ -107,3 +109,36 @@ def test_what_is_looked_at_grows_with_the_text_and_not_faster(text: str) -> None
     half, whole = (sum(end - start for start, end in gate.regions(part)) for part in (data[: len(data) // 2], data))
     assert whole <= len(data)
     assert whole <= 2.1 * half + KB
+
+
+@pytest.mark.parametrize("text", ["pass=[[[x1", "pass=passx.", "auth-user-passa1", "wifi:a1", "pass,x1="])
+def test_no_place_is_looked_for_to_the_end_of_the_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A match of an automaton is certain only when every better one has failed: each reads a bounded piece of the text."""
+    read: list[int] = []
+
+    class Reader:
+        def finditer(self, piece: bytes) -> Iterator[None]:
+            read.append(len(piece))
+            return iter(())
+
+    data = (text * (200 * KB // len(text))).encode()
+    monkeypatch.setattr(gate, "_GATES", [Reader()])
+    gate.regions(data)
+    assert max(read) <= gate.WINDOW + gate.AHEAD
+    assert sum(read) <= 1.4 * len(data)
+
+
+@pytest.mark.parametrize("shift", [*range(-60, 20, 3), -2_500])
+def test_nothing_is_lost_where_one_window_ends(everywhere: engine.Engine, shift: int) -> None:
+    text = " " * (gate.WINDOW + shift) + "db_password = 'Tr0ub4dor&3x'; eyJ" + "a" * 2_000 + ".bbbbbbbb.c "
+    data = text.encode()
+    wanted = everywhere._own(data, True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine, "regions", gate.regions)
+        assert everywhere._own(data, True) == wanted
+    assert len(wanted) == 2
+
+
+def test_a_text_of_nothing_but_the_beginnings_of_encoded_keys_is_given_up() -> None:
+    with pytest.raises(engine.TooMuchError):
+        engine.Engine(None).find("LS0tLS1CRUdJTi" * 3_000)

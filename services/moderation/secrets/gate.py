@@ -15,6 +15,7 @@ from services.moderation.secrets import abroad, assigned, structures, words
 
 _BLANKS = r"\t-\r "
 _BLANK = f"[{_BLANKS}]"
+_BACKSLASH = _BLANKS + r"\\"
 _LETTER = r"[A-Za-z\x80-\xff]"
 _CALM = r"A-Za-z0-9\t-\r \-_./:!?,;"
 """What a run of words may hold; a password of letters alone has another sign."""
@@ -62,17 +63,19 @@ def _value(*more: str) -> str:
     """A value as `assigned` reads it, in quotes or not."""
     quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, *more)}" for q in ('"', "'", "`"))
     bare = _hard(_BLANKS + r"\"'`,;<>|\\", *more)
-    return rf"{_OPENED}(?:\\*(?:{quoted})|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
+    escaped = rf"\\+[\"'`]{_SCHEME}{_hard(_BACKSLASH, *more)}"  # a plain quote is a character of it
+    return rf"{_OPENED}(?:\\*(?:{quoted})|{escaped}|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
 def _long(length: int) -> str:
     """A value of at least so many characters, whatever they are."""
     run = "|".join(rf"\\*{q}{_SCHEME}[^{_BLANKS}{q}]{{{length}}}" for q in ('"', "'", "`"))
     bare = rf"[^{_BLANKS}\"'`,;<>|\\=]{{{length}}}"
-    return rf"{_OPENED}(?:{run}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
+    escaped = rf"\\+[\"'`]{_SCHEME}[^{_BACKSLASH}]{{{length}}}"
+    return rf"{_OPENED}(?:{run}|{escaped}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
-_PASSWORD = (_drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R")
+_PASSWORD = (_drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R", r"[\-_./]R{5}")
 _TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
 
 _TAIL = r"[A-Za-z0-9_\-]*"
@@ -82,7 +85,7 @@ _TYPED = r"(?: As String| *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[st
 _ASSIGNED = (
     rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{){_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
     rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
-    rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *)*default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
+    rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *){{0,3}}default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
     rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
     rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
@@ -128,7 +131,7 @@ _STRUCTURES = "|".join(
         rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass )",
         rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?)"
         rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
-        rf"{_any(structures.COMMANDS)}(?:[^\n]*?[ :;])?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
+        _any(structures.COMMANDS),
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
@@ -169,9 +172,23 @@ _GATES = [
 """Four passes: one automaton of all would have too many states, and each alone would read the text seven times."""
 
 
+WINDOW = 16_384
+AHEAD = 5_120
+"""Further than any rule reads from its name to where its value shows that it may be one. A match is certain only when what would be a better one
+has failed, however far that goes on: without an end to it, a text of many short matches would be read to its end for each of them."""
+
+
 def regions(data: bytes) -> list[tuple[int, int]]:
     """Sorted, none overlapping another: a rule's literal that gives something away begins in one of them."""
-    found = [match.span() for gate in _GATES for match in gate.finditer(data)]
+    found = []
+    for begin in range(0, len(data), WINDOW):
+        piece = data[begin : begin + WINDOW + AHEAD]
+        for gate in _GATES:
+            for match in gate.finditer(piece):
+                start, end = match.span()
+                if start >= WINDOW:
+                    break  # the next window's
+                found.append((begin + start, begin + end))
     found.sort()
     merged: list[tuple[int, int]] = []
     for start, end in found:
