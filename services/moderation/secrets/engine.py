@@ -14,7 +14,7 @@ _LOOK_BACK = (structures.jwk, structures.told_before)
 """Rules by which what comes later makes a secret of what came before."""
 HITS_MAX = 100_000
 """Literals looked at in one question's texts; with more it could not be answered in time."""
-_COSTS = {structures.encoded_key: 50}
+_COSTS: dict[structures.Rule, int] = {structures.encoded_key: 50}
 """Rules that read far behind their literal count as so many."""
 
 
