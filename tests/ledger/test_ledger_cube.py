@@ -13,6 +13,7 @@ import pytest
 from services.ledger import rebuild
 from services.ledger.cube import FOLD_PAUSE_S_MAX, FOLD_TIMEOUT_S, SUMS, TABLES, Cube, fold_pause_s, hold
 from services.ledger.database import SQL
+from services.ledger.migrate import EARLIER_TEXTS, migrate
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
 from tests.ledger.test_ledger_retention import at
@@ -245,3 +246,33 @@ async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: C
     await fill(book, cube)
     await same(book)
     assert await book.value("SELECT count(*) FROM spend_span WHERE NOT folded") == 3
+
+
+async def test_days_that_were_folded_before_get_all_their_tags_together(book: Book, cube: Cube) -> None:
+    """Migration 0015, with data, on a database whose 0013 was of the earlier text."""
+    today = datetime.now(UTC).date()
+    for back in (71, 70, 69):
+        await book.post(at(today - timedelta(days=back), tags=["a", "b"]), at(today - timedelta(days=back), tags=[]))
+    await fill(book, cube)
+    while await cube.fold(book.owner, datetime.now(UTC)):
+        pass
+    await book.post(at(today - timedelta(days=69), tags=["late"]))
+    await fill(book, cube)
+    kept = "SELECT t.* FROM spend_tag t JOIN spend_span s USING (at) WHERE t.grain = 'every' AND s.grain = 'day' AND folded ORDER BY at"
+    before = await book.fetch(kept)
+    assert [row["requests"] for row in before] == [3, 3], "a call counts once for each of its tags"
+    await book.owner.execute(
+        "DELETE FROM spend_tag WHERE grain = 'every'; ALTER TABLE spend_tag DROP CONSTRAINT spend_tag_grain_check;"
+        "ALTER TABLE spend_tag ADD CONSTRAINT spend_tag_grain_check CHECK (grain IN ('day', 'five', 'month'));"
+        "DELETE FROM schema_migration WHERE name = '0015_all_tags.sql'"
+    )
+    for name, texts in EARLIER_TEXTS.items():
+        await book.owner.execute("UPDATE schema_migration SET sha256 = $2 WHERE name = $1", name, *texts)
+    assert await migrate(book.database) == ["0015_all_tags.sql"]
+    assert await book.fetch(kept) == before
+    assert await migrate(book.database) == []
+    await same(book)
+    while await cube.fold(book.owner, datetime.now(UTC)):
+        pass
+    assert [row["requests"] for row in await book.fetch(kept)] == [3, 3, 4]
+    await same(book)
