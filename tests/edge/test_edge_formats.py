@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from services.edge.formats import fields as fields_
+from services.edge.formats import joined
 from shared.billing import Price, Rate
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.conftest import Start
@@ -105,10 +106,10 @@ async def test_a_mock_has_an_answer_for_each(start: Start) -> None:
     "tree", [{}, {"model": "m"}, {"model": "m", "n": 2, "messages": []}, {"%d, %b": 1, 'a"b': None, "é": [1, 2]}, {",": 1}]
 )  # fmt: skip
 def test_fields_joined_are_what_they_were_one_by_one(tree: dict[str, Any]) -> None:
-    fields_.join({name: msgspec.Raw(b"0") for name in tree})  # what is kept of these names says nothing of their values
+    joined.join({name: msgspec.Raw(b"0") for name in tree})  # what is kept of these names says nothing of their values
     tight = json.dumps(tree, separators=(",", ":"), ensure_ascii=False).encode()
     raw = {name: msgspec.Raw(json.dumps(value, separators=(",", ":")).encode()) for name, value in tree.items()}
-    assert fields_.join(raw) == tight
+    assert joined.join(raw) == tight
     assert fields_.split(json.dumps(tree).encode())[1] is bool(
         tree and all(name.isascii() and '"' not in name for name in tree)
     )

@@ -3,14 +3,13 @@
 What every OpenAI format's request has in common, and what in it is the gateway's own: read here, and never sent on.
 """
 
-import functools
-import json
 from typing import Any, Final
 
 import msgspec
 
 from services.edge.content import names
 from services.edge.formats.base import Call, Hints
+from services.edge.formats.joined import says_only
 from services.edge.formats.wire import BOM, UNREADABLE, decode_leniently, without_lone_surrogates
 from shared import errors
 from shared.errors import RefusedError
@@ -107,7 +106,7 @@ def split(body: bytes) -> tuple[dict[str, msgspec.Raw], bool]:
         if len(body) > SPLIT_AT_ONCE_BYTES:
             _refuse_many_names(body)
         fields = _split(body)
-        exact = _says_only(body, fields)
+        exact = says_only(body, fields)
         if not exact:
             names.refuse_repeated_top(body, fields)
         if not names.TOP.issuperset(fields):
@@ -357,48 +356,3 @@ def stream_options(fields: dict[str, msgspec.Raw]) -> bytes:
     """The client's options, and the usage chunk asked for."""
     raw = fields.get("stream_options")
     return msgspec.json.encode({**((_entries(raw) if raw is not None else None) or {}), "include_usage": True})
-
-
-def _says_only(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
-    """Whether the body is these fields and not a byte more, spaced as the usual encoders do: no name twice, none escaped.
-
-    Anything else might read differently to a provider (the first of two models, where we read the last), so it is joined
-    anew, which costs next to nothing.
-    """
-    tight = 1 + 4 * len(fields) + sum(map(len, fields)) + sum(map(len, fields.values()))
-    if len(body) == tight:
-        return True
-    # A space after each colon and comma, as Python's encoder has it. Other bytes could be as many: so they are compared.
-    return len(body) == tight + 2 * len(fields) - 1 and body == _join(fields, b": ", b", ")
-
-
-def join(fields: dict[str, msgspec.Raw]) -> bytes:
-    """The fields as one object; their values' bytes as they are."""
-    return _join(fields, b":", b",")
-
-
-def _join(fields: dict[str, msgspec.Raw], colon: bytes, comma: bytes) -> bytes:
-    around = _usually_around if names.TOP.issuperset(fields) else _around
-    parts: list[bytes | msgspec.Raw] = list(around(tuple(fields), colon, comma))
-    parts[1::2] = fields.values()
-    return b"".join(parts)
-
-
-def _around(named: tuple[str, ...], colon: bytes, comma: bytes) -> tuple[bytes, ...]:
-    """What stands before each value, in their order, with a place for the value behind it; at the end what ends the object."""
-    if not named:
-        return (b"{}",)
-    parts: list[bytes] = []
-    for name in named:
-        parts += (comma + msgspec.json.encode(name) + colon, b"")
-    parts[0] = b"{" + parts[0].removeprefix(comma)
-    parts.append(b"}")
-    return tuple(parts)
-
-
-_usually_around = functools.lru_cache(maxsize=256)(_around)
-"""Of fields that OpenAI's wires know: clients send the same few again and again."""
-
-
-def quoted(text: str) -> msgspec.Raw:
-    return msgspec.Raw(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))

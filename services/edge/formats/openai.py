@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.formats import fields as fields_
+from services.edge.formats import joined
 from services.edge.formats.base import NO_HINTS, Call, Hints, Judged
 from services.edge.formats.events import DONE
 from services.edge.formats.wire import NULL, UNREADABLE, AnswerHead, answer_head
@@ -47,7 +48,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             model = fields_.model_of(fields, self.route)
         else:
             fields_.check_model(model)
-            fields["model"] = fields_.quoted(model)
+            fields["model"] = joined.quoted(model)
             exact = False
         fields_.required(fields, self.required, self.route)
         call = Call(body, fields, model, exact=fields if exact else None)
@@ -89,7 +90,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
 
     def join(self, fields: dict[str, msgspec.Raw], model: str) -> bytes:
         """A body of these fields, for this model."""
-        return fields_.join({**fields, "model": msgspec.Raw(msgspec.json.encode(model))})
+        return joined.join({**fields, "model": msgspec.Raw(msgspec.json.encode(model))})
 
     def judge(self, body: bytes) -> Judged:
         """What a provider's 200 really is."""

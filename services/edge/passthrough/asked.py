@@ -3,6 +3,7 @@
 import msgspec
 
 from services.edge.formats import fields as fields_
+from services.edge.formats import joined
 from services.edge.formats.base import Call
 from services.edge.http import Request
 from services.edge.parts import Parts
@@ -35,7 +36,7 @@ def call_of(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
         if not model:
             raise fields_.bad(f"{route.name}: Missing required parameter: 'model'.", "model")
         fields_.check_model(model)
-        fields = {name: fields_.quoted(text) for name, text in form.fields.items() if name not in ("model", "metadata")}
+        fields = {name: joined.quoted(text) for name, text in form.fields.items() if name not in ("model", "metadata")}
         fields_.refuse_unsafe(fields)
         call = Call(
             body, {"user": fields["user"]} if "user" in fields else {}, model, form.fields.get("stream") == "true"

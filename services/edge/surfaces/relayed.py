@@ -10,7 +10,7 @@ import msgspec
 from services.edge import account, failures, own_headers, pipeline, reading, size_checks
 from services.edge.content import answer as contents
 from services.edge.content import names
-from services.edge.formats import events
+from services.edge.formats import events, joined
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
@@ -259,12 +259,12 @@ class _Relay:
         fields = {
             name: raw for name, raw in self._call.fields.items() if name not in names.GATEWAY or name == "metadata"
         }
-        fields["model"] = fields_.quoted(candidate.upstream_model)
+        fields["model"] = joined.quoted(candidate.upstream_model)
         if "metadata" in fields:
             theirs = fields_.own_metadata(fields.pop("metadata"))
             if theirs:
                 fields["metadata"] = msgspec.Raw(msgspec.json.encode(theirs))
-        return fields_.join(fields)
+        return joined.join(fields)
 
     # ── the answer ──
 
