@@ -130,15 +130,15 @@ def test_it_is_looked_at_before_it_is_run(directory: Path, name: str) -> None:
 
 def test_the_file_names_it_and_what_does_nothing_is_said(directory: Path) -> None:
     found = choose.of_config(
-        {"callbacks": ["mine.mine", "theirs.x", "otel", "mlflow"], "success_callback": "mine.Plain"}, str(directory)
+        {"callbacks": ["mine.mine", "theirs.x", "otel", "helicone"], "success_callback": "mine.Plain"}, str(directory)
     )
     assert [sink.name for sink in found] == ["mine.Plain", "mine.mine", "otel"]
     assert isinstance(targets.make(found[1], {}, None), python.Python)
-    text = "litellm_settings: {callbacks: [mine.mine, prometheus], success_callback: [mine.Plain, mlflow], failure_callback: [theirs.x]}"
+    text = "litellm_settings: {callbacks: [mine.mine, prometheus], success_callback: [mine.Plain, helicone], failure_callback: [theirs.x]}"
     config = parse(text, {}, directory=str(directory))
     said = {key.place.removeprefix("litellm_settings."): key for key in config.keys}
     assert said["callbacks"].verdict == "acts"
-    assert said["success_callback"].note == "mlflow: calls aren't sent there"
+    assert said["success_callback"].note == "helicone: calls aren't sent there"
     assert "hash_token" in said["failure_callback"].note and said["failure_callback"].verdict == "no effect"
     assert any("hash_token" in each for each in config.warnings)
     assert callbacks.idle(["hide_secrets", "blocked_user_check"], ".") == []
