@@ -153,3 +153,26 @@ async def test_a_model_that_has_ended_is_told_once_however_long_ago(
     assert slack.types() == ["model_deprecation_warnings"]
     connection.terminate()
     await outbound.close()
+
+
+@pytest.mark.parametrize("answered", [0, 40])
+async def test_a_region_is_not_out_where_a_deployment_without_any_failure_answers(
+    book: Book, slack: Slack, monkeypatch: pytest.MonkeyPatch, answered: int
+) -> None:
+    monkeypatch.setattr("services.ledger.alerts.run.SETTLE_S", 0.0)
+    at_ms, chosen = int(NOON.timestamp() * 1000), wanted(slack, "region_outage_alerts")
+    east = {name: Served(f"m-{name}", "bedrock", "claude", "us-east-1") for name in "abc"}
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    alerts = Alerts(
+        book.database, None, chosen, Channels(chosen, outbound), asyncio.Event(), lambda: at_ms / 1000, east
+    )
+    calls = [(name, "provider_error", 503) for name in "ab" for _ in range(4)] + [("c", "success", 200)] * answered
+    for name, outcome, status in calls:
+        call = opened_at(at_ms - 9_000, deployment_id=DeploymentId(name))
+        await book.post(settled(call, outcome=outcome, status=status), at=at_ms)
+    connection = await book.database.writer()
+    await alerts.find(connection)
+    await alerts.send(connection)
+    assert slack.types() == ([] if answered else ["region_outage_alerts"])
+    connection.terminate()
+    await outbound.close()

@@ -98,7 +98,7 @@ _OUTAGES = """
 SELECT deployment_id, min(model) AS model, min(provider) AS provider, count(*) AS asked,
     count(*) FILTER (WHERE outcome IN ('provider_error', 'timeout')) AS failed
 FROM request_log WHERE id >= $1 AND day >= $2 AND NOT provisional AND deployment_id IS NOT NULL AND outcome <> 'refused'
-GROUP BY 1 HAVING count(*) FILTER (WHERE outcome IN ('provider_error', 'timeout')) > 0
+GROUP BY 1
 """
 _HANGING = "SELECT count(*) FROM request_open WHERE id < $1"
 _READ = "SELECT max(seq) FROM stream_position WHERE stream = $1"
@@ -258,9 +258,9 @@ class Alerts:
         settings, now_ms = self._settings, int(now * 1000)
         minute = now - 60
         day = datetime.fromtimestamp(minute, UTC).date()
-        failing = await _rows(connection, _OUTAGES, _id_at(minute), day)
-        alerts = detect.outages(settings, failing, now_ms)
-        alerts += deployments.regions(settings, failing, self._served, now_ms)
+        asked = await _rows(connection, _OUTAGES, _id_at(minute), day)
+        alerts = detect.outages(settings, asked, now_ms)
+        alerts += deployments.regions(settings, asked, self._served, now_ms)
         alerts += deployments.resting(settings, self._rests.taken(), self._served, now_ms)
         hanging = await connection.fetchval(_HANGING, _id_at(now - settings.threshold_s))
         alerts += detect.hanging(settings, hanging, now_ms)
