@@ -73,12 +73,15 @@ def _optional(catalog: Catalog) -> tuple[dict[str, GuardrailRef], dict[str, Guar
 def guardrails(
     catalog: Catalog, key: Key | None, team: Team | None, project: Project | None = None
 ) -> list[GuardrailRef]:
-    """Those of this caller's every request: the default ones, unless turned off for key or team, and the named ones."""
+    """Those of this caller's every request: the default ones, unless turned off for key or team, and what somebody counts on, by name or
+    (a key) by permission."""
     holders = _holders(key, team, project)
     named = {name for holder in holders for name in texts(in_effect(holder, "guardrails"))}
     no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
     return [
-        each.ref() for each in catalog.guardrails if each.name in named or (not no_defaults and _by_default(each, key))
+        each.ref()
+        for each in catalog.guardrails
+        if each.name in named or _permitted(each, key) or (not no_defaults and _by_default(each, key))
     ]
 
 
@@ -103,11 +106,17 @@ def first_unserved(catalog: Catalog, *holders: Holder | None) -> tuple[str, str]
     )
 
 
+def _permitted(each: Enabled, key: Key | None) -> bool:
+    """Whether the key's permissions turn it on, whatever its mode is, and however it is configured: as callback, or in the list."""
+    return key is not None and any(
+        name in each.spec.names and key.permissions.get(permission) is True
+        for permission, name in BY_PERMISSION.items()
+    )
+
+
 def _by_default(each: Enabled, key: Key | None) -> bool:
     permissions = {} if key is None else key.permissions
-    if each.permission:
-        return each.permission_of == "key" and permissions.get(each.permission) is True
-    if not each.default_on:
+    if each.permission or not each.default_on:
         return False
     return permissions.get(each.spec.callback or each.spec.integration) is not False
 

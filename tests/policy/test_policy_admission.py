@@ -311,6 +311,32 @@ def test_who_names_a_guardrail_that_is_gone_is_refused_and_told_which() -> None:
     assert guardrails(w, "key") == ["banned_keywords"], "the operator said that it may be left undone"
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ("litellm_settings: {callbacks: [llmguard_moderations], llm_guard_mode: key-specific}", "llmguard_moderations"),
+        (
+            "litellm_settings: {callbacks: [llmguard_moderations], llm_guard_mode: request-specific}",
+            "llmguard_moderations",
+        ),
+        ("guardrails: [{guardrail_name: mine, litellm_params: {guardrail: llm-guard, mode: pre_call}}]", "mine"),
+    ],
+)
+def test_what_a_keys_permissions_turn_on_runs_however_it_is_configured(settings: str, named: str) -> None:
+    """Had it only been looked for, a key that counts on it would be served without it."""
+    head = CONFIG.split("litellm_settings:")[0]
+    permitted = {"enable_llm_guard_check": True}
+    w = World(
+        key("a"),
+        key("on", permissions=permitted),
+        key("defaults off", permissions=permitted, extra={"disable_global_guardrails": True}),
+        key("off", permissions={"enable_llm_guard_check": False}),
+        text=head + settings,
+    )
+    assert guardrails(w, "on") == guardrails(w, "defaults off") == [named]
+    assert guardrails(w, "a") == guardrails(w, "off") == []
+
+
 # Customers: a decision of their own.
 
 
