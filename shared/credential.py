@@ -1,4 +1,4 @@
-"""Where a client's key is found (contract §0.1): the same rule at edge and ledger. Pure."""
+"""Where a client's key is found (docs/litellm-compatibility.md): the same rule at edge and ledger. Pure."""
 
 import re
 from typing import Protocol

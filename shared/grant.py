@@ -102,9 +102,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     expires_at_ms: int | None = None
     """When the credential itself ends; None: never."""
     tags: list[str] = []
-    """Key tags, then team tags, without repeats (contract §11.1)."""
+    """Key tags, then team tags, without repeats."""
     spend_logs_metadata: dict[str, Any] = {}
-    """Key's merged over team's (contract §11.2)."""
+    """Key's merged over team's."""
     guardrails: list[GuardrailRef] = []
     models: list[str] = []
     """All model names the caller may use; only on the route that lists them."""

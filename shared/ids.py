@@ -35,5 +35,5 @@ def new_virtual_key() -> str:
 
 
 def abbreviate_key(key: str) -> str:
-    """What may be shown of a key: `sk-...` and its last four characters, nothing of a short one (contract §1.1)."""
+    """What may be shown of a key: `sk-...` and its last four characters, nothing of a short one."""
     return f"sk-...{key[-4:]}" if len(key) >= 16 else "sk-..."

@@ -1,4 +1,4 @@
-"""`/{user,team,tag,organization,customer}/daily/activity`: what was spent a day, broken down (contract §11.4)."""
+"""`/{user,team,tag,organization,customer}/daily/activity`: what was spent a day, broken down."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages (contract §11.4).
+"""`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages.
 
 With `count=false` (ours) and by time, what a page costs doesn't grow with the book: nothing is counted, and it is looked for in the days where
 it begins, each of which is a table of its own.

@@ -1,4 +1,4 @@
-"""Rows of the book in LiteLLM's shapes (contract §3, §11.3, §11.4). Pure.
+"""Rows of the book in LiteLLM's shapes. Pure.
 
 Spend is a float of USD, as clients of LiteLLM expect; the exact number is beside it as text (`metadata.spend_picousd`).
 """
@@ -128,7 +128,7 @@ def _metadata(row: Record, own_id: str) -> dict[str, Any]:
 
 
 def days(first: date, last: date, entries: Iterable[tuple[date, str, str, int]]) -> list[dict[str, Any]]:
-    """Spend a day (contract §11.4, `summarize=true`), both ends and days without spend included.
+    """Spend a day, both ends and days without spend included.
 
     Args:
         entries: (day, dimension, value, pico-USD); the dimensions are total, key, user, model. Equal ones are added up.

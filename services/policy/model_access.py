@@ -1,4 +1,4 @@
-"""Which models an entity's `models` list lets through (contract §1.3). Pure.
+"""Which models an entity's `models` list lets through. Pure.
 
 An empty list allows all. `*` and `all-proxy-models` allow all; `all-team-models` leaves it to the team; any other star is a
 pattern on the name, or on every `provider/model` the name may go to, so that `openai/*` covers a `gpt-4o` served by OpenAI.

@@ -1,4 +1,4 @@
-"""Who may touch whose rows (contract §1.3 to §1.8, §2, §5.3), as data: command → the relations that suffice.
+"""Who may touch whose rows, as data: command → the relations that suffice.
 
 Which role may call a route at all was decided before (`routes.py`); here it is about the entity. Relations are those of the
 actor to it (`relations.py`). Pure.

@@ -1,4 +1,4 @@
-"""Which role may call which route: one matrix (contract §5.3), and one pure rule over the table of routes.
+"""Which role may call which route: one matrix, and one pure rule over the table of routes.
 
 Whose rows somebody may touch once they may call a route is another matter: `rights.py`.
 """

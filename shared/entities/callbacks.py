@@ -1,4 +1,4 @@
-"""`metadata.logging` of keys and teams: which sinks get their calls (contract section 10). What a value is, its variable's name says
+"""`metadata.logging` of keys and teams: which sinks get their calls. What a value is, its variable's name says
 (shared.config.callbacks): secrets are sealed in facts, and nobody is ever shown one.
 """
 

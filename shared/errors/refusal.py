@@ -38,7 +38,7 @@ class RefusedError(Exception):
 
 
 def render(refusal: Refusal, call_id: str | None = None) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string (contract §0.2).
+    """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string.
 
     Args:
         call_id: to be said in it; None: it isn't.

@@ -130,7 +130,7 @@ def test_metadata_reaches_a_provider_only_to_be_stored_and_without_ours() -> Non
     assert "metadata" not in sent(metadata=None, store=True)
 
 
-# ── tags and metadata (contract §11) ──
+# ── tags and metadata ──
 
 
 @pytest.mark.parametrize(

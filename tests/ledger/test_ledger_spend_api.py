@@ -1,4 +1,4 @@
-"""LiteLLM's spend endpoints over the book: shapes of contract §11.4, each tenant its own. On real parts."""
+"""LiteLLM's spend endpoints over the book, in its shapes, each tenant its own. On real parts."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Where a client's key is found (contract §0.1)."""
+"""Where a client's key is found."""
 
 import pytest
 

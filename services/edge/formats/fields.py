@@ -33,7 +33,7 @@ the request asks to store it (`store: true`, OpenAI's own use of the field), wit
 UNSAFE_FIELDS: Final = frozenset(
     {"api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials"}
 )
-"""A caller who could set these could send our secrets, or its prompts, anywhere (contract §0.1.3b)."""
+"""A caller who could set these could send our secrets, or its prompts, anywhere."""
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ABSENT: Final = msgspec.Raw(b"")

@@ -1,6 +1,6 @@
 """Which sinks there are, and whose calls each of them gets. Pure.
 
-A key's own sinks go before its team's, a team's before the configuration's; they aren't merged (contract §10). Sinks of keys and teams are
+A key's own sinks go before its team's, a team's before the configuration's; they aren't merged. Sinks of keys and teams are
 in their `metadata.logging`; those of teams in `litellm_settings.default_team_settings` too.
 """
 

@@ -1,4 +1,4 @@
-"""/get/allowed_ips, /add/allowed_ip, /delete/allowed_ip: who may call at all, by address (contract §7).
+"""/get/allowed_ips, /add/allowed_ip, /delete/allowed_ip: who may call at all, by address.
 
 What was set here wins over `general_settings.allowed_ips` until the setting is deleted.
 """

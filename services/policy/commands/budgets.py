@@ -1,4 +1,4 @@
-"""/budget/* (contract §2.5): limits with a name. Kept and shown; what refers to one (`budget_id`) shows it too. For proxy admins."""
+"""/budget/*: limits with a name. Kept and shown; what refers to one (`budget_id`) shows it too. For proxy admins."""
 
 from typing import Any
 

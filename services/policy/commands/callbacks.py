@@ -1,4 +1,4 @@
-"""/team/{team_id}/callback, /team/{team_id}/callback/{callback_name}, /team/{team_id}/disable_logging (contract section 10): which sinks
+"""/team/{team_id}/callback, /team/{team_id}/callback/{callback_name}, /team/{team_id}/disable_logging: which sinks
 get a team's calls. Kept in `metadata.logging`, like a key's.
 """
 

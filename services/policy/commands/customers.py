@@ -1,4 +1,4 @@
-"""/customer/* and /end_user/* (contract §2.3), and the page's /user/block and /user/unblock, which mean customers too.
+"""/customer/* and /end_user/*, and the page's /user/block and /user/unblock, which mean customers too.
 
 A customer who was only seen on a call is in the book alone; here is who somebody set something on.
 """

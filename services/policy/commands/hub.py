@@ -1,4 +1,4 @@
-"""The public model hub (contract §9.4): which models anybody may read about, and what.
+"""The public model hub: which models anybody may read about, and what.
 
 `litellm_settings.public_model_groups` names them; `/model_group/make_public` does so at run time, and then wins over the file.
 """

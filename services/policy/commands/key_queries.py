@@ -1,4 +1,4 @@
-"""/key/info, /v2/key/info, /key/list, /key/aliases (contract §1.6): admins see all, everybody else what is theirs."""
+"""/key/info, /v2/key/info, /key/list, /key/aliases: admins see all, everybody else what is theirs."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

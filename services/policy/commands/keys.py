@@ -1,4 +1,4 @@
-"""/key/generate, /key/update, /key/delete, /key/block, /key/unblock (contract §1.3 to §1.7).
+"""/key/generate, /key/update, /key/delete, /key/block, /key/unblock.
 
 A key's plaintext never comes here: the edge minted it, sends its digest, and puts the plaintext into the answer. `key` and
 `keys` in bodies are digests, and are answered as they were sent.

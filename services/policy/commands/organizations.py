@@ -1,4 +1,4 @@
-"""/organization/* and /project/* (contract §2.5). Who may touch which: `rights.py`."""
+"""/organization/* and /project/*. Who may touch which: `rights.py`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""/key/regenerate, /key/{key}/regenerate (contract §1.8): a key gets another secret, and may keep the old one for a while.
+"""/key/regenerate, /key/{key}/regenerate: a key gets another secret, and may keep the old one for a while.
 
 One atomic batch: the new key, the old one's end, and the alias that moves. In the grace period the old key stands for the new
 one (`replaced_by`), so whatever is done to the new key binds the old one too; each old key ends at its own instant, also when

@@ -1,4 +1,4 @@
-"""/tag/new, /tag/update, /tag/delete (contract §2.5): what somebody said about a tag. For proxy admins.
+"""/tag/new, /tag/update, /tag/delete: what somebody said about a tag. For proxy admins.
 
 A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/list, /tag/info show both). Its `models` (ids of deployments, or
 models) have the tag as if their own entries said so: with `enable_tag_filtering` calls with the tag go there.

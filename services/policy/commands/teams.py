@@ -1,4 +1,4 @@
-"""/team/new, /team/update, /team/delete, /team/block, /team/unblock, /team/info, /team/list (contract §2.1)."""
+"""/team/new, /team/update, /team/delete, /team/block, /team/unblock, /team/info, /team/list."""
 
 from collections.abc import Iterable
 from typing import Any

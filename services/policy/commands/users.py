@@ -1,4 +1,4 @@
-"""/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles (contract §2.2)."""
+"""/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles."""
 
 from collections.abc import Sequence
 from typing import Any
