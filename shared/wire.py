@@ -27,12 +27,11 @@ from shared.wire_connection import (
     RECONNECT_S,
     BrokerConnection,
     OnMessage,
-    Server,
     Subscription,
     WireError,
     message_of,
-    server_of,
 )
+from shared.wire_server import Server, server_of
 
 log = structlog.get_logger()
 

@@ -4,13 +4,13 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 import structlog
 
 from shared import nkeys
 from shared.settings import SettingsError
+from shared.wire_server import Server
 
 log = structlog.get_logger()
 
@@ -48,15 +48,6 @@ class _Info(msgspec.Struct):
     headers: bool = False
     nonce: str = ""
     max_payload: int = 1024 * 1024
-
-
-class Server(NamedTuple):
-    host: str
-    port: int
-    user: str | None
-    password: str | None
-    tls: bool = False
-    """Whether it must be TLS, whatever the server says: nobody in between can talk us out of it."""
 
 
 class Subscription(NamedTuple):
@@ -401,12 +392,3 @@ def message_of(subject: str, reply: str, headers: bytes, payload: bytes) -> tupl
     if len(payload) >= LARGE_BYTES:
         return line + headers, payload, b"\r\n"
     return (b"".join((line, headers, payload, b"\r\n")),)
-
-
-def server_of(url: str) -> Server:
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    user = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    if parts.scheme not in ("nats", "tls") or not parts.hostname:
-        return Server("", 0, None, None)  # can't be connected to: the library decides what it makes of it
-    return Server(parts.hostname, parts.port or 4222, user, password, parts.scheme == "tls")

@@ -5,18 +5,18 @@ A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves e
 upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from services.policy import access, fallbacks
+from services.policy import access, fallbacks, new_keys
 from services.policy.access import Access, InForce
 from services.policy.blocked_users import BlockedUsers
 from services.policy.fallbacks import FallbackRoute
 from services.policy.master_key import MasterKey
+from services.policy.new_keys import NewKeys
 from shared import guardrails, prices
 from shared.billing import Price
 from shared.config import Config, ConfigError, Deployment, LeftOut, own_auth
@@ -59,17 +59,6 @@ class Content(msgspec.Struct, frozen=True):
     """`default_team_settings`: teams with sinks of their own, and whether these get them."""
     turned_off: bool = False
     """`turn_off_message_logging`."""
-
-
-class NewKeys(msgspec.Struct, frozen=True):
-    """What the configuration says of keys that are made (commands/key_defaults.py)."""
-
-    defaults: dict[str, Any] = {}
-    bounds: dict[str, Any] = {}
-    team: dict[str, Any] = {}
-    personal: dict[str, Any] = {}
-    alias: str | None = None
-    """What the whole alias must match."""
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,7 +225,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         warnings=[*warnings, *access.unmatched(config.general_settings)],
         blocked_users=BlockedUsers(config.blocked_users),
         access_groups=access_groups(config.deployments),
-        new_keys=_new_keys(config),
+        new_keys=new_keys.of(config),
         content=_content(config),
         left_out={each.model_name: each.reason for each in config.left_out},
         deployments={each.id: each for each in config.deployments},
@@ -335,30 +324,6 @@ def access_groups(deployments: Iterable[Deployment]) -> dict[str, frozenset[str]
         for group in groups if isinstance(groups, list) else []:
             found.setdefault(str(group), set()).add(deployment.model_name)
     return {group: frozenset(models) for group, models in found.items()}
-
-
-def _new_keys(config: Config) -> NewKeys:
-    """Raises ConfigError."""
-    settings = config.litellm.key_generation_settings
-    for name, part in settings.items():
-        if not isinstance(part, dict):
-            raise ConfigError(f"litellm_settings.key_generation_settings.{name} must be a mapping")
-    return NewKeys(
-        config.litellm.default_key_generate_params,
-        config.litellm.upperbound_key_generate_params,
-        settings.get("team_key_generation", {}),
-        settings.get("personal_key_generation", {}),
-        _pattern(config.litellm.key_alias_pattern, "key_alias_pattern"),
-    )
-
-
-def _pattern(given: str | None, name: str) -> str | None:
-    """Raises ConfigError."""
-    try:
-        re.compile(given or "")
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ConfigError(f"litellm_settings.{name} is no regular expression: {error}") from None
-    return given
 
 
 def _priced(config: Config, lookup: Lookup) -> Priced:
