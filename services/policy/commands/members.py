@@ -99,10 +99,11 @@ def me(call: Call) -> Plan:
     user_id = call.actor.user_id
     if user_id is None:
         fields.refuse("user_id", "is what your key has none of: it is nobody's, or holds somebody else's name")
-    team = call.directory.teams.get(call.params["team_id"])
+    team_id = call.params.get("team_id", "")
+    team = call.directory.teams.get(team_id)
     role = None if team is None else team.role_of(user_id)
     if team is None or role is None:
-        message = f"User user_id={user_id} is not a member of team_id={call.params['team_id'][:256]}."
+        message = f"User user_id={user_id} is not a member of team_id={team_id[:256]}."
         raise RefusedError(errors.entity_not_found(message, "team_id"))
     member = next((each for each in team.members_with_roles if each.get("user_id") == user_id), {})
     user = call.directory.users.get(user_id)
@@ -168,7 +169,7 @@ CHANGES_MAX = 450
 def _of_path(call: Call) -> tuple[Team, dict[str, Any]]:
     team = teams.named_team(call)
     teams.need(call, team)
-    user_id = call.params["user_id"]
+    user_id = call.params.get("user_id", "")
     member = next((each for each in team.members_with_roles if each.get("user_id") == user_id), None)
     if member is None:
         message = f"User {user_id[:256]} is not a member of team {team.team_id}."
