@@ -74,15 +74,27 @@ def _attempts(parts: Parts, asked: Asked) -> Attempts:
     return Attempts(parts, asked, way_of(parts, asked))
 
 
-async def _screened(parts: Parts, route: Route, head: Head, call: Call, permit: Permit) -> tuple[Call, Screening]:
-    """The call as its guardrails let it go on."""
-    screening = Screening(
+def screening_of(
+    parts: Parts, route: Route, call: Call, permit: Permit, *, metadata_goes_on: bool = False
+) -> Screening:
+    """The guardrails of one call.
+
+    Args:
+        metadata_goes_on: whether its provider gets the request's metadata: a model may read it then.
+    """
+    return Screening(
         parts.bus_client,
         permit.guardrails,
         route.call_type,
         call.customer_id,
         refuse_unreadable=parts.settings.edge_unreadable_files == "refuse",
+        metadata_goes_on=metadata_goes_on,
     )
+
+
+async def _screened(parts: Parts, route: Route, head: Head, call: Call, permit: Permit) -> tuple[Call, Screening]:
+    """The call as its guardrails let it go on."""
+    screening = screening_of(parts, route, call, permit)
     if screening.has("pre_call"):
         model = permit.candidates[0].upstream_model if permit.candidates else ""
         call, refusal = await screening.request(call, model)

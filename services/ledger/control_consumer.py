@@ -9,7 +9,7 @@ from collections import deque
 
 from nats.aio.client import Client
 
-from services.ledger.message import Message
+from services.ledger.message import Message, first_of
 from shared import history
 
 POLL_S = 0.2
@@ -45,16 +45,7 @@ class ControlConsumer:
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Message]:
         """What is here, at least one message once `wait` has returned."""
-        taken: list[Message] = []
-        size = 0
-        while (
-            self._waiting
-            and len(taken) < messages_max
-            and (not taken or size + len(self._waiting[0].data) <= bytes_max)
-        ):
-            message = self._waiting.popleft()
-            size += len(message.data)
-            taken.append(message)
+        taken, size = first_of(self._waiting, messages_max, bytes_max)
         self.waiting_bytes -= size
         return taken
 

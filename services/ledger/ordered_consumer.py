@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from services.ledger.message import Message
+from services.ledger.message import Message, first_of
 from shared.waiting import set_within
 
 REQUEST_MESSAGES = 500
@@ -117,16 +117,7 @@ class OrderedConsumer:
 
     async def take(self, messages_max: int, bytes_max: int) -> list[Message]:
         """What is here, at least one message once `wait` has returned."""
-        taken: list[Message] = []
-        size = 0
-        while (
-            self._waiting
-            and len(taken) < messages_max
-            and (not taken or size + len(self._waiting[0].data) <= bytes_max)
-        ):
-            message = self._waiting.popleft()
-            size += len(message.data)
-            taken.append(message)
+        taken, size = first_of(self._waiting, messages_max, bytes_max)
         self._waiting_bytes -= size
         if self._asked == 0:
             await self._ask()

@@ -66,14 +66,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
-    screening = Screening(
-        parts.bus_client,
-        permit.guardrails,
-        route.call_type,
-        call.customer_id,
-        refuse_unreadable=parts.settings.edge_unreadable_files == "refuse",
-        metadata_goes_on=True,
-    )
+    screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     call = await _screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
     if not candidates:

@@ -154,19 +154,26 @@ async def test_after_stop_nobody_new_comes_in_and_every_answer_says_close(ours: 
         assert await closed(caller)
 
 
-async def test_a_stream_that_was_begun_before_the_end_is_finished_and_so_is_what_was_pipelined(ours: Serve) -> None:
-    go = asyncio.Event()
+def streams_until(go: asyncio.Event, rest: bytes = b"") -> Any:
+    """A stream that begins at once and ends, after `rest`, when it may; /next is answered whole."""
 
     async def stream(asked: Asked) -> Any:
         if asked.path == "/next":
             return 200, b"next"
         out = await asked.stream()
         await go.wait()
-        await out.write(b"rest")
+        if rest:
+            await out.write(rest)
         await out.end()
         return out
 
-    server = await ours(stream)
+    return stream
+
+
+async def test_a_stream_that_was_begun_before_the_end_is_finished_and_so_is_what_was_pipelined(ours: Serve) -> None:
+    go = asyncio.Event()
+
+    server = await ours(streams_until(go, b"rest"))
     caller = await server.connect()
     await caller.send(GET + NEXT)
     await until(lambda: server.running)
@@ -218,15 +225,7 @@ async def test_who_was_not_told_of_the_end_can_use_its_connection_once_more(ours
     """A stream that began before the end has promised that the connection goes on; so has the answer before an idle one."""
     go = asyncio.Event()
 
-    async def stream(asked: Asked) -> Any:
-        if asked.path == "/next":
-            return 200, b"next"
-        out = await asked.stream()
-        await go.wait()
-        await out.end()
-        return out
-
-    server = await ours(stream)
+    server = await ours(streams_until(go))
     streaming, idle, silent = [await server.connect() for _ in range(3)]
     await streaming.send(GET)
     await idle.send(NEXT)
