@@ -23,7 +23,9 @@ from shared.subjects import PERMISSIONS
 
 DIRECTORY = Path(__file__).resolve().parent.parent / "deploy" / "k8s" / "secrets"
 TLS_DAYS = 3650
-NATS_NAMES = ["nats", "nats.tollgate", "nats.tollgate.svc", *(f"nats-{n}.nats" for n in range(3)), "localhost"]
+SERVERS = 3
+"""Of components/nats-cluster."""
+NATS_NAMES = ["nats", "nats.tollgate", "nats.tollgate.svc", *(f"nats-{n}.nats" for n in range(SERVERS)), "localhost"]
 
 Values = dict[str, dict[str, str]]
 """Secret -> key -> value."""
@@ -46,8 +48,11 @@ def values(known: Values, *, tls: bool, database_url: str) -> Values:
         made["tollgate-tls"] = certificates()
     merged = {name: {**made.get(name, {}), **known.get(name, {})} for name in {**made, **known}}
     nats, scheme = merged["tollgate-nats"], "tls" if tls else "nats"
+    # Of a cluster (TLS needs one) each server by its name: behind the Service's one name a server that hangs may be met again and again.
+    hosts = [f"nats-{n}.nats" for n in range(SERVERS)] if tls else ["nats"]
     for service in PERMISSIONS:
-        merged.setdefault(f"tollgate-{service}", {})["nats-url"] = f"{scheme}://{service}:{nats[service]}@nats:4222"
+        urls = [f"{scheme}://{service}:{nats[service]}@{host}:4222" for host in hosts]
+        merged.setdefault(f"tollgate-{service}", {})["nats-url"] = ",".join(urls)
     own = f"postgresql://tollgate:{merged['tollgate-postgres']['password']}@postgres:5432/tollgate"
     kept = merged["tollgate-ledger"].get("database-url", "")
     merged["tollgate-ledger"]["database-url"] = database_url or kept or own

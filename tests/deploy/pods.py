@@ -2,8 +2,9 @@
 
 In namespaces of its own: the network (so that the manifests' own ports are free), mounts (a root that is read-only but for the pods' volumes;
 the host names of the Services), users (each container sees itself as the user its manifest says). Command, arguments, environment, Secrets,
-probes, the way of stopping and the grace period come from the manifest and the Dockerfile. Only broker and database are our own copies, on the
-paths and ports that theirs would have. Prints one line of JSON at the end.
+volumes, probes, the way of stopping and the grace period come from the manifest and the Dockerfile. Only broker and database are our own copies,
+on the paths and ports that theirs would have: as many brokers as the manifest says, each at an address of its own; where the overlay has no
+database, one stands outside. Prints one line of JSON at the end.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ READY_S = 60.0
 OURS_ALONE = Path("/mnt")
 """Broker, database and logs: a file system in memory, seen by nobody else."""
 GATEWAY = "10.9.9.1"
+PASSWORD = "of-a-database-of-your-own"
 OUTSIDE = "http://1.1.1.1"
 """Of the public internet, so that only `offline` keeps it from being asked."""
 OFFLINE = f"environment_variables:\n  UI_LOGO_PATH: {OUTSIDE}/logo.png\ngeneral_settings:\n  offline: true\n"
@@ -40,8 +42,13 @@ def sh(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def make_world(directory: Path, hosts: list[str], config_yaml: str) -> None:
-    """The network's loopback; /etc with the Services' names and the ConfigMap; volumes; everything else read-only."""
+def make_world(directory: Path, hosts: dict[str, str], files: dict[str, str]) -> None:
+    """The network's loopback; /etc with the Services' names, ConfigMap and Secrets; volumes; everything else read-only.
+
+    Args:
+        hosts: address -> names.
+        files: path below /etc -> text.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         request = struct.pack("16sH14s", b"lo", 0, b"\0" * 14)
         flags = struct.unpack("16sH", fcntl.ioctl(probe, 0x8913, request)[:18])[1]
@@ -56,10 +63,10 @@ def make_world(directory: Path, hosts: list[str], config_yaml: str) -> None:
             shutil.copytree(source, etc / name, symlinks=True)
         elif source.exists():
             shutil.copy(source, etc / name)
-    (etc / "tollgate").mkdir()
-    (etc / "tollgate" / "config.yaml").write_text(config_yaml)
-    (etc / "resolv.conf").write_text(f"nameserver {GATEWAY}\n")
-    (etc / "hosts").write_text("127.0.0.1 localhost " + " ".join(hosts) + "\n")
+    hosts_file = "".join(f"{address} {names}\n" for address, names in hosts.items())
+    for name, text in {"resolv.conf": f"nameserver {GATEWAY}\n", "hosts": hosts_file, **files}.items():
+        (etc / name).parent.mkdir(exist_ok=True)
+        (etc / name).write_text(text)
     sh("mount", "--rbind", str(etc), "/etc")
     for place in ("/var/lib", "/tmp"):
         sh("mount", "-t", "tmpfs", "tmpfs", place)
@@ -78,6 +85,20 @@ def config_map(overlay: str, name: str, key: str) -> str:
         if each["kind"] == "ConfigMap" and re.fullmatch(rf"{name}-[a-z0-9]+", each["metadata"]["name"])
     ]  # fmt: skip
     return str(found["data"][key])
+
+
+def secret_files(overlay: str, secrets: k8s_secrets.Values) -> dict[str, str]:
+    """Of every Secret that is mounted: path below /etc -> text."""
+    found = {}
+    for _, spec, container in containers(overlay):
+        volumes = {each["name"]: each["secret"] for each in spec["volumes"] if "secret" in each}
+        for mount in container["volumeMounts"]:
+            if (volume := volumes.get(mount["name"])) is not None:
+                place = Path(mount["mountPath"]).relative_to("/etc")
+                texts = secrets[volume["secretName"]]
+                items = volume.get("items", [{"key": key, "path": key} for key in texts])
+                found |= {str(place / item["path"]): texts[item["key"]] for item in items}
+    return found
 
 
 def image_environment() -> dict[str, str]:
@@ -207,10 +228,74 @@ async def call(method: str, path: str, key: str, body: dict[str, Any] | None = N
             return answer.status, json.loads(said) if answer.content_type == "application/json" else said
 
 
+class Brokers:
+    """The servers of the manifest's number, each at an address of its own where there are several."""
+
+    def __init__(self, overlay: str, secrets: k8s_secrets.Values, directory: Path) -> None:
+        self._conf = config_map(overlay, "nats-conf", "nats.conf")
+        self._secrets, self._directory = secrets, directory
+        self.count = workload(overlay, "nats")["spec"]["replicas"]
+        (_, self._spec, self._container) = next(each for each in containers(overlay) if each[0] == "nats")
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def hosts(self) -> dict[str, str]:
+        """As a headless Service's names: each pod's, and one for all."""
+        if self.count == 1:
+            return {"127.0.0.1": "nats"}
+        return {f"127.0.1.{n}": f"nats-{n}.nats nats" for n in range(self.count)}
+
+    def start(self) -> None:
+        for n, address in enumerate(self.hosts()):
+            conf = self._directory / f"nats-{n}.conf"
+            text = self._conf.replace('"/data"', f'"{self._directory}/nats-{n}"')
+            conf.write_text(text.replace("0.0.0.0", address) if self.count > 1 else text)
+            env = environment(self._spec, self._container, self._secrets, f"nats-{n}")
+            with (self._directory / f"nats-{n}.log").open("wb") as log:
+                self._processes.append(subprocess.Popen([binary(), "-c", str(conf)], env=env, stdout=log, stderr=log))
+
+    async def seen(self) -> dict[str, Any]:
+        """The replicas of each stream, and who isn't connected by TLS."""
+        import aiohttp
+
+        replicas: dict[str, int] = {}
+        clear = []
+        async with aiohttp.ClientSession() as session:
+            for address in self.hosts():
+                async with session.get(f"http://{address}:8222/jsz?streams=true&config=true") as answer:
+                    for account in (await answer.json()).get("account_details", []):
+                        for stream in account.get("stream_detail", []):
+                            replicas[stream["name"]] = stream["config"]["num_replicas"]
+                async with session.get(f"http://{address}:8222/connz?auth=true") as answer:
+                    clear += [
+                        each.get("authorized_user")
+                        for each in (await answer.json())["connections"]
+                        if not each.get("tls_version")
+                    ]
+        return {"replicas": replicas, "in the clear": sorted(set(clear))}
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+
+
+def secrets_of(overlay: str) -> tuple[k8s_secrets.Values, str]:
+    """As the operator of this overlay makes them, and the host name of its database."""
+    names = {each["metadata"]["name"] for each in manifests(overlay)}
+    tls = any("secret" in volume for volume in pod(workload(overlay, "nats"))["volumes"])
+    if "postgres" in names:
+        return k8s_secrets.values({}, tls=tls, database_url=""), "postgres"
+    return k8s_secrets.values(
+        {}, tls=tls, database_url=f"postgresql://tollgate:{PASSWORD}@database:5432/tollgate"
+    ), "database"
+
+
 async def main(overlay: str, directory: Path) -> dict[str, Any]:
-    secrets = k8s_secrets.values({}, tls=False, database_url="")
+    secrets, database_host = secrets_of(overlay)
     config = config_map(overlay, "tollgate-config", "config.yaml").replace("general_settings:\n", OFFLINE, 1)
-    make_world(directory, ["edge", "ledger", "nats", "postgres"], config)
+    brokers = Brokers(overlay, secrets, directory)
+    hosts = brokers.hosts()
+    hosts["127.0.0.1"] = f"localhost edge ledger {database_host} {hosts.get('127.0.0.1', '')}"
+    make_world(directory, hosts, {"tollgate/config.yaml": config, **secret_files(overlay, secrets)})
     watch = Watch()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.sendto(b"x", ("192.0.2.1", 9))
@@ -219,11 +304,8 @@ async def main(overlay: str, directory: Path) -> dict[str, Any]:
     database.port = 5432
     database.start()
     await database.ready()
-    await prepare(database, secrets["tollgate-postgres"]["password"])
-    conf = directory / "nats.conf"
-    conf.write_text(config_map(overlay, "nats-conf", "nats.conf").replace('"/data"', f'"{directory}/nats"'))
-    (_, spec, container) = next(each for each in containers(overlay) if each[0] == "nats")
-    nats = subprocess.Popen([binary(), "-c", str(conf)], env=environment(spec, container, secrets, "nats-0"))
+    await prepare(database, secrets["tollgate-postgres"]["password"] if database_host == "postgres" else PASSWORD)
+    brokers.start()
     pods = [Pod(overlay, name, secrets, directory) for name in ("edge", "policy", "moderation", "ledger")]
     result: dict[str, Any] = {"users": {}, "stopped": {}}
     try:
@@ -237,19 +319,20 @@ async def main(overlay: str, directory: Path) -> dict[str, Any]:
             await each.until("livenessProbe", 2)
             result["users"][each.name] = each.identity()
         result.update(await use(secrets["tollgate-master-key"]["master-key"]))
+        result.update(await brokers.seen())
         result["seen outside"] = watch.seen()
         result["stopped"]["edge"], _ = await pods[0].stop()  # first: what it flushes, the others take
         rest = await asyncio.gather(*(each.stop() for each in pods[1:]))
         result["stopped"] |= {each.name: status for each, (status, _) in zip(pods[1:], rest, strict=True)}
     except BaseException:
-        for each in pods:
-            print(each.name, each.log.read_text()[-1500:] if each.log.exists() else "", file=sys.stderr)
+        for log in sorted(directory.glob("*.log")):
+            print(log.name, log.read_text()[-1500:], file=sys.stderr)
         raise
     finally:
         for each in pods:
             if each.process is not None and each.process.poll() is None:
                 each.process.kill()
-        nats.terminate()
+        brokers.stop()
         database.stop()
     return result
 

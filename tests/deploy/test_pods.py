@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -22,6 +23,9 @@ NAMESPACES = [
 ]
 
 
+OVERLAYS = ("overlays/quickstart", "overlays/production")
+
+
 def namespaces_work() -> bool:
     try:
         return subprocess.run([*NAMESPACES, "ip", "link"], capture_output=True, timeout=10).returncode == 0
@@ -29,16 +33,29 @@ def namespaces_work() -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def started() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Every overlay at a time, each in namespaces of its own: most of it is waiting."""
+    command = [*NAMESPACES, sys.executable, "-m", "tests.deploy.pods"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
+    processes = {overlay: subprocess.Popen([*command, overlay], **pipes) for overlay in OVERLAYS}
+    yield processes
+    for process in processes.values():
+        process.kill()
+
+
 @pytest.mark.skipif(not namespaces_work(), reason="this system has no user namespaces")
-@pytest.mark.parametrize("overlay", ["overlays/quickstart"])
-def test_every_service_serves_as_its_manifest_says(overlay: str) -> None:
-    command = [*NAMESPACES, sys.executable, "-m", "tests.deploy.pods", overlay]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
-    assert done.returncode == 0, done.stderr[-6000:]
-    result = json.loads(done.stdout.splitlines()[-1])
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_service_serves_as_its_manifest_says(overlay: str, started: dict[str, "subprocess.Popen[str]"]) -> None:
+    stdout, stderr = started[overlay].communicate(timeout=170)
+    assert started[overlay].returncode == 0, stderr[-9000:]
+    result = json.loads(stdout.splitlines()[-1])
     assert result["answer"].startswith("Hello from Tollgate") and result["tags"] == ["pods"]
     assert result["users"] == dict.fromkeys(OURS, "10001")
     assert result["seen outside"] == [], (
         "nothing is called but what the configuration names: no update, no price list, no telemetry"
     )
     assert result["stopped"] == dict.fromkeys(OURS, 0)
+    production = overlay.endswith("production")
+    assert result["replicas"] == dict.fromkeys(("CONTROL", "TRAFFIC", "PAYLOAD"), 3 if production else 1)
+    assert result["in the clear"] == ([] if production else sorted(OURS))
