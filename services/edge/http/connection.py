@@ -33,7 +33,7 @@ from typing import cast
 from services.edge.http.answer import WholeAnswer
 from services.edge.http.budget import CONNECTION_BYTES, REFUSALS_MAX
 from services.edge.http.incoming import Incoming
-from services.edge.http.outgoing import BUFFERED_BYTES_HIGH, Owner
+from services.edge.http.outgoing import BUFFERED_BYTES_HIGH, ConnectionListener
 from services.edge.http.request import Request
 
 IDLE_S = 75.0
@@ -58,8 +58,8 @@ class ClientConnection(Incoming):
 
     __slots__ = ("_cancelled", "_lingering", "_lingering_bytes", "_refused", "_running", "_serving", "_task", "_waker")
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(owner, loop)
+    def __init__(self, listener: ConnectionListener, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(listener, loop)
         self._refused = False
         """Whether there was no room for it."""
         self._task: asyncio.Task[None] | None = None
@@ -85,7 +85,7 @@ class ClientConnection(Incoming):
         if tcp is not None:  # already closed again
             tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a client that vanished is noticed in the end
-        self._owner.opened(self)
+        self._listener.opened(self)
         if not self._budget.open(self.account, self._remote):
             self._turn_away()
 
@@ -135,10 +135,10 @@ class ClientConnection(Incoming):
             return
         waited_s = now - self._since
         if not self._in_head:
-            idle_s = self._owner.drain_idle_s
+            idle_s = self._listener.drain_idle_s
             if waited_s >= (IDLE_S if idle_s is None else idle_s) and self._is_quiet():
                 self.close()
-        elif waited_s >= (HEAD_STOPPING_S if self._owner.stopping else HEAD_S):
+        elif waited_s >= (HEAD_STOPPING_S if self._listener.stopping else HEAD_S):
             self._refuse(408)
 
     # ── requests, one after the other ──
@@ -210,7 +210,7 @@ class ClientConnection(Incoming):
         """One request: from its head to the last byte of its answer."""
         self._serving = True
         try:
-            answer = await self._owner.handler(request)
+            answer = await self._listener.handler(request)
             self._let_go()  # from here on it is the transport's
             if isinstance(answer, WholeAnswer) and not request.answered:
                 keep_alive = self.begin(request, closing=answer.closing)
@@ -252,7 +252,7 @@ class ClientConnection(Incoming):
 
     def _gone(self) -> None:
         self._budget.close(self.account)
-        self._owner.closed(self)
+        self._listener.closed(self)
 
     def _broken(self) -> None:
         if self._lingering is not None:
@@ -305,7 +305,7 @@ class ClientConnection(Incoming):
     def _refuse(self, status: int) -> None:
         """To what isn't a request."""
         self._over = True
-        answer = self._owner.malformed(status)
+        answer = self._listener.malformed(status)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(answer.render(keep_alive=False, minor=1, head_only=False))
             self._linger(None)

@@ -10,7 +10,7 @@ import asyncio
 import httptools
 
 from services.edge.http.known import KnownHead, learned
-from services.edge.http.outgoing import Outgoing, Owner
+from services.edge.http.outgoing import ConnectionListener, Outgoing
 from services.edge.http.request import Request
 from shared import credential
 
@@ -59,8 +59,8 @@ class Incoming(Outgoing):
         "_target",
     )
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(owner, loop)
+    def __init__(self, listener: ConnectionListener, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(listener, loop)
         self._remote: str | None = None
         self._since = 0.0
         """When it became idle, or the head in `_in_head` began."""

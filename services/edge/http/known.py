@@ -7,7 +7,7 @@ of the one Content-Length may differ. Everything else goes to the parser.
 import asyncio
 import re
 
-from services.edge.http.request import Request, Wire
+from services.edge.http.request import Request, RequestConnection
 
 HEAD_BYTES_MAX = 2048
 """Of what is kept for a connection (within budget.CONNECTION_BYTES)."""
@@ -25,7 +25,7 @@ class KnownHead:
         self._headers = request.fields
 
     def again(
-        self, data: bytes, connection: Wire, loop: asyncio.AbstractEventLoop, remote: str | None
+        self, data: bytes, connection: RequestConnection, loop: asyncio.AbstractEventLoop, remote: str | None
     ) -> Request | None:
         """The request that `data` is, from its first byte to its last; None where that isn't this head with a whole body."""
         before, after = self._before, self._after

@@ -17,7 +17,7 @@ HELD_BYTES_HIGH = 64 * 1024
 """The same for what waits behind the request that is being handled."""
 
 
-class Owner(Protocol):
+class ConnectionListener(Protocol):
     """What a connection needs of its listener."""
 
     handler: Callable[[Request], Awaitable[Answer]]
@@ -36,14 +36,14 @@ class Outgoing(asyncio.Protocol):
     """See the module; states and their changes are connection.py's."""
 
     __slots__ = (
-        "_barren_bytes", "_budget", "_drained", "_held", "_in_head", "_keep_alive", "_loop", "_over", "_owner", "_queue",
+        "_barren_bytes", "_budget", "_drained", "_held", "_in_head", "_keep_alive", "_listener", "_loop", "_over", "_queue",
         "_reading_paused", "_request", "_request_bytes", "_stalled_at", "_transport", "_unread_bytes", "_waiting_bytes", "account",
         "writing_paused",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        self._owner = owner
-        self._budget = owner.budget
+    def __init__(self, listener: ConnectionListener, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener = listener
+        self._budget = listener.budget
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self.account = Account(self.abort)
@@ -73,7 +73,7 @@ class Outgoing(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the client has gone")
         request.answered = True
-        self._keep_alive = request.keep_alive and not closing and not self._owner.stopping
+        self._keep_alive = request.keep_alive and not closing and not self._listener.stopping
         return self._keep_alive
 
     def write(self, data: bytes) -> None:

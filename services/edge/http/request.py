@@ -29,7 +29,7 @@ class OverBudgetError(BrokenBodyError):
     """There is no room for the body: it was cut off."""
 
 
-class Wire(Protocol):
+class RequestConnection(Protocol):
     """What a request and its answer need of their connection."""
 
     writing_paused: bool
@@ -61,7 +61,7 @@ class Request:
 
     def __init__(
         self,
-        connection: Wire,
+        connection: RequestConnection,
         loop: asyncio.AbstractEventLoop,
         remote: str | None,
         method: str,

@@ -48,7 +48,7 @@ _EARLY_S = 0.001
 """Loops round timers to milliseconds."""
 
 
-class Owner(Protocol):
+class ConnectionPool(Protocol):
     """What a connection needs of its pool."""
 
     def released(self, connection: "UpstreamConnection") -> None:
@@ -62,13 +62,13 @@ class UpstreamConnection(asyncio.Protocol):
     """See the module. `idle_since`, `born` and `served` are the pool's."""
 
     __slots__ = (
-        "_barren_bytes", "_came", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop", "_owner",
-        "_parser", "_reading_paused", "_timer", "_timer_at", "_transport", "_unsent", "_writing_paused",
+        "_barren_bytes", "_came", "_draining", "_head_bytes", "_head_bytes_max", "_headers", "_keep_alive", "_loop",
+        "_parser", "_pool", "_reading_paused", "_timer", "_timer_at", "_transport", "_unsent", "_writing_paused",
         "born", "closed", "deadline", "idle_since", "response", "served",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, head_bytes_max: int) -> None:
-        self._owner = owner
+    def __init__(self, pool: ConnectionPool, loop: asyncio.AbstractEventLoop, head_bytes_max: int) -> None:
+        self._pool = pool
         self._loop = loop
         self._head_bytes_max = head_bytes_max
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -138,7 +138,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._timer = None
         if self._transport is not None:
             self._transport.abort()
-        self._owner.closed(self)
+        self._pool.closed(self)
 
     def abandon(self) -> None:
         """The client closes: so does this, and a busy exchange fails."""
@@ -170,7 +170,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._draining = True
             self.arm(self._loop.time() + DRAIN_S)
         else:
-            self._owner.released(self)
+            self._pool.released(self)
 
     def _rang(self) -> None:
         self._timer = None
@@ -262,7 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._draining:
             self._draining = False
-            self._owner.released(self)
+            self._pool.released(self)
         else:
             self._write_on()
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from services.edge.upstream.origin import Kind, UpstreamError
 
 
-class Wire(Protocol):
+class ResponseConnection(Protocol):
     """What a response needs of its connection."""
 
     deadline: float
@@ -51,7 +51,7 @@ class Response:
         self.buffered_bytes = 0
         self.complete = False
         self.error: UpstreamError | None = None
-        self.connection: Wire | None = None
+        self.connection: ResponseConnection | None = None
         """While the exchange lasts; None once complete or failed."""
         self.waiter: asyncio.Future[None] | None = None
 

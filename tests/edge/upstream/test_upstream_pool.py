@@ -314,7 +314,7 @@ class FakeTransport:
         self.aborted = True
 
 
-class Owner:
+class Pool:
     def __init__(self) -> None:
         self.events: list[str] = []
 
@@ -330,7 +330,7 @@ async def test_a_connection_is_released_when_its_request_has_left_and_not_before
     leaves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.edge.upstream.connection.DRAIN_S", 0.05)
-    loop, owner = asyncio.get_running_loop(), Owner()
+    loop, owner = asyncio.get_running_loop(), Pool()
     connection = UpstreamConnection(owner, loop, 65_536)
     connection.connection_made(FakeTransport())
     response = Response(loop, 1.0, loop.time() + 10, headless_body=False)
