@@ -7,7 +7,7 @@
 # make k8s-secrets   the Secrets that deploy/k8s names, fresh, into a git-ignored file (TLS=1, DATABASE_URL=...)
 # make images   the image, by docker, podman or buildah (IMAGE=tollgate:dev, BASE=...)
 # make docs     docs/reference and the broker's configuration, from the code
-# make lock     resolve requirements*.in again
+# make lock     resolve pyproject.toml's dependencies and groups again
 
 CONFIG ?= config.example.yaml
 PYTHON ?= python3
@@ -76,11 +76,11 @@ images:
 	$(BUILDER) $(if $(filter buildah,$(notdir $(BUILDER))),bud,build) $(if $(BASE),--build-arg BASE=$(BASE)) --tag $(IMAGE) .
 
 lock: $(VENV)/.test
-	$(UV_COMPILE) --upgrade requirements.in -o requirements.lock
-	$(UV_COMPILE) -c requirements.lock $(NOT_IN_IMAGE) requirements.in -o requirements-image.lock
-	$(UV_COMPILE) --upgrade -c requirements.lock requirements-test.in -o requirements-test.lock
-	$(UV_COMPILE) --upgrade -c requirements-test.lock requirements-prove.in -o requirements-prove.lock
-	$(UV_COMPILE) --upgrade --no-deps requirements-model.in -o requirements-model.lock
+	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.lock
+	$(UV_COMPILE) -c requirements.lock $(NOT_IN_IMAGE) pyproject.toml -o requirements-image.lock
+	$(UV_COMPILE) --upgrade -c requirements.lock pyproject.toml --group test -o requirements-test.lock
+	$(UV_COMPILE) --upgrade -c requirements-test.lock --group prove -o requirements-prove.lock
+	$(UV_COMPILE) --upgrade --no-deps --group model -o requirements-model.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
