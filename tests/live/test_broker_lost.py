@@ -1,8 +1,6 @@
 """The broker comes back without its data: everybody is refused, the streams are made again, and two commands bring the keys back."""
 
 import asyncio
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,20 +10,9 @@ import aiohttp
 import pytest
 
 from tests.live.conftest import MASTER, eventually, new_key
-from tests.support.suite import MOCK_CONFIG, ROOT, RunningSuite
+from tests.support.suite import MOCK_CONFIG, ROOT, RunningSuite, commands_env
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def commands_env(suite: RunningSuite, user: str = "policy") -> dict[str, str]:
-    """As the service `user` has it."""
-    embedded = json.loads((suite.data_dir / "embedded.json").read_text())
-    address = suite.nats_url.rpartition("@")[2]
-    return {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")} | {
-        "TOLLGATE_CONFIG": str(suite.directory / "config.yaml"),
-        "TOLLGATE_DATABASE_URL": suite.database_url,
-        "TOLLGATE_NATS_URL": f"nats://{user}:{embedded['nats_passwords'][user]}@{address}",
-    }
 
 
 def restore(suite: RunningSuite) -> str:

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from tests.chaos.kill_each import CONFIG, ENV, Seen, book, new_key, one_call, settled
-from tests.live.test_broker_lost import commands_env, restore
-from tests.support.suite import ROOT, RunningSuite
+from tests.live.test_broker_lost import restore
+from tests.support.suite import ROOT, RunningSuite, commands_env
 from tests.support.upstream import FakeUpstream
 
 CALLS = 40

@@ -305,3 +305,14 @@ async def probe(host: str, port: int, path: str = "/ready") -> bool:
     finally:
         writer.close()
     return b" 200 " in head
+
+
+def commands_env(suite: RunningSuite, user: str = "policy") -> dict[str, str]:
+    """For a command of the suite's machine, as the service `user` has it."""
+    embedded = json.loads((suite.data_dir / "embedded.json").read_text())
+    address = suite.nats_url.rpartition("@")[2]
+    return {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")} | {
+        "TOLLGATE_CONFIG": str(suite.directory / "config.yaml"),
+        "TOLLGATE_DATABASE_URL": suite.database_url,
+        "TOLLGATE_NATS_URL": f"nats://{user}:{embedded['nats_passwords'][user]}@{address}",
+    }
