@@ -121,6 +121,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     content: Content = Content()
     new_users: dict[str, Any] = {}
     """`default_internal_user_params`, without roles and teams."""
+    new_user_role: str | None = None
+    """The role it says."""
     new_user_teams: tuple[str, ...] = ()
     """Its `teams`."""
     new_teams: dict[str, Any] = {}
@@ -252,7 +254,7 @@ def _people(config: Config) -> dict[str, Any]:
         raise ConfigError("litellm_settings.default_internal_user_params.teams must be a list of team ids")
     try:
         own = {name: value for name, value in users.items() if name not in ("user_role", "teams", "auto_create_key")}
-        USER.merge(User(user_id="x"), own)
+        USER.merge(User(user_id="x"), {**own, "user_role": users.get("user_role")})
         TEAM.merge(Team(team_id="x"), teams)
     except RefusedError as error:
         raise ConfigError(
@@ -260,6 +262,7 @@ def _people(config: Config) -> dict[str, Any]:
         ) from None
     return {
         "new_users": own,
+        "new_user_role": users.get("user_role") or None,
         "new_user_teams": tuple(ids),
         "new_teams": teams,
         "teams_follow_groups": bool(rules.get("upsert_sso_user_to_team") or rules.get("sync_user_role_and_teams")),

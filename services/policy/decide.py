@@ -197,9 +197,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         user = directory.users.get(key.user_id)
     caller = _caller(key, team, user)
     if delegated:
-        caller = msgspec.structs.replace(
-            caller, role="internal_user", user_id=caller.user_id if route.surface in routes.CALLS else None
-        )
+        caller = _delegated(caller, route)
     if route.surface == "management" and caller.role in ("internal_user", "internal_user_viewer"):
         depends_on.append(ORGANIZATIONS)
         if relations.administered(directory, caller.user_id):
@@ -225,6 +223,8 @@ def _by_token(
     key, team = found.key, found.team
     user = None if key.user_id is None else directory.users.get(key.user_id)
     caller = msgspec.structs.replace(_caller(key, team, user), role=found.role)
+    if key.delegated:
+        caller = _delegated(caller, table.named(request.route))
     if found.team_named is not None:
         caller = msgspec.structs.replace(caller, team_id=found.team_named[0], team_alias=found.team_named[1])
     return who(
@@ -237,6 +237,12 @@ def _by_token(
         blocked=key.blocked,
         model_lists=found.model_lists,
     )
+
+
+def _delegated(caller: Caller, route: Route | None) -> Caller:
+    """Of a key in its user's name that somebody else has: it calls models for them, and has none of their other rights."""
+    calls = route is not None and route.surface in routes.CALLS
+    return msgspec.structs.replace(caller, role="internal_user", user_id=caller.user_id if calls else None)
 
 
 def _caller(key: Key, team: Team | None, user: User | None) -> Caller:

@@ -15,7 +15,7 @@ import msgspec
 
 from services.policy.ordering import Names, Order, Ordered
 from shared import subjects
-from shared.entities import KINDS, Alias, Customer, EntityKind, Key, Setting, Team, User
+from shared.entities import KINDS, Alias, Customer, EntityKind, Key, Setting, Team, User, same_email
 from shared.facts import ControlFact
 from shared.ids import KeyDigest
 
@@ -121,6 +121,10 @@ class Directory:
         reserved = self.reservations.get(alias)
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
+
+    def user_of(self, email: str) -> User | None:
+        """The user with this address, however it is spelt; of several (who were made at one instant, or by tokens) the oldest."""
+        return next(iter(self.find("user", "email_key", same_email(email))), None)
 
     def team_keys(self, team_id: str) -> list[Key]:
         return self.find("key", "team_id", team_id)

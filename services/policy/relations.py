@@ -13,6 +13,22 @@ MEMBER_MAY = ("/key/info", "/key/health")
 """What plain members may do with their team's keys where the team doesn't say (`team_member_permissions`)."""
 
 
+PERMISSIONS = {
+    **{
+        name: name
+        for name in (
+            "/key/info", "/key/health", "/key/generate", "/key/service-account/generate", "/key/update", "/key/delete", "/key/regenerate",
+            "/key/block", "/key/unblock", "/key/{key_id}/reset_spend",
+        )
+    },
+    "/key/list": "/key/info",
+    "/key/aliases": "/key/info",
+    "/key/{key_id}/regenerate": "/key/regenerate",
+    "/key/bulk_update": "/key/update",
+}  # fmt: skip
+"""What a team may let its plain members do with its keys, by LiteLLM's names → what that is here."""
+
+
 def members_may(team: Team) -> list[str]:
     """What plain members of a team may do with its keys."""
     return list(team.extra.get("team_member_permissions", MEMBER_MAY))
@@ -40,7 +56,7 @@ def key_relations(directory: Directory, actor: Caller, key: Key, route: str) -> 
         role = team.role_of(actor.user_id)
         if role == "admin":
             found.add("team_admin")
-        elif role is not None and route in members_may(team):
+        elif role is not None and route in {PERMISSIONS.get(name) for name in members_may(team)}:
             found.add("member")
     return found
 

@@ -85,6 +85,9 @@ USER_RIGHTS: dict[str, frozenset[str]] = {
 NO_KEY = "You are not allowed to access this key's info."
 
 
+MAKING = frozenset({"/key/generate", "/key/service-account/generate"})
+
+
 def may_touch_key(call: Call, key: Key, route: str | None = None) -> bool:
     route = route or call.route
     return not KEY_RIGHTS[route].isdisjoint(key_relations(call.directory, call.actor, key, route))
@@ -97,7 +100,8 @@ def may_touch_team(call: Call, team: Team, route: str | None = None) -> bool:
 def may_give_key_to(call: Call, team: Team) -> bool:
     """A team's keys are the team's to give: its admins, those above it, and its members where it lets them."""
     found = team_relations(call.directory, call.actor, team)
-    return not _KEEPERS.isdisjoint(found) or ("team_user" in found and "/key/generate" in members_may(team))
+    making = {"/key/generate", *(MAKING & {call.route})}
+    return not _KEEPERS.isdisjoint(found) or ("team_user" in found and not making.isdisjoint(members_may(team)))
 
 
 def may_touch_organization(call: Call, organization: Organization, route: str | None = None) -> bool:
@@ -123,6 +127,10 @@ def need_key(call: Call, key: Key, route: str | None = None) -> None:
 
 def administers_key(call: Call, key: Key) -> bool:
     return not _KEEPERS.isdisjoint(key_relations(call.directory, call.actor, key, call.route))
+
+
+def owns_key(call: Call, key: Key) -> bool:
+    return "owner" in key_relations(call.directory, call.actor, key, call.route)
 
 
 def check_organization(call: Call, before: str | None, after: str | None, *, member_may: bool = False) -> None:
@@ -158,7 +166,7 @@ def check_change(call: Call, before: Any, after: Any, *, administers: bool, made
         raise RefusedError(errors.for_admins(name))
     if administers:
         return
-    name = None if call.route == "/key/generate" else weakening.money(before, after)
+    name = None if call.route in MAKING else weakening.money(before, after)
     name = name or weakening.weakened(before, after, made_by_actor=made_by_actor)
     if name is not None:
         raise RefusedError(errors.for_admins(name))

@@ -17,13 +17,23 @@ class Role(msgspec.Struct, frozen=True):
     """Lists of routes (LiteLLM's, or a row's own) that the role may call."""
     everything: bool = False
     reads: bool = False
-    """Also whatever changes nothing and is no call to a model."""
+    """Also what answers a GET, changes nothing and is no call to a model. What is asked by another method is listed: it may do something that
+    leaves no fact (an emptied cache)."""
 
 
 MATRIX: dict[str, Role] = {
     "proxy_admin": Role(everything=True),
     "proxy_admin_viewer": Role(
-        frozenset({"info_routes", "admin_viewer_routes", "spend_tracking_routes", "global_spend_tracking_routes"}),
+        frozenset(
+            {
+                "info_routes",
+                "admin_viewer_routes",
+                "spend_tracking_routes",
+                "global_spend_tracking_routes",
+                "own_routes",
+                "looking_routes",
+            }
+        ),
         reads=True,
     ),
     "org_admin": Role(
@@ -46,7 +56,7 @@ MATRIX: dict[str, Role] = {
     "team": Role(frozenset({"llm_api_routes", "info_routes"})),
     "customer": Role(),
 }
-"""`own_routes` is ours: what everybody may ask about themselves. A role nobody knows is an internal user's. Of LiteLLM's routes for
+"""Ours: `own_routes`, what everybody may ask about themselves; `looking_routes`, what changes nothing and is asked by POST. A role nobody knows is an internal user's. Of LiteLLM's routes for
 org_admin those of `admin_viewer_routes` are left out: they show everybody's rows."""
 
 OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))
@@ -59,7 +69,7 @@ CALLS = frozenset({"llm", "relayed", "passthrough"})
 def may_call(route: Route, role: Role) -> bool:
     if role.everything:
         return True
-    if role.reads and not route.mutates and route.surface not in CALLS:
+    if role.reads and "GET" in route.methods and not route.mutates and route.surface not in CALLS:
         return True
     return not role.groups.isdisjoint(route.groups)
 

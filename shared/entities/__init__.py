@@ -14,7 +14,7 @@ from shared.entities.replay import REPLAY, Replay
 from shared.entities.setting import SETTING, Setting
 from shared.entities.tag import TAG, Tag
 from shared.entities.team import TEAM, Team
-from shared.entities.user import USER, User
+from shared.entities.user import USER, User, same_email
 
 __all__ = [
     "ALIAS",
@@ -51,6 +51,7 @@ __all__ = [
     "Team",
     "User",
     "iso",
+    "same_email",
 ]
 
 KINDS: dict[str, EntityKind[Any]] = {

@@ -25,6 +25,8 @@ TEXT_CHARACTERS_MAX = 256
 TEXTS_MAX = 1000
 PROSE_CHARACTERS_MAX = 4096
 USD_MAX = 10**9
+SESSION = "tollgate_session"
+"""Marks, in a key's metadata, a session of the admin page."""
 INTEGER_MAX = 2**63 - 1
 
 Reader = Callable[[str, Any], Any]
@@ -228,7 +230,13 @@ def _guardrails(field: str, value: Any) -> Any:
     return texts(field, value)
 
 
+def ours(field: str, value: Any) -> Any:
+    """What only we write."""
+    refuse(field, "is kept for Tollgate itself")
+
+
 _IN_METADATA: dict[str, Reader] = {
+    SESSION: ours,
     "tags": tags,
     "spend_logs_metadata": mapping,
     "guardrails": _guardrails,

@@ -62,6 +62,7 @@ _BUDGETS = (
     Route(
         name="/budget/info",
         methods=("POST",),
+        groups=frozenset({"looking_routes"}),
         paths=("/budget/info",),
         surface="management",
         summary="Some budgets, by name",

@@ -6,6 +6,7 @@ the alias, may be taken over: the takeover expects the reservation's last sequen
 """
 
 import re
+import unicodedata
 
 from services.policy.directory import Directory
 from services.policy.plan import Call, Change, change
@@ -23,6 +24,26 @@ def check(call: Call, alias: str) -> None:
         fields.refuse("key_alias", f"must match {pattern}")
     if ".." in alias.replace("\\", "/").split("/") or alias != alias.strip():
         fields.refuse("key_alias", "is no valid name: Invalid key_alias")
+    if unicodedata.normalize("NFKC", alias) != alias:
+        fields.refuse("key_alias", "has characters that Unicode holds to be others in disguise: write it in NFKC")
+    if _mixes_scripts(alias):
+        fields.refuse(
+            "key_alias", "mixes letters of several scripts in one word, so that it could be taken for another name"
+        )
+
+
+_SCRIPTS = ("LATIN", "CYRILLIC", "GREEK")
+"""Those with letters that look like each other's."""
+
+
+def _mixes_scripts(alias: str) -> bool:
+    if alias.isascii():
+        return False
+    words = re.findall(r"[^\W\d_]+", alias)
+    return any(
+        len({script for letter in word for script in _SCRIPTS if unicodedata.name(letter, "").startswith(script)}) > 1
+        for word in words
+    )
 
 
 def reserve(call: Call, alias: str, token: KeyDigest, replaced: KeyDigest | None = None) -> Change:

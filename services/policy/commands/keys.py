@@ -14,7 +14,7 @@ from services.policy.commands import aliases, budgets, generic, key_defaults, ro
 from services.policy.model_access import unknown_entry
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
-from shared.entities import KEY, Key, Project
+from shared.entities import KEY, Key, Project, callbacks
 from shared.entities import readers as fields
 from shared.entities.key import DELEGATED
 from shared.entities.kind import Merged, usd
@@ -59,7 +59,7 @@ def generate_service_account(call: Call) -> Plan:
         fields.refuse("key_alias", "is needed: it is the service account's name")
     metadata = {**(fields.mapping("metadata", call.body.get("metadata")) or {}), "service_account_id": alias}
     body = {**call.body, "metadata": metadata, "user_id": None}
-    return generate(msgspec.structs.replace(call, route="/key/generate", body=body))
+    return generate(msgspec.structs.replace(call, body=body))
 
 
 def held(call: Call, key: Key) -> Key:
@@ -163,6 +163,8 @@ def check_change(call: Call, key: Key, after: Key) -> None:
     rights.check_organization(call, key.organization_id, after.organization_id, member_may=True)
     if call.is_admin:
         return
+    if not (administers or rights.owns_key(call, key)) and _seen_by(key) != _seen_by(after):
+        raise RefusedError(errors.for_admins("metadata"))
     if after.team_id != key.team_id and not (administers and rights.administers_key(call, after)):
         raise RefusedError(errors.for_admins("team_id"))
     if after.user_id != key.user_id and not administers:
@@ -172,6 +174,11 @@ def check_change(call: Call, key: Key, after: Key) -> None:
     later = after.expires_at_ms is None or (key.expires_at_ms is not None and after.expires_at_ms > key.expires_at_ms)
     if key.expires_at_ms is not None and later and not (administers or own):
         raise RefusedError(errors.for_admins("duration"))
+
+
+def _seen_by(key: Key) -> list[Any]:
+    """What says who sees the key's prompts and answers: a colleague whom the team lets change keys doesn't get to read along."""
+    return [key.metadata.get(name) for name in ("logging", callbacks.OLD, "store_prompts_in_spend_logs")]
 
 
 def reset_spend(call: Call) -> Plan:

@@ -215,12 +215,17 @@ def _user_of(call: Call, member: dict[str, Any], team: Team) -> tuple[User, Chan
     user_id, email = member.get("user_id"), member.get("user_email")
     before = call.directory.users.get(user_id) if user_id is not None else None
     if before is None and user_id is None:
-        before = next(iter(call.directory.find("user", "user_email", str(email))), None)
-    user = before or User(user_id=user_id or call.new_id(), user_email=email, created_at_ms=call.now_ms)
+        before = call.directory.user_of(str(email))
+    user = before or _new(call, user_id or call.new_id(), email)
     if team.team_id in user.teams:
         return user, None
     after = generic.stamped(call, msgspec.structs.replace(user, teams=[*user.teams, team.team_id]))
     return user, change(call.directory, USER, "created" if before is None else "updated", before, after)
+
+
+def _new(call: Call, user_id: str, email: str | None) -> User:
+    user = User(user_id=user_id, created_at_ms=call.now_ms)
+    return USER.merge(user, users.completed(call, {"user_email": email})).entity
 
 
 def _with(call: Call, team: Team, members: list[dict[str, Any]]) -> Team:

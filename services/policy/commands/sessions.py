@@ -19,8 +19,6 @@ from shared.ids import KeyDigest
 SESSIONS_MAX = 20
 """Of one user: the oldest ends when another begins."""
 SESSION_MS_MAX = 30 * 86_400_000
-MARK = "tollgate_session"
-"""In the metadata of a session's key."""
 FAILED = "login"
 """The kind of a failed login's fact: it is about no entity, only seen."""
 
@@ -45,7 +43,7 @@ def begin(call: Call) -> Plan:
         keys.new_key(call),
         user_id=user.user_id,
         expires_at_ms=call.now_ms + lasts_ms,
-        metadata={MARK: fields.text("how", body.get("how")) or "password"},
+        metadata={fields.SESSION: fields.text("how", body.get("how")) or "password"},
         created_by=user.user_id,
         updated_by=user.user_id,
     )
@@ -57,7 +55,7 @@ def begin(call: Call) -> Plan:
 def end(call: Call) -> Plan:
     """Logout. What is no session any more has ended."""
     key = call.directory.keys.get(KeyDigest(str(call.body.get("token"))))
-    if key is None or MARK not in key.metadata:
+    if key is None or fields.SESSION not in key.metadata:
         return Plan({"ended": False})
     return Plan({"ended": True}, [change(call.directory, KEY, "logout", key, None)])
 
@@ -75,7 +73,7 @@ VOUCHED: dict[str, Command] = {"/sso/session": begin, "/sso/end": end, "/sso/fai
 
 def _made_beforehand(call: Call, sso_user_id: str, email: str) -> User | None:
     """The user whom an admin made with this address, unless it is bound to somebody else of the identity provider already."""
-    found = next(iter(call.directory.find("user", "user_email", email)), None)
+    found = call.directory.user_of(email)
     bound = None if found is None else found.extra.get("sso_user_id")
     return found if bound is None or bound == sso_user_id else None
 
@@ -132,7 +130,7 @@ def _stamped(call: Call, before: User | None, user: User) -> Change:
 
 def _ended(call: Call, user_id: str) -> list[Change]:
     """The user's sessions that are over, or too many, leave the directory."""
-    found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if MARK in key.metadata]
+    found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if fields.SESSION in key.metadata]
     over = [key for key in found if key.expires_at_ms is not None and key.expires_at_ms <= call.now_ms]
     live = [key for key in found if key not in over]
     live.sort(key=lambda key: key.created_at_ms)

@@ -32,6 +32,7 @@ def new(call: Call) -> Plan:
     made = _merged(call, Team(team_id=team_id, created_at_ms=call.now_ms))
     team = made.entity
     need(call, team)
+    rights.check_change(call, TEAM.empty, team, administers=True, made_by_actor=True)
     creator = call.actor.user_id
     if creator is not None and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
@@ -183,7 +184,7 @@ def permissions_list(call: Call) -> Plan:
         {
             "team_id": team.team_id,
             "team_member_permissions": relations.members_may(team),
-            "all_available_permissions": [*rights.KEY_RIGHTS],
+            "all_available_permissions": [*relations.PERMISSIONS],
         }
     )
 
@@ -200,9 +201,9 @@ def permissions_update(call: Call) -> Plan:
     if wanted is None:
         fields.refuse("team_member_permissions", "must be a list of routes")
     for route in wanted:
-        if route not in rights.KEY_RIGHTS and route not in relations.MEMBER_MAY:
+        if route not in relations.PERMISSIONS:
             fields.refuse(
-                "team_member_permissions", f"holds {route[:64]!r}, which is not one of {[*rights.KEY_RIGHTS]}"
+                "team_member_permissions", f"holds {route[:64]!r}, which is not one of {[*relations.PERMISSIONS]}"
             )
     after = generic.stamped(call, TEAM.merge(team, {"team_member_permissions": wanted}).entity)
     return Plan(TEAM.row(after, spend=None), [change(call.directory, TEAM, "updated", team, after)])

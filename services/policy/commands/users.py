@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import generic, keys
+from services.policy.commands import generic, key_defaults, keys
 from services.policy.commands.key_queries import spent
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
-from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User
+from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User, same_email
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 
@@ -47,10 +47,12 @@ def new(call: Call) -> Plan:
     user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
     if user_id in call.directory.users:
         raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
-    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), body)
+    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), completed(call, body))
     _check_email(call, made.entity, None)
     keys.check_models(call, [], made.entity.models)
     teams = _team_changes(call, user_id, body)
+    if body.get("teams") is None:
+        teams += _default_teams(call, user_id)
     organizations = _organization_changes(call, user_id, body)
     _check_maker(call, made.entity, organizations)
     user = generic.stamped(call, msgspec.structs.replace(made.entity, teams=[c.entity_id for c in teams]))
@@ -60,26 +62,42 @@ def new(call: Call) -> Plan:
     if fields.flag("auto_create_key", body.get("auto_create_key")) is not False:
         key = keys.new_key(call)
         sent = {name: value for name, value in body.items() if name in ("key_alias", "duration", "models", "aliases")}
-        key = keys.held(call, keys.merged(call, msgspec.structs.replace(key, user_id=user_id), sent).entity)
+        key = msgspec.structs.replace(key, user_id=user_id)
+        key = keys.held(call, keys.merged(call, key, key_defaults.completed(call, sent)).entity)
         changes += keys.creation(call, key)
         row |= {"key": key.token, "token": key.token, "key_name": key.key_name, "expires": KEY.row(key)["expires"]}
     return Plan(row, changes, made.unknown, made.not_enforced)
+
+
+def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """With what `default_internal_user_params` says where the body doesn't; proxy admins have no such limits."""
+    defaults = call.catalog.new_users
+    role = fields.text("user_role", body.get("user_role")) or call.catalog.new_user_role
+    if role == "proxy_admin":
+        return body
+    said = {name: value for name, value in body.items() if value is not None and (name, value) != ("models", [])}
+    return {**defaults, **said, **({} if role is None else {"user_role": role})}
+
+
+_NOT_THERE = "You may only make users in organizations that you administer."
 
 
 def _check_maker(call: Call, user: User, organizations: list[Change]) -> None:
     """Whoever administers an organisation makes users in it, with no more than an internal user's role."""
     if call.is_admin:
         return
-    mine = relations.administered(call.directory, call.actor.user_id)
-    if not organizations or any(each.entity_id not in mine for each in organizations):
-        raise RefusedError(errors.not_yours("You may only make users in organizations that you administer."))
+    if not organizations:
+        raise RefusedError(errors.not_yours(_NOT_THERE))
     if user.user_role not in ("internal_user", "internal_user_viewer"):
         raise RefusedError(errors.for_admins("user_role"))
 
 
+_NO_USER = "You are not allowed to access this user's info."
+
+
 def _need(call: Call, user: User | str) -> None:
     if not rights.may_touch_user(call, user):
-        raise RefusedError(errors.not_yours("You are not allowed to access this user's info."))
+        raise RefusedError(errors.not_yours(_NO_USER))
 
 
 def update(call: Call) -> Plan:
@@ -102,7 +120,7 @@ def delete(call: Call) -> Plan:
     gone = set(names)
     teams: dict[str, Team] = {}
     for name in names:
-        user = generic.named(call, USER, name, "user_ids", f"User not found, passed user_id={name[:256]}")
+        user = _of_id(call, name, "user_ids")
         _need(call, user)
         for key in call.directory.find("key", "user_id", name):
             changes.update((c.subject, c) for c in keys.deletion(call, key))
@@ -182,7 +200,7 @@ def info_v2(call: Call) -> Plan:
     if not user_id:
         fields.refuse("user_id", "must name the user")
     _need(call, user_id)
-    user = generic.named(call, USER, user_id, "user_id", f"User not found, passed user_id={user_id[:256]}")
+    user = _of_id(call, user_id)
     row, of_user = shown(call, user, key_count=_key_count(call, user))
     return Plan(row, spend=of_user)
 
@@ -243,11 +261,17 @@ def _named(call: Call) -> User:
     user_id = fields.text("user_id", call.body.get("user_id"))
     if user_id is None:
         email = fields.text("user_email", call.body.get("user_email"))
-        found = [] if email is None else call.directory.find("user", "user_email", email)
-        if email is not None and not found:
-            raise RefusedError(errors.entity_not_found(f"User not found, passed user_email={email}", "user_email"))
-        user_id = found[0].user_id if found else None
-    return generic.named(call, USER, user_id, "user_id", f"User not found, passed user_id={(user_id or '')[:256]}")
+        found = None if email is None else call.directory.user_of(email)
+        if email is not None and found is None:
+            raise generic.absent(call, f"User not found, passed user_email={email}", "user_email", _NO_USER)
+        user_id = None if found is None else found.user_id
+    return _of_id(call, user_id)
+
+
+def _of_id(call: Call, user_id: str | None, field: str = "user_id") -> User:
+    return generic.named(
+        call, USER, user_id, field, f"User not found, passed user_id={(user_id or '')[:256]}", _NO_USER
+    )
 
 
 def _check_email(call: Call, user: User, before: User | None) -> None:
@@ -257,7 +281,7 @@ def _check_email(call: Call, user: User, before: User | None) -> None:
         return
     if "@" not in email[1:-1]:
         fields.refuse("user_email", "must be an e-mail address")
-    if any(other.user_id != user.user_id for other in call.directory.find("user", "user_email", email)):
+    if any(other.user_id != user.user_id for other in call.directory.find("user", "email_key", same_email(email))):
         raise RefusedError(errors.bad_request(f"User with email {email} already exists", "user_email"))
 
 
@@ -277,8 +301,12 @@ def _organization_changes(call: Call, user_id: str, body: dict[str, Any]) -> lis
     changes = {}
     for organization_id in fields.texts("organizations", body.get("organizations")) or []:
         before: Organization | None = call.directory.tables["organization"].get(organization_id)
-        if before is None:
+        if before is None and call.sees_all:
             fields.refuse("organizations", "must name organizations that exist")
+        if before is None or not (
+            call.is_admin or organization_id in relations.administered(call.directory, call.actor.user_id)
+        ):
+            raise RefusedError(errors.not_yours(_NOT_THERE))
         if user_id not in before.member_ids:
             members = [*before.members, {"user_id": user_id, "user_role": "internal_user"}]
             after = generic.stamped(call, msgspec.structs.replace(before, members=members))
@@ -286,6 +314,22 @@ def _organization_changes(call: Call, user_id: str, body: dict[str, Any]) -> lis
             added = change(call.directory, ORGANIZATION, "updated", before, after)
             changes[added.subject] = added
     return list(changes.values())
+
+
+def _default_teams(call: Call, user_id: str) -> list[Change]:
+    """Those of `default_internal_user_params` that are there: the operator's word, whoever makes the user."""
+    changes = []
+    for team_id in call.catalog.new_user_teams:
+        team = call.directory.teams.get(team_id)
+        if team is not None and team.role_of(user_id) is None:
+            changes.append(_joined(call, team, {"role": "user", "user_id": user_id}))
+    return changes
+
+
+def _joined(call: Call, team: Team, member: dict[str, Any]) -> Change:
+    after = msgspec.structs.replace(team, members_with_roles=[*team.members_with_roles, member])
+    TEAM.check_size(after)
+    return change(call.directory, TEAM, "updated", team, generic.stamped(call, after))
 
 
 def _team_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change]:
@@ -300,15 +344,13 @@ def _team_changes(call: Call, user_id: str, body: dict[str, Any]) -> list[Change
         named = each if isinstance(each, dict) else {"team_id": each}
         team_id = fields.text("teams", named.get("team_id"))
         team = None if team_id is None else call.directory.teams.get(team_id)
-        if team is None:
+        if team is None and (call.sees_all or team_id is None):
             fields.refuse("teams", "must name teams that exist")
-        if not rights.may_touch_team(call, team, "/team/member_add"):
+        if team is None or not rights.may_touch_team(call, team, "/team/member_add"):
             raise RefusedError(errors.not_yours(f"You may not add members to team {team_id}."))
         role = named.get("user_role", "user")
         member = fields.member("teams", {"role": role, "user_id": user_id})
-        after = msgspec.structs.replace(team, members_with_roles=[*team.members_with_roles, member])
-        TEAM.check_size(after)
         if team.role_of(user_id) is None:
-            added = change(call.directory, TEAM, "updated", team, generic.stamped(call, after))
+            added = _joined(call, team, member)
             changes[added.subject] = added
     return list(changes.values())
