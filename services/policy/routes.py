@@ -56,7 +56,8 @@ MATRIX: dict[str, Role] = {
     "team": Role(frozenset({"llm_api_routes", "info_routes"})),
     "customer": Role(),
 }
-"""Ours: `own_routes`, what everybody may ask about themselves; `looking_routes`, what changes nothing and is asked by POST. A role nobody knows is an internal user's. Of LiteLLM's routes for
+"""Ours: `own_routes`, what everybody may ask about themselves; `looking_routes`, what changes nothing and is asked by POST.
+A role nobody knows is an internal user's. Of LiteLLM's routes for
 org_admin those of `admin_viewer_routes` are left out: they show everybody's rows."""
 
 OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))

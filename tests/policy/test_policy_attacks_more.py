@@ -1,5 +1,5 @@
-"""More of what somebody tries who wants more than they were given (see test_policy_attacks.py): checks that are passed by on another route, names
-that look like others, what colleagues may change, what only looks like looking."""
+"""More of what somebody tries who wants more than they were given: checks that are passed by on another route, names that look like others, what
+colleagues may change, what only looks like looking."""
 
 from typing import Any
 
