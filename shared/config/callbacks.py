@@ -49,6 +49,11 @@ VARIABLES: dict[str, bool] = {
     "langfuse_prompt_version": False, "langfuse_project": False, "langfuse_sampling_rate": False,
     "otel_exporter_otlp_endpoint": False, "otel_endpoint": False, "otel_exporter_otlp_headers": True, "otel_headers": True,
     "generic_logger_endpoint": True, "webhook_url": True, "generic_logger_headers": True, "generic_logger_signing_secret": True,
+    "phoenix_collector_endpoint": False, "phoenix_collector_http_endpoint": False, "phoenix_api_key": True,
+    "phoenix_project_name": False, "logfire_token": True, "logfire_base_url": False, "mlflow_tracking_uri": False,
+    "mlflow_experiment_id": False, "mlflow_tracking_token": True, "langsmith_api_key": True, "langsmith_project": False,
+    "langsmith_base_url": False, "langsmith_tenant_id": False, "dd_api_key": True, "dd_site": False, "dd_agent_host": False,
+    "dd_agent_port": False, "dd_source": False, "dd_service": False, "dd_env": False,
     "turn_off_message_logging": False,
 }  # fmt: skip
 """`callback_vars` of keys and teams -> whether the value is a secret: an address that others send to is one (it may hold a token)."""
@@ -60,6 +65,9 @@ _WEBHOOK = (("generic_logger_endpoint", "webhook_url"),)
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "langfuse": _LANGFUSE, "langfuse_otel": _LANGFUSE, "otel": _OTEL, "opentelemetry": _OTEL, "generic_api": _WEBHOOK,
     "webhook": _WEBHOOK, "custom_callback_api": _WEBHOOK,
+    "arize_phoenix": (("phoenix_collector_endpoint", "phoenix_collector_http_endpoint"),), "logfire": (("logfire_token",),),
+    "mlflow": (("mlflow_tracking_uri",),), "langsmith": (("langsmith_api_key",),),
+    "datadog": (("dd_agent_host", "dd_api_key"), ("dd_agent_host", "dd_site")),
 }  # fmt: skip
 """Callback of a key or team -> of which variables one each is needed. Those that aren't here are the configuration's alone."""
 

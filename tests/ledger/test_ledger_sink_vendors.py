@@ -10,8 +10,11 @@ from aiohttp import web
 
 from services.ledger.sinks import choose, otlp, records, targets
 from services.ledger.sinks.errors import SinkError
+from shared import sealing
 from shared.config import callbacks, parse
+from shared.entities import callbacks as of_entities
 from shared.outbound import Guard, Outbound, OutboundSettings
+from shared.sealing import Keyring
 from tests.ledger.ledger_kit import Book, opened, settled
 from tests.support.serving import handled_by, serving
 
@@ -124,7 +127,67 @@ async def test_each_gets_a_call_where_and_as_it_takes_it(name: str, there: There
     if name != "arize_phoenix":  # one's own needs nothing
         with pytest.raises(SinkError, match="is needed"):
             targets.make(sink, {}, outbound)
-    assert callbacks.lacks(name, {}) == f"{name} can be set in the configuration only"
+
+
+OF_TEAM: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
+    "arize_phoenix": (
+        {"phoenix_collector_endpoint": "{url}", "phoenix_api_key": "pk"}, "/v1/traces", {"authorization": "Bearer pk"}
+    ),
+    "logfire": ({"logfire_base_url": "{url}", "logfire_token": "lt"}, "/v1/traces", {"authorization": "lt"}),
+    "mlflow": (
+        {"mlflow_tracking_uri": "{url}", "mlflow_experiment_id": "7", "mlflow_tracking_token": "mt"}, "/v1/traces",
+        {"x-mlflow-experiment-id": "7", "authorization": "Bearer mt"},
+    ),
+    "langsmith": (
+        {"langsmith_base_url": "{url}", "langsmith_api_key": "lk", "langsmith_tenant_id": "T"}, "/api/v1/runs/batch",
+        {"x-api-key": "lk", "x-tenant-id": "T"},
+    ),
+    "datadog": ({"dd_agent_host": "127.0.0.1", "dd_agent_port": "{port}"}, "/api/v2/logs", {}),
+}  # fmt: skip
+OURS = {
+    "PHOENIX_COLLECTOR_ENDPOINT": "https://ours", "PHOENIX_API_KEY": "ours", "LOGFIRE_TOKEN": "ours", "MLFLOW_TRACKING_URI": "https://ours",
+    "MLFLOW_TRACKING_TOKEN": "ours", "LANGSMITH_API_KEY": "ours", "LANGSMITH_TENANT_ID": "ours", "DD_API_KEY": "ours", "DD_SITE": "ours",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_TEAM)
+async def test_a_team_has_its_own_with_its_own_credentials_sealed(name: str, there: There, row: Any) -> None:
+    ring = Keyring(["a salt of sixteen characters"])
+    variables, path, wanted = OF_TEAM[name]
+    given = {key: value.format(url=there.url, port=there.url.rpartition(":")[2]) for key, value in variables.items()}
+    logging = {"callback_name": name, "callback_vars": given}
+    of_entities.read_entry("logging[0]", logging)
+    assert callbacks.lacks(name, given) == ""
+    sealed = of_entities.rewritten(
+        {"logging": [logging]}, lambda *at: sealing.text_of(ring.seal(at[2], of_entities.place(*at[:2])))
+    )
+    kept = str(sealed)
+    assert not any(value in kept for key, value in given.items() if callbacks.is_secret(key))
+    (sink,) = choose.of_entity("team", "t", sealed)
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    await targets.make(sink, OURS, outbound, ring).send([row])
+    await outbound.close()
+    ((asked, headers, body),) = there.got
+    assert asked == path and row["id"].bytes in body or str(row["id"]).encode() in body
+    assert {key: headers.get(key) for key in wanted} == wanted
+    assert "ours" not in str(headers)
+
+
+@pytest.mark.parametrize("name", OF_TEAM)
+async def test_a_team_that_says_too_little_never_gets_the_operators(name: str) -> None:
+    (sink,) = choose.of_entity("team", "t", {"logging": [{"callback_name": name, "callback_vars": {}}]})
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    with pytest.raises(SinkError, match="is needed"):
+        targets.make(sink, OURS, outbound)
+    assert callbacks.lacks(name, {}).startswith(f"{name} needs ")
+
+
+def test_what_may_be_said_of_a_callback_and_what_it_needs_are_variables_that_its_sink_reads() -> None:
+    """A credential is a secret by its name."""
+    needed = {each for groups in callbacks.NEEDED.values() for group in groups for each in group}
+    assert needed <= callbacks.VARIABLES.keys()
+    for name, is_secret in callbacks.VARIABLES.items():
+        assert is_secret or not name.endswith(("_key", "_token", "_secret")) or name == "langfuse_public_key", name
 
 
 def test_the_file_says_that_calls_are_sent_there() -> None:

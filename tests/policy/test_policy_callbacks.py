@@ -129,6 +129,24 @@ def test_what_is_wrong_is_refused_by_name_and_changes_nothing(sent: dict[str, An
     assert world.facts == []
 
 
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("arize_phoenix", "phoenix_api_key"), ("logfire", "logfire_token"), ("mlflow", "mlflow_tracking_token"),
+        ("langsmith", "langsmith_api_key"), ("datadog", "dd_api_key"),
+    ],
+)  # fmt: skip
+def test_others_credentials_are_sealed_and_masked_too(name: str, secret: str) -> None:
+    world = Sealing(Team(team_id="t"))
+    sent = {"callback_name": name, "callback_vars": {secret: SECRET}}
+    answer = world.call(ADD, sent, params={"team_id": "t"})
+    world.call("/key/generate", {"token": digest("a"), "key_name": "x", "metadata": {"logging": [sent]}})
+    info = world.call("/key/info", query={"key": digest("a")})["info"]
+    for shown in (answer["data"], info):
+        assert shown["metadata"]["logging"][0]["callback_vars"] == {secret: callbacks.MASK}
+    assert len(world.facts) == 2 and SECRET not in world.texts()
+
+
 def test_a_mask_that_stands_for_nothing_is_refused() -> None:
     world = Sealing(Team(team_id="t"))
     with pytest.raises(RefusedError) as refused:

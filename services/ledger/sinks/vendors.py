@@ -36,9 +36,11 @@ def _spans(outbound: Outbound, url: str, headers: Mapping[str, str], resource: M
 
 def phoenix(sink: Sink, environ: Environ, outbound: Outbound) -> Http:
     """Arize Phoenix, one's own or its cloud."""
-    base = (
-        value(sink, environ, "PHOENIX_COLLECTOR_HTTP_ENDPOINT", "PHOENIX_COLLECTOR_ENDPOINT") or "http://localhost:6006"
-    )
+    named = ("PHOENIX_COLLECTOR_HTTP_ENDPOINT", "PHOENIX_COLLECTOR_ENDPOINT")
+    if sink.scope == "config":
+        base = value(sink, environ, *named) or "http://localhost:6006"
+    else:  # what listens on this machine is nobody's but the operator's
+        base = _needed(sink, environ, *named)
     key = value(sink, environ, "PHOENIX_API_KEY")
     project = value(sink, environ, "PHOENIX_PROJECT_NAME") or "default"
     base = base.rstrip("/")
