@@ -11,8 +11,8 @@ OPENAI_WIRE = "openai"
 
 SERVED_WIRES = frozenset(
     {
-        OPENAI_WIRE, "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "sagemaker_chat", "vertex_ai",
-        "watsonx",
+        OPENAI_WIRE, "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "github_copilot", "ollama", "sagemaker_chat",
+        "vertex_ai", "watsonx",
     }
 )  # fmt: skip
 """Wires that the edge speaks: whoever teaches it one adds its name. A test compares."""
@@ -203,7 +203,9 @@ PROVIDERS: dict[str, Provider] = {
         ("GEMINI_API_BASE",),
         openai_path="/openai",
     ),
-    "github_copilot": Provider("github_copilot", needs_key=False),
+    "github_copilot": Provider(
+        "github_copilot", "https://api.githubcopilot.com", base_variables=("GITHUB_COPILOT_API_BASE",), needs_key=False
+    ),
     "ollama": Provider(
         "ollama", "http://localhost:11434", ("OLLAMA_API_KEY",), ("OLLAMA_API_BASE",), needs_key=False, openai_path="/v1"
     ),

@@ -84,6 +84,7 @@ _AMBIENT: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
         (("api_key",), ("azure_ad_token",), ("tenant_id", "client_id", "client_secret")),
         (".openai.azure.com", ".cognitiveservices.azure.com"),
     ),
+    "github_copilot": ((("api_key",),), (".githubcopilot.com",)),
     "watsonx": ((("api_key",),), (".cloud.ibm.com",)),
 }
 """Wire → what makes up a credential of its own, and the hosts that may get the machine's where an entry has none."""

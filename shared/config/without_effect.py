@@ -95,7 +95,7 @@ LITELLM: dict[str, str] = {
     "stream": f"{_OTHER}: the caller says whether it wants a stream",
     "proxy_auth": "providers are called with the entry's credentials",
     "enable_azure_ad_token_refresh": "= Entra's tokens are renewed before they end",
-    "disable_copilot_system_to_assistant": "for GitHub Copilot",
+    "disable_copilot_system_to_assistant": "= system messages stay what they are",
     "prompts": "prompts are the caller's",
 }
 

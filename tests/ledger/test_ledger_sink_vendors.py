@@ -168,7 +168,7 @@ async def test_a_team_has_its_own_with_its_own_credentials_sealed(name: str, the
     await targets.make(sink, OURS, outbound, ring).send([row])
     await outbound.close()
     ((asked, headers, body),) = there.got
-    assert asked == path and row["id"].bytes in body or str(row["id"]).encode() in body
+    assert asked == path and (row["id"].bytes in body or str(row["id"]).encode() in body)
     assert {key: headers.get(key) for key in wanted} == wanted
     assert "ours" not in str(headers)
 

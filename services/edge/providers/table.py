@@ -11,6 +11,8 @@ from services.edge.providers.anthropic import Anthropic, Foundry
 from services.edge.providers.azure import Azure, AzureAI
 from services.edge.providers.base import Provider, Target
 from services.edge.providers.bedrock import Bedrock
+from services.edge.providers.copilot import Copilot
+from services.edge.providers.merging import Merging
 from services.edge.providers.mock import Mock
 from services.edge.providers.native import Cohere, Gemini, Ollama
 from services.edge.providers.openai import OpenAICompatible
@@ -29,7 +31,8 @@ OPENAI, MOCK = OpenAICompatible(), Mock()
 
 WIRES = frozenset(
     {
-        "openai", "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "ollama", "sagemaker_chat", "vertex_ai", "watsonx",
+        "openai", "azure", "azure_ai", "anthropic", "bedrock", "cohere", "gemini", "github_copilot", "ollama", "sagemaker_chat", "vertex_ai",
+        "watsonx",
     }
 )  # fmt: skip
 """That are spoken here; shared/config/providers.py has the same."""
@@ -46,6 +49,7 @@ class Table:
             "bedrock": Bedrock(environ),
             "cohere": Cohere(),
             "gemini": Gemini(),
+            "github_copilot": Copilot(environ),
             "ollama": Ollama(),
             "openai": OPENAI,
             "sagemaker_chat": SageMaker(environ),
@@ -91,6 +95,9 @@ def build(
         targets[deployment.id] = msgspec.structs.replace(
             target,
             parameters=_parameters(deployment, settings),
+            provider=Merging(target.provider)
+            if deployment.params.merge_reasoning_content_in_choices
+            else target.provider,
             parallel_max=deployment.params.max_parallel_requests,
             modify_params=_either(deployment.params.modify_params, settings.modify_params),
         )

@@ -26,6 +26,7 @@ from services.edge.passthrough.record import Relayed
 from services.edge.passthrough.undone import Answered, undone
 from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import CredentialsError, Target
+from services.edge.providers.merging import unmerged
 from services.edge.reading import Head
 from services.edge.routing import causes
 from services.edge.routing.causes import CAUSES
@@ -106,9 +107,10 @@ async def _screened(
 def _speaks(target: Target | None, kind: Kind) -> bool:
     if target is None or target.origin is None:
         return False
+    provider = unmerged(target.provider)
     if kind.wire == "anthropic":
-        return isinstance(target.provider, Anthropic)
-    return CHAT.name in target.provider.wires
+        return isinstance(provider, Anthropic)
+    return CHAT.name in provider.wires
 
 
 # ── the call ──

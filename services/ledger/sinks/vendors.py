@@ -37,13 +37,12 @@ def _spans(outbound: Outbound, url: str, headers: Mapping[str, str], resource: M
 def phoenix(sink: Sink, environ: Environ, outbound: Outbound) -> Http:
     """Arize Phoenix, one's own or its cloud."""
     named = ("PHOENIX_COLLECTOR_HTTP_ENDPOINT", "PHOENIX_COLLECTOR_ENDPOINT")
-    if sink.scope == "config":
-        base = value(sink, environ, *named) or "http://localhost:6006"
-    else:  # what listens on this machine is nobody's but the operator's
-        base = _needed(sink, environ, *named)
+    base = value(sink, environ, *named)
+    if not base and sink.scope == "config":  # what listens on this machine is nobody's but the operator's
+        base = "http://localhost:6006"
     key = value(sink, environ, "PHOENIX_API_KEY")
     project = value(sink, environ, "PHOENIX_PROJECT_NAME") or "default"
-    base = base.rstrip("/")
+    base = (base or _needed(sink, environ, *named)).rstrip("/")
     url = base if base.endswith(TRACES) else base.removesuffix("/v1") + TRACES
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return _spans(outbound, url, headers, {"openinference.project.name": project})

@@ -86,8 +86,8 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Mend a conversation that the provider would refuse."""
     extra_body: Annotated[dict[str, Any], By("edge")] = {}
     """More fields of the body."""
-    merge_reasoning_content_in_choices: Annotated[bool, By()] = False
-    """Reasoning as a part of the answer's text."""
+    merge_reasoning_content_in_choices: Annotated[bool, By("edge")] = False
+    """In a stream reasoning is a part of the answer's text, between `<think>` and `</think>`."""
     cache_control_injection_points: Annotated[list[dict[str, Any]], By("edge")] = []
     """Messages that are marked for the provider's prompt cache."""
 

@@ -1,22 +1,14 @@
 """OpenAI's chat in front, a SageMaker endpoint that speaks it behind: the same JSON, but streams come in Amazon's binary frames."""
 
-from collections.abc import Mapping
-
 import msgspec
 
-from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
+from services.edge.providers.base import ErrorSaid, Options
 from services.edge.providers.translate import wire
 from services.edge.providers.translate.event_stream import Decoder
-from services.edge.providers.translate.wire import UNREADABLE, Events, encode
+from services.edge.providers.translate.openai_chat__openai import answer, request
+from services.edge.providers.translate.wire import UNREADABLE, Events
 
-
-def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> bytes:
-    del options
-    return encode({**fields, "model": model})
-
-
-class _Answer(msgspec.Struct):
-    choices: list[msgspec.Raw]
+__all__ = ["Stream", "answer", "error", "request"]
 
 
 class _Error(msgspec.Struct):
@@ -25,17 +17,7 @@ class _Error(msgspec.Struct):
     message: str | None = None
 
 
-_answer = msgspec.json.Decoder(_Answer).decode
 _error = msgspec.json.Decoder(_Error).decode
-
-
-def answer(body: bytes, options: Options) -> bytes:
-    del options
-    try:
-        _answer(body)
-    except UNREADABLE as problem:
-        raise UnreadableAnswerError(f"no answer in OpenAI's format: {problem}") from None
-    return body
 
 
 def error(body: bytes, status: int) -> ErrorSaid | None:
