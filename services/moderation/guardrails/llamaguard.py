@@ -86,7 +86,7 @@ def alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def _asker(parts: Parts, enabled: Enabled, model: str) -> Ask:
     if model.startswith("sagemaker/"):
-        return SageMaker(model.removeprefix("sagemaker/"), parts.environ, enabled).ask
+        return SageMaker(model.removeprefix("sagemaker/"), parts, enabled).ask
     base, key = setting(parts, enabled, "api_base"), setting(parts, enabled, "api_key")
     for deployment in parts.config.deployments:
         if deployment.model_name == model:

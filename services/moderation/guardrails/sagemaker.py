@@ -1,12 +1,11 @@
-"""Asking a model's endpoint on Amazon SageMaker. Credentials and region as LiteLLM reads them: `AWS_REGION_NAME` and AWS's own."""
+"""Asking a model's endpoint on Amazon SageMaker."""
 
-import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from services.moderation.guardrails.remote import Circuit, NoAnswerError
-from shared.config import ConfigError
+from services.moderation.guardrails.aws import Aws
+from services.moderation.guardrails.parts import Parts
+from services.moderation.guardrails.remote import NoAnswerError
 from shared.guardrails import Enabled
 
 ANSWER_TOKENS_MAX = 64
@@ -14,23 +13,10 @@ ANSWER_BYTES_MAX = 1024 * 1024
 
 
 class SageMaker:
-    def __init__(self, endpoint: str, environ: Mapping[str, str], enabled: Enabled) -> None:
+    def __init__(self, endpoint: str, parts: Parts, enabled: Enabled) -> None:
         """Raises ConfigError without a region."""
         self._endpoint = endpoint
-        self._region = environ.get("AWS_REGION_NAME") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-        if not self._region:
-            raise ConfigError(f"the guardrail {enabled.name!r} needs AWS_REGION_NAME")
-        self._url = environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or environ.get("AWS_ENDPOINT_URL") or None
-        self._keys = {
-            "aws_access_key_id": environ.get("AWS_ACCESS_KEY_ID") or None,
-            "aws_secret_access_key": environ.get("AWS_SECRET_ACCESS_KEY") or None,
-            "aws_session_token": environ.get("AWS_SESSION_TOKEN") or None,
-        }
-        self._deadline_ms = enabled.deadline_ms
-        self._library = _library()
-        self._lock = asyncio.Lock()
-        self._client: Any = None
-        self.circuit = Circuit()
+        self._aws = Aws(parts, enabled, "sagemaker-runtime")
 
     async def ask(self, prompt: str, _: list[dict[str, str]]) -> str:
         """What the model generated. Raises NoAnswerError."""
@@ -38,43 +24,12 @@ class SageMaker:
             "inputs": prompt,
             "parameters": {"max_new_tokens": ANSWER_TOKENS_MAX, "do_sample": False, "return_full_text": False},
         }
-        with self.circuit.question():
-            try:
-                client = await self._opened()
-                answer = await client.invoke_endpoint(
-                    EndpointName=self._endpoint, ContentType="application/json", Body=json.dumps(question).encode()
-                )
-                body = await answer["Body"].read(ANSWER_BYTES_MAX)
-                return _generated(json.loads(body), prompt)
-            except NoAnswerError:
-                raise
-            except Exception as error:  # botocore's many; their texts may quote the request
-                raise NoAnswerError(type(error).__name__) from None
-
-    async def _opened(self) -> Any:
-        """One client, made by the first question."""
-        async with self._lock:
-            if self._client is None:
-                session, config = self._library
-                opening = session.create_client(
-                    "sagemaker-runtime",
-                    region_name=self._region,
-                    endpoint_url=self._url,
-                    config=config(
-                        connect_timeout=5, read_timeout=self._deadline_ms / 1000, retries={"max_attempts": 1}
-                    ),
-                    **self._keys,
-                )
-                self._client = await opening.__aenter__()
-            return self._client
-
-
-def _library() -> tuple[Any, Any]:
-    """Imported where it is used only, and before somebody waits: it takes a second."""
-    from aiobotocore.config import AioConfig  # noqa: PLC0415
-    from aiobotocore.session import get_session  # noqa: PLC0415
-
-    return get_session(), AioConfig
+        async with self._aws.question() as client:
+            answer = await client.invoke_endpoint(
+                EndpointName=self._endpoint, ContentType="application/json", Body=json.dumps(question).encode()
+            )
+            body = await answer["Body"].read(ANSWER_BYTES_MAX)
+            return _generated(json.loads(body), prompt)
 
 
 def _generated(answer: Any, prompt: str) -> str:
