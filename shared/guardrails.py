@@ -84,6 +84,13 @@ TABLE: tuple[Spec, ...] = (
         needs="an LLM Guard API server",
     ),
     Spec(
+        integration="bedrock",
+        may=(BEFORE, AFTER, SHADOW),
+        redacts=True,
+        deadline_ms=10_000,
+        needs="an Amazon Bedrock guardrail",
+    ),
+    Spec(
         integration="generic_guardrail_api",
         also=("generic",),
         may=(BEFORE, AFTER, SHADOW),

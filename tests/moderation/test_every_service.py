@@ -104,11 +104,23 @@ def airs(asked: Any) -> Any:
     return {"action": "block" if moderated(asked) else "allow"}
 
 
+def bedrock(asked: Any) -> Any:
+    text = asked["content"][0]["text"]["text"]
+    if "bad" not in text:
+        return {"action": "NONE", "outputs": [], "assessments": [], "usage": {}}
+    masked = {"piiEntities": [{"type": "NAME", "match": "bad", "action": "ANONYMIZED"}], "regexes": []}
+    return {
+        "action": "GUARDRAIL_INTERVENED", "outputs": [{"text": text.replace("bad", "{NAME}")}], "usage": {},
+        "assessments": [{"sensitiveInformationPolicy": masked}],
+    }  # fmt: skip
+
+
 PATHS = {
     "/analyze": presidio, "/analyze/prompt": llm_guard, "/analyze/output": llm_guard_output,
     "/beta/litellm_basic_guardrail_api": generic, "/moderations": openai, "/v2/documents:moderateText": google,
     "/contentsafety/text:analyze": azure_text, "/contentsafety/text:shieldPrompt": azure_shield, "/v2/guard": lakera,
     "/validate": aporia, "/v1/scan/sync/request": airs, "/completions": completion, "/endpoints/lg/invocations": sagemaker,
+    "/guardrail/g1/version/1/apply": bedrock,
 }  # fmt: skip
 
 
@@ -142,6 +154,8 @@ class Service:
         return web.json_response(PATHS[request.path](await request.json()))
 
 
+BY_BOTOCORE = ("sagemaker", "bedrock")
+"""Clients are dear, it tries twice, and it raises for what isn't in the service's own model."""
 FAILURES = ("down", "slow", "401", "500", "503", "redirect", "junk", "odd", "null", "cut")
 KINDS = (
     "presidio",
@@ -151,6 +165,7 @@ KINDS = (
     "google_text_moderation",
     "llamaguard",
     "sagemaker",
+    "bedrock",
     *SCANNERS,
 )
 
@@ -188,7 +203,6 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
         "deadline_ms": DEADLINE_MS,
     }
     if kind == "sagemaker":
-        params |= {"deadline_ms": 4 * DEADLINE_MS}  # its first question makes a client
         params |= {"guardrail": "llamaguard", "model": "sagemaker/lg"}
     elif kind == "llamaguard":
         params |= {"model": "llama-guard-3"}
@@ -202,6 +216,10 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
         params |= {"credentials": str(file)}
     elif kind == "openai_moderation" or kind in SCANNERS:
         params |= {"api_key": "k"}
+    elif kind == "bedrock":
+        params |= {"guardrailIdentifier": "g1", "guardrailVersion": 1, "aws_bedrock_runtime_endpoint": url}
+    if kind in BY_BOTOCORE:
+        params |= {"deadline_ms": 4 * DEADLINE_MS}  # the first question makes a client
     if kind == "panw_prisma_airs":
         params |= {"profile_name": "p"}
     tree = {"guardrails": [{"guardrail_name": "g", "litellm_params": params}]}
@@ -216,9 +234,7 @@ async def test_whatever_its_service_does(kind: str, service: Service, outbound: 
     question = ScreenRequest(["g"], "pre_call", [SAID], kinds=["text"], roles=["user"])
     (fine,) = (await answered(screen.screen(question))).outcomes
     assert fine.action in ("redact", "block"), kind
-    for failing in (
-        FAILURES if kind != "sagemaker" else ("down", "slow", "401", "500", "junk", "odd")
-    ):  # clients are dear
+    for failing in FAILURES if kind not in BY_BOTOCORE else ("down", "slow", "401", "500", "junk", "odd"):
         service.failing = failing
         port = free_port() if failing == "down" else service.port
         screen = Screen(made(kind, port, outbound, account, "pre_call", "block"))
@@ -229,7 +245,7 @@ async def test_whatever_its_service_does(kind: str, service: Service, outbound: 
         assert verdict.action == "error", (kind, failing)
         assert [(o.name, o.stage, o.action) for o in verdict.outcomes] == [("g", "pre_call", "error")], (kind, failing)
         assert "TOP SECRET" not in str(logs), (kind, failing)
-        if failing in (("down", "500", "junk") if kind != "sagemaker" else ("junk",)):  # botocore tries twice
+        if failing in (("down", "500", "junk") if kind not in BY_BOTOCORE else ("junk",)):
             for _ in range(FAILURES_MAX):
                 await answered(screen.screen(question))
             assert "open" in {each.circuit for each in screen.services().services}, (kind, failing)

@@ -5,6 +5,7 @@ from functools import partial
 
 from services.moderation.guardrails import Guardrail
 from services.moderation.guardrails.banned_keywords import BannedKeywords
+from services.moderation.guardrails.bedrock import Bedrock
 from services.moderation.guardrails.custom import Custom
 from services.moderation.guardrails.generic_api import GenericAPI
 from services.moderation.guardrails.google_text_moderation import GoogleTextModeration
@@ -24,6 +25,7 @@ MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
     "hide-secrets": HideSecrets.made,
     "presidio": Presidio.made,
     "llm_guard": LLMGuard.made,
+    "bedrock": Bedrock.made,
     "generic_guardrail_api": GenericAPI.made,
     "custom": Custom.made,
     "banned_keywords": BannedKeywords.made,
