@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from services.cli import apply, check, import_litellm, run
+from shared.command import run as run_command
 from shared.version import VERSION
 
 SERVICES = ("edge", "policy", "moderation", "ledger")
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command.startswith("-"):
         return run.command(given)
     if command in OWN:
-        return OWN[command](given[1:])
+        return run_command(OWN[command], given[1:])
     if command == "doctor":
         return _module(command, given[1:])
     if command in SERVICES:

@@ -17,7 +17,6 @@ from services.edge.publisher import Publisher, PublishError, publisher_for
 from shared import bus, settings, streams, subjects
 from shared.settings import SettingsError
 
-CONNECT_TIMEOUT_S = 30.0
 TRIES_MAX = 20
 """For one message, half a second apart."""
 PAUSE_S = 0.5
@@ -32,14 +31,14 @@ def main(path: str) -> int:
             raise SettingsError(f"{path} is no journal")
         sent = asyncio.run(_run(settings.read(EdgeSettings, os.environ), Path(path)))
     except (SettingsError, JournalTakenError, PublishError, nats.errors.Error, OSError, TimeoutError) as error:
-        print(f"drain-journal: {error or type(error).__name__}", file=sys.stderr)
+        print(f"drain-journal: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     print(f"drain-journal: {sent} messages sent, the journal is empty", file=sys.stderr)
     return 0
 
 
 async def _run(conf: EdgeSettings, path: Path) -> int:
-    client = await asyncio.wait_for(bus.connect("edge", conf.nats_url), CONNECT_TIMEOUT_S)
+    client = await bus.connect_once("edge", conf.nats_url)
     journal = Journal(path, 0)
     try:
         traffic = await streams.state(client, subjects.TRAFFIC_STREAM)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from services.ledger import app, dump, export, rebuild, restore, signing, terminal, verify
-from shared import service
+from shared import command, service
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "rebuild": rebuild.command,
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     if not arguments:
         service.run("ledger", app.main)
     elif arguments[0] in COMMANDS:
-        sys.exit(COMMANDS[arguments[0]](arguments[1:]))
+        sys.exit(command.run(COMMANDS[arguments[0]], arguments[1:]))
     else:
         sys.exit(f"usage: python -m services.ledger [{' | '.join(COMMANDS)}]")
 

@@ -92,7 +92,7 @@ def command(arguments: list[str]) -> int:
 
 async def _main(check_only: bool, everything: bool, wait_s: float) -> int:
     settings = await config.read(os.environ)
-    client = await bus.connect("ledger", settings.nats_url)
+    client = await bus.connect_once("ledger", settings.nats_url)
     try:
         return await run(config.database(settings), client, check_only=check_only, everything=everything, wait_s=wait_s)
     finally:

@@ -16,7 +16,6 @@ from shared.clock import unix_ms
 from shared.errors import RefusedError
 from shared.facts import Caller
 
-CONNECT_TIMEOUT_S = 30.0
 CATCH_UP_S = 60.0
 FOLD_MS = 10_000
 TRIES = 20
@@ -32,7 +31,7 @@ class Stopped(Exception):
 @asynccontextmanager
 async def connected(wanted: PolicySettings) -> AsyncIterator[Client]:
     """Raises SettingsError, TimeoutError, OSError, nats.errors.Error."""
-    client = await asyncio.wait_for(bus.connect("policy", wanted.nats_url), CONNECT_TIMEOUT_S)
+    client = await bus.connect_once("policy", wanted.nats_url)
     try:
         await streams.ensure_control(client, wanted.stream_replicas)
         yield client

@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
         counts, stuck = asyncio.run(_run(wanted, keyring, dry_run=given.dry_run))
     except (SettingsError, offline.Stopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
         print(
-            f"reseal: stopped: {error or type(error).__name__}. What was written stands; run it again.", file=sys.stderr
+            f"reseal: stopped: {str(error) or type(error).__name__}. What was written stands; run it again.",
+            file=sys.stderr,
         )
         return 1
     for line in stuck:

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
                 spool.write(chunk)
             return asyncio.run(_run(wanted, spool))
     except (SettingsError, RestoreError, OSError, TimeoutError, nats.errors.Error) as error:
-        print(f"restore-control: {error or type(error).__name__}", file=sys.stderr)
+        print(f"restore-control: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
 
 

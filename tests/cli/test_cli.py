@@ -133,3 +133,24 @@ def test_commands() -> None:
 def test_the_version_is_said_once() -> None:
     files = [*ROOT.glob("*.toml"), *ROOT.glob("shared/*.py"), *ROOT.glob("services/**/*.py")]
     assert [path.name for path in files if f'"{VERSION}"' in path.read_text()] == ["version.py"]
+
+
+def test_who_reads_may_stop_reading() -> None:
+    """`tollgate check-config ... | head -1`: nothing of ours on the terminal."""
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}
+    for module, arguments in (
+        ("services.cli", ["check-config", "config.example.yaml"]),
+        ("services.ledger", ["verify", "--help"]),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env=env,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        os.close(writing)
+        assert done.stderr == "" and done.returncode in (0, 1), done.stderr

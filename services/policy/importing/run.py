@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         tally = asyncio.run(_run(wanted, sys.stdin.buffer, secrets, dry_run=given.dry_run, overwrite=given.overwrite))
     except (SettingsError, Stopped, RefusedError, OSError, TimeoutError, nats.errors.Error) as error:
         print(
-            f"import-litellm: stopped: {error or type(error).__name__}. What was written stands; run it again.",
+            f"import-litellm: stopped: {str(error) or type(error).__name__}. What was written stands; run it again.",
             file=sys.stderr,
         )
         return 1
