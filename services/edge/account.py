@@ -110,7 +110,7 @@ class Account:
         self.state = _NEXT[self.state, "open"]
         self._rest = encode_rest_of_opened(
             call.stream,
-            call.customer_id,
+            recorded_customer(parts, call),
             permit.tags,
             self._logged() if head.told is not None or self.fallback_to is not None else permit.spend_logs_metadata,
             recorded(parts, head.ip),
@@ -288,6 +288,11 @@ def recorded(parts: Parts, ip: str | None) -> str | None:
     return ip if kept == "full" else shortened(ip) if kept == "short" else None
 
 
+def recorded_customer(parts: Parts, call: Call) -> str | None:
+    """Whom a call is made for, as the book may have it."""
+    return call.customer_id if parts.records_customers else None
+
+
 def cost_of(price: Price | None, usage: Usage) -> Cost:
     """What it cost, and why that is a guess. What can't be a cost is recorded as unpriced."""
     if usage is NOTHING:
@@ -333,7 +338,7 @@ async def refuse(
         status=refusal.status,
         error_code=refusal.code,
         refused_by="policy" if screening is None else "moderation",
-        customer_id=call.customer_id if call is not None else None,
+        customer_id=recorded_customer(parts, call) if call is not None else None,
         tags=permit.tags if permit is not None else (call.tags if call is not None else []),
         requester_ip=recorded(parts, head.ip),
         user_agent=head.user_agent,

@@ -93,6 +93,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Pass-through endpoints that were made at run time."""
     default_models: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Route → the model that its requests ask which name none."""
+    records_customers: bool = True
+    """False: the book says of no call whom it was made for (`disable_end_user_cost_tracking`)."""
     metrics_need_key: bool = True
     """Whether `/metrics` on the clients' port asks who asks."""
     site: Site = Site()

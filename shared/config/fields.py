@@ -92,6 +92,10 @@ class Reading:
         """Key → the section it belongs in."""
         self.anyway: Mapping[str, str] = {}
         """Key → why what it asks for is so anyway, in whatever section it stands."""
+        self.invented: Mapping[str, str] = {}
+        """The same of switches that are no key of LiteLLM's: where they are on."""
+        self.off_asks: Collection[str] = ()
+        """Keys without effect of which an empty value asks for something all the same."""
         self._allowed = frozenset(allow_unenforced)
 
     def say(self, place: str, verdict: Verdict, note: str = "") -> None:
@@ -160,8 +164,12 @@ def section(
     return kind(**given)
 
 
+def _is_off(value: Any) -> bool:
+    return value is False or value in ([], {}, "")
+
+
 def _not_yet(place: str, name: str, value: Any, by: By, reading: Reading) -> None:
-    off = value is False or value == [] or value == {} or value == ""
+    off = _is_off(value)
     anyway = "it is off" if off else by.anyway(value)
     asked = value == 0 and not isinstance(value, bool) if by.protects == "zero" else by.protects and not off
     if asked:
@@ -175,7 +183,11 @@ def _without_effect(
     place: str, name: str, value: Any, idle: Mapping[str, str], fields: Iterable[str], reading: Reading
 ) -> None:
     why = idle.get(name) or reading.anyway.get(name)
-    if why is None:
+    if why is None and value is True:
+        why = reading.invented.get(name)
+    if why is not None and not why.startswith(("=", "~")) and _is_off(value) and name not in reading.off_asks:
+        reading.say(place, "acts", "it is off")
+    elif why is None:
         close = difflib.get_close_matches(name, [*fields, *idle], 1, 0.85)
         hint = ""
         if name in reading.elsewhere:
@@ -188,7 +200,7 @@ def _without_effect(
         reading.say(place, "acts" if why.startswith("=") else "differently", why[1:].strip())
     else:
         reading.say(place, "no effect", why)
-        if value is not None and value is not False:
+        if value is not None:
             reading.warn(f"{place}: not used ({why})")
 
 

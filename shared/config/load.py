@@ -147,6 +147,8 @@ def _read(
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
+    reading.invented = {name: f"= {why}" for name, why in without_effect.INVENTED.items()}
+    reading.off_asks = without_effect.OFF_ASKS
     general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
     litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
     router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
@@ -266,6 +268,13 @@ def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
         if name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept
             continue
         why = without_effect.SECTIONS.get(name)
+        if why is not None and loose[name] in (None, [], {}, ""):
+            reading.say(name, "acts", "it is empty")
+            continue
+        invented = without_effect.INVENTED.get(name) if loose[name] is True else None
+        if invented is not None:
+            reading.say(name, "acts", invented)
+            continue
         reading.say(name, "no effect" if why else "unknown", why or "")
         reading.warn(f"{name}: not used ({why})" if why else f"{name}: unknown section, ignored")
 

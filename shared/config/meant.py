@@ -46,6 +46,13 @@ OF_INFO = {"context_window": "max_input_tokens"}
 """What people write into `litellm_params`, and what it is in `model_info`; `supports_...` keeps its name."""
 
 
+OPENS = frozenset({"access_groups"})
+"""Of `model_info`, read only where it belongs."""
+
+SHOWN = frozenset({"description", "display_name", "notes", "comment"})
+"""What people say of an entry beside its `model_name`: shown in /model/info."""
+
+
 def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Collection[str] = ()) -> None:
     """Moves what stands in the wrong section, or in none, into the right one, unless that says it itself.
 
@@ -59,9 +66,14 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Colle
             name = ALIASES.get(str(key), str(key))
             own = fields.get(section, {})
             home = section if name in own else _home(name, fields)
-            if str(key) in own or home is None or name in trees[home]:
+            if str(key) in own or home is None or name in ONLY_THERE:
                 continue
-            if name in ONLY_THERE or name in said_elsewhere:
+            if name in trees[home]:
+                if (home, name) != (section, str(key)) and tree[key] == trees[home][name]:
+                    del tree[key]
+                    reading.say(f"{section}.{key}" if section else str(key), "acts", f"{home}.{name} says it too")
+                continue
+            if name in said_elsewhere:
                 continue
             if not _fits(tree[key], fields[home][name]):
                 continue
@@ -97,6 +109,20 @@ def entry(given: Any, place: str, reading: Reading) -> Any:
     params, moved = dict(given["litellm_params"]), dict(given)
     info = dict(given["model_info"]) if isinstance(given.get("model_info"), dict) else None
     fields, of_info = known(EntryParams), known(EntryInfo)
+    if isinstance(params.get("model_info"), dict) and (info is not None or given.get("model_info") is None):
+        within, kept = params.pop("model_info"), {}
+        for key, value in within.items():
+            if key in OPENS:
+                kept[key] = value
+            else:
+                info = {str(key): value, **(info or {})}
+                _say(f"{place}.litellm_params.model_info.{key}", f"{place}.model_info.{key}", reading)
+        if kept:
+            params["model_info"] = kept
+    for key in [key for key in given if str(key) in SHOWN]:
+        if isinstance(given[key], str) and (info is not None or given.get("model_info") is None):
+            info = {str(key): moved.pop(key), **(info or {})}
+            _say(f"{place}.{key}", f"{place}.model_info.{key}", reading)
     for key in given:
         name = str(key)
         acts = (name in fields and fields[name].by.services) or is_price(name)

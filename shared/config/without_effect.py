@@ -1,7 +1,7 @@
 """Keys of LiteLLM's that have no effect here, each with the reason.
 
 A reason that begins with `=` says that what the key asks for is so anyway: then nothing is left undone. With `~` it is so but for what the
-reason says.
+reason says. `false`, or an empty value, asks for nothing, but of the keys in `OFF_ASKS`.
 """
 
 _WRITES = "every call is recorded before it is answered, nothing is written later"
@@ -39,7 +39,6 @@ GENERAL: dict[str, str] = {
     "supported_db_objects": "= what was changed at run time is read from the control stream",
     "store_audit_logs": "= every change is in the audit log",
     "allow_user_auth": "= it opened `/user/auth`, which LiteLLM has no more; people sign in by SSO or JWT",
-    "proxy_base_url": _UI,
     "auto_redirect_ui_login_to_sso": _UI,
     "disable_master_key_return": "= no key is ever returned",
     "disable_key_generate_for_org_admin": "= organisations' administrators make no keys",
@@ -78,7 +77,6 @@ LITELLM: dict[str, str] = {
     "route_all_chat_openai_to_responses": "chat goes to chat",
     "enable_preview_features": "there are none",
     "return_response_headers": "= the provider's headers that matter are passed on",
-    "disable_end_user_cost_tracking": "a customer's calls are recorded",
     "disable_end_user_cost_tracking_prometheus_only": "= customers are no label of a metric",
     "enable_end_user_cost_tracking_prometheus_only": "customers are no label of a metric: their number has no bound",
     "prometheus_initialize_budget_metrics": "metrics appear with their first value",
@@ -98,6 +96,22 @@ LITELLM: dict[str, str] = {
     "disable_copilot_system_to_assistant": "= system messages stay what they are",
     "prompts": "prompts are the caller's",
 }
+
+OFF_ASKS = frozenset({"aiohttp_trust_env", "health_check_details", "stream"})
+"""Of which `false` says what is to be done."""
+
+_METRICS, _BOOK, _STREAMS = "`/metrics` is there", "every call is in the book", "a call that asks for a stream gets one"
+_BALANCE, _TOOLS = "deployments of one name share its calls", "tools and calls of them are passed on"
+INVENTED: dict[str, str] = {
+    "enable_metrics": _METRICS, "enable_prometheus": _METRICS, "enable_prometheus_metrics": _METRICS, "prometheus_metrics": _METRICS,
+    "enable_spend_logging": _BOOK, "enable_spend_tracking": _BOOK, "enable_cost_tracking": _BOOK, "track_cost": _BOOK, "track_costs": _BOOK,
+    "cost_tracking": _BOOK, "track_usage": _BOOK, "enable_usage_tracking": _BOOK, "log_requests": _BOOK,
+    "streaming": _STREAMS, "enable_streaming": _STREAMS, "enable_stream": _STREAMS, "stream_support": _STREAMS,
+    "enable_loadbalancing": _BALANCE, "enable_load_balancing": _BALANCE, "load_balancing": _BALANCE,
+    "enable_function_calling": _TOOLS, "pass_through_function_calls": _TOOLS, "enable_tools": _TOOLS, "function_calling": _TOOLS,
+    "enable_health_check": "`/health` is there", "enable_health_checks": "`/health` is there", "health_check": "`/health` is there",
+}  # fmt: skip
+"""Switches that people write and LiteLLM doesn't have, whose `true` asks for what is so anyway."""
 
 ROUTER: dict[str, str] = {
     "redis_host": f"= {_REDIS}",

@@ -14,6 +14,7 @@ from services.edge.routing import settings
 from services.edge.routing.health import Health
 from services.edge.routing.rooms import Place, Rooms
 from services.edge.routing.settings import RoutingSettings
+from services.edge.sso import settings as sso_settings
 from shared import config, subjects
 from shared.config import Config, ConfigError
 from shared.grant import Grant
@@ -22,7 +23,7 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
 from tests.config.stand_ins import CHUNKS
 from tests.edge.fakes import Peer, Provider, always, response, until
-from tests.edge.harness import Edge
+from tests.edge.harness import Edge, told
 
 D = DeploymentId("d")
 
@@ -236,3 +237,36 @@ def test_where_the_file_says_how_many_calls_at_once() -> None:
     assert limit("router_settings: {default_max_parallel_requests: 4}") == 4
     assert limit("litellm_settings: {max_parallel_requests: 5}") == 5, "in the wrong section"
     assert limit("general_settings: {max_parallel_requests: 5}", ", max_parallel_requests: 3") == 3
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("off", [True, False])
+async def test_the_book_names_no_customer_where_the_file_says_so(off: bool) -> None:
+    built = front.build(
+        parsed(f"general_settings: {{disable_end_user_cost_tracking: {str(off).lower()}}}"),
+        {},
+        Outbound(OutboundSettings.read({}), Guard()),
+    )
+    async with Provider(always(answer("hi"))) as there, Edge({"m": [there.url]}) as edge:
+        edge.parts.records_customers = built["records_customers"]
+        assert (await edge.chat("m", user="ann")).status == 200
+        opened, settled = await told(edge)
+    assert {opened.customer_id, settled.opened.customer_id} == ({None} if off else {"ann"})
+
+
+def test_parameters_that_nobody_gets_are_said_once_for_all() -> None:
+    text = (
+        "litellm_settings: {additional_drop_params: [seed]}\n"
+        "model_list: [{model_name: m, litellm_params: {model: openai/m, api_key: k, additional_drop_params: [user]}}]"
+    )
+    loaded = parsed(text)
+    (target,) = table.build(loaded.deployments, "tollgate", loaded.litellm, {}).values()
+    assert target.parameters is not None
+    fields = {name: msgspec.Raw(b'"x"') for name in ("seed", "user", "model")}
+    assert set(target.parameters.apply(fields)) == {"model"}
+
+
+def test_where_people_sign_in_may_stand_in_the_file() -> None:
+    general = parsed("general_settings: {proxy_base_url: 'https://llm.example/'}").general_settings
+    assert sso_settings.read({}, general, {}).base_url == "https://llm.example"
+    assert sso_settings.read({"PROXY_BASE_URL": "https://other"}, general, {}).base_url == "https://other"

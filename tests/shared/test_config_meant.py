@@ -95,7 +95,11 @@ def test_an_entrys_keys_beside_litellm_params() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["complexity_router_config: {tiers: {SIMPLE: m}}", "auto_router_config_path: a.json", "quality_router_config: {}"],
+    [
+        "complexity_router_config: {tiers: {SIMPLE: m}}",
+        "auto_router_config_path: a.json",
+        "quality_router_config: {a: 1}",
+    ],
 )
 def test_the_settings_of_litellms_own_routers_are_named_and_sent_to_nobody(key: str) -> None:
     config = parse(ENTRY.replace("rpm_limit: 4", key), {})
@@ -123,3 +127,50 @@ def test_chains_of_models_in_any_shape() -> None:
     assert found["router_settings.model_group_alias.none"] == "no effect"
     with pytest.raises(ConfigError, match="routing_strategy"):
         parse("router_settings: {routing_strategy: by-the-moon}\n", {})
+
+
+def test_what_is_said_twice_with_one_meaning_acts() -> None:
+    found = verdicts(
+        "general_settings: {num_retries: 2, drop_unsupported_params: true}\nlitellm_settings: {num_retries: 2, drop_params: true}\n"
+    )
+    assert set(found.values()) == {"acts"}
+    other = verdicts("general_settings: {num_retries: 3}\nlitellm_settings: {num_retries: 2}\n")
+    assert other["general_settings.num_retries"] == "unknown"
+
+
+def test_what_is_off_asks_for_nothing() -> None:
+    text = "litellm_settings: {log_raw_request_response: false, http2: false, custom_prometheus_tags: []}\nmcp_servers: {}\nfiles_settings:\n"
+    config = parse(text, {})
+    assert {key.verdict for key in config.keys} == {"acts"} and not config.warnings
+    for on in ("log_raw_request_response: true", "aiohttp_trust_env: false", "stream: false"):
+        assert parse(f"litellm_settings: {{{on}}}", {}).keys[0].verdict == "no effect"
+    assert verdicts("mcp_servers: {a: {url: 'http://x'}}")["mcp_servers"] == "no effect"
+
+
+def test_a_switch_that_nobody_has_asks_for_what_is_so_anyway_where_it_is_on() -> None:
+    on = verdicts(
+        "general_settings: {enable_metrics: true}\nlitellm_settings: {streaming: true}\ncost_tracking: true\n"
+    )
+    assert set(on.values()) == {"acts"}
+    off = verdicts("general_settings: {enable_metrics: false}\ncost_tracking: {budget: 1}\n")
+    assert set(off.values()) == {"unknown"}
+
+
+def test_model_info_within_litellm_params_is_read_but_for_what_opens() -> None:
+    inside = "model_info: {max_input_tokens: 7, team_id: t, access_groups: [all]}"
+    text = f"model_list:\n- model_name: m\n  litellm_params: {{model: openai/m, api_key: k, {inside}}}\n"
+    config = parse(text, {})
+    (deployment,) = config.deployments
+    assert (deployment.input_tokens_max, deployment.team_id) == (7, "t") and "access_groups" not in deployment.info
+    found = {key.place: key.verdict for key in config.keys}
+    assert found["model_list[0].litellm_params.model_info"] == "no effect"
+    assert found["model_list[0].litellm_params.model_info.team_id"] == "differently"
+    (deployment,) = parse(text + "  model_info: {team_id: u}\n", {}).deployments
+    assert (deployment.input_tokens_max, deployment.team_id) == (7, "u"), "its own place goes before"
+
+
+def test_what_is_said_of_an_entry_beside_its_name_is_shown() -> None:
+    text = "model_list:\n- {model_name: m, description: fast, visible: false, litellm_params: {model: openai/m, api_key: k}}\n"
+    config = parse(text, {})
+    assert config.deployments[0].info == {"description": "fast"}
+    assert {key.place: key.verdict for key in config.keys}["model_list[0].visible"] == "unknown"

@@ -96,7 +96,7 @@ EXAMPLE = """
 general_settings: {proxy_batch_write_at: 60, infer_model_from_keys: false, num_retries: 3, telemetry: false, surprising: 1}
 litellm_settings: {telemetry: false, http2: true, sett_verbose: true, cache: false, redact_messages_in_exceptions: true}
 router_settings: {redis_host: redis, master_key: x}
-mcp_servers: {}
+mcp_servers: {a: {}}
 whatever: 1
 x-anchors: &a {model: openai/m, api_key: k}
 model_list:

@@ -113,7 +113,11 @@ def _parameters(deployment: Deployment, settings: LitellmSettings) -> Parameters
         defaults=deployment.parameters,
         extra_body=entry.extra_body,
         drop=_either(None if isinstance(drop, list) else drop, settings.drop_params),
-        additional_drop=[*entry.additional_drop_params, *(drop if isinstance(drop, list) else ())],
+        additional_drop=[
+            *settings.additional_drop_params,
+            *entry.additional_drop_params,
+            *(drop if isinstance(drop, list) else ()),
+        ],
         allowed=entry.allowed_openai_params,
         cache_points=deployment.params.cache_control_injection_points,
     )

@@ -55,7 +55,7 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     """Variables that the chosen provider needs and that aren't set."""
     base_url: str | None = None
-    """`PROXY_BASE_URL`: what the provider sends people back to; None: the address they came to."""
+    """`PROXY_BASE_URL`, or `general_settings.proxy_base_url`: what the provider sends people back to; None: the address they came to."""
     admin_id: str | None = None
     """`PROXY_ADMIN_ID`: this user is a proxy_admin."""
     email_domains: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ def read(environ: Mapping[str, str], general: dict[str, Any], litellm: dict[str,
     return SsoSettings(
         provider=provider,
         missing=missing,
-        base_url=(environ.get("PROXY_BASE_URL") or "").rstrip("/") or None,
+        base_url=(environ.get("PROXY_BASE_URL") or general.get("proxy_base_url") or "").rstrip("/") or None,
         admin_id=environ.get("PROXY_ADMIN_ID") or None,
         email_domains=tuple(
             each.strip().lower() for each in (environ.get("ALLOWED_EMAIL_DOMAINS") or "").split(",") if each.strip()

@@ -209,7 +209,7 @@ class _Relay:
             upstream_model=candidate.upstream_model,
             price=candidate.price,
             stream=call.stream,
-            customer_id=call.customer_id,
+            customer_id=account.recorded_customer(parts, call),
             tags=permit.tags,
             spend_logs_metadata=account.logged(permit.spend_logs_metadata, head),
             requester_ip=account.recorded(parts, head.ip),

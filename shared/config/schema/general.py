@@ -43,6 +43,11 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Take tokens that were made for somebody else, where neither audience nor issuer is set."""
     role_permissions: Annotated[list[Any], By("edge")] = []
     """Which models and routes a role of a token has."""
+    proxy_base_url: Annotated[
+        str | None,
+        By("edge", differently="where people sign in, as PROXY_BASE_URL, which goes before; LiteLLM ignores it"),
+    ] = None
+    """The address at which people reach the admin pages."""
     ui_access_mode: Annotated[Any, By("edge")] = None
     """Who may use the admin pages."""
     disable_env_credential_login: Annotated[bool, By("edge")] = False

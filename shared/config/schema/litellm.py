@@ -150,6 +150,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """The model that a chat or text completion asks which names none."""
     max_fallbacks: Annotated[int | None, By("policy")] = None
     """Models asked in all."""
+    additional_drop_params: Annotated[Names, By("edge", differently="of every entry; LiteLLM ignores it here")] = []
+    """Parameters that no provider gets, beside those of its entry."""
     allowed_fails: Annotated[int | None, By("edge")] = None
     """Failures a minute after which a deployment rests."""
     cooldown_time: Annotated[float | None, By("edge")] = None
@@ -174,6 +176,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
 
     forward_traceparent_to_llm_provider: Annotated[bool, By("edge")] = False
     """A provider is told whose trace a call belongs to: the caller's `traceparent`, with the call as its parent, and `tracestate`."""
+    disable_end_user_cost_tracking: Annotated[bool, By("edge")] = False
+    """The book, and what is made of it, doesn't say for which customer a call was made; blocked ones stay blocked."""
     extra_spend_tag_headers: Annotated[Names, By("edge")] = []
     """Headers whose values become tags."""
     disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
