@@ -22,6 +22,7 @@ RUN python3 -m venv /opt/tollgate/venv \
 COPY services /opt/tollgate/services
 COPY shared /opt/tollgate/shared
 COPY config.example.yaml LICENSE /opt/tollgate/
+COPY deploy/docker/tollgate /opt/tollgate/venv/bin/
 # Compiled here, since the root is read-only where it runs: ours, and what is imported at a start (so this is a test of the imports too).
 WORKDIR /opt/tollgate
 RUN rm -rf services/suite services/__main__.py \

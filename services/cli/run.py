@@ -1,6 +1,7 @@
 """`tollgate run`: everything on this machine. It takes the flags of the command `litellm`; what one of them can't do here is said."""
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -63,6 +64,12 @@ def command(arguments: list[str]) -> int:
             print(f"tollgate: {flag} has no effect", file=sys.stderr)
     if given.model and given.config:
         print("tollgate: --model is for a start without --config", file=sys.stderr)
+        return 2
+    if importlib.util.find_spec("services.suite") is None:
+        print(
+            "tollgate: the image has one service a container: tollgate edge, policy, moderation or ledger",
+            file=sys.stderr,
+        )
         return 2
     os.environ.update(environment(given))
     if given.model:

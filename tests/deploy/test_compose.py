@@ -1,12 +1,16 @@
 """compose.yaml and the Dockerfile, as far as they can be read without a daemon."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from shared.version import VERSION
 from tests.deploy.rendered import OURS, ROOT
 from tools import k8s_secrets
 from tools.make_nats_conf import variable
@@ -64,6 +68,25 @@ def test_the_image_is_locked_and_runs_as_nobody_in_particular() -> None:
     whole = (ROOT / "requirements.lock").read_text()
     for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", locked, re.M):
         assert f"{name}=={version}" in whole, "make lock keeps the two together"
+
+
+def test_the_image_has_the_commands(tmp_path: Path) -> None:
+    """As the Dockerfile puts them together: without the suite, and started from anywhere."""
+    for name in ("services", "shared"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("suite", "__pycache__"))
+    (tmp_path / "services" / "__main__.py").unlink()
+    assert "rm -rf services/suite services/__main__.py" in (ROOT / "Dockerfile").read_text()
+    script = tmp_path / "tollgate"
+    script.write_text((ROOT / "deploy" / "docker" / "tollgate").read_text().replace('/opt/tollgate"', f'{tmp_path}"'))
+
+    def said(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, cwd="/")
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    assert said("--version") == (0, f"tollgate {VERSION}")
+    status, text = said("run")
+    assert status == 2 and text.startswith("tollgate: the image has one service a container")
+    assert said("drain-journal", "/nowhere") == (1, "drain-journal: /nowhere is no journal")
 
 
 def test_secrets_once_made_stay_and_new_ones_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.version import VERSION
 from tests.ledger.servers import Postgres
 from tests.support.broker import AccountsBroker
 from tests.support.ports import free_port
@@ -89,6 +90,11 @@ def image_environment() -> dict[str, str]:
     }
 
 
+def inside(root: Path, config: Path, *arguments: str) -> list[str | Path]:
+    """The command for the image's Python with these arguments."""
+    return ["unshare", "--mount", "sh", "-ec", START, "sh", root, config, *arguments]
+
+
 @contextlib.contextmanager
 def running(root: Path, directory: Path) -> Iterator[int]:
     """All services; gives the edge's port. At the end each must end by itself, with status 0."""
@@ -107,7 +113,7 @@ def running(root: Path, directory: Path) -> Iterator[int]:
                 "TOLLGATE_LEDGER_URL": f"http://127.0.0.1:{ledger}", "TOLLGATE_EDGE_DRAIN_IDLE_MS": "0",
                 **({"TOLLGATE_DATABASE_URL": database.url("postgres")} if kind == "ledger" else {}),
             }  # fmt: skip
-            command = ["unshare", "--mount", "sh", "-ec", START, "sh", root, config, "-m", f"services.{kind}"]
+            command = inside(root, config, "-m", f"services.{kind}")
             with (directory / f"{kind}.log").open("wb") as log:
                 processes[kind] = subprocess.Popen(
                     command, env={"PATH": os.environ["PATH"], **env}, stdout=log, stderr=log
@@ -160,5 +166,9 @@ def test_the_image_is_small_and_serves_from_its_own_files(tmp_path: Path) -> Non
         serve = tmp_path / "serve"
         serve.mkdir()
         serves(root, serve)
+        script = root / "opt/tollgate/venv/bin/tollgate"
+        command = inside(root, serve / "config.yaml", "venv/bin/tollgate", "--version")
+        said = subprocess.run(command, capture_output=True, text=True)
+        assert os.access(script, os.X_OK) and said.stdout == f"tollgate {VERSION}\n", said
     finally:
         tool(tmp_path, "rm", "--all")
