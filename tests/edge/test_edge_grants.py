@@ -10,59 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge import grants as grants_
-from services.edge.grants import Grants
 from shared import errors, subjects
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest
-from shared.requests import DecideReply, DecideRequest, Fault
-from tests.edge.fakes import FakeBus, FakeFeed, until
-
-KEY, OTHER = KeyDigest("a" * 64), KeyDigest("b" * 64)
-ROUTE = "/chat/completions"
-
-
-class Policy:
-    """Answers with what is true at its sequence; `hold` keeps the answers back."""
-
-    def __init__(self) -> None:
-        self.seq = 1
-        self.depends_on = ["control.key.k", "control.team.t"]
-        self.asked: list[DecideRequest] = []
-        self.away = False
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.decision: Grant | Denial | None = None
-
-    def at(self, seq: int) -> Grant:
-        return Grant(Caller(), ROUTE, "m", seq, self.depends_on)
-
-    async def answer(self, asked: DecideRequest) -> DecideReply:
-        self.asked.append(asked)
-        decision = self.decision or self.at(self.seq)
-        await self.gate.wait()
-        if self.away:
-            raise TimeoutError
-        return DecideReply(decision)
-
-
-class World:
-    def __init__(self, *, ttl_ms: int = 60_000, entries_max: int = 100) -> None:
-        self.policy, self.bus, self.feed = Policy(), FakeBus(), FakeFeed()
-        self.bus.answers[subjects.POLICY_DECIDE] = self.policy.answer
-        bus: Any = self.bus
-        feed: Any = self.feed
-        self.grants = Grants(
-            bus, lambda: feed, ttl_ms=ttl_ms, entries_max=entries_max, timeout_ms=200, stale_ms=3_000
-        )  # fmt: skip
-
-    async def decide(self, digest: KeyDigest | None = KEY, model: str = "m") -> Grant | Denial:
-        return await self.grants.decide(digest, "sk", ROUTE, model)
-
-    @property
-    def askings(self) -> int:
-        return len(self.policy.asked)
+from shared.requests import DecideReply, DecideRequest
+from tests.edge.fakes import until
+from tests.edge.grants_kit import KEY, OTHER, ROUTE, World
 
 
 async def test_the_first_asks_and_the_next_do_not() -> None:
@@ -151,15 +106,6 @@ async def test_an_answer_outdated_while_in_flight_is_neither_used_nor_kept() -> 
     assert [asked.min_control_seq for asked in world.policy.asked] == [0, 2]
 
 
-async def test_a_policy_that_stays_behind_is_refused_in_the_end() -> None:
-    world = World()
-    world.grants.forget("control.key.k", 9)
-    with pytest.raises(RefusedError) as refused:
-        await world.decide()
-    assert refused.value.refusal.code == "policy_unavailable"
-    assert world.askings == grants_.TRIES
-
-
 async def test_questions_carry_the_highest_sequence_seen() -> None:
     world = World()
     world.policy.seq = 7
@@ -212,90 +158,6 @@ async def test_an_answer_nobody_waits_for_any_more_does_not_complain() -> None:
     assert complaints == []
 
 
-async def test_with_policy_away_a_kept_grant_serves_and_others_are_refused() -> None:
-    world = World()
-    await world.decide()
-    world.policy.away = True
-    await world.decide()
-    with pytest.raises(RefusedError) as refused:
-        await world.decide(OTHER)
-    assert (refused.value.refusal.code, refused.value.refusal.status) == ("policy_unavailable", 503)
-
-
-@pytest.mark.parametrize("why", ["stale", "not caught up"])
-async def test_while_the_feed_is_blind_policy_is_asked_each_time(why: str) -> None:
-    world = World()
-    await world.decide()
-    if why == "stale":
-        world.feed.stale_ms = 5_000
-    else:
-        world.feed.caught_up = False
-    await world.decide()
-    await world.decide()
-    assert world.askings == 3
-    world.feed.stale_ms, world.feed.caught_up = 0, True
-    await world.decide()
-    assert world.askings == 3
-
-
-async def test_with_feed_and_policy_away_a_kept_grant_serves_without_asking_for_every_request() -> None:
-    world = World()
-    await world.decide()
-    world.feed.stale_ms, world.policy.away = 5_000, True
-    for _ in range(20):
-        assert isinstance(await world.decide(), Grant)
-    assert world.askings == 1 + grants_.DECIDE_TRIES
-
-
-async def test_a_replica_that_hangs_is_not_waited_for_alone() -> None:
-    world = World()
-    silent = 2
-
-    async def answer(question: DecideRequest) -> DecideReply:
-        nonlocal silent
-        silent -= 1
-        if silent >= 0:
-            await asyncio.sleep(60)
-        return await world.policy.answer(question)
-
-    world.bus.answers[subjects.POLICY_DECIDE] = answer
-    assert isinstance(await world.decide(), Grant)
-    assert len(world.bus.asked) == 3
-
-
-async def test_with_feed_and_policy_away_a_grant_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(ttl_ms=40)
-    await world.decide()
-    world.feed.stale_ms, world.policy.away = 5_000, True
-    await world.decide()
-    await asyncio.sleep(0.05)
-    with pytest.raises(RefusedError):
-        await world.decide()
-
-
-async def test_a_grant_revoked_while_policy_fails_to_answer_is_not_fallen_back_to() -> None:
-    world = World()
-    await world.decide()
-    world.feed.stale_ms, world.policy.away = 5_000, True
-    world.policy.gate.clear()
-    deciding = asyncio.create_task(world.decide())
-    await until(lambda: world.askings == 2)
-    world.grants.forget("control.key.k", 2)
-    world.policy.gate.set()
-    with pytest.raises(RefusedError):
-        await deciding
-
-
-async def test_a_fault_or_an_unreachable_bus_is_policy_away() -> None:
-    world = World()
-    world.bus.answers[subjects.POLICY_DECIDE] = lambda _: Fault("behind")
-    with pytest.raises(RefusedError):
-        await world.decide()
-    world.bus.is_connected = False
-    with pytest.raises(RefusedError):
-        await world.decide()
-
-
 async def test_it_never_holds_more_than_its_bound_and_leaves_nothing_of_what_it_dropped() -> None:
     world = World(entries_max=10)
     for number in range(50):
@@ -344,7 +206,11 @@ async def test_another_stream_ends_everything_also_what_is_in_flight() -> None:
 # ── whatever happens, in whatever order ──
 
 SUBJECTS = ["control.key.k", "control.team.t", "control.team.u"]
+
+
 DEPENDS = [["control.key.k"], ["control.key.k", "control.team.t"], ["control.team.>"]]
+
+
 STEP = st.one_of(
     st.tuples(st.just("decide"), st.integers(0, 2)),
     st.tuples(st.just("fact"), st.integers(0, 2)),
