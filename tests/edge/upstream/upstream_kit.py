@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,6 +23,8 @@ from services.edge.upstream import Deadlines, Origin, UpstreamError
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 QUICK = Deadlines(connect_ms=2_000, first_byte_ms=2_000, idle_ms=2_000, total_ms=4_000)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+Make = Callable[..., Any]
 Script = Callable[["Peer"], Awaitable[None]]
 
 
@@ -258,13 +261,19 @@ class Authority:
         return builder.add_extension(extension, critical=False).sign(self._key, hashes.SHA256())
 
 
-async def call(client: Any, server: Any, deadlines: Deadlines = QUICK) -> bytes:
-    async with asyncio.timeout(deadlines.total_ms / 1000 + 1):
-        response = await client.send(server.origin, "POST", "/", [], b"", deadlines)
-        return await response.read(1 << 20)
-
-
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def call(client: Any, server: Any, deadlines: Deadlines = QUICK, body: bytes = b"{}") -> bytes:
+    async with asyncio.timeout(5):
+        response = await client.send(server.origin, "POST", "/", [], body, deadlines)
+        return await response.read(1 << 20)
+
+
+async def refused(client: Any, server: Any, deadlines: Deadlines = QUICK, body: bytes = b"{}") -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
+        await call(client, server, deadlines, body)
+    return caught.value
