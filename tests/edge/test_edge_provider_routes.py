@@ -19,7 +19,7 @@ from shared.passthrough import Entries
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
-from tests.edge.test_edge_passthrough import KEY, Target, World, told_by
+from tests.edge.passthrough.passthrough_kit import KEY, Target, World, told_by
 from tests.support.sigv4 import why_not
 
 

@@ -16,7 +16,7 @@ from services.moderation.screen import Screen
 from shared import guarded_fields, guardrails, subjects
 from shared.config import parse
 from shared.facts import Refused
-from tests.edge.test_edge_passthrough import World, world  # noqa: F401 - a fixture
+from tests.edge.passthrough.passthrough_kit import World
 
 MASK = """
 class Mask:
@@ -27,7 +27,7 @@ JSON = {"Content_Type": "application/json"}
 
 
 @pytest_asyncio.fixture
-async def guarded(world: World, tmp_path: Path) -> AsyncIterator[World]:  # noqa: F811
+async def guarded(world: World, tmp_path: Path) -> AsyncIterator[World]:
     """Keywords `bomb` (before and after), and a class that masks `Ada` (before) and `Bob` (after)."""
     (tmp_path / "mine.py").write_text(MASK)
     tree = {
@@ -47,7 +47,7 @@ async def guarded(world: World, tmp_path: Path) -> AsyncIterator[World]:  # noqa
     yield world
 
 
-async def send(world: World, body: Any, path: str = "/their", **headers: str) -> Any:  # noqa: F811
+async def send(world: World, body: Any, path: str = "/their", **headers: str) -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return await world.ask(path, body=data, **{**JSON, **headers})
 
