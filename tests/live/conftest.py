@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from tests.ledger.servers import Postgres
 from tests.support.ports import free_port
 from tests.support.suite import ROOT, RunningSuite
 
@@ -110,3 +111,16 @@ async def book_row(http: aiohttp.ClientSession, base: str, request_id: str, head
 
     rows = await eventually(ask, lambda found: len(found) == 1)
     return dict(rows[0])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Postgres]:
+    """With passwords, for all but the owner."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    (server.directory / "data" / "pg_hba.conf").write_text(
+        "host all owner 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    )
+    server.start()
+    await server.ready()
+    yield server
+    server.stop()

@@ -1,11 +1,9 @@
-"""Secrets from real managers, used by the running suite: nothing in the environment, nothing to be found anywhere afterwards."""
+"""A gateway whose secrets are all in OpenBao: used, stored, changed under load; afterwards none of them is to be found anywhere."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 import asyncpg
@@ -14,130 +12,13 @@ import pytest_asyncio
 
 from tests.ledger.servers import Postgres
 from tests.live.conftest import eventually
+from tests.live.secrets_kit import BAO_CONFIG, SERVICES, Load, World, chat, environments, new_login, owner_says
 from tests.support.broker import AccountsBroker
-from tests.support.managers import Bao, Moto
-from tests.support.suite import MOCK_CONFIG, RunningSuite
+from tests.support.managers import Bao
+from tests.support.suite import RunningSuite
 from tests.support.upstream import FakeUpstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Postgres]:
-    """With passwords, for all but the owner."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    (server.directory / "data" / "pg_hba.conf").write_text(
-        "host all owner 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-    )
-    server.start()
-    await server.ready()
-    yield server
-    server.stop()
-
-
-async def new_login(postgres: Postgres, name: str, password: str) -> str:
-    """A database of its own, as a URL with the password."""
-    url = await postgres.new_database()
-    await owner_says(
-        postgres,
-        f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD '{password}'",
-        f"ALTER DATABASE {url.rpartition('/')[2]} OWNER TO {name}",
-    )
-    return url.replace("owner@", f"{name}:{quote(password)}@")
-
-
-async def owner_says(postgres: Postgres, *statements: str) -> None:
-    connection = await asyncpg.connect(postgres.url("postgres"))
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-async def chat(http: aiohttp.ClientSession, suite: RunningSuite, key: str, model: str = "mock") -> tuple[int, Any]:
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
-    headers = {"Authorization": f"Bearer {key}"}
-    async with http.post(suite.edge_url + "/v1/chat/completions", json=body, headers=headers) as answer:
-        return answer.status, await answer.json()
-
-
-def environments(suite: RunningSuite) -> dict[int, bytes]:
-    return {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in suite.processes()}
-
-
-# ── the page's own case ──
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    server = Moto()
-    yield server
-    server.stop()
-
-
-async def test_the_pages_case_of_kms(
-    postgres: Postgres, moto: Moto, http: aiohttp.ClientSession, tmp_path: Path
-) -> None:
-    """Nothing but the ciphertext is set; the suite keeps its book in the database that the plaintext names."""
-    password = "kms-canary"
-    url = await new_login(postgres, "kms", password)
-    environ = {**moto.environ, "USE_AWS_KMS": "True", "LITELLM_SECRET_AWS_KMS_DATABASE_URL": moto.encrypt(url)}
-    async with RunningSuite(tmp_path, MOCK_CONFIG, env=environ) as suite:
-        assert "postgres" not in suite.pids
-        assert (await chat(http, suite, "sk-1234"))[0] == 200
-        connection = await asyncpg.connect(url)
-
-        async def rows() -> int:
-            return int(await connection.fetchval("SELECT count(*) FROM tollgate.request_log WHERE outcome = 'success'"))
-
-        await eventually(rows, 1)
-        await connection.close()
-        for pid, environment in environments(suite).items():
-            assert password.encode() not in environment, f"process {pid} was given the plaintext"
-        told = suite.log() + (suite.data_dir / "suite.json").read_text()
-    assert password not in told and suite.returncode == 0
-
-
-# ── everything in OpenBao ──
-
-BAO_CONFIG = """
-model_list:
-  - {model_name: named, litellm_params: {model: openai/a, api_base: %(base)s, api_key: vault/providers/named}}
-  - {model_name: by-variable, litellm_params: {model: openai/b}}
-  - {model_name: by-name, litellm_params: {model: openai/c, api_base: %(base)s, api_key: os.environ/OTHER_KEY}}
-general_settings:
-  key_management_system: hashicorp_vault
-  key_management_settings: {store_virtual_keys: true, access_mode: read_and_write}
-  master_key: os.environ/GATEWAY_MASTER_KEY
-"""
-
-
-SERVICES = ("edge", "policy", "moderation", "ledger")
-
-
-class World:
-    """A gateway whose secrets are all in OpenBao, and what they are now."""
-
-    def __init__(
-        self, suite: RunningSuite, bao: Bao, upstream: FakeUpstream, postgres: Postgres, broker: AccountsBroker
-    ) -> None:
-        self.suite, self.bao, self.upstream, self.postgres, self.broker = suite, bao, upstream, postgres, broker
-        self.now: dict[str, str] = {}
-        self.login = ""
-        """For the manager: the one that the environment holds."""
-        self.ever: set[str] = set()
-        """Every secret that there was."""
-
-    def put(self, name: str, value: str, secret: str = "") -> None:
-        """`secret`: the part of it that nobody may see; all of it where that isn't said."""
-        self.bao.put(name, key=value)
-        self.now[name] = value
-        self.ever.add(secret or value)
-
-    def put_broker_logins(self, password: str) -> None:
-        """The broker takes these alone, and the manager has them."""
-        self.broker.change_passwords(password)
-        for service in SERVICES:
-            self.put(f"nats/{service}", self.broker.url(service), password)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -280,51 +161,6 @@ async def test_a_key_rotates_by_itself_into_the_manager(world: World, http: aioh
     world.ever.add(found["key"])
     assert (await chat(http, world.suite, found["key"], "named"))[0] == 200
     assert (await command(http, world, "/key/delete", key_aliases=["turning"]))[0] == 200
-
-
-# ── changes under load ──
-
-
-class Load:
-    """Calls without end; what didn't go well is kept."""
-
-    def __init__(self, http: aiohttp.ClientSession, world: World, model: str) -> None:
-        self.http, self.world, self.model = http, world, model
-        self.good = 0
-        self.bad: list[Any] = []
-        self._ending = False
-
-    async def __aenter__(self) -> "Load":
-        self._tasks = [asyncio.create_task(self._run(number)) for number in range(4)]
-        await self.more()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._ending = True  # each call is waited for: one whose client goes away is no success in the book
-        await asyncio.gather(*self._tasks)
-        assert not self.bad, self.bad[:3]
-
-    async def more(self, calls: int = 40) -> None:
-        """Until so many more were good."""
-        wanted = self.good + calls
-
-        async def good() -> int:
-            return self.good
-
-        await eventually(good, lambda found: found >= wanted or self.bad)
-
-    async def _run(self, number: int) -> None:
-        url = self.world.suite.edge_urls[number % 2]
-        while not self._ending:
-            body = {"model": self.model, "messages": [{"role": "user", "content": "hi"}]}
-            headers = {"Authorization": "Bearer " + self.world.now["GATEWAY_MASTER_KEY"]}
-            async with self.http.post(url + "/v1/chat/completions", json=body, headers=headers) as answer:
-                said = await answer.json()
-                if answer.status == 200:
-                    self.good += 1
-                else:
-                    self.bad.append((answer.status, said))
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("model, name", [("named", "providers/named"), ("by-variable", "OPENAI_API_KEY")])
