@@ -10,7 +10,8 @@ from services.moderation.secrets import abroad, engine, gate, words
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
 from tests.moderation.secret_contexts import filled
-from tests.moderation.secret_corpus import lookalikes, secrets
+from tests.moderation.secret_corpus import secrets
+from tests.moderation.secret_lookalikes import lookalikes
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from services.moderation.secrets.engine import Engine, TooMuchError, in_characte
 from services.moderation.secrets.vendor import Vendor
 from tests.moderation.moderation_kit import answered
 from tests.moderation.secret_contexts import filled
-from tests.moderation.secret_corpus import lookalikes, secrets
+from tests.moderation.secret_corpus import secrets
+from tests.moderation.secret_lookalikes import lookalikes
 
 
 @pytest.fixture(scope="session")
