@@ -1,11 +1,10 @@
-"""The order of rules, as a table: of every two that would refuse, the one that stands first is reported."""
+"""The order of rules, as a table: of every two that would refuse, the one that stands first is reported. What each demands."""
 
 import json
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,9 +16,7 @@ from shared.admission.predicates import PREDICATES
 from shared.entities import Customer, Organization, Project, Team, User
 from shared.errors import Refusal, render
 from shared.grant import Ask, Denial, Grant, Permit
-from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, catalog, digest, key, secret
-
-split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, key, secret, split
 
 
 class Case:
@@ -73,6 +70,8 @@ def refuse(**parts: Any) -> Callable[[Case], None]:
 
 
 TOO_LONG = "m" * 600
+
+
 BREAK: dict[str, tuple[str, Callable[[Case], None]]] = {
     "credential": ("unknown_key", refuse(credential="sk-nobody-knows-this-one")),
     "ip": ("ip_not_allowed", refuse(general={"allowed_ips": ["192.168.0.0/16"]})),
@@ -239,104 +238,6 @@ def test_any_body_gets_an_answer(value: Any) -> None:
     assert isinstance(outcome, Refusal)
 
 
-# Guardrails.
-
-
-def guardrails(world: World, name: str, body: dict[str, Any] | None = None) -> list[str] | str:
-    decision = world.decide(secret(name), model="gpt")
-    outcome = admission.permit(decision, Ask([], {}, None, split(json.dumps(body or {}).encode())), NOW, lambda: 0.5)
-    return outcome.code if isinstance(outcome, Refusal) else [ref.name for ref in outcome.guardrails]
-
-
-def test_permissions_turn_a_guardrail_off_for_a_key_and_a_request_may_turn_it_on_again() -> None:
-    text = CONFIG.replace("[banned_keywords]", "[hide_secrets, banned_keywords]")
-    world = World(
-        key("a"),
-        key("off", permissions={"hide_secrets": False}),
-        key("none", extra={"disable_global_guardrails": True}),
-        key("named", extra={"disable_global_guardrails": True, "guardrails": ["hide_secrets"]}),
-        key("team", team_id="t"),
-        Team(team_id="t", metadata={"guardrails": ["banned_keywords"], "disable_global_guardrails": True}),
-        text=text,
-    )
-    assert guardrails(world, "a") == ["hide_secrets", "banned_keywords"]
-    assert guardrails(world, "off") == ["banned_keywords"]
-    assert guardrails(world, "none") == []
-    assert guardrails(world, "named") == ["hide_secrets"]
-    assert guardrails(world, "team") == ["banned_keywords"]
-    assert guardrails(world, "off", {"guardrails": ["hide_secrets"]}) == ["banned_keywords", "hide_secrets"]
-    assert guardrails(world, "off", {"metadata": {"guardrails": ["hide_secrets"]}}) == [
-        "banned_keywords",
-        "hide_secrets",
-    ]
-    assert guardrails(world, "a", {"disable_global_guardrails": True}) == ["hide_secrets", "banned_keywords"]
-    assert guardrails(world, "a", {"guardrails": ["misspelt"]}) == "bad_request"
-
-
-def test_who_names_a_guardrail_that_is_gone_is_refused_and_told_which() -> None:
-    w = World(
-        key("key", extra={"guardrails": ["banned_keywords", "pii"]}),
-        key("metadata", metadata={"guardrails": ["pii"]}),
-        key("team", team_id="t"),
-        key("project", extra={"project_id": "p"}),
-        key("mode", permissions={"enable_llm_guard_check": True}),
-        key("only off", permissions={"hide_secrets": True, "something else": True}),
-        key("others", extra={"guardrails": ["banned_keywords"]}),
-        Team(team_id="t", extra={"guardrails": ["pii"]}),
-        Project(project_id="p", metadata={"guardrails": ["pii"]}),
-    )
-    for name, whose in (
-        ("key", f"key.{digest('key')}"),
-        ("metadata", f"key.{digest('metadata')}"),
-        ("team", "team.t"),
-        ("project", "project.p"),
-    ):
-        for route in ("/chat/completions", "/embeddings", "/messages", "/audio/transcriptions"):
-            denial = w.decide(secret(name), route, "gpt")
-            assert isinstance(denial, Denial) and denial.refusal.status == 503
-            assert (
-                "'pii'" in denial.refusal.message
-                and denial.refusal.decision == f"guardrails_served; of=control.{whose}"
-            )
-            assert "control.setting.>" in denial.depends_on, "it is asked anew once the file has it again"
-        assert isinstance(w.decide(secret(name), "/models"), Grant), "nothing is screened there"
-    assert "llmguard_moderations" in w.decide(secret("mode"), model="gpt").refusal.message
-    assert guardrails(w, "only off") == guardrails(w, "others") == ["banned_keywords"]
-
-    there = CONFIG + "guardrails: [{guardrail_name: pii, litellm_params: {guardrail: hide-secrets, mode: pre_call}}]\n"
-    w.catalog = catalog(there)
-    assert guardrails(w, "key") == ["pii", "banned_keywords"], "as soon as the file has it again"
-    excused = CONFIG.replace("general_settings:", "general_settings:\n  allow_unenforced: [pii]")
-    w.catalog = catalog(excused)
-    assert guardrails(w, "key") == ["banned_keywords"], "the operator said that it may be left undone"
-
-
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ("litellm_settings: {callbacks: [llmguard_moderations], llm_guard_mode: key-specific}", "llmguard_moderations"),
-        (
-            "litellm_settings: {callbacks: [llmguard_moderations], llm_guard_mode: request-specific}",
-            "llmguard_moderations",
-        ),
-        ("guardrails: [{guardrail_name: mine, litellm_params: {guardrail: llm-guard, mode: pre_call}}]", "mine"),
-    ],
-)
-def test_what_a_keys_permissions_turn_on_runs_however_it_is_configured(settings: str, named: str) -> None:
-    """Had it only been looked for, a key that counts on it would be served without it."""
-    head = CONFIG.split("litellm_settings:")[0]
-    permitted = {"enable_llm_guard_check": True}
-    w = World(
-        key("a"),
-        key("on", permissions=permitted),
-        key("defaults off", permissions=permitted, extra={"disable_global_guardrails": True}),
-        key("off", permissions={"enable_llm_guard_check": False}),
-        text=head + settings,
-    )
-    assert guardrails(w, "on") == guardrails(w, "defaults off") == [named]
-    assert guardrails(w, "a") == guardrails(w, "off") == []
-
-
 # Customers: a decision of their own.
 
 
@@ -372,51 +273,3 @@ def test_a_customers_models_bind_whoever_calls_for_them() -> None:
         assert code(outcome) == expected
         if isinstance(outcome, Refusal):
             assert outcome.type == "customer_model_access_denied"
-
-
-# Rotation.
-
-
-def test_a_rotated_key_stands_for_its_successor_until_its_grace_ends() -> None:
-    world = World(key("a", key_alias="prod", models=["gpt"], expires_at_ms=NOW + 10_000_000))
-
-    def rotate(old: str, new: str, now_ms: int, **body: Any) -> Any:
-        minted = {"key": digest(old), "token": digest(new), "key_name": "sk-...cdef"}
-        return world.call("/key/regenerate", {**minted, **body}, now_ms=now_ms)
-
-    def can(name: str, now_ms: int) -> bool:
-        return isinstance(world.decide(secret(name), model="gpt", now_ms=now_ms), Grant)
-
-    answer = rotate("a", "b", NOW, grace_period="1h")
-    assert answer["key_alias"] == "prod" and answer["models"] == ["gpt"]
-    assert [(f.kind, f.action) for f in world.facts] == [("key", "rotated"), ("key", "rotated"), ("alias", "updated")]
-    rotate("b", "c", NOW + 600_000, grace_period="1h")
-    hour = 3_600_000
-    for name, end in (("a", NOW + hour), ("b", NOW + 600_000 + hour), ("c", NOW + 10_000_000)):
-        assert can(name, end - 1) and not can(name, end), name
-        grant = world.decide(secret(name), model="gpt")
-        assert grant.caller.key_alias == "prod" and grant.expires_at_ms == end
-    assert world.directory.keys[digest("c")].previous_tokens == [digest("a"), digest("b")]
-    refusal = rotate("a", "d", NOW + 700_000)
-    assert isinstance(refusal, Refusal) and refusal.status == 400, "rotated already"
-    world.call("/key/block", {"key": digest("c")})
-    assert not any(can(name, NOW + 700_000) for name in "abc"), "what binds the new key binds the old ones"
-    world.call("/key/unblock", {"key": digest("c")})
-    rotate("c", "e", NOW + 800_000)
-    assert [can(name, NOW + 800_001) for name in "abce"] == [False, False, False, True], "without grace all end at once"
-    assert set(world.directory.keys) == {digest("e")}
-
-
-@pytest.mark.parametrize("wrong", ["soon", 5, "1y", ["1h"], "-1h"])
-def test_a_malformed_grace_period_changes_nothing(wrong: Any) -> None:
-    world = World(key("a"))
-    minted = {"key": digest("a"), "token": digest("b"), "key_name": "sk-..."}
-    refusal = world.call("/key/regenerate", {**minted, "grace_period": wrong})
-    assert isinstance(refusal, Refusal) and (refusal.status, refusal.param) == (400, "grace_period")
-    assert world.facts == []
-
-
-def test_automatic_rotation_is_refused_until_somebody_can_hand_the_new_key_out() -> None:
-    body = {"token": digest("a"), "key_name": "sk-...", "auto_rotate": True, "rotation_interval": "30d"}
-    refusal = World().call("/key/generate", body)
-    assert isinstance(refusal, Refusal) and (refusal.status, refusal.param) == (400, "auto_rotate")

@@ -2,8 +2,7 @@
 
 from shared.entities import Team, User
 from shared.facts import Caller
-from tests.policy.test_policy_commands import refusal
-from tests.policy.world import World, digest, key
+from tests.policy.world import World, digest, key, refusal
 
 OWNER = Caller(user_id="u")
 

@@ -1,4 +1,4 @@
-"""Automatic rotation: once, however many replicas look; and nothing is lost, whatever it stops after."""
+"""Rotation: by hand with a grace, and by itself once, however many replicas look; nothing is lost, whatever it stops after."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from shared.ids import digest_key
 from shared.secrets import Secret, SecretError
 from tests.policy.conftest import Replica, replica
 from tests.policy.test_policy_live import facts_of
-from tests.policy.world import NOW, World, digest, secret
+from tests.policy.world import MASTER_KEY, NOW, World, digest, key, secret
 from tests.support.broker import Broker
 
 DAY = 86_400_000
@@ -124,7 +124,6 @@ def own(w: World, command: Any, new: str, now_ms: int) -> Any:
 
 
 def test_the_master_key_is_rotated_where_it_stands() -> None:
-    from tests.policy.world import MASTER_KEY
 
     w = world()
     made(w)
@@ -221,3 +220,51 @@ async def until(what: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not what():
             await asyncio.sleep(0.02)
+
+
+# By hand.
+
+
+def test_a_rotated_key_stands_for_its_successor_until_its_grace_ends() -> None:
+    world = World(key("a", key_alias="prod", models=["gpt"], expires_at_ms=NOW + 10_000_000))
+
+    def rotate(old: str, new: str, now_ms: int, **body: Any) -> Any:
+        minted = {"key": digest(old), "token": digest(new), "key_name": "sk-...cdef"}
+        return world.call("/key/regenerate", {**minted, **body}, now_ms=now_ms)
+
+    def can(name: str, now_ms: int) -> bool:
+        return isinstance(world.decide(secret(name), model="gpt", now_ms=now_ms), Grant)
+
+    answer = rotate("a", "b", NOW, grace_period="1h")
+    assert answer["key_alias"] == "prod" and answer["models"] == ["gpt"]
+    assert [(f.kind, f.action) for f in world.facts] == [("key", "rotated"), ("key", "rotated"), ("alias", "updated")]
+    rotate("b", "c", NOW + 600_000, grace_period="1h")
+    hour = 3_600_000
+    for name, end in (("a", NOW + hour), ("b", NOW + 600_000 + hour), ("c", NOW + 10_000_000)):
+        assert can(name, end - 1) and not can(name, end), name
+        grant = world.decide(secret(name), model="gpt")
+        assert grant.caller.key_alias == "prod" and grant.expires_at_ms == end
+    assert world.directory.keys[digest("c")].previous_tokens == [digest("a"), digest("b")]
+    refusal = rotate("a", "d", NOW + 700_000)
+    assert isinstance(refusal, Refusal) and refusal.status == 400, "rotated already"
+    world.call("/key/block", {"key": digest("c")})
+    assert not any(can(name, NOW + 700_000) for name in "abc"), "what binds the new key binds the old ones"
+    world.call("/key/unblock", {"key": digest("c")})
+    rotate("c", "e", NOW + 800_000)
+    assert [can(name, NOW + 800_001) for name in "abce"] == [False, False, False, True], "without grace all end at once"
+    assert set(world.directory.keys) == {digest("e")}
+
+
+@pytest.mark.parametrize("wrong", ["soon", 5, "1y", ["1h"], "-1h"])
+def test_a_malformed_grace_period_changes_nothing(wrong: Any) -> None:
+    world = World(key("a"))
+    minted = {"key": digest("a"), "token": digest("b"), "key_name": "sk-..."}
+    refusal = world.call("/key/regenerate", {**minted, "grace_period": wrong})
+    assert isinstance(refusal, Refusal) and (refusal.status, refusal.param) == (400, "grace_period")
+    assert world.facts == []
+
+
+def test_automatic_rotation_is_refused_until_somebody_can_hand_the_new_key_out() -> None:
+    body = {"token": digest("a"), "key_name": "sk-...", "auto_rotate": True, "rotation_interval": "30d"}
+    refusal = World().call("/key/generate", body)
+    assert isinstance(refusal, Refusal) and (refusal.status, refusal.param) == (400, "auto_rotate")

@@ -14,6 +14,7 @@ from services.policy.stored_settings import StoredSettings
 from shared import config, subjects
 from shared.billing import Price
 from shared.entities import KINDS, Key
+from shared.errors import Refusal
 from shared.facts import Caller, ControlFact, decode_control, encode_control
 from shared.grant import Denial, Grant
 from shared.ids import KeyDigest, digest_key
@@ -136,3 +137,11 @@ def secret(name: str) -> str:
 
 OF_ALL = ("control.setting.>", "control.model.>", "control.credential.>", "control.tag.>")
 """What every decision about a model depends on, beside whose it is."""
+
+
+split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def refusal(answer: object) -> tuple[int, str, str | None]:
+    assert isinstance(answer, Refusal), answer
+    return answer.status, answer.code, answer.param
