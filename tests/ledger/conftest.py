@@ -14,6 +14,7 @@ from shared import bus, errors, subjects
 from shared.facts import Caller
 from shared.grant import Denial
 from shared.requests import DecideRequest, NoteReply, NoteRequest, ShownRequest
+from tests.ledger import retention_kit
 from tests.ledger.alerts_kit import Slack
 from tests.ledger.ledger_kit import (
     ADMIN,
@@ -43,8 +44,9 @@ def one_day(request: pytest.FixtureRequest) -> None:
     left_s = (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
     if left_s < MIDNIGHT_S:
         sleep(left_s + 0.01)
-    if getattr(request.module, "TODAY", None) not in (None, datetime.now(UTC).date()):
-        importlib.reload(request.module)
+    for module in (retention_kit, request.module):
+        if getattr(module, "TODAY", None) not in (None, datetime.now(UTC).date()):
+            importlib.reload(module)
 
 
 @pytest.fixture(scope="session")

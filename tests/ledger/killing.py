@@ -18,8 +18,8 @@ from services.ledger.database import DATABASE_ERRORS, Database
 from services.ledger.rebuild import Asked
 from shared import streams, subjects
 from tests.ledger.ledger_kit import control, opened, publish, publish_control, settled
+from tests.ledger.processes import Process
 from tests.ledger.servers import Nats, Postgres
-from tests.ledger.test_ledger_live import Process
 
 START_S = 60.0
 FACTS = 20

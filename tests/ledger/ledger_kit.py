@@ -16,6 +16,7 @@ from nats.aio.client import Client
 
 from services.ledger import rebuild, verify
 from services.ledger.app import Ledger
+from services.ledger.audit import AuditTally
 from services.ledger.book import Position, Tally, Written
 from services.ledger.config import LedgerSettings
 from services.ledger.database import Database
@@ -271,3 +272,32 @@ async def findings(book: Book, told: Told, **asked: Any) -> list[str]:
     ]
     assert status == (1 if found else 0), found
     return [" ".join(line.split()) for line in found]
+
+
+async def post_control(book: Book, *names: str) -> None:
+    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
+    known = await tally.position()
+    facts = [control(entity_id=name, after={"team_id": name}) for name in names]
+    await tally.post_control(
+        [
+            Message(known.seq + n, known.seq + n, f"control.team.{fact.entity_id}", encode_control(fact))
+            for n, fact in enumerate(facts, 1)
+        ],
+        known,
+    )
+    tally.terminate()
+
+
+async def post_to(tally: Tally, *facts: Any) -> None:
+    known = await tally.position()
+    batch = Batch(now_ms())
+    batch.add(Message(known.seq + 1, known.seq + 1, "traffic.1", packed(*facts)))
+    await tally.post(batch, known, now_ms())
+
+
+async def tamper(book: Book, *statements: str) -> None:
+    """As the owner, who can switch the triggers off."""
+    await book.owner.execute("SET session_replication_role = replica")
+    for statement in statements:
+        await book.owner.execute(statement)
+    await book.owner.execute("RESET session_replication_role")

@@ -16,7 +16,7 @@ from services.ledger.database import SQL
 from services.ledger.migrate import EARLIER_TEXTS, migrate
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import ALICE, BOB, Book, now_ms, opened, refused, settled
-from tests.ledger.test_ledger_retention import at
+from tests.ledger.retention_kit import at
 
 AGAIN = """
 SELECT k.tags, k.tag, b.key_sha256, b.team_id, b.model, count(*) AS requests, sum(coalesce(b.cost_picousd, 0)) AS spend

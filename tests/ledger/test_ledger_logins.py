@@ -19,10 +19,10 @@ from services.ledger.database import Database, Given
 from services.ledger.migrate import TooOldError, migrate
 from services.ledger.retention import Terms
 from shared import subjects
-from tests.ledger.ledger_kit import Book, eventually, publish, running, settled
+from tests.ledger.ledger_kit import Book, eventually, post_control, publish, running, settled
+from tests.ledger.retention_kit import at
 from tests.ledger.servers import Nats, Postgres
-from tests.ledger.test_ledger_retention import at
-from tests.ledger.test_ledger_verify import post_control
+from tests.ledger.signing import sign
 
 TODAY = datetime.now(UTC).date()
 PASSWORD = "owner's own: päss%word"
@@ -192,8 +192,6 @@ async def test_the_keeper_drops_what_it_keeps_a_record_of_and_nothing_else(fille
 
 
 async def test_a_drop_that_no_checkpoint_covers_is_refused_by_the_database_itself(filled: Book) -> None:
-    from tests.ledger.test_ledger_checkpoints import sign
-
     async def note(action: str, after: dict[str, Any]) -> None:
         pass
 

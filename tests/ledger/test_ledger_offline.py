@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from services.ledger import export, formats, offline
 from services.ledger.export_target import Folder
 from tests.ledger.ledger_kit import Book, Told, now_ms, opened, refused, settled
-from tests.ledger.test_ledger_checkpoints import KEY, OTHER, copy_all, sign
+from tests.ledger.signing import KEY, OTHER, copy_all, sign
 
 TODAY = datetime.now(UTC).date()
 SCRIPT = Path(offline.__file__)

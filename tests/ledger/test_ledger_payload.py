@@ -15,7 +15,7 @@ from shared.facts import pack
 from shared.ids import new_request_id
 from shared.payloads import Payload
 from tests.ledger.ledger_kit import ALICE, Book, now_ms
-from tests.ledger.test_ledger_retention import NOW, TODAY, at, hold, run
+from tests.ledger.retention_kit import NOW, TODAY, at, hold, run
 
 
 def payload(**changed: Any) -> Payload:

@@ -13,8 +13,8 @@ from services.ledger.cube import Cube, hold
 from services.ledger.lock import LOCK_SPACE
 from services.ledger.rebuild import Asked
 from tests.ledger.ledger_kit import Book, Told, eventually, now_ms, opened, publish, refused, running, settled
+from tests.ledger.retention_kit import at
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_retention import at
 
 TODAY = datetime.now(UTC).date()
 

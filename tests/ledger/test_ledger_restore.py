@@ -22,9 +22,9 @@ from tests.ledger.ledger_kit import (
     publish,
     running,
     settled,
+    tamper,
 )
 from tests.ledger.servers import Nats, Postgres
-from tests.ledger.test_ledger_verify import tamper
 
 
 async def backup(postgres: Postgres, url: str) -> str:

@@ -3,109 +3,25 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from nats.aio.client import Client
 
-from services.ledger import config as ledger_config
 from services.ledger import cube, dump, retention, retention_run
-from services.ledger.audit import AuditTally
-from services.ledger.book import make_days_ahead
 from services.ledger.checkpoint import SigningKey
 from services.ledger.checkpoints import Checkpoints, NotOurBookError
 from services.ledger.cube import Cube
-from services.ledger.message import Message
 from services.ledger.retention import Terms
-from services.ledger.retention_loop import Schedule
 from services.policy import restore
-from shared import subjects
-from shared.facts import encode_control
-from shared.ids import RequestId, new_request_id
-from shared.settings import SettingsError
-from shared.startup import Source
-from tests.ledger.ledger_kit import (
-    ALICE,
-    Book,
-    Policy,
-    Running,
-    Told,
-    control,
-    eventually,
-    findings,
-    now_ms,
-    opened,
-    running,
-    settled,
-)
-from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_verify import post_control, tamper
-
-NOW = datetime.now(UTC)
-TODAY = NOW.date()
-LATER = NOW + timedelta(days=400)
-
-Notes = list[tuple[str, dict[str, Any]]]
-
-
-def on(day: date) -> RequestId:
-    ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
-    return RequestId(f"{ms:012x}"[:8] + "-" + f"{ms:012x}"[8:] + new_request_id()[13:])
-
-
-def at(day: date, **fields: Any) -> Any:
-    call = opened(id=on(day), **fields)
-    return settled(call)
+from tests.ledger.ledger_kit import Book, Told, findings, now_ms, opened, post_control, settled, tamper
+from tests.ledger.retention_kit import LATER, NOW, TODAY, Notes, at, days_left, fill, hold, on, run, tell
 
 
 @pytest.fixture
 def notes() -> Notes:
     return []
-
-
-async def run(book: Book, terms: Terms, now: datetime, notes: Notes) -> int:
-    async def note(action: str, after: dict[str, Any]) -> None:
-        notes.append((action, after))
-        await tell(book, action, after)
-
-    return await retention_run.run(book.database, terms, now, note)
-
-
-async def tell(book: Book, action: str, after: dict[str, Any]) -> None:
-    """As policy does, into the audit log."""
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    fact = control(kind="retention", entity_id="run", action=action, after=after)
-    message = Message(known.seq + 1, known.seq + 1, subjects.control("retention", "run"), encode_control(fact))
-    await tally.post_control([message], known)
-    tally.terminate()
-
-
-async def hold(book: Book, by: str, value: str, after: bool = True) -> None:
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    fact = control(kind="hold", entity_id=f"{by}-{value}", after={"by": by, "value": value} if after else None)
-    subject = subjects.control("hold", fact.entity_id)
-    await tally.post_control([Message(known.seq + 1, known.seq + 1, subject, encode_control(fact))], known)
-    tally.terminate()
-
-
-async def days_left(book: Book) -> list[int]:
-    """How many days ago."""
-    return [
-        (TODAY - row["day"]).days for row in await book.fetch("SELECT DISTINCT day FROM request_log ORDER BY day DESC")
-    ]
-
-
-async def fill(book: Book) -> None:
-    await make_days_ahead(book.owner, TODAY)
-    for back in (0, 1, 5, 6, 40):
-        await book.post(*(at(TODAY - timedelta(days=back), tags=[f"t{back}", "all"]) for _ in range(3)))
-    await book.post(*(at(TODAY - timedelta(days=back)) for back in (0, 5, 40)))
 
 
 async def test_days_end_on_their_term_and_the_rest_is_whole(book: Book, capsys: Told, notes: Notes) -> None:
@@ -315,120 +231,3 @@ async def test_a_row_that_comes_while_the_day_is_counted_isnt_lost(
     monkeypatch.undo()
     assert await run(book, Terms(spend=5), NOW, notes) == 1
     assert await findings(book, capsys) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "days"),
-    [
-        ("30d", 30),
-        ("4w", 28),
-        ("12mo", 360),
-        ("1y", 365),
-        ("48h", 2),
-        ("25h", 2),
-        ("86400s", 1),
-        ("7", 7),
-        (None, None),
-        ("", None),
-    ],
-)
-def test_periods(text: str | None, days: int | None) -> None:
-    assert retention.days("x", text) == days
-
-
-@pytest.mark.parametrize("text", ["soon", "0d", "-3d", "3.5d", "d", "999999d", "30 days"])
-def test_wrong_periods_are_refused_by_name(text: str) -> None:
-    with pytest.raises(SettingsError, match="maximum_x"):
-        retention.days("maximum_x", text)
-
-
-async def test_holds_are_laid_and_lifted_by_administrators_and_are_facts(ledger: Running, book: Book) -> None:
-    status, laid = await ledger.post("/retention/hold", {"key": "sk-alice", "reason": "case 12"})
-    assert (status, laid["by"], laid["value"], laid["reason"]) == (200, "key", ALICE.key_sha256, "case 12")
-
-    async def shown() -> Any:
-        _, body, _ = await ledger.get("/retention", key="sk-viewer")
-        return [(hold["id"], hold["value"]) for hold in body["holds"]]
-
-    async def is_shown() -> bool:
-        return bool(await shown() == [(laid["id"], ALICE.key_sha256)])
-
-    await eventually(is_shown)
-    _, audit, _ = await ledger.get("/audit", table_name="Tollgate_hold")
-    assert [(row["action"], row["changed_by"]) for row in audit["audit_logs"]] == [("created", "default_user_id")]
-    assert (await ledger.post("/retention/hold", {"tag": "x"}, key="sk-viewer"))[0] == 403
-    assert (await ledger.get("/retention", key="sk-alice"))[0] == 401  # as LiteLLM's /audit
-    for wrong in (
-        {},
-        {"tag": "a", "team": "b"},
-        {"by": "colour", "value": "x"},
-        {"tag": 5},
-        {"day": "soon"},
-        {"tag": "a", "x": 1},
-        {"tag": ""},
-    ):
-        status, told = await ledger.post("/retention/hold", wrong)
-        assert (status, told["error"]["type"]) == (400, "invalid_request_error"), wrong
-    async with aiohttp.ClientSession(headers={"Authorization": "Bearer sk-admin"}) as http:
-        async with http.delete(f"{ledger.url}/retention/hold/{laid['id']}") as answer:
-            assert answer.status == 200
-        async with http.delete(f"{ledger.url}/retention/hold/nobody") as answer:
-            assert answer.status == 404
-
-    async def is_lifted() -> bool:
-        return bool(await shown() == [])
-
-    await eventually(is_lifted)
-
-
-async def test_a_ledger_does_it_by_itself_and_says_so(
-    nats_server: Nats, client: Client, policy: Policy, book: Book, capsys: Told
-) -> None:
-    await fill(book)
-    async with running(nats_server.url, book.url, spend_logs_retention="5d") as ledger:
-
-        async def gone() -> bool:
-            return await days_left(book) == [0, 1, 5]
-
-        await eventually(gone)
-
-        async def told() -> Any:
-            _, body, _ = await ledger.get("/audit", table_name="Tollgate_retention", sort_order="asc")
-            return [row["action"] for row in body["audit_logs"]] == ["created", "updated"] and body["audit_logs"]
-
-        entries = await eventually(told)
-    assert sorted(drop["rows"] for drop in entries[1]["updated_values"]["drops"]) == [3, 4]
-    assert entries[0]["changed_by"] == "tollgate_ledger"
-    assert await findings(book, capsys) == []
-
-
-@pytest.mark.parametrize(("interval", "cron"), [("never", ""), ("", "every day"), ("", "99 * * * *")])
-def test_wrong_schedules_are_refused(interval: str, cron: str) -> None:
-    with pytest.raises(SettingsError):
-        Schedule(interval, cron)
-
-
-def test_schedules() -> None:
-    assert Schedule("", "").next(NOW, None) == NOW
-    assert Schedule("2d", "").next(NOW, NOW) == NOW + timedelta(days=2)
-    assert Schedule("", "30 3 * * *").next(datetime(2026, 11, 26, 4, tzinfo=UTC), None) == datetime(
-        2026, 11, 27, 3, 30, tzinfo=UTC
-    )
-
-
-@pytest.mark.parametrize(
-    ("general", "term"),
-    [
-        ("{}", ""),
-        ("{maximum_spend_logs_retention_period: 30d}", "30d"),
-        ("{disable_spend_logs: true}", "1d"),
-        ("{disable_spend_logs: true, maximum_spend_logs_retention_period: 30d}", "1d"),
-        ("{disable_spend_logs: false, maximum_spend_logs_retention_period: 30d}", "30d"),
-    ],
-)
-async def test_who_wants_no_rows_keeps_them_a_day(general: str, term: str, tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(f"general_settings: {general}\n")
-    source = await Source.open(str(file), {"TOLLGATE_DATABASE_URL": "postgresql://u@h/d"}, "ledger")
-    assert ledger_config.completed(source).spend_logs_retention == term
-    await source.close()

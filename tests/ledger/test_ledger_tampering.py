@@ -6,9 +6,8 @@ import pytest
 
 from services.ledger.verify import Asked
 from tests.ledger import tampering
-from tests.ledger.ledger_kit import Book, settled
-from tests.ledger.test_ledger_checkpoints import KEY, sign
-from tests.ledger.test_ledger_verify import post_control
+from tests.ledger.ledger_kit import Book, post_control, settled
+from tests.ledger.signing import KEY, sign
 
 ATTACKS = 40
 

@@ -23,14 +23,15 @@ from tests.ledger.ledger_kit import (
     eventually,
     findings,
     now_ms,
+    post_to,
     publish,
     publish_control,
     running,
     settled,
 )
+from tests.ledger.retention_kit import at, tell
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_checkpoints import sign
-from tests.ledger.test_ledger_retention import at, tell
+from tests.ledger.signing import sign
 
 AHEAD = timedelta(days=400)
 TODAY = datetime.now(UTC).date()
@@ -123,8 +124,6 @@ async def drop_beside_inserts(book: Book, rows: int, batch: int) -> tuple[float,
     longest, done, slowest = [0.0], asyncio.Event(), [0.0]
 
     async def insert() -> None:
-        from tests.ledger.test_ledger_verify import post_to
-
         while not done.is_set():
             started = time.monotonic()
             await post_to(other, settled(), settled())

@@ -124,7 +124,6 @@ def own(w: World, command: Any, new: str, now_ms: int) -> Any:
 
 
 def test_the_master_key_is_rotated_where_it_stands() -> None:
-
     w = world()
     made(w)
     minted = {"token": digest("n"), "key_name": "sk-..."}
