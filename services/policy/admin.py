@@ -117,6 +117,7 @@ class Admin:
             request.route,
             request.params,
             book,
+            question,
         )
         plan = run(call)
         if isinstance(plan, Refusal):

@@ -12,7 +12,7 @@ import msgspec
 
 from services.policy import folding, relations, routes
 from services.policy.catalog import Catalog
-from services.policy.directory import Directory
+from services.policy.directory import ROTATIONS_MAX, Directory
 from services.policy.identity import tokens
 from services.policy.identity.claims import NotLetIn
 from services.policy.model_access import allows, key_allows
@@ -27,9 +27,6 @@ from shared.ids import KeyDigest
 from shared.requests import DecideRequest
 from shared.routes import Route
 from shared.routes.llm import COMPLETIONS
-
-ROTATIONS_MAX = 64
-"""How many rotations within their grace periods are followed from an old key to its present one."""
 
 MASTER_KEY_LABEL = KeyDigest("litellm_proxy_master_key")
 """Stands for the master key in facts and logs; its real digest is never shown. No key can have it: it is no digest."""

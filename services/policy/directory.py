@@ -20,6 +20,8 @@ from shared.facts import ControlFact
 from shared.ids import KeyDigest
 
 UNREADABLE_MAX = 1_000
+ROTATIONS_MAX = 64
+"""How many rotations within their grace periods are followed from an old key to its present one."""
 
 
 class Directory:
@@ -121,6 +123,15 @@ class Directory:
         reserved = self.reservations.get(alias)
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
+
+    def present(self, token: str) -> Key | None:
+        """The key, or the one it was rotated into."""
+        key = self.keys.get(KeyDigest(token))
+        for _ in range(ROTATIONS_MAX):
+            if key is None or key.replaced_by is None:
+                return key
+            key = self.keys.get(key.replaced_by)
+        return None
 
     def user_of(self, email: str) -> User | None:
         """The user with this address, however it is spelt; of several (who were made at one instant, or by tokens) the oldest."""

@@ -10,6 +10,7 @@ from services.policy.directory import Directory
 from shared import subjects
 from shared.entities import SETTING, EntityKind, Setting
 from shared.facts import Caller
+from shared.requests import DecideRequest
 
 Entity = TypeVar("Entity", bound=msgspec.Struct)
 
@@ -32,6 +33,8 @@ class Call(msgspec.Struct, frozen=True):
     """Of the path."""
     book: Mapping[tuple[str, ...], int] = {}
     """(dimension, values) -> pico-USD that the book has: what this command wanted to know when it was run before."""
+    credential: DecideRequest | None = None
+    """What the caller came with, as they were asked about. None: nobody came, or for a command given by another."""
 
     @property
     def sees_all(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from shared.entities.budget import BUDGET, Budget
 from shared.entities.credential import CREDENTIAL, Credential
 from shared.entities.customer import CUSTOMER, Customer
+from shared.entities.jwt_mapping import JWT_MAPPING, JwtMapping, mapping_id
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
 from shared.entities.model import MODEL, Model
@@ -22,6 +23,7 @@ __all__ = [
     "CREDENTIAL",
     "CUSTOMER",
     "ENTITY_BYTES_MAX",
+    "JWT_MAPPING",
     "KEY",
     "KINDS",
     "MODEL",
@@ -40,6 +42,7 @@ __all__ = [
     "Customer",
     "EntityKind",
     "Field",
+    "JwtMapping",
     "Key",
     "Model",
     "Organization",
@@ -51,6 +54,7 @@ __all__ = [
     "Team",
     "User",
     "iso",
+    "mapping_id",
     "same_email",
 ]
 
@@ -71,6 +75,7 @@ KINDS: dict[str, EntityKind[Any]] = {
         CREDENTIAL,
         BUDGET,
         TAG,
+        JWT_MAPPING,
     )
 }
 

@@ -114,13 +114,13 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     fallback_to_db_teams: bool = False
     """A token that names no team: the teams its user is a member of."""
     virtual_key_claim_field: str | None = None
-    """The claim that names the virtual key whose rights count (by its alias)."""
+    """The claim that says which virtual key's rights count, by the mapping that an admin made of it (`/jwt/key/mapping/new`)."""
     jwt_client_id_field: str | None = None
     """The old name of `virtual_key_claim_field`."""
     virtual_key_mapping_cache_ttl: float = 300
     """Not needed: a key that changes is known on every edge at once."""
     unregistered_jwt_client_behavior: str = "fallback_team_mapping"
-    """fallback_team_mapping, or reject: when no key has that alias."""
+    """fallback_team_mapping, or reject: when there is no mapping."""
     public_key_ttl: float = 600
     """Seconds after which an identity provider's keys are fetched again."""
     public_key_stale_ttl: float = 3600

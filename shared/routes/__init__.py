@@ -6,7 +6,7 @@ somebody answers them (a test holds every owner to that).
 
 import msgspec
 
-from shared.routes import guardrails, hub, llm, management, organizations, pages, public, site, spend, utilities
+from shared.routes import guardrails, hub, llm, management, organizations, pages, people, public, site, spend, utilities
 from shared.routes.litellm_groups import GROUPS, group_name, groups_of
 from shared.routes.route import Match, Parameter, Route, Table
 
@@ -23,6 +23,7 @@ TABLE = Table(
         *llm.ROWS,
         *management.ROWS,
         *organizations.ROWS,
+        *people.ROWS,
         *spend.ROWS,
         *public.ROWS,
         *pages.ROWS,

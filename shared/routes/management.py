@@ -1,8 +1,8 @@
-"""Keys, teams, users, customers and everything else that policy owns. Each row's command is in services/policy/commands."""
+"""Keys, teams and everything else that policy owns. Each row's command is in services/policy/commands."""
 
 from typing import Any
 
-from shared.entities import CREDENTIAL, CUSTOMER, KEY, MODEL, TEAM, USER
+from shared.entities import CREDENTIAL, JWT_MAPPING, KEY, MODEL, TEAM
 from shared.routes.forms import ID, OBJECT, OBJECTS, PAGE, STRING, STRINGS, body, change, question
 from shared.routes.route import Parameter, Route
 
@@ -21,7 +21,6 @@ _KEY_FLAGS = tuple(
 _ONE_KEY = body(None, key=STRING, key_alias=STRING)
 _ONE_TEAM = body(None, "team_id", team_id=STRING)
 _MEMBER = body(None, "team_id", team_id=STRING, user_id=STRING, user_email=STRING, role=STRING)
-_USER_IDS = body(None, "user_ids", user_ids=STRINGS)
 _DURATION = {"type": ["string", "null"], "description": "30s, 30m, 30h, 30d, 1w, 1mo"}
 
 _KEYS = (
@@ -148,6 +147,15 @@ _TEAMS = (
         Parameter("sort_by"),
         Parameter("sort_order"),
     ),
+    question(
+        "/team/filter/ui",
+        "The teams that the caller may see, by a part of the id or the name",
+        Parameter("team_id"),
+        Parameter("team_alias"),
+        Parameter("page", type="integer"),
+        Parameter("page_size", type="integer"),
+        answer=OBJECTS,
+    ),
     question("/team/available", "Teams that the caller may join by themselves", answer=OBJECTS),
     change("/team/member_add", "Add members to a team", body(None, "team_id", "member", team_id=STRING, member={})),
     change(
@@ -207,71 +215,6 @@ _CALLBACKS = (
         mutates=True, request=OBJECT,
     ),
 )  # fmt: skip
-
-_USERS = (
-    change(
-        "/user/new",
-        "Make an internal user, with a key unless auto_create_key is false",
-        body(USER, user_id=STRING, auto_create_key={"type": ["boolean", "null"]}, teams={"type": "array"}),
-        mints="key",
-    ),
-    change("/user/update", "Change an internal user", body(USER, user_id=STRING)),
-    change(
-        "/user/bulk_update",
-        "Change several internal users; each stands or falls by itself",
-        body(
-            None,
-            users={"type": "array", "items": body(USER, user_id=STRING)},
-            all_users={"type": ["boolean", "null"]},
-            user_updates={"type": ["object", "null"]},
-        ),
-    ),
-    change("/user/delete", "Delete internal users, and their keys", _USER_IDS, answer={"type": "integer"}),
-    question("/user/info", "One internal user", Parameter("user_id", "Without it the caller")),
-    question(
-        "/v2/user/info", "One internal user, without keys and teams", Parameter("user_id", "Without it the caller")
-    ),
-    question(
-        "/user/list",
-        "Internal users",
-        Parameter("page", type="integer"),
-        Parameter("page_size", type="integer"),
-        Parameter("role"),
-        Parameter("user_ids"),
-        Parameter("user_email"),
-    ),
-    question("/user/available_roles", "The roles an internal user may have"),
-)
-
-
-def _customer(verb: str) -> tuple[str, str]:
-    return f"/customer/{verb}", f"/end_user/{verb}"
-
-
-_CUSTOMERS = (
-    change(_customer("new")[0], "Make a customer", body(CUSTOMER, "user_id", user_id=STRING), _customer("new")[1]),
-    change(
-        _customer("update")[0], "Change a customer", body(CUSTOMER, "user_id", user_id=STRING), _customer("update")[1]
-    ),
-    change(_customer("delete")[0], "Delete customers", _USER_IDS, _customer("delete")[1]),
-    change(
-        _customer("block")[0],
-        "Refuse every call made for these customers",
-        _USER_IDS,
-        _customer("block")[1],
-        "/user/block",
-    ),
-    change(_customer("unblock")[0], "Serve these customers again", _USER_IDS, _customer("unblock")[1], "/user/unblock"),
-    question(_customer("info")[0], "One customer", Parameter("end_user_id"), also=(_customer("info")[1],)),
-    question(
-        _customer("list")[0],
-        "Customers somebody set something on",
-        *PAGE,
-        also=(_customer("list")[1],),
-        answer=OBJECTS,
-    ),
-)
-
 
 PARAMS, VALUES = "litellm_params", "credential_values"
 
@@ -376,4 +319,17 @@ _RULES = (
     ),
 )
 
-ROWS = (*_KEYS, *_TEAMS, *_CALLBACKS, *_USERS, *_CUSTOMERS, *_MODELS, *_RULES)
+_MAPPED = {"key": STRING, "token": STRING}
+_MAPPINGS = (
+    change(
+        "/jwt/key/mapping/new",
+        "Have a claim of tokens stand for a key",
+        body(JWT_MAPPING, "jwt_claim_name", "jwt_claim_value", **_MAPPED),
+    ),
+    change("/jwt/key/mapping/update", "Change the key, or turn it off", body(JWT_MAPPING, "id", id=STRING, **_MAPPED)),
+    change("/jwt/key/mapping/delete", "Have a claim stand for no key", ID),
+    question("/jwt/key/mapping/info", "One of them", Parameter("id", required=True)),
+    question("/jwt/key/mapping/list", "Which claims stand for keys", *PAGE),
+)
+
+ROWS = (*_MAPPINGS, *_KEYS, *_TEAMS, *_CALLBACKS, *_MODELS, *_RULES)

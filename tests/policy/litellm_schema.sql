@@ -65,6 +65,11 @@ CREATE TABLE "LiteLLM_DeprecatedVerificationToken" (
     id text PRIMARY KEY, token text NOT NULL UNIQUE, active_token_id text NOT NULL, revoke_at timestamp(3) NOT NULL,
     created_at timestamp(3) NOT NULL DEFAULT now()
 );
+CREATE TABLE "LiteLLM_JWTKeyMapping" (
+    id text PRIMARY KEY, jwt_issuer text NOT NULL DEFAULT '', jwt_claim_name text NOT NULL, jwt_claim_value text NOT NULL, token text NOT NULL,
+    description text, is_active boolean NOT NULL DEFAULT true, created_at timestamp(3) NOT NULL DEFAULT now(), created_by text,
+    updated_at timestamp(3) NOT NULL DEFAULT now(), updated_by text
+);
 CREATE TABLE "LiteLLM_CredentialsTable" (
     credential_id text PRIMARY KEY, credential_name text NOT NULL UNIQUE, display_name text, credential_values jsonb NOT NULL, credential_info jsonb,
     created_at timestamp(3) NOT NULL DEFAULT now(), created_by text, updated_at timestamp(3) NOT NULL DEFAULT now(), updated_by text

@@ -12,6 +12,7 @@ from shared.entities import (
     Budget,
     Credential,
     Customer,
+    JwtMapping,
     Model,
     Organization,
     PassThrough,
@@ -20,6 +21,7 @@ from shared.entities import (
     Tag,
     Team,
     User,
+    mapping_id,
 )
 from tests.policy.world import World, digest, key
 
@@ -27,6 +29,7 @@ _PARAMS = {"model": "openai/gpt-4o"}
 SEALED = ["key-id", "d3JhcHBlZA==", "ZGF0YQ=="]
 MINTED = {"token": digest("fresh"), "key_name": "sk-...cdef"}
 LOGGED = {"logging": [{"callback_name": "langfuse", "callback_type": "success", "callback_vars": {}}]}
+MAPPED = mapping_id(None, "azp", "robot")
 BOSS, MEMBER, OWNER, ORG_ADMIN = "boss", "member", "owner", "org-admin"
 
 
@@ -64,6 +67,7 @@ def world(**more: Any) -> World:
         Model(model_id="s2", model_name="second", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
         Budget(budget_id="b", max_budget_picousd=10**12),
         Tag(name="said"),
+        JwtMapping(id=MAPPED, jwt_claim_name="azp", jwt_claim_value="robot", token=digest("b")),
         Setting(name="public_routes", value=["/health"]),
         Credential(credential_name="kept", credential_values={"api_version": "1"}),
         PassThrough(id="e", given={"path": "/there", "target": "https://example.com/there"}),
@@ -215,6 +219,18 @@ SAMPLES: dict[str, Sample] = {
     "/project/delete": Sample({"project_ids": ["p"]}, facts=[("project", "p", "deleted")]),
     "/project/info": Sample(query=_PROJECT),
     "/project/list": Sample(),
+    "/jwt/key/mapping/new": Sample(
+        {"jwt_claim_name": "azp", "jwt_claim_value": "client", "key": A, "jwt_issuer": "https://idp"},
+        facts=[("jwt_mapping", mapping_id("https://idp", "azp", "client"), "created")],
+    ),
+    "/jwt/key/mapping/update": Sample(
+        {"id": MAPPED, "key": B, "is_active": False}, facts=[("jwt_mapping", MAPPED, "updated")]
+    ),
+    "/jwt/key/mapping/delete": Sample({"id": MAPPED}, facts=[("jwt_mapping", MAPPED, "deleted")]),
+    "/jwt/key/mapping/info": Sample(query={"id": MAPPED}),
+    "/jwt/key/mapping/list": Sample(query={"size": "5"}),
+    "/user/filter/ui": Sample(query={"search": "MEMB"}),
+    "/team/filter/ui": Sample(query={"team_alias": "tea"}),
     "/budget/new": Sample({"budget_id": "new", "max_budget": 1}, facts=[("budget", "new", "created")]),
     "/budget/update": Sample({"budget_id": "b", "max_budget": None}, facts=[("budget", "b", "updated")]),
     "/budget/delete": Sample({"id": "b"}, facts=[("budget", "b", "deleted")]),

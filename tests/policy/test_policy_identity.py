@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.policy.identity.claims import LABEL, Known, NotLetIn, Principal, Question, label, resolve
 from shared import routes
-from shared.entities import Key, Team, User
+from shared.entities import JwtMapping, Key, Team, User, mapping_id
 from shared.identity.settings import ClaimRules, Issuer, read
 from shared.ids import KeyDigest
 
@@ -23,13 +23,23 @@ USERS = {
     "u1": User(user_id="u1", user_role="internal_user_viewer", models=["m9"]),
     "boss": User(user_id="boss", user_role="proxy_admin"),
 }
-KEYS = {"client-1": Key(token=KeyDigest("d" * 64), key_name="sk-...", key_alias="client-1", team_id="a", models=["m1"])}
+NAMED = Key(token=KeyDigest("d" * 64), key_name="sk-...", key_alias="client-2", team_id="a", models=["m1"])
+MAPPINGS = {
+    each.id: each
+    for issuer, value, token, active in (
+        (None, "client-1", NAMED.token, True),
+        ("theirs", "client-3", NAMED.token, True),
+        (None, "off", NAMED.token, False),
+        (None, "dangling", KeyDigest("e" * 64), True),
+    )
+    for each in [JwtMapping(id=mapping_id(issuer, "azp", value), token=token, is_active=active)]
+}
 CHAT = "/chat/completions"
 EVERY_ROUTE = [row.name for row in routes.TABLE.rows]
 
 
 def find(kind: str, name: str) -> Any:
-    tables: dict[str, dict[str, Any]] = {"team": TEAMS, "user": USERS}
+    tables: dict[str, dict[str, Any]] = {"team": TEAMS, "user": USERS, "jwt_mapping": MAPPINGS}
     return tables[kind].get(name)
 
 
@@ -37,7 +47,7 @@ KNOWN = Known(
     find=find,
     teams_by_alias=lambda alias: [team for team in TEAMS.values() if team.team_alias == alias],
     teams_of_user=lambda user_id: [team for team in TEAMS.values() if team.role_of(user_id)],
-    key_by_alias=KEYS.get,
+    key_of_mapping=lambda token: NAMED if token == NAMED.token else None,
     may_use=lambda team, model: not team.models or model in team.models,
     organization_by_alias={"Ours": "org-1"}.get,
 )
@@ -201,7 +211,11 @@ def test_a_token_may_stand_for_a_key() -> None:
     rules = {"virtual_key_claim_field": "azp"}
     found = let_in(rules, {"azp": "client-1"})
     assert found.key.token == "d" * 64 and found.key.expires_at_ms == 100_000 and found.team is TEAMS["a"]
-    assert let_in(rules, {"azp": "unknown"}).key.token.startswith(LABEL)
+    for unknown in ("unknown", "off", "client-2", "client-3"):  # an alias, which its owner chooses, is no mapping
+        assert let_in(rules, {"azp": unknown}).key.token.startswith(LABEL)
+    assert let_in(rules, {"azp": "client-3", "iss": "theirs"}).key.token == NAMED.token
+    assert f"control.jwt_mapping.{mapping_id(None, 'azp', 'unknown')}" in let_in(rules, {"azp": "unknown"}).depends_on
+    assert refused(rules, {"azp": "dangling"}) == "401 token_client_unknown", "the key is gone, and so is what it might"
     assert (
         refused({**rules, "unregistered_jwt_client_behavior": "reject"}, {"azp": "unknown"})
         == "401 token_client_unknown"

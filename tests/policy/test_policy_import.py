@@ -22,7 +22,7 @@ from services.policy.importing import plan, rows, run
 from services.policy.importing.secrets import Secrets
 from services.policy.offline import Stopped
 from shared import bus, sealing, streams, subjects
-from shared.entities import callbacks
+from shared.entities import callbacks, mapping_id
 from shared.errors import RefusedError
 from shared.facts import ControlFact
 from shared.grant import Denial, Grant
@@ -92,6 +92,10 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("c")), "expires": "2020-01-01 00:00:00"}),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("d")), "expires": "2099-01-01 00:00:00", "allowed_routes": ["/embeddings"]}),
     ("LiteLLM_VerificationToken", {"token": raw("old"), "models": ["gpt", "gone-model"]}),
+    ("LiteLLM_JWTKeyMapping", {
+        "id": "5ed5a9d0", "jwt_issuer": "", "jwt_claim_name": "azp", "jwt_claim_value": "client", "token": digest_key(raw("a")),
+        "is_active": True, "description": None,
+    }),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("ui")), "team_id": "litellm-dashboard"}),
     ("LiteLLM_VerificationToken", {"token": "no-digest"}),
     ("LiteLLM_VerificationToken", {"token": digest_key(raw("e")), "aliases": '{"x": 1}'}),
@@ -207,6 +211,8 @@ async def test_everything_comes_over_and_every_key_works(
         budget = found["budget", "b"].after
         assert budget["max_budget_picousd"] == 125 * 10**11 and budget["extra"]["rpm_limit"] == 60
         assert found["tag", "prod"].after["extra"] == {"budget_id": "b"}
+        mapping = found["jwt_mapping", mapping_id(None, "azp", "client")].after
+        assert (mapping["token"], mapping["is_active"]) == (digest_key(raw("a")), True)
         opened = Keyring([OURS])
 
         def secret(metadata: dict[str, Any]) -> str:

@@ -109,10 +109,12 @@ class World:
         actor: Caller = MASTER,
         now_ms: int = NOW,
         params: dict[str, str] | None = None,
+        credential: DecideRequest | None = None,
     ) -> Any:
         call = Call(
-            self.directory, query or {}, body or {}, actor, now_ms, self.new_id, self.catalog, route, params or {}
-        )
+            self.directory, query or {}, body or {}, actor, now_ms, self.new_id, self.catalog, route, params or {},
+            credential=credential,
+        )  # fmt: skip
         try:
             return run(call)
         except Wanted as wanted:

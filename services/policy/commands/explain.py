@@ -38,7 +38,11 @@ def explain(call: Call) -> Plan:
     customer_id = fields.text("user", call.body.get("user")) or _text(sent.get("user")) or None
     ip = fields.text("ip", call.body.get("ip"))
     directory, catalog = call.directory, call.catalog
-    question = DecideRequest(digest, match.route.name, model)
+    came = call.credential
+    if came is not None and call.body.get("key") is None:  # a token's claims say who it is, not its digest
+        question = msgspec.structs.replace(came, route=match.route.name, model=model)
+    else:
+        question = DecideRequest(digest, match.route.name, model)
     decision = decide(directory, catalog, question, call.now_ms, 0)
     customer = None
     if customer_id is not None and match.route.model_from and not admission.is_stranger(decision):

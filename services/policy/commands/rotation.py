@@ -1,7 +1,7 @@
 """/key/regenerate, /key/{key}/regenerate: a key gets another secret, and may keep the old one for a while.
 
-One atomic batch: the new key, the old one's end, and the alias that moves. In the grace period the old key stands for the new
-one (`replaced_by`), so whatever is done to the new key binds the old one too; each old key ends at its own instant, also when
+One atomic batch: the new key, the old one's end, the alias and the tokens' mappings that move. In the grace period the old key stands for
+the new one (`replaced_by`), so whatever is done to the new key binds the old one too; each old key ends at its own instant, also when
 the new one is rotated again before that.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic, key_defaults, key_queries, keys, rotation_times
+from services.policy.commands import aliases, generic, jwt_mappings, key_defaults, key_queries, keys, rotation_times
 from services.policy.directory import Directory
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
@@ -48,6 +48,7 @@ def regenerate(call: Call) -> Plan:
         changes.append(aliases.reserve(call, after.key_alias, after.token, old.token))
     if old.key_alias is not None and after.key_alias != old.key_alias:
         changes += aliases.release(call.directory, old.key_alias, old.token)
+    changes += jwt_mappings.moved(call, old.token, after.token)
     row: dict[str, Any] = {**KEY.row(after, spend=None), "key": after.token, "token_id": after.token}
     return Plan(row, changes, merged.unknown, merged.not_enforced, spend=[key_queries.spent(after, row)])
 

@@ -14,7 +14,7 @@ import msgspec
 from services.policy.access import covers
 from services.policy.identity.memberships import follow
 from shared import errors, routes, subjects
-from shared.entities import Key, Team, User
+from shared.entities import JwtMapping, Key, Team, User, mapping_id
 from shared.errors import Refusal
 from shared.identity.settings import ClaimRules, Issuer, JwtAuth
 from shared.identity.tokens import claim, ends_at_s, string, strings
@@ -48,7 +48,8 @@ class Known(msgspec.Struct, frozen=True):
     find: Find
     teams_by_alias: Callable[[str], list[Team]]
     teams_of_user: Callable[[str], list[Team]]
-    key_by_alias: Callable[[str], Key | None]
+    key_of_mapping: Callable[[str], Key | None]
+    """Of the key that a mapping names: the one it was rotated into, where it was."""
     may_use: MayUse
     organization_by_alias: Callable[[str], str | None] = lambda alias: None
     """The organisation's id."""
@@ -138,21 +139,35 @@ class _Resolving:
     # ── the key a token may stand for ──
 
     def _named_key(self) -> Principal | None:
-        alias = string(claim(self._claims, self._rules.key_claim))
-        if alias is None:
+        name = self._rules.key_claim
+        value = string(claim(self._claims, name))
+        if name is None or value is None:
             return None
-        self.depends_on.append(subjects.control("alias", alias))
-        key = self._known.key_by_alias(alias)
-        if key is None:
+        mapping = self._mapping(name, value)
+        if mapping is None:
             if self._rules.unregistered_jwt_client_behavior == "reject":
-                raise _No(errors.token_client_unknown(alias))
+                raise _No(errors.token_client_unknown(value))
             return None
+        self.depends_on.append(subjects.control("key", mapping.token))
+        key = self._known.key_of_mapping(mapping.token)
+        if key is None:  # it was deleted: whoever stood for it has no more than it had
+            raise _No(errors.token_client_unknown(value))
         self.depends_on.append(subjects.control("key", key.token))
         ends = _ends_at_ms(self._claims)
         if key.expires_at_ms is None or ends < key.expires_at_ms:
             key = msgspec.structs.replace(key, expires_at_ms=ends)
         team = None if key.team_id is None else self._find_team(key.team_id)
         return Principal(key, "internal_user", self.depends_on, team, self._customer_id())
+
+    def _mapping(self, name: str, value: str) -> JwtMapping | None:
+        """That of the token's issuer, else that of any issuer; only one that is in force."""
+        for issuer in (string(self._claims.get("iss")), None):
+            found = mapping_id(issuer, name, value)
+            self.depends_on.append(subjects.control("jwt_mapping", found))
+            mapping: JwtMapping | None = self._known.find("jwt_mapping", found)
+            if mapping is not None and mapping.is_active:
+                return mapping
+        return None
 
     # ── roles and scopes ──
 

@@ -47,7 +47,7 @@ def _known(directory: Directory, catalog: Catalog) -> Known:
         find=find,
         teams_by_alias=lambda alias: [team for team in directory.teams.values() if team.team_alias == alias],
         teams_of_user=lambda user_id: [team for team in directory.teams.values() if team.role_of(user_id) is not None],
-        key_by_alias=directory.alias_owner,
+        key_of_mapping=directory.present,
         organization_by_alias=lambda alias: next(
             (
                 each.organization_id

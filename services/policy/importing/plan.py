@@ -162,6 +162,7 @@ _SHOWN = (
     "customer",
     "tag",
     KEY.name,
+    "jwt_mapping",
     "credential",
     "model",
     "balance",

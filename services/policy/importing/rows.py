@@ -19,6 +19,7 @@ from shared.entities import (
     BUDGET,
     CREDENTIAL,
     CUSTOMER,
+    JWT_MAPPING,
     KEY,
     MODEL,
     ORGANIZATION,
@@ -30,6 +31,7 @@ from shared.entities import (
     Credential,
     Customer,
     EntityKind,
+    JwtMapping,
     Key,
     Model,
     Organization,
@@ -38,6 +40,7 @@ from shared.entities import (
     Team,
     User,
     iso,
+    mapping_id,
 )
 from shared.entities.user import ROLES
 from shared.errors import RefusedError
@@ -250,6 +253,15 @@ def _key(source: Source, row: Row, now_ms: int) -> Found:
     )
 
 
+def _jwt_mapping(source: Source, row: Row, now_ms: int) -> Found:
+    issuer, name, value = row.get("jwt_issuer") or None, str(row["jwt_claim_name"]), str(row["jwt_claim_value"])
+    notes: list[str] = []
+    empty = JwtMapping(
+        id=mapping_id(issuer, name, value), token=KeyDigest(str(row["token"])), **_made(row, now_ms, who=True)
+    )
+    return Found(JWT_MAPPING, _merged(JWT_MAPPING, empty, row, notes), [], notes)
+
+
 def _retired(source: Source, row: Row, now_ms: int) -> Found:
     """A rotated key that lives on for its grace period."""
     until = _ms(row.get("revoke_at"))
@@ -271,6 +283,7 @@ READERS: dict[str, Callable[[Source, Row, int], Found]] = {
     "LiteLLM_TagTable": _tag,
     "LiteLLM_VerificationToken": _key,
     "LiteLLM_DeprecatedVerificationToken": _retired,
+    "LiteLLM_JWTKeyMapping": _jwt_mapping,
     "LiteLLM_CredentialsTable": _credential,
     "LiteLLM_ProxyModelTable": _model,
 }
