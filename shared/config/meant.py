@@ -175,7 +175,7 @@ def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
 
 
 def _chains(place: str, key: str, tree: Tree, reading: Reading) -> None:
-    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]` and `[[model, other]]`; plain names are `default_fallbacks`."""
+    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]`, `[{model: [{model: other}]}]` and `[[model, other]]`; plain names are `default_fallbacks`."""
     given = tree[key]
     chains: list[dict[str, list[str]]] = []
     plain: list[str] = []
@@ -203,6 +203,8 @@ def _pairs(each: Any) -> dict[str, list[str]] | None:
     found: dict[str, list[str]] = {}
     for model, others in each.items():
         names = [others] if isinstance(others, str) else others
+        if isinstance(names, list):
+            names = [each["model"] if isinstance(each, dict) and each.keys() == {"model"} else each for each in names]
         if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
             return None
         if isinstance(others, str) and len(each) > 1:  # {model: a, context_window: ...}: a description, no chain

@@ -174,3 +174,9 @@ def test_what_is_said_of_an_entry_beside_its_name_is_shown() -> None:
     config = parse(text, {})
     assert config.deployments[0].info == {"description": "fast"}
     assert {key.place: key.verdict for key in config.keys}["model_list[0].visible"] == "unknown"
+
+
+def test_another_model_may_be_a_mapping_that_says_no_more_than_its_name() -> None:
+    assert parse("router_settings: {fallbacks: [{a: [{model: b}, c]}]}", {}).router.fallbacks == [{"a": ["b", "c"]}]
+    more = parse("router_settings: {fallbacks: [{a: [{model: b, temperature: 0}]}]}", {})
+    assert not more.router.fallbacks and "no chain of models" in more.warnings[0]
