@@ -175,7 +175,8 @@ def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
 
 
 def _chains(place: str, key: str, tree: Tree, reading: Reading) -> None:
-    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]`, `[{model: [{model: other}]}]` and `[[model, other]]`; plain names are `default_fallbacks`."""
+    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]`, `[{model: [{model: other}]}]` and `[[model, other]]`; plain names are
+    `default_fallbacks`."""
     given = tree[key]
     chains: list[dict[str, list[str]]] = []
     plain: list[str] = []
