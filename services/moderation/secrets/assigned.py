@@ -21,7 +21,7 @@ _OPENING = (
     + rb""")?(?P<call>[A-Za-z_][\w.:]{0,40}\((?=[fbruFBRU]{0,2}["'`]))?(?:["'](?=\\{1,3}["']))?(?:[fbruFBRU@$]{1,3}(?=["'`]))?(?P<quote>\\{0,3}["'`]|&quot;)?(?P<scheme>(?i:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]{1,2})?"""
 )
 _OPERATOR = re.compile(
-    _NAME + _TYPED + _SPACE + rb"{0,16}(?P<sep>%3[dD]|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a|\{(?=[\"']))" + _SPACE + rb"{0,16}(?P<block>[>|][+-]?(?=\r?\n))?"
+    _NAME + _TYPED + _SPACE + rb"{0,16}(?P<sep>%3[dD]|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{1,2}|->|\xe2\x86\x92|\xef\xbc\x9a|\{(?=[\"']))(?:\*\*|__)?" + _SPACE + rb"{0,16}(?P<block>[>|][+-]?(?=\r?\n))?"
     rb"""(?P<line>\\?\r?\n[ \t]{0,16}(?:-[ ])?(?=\S)(?![+\-]?[A-Za-z_][\w.\-]{0,60}[ \t]?[=:]))?""" + _OPENING
 )  # fmt: skip
 """An assignment, in most languages and formats."""
@@ -36,6 +36,7 @@ _PROSE = re.compile(
 _OTHER = re.compile(
     _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
     rb"""|[ ](?:--body[ =]|-b[ ]?(?=["'\w])|<<<[ ]?)|,[ ]{0,2}(?:\w{1,20}=[^,\n]{0,40},[ ]{0,2}){0,3}default[ ]?=[ ]?|(?:[ ][\w:]{1,20}=["'][^"'<>\n]{0,80}["']){1,4}>\s{0,20}"""
+    rb"""|["']?:[ ]{0,4}\r?\n(?:[ ]{1,24}(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]{0,120}\n){1,6}[ ]{1,24}Default:[ ]{1,4}"""
     rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
     rb"""|(?:</\w{1,12})?>\s{0,20}<\w{1,12}>\s{0,8}|\?\r?\n(?:[\w .@-]{1,24}:[ ])?(?=\S{16})"""
     rb"""|\s{0,2}\{\s{1,8}(?:[a-z_]{1,20}[ ]{0,20}=[^\n]{0,80}\n\s{0,8}){0,4}?default[ ]{0,20}=[ ]{0,4}"""
@@ -91,9 +92,9 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
         where = _value_at(data, found, start)
         if where is not None:
             spoken = found.re is _PROSE
-            strength = _strength(head, literal, b"" if spoken else data[end : found.start("sep")])
-            if strength:
-                span = _judged(data, found, where, name_start, strength, literal, spoken=spoken)
+            strong = strength(head, literal, b"" if spoken else data[end : found.start("sep")])
+            if strong:
+                span = _judged(data, found, where, name_start, strong, literal, spoken=spoken)
                 if span is not None and not _NO_ASSIGNMENT.search(data, max(0, name_start - 160), name_start):
                     yield span
                     yield from _listed(data, found, span)
@@ -123,13 +124,15 @@ def _assigned(data: bytes, head: bytes, literal: str, end: int) -> re.Match[byte
     """How a value follows the name, if the name (`head`, and what goes on at `end`) is one that says secret."""
     tail = _TAIL.match(data, end)
     assert tail is not None
-    spoken = literal in SPOKEN and _strength(head, literal, b"") != ""
-    if not spoken and not _strength(head, literal, tail[0].rstrip(b"-")):  # the last may be of an arrow
+    spoken = literal in SPOKEN and strength(head, literal, b"") != ""
+    if not spoken and not strength(head, literal, tail[0].rstrip(b"-")):  # the last may be of an arrow
         return None
     found = _OPERATOR.match(data, end)
     if found is None and literal in SPOKEN:
         found = _PROSE.match(data, end)
-    return _OTHER.match(data, end) if found is None else found
+    if found is None or data[found.end() : found.end() + 1] in (b"\r", b"\n"):  # its value isn't in this line
+        return _OTHER.match(data, end) or found
+    return found
 
 
 _TAIL = re.compile(rb"[A-Za-z0-9_\-]{0,40}")
@@ -154,14 +157,14 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Sp
     if b" as " not in head and b" is " not in head and b" for " not in head:
         return
     told = _BEFORE.search(data, max(0, start - 280), start)
-    if told is None or not _strength(data[start:end], literal, b""):
+    if told is None or not strength(data[start:end], literal, b""):
         return
     if values.is_random(told["v"].decode("utf-8", "replace"), 8 if told["whose"] else 16):
         yield Span(told.start("v"), told.end("v"), KEYWORD)
 
 
 @lru_cache(maxsize=4096)
-def _strength(head: bytes, literal: str, rest: bytes) -> str:
+def strength(head: bytes, literal: str, rest: bytes) -> str:
     """password, token, weak (only what is random by itself), vendor, or "": no secret.
 
     Args:
@@ -209,6 +212,7 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         "signature",
         "sig=",
         "session",
+        "sessionid",
         "sessid",
         "connect.sid",
         "cookie",
@@ -218,7 +222,7 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         "seed",
         "mnemonic",
     ):
-        return "weak" if literal in ("salt", "signature", "sig=", "session", "sessid", "connect.sid", "cookie") else ""
+        return "weak" if literal in ("salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie") else ""
     return "vendor"
 
 
@@ -260,13 +264,17 @@ def _judged(
             return None
     text = data[start : min(end, start + JUDGED_MAX)].decode("utf-8", "ignore")
     separator = found["sep"].strip()
-    apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"default" not in found["sep"]
+    apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"efault" not in found["sep"]
     parts = found.groupdict()
     alone = apart or (parts.get("line") is not None and parts.get("block") is None)
+    if literal == "sessionid" and b"alue" not in found["sep"]:
+        return None
     if apart and "=" in text.rstrip("="):
         return None  # the next line of something else
     if alone and not quoted and not (strength != "weak" and values.is_random(text, 16, quoted=False)):
-        return None
+        whole_line = strength == "password" and separator == b":" and data[where[1] : where[1] + 2].lstrip(b"\r")[:1] in (b"", b"\n")
+        if not (whole_line and _is_told(text)):
+            return None
     if (
         not separator
         and not alone
@@ -296,7 +304,13 @@ def _judged(
     ):
         basic = scheme == b"basic" and structures.is_basic(text)
         return Span(start, end, KEYWORD) if basic or values.is_token(text, quoted=True, uuid=True) else None
-    if not _is_secret(text, strength, literal, quoted=quoted):
+    if not _is_secret(text, strength, literal, quoted=quoted) and not (
+        strength == "password"
+        and (
+            (values.is_numbered(text) and not (spoken and len(separator.split()) > 1))
+            or (quoted and literal == "passphrase" and values.is_passphrase(text, 0))
+        )
+    ):
         return None
     if not quoted and end - start == JUDGED_MAX:
         rest = _BARE_REST.match(data, end)
@@ -326,6 +340,12 @@ def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
             return any(c.isupper() for c in text) and any(c.isdigit() for c in text)
         return re.fullmatch(r"[\w\-+/=.~]+", text) is not None and values.is_random(text, 16, quoted=quoted)
     return values.is_random(text, 16, quoted=quoted)
+
+
+def _is_told(text: str) -> bool:
+    """Whether nobody would write this behind `password` but as one."""
+    digits = sum(c.isdigit() for c in text)
+    return values.is_chosen(text) or values.is_numbered(text) or (digits > 1 and values.is_random(text, 8))
 
 
 def _in_query(data: bytes, name_at: int) -> bool:
@@ -369,7 +389,7 @@ def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quote
         )
     if strength == "token" and quoted and values.is_uuid(text):
         return True
-    return values.is_random(text, 8 if quoted else 20) or (strength == "password" and values.is_chosen(text))
+    return values.is_random(text, 8 if quoted else 20) or (strength == "password" and _is_told(text))
 
 
 def _may_follow_space(data: bytes, name_start: int) -> bool:

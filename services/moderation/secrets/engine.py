@@ -5,17 +5,22 @@ Each rule of ours is tried where one of its literals stands, on bounded pieces, 
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, structures, words
-from services.moderation.secrets.gate import regions
+from services.moderation.secrets import assigned, columns, structures, words
+from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 
-_LOOK_BACK = (structures.jwk, structures.told_before)
-"""Rules by which what comes later makes a secret of what came before."""
+_LOOK_BACK = (structures.jwk, structures.told_before, structures.answered, columns.column)
+"""Rules by which what comes later makes a secret of what came before, or what stands too far before to be seen again in a stream."""
 HITS_MAX = 100_000
 """Literals looked at in one question's texts; with more it could not be answered in time."""
 _COSTS: dict[structures.Rule, int] = {structures.encoded_key: 50}
 """Rules that read far behind their literal count as so many."""
+
+
+_FULL_WIDTH = compiled(r"(?:\xef(?:\xbc[\x90-\xba]|\xbd[\x81-\x9a])){3}")
+_FOLDED = {0xFEE0 + c: c for c in range(0x21, 0x7F) if chr(c).isalnum() or chr(c) in "=_-"}
+"""Letters as wide as an ideograph: what stands in them is read as in ours."""
 
 
 class TooMuchError(Exception):
@@ -28,6 +33,7 @@ class Engine:
         self._rules: list[tuple[str, structures.Rule | None]] = []
         for literals, rule in structures.RULES:
             self._rules += [(literal, rule) for literal in literals]
+        self._rules += [(literal, columns.column) for literal in columns.NAMES]
         self._rules += [(literal, None) for literal in (*words.LITERALS, *words.VENDORS)]
         patterns = [literal.encode() for literal, _ in self._rules]
         self._automaton = ahocorasick_rs.BytesAhoCorasick(patterns, matchkind=ahocorasick_rs.MatchKind.Standard)
@@ -41,6 +47,12 @@ class Engine:
                 stream would have to be held back for it, and an answer must not depend on how it was cut.
         """
         data = text.encode("utf-8", "surrogatepass")
+        if not data.isascii() and _FULL_WIDTH.search(data) is not None:
+            folded = text.translate(_FOLDED)
+            return in_bytes(text, in_characters(folded, self._found(folded.encode("utf-8", "surrogatepass"), looks_back)))
+        return self._found(data, looks_back)
+
+    def _found(self, data: bytes, looks_back: bool) -> list[Span]:
         spans = self._vendor.find(data) if self._vendor is not None else []
         for span in list(spans):
             if span.type.startswith(("AWS Access", "Aws Access")):
@@ -86,6 +98,17 @@ class Engine:
 RUN_MAX = 8_192
 """A longer run without white space is no secret: half of it is let go."""
 BLOCK_MAX = 32_768
+
+
+def in_bytes(text: str, spans: list[Span]) -> list[Span]:
+    """Spans of characters in bytes of the text in UTF-8."""
+    out, at, size = [], 0, 0
+    for span in spans:
+        size += len(text[at : span.start].encode("utf-8", "surrogatepass"))
+        inside = len(text[span.start : span.end].encode("utf-8", "surrogatepass"))
+        out.append(Span(size, size + inside, span.type))
+        size, at = size + inside, span.end
+    return out
 
 
 def in_characters(text: str, spans: list[Span]) -> list[Span]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import re2
 
-from services.moderation.secrets import abroad, assigned, structures, words
+from services.moderation.secrets import abroad, assigned, columns, structures, words
 
 _BLANKS = r"\t-\r "
 _BLANK = f"[{_BLANKS}]"
@@ -83,9 +83,10 @@ _SPACE = r"(?:[ \t]|\xc2\xa0)"
 _CLOSED = r"""\\*["'`*]*(?:\[\d*\])?[\])]?"""
 _TYPED = r"(?: As String| *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
 _ASSIGNED = (
-    rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{){_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
+    rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{)(?:\*\*|__)?{_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
     rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
     rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *){{0,3}}default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
+    rf"|[\"']?: *\r?\n(?: +(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]*\n)+ +Default: +"
     rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
     rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
@@ -128,10 +129,18 @@ _STRUCTURES = "|".join(
         rf"auth{_BLANK}*={_BLANK}*\({_BLANK}*[\"']",
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
         rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
-        rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass )",
-        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?)"
+        rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass |passwd --stdin|chpasswd)",
+        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
         rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
         _any(structures.COMMANDS),
+        rf"<th\b[^<>]*>{_BLANK}*(?:[\w/]+[ _-])*{_any(columns.NAMES)}"
+        rf"|{_any(columns.NAMES)}[A-Za-z_]*[*`\"]*[,;\t][\"A-Za-z\x80-\xff_]|[,;\t]\"?(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_]*\"?\r?\n"
+        rf"|\|[ \t*`]*(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_ ]*[ \t*`]*(?:\||\r?\n)|{_any(columns.NAMES)}[A-Za-z_]*[ \t*`]*\|",
+        rf":thin:[a-z0-9_]+/| on >{_hard(_QUOTES, *_PASSWORD)}|chpasswd:{_BLANK}+list:|(?:password|secret) [0-9] {_hard(_QUOTES, *_PASSWORD)}"
+        rf"|(?:^|\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}",
+        r"passw(?:or)?d(?:[ ][\w'@.-]+)?(?:[ ][\w'@.-]+)?[: ?]*[\"']\)?;?[ \t]*\r?\n?[ \t]*(?:[a-z_]\w*\.)?send",
+        rf"(?:passw(?:or)?d|passphrase|pwd) from [\"'`]?{_hard(_CLOSING, *_PASSWORD)}",
+        r"(?:^|\n)[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
@@ -140,6 +149,7 @@ _STRUCTURES = "|".join(
         r"private-lines: \d",
         rf"""://[^{_BLANKS}"'`<>|]*?@""",
         rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",
+        rf"""(?-i: -U)[ =]?["']?[^{_BLANKS}%"']+%[^{_BLANKS}"']{{4}}""",
         rf" -[paw][ =]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
         rf"bearer[ \t]+{_hard(_BLANKS, *_TOKEN)}|basic[ \t]+[A-Za-z0-9._~+/=:-]{{8}}",
         r"eyj[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{6}",
@@ -156,7 +166,7 @@ MEMORY_BYTES_MAX = 16 * 1024 * 1024
 """Of one automaton, whose states are made as texts need them; they use a tenth of it."""
 
 
-def _compiled(pattern: str) -> re2._Regexp:
+def compiled(pattern: str) -> re2._Regexp:
     options = re2.Options()
     options.case_sensitive = False
     options.encoding = re2.Options.Encoding.LATIN1
@@ -166,7 +176,7 @@ def _compiled(pattern: str) -> re2._Regexp:
 
 
 _GATES = [
-    _compiled(pattern)
+    compiled(pattern)
     for pattern in (f"{_AFTER_PASSWORD}|{_SAID}", _AFTER_TOKEN, _AFTER_VENDOR, f"{_STRUCTURES}|{_BEFORE_ITS_NAME}")
 ]
 """Four passes: one automaton of all would have too many states, and each alone would read the text seven times."""

@@ -90,6 +90,26 @@ def is_password(value: str, *, quoted: bool) -> bool:
 
 _CHOSEN = re.compile(r"^[A-Za-z]+\d+[A-Za-z\d]*[!?.]?$|[A-Za-z]{2}[013457][A-Za-z]|[A-Za-z][-_]\d{4,}$")
 """`letmein99`, `adm1n_root`, `pg_main_4471`"""
+_NUMBERED_WORD = re.compile(r"[A-Za-z]{3,}\d{3,}(?![A-Za-z\d])|[A-Za-z][-_]\d{4,}(?![A-Za-z\d])")
+_NUMBERS_OF = re.compile(
+    r"(?:^|[^a-z])(?:rfc|iso|iec|nist|cve|pkcs|sha|sha-|aes|rsa|utf|port|http|error|err|version|win|user|id|din|en|code|page|line|day|step)[-_]?\d",
+    re.IGNORECASE,
+)
+
+
+def is_numbered(value: str) -> bool:
+    """`Dragon-Pepper7698`: words with a number of three digits or more, as people choose passwords (and name standards and errors)."""
+    plain = _DATED.sub("", value)
+    return (
+        8 <= len(value) <= 64
+        and _NUMBERED_WORD.search(plain) is not None
+        and not _NUMBERS_OF.search(value)
+        and not any(word.lower() in _TECHNICAL for word in re.findall(r"[A-Za-z]+", value))
+        and not _is_other(value, quoted=True)
+        and " " not in value
+    )
+
+
 _TECHNICAL_WORDS = (
     "password passwd secret secrets key keys token tokens name file path user admin prod production dev staging test example value id ref "
     "credential credentials vault database account service config version role group policy field hash reset input app api server client"
@@ -97,13 +117,13 @@ _TECHNICAL_WORDS = (
 _TECHNICAL = frozenset(_TECHNICAL_WORDS.split())
 
 
-def is_passphrase(value: str) -> bool:
+def is_passphrase(value: str, numbers_min: int = 1) -> bool:
     """`correct-horse-battery-9`: words that belong to nothing, and a number."""
     words = re.split(r"[-_.]", value.lower())
     said = [word for word in words if word.isalpha()]
     numbers = len(words) - len(said)
     fine = all(3 <= len(word) <= 10 and word not in _TECHNICAL for word in said)
-    return len(said) >= 3 and fine and 1 <= numbers <= 2 and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
+    return len(said) >= 3 and fine and numbers_min <= numbers <= 2 and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
 
 
 def is_chosen(value: str) -> bool:

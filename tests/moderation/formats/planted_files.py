@@ -48,7 +48,7 @@ FILES: dict[str, str] = {
     "htpasswd command": "htpasswd -bc /etc/nginx/.htpasswd admin <<plain>>",
     "s3cfg": "[default]\naccess_key = <<aws_id>>\nsecret_key = <<aws_key>>\nuse_https = True\n",
     "boto": "[Credentials]\ngs_access_key_id = GOOG1E((short))\ngs_secret_access_key = <<aws_key>>\n",
-    "gcp service account": '{"type": "service_account", "project_id": "shop", "private_key_id": "<<h40>>", "private_key": "<<pem_pkcs8>>", "client_email": "a@shop.iam.gserviceaccount.com"}',
+    "gcp service account": '{"type": "service_account", "project_id": "shop", "private_key_id": "((sha1))", "private_key": "<<pem_pkcs8>>", "client_email": "a@shop.iam.gserviceaccount.com"}',
     "maven settings": "<server>\n  <id>nexus</id>\n  <username>deploy</username>\n  <password><<password>></password>\n</server>",
     "gradle properties": "org.gradle.jvmargs=-Xmx2g\nsigning.keyId=1A2B3C4D\nsigning.password=<<plain>>\nossrhPassword=<<password>>\n",
     "nuget": '<packageSourceCredentials>\n  <feed>\n    <add key="Username" value="ci" />\n    <add key="ClearTextPassword" value="<<plain>>" />\n  </feed>\n</packageSourceCredentials>',

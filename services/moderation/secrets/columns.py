@@ -1,0 +1,145 @@
+"""Tables in which a column is of secrets: a header says what stands below it. CSV, TSV, Markdown, databases' clients, HTML. Pure.
+
+A table is read once: from the first of its headers that says secret, to its end. So all tables of a text cost what the text costs.
+"""
+
+import re
+from collections.abc import Iterator
+
+from services.moderation.secrets import abroad, assigned, values
+from services.moderation.secrets.spans import KEYWORD, Span
+
+NAMES = ("passw", "pwd", "passphrase", "passcode", "secret", "token", "key", *abroad.PASSWORDS)
+LINE_MAX = 4_096
+"""Bytes of a row; a table ends at a longer one."""
+_NAME = re.compile(rb"[\w\x80-\xff .*`/\-]{1,48}")
+_SAYS_SECRET = re.compile(b"|".join(re.escape(name.encode()) for name in NAMES), re.IGNORECASE)
+_RULER = re.compile(rb"[ \t]*[|+:]?[ \t]*:?-[-+|: \t]*\r?\n")
+_BORDER = b" \t\r`*\"'"
+_CELLS = {
+    sign: re.compile(rb'(?:[ \t]*"(?:[^"]|""){0,2048}"[ \t\r]*|[^%b\n]*)(?P<sign>%b|\n|\Z)' % (re.escape(sign), re.escape(sign)))
+    for sign in (b"|", b"\t", b";", b",")
+}  # fmt: skip
+_ROW = re.compile(rb"<tr\b[^<>]{0,200}>(?P<cells>(?:[^<]|<(?!/?t(?:r|able)\b)){1,4096})", re.IGNORECASE)
+_CELL = re.compile(rb"<t[hd]\b[^<>]{0,200}>(?P<said>(?:[^<]|<(?!/?t[hdr]\b)){0,1024})", re.IGNORECASE)
+_TAGS = re.compile(rb"<[^<>]*>|[^<\s]+")
+
+
+def column(data: bytes, at: int) -> Iterator[Span]:
+    """The values below the header whose name has a literal at `at`, and below its neighbours'."""
+    opening = data.rfind(b"<", max(0, at - 80), at)
+    if opening >= 0 and data[opening : opening + 3].lower() == b"<th":
+        yield from _html(data, at, opening)
+        return
+    start = data.rfind(b"\n", max(0, at - LINE_MAX), at) + 1
+    end = data.find(b"\n", at, at + LINE_MAX)
+    if end < 0 or (start == 0 and at > LINE_MAX):
+        return
+    header = data[start:end]
+    sign = next((sign for sign in _CELLS if sign in header), None)
+    if sign is None:
+        return
+    cells = _cells(data, start, sign)
+    if cells is None or len(cells[0]) < 2 or not all(_NAME.fullmatch(data, *cell) for cell in cells[0] if cell[0] < cell[1]):
+        return
+    wanted = _wanted(data, cells[0], at)
+    here = cells[1]
+    while wanted and here < len(data):
+        ruler = _RULER.match(data, here)
+        if ruler is not None:
+            here = ruler.end()
+            continue
+        row = _cells(data, here, sign)
+        if row is None or len(row[0]) != len(cells[0]):
+            return
+        for index, strength in wanted.items():
+            yield from _told(data, *row[0][index], strength)
+        here = row[1]
+
+
+def _cells(data: bytes, at: int, sign: bytes) -> tuple[list[tuple[int, int]], int] | None:
+    """Where a row's cells are, without their borders; and where the next row begins."""
+    cells: list[tuple[int, int]] = []
+    here = at
+    while True:
+        found = _CELLS[sign].match(data, here, at + LINE_MAX)
+        if found is None or found.end() == at + LINE_MAX < len(data):
+            return None
+        begin, end = here, found.start("sign")
+        while begin < end and data[begin] in _BORDER:
+            begin += 1
+        while end > begin and data[end - 1] in _BORDER:
+            end -= 1
+        cells.append((begin, end))
+        here = found.end()
+        if found["sign"] != sign:
+            break
+    if sign == b"|" and cells and cells[0][0] == cells[0][1]:
+        cells = cells[1:]
+    if sign == b"|" and cells and cells[-1][0] == cells[-1][1]:
+        cells = cells[:-1]
+    return cells, here
+
+
+def _wanted(data: bytes, header: list[tuple[int, int]], at: int) -> dict[int, str]:
+    """Columns of secrets and how strongly they say it; none unless `at` is in the first of them, at its first literal."""
+    wanted: dict[int, str] = {}
+    for index, (start, end) in enumerate(header):
+        found = _SAYS_SECRET.search(data, start, end)
+        strength = "" if found is None else _strength(data[start:end], found, start)
+        if found is None or not strength:
+            continue
+        if not wanted and found.start() != at:
+            return {}
+        wanted[index] = strength
+    return wanted
+
+
+def _strength(name: bytes, found: re.Match[bytes], start: int) -> str:
+    literal = found[0].lower().decode()
+    if literal in abroad.PASSWORDS:
+        return "password"
+    name, split = name.replace(b" ", b"_"), found.end() - start
+    strength = assigned.strength(name[:split], literal, name[split:])
+    return strength if strength in ("password", "token") else ""
+
+
+def _told(data: bytes, start: int, end: int, strength: str) -> Iterator[Span]:
+    text = data[start:end].decode("utf-8", "replace")
+    judge = values.is_password if strength == "password" else values.is_token
+    if judge(text, quoted=True):
+        yield Span(start, end, KEYWORD)
+
+
+def _html(data: bytes, at: int, opening: int) -> Iterator[Span]:
+    row_at = _last_row(data, opening)
+    header = _ROW.match(data, row_at) if row_at >= 0 else None
+    if header is None:
+        return
+    cells = _html_cells(data, header)
+    wanted = _wanted(data, cells, at)
+    here = header.end()
+    while wanted and (row := _ROW.search(data, here, here + LINE_MAX)) is not None:
+        if b"</table" in data[here : row.start()].lower():
+            return
+        cells = _html_cells(data, row)
+        for index, strength in wanted.items():
+            if index < len(cells):
+                yield from _told(data, *cells[index], strength)
+        here = row.end()
+
+
+def _last_row(data: bytes, before: int) -> int:
+    """Where the row begins that is open at `before`, or -1."""
+    low = max(0, before - LINE_MAX)
+    at = data[low:before].lower().rfind(b"<tr")
+    return low + at if at >= 0 else -1
+
+
+def _html_cells(data: bytes, row: re.Match[bytes]) -> list[tuple[int, int]]:
+    """Of each cell its first run of text outside tags."""
+    cells = []
+    for cell in _CELL.finditer(data, row.start("cells"), row.end("cells")):
+        words = [word.span() for word in _TAGS.finditer(data, *cell.span("said")) if not word[0].startswith(b"<")]
+        cells.append((words[0][0], words[-1][1]) if words else (cell.start("said"), cell.start("said")))
+    return cells
