@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.moderation.secrets import abroad, engine, gate, words
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
+from tests.moderation.formats import cases
 from tests.moderation.secret_contexts import filled
 from tests.moderation.secret_corpus import secrets
 from tests.moderation.secret_lookalikes import lookalikes
@@ -29,6 +30,7 @@ def corpora() -> Iterator[str]:
         yield from (text for _, text, _ in filled(seed))
     yield from (case.text for case in planted())
     yield from (case.text for case in innocent())
+    yield from (case.text for case in (*cases.planted(), *cases.innocent()))
 
 
 def test_nothing_is_lost_on_the_corpora(everywhere: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@
     gate.py        where a text is worth looking at: a name of a secret with what may be a value (RE2, linear)
     assigned.py    what stands behind `password =`, `"apiKey":`, `--token`, `the secret is`
     structures.py  private keys, URLs with passwords, Authorization headers, JWTs
+    places.py      what a format or a dialogue has in one place: a router's lines, Redis' users, what `expect` sends
+    columns.py     tables: a header says what stands below it
     vendor.py      an engine with some 480 rules of vendors (kingfisher)
     engine.py      all of them over one text: spans, none overlapping another
 

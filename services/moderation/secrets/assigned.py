@@ -44,19 +44,7 @@ _OTHER = re.compile(
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
 _NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
-_WORDS_BEFORE = (
-    b"api",
-    b"access",
-    b"secret",
-    b"private",
-    b"client",
-    b"auth",
-    b"ssh",
-    b"encryption",
-    b"account",
-    b"signing",
-    b"bearer",
-)
+_WORDS_BEFORE = tuple(b"api access secret private client auth ssh encryption account signing bearer".split())
 _QUOTED = {
     quote: re.compile(rb"((?:(?!" + re.escape(quote) + rb")\S){1,4096}?)" + re.escape(quote))
     for quote in (b'"', b"'", b"`", b'\\"', b"\\'", b'\\\\"', b'\\\\\\"', b"&quot;")
@@ -66,6 +54,8 @@ _BARE_QUERY = re.compile(rb"[^\s\"'`,;<>|\\&#]{1,256}")
 _OTHER_SCRIPT = re.compile(rb"(?<=[!-~])[\xe2-\xef]")
 """A sentence in another script goes on behind a value without a space."""
 _BARE_REST = re.compile(rb"[^\s\"'`,;<>|\\&#]{0,8192}")
+_VERB_BEFORE = re.compile(rb"[\"'`]?,? (?:as|is|for|=) ")
+_ENDS_A_WORD = (b" ", b"\n", b"\t", b"\r", b'"', b"'", b"`", b"(")
 _BEFORE = re.compile(
     rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:(?:as|is|for|=) (?P<whose>the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}|as (?:\w{1,16} )?)$"
 )
@@ -153,10 +143,15 @@ def _name_start(data: bytes, start: int) -> int:
 
 def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Span]:
     """`use Zx9kQ2mN as the password`"""
-    head = data[max(0, start - 60) : start]
-    if b" as " not in head and b" is " not in head and b" for " not in head:
-        return
-    told = _BEFORE.search(data, max(0, start - 280), start)
+    told = None
+    for verb in _VERB_BEFORE.finditer(data, max(0, start - 80), start):
+        low = max(0, verb.start() - 201)
+        head = data[low : verb.start()]
+        begins = 1 + max(map(head.rfind, _ENDS_A_WORD))
+        if len(head) - begins >= 8:
+            told = _BEFORE.search(data, max(0, low + begins - 1), start)
+        if told is not None:
+            break
     if told is None or not strength(data[start:end], literal, b""):
         return
     if values.is_random(told["v"].decode("utf-8", "replace"), 8 if told["whose"] else 16):
@@ -207,23 +202,14 @@ def strength(head: bytes, literal: str, rest: bytes) -> str:
         if tail or not (name.isupper() or "key" in pieces[-1:] or plain.endswith("key")):
             return ""
         return "token" if len(plain) > 6 and any(vendor in plain for vendor in VENDORS) else "weak"
-    if literal in (
-        "salt",
-        "signature",
-        "sig=",
-        "session",
-        "sessionid",
-        "sessid",
-        "connect.sid",
-        "cookie",
-        "nonce",
-        "login",
-        "pin",
-        "seed",
-        "mnemonic",
-    ):
-        return "weak" if literal in ("salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie") else ""
+    if literal in _WEAK:
+        return "weak"
+    if literal in ("nonce", "login", "pin", "seed", "mnemonic"):
+        return ""
     return "vendor"
+
+
+_WEAK = frozenset({"salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie"})
 
 
 def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, int, bool] | None:
@@ -272,7 +258,11 @@ def _judged(
     if apart and "=" in text.rstrip("="):
         return None  # the next line of something else
     if alone and not quoted and not (strength != "weak" and values.is_random(text, 16, quoted=False)):
-        whole_line = strength == "password" and separator == b":" and data[where[1] : where[1] + 2].lstrip(b"\r")[:1] in (b"", b"\n")
+        whole_line = (
+            strength == "password"
+            and separator == b":"
+            and data[where[1] : where[1] + 2].lstrip(b"\r")[:1] in (b"", b"\n")
+        )
         if not (whole_line and _is_told(text)):
             return None
     if (
@@ -359,7 +349,7 @@ _ENDS_A_RUN = re.compile(rb"[\s\"'`<>]")
 _FALLBACK = re.compile(rb"(?:env|environ|get|fetch|define|set|default)\(\s{0,4}[\"']$", re.IGNORECASE)
 """`getenv("DB_PASSWORD", "..."`: what is used where nothing is set."""
 _UUID_VENDORS = frozenset(
-    {
+    (
         "heroku",
         "hubspot",
         "snyk",
@@ -370,7 +360,7 @@ _UUID_VENDORS = frozenset(
         "message_bird",
         "kucoin",
         "launchdarkly",
-    }
+    )
 )
 """Theirs are UUIDs: `snyk = "..."` says enough."""
 _MINE = (b"my", b"api", b"access", b"secret", b"our")

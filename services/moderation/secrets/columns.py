@@ -14,7 +14,8 @@ LINE_MAX = 4_096
 """Bytes of a row; a table ends at a longer one."""
 _NAME = re.compile(rb"[\w\x80-\xff .*`/\-]{1,48}")
 _SAYS_SECRET = re.compile(b"|".join(re.escape(name.encode()) for name in NAMES), re.IGNORECASE)
-_RULER = re.compile(rb"[ \t]*[|+:]?[ \t]*:?-[-+|: \t]*\r?\n")
+_RULER = re.compile(rb"[-+|: \t]{3,}+\r?\n")
+"""Between a header and its rows."""
 _BORDER = b" \t\r`*\"'"
 _CELLS = {
     sign: re.compile(rb'(?:[ \t]*"(?:[^"]|""){0,2048}"[ \t\r]*|[^%b\n]*)(?P<sign>%b|\n|\Z)' % (re.escape(sign), re.escape(sign)))
@@ -22,17 +23,17 @@ _CELLS = {
 }  # fmt: skip
 _ROW = re.compile(rb"<tr\b[^<>]{0,200}>(?P<cells>(?:[^<]|<(?!/?t(?:r|able)\b)){1,4096})", re.IGNORECASE)
 _CELL = re.compile(rb"<t[hd]\b[^<>]{0,200}>(?P<said>(?:[^<]|<(?!/?t[hdr]\b)){0,1024})", re.IGNORECASE)
+_IN_HEADER = re.compile(rb"<th\b[^<>]{0,60}>(?:[^<]|<(?!/?t[hdr]\b)){0,60}\Z", re.IGNORECASE)
 _TAGS = re.compile(rb"<[^<>]*>|[^<\s]+")
 
 
 def column(data: bytes, at: int) -> Iterator[Span]:
     """The values below the header whose name has a literal at `at`, and below its neighbours'."""
-    opening = data.rfind(b"<", max(0, at - 80), at)
-    if opening >= 0 and data[opening : opening + 3].lower() == b"<th":
-        yield from _html(data, at, opening)
+    if data.rfind(b"<", max(0, at - 80), at) >= 0 and _IN_HEADER.search(data, max(0, at - 80), at) is not None:
+        yield from _html(data, at)
         return
-    start = data.rfind(b"\n", max(0, at - LINE_MAX), at) + 1
     end = data.find(b"\n", at, at + LINE_MAX)
+    start = data.rfind(b"\n", max(0, at - LINE_MAX), at) + 1 if end >= 0 else 0
     if end < 0 or (start == 0 and at > LINE_MAX):
         return
     header = data[start:end]
@@ -40,7 +41,11 @@ def column(data: bytes, at: int) -> Iterator[Span]:
     if sign is None:
         return
     cells = _cells(data, start, sign)
-    if cells is None or len(cells[0]) < 2 or not all(_NAME.fullmatch(data, *cell) for cell in cells[0] if cell[0] < cell[1]):
+    if (
+        cells is None
+        or len(cells[0]) < 2
+        or not all(_NAME.fullmatch(data, *cell) for cell in cells[0] if cell[0] < cell[1])
+    ):
         return
     wanted = _wanted(data, cells[0], at)
     here = cells[1]
@@ -111,8 +116,8 @@ def _told(data: bytes, start: int, end: int, strength: str) -> Iterator[Span]:
         yield Span(start, end, KEYWORD)
 
 
-def _html(data: bytes, at: int, opening: int) -> Iterator[Span]:
-    row_at = _last_row(data, opening)
+def _html(data: bytes, at: int) -> Iterator[Span]:
+    row_at = _last_row(data, at)
     header = _ROW.match(data, row_at) if row_at >= 0 else None
     if header is None:
         return
@@ -122,6 +127,8 @@ def _html(data: bytes, at: int, opening: int) -> Iterator[Span]:
     while wanted and (row := _ROW.search(data, here, here + LINE_MAX)) is not None:
         if b"</table" in data[here : row.start()].lower():
             return
+        if b"<th" in row[0].lower() and _SAYS_SECRET.search(row["cells"]) is not None:
+            return  # another header, which has its own turn
         cells = _html_cells(data, row)
         for index, strength in wanted.items():
             if index < len(cells):

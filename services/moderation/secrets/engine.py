@@ -5,12 +5,12 @@ Each rule of ours is tried where one of its literals stands, on bounded pieces, 
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, columns, structures, words
+from services.moderation.secrets import assigned, columns, places, structures, words
 from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 
-_LOOK_BACK = (structures.jwk, structures.told_before, structures.answered, columns.column)
+_LOOK_BACK = (structures.jwk, structures.told_before, places.answered, columns.column)
 """Rules by which what comes later makes a secret of what came before, or what stands too far before to be seen again in a stream."""
 HITS_MAX = 100_000
 """Literals looked at in one question's texts; with more it could not be answered in time."""
@@ -31,7 +31,7 @@ class Engine:
     def __init__(self, vendor: Vendor | None) -> None:
         self._vendor = vendor
         self._rules: list[tuple[str, structures.Rule | None]] = []
-        for literals, rule in structures.RULES:
+        for literals, rule in (*structures.RULES, *places.RULES):
             self._rules += [(literal, rule) for literal in literals]
         self._rules += [(literal, columns.column) for literal in columns.NAMES]
         self._rules += [(literal, None) for literal in (*words.LITERALS, *words.VENDORS)]
@@ -49,7 +49,9 @@ class Engine:
         data = text.encode("utf-8", "surrogatepass")
         if not data.isascii() and _FULL_WIDTH.search(data) is not None:
             folded = text.translate(_FOLDED)
-            return in_bytes(text, in_characters(folded, self._found(folded.encode("utf-8", "surrogatepass"), looks_back)))
+            return in_bytes(
+                text, in_characters(folded, self._found(folded.encode("utf-8", "surrogatepass"), looks_back))
+            )
         return self._found(data, looks_back)
 
     def _found(self, data: bytes, looks_back: bool) -> list[Span]:

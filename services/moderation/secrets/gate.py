@@ -133,14 +133,14 @@ _STRUCTURES = "|".join(
         rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
         rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
         _any(structures.COMMANDS),
-        rf"<th\b[^<>]*>{_BLANK}*(?:[\w/]+[ _-])*{_any(columns.NAMES)}"
+        rf"<th\b[^<>]*>(?:{_BLANK}|<[^<>]*>)*(?:[\w/]+[ _-])*{_any(columns.NAMES)}"
         rf"|{_any(columns.NAMES)}[A-Za-z_]*[*`\"]*[,;\t][\"A-Za-z\x80-\xff_]|[,;\t]\"?(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_]*\"?\r?\n"
         rf"|\|[ \t*`]*(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_ ]*[ \t*`]*(?:\||\r?\n)|{_any(columns.NAMES)}[A-Za-z_]*[ \t*`]*\|",
         rf":thin:[a-z0-9_]+/| on >{_hard(_QUOTES, *_PASSWORD)}|chpasswd:{_BLANK}+list:|(?:password|secret) [0-9] {_hard(_QUOTES, *_PASSWORD)}"
-        rf"|(?:^|\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}",
+        rf"|(?:\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}",
         r"passw(?:or)?d(?:[ ][\w'@.-]+)?(?:[ ][\w'@.-]+)?[: ?]*[\"']\)?;?[ \t]*\r?\n?[ \t]*(?:[a-z_]\w*\.)?send",
         rf"(?:passw(?:or)?d|passphrase|pwd) from [\"'`]?{_hard(_CLOSING, *_PASSWORD)}",
-        r"(?:^|\n)[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
+        r"\n[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
@@ -191,6 +191,7 @@ has failed, however far that goes on: without an end to it, a text of many short
 def regions(data: bytes) -> list[tuple[int, int]]:
     """Sorted, none overlapping another: a rule's literal that gives something away begins in one of them."""
     found = []
+    data = b"\n" + data  # so that a line's beginning is found at the text's, too, without an assertion, which is slow
     for begin in range(0, len(data), WINDOW):
         piece = data[begin : begin + WINDOW + AHEAD]
         for gate in _GATES:
@@ -198,7 +199,7 @@ def regions(data: bytes) -> list[tuple[int, int]]:
                 start, end = match.span()
                 if start >= WINDOW:
                     break  # the next window's
-                found.append((begin + start, begin + end))
+                found.append((max(0, begin + start - 1), begin + end - 1))
     found.sort()
     merged: list[tuple[int, int]] = []
     for start, end in found:

@@ -283,7 +283,7 @@ _ABROAD_KEY = re.compile(
 """Behind a word for key: what is drawn by itself."""
 
 
-def _by(
+def by(
     pattern: re.Pattern[bytes],
     at_end: int = 0,
     judge: Callable[[str], bool] = lambda text: values.is_password(text, quoted=True),
@@ -309,65 +309,8 @@ _CALLED = re.compile(
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*][^\s\"']{5,127})"
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
-_BY_ITS_PLACE = re.compile(
-    rb":thin:\w{1,64}/(?P<thin>[^\s@\"'/]{4,128})@| on >(?P<acl>[^\s\"']{6,128})|(?:password|secret) [0-9] (?P<cisco>[^\s\"']{6,128})(?=\s|$)"
-    rb"|chpasswd:\s{1,16}list: \|\s{1,16}\w{1,32}:(?P<list>[^\s]{6,128})|(?:(?<=\n)|(?<=> )|^)AUTH \S{1,64} (?P<auth>[^\s\"']{6,128})(?=\s|$)"
-    rb"|\nuser \S{1,64} (?P<ftp>\S{6,128})(?=\s|$)"
-)
-_FTP = re.compile(rb"(?:^|\n)l?(?:open|ftp)[^\n]{0,120}\n$")
-
-
-def placed(data: bytes, at: int) -> Iterator[Span]:
-    """What a format has at this place: Oracle's URLs, Redis' users and AUTH, a router's lines, cloud-init, a script for ftp."""
-    found = _BY_ITS_PLACE.match(data, at)
-    if found is None:
-        return
-    place = found.lastgroup
-    assert place is not None
-    if place == "ftp" and _FTP.search(data, max(0, at - 160), at + 1) is None:
-        return
-    if values.is_password(found[place].decode("utf-8", "replace"), quoted=True):
-        yield Span(found.start(place), found.end(place), "Secret Keyword")
-
-
-_PROMPTED = re.compile(
-    rb"passw(?:or)?d(?:[ ][\w'@.-]{1,40}){0,2}[: ?]{0,4}[\"']\)?;?[ \t]{0,4}\r?\n?[ \t]{0,16}(?:[a-z_]\w{0,24}\.)?send(?:line)?(?:[ ]--)?[ (]{1,2}[\"'](?P<s>[^\"'\\\s$]{4,128})",
-    re.IGNORECASE,
-)
-"""`expect "password:"`, `send "..."`"""
-_CHANGED = re.compile(
-    rb"(?:passw(?:or)?d|passphrase|pwd)[ ]from[ ][\"'`]?(?P<s>[^\s\"'`]{6,128})[\"'`]?[ ](?:in)?to[ ][\"'`]?(?P<t>[^\s\"'`]{6,128})",
-    re.IGNORECASE,
-)
-
-
-def changed(data: bytes, at: int) -> Iterator[Span]:
-    """`the password from ... to ...`"""
-    found = _CHANGED.match(data, at)
-    for which in ("s", "t") if found is not None else ():
-        assert found is not None
-        text = found[which].decode("utf-8", "replace").rstrip(".,;:!?)")
-        if values.is_chosen(text) or values.is_random(text, 8) or values.is_numbered(text):
-            yield Span(found.start(which), found.start(which) + len(text.encode()), "Secret Keyword")
-
-
-_ASKED_FOR = re.compile(rb"[^\n]{0,160}\n(?P<s>[^\s:=]{8,128})(?=\r?\n|$)")
-_ASKS = re.compile(rb"(?:^|\n)[$#>%][ ][^\n]{0,160}\b(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler)[ ][^\n]{0,160}$")
-
-
-def answered(data: bytes, at: int) -> Iterator[Span]:
-    """`$ kubectl get secret ... password`, and in the next line what it said."""
-    if _ASKS.search(data, max(0, at - 240), at) is None:
-        return
-    found = _ASKED_FOR.match(data, at)
-    if found is not None:
-        text = found["s"].decode("utf-8", "replace")
-        if values.is_chosen(text) or values.is_random(text, 12) or values.is_numbered(text):
-            yield Span(found.start("s"), found.end("s"), "Secret Keyword")
-
-
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
     "htpasswd -", "net user ", "bindpw ", "requirepass ", "cargo login", "vault login", "wandb login", "rabbitmqctl ", "net use ",
@@ -427,22 +370,18 @@ def open_block(text: str) -> int | None:
 
 
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
-    *(((word,), _by(_ABROAD, len(word.encode()))) for word in abroad.PASSWORDS),
-    *(((word,), _by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16))) for word in abroad.KEYS),
-    (("auth",), _by(_PAIR)),
-    (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login(", "getconnection("), _by(_CALLED)),
-    (COMMANDS, _by(_COMMANDED)),
-    ((":thin:", " on >", "password ", "secret ", "chpasswd:", "auth ", "\nuser "), placed),
-    (("passw",), _by(_PROMPTED)),
-    (("passw", "passphrase", "pwd"), changed),
-    (("passw", "secret", "token"), answered),
-    ((":5432:", ":3306:"), _by(_PGPASS)),
+    *(((word,), by(_ABROAD, len(word.encode()))) for word in abroad.PASSWORDS),
+    *(((word,), by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16))) for word in abroad.KEYS),
+    (("auth",), by(_PAIR)),
+    (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login(", "getconnection("), by(_CALLED)),
+    (COMMANDS, by(_COMMANDED)),
+    ((":5432:", ":3306:"), by(_PGPASS)),
     (("ls0tls1crudjti",), encoded_key),
-    (("identified",), _by(_SQL)),
+    (("identified",), by(_SQL)),
     (("insert into",), inserted),
     (("echo ", "printf "), piped),
-    (("sig=",), _by(_SAS, judge=lambda text: values.is_random(text, 24))),
-    (("jwt.encode(", "jwt.decode("), _by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
+    (("sig=",), by(_SAS, judge=lambda text: values.is_random(text, 24))),
+    (("jwt.encode(", "jwt.decode("), by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),
     (("-----begin ", "---- begin "), private_key),
     (("private-lines:",), putty_key),

@@ -123,7 +123,12 @@ def is_passphrase(value: str, numbers_min: int = 1) -> bool:
     said = [word for word in words if word.isalpha()]
     numbers = len(words) - len(said)
     fine = all(3 <= len(word) <= 10 and word not in _TECHNICAL for word in said)
-    return len(said) >= 3 and fine and numbers_min <= numbers <= 2 and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
+    return (
+        len(said) >= 3
+        and fine
+        and numbers_min <= numbers <= 2
+        and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
+    )
 
 
 def is_chosen(value: str) -> bool:

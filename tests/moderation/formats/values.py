@@ -14,11 +14,12 @@ LOWER, UPPER, DIGITS = string.ascii_lowercase, string.ascii_uppercase, string.di
 ALNUM, HEX, BASE64 = string.ascii_letters + DIGITS, "0123456789abcdef", string.ascii_letters + DIGITS + "+/"
 URLSAFE = ALNUM + "-_"
 LOWNUM, UPNUM = LOWER + DIGITS, UPPER + DIGITS
-WORDS = (
+_WORDS = (
     "amber anchor basket bridge candle canyon copper cotton desert dragon ember falcon forest garden glacier hammer harbor"
     " island jungle kettle ladder lantern marble meadow mirror needle ocean orchard pepper planet quartz rabbit ribbon"
     " river saddle salmon silver summer thunder timber tunnel valley velvet walnut willow window winter yellow zephyr"
-).split()
+)
+WORDS = _WORDS.split()
 
 
 def drawn(alphabet: str, length: int, rng: random.Random) -> str:
@@ -189,7 +190,10 @@ PREFIXED: dict[str, Make] = {
 BY_VENDOR: dict[str, tuple[str, Make]] = {
     "adafruit": ("ADAFRUIT_IO_KEY", of(LOWNUM, 32)),
     "algolia": ("algolia_admin_key", of(LOWNUM, 32)),
-    "authress": ("AUTHRESS_ACCESS_KEY", joined("sc_", of(LOWNUM, 12), ".", of(LOWNUM, 5), ".acc-", of(LOWNUM, 12), ".", of(URLSAFE, 40))),
+    "authress": (
+        "AUTHRESS_ACCESS_KEY",
+        joined("sc_", of(LOWNUM, 12), ".", of(LOWNUM, 5), ".acc-", of(LOWNUM, 12), ".", of(URLSAFE, 40)),
+    ),
     "bittrex": ("bittrex_secret_key", of(LOWNUM, 32)),
     "bitbucket": ("BITBUCKET_CLIENT_SECRET", of(URLSAFE, 64)),
     "beamer": ("beamer_api_key", of(URLSAFE, 44, "b_")),
@@ -260,7 +264,9 @@ HARMLESS: dict[str, Make] = {
     "version": lambda rng: f"{rng.randrange(9)}.{rng.randrange(30)}.{rng.randrange(20)}",
     "ulid": of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 24, "01"),
     "etag": of(HEX, 32),
-    "class": lambda rng: f"{rng.choice(WORDS).title()}{rng.choice(WORDS).title()}{rng.choice(['Factory', 'Provider', 'Handler'])}",
+    "class": lambda rng: (
+        f"{rng.choice(WORDS).title()}{rng.choice(WORDS).title()}{rng.choice(['Factory', 'Provider', 'Handler'])}"
+    ),
 }
 
 
