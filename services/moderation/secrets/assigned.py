@@ -225,7 +225,8 @@ def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, i
     bare = (_BARE_QUERY if _in_query(data, name_at) else _BARE).match(data, at)
     if bare is None:
         return None
-    cut = _OTHER_SCRIPT.search(data, at + 1, bare.end()) if data[at] < 128 else None
+    plain = data[at] >= 128 or bare[0].isascii()
+    cut = None if plain else _OTHER_SCRIPT.search(data, at + 1, bare.end())
     end = bare.end() if cut is None else cut.start()
     return (at, end, False) if end - at >= VALUE_MIN else None
 
