@@ -11,6 +11,7 @@ import msgspec
 
 from services.edge.content.replace import replace
 from services.edge.content.request import UNREADABLE
+from services.edge.content.spelled import spelled_out
 from services.edge.content.walk import walk
 from services.edge.formats.base import Address, Text
 
@@ -25,7 +26,9 @@ def of_answer(body: bytes) -> list[Text]:
         answer = msgspec.json.decode(body)
     except UNREADABLE:
         return [Text((), body.decode("utf-8", "replace"))]
-    return [text for address, value in _said(answer) for text in walk(value, address).texts if _is_said(text)]
+    return spelled_out(
+        [text for address, value in _said(answer) for text in walk(value, address).texts if _is_said(text)]
+    )
 
 
 def _said(answer: Any) -> Iterator[tuple[Address, Any]]:

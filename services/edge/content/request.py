@@ -8,6 +8,7 @@ import msgspec
 
 from services.edge.content import files, names
 from services.edge.content.replace import RENAME, join, replace
+from services.edge.content.spelled import spelled_out
 from services.edge.content.walk import Walked, walk
 from services.edge.formats.base import Address, Text
 from services.edge.threads import Threads
@@ -68,7 +69,7 @@ def of_fields(fields: Fields, *, metadata: bool = False) -> Content:
         texts += walked.texts if name != "metadata" else [text for text in walked.texts if not _is_ours(text.address)]
         if plain is not None:
             rebuilt[name] = plain
-    return Content(texts, {**fields, **rebuilt} if rebuilt else None)
+    return Content(spelled_out(texts), {**fields, **rebuilt} if rebuilt else None)
 
 
 def _is_ours(address: Address) -> bool:

@@ -14,6 +14,7 @@ from services.edge.content.names import count_strings
 from services.edge.content.redact import redacted
 from services.edge.content.replace import RENAME, replace
 from services.edge.content.request import UNREADABLE, walked
+from services.edge.content.spelled import spelled_out
 from services.edge.content.walk import walk
 from services.edge.formats.base import Text
 from services.edge.parts import Parts
@@ -157,7 +158,7 @@ def _read(body: bytes, paths: tuple[str, ...], stage: str) -> tuple[bytes, Any, 
         raise RefusedError(errors.blocked_content("The answer says that it is JSON, and is none", 502)) from None
     walked = [whole] if not paths else [walk(found, at) for path in paths for at, found in select(value, steps(path))]
     texts = {text.address: _as_said(text) for each in walked for text in each.texts}
-    return body, value, list(texts.values())
+    return body, value, spelled_out(list(texts.values()))
 
 
 def _as_said(text: Text) -> Text:
