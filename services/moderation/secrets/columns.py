@@ -12,6 +12,8 @@ from services.moderation.secrets.spans import KEYWORD, Span
 NAMES = ("passw", "pwd", "passphrase", "passcode", "secret", "token", "key", *abroad.PASSWORDS)
 LINE_MAX = 4_096
 """Bytes of a row; a table ends at a longer one."""
+WORDS_MAX = 2
+"""Of a header that says secret."""
 _NAME = re.compile(rb"[\w\x80-\xff .*`/\-]{1,48}")
 _SAYS_SECRET = re.compile(b"|".join(re.escape(name.encode()) for name in NAMES), re.IGNORECASE)
 _RULER = re.compile(rb"[-+|: \t]{3,}+\r?\n")
@@ -57,6 +59,8 @@ def column(data: bytes, at: int) -> Iterator[Span]:
         row = _cells(data, here, sign)
         if row is None or len(row[0]) != len(cells[0]):
             return
+        if _SAYS_SECRET.search(data, here, row[1]) is not None and _named(data, row[0]):
+            return  # another header, which has its own turn
         for index, strength in wanted.items():
             yield from _told(data, *row[0][index], strength)
         here = row[1]
@@ -88,16 +92,23 @@ def _cells(data: bytes, at: int, sign: bytes) -> tuple[list[tuple[int, int]], in
 
 def _wanted(data: bytes, header: list[tuple[int, int]], at: int) -> dict[int, str]:
     """Columns of secrets and how strongly they say it; none unless `at` is in the first of them, at its first literal."""
-    wanted: dict[int, str] = {}
-    for index, (start, end) in enumerate(header):
+    named = _named(data, header)
+    if not named or next(iter(named.values()))[1] != at:
+        return {}
+    return {index: strength for index, (strength, _) in named.items()}
+
+
+def _named(data: bytes, row: list[tuple[int, int]]) -> dict[int, tuple[str, int]]:
+    """Of the cells that name secrets: how strongly, and where their first literal is."""
+    named: dict[int, tuple[str, int]] = {}
+    for index, (start, end) in enumerate(row):
         found = _SAYS_SECRET.search(data, start, end)
-        strength = "" if found is None else _strength(data[start:end], found, start)
-        if found is None or not strength:
+        if found is None or data.count(b" ", start, end) >= WORDS_MAX:
             continue
-        if not wanted and found.start() != at:
-            return {}
-        wanted[index] = strength
-    return wanted
+        strength = _strength(data[start:end], found, start)
+        if strength:
+            named[index] = (strength, found.start())
+    return named
 
 
 def _strength(name: bytes, found: re.Match[bytes], start: int) -> str:
