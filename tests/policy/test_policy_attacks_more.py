@@ -280,3 +280,17 @@ def test_who_comes_with_a_token_may_have_their_own_calls_explained() -> None:
     assert (answer["allowed"], answer["caller"]["user_id"]) == (True, "member"), answer
     about_another = w.call("/policy/explain", {"key": digest("own")}, actor=caller, credential=came)
     assert isinstance(about_another, Refusal) and about_another.status == 403
+
+
+def test_an_organisation_that_is_misspelt_is_refused_by_its_field() -> None:
+    """It would bind nothing: its models, its budget."""
+    w = world()
+    for route, body in (
+        ("/team/new", {"team_id": "new"}),
+        ("/team/update", {"team_id": "t"}),
+        ("/key/generate", FRESH),
+        ("/key/update", {"key": digest("own")}),
+    ):
+        answer = w.call(route, {**body, "organization_id": "misspelt"})
+        assert isinstance(answer, Refusal) and (answer.status, answer.param) == (400, "organization_id"), route
+    assert not w.facts

@@ -51,6 +51,13 @@ def stamped(call: Call, entity: Entity) -> Entity:
     return msgspec.structs.replace(entity, **more)
 
 
+def check_organization(call: Call, before: Any, after: Any) -> None:
+    """One that is new to a key or a team is there; whoever doesn't see them all hears from the check of rights that it isn't theirs."""
+    found = after.organization_id
+    if call.sees_all and found not in {None, before.organization_id, *call.directory.tables["organization"]}:
+        fields.refuse("organization_id", "must name an organization that exists (/organization/new makes one)")
+
+
 def check_guardrails(call: Call, before: Any, after: Any) -> None:
     """Of a key, team or project. One that is new and isn't there would protect nobody. Raises RefusedError."""
     old = folding.unserved_guardrails(call.catalog, before)

@@ -300,6 +300,7 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
         if project.team_id is not None and project.team_id != after.team_id:
             fields.refuse("project_id", f"belongs to the team {project.team_id}, and this key doesn't")
     budgets.check(call, key, after)
+    generic.check_organization(call, key, after)
     generic.check_guardrails(call, key, after)
     spend = fields.picousd("spend", body.get("spend"))
     if spend is not None:

@@ -278,6 +278,7 @@ def _merged(call: Call, team: Team) -> Merged[Team]:
     made = TEAM.merge(team, call.body)
     after: Any = generic.stamped(call, made.entity)
     keys.check_models(call, team.models, after.models)
+    generic.check_organization(call, team, after)
     generic.check_guardrails(call, team, after)
     TEAM.check_size(after)
     return Merged(after, made.unknown, made.not_enforced)
