@@ -8,10 +8,11 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from services.doctor.diagnosis import Diagnosis
+from services.doctor.diagnosis import Diagnosis, user_of
 from shared import config
 from shared.config import ConfigError
 from shared.settings import SettingsError
+from shared.subjects import PERMISSIONS
 
 TIMEOUT_S = 5.0
 FREE_BYTES_MIN = 1024**3
@@ -21,9 +22,10 @@ PROBES = {"edge": 4001, "ledger": 4101, "policy": 4201, "moderation": 4301}
 
 
 async def configuration(environ: Mapping[str, str]) -> list[Diagnosis]:
-    path = environ.get("TOLLGATE_CONFIG", "config.example.yaml")
+    """As the service reads it whose environment this is: it has its own secrets alone."""
+    path, user = environ.get("TOLLGATE_CONFIG", "config.example.yaml"), user_of(environ)
     try:
-        loaded = config.load(path, environ)
+        loaded = config.load(path, environ, user if user in PERMISSIONS else None)
     except (ConfigError, SettingsError) as error:
         return [Diagnosis("wrong", "configuration", str(error))]
     found = [Diagnosis("ok", "configuration", f"{path}: {len(loaded.model_names)} models")]

@@ -5,13 +5,12 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from services.doctor.diagnosis import Diagnosis
+from services.doctor.diagnosis import Diagnosis, user_of
 from shared import bus, streams, subjects
 from shared.subjects import DOORS, PERMISSIONS
 
@@ -26,7 +25,7 @@ async def check(environ: Mapping[str, str]) -> list[Diagnosis]:
     url = environ.get("TOLLGATE_NATS_URL", "")
     if not url:
         return [Diagnosis("skipped", "broker", "TOLLGATE_NATS_URL isn't set")]
-    user = urlsplit(url.split(",")[0]).username or ""
+    user = user_of(environ)
     service = user if user in PERMISSIONS else "doctor"
     refused: list[str] = []
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class Diagnosis(NamedTuple):
@@ -13,3 +14,8 @@ class Diagnosis(NamedTuple):
 
 
 Check = Callable[[Mapping[str, str]], Awaitable[list[Diagnosis]]]
+
+
+def user_of(environ: Mapping[str, str]) -> str:
+    """At the broker: a service's name in a service's environment. Empty: none is named."""
+    return urlsplit(environ.get("TOLLGATE_NATS_URL", "").split(",")[0]).username or ""

@@ -206,6 +206,14 @@ class Pod:
         )
         return Path(f"/proc/{inner}/uid_map").read_text().split()[0]
 
+    async def doctor(self) -> list[str]:
+        """What `kubectl exec ... -- tollgate doctor` finds wrong there; or how it ended otherwise."""
+        command = [*self._as, sys.executable, "-m", "services.cli", "doctor"]
+        process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=self._env, stdout=subprocess.PIPE)
+        said = (await process.communicate())[0].decode()
+        found = [line for line in said.splitlines() if line.startswith("WRONG")]
+        return found if process.returncode == bool(found) and "broker's version" in said else [said]
+
     async def stop(self) -> tuple[int, float]:
         """As the kubelet does: preStop, SIGTERM, and no more than the grace period."""
         assert self.process is not None
@@ -320,6 +328,9 @@ async def main(overlay: str, directory: Path) -> dict[str, Any]:
             result["users"][each.name] = each.identity()
         result.update(await use(secrets["tollgate-master-key"]["master-key"]))
         result.update(await brokers.seen())
+        result["wrong"] = dict(
+            zip(("edge", "ledger"), await asyncio.gather(pods[0].doctor(), pods[3].doctor()), strict=True)
+        )
         result["seen outside"] = watch.seen()
         result["stopped"]["edge"], _ = await pods[0].stop()  # first: what it flushes, the others take
         rest = await asyncio.gather(*(each.stop() for each in pods[1:]))

@@ -56,6 +56,7 @@ def test_every_service_serves_as_its_manifest_says(overlay: str, started: dict[s
         "nothing is called but what the configuration names: no update, no price list, no telemetry"
     )
     assert result["stopped"] == dict.fromkeys(OURS, 0)
+    assert result["wrong"] == {"edge": [], "ledger": []}, "says `tollgate doctor`"
     production = overlay.endswith("production")
     assert result["replicas"] == dict.fromkeys(("CONTROL", "TRAFFIC", "PAYLOAD"), 3 if production else 1)
     assert result["in the clear"] == ([] if production else sorted(OURS))

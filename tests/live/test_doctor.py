@@ -75,3 +75,12 @@ async def test_what_is_away_or_unreadable_is_said_in_a_sentence(tmp_path: Path) 
     found = wrong(await examine(env, ["configuration", "database", "broker"]))
     assert [each.partition(":")[0] for each in found] == ["configuration", "broker", "database"]
     assert "hidden" not in str(found)
+
+
+async def test_a_service_is_asked_for_its_own_secrets_alone(tmp_path: Path) -> None:
+    """In the ledger's pod there is no master key; in policy's its lack is wrong."""
+    (tmp_path / "config.yaml").write_text(MOCK_CONFIG.replace("sk-1234", "os.environ/NOWHERE"))
+    env = {"TOLLGATE_CONFIG": str(tmp_path / "config.yaml")}
+    for user, number in (("ledger", 0), ("policy", 1), ("operator", 1)):
+        found = await examine({**env, "TOLLGATE_NATS_URL": f"nats://{user}:x@127.0.0.1:4222"}, ["configuration"])
+        assert len(wrong(found)) == number, (user, found)
