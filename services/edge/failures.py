@@ -125,6 +125,14 @@ def of_error_answer(body: bytes, provider: str) -> Failure:
     )
 
 
+def of_nothing(cause: str, body: bytes, provider: str) -> Failure:
+    """A 200 without an answer in it, nor an `error`: providers may say why in words of their own (MiniMax's `base_resp`)."""
+    message = _reason(body) if body[:1] == b"{" and len(body) <= ERROR_BYTES_PASSED_MAX else ""
+    if not message:
+        return Failure(cause, provider)
+    return Failure(cause, provider, status=502, body=as_openai(ErrorSaid(message), 502))
+
+
 def _in_its_place(body: bytes) -> bytes:
     """With a choice's error where others have theirs."""
     try:
@@ -210,10 +218,10 @@ _TYPES: Final = {
 
 _TAGS = re.compile(rb"<\s*(?:!doctype|html|head|body|title|\?xml)", re.IGNORECASE)
 _PLACES = (
-    "message", "detail", "details", "error", "errors", "msg", "error_message", "error_msg", "errorMessage", "fault", "faultstring",
-    "reason", "title", "description", "text",
+    "message", "detail", "details", "error", "errors", "msg", "error_message", "error_msg", "errormessage", "fault", "faultstring",
+    "reason", "title", "description", "text", "base_resp", "status_msg", "inner", "innererror", "body",
 )  # fmt: skip
-"""Where providers put what they have to say, the likelier first."""
+"""Where providers put what they have to say, the likelier first; in any case."""
 
 
 def _reason(body: bytes) -> str:
@@ -235,17 +243,26 @@ def _reason(body: bytes) -> str:
 def _words(value: Any, depth: int) -> str:
     """FastAPI's `detail: [{"msg"}]`, xAI's `{"error": "..."}`, vLLM's `{"message"}`, Gemini's list of one error ..."""
     if isinstance(value, str):
-        return value
+        return _quoted(value, depth) if value[:1] == "{" and depth else value
     if depth == 0:
         return ""
     if isinstance(value, list):
         return "; ".join(filter(None, (_words(item, depth - 1) for item in value[:10])))
     if isinstance(value, dict):
+        said = {name.lower(): item for name, item in value.items()}
         for name in _PLACES:
-            words = _words(value[name], depth - 1) if name in value else ""
+            words = _words(said[name], depth - 1) if name in said else ""
             if words:
                 return words
     return ""
+
+
+def _quoted(text: str, depth: int) -> str:
+    """JSON in a string: what it says, else as it is."""
+    try:
+        return _words(decode_leniently(text.encode("utf-8", "replace")), depth - 1) or text
+    except UNREADABLE:
+        return text
 
 
 def _clean(text: str) -> str:

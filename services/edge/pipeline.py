@@ -14,6 +14,8 @@ What is refused before 6 leaves one `refused` fact. What was opened leaves exact
 sees to that, also when this task is cancelled because the client left.
 """
 
+from collections.abc import Awaitable, Callable
+
 from services.edge import account, reading, size_checks
 from services.edge.asked import Asked
 from services.edge.attempts import Attempts
@@ -33,8 +35,15 @@ from shared.grant import Ask, Denial, Fallback, Grant, Permit
 from shared.routes import Match, Route
 
 
-async def serve(parts: Parts, request: Request, match: Match) -> Answer:
-    """Answer one request on an LLM route. Raises RefusedError, which the one error boundary (server.py) renders."""
+Relay = Callable[[Parts, Request, Route, Head, Call], Awaitable[Answer]]
+
+
+async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -> Answer:
+    """Answer one request on an LLM route. Raises RefusedError, which the one error boundary (server.py) renders.
+
+    Args:
+        relay: answers a call as it is, without any translation (surfaces/relayed.py).
+    """
     started, route = parts.clock.seconds(), match.route
     if not parts.recorder.healthy:
         raise RefusedError(errors.book_unavailable())
@@ -50,6 +59,8 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
         body = await size_checks.body(parts, request, head, route.name)
     format = table.BY_ROUTE[route.name]
     call = format.read(body, head.hints, match.params.get("model"), parts.default_models.get(route.name, ""))
+    if call.stream and format.makes_images:  # events of their own, which nobody translates
+        return await relay(parts, request, route, head, call)
     prepared = parts.grants.kept(head.digest, route.name, call.model)
     if prepared is None:
         prepared = Prepared(await parts.grants.decide(head.digest, head.shape, route.name, call.model))

@@ -15,6 +15,7 @@ from services.edge import answers, counting, failures, size_checks, texts
 from services.edge.account import Account
 from services.edge.failures import Failure
 from services.edge.formats import events
+from services.edge.formats.gathered import GatheringError
 from services.edge.formats.openai import images_in
 from services.edge.formats.wire import BOM, UNREADABLE
 from services.edge.http import Answer
@@ -146,10 +147,13 @@ class Relay:
         if self._translator is not None:
             body, content_type = self._translated(self._translator, body), None
         judged = format.judge(body)
+        if judged.problem == "unreadable" and format.streams and events.BEGINNING.match(body.removeprefix(BOM)):
+            body = self._gathered(body)
+            judged = format.judge(body)
         if judged.problem == "error_answer":
             raise failures.of_error_answer(body, self._provider)
         if judged.problem is not None:
-            raise Failure(judged.problem, self._provider)
+            raise failures.of_nothing(judged.problem, body, self._provider)
         if asked.call.stream:
             return await self._as_events(body)
         head = judged.head
@@ -177,6 +181,15 @@ class Relay:
         cost = await account.settle_durably("success", self._source.status, usage, head)
         said = named(account, self._source)
         return answers.whole(said, body, self._source.status, content_type, cost, account.shares)
+
+    def _gathered(self, body: bytes) -> bytes:
+        """Of a provider that streams although nobody asked for it. Raises Failure."""
+        try:
+            return self._asked.format.as_whole(body.removeprefix(BOM))
+        except GatheringError as error:
+            if error.error:
+                raise failures.of_error_answer(error.error, self._provider) from None
+            raise Failure(error.cause, self._provider) from None
 
     def _translated(self, translator: Translator, body: bytes) -> bytes:
         """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""

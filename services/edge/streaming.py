@@ -189,7 +189,7 @@ class Streaming:
         """Raises what a stream is that said nothing of an answer."""
         if self.reader.failed:
             raise failures.of_error_answer(self.reader.error, self._provider)
-        raise Failure("empty", self._provider)
+        raise failures.of_nothing("empty", events.last_data(b"".join(self._held)), self._provider)
 
     async def _first(self) -> bytes:
         before = self._clock.seconds()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.edge.formats.events import Reader
-from services.edge.formats.openai import CHAT
+from services.edge.formats.openai import CHAT, COMPLETIONS
 from shared.billing import Usage
 from tests.edge.conftest import Start
 from tests.edge.fakes import STREAM_HEAD, USAGE_EVENT, always, chunk, completion, delta, response
@@ -134,3 +134,100 @@ def test_the_same_count_without_its_parts_keeps_them(counts: list[dict[str, Any]
     for usage in counts:
         reader.feed(delta("x", usage=usage))
     assert reader.usage is not None and reader.usage.cached_tokens == cached_tokens
+
+
+# ── a stream that nobody asked for ──
+
+
+FINISHED = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+
+
+def calling(*found: dict[str, Any], **more: Any) -> bytes:
+    return b"data: " + choices({"index": 0, "delta": {"tool_calls": list(found)}, **more}) + b"\n\n"
+
+
+TOLD = [delta("Hel"), delta("lo"), FINISHED, USAGE_EVENT, b"data: [DONE]\n\n"]
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+async def test_a_stream_that_nobody_asked_for_is_put_together(start: Start, kind: str) -> None:
+    edge = await start(always(response(b": hello\n\n" + b"".join(TOLD), kind=kind)))
+    answer = await edge.chat()
+    assert answer.status == 200
+    whole = json.loads(answer.body)
+    assert (whole["object"], whole["choices"][0]["message"]["content"]) == ("chat.completion", "Hello")
+    assert whole["choices"][0]["finish_reason"] == "stop" and whole["usage"]["total_tokens"] > 0
+    _, settled = await told(edge)
+    assert (settled.outcome, settled.usage.source) == ("success", "provider")
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        (TOLD[:2], 502),
+        ([delta("Hel"), b'data: {"error": {"message": "slow down", "code": 429}}\n\n'], 429),
+        ([delta("Hel"), b"data: {\n\n", TOLD[2]], 502),
+        ([b"data: [DONE]\n\n"], 502),
+    ],
+    ids=["cut off", "an error", "unreadable", "nothing"],
+)
+async def test_half_of_one_is_no_answer(start: Start, events: list[bytes], status: int) -> None:
+    edge = await start(always(response(b"".join(events))))
+    assert (await edge.chat()).status == status
+    assert (await told(edge))[1].outcome == "provider_error"
+
+
+def test_calls_texts_and_other_choices_are_put_together() -> None:
+    stream = (
+        calling({"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a"'}})
+        + calling({"index": 0, "function": {"arguments": ":1}"}})
+        + calling({"index": 1, "id": "c2", "type": "function", "function": {"name": "g", "arguments": "{}"}})
+        + calling({"index": 0, "id": "c3", "function": {"name": "h", "arguments": ""}}, index=1)
+        + calling({"id": "c4", "function": {"name": "i", "arguments": "{"}}, index=1)
+        + calling({"function": {"arguments": "}"}}, index=1, finish_reason="tool_calls")
+        + FINISHED
+    )
+    first, second = json.loads(CHAT.as_whole(stream))["choices"]
+    assert [call["function"]["arguments"] for call in first["message"]["tool_calls"]] == ['{"a":1}', "{}"]
+    assert [call["id"] for call in second["message"]["tool_calls"]] == ["c3", "c4"]
+    assert second["message"]["tool_calls"][1]["function"]["arguments"] == "{}"
+    text = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\ndata: {"choices": [{"index": 0, "text": "b", "finish_reason": "stop"}]}\n\n'
+    assert json.loads(COMPLETIONS.as_whole(text))["choices"][0]["text"] == "ab"
+
+
+# ── what a 200 without an answer says ──
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "no balance"}},
+        {"code": 500, "msg": "no balance", "data": None},
+        {"object": "error", "Message": "no balance"},
+        {"error_code": 336003, "error_msg": "no balance"},
+    ],
+)
+@pytest.mark.parametrize("how", ["whole", "to a stream", "as an event"])
+async def test_its_words_are_passed_on(start: Start, said: dict[str, Any], how: str) -> None:
+    body = json.dumps(said).encode()
+    script = (
+        [STREAM_HEAD, chunk(b"data: " + body + b"\n\n"), b"0\r\n\r\n"] if how == "as an event" else [response(body)]
+    )
+    edge = await start(always(*script))
+    answer = await edge.chat(stream=how != "whole")
+    assert (answer.status, answer.error_message()) == (502, "no balance")
+    assert (await told(edge))[1].cost_picousd == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Message": "no such model"},
+        {"error": {"code": "400", "inner": {"message": "no such model"}}},
+        {"statusCode": 400, "body": '{"message": "no such model"}'},
+    ],
+)
+async def test_a_reason_is_found_wherever_it_stands(start: Start, said: dict[str, Any]) -> None:
+    edge = await start(always(response(json.dumps(said).encode(), "400 Bad Request")))
+    answer = await edge.chat()
+    assert (answer.status, answer.error_message()) == (400, "no such model")

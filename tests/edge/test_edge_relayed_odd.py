@@ -38,6 +38,9 @@ ERROR = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Ov
 FAILED_EVENT = b'event: response.failed\ndata: {"type": "response.failed", "response": {"status": "failed", "error": {"message": "died"}}}\n\n'
 
 
+CUT = b"cut"
+
+
 def streamed(*events: bytes) -> bytes:
     return b"".join((STREAM_HEAD, *map(chunk, events), LAST_CHUNK))
 
@@ -66,7 +69,7 @@ NO_STREAM: dict[str, tuple[bytes, int]] = {
 
 
 def asking(path: str, **more: Any) -> bytes:
-    return json.dumps({"model": "m", **ASKED[path], **more}).encode()
+    return json.dumps({"model": "m", **ASKED.get(path, {}), **more}).encode()
 
 
 class Wires(World):
@@ -164,6 +167,8 @@ async def test_a_stream_that_is_none_is_asked_elsewhere_told_and_free(wires: Wir
         ("/v1/responses", FAILED_EVENT.rstrip(), b""),
         ("/v1/messages", b"", b"api_error"),
         ("/v1/responses", b"", b"server_error"),
+        ("/v1/messages", CUT, b"api_error"),
+        ("/v1/responses", CUT, b"server_error"),
     ],
 )
 async def test_a_stream_that_fails_or_breaks_off_says_so_and_is_booked_so(
@@ -172,7 +177,11 @@ async def test_a_stream_that_fails_or_breaks_off_says_so_and_is_booked_so(
     begin = b'data: {"type": "response.created"}\n\ndata: {"type": "response.output_text.delta"}\n\n'
     if path == "/v1/messages":
         begin = b"".join(sse(event, names=True) for event in CLAUDE_EVENTS[:2])
-    answer = await wires.ask(path, streamed(begin, last) if last else streamed(begin), stream=True)
+    if last is CUT:  # the connection is cut, in the middle of an event
+        said, last = b"".join((STREAM_HEAD, chunk(begin), chunk(b"data: {"))), b"data: {\n\n"
+    else:
+        said = streamed(begin, last) if last else streamed(begin)
+    answer = await wires.ask(path, said, stream=True)
     assert answer.status == 200 and answer.body.startswith(begin + last)
     rest = answer.body[len(begin + last) :]
     assert added in rest and bool(rest) == bool(added) and (not rest or rest.startswith(b"event: error\ndata: {"))
@@ -330,6 +339,10 @@ def test_however_it_is_cut_it_is_judged_the_same(size: int, end: bytes) -> None:
         (b"", "application/json", "empty"),
         (b'{"error": "x"}', "text/plain", "error_answer"),
         (b"<html>", "text/html", "unreadable"),
+        (b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello", "text/vtt", None),
+        (b"[Music]", "text/plain; charset=utf-8", None),
+        (b"hello", "text/html", None),
+        (b'"hello"', "application/json", None),
         (b'{"text": ""}', "application/json", None),
     ],
 )
@@ -337,3 +350,19 @@ def test_a_transcription_may_be_text(body: bytes, kind: str, problem: str | None
     judge = Judge(kind, is_sound=False, may_be_text=True, has_end=False)
     judge.feed(body)
     assert judge.finish() == problem
+
+
+IMAGE = {"type": "image_generation.completed", "b64_json": "QUJD" * 400_000, "usage": RESPONSE["usage"]}
+
+
+async def test_images_asked_for_as_a_stream_are_relayed_as_one(wires: Wires) -> None:
+    """Their last event is long, and says behind the image what it cost."""
+    events = [
+        b'event: image_generation.partial_image\ndata: {"type": "image_generation.partial_image"}\n\n',
+        sse(IMAGE),
+    ]
+    answer = await wires.ask("/v1/images/generations", streamed(*events), prompt="a cat", stream=True, partial_images=1)
+    assert (answer.status, answer.body) == (200, b"".join(events))
+    (fact,) = await wires.facts(1)
+    assert (fact.outcome, fact.usage.input_tokens, fact.opened.call_type) == ("success", 20, "aimage_generation")
+    assert json.loads(wires.providers[0].bodies[0])["stream"] is True

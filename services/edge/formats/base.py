@@ -84,6 +84,8 @@ class Format(Protocol):
     name: str
     streams: bool
     """Whether `stream: true` means server-sent events here."""
+    makes_images: bool
+    """What its answers hold are images: each is a unit of usage."""
 
     # ── the request ──
 
@@ -109,3 +111,6 @@ class Format(Protocol):
 
     def as_events(self, body: bytes) -> bytes:
         """A whole answer as the stream a client asked for."""
+
+    def as_whole(self, events: bytes) -> bytes:
+        """A stream as the whole answer a client asked for. Raises GatheringError."""

@@ -33,6 +33,8 @@ _CONTENT = re.compile(
 """In an event: something of an answer, or of its end. What comes before (comments, the role, empty texts) says nothing yet."""
 PRELUDE_EVENTS_MAX = 16
 """Events without content; with more of them a stream counts as begun."""
+BEGINNING = re.compile(rb"\s*(?:event|data|id|retry)?:")
+"""Of an event stream, however it is labelled."""
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
@@ -250,6 +252,12 @@ def data_of(event: bytes) -> bytes:
         line[6:] if line.startswith(b"data: ") else line[5:] for line in event.splitlines() if line.startswith(b"data:")
     ]
     return lines[0].strip() if len(lines) == 1 else b"\n".join(lines).strip()
+
+
+def last_data(data: bytes) -> bytes:
+    """Of the last event that has any, besides `[DONE]`."""
+    found = (data_of(event) for event in reversed(split_events(data)))
+    return next((each for each in found if each not in (b"", b"[DONE]")), b"")
 
 
 def error_event(error_body: bytes) -> bytes:

@@ -8,6 +8,7 @@ from services.edge.formats import fields as fields_
 from services.edge.formats import joined
 from services.edge.formats.base import NO_HINTS, Call, Hints, Judged
 from services.edge.formats.events import DONE
+from services.edge.formats.gathered import gather
 from services.edge.formats.wire import NULL, UNREADABLE, AnswerHead, answer_head
 
 
@@ -130,6 +131,10 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             events.append({**head, "choices": [], "usage": answer["usage"]})
         return b"".join([b"data: %b\n\n" % msgspec.json.encode(event) for event in events]) + DONE
 
+    def as_whole(self, events: bytes) -> bytes:
+        """A stream as the whole answer a client asked for. Raises GatheringError."""
+        return gather(events, self.chunk.removesuffix(".chunk") or "text_completion")
+
 
 def _is_empty(found: msgspec.Raw) -> bool:
     """Of a list, whatever its size."""
@@ -198,7 +203,6 @@ IMAGES: Final = OpenAI(
     required="prompt",
     answers_in="data",
     makes_images=True,
-    streams=False,
 )
 RERANK: Final = OpenAI(
     name="rerank",

@@ -26,6 +26,7 @@ async def flow(
     mb: float | None,
     too_large: Callable[[int, float], Refusal],
     held: bytes = b"",
+    broke_off: Callable[[], bytes] | None = None,
 ) -> bool:
     """Whether all of it went out. Where not, it is settled, and the connection is cut: half an answer must not look like a whole one.
 
@@ -33,6 +34,7 @@ async def flow(
         mb: an answer may have so many; None: no limit.
         too_large: bytes and `mb` -> what is said of it.
         held: its beginning, which is here already and was shown to the tap.
+        broke_off: what tells the client, where it can be told, that the rest won't come; then the connection is left as it is.
     """
     size = len(held)
     try:
@@ -50,7 +52,13 @@ async def flow(
             await out.write(chunk)
     except OutboundError as error:
         record.broke(error)
-        request.abort()
+        last = broke_off() if broke_off is not None else b""
+        if last:
+            await out.write(last)
+            await record.durable()
+            await out.end()
+        else:
+            request.abort()
         return False
     return True
 

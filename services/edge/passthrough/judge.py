@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.edge.formats.events import data_of, last_event_end, split_events
+from services.edge.formats.events import BEGINNING, data_of, last_event_end, split_events
 from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
 
 WHOLE_BYTES_MAX: Final = 64 * 1024
@@ -23,7 +23,6 @@ _MARK: Final = re.compile(
 """In an event: that it may be an error, or the end. Others aren't read."""
 _FAILED: Final = frozenset({"error", "response.failed"})
 _ENDS: Final = frozenset({"message_stop", "response.completed", "response.incomplete", "response.cancelled"})
-_EVENTS_BEGIN: Final = re.compile(rb"\s*(?:event|data|id|retry)?:")
 _PRELUDE: Final = frozenset({"ping", "message_start", "response.created", "response.queued", "response.in_progress"})
 """Events that say nothing of an answer yet."""
 
@@ -56,7 +55,8 @@ class Judge:
         kind = content_type.partition(";")[0].strip().lower()
         self._is_text = kind.startswith("text/") or kind.endswith("json")
         self._is_opaque = is_sound and not self._is_text
-        self._may_be_text = may_be_text and kind.startswith("text/plain")
+        self._may_be_text = may_be_text
+        self._may_be_silent = may_be_text and kind.startswith("text/")
         self._has_end = has_end
         self._events: bool | None = None
         """None: not known yet."""
@@ -77,6 +77,12 @@ class Judge:
     def is_stream(self) -> bool:
         return bool(self._events)
 
+    def broke_off(self, wire: str, message: str) -> bytes:
+        """What follows on a stream that broke off, maybe in the middle of an event; empty: it is none."""
+        if not self._events:
+            return b""
+        return (b"\n\n" if any(map(bytes.strip, self._open)) else b"") + error_event(wire, message)
+
     def feed(self, data: bytes) -> None:
         """What came next."""
         if self._is_opaque:
@@ -87,7 +93,7 @@ class Judge:
             self._held += data
             start = self._held.removeprefix(BOM)
             if self._events is None and start.strip():
-                self._events = _EVENTS_BEGIN.match(start) is not None
+                self._events = BEGINNING.match(start) is not None
             if self._events:
                 self._held = b""
                 self._read(start)
@@ -112,7 +118,9 @@ class Judge:
     # ── in one piece ──
 
     def _of_whole(self, body: bytes) -> str | None:
-        if self._may_be_text and body[:1] not in (b"{", b"<"):
+        if self._may_be_text and body[:1] not in (b"", b"{", b"<"):  # as it is, WEBVTT, a JSON string
+            return None
+        if self._may_be_silent and not body:
             return None
         if not body:
             return "empty"

@@ -31,6 +31,7 @@ KINDS: dict[str, Kind] = {
     "/audio/speech": Kind("openai", "/audio/speech", is_sound=True),
     "/audio/transcriptions": Kind("openai", "/audio/transcriptions", form=True, may_be_text=True),
     "/audio/translations": Kind("openai", "/audio/translations", form=True, may_be_text=True),
+    "/images/generations": Kind("openai", "/images/generations"),  # as a stream alone
     "/images/edits": Kind("openai", "/images/edits", form=True),
     "/images/variations": Kind("openai", "/images/variations", form=True),
 }

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from services.edge import pipeline
 from services.edge.http import Answer, Request
@@ -28,7 +29,7 @@ from shared.routes import Match
 Serve = Callable[[Parts, Request, Match], Awaitable[Answer]]
 
 SURFACES: dict[str, Serve] = {
-    "llm": pipeline.serve,
+    "llm": partial(pipeline.serve, relay=relayed.relay),
     "models": models.serve,
     "management": management.serve,
     "ledger": ledger.serve,

@@ -20,7 +20,7 @@ from services.edge.passthrough import headers as passed
 from services.edge.passthrough.answer import flow
 from services.edge.passthrough.asked import call_of, form_of
 from services.edge.passthrough.form import Form
-from services.edge.passthrough.judge import Judge, error_event
+from services.edge.passthrough.judge import Judge
 from services.edge.passthrough.kinds import KINDS, Kind
 from services.edge.passthrough.record import Relayed
 from services.edge.passthrough.undone import Answered, undone
@@ -63,7 +63,14 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     request.recognised()
     body = await size_checks.body(parts, request, head, route.name)
     form = form_of(parts, request, body) if kind.form else None
-    call = call_of(route, head, body, form)
+    return await relay(parts, request, route, head, call_of(route, head, body, form), form)
+
+
+async def relay(
+    parts: Parts, request: Request, route: Route, head: Head, call: Call, form: Form | None = None
+) -> Answer:
+    """A call whose body is read. Raises RefusedError."""
+    kind, body = KINDS[route.name], call.body
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
@@ -335,11 +342,15 @@ class _Relay:
             raise RefusedError(refusal, record.id, record.call_id)
         out = StreamAnswer(answer.status, self._lines(record, about, answer.headers))
         await out.start(self._request)
-        if await flow(self._request, record, answer, out, record, self._mb, self._too_large, held):
+
+        def broke_off() -> bytes:
+            return judge.broke_off(kind.wire, errors.provider_broke_off(record.provider).message)
+
+        if await flow(self._request, record, answer, out, record, self._mb, self._too_large, held, broke_off):
             record.screening = self._screening
             problem = judge.finish()
             if judge.is_stream and problem in ("early_end", "empty"):  # a clean end of the connection, too early
-                await out.write(error_event(kind.wire, errors.provider_broke_off(record.provider).message))
+                await out.write(broke_off())
             if problem is None and judge.error is None:
                 record.answered(answer.status)
             else:

@@ -58,7 +58,7 @@ class Tap:
         }.get(kind, self._nothing if not kind.endswith("json") else self._whole)
         self._rest = b""
         self._skipping = False
-        """In a line that is too long."""
+        """In a line that is too long: only its end is kept."""
         self._pieces: list[bytes] = []
         self._size = 0
         self._lines_for_model = LINES_FOR_MODEL
@@ -74,7 +74,7 @@ class Tap:
     def finish(self) -> Usage | None:
         """What was said in all; None: nothing."""
         if self._rest and self._feed == self._events:
-            self._line(self._rest)
+            (self._long_line if self._skipping else self._line)(self._rest)
         if self._pieces:
             body = b"".join(self._pieces)
             self._read(body if self._size <= HELD_BYTES_MAX else _from_tail(body))
@@ -96,18 +96,24 @@ class Tap:
     def _events(self, data: bytes) -> None:
         """A line an event: `data: {...}`, or the JSON alone."""
         data = self._rest + data
-        end = data.rfind(b"\n") + 1
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         self._rest = data[end:]
         if end:
             lines = data[:end]
             if self._skipping:
-                lines = lines[lines.index(b"\n") + 1 :]
-                self._skipping = False
+                long, *others = lines.splitlines(keepends=True)
+                self._long_line(long)
+                lines = b"".join(others)
             if self._lines_for_model or any(mark in lines for mark in _MARKS):
                 for line in lines.splitlines():
                     self._line(line)
         if len(self._rest) > HELD_BYTES_MAX:
-            self._rest, self._skipping = b"", True
+            self._rest, self._skipping = self._rest[-TAIL_BYTES:], True
+
+    def _long_line(self, tail: bytes) -> None:
+        """An image's last event says behind it what it cost."""
+        self._skipping = False
+        self._read(_from_tail(tail[-TAIL_BYTES:]))
 
     def _line(self, line: bytes) -> None:
         data = line.removeprefix(b"data:").strip()

@@ -92,6 +92,22 @@ def test_a_conversation_with_tools_and_an_image() -> None:
     }  # fmt: skip
 
 
+def test_blank_texts_are_left_out() -> None:
+    """Converse refuses them: agents send line breaks beside their calls, and results without a word."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "system", "content": " "},
+        *user(),
+        {"role": "assistant", "content": "\n\n", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": "\t"}, {"type": "text", "text": " yes "}]},
+    ]
+    body = sent({"messages": messages})
+    assert "system" not in body
+    assert body["messages"][1]["content"] == [{"toolUse": {"toolUseId": "c", "name": "f", "input": {}}}]
+    assert body["messages"][2]["content"] == [{"toolResult": {"toolUseId": "c", "content": []}}, {"text": " yes "}]
+
+
 def test_nothing_is_added() -> None:
     said = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
     assert sent({"messages": user(), "stream": True, "user": "u", "service_tier": "auto"}) == said

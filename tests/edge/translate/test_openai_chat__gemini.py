@@ -62,6 +62,17 @@ def test_a_conversation_with_tools_and_an_image() -> None:
     }  # fmt: skip
 
 
+def test_parameters_are_an_object() -> None:
+    """Google refuses others; those of tools without any say nothing at all."""
+    for given, made in (
+        ({}, {"type": "object"}),
+        ({"properties": {"a": {"type": "string"}}}, {"type": "object", "properties": {"a": {"type": "string"}}}),
+    ):
+        tool = {"type": "function", "function": {"name": "f", "parameters": given}}
+        body = sent({"messages": user(), "tools": [tool]})
+        assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == made
+
+
 def test_nothing_is_added() -> None:
     said = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
     assert sent({"messages": user(), "stream": True, "user": "u", "service_tier": "auto"}) == said

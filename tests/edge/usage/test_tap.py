@@ -166,6 +166,18 @@ def test_a_long_answer_is_read_at_its_end_and_not_kept() -> None:
     assert tap.finish() == Usage(7, 0, source="provider")
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b""])
+def test_the_usage_behind_an_image_is_read_however_long_the_line_is(end: bytes) -> None:
+    event = b'data: {"b64_json": "' + b"QUJD" * 700_000 + b'", "usage": {"input_tokens": 3, "output_tokens": 4}}'
+    tap = Tap("openai", "openai", SSE)
+    for at in range(0, len(event), 65_536):
+        tap.feed(event[at : at + 65_536])
+        assert len(tap._rest) <= HELD_BYTES_MAX
+    tap.feed(end)
+    found = tap.finish()
+    assert found is not None and (found.input_tokens, found.output_tokens) == (3, 4)
+
+
 def test_a_line_without_end_is_not_kept_and_what_follows_it_is_read() -> None:
     tap = Tap("openai", "", SSE)
     for _ in range(100):

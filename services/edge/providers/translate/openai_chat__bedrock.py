@@ -130,7 +130,7 @@ class _Messages:
     def _blocks(self, message: chat.Message, where: str) -> list[Block]:
         found: list[Block] = []
         if isinstance(message.content, str):
-            if message.content:
+            if message.content.strip():  # Converse refuses blank texts
                 found.append({"text": message.content})
         else:
             for j, part in enumerate(message.content or ()):
@@ -146,7 +146,7 @@ class _Messages:
     def _part(self, part: chat.Part, where: str) -> Block | None:
         if part.type in ("text", "refusal", "input_text"):
             text = part.text or part.refusal
-            return {"text": text} if text else None
+            return {"text": text} if text and text.strip() else None
         if part.type == "image_url":
             return self._media(*chat.image_url(part), where)
         if part.type == "file" and part.file is not None:

@@ -204,6 +204,23 @@ def _result(message: chat.Message, where: str, names: dict[str, str]) -> list[Pa
 # ── tools and settings ──
 
 
+class _Schema(msgspec.Struct):
+    type: Any = None
+
+
+_schema = msgspec.json.Decoder(_Schema).decode
+
+
+def _typed(parameters: msgspec.Raw) -> Any:
+    """Google takes none that doesn't say that it is an object."""
+    try:
+        if _schema(parameters).type is None:
+            return {**msgspec.json.decode(parameters), "type": "object"}
+    except msgspec.DecodeError:
+        pass
+    return parameters
+
+
 def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any]) -> None:
     declared, tools = [], []
     for tool in chat.tools(fields):
@@ -214,7 +231,7 @@ def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any]) -> None:
         if tool.function.description:
             declaration["description"] = tool.function.description
         if tool.function.parameters and bytes(tool.function.parameters) != b"null":
-            declaration["parametersJsonSchema"] = tool.function.parameters
+            declaration["parametersJsonSchema"] = _typed(tool.function.parameters)
         declared.append(declaration)
     if declared:
         tools.insert(0, {"functionDeclarations": declared})  # type: ignore[arg-type]
