@@ -278,7 +278,9 @@ def about_of(target: Target | None, candidate: Candidate, model: str) -> str:
 
 
 def logged(metadata: dict[str, Any], head: Head) -> dict[str, Any]:
-    """What the book keeps beside a call: of its caller, and whose trace it belongs to."""
+    """What the book keeps beside a call: of its caller, and whose trace it belongs to. What only an edge notes can't be its caller's."""
+    if FALLBACK_TO in metadata:
+        metadata = {name: value for name, value in metadata.items() if name != FALLBACK_TO}
     return metadata if head.told is None else {**metadata, **head.told}
 
 

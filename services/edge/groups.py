@@ -39,7 +39,7 @@ def way_of(parts: Parts, asked: Asked) -> Way:
     target = targets[target_id]
     usual = settings.rules_by_model.get(model, settings.rules)
     rules = asked_for.rules(usual, asked.call, asked.head, target.deployment.retries)
-    way = Way(groups, rules, asked_for.deadline_ms(parts, asked, groups), settings, target_id, target)
+    way = Way(groups, rules, asked_for.deadline_ms(parts, asked.call, asked.head, groups), settings, target_id, target)
     if is_usual and _is_alone(parts, asked):
         prepared.way = way
     return way

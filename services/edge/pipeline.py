@@ -34,7 +34,6 @@ from shared.errors import Refusal, RefusedError
 from shared.grant import Ask, Denial, Fallback, Grant, Permit
 from shared.routes import Match, Route
 
-
 Relay = Callable[[Parts, Request, Route, Head, Call], Awaitable[Answer]]
 
 

@@ -261,6 +261,9 @@ class _Nothing:
     async def next_chunk(self) -> bytes:
         return b""
 
+    async def arrived(self, within_s: float) -> bool:
+        return True
+
 
 async def drain(source: Source) -> None:
     """Read what is left of a body that is over, for a moment; past that the connection is closed."""

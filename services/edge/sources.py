@@ -24,6 +24,8 @@ class Source(Protocol):
     async def next_chunk(self) -> bytes:
         """What arrived since the last call; b"" at the end. UpstreamError."""
 
+    async def arrived(self, within_s: float) -> bool: ...
+
     async def read(
         self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
     ) -> bytes: ...
@@ -45,6 +47,9 @@ class Played:
 
     async def next_chunk(self) -> bytes:
         return next(self._pieces, b"")
+
+    async def arrived(self, within_s: float) -> bool:
+        return True
 
     async def read(
         self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
@@ -68,6 +73,9 @@ class Decoded:
         self._broken = broken
         self._inner: zlib._Decompress | None = None
         self._pending = b""
+
+    async def arrived(self, within_s: float) -> bool:
+        return bool(self._pending) or await self._chunks.arrived(within_s)
 
     async def next_chunk(self) -> bytes:
         while True:
@@ -106,6 +114,9 @@ def chunks_of(source: Source) -> "Chunks":
 class Chunks(Protocol):
     async def next_chunk(self) -> bytes: ...
 
+    async def arrived(self, within_s: float) -> bool:
+        """Whether `next_chunk` has something to say by then."""
+
 
 class Said:
     """An answer whose body was read already."""
@@ -123,6 +134,9 @@ class Said:
     async def next_chunk(self) -> bytes:
         body, self._body = self._body, b""
         return body
+
+    async def arrived(self, within_s: float) -> bool:
+        return True
 
     async def read(
         self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0

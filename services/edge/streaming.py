@@ -125,6 +125,10 @@ class Streaming:
                 break
             before = clock.seconds()
             try:
+                if self._out is None and not await self._chunks.arrived(hold_until - before):
+                    await self._begin()  # silence behind comments and a role: the client hears of them
+                    if self.failure is not None or not await self._say(b""):
+                        return
                 data = await next_chunk()
             finally:
                 account.provider_s += clock.seconds() - before

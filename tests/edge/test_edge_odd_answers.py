@@ -1,15 +1,28 @@
 """Answers that look like answers and are none, and usage that comes in pieces: kinds that users of such gateways reported."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
+from services.edge import streaming
 from services.edge.formats.events import Reader
 from services.edge.formats.openai import CHAT, COMPLETIONS
 from shared.billing import Usage
 from tests.edge.conftest import Start
-from tests.edge.fakes import STREAM_HEAD, USAGE_EVENT, always, chunk, completion, delta, response
+from tests.edge.fakes import (
+    DONE,
+    LAST_CHUNK,
+    STREAM_HEAD,
+    USAGE_EVENT,
+    Peer,
+    always,
+    chunk,
+    completion,
+    delta,
+    response,
+)
 from tests.edge.harness import told
 
 FAILED: dict[str, dict[str, Any]] = {
@@ -231,3 +244,45 @@ async def test_a_reason_is_found_wherever_it_stands(start: Start, said: dict[str
     edge = await start(always(response(json.dumps(said).encode(), "400 Bad Request")))
     answer = await edge.chat()
     assert (answer.status, answer.error_message()) == (400, "no such model")
+
+
+# ── a beginning, and then silence ──
+
+ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": true}'
+
+
+@pytest.mark.parametrize("first", [b": thinking\n\n", delta("")], ids=["a comment", "a role"])
+async def test_silence_behind_a_beginning_keeps_nobodys_head_back(
+    start: Start, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's proxy tires of a connection on which nothing comes, however long the model thinks."""
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, chunk(first))
+        await go.wait()
+        await peer.send(chunk(delta("Hi") + FINISHED + USAGE_EVENT + DONE), LAST_CHUNK)
+
+    monkeypatch.setattr(streaming, "HOLD_S", 0.05)
+    edge = await start(script)
+    async with await edge.connect() as caller:
+        await caller.post("/v1/chat/completions", ASKED)
+        assert (await caller.head()).status == 200
+        said = await caller.chunk()
+        assert said == first and not go.is_set()
+        go.set()
+        while piece := await caller.chunk():
+            said += piece
+    assert b"Hi" in said and said.endswith(DONE)
+    assert (await told(edge))[1].outcome == "success"
+
+
+async def test_what_ends_while_it_is_waited_for_goes_to_the_next(start: Start) -> None:
+    """The wait is for news of any kind: an end is told at once."""
+    edge = await start(
+        always(STREAM_HEAD, chunk(b": thinking\n\n"), LAST_CHUNK),
+        always(STREAM_HEAD, chunk(delta("Hi") + FINISHED + USAGE_EVENT + DONE), LAST_CHUNK),
+    )
+    answer = await edge.chat(stream=True)
+    assert answer.status == 200 and b"Hi" in answer.body

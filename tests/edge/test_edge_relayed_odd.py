@@ -12,6 +12,7 @@ import pytest_asyncio
 from services.edge.http import Request
 from services.edge.passthrough.judge import Judge
 from services.edge.providers import table
+from services.edge.routing.rooms import Place, Rooms
 from services.edge.surfaces import relayed
 from shared import config, subjects
 from shared.facts import Caller, Settled
@@ -366,3 +367,66 @@ async def test_images_asked_for_as_a_stream_are_relayed_as_one(wires: Wires) -> 
     (fact,) = await wires.facts(1)
     assert (fact.outcome, fact.usage.input_tokens, fact.opened.call_type) == ("success", 20, "aimage_generation")
     assert json.loads(wires.providers[0].bodies[0])["stream"] is True
+
+
+async def test_silence_behind_a_beginning_keeps_nobodys_head_back(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD + chunk(CREATED))
+        await go.wait()
+        await peer.send(chunk(ENDED) + LAST_CHUNK)
+
+    monkeypatch.setattr(relayed, "HOLD_S", 0.05)
+    await wires.deployed("/v1/responses", script)
+    async with await wires.edge.connect() as caller:
+        await caller.post("/v1/responses", asking("/v1/responses", stream=True))
+        assert (await caller.head()).status == 200
+        said = await caller.chunk()
+        assert said == CREATED and not go.is_set()
+        go.set()
+        while piece := await caller.chunk():
+            said += piece
+    assert said == CREATED + ENDED
+    assert [fact.outcome for fact in await wires.facts(1)] == ["success"]
+
+
+async def test_the_wait_for_a_place_and_the_answer_have_one_deadline(
+    wires: Wires, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call's own (`timeout`), and what is left of it goes on to the provider's answer."""
+    left: list[float] = []
+    wait = Rooms.wait
+
+    async def noted(self: Rooms, place: Place, within_s: float) -> bool:
+        left.append(within_s)
+        return await wait(self, place, within_s)
+
+    go = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+
+    monkeypatch.setattr(Rooms, "wait", noted)
+    await wires.deployed("/v1/responses", slow, max_parallel_requests=1, timeout=60)
+    first, second = [await wires.edge.connect() for _ in range(2)]
+    async with first, second:
+        await first.post("/v1/responses", asking("/v1/responses"))
+        await until(lambda: wires.providers[0].bodies)
+        await second.post("/v1/responses", asking("/v1/responses", timeout=0.2))
+        assert (await second.answer()).status in (429, 503, 408, 504)
+        go.set()
+    assert 50 < left[0] <= 60 and 0 < left[1] <= 0.2
+    assert json.loads(wires.providers[0].bodies[0]).get("timeout") is None
+
+
+async def test_what_an_edge_notes_of_a_call_is_not_its_callers_to_say(wires: Wires) -> None:
+    """Operators are told of fallbacks by it."""
+    said = {"spend_logs_metadata": {"tollgate_fallback_to": "x", "mine": 1}}
+    await wires.ask("/v1/responses", GOOD["/v1/responses"], metadata=said)
+    (fact,) = await wires.facts(1)
+    assert fact.opened.spend_logs_metadata == {"mine": 1}

@@ -83,11 +83,12 @@ def _grow(message: dict[str, Any], delta: Any) -> None:
         raise GatheringError("unreadable")
     for name, value in delta.items():
         found = message.get(name)
+        grows = type(found) is type(value) and type(value) in (list, str) and name not in _ONCE
         if name == "tool_calls" and isinstance(value, list):
             _call(message.setdefault(name, []), value)
         elif isinstance(value, dict) and isinstance(found, dict):
             _grow(found, value)
-        elif name not in _ONCE and type(value) is type(found) and isinstance(value, list | str):
+        elif grows:
             message[name] = found + value
         elif value is not None or name not in message:
             message[name] = value

@@ -11,7 +11,9 @@ from services.edge.passthrough.files import Files, MultipartError
 from services.edge.passthrough.form import Form
 from services.edge.reading import Head
 from shared import errors
+from shared.billing import Usage
 from shared.errors import RefusedError
+from shared.money import CALL_TOKENS_MAX
 from shared.routes import Route
 
 
@@ -52,3 +54,14 @@ def call_of(route: Route, head: Head, body: bytes, form: Form | None) -> Call:
         fields_.required(fields, route.required, route.name)
     fields_.add_common(call, hints)
     return call
+
+
+def unsaid(route: Route, call: Call) -> Usage | None:
+    """What was used as far as an answer of sound can't say it of itself."""
+    if route.name != "/audio/speech":
+        return None
+    try:
+        said = msgspec.json.decode(call.fields["input"], type=str)
+    except (msgspec.DecodeError, KeyError):
+        return None
+    return Usage(input_characters=min(len(said), CALL_TOKENS_MAX), source="estimated")

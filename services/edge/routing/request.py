@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from services.edge.asked import Asked
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
 from services.edge.parts import Parts
@@ -36,10 +35,10 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
     return Rules(retries, usual.unsafe, usual.wait_s, fallbacks, by_cause)
 
 
-def deadline_ms(parts: Parts, asked: Asked, groups: list[Group]) -> int:
+def deadline_ms(parts: Parts, call: Call, head: Head, groups: list[Group]) -> int:
     """For all attempts together: what the request says, else the settings, else the longest of the deployments' own."""
-    if not asked.call.plain:
-        said_ms = _said_deadline_ms(asked)
+    if not call.plain:
+        said_ms = _said_deadline_ms(call, head)
         if said_ms is not None:
             return said_ms
     if parts.routing.timeout_ms is not None:
@@ -53,15 +52,15 @@ def deadline_ms(parts: Parts, asked: Asked, groups: list[Group]) -> int:
     return most
 
 
-def _said_deadline_ms(asked: Asked) -> int | None:
-    fields, head = asked.call.fields, asked.head
-    named = ("stream_timeout", "timeout") if asked.call.stream else ("timeout",)
+def _said_deadline_ms(call: Call, head: Head) -> int | None:
+    fields = call.fields
+    named = ("stream_timeout", "timeout") if call.stream else ("timeout",)
     for name in named:
         if name in fields:
             seconds = fields_.read(fields, name)
             if seconds is not None:
                 return _milliseconds(seconds, name)
-    header = head.stream_timeout if asked.call.stream and head.stream_timeout is not None else head.timeout
+    header = head.stream_timeout if call.stream and head.stream_timeout is not None else head.timeout
     if header is not None:
         return _milliseconds(_number(header, "x-litellm-timeout"), "x-litellm-timeout")
     return None

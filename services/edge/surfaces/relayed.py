@@ -18,29 +18,30 @@ from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import headers as passed
 from services.edge.passthrough.answer import flow
-from services.edge.passthrough.asked import call_of, form_of
+from services.edge.passthrough.asked import call_of, form_of, unsaid
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.judge import Judge
 from services.edge.passthrough.kinds import KINDS, Kind
 from services.edge.passthrough.record import Relayed
-from services.edge.passthrough.undone import Answered, undone
+from services.edge.passthrough.screened import screened
+from services.edge.passthrough.undone import Undone
 from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import CredentialsError, Target
 from services.edge.providers.merging import unmerged
 from services.edge.reading import Head
 from services.edge.routing import causes
+from services.edge.routing import request as asked_for
 from services.edge.routing.causes import CAUSES
+from services.edge.routing.plan import Group
 from services.edge.screening import Screening
 from services.edge.sizes import MB
 from services.edge.streaming import HOLD_S
 from services.edge.upstream import read_headers
 from shared import errors, tracing
-from shared.billing import Usage
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
 from shared.grant import Candidate, Permit
 from shared.ids import new_request_id
-from shared.money import CALL_TOKENS_MAX
 from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 
@@ -75,7 +76,7 @@ async def relay(
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
-    call = await _screened(parts, route, head, call, permit, screening, form)
+    call = await screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
     if not candidates:
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
@@ -83,32 +84,6 @@ async def relay(
         screening.start_beside(call, candidates[0].upstream_model)
     relay = _Relay(parts, request, route, kind, head, call, permit, screening, form, body)
     return await relay.run(candidates)
-
-
-# ── the request ──
-
-
-async def _screened(
-    parts: Parts, route: Route, head: Head, call: Call, permit: Permit, screening: Screening, form: Form | None
-) -> Call:
-    """The call as it may be forwarded. Raises RefusedError. In a form nothing can be put in a text's place: a redaction refuses it."""
-    refusal: Refusal | None
-    if form is None:
-        call, refusal = await screening.request(call, permit.candidates[0].upstream_model if permit.candidates else "")
-    else:
-        files = list(form.files())
-        said = [text for name, text in form.fields.items() if name != "model"] + [text for text in files if text]
-        refusal = None
-        if None in files and screening.refuses_unreadable:
-            refusal = errors.bad_request(
-                "A file that is no text can't be checked by the guardrails of this key", "file"
-            )
-        for stage in ("pre_call", "during_call"):
-            if refusal is None and said and screening.has(stage):
-                refusal = await screening.screen(stage, said)
-    if refusal is not None:
-        await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
-    return call
 
 
 def _speaks(target: Target | None, kind: Kind) -> bool:
@@ -140,10 +115,15 @@ class _Relay:
         self._parts, self._request, self._route, self._kind = parts, request, route, kind
         self._head, self._call, self._permit, self._screening = head, call, permit, screening
         self._form, self._body = form, body
+        self._ends_at = 0.0
+        """By the clock's seconds."""
         self._mb = size_checks.response_mb(parts, permit.grant)
 
     async def run(self, candidates: list[Candidate]) -> Answer:
-        """In their order: one that can't be reached, or says it has no room, is followed by the next."""
+        """In their order: one that can't be reached, or says it has no room, is followed by the next. All in one deadline."""
+        groups = [Group(self._call.model, candidates)]
+        within_ms = asked_for.deadline_ms(self._parts, self._call, self._head, groups)
+        self._ends_at = self._parts.clock.seconds() + within_ms / 1000
         for at, candidate in enumerate(candidates):
             answer = await self._one(candidate, is_last=at + 1 == len(candidates))
             if answer is not None:
@@ -161,7 +141,7 @@ class _Relay:
         if place is None:
             raise RefusedError(errors.deployment_full(candidate.provider))
         try:
-            if not await parts.rooms.wait(place, target.deployment.timeout_ms / 1000):
+            if not await parts.rooms.wait(place, self._left_s()):
                 raise RefusedError(errors.deployment_full(candidate.provider))
             return await self._asked_of(candidate, target, is_last=is_last)
         finally:
@@ -170,7 +150,11 @@ class _Relay:
     async def _asked_of(self, candidate: Candidate, target: Target, *, is_last: bool) -> Answer | None:
         parts = self._parts
         record = Relayed(
-            parts, self._opened(candidate, target), self._kind.wire, self._unsaid(), is_free=self._kind.is_free
+            parts,
+            self._opened(candidate, target),
+            self._kind.wire,
+            unsaid(self._route, self._call),
+            is_free=self._kind.is_free,
         )
         await record.open()
         try:
@@ -181,7 +165,7 @@ class _Relay:
                 sent += own_headers.forwarded(self._request.headers(), sent)
             verify = target.origin.verify if target.origin is not None else None
             stream = parts.passthrough_outbound.stream(
-                "POST", url, headers=sent, body=body, deadline_ms=target.deployment.timeout_ms, idle_ms=IDLE_MS,
+                "POST", url, headers=sent, body=body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
                 tls=None if verify is None else parts.upstream.tls(verify),
             )  # fmt: skip
             async with stream as answer:
@@ -189,7 +173,11 @@ class _Relay:
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
                     return await self._refused(answer, record, about, is_last=is_last)
-                return await self._pass(undone(answer), record, about, is_last=is_last)
+                answered = Undone(answer)
+                try:
+                    return await self._pass(answered, record, about, is_last=is_last)
+                finally:
+                    answered.drop()
         except (OutboundError, CredentialsError) as error:
             timeout = isinstance(error, OutboundError) and error.code == "timeout"
             refusal = (errors.provider_timeout if timeout else errors.provider_unreachable)(candidate.provider)
@@ -199,6 +187,12 @@ class _Relay:
             return None
         finally:
             record.settle("client_gone", 499, "client_gone")
+
+    def _left_s(self) -> float:
+        return max(0.0, self._ends_at - self._parts.clock.seconds())
+
+    def _left_ms(self, target: Target) -> int:
+        return max(1, min(target.deployment.timeout_ms, int(self._left_s() * 1000)))
 
     def _opened(self, candidate: Candidate, target: Target) -> Opened:
         parts, call, permit, head = self._parts, self._call, self._permit, self._head
@@ -223,19 +217,9 @@ class _Relay:
             user_agent=head.user_agent,
             guardrails=[each.name for each in permit.guardrails],
             litellm_call_id=head.litellm_call_id,
-            expires_at_ms=now_ms + target.deployment.timeout_ms + parts.settings.edge_expiry_slack_ms,
+            expires_at_ms=now_ms + self._left_ms(target) + parts.settings.edge_expiry_slack_ms,
             session_id=head.session_id,
         )
-
-    def _unsaid(self) -> Usage | None:
-        """What an answer of sound can't say of itself."""
-        if self._route.name != "/audio/speech":
-            return None
-        try:
-            said = msgspec.json.decode(self._call.fields["input"], type=str)
-        except (msgspec.DecodeError, KeyError):
-            return None
-        return Usage(input_characters=min(len(said), CALL_TOKENS_MAX), source="estimated")
 
     async def _upstream(self, target: Target, candidate: Candidate) -> tuple[str, list[tuple[str, str]], bytes]:
         """Raises CredentialsError."""
@@ -278,7 +262,7 @@ class _Relay:
             return None
         body = b""
         try:
-            async for chunk in undone(answer).chunks():
+            async for chunk in Undone(answer).chunks():
                 body += chunk
                 if len(body) > failures.ERROR_BYTES_MAX:
                     break
@@ -288,7 +272,7 @@ class _Relay:
         return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
 
     async def _none(
-        self, judge: Judge, answer: Answered, record: Relayed, about: str, problem: str, *, is_last: bool
+        self, judge: Judge, answer: Undone, record: Relayed, about: str, problem: str, *, is_last: bool
     ) -> Answer | None:
         """A success that holds none; None: the next one is to be asked. Raises RefusedError."""
         refusal = errors.provider_bad_answer(record.provider)
@@ -317,7 +301,7 @@ class _Relay:
             f"{self._screening.header()}{passed.to_client(headers)}"
         )
 
-    async def _pass(self, answer: Answered, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
+    async def _pass(self, answer: Undone, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
         """None: the next one is to be asked. Raises RefusedError.
 
         Args:
@@ -359,7 +343,7 @@ class _Relay:
             await out.end()
         return out
 
-    async def _start(self, answer: Answered, record: Relayed) -> tuple[bytes, str | None]:
+    async def _start(self, answer: Undone, record: Relayed) -> tuple[bytes, str | None]:
         """What comes until it is known to be an answer, and what is wrong with it where it is none. What takes long to become one, or much
         room, is passed on as it comes."""
         clock, judge, pieces, size = self._parts.clock, record.judge, list[bytes](), 0
@@ -373,6 +357,8 @@ class _Relay:
             is_long = clock.seconds() > hold_until or size > START_BYTES_MAX
             if judge.begun or is_long or not self._request.hold(len(chunk)):
                 return b"".join(pieces), None
+            if not await answer.arrived(hold_until - clock.seconds()):
+                return b"".join(pieces), None
         return b"".join(pieces), judge.finish()
 
     def _too_large(self, size_bytes: int, mb: float) -> Refusal:
@@ -381,7 +367,7 @@ class _Relay:
         )
 
     async def _held(
-        self, answer: Answered, record: Relayed, start: bytes, content_type: str
+        self, answer: Undone, record: Relayed, start: bytes, content_type: str
     ) -> tuple[bytes, Refusal | None]:
         """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""
         pieces, size = [start], len(start)

@@ -72,6 +72,19 @@ class Response:
             await self._more()
         return self._take()
 
+    async def arrived(self, within_s: float) -> bool:
+        """Whether `next_chunk` has something to say by then: bytes, the end, or an error."""
+        waiting = self._loop.call_later(max(0.0, within_s), self.wake)
+        try:
+            if not self._has_news():
+                await self._more()
+        finally:
+            waiting.cancel()
+        return self._has_news()
+
+    def _has_news(self) -> bool:
+        return bool(self.pieces) or self.complete or self.error is not None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """`next_chunk` until the end. Leaving the loop early (with the iterator closed) closes the connection."""
         try:

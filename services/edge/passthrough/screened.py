@@ -1,0 +1,35 @@
+"""What the guardrails let go on of a call that is relayed as it is."""
+
+from services.edge import account
+from services.edge.formats.base import Call
+from services.edge.parts import Parts
+from services.edge.passthrough.form import Form
+from services.edge.reading import Head
+from services.edge.screening import Screening
+from shared import errors
+from shared.errors import Refusal
+from shared.grant import Permit
+from shared.routes import Route
+
+
+async def screened(
+    parts: Parts, route: Route, head: Head, call: Call, permit: Permit, screening: Screening, form: Form | None
+) -> Call:
+    """The call as it may be forwarded. Raises RefusedError. In a form nothing can be put in a text's place: a redaction refuses it."""
+    refusal: Refusal | None
+    if form is None:
+        call, refusal = await screening.request(call, permit.candidates[0].upstream_model if permit.candidates else "")
+    else:
+        files = list(form.files())
+        said = [text for name, text in form.fields.items() if name != "model"] + [text for text in files if text]
+        refusal = None
+        if None in files and screening.refuses_unreadable:
+            refusal = errors.bad_request(
+                "A file that is no text can't be checked by the guardrails of this key", "file"
+            )
+        for stage in ("pre_call", "during_call"):
+            if refusal is None and said and screening.has(stage):
+                refusal = await screening.screen(stage, said)
+    if refusal is not None:
+        await account.refuse(parts, refusal, route, head, permit.grant.caller, call, permit, screening)
+    return call
