@@ -87,21 +87,18 @@ async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
     names = (
         *(("bucket",) if query.bucket != "none" else ()), *((*query.group_by, "other") if dimensions else ()), *SUMS_SHOWN,
     )  # fmt: skip
-    buckets: dict[datetime, tuple[str]] = {}
+    buckets: dict[datetime | None, tuple[str, ...]] = {None: ()}
     shown: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         if number % ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)
-        at, other, *values = row.values()
-        sums = _sums(*values[dimensions:])
+        at, other, *values, spend = row.values()
+        bucket = buckets.get(at)
+        if bucket is None:
+            bucket = buckets[at] = (_bucket(query, at),)
         if dimensions:
-            sums = (*values[:dimensions], other, *sums)
-        if at is not None:
-            bucket = buckets.get(at)
-            if bucket is None:
-                bucket = buckets[at] = (_bucket(query, at),)
-            sums = bucket + sums
-        shown.append(dict(zip(names, sums, strict=True)))
+            values.insert(dimensions, other)
+        shown.append(dict(zip(names, (*bucket, *values, *_money(spend)), strict=True)))
     return shown
 
 
@@ -111,7 +108,12 @@ def _bucket(query: SpendQuery, at: datetime) -> str:
 
 
 def _sums(*sums: Any) -> tuple[Any, ...]:
-    """Of SUMS, as SUMS_SHOWN: money as a decimal string, exact; `spend` is the nearest float, for those who are used to it."""
+    """Of SUMS, as SUMS_SHOWN."""
     *counts, spend = sums
+    return (*counts, *_money(spend))
+
+
+def _money(spend: Any) -> tuple[str, float]:
+    """As a decimal string, exact; and as the nearest float, for those who are used to it."""
     picousd = int(spend)
-    return (*counts, format_usd(picousd), usd_from_picousd(picousd))
+    return format_usd(picousd), usd_from_picousd(picousd)

@@ -150,11 +150,13 @@ def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys:
     )
 
 
-def rows_by_tag(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: Sequence[str]) -> list[str]:
-    """One a piece."""
+def rows_by_tag(
+    made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: Sequence[str], more: Sequence[str] = ()
+) -> list[str]:
+    """One a piece. `more`: conditions on each."""
     if not pieces:
         return []  # an argument that nothing names has no type
-    conditions = []
+    conditions = [*more]
     for name in query.filters:
         values = made.add(list(query.filters[name]))
         conditions.append(f"{name} = ANY(ARRAY(SELECT id FROM spend_word WHERE value = ANY({values}::text[])))")

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from services.ledger import spans
 from services.ledger.asking import Scope
+from services.ledger.spans import BASE, Piece
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 from services.ledger.spend_sources import (
     SUMS,
@@ -90,7 +91,7 @@ class _ByTag:
         self.keys = tuple(query.group_by)
         number = range(len(self.keys))
         self.by, self.ids, self.columns = (", ".join(names) for names in ([f"d{n}" for n in number], self.keys, wanted))
-        self.sums = ", ".join(f"sum({name}) AS {name}" for name in wanted)
+        self.sums = _whole_numbers(wanted)
         self._words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in self.keys)
         self._values = ", ".join(f"{name}_word.value AS d{n}" for n, name in enumerate(self.keys))
 
@@ -100,10 +101,30 @@ class _ByTag:
         rows = live_rows(self._made, self._query, self._scope, self._kept)
         return f"SELECT {bucket} AS bucket, {names}, {self.sums} FROM ({rows}) AS l GROUP BY 1{positions(2, len(self.keys))}"
 
+    def pieces(self, grain: str) -> list[Piece]:
+        """Of what is kept, as coarse as `grain` at most. None: there is nothing of the range."""
+        return spans.cover(self._query.first, self._query.end, self._kept.spans, TAG_GRAINS.get(grain, ()))
+
     def rows(self, grain: str, keys: Sequence[str] = ()) -> list[str]:
-        """SELECTs of what is kept, from sums that are as coarse as `grain` at most. None: there is nothing of the range."""
-        pieces = spans.cover(self._query.first, self._query.end, self._kept.spans, TAG_GRAINS.get(grain, ()))
-        return rows_by_tag(self._made, self._query, pieces, keys or self.keys)
+        """SELECTs of these pieces."""
+        return rows_by_tag(self._made, self._query, self.pieces(grain), keys or self.keys)
+
+    def of_top(self, grain: str, bucket: str) -> str:
+        """Of these pieces what is `top`'s. Days by tag and team are looked up pair by pair, as their index has them: that costs what is
+        found, whatever else there is. (OFFSET 0: the planner would rather read every pair's.)"""
+        pieces = self.pieces(grain)
+        days = [piece for piece in pieces if piece.grain == BASE and len(self.keys) > 1]
+        found = []
+        for some, joined in (
+            (days, "top CROSS JOIN LATERAL ({} OFFSET 0) AS f"),
+            ([piece for piece in pieces if piece not in days], f"({{}}) AS f JOIN top USING ({self.ids})"),
+        ):
+            own = [f"{key} = top.{key}" for key in self.keys] if some is days else ()
+            if rows := rows_by_tag(self._made, self._query, some, self.keys, own):
+                found.append(
+                    f"SELECT {bucket} AS bucket, {self.by}, {self.columns} FROM {joined.format(' UNION ALL '.join(rows))}"
+                )
+        return " UNION ALL ".join(found)
 
     def whole(self, grain: str) -> list[str]:
         """SELECTs of what the tags asked for have together: a call counts once for each of its tags, whatever its team."""
@@ -111,11 +132,11 @@ class _ByTag:
             return self.rows(grain, ("tag",))
         return rows_of_all_tags(self._made, self._query, self._kept)
 
-    def named(self, rows: Sequence[str], sums: str, names: str) -> str:
-        """What these rows add up to by tag (and team), and what those are called."""
+    def named(self, rows: Sequence[str], sums: str, names: str, cut: str = "") -> str:
+        """What these rows add up to by tag (and team), and what those are called. `cut`: clauses that take some of the sums."""
         return (
             f"SELECT {self._values}, {', '.join(f's.{key}' for key in self.keys)}, {names}"
-            f" FROM (SELECT {self.ids}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY {self.ids}) AS s {self._words}"
+            f" FROM (SELECT {self.ids}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY {self.ids}{cut}) AS s {self._words}"
         )
 
     def answer(self, parts: Mapping[str, str], wanted: Sequence[str]) -> str:
@@ -145,7 +166,8 @@ def _all_at_once(
             f" UNION ALL SELECT {asked.by}, {asked.columns} FROM ({asked.live('NULL::timestamptz')}) AS l) AS b GROUP BY {asked.by}"
         )
     rest = ", ".join(
-        f"coalesce(sum({name}), 0) - (SELECT coalesce(sum({name}), 0) FROM shown) AS {name}" for name in wanted
+        f"(coalesce(sum({name}), 0) - (SELECT coalesce(sum({name}), 0) FROM shown)){'' if name == 'spend_picousd' else '::bigint'} AS {name}"
+        for name in wanted
     )
     parts = {
         "every AS MATERIALIZED": f"SELECT {asked.by}, {asked.columns} FROM ({found}) AS f WHERE requests <> 0 OR spend_picousd <> 0",
@@ -157,7 +179,7 @@ def _all_at_once(
 
 
 def _whole_numbers(names: Sequence[str]) -> str:
-    """Sums; counts as numbers that are added up quickly again (a sum of bigint is a numeric)."""
+    """Sums; counts as numbers that are added up and sent quickly again (a sum of bigint is a numeric, and one in a UNION makes all of it so)."""
     return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
 
 
@@ -165,24 +187,26 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
     """By tag (and team) and bucket: who is among the top is found from the coarsest sums; only theirs are then read by bucket, and the
     others are what is left of everything. Empty: the cube has nothing of the range."""
     asked = _ByTag(made, query, scope, kept, wanted)
-    fine = asked.rows(plan.grain)
-    if not fine:
+    if not asked.pieces(plan.grain):
         return ""
     # What is kept is by the day already, or by more.
     kept_bucket = "at" if query.bucket == "day" else bucket_of(made, query)
     by, ids, sums, columns = asked.by, asked.ids, asked.sums, asked.columns
-    whole = fine if "team" in query.filters else asked.whole(plan.grain)
+    whole = asked.rows(plan.grain) if "team" in query.filters else asked.whole(plan.grain)
     weights = "sum(spend_picousd) AS weight, sum(requests) AS calls"
-    named = asked.named(asked.rows("month"), weights, "weight, calls")
-    top = f"ORDER BY {{}} LIMIT {made.add(query.top)}"
-    shown = (
-        f"SELECT {kept_bucket} AS bucket, {by}, {columns} FROM ({' UNION ALL '.join(fine)}) AS f JOIN top USING ({ids})"
-    )
+    count = made.add(query.top)
+    top = f"ORDER BY {{}} LIMIT {count}"
+    shown = asked.of_top(plan.grain, kept_bucket)
+    coarse = asked.rows("month")
     if kept.live is None:
-        best = f"SELECT {by}, {ids} FROM ({named}) AS n WHERE calls <> 0 OR weight <> 0 {top.format(f'weight DESC, calls DESC, {by}')}"
+        # Only what may be among the top is called by its name, which decides between equals.
+        cut = f" HAVING {_NOT_NOTHING} ORDER BY weight DESC, calls DESC FETCH FIRST {count} ROWS WITH TIES"
+        named = asked.named(coarse, weights, "weight, calls", cut)
+        best = f"SELECT {by}, {ids} FROM ({named}) AS n {top.format(f'weight DESC, calls DESC, {by}')}"
         parts = {"top AS MATERIALIZED": best}
     else:
         number = range(len(asked.keys))
+        named = asked.named(coarse, weights, "weight, calls")
         same = [f"coalesce(t.d{n}, '') = coalesce(l.d{n}, '') AND (t.d{n} IS NULL) = (l.d{n} IS NULL)" for n in number]
         parts = {
             "live AS MATERIALIZED": asked.live(bucket_of(made, query)),

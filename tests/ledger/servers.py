@@ -51,6 +51,8 @@ class Postgres:
                 nobody = pwd.getpwnam("nobody")
                 os.chown(directory, nobody.pw_uid, nobody.pw_gid)
                 self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
+        if (directory / "data/PG_VERSION").exists():
+            return  # of an earlier run that kept it
         subprocess.run(
             [*self._prefix, self._bin / "initdb", "-D", directory / "data", "-U", "owner", "-A", "trust", "--no-sync",
              "--locale-provider=builtin", "--locale=C.UTF-8", "-E", "UTF8"],
