@@ -22,7 +22,7 @@ SELECT n, $2::date - 1 - (n / $3)::integer AS day, (hashint8(n * 7) & 1048575) %
     ((team * 7 + (hashint8(n * 3) & 1048575) % 10) % 50)::integer AS model, (team * 10 + (hashint8(n * 5) & 1048575) % 20) % 5000 AS tag,
     (team * 10 + 20 + (hashint8(n * 11) & 1048575) % 20) % 5000 AS other_tag,
     (100 + n % 3000)::integer AS input, (1 + n % 900)::integer AS output, (100 + n % 3000) * 150000::bigint + (1 + n % 900) * 600000::bigint AS cost
-FROM (SELECT n, floor(500 * power((hashint8(n) & 1048575) / 1048576.0, 2.5))::integer AS team FROM generate_series(0, $1::bigint - 1) AS n) AS s
+FROM (SELECT n, floor(500 * power((hashint8(n) & 1048575) / 1048576::float8, 2.5))::integer AS team FROM generate_series(0, $1::bigint - 1) AS n) AS s
 """
 """$1 calls, $2 the day after the last, $3 calls a day. They lie in the order of their days."""
 _ID = "lpad(to_hex((extract(epoch FROM day) * 1000)::bigint + hour * 3600000 + n % 3600000), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0') || '8' || lpad(to_hex(n), 15, '0')"
