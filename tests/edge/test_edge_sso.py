@@ -237,6 +237,57 @@ async def test_the_access_tokens_claims_count_where_they_are_asked_for(
     )
 
 
+MANY = {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://evil.example/x"}}}
+GRAPH = "https://graph.microsoft.com"
+PAGE = {
+    "value": [
+        {"@odata.type": "#microsoft.graph.group", "id": "g1"},
+        {"@odata.type": "#microsoft.graph.directoryRole", "id": "r"},
+    ]
+}
+LAST = {"value": [{"@odata.type": "#microsoft.graph.group", "id": "ops"}, {"id": 5}, "x"]}
+
+
+class Microsoft(Outbound):
+    """With groups by the page; None: refused."""
+
+    def __init__(self, token: dict[str, Any], pages: list[dict[str, Any] | None]) -> None:
+        super().__init__(token, {"sub": "s", "email": "ann@ours.example"})
+        self.pages = pages
+        self._answers = {"/t/oauth2/v2.0/token": token, "/oidc/userinfo": self._answers["/me"]}
+
+    async def send(self, method: str, url: str, **more: Any) -> Answer:
+        if "/v1.0/" not in url:
+            return await super().send(method, url, **more)
+        self.asked.append((url, more["headers"], more["body"]))
+        page = self.pages.pop(0)
+        return Answer(403, {}, b"") if page is None else Answer(200, {}, msgspec.json.encode(page))
+
+
+@pytest.mark.parametrize("said", [MANY, {"hasgroups": True}, {"groups": ["few"]}])
+async def test_groups_that_are_too_many_for_the_token_are_asked_for(said: dict[str, Any]) -> None:
+    variables = {"MICROSOFT_CLIENT_ID": "m", "MICROSOFT_CLIENT_SECRET": "s", "MICROSOFT_TENANT": "t"}
+    of, begun = read({**variables, "GENERIC_ROLE_MAPPINGS_ROLES": '{"proxy_admin": ["ops"]}'}, {}, {}), attempt()
+    assert of.provider is not None and "User.Read" in of.provider.scope
+    id_token = unsigned(sub="s", oid="o", nonce=begun.nonce, aud="m", exp=2000, **said)
+    token_ = {"id_token": id_token, "access_token": "opaque"}
+    next_link = f"{GRAPH}/v1.0/me/transitiveMemberOf?$skiptoken=x"
+    idp = Microsoft(token_, [{**PAGE, "@odata.nextLink": next_link}, LAST])
+    claims, userinfo = await exchange.claims_of(idp, of.provider, begun, "c", 1000)
+    found = flow.person(of, of.provider, claims, userinfo)
+    if "groups" in said:
+        assert (found.groups, len(idp.pages)) == (["few"], 2)
+        return
+    assert (found.groups, found.role) == (["g1", "ops"], "proxy_admin")
+    pages = [(url, headers["Authorization"]) for url, headers, _ in idp.asked if "/v1.0/" in url]
+    assert [url for url, _ in pages] == [of.provider.groups_endpoint, next_link]
+    assert {bearer for _, bearer in pages} == {"Bearer opaque"}
+    for pages_ in ([None], [{"@odata.nextLink": "https://evil.example/v1.0/x"}], [{"@odata.nextLink": next_link}] * 30):
+        with pytest.raises(SsoError) as no:
+            await exchange.claims_of(Microsoft(token_, list(pages_)), of.provider, begun, "c", 1000)
+        assert no.value.status == 502
+
+
 def test_variables_that_change_nothing_are_named() -> None:
     assert settings().without_effect == {}
     found = settings({"GENERIC_CLIENT_STATE": "always", "GENERIC_CLIENT_USE_PKCE": "false"}).without_effect

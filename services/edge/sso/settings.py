@@ -44,6 +44,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     source_claim: str = ""
     """Which of the providers behind this one somebody comes from; empty: it isn't asked."""
     groups_claim: str = "groups"
+    groups_endpoint: str = ""
+    """Whom to ask for somebody's groups where the token says that they are too many for it (Microsoft's above 200); empty: nobody."""
     headers: dict[str, str] = {}
     access_claims: bool = False
     """Whether the access token's claims count too, below what the id token and the userinfo say."""
@@ -158,6 +160,8 @@ def _microsoft(environ: Mapping[str, str]) -> Provider:
         authorization_endpoint=at + "/authorize",
         token_endpoint=at + "/token",
         userinfo_endpoint="https://graph.microsoft.com/oidc/userinfo",
+        groups_endpoint="https://graph.microsoft.com/v1.0/me/transitiveMemberOf?$select=id&$top=999",
+        scope="openid email profile User.Read",  # the last one for the groups
         user_id_claim="oid",
         role_claim="roles",
     )
