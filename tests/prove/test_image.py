@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import time
 import urllib.request
@@ -49,13 +50,22 @@ def tool(directory: Path, *arguments: str | Path) -> str:
     return done.stdout.strip().rpartition("\n")[2]
 
 
+def specials(folder: str, names: list[str]) -> list[str]:
+    """Devices, sockets and fifos: a copy would read them, and /dev/full has no end. The build brings its own /dev."""
+    modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
+    return [
+        name for name, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+    ]
+
+
 def built(directory: Path) -> Path:
     """The image's files."""
     base = directory / "base"
     packages = "--include=python3,ca-certificates"
     subprocess.run(["debootstrap", "--variant=minbase", packages, SUITE, base], check=True, capture_output=True)
     container = tool(directory, "from", "scratch")
-    shutil.copytree(base, tool(directory, "mount", container), symlinks=True, dirs_exist_ok=True)
+    mounted = tool(directory, "mount", container)
+    shutil.copytree(base, mounted, symlinks=True, dirs_exist_ok=True, ignore=specials)
     tool(directory, "commit", "-q", "--rm", container, "localhost/base:1")
     # What pip is told on this machine, and whose certificates it trusts, holds in the build too.
     told = [f"--env={name}" for name in os.environ if name.startswith("PIP_")]
