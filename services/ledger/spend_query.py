@@ -39,6 +39,8 @@ TOP_MAX = 1_000
 TOP_DEFAULT = 1_000
 ROWS_MAX = 50_000
 SINCE_UNITS = {"h": 1, "d": 24, "w": 24 * 7}
+NO_ZONES = frozenset(("localtime", "posixrules", "Factory"))
+"""Files that lie beside the zones: what is in them differs from machine to machine, ours from the database's."""
 _SINCE = re.compile(r"[0-9]{1,5}[hdw]")
 
 
@@ -71,12 +73,12 @@ def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
     for name in asked:
         if name not in known:
             refuse(str(name)[:80], f"isn't a parameter of /spend/query; there are {', '.join(sorted(known))}")
-    zone = _zone(_text(asked, "time_zone") or _text(asked, "timezone") or "UTC")
+    zone = _zone(_text(asked, _spelling(asked, "time_zone", "timezone")) or "UTC")
     first, end = _range(asked, zone, now)
     bucket = _text(asked, "bucket") or "none"
     if bucket not in BUCKETS:
         refuse("bucket", f"must be one of {', '.join(BUCKETS)}")
-    group_by = tuple(dict.fromkeys(_words(asked, "group_by") or _words(asked, "by")))
+    group_by = tuple(dict.fromkeys(_words(asked, _spelling(asked, "group_by", "by"))))
     for name in group_by:
         if name not in DIMENSIONS:
             refuse("group_by", f"can be {', '.join(DIMENSIONS)}; not {name[:80]!r}")
@@ -164,6 +166,8 @@ def _offsets(query: SpendQuery) -> set[timedelta]:
 
 def _zone(name: str) -> ZoneInfo:
     try:
+        if name in NO_ZONES or name.startswith(("posix/", "right/")):
+            raise ValueError
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         refuse("time_zone", f"must be an IANA name like Europe/Berlin; {name[:80]!r} is none")
@@ -171,8 +175,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
     since = _text(asked, "since")
-    start_name = "start_date" if "start_date" in asked else "from"
-    end_name = "end_date" if "end_date" in asked else "to"
+    start_name, end_name = _spelling(asked, "from", "start_date"), _spelling(asked, "to", "end_date")
     start, stop = _text(asked, start_name), _text(asked, end_name)
     today = now.astimezone(zone).date()
     if since is not None:
@@ -194,11 +197,20 @@ def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[dat
     else:
         first = _instant(start_name, start, zone) if start else _midnight(today - timedelta(days=29), zone)
         end = _end(end_name, stop, zone) if stop else _midnight(today + timedelta(days=1), zone)
-    if not first < end:
+    first, end = first.astimezone(UTC), end.astimezone(UTC)
+    if not first < end:  # as instants: a day that a zone left out has none
         refuse(start_name, f"must be before {end_name}")
     if end - first > timedelta(days=DAYS_MAX):
         refuse(start_name, f"and {end_name} are more than {DAYS_MAX} days apart")
-    return first.astimezone(UTC), end.astimezone(UTC)
+    return first, end
+
+
+def _spelling(asked: Mapping[str, Any], *names: str) -> str:
+    """Which of the names for one thing is used. Raises RefusedError where two are, for different things."""
+    given = [name for name in names if asked.get(name) not in (None, "")]
+    if len(given) > 1 and asked[given[0]] != asked[given[1]]:
+        refuse(given[1], f"is another name for {given[0]}, and says something else")
+    return given[0] if given else names[0]
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -234,6 +246,8 @@ def _filters(asked: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             if name not in DIMENSIONS:
                 refuse("filters", f"can be by {', '.join(DIMENSIONS)}; not {str(name)[:80]!r}")
             values = tuple(dict.fromkeys(_words(where, name, separator="" if where is given else ",")))
+            if values and name in found:
+                refuse(name, "is given twice: in filters, and beside them")
             if values:
                 found[name] = tuple(params.key_digest(value) or "" for value in values) if name == "key" else values
     if any(len(values) > FILTER_VALUES_MAX for values in found.values()):

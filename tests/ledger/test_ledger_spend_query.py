@@ -211,6 +211,10 @@ async def test_what_is_not_among_the_top_is_one_other(book: Book) -> None:
         ({"filters": {"colour": "red"}}, "filters"), ({"filters": [1]}, "filters"), ({"tag": 5, "group_by": [1]}, "group_by"),
         ({"colour": "red"}, "colour"), ({"from": "1000-01-01"}, "range"), ({"from": "2001-01-01"}, "days apart"),
         ({"bucket": "hour", "since": "300d"}, "92 days"), ({"format": "xml"}, "format"), ({"group_by": "tag,team,key,user,model"}, "4"),
+        ({"from": "2026-11-01", "start_date": "2026-11-05"}, "start_date"), ({"group_by": "tag", "by": "team"}, "by"),
+        ({"time_zone": "UTC", "timezone": "Asia/Tokyo"}, "timezone"), ({"tag": "a", "filters": {"tag": "b"}}, "twice"),
+        ({"time_zone": "localtime"}, "time_zone"), ({"time_zone": "right/UTC"}, "time_zone"),
+        ({"time_zone": "Pacific/Apia", "from": "2011-12-30", "to": "2011-12-30"}, "before"),
         ({"tag": "a\x00"}, "tag"), ({"time_zone": "../../etc/passwd"}, "time_zone"), ({"since": "9" * 99 + "d"}, "since"),
     ],
 )  # fmt: skip
