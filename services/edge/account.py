@@ -112,7 +112,7 @@ class Account:
             call.stream,
             recorded_customer(parts, call),
             permit.tags,
-            self._logged() if head.told is not None or self.fallback_to is not None else permit.spend_logs_metadata,
+            self._logged(),
             recorded(parts, head.ip),
             head.user_agent,
             asked.screening.names,

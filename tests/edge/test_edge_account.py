@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.edge.account import _NEXT, NOTHING, max_cost
+from services.edge.account import _NEXT, FALLBACK_TO, NOTHING, max_cost
 from services.edge.formats.base import Hints
 from services.edge.formats.openai import CHAT, EMBEDDINGS
 from shared.billing import Price, Rate
@@ -47,6 +47,13 @@ def test_the_most_a_call_may_cost_is_bound_by_its_bytes_and_its_own_limit() -> N
         max_cost(Candidate(DeploymentId("d"), "p", "u", tiered), short) == len(short.body) * 9_000_000 + 7 * 2_000_000
     )
     assert max_cost(Candidate(DeploymentId("d"), "p", "u", None), short) is None
+
+
+async def test_what_an_edge_notes_of_a_call_is_not_its_callers_to_say(start: Start) -> None:
+    edge = await start(always(response(completion())))
+    await edge.chat(metadata={"spend_logs_metadata": {FALLBACK_TO: "x", "mine": 1}})
+    await until(edge.settled)
+    assert edge.settled()[0].opened.spend_logs_metadata == {"mine": 1}
 
 
 async def test_who_answers_is_whose_price_counts(start: Start) -> None:
