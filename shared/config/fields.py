@@ -92,8 +92,6 @@ class Reading:
         """Key → the section it belongs in."""
         self.anyway: Mapping[str, str] = {}
         """Key → why what it asks for is so anyway, in whatever section it stands."""
-        self.invented: Mapping[str, str] = {}
-        """The same of switches that are no key of LiteLLM's: where they are on."""
         self.off_asks: Collection[str] = ()
         """Keys without effect of which an empty value asks for something all the same."""
         self._allowed = frozenset(allow_unenforced)
@@ -183,8 +181,6 @@ def _without_effect(
     place: str, name: str, value: Any, idle: Mapping[str, str], fields: Iterable[str], reading: Reading
 ) -> None:
     why = idle.get(name) or reading.anyway.get(name)
-    if why is None and value is True:
-        why = reading.invented.get(name)
     if why is not None and not why.startswith(("=", "~")) and _is_off(value) and name not in reading.off_asks:
         reading.say(place, "acts", "it is off")
     elif why is None:

@@ -147,11 +147,14 @@ def _read(
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
-    reading.invented = {name: f"= {why}" for name, why in without_effect.INVENTED.items()}
     reading.off_asks = without_effect.OFF_ASKS
-    general = section(GeneralSettings, general_tree, "general_settings", without_effect.GENERAL, reading)
-    litellm = section(LitellmSettings, litellm_tree, "litellm_settings", without_effect.LITELLM, reading)
-    router = section(RouterSettings, router_tree, "router_settings", without_effect.ROUTER, reading)
+    general = section(
+        GeneralSettings, general_tree, "general_settings", _idle(without_effect.GENERAL, general_tree), reading
+    )
+    litellm = section(
+        LitellmSettings, litellm_tree, "litellm_settings", _idle(without_effect.LITELLM, litellm_tree), reading
+    )
+    router = section(RouterSettings, router_tree, "router_settings", _idle(without_effect.ROUTER, router_tree), reading)
     own_auth.check(general, directory, reading)
     _name_tokens_without_keys(general, environ, reading)
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
@@ -195,6 +198,11 @@ def _places() -> dict[str, str]:
         ("litellm_settings", LitellmSettings, without_effect.LITELLM),
     )
     return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
+
+
+def _idle(table: dict[str, str], tree: Mapping[str, Any]) -> dict[str, str]:
+    """The table of a section, and what of `without_effect.INVENTED` is switched on in it."""
+    return {**{name: why for name, why in without_effect.INVENTED.items() if tree.get(name) is True}, **table}
 
 
 def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:
@@ -264,16 +272,13 @@ def _allowed(general: dict[str, Any]) -> list[str]:
 
 
 def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
+    idle = _idle(without_effect.SECTIONS, loose)
     for name in loose:
         if name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept
             continue
-        why = without_effect.SECTIONS.get(name)
+        why = idle.get(name)
         if why is not None and loose[name] in (None, [], {}, ""):
             reading.say(name, "acts", "it is empty")
-            continue
-        invented = without_effect.INVENTED.get(name) if loose[name] is True else None
-        if invented is not None:
-            reading.say(name, "acts", invented)
             continue
         reading.say(name, "no effect" if why else "unknown", why or "")
         reading.warn(f"{name}: not used ({why})" if why else f"{name}: unknown section, ignored")

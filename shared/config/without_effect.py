@@ -100,8 +100,12 @@ LITELLM: dict[str, str] = {
 OFF_ASKS = frozenset({"aiohttp_trust_env", "health_check_details", "stream"})
 """Of which `false` says what is to be done."""
 
-_METRICS, _BOOK, _STREAMS = "`/metrics` is there", "every call is in the book", "a call that asks for a stream gets one"
-_BALANCE, _TOOLS = "deployments of one name share its calls", "tools and calls of them are passed on"
+_METRICS = "nobody reads it; `/metrics` is there in any case"
+_BOOK = "nobody reads it; every call is in the book in any case"
+_STREAMS = "nobody reads it; a call that asks for a stream gets one in any case"
+_BALANCE = "nobody reads it; deployments of one name share its calls in any case"
+_TOOLS = "nobody reads it; tools and calls of them are passed on in any case"
+_HEALTH = "nobody reads it; `/health` is there in any case"
 INVENTED: dict[str, str] = {
     "enable_metrics": _METRICS, "enable_prometheus": _METRICS, "enable_prometheus_metrics": _METRICS, "prometheus_metrics": _METRICS,
     "enable_spend_logging": _BOOK, "enable_spend_tracking": _BOOK, "enable_cost_tracking": _BOOK, "track_cost": _BOOK, "track_costs": _BOOK,
@@ -109,9 +113,10 @@ INVENTED: dict[str, str] = {
     "streaming": _STREAMS, "enable_streaming": _STREAMS, "enable_stream": _STREAMS, "stream_support": _STREAMS,
     "enable_loadbalancing": _BALANCE, "enable_load_balancing": _BALANCE, "load_balancing": _BALANCE,
     "enable_function_calling": _TOOLS, "pass_through_function_calls": _TOOLS, "enable_tools": _TOOLS, "function_calling": _TOOLS,
-    "enable_health_check": "`/health` is there", "enable_health_checks": "`/health` is there", "health_check": "`/health` is there",
+    "enable_health_check": _HEALTH, "enable_health_checks": _HEALTH, "health_check": _HEALTH,
 }  # fmt: skip
-"""Switches that people write and LiteLLM doesn't have, whose `true` asks for what is so anyway."""
+"""Switches that people write into a section, or beside the sections, and LiteLLM doesn't have there. Where they are on, nothing happens, and
+what they ask for is so. In other places the same name may mean something (`callback_settings.otel.enable_metrics`)."""
 
 ROUTER: dict[str, str] = {
     "redis_host": f"= {_REDIS}",

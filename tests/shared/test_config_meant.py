@@ -147,13 +147,26 @@ def test_what_is_off_asks_for_nothing() -> None:
     assert verdicts("mcp_servers: {a: {url: 'http://x'}}")["mcp_servers"] == "no effect"
 
 
-def test_a_switch_that_nobody_has_asks_for_what_is_so_anyway_where_it_is_on() -> None:
-    on = verdicts(
-        "general_settings: {enable_metrics: true}\nlitellm_settings: {streaming: true}\ncost_tracking: true\n"
+def test_of_a_switch_that_nobody_has_it_is_said_that_nothing_happens_and_what_is_so_anyway() -> None:
+    config = parse(
+        "general_settings: {enable_metrics: true}\nlitellm_settings: {streaming: true}\ncost_tracking: true\n", {}
     )
-    assert set(on.values()) == {"acts"}
+    assert {key.place: (key.verdict, key.note) for key in config.keys} == {
+        "cost_tracking": ("no effect", "nobody reads it; every call is in the book in any case"),
+        "general_settings.enable_metrics": ("no effect", "nobody reads it; `/metrics` is there in any case"),
+        "litellm_settings.streaming": (
+            "no effect",
+            "nobody reads it; a call that asks for a stream gets one in any case",
+        ),
+    }
+    assert sorted(config.warnings) == [f"{key.place}: not used ({key.note})" for key in config.keys]
     off = verdicts("general_settings: {enable_metrics: false}\ncost_tracking: {budget: 1}\n")
     assert set(off.values()) == {"unknown"}
+
+
+def test_the_same_name_in_another_place_may_be_a_setting_there() -> None:
+    found = verdicts("callback_settings: {otel: {enable_metrics: true}}")
+    assert found["callback_settings.otel.enable_metrics"] == "unknown"
 
 
 def test_model_info_within_litellm_params_is_read_but_for_what_opens() -> None:
