@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from shared import batching, settings, subjects
 from shared.batching import Bundler
 from shared.bus_client import BusClient as BusClient
+from shared.bus_client import Complaints
 from shared.bus_tls import BusSettings
 from shared.requests import Fault
 from shared.wire import Wire
@@ -39,11 +40,7 @@ WAITING_QUESTIONS_MAX = 8192
 """More are told at once that nobody has time for them."""
 
 COMPLAIN_EVERY_S = 1.0
-SAME_EVERY_S = 10.0
-"""For the library's same complaint."""
 ONCE_TIMEOUT_S = 10.0
-COMPLAINTS_MAX = 32
-"""Of different ones at a time."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -116,28 +113,6 @@ async def connect(
     client.wire = wire if await wire.start() else None
     client.bundler = Bundler(wire.request, wire.flush)
     return client
-
-
-class Complaints:
-    """What the library says of itself goes to the log. While a broker is away it says the same ten times a second: told once in a while."""
-
-    def __init__(self, service: str) -> None:
-        self._service = service
-        self._told: dict[tuple[str, str], tuple[float, int]] = {}
-        """(kind, detail) → (when it was told, how often it was said since)."""
-
-    def say(self, error: Exception, now_s: float) -> None:
-        key = type(error).__name__, str(error)[:200]
-        told_s, since = self._told.get(key, (-SAME_EVERY_S, 0))
-        if now_s - told_s < SAME_EVERY_S:
-            self._told[key] = told_s, since + 1
-            return
-        if len(self._told) >= COMPLAINTS_MAX:
-            self._told.clear()
-        self._told[key] = now_s, 0
-        log.warning(
-            "bus_error", service=self._service, error=key[0], detail=key[1], **({"times": since} if since else {})
-        )
 
 
 async def connect_once(service: str, url: str, timeout_s: float = ONCE_TIMEOUT_S) -> BusClient:

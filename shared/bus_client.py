@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import nats.errors
+import structlog
 from nats.aio.client import PING_PROTO, Client, Srv
 
 from shared import nkeys
@@ -11,7 +12,13 @@ from shared.batching import Bundler
 from shared.settings import SettingsError
 from shared.wire import Wire
 
+log = structlog.get_logger()
+
 AUTHORIZATION_VIOLATION = "authorization violation"
+SAME_EVERY_S = 10.0
+"""For the library's same complaint."""
+COMPLAINTS_MAX = 32
+"""Of different ones at a time."""
 
 
 class BusClient(Client):
@@ -80,3 +87,25 @@ class BusClient(Client):
         self._pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
         await self._send_command(PING_PROTO)
         await self._flush_pending()
+
+
+class Complaints:
+    """What the library says of itself goes to the log. While a broker is away it says the same ten times a second: told once in a while."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+        """(kind, detail) → (when it was told, how often it was said since)."""
+
+    def say(self, error: Exception, now_s: float) -> None:
+        key = type(error).__name__, str(error)[:200]
+        told_s, since = self._told.get(key, (-SAME_EVERY_S, 0))
+        if now_s - told_s < SAME_EVERY_S:
+            self._told[key] = told_s, since + 1
+            return
+        if len(self._told) >= COMPLAINTS_MAX:
+            self._told.clear()
+        self._told[key] = now_s, 0
+        log.warning(
+            "bus_error", service=self._service, error=key[0], detail=key[1], **({"times": since} if since else {})
+        )

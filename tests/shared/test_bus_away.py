@@ -3,13 +3,13 @@
 import pytest
 import structlog
 
-from shared import bus
+from shared import bus, bus_client
 from tests.support.ports import free_port
 
 
 def test_the_same_complaint_is_told_once_in_a_while_with_its_number() -> None:
     with structlog.testing.capture_logs() as logs:
-        complaints = bus.Complaints("edge")
+        complaints = bus_client.Complaints("edge")
         for tenth in range(205):
             complaints.say(ConnectionRefusedError("a"), 100 + tenth / 10)
             complaints.say(ConnectionRefusedError("b"), 100 + tenth / 10)
@@ -17,7 +17,7 @@ def test_the_same_complaint_is_told_once_in_a_while_with_its_number() -> None:
             complaints.say(OSError(str(number)), 130.0)
     told = [(entry["detail"], entry.get("times")) for entry in logs]
     assert told[:6] == [("a", None), ("b", None), ("a", 99), ("b", 99), ("a", 99), ("b", 99)]
-    assert len(complaints._told) <= bus.COMPLAINTS_MAX
+    assert len(complaints._told) <= bus_client.COMPLAINTS_MAX
 
 
 async def test_a_command_says_that_nobody_is_there_and_ends() -> None:
