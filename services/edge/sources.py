@@ -14,17 +14,20 @@ INFLATED_PIECE_BYTES = 256 * 1024
 DRAIN_S = 1.0
 
 
-class Source(Protocol):
+class Chunks(Protocol):
+    async def next_chunk(self) -> bytes:
+        """What arrived since the last call; b"" at the end. UpstreamError."""
+
+    async def arrived(self, within_s: float) -> bool:
+        """Whether `next_chunk` has something to say by then."""
+
+
+class Source(Chunks, Protocol):
     status: int
     headers: list[tuple[bytes, bytes]]
     complete: bool
 
     def header(self, name: bytes) -> bytes | None: ...
-
-    async def next_chunk(self) -> bytes:
-        """What arrived since the last call; b"" at the end. UpstreamError."""
-
-    async def arrived(self, within_s: float) -> bool: ...
 
     async def read(
         self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
@@ -67,7 +70,7 @@ class Decoded:
         broken: what is raised where the bytes aren't what the encoding says.
     """
 
-    def __init__(self, chunks: "Chunks", encoding: bytes, broken: Callable[[], Exception]) -> None:
+    def __init__(self, chunks: Chunks, encoding: bytes, broken: Callable[[], Exception]) -> None:
         self._chunks = chunks
         self._encoding = encoding
         self._broken = broken
@@ -95,7 +98,7 @@ class Decoded:
                 return piece
 
 
-def chunks_of(source: Source) -> "Chunks":
+def chunks_of(source: Source) -> Chunks:
     """The bytes of a stream, whatever its content-encoding. UpstreamError `protocol` for one that nobody can undo."""
     encoding = (source.header(b"content-encoding") or b"identity").lower()
     if encoding == b"identity" or not isinstance(source, Response):
@@ -109,13 +112,6 @@ def chunks_of(source: Source) -> "Chunks":
         return UpstreamError("protocol", "the body isn't what its content-encoding says")
 
     return Decoded(source, encoding, broken)
-
-
-class Chunks(Protocol):
-    async def next_chunk(self) -> bytes: ...
-
-    async def arrived(self, within_s: float) -> bool:
-        """Whether `next_chunk` has something to say by then."""
 
 
 class Said:

@@ -10,8 +10,6 @@ from services.edge.formats.wire import UNREADABLE, answer_head
 BYTES_MAX: Final = 1024 * 1024
 """Of a stream that is put together: it is read event by event, on the loop."""
 _HEAD: Final = ("id", "created", "model", "system_fingerprint", "service_tier", "usage")
-
-
 _ONCE: Final = frozenset({"role", "id", "type"})
 """Said once, or again as it was."""
 

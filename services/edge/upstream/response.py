@@ -74,10 +74,11 @@ class Response:
 
     async def arrived(self, within_s: float) -> bool:
         """Whether `next_chunk` has something to say by then: bytes, the end, or an error."""
+        if self._has_news():
+            return True
         waiting = self._loop.call_later(max(0.0, within_s), self.wake)
         try:
-            if not self._has_news():
-                await self._more()
+            await self._more()
         finally:
             waiting.cancel()
         return self._has_news()
