@@ -20,7 +20,7 @@ from tests.edge.fakes import Provider
 from tests.edge.harness import CALLER, Edge
 
 RELAYED = ("whisper", "tts")
-"""Byte for byte, by another way out than the others: tests/edge/test_edge_relayed.py calls such models."""
+"""Byte for byte, by another way out than the others: tests/edge/relayed/test_relayed_calls.py calls such models."""
 EMBEDS = ("embed", "voyage", "bge-", "jina")
 DRAWS = ("dall-e", "gpt-image")
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello you"}]

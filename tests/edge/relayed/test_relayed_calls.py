@@ -1,161 +1,21 @@
 """Anthropic's Messages, OpenAI's Responses, speech, transcriptions, image edits: as their makers' own clients send them, byte for byte."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
-import anthropic
-import httpx
 import msgspec
-import openai
 import pytest
-import pytest_asyncio
-from aiohttp import web
 
 from services.edge.passthrough.files import MultipartError
 from services.edge.passthrough.form import Form
-from services.edge.providers import table
-from shared import config, errors, subjects
-from shared.billing import Price, cost
-from shared.facts import Caller, GuardrailOutcome, Refused, Settled
-from shared.grant import Candidate, Denial, Grant, GuardrailRef
-from shared.requests import DecideReply, DecideRequest, Redaction, ScreenRequest, Verdict
+from shared import errors, subjects
+from shared.billing import cost
+from shared.facts import Caller, GuardrailOutcome, Refused
+from shared.grant import Denial, GuardrailRef
+from shared.requests import Redaction, ScreenRequest, Verdict
 from tests.edge.fakes import until
-from tests.edge.harness import Edge
-from tests.edge.usage.test_tap import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
-from tests.support.ports import free_port
-from tests.support.serving import handled_by, serving
-
-PRICE = Price(1_000_000, 2_000_000, 100_000)
-
-
-class Maker:
-    """A provider that speaks both wires. `moods`: statuses of the next answers."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, str], bytes]] = []
-        self.moods: list[int] = []
-        self.port = free_port()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        self.seen.append((request.path, {name.lower(): value for name, value in request.headers.items()}, body))
-        if self.moods and (status := self.moods.pop(0)) != 200:
-            return web.json_response(
-                {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}, status=status
-            )
-        if request.path.endswith("/audio/speech"):
-            return web.Response(body=b"\xff\xf3sound" * 1000, content_type="audio/mpeg")
-        if request.path.endswith(("/transcriptions", "/translations")):
-            return web.json_response(
-                {
-                    "text": "hello",
-                    "usage": {"type": "tokens", "input_tokens": 14, "output_tokens": 2, "total_tokens": 16},
-                }
-            )
-        if "/images/" in request.path:
-            return web.json_response({"created": 1, "data": [{"b64_json": "eA=="}], "usage": RESPONSE["usage"]})
-        if request.path.endswith("/count_tokens"):
-            return web.json_response({"input_tokens": 14})
-        asked = json.loads(body)
-        if "/messages" in request.path:
-            whole = {"id": "msg_1", "role": "assistant", "stop_reason": "end_turn", "stop_sequence": None, **MESSAGE}
-            start = {
-                "id": "msg_1",
-                "type": "message",
-                "role": "assistant",
-                "content": [],
-                "stop_reason": None,
-                "stop_sequence": None,
-            }
-            events: list[Any] = [dict(event) for event in CLAUDE_EVENTS]
-            events[0] = {"type": "message_start", "message": {**start, **events[0]["message"]}}
-            events.insert(1, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-            events.insert(3, {"type": "content_block_stop", "index": 0})
-            events[4]["delta"]["stop_sequence"] = None
-        else:
-            whole = {**RESPONSE, "created_at": 1, "status": "completed", "output": [{"id": "o", "type": "message", "role": "assistant",
-                     "status": "completed", "content": [{"type": "output_text", "text": "hi", "annotations": []}]}]}  # fmt: skip
-            events = [{"type": "response.output_text.delta", "delta": "hi", "item_id": "o", "output_index": 0, "content_index": 0,
-                       "sequence_number": 1, "logprobs": []},
-                      {"type": "response.completed", "response": whole, "sequence_number": 2}]  # fmt: skip
-        if not asked.get("stream"):
-            return web.json_response(whole, headers={"request-id": "req_1", "set-cookie": "a=b"})
-        out = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await out.prepare(request)
-        for event in events:
-            await out.write(sse(event, names=True))
-        return out
-
-
-class World:
-    edge: Edge
-    maker: Maker
-    guardrails: list[GuardrailRef]
-    denied: Denial | None = None
-
-    def decide(self, asked: DecideRequest) -> DecideReply:
-        if self.denied is not None and asked.model:
-            return DecideReply(self.denied)
-        found = [each for each in self.deployments if each.model_name == asked.model]
-        candidates = [Candidate(each.id, each.provider, each.upstream_model, PRICE) for each in found]
-        return DecideReply(
-            Grant(
-                Caller(key_alias="k"),
-                asked.route,
-                asked.model,
-                1,
-                ["control.key.x"],
-                candidates,
-                guardrails=self.guardrails,
-                tags=["of-key"],
-            )
-        )
-
-    @property
-    def deployments(self) -> list[Any]:
-        return [target.deployment for target in self.edge.parts.targets.values()]
-
-    def anthropic(self) -> anthropic.AsyncAnthropic:
-        return anthropic.AsyncAnthropic(base_url=f"http://127.0.0.1:{self.edge.port}", api_key="sk-ours", max_retries=0)
-
-    def openai(self) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{self.edge.port}/v1", api_key="sk-ours", max_retries=0)
-
-    async def post(self, path: str, **kw: Any) -> httpx.Response:
-        async with httpx.AsyncClient() as client:
-            return await client.post(
-                f"http://127.0.0.1:{self.edge.port}{path}",
-                headers={"authorization": "Bearer sk-ours", **kw.pop("headers", {})},
-                **kw,
-            )
-
-    async def settled(self, count: int = 1) -> list[Settled]:
-        await until(lambda: len(self.edge.settled()) == count)
-        return self.edge.settled()
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    made = World()
-    made.maker, made.guardrails = Maker(), []
-    server = serving(handled_by(made.maker.answer, "POST", body_bytes_max=50_000_000), port=made.maker.port)
-    url = f"http://127.0.0.1:{made.maker.port}"
-    entries = [
-        {"model_name": name, "litellm_params": {"model": model, "api_key": f"sk-of-{id}", "api_base": url + base}, "model_info": {"id": id}}
-        for name, model, base, id in (
-            ("claude", "anthropic/claude-sonnet-4-5", "", "c1"),
-            ("claude", "anthropic/claude-sonnet-4-5", "/second", "c2"),
-            ("gpt", "openai/gpt-4o", "/v1", "g1"),
-            ("both", "openai/gpt-4o", "/v1", "b1"),
-        )
-    ]  # fmt: skip
-    async with server, Edge({}) as made.edge:
-        made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
-        made.edge.parts.random = lambda: 0.5
-        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
-        yield made
-
+from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, streamed
+from tests.edge.usage.test_tap import RESPONSE, sse
 
 # ── Anthropic's ──
 
@@ -393,3 +253,27 @@ def test_forms(body: bytes, wrong: str) -> None:
         return
     form = Form('multipart/form-data; boundary="b"', body)
     assert Form("multipart/form-data; boundary=b", form.with_model("other")).fields == {"model": "other"}
+
+
+IMAGE = {"type": "image_generation.completed", "b64_json": "QUJD" * 400_000, "usage": RESPONSE["usage"]}
+
+
+async def test_images_asked_for_as_a_stream_are_relayed_as_one(wires: Wires) -> None:
+    """Their last event is long, and says behind the image what it cost."""
+    events = [
+        b'event: image_generation.partial_image\ndata: {"type": "image_generation.partial_image"}\n\n',
+        sse(IMAGE),
+    ]
+    answer = await wires.ask("/v1/images/generations", streamed(*events), prompt="a cat", stream=True, partial_images=1)
+    assert (answer.status, answer.body) == (200, b"".join(events))
+    (fact,) = await wires.settled()
+    assert (fact.outcome, fact.usage.input_tokens, fact.opened.call_type) == ("success", 20, "aimage_generation")
+    assert json.loads(wires.providers[0].bodies[0])["stream"] is True
+
+
+async def test_what_an_edge_notes_of_a_call_is_not_its_callers_to_say(wires: Wires) -> None:
+    """Operators are told of fallbacks by it."""
+    said = {"spend_logs_metadata": {"tollgate_fallback_to": "x", "mine": 1}}
+    await wires.ask("/v1/responses", GOOD["/v1/responses"], metadata=said)
+    (fact,) = await wires.settled()
+    assert fact.opened.spend_logs_metadata == {"mine": 1}

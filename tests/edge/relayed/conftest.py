@@ -1,0 +1,48 @@
+"""An edge before providers that answer as their makers do, and one before providers that answer as a test says."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from services.edge.providers import table
+from shared import config, subjects
+from shared.outbound import Guard, Outbound, OutboundSettings
+from tests.edge.harness import Edge
+from tests.edge.relayed.relayed_kit import Maker, Wires, World
+from tests.support.serving import handled_by, serving
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    made.maker, made.guardrails = Maker(), []
+    server = serving(handled_by(made.maker.answer, "POST", body_bytes_max=50_000_000), port=made.maker.port)
+    url = f"http://127.0.0.1:{made.maker.port}"
+    entries = [
+        {"model_name": name, "litellm_params": {"model": model, "api_key": f"sk-of-{id}", "api_base": url + base}, "model_info": {"id": id}}
+        for name, model, base, id in (
+            ("claude", "anthropic/claude-sonnet-4-5", "", "c1"),
+            ("claude", "anthropic/claude-sonnet-4-5", "/second", "c2"),
+            ("gpt", "openai/gpt-4o", "/v1", "g1"),
+            ("both", "openai/gpt-4o", "/v1", "b1"),
+        )
+    ]  # fmt: skip
+    async with server, Edge({}) as made.edge:
+        made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
+        made.edge.parts.random = lambda: 0.5
+        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+        yield made
+
+
+@pytest_asyncio.fixture
+async def wires() -> AsyncIterator[Wires]:
+    made = Wires()
+    outbound = Outbound(OutboundSettings(), Guard(any_address=True))
+    async with Edge({}) as made.edge:
+        made.edge.parts.passthrough_outbound = outbound
+        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+        yield made
+    await outbound.close()
+    for provider in made.providers:
+        await provider.__aexit__(None)
