@@ -1,4 +1,4 @@
-"""A real nats-server with the real permissions, moderation as a real process, and what guardrails ask."""
+"""A real nats-server with the real permissions, moderation as a real process, what guardrails ask, and who finds secrets."""
 
 import importlib.metadata
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
+from services.moderation.secrets.engine import Engine
+from services.moderation.secrets.vendor import Vendor
 from shared import bus
 from shared.broker import USERS
 from shared.broker import accounts as accounts_of
@@ -16,6 +18,14 @@ from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.moderation.moderation_kit import Moderation, wait_for
 from tests.moderation.remote_kit import StandIn
 from tests.support.serving import handled_by, serving
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """With the scanner's rules, which all runs compile once."""
+    shared = tmp_path_factory.getbasetemp().parent / "kingfisher"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    return Engine(Vendor(str(shared)))
 
 
 @pytest.fixture(scope="session")

@@ -4,29 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.moderation.secrets.engine import Engine, in_characters
-from services.moderation.secrets.vendor import Vendor
+from services.moderation.secrets.engine import Engine
 from tests.moderation.apart.innocent import innocent
-from tests.moderation.apart.planted import Planted, planted
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    shared = tmp_path_factory.getbasetemp().parent / "kingfisher"
-    shared.mkdir(mode=0o700, exist_ok=True)
-    return Engine(Vendor(str(shared)))
-
-
-def hidden(engine: Engine, text: str) -> str:
-    for span in reversed(in_characters(text, engine.find(text))):
-        text = text[: span.start] + "[REDACTED]" + text[span.end :]
-    return text
-
-
-def is_left(case: Planted, out: str) -> bool:
-    """Whether ten characters of the secret in a row are."""
-    length = min(len(case.secret), 10)
-    return any(case.secret[i : i + length] in out for i in range(len(case.secret) - length + 1))
+from tests.moderation.apart.planted import planted
+from tests.moderation.secrets_kit import hidden, is_left
 
 
 @pytest.mark.parametrize("shown", [True, False], ids=["shown", "unseen"])
@@ -36,7 +17,7 @@ def test_at_least_99_of_100_are_hidden_and_what_stands_around_them_stays(engine:
     missed, inexact = [], []
     for case in cases:
         out = hidden(engine, case.text)
-        if is_left(case, out):
+        if is_left(case.secret, out):
             missed.append((case.kind, case.place, case.text[:120]))
         elif (
             case.kind != "pem"

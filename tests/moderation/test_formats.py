@@ -3,27 +3,9 @@
 import pytest
 
 from services.moderation.secrets import columns
-from services.moderation.secrets.engine import Engine, in_characters
-from services.moderation.secrets.vendor import Vendor
+from services.moderation.secrets.engine import Engine
 from tests.moderation.formats.cases import innocent, planted
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    shared = tmp_path_factory.getbasetemp().parent / "kingfisher"
-    shared.mkdir(mode=0o700, exist_ok=True)
-    return Engine(Vendor(str(shared)))
-
-
-def hidden(engine: Engine, text: str, *, looks_back: bool = True) -> str:
-    for span in reversed(in_characters(text, engine.find(text, looks_back=looks_back))):
-        text = text[: span.start] + "[REDACTED]" + text[span.end :]
-    return text
-
-
-def is_left(secret: str, out: str) -> bool:
-    length = min(len(secret), 10)
-    return any(secret[i : i + length] in out for i in range(len(secret) - length + 1))
+from tests.moderation.secrets_kit import hidden, is_left
 
 
 @pytest.mark.parametrize(("shown", "at_most"), [(True, 5), (False, 29)], ids=["shown", "unseen"])

@@ -5,7 +5,6 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,24 +13,11 @@ from services.moderation.guardrails import Inspection
 from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.inspection import replaced
 from services.moderation.secrets.engine import Engine, TooMuchError, in_characters
-from services.moderation.secrets.vendor import Vendor
 from tests.moderation.moderation_kit import answered
 from tests.moderation.secret_contexts import filled
 from tests.moderation.secret_corpus import secrets
 from tests.moderation.secret_lookalikes import lookalikes
-
-
-@pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    shared = tmp_path_factory.getbasetemp().parent / "kingfisher"
-    shared.mkdir(mode=0o700, exist_ok=True)
-    return Engine(Vendor(str(shared)))
-
-
-def hidden(engine: Engine, text: str, **how: Any) -> str:
-    for span in reversed(in_characters(text, engine.find(text, **how))):
-        text = text[: span.start] + "[REDACTED]" + text[span.end :]
-    return text
+from tests.moderation.secrets_kit import hidden
 
 
 @pytest.mark.parametrize(
