@@ -1,4 +1,4 @@
-"""What the tests of alerts share: a server that plays Slack, alerts on a book, and facts of the audit log."""
+"""What the tests of alerts share: a server that plays Slack, and alerts on a book."""
 
 import asyncio
 import time
@@ -11,11 +11,7 @@ from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.settings import AlertSettings
 from services.ledger.app import ALERTS_LOCK
-from services.ledger.audit import AuditTally
 from services.ledger.lock import Lock
-from services.ledger.message import Message
-from shared import subjects
-from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.secrets.value import Secret
 from tests.ledger.ledger_kit import Book, eventually
@@ -101,14 +97,3 @@ class Running:
         self.task.cancel() if kill else self.stopping.set()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.outbound.close()
-
-
-async def audit(book: Book, *facts: Any) -> None:
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    for fact in facts:
-        known = await tally.position()
-        message = Message(
-            known.seq + 1, known.seq + 1, subjects.control(fact.kind, fact.entity_id), encode_control(fact)
-        )
-        await tally.post_control([message], known)
-    tally.terminate()

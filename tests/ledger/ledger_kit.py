@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
 from typing import Any
 
 import aiohttp
@@ -29,7 +30,7 @@ from shared.config import Config
 from shared.entities import KINDS
 from shared.facts import Caller, ControlFact, Opened, Refused, Settled, TrafficFact, encode_control, encode_fact, pack
 from shared.grant import Denial, Grant
-from shared.ids import DeploymentId, KeyDigest, digest_key, new_id, new_request_id
+from shared.ids import DeploymentId, KeyDigest, RequestId, digest_key, new_id, new_request_id
 from shared.requests import DecideReply, DecideRequest, ShownReply, ShownRequest
 from shared.service import Life
 from tests.support.ports import free_port
@@ -63,6 +64,12 @@ def opened_at(at_ms: int, **changed: Any) -> Opened:
     own = uuid.uuid4().hex[13:]
     id = str(uuid.UUID(f"{at_ms:012x}7{own}"))
     return opened(**{"id": id, "at_ms": at_ms, "expires_at_ms": at_ms + 600_000, **changed})
+
+
+def on(day: date) -> RequestId:
+    """An id of that day's noon."""
+    ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
+    return RequestId(f"{ms:012x}"[:8] + "-" + f"{ms:012x}"[8:] + new_request_id()[13:])
 
 
 def settled(of: Opened | None = None, tokens: tuple[int, int] = (10, 20), **changed: Any) -> Settled:
@@ -274,18 +281,21 @@ async def findings(book: Book, told: Told, **asked: Any) -> list[str]:
     return [" ".join(line.split()) for line in found]
 
 
-async def post_control(book: Book, *names: str) -> None:
+async def post_changes(book: Book, *facts: ControlFact) -> None:
+    """Into the audit log, as policy tells of them."""
     tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
     known = await tally.position()
-    facts = [control(entity_id=name, after={"team_id": name}) for name in names]
-    await tally.post_control(
-        [
-            Message(known.seq + n, known.seq + n, f"control.team.{fact.entity_id}", encode_control(fact))
-            for n, fact in enumerate(facts, 1)
-        ],
-        known,
-    )
+    messages = [
+        Message(known.seq + n, known.seq + n, subjects.control(fact.kind, fact.entity_id), encode_control(fact))
+        for n, fact in enumerate(facts, 1)
+    ]
+    await tally.post_control(messages, known)
     tally.terminate()
+
+
+async def post_control(book: Book, *names: str) -> None:
+    """Teams of these names are made."""
+    await post_changes(book, *(control(entity_id=name, after={"team_id": name}) for name in names))
 
 
 async def post_to(tally: Tally, *facts: Any) -> None:

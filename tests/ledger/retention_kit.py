@@ -4,25 +4,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.ledger import retention_run
-from services.ledger.audit import AuditTally
 from services.ledger.book import make_days_ahead
-from services.ledger.message import Message
 from services.ledger.retention import Terms
-from shared import subjects
-from shared.facts import encode_control
-from shared.ids import RequestId, new_request_id
-from tests.ledger.ledger_kit import Book, control, opened, settled
+from tests.ledger.ledger_kit import Book, control, on, opened, post_changes, settled
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
 LATER = NOW + timedelta(days=400)
 
 Notes = list[tuple[str, dict[str, Any]]]
-
-
-def on(day: date) -> RequestId:
-    ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
-    return RequestId(f"{ms:012x}"[:8] + "-" + f"{ms:012x}"[8:] + new_request_id()[13:])
 
 
 def at(day: date, **fields: Any) -> Any:
@@ -40,21 +30,12 @@ async def run(book: Book, terms: Terms, now: datetime, notes: Notes) -> int:
 
 async def tell(book: Book, action: str, after: dict[str, Any]) -> None:
     """As policy does, into the audit log."""
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    fact = control(kind="retention", entity_id="run", action=action, after=after)
-    message = Message(known.seq + 1, known.seq + 1, subjects.control("retention", "run"), encode_control(fact))
-    await tally.post_control([message], known)
-    tally.terminate()
+    await post_changes(book, control(kind="retention", entity_id="run", action=action, after=after))
 
 
 async def hold(book: Book, by: str, value: str, after: bool = True) -> None:
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    fact = control(kind="hold", entity_id=f"{by}-{value}", after={"by": by, "value": value} if after else None)
-    subject = subjects.control("hold", fact.entity_id)
-    await tally.post_control([Message(known.seq + 1, known.seq + 1, subject, encode_control(fact))], known)
-    tally.terminate()
+    held = {"by": by, "value": value} if after else None
+    await post_changes(book, control(kind="hold", entity_id=f"{by}-{value}", after=held))
 
 
 async def days_left(book: Book) -> list[int]:

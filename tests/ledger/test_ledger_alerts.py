@@ -18,8 +18,19 @@ from shared.config import ConfigError
 from shared.facts import Settled
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.ledger.alerts_kit import NOON, Running, Slack, audit, wanted
-from tests.ledger.ledger_kit import ALICE, BOB, Book, control, eventually, opened, opened_at, refused, settled
+from tests.ledger.alerts_kit import NOON, Running, Slack, wanted
+from tests.ledger.ledger_kit import (
+    ALICE,
+    BOB,
+    Book,
+    control,
+    eventually,
+    opened,
+    opened_at,
+    post_changes,
+    refused,
+    settled,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +70,7 @@ async def test_every_fault_is_told_once(book: Book, slack: Slack, monkeypatch: p
     free = settled(opened_at(at_ms - 1_000, model="free", price=None))
     good = settled(opened_at(at_ms - 1_000))
     await book.post(settled(slow, ended_at_ms=slow.at_ms + 61_000), free, refused(), good, hung, at=at_ms)
-    await audit(
+    await post_changes(
         book,
         control(kind="key", entity_id="ab" * 32, after={"key_alias": "new<key>`"}),
         control(kind="key", entity_id="cd" * 32, action="deleted", before={"key_alias": "gone"}, after=None),

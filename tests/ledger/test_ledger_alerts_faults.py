@@ -14,8 +14,8 @@ from shared.facts import Opened, Settled, TrafficFact
 from shared.ids import DeploymentId
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.ledger.alerts_kit import NOON, Slack, audit, wanted
-from tests.ledger.ledger_kit import ALICE, BOB, Book, control, opened_at, settled
+from tests.ledger.alerts_kit import NOON, Slack, wanted
+from tests.ledger.ledger_kit import ALICE, BOB, Book, control, opened_at, post_changes, settled
 
 STEP_S = 10
 STEPS = 60
@@ -88,7 +88,7 @@ class World:
                 await self.book.post(again, at=self.clock.ms)
                 await self.book.post(settled(again.opened, (999, 999)), at=self.clock.ms)
             if number == 40:
-                await audit(
+                await post_changes(
                     self.book,
                     control(
                         kind="key", entity_id="cd" * 32, action="deleted", before={"key_alias": "gone"}, after=None

@@ -1,7 +1,7 @@
 """The ledger's HTTP API on real parts; policy is a stub that answers on the real bus."""
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import asyncpg
@@ -15,7 +15,7 @@ from shared import asker, bus, subjects
 from shared.asker import IdentityReply, IdentityRequest, Signer
 from shared.entities import Budget, Tag
 from shared.facts import Caller
-from shared.ids import RequestId, digest_key, new_request_id
+from shared.ids import RequestId, digest_key
 from shared.requests import DecideRequest
 from tests.ledger.ledger_kit import (
     ALICE,
@@ -25,6 +25,7 @@ from tests.ledger.ledger_kit import (
     Policy,
     Running,
     now_ms,
+    on,
     opened,
     refused,
     running,
@@ -33,11 +34,6 @@ from tests.ledger.ledger_kit import (
 from tests.ledger.servers import Nats
 
 TODAY = datetime.now(UTC).date()
-
-
-def on(day: date) -> RequestId:
-    unix_ms = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp() * 1000)
-    return RequestId(f"{unix_ms:012x}"[:8] + "-" + f"{unix_ms:012x}"[8:] + new_request_id()[13:])
 
 
 async def test_spend_tags_is_the_pages_shape_most_spend_first(ledger: Running, book: Book) -> None:

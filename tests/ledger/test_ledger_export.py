@@ -21,9 +21,8 @@ from services.ledger.export_target import Bucket, Folder, TargetError, open_targ
 from services.ledger.exporter import Exporter
 from services.ledger.retention_loop import Schedule
 from services.ledger.telling import Teller
-from tests.ledger.ledger_kit import Book, Policy, eventually, opened, running, settled
+from tests.ledger.ledger_kit import Book, Policy, eventually, on, opened, running, settled
 from tests.ledger.servers import Nats
-from tests.ledger.test_ledger_api import on
 
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=n) for n in (2, 1, 0)]

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from shared.facts import GuardrailOutcome
-from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, refused, settled
-from tests.ledger.test_ledger_api import on
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, on, opened, refused, settled
 
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)

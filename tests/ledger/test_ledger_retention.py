@@ -15,8 +15,8 @@ from services.ledger.checkpoints import Checkpoints, NotOurBookError
 from services.ledger.cube import Cube
 from services.ledger.retention import Terms
 from services.policy import restore
-from tests.ledger.ledger_kit import Book, Told, findings, now_ms, opened, post_control, settled, tamper
-from tests.ledger.retention_kit import LATER, NOW, TODAY, Notes, at, days_left, fill, hold, on, run, tell
+from tests.ledger.ledger_kit import Book, Told, findings, now_ms, on, opened, post_control, settled, tamper
+from tests.ledger.retention_kit import LATER, NOW, TODAY, Notes, at, days_left, fill, hold, run, tell
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from services.ledger.asking import Scope
 from services.ledger.cube import Cube
 from shared import bus, routes, subjects
 from shared.requests import CountReply, CountRequest
-from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, post_control, refused, settled
-from tests.ledger.test_ledger_api import on
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, on, opened, post_control, refused, settled
 
 TODAY = datetime.now(UTC).date()
 DAYS = {"start_date": str(TODAY - timedelta(days=1)), "end_date": str(TODAY)}

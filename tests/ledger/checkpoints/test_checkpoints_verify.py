@@ -9,15 +9,12 @@ from pathlib import Path
 import pytest
 
 from services.ledger import chain, checkpoint, proofs, verify
-from services.ledger.audit import AuditTally
 from services.ledger.chain import EMPTY
 from services.ledger.checkpoints import NotOurBookError
-from services.ledger.message import Message
 from services.ledger.verify import Asked
-from shared import subjects
 from shared.facts import encode_control
 from shared.settings import SettingsError
-from tests.ledger.ledger_kit import Book, Told, control, findings, now_ms, settled, tamper
+from tests.ledger.ledger_kit import Book, Told, control, findings, now_ms, post_changes, settled, tamper
 from tests.ledger.signing import KEY, OTHER, copy_all, rewrite_batches, sign
 
 
@@ -97,11 +94,7 @@ async def test_a_restored_backup_is_told_from_a_rollback_by_a_control_fact(
         "UPDATE stream_position p SET chain_n = 2, chain_sha256 = (SELECT sha256 FROM batch_log WHERE n = 2) WHERE stream = 'TRAFFIC'",
     )  # fmt: skip
     assert await findings(full, capsys, copies=tmp_path) != []
-    fact = control(kind="restore", entity_id="book", after={"checkpoint": 2, "at_ms": now_ms()})
-    tally = AuditTally(await full.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    await tally.post_control([Message(known.seq + 1, 1, "control.restore.book", encode_control(fact))], known)
-    tally.terminate()
+    await post_changes(full, control(kind="restore", entity_id="book", after={"checkpoint": 2, "at_ms": now_ms()}))
     await full.post(settled())
     await sign(full)
     assert await findings(full, capsys, copies=tmp_path) == []

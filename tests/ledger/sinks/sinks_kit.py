@@ -6,15 +6,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from services.ledger.audit import AuditTally
-from services.ledger.message import Message
 from services.ledger.sinks import choose
 from services.ledger.sinks.choose import Sink
 from services.ledger.sinks.run import Sinks, maker
-from shared import subjects
-from shared.facts import encode_control
 from shared.outbound import Guard, Outbound, OutboundSettings
-from tests.ledger.ledger_kit import Book, control, eventually
+from tests.ledger.ledger_kit import Book, control, eventually, post_changes
 
 
 class Target:
@@ -81,10 +77,4 @@ async def begun(book: Book, count: int = 1) -> None:
 
 
 async def post_entity(book: Book, kind: str, entity_id: str, logging: Any) -> None:
-    tally = AuditTally(await book.database.writer(), subjects.CONTROL_STREAM)
-    known = await tally.position()
-    fact = control(kind=kind, entity_id=entity_id, after={"metadata": {"logging": logging}})
-    await tally.post_control(
-        [Message(known.seq + 1, known.seq + 1, subjects.control(kind, entity_id), encode_control(fact))], known
-    )
-    tally.terminate()
+    await post_changes(book, control(kind=kind, entity_id=entity_id, after={"metadata": {"logging": logging}}))
