@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-Manifest = dict[str, Any]
-WORKLOADS = ("Deployment", "StatefulSet")
+from tests.deploy.rendered import WORKLOADS, Manifest
+
 LABEL = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")

@@ -9,7 +9,7 @@ import pytest
 
 from services.ledger.config import LedgerSettings
 from tests.deploy import api_server
-from tests.deploy.rendered import RENDERED, manifests, workload
+from tests.deploy.rendered import RENDERED, manifests, pod, workload
 from tools import k8s_secrets
 
 Manifests = list[dict[str, Any]]
@@ -48,9 +48,11 @@ def of(found: Manifests, kind: str, name: str) -> dict[str, Any]:
     return next(each for each in found if (each["kind"], each["metadata"]["name"]) == (kind, name))
 
 
-def container(found: Manifests, kind: str = "StatefulSet", name: str = "edge") -> dict[str, Any]:
-    (only,) = of(found, kind, name)["spec"]["template"]["spec"]["containers"]
-    return dict.__ior__(only, {})
+def container(found: Manifests) -> dict[str, Any]:
+    """The edge's."""
+    only: dict[str, Any]
+    (only,) = pod(of(found, "StatefulSet", "edge"))["containers"]
+    return only
 
 
 BREAKS: dict[str, Callable[[Manifests], object]] = {
@@ -64,10 +66,10 @@ BREAKS: dict[str, Callable[[Manifests], object]] = {
     "root": lambda m: container(m)["securityContext"].update(runAsUser=0),
     "a capability": lambda m: container(m)["securityContext"]["capabilities"].update(add=["NET_ADMIN"]),
     "escalation": lambda m: container(m)["securityContext"].pop("allowPrivilegeEscalation"),
-    "a ConfigMap that isn't there": lambda m: of(m, "Deployment", "policy")["spec"]["template"]["spec"]["volumes"][0][
-        "configMap"
-    ].update(name="tollgate-config"),
-    "a host's directory": lambda m: of(m, "Deployment", "policy")["spec"]["template"]["spec"]["volumes"].append(
+    "a ConfigMap that isn't there": lambda m: pod(of(m, "Deployment", "policy"))["volumes"][0]["configMap"].update(
+        name="tollgate-config"
+    ),
+    "a host's directory": lambda m: pod(of(m, "Deployment", "policy"))["volumes"].append(
         {"name": "h", "hostPath": {"path": "/"}}
     ),
     "a label's value": lambda m: of(m, "Service", "edge")["metadata"]["labels"].update(version="a b"),

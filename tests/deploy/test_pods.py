@@ -47,7 +47,7 @@ def started() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
 @pytest.mark.skipif(not namespaces_work(), reason="this system has no user namespaces")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_service_serves_as_its_manifest_says(overlay: str, started: dict[str, "subprocess.Popen[str]"]) -> None:
-    stdout, stderr = started[overlay].communicate(timeout=170)
+    stdout, stderr = started[overlay].communicate(timeout=110)
     assert started[overlay].returncode == 0, stderr[-9000:]
     result = json.loads(stdout.splitlines()[-1])
     assert result["answer"].startswith("Hello from Tollgate") and result["tags"] == ["pods"]
