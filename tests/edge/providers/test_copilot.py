@@ -14,8 +14,7 @@ from shared.config import stored
 from shared.config.errors import LeaveOutError
 from tests.edge.conftest import Start
 from tests.edge.harness import told
-from tests.edge.providers.test_native_wires import answering
-from tests.edge.providers.test_sagemaker_watsonx import WHOLE
+from tests.edge.wires_kit import WHOLE, answering
 
 ENTRY = {"model": "github_copilot/gpt-4o"}
 

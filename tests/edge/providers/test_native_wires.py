@@ -7,16 +7,15 @@ import pytest
 
 from shared.config.schema import LitellmSettings
 from tests.edge.conftest import Start
-from tests.edge.fakes import Peer
 from tests.edge.harness import told
 from tests.edge.translate import test_openai_chat__anthropic as anthropic
 from tests.edge.translate import test_openai_chat__bedrock as bedrock
 from tests.edge.translate import test_openai_chat__cohere as cohere
 from tests.edge.translate import test_openai_chat__gemini as gemini
 from tests.edge.translate import test_openai_chat__ollama as ollama
+from tests.edge.wires_kit import AWS, answering
 
 KEY = "sk-of-the-provider-0000"
-AWS = {"aws_access_key_id": "AKID", "aws_secret_access_key": "sekret", "aws_region_name": "eu-west-1", "api_key": None}
 WIRES: dict[str, tuple[Any, dict[str, Any], str, str, str]] = {
     # module of answers, entry, path, path of a stream, the credential's header line
     "anthropic": (
@@ -64,16 +63,6 @@ WIRES: dict[str, tuple[Any, dict[str, Any], str, str, str]] = {
     "ollama": (ollama, {"model": "ollama/llama3.2"}, "/api/chat", "/api/chat", f"authorization: Bearer {KEY}"),
     "cohere": (cohere, {"model": "cohere/command-a-03-2025"}, "/v2/chat", "/v2/chat", f"authorization: Bearer {KEY}"),
 }
-
-
-def answering(body: bytes, status: str = "200 OK", content_type: str = "application/json") -> Any:
-    async def script(peer: Peer) -> None:
-        head, sent = await peer.request()
-        script.asked = (head.decode().split("\r\n"), json.loads(sent))  # type: ignore[attr-defined]
-        lines = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
-        await peer.send(lines.encode() + body)
-
-    return script
 
 
 @pytest.mark.parametrize("wire", WIRES)

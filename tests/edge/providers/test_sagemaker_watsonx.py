@@ -16,8 +16,8 @@ from services.edge.providers.translate import openai_embeddings__watsonx as embe
 from shared import config
 from tests.edge.conftest import Start
 from tests.edge.harness import told
-from tests.edge.providers.test_native_wires import AWS, answering
 from tests.edge.translate.translate_kit import WEATHER, cut_everywhere, events, fields, fold, options, user
+from tests.edge.wires_kit import AWS, WHOLE, answering, sse
 from tests.support.serving import handled_by, serving
 
 CHUNKS: list[dict[str, Any]] = [
@@ -44,10 +44,6 @@ CHUNKS: list[dict[str, Any]] = [
         "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
     },
 ]
-WHOLE = {
-    "id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Grüße"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
-}  # fmt: skip
 
 
 def frame(payload: bytes, kind: str = "PayloadPart", message: str = "event") -> bytes:
@@ -59,10 +55,6 @@ def frame(payload: bytes, kind: str = "PayloadPart", message: str = "event") -> 
     prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
     start = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
     return start + struct.pack(">I", zlib.crc32(start))
-
-
-def sse(chunks: list[dict[str, Any]]) -> bytes:
-    return b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks)
 
 
 ENTRY = {"model": "sagemaker_chat/my-endpoint", **AWS}
@@ -82,7 +74,7 @@ async def test_a_sagemaker_endpoint(start: Start) -> None:
 
 
 async def test_a_sagemaker_stream(start: Start) -> None:
-    raw = sse(CHUNKS) + b"data: [DONE]\n\n"
+    raw = sse(*CHUNKS) + b"data: [DONE]\n\n"
     framed = b"".join(frame(raw[i : i + 50]) for i in range(0, len(raw), 50))
     script = answering(framed, content_type="application/vnd.amazon.eventstream")
     edge = await start(script, params=ENTRY)
@@ -94,11 +86,11 @@ async def test_a_sagemaker_stream(start: Start) -> None:
 
 
 def test_sagemakers_frames_cut_everywhere_and_its_errors() -> None:
-    raw = sse(CHUNKS) + b"data: [DONE]\n\n"
+    raw = sse(*CHUNKS) + b"data: [DONE]\n\n"
     framed = b"".join(frame(raw[i : i + 70]) for i in range(0, len(raw), 70))
     folded = fold(cut_everywhere(lambda: sagemaker.Stream(options()), framed))
     assert (folded["message"]["content"], folded["usage"]["total_tokens"]) == ("Grüße", 7)
-    broken = frame(sse(CHUNKS[:1])) + frame(b'{"Message":"gone"}', "InternalStreamFailure", "exception")
+    broken = frame(sse(*CHUNKS[:1])) + frame(b'{"Message":"gone"}', "InternalStreamFailure", "exception")
     assert events(cut_everywhere(lambda: sagemaker.Stream(options()), broken))[-1]["error"]["message"] == "gone"
     said = sagemaker.error(
         b'{"ErrorCode":"X","OriginalMessage":"maximum context length is 5","Message":"Received 400"}', 400

@@ -16,7 +16,7 @@ from shared.grant import Candidate, Denial, Grant, GuardrailRef
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Answer, Peer, Provider, Script, chunk, response, until
 from tests.edge.harness import Edge
-from tests.edge.usage.test_tap import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
+from tests.edge.wires_kit import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
 from tests.support.ports import free_port
 
 PRICE = Price(1_000_000, 2_000_000, 100_000)

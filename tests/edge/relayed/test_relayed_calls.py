@@ -15,7 +15,7 @@ from shared.grant import Denial, GuardrailRef
 from shared.requests import Redaction, ScreenRequest, Verdict
 from tests.edge.fakes import until
 from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, streamed
-from tests.edge.usage.test_tap import RESPONSE, sse
+from tests.edge.wires_kit import RESPONSE, sse
 
 # ── Anthropic's ──
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.edge.fakes import STREAM_HEAD, chunk, response
 from tests.edge.relayed.relayed_kit import ASKED, GOOD, Wires, streamed
-from tests.edge.usage.test_tap import CLAUDE_EVENTS, RESPONSE, sse
+from tests.edge.wires_kit import CLAUDE_EVENTS, RESPONSE, sse
 
 ERROR = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
 FAILED_EVENT = b'event: response.failed\ndata: {"type": "response.failed", "response": {"status": "failed", "error": {"message": "died"}}}\n\n'

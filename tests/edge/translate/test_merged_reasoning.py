@@ -10,9 +10,8 @@ from services.edge.providers.translate.merged_reasoning import MergedReasoning
 from shared import config
 from tests.edge.conftest import Start
 from tests.edge.harness import told
-from tests.edge.providers.test_native_wires import answering
-from tests.edge.providers.test_sagemaker_watsonx import WHOLE, sse
 from tests.edge.translate.translate_kit import cut_everywhere, options
+from tests.edge.wires_kit import WHOLE, answering, sse
 
 DONE = b"data: [DONE]\n\n"
 
@@ -23,7 +22,7 @@ def chunk(delta: dict[str, Any], finish: str | None = None, index: int = 0) -> d
 
 def through(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     stream = MergedReasoning(openai_chat__openai).Stream(options())
-    made = [*stream.feed(sse(chunks) + DONE), *stream.finish()]
+    made = [*stream.feed(sse(*chunks) + DONE), *stream.finish()]
     assert made[-1] == DONE
     return [json.loads(event.removeprefix(b"data: ")) for event in made[:-1]]
 
@@ -67,7 +66,7 @@ def test_what_has_no_thoughts_goes_byte_for_byte() -> None:
 
 
 def test_cut_at_every_byte_it_is_the_same() -> None:
-    raw = sse([chunk({"reasoning_content": "é"}), chunk({"content": "b"}, "stop")]) + DONE
+    raw = sse(chunk({"reasoning_content": "é"}), chunk({"content": "b"}, "stop")) + DONE
     made = cut_everywhere(lambda: MergedReasoning(openai_chat__openai).Stream(options()), raw)
     assert b"".join(made).count(b"think>") == 2
 
@@ -77,7 +76,7 @@ PARAMS = {"model": "openai/m", "api_key": "k", "merge_reasoning_content_in_choic
 
 async def test_a_stream_through_the_edge(start: Start) -> None:
     usage = {"id": "c", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}
-    raw = sse([chunk({"reasoning_content": "hm"}), chunk({"content": "yes"}), chunk({}, "stop"), usage]) + DONE
+    raw = sse(chunk({"reasoning_content": "hm"}), chunk({"content": "yes"}), chunk({}, "stop"), usage) + DONE
     script = answering(raw, content_type="text/event-stream")
     edge = await start(script, params=PARAMS)
     answer = await edge.chat(stream=True)

@@ -15,15 +15,9 @@ from services.edge.passthrough import spoken
 from services.edge.passthrough.spoken import Spoken
 from services.edge.usage.tap import HELD_BYTES_MAX, Tap
 from shared.billing import Usage
+from tests.edge.wires_kit import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
 
 SSE, JSON, AWS = "text/event-stream; charset=utf-8", "application/json", "application/vnd.amazon.eventstream"
-
-
-def sse(*events: dict[str, Any], names: bool = False) -> bytes:
-    return b"".join(
-        (f"event: {event['type']}\n" if names else "").encode() + b"data: " + json.dumps(event).encode() + b"\n\n"
-        for event in events
-    )
 
 
 def amazon(*events: dict[str, Any]) -> bytes:
@@ -45,33 +39,6 @@ CHAT = {
         "completion_tokens": 5,
         "total_tokens": 25,
         "prompt_tokens_details": {"cached_tokens": 8},
-    },
-}
-MESSAGE = {
-    "type": "message",
-    "model": "claude-sonnet-4-5-20250929",
-    "content": [{"type": "text", "text": "hi"}],
-    "usage": {"input_tokens": 12, "output_tokens": 5, "cache_read_input_tokens": 8},
-}
-CLAUDE_EVENTS = [
-    {
-        "type": "message_start",
-        "message": {"model": "claude-sonnet-4-5-20250929", "usage": {"input_tokens": 12, "cache_read_input_tokens": 8, "output_tokens": 1}},
-    },
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "\"usage\": {\"output_tokens\": 999}"}},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
-    {"type": "message_stop"},
-]  # fmt: skip
-RESPONSE = {
-    "id": "r",
-    "object": "response",
-    "model": "gpt-4o-2024-08-06",
-    "usage": {
-        "input_tokens": 20,
-        "input_tokens_details": {"cached_tokens": 8},
-        "output_tokens": 5,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": 25,
     },
 }
 GEMINI: dict[str, Any] = {
