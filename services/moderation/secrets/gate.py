@@ -47,9 +47,11 @@ def _drawn(length: int) -> str:
 
 
 _SCHEME = r"(?:(?:bearer|basic|token|apikey|key|splunk|ssws|bot)[ \t]+)?"
+_ANY_SIGNS = f"R{{{assigned.ASSIGNED_AGAIN}}}"
+"""A run, with signs of assignment or without."""
 _SCHEMED = (
-    r"""[\\"'`]*(?:basic[ \t]+[A-Za-z0-9+/]{8}|(?:bearer|bot|ssws|splunk)[ \t]+"""
-    + _hard(_BLANKS + r"\"'`", _drawn(assigned.ASSIGNED_AGAIN))
+    r"""[\\"'`]*(?:basic[ \t]+[A-Za-z0-9+/]{8}|(?:basic|bearer|bot|ssws|splunk)[ \t]+"""
+    + _hard(_BLANKS, _ANY_SIGNS)
     + ")"
 )
 """`auth = Bearer ...`: enough behind any name."""
@@ -61,10 +63,10 @@ _OPENED = rf"(?:[\[({{]{{1,2}}{_BLANK}*)?(?:{_bytes(abroad.QUOTES)})?(?:[a-z_][\
 
 def _value(*more: str) -> str:
     """A value as `assigned` reads it, in quotes or not."""
-    quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, *more)}" for q in ('"', "'", "`"))
+    quoted = "|".join(rf"{q}{_SCHEME}{_hard(_BLANKS + q, _ANY_SIGNS, *more)}" for q in ('"', "'", "`"))
     bare = _hard(_BLANKS + r"\"'`,;<>|\\", *more)
-    escaped = rf"\\+[\"'`]{_SCHEME}{_hard(_BACKSLASH, *more)}"  # a plain quote is a character of it
-    return rf"{_OPENED}(?:\\*(?:{quoted})|{escaped}|&quot;{_SCHEME}{_hard(_BLANKS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
+    escaped = rf"\\+[\"'`]{_SCHEME}{_hard(_BACKSLASH, _ANY_SIGNS, *more)}"  # a plain quote is a character of it
+    return rf"{_OPENED}(?:\\*(?:{quoted})|{escaped}|&quot;{_SCHEME}{_hard(_BLANKS, _ANY_SIGNS, *more)}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
 def _long(length: int) -> str:
@@ -75,7 +77,10 @@ def _long(length: int) -> str:
     return rf"{_OPENED}(?:{run}|{escaped}|&quot;{_SCHEME}\S{{{length}}}|{_SCHEME}{bare}|{_SCHEMED})"
 
 
-_PASSWORD = (_drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R", r"[\-_./]R{5}")
+_PASSWORD = (
+    _drawn(12), "(?-i:R*?[a-z]R*?[A-Z])", "[0-9]{6}", rf"R*?[^{_CALM}ENDS]", "R*?[!?,;:]R", r"[\-_./]R{5}",
+    r"R*?[\-_./][\-_./!?,;:]", r"R{5}R*?[\-_/][ENDS]",
+)  # fmt: skip
 _TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
 
 _TAIL = r"[A-Za-z0-9_\-]*"
@@ -107,6 +112,13 @@ _ASCII_ENDS = r"\x00-\x20\x7f-\xff\"'`"
 
 _QUOTES = _BLANKS + "\"'"
 _CLOSING = _QUOTES + "`,)"
+_IN_HEADER = r"""[\w\x80-\xff .*`/\-"',;|\t\r]"""
+"""What may stand in a line that says what stands below it (columns.py)."""
+_IN_CELL = r"""[\w\x80-\xff.*`/\-"']"""
+_CELL = (
+    rf"""[ \t\r`*"']*(?:{_IN_CELL}*[ ])?{_IN_CELL}*{_any(columns.NAMES)}{_IN_CELL}*(?:[ ]{_IN_CELL}*)?[ \t\r`*"']*"""
+)
+"""One that says secret, in a word or two."""
 
 _AFTER_PASSWORD = rf"{_any(_PASSWORDS)}(?:{_TAIL}{_ASSIGNED}|[A-Za-z]*{_SPOKEN}){_value(*_PASSWORD)}"
 _AFTER_TOKEN = rf"(?:{_any(_TOKENS)}|{_STRONG_KEY}){_TAIL}{_ASSIGNED}{_value(*_TOKEN)}"
@@ -133,11 +145,10 @@ _STRUCTURES = "|".join(
         rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
         rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
         _any(structures.COMMANDS),
-        rf"<th\b[^<>]*>(?:{_BLANK}|<[^<>]*>)*(?:[\w/]+[ _-])*{_any(columns.NAMES)}"
-        rf"|{_any(columns.NAMES)}[A-Za-z_]*[*`\"]*[,;\t][\"A-Za-z\x80-\xff_]|[,;\t]\"?(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_]*\"?\r?\n"
-        rf"|\|[ \t*`]*(?:[A-Za-z_]+[ _-])*{_any(columns.NAMES)}[A-Za-z_ ]*[ \t*`]*(?:\||\r?\n)|{_any(columns.NAMES)}[A-Za-z_]*[ \t*`]*\|",
+        rf"<th\b[^<>]*>(?:[^<]|</?[^/t]|</?t[^dhr]|</?t[dhr]\w)*?{_any(columns.NAMES)}",
+        rf"\n(?:{_IN_HEADER}*?[|\t;,]{_CELL}(?:[|\t;,]{_IN_HEADER}*)?|{_CELL}[|\t;,]{_IN_HEADER}*)\n",
         rf":thin:[a-z0-9_]+/| on >{_hard(_QUOTES, *_PASSWORD)}|chpasswd:{_BLANK}+list:|(?:password|secret) [0-9] {_hard(_QUOTES, *_PASSWORD)}"
-        rf"|(?:\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}",
+        rf"|(?:\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_BLANKS, *_PASSWORD)}",
         r"passw(?:or)?d(?:[ ][\w'@.-]+)?(?:[ ][\w'@.-]+)?[: ?]*[\"']\)?;?[ \t]*\r?\n?[ \t]*(?:[a-z_]\w*\.)?send",
         rf"(?:passw(?:or)?d|passphrase|pwd) from [\"'`]?{_hard(_CLOSING, *_PASSWORD)}",
         r"\n[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
@@ -151,7 +162,7 @@ _STRUCTURES = "|".join(
         rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",
         rf"""(?-i: -U)[ =]?["']?[^{_BLANKS}%"']+%[^{_BLANKS}"']{{4}}""",
         rf" -[paw][ =]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
-        rf"bearer[ \t]+{_hard(_BLANKS, *_TOKEN)}|basic[ \t]+[A-Za-z0-9._~+/=:-]{{8}}",
+        rf"bearer[ \t]+{_hard(_BLANKS, _ANY_SIGNS)}|basic[ \t]+[A-Za-z0-9._~+/=:-]{{8}}",
         r"eyj[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{6}",
         rf'"(?:d|k|dp|dq|qi)"{_BLANK}*:{_BLANK}*"[A-Za-z0-9_-]{{32}}',
         rf"(?:mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words))[\"']?(?:[ ]\w+)*{_BLANK}*(?:[:=]|is){_BLANK}*[\"'`]?"
@@ -186,20 +197,25 @@ WINDOW = 16_384
 AHEAD = 5_120
 """Further than any rule reads from its name to where its value shows that it may be one. A match is certain only when what would be a better one
 has failed, however far that goes on: without an end to it, a text of many short matches would be read to its end for each of them."""
+CONTEXT = 2
+"""Bytes that a pattern may read before its literal. Where one match ends, they may belong to the next, too."""
 
 
 def regions(data: bytes) -> list[tuple[int, int]]:
     """Sorted, none overlapping another: a rule's literal that gives something away begins in one of them."""
     found = []
-    data = b"\n" + data  # so that a line's beginning is found at the text's, too, without an assertion, which is slow
+    # So that a line's beginning is found at the text's, and a value's end at its end, without assertions, which are slow.
+    data = b"\n" + data + b"\r"
     for begin in range(0, len(data), WINDOW):
         piece = data[begin : begin + WINDOW + AHEAD]
         for gate in _GATES:
-            for match in gate.finditer(piece):
+            at = 0
+            while (
+                match := gate.search(piece, at)
+            ) is not None and match.start() < WINDOW:  # or it is the next window's
                 start, end = match.span()
-                if start >= WINDOW:
-                    break  # the next window's
                 found.append((max(0, begin + start - 1), begin + end - 1))
+                at = max(start + 1, end - CONTEXT)
     found.sort()
     merged: list[tuple[int, int]] = []
     for start, end in found:

@@ -50,7 +50,7 @@ def changed(data: bytes, at: int) -> Iterator[Span]:
 
 _ASKED_FOR = re.compile(rb"[^\n]{0,160}\n(?P<s>[^\s:=]{8,128})(?=\r?\n|$)")
 _ASKS = re.compile(
-    rb"(?:^|\n)[$#>%][ ][^\n]{0,160}\b(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler)[ ][^\n]{0,160}$"
+    rb"(?:^|\n)[$#>%][ ][^\n]{0,160}\b(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler)[ ][^\n]{0,160}\Z"
 )
 
 
