@@ -12,9 +12,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,12 +30,13 @@ from services.ledger.cube import TABLES
 from services.ledger.database import Database
 from services.ledger.migrate import migrate
 from services.ledger.queries import Report
-from shared import bus, streams, subjects
+from shared import bus, subjects
 from tests.bench import ledger_ingest
 from tests.bench.ledger_fill import DAYS, fill
 from tests.bench.machine import cpu_s, tree
+from tests.ledger.ledger_kit import make_streams
+from tests.ledger.processes import Process
 from tests.ledger.servers import Nats, Postgres
-from tests.support.ports import free_port
 
 FULL = 10_000_000
 EVERYTHING = Scope(everything=True)
@@ -96,29 +95,22 @@ def questions_of(report: Report, request_id: str, today: date) -> dict[str, Call
 async def ingesting(url: str, directory: Path, rate: int) -> AsyncIterator[None]:
     """A ledger of its own process records `rate` calls a second meanwhile."""
     directory.mkdir()
-    nats = Nats(directory)
-    nats.start()
-    client = await bus.connect("bench", nats.url)
-    await streams.ensure_control(client)
-    await streams.ensure_traffic(client, 8 * 1024**3)
-    env = {
-        **os.environ, "TOLLGATE_NATS_URL": nats.url, "TOLLGATE_DATABASE_URL": url, "TOLLGATE_LOG_LEVEL": "warning",
-        "TOLLGATE_DATA_DIR": str(directory), "TOLLGATE_LEDGER_PORT": str(free_port()), "TOLLGATE_LEDGER_PROBE_PORT": str(free_port()),
-    }  # fmt: skip
-    ledger = subprocess.Popen([sys.executable, "-m", "services.ledger"], env=env)
-    edge = multiprocessing.get_context("spawn").Process(target=publish, args=(nats.url, rate), daemon=True)
-    edge.start()
-    try:
-        await asyncio.sleep(INGEST_WARM_UP_S)
-        yield
-        assert ledger.poll() is None, "the ledger ended"
-        assert edge.is_alive(), "nothing was published any more"
-    finally:
-        edge.terminate()
-        ledger.terminate()
-        ledger.wait(20)
-        await client.close()
-        nats.kill()
+    with Nats(directory) as nats:
+        client = await bus.connect("bench", nats.url)
+        await make_streams(client, 8 * 1024**3)
+        ledger = Process(nats.url, url, directory / "ledger.log", TOLLGATE_LOG_LEVEL="warning")
+        edge = multiprocessing.get_context("spawn").Process(target=publish, args=(nats.url, rate), daemon=True)
+        edge.start()
+        try:
+            await asyncio.sleep(INGEST_WARM_UP_S)
+            yield
+            assert ledger.process.poll() is None, (directory / "ledger.log").read_text()[-2000:]
+            assert edge.is_alive(), "nothing was published any more"
+        finally:
+            edge.terminate()
+            ledger.process.terminate()
+            ledger.process.wait(20)
+            await client.close()
 
 
 def publish(url: str, rate: int) -> None:
