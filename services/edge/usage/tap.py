@@ -107,7 +107,7 @@ class Tap:
             if self._lines_for_model or any(mark in lines for mark in _MARKS):
                 for line in lines.splitlines():
                     self._line(line)
-        if len(self._rest) > HELD_BYTES_MAX:
+        if self._skipping or len(self._rest) > HELD_BYTES_MAX:
             self._rest, self._skipping = self._rest[-TAIL_BYTES:], True
 
     def _long_line(self, tail: bytes) -> None:
