@@ -193,7 +193,7 @@ async def test_half_of_one_is_no_answer(start: Start, events: list[bytes], statu
 def test_calls_texts_and_other_choices_are_put_together() -> None:
     stream = (
         calling({"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a"'}})
-        + calling({"index": 0, "function": {"arguments": ":1}"}})
+        + calling({"index": 0, "id": "c1", "type": "function", "function": {"arguments": ":1}"}})
         + calling({"index": 1, "id": "c2", "type": "function", "function": {"name": "g", "arguments": "{}"}})
         + calling({"index": 0, "id": "c3", "function": {"name": "h", "arguments": ""}}, index=1)
         + calling({"id": "c4", "function": {"name": "i", "arguments": "{"}}, index=1)
@@ -201,7 +201,9 @@ def test_calls_texts_and_other_choices_are_put_together() -> None:
         + FINISHED
     )
     first, second = json.loads(CHAT.as_whole(stream))["choices"]
+    assert [call["type"] for call in first["message"]["tool_calls"]] == ["function", "function"]
     assert [call["function"]["arguments"] for call in first["message"]["tool_calls"]] == ['{"a":1}', "{}"]
+    assert [call["id"] for call in first["message"]["tool_calls"]] == ["c1", "c2"], "said again as it was"
     assert [call["id"] for call in second["message"]["tool_calls"]] == ["c3", "c4"]
     assert second["message"]["tool_calls"][1]["function"]["arguments"] == "{}"
     text = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\ndata: {"choices": [{"index": 0, "text": "b", "finish_reason": "stop"}]}\n\n'

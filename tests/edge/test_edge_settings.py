@@ -15,9 +15,10 @@ from services.edge.routing.health import Health
 from services.edge.routing.rooms import Place, Rooms
 from services.edge.routing.settings import RoutingSettings
 from services.edge.sso import settings as sso_settings
-from shared import config, subjects
+from shared import config, errors, subjects
 from shared.config import Config, ConfigError
-from shared.grant import Grant
+from shared.facts import Refused
+from shared.grant import Denial, Grant
 from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import DecideReply, DecideRequest
@@ -251,7 +252,13 @@ async def test_the_book_names_no_customer_where_the_file_says_so(off: bool) -> N
         edge.parts.records_customers = built["records_customers"]
         assert (await edge.chat("m", user="ann")).status == 200
         opened, settled = await told(edge)
-    assert {opened.customer_id, settled.opened.customer_id} == ({None} if off else {"ann"})
+        no = Denial(errors.model_not_allowed("n", "key"), 1, [], rule="key_models")
+        edge.bus.answers[subjects.POLICY_DECIDE] = lambda _: DecideReply(no)
+        assert (await edge.chat("n", user="ann")).status == no.refusal.status
+        await until(lambda: len(edge.facts()) == 3)
+        refused = edge.facts()[-1]
+    assert isinstance(refused, Refused)
+    assert {opened.customer_id, settled.opened.customer_id, refused.customer_id} == ({None} if off else {"ann"})
 
 
 def test_parameters_that_nobody_gets_are_said_once_for_all() -> None:

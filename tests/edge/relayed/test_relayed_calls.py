@@ -13,8 +13,8 @@ from shared.billing import cost
 from shared.facts import Caller, GuardrailOutcome, Refused
 from shared.grant import Denial, GuardrailRef
 from shared.requests import Redaction, ScreenRequest, Verdict
-from tests.edge.fakes import until
-from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, streamed
+from tests.edge.fakes import always, until
+from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, asking, streamed
 from tests.edge.wires_kit import RESPONSE, sse
 
 # ── Anthropic's ──
@@ -277,3 +277,14 @@ async def test_what_an_edge_notes_of_a_call_is_not_its_callers_to_say(wires: Wir
     await wires.ask("/v1/responses", GOOD["/v1/responses"], metadata=said)
     (fact,) = await wires.settled()
     assert fact.opened.spend_logs_metadata == {"mine": 1}
+
+
+async def test_where_thoughts_are_merged_and_customers_kept_out_calls_are_relayed_as_ever(wires: Wires) -> None:
+    wires.edge.parts.records_customers = False
+    await wires.deployed("/v1/responses", always(GOOD["/v1/responses"]), merge_reasoning_content_in_choices=True)
+    async with await wires.edge.connect() as caller:
+        await caller.post("/v1/responses", asking("/v1/responses", user="ann"))
+        answer = await caller.answer()
+    assert (answer.status, answer.body) == (200, GOOD["/v1/responses"].partition(b"\r\n\r\n")[2])
+    (fact,) = await wires.settled()
+    assert fact.opened.customer_id is None

@@ -1,14 +1,19 @@
 """Relayed calls that take long: what goes out meanwhile, whose place is whose, and when it is over."""
 
 import asyncio
+import gzip
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
 from services.edge.http import Request
+from services.edge.passthrough.undone import Undone
 from services.edge.routing.rooms import Place, Rooms
+from services.edge.sources import INFLATED_PIECE_BYTES, Decoded
 from services.edge.surfaces import relayed
 from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Peer, chunk, until
+from tests.edge.harness import silent
 from tests.edge.relayed.relayed_kit import CREATED, ENDED, GOOD, Wires, asking
 
 SLOW = {
@@ -156,3 +161,48 @@ async def test_the_wait_for_a_place_and_the_answer_have_one_deadline(
         go.set()
     assert 50 < left[0] <= 60 and 0 < left[1] <= 0.2
     assert json.loads(wires.providers[0].bodies[0]).get("timeout") is None
+
+
+async def test_a_calls_own_deadline_holds_for_a_provider_that_says_nothing(wires: Wires) -> None:
+    await wires.deployed("/v1/responses", silent, timeout=60)
+    async with await wires.edge.connect() as caller:
+        await caller.post("/v1/responses", asking("/v1/responses", timeout=0.2))
+        assert (await caller.answer()).status == 504
+    (fact,) = await wires.settled()
+    slack_ms = wires.edge.parts.settings.edge_expiry_slack_ms
+    assert fact.outcome == "timeout" and fact.opened.expires_at_ms - fact.opened.at_ms <= 200 + slack_ms
+
+
+async def test_who_stops_waiting_leaves_nobody_who_waits() -> None:
+    ended = asyncio.Event()
+
+    class Silent:
+        status = 200
+        headers: list[tuple[str, str]] = []
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            try:
+                await asyncio.Event().wait()
+                yield b""
+            finally:
+                ended.set()
+
+    answer = Undone(Silent())  # type: ignore[arg-type]  # shared.outbound.Streamed is made of a connection
+    assert not await answer.arrived(0)
+    answer.drop()
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+async def test_what_is_here_and_still_packed_has_arrived() -> None:
+    class Once:
+        async def next_chunk(self) -> bytes:
+            return gzip.compress(bytes(2 * INFLATED_PIECE_BYTES))
+
+        async def arrived(self, within_s: float) -> bool:
+            return False
+
+    chunks = Decoded(Once(), b"gzip", ValueError)
+    assert not await chunks.arrived(0)
+    assert await chunks.next_chunk() == bytes(INFLATED_PIECE_BYTES)
+    assert await chunks.arrived(0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.edge.passthrough import spoken
 from services.edge.passthrough.spoken import Spoken
-from services.edge.usage.tap import HELD_BYTES_MAX, Tap
+from services.edge.usage.tap import HELD_BYTES_MAX, TAIL_BYTES, Tap
 from shared.billing import Usage
 from tests.edge.wires_kit import CLAUDE_EVENTS, MESSAGE, RESPONSE, sse
 
@@ -145,11 +145,19 @@ def test_the_usage_behind_an_image_is_read_however_long_the_line_is(end: bytes) 
     assert found is not None and (found.input_tokens, found.output_tokens) == (3, 4)
 
 
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"])
+def test_lines_end_however_they_end(end: bytes) -> None:
+    """The usage before more events, each a line of its own."""
+    tap = Tap("openai", "openai", SSE)
+    tap.feed(sse(CHAT, {"choices": []}, {"choices": []}).replace(b"\n", end))
+    assert tap.usage is not None and tap.usage.output_tokens == 5
+
+
 def test_a_line_without_end_is_not_kept_and_what_follows_it_is_read() -> None:
     tap = Tap("openai", "", SSE)
     for _ in range(100):
         tap.feed(b"data: " + b"x" * 65_536)
-    assert len(tap._rest) <= HELD_BYTES_MAX
+    assert len(tap._rest) <= TAIL_BYTES
     tap.feed(b"\n\n" + sse({"choices": [], "usage": CHAT["usage"]}))
     found = tap.finish()
     assert found is not None and found.output_tokens == 5
