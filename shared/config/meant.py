@@ -69,7 +69,7 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Colle
             if str(key) in own or home is None or name in ONLY_THERE:
                 continue
             if name in trees[home]:
-                if (home, name) != (section, str(key)) and tree[key] == trees[home][name]:
+                if tree[key] == trees[home][name]:
                     del tree[key]
                     reading.say(f"{section}.{key}" if section else str(key), "acts", f"{home}.{name} says it too")
                 continue
@@ -108,8 +108,9 @@ def entry(given: Any, place: str, reading: Reading) -> Any:
         return given
     params, moved = dict(given["litellm_params"]), dict(given)
     info = dict(given["model_info"]) if isinstance(given.get("model_info"), dict) else None
+    has_info_place = info is not None or given.get("model_info") is None
     fields, of_info = known(EntryParams), known(EntryInfo)
-    if isinstance(params.get("model_info"), dict) and (info is not None or given.get("model_info") is None):
+    if isinstance(params.get("model_info"), dict) and has_info_place:
         within, kept = params.pop("model_info"), {}
         for key, value in within.items():
             if key in OPENS:
@@ -120,7 +121,7 @@ def entry(given: Any, place: str, reading: Reading) -> Any:
         if kept:
             params["model_info"] = kept
     for key in [key for key in given if str(key) in SHOWN]:
-        if isinstance(given[key], str) and (info is not None or given.get("model_info") is None):
+        if isinstance(given[key], str) and has_info_place:
             info = {str(key): moved.pop(key), **(info or {})}
             _say(f"{place}.{key}", f"{place}.model_info.{key}", reading)
     for key in given:

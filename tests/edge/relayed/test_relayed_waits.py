@@ -187,7 +187,7 @@ async def test_who_stops_waiting_leaves_nobody_who_waits() -> None:
             finally:
                 ended.set()
 
-    answer = Undone(Silent())  # type: ignore[arg-type]  # shared.outbound.Streamed is made of a connection
+    answer = Undone(Silent())
     assert not await answer.arrived(0)
     answer.drop()
     async with asyncio.timeout(5):
