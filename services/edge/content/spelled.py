@@ -11,7 +11,7 @@ import msgspec
 
 from services.edge.formats.base import Text
 
-_ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*|.)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*|.)")
 """One escape, or several characters' in a row; an escaped backslash is one, too, and doesn't begin the next."""
 _NEEDED = re.compile('["\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _PERCENT = re.compile(r"%(?:2[dDeE]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
@@ -35,7 +35,7 @@ def _spelled(text: Text) -> Text:
 def _unescaped(found: re.Match[str]) -> str:
     if found[0] == "\\/":
         return "/"
-    if found[0][1] != "u":
+    if len(found[0]) == 2:  # \n; or \u of no number: a path of Windows, where a model forgot that this is JSON
         return found[0]
     return _NEEDED.sub(
         lambda c: json.dumps(c[0])[1:-1] if c[0] in '"\\' else f"\\u{ord(c[0]):04x}", json.loads(f'"{found[0]}"')
