@@ -217,8 +217,10 @@ def _by_token(
     found = tokens.principal(directory, catalog, request, now_ms)
     if isinstance(found, NotLetIn):
         return who(ANONYMOUS, found.depends_on, refusal=found.refusal)
-    key, team = found.key, found.team
-    user = None if key.user_id is None else directory.users.get(key.user_id)
+    key, team, user, depends_on = found.key, found.team, None, found.depends_on
+    if key.user_id is not None:  # also that of a key which the token stands for, or of an admin
+        depends_on = [*dict.fromkeys((*depends_on, subjects.control("user", key.user_id)))]
+        user = directory.users.get(key.user_id)
     caller = msgspec.structs.replace(_caller(key, team, user), role=found.role)
     if key.delegated:
         caller = _delegated(caller, table.named(request.route))
@@ -226,7 +228,7 @@ def _by_token(
         caller = msgspec.structs.replace(caller, team_id=found.team_named[0], team_alias=found.team_named[1])
     return who(
         caller,
-        found.depends_on,
+        depends_on,
         key=key,
         team=team,
         user=user,

@@ -46,6 +46,7 @@ def test_a_token_has_the_key_that_an_admin_said_also_after_its_rotations() -> No
     assert w.call("/jwt/key/mapping/new", {**said, "token": digest("own")}).status == 409
     grant = by_token(w, azp="c")
     assert isinstance(grant, Grant) and (grant.caller.key_sha256, grant.caller.team_id) == (digest("team"), "t")
+    assert "control.user.member" in grant.depends_on, "what becomes of the key's user binds the token, too"
     by(w, "boss", "/key/regenerate", {**FRESH, "key": digest("team")})
     moved = by_token(w, azp="c")
     assert moved.caller.key_sha256 == digest("fresh") and f"control.jwt_mapping.{made['id']}" in moved.depends_on

@@ -161,7 +161,7 @@ class _Resolving:
 
     def _mapping(self, name: str, value: str) -> JwtMapping | None:
         """That of the token's issuer, else that of any issuer; only one that is in force."""
-        for issuer in (string(self._claims.get("iss")), None):
+        for issuer in dict.fromkeys((string(self._claims.get("iss")), None)):
             found = mapping_id(issuer, name, value)
             self.depends_on.append(subjects.control("jwt_mapping", found))
             mapping: JwtMapping | None = self._known.find("jwt_mapping", found)
