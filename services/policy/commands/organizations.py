@@ -124,7 +124,8 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
     keys.check_models(call, entity.models, after.models)
     budgets.check(call, entity, after)
     team_id = getattr(after, "team_id", None)
-    if call.sees_all and team_id not in {None, getattr(entity, "team_id", None), *call.directory.teams}:
+    known = team_id in (None, getattr(entity, "team_id", None)) or team_id in call.directory.teams
+    if call.sees_all and not known:
         fields.refuse("team_id", "must name a team that exists")
     if kind is PROJECT:
         generic.check_guardrails(call, entity, after)
