@@ -1,4 +1,6 @@
-"""IP addresses as rules name them: single ones and ranges, IPv4 and IPv6, and the address behind trusted proxies. Pure."""
+"""IP addresses as rules name them: single ones and ranges, IPv4 and IPv6, and the address behind
+trusted proxies. Pure.
+"""
 
 import ipaddress
 from collections.abc import Iterable
@@ -12,7 +14,8 @@ HOPS_MAX = 32
 
 
 def network(text: str) -> Network:
-    """`10.0.0.7`, `10.0.0.0/8`, `2001:db8::/32`; an IPv4-mapped one is its IPv4 one. Raises ValueError.
+    """`10.0.0.7`, `10.0.0.0/8`, `2001:db8::/32`; an IPv4-mapped one is its IPv4 one. Raises
+    ValueError.
 
     A range with bits set after its prefix (`10.0.0.7/8`) means the whole range.
     """
@@ -25,7 +28,9 @@ def network(text: str) -> Network:
 
 
 def address(text: str | None) -> Address | None:
-    """None for what is no address. An IPv4-mapped one is its IPv4 one; a zone (`%eth0`) doesn't count."""
+    """None for what is no address. An IPv4-mapped one is its IPv4 one; a zone (`%eth0`) doesn't
+    count.
+    """
     if not text:
         return None
     try:
@@ -49,7 +54,9 @@ def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def allowed(texts: Iterable[str], client: str | None) -> bool:
-    """Whether a client's address is one of these, or within one of these ranges. An unknown address never is."""
+    """Whether a client's address is one of these, or within one of these ranges. An unknown address
+    never is.
+    """
     found = address(client)
     return found is not None and any(found in each for each in _networks(tuple(texts)))
 
@@ -57,8 +64,9 @@ def allowed(texts: Iterable[str], client: str | None) -> bool:
 def behind_proxies(peer: str | None, forwarded_for: str | None, trusted: tuple[Network, ...]) -> str | None:
     """The client's address: from the right, the first that isn't a trusted proxy's.
 
-    What a client itself wrote into the header stands left of what our own proxies added, so it is never reached. An entry
-    that is no address ends the walk: the hop that wrote it is as far as we know.
+    What a client itself wrote into the header stands left of what our own proxies added, so it is
+    never reached. An entry that is no address ends the walk: the hop that wrote it is as far as we
+    know.
     """
     here = address(peer)
     if here is None or forwarded_for is None or not any(here in each for each in trusted):

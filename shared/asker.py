@@ -1,11 +1,14 @@
 """Who asks the ledger: the edge's word for it, signed, instead of the caller's credential.
 
-An edge passes questions about the book on to the ledger over HTTP. The credential stays at the edge; what goes along is what the
-edge would ask policy of it (a digest, never the key), for one method, path, query and body, for `VALID_MS`. It is signed with a key
-that the edge makes at its start and that nobody else ever has. The ledger gets the public half over the bus, where only edges can
-answer for an edge's name (shared.subjects). So there is no secret to configure, and nothing on the wire that works elsewhere.
+An edge passes questions about the book on to the ledger over HTTP. The credential stays at the
+edge; what goes along is what the edge would ask policy of it (a digest, never the key), for one
+method, path, query and body, for `VALID_MS`. It is signed with a key that the edge makes at its
+start and that nobody else ever has. The ledger gets the public half over the bus, where only edges
+can answer for an edge's name (shared.subjects). So there is no secret to configure, and nothing on
+the wire that works elsewhere.
 
-The header: `<edge id>.<assertion>.<signature>`; assertion (msgpack) and signature (Ed25519 over edge id and assertion) in base64url.
+The header: `<edge id>.<assertion>.<signature>`; assertion (msgpack) and signature (Ed25519 over
+edge id and assertion) in base64url.
 """
 
 import base64

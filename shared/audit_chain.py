@@ -1,4 +1,5 @@
-"""The chain of control facts: how one link follows another. See services/ledger/chain.py for what is chained.
+"""The chain of control facts: how one link follows another. See services/ledger/chain.py for what
+is chained.
 
     sha256(n) = SHA-256( sha256(n - 1) ‖ n ‖ seq ‖ length of subject ‖ subject ‖ message )
 
@@ -37,7 +38,9 @@ def digest(n: int, previous_sha256: bytes, seq: int, subject: str, message: byte
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One row of the audit log as `dump-control` writes and `restore-control` reads it: a line of JSON, bytes in base64."""
+    """One row of the audit log as `dump-control` writes and `restore-control` reads it: a line of
+    JSON, bytes in base64.
+    """
 
     n: int
     seq: int
@@ -45,11 +48,15 @@ class Entry(msgspec.Struct, frozen=True):
     message: bytes
     sha256: bytes
     previous_sha256: bytes = b""
-    """Of a row whose month's term is over, and that is kept because it is the last word about something: what came before it is gone."""
+    """Of a row whose month's term is over, and that is kept because it is the last word about
+    something: what came before it is gone.
+    """
 
 
 def follows(previous: Link, entry: Entry) -> Link:
-    """The entry's own link. Raises ValueError where it isn't the one that comes after `previous`."""
+    """The entry's own link. Raises ValueError where it isn't the one that comes after
+    `previous`.
+    """
     if entry.previous_sha256 and entry.n > previous.n:
         previous = Link(entry.n - 1, entry.previous_sha256)
     made = link(previous, entry.seq, entry.subject, entry.message)

@@ -1,10 +1,13 @@
-"""Questions of one turn of the loop that go to the same place, in one message; their answers come in one too.
+"""Questions of one turn of the loop that go to the same place, in one message; their answers come
+in one too.
 
-A message costs the broker, the asker and the answerer more than the question in it. So what is asked in the same turn travels together,
-as facts do; a question that is alone in its turn travels as it is, and nobody waits for company.
+A message costs the broker, the asker and the answerer more than the question in it. So what is
+asked in the same turn travels together, as facts do; a question that is alone in its turn travels
+as it is, and nobody waits for company.
 
-For questions without effects that are answered at once: the bundle's answer waits for its last. Where a bundle can't be answered as a whole
-(unreadable, too large, too much to do), its questions are asked again one by one, so one never fails for another's sake.
+For questions without effects that are answered at once: the bundle's answer waits for its last.
+Where a bundle can't be answered as a whole (unreadable, too large, too much to do), its questions
+are asked again one by one, so one never fails for another's sake.
 """
 
 import asyncio
@@ -20,7 +23,9 @@ HEAD = b"\xdd"
 """msgpack's array of many: no question and no answer begins with it, being short arrays."""
 QUESTIONS_MAX = 16
 BYTES_MAX = 32 * 1024
-"""Larger questions aren't worth it: what is saved is by the message, and the rest of the bundle would wait for them."""
+"""Larger questions aren't worth it: what is saved is by the message, and the rest of the bundle
+would wait for them.
+"""
 
 Request = Callable[..., "asyncio.Future[bytes]"]
 """shared.wire.Wire.request."""

@@ -1,4 +1,4 @@
-"""What is used and what it costs: sums of the same *units* (`UNITS`), side by side. `bill` has one line a unit."""
+"""What is used and what it costs, by the same *units* (`UNITS`). `bill` has one line a unit."""
 
 from fractions import Fraction
 from functools import lru_cache
@@ -17,11 +17,15 @@ class Unit(NamedTuple):
     quantity: str
     """Field of Usage that counts it; empty: there is one a call."""
     part_of: str = ""
-    """Unit whose quantity includes this one's; what is left of that unit is charged at that unit's own price."""
+    """Unit whose quantity includes this one's; its rest is charged at its own price."""
     plain: bool = False
-    """Needs no price of its own: then it costs what the unit costs that it is part of, or nothing. Others are flagged."""
+    """Needs no price of its own: then it costs what the unit costs that it is part of, or nothing.
+    Others are flagged.
+    """
     side: str = ""
-    """input or output: measures of one thing. Where one of them has a price, the others needn't have one."""
+    """input or output: measures of one thing. Where one of them has a price, the others needn't
+    have one.
+    """
     per: int = 1
     """How many of the quantity make one unit."""
 
@@ -49,10 +53,12 @@ UNITS = (
     Unit("request", "", plain=True),
     Unit("search", "searches"),
 )
-"""Parts come after what they are part of. Where parts claim more than their whole, the first in this order are believed."""
+"""Parts come after what they are part of. Where parts claim more than their whole, the first in
+this order are believed.
+"""
 
 SEARCH_CONTEXTS = ("low", "medium", "high")
-"""A search may cost by how much it brings back: units `search_low`, `search_medium`, `search_high`."""
+"""A search may cost by what it brings back: `search_low`, `search_medium`, `search_high`."""
 
 UNIT_NAMES = frozenset((*(unit.name for unit in UNITS), *(f"search_{size}" for size in SEARCH_CONTEXTS)))
 
@@ -64,15 +70,19 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     """One of UNIT_NAMES."""
     picousd: Exact
     above_tokens: int = 0
-    """For a call with more input tokens than this: then for all of the call's units, not only those above."""
+    """For a call with more input tokens than this: then for all of the call's units, not only those
+    above.
+    """
     service: str = ""
     """`flex`, `priority`, `batch`; empty: the standard service."""
 
 
 class Price(msgspec.Struct, frozen=True, array_like=True):
-    """What a call costs, by units, in pico-USD. It travels in the grant and in the fact, so old spend stays reproducible.
+    """What a call costs, by units, in pico-USD. It travels in the grant and in the fact, so old
+    spend stays reproducible.
 
-    Fields are only ever appended. The first five are the usual rates (standard service, no tier); the others are in `rates`.
+    Fields are only ever appended. The first five are the usual rates (standard service, no tier);
+    the others are in `rates`.
     """
 
     input_picousd: Exact | None
@@ -104,7 +114,9 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     """Written to the provider's cache, for whatever time."""
     reasoning_tokens: int = 0
     source: str = "none"
-    """`provider`; `estimated`: counted by us; `lower_bound`: counted by us on an answer that was cut off; `none`: nothing was used."""
+    """`provider`; `estimated`: counted by us; `lower_bound`: counted by us on an answer that was
+    cut off; `none`: nothing was used.
+    """
     cache_write_1h_tokens: int = 0
     """Part of `cache_write_tokens`: those kept an hour instead of five minutes."""
     audio_input_tokens: int = 0
@@ -133,9 +145,11 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     search_context: str = ""
     """How much each brings back: one of SEARCH_CONTEXTS, or empty."""
     service: str = ""
-    """What the provider says it was served as: `flex`, `priority`, `batch`; empty: the standard service."""
+    """As the provider says it was served: `flex`, `priority`, `batch`; empty: standard."""
     flags: tuple[str, ...] = ()
-    """What the reader couldn't reconcile, by the names of the fields: `total_tokens` where the parts don't add up to it."""
+    """What the reader couldn't reconcile, by the names of the fields: `total_tokens` where the
+    parts don't add up to it.
+    """
 
 
 class Line(NamedTuple):
@@ -157,10 +171,10 @@ class Cost(NamedTuple):
     unpriced:<unit>  was used and has no price: charged as what it is part of, or, where it is part of nothing, not at all
     service:<unit>   has no price for the service the provider says it gave (flex ...): charged as the standard service
     parts:<unit>     the parts claim more than the whole: charged up to the whole
-    """
+    """  # noqa: W505
     shares: tuple[tuple[str, int], ...] = ()
-    """(what for, pico-USD), by LiteLLM's names: input, output, cache-read, cache-creation, tool-usage; and `reasoning`, which is part of
-    output. Each is rounded by itself."""
+    """(what for, pico-USD), by LiteLLM's names: input, output, cache-read, cache-creation,
+    tool-usage; and `reasoning`, which is part of output. Each is rounded by itself."""
 
 
 def cost(price: Price, usage: Usage) -> Cost:
@@ -208,7 +222,9 @@ def cost_picousd(price: Price, usage: Usage) -> int:
 
 
 def most_picousd(price: Price, most: Usage) -> int:
-    """An upper bound of what a call costs that uses no more than `most`, whatever its parts, tier and service turn out to be."""
+    """An upper bound of what a call costs that uses no more than `most`, whatever its parts, tier
+    and service turn out to be.
+    """
     total: Fraction | int = 0
     for quantity, picousd in _dearest(price):
         total += (getattr(most, quantity) if quantity else 1) * picousd
@@ -238,7 +254,8 @@ def bill(price: Price, usage: Usage) -> tuple[list[Line], tuple[str, ...]]:
     sides = {_BY_NAME[line.unit].side for line in lines if line.unit in _BY_NAME}
     by_tokens = "input" in rates or "output" in rates
     for unit in without:
-        # Fine where the price goes by something other than tokens, and that was counted; or where the same was measured otherwise.
+        # Fine where the price goes by something other than tokens, and that was counted; or where
+        # the same was measured otherwise.
         elsewhere = unit.name in _TOKENS and not by_tokens and lines
         if not (elsewhere or (unit.side and unit.side in sides)):
             flags.append(f"unpriced:{unit.name}")
@@ -273,7 +290,9 @@ class _Tariff(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _tariff(price: Price) -> _Tariff | None:
-    """None: each call's bill has to be made. Reasoning costs what output does here, and no tier is reached."""
+    """None: each call's bill has to be made. Reasoning costs what output does here, and no tier is
+    reached.
+    """
     standard = [rate for rate in price.rates if not rate.service]
     if any(
         rate.unit in ("reasoning", "request") or (rate.unit in _USUAL and not rate.above_tokens) for rate in standard
@@ -317,7 +336,9 @@ def _search(usage: Usage, rates: dict[str, Exact]) -> str:
 
 
 def _find(unit: Unit, name: str, rates: dict[str, Exact]) -> tuple[Exact | None, Unit, bool]:
-    """The rate of a unit, or of the nearest it is part of; whose rate that is; whether it had to have one of its own."""
+    """The rate of a unit, or of the nearest it is part of; whose rate that is; whether it had to
+    have one of its own.
+    """
     rate = rates.get(name)
     odd = False
     while rate is None and unit.part_of:
@@ -352,9 +373,11 @@ def _usual(price: Price) -> list[Rate]:
 
 
 def _rates(price: Price, usage: Usage) -> tuple[dict[str, Exact], set[str]]:
-    """Rate by unit for this call, and which of them (of those by token) aren't of the service it was served as.
+    """Rate by unit for this call, and which of them (of those by token) aren't of the service it
+    was served as.
 
-    The service's own rates go before the standard ones; within each, the highest tier that the call reaches.
+    The service's own rates go before the standard ones; within each, the highest tier that the call
+    reaches.
     """
     best: dict[str, tuple[bool, int, Exact]] = {}
     standard_tier: dict[str, int] = {}

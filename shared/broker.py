@@ -1,6 +1,8 @@
-"""The broker's configuration, made from the table of subjects: an account and a user a service, and the doors between accounts. Pure.
+"""The broker's configuration, made from the table of subjects: an account and a user a service, and
+the doors between accounts. Pure.
 
-For the embedded broker, and for one of an operator's own (`deploy/`): the same tree, as NATS reads it.
+For the embedded broker, and for one of an operator's own (`deploy/`): the same tree, as NATS reads
+it.
 """
 
 from collections.abc import Mapping
@@ -9,7 +11,9 @@ from typing import Any
 from shared.subjects import CONTROL_STREAM, DOORS, PERMISSIONS, TRAFFIC_STREAM, home
 
 OPERATORS = {"operator": "ledger", "operator-control": "policy"}
-"""Users for an operator's tools, and the service in whose account they may do everything: TRAFFIC's, and CONTROL's."""
+"""Users for an operator's tools, and the service in whose account they may do everything:
+TRAFFIC's, and CONTROL's.
+"""
 USERS = (*OPERATORS, *PERMISSIONS)
 STREAM_OWNERS = {CONTROL_STREAM: "policy", TRAFFIC_STREAM: "ledger"}
 

@@ -1,7 +1,8 @@
 """The bus: connecting to NATS, asking with a deadline, and answering.
 
-A service has two connections: the client library's, for streams and all that is rare, and `shared.wire`'s, for what every request
-waits for. Where no server takes the second one, there is only the library's.
+A service has two connections: the client library's, for streams and all that is rare, and
+`shared.wire`'s, for what every request waits for. Where no server takes the second one, there is
+only the library's.
 """
 
 import asyncio
@@ -31,7 +32,9 @@ log = structlog.get_logger()
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.1
 AGAIN_MAX = 10
-"""Waits for another server of the broker, of a question that may be asked again. Where there is none by then, there is no broker."""
+"""Waits for another server of the broker, of a question that may be asked again. Where there is
+none by then, there is no broker.
+"""
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 """What the client may buffer while it reconnects; past that a publish raises at once."""
 CONCURRENT_ANSWERS_MAX = 1024
@@ -45,13 +48,15 @@ ONCE_TIMEOUT_S = 10.0
 T = TypeVar("T", bound=msgspec.Struct)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes somebody else wrote may raise: not text, or nested without end, is unreadable too."""
+"""What decoding somebody else's bytes may raise: no text and endless nesting are unreadable too."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class BusError(Exception):
-    """The bus or the service behind a subject could not answer. `code` is shared.requests.Fault's, or `timeout`, `unreachable`."""
+    """The bus or the service behind a subject could not answer. `code` is shared.requests.Fault's,
+    or `timeout`, `unreachable`.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -65,12 +70,13 @@ async def connect(
     on_lost: Callable[[], None] | None = None,
     on_back: Callable[[], None] | None = None,
 ) -> BusClient:
-    """Connect as `service`, and keep reconnecting for ever. Waits until the first connection stands.
+    """Connect as `service`, and reconnect for ever. Waits until the first connection stands.
 
     Args:
-        url: one or more comma-separated `nats://user:password@host:port`, or `tls://...`: then nothing is sent in the clear but the
-            server's own introduction, and its certificate is checked (BusSettings). Credentials never reach the log.
-        on_lost, on_back: called when the connection breaks, and when it stands again. They must not block.
+        url: one or more comma-separated `nats://user:password@host:port`, or `tls://...`: then
+            nothing is sent in the clear but the server's own introduction, and its certificate is
+            checked (BusSettings). Credentials never reach the log.
+        on_lost, on_back: when the connection breaks, and stands again; they must not block.
     """
 
     async def lost() -> None:
@@ -116,7 +122,9 @@ async def connect(
 
 
 async def connect_once(service: str, url: str, timeout_s: float = ONCE_TIMEOUT_S) -> BusClient:
-    """As `connect`, for a command: where nobody lets it in, it says so and ends. Raises OSError with a sentence, and what `connect` raises."""
+    """As `connect`, for a command: where nobody lets it in, it says so and ends. Raises OSError
+    with a sentence, and what `connect` raises.
+    """
     try:
         return await asyncio.wait_for(connect(service, url), timeout_s)
     except TimeoutError:
@@ -127,7 +135,7 @@ async def connect_once(service: str, url: str, timeout_s: float = ONCE_TIMEOUT_S
 
 
 async def close(client: BusClient) -> None:
-    """Send what waits to be sent, and close. Raises nothing: with the broker gone there is nobody left to tell."""
+    """Send what waits, and close. Raises nothing: with the broker gone there is nobody to tell."""
     # RuntimeError: what uvloop says of a connection that is already closed.
     with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, RuntimeError):
         await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_S)
@@ -147,9 +155,12 @@ async def ask(
     """Ask and decode. Raises BusError; never waits longer than `timeout_ms`.
 
     Args:
-        tries: how often to ask within that time, where nobody answers; more than one only for questions without effects.
-        again: what a broken connection took along is asked again by the next one, as by more `tries`, but each has all the time.
-        together: it may travel with others of this turn: only for questions without effects that are answered at once.
+        tries: how often to ask within that time, where nobody answers; more than one only for
+            questions without effects.
+        again: what a broken connection took along is asked again by the next one, as by more
+            `tries`, but each has all the time.
+        together: it may travel with others of this turn: only for questions without effects that
+            are answered at once.
     """
     encoded = _encode(question)
     now = asyncio.get_running_loop().time
@@ -220,15 +231,17 @@ class Answering(Protocol):
     """Questions being answered."""
 
     async def drain(self, timeout_s: float = 10.0) -> None:
-        """Take no more questions; return when those already received are answered, or after `timeout_s`. Raises nothing."""
+        """No more questions; returns when those received are answered, or after `timeout_s`."""
         ...
 
 
 async def answer(client: BusClient, subject: str, queue: str, question: type[T], handler: Handler[T]) -> Answering:
-    """Answer `subject` in queue group `queue`: decode, handle, reply, until `drain()`. On return questions come here.
+    """Answer `subject` in queue group `queue`: decode, handle, reply, until `drain()`. On return
+    questions come here.
 
-    Questions that have to wait are worked on side by side, at most CONCURRENT_ANSWERS_MAX at once. A question that can't be read is
-    answered with Fault("bad_request"); an exception of the handler is logged and answered with Fault("internal").
+    Questions that have to wait are worked on side by side, at most CONCURRENT_ANSWERS_MAX at once.
+    A question that can't be read is answered with Fault("bad_request"); an exception of the handler
+    is logged and answered with Fault("internal").
     """
     desk = _Desk(subject, question, handler)
     wire = client.wire
@@ -270,14 +283,15 @@ class _Desk(Generic[T]):
         self.send: Callable[[bytes, bytes], None]
         """(reply subject, answer): hands an answer to the connection."""
         self.otherwise: Callable[[bytes, bytes], None]
-        """The same where that connection is away: another one may stand, or this one's server be replaced by the next."""
+        """The same where that connection is away: another may stand, or its server be replaced."""
         self.stop: Callable[[], Awaitable[None]]
         """Ends the subscription, once what was received has been taken."""
 
     def take(self, reply: bytes, data: bytes) -> None:
         """One question, or a bundle of them. Never raises.
 
-        One that wants its answer anywhere but in an inbox is refused before it is read: we would write there in the asker's place.
+        One that wants its answer anywhere but in an inbox is refused before it is read: we would
+        write there in the asker's place.
         """
         if not subjects.is_inbox(reply):
             self._misdirected(reply)

@@ -1,4 +1,6 @@
-"""A service's connection by the client library, with what the library does otherwise than we need it."""
+"""A service's connection by the client library, with what the library does otherwise than we need
+it.
+"""
 
 import asyncio
 from typing import Any
@@ -24,8 +26,9 @@ COMPLAINTS_MAX = 32
 class BusClient(Client):
     """The library's client, and beside it the wire.
 
-    nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a subscription may not exist
-    yet, and while a subscription drains questions are lost. Here the PING waits its turn.
+    nats-py writes a PING past the commands that still wait to be sent, so that after `flush()` a
+    subscription may not exist yet, and while a subscription drains questions are lost. Here the
+    PING waits its turn.
     """
 
     wire: Wire | None = None
@@ -46,17 +49,23 @@ class BusClient(Client):
         await super().close()
 
     def use(self, url: str) -> None:
-        """Connect as this says from the next connection on; those that stand go on standing. `url` as for `connect`."""
+        """Connect as this says from the next connection on; those that stand go on standing. `url`
+        as for `connect`.
+        """
         self._server_pool[:] = [Srv(self._parse_server_uri(part)) for part in url.split(",")]
         if self.wire is not None:
             self.wire.use(url)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """Servers of a cluster tell of each other, by addresses without our credentials: we go only where we were told to."""
+        """Servers of a cluster tell of each other, by addresses without our credentials: we go only
+        where we were told to.
+        """
         await super()._process_info({**info, "connect_urls": None}, initial_connection)
 
     def _connect_command(self) -> bytes:
-        """With our signature, where the server asks for one. Raises nats.errors.Error where the key's file can't be read any more."""
+        """With our signature, where the server asks for one. Raises nats.errors.Error where the
+        key's file can't be read any more.
+        """
         nonce = self._server_info.get("nonce")
         if self.nkey_file and nonce:
             try:
@@ -69,15 +78,17 @@ class BusClient(Client):
         return super()._connect_command()
 
     async def _process_err(self, err_msg: str) -> None:
-        """Credentials that the broker no longer takes break the connection, and nothing more: they may be known anew by the next one.
-        The library would close for good."""
+        """Credentials that the broker no longer takes break the connection, and nothing more: they
+        may be known anew by the next one. The library would close for good."""
         if AUTHORIZATION_VIOLATION in err_msg and self.is_connected:
             await self._process_op_err(nats.errors.AuthorizationError())
             return
         await super()._process_err(err_msg)
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:
-        """The socket's own words for a connection that is coming down (RuntimeError is uvloop's) are none that who asks or publishes expects."""
+        """The socket's own words for a connection that is coming down (RuntimeError is uvloop's)
+        are none that who asks or publishes expects.
+        """
         try:
             return await super()._flush_pending(force_flush)
         except (RuntimeError, OSError) as error:
@@ -90,7 +101,9 @@ class BusClient(Client):
 
 
 class Complaints:
-    """What the library says of itself goes to the log. While a broker is away it says the same ten times a second: told once in a while."""
+    """What the library says of itself goes to the log. While a broker is away it says the same ten
+    times a second: told once in a while.
+    """
 
     def __init__(self, service: str) -> None:
         self._service = service

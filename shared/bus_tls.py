@@ -9,10 +9,14 @@ from shared.settings import SettingsError
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How every service speaks TLS to the broker, and who it is there: `TOLLGATE_<FIELD>`. TLS only where the URL says `tls://`."""
+    """How every service speaks TLS to the broker, and who it is there: `TOLLGATE_<FIELD>`. TLS only
+    where the URL says `tls://`.
+    """
 
     nats_nkey_file: str = ""
-    """A user's seed (`SU...`) or a credentials file (`.creds`): the broker knows us by it instead of by a password in the URL."""
+    """A user's seed (`SU...`) or a credentials file (`.creds`): the broker knows us by it instead
+    of by a password in the URL.
+    """
     nats_ca_file: str = ""
     """PEM. Empty: the system's authorities."""
     nats_cert_file: str = ""

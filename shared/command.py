@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 
 def run(command: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Its exit status. Who reads what it says may have stopped reading (`| head`, or a command that ended): then it ends, without more ado."""
+    """Its exit status. Who reads what it says may have stopped reading (`| head`, or a command that
+    ended): then it ends, without more ado.
+    """
     try:
         try:
             return command(arguments)

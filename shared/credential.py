@@ -1,4 +1,6 @@
-"""Where a client's key is found (docs/litellm-compatibility.md): the same rule at edge and ledger. Pure."""
+"""Where a client's key is found (docs/litellm-compatibility.md): the same rule at edge and ledger.
+Pure.
+"""
 
 import re
 from typing import Protocol
@@ -23,7 +25,9 @@ class Getter(Protocol):
 
 
 def find(get: Getter) -> str | None:
-    """The credential, without its scheme. None: none was sent; "": one was sent that can't be read."""
+    """The credential, without its scheme. None: none was sent; "": one was sent that can't be
+    read.
+    """
     value = get("x-litellm-api-key")
     if value is not None:
         return _without_scheme(value) or ""

@@ -1,10 +1,13 @@
-"""Facts: what changed the system, and what cost money. Immutable, named in the past tense, versioned by tag.
+"""Facts: what changed the system, and what cost money. Immutable, named in the past tense,
+versioned by tag.
 
 Rules:
-- Fields are only ever appended, with a default. The wire is msgpack arrays, so a field's position is its name.
-- A fact carries everything its row needs: `Settled` repeats its `Opened`, so that losing one of them, or seeing them in
-  the wrong order, never leaves a hole.
-- A TRAFFIC message is a list of facts (`pack` / `unpack`): one message per group commit, not per fact.
+- Fields are only ever appended, with a default. The wire is msgpack arrays, so a field's position
+  is its name.
+- A fact carries everything its row needs: `Settled` repeats its `Opened`, so that losing one of
+  them, or seeing them in the wrong order, never leaves a hole.
+- A TRAFFIC message is a list of facts (`pack` / `unpack`): one message per group commit, not per
+  fact.
 """
 
 import struct
@@ -61,12 +64,14 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened.v1"):
     litellm_call_id: str | None = None
     """The id the client chose with `x-litellm-call-id`, if it did."""
     expires_at_ms: int = 0
-    """After this the ledger closes it as expired: the edge's own deadline for the call, plus slack."""
+    """After this the ledger closes it as expired: the edge's own deadline for the call, plus
+    slack.
+    """
     session_id: str | None = None
     """What the client says it belongs to (`x-litellm-session-id`, `x-litellm-trace-id`)."""
     log_off: list[str] = []
-    """Callbacks this request is not to be sent to (`x-litellm-disable-callbacks`); `*`: to none of them (`no-log`). The book has it all
-    the same."""
+    """Callbacks this request is not to be sent to (`x-litellm-disable-callbacks`); `*`: to none of
+    them (`no-log`). The book has it all the same."""
 
 
 class GuardrailOutcome(msgspec.Struct, frozen=True, array_like=True):
@@ -75,7 +80,9 @@ class GuardrailOutcome(msgspec.Struct, frozen=True, array_like=True):
     name: str
     stage: str
     action: str
-    """allow, redact, block, or error (it could not answer; `on_error` decided); would_redact, would_block: it only watched."""
+    """allow, redact, block, or error (it could not answer; `on_error` decided); would_redact,
+    would_block: it only watched.
+    """
     duration_ms: float = 0.0
     cost_picousd: int = 0
     """What asking its service cost, at the configured price."""
@@ -104,7 +111,9 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled.v1"):
     error_code: str | None = None
     guardrail_outcomes: list[GuardrailOutcome] = []
     flags: tuple[str, ...] = ()
-    """Why usage or cost is a guess: `usage.flags`, and those of `money.Cost`. Empty: every part was read, reconciled and priced."""
+    """Why usage or cost is a guess: `usage.flags`, and those of `money.Cost`. Empty: every part was
+    read, reconciled and priced.
+    """
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused.v1"):
@@ -144,9 +153,9 @@ def encode_fact(fact: TrafficFact) -> bytes:
     return _encoder.encode(fact)
 
 
-# An edge writes two facts a call, and most of what they say is the same for all calls of one caller to one deployment. So
-# that is encoded once (`encode_heading`), and what is in both facts of a call as well. The bytes are `encode_fact`'s: tests hold
-# them to that.
+# An edge writes two facts a call, and most of what they say is the same for all calls of one caller
+# to one deployment. So that is encoded once (`encode_heading`), and what is in both facts of a call
+# as well. The bytes are `encode_fact`'s: tests hold them to that.
 
 
 def encode_heading(
@@ -226,7 +235,9 @@ _OPENED, _SETTLED = _start(Opened, "opened.v1"), _start(Settled, "settled.v1")
 
 
 def pack(encoded_facts: list[bytes]) -> bytes:
-    """A TRAFFIC message of facts already encoded: a msgpack array of them, without encoding anything again."""
+    """A TRAFFIC message of facts already encoded: a msgpack array of them, without encoding
+    anything again.
+    """
     return b"\xdd" + struct.pack(">I", len(encoded_facts)) + b"".join(encoded_facts)
 
 
@@ -241,7 +252,8 @@ def unpack(message: bytes) -> list[TrafficFact]:
 class ControlFact(msgspec.Struct, frozen=True, tag="control.v1"):
     """Something was changed, by whom, from what to what. The audit log is the stream of these.
 
-    The subject is `control.<kind>.<token of entity_id>`. A deleted entity's last fact has `after` None.
+    The subject is `control.<kind>.<token of entity_id>`. A deleted entity's last fact has `after`
+    None.
     """
 
     id: str
@@ -255,9 +267,13 @@ class ControlFact(msgspec.Struct, frozen=True, tag="control.v1"):
     """Authenticated."""
     before: dict[str, Any] | None
     after: dict[str, Any] | None
-    """The entity as a JSON object (shared.entities). A key's plaintext or digest-breaking detail is never in it."""
+    """The entity as a JSON object (shared.entities). A key's plaintext or digest-breaking detail is
+    never in it.
+    """
     on_behalf_of: str | None = None
-    """Whom the actor claims to act for (`litellm-changed-by`): a claim, recorded beside the actor, never instead."""
+    """Whom the actor claims to act for (`litellm-changed-by`): a claim, recorded beside the actor,
+    never instead.
+    """
     requester_ip: str | None = None
 
 

@@ -1,11 +1,13 @@
 """The control feed for who folds it (policy): every control fact, in order, none missed.
 
-An ephemeral push consumer without acks, checked here: its messages are numbered, so a gap is seen; its heartbeats come
-twice a second, so silence is seen; after either, or after a reconnect, the feed starts a new consumer behind the last
-fact it handled. `stale_ms` tells how long nothing was heard: a follower must not trust what it derived once that is long.
+An ephemeral push consumer without acks, checked here: its messages are numbered, so a gap is seen;
+its heartbeats come twice a second, so silence is seen; after either, or after a reconnect, the feed
+starts a new consumer behind the last fact it handled. `stale_ms` tells how long nothing was heard:
+a follower must not trust what it derived once that is long.
 
-A stream that isn't the one we know (created at another time), or out of which somebody took messages, is begun again from its
-present state; whatever was derived from the old one is forgotten first. `shared.notices` is for who keeps only a cache.
+A stream that isn't the one we know (created at another time), or out of which somebody took
+messages, is begun again from its present state; whatever was derived from the old one is forgotten
+first. `shared.notices` is for who keeps only a cache.
 """
 
 import asyncio
@@ -42,8 +44,9 @@ class ControlFeed:
 
     Args:
         on_fact: applies one fact.
-        on_reset: called when the feed begins, and when the stream turns out to be another one, or purged: forget
-            everything. After a mere gap nothing needs forgetting: the feed goes on behind the last fact it applied.
+        on_reset: called when the feed begins, and when the stream turns out to be another one, or
+            purged: forget everything. After a mere gap nothing needs forgetting: the feed goes on
+                behind the last fact it applied.
         ensure: makes the stream where it is missing; None: it is waited for.
     """
 
@@ -90,7 +93,9 @@ class ControlFeed:
         await self._unsubscribe()
 
     def reconnected(self) -> None:
-        """To be called when the connection is back: what happened meanwhile may have been missed."""
+        """To be called when the connection is back: what happened meanwhile may have been
+        missed.
+        """
         self._broken.set()
 
     async def wait_for(self, seq: int, timeout_ms: int) -> bool:
@@ -133,7 +138,9 @@ class ControlFeed:
         return self._known is None
 
     async def _look(self) -> StreamState:
-        """The stream as it is now. One that we don't know is forgotten, and so is all that came from it."""
+        """The stream as it is now. One that we don't know is forgotten, and so is all that came
+        from it.
+        """
         try:
             state = await streams.state(self._client, subjects.CONTROL_STREAM)
         except StreamError as error:
@@ -208,7 +215,8 @@ class ControlFeed:
             self._broken.set()
             return
         self._expected_delivery += 1
-        # The server puts the fact's own subject into the message; the inbox is only where it was delivered.
+        # The server puts the fact's own subject into the message; the inbox is only where it was
+        # delivered.
         self._on_fact(message.subject, message.data, stream_seq)
         self.seq = stream_seq
         if position.num_pending == 0:

@@ -1,6 +1,8 @@
-"""A decision is a grant: everything policy knows about a caller, folded and ready to apply to one request.
+"""A decision is a grant: everything policy knows about a caller, folded and ready to apply to one
+request.
 
-`shared.admission.permit` is the one pure function that applies it; clock and randomness are arguments.
+`shared.admission.permit` is the one pure function that applies it; clock and randomness are
+arguments.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,9 @@ TAG_CHARACTERS_MAX = 256
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
-    """One deployment a call may go to. Its address and secret stay in the edge's own configuration."""
+    """One deployment a call may go to. Its address and secret stay in the edge's own
+    configuration.
+    """
 
     deployment_id: DeploymentId
     provider: str
@@ -34,9 +38,13 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     input_tokens_max: int | None = None
     """Its context window; None: not known."""
     revision: int = 0
-    """Of one that was added by API: the CONTROL sequence it was last changed at. An edge that knows an older one asks first. 0: the file's."""
+    """Of one that was added by API: the CONTROL sequence it was last changed at. An edge that knows
+    an older one asks first. 0: the file's.
+    """
     tags: list[str] = []
-    """Tags whose `models` name it (/tag/new), besides those that its own entry has: what tag-based routing goes by."""
+    """Tags whose `models` name it (/tag/new), besides those that its own entry has: what tag-based
+    routing goes by.
+    """
 
 
 class Fallback(msgspec.Struct, frozen=True, array_like=True):
@@ -58,16 +66,22 @@ class GuardrailRef(msgspec.Struct, frozen=True, array_like=True):
     """block: 503 when it can't answer; allow: go on, recorded as unscreened."""
     deadline_ms: int = 1000
     window_characters: int = 0
-    """How much of a stream must be held back so that a finding can't slip through between two chunks."""
+    """How much of a stream must be held back so that a finding can't slip through between two
+    chunks.
+    """
     at_once: bool = False
     """It waits for nobody, so questions to it may travel together."""
 
 
 class Rules(msgspec.Struct, frozen=True, array_like=True):
-    """What every single request is held to, besides what its credential may do (shared/admission)."""
+    """What every single request is held to, besides what its credential may do
+    (shared/admission).
+    """
 
     allowed_ips: list[list[str]] = []
-    """Addresses and ranges: of the gateway, the key and the team, those that have any. Every list must let a client in."""
+    """Addresses and ranges: of the gateway, the key and the team, those that have any. Every list
+    must let a client in.
+    """
     enforced_params: list[str] = []
     """Parameters that a request must have: names, or paths with dots."""
     reject_clientside_tags: bool = False
@@ -97,7 +111,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     control_seq: int
     """The CONTROL sequence it was made at."""
     depends_on: list[str]
-    """Control subjects it was folded from: a fact on one of them ends it. A trailing `.>` covers what is below."""
+    """Control subjects it was folded from: a fact on one of them ends it. A trailing `.>` covers
+    what is below.
+    """
     candidates: list[Candidate] = []
     expires_at_ms: int | None = None
     """When the credential itself ends; None: never."""
@@ -115,7 +131,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     max_response_size_mb: float | None = None
     """Of the key and its team, the smaller one; those of general_settings are the edge's own."""
     passthrough_routes: list[str] | None = None
-    """`allowed_passthrough_routes` of the key, else of its team: paths, each with what is below it. None: all."""
+    """`allowed_passthrough_routes` of the key, else of its team: paths, each with what is below it.
+    None: all.
+    """
     passthrough_denied: list[str] = []
     """`denied_passthrough_routes` of both."""
     cache: dict[str, Any] = {}
@@ -126,7 +144,9 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
     """In the order to try; what the configuration says for this model."""
     rules: Rules = NO_RULES
     content: str = ""
-    """What becomes of prompts and answers (shared.payloads): empty: nothing; `sent`: sinks get them; `kept`: the book keeps them."""
+    """What becomes of prompts and answers (shared.payloads): empty: nothing; `sent`: sinks get
+    them; `kept`: the book keeps them.
+    """
 
 
 class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
@@ -143,7 +163,9 @@ class Denial(msgspec.Struct, frozen=True, array_like=True, tag="denial"):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What the decision about one request needs to know of it. Whatever isn't given doesn't bind."""
+    """What the decision about one request needs to know of it. Whatever isn't given doesn't
+    bind.
+    """
 
     tags: list[str]
     """The request's own, from body and header."""
@@ -151,7 +173,9 @@ class Ask(msgspec.Struct, frozen=True):
     ip: str | None = None
     """The client's address."""
     fields: dict[str, msgspec.Raw] | None = None
-    """The body's top level, split. None: the route has no body that parameters could be demanded of."""
+    """The body's top level, split. None: the route has no body that parameters could be demanded
+    of.
+    """
     model: str = ""
     customer_id: str | None = None
     customer: Grant | Denial | None = None
@@ -176,7 +200,9 @@ def merge_tags(first: list[str], then: list[str]) -> list[str]:
 
 
 def draw_order(candidates: list[Candidate], random: Callable[[], float]) -> list[Candidate]:
-    """By `order`; within equal orders a weighted shuffle (Efraimidis-Spirakis), which is LiteLLM's simple-shuffle."""
+    """By `order`; within equal orders a weighted shuffle (Efraimidis-Spirakis), which is LiteLLM's
+    simple-shuffle.
+    """
 
     def sort_key(candidate: Candidate) -> tuple[int, float]:
         return candidate.order, -(random() ** (1.0 / max(candidate.weight, 1e-9)))

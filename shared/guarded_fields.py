@@ -1,4 +1,6 @@
-"""Which guardrails a pass-through endpoint has, and which fields of its bodies they read: `query`, `documents[*].text`. Pure."""
+"""Which guardrails a pass-through endpoint has, and which fields of its bodies they read: `query`,
+`documents[*].text`. Pure.
+"""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +26,9 @@ class Fields(msgspec.Struct, frozen=True):
 
 
 def read(given: Any, at: str) -> dict[str, Fields]:
-    """An endpoint's `guardrails`: a list of names, or name -> {request_fields, response_fields} or nothing. Raises ConfigError."""
+    """An endpoint's `guardrails`: a list of names, or name -> {request_fields, response_fields} or
+    nothing. Raises ConfigError.
+    """
     if given in (None, {}, []):
         return {}
     if isinstance(given, str):

@@ -1,7 +1,9 @@
-"""The one table of guardrails: what each is called, where it may run, what it reads, and what happens when it can't answer.
+"""The one table of guardrails: what each is called, where it may run, what it reads, and what
+happens when it can't answer.
 
-Policy makes grants from it, edge asks by it, moderation runs by it; `services/moderation/guardrails/` has the code of each row.
-`enabled` reads the configuration: LiteLLM's older form (`litellm_settings.callbacks`) and the newer one (`guardrails:`). Pure.
+Policy makes grants from it, edge asks by it, moderation runs by it;
+`services/moderation/guardrails/` has the code of each row. `enabled` reads the configuration:
+LiteLLM's older form (`litellm_settings.callbacks`) and the newer one (`guardrails:`). Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +37,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[str, ...] = (BEFORE,)
     """Where it runs when it is enabled as a callback."""
     may: tuple[str, ...] = (BEFORE, BESIDE, AFTER, SHADOW)
-    """Where the list may put it. What redacts can't run beside the call: the text would already be with the provider."""
+    """Where the list may put it. What redacts can't run beside the call: the text would already be
+    with the provider.
+    """
     reads: frozenset[str] = LANGUAGE
     """Kinds of texts (services.edge.formats.base.Text)."""
     redacts: bool = False
@@ -142,14 +146,16 @@ TABLE: tuple[Spec, ...] = (
         needs="Prisma AIRS",
     ),
 )
-"""In the order they run: what redacts goes first, so that nobody else, and no service outside, sees what is hidden."""
+"""In the order they run: what redacts goes first, so that nobody else, and no service outside, sees
+what is hidden.
+"""
 
 _BY_NAME = {name: spec for spec in TABLE for name in spec.names}
 
 LLM_GUARD_PERMISSION = "enable_llm_guard_check"
 BY_PERMISSION = {LLM_GUARD_PERMISSION: "llmguard_moderations"}
-"""What `permissions` may turn on → the guardrail, as it is called in `litellm_settings.callbacks`. By the others' own names permissions only
-turn off: `hide_secrets: true` is what every key has."""
+"""What `permissions` may turn on → the guardrail, as it is called in `litellm_settings.callbacks`.
+By the others' own names permissions only turn off: `hide_secrets: true` is what every key has."""
 
 
 class Enabled(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +168,9 @@ class Enabled(msgspec.Struct, frozen=True, kw_only=True):
     default_on: bool = True
     """False: only where a key, team, project or request names it."""
     permission: str = ""
-    """Only for who has this permission (key's `permissions`, or the request's `metadata.permissions`): LLM Guard's modes."""
+    """Only for who has this permission (key's `permissions`, or the request's
+    `metadata.permissions`): LLM Guard's modes.
+    """
     permission_of: str = ""
     """key or request."""
     on_error: str = "block"
@@ -201,7 +209,9 @@ def enabled(config: Config) -> list[Enabled]:
 
 
 def not_known(config: Config) -> list[str]:
-    """A guardrail that isn't known refuses, unless the operator said that it may be left undone: then it is a warning."""
+    """A guardrail that isn't known refuses, unless the operator said that it may be left undone:
+    then it is a warning.
+    """
     warnings = []
     for name in callback_names(config):
         if name not in _BY_NAME and callbacks.kind(name) == "guardrail":

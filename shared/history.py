@@ -1,7 +1,8 @@
-"""Control facts as they are stored, from a sequence on: read page by page, with no consumer and nothing kept at the broker.
+"""Control facts as they are stored, from a sequence on: read page by page, with no consumer and
+nothing kept at the broker.
 
-The broker answers itself (its batched direct get), also in an account that has the door for it. With replicas any of them may answer, one
-that is behind with less than there is; never with a hole.
+The broker answers itself (its batched direct get), also in an account that has the door for it.
+With replicas any of them may answer, one that is behind with less than there is; never with a hole.
 """
 
 import asyncio

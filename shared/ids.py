@@ -7,10 +7,14 @@ from typing import NewType
 from uuid_utils import uuid7
 
 RequestId = NewType("RequestId", str)
-"""UUIDv7 as text. Its first 48 bits are Unix milliseconds, so the day of a request is a function of its id."""
+"""UUIDv7 as text. Its first 48 bits are Unix milliseconds, so the day of a request is a function of
+its id.
+"""
 
 KeyDigest = NewType("KeyDigest", str)
-"""SHA-256 of a credential, 64 lower-case hex digits. The raw credential is never stored, logged or sent on the bus."""
+"""SHA-256 of a credential, 64 lower-case hex digits. The raw credential is never stored, logged or
+sent on the bus.
+"""
 
 DeploymentId = NewType("DeploymentId", str)
 """Names one entry of `model_list`: `model_info.id`, or a digest of the entry."""

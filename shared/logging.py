@@ -1,13 +1,15 @@
 """Logs: one JSON object a line on stderr. No line a request: the fact is the record.
 
-Ours go before LiteLLM's names, and both before the file's (`litellm_settings.set_verbose`, `json_logs`):
+Ours go before LiteLLM's names, and both before the file's (`litellm_settings.set_verbose`,
+`json_logs`):
 
     TOLLGATE_LOG_LEVEL, LITELLM_LOG   debug, info, warning, error
     TOLLGATE_LOG_FORMAT, JSON_LOGS    json, console
     TOLLGATE_LOG_FILE                 a file that lines are appended to, instead of stderr
     TOLLGATE_DETAILED_DEBUG           what LiteLLM's --detailed_debug shows: what guardrails found, and requests as providers get them,
-                                      credentials masked. Prompts are in it: off unless said, and said again at start.
-"""
+                                      credentials masked. Prompts are in it: off unless said, and
+                                      said again at start.
+"""  # noqa: W505
 
 import logging
 import os
@@ -118,7 +120,9 @@ class _Console:
 
 
 class _Out:
-    """A line that can't be written (the disk is full, its reader is gone) is dropped: what is said must never stop what is done."""
+    """A line that can't be written (the disk is full, its reader is gone) is dropped: what is said
+    must never stop what is done.
+    """
 
     def __init__(self, path: str) -> None:
         self._fd = 2
@@ -139,7 +143,9 @@ def _serialize(event: dict[str, Any], **_: Any) -> bytes:
 
 
 class _ToStructlog(logging.Handler):
-    """Library records in the same form, their arguments cut: a library doesn't know what is secret."""
+    """Library records in the same form, their arguments cut: a library doesn't know what is
+    secret.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = {"logger": record.name, "detail": record.getMessage()[:300]}

@@ -1,7 +1,8 @@
-"""Keys of one's own for the broker (NATS's nkeys): an Ed25519 seed in a file, with which we sign what the server asks. No password travels.
+"""Keys of one's own for the broker (NATS's nkeys): an Ed25519 seed in a file, with which we sign
+what the server asks. No password travels.
 
-The file has a user's seed (`SU...`), or is a credentials file (`.creds`: a user's JWT and its seed). It is read for each connection, so that
-a changed one holds from the next on.
+The file has a user's seed (`SU...`), or is a credentials file (`.creds`: a user's JWT and its
+seed). It is read for each connection, so that a changed one holds from the next on.
 """
 
 import base64

@@ -1,9 +1,11 @@
-"""Notices of control facts, for who keeps a cache (edge): which subject changed, at which sequence; not to what.
+"""Notices of control facts, for who keeps a cache (edge): which subject changed, at which sequence;
+not to what.
 
-The broker publishes one when it has stored a fact. They aren't acknowledged, so one may be missed: sequences are dense, so that shows in the
-next; and twice a second the stream itself is asked where it stands, so that it shows also when none follows. What was missed isn't read
-again: a cache is emptied. The same look tells another stream (lost and rebuilt, purged) from the one we know, and that the broker is there:
-`stale_ms` is how long nothing was heard.
+The broker publishes one when it has stored a fact. They aren't acknowledged, so one may be missed:
+sequences are dense, so that shows in the next; and twice a second the stream itself is asked where
+it stands, so that it shows also when none follows. What was missed isn't read again: a cache is
+emptied. The same look tells another stream (lost and rebuilt, purged) from the one we know, and
+that the broker is there: `stale_ms` is how long nothing was heard.
 """
 
 import asyncio
@@ -32,7 +34,8 @@ class ControlNotices:
     """
     Args:
         on_change: the entity of a subject changed.
-        on_reset: something was missed, or the stream is another one: nothing that was derived from it holds.
+        on_reset: something was missed, or the stream is another one: nothing that was derived from
+            it holds.
     """
 
     def __init__(self, client: Client, on_change: OnChange, on_reset: Callable[[], None]) -> None:
@@ -48,7 +51,9 @@ class ControlNotices:
         self.begun = asyncio.Event()
         """Set once the stream was seen for the first time."""
         self.seq = 0
-        """CONTROL sequence of the last change that was told (or the stream's last when this began)."""
+        """CONTROL sequence of the last change that was told (or the stream's last when this
+        began).
+        """
 
     @property
     def stale_ms(self) -> float:
@@ -95,7 +100,9 @@ class ControlNotices:
             await set_within(self._look_now, LOOK_S)
 
     def saw(self, state: StreamState) -> None:
-        """The stream as it is. A change it had at the last look and that nobody has told of by now was missed."""
+        """The stream as it is. A change it had at the last look and that nobody has told of by now
+        was missed.
+        """
         known = self._known
         if known is None:
             self._reset("", state)

@@ -1,4 +1,6 @@
-"""The operator's own Python, named in config.yaml as LiteLLM does: `my_file.my_thing`, the file beside config.yaml."""
+"""The operator's own Python, named in config.yaml as LiteLLM does: `my_file.my_thing`, the file
+beside config.yaml.
+"""
 
 import importlib.util
 import re
@@ -32,7 +34,8 @@ def load(directory: str, dotted: str) -> Any:
 
 
 def module(file: Path, name: str, directory: str) -> Any:
-    """The file, run anew. It may import its neighbours; what Python has under a name of theirs goes before. Raises whatever it raises.
+    """The file, run anew. It may import its neighbours; what Python has under a name of theirs goes
+    before. Raises whatever it raises.
 
     Args:
         name: what Python knows it as.

@@ -29,7 +29,9 @@ _KNOWN = frozenset(
     }
 )  # fmt: skip
 _LATER = frozenset({"custom_auth_parser", "custom_handler"})
-"""LiteLLM has them. Who sets them relies on them, so they are refused until something acts on them."""
+"""LiteLLM has them. Who sets them relies on them, so they are refused until something acts on
+them.
+"""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     only_listed: bool = False
     """Only for who has it in `allowed_passthrough_routes`, and for proxy admins."""
     drops: str = ""
-    """The beginning of what stands behind the path that the target ends with already (`/v1`): clients send it or not."""
+    """The beginning of what stands behind the path that the target ends with already (`/v1`):
+    clients send it or not.
+    """
     forwards: tuple[str, ...] = ()
     """The caller's headers that go on besides, in lower case."""
 
@@ -70,7 +74,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             raw_rest: of its path behind ours, as it was sent: empty, or from a slash on.
-            query: as it was sent. The client's parameters win over the target's own, those over the defaults.
+            query: as it was sent. The client's parameters win over the target's own, those over the
+                defaults.
         """
         parts = urlsplit(self.target)
         if self.drops and (raw_rest == self.drops or raw_rest.startswith(self.drops + "/")):
@@ -89,7 +94,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entries:
-    """All endpoints, ready to be searched: exact paths first, then the longest one that a request's path is below."""
+    """All endpoints, ready to be searched: exact paths first, then the longest one that a request's
+    path is below.
+    """
 
     def __init__(self, entries: list[Entry]) -> None:
         self.all = entries
@@ -101,7 +108,9 @@ class Entries:
         self._below = sorted({e.path for e in entries if e.include_subpath}, key=len, reverse=True)
 
     def find(self, method: str, path: str, raw_path: str) -> tuple[Entry, str] | tuple[str, ...]:
-        """The endpoint, and what stands behind its path; else the methods this path has, none where nobody knows it."""
+        """The endpoint, and what stands behind its path; else the methods this path has, none where
+        nobody knows it.
+        """
         found = self._exact.get(path)
         rest = ""
         if found is None:
@@ -140,7 +149,8 @@ def read(given: Any, environ: Mapping[str, str]) -> Entries:
 def entry_of(given: Any, at: str, environ: Mapping[str, str] | None) -> Entry:
     """
     Args:
-        environ: for `os.environ/NAME` in headers; None: references are refused (who sends them isn't the operator).
+        environ: for `os.environ/NAME` in headers; None: references are refused (who sends them
+            isn't the operator).
 
     Raises ConfigError.
     """
@@ -191,7 +201,9 @@ def own(path: str) -> list[Route]:
 
 
 def covers(entries: list[str], path: str) -> bool:
-    """Whether a key's list of pass-through routes names this path: exactly, from above, or by a star at its end."""
+    """Whether a key's list of pass-through routes names this path: exactly, from above, or by a
+    star at its end.
+    """
     return any(
         path == each
         or path.startswith(each.rstrip("/") + "/")

@@ -1,7 +1,9 @@
-"""What was asked and answered, of calls whose key, team or configuration wants it kept, or sent to a sink that shows it.
+"""What was asked and answered, of calls whose key, team or configuration wants it kept, or sent to
+a sink that shows it.
 
-It never is in TRAFFIC, the request log or the audit log: it has a stream (PAYLOAD), a table and a term of its own, and isn't evidence. Edge
-publishes it before the call's end, so that whoever has seen the end finds it.
+It never is in TRAFFIC, the request log or the audit log: it has a stream (PAYLOAD), a table and a
+term of its own, and isn't evidence. Edge publishes it before the call's end, so that whoever has
+seen the end finds it.
 """
 
 from typing import Any
@@ -28,7 +30,9 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, tag="payload.v1"):
     kept: bool
     """False: only sinks get it."""
     request: bytes
-    """JSON: what went to the provider, after guardrails, without the gateway's own fields; cut to its limit."""
+    """JSON: what went to the provider, after guardrails, without the gateway's own fields; cut to
+    its limit.
+    """
     answer: bytes
     """What the client got: JSON, or a stream's events; cut likewise."""
     cut: list[str] = []
@@ -53,7 +57,9 @@ def unpack(message: bytes) -> list[Payload]:
 
 
 def shown(request: bytes, answer: bytes, cut: list[str], *, stream: bool) -> dict[str, Any]:
-    """(messages, response, the whole request) as LiteLLM's rows have them. What can't be read as JSON (it was cut) is a string."""
+    """(messages, response, the whole request) as LiteLLM's rows have them. What can't be read as
+    JSON (it was cut) is a string.
+    """
     asked = _json(request)
     said = assembled(answer) if stream and "answer" not in cut else _json(answer)
     messages: Any = {}
@@ -79,7 +85,9 @@ def _json(raw: bytes) -> Any:
 
 
 def assembled(events: bytes) -> Any:
-    """A stream's events as the answer they make together: texts and tool calls joined, by choice. Other wires' stay as they came."""
+    """A stream's events as the answer they make together: texts and tool calls joined, by choice.
+    Other wires' stay as they came.
+    """
     found: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     for line in events.decode("utf-8", "replace").split("\n"):

@@ -1,9 +1,10 @@
 """What a call costs: a versioned table made from a public package's data by `tools/make_prices.py`.
 
-Names match exactly, never by similarity: a name the table doesn't hold has no price, and its calls are flagged unpriced. Only what
-is no part of a model's identity is looked through (`_names`): the seller's prefix, a region, the date of a snapshot from before
-the table. What the table can't say (hours of the day, searches in files ...) is named in `prices.json` under `simplified`
-and `left_out`. An operator's own prices go before the table.
+Names match exactly, never by similarity: a name the table doesn't hold has no price, and its calls
+are flagged unpriced. Only what is no part of a model's identity is looked through (`_names`): the
+seller's prefix, a region, the date of a snapshot from before the table. What the table can't say
+(hours of the day, searches in files ...) is named in `prices.json` under `simplified` and
+`left_out`. An operator's own prices go before the table.
 """
 
 import hashlib
@@ -34,8 +35,8 @@ class _Table(msgspec.Struct, frozen=True, gc=False):
     providers: dict[str, list[str]]
     """LiteLLM's provider prefix -> sections of `prices`, searched in order."""
     prices: dict[str, dict[str, list[Any] | None]]
-    """Section -> model -> pico-USD: input, output, cache read, cache write (per token), per request, other rates; the last ones may be
-    missing.
+    """Section -> model -> pico-USD: input, output, cache read, cache write (per token), per
+    request, other rates; the last ones may be missing.
 
     None instead of a row: no price, and later sections aren't searched.
     """
@@ -49,12 +50,14 @@ def _load() -> tuple[_Table, str, date]:
 
 
 def lookup(provider: str, model: str, *, batch: bool = False) -> Price | None:
-    """The price of a provider's model, both named as in LiteLLM's `provider/model`; None: not in the table.
+    """The price of a provider's model, both named as in LiteLLM's `provider/model`; None: not in
+    the table.
 
     The first call of a process reads the table.
 
     Args:
-        batch: with what batches cost, which no call of its own is billed at: a price travels with each call.
+        batch: with what batches cost, which no call of its own is billed at: a price travels with
+            each call.
     """
     table, version, as_of = _load()
     prefix, slash, rest = model.partition("/")
@@ -81,7 +84,9 @@ _FOLDERS = ("models/", "converse/", "accounts/fireworks/models/")
 
 
 def _names(provider: str, model: str, as_of: date) -> Iterator[str]:
-    """What a model may be listed as, the most exact first. Only names of the same thing at the same price."""
+    """What a model may be listed as, the most exact first. Only names of the same thing at the same
+    price.
+    """
     yield model
     name = model.lower()
     for folder in _FOLDERS:
@@ -125,8 +130,9 @@ def _exact(amount: int | list[int] | None) -> Exact | None:
 
 
 def merged(own: Price | None, listed: Price | None) -> Price | None:
-    """An entry's own prices before the table's. Where it prices what comes in or goes out, nothing of the table is left: its tiers and
-    tiers of service belong to other prices. Where it sets only others (caches, searches), they are laid over the table's."""
+    """An entry's own prices before the table's. Where it prices what comes in or goes out, nothing
+    of the table is left: its tiers and tiers of service belong to other prices. Where it sets only
+    others (caches, searches), they are laid over the table's."""
     if own is None or listed is None:
         return own or listed
     if own.input_picousd is not None or own.output_picousd is not None or own.request_picousd:
@@ -151,7 +157,9 @@ def _is_overlaid(rate: Rate, own: Price) -> bool:
 
 
 class Adjustment(msgspec.Struct, frozen=True):
-    """What an operator charges instead of what a provider does: `cost_discount_config`, `cost_margin_config`."""
+    """What an operator charges instead of what a provider does: `cost_discount_config`,
+    `cost_margin_config`.
+    """
 
     factor: Fraction = Fraction(1)
     fixed_usd: Fraction = Fraction(0)
@@ -185,7 +193,9 @@ class Adjustment(msgspec.Struct, frozen=True):
 
 
 def _fit(amount: Fraction) -> Exact:
-    """Exact; where a share of many digits makes more than 64 bits hold, to the thousandth of a pico-dollar."""
+    """Exact; where a share of many digits makes more than 64 bits hold, to the thousandth of a
+    pico-dollar.
+    """
     try:
         return exact(amount)
     except ValueError:
@@ -197,7 +207,9 @@ def _fraction(amount: Exact) -> Fraction:
 
 
 def adjustment(provider: str, discounts: Mapping[str, Any], margins: Mapping[str, Any]) -> Adjustment:
-    """For a provider's calls; discount first, margin on what is left. Raises ValueError for what is no share of a price."""
+    """For a provider's calls; discount first, margin on what is left. Raises ValueError for what is
+    no share of a price.
+    """
     factor = 1 - _share(discounts.get(provider, 0), most=1)
     margin = margins.get(provider, margins.get("global", 0))
     percentage, fixed = margin, 0

@@ -10,7 +10,9 @@ from shared.settings import SettingsError
 
 
 def replace(path: Path, content: bytes) -> None:
-    """A reader, and the next start after a crash, see the old or the new content. Raises OSError."""
+    """A reader, and the next start after a crash, see the old or the new content. Raises
+    OSError.
+    """
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,7 +1,9 @@
-"""The configuration, read again while we run: when its file changes, or on SIGHUP (after a secret manager has another value).
+"""The configuration, read again while we run: when its file changes, or on SIGHUP (after a secret
+manager has another value).
 
-What can't be read or isn't right changes nothing: what was in force stays, the log says why, and `tollgate_configuration_in_force`
-is 0 until a file is taken. A file is read once it has stayed the same for a moment: nobody gets half of one that is being written.
+What can't be read or isn't right changes nothing: what was in force stays, the log says why, and
+`tollgate_configuration_in_force` is 0 until a file is taken. A file is read once it has stayed the
+same for a moment: nobody gets half of one that is being written.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

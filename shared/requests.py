@@ -1,6 +1,8 @@
-"""Questions on the bus and their answers: msgpack, request-reply, every one with a deadline at the asker.
+"""Questions on the bus and their answers: msgpack, request-reply, every one with a deadline at the
+asker.
 
-An answer to policy carries the CONTROL sequence it was made at; a question carries the highest its asker has seen.
+An answer to policy carries the CONTROL sequence it was made at; a question carries the highest its
+asker has seen.
 """
 
 from typing import Any
@@ -26,11 +28,15 @@ class DecideRequest(msgspec.Struct, frozen=True, array_like=True):
     credential_shape: str = "sk"
     """What kind of credential was digested: sk, jwt, other. Never the credential."""
     claims: bytes = b""
-    """JSON: what a token says that the asker has verified; empty: the credential is no such token."""
+    """JSON: what a token says that the asker has verified; empty: the credential is no such
+    token.
+    """
     team_id: str | None = None
     """With claims: the team that the caller asks for."""
     customer_id: str | None = None
-    """Ask about this customer alone: may calls be made for them, and to which models (a Grant's `models`)?"""
+    """Ask about this customer alone: may calls be made for them, and to which models (a Grant's
+    `models`)?
+    """
     requester_ip: str | None = None
     """The client's address, where the asker doesn't look at rules about addresses itself."""
 
@@ -40,7 +46,9 @@ class DecideReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ShownRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Entities of a kind, as they are: what edges act on by themselves, tags and budgets for the ledger. Subject `policy.shown`."""
+    """Entities of a kind, as they are: what edges act on by themselves, tags and budgets for the
+    ledger. Subject `policy.shown`.
+    """
 
     kind: str
     min_control_seq: int = 0
@@ -64,8 +72,8 @@ class ShownReply(msgspec.Struct, frozen=True, array_like=True):
 class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     """A management call (`/key/generate`, `/team/info` ...). Subject `policy.admin`.
 
-    Raw keys never travel: the edge has replaced every `sk-...` in query and body by its digest, and for /key/generate has
-    minted the key and put `token` (digest) and `key_name` into the body.
+    Raw keys never travel: the edge has replaced every `sk-...` in query and body by its digest, and
+    for /key/generate has minted the key and put `token` (digest) and `key_name` into the body.
     """
 
     key_sha256: KeyDigest | None
@@ -76,24 +84,31 @@ class AdminRequest(msgspec.Struct, frozen=True, array_like=True):
     requester_ip: str | None = None
     min_control_seq: int = 0
     deadline_at_ms: int = 0
-    """Unix milliseconds; 0: none. Past it the asker has told its client that the outcome is unknown: a command that comes later still
-    (its replica was stopped, or the bus slow) must not undo what was confirmed since."""
+    """Unix milliseconds; 0: none. Past it the asker has told its client that the outcome is
+    unknown: a command that comes later still (its replica was stopped, or the bus slow) must not
+    undo what was confirmed since."""
     params: dict[str, str] = {}
     """Of the path, digested likewise."""
     idempotency_key: str | None = None
-    """The client's `Idempotency-Key`: a call that comes again with it is answered as the first was, and changes nothing."""
+    """The client's `Idempotency-Key`: a call that comes again with it is answered as the first was,
+    and changes nothing.
+    """
     claims: bytes = b""
     team_id: str | None = None
     """As in DecideRequest."""
     vouched: bool = False
-    """The edge itself asks, for somebody it has seen come in: only for what commands/sessions.py has, and no route leads there."""
+    """The edge itself asks, for somebody it has seen come in: only for what commands/sessions.py
+    has, and no route leads there.
+    """
     stored_keys: str = ""
-    """Where keys are stored in a secret manager: `plan`: do nothing yet, and say what it would mean for stored keys; `told`: do it, and
-    say so too."""
+    """Where keys are stored in a secret manager: `plan`: do nothing yet, and say what it would mean
+    for stored keys; `told`: do it, and say so too."""
 
 
 class KeyMove(msgspec.Struct, frozen=True, array_like=True):
-    """What a command means for a key that is stored in a secret manager: by its digests and aliases, before and after."""
+    """What a command means for a key that is stored in a secret manager: by its digests and
+    aliases, before and after.
+    """
 
     before: KeyDigest | None
     """None: the key is new."""
@@ -114,7 +129,9 @@ class AdminReply(msgspec.Struct, frozen=True, array_like=True):
     """JSON."""
     control_seq: int
     changed: list[str] = []
-    """Subjects this call wrote: the edge drops what depends on them before it answers its client."""
+    """Subjects this call wrote: the edge drops what depends on them before it answers its
+    client.
+    """
     headers: dict[str, str] = {}
     """Further lines of the answer's head."""
     moves: list[KeyMove] = []
@@ -141,7 +158,9 @@ class SpentReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NoteRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Record something an operator or the ledger did, as a control fact. Subject `policy.note`; see services/policy/notes.py for which kinds."""
+    """Record something an operator or the ledger did, as a control fact. Subject `policy.note`; see
+    services/policy/notes.py for which kinds.
+    """
 
     kind: str
     """hold, retention, export, checkpoint, restore, login, secret_access."""
@@ -173,11 +192,17 @@ class ScreenRequest(msgspec.Struct, frozen=True, array_like=True):
     roles: list[str] = []
     """Of each text: system, user, assistant, tool, or ""; empty: unknown."""
     groups: list[int] = []
-    """Texts of one number above 0 are parts of one message, one after the other; empty: each stands alone."""
+    """Texts of one number above 0 are parts of one message, one after the other; empty: each stands
+    alone.
+    """
     partial: bool = False
-    """The texts are the newest part of a stream and may go on: the verdict says from where on they may be the start of something."""
+    """The texts are the newest part of a stream and may go on: the verdict says from where on they
+    may be the start of something.
+    """
     names: list[str] = []
-    """Of each text the name it stands under in an object of the caller's own (`{"password": "x"}`), or ""; empty: none has one."""
+    """Of each text the name it stands under in an object of the caller's own (`{"password": "x"}`),
+    or ""; empty: none has one.
+    """
 
 
 class Redaction(msgspec.Struct, frozen=True, array_like=True):
@@ -190,7 +215,9 @@ class Redaction(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, array_like=True):
-    """action: allow, redact, block, error. Where several guardrails speak, block beats error beats redact beats allow."""
+    """action: allow, redact, block, error. Where several guardrails speak, block beats error beats
+    redact beats allow.
+    """
 
     action: str
     outcomes: list[GuardrailOutcome]
@@ -200,11 +227,15 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     redactions: list[Redaction] = []
     """Sorted by text and start, none overlapping another."""
     open_from: list[int] = []
-    """Of each text of a `partial` question: what begins at or after this may be the start of a finding. Empty: nothing is open."""
+    """Of each text of a `partial` question: what begins at or after this may be the start of a
+    finding. Empty: nothing is open.
+    """
 
 
 class ServicesRequest(msgspec.Struct, frozen=True, array_like=True):
-    """How are the services that guardrails ask? Subject `moderation.services`; one replica answers for itself."""
+    """How are the services that guardrails ask? Subject `moderation.services`; one replica answers
+    for itself.
+    """
 
 
 class ServiceState(msgspec.Struct, frozen=True, array_like=True):
@@ -226,7 +257,9 @@ class ServicesReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CountRequest(msgspec.Struct, frozen=True, array_like=True):
-    """How many tokens are these texts? Subject `moderation.count`. Only asked where a provider gave no usage."""
+    """How many tokens are these texts? Subject `moderation.count`. Only asked where a provider gave
+    no usage.
+    """
 
     model: str
     texts: list[str]
@@ -250,7 +283,9 @@ class DecodeTokensReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RestNotice(msgspec.Struct, frozen=True, array_like=True):
-    """A deployment failed, and rests. Subject `edge.rests`, from edge to edge: a hint, answered by nobody."""
+    """A deployment failed, and rests. Subject `edge.rests`, from edge to edge: a hint, answered by
+    nobody.
+    """
 
     edge_id: str
     deployment_id: DeploymentId
@@ -262,5 +297,5 @@ class Fault(msgspec.Struct, frozen=True, array_like=True, tag="fault.v1"):
     """The answer of a service that could not answer. Codes, not prose."""
 
     code: str
-    """bad_request (the asker sent what we can't read), behind (not caught up in time), unavailable, internal, too_large (the answers of a
-    bundle together)."""
+    """bad_request (the asker sent what we can't read), behind (not caught up in time), unavailable,
+    internal, too_large (the answers of a bundle together)."""

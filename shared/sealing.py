@@ -1,11 +1,13 @@
 """Secrets at rest: what a fact, a row or an answer carries of a credential is a `Sealed`.
 
-Envelope encryption: each value has a data key of its own (AES-256-GCM), and that key is wrapped by a sealing key, whose id is in the
-record. Rotation makes a new sealing key; old records are opened with the old one, and `reseal` wraps their data keys anew.
+Envelope encryption: each value has a data key of its own (AES-256-GCM), and that key is wrapped by
+a sealing key, whose id is in the record. Rotation makes a new sealing key; old records are opened
+with the old one, and `reseal` wraps their data keys anew.
 
-The sealing key comes from LITELLM_SALT_KEY (through a secret manager where one is set up), older ones from TOLLGATE_OLD_SALT_KEYS
-(with commas between). Without them it is made, and kept in `sealing.key` (0600) in the data directory: back that file up, for without it
-nothing sealed can be read.
+The sealing key comes from LITELLM_SALT_KEY (through a secret manager where one is set up), older
+ones from TOLLGATE_OLD_SALT_KEYS (with commas between). Without them it is made, and kept in
+`sealing.key` (0600) in the data directory: back that file up, for without it nothing sealed can be
+read.
 """
 
 import base64
@@ -42,7 +44,9 @@ class SealingError(Exception):
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True, repr_omit_defaults=True):
-    """A secret that can be kept and sent. Nobody can print it; opening takes the key and the place it was sealed for."""
+    """A secret that can be kept and sent. Nobody can print it; opening takes the key and the place
+    it was sealed for.
+    """
 
     key_id: str
     wrapped: bytes
@@ -81,7 +85,8 @@ class Keyring:
     def seal(self, text: str, place: str) -> Sealed:
         """
         Args:
-            place: what the value belongs to (`model/<id>/api_key`): it can't be opened as anything else's.
+            place: what the value belongs to (`model/<id>/api_key`): it can't be opened as anything
+                else's.
         """
         raw = text.encode()
         if len(raw) > TEXT_BYTES_MAX:
@@ -98,7 +103,9 @@ class Keyring:
         )
 
     def open(self, sealed: Sealed, place: str) -> Secret:
-        """Raises SealingError for a value of another place, of a key we don't have, or that was changed."""
+        """Raises SealingError for a value of another place, of a key we don't have, or that was
+        changed.
+        """
         return Secret(self.open_bytes(sealed, place).decode())
 
     def open_bytes(self, sealed: Sealed, place: str) -> bytes:
@@ -144,7 +151,8 @@ def _base64(raw: bytes) -> str:
 
 
 def ring(environ: Mapping[str, str]) -> Keyring | None:
-    """A service's: from the environment, else from the file where the suite has said which data directory all of its services share.
+    """A service's: from the environment, else from the file where the suite has said which data
+    directory all of its services share.
 
     None: there is neither, and nothing can be sealed or opened. Raises SettingsError."""
     data_dir = environ.get("TOLLGATE_DATA_DIR", "")
@@ -154,7 +162,9 @@ def ring(environ: Mapping[str, str]) -> Keyring | None:
 
 
 def keyring(environ: Mapping[str, str], data_dir: str) -> Keyring:
-    """From the environment, else from the file, which is made where it is missing. Raises SettingsError."""
+    """From the environment, else from the file, which is made where it is missing. Raises
+    SettingsError.
+    """
     current = environ.get("LITELLM_SALT_KEY", "")
     older = [text.strip() for text in environ.get("TOLLGATE_OLD_SALT_KEYS", "").split(",") if text.strip()]
     file = _file(data_dir)
@@ -165,7 +175,9 @@ def keyring(environ: Mapping[str, str], data_dir: str) -> Keyring:
 
 
 def rotate(data_dir: str) -> None:
-    """A new key at the head of the file; the older ones stay, to open what they sealed. Raises SettingsError."""
+    """A new key at the head of the file; the older ones stay, to open what they sealed. Raises
+    SettingsError.
+    """
     file = _file(data_dir)
     file.write([_new(), *file.read()])
 

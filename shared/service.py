@@ -1,7 +1,8 @@
 """What every service does the same way: start, probes, signals, stop.
 
-A service gives `run` one coroutine function. It gets a `Life`, starts its parts, says `life.ready(...)`, waits for
-`life.stopping`, puts its parts down in order and returns; the process then exits 0.
+A service gives `run` one coroutine function. It gets a `Life`, starts its parts, says
+`life.ready(...)`, waits for `life.stopping`, puts its parts down in order and returns; the process
+then exits 0.
 """
 
 import asyncio
@@ -47,7 +48,9 @@ class Life:
         self._ready: Callable[[], str | None] = lambda: "starting"
 
     def reason_not_live(self) -> str | None:
-        """Why only a restart would help; None: it lives. It says nothing of others: a broker that is away restarts nobody."""
+        """Why only a restart would help; None: it lives. It says nothing of others: a broker that
+        is away restarts nobody.
+        """
         silent_s = time.monotonic() - self._beat_at
         return f"the loop was silent for {silent_s:.0f} s" if silent_s > SILENT_S_MAX else None
 
@@ -60,7 +63,9 @@ class Life:
             loop_lag.set(max(0.0, self._beat_at - due))
 
     def ready(self, reason_not: Callable[[], str | None]) -> None:
-        """From now on ready whenever `reason_not()` is None; it is asked at each probe and must not block."""
+        """From now on ready whenever `reason_not()` is None; it is asked at each probe and must not
+        block.
+        """
         self._ready = reason_not
         log.info("ready")
 
@@ -71,7 +76,9 @@ class Life:
         self.stopping.set()
 
     async def unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The work's result; None when the process was told to stop first, with the work cancelled."""
+        """The work's result; None when the process was told to stop first, with the work
+        cancelled.
+        """
         task = asyncio.ensure_future(work)
         stopping = asyncio.create_task(self.stopping.wait())
         try:
@@ -96,7 +103,9 @@ def exposition() -> list[bytes]:
 
 
 async def serve_probes(life: Life, host: str, port: int) -> web.AppRunner:
-    """`/live`, `/ready`, `/metrics` on a port of their own: no credentials, so not for the clients' network."""
+    """`/live`, `/ready`, `/metrics` on a port of their own: no credentials, so not for the clients'
+    network.
+    """
 
     async def live(_: web.Request) -> web.Response:
         reason = life.reason_not_live()
@@ -169,8 +178,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def _keep_large_blocks() -> None:
-    """Of freed memory the C library gives back to the kernel what lies at the heap's end, from 128 kB on, and takes larger blocks from it
-    one by one: a body of 300 kB then costs a page fault for each 4 kB of each of its copies. So up to 8 MB stay."""
+    """Of freed memory the C library gives back to the kernel what lies at the heap's end, from 128
+    kB on, and takes larger blocks from it one by one: a body of 300 kB then costs a page fault for
+    each 4 kB of each of its copies. So up to 8 MB stay."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 2 * 1024 * 1024)

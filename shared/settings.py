@@ -15,7 +15,8 @@ class SettingsError(Exception):
 
 
 def read(kind: type[T], environ: Mapping[str, str]) -> T:
-    """Fill `kind` from `TOLLGATE_<FIELD>` variables; a field's default stands where its variable is unset or empty.
+    """Fill `kind` from `TOLLGATE_<FIELD>` variables; a field's default stands where its variable is
+    unset or empty.
 
     Raises SettingsError with the variable's name.
     """

@@ -1,7 +1,8 @@
-"""The few names of LiteLLM and FastAPI that the operator's Python imports, for files written for LiteLLM that need no more than these.
+"""The few names of LiteLLM and FastAPI that the operator's Python imports, for files written for
+LiteLLM that need no more than these.
 
-Neither package is here. Where one is installed all the same it is left alone. What else a file imports of them isn't there, and the file
-is refused with that name: nothing pretends to work.
+Neither package is here. Where one is installed all the same it is left alone. What else a file
+imports of them isn't there, and the file is refused with that name: nothing pretends to work.
 """
 
 import ast
@@ -113,7 +114,9 @@ def install() -> None:
 
 
 def missing(tree: ast.AST) -> str:
-    """What a file imports of them at its start that isn't here: `litellm.proxy.x.y`. Empty: nothing."""
+    """What a file imports of them at its start that isn't here: `litellm.proxy.x.y`. Empty:
+    nothing.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -1,7 +1,9 @@
-"""How every service gets its configuration: the environment with AWS KMS's ciphertexts decrypted, the references that this service needs
-resolved by whoever keeps them, the file typed, and the log as it says; and how it gets it again when a secret has changed.
+"""How every service gets its configuration: the environment with AWS KMS's ciphertexts decrypted,
+the references that this service needs resolved by whoever keeps them, the file typed, and the log
+as it says; and how it gets it again when a secret has changed.
 
-A manager that can't say costs the model whose key it keeps, not the start; what nobody can start without is refused with a sentence.
+A manager that can't say costs the model whose key it keeps, not the start; what nobody can start
+without is refused with a sentence.
 """
 
 import asyncio
@@ -35,7 +37,9 @@ _NOT_FOR: dict[str, frozenset[str]] = {
 }
 """Keys whose references a service doesn't resolve, at whatever depth."""
 ASKED_AGAIN_S = 2.0
-"""After a refused credential: the managers aren't asked more often than this, whoever was refused."""
+"""After a refused credential: the managers aren't asked more often than this, whoever was
+refused.
+"""
 
 TROUBLE_S = 2.0
 
@@ -44,7 +48,9 @@ class SecretSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How secrets of a manager are kept up to date: `TOLLGATE_<FIELD>`."""
 
     secret_refresh_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = 150
-    """How often a service asks for its secrets again, in seconds. A secret that a provider refuses is asked for at once."""
+    """How often a service asks for its secrets again, in seconds. A secret that a provider refuses
+    is asked for at once.
+    """
 
 
 @dataclass(repr=False)
@@ -69,9 +75,11 @@ def _nothing() -> None:
 
 
 class Source:
-    """A service's configuration, and the way to read it again when a secret behind it has another value.
+    """A service's configuration, and the way to read it again when a secret behind it has another
+    value.
 
-    Nothing of it is written to `os.environ`: no process that is started from here inherits a plaintext.
+    Nothing of it is written to `os.environ`: no process that is started from here inherits a
+    plaintext.
     """
 
     def __init__(self, path: str, environ: Mapping[str, str], service: str | None) -> None:
@@ -83,8 +91,9 @@ class Source:
         self._asked_at = float("-inf")
         self._every_s = settings.read(SecretSettings, environ).secret_refresh_s
         self.on_change: Callable[[], None] = _nothing
-        """Puts `config` and `environ` into force after a refresh that found something else: before anybody who waits for it goes on, and
-        before the next who is refused could be told that it was asked a moment ago."""
+        """Puts `config` and `environ` into force after a refresh that found something else: before
+        anybody who waits for it goes on, and before the next who is refused could be told that it
+        was asked a moment ago."""
         self.config: Config
         self.environ: Mapping[str, str] = environ
         """With the plaintexts."""
@@ -105,9 +114,11 @@ class Source:
         return source
 
     async def refresh(self) -> bool:
-        """Ask for every secret again: whether any has another value now, and `config` and `environ` are new.
+        """Ask for every secret again: whether any has another value now, and `config` and `environ`
+        are new.
 
-        One asking at a time, for all who want it. Never raises: what can't be had, or can't be used, leaves everything as it was.
+        One asking at a time, for all who want it. Never raises: what can't be had, or can't be
+        used, leaves everything as it was.
         """
         if self._read.secrets is None:
             return False
@@ -140,11 +151,15 @@ class Source:
             await self.refresh()
 
     async def reread(self) -> "Source":
-        """The file as it is now, with all that it refers to: for `become`, or to be closed. Raises ConfigError or SettingsError."""
+        """The file as it is now, with all that it refers to: for `become`, or to be closed. Raises
+        ConfigError or SettingsError.
+        """
         return await Source.open(self.path, self._given, self._service)
 
     async def become(self, other: "Source") -> None:
-        """What `other` is, who ends by that. Whoever is asking for secrets at the moment is answered first."""
+        """What `other` is, who ends by that. Whoever is asking for secrets at the moment is
+        answered first.
+        """
         if self._asking is not None:
             await asyncio.gather(self._asking, return_exceptions=True)
         before, self._read = self._read.secrets, other._read
@@ -212,7 +227,9 @@ class Source:
         self.config, self.environ = parsed
 
     async def _resolve(self, secrets: Secrets) -> dict[str, str | None]:
-        """Reference → value; None where there is none, or where its manager can't say (which is logged)."""
+        """Reference → value; None where there is none, or where its manager can't say (which is
+        logged).
+        """
         guessed = frozenset(self._read.variables.values()).difference(self._read.references)
         wanted = list(dict.fromkeys([*self._read.references, *self._read.variables.values()]))
 
@@ -229,7 +246,9 @@ class Source:
 
 
 async def configuration(path: str, environ: Mapping[str, str], service: str | None) -> tuple[Config, Mapping[str, str]]:
-    """(the configuration, the environment with its plaintexts), as they are now. Raises ConfigError or SettingsError."""
+    """(the configuration, the environment with its plaintexts), as they are now. Raises ConfigError
+    or SettingsError.
+    """
     source = await Source.open(path, environ, service)
     await source.close()
     return source.config, source.environ

@@ -1,7 +1,9 @@
-"""The two streams: how they are made, what their settings must be, and how anybody learns where one stands.
+"""The two streams: how they are made, what their settings must be, and how anybody learns where one
+stands.
 
-A stream is known by when it was created, not by its length: one that was lost and rebuilt may be as long as the old one. `gone` tells of
-messages that were taken out: nothing ever takes one out of CONTROL, so when it grows, somebody purged.
+A stream is known by when it was created, not by its length: one that was lost and rebuilt may be as
+long as the old one. `gone` tells of messages that were taken out: nothing ever takes one out of
+CONTROL, so when it grows, somebody purged.
 """
 
 from typing import Any
@@ -19,13 +21,17 @@ log = structlog.get_logger()
 API_TIMEOUT_S = 2.0
 SHARDS_MAX = 64
 BYTES_MIN_PER_SHARD = 4 * 1024 * 1024
-"""Of TRAFFIC: its last recorded message (up to 1 MB) stays in each shard, and new ones must fit beside it."""
+"""Of TRAFFIC: its last recorded message (up to 1 MB) stays in each shard, and new ones must fit
+beside it.
+"""
 CACHE_AGE_S_MAX = 7 * 86_400
 """Whatever an entry's own term is."""
 PAYLOAD_AGE_S_MAX = 7 * 86_400
 """Should nobody take them into the book for so long, prompts end in the broker."""
 SHARDS_KEY = "tollgate_shards"
-"""In the stream's metadata: how many shards it has is its own property, read from it by who writes and who records."""
+"""In the stream's metadata: how many shards it has is its own property, read from it by who writes
+and who records.
+"""
 
 NOT_FOUND = 10059
 _NAME_IN_USE = 10058
@@ -93,7 +99,8 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 async def state(client: Client, stream: str) -> StreamState:
     """Where the stream stands, from whatever account one is in.
 
-    Raises StreamError (NOT_FOUND: there is no such stream), nats.errors.Error, OSError or TimeoutError.
+    Raises StreamError (NOT_FOUND: there is no such stream), nats.errors.Error, OSError or
+    TimeoutError.
     """
     try:
         found = await _ask(client, subjects.state(stream))
@@ -108,7 +115,8 @@ async def ensure_control(client: Client, replicas: int = 0) -> StreamState:
     Args:
         replicas: of the stream; 0: as it is, one where it must be made.
 
-    Raises SettingsError where the stream has a setting that can't be put right, and what `state` raises.
+    Raises SettingsError where the stream has a setting that can't be put right, and what `state`
+    raises.
     """
     return await _ensure(
         client,
@@ -134,10 +142,12 @@ async def ensure_control(client: Client, replicas: int = 0) -> StreamState:
 
 
 async def ensure_traffic(client: Client, max_bytes: int, shards: int = 1, replicas: int = 0) -> StreamState:
-    """Facts on their way to the book. When it is full it refuses (`discard: new`) instead of dropping money; the ledger trims what is final.
+    """Facts on their way to the book. When it is full it refuses (`discard: new`) instead of
+    dropping money; the ledger trims what is final.
 
     Args:
-        max_bytes: where it must be made; an existing one keeps its own limit, unless its shards need more.
+        max_bytes: where it must be made; an existing one keeps its own limit, unless its shards
+            need more.
         shards: at least so many; an existing stream never gets fewer, since facts may wait in each.
 
     Raises as `ensure_control`.
@@ -171,7 +181,8 @@ async def ensure_traffic(client: Client, max_bytes: int, shards: int = 1, replic
 
 
 async def ensure_payload(client: Client, max_bytes: int, replicas: int = 0) -> StreamState:
-    """Prompts and answers on their way to the book. When it is full it refuses, and edges' journals take them.
+    """Prompts and answers on their way to the book. When it is full it refuses, and edges' journals
+    take them.
 
     Args:
         max_bytes: where it must be made; an existing one keeps its own limit.
@@ -198,7 +209,8 @@ async def ensure_payload(client: Client, max_bytes: int, replicas: int = 0) -> S
 
 
 async def ensure_cache(client: Client, max_bytes: int) -> StreamState:
-    """The bucket of answers that edges share: in the broker's memory, for what is lost there is only a miss. The oldest ones go first.
+    """The bucket of answers that edges share: in the broker's memory, for what is lost there is
+    only a miss. The oldest ones go first.
 
     Raises as `ensure_control`.
     """
@@ -234,7 +246,9 @@ async def _if_there(client: Client, stream: str) -> StreamState | None:
 
 
 async def _ensure(client: Client, wanted: dict[str, Any], replicas: int) -> StreamState:
-    """Make the stream, or put right what an existing one has otherwise. What isn't in `wanted` stays as its operator set it."""
+    """Make the stream, or put right what an existing one has otherwise. What isn't in `wanted`
+    stays as its operator set it.
+    """
     name = wanted["name"]
     fresh = {**wanted, "num_replicas": replicas or 1, "duplicate_window": 120 * 1_000_000_000}
     try:

@@ -1,4 +1,5 @@
-"""Every subject on the bus, and which service may use it. The broker's accounts and permissions are made from this table (`shared.broker`).
+"""Every subject on the bus, and which service may use it. The broker's accounts and permissions are
+made from this table (`shared.broker`).
 
 control.<kind>.<token>     CONTROL stream   in policy's account: policy alone writes
 feed.control.<kind>.<token>                 what the broker says of each stored control fact: its subject and sequence, not its content
@@ -13,11 +14,12 @@ state.<stream>                              request-reply, answered by the broke
 history.control                             request-reply, answered by the broker: control facts from a sequence on
 $KV.tollgate_cache.<digest>                 KV_tollgate_cache, a key-value bucket in ledger's account: edges keep sealed answers there
 
-Each service has an account of its own (edge's is the ledger's, see `home`), and a stream lives in its owner's. Whoever asks names the
-subject that the answer goes to, and whoever makes a consumer names the subject it delivers to; the broker writes there in their place,
-whatever their permissions say. Inside an account of one's own that reaches nothing of anybody else: what crosses accounts are the doors
-below, and answers come back through them under a name the broker gives.
-"""
+Each service has an account of its own (edge's is the ledger's, see `home`), and a stream lives in
+its owner's. Whoever asks names the subject that the answer goes to, and whoever makes a consumer
+names the subject it delivers to; the broker writes there in their place, whatever their permissions
+say. Inside an account of one's own that reaches nothing of anybody else: what crosses accounts are
+the doors below, and answers come back through them under a name the broker gives.
+"""  # noqa: W505
 
 import hashlib
 import re
@@ -29,7 +31,9 @@ CONTROL_STREAM = "CONTROL"
 TRAFFIC_STREAM = "TRAFFIC"
 CACHE_STREAM = "KV_tollgate_cache"
 CACHE_PREFIX = "$KV.tollgate_cache."
-"""Of the answers that all edges share. The ledger makes the bucket: who may make a stream may have it copy another one."""
+"""Of the answers that all edges share. The ledger makes the bucket: who may make a stream may have
+it copy another one.
+"""
 CONTROL_ALL = "control.>"
 TRAFFIC_ALL = "traffic.>"
 PAYLOAD_STREAM = "PAYLOAD"
@@ -56,7 +60,9 @@ _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def control(kind: str, entity_id: str) -> str:
-    """The subject of an entity's control facts. Ids that aren't plain tokens are replaced by a digest, marked by `~`."""
+    """The subject of an entity's control facts. Ids that aren't plain tokens are replaced by a
+    digest, marked by `~`.
+    """
     if _PLAIN_TOKEN.fullmatch(entity_id):
         return f"control.{kind}.{entity_id}"
     return f"control.{kind}.~{hashlib.sha256(entity_id.encode()).hexdigest()[:40]}"
@@ -78,7 +84,9 @@ def payload(shard: int) -> str:
 
 
 def shard_of(edge: str, shards: int) -> int:
-    """The shard an edge writes to, from what it is called: `edge-3` is the fourth of its like; any other name, by its checksum."""
+    """The shard an edge writes to, from what it is called: `edge-3` is the fourth of its like; any
+    other name, by its checksum.
+    """
     number = _ORDINAL.search(edge)
     return (int(number[1]) if number else zlib.crc32(edge.encode())) % shards
 
@@ -146,15 +154,19 @@ DOORS: tuple[Door, ...] = (
 
 
 def home(service: str) -> str:
-    """The service whose account a service's user is in: its own; of edge, the ledger's, where TRAFFIC is.
+    """The service whose account a service's user is in: its own; of edge, the ledger's, where
+    TRAFFIC is.
 
-    What an edge publishes waits for the broker in every call, and a door doubles what that costs the broker (16 µs a message, measured).
+    What an edge publishes waits for the broker in every call, and a door doubles what that costs
+    the broker (16 µs a message, measured).
     """
     return "ledger" if service == "edge" else service
 
 
 def _through_doors(service: str, *, feed: bool) -> list[str]:
-    """Its own doors' names among them: in its own account nobody answers there, which tells where it is. Then the subject itself is asked."""
+    """Its own doors' names among them: in its own account nobody answers there, which tells where
+    it is. Then the subject itself is asked.
+    """
     found: list[str] = []
     for door in DOORS:
         if door.feed is feed and (service in door.users or (door.name and door.owner == service)):
@@ -165,7 +177,9 @@ def _through_doors(service: str, *, feed: bool) -> list[str]:
 
 
 def _answers(service: str) -> list[str]:
-    """Where a service may answer: inboxes alone. Those of other accounts, and (where all share one account) its askers'."""
+    """Where a service may answer: inboxes alone. Those of other accounts, and (where all share one
+    account) its askers'.
+    """
     askers = {user: None for door in DOORS if door.owner == service and not door.feed for user in door.users}
     return ["_R_.>", *(f"{inbox_prefix(user)}.>" for user in askers)]
 

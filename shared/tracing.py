@@ -1,6 +1,7 @@
 """W3C Trace Context: whose trace a call belongs to (https://www.w3.org/TR/trace-context/). Pure.
 
-A call is one span: its id is made from the request's own, so that whoever writes it down says the same without being told.
+A call is one span: its id is made from the request's own, so that whoever writes it down says the
+same without being told.
 """
 
 import hashlib

@@ -1,13 +1,17 @@
-"""The bus's hot verbs spoken directly: ask, answer, and publish with an acknowledgement, over a connection of its own.
+"""The bus's hot verbs spoken directly: ask, answer, and publish with an acknowledgement, over a
+connection of its own.
 
-Every request waits for its facts, and many for a decision or a verdict, so this is the hottest place on the bus; the client
-library's queues and tasks cost more than the round trips themselves. What it knows of the NATS protocol: CONNECT with user and
-password or a signature (nkeys, credentials files), SUB, UNSUB, PUB, HPUB, TLS, and what a server sends. Everything else (streams, consumers)
-stays with the library (`shared.bus`), which also stands in for this while it is away. The same tests run against both.
+Every request waits for its facts, and many for a decision or a verdict, so this is the hottest
+place on the bus; the client library's queues and tasks cost more than the round trips themselves.
+What it knows of the NATS protocol: CONNECT with user and password or a signature (nkeys,
+credentials files), SUB, UNSUB, PUB, HPUB, TLS, and what a server sends. Everything else (streams,
+consumers) stays with the library (`shared.bus`), which also stands in for this while it is away.
+The same tests run against both.
 
-Theory. Bytes go out once in a turn of the loop, whatever was asked in it: one system call for many messages. A question is a token
-under our inbox; its future is done by the answer, by its deadline, or by the connection's end, whichever comes first, and a token is
-never used twice, so a late answer finds nobody. Subscriptions outlive connections: they are said again on the next one.
+Theory. Bytes go out once in a turn of the loop, whatever was asked in it: one system call for many
+messages. A question is a token under our inbox; its future is done by the answer, by its deadline,
+or by the connection's end, whichever comes first, and a token is never used twice, so a late answer
+finds nobody. Subscriptions outlive connections: they are said again on the next one.
 """
 
 import asyncio
@@ -39,7 +43,8 @@ log = structlog.get_logger()
 class Wire:
     """
     Args:
-        url: comma-separated `nats://user:password@host:port`, or `tls://...`. Each wire begins with any of them, so that many spread.
+        url: comma-separated `nats://user:password@host:port`, or `tls://...`. Each wire begins with
+            any of them, so that many spread.
         service: whose inbox answers come to.
         tls: how a server that wants TLS is spoken to; None: it isn't.
         nkey_file: see BusSettings.
@@ -59,7 +64,9 @@ class Wire:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
-        """Connect. False when none of the servers takes us. One that is away may be back: then connecting goes on for ever."""
+        """Connect. False when none of the servers takes us. One that is away may be back: then
+        connecting goes on for ever.
+        """
         away = False
         for server in self._servers:
             try:
@@ -101,7 +108,8 @@ class Wire:
         on_wire: Callable[[], None] | None = None,
         future: "asyncio.Future[bytes] | None" = None,
     ) -> "asyncio.Future[bytes]":
-        """Ask; the future has the answer's payload, or a WireError. Raises WireError when it can't even be sent.
+        """Ask; the future has the answer's payload, or a WireError. Raises WireError when it can't
+        even be sent.
 
         Args:
             headers: a whole NATS header block, or nothing.
@@ -124,14 +132,18 @@ class Wire:
             self._connection.flush()
 
     def send(self, subject: bytes, payload: bytes) -> None:
-        """Publish without waiting, for answers: lost when the connection is. Raises WireError (unreachable, too_large)."""
+        """Publish without waiting, for answers: lost when the connection is. Raises WireError
+        (unreachable, too_large).
+        """
         connection = self._connection
         if connection is None or connection.lost.is_set():
             raise WireError("unreachable")
         connection.send(len(payload), b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload))
 
     async def subscribe(self, subject: str, queue: str, on_message: OnMessage) -> int:
-        """Returns the subscription's number, once the server knows of it (or the connection was lost: then it will)."""
+        """Returns the subscription's number, once the server knows of it (or the connection was
+        lost: then it will).
+        """
         self._last_sid = sid = self._last_sid + 1
         subscription = self._subscriptions[sid] = Subscription(subject, queue, on_message)
         if (connection := self._connection) is not None:

@@ -1,4 +1,4 @@
-"""One connection of the wire: NATS's protocol on a socket, questions by their tokens, and what subscriptions are told."""
+"""One connection of the wire: NATS's protocol on a socket, questions, and subscriptions."""
 
 import asyncio
 import ssl
@@ -18,10 +18,13 @@ CONNECT_TIMEOUT_S = 2.0
 RECONNECT_S = 0.1
 PING_S = 2.0
 SUSPECT_S = 1.0
-"""For a server to answer a PING after somebody waited in vain: longer, and it is taken for frozen or cut off; another one may be well."""
+"""For a server to answer a PING after somebody waited in vain: longer, and it is taken for frozen
+or cut off; another one may be well.
+"""
 LATE_S = 0.05
-"""A timer that comes so much later than it was due: the loop stood still, and what arrived meanwhile may be unread. On uvloop timers that
-are due come first, where it stood still in a socket's event or the process was stopped."""
+"""A timer that comes so much later than it was due: the loop stood still, and what arrived
+meanwhile may be unread. On uvloop timers that are due come first, where it stood still in a
+socket's event or the process was stopped."""
 READ_S = 0.01
 """For it to be read then."""
 READ_BYTES_MAX = 8 * 1024 * 1024
@@ -139,7 +142,9 @@ class BrokerConnection(asyncio.Protocol):
             self._write(b"UNSUB %d\r\n" % sid)
 
     async def round_trip(self, timeout_s: float) -> None:
-        """Until the server has read all that was written, and we all that it had sent by then; or the connection's end."""
+        """Until the server has read all that was written, and we all that it had sent by then; or
+        the connection's end.
+        """
         if self._transport is None:
             return
         future: asyncio.Future[None] = self._loop.create_future()

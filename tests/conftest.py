@@ -1,4 +1,6 @@
-"""Two files of tests run at a time (Makefile); a test that measures time, marked `alone`, has the machine for itself."""
+"""Two files of tests run at a time (Makefile); a test that measures time, marked `alone`, has the
+machine for itself.
+"""
 
 import fcntl
 import os
@@ -14,7 +16,9 @@ hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_
 hypothesis.settings.load_profile("anywhere")  # how fast a machine draws its examples says nothing of the code
 
 TURNS = "PYTEST_TURNS"
-"""Names the folder of this run's two locks: its workers inherit it, another run beside it has its own."""
+"""Names the folder of this run's two locks: its workers inherit it, another run beside it has its
+own.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,7 +1,9 @@
-"""`make k8s-secrets`: every Secret that the manifests name, with fresh values, into deploy/k8s/secrets/secrets.yaml (git-ignored, 0600).
+"""`make k8s-secrets`: every Secret that the manifests name, with fresh values, into
+deploy/k8s/secrets/secrets.yaml (git-ignored, 0600).
 
-Run again, it keeps the values that are there and adds what is missing: a password that changes locks the services out of what they made.
-Options are environment variables: TLS=1 (URLs and certificates for components/tls), DATABASE_URL (a PostgreSQL of your own), NAMESPACE.
+Run again, it keeps the values that are there and adds what is missing: a password that changes
+locks the services out of what they made. Options are environment variables: TLS=1 (URLs and
+certificates for components/tls), DATABASE_URL (a PostgreSQL of your own), NAMESPACE.
 """
 
 import base64
@@ -32,7 +34,9 @@ Values = dict[str, dict[str, str]]
 
 
 def password() -> str:
-    """192 bits; begins with a letter, so that NATS reads it as a string, and needs no quoting in a URL."""
+    """192 bits; begins with a letter, so that NATS reads it as a string, and needs no quoting in a
+    URL.
+    """
     return "p" + secrets.token_hex(24)
 
 
@@ -48,7 +52,8 @@ def values(known: Values, *, tls: bool, database_url: str) -> Values:
         made["tollgate-tls"] = certificates()
     merged = {name: {**made.get(name, {}), **known.get(name, {})} for name in {**made, **known}}
     nats, scheme = merged["tollgate-nats"], "tls" if tls else "nats"
-    # Of a cluster (TLS needs one) each server by its name: behind the Service's one name a server that hangs may be met again and again.
+    # Of a cluster (TLS needs one) each server by its name: behind the Service's one name a server
+    # that hangs may be met again and again.
     hosts = [f"nats-{n}.nats" for n in range(SERVERS)] if tls else ["nats"]
     for service in PERMISSIONS:
         urls = [f"{scheme}://{service}:{nats[service]}@{host}:4222" for host in hosts]
@@ -121,7 +126,9 @@ def read(path: Path) -> Values:
 
 
 def compose() -> int:
-    """`make compose-secrets`: the same values as variables, into deploy/compose/.env; what is there stays, what is missing is added."""
+    """`make compose-secrets`: the same values as variables, into deploy/compose/.env; what is there
+    stays, what is missing is added.
+    """
     path = DIRECTORY.parent.parent / "compose" / ".env"
     there = path.read_text() if path.exists() else ""
     known = {line.partition("=")[0] for line in there.splitlines()}

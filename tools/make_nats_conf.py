@@ -1,7 +1,8 @@
-"""Write the nats.conf files under deploy/: the broker's configuration as the table of subjects (`shared/subjects.py`) wants it.
+"""Write the nats.conf files under deploy/: the broker's configuration as the table of subjects
+(`shared/subjects.py`) wants it.
 
-Passwords aren't in it: the server reads them from its environment, `NATS_<USER>_PASSWORD`. Run it after a change of the table; a test
-compares.
+Passwords aren't in it: the server reads them from its environment, `NATS_<USER>_PASSWORD`. Run it
+after a change of the table; a test compares.
 """
 
 import json
@@ -29,7 +30,8 @@ def server(*, cluster: bool, tls: bool) -> dict[str, Any]:
         "listen": "0.0.0.0:4222",
         "http": "0.0.0.0:8222",
         "max_payload": PAYLOAD_BYTES_MAX,
-        # Every message is on the disk before it is acknowledged. What the limits count is the volume's, not what is free at the start.
+        # Every message is on the disk before it is acknowledged. What the limits count is the
+        # volume's, not what is free at the start.
         "jetstream": {"store_dir": "/data", "sync_interval": "always", "max_file_store": 2**50},
         "lame_duck_grace_period": "5s",
         "lame_duck_duration": "30s",
@@ -49,7 +51,8 @@ def text(tree: dict[str, Any]) -> str:
     lines = []
     for line in json.dumps(tree, indent=2).splitlines():
         before, mark, after = line.partition('"$')
-        # A subject such as "$JS.API..." stands alone or behind `"subject":`, never behind these two names.
+        # A subject such as "$JS.API..." stands alone or behind `"subject":`, never behind these two
+        # names.
         if mark and before.strip() in ('"password":', '"server_name":'):
             line = before + "$" + after.replace('"', "", 1)
         lines.append(line)

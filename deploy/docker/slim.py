@@ -1,7 +1,8 @@
-"""Take out of an installed environment what a running service never reads: tests, debug symbols, headers, cloud services we don't call.
+"""Take out of an installed environment what a running service never reads: tests, debug symbols,
+headers, cloud services we don't call.
 
-`python3 slim.py SITE_PACKAGES`, in the image's build stage. Prints what was saved. Nothing that an import needs is touched: the image's test
-imports every module of Tollgate afterwards.
+`python3 slim.py SITE_PACKAGES`, in the image's build stage. Prints what was saved. Nothing that an
+import needs is touched: the image's test imports every module of Tollgate afterwards.
 """
 
 import gzip
@@ -30,7 +31,9 @@ CLOUD_SERVICES = (
 
 
 UNUSED = ("quicktok/data/llama3.*", "quicktok/data/qwen3.*", "*.dist-info/RECORD")
-"""Vocabularies that nothing is counted with (services/moderation/count.py), and what only an uninstallation reads."""
+"""Vocabularies that nothing is counted with (services/moderation/count.py), and what only an
+uninstallation reads.
+"""
 NOTICES_BYTES_MAX = 100_000
 """Licences longer than this are kept compressed."""
 
@@ -58,7 +61,8 @@ def main(root: Path) -> None:
             with gzip.open(f"{notices}.gz", "wb") as packed:
                 packed.write(notices.read_bytes())
             notices.unlink()
-    # Not those that a wheel brought along in `<package>.libs`: they were patched, and don't survive it.
+    # Not those that a wheel brought along in `<package>.libs`: they were patched, and don't survive
+    # it.
     libraries = [
         str(path)
         for path in root.rglob("*.so*")

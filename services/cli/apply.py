@@ -1,4 +1,5 @@
-"""`tollgate apply -f entities.yaml`: organisations, teams, projects, users, customers and keys as a file says, by ordinary management calls.
+"""`tollgate apply -f entities.yaml`: organisations, teams, projects, users, customers and keys as a
+file says, by ordinary management calls.
 
     teams:
       - {team_id: eng, team_alias: Engineering, models: [gpt-4o], max_budget: 100}
@@ -8,12 +9,13 @@
       - {key_alias: ci, team_id: eng, duration: 90d, key: os.environ/CI_KEY}
       - {key_alias: batch, team_id: eng}   # gets a new key, which goes into --keys-out, once
 
-It first says what differs, field by field, then makes it so; a second run finds nothing. What the file doesn't name, be it an entity or a
-field, is left alone, and nothing is deleted. A key's secret comes from a reference (`os.environ/NAME`, `vault/...`,
-`file/...`: docs/identity.md), or is made here and written into a file that only its owner can read, before the gateway hears of it.
+It first says what differs, field by field, then makes it so; a second run finds nothing. What the
+file doesn't name, be it an entity or a field, is left alone, and nothing is deleted. A key's secret
+comes from a reference (`os.environ/NAME`, `vault/...`, `file/...`: docs/identity.md), or is made
+here and written into a file that only its owner can read, before the gateway hears of it.
 
-The gateway is --url (or TOLLGATE_URL; http://127.0.0.1:4000); an admin's key comes from TOLLGATE_KEY or LITELLM_MASTER_KEY, as arguments are
-seen by every process of the machine.
+The gateway is --url (or TOLLGATE_URL; http://127.0.0.1:4000); an admin's key comes from
+TOLLGATE_KEY or LITELLM_MASTER_KEY, as arguments are seen by every process of the machine.
 """
 
 import argparse
@@ -124,7 +126,9 @@ class Step(NamedTuple):
 
 
 def command(arguments: list[str], environ: Mapping[str, str] = os.environ) -> int:
-    """Exit status: 0 it is so now; 1 something was refused (with --dry-run: something differs); 2 the file, or the command, is wrong."""
+    """Exit status: 0 it is so now; 1 something was refused (with --dry-run: something differs); 2
+    the file, or the command, is wrong.
+    """
     parser = argparse.ArgumentParser(
         prog="tollgate apply", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -219,7 +223,9 @@ def differences(kind: Kind, before: dict[str, Any], wanted: dict[str, Any]) -> d
 
 
 def _same(now: Any, wanted: Any) -> bool:
-    """None, and nothing, are alike; so are 1 and 1.0; of objects in lists what nobody set doesn't count."""
+    """None, and nothing, are alike; so are 1 and 1.0; of objects in lists what nobody set doesn't
+    count.
+    """
     if wanted in (None, [], {}, "") and now in (None, [], {}, "", False):
         return True
     if isinstance(wanted, list) and isinstance(now, list):

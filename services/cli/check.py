@@ -1,4 +1,6 @@
-"""`tollgate check-config FILE`: what every key does, how every model is served. Nothing is started, nobody is called."""
+"""`tollgate check-config FILE`: what every key does, how every model is served. Nothing is started,
+nobody is called.
+"""
 
 import argparse
 import asyncio
@@ -21,7 +23,9 @@ WORDS: dict[Verdict, str] = {
 
 
 def command(arguments: list[str]) -> int:
-    """Exit status: 0 every model is served and every key acts; 1 it starts, and something isn't or doesn't; 2 it is refused."""
+    """Exit status: 0 every model is served and every key acts; 1 it starts, and something isn't or
+    doesn't; 2 it is refused.
+    """
     parser = argparse.ArgumentParser(prog="tollgate check-config", description=__doc__)
     parser.add_argument("file", nargs="?", default=os.environ.get("TOLLGATE_CONFIG", "config.yaml"))
     parser.add_argument("--lenient", action="store_true", help="exit status 0 whenever it starts")

@@ -1,10 +1,12 @@
-"""`tollgate import-litellm --database-url URL [--dry-run]`: take over what a LiteLLM database holds, into a Tollgate that has been set up.
+"""`tollgate import-litellm --database-url URL [--dry-run]`: take over what a LiteLLM database
+holds, into a Tollgate that has been set up.
 
-Keys (LiteLLM keeps their SHA-256, as we do: each goes on working), teams, users, customers, organisations, projects, budgets, tags, models
-and credentials that were added by API, and what each has spent so far. The database is only read, in one snapshot. Run it with policy's
-environment (TOLLGATE_NATS_URL and its login). LITELLM_SALT_KEY seals what is secret, and opens what LiteLLM encrypted where it had the same;
-else IMPORT_LITELLM_SALT_KEY is LiteLLM's. It may be run again: what is there already is left alone, unless --overwrite says that LiteLLM's
-word counts.
+Keys (LiteLLM keeps their SHA-256, as we do: each goes on working), teams, users, customers,
+organisations, projects, budgets, tags, models and credentials that were added by API, and what each
+has spent so far. The database is only read, in one snapshot. Run it with policy's environment
+(TOLLGATE_NATS_URL and its login). LITELLM_SALT_KEY seals what is secret, and opens what LiteLLM
+encrypted where it had the same; else IMPORT_LITELLM_SALT_KEY is LiteLLM's. It may be run again:
+what is there already is left alone, unless --overwrite says that LiteLLM's word counts.
 """
 
 import argparse

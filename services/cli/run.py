@@ -1,4 +1,6 @@
-"""`tollgate run`: everything on this machine. It takes the flags of the command `litellm`; what one of them can't do here is said."""
+"""`tollgate run`: everything on this machine. It takes the flags of the command `litellm`; what one
+of them can't do here is said.
+"""
 
 import argparse
 import importlib.util

@@ -1,4 +1,6 @@
-"""Everything that isn't the broker: the configuration file, the database, other services, the data directory."""
+"""Everything that isn't the broker: the configuration file, the database, other services, the data
+directory.
+"""
 
 import os
 import time

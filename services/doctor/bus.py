@@ -1,4 +1,6 @@
-"""The broker: is it there, is it new enough, does each user reach what it needs and nothing else, are the streams as they must be."""
+"""The broker: is it there, is it new enough, does each user reach what it needs and nothing else,
+are the streams as they must be.
+"""
 
 import asyncio
 import time
@@ -132,7 +134,9 @@ async def _info(client: Client, stream: str) -> dict[str, Any]:
 
 
 async def _walls(client: Client, user: str, refused: list[str]) -> Diagnosis:
-    """Whether the broker keeps this user from what isn't its own: one subject that only others may write to."""
+    """Whether the broker keeps this user from what isn't its own: one subject that only others may
+    write to.
+    """
     foreign = next(
         door.subject for door in DOORS if user not in door.users and door.owner != user and "*" not in door.subject
     )

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 class Diagnosis(NamedTuple):
     level: str
-    """ok; warning: it works, and shouldn't stay so; wrong: it doesn't work; skipped: the environment names nothing to look at."""
+    """ok; warning: it works, and shouldn't stay so; wrong: it doesn't work; skipped: the
+    environment names nothing to look at.
+    """
     what: str
     detail: str = ""
     """What was seen, and where something is wrong, what to do."""

@@ -2,9 +2,10 @@
 
     new ──open──> opened ──settle──> settled          (opened is on the wire before the provider sees a byte)
 
-An account is opened once and settled once; the first end stands. A call that goes on after work that may have been billed
-(an attempt cut off, another model) settles what was, and goes on under an account of its own: each has its own row and price.
-"""
+An account is opened once and settled once; the first end stands. A call that goes on after work
+that may have been billed (an attempt cut off, another model) settles what was, and goes on under an
+account of its own: each has its own row and price.
+"""  # noqa: W505
 
 import contextlib
 from typing import Any, Final, NoReturn
@@ -142,7 +143,8 @@ class Account:
         *,
         free: bool = False,
     ) -> int | None:
-        """Append the one end; returns the cost. A second call does nothing: the first outcome stands.
+        """Append the one end; returns the cost. A second call does nothing: the first outcome
+        stands.
 
         `free`: no provider was asked, so it cost nothing whatever it used.
         """
@@ -197,7 +199,8 @@ class Account:
     ) -> int | None:
         """Settle and wait until it is safe. Returns the cost.
 
-        Raises ConnectionError when it isn't safe in time: the client must not believe a complete answer then.
+        Raises ConnectionError when it isn't safe in time: the client must not believe a complete
+        answer then.
         """
         amount = self.settle(outcome, status, usage, answer, error_code, free=free)
         batch = self._batch
@@ -278,7 +281,9 @@ def about_of(target: Target | None, candidate: Candidate, model: str) -> str:
 
 
 def logged(metadata: dict[str, Any], head: Head) -> dict[str, Any]:
-    """What the book keeps beside a call: of its caller, and whose trace it belongs to. What only an edge notes can't be its caller's."""
+    """What the book keeps beside a call: of its caller, and whose trace it belongs to. What only an
+    edge notes can't be its caller's.
+    """
     if FALLBACK_TO in metadata:
         metadata = {name: value for name, value in metadata.items() if name != FALLBACK_TO}
     return metadata if head.told is None else {**metadata, **head.told}
@@ -329,7 +334,9 @@ async def refuse(
     permit: Permit | None = None,
     screening: Screening | None = None,
 ) -> NoReturn:
-    """Leave the fact of a request that never was opened, then raise. A no stands even where it can't be recorded in time."""
+    """Leave the fact of a request that never was opened, then raise. A no stands even where it
+    can't be recorded in time.
+    """
     fact = Refused(
         id=new_request_id(),
         at_ms=parts.clock.unix_ms(),

@@ -1,7 +1,9 @@
-"""Messages to people about what is going on (`general_settings.alerting: ["slack"]`, `SLACK_WEBHOOK_URL`).
+"""Messages to people about what is going on (`general_settings.alerting: ["slack"]`,
+`SLACK_WEBHOOK_URL`).
 
-They never are in a call's way: `tell` puts a message into a bounded queue, a task of its own sends it, trying again for an hour
-when Slack doesn't answer. One message a minute for each kind and caller; what was kept back is counted in the next one.
+They never are in a call's way: `tell` puts a message into a bounded queue, a task of its own sends
+it, trying again for an hour when Slack doesn't answer. One message a minute for each kind and
+caller; what was kept back is counted in the next one.
 """
 
 import asyncio
@@ -30,7 +32,9 @@ TEXT_CHARACTERS_MAX = 3_000
 
 
 def webhook(general_settings: Mapping[str, Any], environ: Mapping[str, str]) -> Secret | None:
-    """Where alerts go; None: nowhere. Raises ConfigError where they are asked for and can't go anywhere."""
+    """Where alerts go; None: nowhere. Raises ConfigError where they are asked for and can't go
+    anywhere.
+    """
     alerting = general_settings.get("alerting")
     if alerting is None:
         return None

@@ -35,7 +35,9 @@ class Named(msgspec.Struct, frozen=True):
 
 
 def _headers(named: Named) -> str:
-    """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left out."""
+    """Lines ending in CRLF. Whatever comes from configuration or client is printable ASCII, or left
+    out.
+    """
     overhead_ms = f"{named.overhead_s * 1000:.3f}"
     return (
         f"{named.about}x-litellm-call-id: {named.call_id}\r\nx-tollgate-request-id: {named.request_id}\r\n"
@@ -86,7 +88,9 @@ def whole(
 
 
 def stream(named: Named) -> StreamAnswer:
-    """The head of a stream of events; its cost isn't known yet. No proxy on the way should hold them back."""
+    """The head of a stream of events; its cost isn't known yet. No proxy on the way should hold
+    them back.
+    """
     return StreamAnswer(
         200,
         f"{_headers(named)}Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n",

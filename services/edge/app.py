@@ -158,7 +158,8 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         await listener.listen(conf.edge_host, conf.edge_port, reuse_port=conf.edge_reuse_port)
     except OSError as error:
         raise cannot_listen(conf.edge_host, conf.edge_port, "edge", error) from None
-    # What exists now lives as long as the process: out of the collector's sight, which then has only requests to look at.
+    # What exists now lives as long as the process: out of the collector's sight, which then has
+    # only requests to look at.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -179,7 +180,9 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
 
 
 async def _stop(listener: Listener, server: Server, conf: EdgeSettings, parts: Parts) -> None:
-    """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact is durable."""
+    """No new connections; what runs goes on up to the limit; what is cut off is settled; every fact
+    is durable.
+    """
     log.info("stopping", connections=len(listener.connections), running=server.running)
     await listener.drain(conf.edge_drain_ms / 1000, conf.edge_drain_idle_ms / 1000)
     log.info("drained")
@@ -203,7 +206,9 @@ async def _stop(listener: Listener, server: Server, conf: EdgeSettings, parts: P
 async def _recorder(
     client: BusClient, conf: EdgeSettings, journal_name: str, subject: str, numbers: RecorderMetrics
 ) -> GroupCommit:
-    """To a subject, with a journal of its own that takes what the broker doesn't. Raises SettingsError."""
+    """To a subject, with a journal of its own that takes what the broker doesn't. Raises
+    SettingsError.
+    """
     path = Path(conf.data_dir) / f"edge-{conf.edge_port}" / journal_name
     try:
         journal = Journal(path, conf.edge_journal_bytes_max)

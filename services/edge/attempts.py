@@ -1,7 +1,8 @@
-"""Trying candidates until one answers: carries out what routing/plan.py decides, and keeps the account.
+"""Trying candidates until one answers: carries out what routing/plan.py decides, and keeps the
+account.
 
-Whatever happens, each opened account is settled exactly once: here with what the last attempt came to, in relay.py with the
-answer, or by a task of its own when nobody waits any more.
+Whatever happens, each opened account is settled exactly once: here with what the last attempt came
+to, in relay.py with the answer, or by a task of its own when nobody waits any more.
 """
 
 import asyncio
@@ -144,7 +145,9 @@ class Attempts:
             step = following
 
     def _to_room(self, step: Step) -> Step:
-        """To whoever has the most room, from this one on. Its place, or one in its line, is taken before anything is awaited."""
+        """To whoever has the most room, from this one on. Its place, or one in its line, is taken
+        before anything is awaited.
+        """
         parts, candidates = self._parts, self._way.groups[step.group].candidates
         best, least = step.position, float("inf")
         for position in range(step.position, len(candidates)):
@@ -262,7 +265,9 @@ class Attempts:
         return source
 
     async def _has_another_key(self, attempt: "_Attempt") -> bool:
-        """The key was refused: whether the deployment has another one by now, which `attempt` is then made with."""
+        """The key was refused: whether the deployment has another one by now, which `attempt` is
+        then made with.
+        """
         targets, deployment = self._parts.targets, attempt.candidate.deployment_id
         if targets.get(deployment) is attempt.target:
             await self._parts.key_refused()
@@ -374,7 +379,9 @@ class Attempts:
 
 
 def _show(target: Target, path: str, headers: bytes, body: bytes) -> None:
-    """The request as the provider gets it, for `--detailed_debug`: credentials masked, prompts not."""
+    """The request as the provider gets it, for `--detailed_debug`: credentials masked, prompts
+    not.
+    """
     origin = target.origin
     log.debug(
         "POST Request Sent",

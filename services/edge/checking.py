@@ -1,10 +1,12 @@
-"""Do the models answer? Each deployment is really called: for `/health`, at most once in `health_check_interval`, whoever asks; and where
-`background_health_checks` is on every so often by itself, so that nobody who asks waits for a provider.
+"""Do the models answer? Each deployment is really called: for `/health`, at most once in
+`health_check_interval`, whoever asks; and where `background_health_checks` is on every so often by
+itself, so that nobody who asks waits for a provider.
 
-Each call is in the book, as the asker's (in the background: the master key's), with the tag `litellm-internal-health-check`. A check that
-fails counts as any call that fails: the deployment may rest for it. `model_info` says more of a deployment: `mode`, `health_check_model`
-(what is called instead; a pattern is checked only by it), `health_check_timeout` in seconds, `health_check_max_tokens`,
-`disable_background_health_check`.
+Each call is in the book, as the asker's (in the background: the master key's), with the tag
+`litellm-internal-health-check`. A check that fails counts as any call that fails: the deployment
+may rest for it. `model_info` says more of a deployment: `mode`, `health_check_model` (what is
+called instead; a pattern is checked only by it), `health_check_timeout` in seconds,
+`health_check_max_tokens`, `disable_background_health_check`.
 """
 
 import asyncio
@@ -51,7 +53,8 @@ _BODIES: dict[str, tuple[OpenAI, bytes]] = {
 async def checked(
     parts: Parts, request: Request, head: Head, wanted: str = "", wanted_id: str = "", *, in_background: bool = False
 ) -> list[Checked]:
-    """Of all deployments that the asker may use, as they are known or found out now. Raises RefusedError.
+    """Of all deployments that the asker may use, as they are known or found out now. Raises
+    RefusedError.
 
     Args:
         wanted, wanted_id: of this model, or deployment, alone.
@@ -185,7 +188,9 @@ class Nobody:
 
 
 async def in_background(parts: Parts, interval_s: float) -> None:
-    """Look at every deployment, and again after each interval: at first within a part of it, so that edges don't all ask at once."""
+    """Look at every deployment, and again after each interval: at first within a part of it, so
+    that edges don't all ask at once.
+    """
     await asyncio.sleep(random.random() * min(interval_s, 30.0))
     while True:
         master = parts.sso.master_key

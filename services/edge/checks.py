@@ -1,4 +1,6 @@
-"""What became of the last check of each deployment (`/health`): looked at again only when its time is over."""
+"""What became of the last check of each deployment (`/health`): looked at again only when its time
+is over.
+"""
 
 import asyncio
 import math

@@ -11,4 +11,6 @@ class Clock:
         return time.time_ns() // 1_000_000
 
     seconds = staticmethod(time.perf_counter)
-    """A clock that never goes back: what durations and deadlines are measured by. No frame of Python's: it is asked often."""
+    """A clock that never goes back: what durations and deadlines are measured by. No frame of
+    Python's: it is asked often.
+    """

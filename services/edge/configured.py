@@ -1,4 +1,5 @@
-"""What of the configuration file the edge acts on: made at start, and again whenever the file is read again.
+"""What of the configuration file the edge acts on: made at start, and again whenever the file is
+read again.
 
 `LATER` says what is made once, at start: what holds connections or a memory of its own.
 """
@@ -56,7 +57,8 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
     """Raises ConfigError, SettingsError.
 
     Args:
-        host: where the edge listens: a weak master key is taken only where that is this machine alone.
+        host: where the edge listens: a weak master key is taken only where that is this machine
+            alone.
     """
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, host, allow=config.allow_open_gateway)
@@ -97,9 +99,11 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
 
 
 def replace(parts: Parts, before: Configured, after: Configured) -> list[str]:
-    """Put it into force, from the next request on: what runs goes on with what it began with. Names of what waits for a restart.
+    """Put it into force, from the next request on: what runs goes on with what it began with. Names
+    of what waits for a restart.
 
-    Deployments that are gone stay callable until the file is read once more: policies take the file over at moments of their own.
+    Deployments that are gone stay callable until the file is read once more: policies take the file
+    over at moments of their own.
     """
     gone = (before.targets_before - before.targets.keys()) | parts.adopted
     for name in gone - after.targets.keys():

@@ -1,6 +1,7 @@
 """Cross-origin requests of browsers (Fetch standard §3.2): whom we let read our answers. Pure.
 
-Never with credentials: a page has to have a key of its own, and no cookie of ours opens anything to it.
+Never with credentials: a page has to have a key of its own, and no cookie of ours opens anything to
+it.
 """
 
 import re

@@ -1,7 +1,9 @@
-"""`drain-journal FILE`: send what a journal holds that no edge will come back to: of an edge that was scaled away, or of a disk that was moved.
+"""`drain-journal FILE`: send what a journal holds that no edge will come back to: of an edge that
+was scaled away, or of a disk that was moved.
 
-The file is left empty, and may then be deleted. Run it with the edge's own broker user (TOLLGATE_NATS_URL). It may be stopped and run again:
-every message keeps its id, so what arrived already is recognised, by the broker for two minutes and by the book for ever.
+The file is left empty, and may then be deleted. Run it with the edge's own broker user
+(TOLLGATE_NATS_URL). It may be stopped and run again: every message keeps its id, so what arrived
+already is recognised, by the broker for two minutes and by the book for ever.
 """
 
 import asyncio
@@ -52,7 +54,9 @@ async def _run(conf: EdgeSettings, path: Path) -> int:
 
 
 async def drain(journal: Journal, publisher: Publisher, subject: str) -> int:
-    """Oldest first. Returns how many were sent. Raises PublishError; what was acknowledged isn't sent again."""
+    """Oldest first. Returns how many were sent. Raises PublishError; what was acknowledged isn't
+    sent again.
+    """
     sent = 0
     while (record := journal.oldest()) is not None:
         for left in range(TRIES_MAX, 0, -1):

@@ -1,7 +1,9 @@
-"""Families of metrics with what has the same labels added up, and their text: a thousand callers' histograms are a hundred thousand lines.
+"""Families of metrics with what has the same labels added up, and their text: a thousand callers'
+histograms are a hundred thousand lines.
 
-The client library makes objects of every sample and escapes each line anew, which took seconds of a core a scrape. Here a set of labels is
-rendered once, and a family is text in pieces: whoever writes them gives the event loop its turns in between.
+The client library makes objects of every sample and escapes each line anew, which took seconds of a
+core a scrape. Here a set of labels is rendered once, and a family is text in pieces: whoever writes
+them gives the event loop its turns in between.
 """
 
 import time
@@ -17,7 +19,9 @@ from services.edge.tallies import Times
 PIECE_CHARACTERS = 32 * 1024
 """About: a piece is made without a pause."""
 PAUSE_S = 0.0002
-"""After each: the interpreter's lock goes to the event loop's thread, which would have to wait 5 ms for it otherwise."""
+"""After each: the interpreter's lock goes to the event loop's thread, which would have to wait 5 ms
+for it otherwise.
+"""
 
 
 class Family(Protocol):
@@ -109,7 +113,9 @@ class Spreads:
 
 
 def _rendered(names: list[str], values: tuple[str, ...]) -> str:
-    """In the text format's escapes. No label stands for an empty one: they are the same to Prometheus, and most are empty."""
+    """In the text format's escapes. No label stands for an empty one: they are the same to
+    Prometheus, and most are empty.
+    """
     return ",".join(
         [
             f'{name}="{value}"' if value.isalnum() else f'{name}="{_escaped(value)}"'

@@ -1,4 +1,6 @@
-"""How an attempt failed, and what the client is told of it. Pure, but for reading the provider's answer."""
+"""How an attempt failed, and what the client is told of it. Pure, but for reading the provider's
+answer.
+"""
 
 import functools
 import re
@@ -111,7 +113,9 @@ def of_status(
 
 
 def of_error_answer(body: bytes, provider: str) -> Failure:
-    """A 200, or the first event of a stream, that holds an error: what it says may have a status in it."""
+    """A 200, or the first event of a stream, that holds an error: what it says may have a status in
+    it.
+    """
     body = _in_its_place(body)
     status = _status_in(body)
     shown, words = _shown(body, status, provider)
@@ -126,7 +130,9 @@ def of_error_answer(body: bytes, provider: str) -> Failure:
 
 
 def of_nothing(cause: str, body: bytes, provider: str) -> Failure:
-    """A 200 without an answer in it, nor an `error`: providers may say why in words of their own (MiniMax's `base_resp`)."""
+    """A 200 without an answer in it, nor an `error`: providers may say why in words of their own
+    (MiniMax's `base_resp`).
+    """
     message = _reason(body) if body[:1] == b"{" and len(body) <= ERROR_BYTES_PASSED_MAX else ""
     if not message:
         return Failure(cause, provider)
@@ -179,7 +185,8 @@ class _ErrorBody(msgspec.Struct):
 
 
 def provider_error(body: bytes, status: int, provider: str) -> bytes:
-    """The provider's error as it said it, if it is in OpenAI's shape; else its reason, whatever shape that is in.
+    """The provider's error as it said it, if it is in OpenAI's shape; else its reason, whatever
+    shape that is in.
 
     What it says of *our* key (401, 403) is not the client's business, and may hold part of it.
     """
@@ -241,7 +248,9 @@ def _reason(body: bytes) -> str:
 
 
 def _words(value: Any, depth: int) -> str:
-    """FastAPI's `detail: [{"msg"}]`, xAI's `{"error": "..."}`, vLLM's `{"message"}`, Gemini's list of one error ..."""
+    """FastAPI's `detail: [{"msg"}]`, xAI's `{"error": "..."}`, vLLM's `{"message"}`, Gemini's list
+    of one error ...
+    """
     if isinstance(value, str):
         return _quoted(value, depth) if value[:1] == "{" and depth else value
     if depth == 0:
@@ -289,7 +298,9 @@ VALUE_BYTES_MAX: Final = 256
 
 
 def passed_lines(headers: list[tuple[bytes, bytes]]) -> str:
-    """What the provider says of limits and of its own request, as it said it and under LiteLLM's `llm_provider-`."""
+    """What the provider says of limits and of its own request, as it said it and under LiteLLM's
+    `llm_provider-`.
+    """
     lines = ""
     for name, value in headers:
         if name[:2] in _FIRST and (name in _PASSED or name.startswith((b"x-ratelimit-", b"anthropic-ratelimit-"))):
@@ -316,7 +327,9 @@ def retry_lines(headers: list[tuple[bytes, bytes]]) -> str:
 
 
 def retry_after_s(headers: list[tuple[bytes, bytes]]) -> float | None:
-    """`retry-after-ms`, or `Retry-After` in seconds. A date isn't waited for: clients get it as it is."""
+    """`retry-after-ms`, or `Retry-After` in seconds. A date isn't waited for: clients get it as it
+    is.
+    """
     for wanted, divisor in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
         for name, value in headers:
             if name == wanted:

@@ -1,4 +1,6 @@
-"""What an edge knows by control facts, kept in step by one feed: grants, customers, and the endpoints and models that were added by API."""
+"""What an edge knows by control facts, kept in step by one feed: grants, customers, and the
+endpoints and models that were added by API.
+"""
 
 import asyncio
 import contextlib
@@ -33,7 +35,9 @@ class Following:
         self.named = Named(client, setup.named_outbound, self._seen_seq)
 
     async def start(self) -> None:
-        """Until the feed has begun, or for a moment: what is decided before would have to be asked again."""
+        """Until the feed has begun, or for a moment: what is decided before would have to be asked
+        again.
+        """
         metrics.feed_stale.set_function(lambda: self.feed.stale_ms / 1000)
         await self.feed.start()
         with contextlib.suppress(TimeoutError):
@@ -45,7 +49,9 @@ class Following:
         self.added.start()
 
     def reason_not_ready(self) -> str | None:
-        """A feed that never began: nothing would tell of a revoked key. One that stopped is looked after by each decision (grants.py)."""
+        """A feed that never began: nothing would tell of a revoked key. One that stopped is looked
+        after by each decision (grants.py).
+        """
         feed = self.feed
         begun = feed.caught_up or self.grants.seen_seq or feed.seq
         return None if begun or feed.stale_ms <= self._stale_ms_max else "the control feed has not started"

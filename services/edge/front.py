@@ -1,4 +1,6 @@
-"""What the edge has besides calls to models, read from configuration and environment: one function, the parts by their names."""
+"""What the edge has besides calls to models, read from configuration and environment: one function,
+the parts by their names.
+"""
 
 import time
 from collections.abc import Mapping
@@ -38,7 +40,9 @@ def routing(config: Config) -> dict[str, Any]:
 
 
 def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dict[str, Any]:
-    """Fields of Parts that are replaced when the file is read again. Raises ConfigError, SettingsError."""
+    """Fields of Parts that are replaced when the file is read again. Raises ConfigError,
+    SettingsError.
+    """
     general = config.general_settings
     looks = site.read(general, environ, config.directory)
     endpoints = entries.read(general.get("pass_through_endpoints"), environ)

@@ -1,8 +1,9 @@
 """Grants the edge keeps for a while, and forgets the moment a fact says otherwise.
 
-A decision is kept under (digest, route, model) until its time is up, a control fact on one of `depends_on` arrives, or the
-cache is full (then the oldest goes). What is in flight while its subject changes isn't kept: an answer carries the CONTROL
-sequence it was made at, and `_changed` knows at which sequence each subject last changed.
+A decision is kept under (digest, route, model) until its time is up, a control fact on one of
+`depends_on` arrives, or the cache is full (then the oldest goes). What is in flight while its
+subject changes isn't kept: an answer carries the CONTROL sequence it was made at, and `_changed`
+knows at which sequence each subject last changed.
 """
 
 import asyncio
@@ -35,13 +36,17 @@ DECIDE_TRIES = 3
 TRIES = 3
 """Askings for one decision while the control stream moves under it."""
 DENIALS_MAX_PART = 8
-"""Denials have one part in so many of the room: whoever tries out keys can't push out those that are good."""
+"""Denials have one part in so many of the room: whoever tries out keys can't push out those that
+are good.
+"""
 POLICY_AWAY_S = 0.5
 """After a failed asking, how long a still valid grant is used without asking again."""
 
 
 class _OtherStreamError(Exception):
-    """The control stream turned out to be another one (or the feed has only now begun) while policy was being asked."""
+    """The control stream turned out to be another one (or the feed has only now begun) while policy
+    was being asked.
+    """
 
 
 class Entry(msgspec.Struct):
@@ -54,8 +59,8 @@ class Grants:
     """
     Args:
         feed: the notices of control facts that were given to `forget`.
-        stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a kept grant serves only
-            if policy can't answer.
+        stale_ms: when nothing was heard from the feed for so long, policy is asked first, and a
+            kept grant serves only if policy can't answer.
         claims: of a verified token, by its digest; None: the credential is no token.
         prepare: makes this edge able to carry out a decision that it has just been given.
     """
@@ -92,7 +97,9 @@ class Grants:
         self._changed_floor = 0
         self._asking: dict[CacheKey, asyncio.Task[Decision]] = {}
         self._streams = 0
-        """How often the control stream turned out to be another one: sequences only compare within one."""
+        """How often the control stream turned out to be another one: sequences only compare within
+        one.
+        """
         self._policy_away_until = 0.0
         self.seen_seq = 0
         """The highest CONTROL sequence this edge has seen, from the feed or in an answer."""
@@ -110,11 +117,15 @@ class Grants:
                 self._drop(key)
 
     def seen(self, digest: KeyDigest | None) -> bool:
-        """Whether this credential was granted something here lately. Says nothing of what it may do now."""
+        """Whether this credential was granted something here lately. Says nothing of what it may do
+        now.
+        """
         return digest in self._seen
 
     def caller(self, digest: KeyDigest | None) -> Caller | None:
-        """Whose credential this was when it was last granted something; None: nobody's that we have seen."""
+        """Whose credential this was when it was last granted something; None: nobody's that we have
+        seen.
+        """
         return self._seen.get(digest)
 
     def knows(self, digest: KeyDigest | None) -> bool:
@@ -143,7 +154,9 @@ class Grants:
         return entry.prepared
 
     async def decide(self, digest: KeyDigest | None, shape: str, route: str, model: str) -> Decision:
-        """A grant or denial for this request. Raises RefusedError (policy_unavailable) when nobody can say."""
+        """A grant or denial for this request. Raises RefusedError (policy_unavailable) when nobody
+        can say.
+        """
         kept = self.kept(digest, route, model)
         if kept is not None:
             return kept.decision
@@ -173,7 +186,9 @@ class Grants:
         return await self.decide(CUSTOMER, "none", CUSTOMER, customer_id)
 
     async def _ask_once(self, key: CacheKey, shape: str) -> Decision:
-        """Policy's answer to one asking, which all who want the same share; it goes on when they leave."""
+        """Policy's answer to one asking, which all who want the same share; it goes on when they
+        leave.
+        """
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.create_task(self._ask(key, shape))
@@ -185,7 +200,8 @@ class Grants:
         stream = self._streams
         try:
             note_grant("asked")
-            # The feed begins at some sequence: what was decided before it could be changed without our hearing of it.
+            # The feed begins at some sequence: what was decided before it could be changed without
+            # our hearing of it.
             seq = max(self.seen_seq, self._feed().seq)
             if route == CUSTOMER:
                 question = DecideRequest(None, "", "", seq, customer_id=model)

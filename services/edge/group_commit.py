@@ -1,22 +1,24 @@
 """Group commit: how facts leave the edge.
 
-Theory. `append` puts an encoded fact into the open batch and returns the batch. At the end of that turn of the loop the batch
-is published as one message; what is appended until its acknowledgement comes rides in the next one: no timer, so a quiet
-edge pays one round trip and a busy one shares it. While the message in flight is a small one (a quiet edge), a second may
-fly beside it: the end of a short call needn't wait for the acknowledgement of its beginning. A batch goes through
+Theory. `append` puts an encoded fact into the open batch and returns the batch. At the end of that
+turn of the loop the batch is published as one message; what is appended until its acknowledgement
+comes rides in the next one: no timer, so a quiet edge pays one round trip and a busy one shares it.
+While the message in flight is a small one (a quiet edge), a second may fly beside it: the end of a
+short call needn't wait for the acknowledgement of its beginning. A batch goes through
 
     open → on wire → durable          the broker has acknowledged it, or the journal has fsynced it
          ↘ failed                     neither: kept in memory and tried again until one of them takes it
 
 Rules.
-- Order: while the journal holds anything, batches go behind it into the journal, and the drain sends the oldest first.
-  While the drain gets on, batches wait for it a moment: one appended for each one drained would keep the journal for ever.
-  Only a message that flew beside one that failed may overtake it.
+- Order: while the journal holds anything, batches go behind it into the journal, and the drain
+  sends the oldest first. While the drain gets on, batches wait for it a moment: one appended for
+  each one drained would keep the journal for ever. Only a message that flew beside one that failed
+  may overtake it.
 - A batch keeps its message id through every try, so it lands in the stream once.
-- Nothing is ever dropped. While a batch is failed, `healthy` is False and the pipeline opens nothing new (503), which
-  bounds what waits in memory by the requests that were already running.
+- Nothing is ever dropped. While a batch is failed, `healthy` is False and the pipeline opens
+  nothing new (503), which bounds what waits in memory by the requests that were already running.
 - Cancelling a waiter cancels only its wait: the batch belongs to the recorder.
-"""
+"""  # noqa: W505
 
 import asyncio
 from collections import deque
@@ -40,7 +42,9 @@ SMALL_FACTS_MAX = 4
 SWEEP_S = 0.25
 DRAIN_LOOK_S = 0.05
 RETRY_S = 0.2
-"""Between two tries while neither broker nor journal takes a batch, and between two tries to drain."""
+"""Between two tries while neither broker nor journal takes a batch, and between two tries to
+drain.
+"""
 GIVE_WAY_S = 0.1
 """How long a batch lets a drain that gets on go first."""
 
@@ -62,7 +66,9 @@ class FactBatch:
         self._durable_waiters: list[asyncio.Future[None]] = []
 
     def wait_on_wire(self) -> asyncio.Future[None]:
-        """Done when the broker's socket or the journal has the facts. TimeoutError as with `wait_durable`."""
+        """Done when the broker's socket or the journal has the facts. TimeoutError as with
+        `wait_durable`.
+        """
         return _waiter(self._wire_waiters, self.on_wire)
 
     def wait_durable(self) -> asyncio.Future[None]:
@@ -111,7 +117,8 @@ class GroupCommit:
     Args:
         subject: the TRAFFIC subject of this edge's shard.
         publish_timeout_ms: for the broker's acknowledgement.
-        wait_ms: how long anybody waits for a batch. One sweep looks after all of them: no timer a request.
+        wait_ms: how long anybody waits for a batch. One sweep looks after all of them: no timer a
+            request.
     """
 
     def __init__(
@@ -182,7 +189,9 @@ class GroupCommit:
         return self._journal.bytes_waiting
 
     async def drained(self, timeout_s: float) -> bool:
-        """Whether the journal is empty, at once or within `timeout_s`: what it holds is durable, but only this edge can send it."""
+        """Whether the journal is empty, at once or within `timeout_s`: what it holds is durable,
+        but only this edge can send it.
+        """
         deadline = self._time() + timeout_s
         while self._journal.bytes_waiting and self._time() < deadline:  # noqa: ASYNC110 - once, at the end of a process
             await asyncio.sleep(DRAIN_LOOK_S)

@@ -25,9 +25,11 @@ TARGETS_MAX: Final = 20_000
 
 
 def way_of(parts: Parts, asked: Asked) -> Way:
-    """Where the call goes. Kept with the decision where only that, the settings and the targets say so.
+    """Where the call goes. Kept with the decision where only that, the settings and the targets say
+    so.
 
-    Raises RefusedError where there is nobody to ask, or where what is asked of routing makes no sense.
+    Raises RefusedError where there is nobody to ask, or where what is asked of routing makes no
+    sense.
     """
     prepared, settings, targets = asked.prepared, parts.routing, parts.targets
     is_usual = asked.permit is prepared.permit
@@ -52,7 +54,9 @@ def _is_alone(parts: Parts, asked: Asked) -> bool:
 
 
 def groups_of(parts: Parts, asked: Asked) -> list[Group]:
-    """What the grant names and this edge can call, in the order to try. RefusedError where that is nobody."""
+    """What the grant names and this edge can call, in the order to try. RefusedError where that is
+    nobody.
+    """
     permit, format = asked.permit, asked.format.name
     if _is_alone(parts, asked) and _is_callable(parts, permit.candidates[0], format):
         return [Group(asked.call.model, permit.candidates)]
@@ -81,7 +85,9 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
 
 
 def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
-    """Without those whose context window the prompt surely exceeds; all of them where that is all, and nothing else is left."""
+    """Without those whose context window the prompt surely exceeds; all of them where that is all,
+    and nothing else is left.
+    """
     if not parts.routing.check_windows:
         return candidates
     tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
@@ -102,10 +108,11 @@ def _is_callable(parts: Parts, candidate: Candidate, format: str) -> bool:
 
 
 def _alike(parts: Parts, candidate: Candidate) -> Target | None:
-    """Policy has read another version of the file than we have (a rollout, a reload): an entry's id is the digest of all it says.
+    """Policy has read another version of the file than we have (a rollout, a reload): an entry's id
+    is the digest of all it says.
 
-    The one entry of ours with the same provider and model is what it asks for, and that id is known from now on. Of several nobody
-    can say whose credential was meant.
+    The one entry of ours with the same provider and model is what it asks for, and that id is known
+    from now on. Of several nobody can say whose credential was meant.
     """
     if candidate.revision or candidate.deployment_id in parts.left_out or len(parts.targets) >= TARGETS_MAX:
         return None

@@ -1,4 +1,6 @@
-"""Whether a model answers, as this edge last saw it (checks.py): what the hub's rows say of it beside what policy knows."""
+"""Whether a model answers, as this edge last saw it (checks.py): what the hub's rows say of it
+beside what policy knows.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,7 +29,9 @@ def completed(checks: Checks, body: bytes) -> bytes:
 
 
 def _by_model(checks: Checks) -> Mapping[str, Checked]:
-    """A model answers where one of its deployments does; of several, the one that was looked at last."""
+    """A model answers where one of its deployments does; of several, the one that was looked at
+    last.
+    """
     found: dict[str, Checked] = {}
     for each in checks.known():
         if each.shown.get("error_code") == "not_checked":

@@ -1,4 +1,6 @@
-"""Logo and icon: a file inside an allowed folder, or an address that is asked at most once in a while. Only images leave here."""
+"""Logo and icon: a file inside an allowed folder, or an address that is asked at most once in a
+while. Only images leave here.
+"""
 
 import asyncio
 import time

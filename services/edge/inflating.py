@@ -1,8 +1,9 @@
-"""Undoing a request's content-encoding: bounded by what comes out, linear in what goes in, and not on the event loop.
+"""Undoing a request's content-encoding: bounded by what comes out, linear in what goes in, and not
+on the event loop.
 
-A body of a few kilobytes may hold gigabytes, or a hundred thousand empty members. So it is unpacked in steps of so much output,
-in threads (threads.py), and between two steps the loop asks whether there is room for more.
-What unpacks to little is done at once: a thread would cost more.
+A body of a few kilobytes may hold gigabytes, or a hundred thousand empty members. So it is unpacked
+in steps of so much output, in threads (threads.py), and between two steps the loop asks whether
+there is room for more. What unpacks to little is done at once: a thread would cost more.
 """
 
 import zlib
@@ -50,7 +51,9 @@ class Inflater:
         self.done = not data
 
     def step(self, output_max: int) -> bytes:
-        """Some more output, hardly more than `output_max` bytes. Raises InflatingError, TooLargeError."""
+        """Some more output, hardly more than `output_max` bytes. Raises InflatingError,
+        TooLargeError.
+        """
         out, size = [], 0
         try:
             while not self.done and size < output_max:

@@ -1,11 +1,13 @@
 """The journal: messages the broker did not acknowledge, on this edge's disk until it does.
 
-A file of records `length(4) crc32(4) message_id(36) payload`, appended and fsynced before anybody is told that a fact is
-safe. Reading stops at the first record that isn't whole: the tail of a crash in the middle of an append, of which nobody
-was told. Records are drained oldest first with the message ids they had, so what did reach the stream lands once; when
-the last is acknowledged the file is emptied. After a crash in the middle of a drain everything left is sent again, which
-the broker's window and the book's primary key make harmless. Whole records behind a damaged one (a bad disk, not a crash)
-can't be trusted to be in order; they are set aside in a file of their own for a person to look at, never overwritten.
+A file of records `length(4) crc32(4) message_id(36) payload`, appended and fsynced before anybody
+is told that a fact is safe. Reading stops at the first record that isn't whole: the tail of a crash
+in the middle of an append, of which nobody was told. Records are drained oldest first with the
+message ids they had, so what did reach the stream lands once; when the last is acknowledged the
+file is emptied. After a crash in the middle of a drain everything left is sent again, which the
+broker's window and the book's primary key make harmless. Whole records behind a damaged one (a bad
+disk, not a crash) can't be trusted to be in order; they are set aside in a file of their own for a
+person to look at, never overwritten.
 
 One process owns the file (flock). Every call here blocks: run in a thread, one at a time.
 """
@@ -104,7 +106,9 @@ class Journal:
         return offset
 
     def _set_damage_aside(self, path: Path) -> None:
-        """Copy what lies from the first unreadable record on, if it is more than one torn append."""
+        """Copy what lies from the first unreadable record on, if it is more than one torn
+        append.
+        """
         size = os.fstat(self._file).st_size
         head = os.pread(self._file, _HEAD.size, self._end)
         if len(head) < _HEAD.size or self._end + _HEAD.size + MESSAGE_ID_BYTES + _HEAD.unpack(head)[0] >= size:

@@ -1,9 +1,11 @@
-"""Management commands where virtual keys are stored in a secret manager: the manager has a key before anybody can use it.
+"""Management commands where virtual keys are stored in a secret manager: the manager has a key
+before anybody can use it.
 
 1. ask policy what the command would do, and whether it may (nothing happens yet);
 2. write each new or renamed key, and read it back; what can't be written ends the command here;
 3. give the command;
-4. remove what stands under a former name, or, where policy refused in the end, put back what stood there.
+4. remove what stands under a former name, or, where policy refused in the end, put back what stood
+   there.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +45,9 @@ class KeptKeys:
         self._grants = grants
 
     async def ask(self, question: AdminRequest, route: Route, plaintext: str | None, timeout_ms: int) -> AdminReply:
-        """As `bus.ask`, for a command. Raises BusError, and RefusedError where a key can't be stored."""
+        """As `bus.ask`, for a command. Raises BusError, and RefusedError where a key can't be
+        stored.
+        """
         moves: list[KeyMove] = []
         if route.mints or route.name.startswith("/key/"):
             planned = await self._policy(question, "plan", timeout_ms)
@@ -82,7 +86,9 @@ class KeptKeys:
         return await bus.ask(self._client, subjects.POLICY_ADMIN, asked, AdminReply, timeout_ms)
 
     async def _write(self, move: KeyMove, plaintext: str | None) -> _Written | None:
-        """Raises SecretError. None: there is nothing to write, as the name stays or the manager never had the key."""
+        """Raises SecretError. None: there is nothing to write, as the name stays or the manager
+        never had the key.
+        """
         if move.after is None:
             return None
         stored = self._stored
@@ -121,7 +127,9 @@ class KeptKeys:
                 log.error("stored_key_not_put_back", name=each.name, reason=str(error))
 
     async def _remove(self, moves: list[KeyMove]) -> str:
-        """What stands under former names, or of keys that are gone. Returns the names that couldn't be removed."""
+        """What stands under former names, or of keys that are gone. Returns the names that couldn't
+        be removed.
+        """
         left = []
         for move in moves:
             if move.before is None:
@@ -138,7 +146,9 @@ class KeptKeys:
         return ", ".join(left)[:1000]
 
     async def _happened(self, plaintext: str | None, timeout_ms: int) -> bool:
-        """Nobody confirmed the command: whether the key is there all the same. Where that isn't known either, it counts as done."""
+        """Nobody confirmed the command: whether the key is there all the same. Where that isn't
+        known either, it counts as done.
+        """
         if plaintext is None:
             return True
         question = DecideRequest(digest_key(plaintext), "/models", min_control_seq=self._grants.seen_seq)

@@ -1,7 +1,9 @@
-"""What the edge counts. Label values come from closed sets only; children are made once, not per request.
+"""What the edge counts. Label values come from closed sets only; children are made once, not per
+request.
 
-What every request counts is kept in plain numbers and only becomes metrics when it is asked for: the library's locks would cost a
-request more than its credential does. One thread writes them; a scrape may see one request half counted.
+What every request counts is kept in plain numbers and only becomes metrics when it is asked for:
+the library's locks would cost a request more than its credential does. One thread writes them; a
+scrape may see one request half counted.
 """
 
 import collections

@@ -1,10 +1,12 @@
-"""`custom_auth`: the operator's own function is asked whose request this is, as LiteLLM asks it, and its word is final.
+"""`custom_auth`: the operator's own function is asked whose request this is, as LiteLLM asks it,
+and its word is final.
 
     async def user_api_key_auth(request, api_key) -> UserAPIKeyAuth | str
 
-It is asked for every request, by its head, before a byte of the body is read: the body isn't there for it. It runs in a thread of its own,
-with a loop of its own: what blocks there, or never returns, keeps nobody but callers whose answer is then 503. Whatever it raises lets
-nobody in. A string is a credential to go on with.
+It is asked for every request, by its head, before a byte of the body is read: the body isn't there
+for it. It runs in a thread of its own, with a loop of its own: what blocks there, or never returns,
+keeps nobody but callers whose answer is then 503. Whatever it raises lets nobody in. A string is a
+credential to go on with.
 """
 
 import asyncio
@@ -31,7 +33,9 @@ log = structlog.get_logger()
 Function = Callable[..., Any]
 
 ASKED_MAX = 256
-"""Requests that the function was asked about and hasn't done with, also where nobody waits any more; a further one gets 503 at once."""
+"""Requests that the function was asked about and hasn't done with, also where nobody waits any
+more; a further one gets 503 at once.
+"""
 MESSAGE_CHARACTERS_MAX = 500
 
 
@@ -54,8 +58,8 @@ class OwnAuth:
         self._thread.start()
 
     async def identify(self, head: Head, request: Request) -> bytes | None:
-        """Who it is, as policy is told (shared.identity.own); None: the head's credential is to be looked at as it is. The head speaks of
-        whom the function said. Raises RefusedError."""
+        """Who it is, as policy is told (shared.identity.own); None: the head's credential is to be
+        looked at as it is. The head speaks of whom the function said. Raises RefusedError."""
         sent = credential.find(request.header) or ""
         try:
             returned = await self._ask(Seen(request), sent)
@@ -98,7 +102,9 @@ class OwnAuth:
             asked.cancel()
 
     async def _called(self, seen: "Seen", sent: str) -> Any:
-        """In the function's thread. What would end the thread, or look as if the client had left, is nobody."""
+        """In the function's thread. What would end the thread, or look as if the client had left,
+        is nobody.
+        """
         try:
             found = self._function(request=seen, api_key=sent)
             return await found if inspect.isawaitable(found) else found
@@ -121,7 +127,9 @@ class OwnAuth:
 
 
 def _refuse(raised: Exception | None) -> NoReturn:
-    """With the status and the words that the exception has for the client; the text of any other stays here: it may hold anything."""
+    """With the status and the words that the exception has for the client; the text of any other
+    stays here: it may hold anything.
+    """
     said = getattr(raised, "message", None) or getattr(raised, "detail", None)
     status = getattr(raised, "status_code", None) or getattr(raised, "code", None)
     try:

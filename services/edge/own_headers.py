@@ -1,6 +1,7 @@
-"""Headers of the operator's own that mean something: whose values are tags (`extra_spend_tag_headers`), and which names the customer
-(`user_header_name`, `user_header_mappings`). Applied to a head that has been read, before the body is. And which of a client's headers
-providers get (`forward_client_headers_to_llm_api`)."""
+"""Headers of the operator's own that mean something: whose values are tags
+(`extra_spend_tag_headers`), and which names the customer (`user_header_name`,
+`user_header_mappings`). Applied to a head that has been read, before the body is. And which of a
+client's headers providers get (`forward_client_headers_to_llm_api`)."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,9 @@ CUSTOMER = "customer"
 class OwnHeaders(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     customers: tuple[str, ...] = ()
-    """The first that a request has names its customer, unless one of the gateway's own headers does."""
+    """The first that a request has names its customer, unless one of the gateway's own headers
+    does.
+    """
 
     def read(self, request: Request, head: Head) -> None:
         """Adds to the head's hints."""
@@ -63,7 +66,8 @@ _TOO = frozenset({"anthropic-beta"})
 
 
 def forwarded(headers: Mapping[str, str], sent: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """A client's `x-` headers that its provider gets too: no credential, and none that the entry sets itself.
+    """A client's `x-` headers that its provider gets too: no credential, and none that the entry
+    sets itself.
 
     Args:
         headers: by lower-case names.

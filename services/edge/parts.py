@@ -63,7 +63,9 @@ class Parts(msgspec.Struct, kw_only=True):
     bus_client: BusClient
     grants: Grants
     customers: Grants
-    """Decisions about customers, apart: whoever calls for many of them can't push out those about callers."""
+    """Decisions about customers, apart: whoever calls for many of them can't push out those about
+    callers.
+    """
     recorder: GroupCommit
     payloads: GroupCommit | None = None
     """Of prompts and answers, where they are kept."""
@@ -88,7 +90,9 @@ class Parts(msgspec.Struct, kw_only=True):
     """None: every call goes to a provider."""
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_signers: dict[str, Credentials] = msgspec.field(default_factory=dict)
-    """An endpoint's id → what proves that its calls are ours, where that isn't a header of its own."""
+    """An endpoint's id → what proves that its calls are ours, where that isn't a header of its
+    own.
+    """
     named: Named = msgspec.field(default_factory=lambda: Named(None, None, int))
     """Pass-through endpoints that were made at run time."""
     default_models: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -1,6 +1,8 @@
-"""A path that isn't written the usual way, in the usual one: so that a client's habit of slashes or escapes costs it nothing. Pure.
+"""A path that isn't written the usual way, in the usual one: so that a client's habit of slashes or
+escapes costs it nothing. Pure.
 
-What comes out is the only path anybody looks at from then on: who checks it and who acts on it can't see two.
+What comes out is the only path anybody looks at from then on: who checks it and who acts on it
+can't see two.
 """
 
 import re
@@ -13,7 +15,9 @@ PATH_CHARACTERS_MAX = 2_048
 
 
 def usual(path: str) -> str | None:
-    """The same path without needless escapes, doubled slashes, and a slash at its end; None: it has no usual form (dot segments)."""
+    """The same path without needless escapes, doubled slashes, and a slash at its end; None: it has
+    no usual form (dot segments).
+    """
     if len(path) > PATH_CHARACTERS_MAX:
         return None
     plain = _ESCAPED_PLAIN.sub(lambda found: chr(int(found[0][1:], 16)), path)
@@ -26,9 +30,11 @@ def usual(path: str) -> str | None:
 
 
 def rewritten(path: str) -> str | None:
-    """A decoded path as it is to be sent on, escaped where it must be: what was checked is what goes on.
+    """A decoded path as it is to be sent on, escaped where it must be: what was checked is what
+    goes on.
 
-    None: it could be read in two ways (dot segments, a slash inside a segment, bytes that are no UTF-8).
+    None: it could be read in two ways (dot segments, a slash inside a segment, bytes that are no
+    UTF-8).
     """
     segments = path.split("/")
     if any(is_ambiguous(segment) or "\ufffd" in segment for segment in segments):
@@ -37,7 +43,9 @@ def rewritten(path: str) -> str | None:
 
 
 def is_ambiguous(segment: str) -> bool:
-    """Whether a decoded segment could be read in two ways: a dot segment, or one that spells out the escape of a slash."""
+    """Whether a decoded segment could be read in two ways: a dot segment, or one that spells out
+    the escape of a slash.
+    """
     return segment in (".", "..") or "%2F" in segment.upper()
 
 

@@ -1,5 +1,5 @@
-"""What a call asked and was answered, kept aside where its grant says so (shared/payloads.py). Bounded; a call whose grant doesn't say so
-never comes here.
+"""What a call asked and was answered, kept aside where its grant says so (shared/payloads.py).
+Bounded; a call whose grant doesn't say so never comes here.
 """
 
 import asyncio
@@ -89,7 +89,9 @@ def _request(asked: Asked, bytes_max: int) -> tuple[bytes, bool]:
 
 
 def of(parts: Parts, asked: Asked) -> Content | None:
-    """Of a call whose grant wants it. None where the request itself wants it neither kept nor sent."""
+    """Of a call whose grant wants it. None where the request itself wants it neither kept nor
+    sent.
+    """
     grant, call = asked.permit.grant, asked.call
     if says_true(call.fields, "no-log"):
         return None
@@ -100,7 +102,9 @@ def of(parts: Parts, asked: Asked) -> Content | None:
 
 
 async def settled(batch: FactBatch) -> None:
-    """Wait until it is safe. Past the recorder's patience the answer goes out all the same: it is no evidence."""
+    """Wait until it is safe. Past the recorder's patience the answer goes out all the same: it is
+    no evidence.
+    """
     try:
         await batch.wait_durable()
     except TimeoutError:

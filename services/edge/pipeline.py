@@ -5,13 +5,16 @@
     3. body       within limits, as the route's format reads it  (reading.py, formats/)
     4. decide     credential, route and model → grant → permit   (grants.py, shared.grant)
     5. screen     the guardrails of the grant, before anything leaves
-    6. attempts   candidates in order (attempts.py): each is opened (account.py), called (upstream/), its answer passed on
+    6. attempts candidates in order (attempts.py): each is opened (account.py), called (upstream/),
+       its answer passed on
                   (relay.py), and settled before the last byte goes out
 
-A warm call whose request adds nothing of its own takes what its grant comes to ready-made (prepared.py) and waits for nobody before 6.
+A warm call whose request adds nothing of its own takes what its grant comes to ready-made
+(prepared.py) and waits for nobody before 6.
 
-What is refused before 6 leaves one `refused` fact. What was opened leaves exactly one `settled`, whatever happens: attempts.py
-sees to that, also when this task is cancelled because the client left.
+What is refused before 6 leaves one `refused` fact. What was opened leaves exactly one `settled`,
+whatever happens: attempts.py sees to that, also when this task is cancelled because the client
+left.
 """
 
 from collections.abc import Awaitable, Callable
@@ -38,7 +41,8 @@ Relay = Callable[[Parts, Request, Route, Head, Call], Awaitable[Answer]]
 
 
 async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -> Answer:
-    """Answer one request on an LLM route. Raises RefusedError, which the one error boundary (server.py) renders.
+    """Answer one request on an LLM route. Raises RefusedError, which the one error boundary
+    (server.py) renders.
 
     Args:
         relay: answers a call as it is, without any translation (surfaces/relayed.py).
@@ -90,7 +94,8 @@ def screening_of(
     """The guardrails of one call.
 
     Args:
-        metadata_goes_on: whether its provider gets the request's metadata: a model may read it then.
+        metadata_goes_on: whether its provider gets the request's metadata: a model may read it
+            then.
     """
     return Screening(
         parts.bus_client,

@@ -1,7 +1,8 @@
-"""What all calls of one decision have in common, worked out once and kept as long as the decision (grants.py).
+"""What all calls of one decision have in common, worked out once and kept as long as the decision
+(grants.py).
 
-Nothing here decides: it is what the decision, and the functions that apply it, come to whenever a request adds nothing of its
-own.
+Nothing here decides: it is what the decision, and the functions that apply it, come to whenever a
+request adds nothing of its own.
 """
 
 from services.edge import metrics
@@ -33,7 +34,9 @@ class Heading:
         )
         """See shared.facts."""
         self.about: tuple[Target | None, str] | None = None
-        """What answers say of it (account.about_of), once there was one, and of which target that was."""
+        """What answers say of it (account.about_of), once there was one, and of which target that
+        was.
+        """
         calls = SERIES.calls_of(grant.caller, route.name, model, upstream, name, provider)
         self.totals: tuple[Totals, ...] = calls, metrics.of_route(route.name)
         """What they are added to."""
@@ -45,7 +48,9 @@ class Prepared:
     def __init__(self, decision: Grant | Denial) -> None:
         self.decision = decision
         self.permit: Permit | None = admission.standing(decision)
-        """Of every request that adds nothing of its own (formats.base.Call.plain), until the credential ends; None: each is looked at."""
+        """Of every request that adds nothing of its own (formats.base.Call.plain), until the
+        credential ends; None: each is looked at.
+        """
         self.apart: Apart | None = None
         """What keeps answers to `permit` apart from others' (cache/), once they were looked for."""
         self.way: Way | None = None

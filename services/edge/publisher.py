@@ -16,15 +16,17 @@ from shared.wire_connection import WireError
 
 
 class PublishError(Exception):
-    """Not acknowledged. The message may or may not be in the stream: only the same message id may be sent again."""
+    """Not acknowledged. The message may or may not be in the stream: only the same message id may
+    be sent again.
+    """
 
 
 class Publisher(Protocol):
     async def publish(
         self, subject: str, message_id: str, payload: bytes, on_wire: Callable[[], None], timeout_ms: int
     ) -> int:
-        """Publish and wait for the acknowledgement; returns the stream sequence. Calls `on_wire` once the bytes are handed to
-        the socket. Raises PublishError."""
+        """Publish and wait for the acknowledgement; returns the stream sequence. Calls `on_wire`
+        once the bytes are handed to the socket. Raises PublishError."""
 
     async def close(self) -> None: ...
 

@@ -21,7 +21,9 @@ _ENCODINGS = (*_PLAIN, *inflating.ENCODINGS)
 
 
 class Head(msgspec.Struct):
-    """What the pipeline needs of a request's head. The credential is digested here and goes no further."""
+    """What the pipeline needs of a request's head. The credential is digested here and goes no
+    further.
+    """
 
     digest: KeyDigest | None
     shape: str
@@ -33,7 +35,9 @@ class Head(msgspec.Struct):
     timeout: str | None = None
     stream_timeout: str | None = None
     token: str | None = None
-    """The credential itself where it looks like an identity provider's token: tokens.py verifies it, and it goes no further."""
+    """The credential itself where it looks like an identity provider's token: tokens.py verifies
+    it, and it goes no further.
+    """
     team_id: str | None = None
     """With a token: which of its teams the caller asks for."""
     session_id: str | None = None
@@ -47,7 +51,9 @@ class Head(msgspec.Struct):
 
 
 def text(value: str | None, characters_max: int = HEADER_CHARACTERS_MAX) -> str | None:
-    """A header's value as it can be recorded: cut, and with a question mark for each byte that isn't UTF-8. Empty is none."""
+    """A header's value as it can be recorded: cut, and with a question mark for each byte that
+    isn't UTF-8. Empty is none.
+    """
     if not value:
         return None
     value = value[:characters_max]
@@ -61,7 +67,8 @@ def call_id(request: Request) -> str | None:
 
 
 class Credential:
-    """What was found out about a key, for the next request that brings it on the same connection: mostly all of them.
+    """What was found out about a key, for the next request that brings it on the same connection:
+    mostly all of them.
 
     Holds the header as the connection holds it anyway, and no longer.
     """
@@ -157,7 +164,8 @@ async def body(
     timeout_ms: int,
     too_large: Callable[[int | None, int], Refusal] = errors.body_too_large,
 ) -> bytes:
-    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading), undecodable, too slow, no room.
+    """The whole body, decompressed. Raises RefusedError: too large (cut off while reading),
+    undecodable, too slow, no room.
 
     Args:
         too_large: its size in bytes, as far as that is known, and the limit → what is answered.

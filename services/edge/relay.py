@@ -1,9 +1,10 @@
-"""From a provider's answer to the client's: in one piece, or events as they come. Both look at what an answer is, not at how it
-is labelled.
+"""From a provider's answer to the client's: in one piece, or events as they come. Both look at what
+an answer is, not at how it is labelled.
 
-Until something of an answer has come, a failure is raised (failures.Failure) and the call may go on elsewhere; the client has
-nothing yet. From then on the answer is this provider's, and whatever happens is told to the client and settled here. `[DONE]`
-and the last byte go out only once the end is recorded.
+Until something of an answer has come, a failure is raised (failures.Failure) and the call may go on
+elsewhere; the client has nothing yet. From then on the answer is this provider's, and whatever
+happens is told to the client and settled here. `[DONE]` and the last byte go out only once the end
+is recorded.
 """
 
 import asyncio
@@ -111,7 +112,9 @@ class Relay:
         return start
 
     def _is_whole(self, start: bytes) -> bool:
-        """Whether what was asked for as a stream comes in one piece (or as an error page) all the same."""
+        """Whether what was asked for as a stream comes in one piece (or as an error page) all the
+        same.
+        """
         if self._translator is not None:
             kind = (self._source.header(b"content-type") or b"").lower()
             return kind.startswith((b"application/json", b"text/html")) and b"stream" not in kind
@@ -192,7 +195,9 @@ class Relay:
             raise Failure(error.cause, self._provider) from None
 
     def _translated(self, translator: Translator, body: bytes) -> bytes:
-        """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's whoever they stand for."""
+        """In the client's wire. What is in it already stays as it is: some relays speak OpenAI's
+        whoever they stand for.
+        """
         try:
             assert self._options is not None
             return translator.answer(body, self._options)
@@ -251,7 +256,8 @@ class Relay:
             await out.write(events.error_event(errors.render(failure)))
         await out.end()
         if failure is None and not source.complete:
-            # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection can be used again.
+            # [DONE] is here but the body's end isn't: wait a moment for it, so that the connection
+            # can be used again.
             self.draining = True
             parts.tasks.start(drain(source))
         return out
@@ -266,7 +272,9 @@ class _Nothing:
 
 
 async def drain(source: Source) -> None:
-    """Read what is left of a body that is over, for a moment; past that the connection is closed."""
+    """Read what is left of a body that is over, for a moment; past that the connection is
+    closed.
+    """
     try:
         async with asyncio.timeout(DRAIN_S):
             while await source.next_chunk():

@@ -1,4 +1,5 @@
-"""What a running edge does when its configuration is another one: the file was changed, or a secret manager has other secrets.
+"""What a running edge does when its configuration is another one: the file was changed, or a secret
+manager has other secrets.
 
 Calls that run go on with what they began with; what begins from now on has the new ones.
 """
@@ -47,7 +48,9 @@ class Renewal:
         await self._source.refused()
 
     async def apply(self, config: Config, environ: Mapping[str, str]) -> list[str]:
-        """Put it into force. Names of what waits for a restart. Raises ConfigError or SettingsError, having changed nothing."""
+        """Put it into force. Names of what waits for a restart. Raises ConfigError or
+        SettingsError, having changed nothing.
+        """
         return self._apply(config, environ)
 
     def _apply(self, config: Config, environ: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,8 @@
-"""Which deployments rest, told from edge to edge: what one has found out costs the others no failed attempt.
+"""Which deployments rest, told from edge to edge: what one has found out costs the others no failed
+attempt.
 
-A notice is a hint: whoever misses one finds out for itself. So nobody waits for it, and it is never stored.
+A notice is a hint: whoever misses one finds out for itself. So nobody waits for it, and it is never
+stored.
 """
 
 import asyncio

@@ -1,11 +1,14 @@
-"""Calls, as LiteLLM's Prometheus metrics name and label them (`litellm_*`), counted from the facts of this edge.
+"""Calls, as LiteLLM's Prometheus metrics name and label them (`litellm_*`), counted from the facts
+of this edge.
 
-Labels come from closed sets: who called is what policy knows, a model's name is one that is configured. What a caller could make up
-(a model nobody serves, an end user, an address, a user agent) has no label of its own: it is `other`, or empty where LiteLLM has it
-empty. Even so there are at most `SERIES_MAX` combinations, past which everything is counted under `other`, and
+Labels come from closed sets: who called is what policy knows, a model's name is one that is
+configured. What a caller could make up (a model nobody serves, an end user, an address, a user
+agent) has no label of its own: it is `other`, or empty where LiteLLM has it empty. Even so there
+are at most `SERIES_MAX` combinations, past which everything is counted under `other`, and
 `tollgate_series_capped_total` says how often.
 
-Each edge exposes its own counts, since its start: `sum()` over all edges is the total. Plain numbers until they are scraped.
+Each edge exposes its own counts, since its start: `sum()` over all edges is the total. Plain
+numbers until they are scraped.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +24,9 @@ from shared.facts import Caller, GuardrailOutcome, Refused, Settled
 
 SERIES_MAX = 1_000
 SPREADS_MAX = 200
-"""Combinations that have histograms of their own: one is a hundred lines. Those after have theirs with the caller's labels `other`."""
+"""Combinations that have histograms of their own: one is a hundred lines. Those after have theirs
+with the caller's labels `other`.
+"""
 PICOUSD_PER_USD = 1e12
 OTHER = "other"
 

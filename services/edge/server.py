@@ -1,7 +1,8 @@
 """HTTP: one handler, the table of routes, one error boundary.
 
-No router, no middlewares: every path is in the table of routes, and each surface has one handler (surfaces/). A handler is
-cancelled when the client leaves; that is how a provider call ends with its client.
+No router, no middlewares: every path is in the table of routes, and each surface has one handler
+(surfaces/). A handler is cancelled when the client leaves; that is how a provider call ends with
+its client.
 """
 
 from collections.abc import Awaitable, Callable
@@ -48,9 +49,11 @@ class Server:
         return Listener(self.handle, _malformed, self._budget, certificate)
 
     async def handle(self, request: Request) -> Answer:
-        """The error boundary: a RefusedError becomes its answer; anything else is logged and answered without a word of it.
+        """The error boundary: a RefusedError becomes its answer; anything else is logged and
+        answered without a word of it.
 
-        Where a part of another answer is out already, the connection is cut instead (http/connection.py).
+        Where a part of another answer is out already, the connection is cut instead
+        (http/connection.py).
         """
         budget, account = self._budget, request.account
         if self._parts.proxies:
@@ -85,7 +88,9 @@ class Server:
         return answer
 
     def _recognise(self, request: Request) -> None:
-        """Whether this credential was granted something here lately: strangers share a small part of everything."""
+        """Whether this credential was granted something here lately: strangers share a small part
+        of everything.
+        """
         account = request.account
         memo = account.memo
         if type(memo) is reading.Credential and memo.is_of(request):
@@ -102,7 +107,9 @@ class Server:
             self._budget.estrange(account)
 
     async def _probe(self, request: Request) -> Answer:
-        """What an orchestrator asks by the clients' port is answered although there is no slot: it costs nothing."""
+        """What an orchestrator asks by the clients' port is answered although there is no slot: it
+        costs nothing.
+        """
         try:
             answer = await self._dispatched(request)
         except RefusedError as no:
@@ -121,7 +128,8 @@ class Server:
 
     async def _elsewhere(self, request: Request, found: tuple[str, ...]) -> Answer:
         """What no row of the table answers."""
-        # Needless escapes are a client's habit (Amazon's clients write `%3A`): what goes on is written anew.
+        # Needless escapes are a client's habit (Amazon's clients write `%3A`): what goes on is
+        # written anew.
         raw_path = request.raw_path if found or request.canonical else paths.rewritten(request.path)
         if not found and raw_path is not None:
             parts = self._parts

@@ -1,6 +1,8 @@
-"""What an edge is made of before it knows the bus: settings, the configuration's targets and looks, ways out, what secrets need.
+"""What an edge is made of before it knows the bus: settings, the configuration's targets and looks,
+ways out, what secrets need.
 
-`Renewal` puts a changed configuration into force later; what is made here once says so in `configured.LATER`.
+`Renewal` puts a changed configuration into force later; what is made here once says so in
+`configured.LATER`.
 """
 
 import resource

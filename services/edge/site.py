@@ -1,4 +1,5 @@
-"""What the gateway shows of itself, by environment and configuration: titles, which pages there are, logo and icon.
+"""What the gateway shows of itself, by environment and configuration: titles, which pages there
+are, logo and icon.
 
 DOCS_TITLE, DOCS_DESCRIPTION    of the documentation
 DOCS_FILTERED="True"            it shows the routes of OpenAI's API alone
@@ -8,7 +9,7 @@ ROOT_REDIRECT_URL               where / leads to, instead of showing the documen
 SERVER_ROOT_PATH                a prefix before all paths, with or without a proxy that takes it away
 UI_LOGO_PATH, LITELLM_FAVICON_URL   a file, or an address
 general_settings.block_robots   /robots.txt asks crawlers to stay away
-"""
+"""  # noqa: W505
 
 import re
 from collections.abc import Mapping

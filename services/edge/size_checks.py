@@ -1,4 +1,6 @@
-"""Whether a request or an answer is within its limits (sizes.py). Whoever is over one is told so, and an alert goes out."""
+"""Whether a request or an answer is within its limits (sizes.py). Whoever is over one is told so,
+and an alert goes out.
+"""
 
 from services.edge import reading
 from services.edge.http import Request
@@ -12,7 +14,9 @@ from shared.grant import Grant
 
 
 def arrived(parts: Parts, request: Request) -> bytes | None:
-    """The body, where it is here already, as it is, and so small that it is nobody's matter; None: `body` reads it."""
+    """The body, where it is here already, as it is, and so small that it is nobody's matter; None:
+    `body` reads it.
+    """
     length, free_bytes = request.content_length, reading.HELD_FREE_BYTES
     if length is None or length > free_bytes or request.field(b"content-encoding") is not None:
         return None

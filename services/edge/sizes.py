@@ -1,13 +1,15 @@
-"""How large requests, answers and files may be, by `general_settings` and by key and team (size_checks.py looks).
+"""How large requests, answers and files may be, by `general_settings` and by key and team
+(size_checks.py looks).
 
     max_request_size_mb                              counted unpacked, and while it arrives
     max_response_size_mb                             real bytes: an answer isn't passed on, a stream is cut with an error event
     max_file_size_mb                                 of one uploaded file
     allowed_file_extensions, blocked_file_extensions
 
-A key's or team's own limits (`metadata.max_request_size_mb`, `metadata.max_response_size_mb`) come with its grant; the smallest counts.
-`TOLLGATE_EDGE_BODY_BYTES_MAX` bounds what an edge reads whatever is set here (413).
-"""
+A key's or team's own limits (`metadata.max_request_size_mb`, `metadata.max_response_size_mb`) come
+with its grant; the smallest counts. `TOLLGATE_EDGE_BODY_BYTES_MAX` bounds what an edge reads
+whatever is set here (413).
+"""  # noqa: W505
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +24,9 @@ MB = 1024 * 1024
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """In the megabytes (of 1,048,576 bytes) that the settings are in: the messages repeat them as they were written."""
+    """In the megabytes (of 1,048,576 bytes) that the settings are in: the messages repeat them as
+    they were written.
+    """
 
     request_mb: float | int | None = None
     response_mb: float | int | None = None

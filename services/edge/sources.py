@@ -1,4 +1,5 @@
-"""Where an attempt's answer comes from: a provider's response as it is, undone of its encoding, or a provider that plays.
+"""Where an attempt's answer comes from: a provider's response as it is, undone of its encoding, or
+a provider that plays.
 
 All have what relay.py needs: status, headers, and bytes as they come.
 """
@@ -64,7 +65,8 @@ class Played:
 
 
 class Decoded:
-    """A stream that its provider compressed although nobody asked for that (RFC 9110 §8.4: the recipient undoes it).
+    """A stream that its provider compressed although nobody asked for that (RFC 9110 §8.4: the
+    recipient undoes it).
 
     Args:
         broken: what is raised where the bytes aren't what the encoding says.
@@ -99,7 +101,9 @@ class Decoded:
 
 
 def chunks_of(source: Source) -> Chunks:
-    """The bytes of a stream, whatever its content-encoding. UpstreamError `protocol` for one that nobody can undo."""
+    """The bytes of a stream, whatever its content-encoding. UpstreamError `protocol` for one that
+    nobody can undo.
+    """
     encoding = (source.header(b"content-encoding") or b"identity").lower()
     if encoding == b"identity" or not isinstance(source, Response):
         return source

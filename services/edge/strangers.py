@@ -1,12 +1,14 @@
-"""What people without a good key were refused: counted, so that asking costs the asker more than it costs us.
+"""What people without a good key were refused: counted, so that asking costs the asker more than it
+costs us.
 
-The first refusal of its kind (address, error code, key) in a minute leaves its own fact at once, as any refusal does. Those like it
-in the same minute are counted, and leave one fact together when the minute is over: the first one's, with `refusals` in its
-metadata. So what strangers can write is bounded by `KINDS_MAX` facts a minute, whatever they send. Past `FIRST_MAX` kinds a minute
-there is no fact at once; past `KINDS_MAX` what comes is counted as of one address, `other`.
+The first refusal of its kind (address, error code, key) in a minute leaves its own fact at once, as
+any refusal does. Those like it in the same minute are counted, and leave one fact together when the
+minute is over: the first one's, with `refusals` in its metadata. So what strangers can write is
+bounded by `KINDS_MAX` facts a minute, whatever they send. Past `FIRST_MAX` kinds a minute there is
+no fact at once; past `KINDS_MAX` what comes is counted as of one address, `other`.
 
-While nothing can be recorded, everything refused is only counted; the counts wait for better times, and still are no more than
-`KINDS_MAX`.
+While nothing can be recorded, everything refused is only counted; the counts wait for better times,
+and still are no more than `KINDS_MAX`.
 """
 
 import asyncio
@@ -47,7 +49,9 @@ class Strangers:
         self._task: asyncio.Task[None] | None = None
 
     def keeps(self, fact: Refused) -> bool:
-        """Whether this refusal is only counted here. False: its fact is to be recorded now, like any other."""
+        """Whether this refusal is only counted here. False: its fact is to be recorded now, like
+        any other.
+        """
         healthy = self._recorder.healthy
         if healthy and fact.status != 401:
             return False
@@ -70,7 +74,9 @@ class Strangers:
         return True
 
     def flush(self) -> None:
-        """The minute is over, or the edge stops: what was counted becomes facts. While nothing can be recorded it stays."""
+        """The minute is over, or the edge stops: what was counted becomes facts. While nothing can
+        be recorded it stays.
+        """
         self._first.clear()
         if not self._recorder.healthy:
             return

@@ -1,8 +1,8 @@
 """A provider's events on their way to the client, as they come.
 
-Held back until one of them says something: until then the client has nothing, and a failure is raised (failures.Failure), so that the
-call may go on elsewhere. From then on whatever happens is told to the client. How it ended is in `outcome` and `failure`; relay.py
-settles it.
+Held back until one of them says something: until then the client has nothing, and a failure is
+raised (failures.Failure), so that the call may go on elsewhere. From then on whatever happens is
+told to the client. How it ended is in `outcome` and `failure`; relay.py settles it.
 """
 
 from typing import Final
@@ -23,11 +23,15 @@ from shared import errors
 from shared.errors import Refusal
 
 HOLD_S: Final = 10.0
-"""Longer than this a stream's comments and empty events aren't held back for its first content: a client's proxy would tire."""
+"""Longer than this a stream's comments and empty events aren't held back for its first content: a
+client's proxy would tire.
+"""
 
 
 def named(account: Account, source: Source) -> Named:
-    """What an answer says of its call: the provider's own lines, and the guardrails that ran, too."""
+    """What an answer says of its call: the provider's own lines, and the guardrails that ran,
+    too.
+    """
     passed = failures.passed_lines(source.headers)
     if account.asked.permit.guardrails:
         passed += account.asked.screening.header()
@@ -77,7 +81,8 @@ class Streaming:
         return self._out
 
     async def pass_on(self, start: bytes) -> None:
-        """All but what says that it is over. Raises Failure while the client has nothing; RefusedError where a guardrail says no.
+        """All but what says that it is over. Raises Failure while the client has nothing;
+        RefusedError where a guardrail says no.
 
         Args:
             start: what has been read already; b"": nothing.
@@ -141,7 +146,9 @@ class Streaming:
             await self._say(rest, last=True)
 
     async def _begin(self) -> None:
-        """The client gets its head: this provider's answer it is. Unless a guardrail beside the call says no."""
+        """The client gets its head: this provider's answer it is. Unless a guardrail beside the
+        call says no.
+        """
         asked = self._account.asked
         if asked.permit.guardrails:
             self._blocked(await asked.screening.beside())
@@ -149,7 +156,9 @@ class Streaming:
         await out.start(asked.request)
 
     async def _say(self, whole: bytes, *, last: bool = False) -> bool:
-        """What was held back, and this, as far as it may go out. False: it may not, and nothing more is said."""
+        """What was held back, and this, as far as it may go out. False: it may not, and nothing
+        more is said.
+        """
         if self._held:
             whole = b"".join((*self._held, whole))
             self._held = []
@@ -170,7 +179,9 @@ class Streaming:
         return True
 
     def _too_much(self, data: bytes) -> Refusal | None:
-        """Counts, and keeps where it is wanted, what goes out; the refusal where that is more than may be."""
+        """Counts, and keeps where it is wanted, what goes out; the refusal where that is more than
+        may be.
+        """
         self._said_bytes += len(data)
         account, mb = self._account, self._mb
         if account.content is not None:

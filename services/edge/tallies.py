@@ -1,7 +1,7 @@
 """The numbers of calls of one kind: what every call adds to, and nothing that a scrape does.
 
-A call that ends leaves a row (`ENDED`). Rows are added up together, column by column: mostly when there are enough of them, and always
-before a scrape reads the sums.
+A call that ends leaves a row (`ENDED`). Rows are added up together, column by column: mostly when
+there are enough of them, and always before a scrape reads the sums.
 """
 
 import threading
@@ -66,7 +66,9 @@ Row = tuple[tuple[Totals, ...], str, int, str | None, Usage, int | None, float, 
 
 
 class Ended:
-    """Calls that have ended since they were last added up. One thread puts rows in; others may add them up meanwhile."""
+    """Calls that have ended since they were last added up. One thread puts rows in; others may add
+    them up meanwhile.
+    """
 
     def __init__(self) -> None:
         self._rows: list[Row] = []

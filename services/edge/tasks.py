@@ -1,4 +1,6 @@
-"""Work that outlives its request (settling a call whose client left), held so that it is neither lost nor forgotten."""
+"""Work that outlives its request (settling a call whose client left), held so that it is neither
+lost nor forgotten.
+"""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,6 @@
-"""What is counted where a provider gives no usage: the texts of requests, answers and stream chunks. Pure."""
+"""What is counted where a provider gives no usage: the texts of requests, answers and stream
+chunks. Pure.
+"""
 
 from services.edge.content import answer, request
 from services.edge.formats.base import Call
@@ -12,7 +14,9 @@ def of_request(call: Call) -> list[str]:
 
 
 def ids_of_request(call: Call) -> int:
-    """Tokens that are given as ids (`input: [[1, 2], [3]]`): a list of them is its own count. Raises as `of_request`."""
+    """Tokens that are given as ids (`input: [[1, 2], [3]]`): a list of them is its own count.
+    Raises as `of_request`.
+    """
     given = (text.text for text in request.of_fields(call.fields).texts if text.kind == "tokens")
     return sum(text.count(" ") + 1 for text in given if text)
 
@@ -22,5 +26,7 @@ def of_answer(body: bytes) -> list[str]:
 
 
 def of_chunk(event_data: bytes) -> list[tuple[str, str]]:
-    """(channel, text) of one stream chunk: a channel is a choice and the field the text grows in."""
+    """(channel, text) of one stream chunk: a channel is a choice and the field the text grows
+    in.
+    """
     return [(".".join(map(str, grown.channel)), grown.text.text) for grown in answer.of_event(event_data)]

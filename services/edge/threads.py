@@ -1,6 +1,7 @@
 """Threads for what would keep the loop from other calls: unpacking bodies, and walking large ones.
 
-Not the default executor's: that one writes the journal and resolves names, and neither may wait behind somebody's large body.
+Not the default executor's: that one writes the journal and resolves names, and neither may wait
+behind somebody's large body.
 """
 
 import asyncio

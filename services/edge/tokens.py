@@ -1,5 +1,6 @@
-"""Credentials of which policy must be told more than a digest: an identity provider's tokens, verified here, once a token; and those of
-which the operator's own function says whose they are (own_auth.py), asked anew for every request. The credential itself goes nowhere."""
+"""Credentials of which policy must be told more than a digest: an identity provider's tokens,
+verified here, once a token; and those of which the operator's own function says whose they are
+(own_auth.py), asked anew for every request. The credential itself goes nowhere."""
 
 import json
 from typing import Any
@@ -27,7 +28,8 @@ class Claims(msgspec.Struct, frozen=True):
 class Tokens:
     """
     Args:
-        verifier: None: tokens aren't accepted, and policy refuses them as what they then are, keys that nobody made.
+        verifier: None: tokens aren't accepted, and policy refuses them as what they then are, keys
+            that nobody made.
         own: the operator's own function; None: there is none.
     """
 
@@ -39,8 +41,8 @@ class Tokens:
         self._kept: dict[KeyDigest, tuple[Any, Claims]] = {}
 
     async def identify(self, head: Head, request: Request) -> None:
-        """Returns where the credential needs nothing of this, or is good now; the head may speak of another one then. Raises
-        RefusedError (401, 503)."""
+        """Returns where the credential needs nothing of this, or is good now; the head may speak of
+        another one then. Raises RefusedError (401, 503)."""
         if self._own is not None:
             told = await self._own.identify(head, request)
             if told is not None and head.digest is not None:
@@ -55,7 +57,9 @@ class Tokens:
         self._keep(head.digest, *kept)
 
     def _keep(self, digest: KeyDigest, claims: dict[str, Any] | None, told: Claims) -> None:
-        """Whoever came last goes last: until policy is asked about this request it must be there."""
+        """Whoever came last goes last: until policy is asked about this request it must be
+        there.
+        """
         self._kept.pop(digest, None)
         if len(self._kept) >= KEPT_MAX:
             del self._kept[next(iter(self._kept))]

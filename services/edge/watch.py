@@ -1,4 +1,6 @@
-"""What an edge tells people of itself: its facts go to the journal, or nowhere. By alerts.py, once a minute at most."""
+"""What an edge tells people of itself: its facts go to the journal, or nowhere. By alerts.py, once
+a minute at most.
+"""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""`python -m services.ledger`: the service. The rest are commands, in COMMANDS; see the files of those names."""
+"""`python -m services.ledger`: the service. The rest are commands, in COMMANDS; see the files of
+those names.
+"""
 
 import sys
 from collections.abc import Callable

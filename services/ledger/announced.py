@@ -1,6 +1,8 @@
-"""What retention took must be in the audit log: the fact before a run names what is due, the fact after it what went. Pure.
+"""What retention took must be in the audit log: the fact before a run names what is due, the fact
+after it what went. Pure.
 
-So nobody who can only write the database passes off rows that he took out as a day whose term was over: the facts are policy's.
+So nobody who can only write the database passes off rows that he took out as a day whose term was
+over: the facts are policy's.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,9 @@ def json_answer(value: Any, headers: dict[str, str] | None = None, status: int =
 
 
 def csv_answer(columns: Sequence[str], rows: Iterable[Sequence[Any]], name: str) -> web.Response:
-    """A text that begins like a formula gets an apostrophe: a tag is anybody's word, and spreadsheets run what begins with `=`."""
+    """A text that begins like a formula gets an apostrophe: a tag is anybody's word, and
+    spreadsheets run what begins with `=`.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)

@@ -1,4 +1,6 @@
-"""What the handlers of the ledger's HTTP API share: who asks, the book, and what answers are made from."""
+"""What the handlers of the ledger's HTTP API share: who asks, the book, and what answers are made
+from.
+"""
 
 from collections.abc import Callable
 
@@ -53,7 +55,9 @@ class Api:
         return await self.asking.identified(request.headers.get, route, request.method, request.raw_path, body)
 
     async def identify_admin(self, request: web.Request, route: str, *, write: bool = False) -> Caller:
-        """Policy has the say; that only admins see the whole book, and only those who may write change it, is checked here once more."""
+        """Policy has the say; that only admins see the whole book, and only those who may write
+        change it, is checked here once more.
+        """
         caller = await self.identify(request, route)
         if route.startswith("/audit") and not self._shows_audit:
             raise RefusedError(errors.not_found(request.method, request.path))

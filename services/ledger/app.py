@@ -75,7 +75,8 @@ async def main(life: Life) -> None:
     """One ledger, until `life` is stopping."""
     loaded = await config.load(os.environ)
     settings, source = loaded.settings, loaded.source
-    # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's usual pace halves the speed.
+    # A batch makes tens of thousands of short-lived objects that hold no cycles: the collector's
+    # usual pace halves the speed.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     probes = await serve_probes(life, settings.ledger_probe_host, settings.ledger_probe_port)
@@ -243,7 +244,7 @@ class Ledger:
         return position.seq if position is not None else 0
 
     async def _prepare(self) -> bool:
-        """Schema and stream, however long they take. Raises SettingsError where waiting wouldn't help."""
+        """Schema and stream. Raises SettingsError where waiting wouldn't help."""
         while True:
             try:
                 await migrate(self._database)
@@ -300,7 +301,9 @@ class Ledger:
                 raise result
 
     def _side_works(self) -> list[tuple[int, str, Callable[[], Coroutine[Any, Any, None]]]]:
-        """What one ledger does for all, apart from recording: number and name of its lock, and the work."""
+        """What one ledger does for all beside recording: its lock's number and name, and the
+        work.
+        """
         settings, stopping = self._settings, self._stopping
         schedule = Schedule(settings.retention_interval, settings.retention_cron)
         before_drops = self._checkpoints.now if self._checkpoints is not None else None

@@ -30,7 +30,9 @@ ADMIN_ROLES = frozenset(("proxy_admin", "proxy_admin_viewer"))
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Which rows the asker may see: its user's; without a user, those of its key that are no user's; an admin all."""
+    """Which rows the asker may see: its user's; without a user, those of its key that are no
+    user's; an admin all.
+    """
 
     everything: bool = False
     user_id: str | None = None
@@ -50,7 +52,8 @@ class Asking:
     """
     Args:
         control_seq: the CONTROL sequence this ledger knows of: policy answers at that or later.
-        verifier: of an identity provider's tokens, by the edge's own rules; None: they aren't accepted.
+        verifier: of an identity provider's tokens, by the edge's own rules; None: they aren't
+            accepted.
     """
 
     def __init__(self, client: BusClient, control_seq: Callable[[], int], verifier: Verifier | None = None) -> None:
@@ -69,9 +72,11 @@ class Asking:
     async def identified(
         self, get_header: credential.Getter, route: str, method: str = "GET", target: str = "", body: bytes = b""
     ) -> tuple[Caller, int]:
-        """The caller, and the CONTROL sequence at which they are that: what they wrote themselves stands at it.
+        """The caller, and the CONTROL sequence at which they are that: what they wrote themselves
+        stands at it.
 
-        Known by an edge's word for this method, target (path and query) and body; or by a credential, for who asks directly.
+        Known by an edge's word for this method, target (path and query) and body; or by a
+        credential, for who asks directly.
         """
         told = get_header(asker.HEADER)
         question = (
@@ -90,7 +95,9 @@ class Asking:
         return reply.decision.caller, max(least, reply.decision.control_seq)
 
     async def stored(self, kind: EntityKind[Entity], seq: int, ids: Collection[str] | None = None) -> list[Entity]:
-        """What policy keeps of a kind, at this CONTROL sequence or later; of these ids, where some are given. Raises RefusedError."""
+        """What policy keeps of a kind, at this CONTROL sequence or later; of these ids, where some
+        are given. Raises RefusedError.
+        """
         if ids is not None and not ids:
             return []
         found: list[Any] = []

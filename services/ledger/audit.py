@@ -16,7 +16,9 @@ class AuditTally(Tally):
         super().__init__(connection, stream, 0)
 
     async def post_control(self, messages: Sequence[Message], known: Position) -> Chained:
-        """Record messages and move the position behind them. Raises PositionMovedError, or one of DATABASE_ERRORS."""
+        """Record messages and move the position behind them. Raises PositionMovedError, or one of
+        DATABASE_ERRORS.
+        """
         facts = [fact for fact in (chain.read(message.data) for message in messages) if fact is not None]
         async with self._connection.transaction():
             end = await self._hold(known)

@@ -1,6 +1,7 @@
 """`/audit` for administrators, and `/audit/summary`: how much was changed, refused and blocked.
 
-Refusals are rows of request_log, not control facts: callers must not be able to flood the audit log.
+Refusals are rows of request_log, not control facts: callers must not be able to flood the audit
+log.
 """
 
 from datetime import UTC, datetime

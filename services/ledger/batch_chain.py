@@ -1,4 +1,5 @@
-"""Batches of traffic: each transaction's rows, hashed and chained, so that none can be changed, removed, added or moved unseen. Pure.
+"""Batches of traffic: each transaction's rows, hashed and chained, so that none can be changed,
+removed, added or moved unseen. Pure.
 
     leaf(row)   = SHA-256( msgpack of the row's cells, in the order its format gives: formats.py )
     manifest    = the ids of the batch's rows (16 bytes each) ‖ their leaves (32 bytes each), in the same order
@@ -6,13 +7,14 @@
 
 Shard and number of rows as 4 bytes, the format as 2 (format 1 has none), the other numbers as 8,
 big-endian; sha256(0) is 32 zero bytes. Each shard has a chain of its own.
-The manifest is kept, so `verify` can name the row that is wrong, and newer batches (and what is left of an old one) can be checked when
-older rows are gone. Rows needn't come back in any order.
+The manifest is kept, so `verify` can name the row that is wrong, and newer batches (and what is
+left of an old one) can be checked when older rows are gone. Rows needn't come back in any order.
 
-A leaf must come out the same from what PostgreSQL gives back. It does, because every column keeps what it is given to the last byte:
-text and json (not jsonb) as it came, integers, no floats, no timestamps. The id and the lists change their Python type on the way (text and
-UUID, tuple and list), and msgpack writes both alike.
-"""
+A leaf must come out the same from what PostgreSQL gives back. It does, because every column keeps
+what it is given to the last byte: text and json (not jsonb) as it came, integers, no floats, no
+timestamps. The id and the lists change their Python type on the way (text and UUID, tuple and
+list), and msgpack writes both alike.
+"""  # noqa: W505
 
 import hashlib
 import operator
@@ -54,15 +56,17 @@ class Made(NamedTuple):
 
 
 def leaf_read(record: Record, format: int) -> bytes | None:
-    """Of a row as it was read back. None: it has cells that its format doesn't know, so nobody wrote it as it stands."""
+    """Of a row as it was read back. None: it has cells that its format doesn't know, so nobody
+    wrote it as it stands.
+    """
     if any(record[name] is not None for name in formats.LATER_COLUMNS[format]):
         return None
     return hashlib.sha256(_encoder.encode(_cells_of[format](record))).digest()
 
 
 def manifest(written: Sequence[Row]) -> bytes:
-    """Of rows as they are written, in the current format. Done for every row, so it must be quick: one buffer for all, and their ids
-    turned into bytes at once."""
+    """Of rows as they are written, in the current format. Done for every row, so it must be quick:
+    one buffer for all, and their ids turned into bytes at once."""
     buffer = bytearray()
     encode_into, sha256 = _encoder.encode_into, hashlib.sha256
     leaves = []

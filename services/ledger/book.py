@@ -1,4 +1,6 @@
-"""The book's transactions. Each moves (or holds) the stream's position and writes everything that follows from it, or nothing."""
+"""The book's transactions. Each moves (or holds) the stream's position and writes everything that
+follows from it, or nothing.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -69,8 +71,9 @@ class Tally:
     async def position(self) -> Position:
         """Where to go on, and no fail-over takes it back.
 
-        A commit that was interrupted while it waited for its standby is on the primary all the same, and read by the next session; but only
-        once the standby has it may anything behind it be let go of.
+        A commit that was interrupted while it waited for its standby is on the primary all the
+        same, and read by the next session; but only once the standby has it may anything behind it
+        be let go of.
         """
         await self._connection.execute(QUERIES["position_start"], self._stream, self._shard)
         row = await self._connection.fetchrow(QUERIES["position"], self._stream, self._shard)
@@ -79,7 +82,9 @@ class Tally:
         return Position(row["seq"], row["message_at_ns"])
 
     async def rewind(self, known: Position, to: Position, anomaly: Anomaly) -> None:
-        """The stream isn't the one `known` was read from: go back. What is read again is recognised by its ids."""
+        """The stream isn't the one `known` was read from: go back. What is read again is recognised
+        by its ids.
+        """
         async with self._connection.transaction():
             await self._move(to, await self._hold(known))
             await self._write_anomalies([anomaly])
@@ -90,8 +95,9 @@ class Tally:
     async def post(self, batch: Batch, known: Position, now_ms: int) -> Written:
         """Record a batch and move the position behind it.
 
-        Raises PositionMovedError, or one of DATABASE_ERRORS: then nothing was written. A row that PostgreSQL refuses (none
-        should be left that it can) becomes an anomaly, and the others go in.
+        Raises PositionMovedError, or one of DATABASE_ERRORS: then nothing was written. A row that
+        PostgreSQL refuses (none should be left that it can) becomes an anomaly, and the others go
+        in.
         """
         to = Position(batch.last_seq, batch.last_at_ns)
         await self._add_prices(batch.ended.values())
@@ -115,14 +121,16 @@ class Tally:
         )
 
     async def expire(self, known: Position, until_ms: int, now_ms: int, limit: int) -> int:
-        """Close what was opened and should have ended by `until_ms`, with a provisional row each. Returns how many.
+        """Close what was opened and should have ended by `until_ms`, with a provisional row each.
+        Returns how many.
 
         Raises PositionMovedError when the book isn't where the caller thinks.
         """
         async with self._connection.transaction():
             end = await self._hold(known)
             batch = Batch(now_ms)
-            # Deleted first, then looked at: another shard may be bringing the end of one of these at this moment.
+            # Deleted first, then looked at: another shard may be bringing the end of one of these
+            # at this moment.
             found = await self._connection.fetch(QUERIES["open_expired"], self._shard, until_ms, limit)
             for row in found:
                 batch.add_expired(str(row["id"]), row["fact_sha256"], row["fact"])
@@ -143,7 +151,9 @@ class Tally:
         return int(await self._connection.fetchval(QUERIES["open_count"], self._shard))
 
     async def _hold(self, known: Position) -> Link:
-        """Lock the position until the transaction ends. Returns the end of the chain written from it."""
+        """Lock the position until the transaction ends. Returns the end of the chain written from
+        it.
+        """
         held = await self._connection.fetchrow(QUERIES["position_hold"], self._stream, self._shard, known.seq)
         if held is None:
             raise PositionMovedError
@@ -166,7 +176,9 @@ class Tally:
         return link
 
     async def _add_prices(self, ended: Iterable[EndedIn]) -> None:
-        """Before the transaction: a price that no row names harms nobody, a row that names none would."""
+        """Before the transaction: a price that no row names harms nobody, a row that names none
+        would.
+        """
         new = {one.row[rows.PRICE]: one for one in ended if one.row[rows.PRICE] not in self._prices}
         new.pop(None, None)
         if not new:
@@ -178,7 +190,9 @@ class Tally:
         self._prices.update(new)
 
     async def _ensure_days(self, batch: Batch, now_ms: int) -> set[date]:
-        """Before the transaction, so that the locks a new partition takes are held for a moment only."""
+        """Before the transaction, so that the locks a new partition takes are held for a moment
+        only.
+        """
         last = facts_in.today(now_ms) + timedelta(days=DAYS_AHEAD_MAX)
         days = {ended.day for ended in batch.ended.values()} - self._days
         for day in sorted(days):
@@ -191,7 +205,8 @@ class Tally:
     async def _look_up(self, batch: Batch) -> Known:
         """What the book has of the batch's requests. Those that end aren't open any more.
 
-        In this order: whoever deletes the open entry first is seen by the other, who waits for that row and only then looks.
+        In this order: whoever deletes the open entry first is seen by the other, who waits for that
+        row and only then looks.
         """
         await self._end_open([ended.id for ended in batch.ended.values()])
         final: dict[str, bytes] = {}
@@ -238,7 +253,9 @@ class Tally:
         await self._write_rollup(rollup.changes())
 
     async def _take_out(self, rollup: Rollup, ended: EndedIn) -> None:
-        """A settlement came after its request had expired: the provisional row stays, but isn't counted any more."""
+        """A settlement came after its request had expired: the provisional row stays, but isn't
+        counted any more.
+        """
         row = await self._connection.fetchrow(QUERIES["provisional_share"], ended.day, ended.id)
         assert row is not None
         share = Share._make(row[name] for name in Share._fields)._replace(tags=tuple(row["tags"]))
@@ -248,7 +265,8 @@ class Tally:
         if not changes:
             return
         *columns, spend = zip(*changes, strict=True)
-        # Of any size, and yet in 64 bits: whole dollars and the rest (an array of numerics takes ten times as long to send).
+        # Of any size, and yet in 64 bits: whole dollars and the rest (an array of numerics takes
+        # ten times as long to send).
         dollars, rest = zip(*(divmod(picousd, PICOUSD_PER_USD) for picousd in spend), strict=True)
         await self._connection.execute(QUERIES["rollup_add"], *columns, dollars, rest)
 
@@ -261,7 +279,9 @@ class Tally:
             )
 
     async def _write_apart(self, postings: Postings, batch_n: int) -> list[EndedIn]:
-        """Halve until the rows PostgreSQL refuses are alone; they become anomalies. Returns the others."""
+        """Halve until the rows PostgreSQL refuses are alone; they become anomalies. Returns the
+        others.
+        """
         refused = await self._write_halves(postings.rows, {one.id for one in postings.outranked}, batch_n)
         refused_ids = {anomaly.subject_id for anomaly in refused}
         postings.anomalies.extend(refused)

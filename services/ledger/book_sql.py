@@ -1,5 +1,6 @@
-"""The view `request_book` for some days: only their tables are looked at, and planned for. Of a year of days each is a table of its own, and the
-view, which looks for a provisional row's end in all of them, takes longer to be planned than to be answered."""
+"""The view `request_book` for some days: only their tables are looked at, and planned for. Of a
+year of days each is a table of its own, and the view, which looks for a provisional row's end in
+all of them, takes longer to be planned than to be answered."""
 
 
 def of_days(first: str, last: str) -> str:

@@ -1,4 +1,5 @@
-"""The bucket of answers that edges share, where the configuration asks for one: made here, for who may make a stream may have it copy another.
+"""The bucket of answers that edges share, where the configuration asks for one: made here, for who
+may make a stream may have it copy another.
 
 It lies in the broker's memory: one that was restarted has it no more, and it is made again, empty.
 """
@@ -25,7 +26,9 @@ def wanted(file: Config) -> bool:
 
 
 async def keep(client: BusClient, bytes_max: int, stopping: asyncio.Event) -> None:
-    """Until the service stops. Without it calls go on: edges take a bucket that isn't there for a miss."""
+    """Until the service stops. Without it calls go on: edges take a bucket that isn't there for a
+    miss.
+    """
     trouble = ""
     while not stopping.is_set():
         try:

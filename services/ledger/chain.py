@@ -1,9 +1,11 @@
-"""The audit log: every control fact, in CONTROL's order, each row's hash covering its bytes and the row before.
+"""The audit log: every control fact, in CONTROL's order, each row's hash covering its bytes and the
+row before.
 
     sha256(n) = SHA-256( sha256(n - 1) ‖ n ‖ seq ‖ length of subject ‖ subject ‖ message )
 
-n and seq as 8 bytes, the length as 4, big-endian; sha256(0) is 32 zero bytes. The message is the fact exactly as policy wrote
-it, so the log can be checked, and the stream rebuilt from it, with nothing else at hand.
+n and seq as 8 bytes, the length as 4, big-endian; sha256(0) is 32 zero bytes. The message is the
+fact exactly as policy wrote it, so the log can be checked, and the stream rebuilt from it, with
+nothing else at hand.
 """
 
 from collections.abc import Iterable
@@ -36,8 +38,9 @@ def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]
     """Messages as rows behind `last`. Pure.
 
     Args:
-        known: messages of the audit log by fact id, of the ids in `messages`. The very same message again is a duplicate (the
-            stream was rebuilt from the log); another one with that id is recorded, and an anomaly.
+        known: messages of the audit log by fact id, of the ids in `messages`. The very same message
+            again is a duplicate (the stream was rebuilt from the log); another one with that id is
+            recorded, and an anomaly.
     """
     rows: list[tuple[Any, ...]] = []
     anomalies: list[Anomaly] = []

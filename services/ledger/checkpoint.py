@@ -1,14 +1,17 @@
 """Checkpoints: where every chain of the book ended at an instant, signed with Ed25519. Pure.
 
-Whoever can rewrite the whole database can make its chains fit again. He can't make them fit a checkpoint that lies elsewhere, signed with a
-key that the database never had. So checkpoints are made every few minutes, also when nothing happened, and copied (copies.py).
+Whoever can rewrite the whole database can make its chains fit again. He can't make them fit a
+checkpoint that lies elsewhere, signed with a key that the database never had. So checkpoints are
+made every few minutes, also when nothing happened, and copied (copies.py).
 
-What is signed is a text, and it travels as it was signed, inside an envelope (a JSON object; so nobody must write JSON the same way):
+What is signed is a text, and it travels as it was signed, inside an envelope (a JSON object; so
+nobody must write JSON the same way):
 
     {"text": "<JSON>", "key": "<id of the key>", "signature": "<base64>"}
 
-The text of a checkpoint is a `Checkpoint`; each names the SHA-256 of the one before it. The text of a key is a `KeyStatement`, signed by the key
-before it (its own successor it names only so), the first by itself. A key's id is the beginning of its SHA-256.
+The text of a checkpoint is a `Checkpoint`; each names the SHA-256 of the one before it. The text of
+a key is a `KeyStatement`, signed by the key before it (its own successor it names only so), the
+first by itself. A key's id is the beginning of its SHA-256.
 """
 
 import base64
@@ -112,12 +115,16 @@ def key_file(number: int, key_id: str) -> str:
 
 
 def checkpoint_file(n: int, signed: Envelope) -> str:
-    """Where a checkpoint lies among copies: nothing is overwritten, for the name has the hash of what it holds."""
+    """Where a checkpoint lies among copies: nothing is overwritten, for the name has the hash of
+    what it holds.
+    """
     return f"checkpoints/{n:012d}-{signed.sha256[:16]}.json"
 
 
 def drop_link(previous: Head, row: Mapping[str, object]) -> Head:
-    """The chain over retention_drop: SHA-256 of the hash before and the row's cells, as a JSON array."""
+    """The chain over retention_drop: SHA-256 of the hash before and the row's cells, as a JSON
+    array.
+    """
     digest = row["sha256"]
     cells = [
         row["n"], row["at_ms"], row["source"], str(row["day"]), row["rows"], digest.hex() if isinstance(digest, bytes) else None,
@@ -248,10 +255,12 @@ class Sound(NamedTuple):
 
 
 def sound(found: Iterable[tuple[str, Envelope]], keys: Keys) -> tuple[list[Sound], list[Mismatch]]:
-    """Those that are what they should be, in order and each once; and what is wrong with the others, or missing between them.
+    """Those that are what they should be, in order and each once; and what is wrong with the
+    others, or missing between them.
 
     Args:
-        found: (where it is, envelope): of the database and of copies. A number may come several times, as long as it says the same.
+        found: (where it is, envelope): of the database and of copies. A number may come several
+            times, as long as it says the same.
     """
     findings: list[Mismatch] = []
     by_n: dict[int, tuple[str, Sound]] = {}

@@ -1,4 +1,6 @@
-"""`/.well-known/tollgate-ledger-keys`, for anybody; `/checkpoints`, for who may see the audit log."""
+"""`/.well-known/tollgate-ledger-keys`, for anybody; `/checkpoints`, for who may see the audit
+log.
+"""
 
 import base64
 

@@ -1,7 +1,9 @@
-"""Makes checkpoints: every few minutes, also when nothing happened; in one ledger at a time, under a lock of its own.
+"""Makes checkpoints: every few minutes, also when nothing happened; in one ledger at a time, under
+a lock of its own.
 
-A checkpoint is a row, and after that a control fact (so that CONTROL, which the database's owner can't write, has its hash), and after that a
-file wherever the operator wants copies (copies.py). Before it signs, it looks whether what the last one said is still there.
+A checkpoint is a row, and after that a control fact (so that CONTROL, which the database's owner
+can't write, has its hash), and after that a file wherever the operator wants copies (copies.py).
+Before it signs, it looks whether what the last one said is still there.
 """
 
 import asyncio
@@ -39,7 +41,9 @@ log = structlog.get_logger()
 EMPTY = Head(0, "00" * 32)
 TRIES = 3
 AGAIN_S = 5.0
-"""After a try that failed; and how soon another ledger may try where this one's key is no key of the book."""
+"""After a try that failed; and how soon another ledger may try where this one's key is no key of
+the book.
+"""
 
 
 class NotOurBookError(Exception):
@@ -91,7 +95,9 @@ class Checkpoints:
                 connection.terminate()
 
     async def now(self) -> None:
-        """One, over what is there at this moment. Raises NotOurBookError, or one of DATABASE_ERRORS."""
+        """One, over what is there at this moment. Raises NotOurBookError, or one of
+        DATABASE_ERRORS.
+        """
         connection = await self._database.writer()
         try:
             for attempt in range(1, TRIES + 1):
@@ -105,7 +111,9 @@ class Checkpoints:
             connection.terminate()
 
     async def make(self, connection: Connection) -> Checkpoint:
-        """One, now. Raises NotOurBookError, or one of DATABASE_ERRORS: another ledger may have made one at this moment."""
+        """One, now. Raises NotOurBookError, or one of DATABASE_ERRORS: another ledger may have made
+        one at this moment.
+        """
         signer, book = await self._signer(connection)
         last = await connection.fetchrow(QUERIES["checkpoint_last"])
         before = None if last is None else read_checkpoint(checkpoint.envelope(last["envelope"]))
@@ -171,7 +179,9 @@ class Checkpoints:
         return mine, statement.book
 
     async def _look_back(self, connection: Connection, before: Checkpoint, now: Checkpoint) -> None:
-        """What the last one said must still be so. Somebody who took rows out, or wrote them anew, is told of at once."""
+        """What the last one said must still be so. Somebody who took rows out, or wrote them anew,
+        is told of at once.
+        """
         wrong = []
         if before.audit.n and before.drops == now.drops:
             kept = await connection.fetchval(QUERIES["checkpoint_audit_row"], before.audit.n)
@@ -216,7 +226,9 @@ class Checkpoints:
 
 
 async def drops_head(connection: Connection) -> Head:
-    """The end of the chain over retention_drop, computed from its first row: it has one a day and table."""
+    """The end of the chain over retention_drop, computed from its first row: it has one a day and
+    table.
+    """
     head = EMPTY
     for row in await connection.fetch(QUERIES["checkpoint_drops"]):
         head = drop_link(head, dict(row))

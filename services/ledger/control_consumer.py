@@ -1,7 +1,8 @@
-"""CONTROL in order from a given place, none missed, none twice: an ordered consumer of a stream that lives in policy's account.
+"""CONTROL in order from a given place, none missed, none twice: an ordered consumer of a stream
+that lives in policy's account.
 
-There the ledger may make no consumer: it reads page by page. What the broker stored is dense, so a page that doesn't follow the last
-message breaks the consumer like a hole in a consumer's numbers.
+There the ledger may make no consumer: it reads page by page. What the broker stored is dense, so a
+page that doesn't follow the last message breaks the consumer like a hole in a consumer's numbers.
 """
 
 import asyncio

@@ -1,7 +1,9 @@
-"""Copies of checkpoints, wherever the operator named: a folder, a bucket (s3://, gs://, az://), a webhook (https://).
+"""Copies of checkpoints, wherever the operator named: a folder, a bucket (s3://, gs://, az://), a
+webhook (https://).
 
-Each target is served by itself, from its own position in the table: one that is down delays nothing, and gets what it missed later, in order.
-Nothing is overwritten: a file's name has the hash of what it holds.
+Each target is served by itself, from its own position in the table: one that is down delays
+nothing, and gets what it missed later, in order. Nothing is overwritten: a file's name has the hash
+of what it holds.
 
     keys/<number>-<id>.json              who signs
     checkpoints/<number>-<sha256>.json   what was signed
@@ -111,7 +113,9 @@ def targets(text: str, environ: Mapping[str, str], outbound: Outbound) -> list[C
 
 
 class Copies:
-    """Runs beside the checkpoints, in the same process. One connection for all targets: sending is what takes time."""
+    """Runs beside the checkpoints, in the same process. One connection for all targets: sending is
+    what takes time.
+    """
 
     def __init__(self, database: Database, copy_to: list[CopyTarget], stopping: asyncio.Event) -> None:
         self._database = database
@@ -147,7 +151,9 @@ class Copies:
             await set_within(self._stopping, wait_s)
 
     async def catch_up(self, target: CopyTarget) -> None:
-        """All that the target doesn't have. Raises CopyError, TimeoutError, or one of DATABASE_ERRORS."""
+        """All that the target doesn't have. Raises CopyError, TimeoutError, or one of
+        DATABASE_ERRORS.
+        """
         while not self._stopping.is_set():
             n, key_number = await self._position(target)
             keys = [row for row in await self._fetch(QUERIES["checkpoint_keys"]) if row["number"] > key_number]

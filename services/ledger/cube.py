@@ -1,8 +1,10 @@
-"""The spend cube: sums by every mix of tag, key, team, user, organisation, model, deployment and provider, by the hour and coarser.
+"""The spend cube: sums by every mix of tag, key, team, user, organisation, model, deployment and
+provider, by the hour and coarser.
 
-It is filled from request_log, after the recorders and apart from them: its position in each shard's batches moves in the transaction that
-adds their rows. So nothing is counted twice or forgotten, recording doesn't wait for it, and `spend_query` makes up for what it
-hasn't got yet by reading the batches after its position.
+It is filled from request_log, after the recorders and apart from them: its position in each shard's
+batches moves in the transaction that adds their rows. So nothing is counted twice or forgotten,
+recording doesn't wait for it, and `spend_query` makes up for what it hasn't got yet by reading the
+batches after its position.
 
     spend_calls            hour x who and what x set of tags    added to by every step, like the next two
     spend_tag              day x tag                            and five days, months; and `every`: all tags of a day together
@@ -10,9 +12,10 @@ hasn't got yet by reading the batches after its position.
     spend_tag_team_span    five days and months of it
     spend_period           days and months of spend_calls, without tags
 
-Five days, months and all of spend_period are made when a period is over ("folded", spend_span): most calls then add to few rows. A call
-that comes late undoes that: its periods are answered from the finer sums (`spans.cover`) until they are folded again.
-"""
+Five days, months and all of spend_period are made when a period is over ("folded", spend_span):
+most calls then add to few rows. A call that comes late undoes that: its periods are answered from
+the finer sums (`spans.cover`) until they are folded again.
+"""  # noqa: W505
 
 import asyncio
 import time
@@ -35,7 +38,9 @@ STEP_ROWS = 20_000
 """Of request_log in one transaction, and one batch more at most."""
 PAUSE_S_MIN = 0.25
 PAUSE_S_MAX = 5.0
-"""Between steps that leave nothing behind: adding ten thousand rows costs hardly more than adding a hundred."""
+"""Between steps that leave nothing behind: adding ten thousand rows costs hardly more than adding a
+hundred.
+"""
 SHARE = 0.03
 """Of the time, that steps may take, as long as that makes no pause longer than PAUSE_S_MAX."""
 TABLES = ("spend_calls", "spend_tag", "spend_tag_team", "spend_tag_team_span", "spend_period")
@@ -67,7 +72,9 @@ COUNTED = ("cube_counted", "cube_words", "cube_sums")
 
 
 def counted(where: str) -> str:
-    """The beginning of every query about rows of request_log (spend_signed AS s), up to their sums."""
+    """The beginning of every query about rows of request_log (spend_signed AS s), up to their
+    sums.
+    """
     return filled("\n".join(QUERIES[name] for name in COUNTED).replace("@WHERE@", where))
 
 
@@ -77,7 +84,9 @@ def add(where: str) -> str:
 
 
 ADD = add("s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN $4 AND $5 AND s.day BETWEEN $4 AND $5")
-"""$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other partitions aren't looked at)."""
+"""$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other
+partitions aren't looked at).
+"""
 FOLDS = {
     "day": [filled(QUERIES["fold_day"]), filled(QUERIES["fold_every"])], "five": [filled(QUERIES["fold_tags"])],
     "month": [filled(QUERIES["fold_month"]), filled(QUERIES["fold_tags"])],
@@ -85,7 +94,9 @@ FOLDS = {
 
 
 def fold_pause_s(failures: int, took_s: float) -> float:
-    """How long nothing is folded: `failures` in a row, the last of which took so long. Steps wait while something is folded."""
+    """How long nothing is folded: `failures` in a row, the last of which took so long. Steps wait
+    while something is folded.
+    """
     return min(FOLD_PAUSE_S_MAX, max(FOLD_PAUSE_S * 2.0 ** min(failures - 1, 16), took_s * FOLD_PAUSE_SHARE))
 
 
@@ -166,7 +177,8 @@ class Cube:
                 await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
                 await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
                 await hold(connection)
-                # Asked again: who had the sums until now may have changed a day that a month would be made from.
+                # Asked again: who had the sums until now may have changed a day that a month would
+                # be made from.
                 again = await connection.fetchrow(QUERIES["fold_due"], *asked)
                 if again is None:
                     return False
@@ -198,7 +210,9 @@ class Cube:
         return found
 
     async def _ensure_months(self, connection: Connection, days: set[date]) -> None:
-        """Before the transaction, so that the locks a new partition takes are held for a moment only."""
+        """Before the transaction, so that the locks a new partition takes are held for a moment
+        only.
+        """
         for month in sorted({day.replace(day=1) for day in days} - self._months):
             first, after = (midnight(day).isoformat() for day in (month, next_month(month)))
             for table in TABLES:
@@ -207,5 +221,7 @@ class Cube:
 
 
 async def hold(connection: Connection) -> dict[int, int]:
-    """Be alone with the sums until the transaction ends. Returns the batches they have, by shard."""
+    """Be alone with the sums until the transaction ends. Returns the batches they have, by
+    shard.
+    """
     return {row["shard"]: row["batch"] for row in await connection.fetch(QUERIES["cube_hold"])}

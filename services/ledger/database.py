@@ -1,4 +1,6 @@
-"""Connections to PostgreSQL: how they are made, what they may do, and which of their errors mean what."""
+"""Connections to PostgreSQL: how they are made, what they may do, and which of their errors mean
+what.
+"""
 
 import asyncio
 import re
@@ -21,7 +23,9 @@ OWNER_TIMEOUT_S = 600.0
 """Of a migration, with the wait for another ledger's."""
 LOCK_TIMEOUT_MS = 10_000
 IDLE_IN_TRANSACTION_MS = 5_000
-"""The server ends the transaction of a recorder that stopped half-way (SIGSTOP, a lost machine): another can go on."""
+"""The server ends the transaction of a recorder that stopped half-way (SIGSTOP, a lost machine):
+another can go on.
+"""
 READ_TIMEOUT_MS = 5_000
 """Of a question over HTTP."""
 
@@ -40,7 +44,9 @@ DATA_ERRORS = (
 """The database refuses what it was given, and will refuse it again."""
 
 DATABASE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""The third is what asyncpg says of a connection on which the server has said its last word, and that isn't closed yet."""
+"""The third is what asyncpg says of a connection on which the server has said its last word, and
+that isn't closed yet.
+"""
 
 
 _PRISMA_PARAMETERS = frozenset(
@@ -50,7 +56,9 @@ _PRISMA_PARAMETERS = frozenset(
 
 
 def plain_url(url: str) -> str:
-    """A URL as LiteLLM's users write it (for Prisma), without what PostgreSQL wouldn't understand."""
+    """A URL as LiteLLM's users write it (for Prisma), without what PostgreSQL wouldn't
+    understand.
+    """
     head, mark, query = url.partition("?")
     kept = [part for part in query.split("&") if part.partition("=")[0] not in _PRISMA_PARAMETERS]
     return f"{head}?{'&'.join(kept)}" if mark and any(kept) else head
@@ -68,7 +76,9 @@ NONE_GIVEN = Given()
 
 
 class Database:
-    """Where the book is. Connections come from here with the search path, limits and login each purpose needs."""
+    """Where the book is. Connections come from here with the search path, limits and login each
+    purpose needs.
+    """
 
     def __init__(
         self, url: str, renewed: Callable[[], Awaitable[str | None]] | None = None, given: Given = NONE_GIVEN
@@ -76,7 +86,8 @@ class Database:
         """
         Args:
             url: the writer's, where the operator gave the owner's too; else the owner's.
-            renewed: asked when the server refuses who we are: the URL as it is now; None: it is the same.
+            renewed: asked when the server refuses who we are: the URL as it is now; None: it is the
+                same.
         """
         self._url = plain_url(url)
         self._renewed = renewed
@@ -86,7 +97,9 @@ class Database:
         self.made: dict[str, tuple[str, str | None]] = {}
         """Purpose -> user and password of a login that the ledger made for it."""
         self.made_again: Callable[[], Awaitable[None]] | None = None
-        """Makes them so again, when the server refuses one: somebody changed the owner's password, from which theirs follow."""
+        """Makes them so again, when the server refuses one: somebody changed the owner's password,
+        from which theirs follow.
+        """
 
     def use(self, url: str) -> None:
         """Connect by this from now on; connections that stand go on standing."""
@@ -119,7 +132,8 @@ class Database:
             "tollgate-ledger-writer",
             {
                 **_write_limits(timeout_ms),
-                # Batches differ too much for one plan; and only a plan for the very day leaves out the other partitions.
+                # Batches differ too much for one plan; and only a plan for the very day leaves out
+                # the other partitions.
                 "plan_cache_mode": "force_custom_plan",
             },
             timeout_ms / 1000 + 5,
@@ -127,7 +141,9 @@ class Database:
         return await self._as_role(connection)
 
     async def lock_holder(self, idle_timeout_ms: int) -> Connection:
-        """For an advisory lock. The server closes it, and so frees the lock, when nothing is heard for `idle_timeout_ms`."""
+        """For an advisory lock. The server closes it, and so frees the lock, when nothing is heard
+        for `idle_timeout_ms`.
+        """
         return await self._connect("writer", "tollgate-ledger-lock", {"idle_session_timeout": str(idle_timeout_ms)})
 
     async def readers(self, connections_max: int) -> Pool:
@@ -171,7 +187,9 @@ class Database:
         return await self._dial(purpose, **_options(name, settings, timeout_s))
 
     async def _dial(self, purpose: str, *_: Any, **options: Any) -> Connection:
-        """By URL and login of this moment, whatever a pool was made with; a refused password is looked up once more."""
+        """By URL and login of this moment, whatever a pool was made with; a refused password is
+        looked up once more.
+        """
         tried, login = self.url_of(purpose), self.made.get(purpose)
         try:
             return await _connected(tried, login, options)
@@ -217,7 +235,8 @@ async def _connected(url: str, login: tuple[str, str | None] | None, options: di
 async def ahead(
     connection: Connection, query: str, *arguments: Any, rows: int, timeout_s: float
 ) -> AsyncGenerator[list[asyncpg.Record]]:
-    """What a query finds, so many rows at a time; while some are looked at, the server reads the next. In a transaction, and in `aclosing`.
+    """What a query finds, so many rows at a time; while some are looked at, the server reads the
+    next. In a transaction, and in `aclosing`.
 
     The connection is busy until the last of them came: nothing else may be asked on it meanwhile.
     """

@@ -1,6 +1,8 @@
-"""`dump-control`: the audit log as lines of JSON, from which `python -m services.policy restore-control` rebuilds CONTROL.
+"""`dump-control`: the audit log as lines of JSON, from which `python -m services.policy
+restore-control` rebuilds CONTROL.
 
-Two commands, because only policy's credentials may write control facts, and only the ledger's may read the book.
+Two commands, because only policy's credentials may write control facts, and only the ledger's may
+read the book.
 """
 
 import asyncio

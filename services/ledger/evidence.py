@@ -1,4 +1,6 @@
-"""What `verify` concludes from what it reads: of a chain's rows, and of request_log's rows against their batches. Pure."""
+"""What `verify` concludes from what it reads: of a chain's rows, and of request_log's rows against
+their batches. Pure.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -45,7 +47,8 @@ class Walk:
     def step(self, n: int, previous_sha256: bytes, sha256: bytes, again: Again) -> tuple[list[Mismatch], bool]:
         """
         Args:
-            again: the row's hash computed from its own cells, as number n behind a row of that hash.
+            again: the row's hash computed from its own cells, as number n behind a row of that
+                hash.
 
         Returns: findings, and whether the row's own hash holds.
         """
@@ -66,7 +69,9 @@ class Walk:
         return findings, sound
 
     def conclude(self, kept: Link | None) -> list[Mismatch]:
-        """After the last row. `kept`: the end stream_position has for this chain, None where it has none at all."""
+        """After the last row. `kept`: the end stream_position has for this chain, None where it has
+        none at all.
+        """
         if kept is None:
             return [Mismatch("missing", f"stream_position of {self._where}")]
         if self.end.n < kept.n:
@@ -112,7 +117,9 @@ class Lost(NamedTuple):
 
 
 class Chunk:
-    """Some batches of one shard, held against the rows that name them. Rows may come in any order."""
+    """Some batches of one shard, held against the rows that name them. Rows may come in any
+    order.
+    """
 
     def __init__(self) -> None:
         self._expected: dict[int, dict[bytes, bytes]] = {}
@@ -134,11 +141,15 @@ class Chunk:
         self.rows += len(self._expected[batch])
 
     def format_of(self, batch: int) -> int:
-        """By which its rows are digested; of a batch that isn't there, the current one: it doesn't matter then."""
+        """By which its rows are digested; of a batch that isn't there, the current one: it doesn't
+        matter then.
+        """
         return self._formats.get(batch, formats.CURRENT)
 
     def see(self, batch: int, row_id: bytes, leaf: bytes | None) -> None:
-        """A row that names the batch. `leaf` is None where the row holds more than its format knows: that was never written."""
+        """A row that names the batch. `leaf` is None where the row holds more than its format
+        knows: that was never written.
+        """
         expected = self._expected.get(batch)
         if expected is None:
             return  # a batch that can't be relied on, or isn't there: that is told elsewhere
@@ -160,7 +171,9 @@ class Chunk:
             self._added_unnamed += 1
 
     def conclude(self) -> tuple[list[tuple[str, int, bytes]], list[Lost], int]:
-        """Kind, batch and id of rows changed and added; rows not found; how many more were added."""
+        """Kind, batch and id of rows changed and added; rows not found; how many more were
+        added.
+        """
         wrong = [("changed", *one) for one in sorted(self._changed)] + [("added", *one) for one in self._added]
         lost = [
             Lost(batch, row_id, leaf, self._formats[batch])

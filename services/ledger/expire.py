@@ -1,9 +1,11 @@
-"""Close what was opened and never ended, with a provisional row each: counted, visible, its cost unknown.
+"""Close what was opened and never ended, with a provisional row each: counted, visible, its cost
+unknown.
 
-A request may only be given up when the book has everything that was in the stream when it should have ended: up to the time
-of the last message recorded, or up to now when the broker says that nothing is left. So nothing expires while the recorder
-lags or the broker is away. The position is held while the rows are written: if it moved, somebody has recorded more, and the
-question is asked again. A settlement that comes later still wins (see `posting`).
+A request may only be given up when the book has everything that was in the stream when it should
+have ended: up to the time of the last message recorded, or up to now when the broker says that
+nothing is left. So nothing expires while the recorder lags or the broker is away. The position is
+held while the rows are written: if it moved, somebody has recorded more, and the question is asked
+again. A settlement that comes later still wins (see `posting`).
 """
 
 import asyncio
@@ -93,7 +95,9 @@ class Expirer:
         return total
 
     async def _look_back(self) -> None:
-        """On a quiet stream the recorder wouldn't notice that its position was put back; whoever records more only moves it on."""
+        """On a quiet stream the recorder wouldn't notice that its position was put back; whoever
+        records more only moves it on.
+        """
         session = self._recorder.session
         if session is None or self._tally is None:
             return
@@ -104,7 +108,8 @@ class Expirer:
     async def _recorded_until_ms(self, session: Session) -> int:
         """Everything the broker stored before this is in the book."""
         now_ms = self._now_ms()
-        # Asked again after the broker's answer: meanwhile the recorder may have taken the very end of one of these.
+        # Asked again after the broker's answer: meanwhile the recorder may have taken the very end
+        # of one of these.
         if session.level and await session.consumer.pending() == 0 and session.level:
             return now_ms
         return session.position.message_at_ns // 1_000_000

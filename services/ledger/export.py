@@ -1,13 +1,14 @@
-"""`export`: the book's rows, day by day, as CSV, JSON Lines or Parquet, into a folder or a bucket (s3://, gs://, az://).
+"""`export`: the book's rows, day by day, as CSV, JSON Lines or Parquet, into a folder or a bucket
+(s3://, gs://, az://).
 
     export --to DIR [--from 2026-11-01] [--until 2026-11-26] [--format parquet] [--proof]
 
-A day is one file, `request_log/day=2026-11-26/part.parquet`, and beside it a `manifest.json`: number of rows, spend, SHA-256 of the file,
-and up to which batch of each shard it goes.
+A day is one file, `request_log/day=2026-11-26/part.parquet`, and beside it a `manifest.json`:
+number of rows, spend, SHA-256 of the file, and up to which batch of each shard it goes.
 What a row's `price` stands for is in `price/prices.jsonl`.
 A file appears under its name only when it is whole. A day whose manifest says what the
-book says is left as it is, so an export that was killed is gone on with by running it again, and late rows bring their day again.
-Rows are those of `request_book`: one a request.
+book says is left as it is, so an export that was killed is gone on with by running it again, and
+late rows bring their day again. Rows are those of `request_book`: one a request.
 """
 
 import argparse
@@ -220,7 +221,9 @@ _AS_TEXT: dict[str, Callable[[Any], str]] = {
 
 
 def _columns(chunk: list[Any]) -> list[Sequence[Any]]:
-    """COLUMNS and what they cost in USD, of some rows: column by column, as most need nothing done."""
+    """COLUMNS and what they cost in USD, of some rows: column by column, as most need nothing
+    done.
+    """
     found: list[Sequence[Any]] = list(zip(*chunk, strict=True))
     for at, name in enumerate(COLUMNS):
         if (shown := _AS_TEXT.get(name)) is not None:

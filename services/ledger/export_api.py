@@ -1,4 +1,5 @@
-"""`/export`: the book's days into the place that the operator named (TOLLGATE_EXPORT_URL), at an administrator's word.
+"""`/export`: the book's days into the place that the operator named (TOLLGATE_EXPORT_URL), at an
+administrator's word.
 
 Where to isn't for a caller to say: it would be a way to write anywhere the ledger can.
 """

@@ -1,7 +1,9 @@
-"""What it takes to check an exported day without the database (offline.py): the batches its rows are of, and the checkpoint that covers them.
+"""What it takes to check an exported day without the database (offline.py): the batches its rows
+are of, and the checkpoint that covers them.
 
-`proof.jsonl` has, of each shard, every batch from the first with a row of the day up to the first that a checkpoint names after the last of
-them: each hash covers all before it, so a signed end covers the day. That checkpoint and all keys lie beside the days, as copies.py has them.
+`proof.jsonl` has, of each shard, every batch from the first with a row of the day up to the first
+that a checkpoint names after the last of them: each hash covers all before it, so a signed end
+covers the day. That checkpoint and all keys lie beside the days, as copies.py has them.
 """
 
 import base64
@@ -18,11 +20,14 @@ NAME = "proof.jsonl"
 TIMEOUT_S = 3600.0
 BATCHES_AHEAD = 20
 CHECKPOINTS_TRIED = 50
-"""After the last batch was written: the clocks of two ledgers differ by less than so many checkpoints."""
+"""After the last batch was written: the clocks of two ledgers differ by less than so many
+checkpoints.
+"""
 
 
 async def write(connection: Connection, target: Target, folder: str, spans: Mapping[int, tuple[int, int]]) -> bool:
-    """In the transaction of the export. Returns whether checkpoints cover all of it; if not, it is written again by a later export.
+    """In the transaction of the export. Returns whether checkpoints cover all of it; if not, it is
+    written again by a later export.
 
     Args:
         spans: by shard, the first and last batch with rows of the day.

@@ -16,7 +16,9 @@ class TargetError(Exception):
 
 
 class Draft:
-    """A file without a name, to be written before it is put: whoever is killed meanwhile leaves nothing behind."""
+    """A file without a name, to be written before it is put: whoever is killed meanwhile leaves
+    nothing behind.
+    """
 
     def __init__(self, workspace: str | None) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=workspace)  # noqa: SIM115 - closed by __exit__
@@ -97,7 +99,9 @@ class Folder:
 
 
 class Bucket:
-    """S3, Google Cloud Storage or Azure Blob, by obstore: an object is there when its upload is complete."""
+    """S3, Google Cloud Storage or Azure Blob, by obstore: an object is there when its upload is
+    complete.
+    """
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -139,7 +143,9 @@ def _told(path: str, error: Exception) -> TargetError:
 
 
 def open_target(where: str, environ: Mapping[str, str], **options: Any) -> Target:
-    """Raises TargetError. A bucket's credentials come from the environment, as its own tools take them."""
+    """Raises TargetError. A bucket's credentials come from the environment, as its own tools take
+    them.
+    """
     scheme, mark, _ = where.partition("://")
     if not mark:
         return Folder(where)

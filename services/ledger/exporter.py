@@ -1,4 +1,6 @@
-"""The book's days into the place that the operator named (TOLLGATE_EXPORT_URL): one export at a time, asked for or by schedule."""
+"""The book's days into the place that the operator named (TOLLGATE_EXPORT_URL): one export at a
+time, asked for or by schedule.
+"""
 
 import asyncio
 import os

@@ -1,6 +1,8 @@
-"""TRAFFIC messages as a batch of opened and ended requests, ready to be posted. Pure but for the clock, which is passed in.
+"""TRAFFIC messages as a batch of opened and ended requests, ready to be posted. Pure but for the
+clock, which is passed in.
 
-Nothing in here can fail: what can't be read becomes an anomaly that keeps the bytes, and reading goes on.
+Nothing in here can fail: what can't be read becomes an anomaly that keeps the bytes, and reading
+goes on.
 """
 
 import hashlib
@@ -169,7 +171,9 @@ DAYS_KEPT_MAX = 1024
 
 
 def place(request_id: str) -> tuple[str, date] | None:
-    """The id in its canonical form, and the day of its partition. None: no UUID, or none with a time in this era."""
+    """The id in its canonical form, and the day of its partition. None: no UUID, or none with a
+    time in this era.
+    """
     if not _CANONICAL_ID.fullmatch(request_id):
         try:
             request_id = str(uuid.UUID(request_id))

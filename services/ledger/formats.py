@@ -1,7 +1,8 @@
 """Formats of evidence: which cells of a row its digest covers, by the number in `batch_log.format`.
 
-A list, once a row was written by it, never changes: a column added tomorrow changes no digest of yesterday. What is hashed changes by a
-new number with a list of its own, and a golden vector in the tests. Columns that a row's format doesn't know must be NULL in it.
+A list, once a row was written by it, never changes: a column added tomorrow changes no digest of
+yesterday. What is hashed changes by a new number with a list of its own, and a golden vector in the
+tests. Columns that a row's format doesn't know must be NULL in it.
 """
 
 from services.ledger import rows
@@ -31,7 +32,9 @@ FORMATS: dict[int, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 FORMATS[3] = FORMATS[2]
-"""The same cells; `price` names a digest (services/ledger/price.py), where 2 has the price itself."""
+"""The same cells; `price` names a digest (services/ledger/price.py), where 2 has the price
+itself.
+"""
 
 assert FORMATS[CURRENT] == rows.COLUMNS, "what a row holds has changed: give it a format of its own"
 

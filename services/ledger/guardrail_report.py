@@ -1,6 +1,6 @@
 # ruff: noqa: S608 - what is put together are columns of a table here; the asker's texts are arguments
-"""`/guardrails/report`: what guardrails did, from the book: how often each ran, stopped or changed something or would have, failed;
-how long it took, and what it cost."""
+"""`/guardrails/report`: what guardrails did, from the book: how often each ran, stopped or changed
+something or would have, failed; how long it took, and what it cost."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime

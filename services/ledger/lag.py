@@ -1,4 +1,6 @@
-"""How far the book is behind a stream, also while nothing can be recorded: that is when it matters."""
+"""How far the book is behind a stream, also while nothing can be recorded: that is when it
+matters.
+"""
 
 import asyncio
 import time

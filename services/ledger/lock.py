@@ -1,9 +1,11 @@
-"""One at a time among all ledgers: work that runs while a PostgreSQL advisory lock is held. Shards of a stream are shared out.
+"""One at a time among all ledgers: work that runs while a PostgreSQL advisory lock is held. Shards
+of a stream are shared out.
 
-The lock lives on a connection of its own, and dies with it. The holder speaks on that connection every second; when it
-can't, the work is stopped. A holder that hangs or is stopped (SIGSTOP) stays silent, and the server closes its connection
-after IDLE_TIMEOUT_MS: another ledger takes over. Should both run for a moment, the position check in each transaction
-still lets only one of them write.
+The lock lives on a connection of its own, and dies with it. The holder speaks on that connection
+every second; when it can't, the work is stopped. A holder that hangs or is stopped (SIGSTOP) stays
+silent, and the server closes its connection after IDLE_TIMEOUT_MS: another ledger takes over.
+Should both run for a moment, the position check in each transaction still lets only one of them
+write.
 """
 
 import asyncio
@@ -34,11 +36,13 @@ SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <>
 
 
 class Share:
-    """Several locks that ledgers hold between them, each about as many as the others: who has more than its part gives one up.
+    """Several locks that ledgers hold between them, each about as many as the others: who has more
+    than its part gives one up.
 
     Args:
         locks: how many there are.
-        able: whether this ledger could do the work now. While it can't, and another is there, it holds none.
+        able: whether this ledger could do the work now. While it can't, and another is there, it
+            holds none.
     """
 
     def __init__(self, locks: int, able: Callable[[], bool]) -> None:
@@ -47,7 +51,9 @@ class Share:
         self.held = 0
 
     def excess(self, others: int) -> int:
-        """How many this ledger holds too many, beside so many others that would; negative: how many more it may take."""
+        """How many this ledger holds too many, beside so many others that would; negative: how many
+        more it may take.
+        """
         if others and not self.able():
             return self.held
         return self.held - math.ceil(self._locks / (others + 1))
@@ -77,7 +83,9 @@ class Lock:
         """Why the lock can't even be asked for."""
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Get the lock, do the work, and when the lock is lost get it again. Returns when `stopping` is set."""
+        """Get the lock, do the work, and when the lock is lost get it again. Returns when
+        `stopping` is set.
+        """
         while not self._stopping.is_set():
             connection: Connection | None = None
             try:
@@ -160,7 +168,8 @@ class Lock:
 def raise_if_cancelled() -> None:
     """For work under a lock, where it catches a database's error and would go on.
 
-    A transaction that is cancelled rolls back; where its connection is gone, the error of that takes the cancellation's place.
+    A transaction that is cancelled rolls back; where its connection is gone, the error of that
+    takes the cancellation's place.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -1,9 +1,11 @@
-"""Logins of least privilege: who writes can add and not change, who reads can only read, who keeps terms can only call retention's functions.
+"""Logins of least privilege: who writes can add and not change, who reads can only read, who keeps
+terms can only call retention's functions.
 
-An operator gives them: TOLLGATE_DATABASE_URL is the writer's then, beside TOLLGATE_DATABASE_OWNER_URL, ..._READER_URL and ..._KEEPER_URL.
-With one URL alone, its user owns the book, and the ledger makes the others at its start, if it may: `tollgate_writer_<database>` and so on.
-Their passwords follow from the owner's (scrypt), so that every ledger knows them and none has to keep them; the owner's login then serves
-the start only.
+An operator gives them: TOLLGATE_DATABASE_URL is the writer's then, beside
+TOLLGATE_DATABASE_OWNER_URL, ..._READER_URL and ..._KEEPER_URL. With one URL alone, its user owns
+the book, and the ledger makes the others at its start, if it may: `tollgate_writer_<database>` and
+so on. Their passwords follow from the owner's (scrypt), so that every ledger knows them and none
+has to keep them; the owner's login then serves the start only.
 """
 
 import base64
@@ -64,7 +66,9 @@ def verifier(password: str, user: str) -> str:
 
 
 async def make(connection: Connection, wanted: Mapping[str, Login]) -> None:
-    """The logins and their rights, as the owner, in a transaction. Raises InsufficientPrivilegeError."""
+    """The logins and their rights, as the owner, in a transaction. Raises
+    InsufficientPrivilegeError.
+    """
     database = str(await connection.fetchval("SELECT current_database()"))
     for login in wanted.values():
         attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
@@ -90,7 +94,9 @@ async def grant(connection: Connection, users: Mapping[str, str]) -> None:
 
 
 async def too_strong(connection: Connection, users: Mapping[str, str]) -> list[str]:
-    """Purposes whose login may do what it shouldn't: a superuser, or one that is (or may become) the book's owner."""
+    """Purposes whose login may do what it shouldn't: a superuser, or one that is (or may become)
+    the book's owner.
+    """
     query = """
         SELECT r.rolsuper OR pg_has_role(r.oid, c.relowner, 'MEMBER') FROM pg_roles r, pg_class c
         WHERE r.rolname = $1 AND c.oid = 'tollgate.request_log'::regclass
@@ -103,7 +109,9 @@ def quoted(identifier: str) -> str:
 
 
 async def works(url: str, login: Login) -> str | None:
-    """None where one can connect as it; else why not (a pooler that doesn't know it, pg_hba.conf, certificates)."""
+    """None where one can connect as it; else why not (a pooler that doesn't know it, pg_hba.conf,
+    certificates).
+    """
     try:
         connection = await asyncpg.connect(url, user=login.user, password=login.password, timeout=3)
     except DATABASE_ERRORS as error:

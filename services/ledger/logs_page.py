@@ -1,7 +1,7 @@
 """`/spend/logs/v2` and `/spend/logs/ui`: calls, filtered and in pages.
 
-With `count=false` (ours) and by time, what a page costs doesn't grow with the book: nothing is counted, and it is looked for in the days where
-it begins, each of which is a table of its own.
+With `count=false` (ours) and by time, what a page costs doesn't grow with the book: nothing is
+counted, and it is looked for in the days where it begins, each of which is a table of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,9 @@ DEPTH_MAX = 100_000
 VIEWER = "proxy_admin_viewer"
 SESSION_DAYS = 31
 NOT_KEPT = ("error_message", "span_type", "used_client_oauth_token", "group_by_session", "session_cursor")
-"""LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if they weren't."""
+"""LiteLLM's parameters about what the book doesn't have: asked for, they must not be answered as if
+they weren't.
+"""
 
 
 SPANS_DAYS = (2, 14, 100)
@@ -53,12 +55,16 @@ class Page(NamedTuple):
     page: int
     size: int
     from_end: bool | None = None
-    """By time alone, from the range's beginning, or (true) from its end; None: in another order, or from the middle of it."""
+    """By time alone, from the range's beginning, or (true) from its end; None: in another order, or
+    from the middle of it.
+    """
     begins: date | None = None
     """The day of the cursor."""
 
     def spans(self) -> Iterator[list[Any]]:
-        """Arguments for the days to look at, one after the other until there is enough; the last are all of them."""
+        """Arguments for the days to look at, one after the other until there is enough; the last
+        are all of them.
+        """
         first, last, *more = self.arguments
         if self.from_end is not None:
             if self.begins is not None:
@@ -110,7 +116,9 @@ def handlers(api: Api) -> dict[str, Handler]:
         return answers.json_answer({"detail": {"message": "No such request"}}, status=404)
 
     async def session(request: web.Request) -> web.StreamResponse:
-        """The calls of one session, the oldest first, of the last SESSION_DAYS where no dates are given."""
+        """The calls of one session, the oldest first, of the last SESSION_DAYS where no dates are
+        given.
+        """
         scope = scope_of(await api.identify(request, "/spend/logs/session/ui"))
         if not params.text(request.query, "session_id"):
             refuse("session_id", "is needed")

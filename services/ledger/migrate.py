@@ -1,7 +1,8 @@
-"""Bring the schema up to date: the files of sql/migrations in the order of their names, each once, each in one transaction.
+"""Bring the schema up to date: the files of sql/migrations in the order of their names, each once,
+each in one transaction.
 
-Several ledgers may start at once: an advisory lock lets one work while the others wait. A file that was changed after it
-had been applied is refused, because then nobody knows what the database is.
+Several ledgers may start at once: an advisory lock lets one work while the others wait. A file that
+was changed after it had been applied is refused, because then nobody knows what the database is.
 """
 
 import asyncio
@@ -22,9 +23,12 @@ LOCK = 0x746F6C6C
 """Any number, the same in every ledger."""
 MEMBERSHIP_TRIES = 5
 FILE_TIMEOUT_S = 24 * 3600.0
-"""One that takes over much may take long; were it given up in between, it would begin anew for ever."""
+"""One that takes over much may take long; were it given up in between, it would begin anew for
+ever.
+"""
 EARLIER_TEXTS = {
-    # Stopped at a row of zeros, and so left nothing; where it didn't stop, it left what the text of today leaves.
+    # Stopped at a row of zeros, and so left nothing; where it didn't stop, it left what the text of
+    # today leaves.
     "0013_spend_sums.sql": frozenset(("6d4952f09cb29cdeea777ef499aea5d9c4113cb630a4ee42edb140b317efcb5b",)),
 }
 """File -> SHA-256 of texts it had before, after which a database is the same."""
@@ -44,10 +48,12 @@ class TooOldError(Exception):
 
 
 async def migrate(database: Database) -> list[str]:
-    """Apply what is missing, then the logins and their grants. Returns the names of the files applied.
+    """Apply what is missing, then the logins and their grants. Returns the names of the files
+    applied.
 
-    Afterwards connections use a login of their own purpose, or (where the owner may not make any) the service's role. Who is given a writer's
-    login alone changes nothing, and needs a schema that is not too old. Raises MigrationError or one of DATABASE_ERRORS.
+    Afterwards connections use a login of their own purpose, or (where the owner may not make any)
+    the service's role. Who is given a writer's login alone changes nothing, and needs a schema that
+    is not too old. Raises MigrationError or one of DATABASE_ERRORS.
     """
     connection = await database.owner()
     try:
@@ -97,7 +103,9 @@ async def _refuse_old(connection: Connection) -> None:
 
 
 async def _set_logins(connection: Connection, database: Database) -> None:
-    """Those the operator gave get their rights; those that are missing are made, where the owner may."""
+    """Those the operator gave get their rights; those that are missing are made, where the owner
+    may.
+    """
     given = await _given_users(database)
     if database.given.owner:
         database.restricted = False
@@ -197,7 +205,9 @@ async def _apply_missing(connection: Connection) -> list[str]:
 
 
 async def _grant(connection: Connection) -> bool:
-    """Make the service's role and give it its rights. False where the owner may not: then the triggers alone protect the book."""
+    """Make the service's role and give it its rights. False where the owner may not: then the
+    triggers alone protect the book.
+    """
     for attempt in range(1, MEMBERSHIP_TRIES + 1):
         try:
             async with connection.transaction():
@@ -209,8 +219,8 @@ async def _grant(connection: Connection) -> bool:
             log.warning("role_not_available", role=ROLE, detail=str(error)[:200], protected_by="triggers")
             return False
         except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.InternalServerError) as error:
-            # Roles belong to the whole cluster: a ledger of another database is making the same one. ("tuple concurrently
-            # updated" is an internal error.)
+            # Roles belong to the whole cluster: a ledger of another database is making the same
+            # one. ("tuple concurrently updated" is an internal error.)
             if attempt == MEMBERSHIP_TRIES:
                 raise
             log.info("role_made_elsewhere", detail=str(error)[:100])

@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-"""Checks an export that was made with `--proof`, without the database and without Tollgate: copy this one file anywhere.
+"""Checks an export that was made with `--proof`, without the database and without Tollgate: copy
+this one file anywhere.
 
     python3 offline.py DIR [--checkpoints DIR] [--keys FILE]
 
-It needs Python 3.9 and the package `cryptography`; for Parquet also one of pyarrow, duckdb, arro3-io. Of each day it checks
+It needs Python 3.9 and the package `cryptography`; for Parquet also one of pyarrow, duckdb,
+arro3-io. Of each day it checks
 
     that the file is the one its manifest.json has the SHA-256 of;
-    that every row is to the last cell what its batch has the digest of, and that no row of the day is missing or added;
-    that the batches follow each other, up to the end that a signed checkpoint says;
-    that the checkpoint is signed by the book's key.
+    that every row is to the last cell what its batch has the digest of, and that no row of the day
+    is missing or added; that the batches follow each other, up to the end that a signed checkpoint
+    says; that the checkpoint is signed by the book's key.
 
-Which key is right nobody can say who has only the export: give `--keys` (saved from /.well-known/tollgate-ledger-keys when you began), or
-`--checkpoints`, the copies that the ledger made elsewhere. CSV can't be checked row by row:
-an empty cell may be nothing or an empty string.
+Which key is right nobody can say who has only the export: give `--keys` (saved from
+/.well-known/tollgate-ledger-keys when you began), or `--checkpoints`, the copies that the ledger
+made elsewhere. CSV can't be checked row by row: an empty cell may be nothing or an empty string.
 
-The formulas are those of batch_chain.py and formats.py; their golden vectors hold this file too. Exit status: 0 all is as it was written,
-1 it isn't, 2 it couldn't be checked.
+The formulas are those of batch_chain.py and formats.py; their golden vectors hold this file too.
+Exit status: 0 all is as it was written, 1 it isn't, 2 it couldn't be checked.
 """
 
 from __future__ import annotations
@@ -268,7 +270,9 @@ def envelopes(folders: list[Path], kind: str) -> list[tuple[str, dict[str, str],
 
 
 def keys_of(folders: list[Path], trusted: set[str] | None, report: Report) -> list[tuple[int, str, bytes]]:
-    """(signs after checkpoint, id, public key) of those that are trusted, or made by one that is."""
+    """(signs after checkpoint, id, public key) of those that are trusted, or made by one that
+    is.
+    """
     by_number: dict[int, tuple[dict[str, str], dict[str, Any]]] = {}
     for name, signed, said in envelopes(folders, "keys"):
         known = by_number.setdefault(said["number"], (signed, said))
@@ -344,7 +348,9 @@ def check_day(folder: Path, heads: dict[tuple[int, int], tuple[str, int]], repor
 def expected_of(
     path: Path, day: str, heads: dict[tuple[int, int], tuple[str, int]], report: Report
 ) -> dict[tuple[int, int], tuple[int, dict[bytes, bytes]]]:
-    """(shard, batch) → its format, and leaf by id of its rows of the day. Follows each shard's batches up to a signed end."""
+    """(shard, batch) → its format, and leaf by id of its rows of the day. Follows each shard's
+    batches up to a signed end.
+    """
     expected: dict[tuple[int, int], tuple[int, dict[bytes, bytes]]] = {}
     ends: dict[int, tuple[int, bytes]] = {}
     signed: dict[int, int] = {}

@@ -1,4 +1,6 @@
-"""`/spend/open`: calls that were opened and haven't ended: who has money under way, and how much at most."""
+"""`/spend/open`: calls that were opened and haven't ended: who has money under way, and how much at
+most.
+"""
 
 from typing import Any
 
@@ -14,7 +16,9 @@ from shared.money import format_usd
 
 LIMIT_MAX = 1_000
 SCANNED_MAX = 50_000
-"""Of the newest: their facts are read one by one, as the table has no columns for whose they are."""
+"""Of the newest: their facts are read one by one, as the table has no columns for whose they
+are.
+"""
 AT_A_TIME = 2_000
 
 

@@ -1,9 +1,10 @@
 """Read a stream in order from a given place, none missed, none twice.
 
-Theory. A pull consumer without acknowledgements: the truth about what is recorded is the position in PostgreSQL, so there
-is nothing to tell the broker. The broker numbers what it delivers; a hole in the numbers, or silence where heartbeats are
-due, breaks the consumer (`ConsumerError`), and the recorder starts a new one behind its position. At most two requests' worth of
-messages wait here, so a slow database stops the reading, not the memory.
+Theory. A pull consumer without acknowledgements: the truth about what is recorded is the position
+in PostgreSQL, so there is nothing to tell the broker. The broker numbers what it delivers; a hole
+in the numbers, or silence where heartbeats are due, breaks the consumer (`ConsumerError`), and the
+recorder starts a new one behind its position. At most two requests' worth of messages wait here, so
+a slow database stops the reading, not the memory.
 """
 
 import asyncio
@@ -67,7 +68,9 @@ class OrderedConsumer:
         self._asked = 0
         """Messages the running request may still bring; 0: no request is running."""
         self._request = 0
-        """Its number: last token of its inbox, so that the end of an older request isn't taken for its own."""
+        """Its number: last token of its inbox, so that the end of an older request isn't taken for
+        its own.
+        """
         self._heard_at = 0.0
         self.behind = 0
         """Messages the broker still has for us, by its last word."""
@@ -124,7 +127,9 @@ class OrderedConsumer:
         return taken
 
     async def pending(self) -> int:
-        """Messages of this consumer that `take` hasn't returned, by asking the broker. Raises ConsumerError or one of BUS_ERRORS."""
+        """Messages of this consumer that `take` hasn't returned, by asking the broker. Raises
+        ConsumerError or one of BUS_ERRORS.
+        """
         info = await self._client.jetstream(timeout=API_TIMEOUT_S).consumer_info(self._stream, self._consumer)
         delivered = info.delivered.consumer_seq if info.delivered else 0
         on_the_way = delivered - (self._expected_delivery - 1)
@@ -162,8 +167,8 @@ class OrderedConsumer:
                 await self._ask()
 
     def _delivered(self, message: Msg) -> None:
-        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>; newer servers put
-        # <domain>.<account> before the stream, and may put a token behind.
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>;
+        # newer servers put <domain>.<account> before the stream, and may put a token behind.
         tokens = message.reply.split(".")
         first = 5 if len(tokens) == 9 else 7
         seq, delivery, at_ns, self.behind = (int(token) for token in tokens[first : first + 4])

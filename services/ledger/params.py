@@ -1,4 +1,6 @@
-"""The query of a URL as checked values. Pure. Whatever is wrong is refused with a sentence that names the parameter."""
+"""The query of a URL as checked values. Pure. Whatever is wrong is refused with a sentence that
+names the parameter.
+"""
 
 import re
 from collections.abc import Mapping
@@ -83,7 +85,9 @@ def recent_days(query: Query, today: date, *, usual: int, most: int) -> tuple[da
 
 
 def logs(query: Query) -> LogsQuestion:
-    """`summarize` is on where both dates are given, unless it says otherwise (LiteLLM's default)."""
+    """`summarize` is on where both dates are given, unless it says otherwise (LiteLLM's
+    default).
+    """
     api_key = text(query, "api_key")
     asked = days(query)
     both = asked.first is not None and asked.last is not None
@@ -124,7 +128,9 @@ def audit(query: Query) -> AuditQuestion:
 
 
 def key_digest(value: str | None) -> str | None:
-    """A raw key is digested at once, whichever parameter it was put in; anything else stands for itself."""
+    """A raw key is digested at once, whichever parameter it was put in; anything else stands for
+    itself.
+    """
     return (
         digest_key(value) if value is not None and value.startswith("sk-") and not _DIGEST.fullmatch(value) else value
     )
@@ -217,7 +223,9 @@ PARTS_OF_HOURS = {
 
 
 def zone_of(query: Query) -> str:
-    """`timezone`: an IANA name, or minutes west of UTC as browsers give them. UTC where it is missing."""
+    """`timezone`: an IANA name, or minutes west of UTC as browsers give them. UTC where it is
+    missing.
+    """
     value = text(query, "timezone") or "UTC"
     if re.fullmatch(r"-?[0-9]{1,4}", value):
         hours, rest = divmod(int(value), 60)

@@ -1,6 +1,8 @@
-"""Prompts and answers into their table: the stream PAYLOAD, recorded like TRAFFIC, but no evidence: no chain, no alarm for another content.
+"""Prompts and answers into their table: the stream PAYLOAD, recorded like TRAFFIC, but no evidence:
+no chain, no alarm for another content.
 
-What comes twice stands as it came first. What can't be read is an anomaly that says nothing of its content.
+What comes twice stands as it came first. What can't be read is an anomaly that says nothing of its
+content.
 """
 
 import asyncio
@@ -33,7 +35,9 @@ class PayloadTally(Tally):
         super().__init__(connection, subjects.PAYLOAD_STREAM, 0)
 
     async def post_payloads(self, batch: "PayloadBatch", known: Position) -> int:
-        """Returns how many rows it was. Raises PositionMovedError, or one of DATABASE_ERRORS: then nothing was written."""
+        """Returns how many rows it was. Raises PositionMovedError, or one of DATABASE_ERRORS: then
+        nothing was written.
+        """
         today = facts_in.today(unix_ms())
         rows = [row for payload in batch.payloads if (row := _row(payload, today)) is not None]
         await self._ensure(sorted({row[0] for row in rows}))
@@ -101,7 +105,9 @@ class PayloadPoster:
 
 
 def _row(payload: Payload, today: date) -> tuple[Any, ...] | None:
-    """None: its id is of no day that it could come from now, and would have a partition of its own for ever."""
+    """None: its id is of no day that it could come from now, and would have a partition of its own
+    for ever.
+    """
     found = facts_in.place(payload.id)
     if found is None or not today - timedelta(DAYS_LATE_MAX) <= found[1] <= today + timedelta(1):
         return None
@@ -115,7 +121,9 @@ def _row(payload: Payload, today: date) -> tuple[Any, ...] | None:
 
 
 async def attach(connection: Any, rows: list[dict[str, Any]]) -> None:
-    """Put `messages`, `response` and the whole request into rows that have them, for a sink that shows them."""
+    """Put `messages`, `response` and the whole request into rows that have them, for a sink that
+    shows them.
+    """
     if not rows:
         return
     found = await connection.fetch(

@@ -1,4 +1,6 @@
-"""Recording PAYLOAD: beside the other streams, by one ledger at a time, and no reason for not being ready, as it is no evidence."""
+"""Recording PAYLOAD: beside the other streams, by one ledger at a time, and no reason for not being
+ready, as it is no evidence.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -45,8 +47,8 @@ def works(
 
 
 async def _keep_stream(client: BusClient, settings: LedgerSettings, stopping: asyncio.Event) -> None:
-    """The stream is there, also after a broker came back without its data. A broker that doesn't let us (its configuration is an older one)
-    costs prompts, not the service."""
+    """The stream is there, also after a broker came back without its data. A broker that doesn't
+    let us (its configuration is an older one) costs prompts, not the service."""
     there = told = False
     while not stopping.is_set():
         try:

@@ -1,7 +1,8 @@
-"""What a batch changes in the book, given what the book knows of its requests. Pure: `book` asks first, and writes after.
+"""What a batch changes in the book, given what the book knows of its requests. Pure: `book` asks
+first, and writes after.
 
 fact      the book has                 then
-------    -------------------------    --------------------------------------------------------------
+------ ------------------------- --------------------------------------------------------------
 end       a final row, same digest     nothing: a duplicate
 end       a final row, another digest  an anomaly: conflict
 end       a provisional row (expired)  the row goes in and outranks it; its share leaves the rollups

@@ -1,11 +1,12 @@
-"""Prices by their digests: few there are, and every row has one. A row's cell `price` is a reference, the table `price` has the body.
+"""Prices by their digests: few there are, and every row has one. A row's cell `price` is a
+reference, the table `price` has the body.
 
     body       JSON, as rows.price_object has it
     digest     base64url( SHA-256( body ) ), without padding
     reference  the JSON string "sha256:<digest>": what is hashed into the row's leaf, so that row, digest and body hold each other
 
 Rows of older batches have the body itself.
-"""
+"""  # noqa: W505
 
 import base64
 import hashlib

@@ -16,7 +16,9 @@ _bodies: dict[str, str] = {}
 
 
 async def resolved(fetch: Fetch, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their prices' bodies. One whose body isn't there keeps its reference: it is shown as what it is."""
+    """The rows with their prices' bodies. One whose body isn't there keeps its reference: it is
+    shown as what it is.
+    """
     made = [dict(row) for row in rows]
     digests = [referred(row["price"]) for row in made]
     unknown = {digest for digest in digests if digest is not None} - _bodies.keys()

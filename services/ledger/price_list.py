@@ -1,4 +1,6 @@
-"""Which price a model has by name: that of its last entry in the file, as in LiteLLM; of a name the file doesn't have, the table's."""
+"""Which price a model has by name: that of its last entry in the file, as in LiteLLM; of a name the
+file doesn't have, the table's.
+"""
 
 from collections.abc import Callable, Iterable
 

@@ -1,7 +1,10 @@
-"""What `verify` holds the book against: checkpoints, of the database itself and of copies, with the keys that sign them.
+"""What `verify` holds the book against: checkpoints, of the database itself and of copies, with the
+keys that sign them.
 
-Which key is right can't be known from the database, for its owner could have put in another. So keys are believed from outside it: those that
-`--keys` names (saved from `/.well-known/tollgate-ledger-keys`), else those that lie beside the copies, else the one this machine signs with.
+Which key is right can't be known from the database, for its owner could have put in another. So
+keys are believed from outside it: those that `--keys` names (saved from
+`/.well-known/tollgate-ledger-keys`), else those that lie beside the copies, else the one this
+machine signs with.
 """
 
 import asyncio
@@ -45,7 +48,8 @@ async def gather(
         copies: a folder as copies.py writes it, fetched from where it is.
         trusted: ids of keys, from outside the database.
         own: ids of the keys that this machine signs with; for want of others.
-        restores: what `restore` facts of the audit log say after: checkpoints that a restored backup doesn't have are void.
+        restores: what `restore` facts of the audit log say after: checkpoints that a restored
+            backup doesn't have are void.
 
     Raises SettingsError where `copies` can't be read, or one of DATABASE_ERRORS.
     """
@@ -84,7 +88,9 @@ async def gather(
 
 
 async def _told(connection: Connection, in_database: set[str], restores: Iterable[dict[str, Any]]) -> list[Mismatch]:
-    """Control facts tell of checkpoints, and come from CONTROL again when the database is put back: what they name must be here."""
+    """Control facts tell of checkpoints, and come from CONTROL again when the database is put back:
+    what they name must be here.
+    """
     known = {hashlib.sha256(text.encode()).hexdigest() for text in in_database}
     bounds = _bounds(restores)
     lost = [
@@ -108,7 +114,9 @@ def _is_void(n: int, at_ms: int, bounds: list[tuple[int, int]]) -> bool:
 
 
 def _stored(rows: Iterable[Any], findings: list[Mismatch]) -> list[tuple[int, Envelope]]:
-    """Number and envelope of the database's own; one that can't be read, or has another's number, is a finding."""
+    """Number and envelope of the database's own; one that can't be read, or has another's number,
+    is a finding.
+    """
     found = []
     for row in rows:
         try:
@@ -139,8 +147,9 @@ def _statements(rows: Iterable[Any], findings: list[Mismatch]) -> list[Envelope]
 def _without_void(
     copied: list[tuple[str, Envelope]], in_database: set[str], restores: Iterable[dict[str, Any]]
 ) -> tuple[list[tuple[str, Envelope]], list[str]]:
-    """A restore is a control fact: policy wrote it, and the audit log's own heads cover it. What was signed between the backup and the
-    restore, and isn't in the database, speaks of a book that is no more."""
+    """A restore is a control fact: policy wrote it, and the audit log's own heads cover it. What
+    was signed between the backup and the restore, and isn't in the database, speaks of a book that
+    is no more."""
     bounds = _bounds(restores)
     kept, void = [], set()
     for where, signed in copied:

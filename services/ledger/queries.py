@@ -55,7 +55,9 @@ class Report:
         """Question about the audit log → (its first entry, the last that was counted, how many)."""
 
     async def tags(self, scope: Scope, days: Days, names: Sequence[str] = ()) -> tuple[list[dict[str, Any]], bool]:
-        """Spend by tag, most first; whether there are more than TAGS_MAX. `names`: these alone, where there are any."""
+        """Spend by tag, most first; whether there are more than TAGS_MAX. `names`: these alone,
+        where there are any.
+        """
         first, end = _instants(days)
         filters = {"tag": tuple(names)} if names else {}
         query = SpendQuery(
@@ -64,7 +66,8 @@ class Report:
         async with self._snapshot() as connection:
             kept = await _kept(connection, first, end)
             if scope.everything and kept.live is not None:
-                # The rollups have every call: the more the cube lacks, the longer reading that takes.
+                # The rollups have every call: the more the cube lacks, the longer reading that
+                # takes.
                 found = await connection.fetch(
                     QUERIES["spend_tags"], days.first, days.last, list(names) or None, TAGS_MAX + 1
                 )
@@ -79,7 +82,9 @@ class Report:
         return [responses.tag(row) for row in rows[:TAGS_MAX]], len(rows) > TAGS_MAX
 
     async def tag_rows(self, scope: Scope, days: Days, names: list[str] | None) -> tuple[list[Any], bool]:
-        """Tags with their first and last day, by name; whether there are more than TAGS_MAX. `names`: these alone."""
+        """Tags with their first and last day, by name; whether there are more than TAGS_MAX.
+        `names`: these alone.
+        """
         if scope.everything:
             rows = await self.fetch(QUERIES["tag_rows"], days.first, days.last, names, TAGS_MAX + 1)
         else:
@@ -123,7 +128,9 @@ class Report:
         return responses.days(first, last, entries)
 
     async def log_keys(self, scope: Scope, question: LogsQuestion) -> tuple[list[LogKey], bool]:
-        """Which rows answer the question, newest first; whether there are more than LOGS_MAX. `log_rows` brings them."""
+        """Which rows answer the question, newest first; whether there are more than LOGS_MAX.
+        `log_rows` brings them.
+        """
         owner = _owner(scope, question)
         if owner is None:
             return [], False
@@ -138,8 +145,9 @@ class Report:
         return [LogKey(*row.values()) for row in rows[:LOGS_MAX]], len(rows) > LOGS_MAX
 
     async def _named(self, name: str, owner: "_Owner", limit: int) -> tuple[list[LogKey], bool]:
-        """Calls by an id: ours says its day; that of a provider or a client is looked for in the last days first, since most calls that
-        are asked for are young, and each day is a table of its own."""
+        """Calls by an id: ours says its day; that of a provider or a client is looked for in the
+        last days first, since most calls that are asked for are young, and each day is a table of
+        its own."""
         own = place(name)
         if own is not None:
             rows = await self.fetch(QUERIES["logs_own"], own[1], own[0], *owner)
@@ -154,7 +162,9 @@ class Report:
         return [], False
 
     async def _any_day(self, query: str, *arguments: Any) -> list[Any]:
-        """By a plan that is made once: planning for every day's table takes longer than looking into all of them."""
+        """By a plan that is made once: planning for every day's table takes longer than looking
+        into all of them.
+        """
         async with (
             self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
             connection.transaction(readonly=True),
@@ -163,7 +173,9 @@ class Report:
             return list(await connection.fetch(query, *arguments))
 
     async def log_rows(self, keys: list[LogKey]) -> AsyncIterator[list[dict[str, Any]]]:
-        """The rows, in the order of the keys, some at a time: nothing is held open while a slow reader reads."""
+        """The rows, in the order of the keys, some at a time: nothing is held open while a slow
+        reader reads.
+        """
         for start in range(0, len(keys), CHUNK_ROWS):
             chunk = keys[start : start + CHUNK_ROWS]
             ids: defaultdict[date, list[UUID]] = defaultdict(list)
@@ -177,7 +189,9 @@ class Report:
             yield [responses.spend_log(row) for row in await price_bodies.resolved(self.fetch, rows)]
 
     async def content(self, key: LogKey) -> dict[str, Any]:
-        """Prompt and answer of a call, where they are kept, in the fields that LiteLLM's row has for them."""
+        """Prompt and answer of a call, where they are kept, in the fields that LiteLLM's row has
+        for them.
+        """
         rows = await self.fetch(QUERIES["payload_one"], key.day, key.id)
         if not rows:
             return {}
@@ -208,8 +222,8 @@ class Report:
         }
 
     async def _audit_total(self, arguments: tuple[Any, ...]) -> int:
-        """How many entries answer a question. Entries are only ever added at the end, or go by whole months at the beginning: what was
-        counted before is counted on, not again."""
+        """How many entries answer a question. Entries are only ever added at the end, or go by
+        whole months at the beginning: what was counted before is counted on, not again."""
         first, last = (await self.fetch("SELECT min(n), max(n) FROM audit_log"))[0]
         key = repr(arguments)
         known = self._counted.pop(key, None)
@@ -233,7 +247,9 @@ class Report:
         return responses.audit_entry(rows[0]) if rows else None
 
     async def sums(self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS) -> list[Any]:
-        """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes from cube or log."""
+        """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes
+        from cube or log.
+        """
         plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
         async with self._snapshot() as connection:
             kept = await _kept_for(connection, query, [plan])
@@ -244,7 +260,9 @@ class Report:
         return list(rows)
 
     async def spend(self, query: SpendQuery, scope: Scope) -> tuple[str, list[Any], Any]:
-        """Where the answer is from, its rows, and the total. Of one snapshot: the sums, and what they don't hold yet."""
+        """Where the answer is from, its rows, and the total. Of one snapshot: the sums, and what
+        they don't hold yet.
+        """
         admitted = spend_query.admitted_only(query)
         total = query._replace(group_by=(), bucket="none")
         plans = [
@@ -297,7 +315,9 @@ async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:
 
 
 def _instants(days: Days) -> tuple[datetime, datetime]:
-    """From and before; what isn't given, or is out of the world of ids (from 1970 on), is as far away as anything can be."""
+    """From and before; what isn't given, or is out of the world of ids (from 1970 on), is as far
+    away as anything can be.
+    """
     return (
         midnight(max(EPOCH, days.first or EPOCH)),
         midnight(date(9999, 1, 1) if days.last is None or days.last.year > 9998 else days.last + timedelta(days=1)),
@@ -305,7 +325,9 @@ def _instants(days: Days) -> tuple[datetime, datetime]:
 
 
 def _windows(days: Days) -> list[date | None]:
-    """First days to look from, one after the other, until there is enough; the last is the question's own."""
+    """First days to look from, one after the other, until there is enough; the last is the
+    question's own.
+    """
     today = datetime.now(UTC).date()
     ends = [today - timedelta(days=back) for back in WINDOWS_DAYS]
     return [*(day for day in ends if days.first is None or day > days.first), days.first]

@@ -1,19 +1,22 @@
 # ruff: noqa: S608 - names of ours are put together; what is asked goes into arguments
-"""`rebuild`: every sum of the book computed again from its rows, compared with what is kept, and put right. Beside the running service.
+"""`rebuild`: every sum of the book computed again from its rows, compared with what is kept, and
+put right. Beside the running service.
 
     rebuild [--check] [--from DAY] [--to DAY] [--again]
 
-A day at a time. Of `rollup` one snapshot says what the sums are and what they should be; then the *difference* is added: recorders only ever
-add too, so it doesn't matter what they added meanwhile, and nobody waits for anybody. The cube's sums of a day that differ are made anew, while
-the cube waits. A rebuild that was stopped goes on after the last day done (`--again`: at the beginning). Days that retention has taken rows
-of can't be computed again, and stay.
+A day at a time. Of `rollup` one snapshot says what the sums are and what they should be; then the
+*difference* is added: recorders only ever add too, so it doesn't matter what they added meanwhile,
+and nobody waits for anybody. The cube's sums of a day that differ are made anew, while the cube
+waits. A rebuild that was stopped goes on after the last day done (`--again`: at the beginning).
+Days that retention has taken rows of can't be computed again, and stay.
 
     rollup                                   by day, dimension and value (rollup.py)
     spend_calls, spend_tag, spend_tag_team   the cube (cube.py), of the batches it has by now
     what is folded of these                  from these
     spend_group                              who and what a group of the cube is
 
-What is kept as last seen, and so can't differ, isn't compared: spend_name. Nor is what waits to happen: request_open, positions.
+What is kept as last seen, and so can't differ, isn't compared: spend_name. Nor is what waits to
+happen: request_open, positions.
 """
 
 import argparse
@@ -137,7 +140,9 @@ class _Rebuild:
         self._found = found
         self._check_only = check_only
         self._folds: set[tuple[str, datetime]] = set()
-        """Compared already, at an earlier one of their days: where a later day differs, they are undone with it."""
+        """Compared already, at an earlier one of their days: where a later day differs, they are
+        undone with it.
+        """
 
     async def all(self, asked: Asked, progress: Callable[[date, int, int], None]) -> None:
         days = [row["day"] for row in await self._connection.fetch(QUERIES["rebuild_days"], asked.first, asked.last)]

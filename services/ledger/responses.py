@@ -1,6 +1,7 @@
 """Rows of the book in LiteLLM's shapes. Pure.
 
-Spend is a float of USD, as clients of LiteLLM expect; the exact number is beside it as text (`metadata.spend_picousd`).
+Spend is a float of USD, as clients of LiteLLM expect; the exact number is beside it as text
+(`metadata.spend_picousd`).
 """
 
 import re
@@ -38,7 +39,9 @@ def tag(row: Record) -> dict[str, Any]:
 
 
 def spend_log(row: Record) -> dict[str, Any]:
-    """A row of /spend/logs. `request_id` is the provider's id where there is one, as LiteLLM's is; ours is in the metadata."""
+    """A row of /spend/logs. `request_id` is the provider's id where there is one, as LiteLLM's is;
+    ours is in the metadata.
+    """
     own_id, cost = str(row["id"]), row["cost_picousd"]
     success = row["outcome"] == SUCCESS
     cached = _cached(row["spend_logs_metadata"])
@@ -78,7 +81,9 @@ def spend_log(row: Record) -> dict[str, Any]:
 
 
 def _cached(spend_logs_metadata: str) -> str | None:
-    """The key of the cache that answered; None: none did. The edge says so in the call's own metadata."""
+    """The key of the cache that answered; None: none did. The edge says so in the call's own
+    metadata.
+    """
     if '"cache_hit":true' not in spend_logs_metadata:
         return None
     said = msgspec.json.decode(spend_logs_metadata)
@@ -131,7 +136,8 @@ def days(first: date, last: date, entries: Iterable[tuple[date, str, str, int]])
     """Spend a day, both ends and days without spend included.
 
     Args:
-        entries: (day, dimension, value, pico-USD); the dimensions are total, key, user, model. Equal ones are added up.
+        entries: (day, dimension, value, pico-USD); the dimensions are total, key, user, model.
+            Equal ones are added up.
     """
     found: dict[date, dict[str, Any]] = {}
     for number in range((last - first).days + 1):
@@ -160,9 +166,11 @@ def _in_usd(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit_entry(row: Record) -> dict[str, Any]:
-    """A row of /audit. `changed_by` is the authenticated actor; whom the actor claimed to act for is beside it.
+    """A row of /audit. `changed_by` is the authenticated actor; whom the actor claimed to act for
+    is beside it.
 
-    A message that can't be read as a fact has a row too: where it was found, and nothing it may claim.
+    A message that can't be read as a fact has a row too: where it was found, and nothing it may
+    claim.
     """
     if row["fact_id"] is None:
         return {
@@ -209,8 +217,9 @@ def kind_of(name: str) -> str:
 def _entity(kind: str, text: str | None) -> Any:
     """An entity as the reader may see it: no credential, money in LiteLLM's unit.
 
-    What its kind has a field for is shown or not by what that field is; in what callers store freely (metadata, unknown fields), by
-    what a value looks like, and by names that only credentials have.
+    What its kind has a field for is shown or not by what that field is; in what callers store
+    freely (metadata, unknown fields), by what a value looks like, and by names that only
+    credentials have.
     """
     if text is None:
         return None

@@ -1,12 +1,14 @@
-"""`restore-traffic`: after the database was restored from an older backup: says so in a control fact, and sees to it that the book gets back
-what it lacks.
+"""`restore-traffic`: after the database was restored from an older backup: says so in a control
+fact, and sees to it that the book gets back what it lacks.
 
     restore-traffic [--check] [--everything] [--wait SECONDS]
 
-Recorders go on from the positions that the backup has, so a running ledger records by itself what TRAFFIC still holds: recorded messages stay
-for TOLLGATE_TRAFFIC_KEEP_HOURS. This command tells, shard by shard, from where to where that is, and what is lost because it was trimmed; writes
-the fact (kind `restore`), by which `verify` knows why checkpoints are missing; and waits until the book has it all. `--everything` goes back to
-the stream's first message instead, for a book that lost rows or partitions: what it has is recognised by its ids. `--check` only tells.
+Recorders go on from the positions that the backup has, so a running ledger records by itself what
+TRAFFIC still holds: recorded messages stay for TOLLGATE_TRAFFIC_KEEP_HOURS. This command tells,
+shard by shard, from where to where that is, and what is lost because it was trimmed; writes the
+fact (kind `restore`), by which `verify` knows why checkpoints are missing; and waits until the book
+has it all. `--everything` goes back to the stream's first message instead, for a book that lost
+rows or partitions: what it has is recognised by its ids. `--check` only tells.
 
 The audit log comes back by itself: CONTROL keeps all of it.
 """
@@ -55,7 +57,9 @@ class Shard(NamedTuple):
 
     @property
     def lost(self) -> str | None:
-        """Messages the book hasn't got and the broker neither; None: none, as far as can be told."""
+        """Messages the book hasn't got and the broker neither; None: none, as far as can be
+        told.
+        """
         if self.same or self.first is None or self.first.seq <= self.position.seq:
             return None
         span = f"between {_at(self.position)} and {_at(self.first)}"
@@ -174,7 +178,9 @@ async def _rewind(connection: Connection, shard: Shard) -> None:
 
 
 async def _wait(connection: Connection, client: BusClient, wait_s: float) -> bool:
-    """Until the book has all that is in the stream by now. A shard's last message has its own sequence: positions stand at those."""
+    """Until the book has all that is in the stream by now. A shard's last message has its own
+    sequence: positions stand at those.
+    """
     state = await streams.state(client, subjects.TRAFFIC_STREAM)
     deadline = time.monotonic() + wait_s
     while True:

@@ -1,10 +1,12 @@
-"""Retention's decisions: terms, what is due, what a hold keeps, and the digest of what is dropped. Pure.
+"""Retention's decisions: terms, what is due, what a hold keeps, and the digest of what is dropped.
+Pure.
 
-Spend rows and payloads end by days (UTC), audit rows and sums by months: a part goes when all of it is older than its term. Nothing is
-deleted row by row: whole partitions are dropped, and what a partition held stays provable by the batches that name its rows.
+Spend rows and payloads end by days (UTC), audit rows and sums by months: a part goes when all of it
+is older than its term. Nothing is deleted row by row: whole partitions are dropped, and what a
+partition held stays provable by the batches that name its rows.
 
-The digest of a dropped day is SHA-256 over its shards in order, each as 4 bytes and SHA-256 over the ids and leaves of the day's rows
-in the order of its batches and their manifests.
+The digest of a dropped day is SHA-256 over its shards in order, each as 4 bytes and SHA-256 over
+the ids and leaves of the day's rows in the order of its batches and their manifests.
 """
 
 import hashlib
@@ -55,7 +57,9 @@ class Drop(NamedTuple):
 
 
 def days(name: str, text: str | None) -> int | None:
-    """A term as LiteLLM writes it: `30d`, `4w`, `12mo`, `48h`. At least a day. Raises SettingsError."""
+    """A term as LiteLLM writes it: `30d`, `4w`, `12mo`, `48h`. At least a day. Raises
+    SettingsError.
+    """
     if text is None or not text.strip():
         return None
     found = _PERIOD.fullmatch(text.strip())
@@ -124,7 +128,9 @@ class DayDigest:
 
 
 class Retired:
-    """What `verify` knows of dropped days: which of a batch's rows may be missing, and whether the drops were what they say."""
+    """What `verify` knows of dropped days: which of a batch's rows may be missing, and whether the
+    drops were what they say.
+    """
 
     def __init__(self, drops: Iterable[Drop]) -> None:
         self._drops = list(drops)

@@ -1,4 +1,6 @@
-"""`/retention`: terms, holds and what went; a hold is laid and lifted by an administrator, and is a control fact."""
+"""`/retention`: terms, holds and what went; a hold is laid and lifted by an administrator, and is a
+control fact.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""When retention runs: every so often, or by a cron expression; in one ledger at a time, under a lock of its own."""
+"""When retention runs: every so often, or by a cron expression; in one ledger at a time, under a
+lock of its own.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,8 +1,10 @@
-"""A run of retention: what is due goes, part by part, each with a record of what it was; a fact before, and a fact after.
+"""A run of retention: what is due goes, part by part, each with a record of what it was; a fact
+before, and a fact after.
 
-A day is compared with its batches and digested first, without any lock. Then, in one short transaction, its partition is detached and
-dropped, unless rows have come meanwhile. A lock that isn't got within LOCK_TIMEOUT_MS is given up and asked for again later: recording
-never waits longer than that.
+A day is compared with its batches and digested first, without any lock. Then, in one short
+transaction, its partition is detached and dropped, unless rows have come meanwhile. A lock that
+isn't got within LOCK_TIMEOUT_MS is given up and asked for again later: recording never waits longer
+than that.
 """
 
 import asyncio
@@ -26,7 +28,9 @@ TRIES = 5
 PAUSE_S = 0.5
 CHUNK_ROWS = 20_000
 WRITTEN_BEFORE = timedelta(hours=26)
-"""How long before its id's day a row may have been written, by clocks that differ; and how long after."""
+"""How long before its id's day a row may have been written, by clocks that differ; and how long
+after.
+"""
 WRITTEN_AFTER = timedelta(days=3)
 ROLLUP_TABLES = (*cube.TABLES, "spend_hour", "spend_day", "spend_month")
 """The last three: of an older ledger, until they are gone."""
@@ -35,7 +39,9 @@ DUE_TOLD_MAX = 4_000
 """Names in the fact before a run: `verify` looks there for what went."""
 
 Note = Callable[[str, dict[str, Any]], Awaitable[None]]
-"""Tell of it in a control fact: action, and what after. Raises when it isn't recorded: then nothing is dropped."""
+"""Tell of it in a control fact: action, and what after. Raises when it isn't recorded: then nothing
+is dropped.
+"""
 
 
 class Counted(NamedTuple):
@@ -58,7 +64,8 @@ async def run(
     note: Note,
     before_drops: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
-    """Drop what is due. Returns how many partitions went. Raises one of DATABASE_ERRORS, or what the callables raise.
+    """Drop what is due. Returns how many partitions went. Raises one of DATABASE_ERRORS, or what
+    the callables raise.
 
     Args:
         before_drops: signs what there is: nothing goes that no checkpoint covers.
@@ -234,7 +241,9 @@ class _Run:
         await self._drop("request_log", name, record)
 
     async def _drop(self, table: str, name: str, record: tuple[Any, ...]) -> bool:
-        """Look whether more has come, detach, write the record, drop: all or nothing, in a moment or later."""
+        """Look whether more has come, detach, write the record, drop: all or nothing, in a moment
+        or later.
+        """
         if await self._call(name, QUERIES["retention_drop"], table, name, self._at_ms(), *record):
             metrics.RETIRED.labels(table).inc()
             log.info("partition_dropped", partition=name, rows=record[2], unsound=record[5])
@@ -242,7 +251,9 @@ class _Run:
         return False
 
     async def _call(self, name: str, query: str, *arguments: Any) -> bool:
-        """One of the owner's functions; a lock that isn't got in time is asked for again. Returns whether it went."""
+        """One of the owner's functions; a lock that isn't got in time is asked for again. Returns
+        whether it went.
+        """
         for attempt in range(1, TRIES + 1):
             try:
                 async with self._connection.transaction():
@@ -263,7 +274,9 @@ class _Run:
         return False
 
     async def _drop_default(self, before: date) -> None:
-        """Rows of days that have no partition: they move into a new default partition, but for those that are due."""
+        """Rows of days that have no partition: they move into a new default partition, but for
+        those that are due.
+        """
         due = [row["day"] for row in await self._connection.fetch(QUERIES["retention_default_days"], before)]
         due = [day for day in due if not await self._is_held(day)]
         if not due:

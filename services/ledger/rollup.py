@@ -1,8 +1,8 @@
 """Rows as what they add to the rollups. Pure, and done for every row, so it must be quick.
 
-The seven sums of a place are kept as one integer, a lane of 64 bits each, the spend above them all: adding two vectors is then
-one addition, whatever their signs (`_lanes` takes them apart again). `sql/queries.sql: rollup_again` says the same as this
-module in SQL, and the two must agree.
+The seven sums of a place are kept as one integer, a lane of 64 bits each, the spend above them all:
+adding two vectors is then one addition, whatever their signs (`_lanes` takes them apart again).
+`sql/queries.sql: rollup_again` says the same as this module in SQL, and the two must agree.
 """
 
 import struct
@@ -69,7 +69,9 @@ class Rollup:
     def _add(
         self, share: tuple[Any, ...], cost_picousd: int | None, input_tokens: int, output_tokens: int, sign: int
     ) -> None:
-        """Only what policy vouches for is counted of a refusal: anybody can send any tag or model name."""
+        """Only what policy vouches for is counted of a refusal: anybody can send any tag or model
+        name.
+        """
         day, key_sha256, team_id, user_id, customer_id, model, deployment_id, provider, tags, outcome = share
         sums = _ONE_SUCCESS if outcome == SUCCESS else _ONE_FAILURE
         sums += (input_tokens << _INPUT) + (output_tokens << _OUTPUT)
@@ -101,7 +103,9 @@ def _values() -> tuple[defaultdict[str, int], ...]:
 
 
 def _lanes(sums: int) -> list[int]:
-    """The sums in their order: requests, successes, failures, input_tokens, output_tokens, unpriced, spend_picousd."""
+    """The sums in their order: requests, successes, failures, input_tokens, output_tokens,
+    unpriced, spend_picousd.
+    """
     lifted = (
         sums + _LIFT
     )  # no lane is negative now, so none borrows from the next; and what was lifted is two's complement without it

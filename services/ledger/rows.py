@@ -1,7 +1,9 @@
-"""A fact as a row of `request_log`. Pure, and the ledger's hottest code: one tuple a request, in the order of COLUMNS.
+"""A fact as a row of `request_log`. Pure, and the ledger's hottest code: one tuple a request, in
+the order of COLUMNS.
 
-COLUMNS is the one table of what a row holds: where each cell comes from and what is done to make it storable follow from it. A
-refused and an expired call are written as the ends they are, so that there is one way from an end to a row.
+COLUMNS is the one table of what a row holds: where each cell comes from and what is done to make it
+storable follow from it. A refused and an expired call are written as the ends they are, so that
+there is one way from an end to a row.
 """
 
 import operator
@@ -33,8 +35,9 @@ Row = tuple[Any, ...]
 class Column(NamedTuple):
     name: str
     kind: str = "plain"
-    """How its cells are made storable: plain (as they are), text, ms, small (an integer of 32 bits), count, money, units (a count, NULL
-    for zero), word (a text, NULL when empty), words (a list of texts), maybe_words (NULL when empty), json, outcomes, price."""
+    """How its cells are made storable: plain (as they are), text, ms, small (an integer of 32
+    bits), count, money, units (a count, NULL for zero), word (a text, NULL when empty), words (a
+    list of texts), maybe_words (NULL when empty), json, outcomes, price."""
     field: str = ""
     """Of the struct, where it isn't the column's name."""
 
@@ -89,7 +92,9 @@ def _at(*names: str) -> tuple[int, ...]:
 
 
 class Share(NamedTuple):
-    """What of a row decides where it is counted. Rows with the same share are added up before anything else is done."""
+    """What of a row decides where it is counted. Rows with the same share are added up before
+    anything else is done.
+    """
 
     day: date
     key_sha256: str | None
@@ -158,7 +163,8 @@ def expires_ms(opened: Opened, now_ms: int) -> int:
     return sanitize.bounded(wanted, 0, now_ms + EXPIRES_MS_MAX)
 
 
-# What follows turns a row as it came into one PostgreSQL can't refuse. `_checked` sees at once that nearly every row already is.
+# What follows turns a row as it came into one PostgreSQL can't refuse. `_checked` sees at once that
+# nearly every row already is.
 
 
 def _of_kind(*kinds: str) -> tuple[int, ...]:
@@ -215,7 +221,9 @@ def _checked(row: Row) -> Row:
 
 
 def _ordinary(row: Row) -> bool:
-    """Whether every number is within its limit, and then some: one look at what is nearly always so."""
+    """Whether every number is within its limit, and then some: one look at what is nearly always
+    so.
+    """
     counts = _counts_of(row)
     at_ms, ended_at_ms, first_byte_at_ms, cost_picousd, max_cost_picousd = _rest_of(row)
     return (

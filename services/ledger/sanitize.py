@@ -1,7 +1,8 @@
 """Make any value storable. Pure.
 
-PostgreSQL refuses NUL in text and jsonb, integers beyond 64 bits and index entries beyond 2.7 kB. Clients choose many of these
-texts, so nothing here raises: what can't be stored as it came is changed, and the caller told.
+PostgreSQL refuses NUL in text and jsonb, integers beyond 64 bits and index entries beyond 2.7 kB.
+Clients choose many of these texts, so nothing here raises: what can't be stored as it came is
+changed, and the caller told.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ _NUL_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def storable(texts: tuple[str | None, ...]) -> bool:
-    """Whether none of the texts needs `text`. One check for a whole row, as this is the hot path."""
+    """Whether none of the texts needs `text`. One check for a whole row, as this is the hot
+    path.
+    """
     present = [*filter(None, texts)]
     joined = "".join(present)
     return "\x00" not in joined and (
@@ -30,7 +33,9 @@ def storable(texts: tuple[str | None, ...]) -> bool:
 
 
 def text(value: str) -> str:
-    """Without NUL, and at most TEXT_CHARACTERS_MAX long: a longer one ends in the digest of the whole, so two of them stay two."""
+    """Without NUL, and at most TEXT_CHARACTERS_MAX long: a longer one ends in the digest of the
+    whole, so two of them stay two.
+    """
     plain = value.replace("\x00", _NUL_REPLACEMENT)
     if len(plain) <= TEXT_CHARACTERS_MAX:
         return plain

@@ -1,8 +1,11 @@
-"""The key that signs checkpoints: from where the operator keeps secrets, or a file of the data directory that nobody else may read.
+"""The key that signs checkpoints: from where the operator keeps secrets, or a file of the data
+directory that nobody else may read.
 
-TOLLGATE_CHECKPOINT_KEY is the key (PEM as PKCS #8, or 32 bytes in base64), or a reference to it (`vault/...`, `file/...`). To change it, put the
-new one there and the old one into TOLLGATE_CHECKPOINT_OLD_KEYS: the old one signs that the new one follows it, and isn't needed any more then.
-Without it the key is made and kept in `checkpoint.key`, the current one first; `rotate-checkpoint-key` puts a new one before it.
+TOLLGATE_CHECKPOINT_KEY is the key (PEM as PKCS #8, or 32 bytes in base64), or a reference to it
+(`vault/...`, `file/...`). To change it, put the new one there and the old one into
+TOLLGATE_CHECKPOINT_OLD_KEYS: the old one signs that the new one follows it, and isn't needed any
+more then. Without it the key is made and kept in `checkpoint.key`, the current one first;
+`rotate-checkpoint-key` puts a new one before it.
 """
 
 import asyncio
@@ -67,7 +70,9 @@ def parse(text: str) -> SigningKey:
 
 
 def rotate(data_dir: str) -> SigningKey:
-    """A new key at the head of the file; the older ones stay to sign it, until they are taken out by hand. Raises SettingsError."""
+    """A new key at the head of the file; the older ones stay to sign it, until they are taken out
+    by hand. Raises SettingsError.
+    """
     file = _file(data_dir)
     fresh = _new()
     file.write([fresh, *_there(file, file.read())])

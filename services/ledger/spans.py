@@ -1,7 +1,8 @@
 """Days, five days and months (UTC), and which of their sums answer a question. Pure.
 
-A period's sums can be used when the question takes it in whole, and while it is folded (`spend_span`); what is left is read from the base
-(hours, or days of tags), and only on days that have calls.
+A period's sums can be used when the question takes it in whole, and while it is folded
+(`spend_span`); what is left is read from the base (hours, or days of tags), and only on days that
+have calls.
 """
 
 from collections.abc import Iterable, Sequence

@@ -32,7 +32,9 @@ def handlers(api: Api) -> dict[str, Handler]:
 
 
 def asked_by_url(query: MultiMapping[str]) -> dict[str, str]:
-    """What is given several times are several values, where there may be such. Raises RefusedError."""
+    """What is given several times are several values, where there may be such. Raises
+    RefusedError.
+    """
     found = {}
     for name in dict.fromkeys(query):
         values = query.getall(name)
@@ -82,7 +84,9 @@ async def _period(book: Any, query: SpendQuery, scope: Scope) -> dict[str, Any]:
 
 
 async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Rows of spend_sql.build as they are shown. There may be tens of thousands: the loop has others to serve meanwhile."""
+    """Rows of spend_sql.build as they are shown. There may be tens of thousands: the loop has
+    others to serve meanwhile.
+    """
     dimensions = len(query.group_by)
     names = (
         *(("bucket",) if query.bucket != "none" else ()), *((*query.group_by, "other") if dimensions else ()), *SUMS_SHOWN,

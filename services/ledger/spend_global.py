@@ -1,4 +1,6 @@
-"""LiteLLM's other spend endpoints over the same sums: who asks sees their own, and all of the last day counts."""
+"""LiteLLM's other spend endpoints over the same sums: who asks sees their own, and all of the last
+day counts.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping

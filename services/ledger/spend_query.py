@@ -7,7 +7,7 @@ Every answer is exact. The plan takes the first source that can give one:
     log     request_log itself                           (everything, over LOG_DAYS_MAX days at most)
 
 What none of them can give is refused with what to narrow.
-"""
+"""  # noqa: W505
 
 import re
 from collections.abc import Mapping
@@ -40,7 +40,9 @@ TOP_DEFAULT = 1_000
 ROWS_MAX = 50_000
 SINCE_UNITS = {"h": 1, "d": 24, "w": 24 * 7}
 NO_ZONES = frozenset(("localtime", "posixrules", "Factory"))
-"""Files that lie beside the zones: what is in them differs from machine to machine, ours from the database's."""
+"""Files that lie beside the zones: what is in them differs from machine to machine, ours from the
+database's.
+"""
 _SINCE = re.compile(r"[0-9]{1,5}[hdw]")
 
 
@@ -147,7 +149,9 @@ def before(query: SpendQuery) -> SpendQuery:
 
 
 def _midnights(query: SpendQuery) -> bool:
-    """Whether its days are those of UTC: the zone's offset is nothing all along, and both ends are at midnight."""
+    """Whether its days are those of UTC: the zone's offset is nothing all along, and both ends are
+    at midnight.
+    """
     at_midnight = query.first.time() == query.end.time() == datetime.min.time()
     return at_midnight and all(offset == timedelta(0) for offset in _offsets(query))
 
@@ -206,7 +210,9 @@ def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[dat
 
 
 def _spelling(asked: Mapping[str, Any], *names: str) -> str:
-    """Which of the names for one thing is used. Raises RefusedError where two are, for different things."""
+    """Which of the names for one thing is used. Raises RefusedError where two are, for different
+    things.
+    """
     given = [name for name in names if asked.get(name) not in (None, "")]
     if len(given) > 1 and asked[given[0]] != asked[given[1]]:
         refuse(given[1], f"is another name for {given[0]}, and says something else")

@@ -1,7 +1,8 @@
 # ruff: noqa: S608
 """Where the rows of a question about spend come from: rollups, the cube, the log; as SQL. Pure.
 
-Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put together are names from tables.
+Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put
+together are names from tables.
 """
 
 from collections.abc import Sequence
@@ -79,7 +80,8 @@ def rollup_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, ke
         return f"{found} AND value = ANY({made.add(list(query.filters[dimension]))}::text[])"
     if not query.group_by:
         return found
-    # The rollups have no row for calls that have no team, no key ...: those are what is left of all calls.
+    # The rollups have no row for calls that have no team, no key ...: those are what is left of all
+    # calls.
     return f"{found} UNION ALL {rows(dimension, 'NULL', '-')} UNION ALL {rows(everything, 'NULL')}"
 
 
@@ -101,7 +103,9 @@ def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept
 
 
 def tag_keys(query: SpendQuery, plan: Plan, scope: Scope) -> list[str]:
-    """Of the table that answers a question about tags, or tags and teams, alone; none where that isn't one."""
+    """Of the table that answers a question about tags, or tags and teams, alone; none where that
+    isn't one.
+    """
     asked = {*query.group_by, *query.filters}
     if (
         "tag" not in asked
@@ -173,7 +177,9 @@ def rows_by_tag(
 
 
 def rows_of_all_tags(made: Statement, query: SpendQuery, kept: Kept) -> list[str]:
-    """What all tags have together, by the day at least; at least one. Only of days that are folded that is kept."""
+    """What all tags have together, by the day at least; at least one. Only of days that are folded
+    that is kept.
+    """
     return [
         _rows_of(made, "spend_tag", piece, ["tag"], [f"grain = '{'day' if piece.grain == BASE else 'every'}'"])
         for piece in spans.cover(query.first, query.end, kept.spans, ("day",))
@@ -183,7 +189,9 @@ def rows_of_all_tags(made: Statement, query: SpendQuery, kept: Kept) -> list[str
 def _group_sums(
     made: Statement, query: SpendQuery, pieces: Sequence[Piece], scope: Scope, by_tag: bool, admitted: bool
 ) -> str:
-    """Of the tables that know who called what: of calls with their tags, or of days and months without."""
+    """Of the tables that know who called what: of calls with their tags, or of days and months
+    without.
+    """
     where = of_scope(made, scope, "g")
     for name, values in query.filters.items():
         if name != "tag":

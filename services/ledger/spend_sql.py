@@ -1,7 +1,8 @@
 # ruff: noqa: S608
 """A question about spend as one SQL statement. Pure.
 
-Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put together are names from tables.
+Texts of the asker go into arguments, never into the statement (hence the noqa above); what is put
+together are names from tables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,9 @@ def build(
     admitted: bool = False,
     wanted: Sequence[str] = SUMS,
 ) -> tuple[str, list[Any]]:
-    """Columns of the answer: bucket, other, one a dimension (`d0` ...), those wanted. At most ROWS_MAX + 1 rows."""
+    """Columns of the answer: bucket, other, one a dimension (`d0` ...), those wanted. At most
+    ROWS_MAX + 1 rows.
+    """
     made = Statement()
     admitted = admitted or admitted_only(query)
     keys = tag_keys(query, plan, scope)
@@ -79,7 +82,9 @@ def build(
 
 
 def _sums(wanted: Sequence[str]) -> str:
-    """As they are answered: numbers that the driver reads at once (a numeric costs it a hundred times as much), money as its digits."""
+    """As they are answered: numbers that the driver reads at once (a numeric costs it a hundred
+    times as much), money as its digits.
+    """
     return ", ".join(f"sum({name}){'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
 
 
@@ -110,8 +115,9 @@ class _ByTag:
         return rows_by_tag(self._made, self._query, self.pieces(grain), keys or self.keys)
 
     def of_top(self, grain: str, bucket: str) -> str:
-        """Of these pieces what is `top`'s. Days by tag and team are looked up pair by pair, as their index has them: that costs what is
-        found, whatever else there is. (OFFSET 0: the planner would rather read every pair's.)"""
+        """Of these pieces what is `top`'s. Days by tag and team are looked up pair by pair, as
+        their index has them: that costs what is found, whatever else there is. (OFFSET 0: the
+        planner would rather read every pair's.)"""
         pieces = self.pieces(grain)
         days = [piece for piece in pieces if piece.grain == BASE and len(self.keys) > 1]
         found = []
@@ -127,13 +133,17 @@ class _ByTag:
         return " UNION ALL ".join(found)
 
     def whole(self, grain: str) -> list[str]:
-        """SELECTs of what the tags asked for have together: a call counts once for each of its tags, whatever its team."""
+        """SELECTs of what the tags asked for have together: a call counts once for each of its
+        tags, whatever its team.
+        """
         if self._query.filters:
             return self.rows(grain, ("tag",))
         return rows_of_all_tags(self._made, self._query, self._kept)
 
     def named(self, rows: Sequence[str], sums: str, names: str, cut: str = "") -> str:
-        """What these rows add up to by tag (and team), and what those are called. `cut`: clauses that take some of the sums."""
+        """What these rows add up to by tag (and team), and what those are called. `cut`: clauses
+        that take some of the sums.
+        """
         return (
             f"SELECT {self._values}, {', '.join(f's.{key}' for key in self.keys)}, {names}"
             f" FROM (SELECT {self.ids}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY {self.ids}{cut}) AS s {self._words}"
@@ -154,7 +164,9 @@ class _ByTag:
 def _all_at_once(
     made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, wanted: Sequence[str]
 ) -> str:
-    """By tag (and team) without buckets: everything is added up by numbers once, then the top taken from it. Empty: the cube has nothing."""
+    """By tag (and team) without buckets: everything is added up by numbers once, then the top taken
+    from it. Empty: the cube has nothing.
+    """
     asked = _ByTag(made, query, scope, kept, wanted)
     rows = asked.rows(plan.grain)
     if not rows:
@@ -179,13 +191,16 @@ def _all_at_once(
 
 
 def _whole_numbers(names: Sequence[str]) -> str:
-    """Sums; counts as numbers that are added up and sent quickly again (a sum of bigint is a numeric, and one in a UNION makes all of it so)."""
+    """Sums; counts as numbers that are added up and sent quickly again (a sum of bigint is a
+    numeric, and one in a UNION makes all of it so).
+    """
     return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
 
 
 def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, wanted: Sequence[str]) -> str:
-    """By tag (and team) and bucket: who is among the top is found from the coarsest sums; only theirs are then read by bucket, and the
-    others are what is left of everything. Empty: the cube has nothing of the range."""
+    """By tag (and team) and bucket: who is among the top is found from the coarsest sums; only
+    theirs are then read by bucket, and the others are what is left of everything. Empty: the cube
+    has nothing of the range."""
     asked = _ByTag(made, query, scope, kept, wanted)
     if not asked.pieces(plan.grain):
         return ""

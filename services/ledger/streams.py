@@ -26,7 +26,9 @@ ANOMALIES_LOGGED_MAX = 5
 
 
 class TrafficPoster:
-    """One shard of TRAFFIC: opened, settled and refused facts into request_log, the working set and the rollups."""
+    """One shard of TRAFFIC: opened, settled and refused facts into request_log, the working set and
+    the rollups.
+    """
 
     stream = subjects.TRAFFIC_STREAM
 

@@ -1,5 +1,6 @@
-"""`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had it, or somebody said something about
-it (`/tag/new`): that policy knows. Who sees only their own rows sees of both what their calls had."""
+"""`/tag/list` and `/tag/info`: tags as LiteLLM's clients ask for them. A tag exists once a call had
+it, or somebody said something about it (`/tag/new`): that policy knows. Who sees only their own
+rows sees of both what their calls had."""
 
 from collections.abc import Collection
 from typing import Any

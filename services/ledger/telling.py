@@ -1,4 +1,6 @@
-"""What the ledger does on its own, or at an operator's word, as control facts: policy writes them, and is asked to here."""
+"""What the ledger does on its own, or at an operator's word, as control facts: policy writes them,
+and is asked to here.
+"""
 
 from typing import Any
 
@@ -21,7 +23,9 @@ class Teller:
         self, kind: str, entity_id: str, action: str, after: dict[str, Any] | None, actor: Caller = LEDGER,
         requester_ip: str | None = None,
     ) -> int:  # fmt: skip
-        """Returns the fact's CONTROL sequence. Raises BusError: then nobody knows whether it was recorded."""
+        """Returns the fact's CONTROL sequence. Raises BusError: then nobody knows whether it was
+        recorded.
+        """
         request = NoteRequest(kind, entity_id, action, actor, after, None, requester_ip)
         reply = await bus.ask(self._client, subjects.POLICY_NOTE, request, NoteReply, TIMEOUT_MS, tries=TRIES)
         return reply.control_seq

@@ -3,8 +3,8 @@
     spend --by tag,team --since 30d
     spend --by model --from 2026-11-01 --to 2026-11-30 --bucket week --format csv
 
-The gateway is `--url` (or TOLLGATE_URL; http://127.0.0.1:4000), the key comes from TOLLGATE_KEY or LITELLM_MASTER_KEY: arguments are seen by
-every process of the machine.
+The gateway is `--url` (or TOLLGATE_URL; http://127.0.0.1:4000), the key comes from TOLLGATE_KEY or
+LITELLM_MASTER_KEY: arguments are seen by every process of the machine.
 """
 
 import argparse
@@ -78,7 +78,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
 
 
 def table(answer: dict[str, Any]) -> str:
-    """An answer of /spend/query, in columns: texts to the left, figures to the right, the total below."""
+    """An answer of /spend/query, in columns: texts to the left, figures to the right, the total
+    below.
+    """
     named = [*(["bucket"] if answer["bucket"] != "none" else []), *answer["group_by"]]
     lines = [[*named, *FIGURES]]
     for row in answer["data"]:

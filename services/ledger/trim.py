@@ -1,8 +1,8 @@
 """Remove from TRAFFIC what the book has and nobody needs any more.
 
-Recorded messages stay `traffic_keep_hours`, for the day the book must be restored from a backup; when the stream is half full
-they go at once, because a full stream would refuse new facts. The message at the position always stays: it is how the
-recorder knows its stream again.
+Recorded messages stay `traffic_keep_hours`, for the day the book must be restored from a backup;
+when the stream is half full they go at once, because a full stream would refuse new facts. The
+message at the position always stays: it is how the recorder knows its stream again.
 """
 
 import asyncio
@@ -84,7 +84,9 @@ class Trimmer:
         return keep_from
 
     async def _first_younger(self) -> int:
-        """Sequence of the first message that must stay: where a consumer that begins at that time would begin."""
+        """Sequence of the first message that must stay: where a consumer that begins at that time
+        would begin.
+        """
         since = datetime.fromtimestamp((self._now_ms() - self._keep_ms) / 1000, UTC)
         js = self._client.jetstream(timeout=API_TIMEOUT_S)
         info = await js.add_consumer(

@@ -1,10 +1,12 @@
-"""`verify`: is the book what was written? Every chain is computed again, and every row of request_log compared with its batch.
+"""`verify`: is the book what was written? Every chain is computed again, and every row of
+request_log compared with its batch.
 
     verify [--from DAY] [--to DAY] [--checkpoints DIR] [--keys FILE]
     verify --export DIR [--checkpoints DIR] [--keys FILE]        the files of an export, without the database
 
-Reads one snapshot and writes nothing, so it may run beside the service; and it needs the database alone, so it runs on a restored
-copy. Memory is bounded: chains come through a cursor, rows some thousands at a time.
+Reads one snapshot and writes nothing, so it may run beside the service; and it needs the database
+alone, so it runs on a restored copy. Memory is bounded: chains come through a cursor, rows some
+thousands at a time.
 
     changed      a row isn't what was written, or a chain's row isn't the one that the next follows
     missing      a row is gone
@@ -18,11 +20,13 @@ copy. Memory is bounded: chains come through a cursor, rows some thousands at a 
     unannounced  something that retention is said to have taken, and no control fact says so
     unknown      a batch was written by a newer program, in a format this one doesn't know
 
-What retention dropped (retention_drop) is missed by nobody: the batches that named those rows stay, and must name the very rows it says.
+What retention dropped (retention_drop) is missed by nobody: the batches that named those rows stay,
+and must name the very rows it says.
 
-Who may write everything, and computes every hash again from the first change to the end, is found by the checkpoints: he can't sign them. If he
-takes the newest of those away too, only copies elsewhere tell: `--checkpoints DIR`.
-"""
+Who may write everything, and computes every hash again from the first change to the end, is found
+by the checkpoints: he can't sign them. If he takes the newest of those away too, only copies
+elsewhere tell: `--checkpoints DIR`.
+"""  # noqa: W505
 
 import argparse
 import asyncio
@@ -243,7 +247,9 @@ class Verifier:
             self.report([Mismatch("added", where, f"it names a batch that isn't there{more}")])
 
     async def prices(self) -> None:
-        """Each price has the digest it is found by, and each that a row names is there. After the rows."""
+        """Each price has the digest it is found by, and each that a row names is there. After the
+        rows.
+        """
         found = set()
         for row in await self._connection.fetch(QUERIES["price_all"], timeout=TIMEOUT_S):
             found.add(row["sha256"])
@@ -253,7 +259,9 @@ class Verifier:
             self.report([Mismatch("missing", f"price {digest}", "rows of request_log name it")])
 
     def conclude(self) -> None:
-        """What retention says it took, against the batches that named it and the facts that told of it; chains that are gone altogether."""
+        """What retention says it took, against the batches that named it and the facts that told of
+        it; chains that are gone altogether.
+        """
         for n, detail in self._retired.conclude():
             self.report([Mismatch("changed", f"retention_drop n {n}", detail)])
         self.report(self._announced.conclude())

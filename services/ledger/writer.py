@@ -1,13 +1,16 @@
 """The recorder: one stream (or one shard of it) into the book, in order, exactly once.
 
-Theory. A session is one database connection and one consumer that begins at the position the database has. It reads batches and
-posts them; while one is being posted the next is read and decoded. Whatever goes wrong (database away, broker away, a
-hole in the consumer, another ledger recording) ends the session, and the next one begins at the position the database then has:
-there is nothing to repair, since rows and position are one transaction. A batch is retried for ever, with pauses.
+Theory. A session is one database connection and one consumer that begins at the position the
+database has. It reads batches and posts them; while one is being posted the next is read and
+decoded. Whatever goes wrong (database away, broker away, a hole in the consumer, another ledger
+recording) ends the session, and the next one begins at the position the database then has: there is
+nothing to repair, since rows and position are one transaction. A batch is retried for ever, with
+pauses.
 
-The session's first message is the one AT the position, if the broker still has it: its time of storage must be the one the
-book remembers. If it isn't, or if the stream ends before the position, then the stream was lost and rebuilt (or lost its
-end): the recorder goes back to its beginning. What it reads twice is recognised by ids, so that costs time, not truth.
+The session's first message is the one AT the position, if the broker still has it: its time of
+storage must be the one the book remembers. If it isn't, or if the stream ends before the position,
+then the stream was lost and rebuilt (or lost its end): the recorder goes back to its beginning.
+What it reads twice is recognised by ids, so that costs time, not truth.
 """
 
 import asyncio
@@ -58,7 +61,9 @@ class Poster(Protocol[T]):
     label: str
     """For metrics and logs."""
     alone: bool
-    """Whether every message of the stream has this subject: only then is a gap in the sequence a loss."""
+    """Whether every message of the stream has this subject: only then is a gap in the sequence a
+    loss.
+    """
 
     def consumer(self, client: Client, start_seq: int) -> AnyConsumer: ...
 
@@ -93,9 +98,13 @@ class Session:
         self.consumer = consumer
         self.position = position
         self.read_seq = position.seq
-        """Sequence of the last message taken from the consumer; the book is behind it while a batch is under way."""
+        """Sequence of the last message taken from the consumer; the book is behind it while a batch
+        is under way.
+        """
         self.read_at = -math.inf
-        """When that was, by the monotonic clock, if that batch wasn't full: after a full one nothing is gathered."""
+        """When that was, by the monotonic clock, if that batch wasn't full: after a full one
+        nothing is gathered.
+        """
         self.taking = False
         """Whether messages are between the consumer and `read_seq`."""
         self.put_back = asyncio.Event()
@@ -126,7 +135,9 @@ class Writer(Generic[T]):
         """Why nothing is being recorded; None while it works."""
 
     async def run(self) -> None:
-        """Record until `stopping` is set or this is cancelled. To be run by the holder of the lock."""
+        """Record until `stopping` is set or this is cancelled. To be run by the holder of the
+        lock.
+        """
         pause_s = PAUSE_S_MIN
         recording = metrics.RECORDING.labels(self._poster.label)
         recording.set(1)

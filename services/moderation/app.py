@@ -78,7 +78,9 @@ async def _load(
 
 
 async def _renew(source: Source, client: BusClient) -> None:
-    """The login at the broker may change while we run; the guardrails' own keys are those of the start."""
+    """The login at the broker may change while we run; the guardrails' own keys are those of the
+    start.
+    """
 
     def changed() -> None:
         client.use(settings.read(ModerationSettings, source.environ).nats_url)

@@ -14,8 +14,9 @@ class ModerationSettings(msgspec.Struct, frozen=True, kw_only=True):
     config: str = "config.example.yaml"
     """LiteLLM's config.yaml: moderation reads `litellm_settings` of it."""
     cache_dir: str = ""
-    """Where compiled scanning rules are kept between starts, private to this account. Empty: `$XDG_CACHE_HOME/tollgate`, else
-    `~/.cache/tollgate`. `python -m services.moderation.prepare` fills it, for images."""
+    """Where compiled scanning rules are kept between starts, private to this account. Empty:
+    `$XDG_CACHE_HOME/tollgate`, else `~/.cache/tollgate`. `python -m services.moderation.prepare`
+    fills it, for images."""
     moderation_probe_host: str = "127.0.0.1"
     moderation_probe_port: Port = 4301
     moderation_drain_ms: Annotated[int, msgspec.Meta(ge=0)] = 10_000

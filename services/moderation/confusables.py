@@ -1,7 +1,9 @@
-"""Letters of other scripts that look like Latin ones, after case folding (from Unicode's UTS #39, the single-letter ones).
+"""Letters of other scripts that look like Latin ones, after case folding (from Unicode's UTS #39,
+the single-letter ones).
 
-For the option `banned_keywords_homoglyphs`: "раypal" with a Cyrillic beginning then reads "paypal". Off by default: a text
-in those scripts is not made of look-alikes, and short keywords would be found in it.
+For the option `banned_keywords_homoglyphs`: "раypal" with a Cyrillic beginning then reads "paypal".
+Off by default: a text in those scripts is not made of look-alikes, and short keywords would be
+found in it.
 """
 
 _LOOKS_LIKE = {

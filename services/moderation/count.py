@@ -1,7 +1,9 @@
-"""Tokens: how many a text is, where a provider gave no usage (`moderation.count`), and what ids say (`moderation.tokens`).
+"""Tokens: how many a text is, where a provider gave no usage (`moderation.count`), and what ids say
+(`moderation.tokens`).
 
-The tokenizer and its tables (65 MB and up to 1 s an encoding, in which the interpreter does nothing else) live in a process of
-their own, which the first question starts: most replicas never need them, and no guarded call ever waits for them.
+The tokenizer and its tables (65 MB and up to 1 s an encoding, in which the interpreter does nothing
+else) live in a process of their own, which the first question starts: most replicas never need
+them, and no guarded call ever waits for them.
 """
 
 import asyncio
@@ -32,7 +34,9 @@ def _plain(model: str) -> str:
 
 
 def encoding_name(model: str) -> str:
-    """The tokenizer of a model's family; what nobody knows is counted like OpenAI's newer models."""
+    """The tokenizer of a model's family; what nobody knows is counted like OpenAI's newer
+    models.
+    """
     name = _plain(model)
     if name.startswith(_CL100K) and not name.startswith(_O200K):
         return "cl100k_base"
@@ -90,7 +94,9 @@ class Tokens:
 
 
 def _ignore_signals() -> None:
-    """The service says when this process ends: a signal to the group must not cut off an answer. A dead parent ends it, too."""
+    """The service says when this process ends: a signal to the group must not cut off an answer. A
+    dead parent ends it, too.
+    """
     import signal  # noqa: PLC0415
     import threading  # noqa: PLC0415
 

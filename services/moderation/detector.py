@@ -1,8 +1,10 @@
-"""Does a text hold any of many byte strings? As fast as the engine can: groups that its SIMD search takes. Pure.
+"""Does a text hold any of many byte strings? As fast as the engine can: groups that its SIMD search
+takes. Pure.
 
-The engine searches up to 64 strings with vector instructions (20 to 60 us for 300 kB), and walks an automaton byte by byte for
-more (600 us). For one to three it would look for their first letters alone, which in real text stand everywhere (1 ms): so
-a group is filled up with strings that no compared text has.
+The engine searches up to 64 strings with vector instructions (20 to 60 us for 300 kB), and walks an
+automaton byte by byte for more (600 us). For one to three it would look for their first letters
+alone, which in real text stand everywhere (1 ms): so a group is filled up with strings that no
+compared text has.
 """
 
 import ahocorasick_rs
@@ -39,7 +41,9 @@ _two_spaces = _engine([b"  ", *_NEVER])
 
 
 def one_space(data: bytes) -> bytes:
-    """Each run of spaces one space. Python's own search for two spaces takes ten times as long in text where there are none."""
+    """Each run of spaces one space. Python's own search for two spaces takes ten times as long in
+    text where there are none.
+    """
     if b"  " not in data[:4096] and not _two_spaces.find_matches_as_indexes(data):
         return data
     while b"  " in data:

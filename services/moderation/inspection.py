@@ -22,7 +22,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """Texts before a guardrail. `index` is the text's place in the question; the asker knows its address."""
+    """Texts before a guardrail. `index` is the text's place in the question; the asker knows its
+    address.
+    """
 
     texts: list[str]
     stage: str

@@ -1,12 +1,15 @@
-"""Finding any of many keywords in a text, whatever the case and the Unicode spelling, in time linear in the text. Pure.
+"""Finding any of many keywords in a text, whatever the case and the Unicode spelling, in time
+linear in the text. Pure.
 
-A text is compared as Unicode's NFKC_Casefold makes it (UAX #31: full-width letters, ligatures, separate accents and case folded
-away, default-ignorable characters removed), with white space collapsed to one space each, never removed. And once more without
-composing: composing can also hide what stands there ("cafe" followed by a combining accent becomes "café"). And once without the
-marks that compose with nothing: a stroke through each letter hides no word.
+A text is compared as Unicode's NFKC_Casefold makes it (UAX #31: full-width letters, ligatures,
+separate accents and case folded away, default-ignorable characters removed), with white space
+collapsed to one space each, never removed. And once more without composing: composing can also hide
+what stands there ("cafe" followed by a combining accent becomes "café"). And once without the marks
+that compose with nothing: a stroke through each letter hides no word.
 
-Most texts need no composing, and are compared in one step (plain.py). Of the others long ones are cut into pieces that overlap by
-the longest a match can be, so that no step takes long: the interpreter is then free for others, when this runs in a thread.
+Most texts need no composing, and are compared in one step (plain.py). Of the others long ones are
+cut into pieces that overlap by the longest a match can be, so that no step takes long: the
+interpreter is then free for others, when this runs in a thread.
 """
 
 import bisect
@@ -23,14 +26,20 @@ from services.moderation.confusables import LATIN
 from services.moderation.detector import Detector, one_space
 
 SPAN_CHARACTERS_MAX = 256
-"""The most characters of a text one match may span, invisible ones and repeated white space not counted: what a stream's window
-and a piece's overlap must hold."""
+"""The most characters of a text one match may span, invisible ones and repeated white space not
+counted: what a stream's window and a piece's overlap must hold."""
 PIECE_CHARACTERS = 16_384
-"""About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA becomes 18 characters)."""
+"""About 1 ms of work with 10,000 keywords, a few where composing makes a text longer (U+FDFA
+becomes 18 characters).
+"""
 STRAYS_MAX = 15
-"""Of the marks on a letter that hide a keyword: as many on each are seen through where two pieces meet, and any number elsewhere."""
+"""Of the marks on a letter that hide a keyword: as many on each are seen through where two pieces
+meet, and any number elsewhere.
+"""
 MARKS_MAX = 30
-"""Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting them takes quadratic time."""
+"""Combining marks on one letter, as in Unicode's stream-safe text; more are left out, as sorting
+them takes quadratic time.
+"""
 
 _INVISIBLE = (
     "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # controls that are no white space
@@ -40,7 +49,9 @@ _INVISIBLE = (
 )
 _invisible = re.compile(f"[{_INVISIBLE}]+")
 _stray = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
-"""Marks that any letter can carry. What is left of them after composing belongs to no letter of an alphabet."""
+"""Marks that any letter can carry. What is left of them after composing belongs to no letter of an
+alphabet.
+"""
 _astral = re.compile("[\U00010000-\U0010ffff]")
 _odd_space = re.compile(r"[^\S ]")
 _ASCII_GONE = bytes([*range(0x09), *range(0x0E, 0x1C), 0x7F])
@@ -52,12 +63,16 @@ _plain = plain.Plain(lambda character: _invisible.match(character) or _stray.mat
 
 
 def span_characters(keyword: str) -> int:
-    """The most characters of a text that can say `keyword`: fully decomposed, one character may have become several."""
+    """The most characters of a text that can say `keyword`: fully decomposed, one character may
+    have become several.
+    """
     return max(len(unicodedata.normalize("NFKD", form)) for form in _forms(keyword))
 
 
 def effort(text: str) -> int:
-    """What looking at `text` costs, in ASCII characters: composing takes longer, and may make it longer."""
+    """What looking at `text` costs, in ASCII characters: composing takes longer, and may make it
+    longer.
+    """
     return len(text) if text.isascii() else 8 * len(text)
 
 
@@ -92,7 +107,9 @@ class Matcher:
             _long_marks(astral)  # made now, not while somebody waits
 
     def find(self, text: str) -> str | None:
-        """The keyword, as it was configured, that `text` contains; of several the one whose match ends first."""
+        """The keyword, as it was configured, that `text` contains; of several the one whose match
+        ends first.
+        """
         form = self._plainly(text)
         if form is not None:
             return self._named(form)
@@ -116,12 +133,16 @@ class Matcher:
         return None if form is None else _shown(form, spaced=self._spaced)
 
     def find_across(self, parts: list[str]) -> str | None:
-        """As `find`, of parts that a model reads one after the other: joined, and with a space between them."""
+        """As `find`, of parts that a model reads one after the other: joined, and with a space
+        between them.
+        """
         whole = "".join(parts)
         return self.find(whole) or (self.find(" ".join(parts)) if len(parts) > 1 else None)
 
     def open_from(self, text: str) -> int:
-        """From where on `text`, which may go on, may be the start of a keyword; its length: from nowhere."""
+        """From where on `text`, which may go on, may be the start of a keyword; its length: from
+        nowhere.
+        """
         for start in range(_start_of_last(text, self._longest), len(text)):
             end = text[start:]
             for form in self._compared(end):
@@ -148,7 +169,9 @@ class Matcher:
 
 
 def _bases(form: bytes) -> Iterator[bytes]:
-    """Beginnings of a keyword that end in an accented letter, which a text may say as a plain one and then its accent."""
+    """Beginnings of a keyword that end in an accented letter, which a text may say as a plain one
+    and then its accent.
+    """
     said = form.decode("utf-8", "surrogatepass")
     for i, letter in enumerate(said):
         base = unicodedata.normalize("NFD", letter)[0]
@@ -179,7 +202,9 @@ def _start_of_last(text: str, characters: int) -> int:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Overlapping pieces. What counts for nothing is left out first: else a long run of it could part a keyword in two."""
+    """Overlapping pieces. What counts for nothing is left out first: else a long run of it could
+    part a keyword in two.
+    """
     if len(text) <= PIECE_CHARACTERS:
         yield text
         return
@@ -240,9 +265,11 @@ def _fewer_marks(text: str) -> str:
 
 @cache
 def _long_marks(astral: bool) -> re.Pattern[str]:
-    """Marks are in the first two planes of Unicode; some (U+0F73) only show as marks when decomposed.
+    """Marks are in the first two planes of Unicode; some (U+0F73) only show as marks when
+    decomposed.
 
-    `astral`: for texts with characters past the first plane; such a class is much slower, as the interpreter has no table for it.
+    `astral`: for texts with characters past the first plane; such a class is much slower, as the
+    interpreter has no table for it.
     """
     planes = range(0x300, 0x20000 if astral else 0x10000)
     marks = [c for c in map(chr, planes) if unicodedata.combining(unicodedata.normalize("NFKD", c)[0])]

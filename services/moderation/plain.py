@@ -1,8 +1,10 @@
-"""Texts whose compared form is made letter by letter: nothing in them combines with what is before it, and nothing is invisible. Pure.
+"""Texts whose compared form is made letter by letter: nothing in them combines with what is before
+it, and nothing is invisible. Pure.
 
-Nearly every text is one, in any script. Telling so looks at its distinct characters only, and remembers those; the rest
-are a few replacements. For such a text one compared form (folded and composed) is enough: where a keyword stands in it as it was
-written, the keyword's composed form stands in its composed form.
+Nearly every text is one, in any script. Telling so looks at its distinct characters only, and
+remembers those; the rest are a few replacements. For such a text one compared form (folded and
+composed) is enough: where a keyword stands in it as it was written, the keyword's composed form
+stands in its composed form.
 """
 
 import unicodedata
@@ -69,7 +71,9 @@ class Plain:
 
 @cache
 def _joining() -> frozenset[str]:
-    """What composes with a character before it, though it isn't a mark: vowels of some scripts, parts of Korean syllables."""
+    """What composes with a character before it, though it isn't a mark: vowels of some scripts,
+    parts of Korean syllables.
+    """
     found = set(map(chr, (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))))
     for code in range(0x20000):
         pair = unicodedata.decomposition(chr(code)).split()

@@ -1,4 +1,6 @@
-"""`python -m services.moderation.prepare`: compiles the scanning rules into the cache, so that a start needn't. For images."""
+"""`python -m services.moderation.prepare`: compiles the scanning rules into the cache, so that a
+start needn't. For images.
+"""
 
 import os
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""One question, start to finish: the named guardrails look at the texts in the table's order, each with its deadline.
+"""One question, start to finish: the named guardrails look at the texts in the table's order, each
+with its deadline.
 
-Those that only object run side by side; what redacts goes alone, and those after it see its work: a secret that one guardrail
-hides isn't shown to the next, nor to the service it asks.
+Those that only object run side by side; what redacts goes alone, and those after it see its work: a
+secret that one guardrail hides isn't shown to the next, nor to the service it asks.
 """
 
 import asyncio
@@ -47,7 +48,8 @@ class Screen:
     def screen(self, request: ScreenRequest) -> Verdict | Awaitable[Verdict]:
         """At once where every guardrail answers at once.
 
-        Never raises: a guardrail that can't answer, or that isn't here, is an outcome `error`, not silence.
+        Never raises: a guardrail that can't answer, or that isn't here, is an outcome `error`, not
+        silence.
         """
         asked = dict.fromkeys(request.guardrails)
         known = [loaded for name, loaded in self._guardrails.items() if name in asked]

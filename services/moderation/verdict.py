@@ -1,7 +1,8 @@
 """Findings become one verdict. Pure.
 
-Precedence: block beats error beats redact beats allow. With `error` the redactions of the others are given too: where the caller's
-`on_error` lets the text pass, it still passes redacted. Of several that block, the first in the table speaks to the client.
+Precedence: block beats error beats redact beats allow. With `error` the redactions of the others
+are given too: where the caller's `on_error` lets the text pass, it still passes redacted. Of
+several that block, the first in the table speaks to the client.
 """
 
 import msgspec
@@ -16,7 +17,9 @@ class Result(msgspec.Struct, frozen=True):
 
     name: str
     findings: list[Finding] | None
-    """None: it could not answer (it failed, was too slow, doesn't exist, or isn't made for the stage)."""
+    """None: it could not answer (it failed, was too slow, doesn't exist, or isn't made for the
+    stage).
+    """
     duration_ms: float = 0.0
     cost_picousd: int = 0
     rules: str = ""
@@ -48,8 +51,8 @@ def decide(
     """The verdict on what the guardrails said, in the order they ran.
 
     Args:
-        redactions: of the texts as they were asked about, where guardrails saw each other's work; None: of `results`, which all
-            saw the same.
+        redactions: of the texts as they were asked about, where guardrails saw each other's work;
+            None: of `results`, which all saw the same.
     """
     outcomes = [GuardrailOutcome(r.name, stage, r.recorded, r.duration_ms, r.cost_picousd, r.rules) for r in results]
     results = [result for result in results if not result.shadow]
@@ -65,7 +68,9 @@ def decide(
 
 
 def merge(redactions: list[Redaction]) -> list[Redaction]:
-    """Sorted by text and start; spans that overlap become one, with the replacement of the one that starts first (then: the longest)."""
+    """Sorted by text and start; spans that overlap become one, with the replacement of the one that
+    starts first (then: the longest).
+    """
     merged: list[Redaction] = []
     for redaction in sorted(redactions, key=lambda r: (r.text, r.start, -r.end)):
         last = merged[-1] if merged else None
@@ -77,9 +82,11 @@ def merge(redactions: list[Redaction]) -> list[Redaction]:
 
 
 def compose(first: list[Redaction], then: list[Redaction]) -> list[Redaction]:
-    """Redactions of a text, then redactions of what that made: as redactions of the text before both.
+    """Redactions of a text, then redactions of what that made: as redactions of the text before
+    both.
 
-    A later span that touches an earlier replacement takes all of it: what was hidden once is never shown again.
+    A later span that touches an earlier replacement takes all of it: what was hidden once is never
+    shown again.
     """
     if not first or not then:
         return merge([*first, *then])

@@ -1,4 +1,6 @@
-"""`python -m services.policy`: the service. Commands: `restore-control` (restore.py), `reseal` (resealing.py), `import-litellm` (importing/)."""
+"""`python -m services.policy`: the service. Commands: `restore-control` (restore.py), `reseal`
+(resealing.py), `import-litellm` (importing/).
+"""
 
 import sys
 

@@ -1,7 +1,9 @@
-"""What the configuration says about who may reach what: routes, addresses, required parameters, blocked customers. Pure.
+"""What the configuration says about who may reach what: routes, addresses, required parameters,
+blocked customers. Pure.
 
-Each part is read from `general_settings` and `litellm_settings` once. Entries of lists of routes are exact paths, prefixes with
-a star, or one of LiteLLM's named lists; `/v1/x` and `/x` are one route.
+Each part is read from `general_settings` and `litellm_settings` once. Entries of lists of routes
+are exact paths, prefixes with a star, or one of LiteLLM's named lists; `/v1/x` and `/x` are one
+route.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +26,9 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Names of routes that need no key, besides those that are public by themselves."""
     admin_only: frozenset[str] = frozenset()
     allowed: frozenset[str] | None = None
-    """Names of routes that are there at all; None: every one. What is public or for admins by name is there too."""
+    """Names of routes that are there at all; None: every one. What is public or for admins by name
+    is there too.
+    """
     enforced_params: list[str] = []
     service_account_params: list[str] = []
     allowed_ips: list[str] | None = None
@@ -88,7 +92,8 @@ def covers(entry: str, route: Route, *, below: bool = False) -> bool:
     """Whether an entry of a list of routes means this one.
 
     Args:
-        below: whether a path also means what is below it (`/chat` → `/chat/completions`), as in a key's `allowed_routes`.
+        below: whether a path also means what is below it (`/chat` → `/chat/completions`), as in a
+            key's `allowed_routes`.
     """
     group = table.group_name(entry)
     if group is not None:

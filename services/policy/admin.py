@@ -1,7 +1,9 @@
-"""A management call, start to finish: who asks → may they → what would change → publish → see it ourselves → answer.
+"""A management call, start to finish: who asks → may they → what would change → publish → see it
+ourselves → answer.
 
-The command decides on this replica's directory, and publishes on the condition that the broker still agrees with it
-(`publish.py`). So two calls that change one entity at once never both succeed on what they read: one gets 409.
+The command decides on this replica's directory, and publishes on the condition that the broker
+still agrees with it (`publish.py`). So two calls that change one entity at once never both succeed
+on what they read: one gets 409.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,7 +72,9 @@ class Admin:
         self._new_id = new_id
 
     async def answer(self, request: AdminRequest) -> AdminReply:
-        """Raises BusError("behind") when this replica can't catch up in time; everything else is a reply."""
+        """Raises BusError("behind") when this replica can't catch up in time; everything else is a
+        reply.
+        """
         book: dict[tuple[str, ...], int] = {}
         for _ in range(BOOK_TRIES):
             try:
@@ -79,7 +83,8 @@ class Admin:
                 found = await spent.of(self._client, wanted)
                 if found is None:
                     return _refused(errors.ledger_unavailable(), self._replica.feed.seq)
-                # Anew from who asks on: meanwhile everything may have changed, and what was wanted too (a key was rotated).
+                # Anew from who asks on: meanwhile everything may have changed, and what was wanted
+                # too (a key was rotated).
                 book[(wanted.dimension, *wanted.values)] = found
         return _refused(errors.conflict("What this call is about"), self._replica.feed.seq)
 
@@ -143,7 +148,9 @@ class Admin:
         return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed, headers, moves)
 
     async def _vouched(self, request: AdminRequest, now_ms: int, seq: int) -> AdminReply:
-        """What the edge says of somebody it has seen come in, or fail to: done in their own name."""
+        """What the edge says of somebody it has seen come in, or fail to: done in their own
+        name.
+        """
         user_id = request.body.get("user_id")
         actor = Caller(user_id=user_id if isinstance(user_id, str) else None)
         call = Call(
@@ -158,7 +165,9 @@ class Admin:
         return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed)
 
     async def announce(self, planned: Callable[[Directory, int], Change | None], actor: Caller = TOLLGATE) -> bool:
-        """Publish what policy itself found changed. False: not now (somebody was faster, or the broker is away)."""
+        """Publish what policy itself found changed. False: not now (somebody was faster, or the
+        broker is away).
+        """
         now_ms = self._now_ms()
         change = planned(self._replica.directory, now_ms)
         if change is None:
@@ -168,7 +177,9 @@ class Admin:
         return refusal is None
 
     async def own(self, route: str, command: Command, body: dict[str, Any], actor: Caller = TOLLGATE) -> Refusal | None:
-        """Give a command in policy's own name. Why it was refused; None: its facts stand, and this replica has seen them."""
+        """Give a command in policy's own name. Why it was refused; None: its facts stand, and this
+        replica has seen them.
+        """
         now_ms = self._now_ms()
         call = Call(self._replica.directory, {}, body, actor, now_ms, self._new_id, self._current.catalog, route)
         plan = run_own(command, call)
@@ -188,8 +199,8 @@ class Admin:
         return await self._carry_out(self._publications(safe, request, actor, now_ms), seq)
 
     async def _carry_out(self, publications: list[Publication], seq: int) -> tuple[int, list[str], Refusal | None]:
-        """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what landed before it is in
-        `changed` all the same."""
+        """(sequence, changed subjects, why it stopped). Stops at the first batch that fails; what
+        landed before it is in `changed` all the same."""
         changed: list[str] = []
         for batch in batches(publications):
             try:

@@ -102,10 +102,12 @@ async def serve(
     renewal: Renewal | None = None,
     keyring: Keyring | None = None,
 ) -> None:
-    """Follow the control stream, and answer from the moment it is caught up until `life` is stopping.
+    """Follow the control stream, and answer from the moment it is caught up until `life` is
+    stopping.
 
     Args:
-        deliverer: makes, with a way to the directory, who hands out keys that are rotated by themselves; None: none are.
+        deliverer: makes, with a way to the directory, who hands out keys that are rotated by
+            themselves; None: none are.
         renewal: of the master key; None: it stays as it is.
     """
     if await life.unless_stopping(_control_stream(client, stream_replicas)) is None:
@@ -172,7 +174,8 @@ async def serve(
             answering.append(await bus.answer(client, subjects.POLICY_SHOWN, QUEUE, ShownRequest, answer_shown))
             notes = Notes(client, replica, unix_ms)
             answering.append(await bus.answer(client, subjects.POLICY_NOTE, QUEUE, NoteRequest, notes.answer))
-            # What exists now mostly lives as long as the process: out of the collector's sight, which would pause every decision.
+            # What exists now mostly lives as long as the process: out of the collector's sight,
+            # which would pause every decision.
             gc.collect()
             gc.freeze()
             life.ready(replica.reason_not_ready)
@@ -260,7 +263,9 @@ def _blocked_file(loaded: Config) -> Path | None:
 
 
 async def _control_stream(client: BusClient, replicas: int) -> bool:
-    """The stream exists, with the settings it must have. Waits for the broker's JetStream. Raises SettingsError."""
+    """The stream exists, with the settings it must have. Waits for the broker's JetStream. Raises
+    SettingsError.
+    """
     while True:
         try:
             await streams.ensure_control(client, replicas)

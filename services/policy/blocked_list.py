@@ -1,8 +1,9 @@
 """The configuration's list of blocked customers, where it is a file: read again when it changes.
 
-What changed is a control fact (`control.setting.blocked_user_list`: a digest and a count, not the names), so every edge forgets
-what it was told of customers, and the audit log has it. Each replica says so once it has read the file itself: an edge that
-forgot at the first one's word may have asked one that hadn't yet. At start only a list that differs is announced.
+What changed is a control fact (`control.setting.blocked_user_list`: a digest and a count, not the
+names), so every edge forgets what it was told of customers, and the audit log has it. Each replica
+says so once it has read the file itself: an edge that forgot at the first one's word may have asked
+one that hadn't yet. At start only a list that differs is announced.
 """
 
 import asyncio
@@ -30,7 +31,9 @@ def read(path: Path) -> frozenset[str]:
 
 
 def announced(directory: Directory, users: BlockedUsers, now_ms: int, *, again: bool) -> Change | None:
-    """The fact that says which list counts now; None: it says so already, and it needn't be said again."""
+    """The fact that says which list counts now; None: it says so already, and it needn't be said
+    again.
+    """
     value = {"sha256": users.sha256(), "customers": len(users)}
     before = directory.settings.get(NAME)
     if not again and (before.value == value if before is not None else not users):
@@ -39,10 +42,12 @@ def announced(directory: Directory, users: BlockedUsers, now_ms: int, *, again: 
 
 
 async def watch(path: Path, users: BlockedUsers, announce: Callable[[bool], Awaitable[bool]]) -> None:
-    """For ever. A file that can't be read leaves the list as it was: nobody is unblocked by a typing error.
+    """For ever. A file that can't be read leaves the list as it was: nobody is unblocked by a
+    typing error.
 
     Args:
-        announce: publishes that the list is another one (also where that was said before); False: not now, try again.
+        announce: publishes that the list is another one (also where that was said before); False:
+            not now, try again.
     """
     seen = _stamp(path)
     pending = False

@@ -1,8 +1,9 @@
-"""The catalog: what the configuration decides. Built once at start from config.yaml, no I/O; what was added by API is kept in it by
-stored_models.py.
+"""The catalog: what the configuration decides. Built once at start from config.yaml, no I/O; what
+was added by API is kept in it by stored_models.py.
 
-A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves every name it matches, and a star in its
-upstream model stands for what the name's star matched. Plain names go first, then the pattern with the longest prefix.
+A `model_name` with a star (`openai/*`) is a pattern, as in LiteLLM: it serves every name it
+matches, and a star in its upstream model stands for what the name's star matched. Plain names go
+first, then the pattern with the longest prefix.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -44,7 +45,9 @@ Priced = Callable[[str, str, Price | None], Price | None]
 
 
 def nobody(key: Key) -> str | None:
-    """Why a key that policy itself makes can't be delivered, where no secret manager stores keys."""
+    """Why a key that policy itself makes can't be delivered, where no secret manager stores
+    keys.
+    """
     return "needs a secret manager that stores keys: nobody else could hand out the new key"
 
 
@@ -84,7 +87,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[str, str] = {}
     """Models of the configuration that can't be served, each with the reason."""
     blocked_users: BlockedUsers = msgspec.field(default_factory=BlockedUsers)
-    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
+    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is
+    on.
+    """
     public_model_groups: tuple[str, ...] = ()
     """`litellm_settings.public_model_groups`, until `/model_group/make_public` says otherwise."""
     jwt: JwtAuth | None = None
@@ -128,12 +133,16 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     new_teams: dict[str, Any] = {}
     """`default_team_params`."""
     teams_follow_groups: bool = False
-    """`litellm_jwtauth.upsert_sso_user_to_team`, or `sync_user_role_and_teams`: who comes in is made a member of the teams that their
-    groups at the identity provider are named after."""
+    """`litellm_jwtauth.upsert_sso_user_to_team`, or `sync_user_role_and_teams`: who comes in is
+    made a member of the teams that their groups at the identity provider are named after."""
     rotation_grace: str | None = None
-    """How long a rotated key lives on where the call doesn't say (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all."""
+    """How long a rotated key lives on where the call doesn't say
+    (LITELLM_KEY_ROTATION_GRACE_PERIOD); None: not at all.
+    """
     rotation_check_s: float = ROTATION_CHECK_S
-    """Between two looks for keys that are to be rotated by themselves (LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS)."""
+    """Between two looks for keys that are to be rotated by themselves
+    (LITELLM_KEY_ROTATION_CHECK_INTERVAL_SECONDS).
+    """
     undeliverable: Callable[[Key], str | None] = nobody
     """Why a key that policy itself makes can't reach its users; None: it can (delivery.py)."""
 
@@ -142,7 +151,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         return self.in_force.now
 
     def fallbacks(self, model: str) -> list[Fallback]:
-        """Where a call for `model` may go when all its own deployments have failed; what nobody serves isn't there."""
+        """Where a call for `model` may go when all its own deployments have failed; what nobody
+        serves isn't there.
+        """
         alias = self.aliases.get(model, model)
         kept = self.kept_fallbacks.get(alias)
         if kept is None:
@@ -245,7 +256,9 @@ def in_order(patterns: Mapping[str, list[Deployment]]) -> list[tuple[str, str, l
 
 
 def _people(config: Config) -> dict[str, Any]:
-    """What people and teams have that an identity provider is the first to name. Raises ConfigError."""
+    """What people and teams have that an identity provider is the first to name. Raises
+    ConfigError.
+    """
     rules = config.general_settings.get("litellm_jwtauth") or {}
     users, teams = config.litellm.default_internal_user_params, config.litellm.default_team_params
     named = users.get("teams") or []
@@ -368,7 +381,9 @@ def _candidate(deployment: Deployment, upstream_model: str, price: Priced, revis
 
 
 def _weight(deployment: Deployment) -> float:
-    """Its `weight`; where none is given, requests or tokens a minute are its share, as in LiteLLM's shuffle."""
+    """Its `weight`; where none is given, requests or tokens a minute are its share, as in LiteLLM's
+    shuffle.
+    """
     if deployment.weight != 1.0:
         return deployment.weight
     return float(deployment.rpm or deployment.tpm or 1.0)

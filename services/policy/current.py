@@ -1,8 +1,9 @@
 """The catalog in force: replaced whole when the configuration is read again.
 
-That it was is a control fact (`control.setting.configuration`: the file's digest and the number of models), so every edge forgets what
-it was told before, and the audit log has it. Each replica says so once it has the file itself: an edge that forgot at the first one's
-word may have asked one that hadn't yet. At start only another file than the last one is announced.
+That it was is a control fact (`control.setting.configuration`: the file's digest and the number of
+models), so every edge forgets what it was told before, and the audit log has it. Each replica says
+so once it has the file itself: an edge that forgot at the first one's word may have asked one that
+hadn't yet. At start only another file than the last one is announced.
 """
 
 import asyncio
@@ -45,7 +46,9 @@ class Current:
         self._directory = directory
 
     def replace(self, catalog: Catalog, sha256: str, blocked_file: Path | None) -> None:
-        """The master key's past and who delivers rotated keys are no matter of the file: they stay."""
+        """The master key's past and who delivers rotated keys are no matter of the file: they
+        stay.
+        """
         now = self.catalog
         self.catalog = msgspec.structs.replace(catalog, master_key=now.master_key, undeliverable=now.undeliverable)
         self.sha256, self.blocked_file = sha256, blocked_file
@@ -64,7 +67,9 @@ def sha256_of(path: str) -> str:
 
 
 def announced(directory: Directory, current: Current, now_ms: int, *, again: bool) -> Change | None:
-    """The fact that says what is in force now; None: it says so already, and it needn't be said again, or there is no file."""
+    """The fact that says what is in force now; None: it says so already, and it needn't be said
+    again, or there is no file.
+    """
     if not current.sha256:
         return None
     value = {"sha256": current.sha256, "models": len(current.catalog.models) + len(current.catalog.patterns)}
@@ -78,7 +83,8 @@ async def keep_announced(current: Current, announce: Callable[[bool], Awaitable[
     """For ever.
 
     Args:
-        announce: publishes what is in force (also where that was said before); False: not now, try again.
+        announce: publishes what is in force (also where that was said before); False: not now, try
+            again.
     """
     again = False
     while True:

@@ -1,8 +1,10 @@
-"""The decision: a credential, a route and a model become a grant or a denial. Pure and without I/O: microseconds.
+"""The decision: a credential, a route and a model become a grant or a denial. Pure and without I/O:
+microseconds.
 
-Who asks is found first; then the rules of `shared.admission.ORDER` that policy can look at are looked at in that order, and the
-first that refuses names itself in the denial. Every subject that was looked at is in `depends_on`, also of a denial: a key
-that doesn't exist yet ends its own "unknown key" by being created.
+Who asks is found first; then the rules of `shared.admission.ORDER` that policy can look at are
+looked at in that order, and the first that refuses names itself in the denial. Every subject that
+was looked at is in `depends_on`, also of a denial: a key that doesn't exist yet ends its own
+"unknown key" by being created.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,9 @@ from shared.routes import Route
 from shared.routes.llm import COMPLETIONS
 
 MASTER_KEY_LABEL = KeyDigest("litellm_proxy_master_key")
-"""Stands for the master key in facts and logs; its real digest is never shown. No key can have it: it is no digest."""
+"""Stands for the master key in facts and logs; its real digest is never shown. No key can have it:
+it is no digest.
+"""
 
 MASTER = Caller(key_sha256=MASTER_KEY_LABEL, user_id="default_user_id", role="proxy_admin")
 ANONYMOUS = Caller()
@@ -213,7 +217,9 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
 def _by_token(
     directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int, who: Callable[..., Who]
 ) -> Who:
-    """A token's owner, or whom the operator's own function knows, has a key that stands here alone: what holds for keys holds for it."""
+    """A token's owner, or whom the operator's own function knows, has a key that stands here alone:
+    what holds for keys holds for it.
+    """
     found = tokens.principal(directory, catalog, request, now_ms)
     if isinstance(found, NotLetIn):
         return who(ANONYMOUS, found.depends_on, refusal=found.refusal)
@@ -239,7 +245,9 @@ def _by_token(
 
 
 def _delegated(caller: Caller, route: Route | None) -> Caller:
-    """Of a key in its user's name that somebody else has: it calls models for them, and has none of their other rights."""
+    """Of a key in its user's name that somebody else has: it calls models for them, and has none of
+    their other rights.
+    """
     calls = route is not None and route.surface in routes.CALLS
     return msgspec.structs.replace(caller, role="internal_user", user_id=caller.user_id if calls else None)
 
@@ -269,8 +277,9 @@ def _resolved(model: str, key: Key | None, team: Team | None) -> str:
 
 
 def _models(who: Who) -> list[str]:
-    """Every name that a call of theirs may carry, as far as names are known: those of the configuration, those that their own
-    lists name and a pattern serves, and their aliases. Never a star: nobody can call that."""
+    """Every name that a call of theirs may carry, as far as names are known: those of the
+    configuration, those that their own lists name and a pattern serves, and their aliases. Never a
+    star: nobody can call that."""
     lists = [*(who.key.models if who.key is not None else []), *(who.team.models if who.team is not None else [])]
 
     def served(name: str) -> bool:

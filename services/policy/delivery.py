@@ -1,4 +1,5 @@
-"""How a key that policy itself makes (automatic rotation) reaches whoever uses it: a secret manager that stores keys.
+"""How a key that policy itself makes (automatic rotation) reaches whoever uses it: a secret manager
+that stores keys.
 
 Without one nobody could hand the new key out, so `auto_rotate` is refused (catalog.nobody).
 """
@@ -14,11 +15,14 @@ DELIVER_S_MAX = 30.0
 
 class Deliverer(Protocol):
     def refuses(self, key: Key) -> str | None:
-        """Why this key's secret can't be delivered (it has no alias to be stored under), as the end of a sentence; None: it can. Pure."""
+        """Why this key's secret can't be delivered (it has no alias to be stored under), as the end
+        of a sentence; None: it can. Pure.
+        """
         ...
 
     async def deliver(self, key: Key, plaintext: Secret) -> None:
-        """Store the secret where the key's users read it. Raises SecretError, OSError or TimeoutError: nobody has it, or nobody can say.
+        """Store the secret where the key's users read it. Raises SecretError, OSError or
+        TimeoutError: nobody has it, or nobody can say.
 
         It may come again with another secret for the same key: the last one counts.
         """

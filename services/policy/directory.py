@@ -1,9 +1,9 @@
 """The directory: what the control stream says now, as the fold of its facts.
 
-Theory. A subject has one entity, and a fact's `after` is that entity whole, so folding is assignment: the last fact of a
-subject decides, whatever came before. That is why a replica may start with the last fact of every subject, and why every
-replica ends with the same directory. No I/O, no clock; each fact costs O(1). Tables and indexes are those of the kinds
-(shared/entities).
+Theory. A subject has one entity, and a fact's `after` is that entity whole, so folding is
+assignment: the last fact of a subject decides, whatever came before. That is why a replica may
+start with the last fact of every subject, and why every replica ends with the same directory. No
+I/O, no clock; each fact costs O(1). Tables and indexes are those of the kinds (shared/entities).
 """
 
 import sys
@@ -25,7 +25,9 @@ ROTATIONS_MAX = 64
 
 
 class Directory:
-    """The mutable state is these dictionaries; `apply`, `unreadable` and `clear` alone change them, and never await."""
+    """The mutable state is these dictionaries; `apply`, `unreadable` and `clear` alone change them,
+    and never await.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, Any]] = {name: {} for name in KINDS}
@@ -36,22 +38,30 @@ class Directory:
         self.customers: dict[str, Customer] = self.tables["customer"]
         self.settings: dict[str, Setting] = self.tables["setting"]
         self.reservations: dict[str, Alias] = self.tables["alias"]
-        """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still holds."""
+        """Reserved key alias -> the key it was reserved for. See `alias_owner` for whether it still
+        holds.
+        """
         self._listed: dict[str, dict[str, Any]] = {**self.tables, "key": {}}
         """What lists show: of keys those that don't stand for others."""
         self._orders: dict[tuple[str, str], Order] = {}
         self._names: dict[tuple[str, str], Names] = {}
         self.watchers: list[Callable[[str, str], None]] = []
-        """Told (kind, id) of whatever changed, once it stands; empty strings: everything is gone."""
+        """Told (kind, id) of whatever changed, once it stands; empty strings: everything is
+        gone.
+        """
         self.unread: dict[str, int] = {}
-        """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before it left it."""
+        """Subject -> sequence of a fact on it that can't be read: the entity is as the fact before
+        it left it.
+        """
         self._seqs: dict[str, int] = {}
         self._indexes: dict[tuple[str, str], dict[str, dict[str, None]]] = {
             (kind.name, attribute): {} for kind in KINDS.values() for attribute in kind.indexes
         }
 
     def apply(self, subject: str, fact: ControlFact, seq: int) -> None:
-        """Fold one fact. Raises msgspec.ValidationError, with the directory as it was, when `after` isn't its kind's entity."""
+        """Fold one fact. Raises msgspec.ValidationError, with the directory as it was, when `after`
+        isn't its kind's entity.
+        """
         kind = KINDS.get(fact.kind)
         if kind is not None:  # else a kind of a later version: its sequence still counts
             after = None if fact.after is None else _lean(kind, msgspec.convert(fact.after, kind.struct))
@@ -63,7 +73,9 @@ class Directory:
             watch(fact.kind, fact.entity_id)
 
     def unreadable(self, subject: str, seq: int) -> None:
-        """A fact on `subject` that can't be read: what it was about stays as it was, and is named in `unread`."""
+        """A fact on `subject` that can't be read: what it was about stays as it was, and is named
+        in `unread`.
+        """
         self._seqs[subject] = seq
         if len(self.unread) < UNREADABLE_MAX:
             self.unread[subject] = seq
@@ -79,7 +91,9 @@ class Directory:
             watch("", "")
 
     def expire(self, kind: str, keep: Callable[[Any], bool]) -> None:
-        """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped their facts."""
+        """Drop the oldest entities of a kind while they aren't to be kept: the broker has dropped
+        their facts.
+        """
         table = self.tables[kind]
         while table:
             entity_id = next(iter(table))
@@ -89,7 +103,9 @@ class Directory:
             self._seqs.pop(subjects.control(kind, entity_id), None)
 
     def expected_seq(self, subject: str) -> int:
-        """Sequence of the last fact on a subject; 0: there never was one. What the next fact's publisher must expect."""
+        """Sequence of the last fact on a subject; 0: there never was one. What the next fact's
+        publisher must expect.
+        """
         return self._seqs.get(subject, 0)
 
     def expected(self, kind: str, entity_id: str) -> int:
@@ -119,7 +135,9 @@ class Directory:
         return [listed[entity_id] for entity_id in found.containing(part)]
 
     def alias_owner(self, alias: str) -> Key | None:
-        """The key that has this alias. None: free, also where a reservation outlived its key or its key's alias."""
+        """The key that has this alias. None: free, also where a reservation outlived its key or its
+        key's alias.
+        """
         reserved = self.reservations.get(alias)
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
@@ -134,7 +152,9 @@ class Directory:
         return None
 
     def user_of(self, email: str) -> User | None:
-        """The user with this address, however it is spelt; of several (who were made at one instant, or by tokens) the oldest."""
+        """The user with this address, however it is spelt; of several (who were made at one
+        instant, or by tokens) the oldest.
+        """
         return next(iter(self.find("user", "email_key", same_email(email))), None)
 
     def team_keys(self, team_id: str) -> list[Key]:
@@ -181,7 +201,9 @@ class Directory:
 
 
 def _lean(kind: EntityKind[Any], entity: Any) -> Any:
-    """The same, with what many entities have alike held once: empty lists and objects, and names that come again."""
+    """The same, with what many entities have alike held once: empty lists and objects, and names
+    that come again.
+    """
     for name in entity.__struct_fields__:
         value = getattr(entity, name)
         if value == [] or value == {}:

@@ -1,7 +1,8 @@
 """Fallbacks and aliases, as the configuration has them: which other models a call may go to. Pure.
 
-LiteLLM's spellings: `fallbacks: [{model: [other, another]}]` (a model may be `*`), `default_fallbacks: [other]`, and the same
-for `context_window_fallbacks` and `content_policy_fallbacks`; in `router_settings`, else in `litellm_settings`. The operator's word
+LiteLLM's spellings: `fallbacks: [{model: [other, another]}]` (a model may be `*`),
+`default_fallbacks: [other]`, and the same for `context_window_fallbacks` and
+`content_policy_fallbacks`; in `router_settings`, else in `litellm_settings`. The operator's word
 goes before a key's list of models: whoever may call a model gets its fallbacks.
 """
 
@@ -41,8 +42,8 @@ def routes(config: Config) -> list[FallbackRoute]:
 
 
 def of(lines: list[FallbackRoute], *names: str) -> list[tuple[str, str]]:
-    """(other model, reason) for a model by these names of its own, in the order to try; `*` only where no line of its kind
-    names the model."""
+    """(other model, reason) for a model by these names of its own, in the order to try; `*` only
+    where no line of its kind names the model."""
     found: dict[tuple[str, str], None] = {}
     for reason in dict.fromkeys(line.reason for line in lines):
         of_kind = [line for line in lines if line.reason == reason]

@@ -24,7 +24,9 @@ Holder = Key | Team | Project
 def rules(
     directory: Directory, catalog: Catalog, key: Key | None, team: Team | None, project: Project | None = None
 ) -> Rules:
-    """What every request of this caller is held to. Lists of different sources never leak into each other."""
+    """What every request of this caller is held to. Lists of different sources never leak into each
+    other.
+    """
     access = catalog.access
     holders = _holders(key, team, project)
     setting = directory.settings.get(ALLOWED_IPS)
@@ -73,8 +75,8 @@ def _optional(catalog: Catalog) -> tuple[dict[str, GuardrailRef], dict[str, Guar
 def guardrails(
     catalog: Catalog, key: Key | None, team: Team | None, project: Project | None = None
 ) -> list[GuardrailRef]:
-    """Those of this caller's every request: the default ones, unless turned off for key or team, and what somebody counts on, by name or
-    (a key) by permission."""
+    """Those of this caller's every request: the default ones, unless turned off for key or team,
+    and what somebody counts on, by name or (a key) by permission."""
     holders = _holders(key, team, project)
     named = {name for holder in holders for name in texts(in_effect(holder, "guardrails"))}
     no_defaults = any(in_effect(holder, "disable_global_guardrails") is True for holder in holders)
@@ -86,8 +88,8 @@ def guardrails(
 
 
 def unserved_guardrails(catalog: Catalog, holder: Holder) -> list[str]:
-    """Those that it counts on, by name or (a key) by permission, and that nobody runs here. What the operator said may be left undone
-    (`allow_unenforced`) isn't missed."""
+    """Those that it counts on, by name or (a key) by permission, and that nobody runs here. What
+    the operator said may be left undone (`allow_unenforced`) isn't missed."""
     there = {each.name for each in catalog.guardrails} | catalog.allow_unenforced
     found = [name for name in texts(in_effect(holder, "guardrails")) if name not in there]
     if isinstance(holder, Key) and holder.permissions:
@@ -107,7 +109,9 @@ def first_unserved(catalog: Catalog, *holders: Holder | None) -> tuple[str, str]
 
 
 def _permitted(each: Enabled, key: Key | None) -> bool:
-    """Whether the key's permissions turn it on, whatever its mode is, and however it is configured: as callback, or in the list."""
+    """Whether the key's permissions turn it on, whatever its mode is, and however it is configured:
+    as callback, or in the list.
+    """
     return key is not None and any(
         name in each.spec.names and key.permissions.get(permission) is True
         for permission, name in BY_PERMISSION.items()
@@ -124,7 +128,9 @@ def _by_default(each: Enabled, key: Key | None) -> bool:
 def tags_and_metadata(
     key: Key | None, team: Team | None, project: Project | None = None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Key tags, then team tags, then the project's, without repeats; key's spend_logs_metadata over the team's."""
+    """Key tags, then team tags, then the project's, without repeats; key's spend_logs_metadata over
+    the team's.
+    """
     tags: list[str] = []
     logged: dict[str, Any] = {}
     if team is not None and team.metadata:
@@ -150,14 +156,18 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def smallest(name: str, *holders: Key | Team | None) -> float | None:
-    """Of the numbers above 0 that key and team have in their metadata. What is no such number counts for nothing."""
+    """Of the numbers above 0 that key and team have in their metadata. What is no such number
+    counts for nothing.
+    """
     found = [holder.metadata.get(name) for holder in holders if holder is not None and holder.metadata]
     numbers = [each for each in found if isinstance(each, int | float) and not isinstance(each, bool) and each > 0]
     return min(numbers, default=None)
 
 
 def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
-    """Which pass-through endpoints key and team may call: the key's list, else the team's; what either denies is denied."""
+    """Which pass-through endpoints key and team may call: the key's list, else the team's; what
+    either denies is denied.
+    """
     found = _holders(key, team)
     lists = (in_effect(holder, "allowed_passthrough_routes") for holder in found)
     allowed = next((each for each in lists if each is not None), None)
@@ -166,8 +176,9 @@ def passthrough(key: Key | None, team: Team | None) -> dict[str, Any]:
 
 
 def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
-    """What becomes of prompts and answers (shared.payloads). The key's word goes before the team's, and that before the configuration's:
-    on keeping them, and on which sinks there are, each by itself."""
+    """What becomes of prompts and answers (shared.payloads). The key's word goes before the team's,
+    and that before the configuration's: on keeping them, and on which sinks there are, each by
+    itself."""
     found = catalog.content
     holders = [holder.metadata for holder in (key, team) if holder is not None and holder.metadata]
     kept = next(
@@ -186,7 +197,9 @@ def content(catalog: Catalog, key: Key | None, team: Team | None) -> str:
 
 
 def tagged(directory: Directory, model: str, candidates: list[Candidate]) -> list[Candidate]:
-    """With the tags whose `models` name a deployment by its id, or all of a model's by the model."""
+    """With the tags whose `models` name a deployment by its id, or all of a model's by the
+    model.
+    """
     if not directory.tables["tag"]:
         return candidates
 

@@ -1,4 +1,6 @@
-"""Keys that rotate by themselves are delivered to the secret manager that stores keys (delivery.py)."""
+"""Keys that rotate by themselves are delivered to the secret manager that stores keys
+(delivery.py).
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,6 @@
-"""The master key, which may change while policy runs (renewal.py). The one before stays good for a while, for clients that don't know yet."""
+"""The master key, which may change while policy runs (renewal.py). The one before stays good for a
+while, for clients that don't know yet.
+"""
 
 import secrets
 

@@ -1,4 +1,6 @@
-"""What policy counts. Label values come from closed sets only; children are made once, not per question."""
+"""What policy counts. Label values come from closed sets only; children are made once, not per
+question.
+"""
 
 from prometheus_client import Counter
 

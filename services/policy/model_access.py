@@ -1,8 +1,9 @@
 """Which models an entity's `models` list lets through. Pure.
 
-An empty list allows all. `*` and `all-proxy-models` allow all; `all-team-models` leaves it to the team; any other star is a
-pattern on the name, or on every `provider/model` the name may go to, so that `openai/*` covers a `gpt-4o` served by OpenAI.
-`no-default-models` is a name nobody serves, so a list of it alone allows nothing.
+An empty list allows all. `*` and `all-proxy-models` allow all; `all-team-models` leaves it to the
+team; any other star is a pattern on the name, or on every `provider/model` the name may go to, so
+that `openai/*` covers a `gpt-4o` served by OpenAI. `no-default-models` is a name nobody serves, so
+a list of it alone allows nothing.
 """
 
 from services.policy.catalog import Catalog
@@ -37,7 +38,9 @@ def key_allows(key: Key, team: Team | None, model: str, catalog: Catalog) -> boo
 
 
 def unknown_entry(entry: str, catalog: Catalog) -> bool:
-    """Whether a new entry of a `models` list names nothing we know: no model, no pattern, none of the special names."""
+    """Whether a new entry of a `models` list names nothing we know: no model, no pattern, none of
+    the special names.
+    """
     if "*" in entry or entry in EVERYTHING or entry in (ALL_TEAM_MODELS, NO_MODELS):
         return False
     return entry not in catalog.access_groups and not catalog.candidates(entry)

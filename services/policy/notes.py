@@ -1,7 +1,9 @@
-"""`policy.note`: what operators and the ledger did, as control facts. Only policy writes those, so the others ask it to.
+"""`policy.note`: what operators and the ledger did, as control facts. Only policy writes those, so
+the others ask it to.
 
-A note changes no rights: its kinds are none that are folded into the directory. So who asks must be let in by the broker (edge and ledger
-are), and whoever acted is named in it by who asks, as for every fact.
+A note changes no rights: its kinds are none that are folded into the directory. So who asks must be
+let in by the broker (edge and ledger are), and whoever acted is named in it by who asks, as for
+every fact.
 """
 
 import asyncio
@@ -34,7 +36,9 @@ class Notes:
         self._new_id = new_id
 
     async def answer(self, request: NoteRequest) -> NoteReply:
-        """Raises BusError: bad_request, or unavailable (the asker may ask again: a note that is there twice says the same twice)."""
+        """Raises BusError: bad_request, or unavailable (the asker may ask again: a note that is
+        there twice says the same twice).
+        """
         if request.kind not in KINDS or request.action not in ACTIONS or not request.entity_id:
             raise BusError("bad_request")
         if len(msgspec.msgpack.encode(request)) > BYTES_MAX:

@@ -1,4 +1,6 @@
-"""For commands that write control facts while services run: a copy of the directory, and publishing on the condition that nobody was faster."""
+"""For commands that write control facts while services run: a copy of the directory, and publishing
+on the condition that nobody was faster.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -59,7 +61,9 @@ def publications(changes: list[Change], actor: Caller) -> list[Publication]:
 
 
 async def write(client: Client, replica: Replica, changes: list[Change], actor: Caller) -> None:
-    """All of them, in batches, and wait until the copy has them. Raises RefusedError (409: somebody was faster), Stopped."""
+    """All of them, in batches, and wait until the copy has them. Raises RefusedError (409: somebody
+    was faster), Stopped.
+    """
     seq = 0
     for batch in batches(publications(changes, actor)):
         seq = await publish(client, batch)
@@ -70,7 +74,8 @@ async def write(client: Client, replica: Replica, changes: list[Change], actor: 
 async def write_planned(
     client: Client, replica: Replica, planned: Callable[[], tuple[list[Change], Told]], actor: Caller, *, dry_run: bool
 ) -> tuple[list[Change], Told]:
-    """Write what `planned` says of the copy as it is; planned anew where somebody was faster. Returns what it said in the end.
+    """Write what `planned` says of the copy as it is; planned anew where somebody was faster.
+    Returns what it said in the end.
 
     Raises RefusedError, Stopped.
     """

@@ -1,6 +1,8 @@
-"""Entities of a kind in an order, and by parts of their names, kept up to date: a page costs the same however many there are.
+"""Entities of a kind in an order, and by parts of their names, kept up to date: a page costs the
+same however many there are.
 
-Made when somebody first asks (O(n log n), once a replica and order), then O(log n) a change. Pure; no clock.
+Made when somebody first asks (O(n log n), once a replica and order), then O(log n) a change. Pure;
+no clock.
 """
 
 from bisect import bisect_left, insort
@@ -15,7 +17,8 @@ Value = Callable[[Any], Any]
 class Order:
     """
     Args:
-        table: id → entity, as the directory has it. `remove` must be called while the old entity is in it, `insert` once the new one is.
+        table: id → entity, as the directory has it. `remove` must be called while the old entity is
+            in it, `insert` once the new one is.
     """
 
     def __init__(self, table: Mapping[str, Any], value: Value) -> None:
@@ -75,7 +78,9 @@ BLOCKS = 256
 
 
 class Names:
-    """Which entities have a string in their name, whatever its case. A search reads the names as a few hundred long texts."""
+    """Which entities have a string in their name, whatever its case. A search reads the names as a
+    few hundred long texts.
+    """
 
     def __init__(self, table: Mapping[str, Any], value: Value) -> None:
         self._value = value

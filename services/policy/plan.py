@@ -32,9 +32,13 @@ class Call(msgspec.Struct, frozen=True):
     params: dict[str, str] = {}
     """Of the path."""
     book: Mapping[tuple[str, ...], int] = {}
-    """(dimension, values) -> pico-USD that the book has: what this command wanted to know when it was run before."""
+    """(dimension, values) -> pico-USD that the book has: what this command wanted to know when it
+    was run before.
+    """
     credential: DecideRequest | None = None
-    """What the caller came with, as they were asked about. None: nobody came, or for a command given by another."""
+    """What the caller came with, as they were asked about. None: nobody came, or for a command
+    given by another.
+    """
 
     @property
     def sees_all(self) -> bool:
@@ -45,7 +49,9 @@ class Call(msgspec.Struct, frozen=True):
         return self.actor.role == "proxy_admin"
 
     def spent_picousd(self, dimension: str, values: list[str]) -> int:
-        """What the book has of these. Raises Wanted, and the command is run again once that is known."""
+        """What the book has of these. Raises Wanted, and the command is run again once that is
+        known.
+        """
         found = self.book.get((dimension, *values))
         if found is None:
             raise Wanted(dimension, values)
@@ -61,7 +67,9 @@ class Wanted(Exception):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A control fact to be: everything of it but its id, instant and actor, and where it must land."""
+    """A control fact to be: everything of it but its id, instant and actor, and where it must
+    land.
+    """
 
     kind: str
     entity_id: str
@@ -69,7 +77,9 @@ class Change(msgspec.Struct, frozen=True):
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     expected_seq: int
-    """The subject's last sequence this change was planned on; the broker refuses it on any other."""
+    """The subject's last sequence this change was planned on; the broker refuses it on any
+    other.
+    """
 
     @property
     def subject(self) -> str:

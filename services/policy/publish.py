@@ -1,9 +1,10 @@
 """Publishing a command's facts: all of them or none, each only where its command was planned.
 
-One fact is one JetStream message; several are an atomic batch (NATS 2.12 and later), which the stream commits whole or not
-at all. Each carries the last sequence of its subject its command saw; when somebody was faster the broker refuses the
-batch. A batch costs the broker a few milliseconds more than a message, which it stages on disk. Nothing is retried: a
-second try would need a second look.
+One fact is one JetStream message; several are an atomic batch (NATS 2.12 and later), which the
+stream commits whole or not at all. Each carries the last sequence of its subject its command saw;
+when somebody was faster the broker refuses the batch. A batch costs the broker a few milliseconds
+more than a message, which it stages on disk. Nothing is retried: a second try would need a second
+look.
 """
 
 import asyncio
@@ -66,8 +67,8 @@ def publication_of(
 
 
 def batches(publications: list[Publication]) -> list[list[tuple[Publication, bytes]]]:
-    """Encoded, and cut where a batch would be too large. Only deletions of many keys are ever cut; their order makes every
-    prefix harmless (`commands.teams.delete`)."""
+    """Encoded, and cut where a batch would be too large. Only deletions of many keys are ever cut;
+    their order makes every prefix harmless (`commands.teams.delete`)."""
     cut: list[list[tuple[Publication, bytes]]] = []
     size = 0
     for publication in publications:
@@ -81,9 +82,11 @@ def batches(publications: list[Publication]) -> list[list[tuple[Publication, byt
 
 
 async def publish(client: Client, batch: list[tuple[Publication, bytes]]) -> int:
-    """Publish one batch and wait for the broker. Returns the last fact's sequence; its facts have consecutive ones.
+    """Publish one batch and wait for the broker. Returns the last fact's sequence; its facts have
+    consecutive ones.
 
-    Raises RefusedError: `conflict` or `book_unavailable` (nothing was written), `outcome_unknown` (nobody can say).
+    Raises RefusedError: `conflict` or `book_unavailable` (nothing was written), `outcome_unknown`
+    (nobody can say).
     """
     if not client.is_connected:
         raise RefusedError(book_unavailable())

@@ -1,8 +1,10 @@
 """What an actor is to an entity. Pure.
 
-`admin`, `viewer`: proxy admins. `org_admin`: of the organisation it belongs to. `team_admin`, `team_user`: of its team. `owner`: it is
-theirs, or they made it and it is nobody else's. `self`: the key, or the user, itself. `own_key`: a key of the team or organisation.
-`member`: of a key, a plain member of its team, where that lets its members call this route; of an organisation, anybody in it.
+`admin`, `viewer`: proxy admins. `org_admin`: of the organisation it belongs to. `team_admin`,
+`team_user`: of its team. `owner`: it is theirs, or they made it and it is nobody else's. `self`:
+the key, or the user, itself. `own_key`: a key of the team or organisation. `member`: of a key, a
+plain member of its team, where that lets its members call this route; of an organisation, anybody
+in it.
 """
 
 from services.policy.directory import Directory
@@ -10,7 +12,9 @@ from shared.entities import Key, Organization, Project, Team
 from shared.facts import Caller
 
 MEMBER_MAY = ("/key/info", "/key/health")
-"""What plain members may do with their team's keys where the team doesn't say (`team_member_permissions`)."""
+"""What plain members may do with their team's keys where the team doesn't say
+(`team_member_permissions`).
+"""
 
 
 PERMISSIONS = {
@@ -26,7 +30,9 @@ PERMISSIONS = {
     "/key/{key_id}/regenerate": "/key/regenerate",
     "/key/bulk_update": "/key/update",
 }  # fmt: skip
-"""What a team may let its plain members do with its keys, by LiteLLM's names → what that is here."""
+"""What a team may let its plain members do with its keys, by LiteLLM's names → what that is
+here.
+"""
 
 
 def members_may(team: Team) -> list[str]:
@@ -62,7 +68,9 @@ def key_relations(directory: Directory, actor: Caller, key: Key, route: str) -> 
 
 
 def _made(user_id: str, key: Key, team: Team | None) -> bool:
-    """Whether it is still theirs because they made it: it has no other user, and its team, if it has one, has them."""
+    """Whether it is still theirs because they made it: it has no other user, and its team, if it
+    has one, has them.
+    """
     if key.created_by != user_id or key.user_id is not None:
         return False
     return key.team_id is None or (team is not None and team.role_of(user_id) is not None)

@@ -1,8 +1,10 @@
-"""What a running replica does when a secret manager has other secrets: the master key, the login at the broker.
+"""What a running replica does when a secret manager has other secrets: the master key, the login at
+the broker.
 
-That there is another master key is a control fact (`control.setting.master_key`, without anything of the key), so every edge forgets what
-it was told of the one before, and the audit log has it. Each replica says so once it knows the key itself: an edge that forgot at the
-first one's word may have asked one that didn't yet.
+That there is another master key is a control fact (`control.setting.master_key`, without anything
+of the key), so every edge forgets what it was told of the one before, and the audit log has it.
+Each replica says so once it knows the key itself: an edge that forgot at the first one's word may
+have asked one that didn't yet.
 """
 
 import asyncio
@@ -54,7 +56,9 @@ class Renewal:
         source.on_change = self._changed
 
     async def unknown_key(self) -> bool:
-        """Somebody came with a key that nobody has: whether there is another master key since a moment."""
+        """Somebody came with a key that nobody has: whether there is another master key since a
+        moment.
+        """
         before = self._key.changes
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._source.refused(), ASK_S_MAX)

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: the same call again is answered as the first was, and changes nothing. Pure.
 
-What was answered is a control fact in the same atomic batch as the changes, so a call has happened and is remembered, or
-neither. Of two at once the broker refuses one, which then finds the other's answer.
+What was answered is a control fact in the same atomic batch as the changes, so a call has happened
+and is remembered, or neither. Of two at once the broker refuses one, which then finds the other's
+answer.
 """
 
 import hashlib
@@ -20,7 +21,9 @@ from shared.routes import Route
 HEADER = "x-tollgate-replay"
 _MINTED = ("token", "key_name")
 _SEALED = ("sealed", "new_id")
-"""What the edge makes anew for each call: the secrets themselves can't be compared, only which there are (`secrets`)."""
+"""What the edge makes anew for each call: the secrets themselves can't be compared, only which
+there are (`secrets`).
+"""
 _KEY_OF_THE_ANSWER = ("key", "token", "token_id")
 
 

@@ -1,4 +1,6 @@
-"""This replica's copy of the directory, kept by the control feed, and whether it may be trusted right now."""
+"""This replica's copy of the directory, kept by the control feed, and whether it may be trusted
+right now.
+"""
 
 import asyncio
 import time
@@ -34,7 +36,9 @@ class Replica:
         self.directory = Directory()
         self.feed = ControlFeed(client, self._fold, on_reset=self._reset, ensure=ensure)
         self._unread: dict[str, int] = {}
-        """Subjects whose last fact can't be read, at its sequence, and whose earlier facts this replica hasn't seen: being read back."""
+        """Subjects whose last fact can't be read, at its sequence, and whose earlier facts this
+        replica hasn't seen: being read back.
+        """
         self._reader: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -55,7 +59,9 @@ class Replica:
         return self.feed.seq >= seq and self.reason_not_ready() is None
 
     async def reach(self, seq: int) -> None:
-        """Return once this replica is trustworthy and at `seq` or later. Raises BusError("behind")."""
+        """Return once this replica is trustworthy and at `seq` or later. Raises
+        BusError("behind").
+        """
         if self.has_reached(seq):
             return
         deadline = time.monotonic() + CATCH_UP_MS_MAX / 1000
@@ -66,7 +72,9 @@ class Replica:
             await asyncio.sleep(POLL_S)
 
     def _fold(self, subject: str, message: bytes, seq: int) -> None:
-        """Never raises: the feed goes on. A fact that can't be read takes nothing away and gives nothing: the last good one holds."""
+        """Never raises: the feed goes on. A fact that can't be read takes nothing away and gives
+        nothing: the last good one holds.
+        """
         try:
             self.directory.apply(subject, read_fact(subject, message), seq)
             self._unread.pop(subject, None)
@@ -86,7 +94,9 @@ class Replica:
         self._unread.clear()
 
     async def _read_back(self) -> None:
-        """A replica begins with the last fact of every subject; where that one can't be read, it needs the last that can."""
+        """A replica begins with the last fact of every subject; where that one can't be read, it
+        needs the last that can.
+        """
         while self._unread:
             subject, seq = next(iter(self._unread.items()))
             try:
@@ -121,7 +131,9 @@ class Replica:
 
 
 def read_fact(subject: str, message: bytes) -> ControlFact:
-    """The fact, which must be about the entity whose subject it is on. Raises msgspec.DecodeError."""
+    """The fact, which must be about the entity whose subject it is on. Raises
+    msgspec.DecodeError.
+    """
     fact = decode_control(message)
     if subjects.control(fact.kind, fact.entity_id) != subject:
         raise msgspec.ValidationError("the fact isn't about its subject's entity")

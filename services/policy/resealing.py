@@ -1,9 +1,11 @@
-"""`python -m services.policy reseal [--dry-run]`: every sealed value in CONTROL under the current sealing key, so that the old one can go.
+"""`python -m services.policy reseal [--dry-run]`: every sealed value in CONTROL under the current
+sealing key, so that the old one can go.
 
     LITELLM_SALT_KEY=<new> TOLLGATE_OLD_SALT_KEYS=<old> python -m services.policy reseal
 
-Only the data keys are wrapped anew: no value is ever in the clear. It may be stopped and run again, and services may run meanwhile.
-Afterwards no entity needs the old key; facts of the past still do, and nobody asks for those.
+Only the data keys are wrapped anew: no value is ever in the clear. It may be stopped and run again,
+and services may run meanwhile. Afterwards no entity needs the old key; facts of the past still do,
+and nobody asks for those.
 """
 
 import argparse
@@ -72,7 +74,9 @@ async def _run(wanted: PolicySettings, keyring: Keyring, *, dry_run: bool) -> tu
 
 
 def planned(directory: Directory, keyring: Keyring, names: list[tuple[str, str]]) -> tuple[list[Change], list[str]]:
-    """The changes of those of the named entities that have a value under an older key, and what can't be opened. Pure."""
+    """The changes of those of the named entities that have a value under an older key, and what
+    can't be opened. Pure.
+    """
     changes, failed = [], []
     for kind, entity_id in names:
         entity = directory.tables[kind].get(entity_id)

@@ -1,10 +1,12 @@
-"""`restore-control [FILE]`: CONTROL rebuilt from what `python -m services.ledger dump-control` wrote, after the broker lost it.
+"""`restore-control [FILE]`: CONTROL rebuilt from what `python -m services.ledger dump-control`
+wrote, after the broker lost it.
 
     python -m services.ledger dump-control | python -m services.policy restore-control
 
-The log's chain is checked before anything is written. Facts get new sequences, in their old order, and keep their ids, so that the ledger
-knows them again. It may be stopped and run again: what is there isn't written twice. What was written since the stream was lost stands: of
-an entity with newer facts nothing old is restored, and both are counted. Services may run meanwhile.
+The log's chain is checked before anything is written. Facts get new sequences, in their old order,
+and keep their ids, so that the ledger knows them again. It may be stopped and run again: what is
+there isn't written twice. What was written since the stream was lost stands: of an entity with
+newer facts nothing old is restored, and both are counted. Services may run meanwhile.
 """
 
 import asyncio
@@ -116,7 +118,9 @@ def _fact_id(entry: Entry) -> str | None:
 
 
 async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set[str]]:
-    """The stream's last sequence, the ids of the log's facts that it has, and the subjects of facts that the log hasn't."""
+    """The stream's last sequence, the ids of the log's facts that it has, and the subjects of facts
+    that the log hasn't.
+    """
     ids: set[str] = set()
     newer: set[str] = set()
     last_seq = (await streams.state(client, subjects.CONTROL_STREAM)).last_seq

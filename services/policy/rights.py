@@ -1,7 +1,7 @@
 """Who may touch whose rows, as data: command → the relations that suffice.
 
-Which role may call a route at all was decided before (`routes.py`); here it is about the entity. Relations are those of the
-actor to it (`relations.py`). Pure.
+Which role may call a route at all was decided before (`routes.py`); here it is about the entity.
+Relations are those of the actor to it (`relations.py`). Pure.
 """
 
 from typing import Any
@@ -98,7 +98,9 @@ def may_touch_team(call: Call, team: Team, route: str | None = None) -> bool:
 
 
 def may_give_key_to(call: Call, team: Team) -> bool:
-    """A team's keys are the team's to give: its admins, those above it, and its members where it lets them."""
+    """A team's keys are the team's to give: its admins, those above it, and its members where it
+    lets them.
+    """
     found = team_relations(call.directory, call.actor, team)
     making = {"/key/generate", *(MAKING & {call.route})}
     return not _KEEPERS.isdisjoint(found) or ("team_user" in found and not making.isdisjoint(members_may(team)))
@@ -134,10 +136,12 @@ def owns_key(call: Call, key: Key) -> bool:
 
 
 def check_organization(call: Call, before: str | None, after: str | None, *, member_may: bool = False) -> None:
-    """An organisation's models bind what belongs to it: who takes it out, or puts it into another, must administer both.
+    """An organisation's models bind what belongs to it: who takes it out, or puts it into another,
+    must administer both.
 
     Args:
-        member_may: whether it is enough to be a member of the organisation that a thing without one goes to.
+        member_may: whether it is enough to be a member of the organisation that a thing without one
+            goes to.
 
     Raises RefusedError.
     """

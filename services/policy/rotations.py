@@ -1,14 +1,16 @@
-"""Automatic rotation: a key with `auto_rotate` gets another secret whenever its `rotation_interval` is over.
+"""Automatic rotation: a key with `auto_rotate` gets another secret whenever its `rotation_interval`
+is over.
 
 Every replica looks; one does it. Three steps, each harmless to stop after:
 
-1. claim      one batch: the old key says until when somebody is at it, and the new secret works already, as one that stands
+1. claim one batch: the old key says until when somebody is at it, and the new secret works already,
+   as one that stands
               for the old key. Of two replicas the broker refuses one.
 2. deliver    the new secret goes to the secret manager. Whoever reads it there can use it at once.
 3. rotate     the command of /key/regenerate, with the secret that was delivered.
 
-Who dies after 1 or 2 leaves an old key that works, and a claim that runs out: another replica begins anew, with another
-secret. Secrets that never became the key end a day later.
+Who dies after 1 or 2 leaves an old key that works, and a claim that runs out: another replica
+begins anew, with another secret. Secrets that never became the key end a day later.
 """
 
 import asyncio
@@ -31,7 +33,9 @@ from shared.secrets import Secret, SecretError
 log = structlog.get_logger()
 
 TRIES = 10
-"""Of the last step, where somebody changes the key at the same instant: what was delivered must become the key."""
+"""Of the last step, where somebody changes the key at the same instant: what was delivered must
+become the key.
+"""
 PAUSE_S = 0.05
 
 

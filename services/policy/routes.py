@@ -17,8 +17,8 @@ class Role(msgspec.Struct, frozen=True):
     """Lists of routes (LiteLLM's, or a row's own) that the role may call."""
     everything: bool = False
     reads: bool = False
-    """Also what answers a GET, changes nothing and is no call to a model. What is asked by another method is listed: it may do something that
-    leaves no fact (an emptied cache)."""
+    """Also what answers a GET, changes nothing and is no call to a model. What is asked by another
+    method is listed: it may do something that leaves no fact (an emptied cache)."""
 
 
 MATRIX: dict[str, Role] = {
@@ -56,8 +56,8 @@ MATRIX: dict[str, Role] = {
     "team": Role(frozenset({"llm_api_routes", "info_routes"})),
     "customer": Role(),
 }
-"""Ours: `own_routes`, what everybody may ask about themselves; `looking_routes`, what changes nothing and is asked by POST.
-A role nobody knows is an internal user's. Of LiteLLM's routes for
+"""Ours: `own_routes`, what everybody may ask about themselves; `looking_routes`, what changes
+nothing and is asked by POST. A role nobody knows is an internal user's. Of LiteLLM's routes for
 org_admin those of `admin_viewer_routes` are left out: they show everybody's rows."""
 
 OPEN = Role(frozenset({"llm_api_routes", "info_routes", "own_routes"}))

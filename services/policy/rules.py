@@ -1,4 +1,6 @@
-"""The rules that policy looks at, by their names in the order of admission: each a pure function of who asks for what."""
+"""The rules that policy looks at, by their names in the order of admission: each a pure function of
+who asks for what.
+"""
 
 from collections.abc import Callable
 
@@ -105,7 +107,9 @@ def _team_models(who: Who) -> Refusal | None:
 
 
 def _organization_models(who: Who) -> Refusal | None:
-    """Its keys', and those of its teams. An id that nobody made an organisation of is a name and nothing more."""
+    """Its keys', and those of its teams. An id that nobody made an organisation of is a name and
+    nothing more.
+    """
     if not who.route.model_from or who.organization is None:
         return None
     if allows(who.organization.models, who.model, who.catalog):
@@ -139,7 +143,9 @@ def _role(who: Who) -> Refusal | None:
 
 
 def _guardrails_served(who: Who) -> Refusal | None:
-    """What key, team or project name must run, also once the file has it no longer: nobody is served without a check that somebody counts on."""
+    """What key, team or project name must run, also once the file has it no longer: nobody is
+    served without a check that somebody counts on.
+    """
     found = _unserved(who)
     return None if found is None else errors.guardrail_not_here(found[0])
 

@@ -1,4 +1,5 @@
-"""Credentials in what is about to be published are sealed here, between a command and its facts: CONTROL never has one in the clear.
+"""Credentials in what is about to be published are sealed here, between a command and its facts:
+CONTROL never has one in the clear.
 
 `before` is sealed too: a fact of the time when nothing was sealed isn't repeated as it was.
 """
@@ -17,7 +18,9 @@ Secrets = dict[tuple[str, str], str]
 
 
 def changes(planned: list[Change], keyring: Keyring | None) -> list[Change]:
-    """Raises RefusedError: a mask that stands for nothing, or a secret that can't be sealed here."""
+    """Raises RefusedError: a mask that stands for nothing, or a secret that can't be sealed
+    here.
+    """
     before: Secrets = {}
     for change in planned:
         before.update(_secrets(change.before))
@@ -31,7 +34,9 @@ def _secrets(entity: dict[str, Any] | None) -> Secrets:
 
 
 def _sealed(change: Change, elsewhere: Secrets, keyring: Keyring | None) -> Change:
-    """`elsewhere`: of all entities of the plan, as a key that is rotated has its secrets from another."""
+    """`elsewhere`: of all entities of the plan, as a key that is rotated has its secrets from
+    another.
+    """
     old = {**elsewhere, **_secrets(change.before)}
     return msgspec.structs.replace(
         change, before=_entity(change.before, old, keyring), after=_entity(change.after, old, keyring)

@@ -1,4 +1,6 @@
-"""What entities spent, as the book has it: asked of the ledger, and put into the rows of an answer."""
+"""What entities spent, as the book has it: asked of the ledger, and put into the rows of an
+answer.
+"""
 
 from services.policy.plan import Spent, Wanted
 from shared import bus, subjects

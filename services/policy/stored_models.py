@@ -1,7 +1,9 @@
-"""Keeps the catalog in step with the models and credentials that were added by API. Pure; a change costs its own model's group.
+"""Keeps the catalog in step with the models and credentials that were added by API. Pure; a change
+costs its own model's group.
 
-A model that was added joins the file's deployments of the same name, after them and by age. One that can't be served is left out with
-the reason, as the file's are; an entry of the file that waits for a credential is served as soon as somebody has added that.
+A model that was added joins the file's deployments of the same name, after them and by age. One
+that can't be served is left out with the reason, as the file's are; an entry of the file that waits
+for a credential is served as soon as somebody has added that.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""Keeps the catalog in step with the settings that somebody set while we run (`/config/field/update`). Pure."""
+"""Keeps the catalog in step with the settings that somebody set while we run
+(`/config/field/update`). Pure.
+"""
 
 import structlog
 

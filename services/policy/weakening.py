@@ -1,6 +1,8 @@
-"""What makes an entity less strict than it was, as a table: field → where it stands → whether `after` is as strict as `before`. Pure.
+"""What makes an entity less strict than it was, as a table: field → where it stands → whether
+`after` is as strict as `before`. Pure.
 
-A key's owner and a team's admin may change much, but never so that a check which somebody above them set lets more through.
+A key's owner and a team's admin may change much, but never so that a check which somebody above
+them set lets more through.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +50,9 @@ def _is_number(value: Any) -> bool:
 
 
 def texts(value: Any) -> list[str]:
-    """What isn't a list of strings was refused when it was written; should it be there all the same, it counts for nothing."""
+    """What isn't a list of strings was refused when it was written; should it be there all the
+    same, it counts for nothing.
+    """
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
@@ -89,7 +93,9 @@ MONEY = (
 
 
 def weakened(before: Any, after: Any, *, made_by_actor: bool = False) -> str | None:
-    """The first field of a key, team or project whose check `after` makes weaker than `before` had it; None: none."""
+    """The first field of a key, team or project whose check `after` makes weaker than `before` had
+    it; None: none.
+    """
     for check in CHECKS:
         if check.makers and made_by_actor:
             continue

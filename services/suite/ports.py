@@ -39,7 +39,8 @@ def why_not(host: str, port: int) -> str | None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            # Binding succeeds beside a listener of another address family's wildcard; listening doesn't.
+            # Binding succeeds beside a listener of another address family's wildcard; listening
+            # doesn't.
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -49,10 +50,12 @@ def why_not(host: str, port: int) -> str | None:
 
 
 def any_free(taken: Collection[int]) -> int:
-    """A port not in `taken` that nobody listens on at this moment, and that no outgoing connection is given later.
+    """A port not in `taken` that nobody listens on at this moment, and that no outgoing connection
+    is given later.
 
-    What is remembered must be free again at the next start: out of the kernel's own range, any client's connection could
-    hold it by then. Only where that range leaves nothing is it taken from. Raises SettingsError.
+    What is remembered must be free again at the next start: out of the kernel's own range, any
+    client's connection could hold it by then. Only where that range leaves nothing is it taken
+    from. Raises SettingsError.
     """
     low, high = _clients_range()
     for candidates in (range(high + 1, 65_536), range(10_000, low), range(low, high + 1)):
@@ -63,7 +66,9 @@ def any_free(taken: Collection[int]) -> int:
 
 
 def _clients_range() -> tuple[int, int]:
-    """The first and last port that the kernel gives to connections; the Linux default where it doesn't say."""
+    """The first and last port that the kernel gives to connections; the Linux default where it
+    doesn't say.
+    """
     try:
         low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         return int(low), int(high)

@@ -1,7 +1,9 @@
-"""The embedded PostgreSQL: made once, then started from its own data directory; no user is created, no permission widened.
+"""The embedded PostgreSQL: made once, then started from its own data directory; no user is created,
+no permission widened.
 
-PostgreSQL refuses to run as root. As root it is started in a user namespace, where it sees itself as user 1000 and every file
-stays root's; where the system allows no user namespaces, as `nobody`, whose directory it then is.
+PostgreSQL refuses to run as root. As root it is started in a user namespace, where it sees itself
+as user 1000 and every file stays root's; where the system allows no user namespaces, as `nobody`,
+whose directory it then is.
 """
 
 import importlib.util
@@ -68,7 +70,9 @@ def binaries() -> Path:
 
 
 def choose_account(folder: Path) -> Account:
-    """Raises SettingsError when root has neither user namespaces nor a `nobody` that reaches the binaries."""
+    """Raises SettingsError when root has neither user namespaces nor a `nobody` that reaches the
+    binaries.
+    """
     if os.geteuid() != 0:
         return Account()
     if _runs([*NAMESPACE, str(folder / "postgres"), "--version"], Account()):
@@ -108,7 +112,8 @@ def _run(command: list[str], account: Account, text: str) -> subprocess.Complete
 
 
 def create(data: DataDir, embedded: Embedded, folder: Path, account: Account) -> Path:
-    """The cluster's directory, made at the first start: beside its place first, so that a crash leaves nothing half made.
+    """The cluster's directory, made at the first start: beside its place first, so that a crash
+    leaves nothing half made.
 
     Raises SettingsError with what initdb said.
     """
@@ -164,7 +169,8 @@ def program(data: DataDir, embedded: Embedded) -> Program:
     folder = binaries()
     account = choose_account(folder)
     place = create(data, embedded, folder, account)
-    # We hold the lock that the last server of this directory held too, so it has ended; its pid may be another's by now.
+    # We hold the lock that the last server of this directory held too, so it has ended; its pid may
+    # be another's by now.
     (place / "postmaster.pid").unlink(missing_ok=True)
     settings = [argument for key, value in SERVER_SETTINGS.items() for argument in ("-c", f"{key}={value}")]
 

@@ -1,4 +1,6 @@
-"""Asking a child on this machine how it is. By hand: an HTTP client would cost the supervisor 30 MB."""
+"""Asking a child on this machine how it is. By hand: an HTTP client would cost the supervisor 30
+MB.
+"""
 
 import asyncio
 
@@ -6,7 +8,9 @@ from services.suite.settings import LOOPBACK
 
 
 async def status_of(port: int, path: str) -> int:
-    """The status of `GET path`; 0 for what isn't HTTP. Raises OSError or asyncio.IncompleteReadError; the caller has the deadline."""
+    """The status of `GET path`; 0 for what isn't HTTP. Raises OSError or
+    asyncio.IncompleteReadError; the caller has the deadline.
+    """
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,6 @@
-"""One child process: how to run it, and the loop that keeps it running (and working) until it is told to stop."""
+"""One child process: how to run it, and the loop that keeps it running (and working) until it is
+told to stop.
+"""
 
 import asyncio
 import ctypes
@@ -34,7 +36,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class StartError(Exception):
-    """A child did not become ready; the message says which. `status` is what the suite exits with."""
+    """A child did not become ready; the message says which. `status` is what the suite exits
+    with.
+    """
 
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
@@ -51,7 +55,9 @@ class Program:
     """Whether the process (given its pid) is ready now; OSError counts as no."""
     port: int
     broken: Callable[[], Awaitable[bool]] | None = None
-    """Whether it says of itself that only a restart helps; no answer isn't such a word. Asked once it is ready."""
+    """Whether it says of itself that only a restart helps; no answer isn't such a word. Asked once
+    it is ready.
+    """
     probe_port: int | None = None
     env: Mapping[str, str] | None = None
     """The whole environment; None: ours."""
@@ -71,7 +77,9 @@ class Program:
 
 
 class Child:
-    """A program kept running. `on_change` is called whenever its pid changes; it must not block or raise."""
+    """A program kept running. `on_change` is called whenever its pid changes; it must not block or
+    raise.
+    """
 
     def __init__(self, program: Program, on_change: Callable[[], None]) -> None:
         self.program = program
@@ -109,7 +117,9 @@ class Child:
         return await _says_yes(self.program.ready(self.pid))
 
     async def _keep(self) -> None:
-        """Run it, and run it again when it dies. Ends when told to stop; raises StartError when it never becomes ready."""
+        """Run it, and run it again when it dies. Ends when told to stop; raises StartError when it
+        never becomes ready.
+        """
         backoff_s = BACKOFF_FIRST_S
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -141,7 +151,8 @@ class Child:
             user=program.user,
             group=program.group,
             extra_groups=None if program.user is None else (),
-            # A session of its own: Ctrl-C on a terminal reaches the supervisor alone, which stops the children in order.
+            # A session of its own: Ctrl-C on a terminal reaches the supervisor alone, which stops
+            # the children in order.
             start_new_session=True,
             preexec_fn=lambda: _die_with(parent, program.death_signal),
         )
@@ -184,7 +195,9 @@ class Child:
         return f"; its log is {self.program.log_hint}" if self.program.log_hint else "; its own messages are above"
 
     async def stop(self, hurry: asyncio.Event) -> bool:
-        """Ask it to stop; kill it when it takes too long, or once `hurry` is set. False when it had to be killed."""
+        """Ask it to stop; kill it when it takes too long, or once `hurry` is set. False when it had
+        to be killed.
+        """
         self._stopping.set()
         keeper = self._keeper
         if keeper is None:
@@ -218,7 +231,9 @@ async def _says_yes(probe: Awaitable[bool]) -> bool:
 
 
 def _die_with(parent: int, number: signal.Signals) -> None:
-    """In the child, before its program: the kernel ends it when the supervisor ends, however that comes about."""
+    """In the child, before its program: the kernel ends it when the supervisor ends, however that
+    comes about.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)

@@ -33,26 +33,32 @@ class SuiteSettings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url_edge: str = ""
     nats_port: AnyPort = 0
     nats_sync: Literal["always", "default"] = "always"
-    """always: every message is on the disk before it is acknowledged; default: NATS's own (every two minutes)."""
+    """always: every message is on the disk before it is acknowledged; default: NATS's own (every
+    two minutes).
+    """
     database_url: str = ""
     """Set (or `general_settings.database_url`): this PostgreSQL is used, and none is started."""
     postgres_port: AnyPort = 0
     edge_host: str = LOOPBACK
-    """0.0.0.0: everybody who can reach this machine can reach the gateway. It then needs a strong master key."""
+    """0.0.0.0: everybody who can reach this machine can reach the gateway. It then needs a strong
+    master key.
+    """
     edge_port: Port = 4000
     edge_probe_port: Port = 4001
     edge_drain_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000
     """The edge's own setting: a stopping suite waits that long for its streams."""
     edge_drain_idle_ms: Annotated[int, msgspec.Meta(ge=0)] = 500
-    """The edge's own setting, shorter than its default: mostly everything here ends together. 20000 where clients go from one edge
-    to the next."""
+    """The edge's own setting, shorter than its default: mostly everything here ends together. 20000
+    where clients go from one edge to the next."""
     ledger_host: str = LOOPBACK
     ledger_port: Port = 4100
     ledger_probe_port: Port = 4101
     policy_probe_port: Port = 4201
     moderation_probe_port: Port = 4301
     replicas: str = ""
-    """More of one kind: `edge=2,policy=2`. Replica n listens on the port of the first + 10 × (n - 1), its probe too."""
+    """More of one kind: `edge=2,policy=2`. Replica n listens on the port of the first + 10 × (n -
+    1), its probe too.
+    """
 
 
 @dataclass(frozen=True)

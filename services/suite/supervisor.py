@@ -17,7 +17,8 @@ class Supervisor:
     """Keeps every program running.
 
     Args:
-        stages: programs of one stage start together; the next stage starts when all of them are ready.
+        stages: programs of one stage start together; the next stage starts when all of them are
+            ready.
         on_change: called when a pid changed; it must not block or raise.
     """
 
@@ -29,7 +30,9 @@ class Supervisor:
         return [child for stage in self._stages for child in stage]
 
     async def start(self) -> None:
-        """Returns when all are ready. Raises StartError; what was started then still runs, until `stop`."""
+        """Returns when all are ready. Raises StartError; what was started then still runs, until
+        `stop`.
+        """
         for stage in self._stages:
             for child in stage:
                 child.start()
@@ -43,7 +46,8 @@ class Supervisor:
             child.reload()
 
     async def stop(self, hurry: asyncio.Event) -> bool:
-        """Stop stage by stage, the last first, so that what serves clients can still use what it needs to finish.
+        """Stop stage by stage, the last first, so that what serves clients can still use what it
+        needs to finish.
 
         Setting `hurry` kills what is left. False when something had to be killed.
         """

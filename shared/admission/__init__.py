@@ -1,9 +1,10 @@
 """Admission: the rules that a request must pass, in the one order in which they are looked at.
 
-Some rules only need to know who asks for what (a blocked key, a model that isn't allowed): policy looks at those once, and
-its Denial says which one refused. The others need the request itself (its address, its parameters, the customer it names):
-the edge looks at those, every time. Where several would refuse, the first in this order is reported, whichever side looks
-at it. The order is LiteLLM's, but for one thing: who is nobody learns nothing else (401 first).
+Some rules only need to know who asks for what (a blocked key, a model that isn't allowed): policy
+looks at those once, and its Denial says which one refused. The others need the request itself (its
+address, its parameters, the customer it names): the edge looks at those, every time. Where several
+would refuse, the first in this order is reported, whichever side looks at it. The order is
+LiteLLM's, but for one thing: who is nobody learns nothing else (401 first).
 
 Pure. `decide`, `admit` and `explain` walk this list.
 """
@@ -107,8 +108,8 @@ def before_body(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | No
 
 
 def standing(decision: Grant | Denial) -> Permit | None:
-    """The permit of every request that says nothing of its own (no tags, metadata, guardrails, customer), until the credential
-    ends (`expires_at_ms`). None: it depends on the request."""
+    """The permit of every request that says nothing of its own (no tags, metadata, guardrails,
+    customer), until the credential ends (`expires_at_ms`). None: it depends on the request."""
     if isinstance(decision, Denial) or len(decision.candidates) > 1:
         return None
     if any(name not in BINDS or BINDS[name](decision) for name, _ in _AT_THE_EDGE):

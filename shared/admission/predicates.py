@@ -1,6 +1,8 @@
-"""The rules that need the request itself: each is a pure function of (decision, request, now) with a name in `ORDER`.
+"""The rules that need the request itself: each is a pure function of (decision, request, now) with
+a name in `ORDER`.
 
-What can't be decoded here was refused, or is refused, by whoever reads the body: it counts as not there.
+What can't be decoded here was refused, or is refused, by whoever reads the body: it counts as not
+there.
 """
 
 from collections.abc import Callable
@@ -75,7 +77,9 @@ def guardrail_names(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal 
 
 
 def named_guardrails(fields: dict[str, msgspec.Raw]) -> list[Any]:
-    """What the request asks to be checked by: `guardrails`, in the body or its metadata. Names, or objects with one name."""
+    """What the request asks to be checked by: `guardrails`, in the body or its metadata. Names, or
+    objects with one name.
+    """
     found: list[Any] = []
     if "guardrails" in fields:
         found += _list(fields["guardrails"])
@@ -89,7 +93,9 @@ def named_guardrails(fields: dict[str, msgspec.Raw]) -> list[Any]:
 
 
 def with_named(grant: Grant, fields: dict[str, msgspec.Raw] | None) -> list[GuardrailRef]:
-    """The guardrails of a request: the grant's, and those it names itself. A request only ever adds."""
+    """The guardrails of a request: the grant's, and those it names itself. A request only ever
+    adds.
+    """
     rules = grant.rules
     if not fields or not (rules.known_guardrails or rules.by_permission):
         return grant.guardrails
@@ -115,7 +121,9 @@ def _permissions(fields: dict[str, msgspec.Raw]) -> dict[str, bytes]:
 
 
 def enforced_params(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
-    """Each entry is a path of names: `user`, `metadata.generation_name`. Null counts as there, as in LiteLLM."""
+    """Each entry is a path of names: `user`, `metadata.generation_name`. Null counts as there, as
+    in LiteLLM.
+    """
     if ask.fields is None:
         return None
     for entry in decision.rules.enforced_params:
@@ -229,4 +237,6 @@ BINDS: dict[str, Callable[[Grant], bool]] = {
     "guardrail_names": lambda grant: False,
     "enforced_params": lambda grant: bool(grant.rules.enforced_params),
 }
-"""Whether a rule could refuse a request that says nothing of its own, while the credential holds. One that isn't here always could."""
+"""Whether a rule could refuse a request that says nothing of its own, while the credential holds.
+One that isn't here always could.
+"""

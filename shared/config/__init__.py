@@ -11,9 +11,10 @@
     opening.py        who may serve without a strong master key
     load.py           all of it
 
-What a service doesn't need isn't asked of its environment: `load(..., service="policy")` doesn't mind that a provider's key is missing.
-Wrong values are refused with a sentence that says where (`ConfigError`); one model that can't be served is left out, with the reason;
-what protects is never left out. Values that are secrets come out as `Secret`, whose repr never shows them.
+What a service doesn't need isn't asked of its environment: `load(..., service="policy")` doesn't
+mind that a provider's key is missing. Wrong values are refused with a sentence that says where
+(`ConfigError`); one model that can't be served is left out, with the reason; what protects is never
+left out. Values that are secrets come out as `Secret`, whose repr never shows them.
 """
 
 from shared.config.deployments import Deployment, LeftOut

@@ -1,4 +1,6 @@
-"""Which cache the configuration asks for: edge keeps answers there, and the ledger makes the bucket where it is ours. Pure."""
+"""Which cache the configuration asks for: edge keeps answers there, and the ledger makes the bucket
+where it is ours. Pure.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +11,8 @@ KINDS = ("nats", "local", "redis")
 
 
 def kind(params: Mapping[str, Any]) -> str:
-    """Of `litellm_settings.cache_params`: what `cache: true` alone means is a bucket on our bus, which all edges share.
+    """Of `litellm_settings.cache_params`: what `cache: true` alone means is a bucket on our bus,
+    which all edges share.
 
     Who only says where Redis is means Redis. Raises ConfigError.
     """

@@ -1,6 +1,8 @@
-"""Names that LiteLLM knows in `litellm_settings.callbacks` and its kin, by what they are; and `callback_settings`, what is said of one of them.
+"""Names that LiteLLM knows in `litellm_settings.callbacks` and its kin, by what they are; and
+`callback_settings`, what is said of one of them.
 
-What protects is never left undone in silence: a guardrail that isn't known here refuses the start, a sink that isn't is named.
+What protects is never left undone in silence: a guardrail that isn't known here refuses the start,
+a sink that isn't is named.
 """
 
 from collections.abc import Collection, Mapping
@@ -56,7 +58,9 @@ VARIABLES: dict[str, bool] = {
     "dd_agent_port": False, "dd_source": False, "dd_service": False, "dd_env": False,
     "turn_off_message_logging": False,
 }  # fmt: skip
-"""`callback_vars` of keys and teams -> whether the value is a secret: an address that others send to is one (it may hold a token)."""
+"""`callback_vars` of keys and teams -> whether the value is a secret: an address that others send
+to is one (it may hold a token).
+"""
 
 
 _LANGFUSE = (("langfuse_public_key",), ("langfuse_secret_key", "langfuse_secret"))
@@ -69,7 +73,9 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "mlflow": (("mlflow_tracking_uri",),), "langsmith": (("langsmith_api_key",),),
     "datadog": (("dd_agent_host", "dd_api_key"), ("dd_agent_host", "dd_site")),
 }  # fmt: skip
-"""Callback of a key or team -> of which variables one each is needed. Those that aren't here are the configuration's alone."""
+"""Callback of a key or team -> of which variables one each is needed. Those that aren't here are
+the configuration's alone.
+"""
 
 
 def lacks(name: str, variables: Mapping[str, Any]) -> str:
@@ -104,7 +110,9 @@ class CallbackSettings(Struct, frozen=True, kw_only=True):
     turn_off_message_logging: Annotated[bool, By("ledger")] = False
     """true: the same."""
     callback_type: Annotated[Literal["generic_api"] | None, By("ledger")] = None
-    """generic_api: the name is the operator's own, and means an address that gets what `generic_api` sends."""
+    """generic_api: the name is the operator's own, and means an address that gets what
+    `generic_api` sends.
+    """
     endpoint: Annotated[str | None, By("ledger")] = None
     """That address."""
     headers: Annotated[dict[str, Secret], By("ledger")] = {}
@@ -157,7 +165,8 @@ def only_always(value: object) -> str:
 
 
 def idle(value: object, directory: str, own: Collection[str] = ()) -> list[str]:
-    """Of a list of callbacks: what does nothing, each with the reason. Guardrails aren't looked at: an unknown one refuses the start.
+    """Of a list of callbacks: what does nothing, each with the reason. Guardrails aren't looked at:
+    an unknown one refuses the start.
 
     Args:
         directory: where the configuration lies, and Python of the operator's own.

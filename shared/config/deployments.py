@@ -1,6 +1,8 @@
-"""`model_list`: each entry becomes a Deployment, or is left out with the reason. One that can't be served never refuses the file.
+"""`model_list`: each entry becomes a Deployment, or is left out with the reason. One that can't be
+served never refuses the file.
 
-An entry's credential goes to the address that the entry names, or to its provider's; never to anybody else's.
+An entry's credential goes to the address that the entry names, or to its provider's; never to
+anybody else's.
 """
 
 import hashlib
@@ -36,7 +38,9 @@ class Deployment(msgspec.Struct, frozen=True):
     provider: str
     upstream_model: str
     api_base: str
-    """Without a slash at its end. Where the edge doesn't speak the provider's own format: its address for OpenAI's."""
+    """Without a slash at its end. Where the edge doesn't speak the provider's own format: its
+    address for OpenAI's.
+    """
     api_key: Secret | None
     weight: float = 1.0
     order: int = 0
@@ -72,7 +76,9 @@ class Deployment(msgspec.Struct, frozen=True):
     params: EntryParams = EntryParams(model="")
     """The whole of `litellm_params`, typed."""
     parameters: dict[str, Any] = {}
-    """Parameters of the request that the entry sets (`temperature`, `max_tokens`, the provider's own)."""
+    """Parameters of the request that the entry sets (`temperature`, `max_tokens`, the provider's
+    own).
+    """
     info: dict[str, Any] = {}
     """The whole of `model_info`, as written: to be shown."""
     team_id: str | None = None
@@ -108,8 +114,9 @@ def read(
     """
     Args:
         credentials: `credential_list` by name.
-        secrets: whether this service calls providers: then an entry without its credential is left out. For any other service the
-            credentials are none of its business, and their variables needn't be set.
+        secrets: whether this service calls providers: then an entry without its credential is left
+            out. For any other service the credentials are none of its business, and their variables
+            needn't be set.
     Raises ConfigError where `model_list` is no list.
     """
     if entries is None or entries == "" or entries == {}:
@@ -298,7 +305,9 @@ def _extra(name: str, value: Any, extra: dict[str, Any], at: str, reading: Readi
 
 
 def _headers(value: Any, place: str, reading: Reading) -> dict[str, str]:
-    """A header whose value is missing isn't sent: `None`, or the reference itself, would be a lie."""
+    """A header whose value is missing isn't sent: `None`, or the reference itself, would be a
+    lie.
+    """
     if not isinstance(value, dict):
         raise ConfigError(f"{place} must be a mapping")
     headers = {}
@@ -358,7 +367,9 @@ def _digest(entry: Any, at: str) -> str:
 
 
 def _refuse_repeated_id(deployment: Deployment, before: list[Deployment]) -> None:
-    """Two identical entries are one deployment (LiteLLM allows the repetition); two different ones with one id are a mistake."""
+    """Two identical entries are one deployment (LiteLLM allows the repetition); two different ones
+    with one id are a mistake.
+    """
     for other in before:
         if other.id == deployment.id and (other.model_name, other.upstream_model, other.api_base) != (
             deployment.model_name, deployment.upstream_model, deployment.api_base,

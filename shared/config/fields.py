@@ -1,7 +1,9 @@
-"""How a section of the file becomes a typed Struct: field by field, each with its place, and with a word about every key.
+"""How a section of the file becomes a typed Struct: field by field, each with its place, and with a
+word about every key.
 
-A section's Struct says for each field who acts on it (`By`); the keys of LiteLLM's that nobody acts on are named with the reason in
-`without_effect`. From these two tables come what is refused, what is warned about, and `tollgate check-config`.
+A section's Struct says for each field who acts on it (`By`); the keys of LiteLLM's that nobody acts
+on are named with the reason in `without_effect`. From these two tables come what is refused, what
+is warned about, and `tollgate check-config`.
 """
 
 import difflib
@@ -23,13 +25,15 @@ Verdict = Literal["acts", "differently", "no effect", "unknown"]
 
 
 class By:
-    """Who acts on a field, as an annotation: `Annotated[bool, By("edge")]`. No service: it is read and checked, and not used yet.
+    """Who acts on a field, as an annotation: `Annotated[bool, By("edge")]`. No service: it is read
+    and checked, and not used yet.
 
     Args:
-        services: names of packages under services/, or `config` where reading the file is the acting.
+        services: names of packages under services/, or `config` where reading the file is the
+            acting.
         differently: how what it does differs from LiteLLM.
-        protects: leaving it undone would open something: while no service acts, a value refuses the start; "zero": only a zero does, which
-            means that nothing is allowed.
+        protects: leaving it undone would open something: while no service acts, a value refuses the
+            start; "zero": only a zero does, which means that nothing is allowed.
         anyway: of a value: why what it asks for is so anyway, or "": while no service acts.
     """
 
@@ -108,12 +112,16 @@ class Reading:
             self.warnings.append(sentence)
 
     def unenforced(self, name: str, sentence: str) -> None:
-        """Something that protects can't be done: refused, unless the operator said that it may be left undone."""
+        """Something that protects can't be done: refused, unless the operator said that it may be
+        left undone.
+        """
         self.warn(unenforced(name, sentence, self._allowed))
 
 
 def unenforced(name: str, sentence: str, allowed: Collection[str]) -> str:
-    """The warning for something that protects and can't be done. Raises ConfigError where it isn't in `allowed`."""
+    """The warning for something that protects and can't be done. Raises ConfigError where it isn't
+    in `allowed`.
+    """
     if name not in allowed:
         raise ConfigError(f"{sentence}; general_settings.allow_unenforced: [{name}] starts without it")
     return f"{sentence}; started without it, as allow_unenforced says"
@@ -201,7 +209,8 @@ def _without_effect(
 
 
 def convert(value: Any, kind: Any, place: str) -> Any:
-    """A value of the file as `kind`. Numbers are taken for strings, and strings that say a number for numbers.
+    """A value of the file as `kind`. Numbers are taken for strings, and strings that say a number
+    for numbers.
 
     Raises ConfigError with the place, without the value: it may be a secret.
     """

@@ -1,7 +1,8 @@
-"""Python of the operator's own that is told of every call (`callbacks: [my_module.my_instance]`): whether such a file can be.
+"""Python of the operator's own that is told of every call (`callbacks: [my_module.my_instance]`):
+whether such a file can be.
 
-It is looked at, not run: only the ledger runs it (services/ledger/sinks). It has our `record`, or LiteLLM's methods for calls that are over.
-See docs/callbacks.md.
+It is looked at, not run: only the ledger runs it (services/ledger/sinks). It has our `record`, or
+LiteLLM's methods for calls that are over. See docs/callbacks.md.
 """
 
 import ast

@@ -30,17 +30,25 @@ class Config(msgspec.Struct, frozen=True):
 
     deployments: list[Deployment]
     master_key: Secret | None
-    """`general_settings.master_key`, else LITELLM_MASTER_KEY. None: no service may serve with it, unless `allow_open_gateway`."""
+    """`general_settings.master_key`, else LITELLM_MASTER_KEY. None: no service may serve with it,
+    unless `allow_open_gateway`.
+    """
     allow_open_gateway: bool
-    """Said out loud: without a master key every caller is an anonymous internal_user, and a weak master key is taken."""
+    """Said out loud: without a master key every caller is an anonymous internal_user, and a weak
+    master key is taken.
+    """
     database_url: Secret | None
     general: GeneralSettings
     litellm: LitellmSettings
     router: RouterSettings
     guardrails: list[dict[str, Any]]
-    """LiteLLM's newer form: `guardrail_name`, `litellm_params`. shared/guardrails.py says which are known."""
+    """LiteLLM's newer form: `guardrail_name`, `litellm_params`. shared/guardrails.py says which are
+    known.
+    """
     blocked_users: frozenset[str]
-    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is on."""
+    """Customers in `litellm_settings.blocked_user_list`, where the callback `blocked_user_check` is
+    on.
+    """
     litellm_settings: dict[str, Any]
     """The section as written, references resolved; missing ones are None. Prefer `litellm`."""
     general_settings: dict[str, Any]
@@ -65,7 +73,9 @@ class Config(msgspec.Struct, frozen=True):
         return list(dict.fromkeys(d.model_name for d in self.deployments))
 
     def unenforced(self, name: str, sentence: str) -> str:
-        """Something that protects can't be done: the warning to show, or ConfigError unless `allow_unenforced` names it."""
+        """Something that protects can't be done: the warning to show, or ConfigError unless
+        `allow_unenforced` names it.
+        """
         return unenforced(name, sentence, self.general.allow_unenforced)
 
     def why_left_out(self, model: str) -> str | None:
@@ -206,7 +216,9 @@ def _idle(table: dict[str, str], tree: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:
-    """A list of names in which something else stands, as LiteLLM takes it: that part does nothing."""
+    """A list of names in which something else stands, as LiteLLM takes it: that part does
+    nothing.
+    """
     given = tree_.get(key)
     odd = [n for n, each in enumerate(given) if not isinstance(each, str)] if isinstance(given, list) else []
     if odd and isinstance(given, list):
@@ -287,7 +299,9 @@ def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
 def _with_file_variables(
     given: dict[str, Any], environ: Mapping[str, str], reading: Reading, resolved: Mapping[str, str | None] | None
 ) -> dict[str, str]:
-    """`environment_variables` go before the environment, as in LiteLLM; an empty one is a missing one."""
+    """`environment_variables` go before the environment, as in LiteLLM; an empty one is a missing
+    one.
+    """
     outside = Lookup(environ, resolved)
     more = {}
     for key, value in given.items():
@@ -305,7 +319,9 @@ def _with_file_variables(
 
 
 def _need_secrets(general: dict[str, Any], service: str | None, environ: Mapping[str, str]) -> None:
-    """A missing secret is refused by whoever needs it: going on without would open a door, or fail far away. Others go on without it."""
+    """A missing secret is refused by whoever needs it: going on without would open a door, or fail
+    far away. Others go on without it.
+    """
     for name, services in _SECRETS_OF.items():
         value = general.get(name)
         if isinstance(value, Unset):

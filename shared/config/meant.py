@@ -1,5 +1,6 @@
-"""What people write in another place, by another name or in another shape than LiteLLM reads it, where it can mean one thing only: it is done,
-and named. LiteLLM ignores most of it, so a file may hold such keys for years. Pure.
+"""What people write in another place, by another name or in another shape than LiteLLM reads it,
+where it can mean one thing only: it is done, and named. LiteLLM ignores most of it, so a file may
+hold such keys for years. Pure.
 
 What opens something is read only where it belongs (`ONLY_THERE`).
 """
@@ -43,7 +44,9 @@ OF_ENTRY = {"rpm_limit": "rpm", "tpm_limit": "tpm"}
 """The same in `litellm_params`."""
 
 OF_INFO = {"context_window": "max_input_tokens"}
-"""What people write into `litellm_params`, and what it is in `model_info`; `supports_...` keeps its name."""
+"""What people write into `litellm_params`, and what it is in `model_info`; `supports_...` keeps its
+name.
+"""
 
 
 OPENS = frozenset({"access_groups"})
@@ -54,11 +57,14 @@ SHOWN = frozenset({"description", "display_name", "notes", "comment"})
 
 
 def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Collection[str] = ()) -> None:
-    """Moves what stands in the wrong section, or in none, into the right one, unless that says it itself.
+    """Moves what stands in the wrong section, or in none, into the right one, unless that says it
+    itself.
 
     Args:
-        trees: section -> its keys, references resolved; changed. Without a name: what is in no section.
-        said_elsewhere: keys that the environment says: a forgotten one of the file doesn't go before that.
+        trees: section -> its keys, references resolved; changed. Without a name: what is in no
+            section.
+        said_elsewhere: keys that the environment says: a forgotten one of the file doesn't go
+            before that.
     """
     fields = {name: known(kind) for name, kind in TABLES.items()}
     for section, tree in trees.items():
@@ -149,7 +155,9 @@ def entry(given: Any, place: str, reading: Reading) -> Any:
 
 
 def shapes(section: str, tree: Tree, reading: Reading) -> None:
-    """Chains of models, and names of models, in the shapes that people give them; before `take_over`, which looks at types."""
+    """Chains of models, and names of models, in the shapes that people give them; before
+    `take_over`, which looks at types.
+    """
     at = f"{section}." if section else ""
     for key in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
         if isinstance(tree.get(key), list | dict):
@@ -176,8 +184,8 @@ def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
 
 
 def _chains(place: str, key: str, tree: Tree, reading: Reading) -> None:
-    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]`, `[{model: [{model: other}]}]` and `[[model, other]]`; plain names are
-    `default_fallbacks`."""
+    """`[{model: [other]}]` from `{model: [other]}`, `[{model: other}]`, `[{model: [{model:
+    other}]}]` and `[[model, other]]`; plain names are `default_fallbacks`."""
     given = tree[key]
     chains: list[dict[str, list[str]]] = []
     plain: list[str] = []

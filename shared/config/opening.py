@@ -1,7 +1,8 @@
 """Who may serve without a strong master key: nobody by accident.
 
-Without one everybody may call, and with a key from every tutorial everybody is the administrator. Both are taken only where the
-operator says so; a weak key also where only this machine can reach the gateway.
+Without one everybody may call, and with a key from every tutorial everybody is the administrator.
+Both are taken only where the operator says so; a weak key also where only this machine can reach
+the gateway.
 """
 
 import ipaddress
@@ -22,7 +23,9 @@ _SAY_SO = f"general_settings.{SETTING}: true"
 
 
 def allowed(general: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
-    """Whether `general_settings` or the environment says so. Raises ConfigError for a value that is neither yes nor no."""
+    """Whether `general_settings` or the environment says so. Raises ConfigError for a value that is
+    neither yes nor no.
+    """
     for name in (SETTING, ALIAS):
         value = general.get(name)
         if not (value is None or isinstance(value, bool)):
@@ -67,7 +70,9 @@ def is_weak(master_key: Secret) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on `host`. A name other than localhost may be anything."""
+    """Whether only this machine reaches what listens on `host`. A name other than localhost may be
+    anything.
+    """
     if host.lower() == "localhost":
         return True
     try:

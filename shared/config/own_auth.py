@@ -1,7 +1,8 @@
-"""`general_settings.custom_auth`: a Python function of the operator's that says who calls. What is to be run, and whether its file can be.
+"""`general_settings.custom_auth`: a Python function of the operator's that says who calls. What is
+to be run, and whether its file can be.
 
-The file is looked at here, by every service that reads the configuration; only the edge runs it. It protects: where it can't be run the
-start is refused.
+The file is looked at here, by every service that reads the configuration; only the edge runs it. It
+protects: where it can't be run the start is refused.
 """
 
 from msgspec import Struct
@@ -30,7 +31,9 @@ def of(general: GeneralSettings, directory: str) -> OwnAuth | None:
 
 
 def check(general: GeneralSettings, directory: str, reading: Reading) -> None:
-    """Raises ConfigError for a function that can't be asked, unless the operator said that it may be left undone."""
+    """Raises ConfigError for a function that can't be asked, unless the operator said that it may
+    be left undone.
+    """
     if not general.custom_auth or not general.custom_auth_settings.asked:
         return
     why = why_not(general.custom_auth, directory)

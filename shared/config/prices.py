@@ -1,7 +1,7 @@
 """An entry's own prices: LiteLLM's `input_cost_per_token` and its kin, in USD, as a Price. Pure.
 
-A key is a unit's name, perhaps with `_above_200k_tokens` (for calls with a longer prompt), perhaps with `_flex`, `_priority` or
-`_batches` (the provider's service tier).
+A key is a unit's name, perhaps with `_above_200k_tokens` (for calls with a longer prompt), perhaps
+with `_flex`, `_priority` or `_batches` (the provider's service tier).
 """
 
 import re
@@ -48,9 +48,13 @@ _USUAL = {"input", "output", "cache_read", "cache_write", "request"}
 
 
 _SEARCHES = "search_context_cost_per_query"
-"""`{search_context_size_low: USD, ..._medium, ..._high}`: a search on the web, by how much it brings back."""
+"""`{search_context_size_low: USD, ..._medium, ..._high}`: a search on the web, by how much it
+brings back.
+"""
 _TIERS = "tiered_pricing"
-"""`[{range: [0, 128000], input_cost_per_token: USD, ...}, ...]`: prices by the length of the prompt."""
+"""`[{range: [0, 128000], input_cost_per_token: USD, ...}, ...]`: prices by the length of the
+prompt.
+"""
 
 
 def is_price(key: str) -> bool:

@@ -1,6 +1,8 @@
-"""The providers LiteLLM names, as data: which wire each speaks, where it is, and which variables hold its address and key.
+"""The providers LiteLLM names, as data: which wire each speaks, where it is, and which variables
+hold its address and key.
 
-One row a provider. What a wire is (paths, headers, translation) isn't known here: `wire` is only a name.
+One row a provider. What a wire is (paths, headers, translation) isn't known here: `wire` is only a
+name.
 """
 
 import re
@@ -24,16 +26,20 @@ class Provider(Struct, frozen=True):
     wire: str
     """`openai`: speaks OpenAI's format itself, byte for byte. Others name their own format."""
     api_base: str = ""
-    """Used where an entry has no `api_base`, with the variables in braces; empty: there is no address that is right for everybody."""
+    """Used where an entry has no `api_base`, with the variables in braces; empty: there is no
+    address that is right for everybody.
+    """
     key_variables: tuple[str, ...] = ()
     """Used in this order where an entry has no `api_key`."""
     base_variables: tuple[str, ...] = ()
     """Used in this order where an entry has no `api_base`; they go before our own default."""
     needs_key: bool = True
-    """False: a server of one's own, which may well ask for no key, or one with credentials of another kind."""
+    """False: a server of one's own, which may well ask for no key, or one with credentials of
+    another kind.
+    """
     openai_path: str | None = None
-    """Where, under its own address, a provider with a format of its own also answers in OpenAI's: used while the edge doesn't speak
-    the provider's own. None: nowhere."""
+    """Where, under its own address, a provider with a format of its own also answers in OpenAI's:
+    used while the edge doesn't speak the provider's own. None: nowhere."""
 
 
 def _openai(api_base: str, *key_variables: str, base: tuple[str, ...] = (), needs_key: bool = True) -> Provider:
@@ -244,11 +250,12 @@ _GEMINI = re.compile(r"gemini-|text-embedding-00|textembedding-gecko|imagen-")
 
 
 def of_model_name(model: str, *, has_key: bool) -> str | None:
-    """The provider of a model name without a prefix, as its maker names it; None: nobody is known by that name.
+    """The provider of a model name without a prefix, as its maker names it; None: nobody is known
+    by that name.
 
     Args:
-        has_key: whether the entry has an api_key. Google's models are Vertex AI's in LiteLLM; an API key is AI Studio's, which
-            Vertex AI would not take.
+        has_key: whether the entry has an api_key. Google's models are Vertex AI's in LiteLLM; an
+            API key is AI Studio's, which Vertex AI would not take.
     """
     if _GEMINI.match(model):
         return "gemini" if has_key else "vertex_ai"

@@ -1,6 +1,7 @@
 """From a file to a tree of plain values: bounded, whatever is in the file. No meaning yet.
 
-BOM and any line ends are taken. A key that comes twice in one mapping is named (the last one stands, as in every YAML reader).
+BOM and any line ends are taken. A key that comes twice in one mapping is named (the last one
+stands, as in every YAML reader).
 """
 
 import re
@@ -17,12 +18,16 @@ DEPTH_MAX = 100
 INCLUDES_MAX = 50
 
 _INCLUDE = re.compile(r"\binclude\b|\\")
-"""What a text with the key `include` has, which may be written with escapes; others needn't be parsed for it."""
+"""What a text with the key `include` has, which may be written with escapes; others needn't be
+parsed for it.
+"""
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_BASE):  # type: ignore[misc]
-    """Collects what comes twice; texts that look like dates stay texts (a model may be called 2024-08-06)."""
+    """Collects what comes twice; texts that look like dates stay texts (a model may be called
+    2024-08-06).
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -104,7 +109,9 @@ def whole(text: str, name: str, directory: str) -> tuple[dict[str, Any], list[st
 
 
 def with_includes(top: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[str]]:
-    """LiteLLM's `include`: each file's lists are appended, its mappings merged, what else there is replaced."""
+    """LiteLLM's `include`: each file's lists are appended, its mappings merged, what else there is
+    replaced.
+    """
     names = top.pop("include", None) or []
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(each, str) for each in names) or len(names) > INCLUDES_MAX:

@@ -1,11 +1,13 @@
-"""References to the environment in a file's values: which there are, and the values with them put in. Pure.
+"""References to the environment in a file's values: which there are, and the values with them put
+in. Pure.
 
 `os.environ/NAME`   a whole value, or the end of one after a blank (`Bearer os.environ/KEY`)
 `vault/NAME` ...    a secret in a manager that is named (shared/secrets), where a secret is meant: as the value of a key that says so
 `${NAME}`           anywhere in a value; `${NAME:-default}` says what stands where it is unset or empty
 
-An empty variable is a missing one. What is missing becomes `Unset`, which says its name wherever it ends up.
-"""
+An empty variable is a missing one. What is missing becomes `Unset`, which says its name wherever it
+ends up.
+"""  # noqa: W505
 
 import re
 from collections.abc import Iterator, Mapping
@@ -108,7 +110,9 @@ def _string(value: str, lookup: Lookup) -> str | Unset:
 
 
 def collect(value: Any, key: object = None) -> Iterator[str]:
-    """All references in a value of any depth, as a manager is asked for them: `os.environ/NAME`, `vault/NAME`."""
+    """All references in a value of any depth, as a manager is asked for them: `os.environ/NAME`,
+    `vault/NAME`.
+    """
     if isinstance(value, str):
         if value.startswith(PREFIX) or is_managed(key, value):
             yield value

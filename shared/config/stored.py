@@ -1,7 +1,9 @@
-"""Models and credentials that were added by API: which of their values are secrets, what they may say, and how one becomes a Deployment. Pure.
+"""Models and credentials that were added by API: which of their values are secrets, what they may
+say, and how one becomes a Deployment. Pure.
 
-Whoever adds a model has a key of the gateway, not the gateway's machine. So what is added can't read that machine's environment or files,
-and can't have its cloud identity sent to an address of its own choosing. `general_settings.trust_stored_models` lifts that.
+Whoever adds a model has a key of the gateway, not the gateway's machine. So what is added can't
+read that machine's environment or files, and can't have its cloud identity sent to an address of
+its own choosing. `general_settings.trust_stored_models` lifts that.
 """
 
 import re
@@ -46,7 +48,9 @@ _LOOKS_LIKE_A_KEY = re.compile(r"(bearer\s+)?sk-\S{8,}", re.IGNORECASE)
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether a value of `litellm_params` or `credential_values` may never be shown: rather one too many than one too few."""
+    """Whether a value of `litellm_params` or `credential_values` may never be shown: rather one too
+    many than one too few.
+    """
     return name in SECRETS or name in _HEADERS or _holds_secret(name, value)
 
 
@@ -87,7 +91,9 @@ _AMBIENT: dict[str, tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]] = {
     "github_copilot": ((("api_key",),), (".githubcopilot.com",)),
     "watsonx": ((("api_key",),), (".cloud.ibm.com",)),
 }
-"""Wire → what makes up a credential of its own, and the hosts that may get the machine's where an entry has none."""
+"""Wire → what makes up a credential of its own, and the hosts that may get the machine's where an
+entry has none.
+"""
 _ENTRA = frozenset(
     {
         "login.microsoftonline.com",
@@ -134,7 +140,9 @@ def _has(params: EntryParams, names: tuple[str, ...]) -> bool:
 
 
 def _check_google(text: str) -> None:
-    """A service account's key, with Google's own address for its tokens: other kinds read files, or are sent elsewhere."""
+    """A service account's key, with Google's own address for its tokens: other kinds read files, or
+    are sent elsewhere.
+    """
     if text == SEALED:
         return
     try:
@@ -176,7 +184,8 @@ def deployment(
         params: secrets in it in the clear, or `SEALED`.
         credentials: the file's, references resolved.
         stored_credentials: those that were added by API, as `params`.
-        secrets: whether all secrets are in the clear, and an entry without its credential is left out.
+        secrets: whether all secrets are in the clear, and an entry without its credential is left
+            out.
     Raises LeaveOutError.
     """
     if not trusted:
@@ -191,8 +200,8 @@ def deployment(
 def waiting(
     entry: LeftOut, credentials: Mapping[str, dict[str, Any]], lookup: Lookup, *, trusted: bool, secrets: bool
 ) -> Deployment:
-    """An entry of the file that names a credential, once that was added by API. The entry is the operator's own word, the credential's
-    values aren't. Raises LeaveOutError."""
+    """An entry of the file that names a credential, once that was added by API. The entry is the
+    operator's own word, the credential's values aren't. Raises LeaveOutError."""
     found = _usable(credentials, lookup, trusted=trusted)
     return _made(entry.entry, found, lookup, trusted=trusted, secrets=secrets)
 

@@ -1,7 +1,7 @@
 """Whose a model is, where it is called, and with which key of the environment. Pure.
 
-An entry's credential goes to the address that the entry names, or to its provider's; a key of the environment only to the provider it
-belongs to. Never to anybody else.
+An entry's credential goes to the address that the entry names, or to its provider's; a key of the
+environment only to the provider it belongs to. Never to anybody else.
 """
 
 import re
@@ -14,12 +14,14 @@ from shared.config.schema.entry import EntryParams
 from shared.secrets.value import Secret
 
 _ADDRESSED = frozenset({"openai", "azure", "azure_ai", "databricks", "watsonx"})
-"""Wires whose address nobody can know but the operator, where the provider's row has none. Others make theirs of a region or a project."""
+"""Wires whose address nobody can know but the operator, where the provider's row has none. Others
+make theirs of a region or a project.
+"""
 
 
 def provider(params: EntryParams) -> tuple[str, str]:
-    """(provider, its name for the model). A name that says no provider goes where the entry says, or to its maker; never elsewhere: the
-    entry's key would go there too."""
+    """(provider, its name for the model). A name that says no provider goes where the entry says,
+    or to its maker; never elsewhere: the entry's key would go there too."""
     model = params.model
     prefix, slash, rest = model.partition("/")
     if params.custom_llm_provider is not None:
@@ -91,7 +93,9 @@ def _callable(base: str) -> str:
 
 
 def own_key(row: Provider, api_base: str, lookup: Lookup) -> Secret | None:
-    """The key of the environment that belongs to the address: OPENAI_API_KEY goes to OpenAI, not to whatever else speaks its format."""
+    """The key of the environment that belongs to the address: OPENAI_API_KEY goes to OpenAI, not to
+    whatever else speaks its format.
+    """
     at = urlsplit(api_base).hostname
     bases = [row.api_base, *(lookup(name) or "" for name in row.base_variables)]
     if row.api_base and at not in {urlsplit(base).hostname for base in bases}:

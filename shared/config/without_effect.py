@@ -1,7 +1,8 @@
 """Keys of LiteLLM's that have no effect here, each with the reason.
 
-A reason that begins with `=` says that what the key asks for is so anyway: then nothing is left undone. With `~` it is so but for what the
-reason says. `false`, or an empty value, asks for nothing, but of the keys in `OFF_ASKS`.
+A reason that begins with `=` says that what the key asks for is so anyway: then nothing is left
+undone. With `~` it is so but for what the reason says. `false`, or an empty value, asks for
+nothing, but of the keys in `OFF_ASKS`.
 """
 
 _WRITES = "every call is recorded before it is answered, nothing is written later"
@@ -115,8 +116,9 @@ INVENTED: dict[str, str] = {
     "enable_function_calling": _TOOLS, "pass_through_function_calls": _TOOLS, "enable_tools": _TOOLS, "function_calling": _TOOLS,
     "enable_health_check": _HEALTH, "enable_health_checks": _HEALTH, "health_check": _HEALTH,
 }  # fmt: skip
-"""Switches that people write into a section, or beside the sections, and LiteLLM doesn't have there. Where they are on, nothing happens, and
-what they ask for is so. In other places the same name may mean something (`callback_settings.otel.enable_metrics`)."""
+"""Switches that people write into a section, or beside the sections, and LiteLLM doesn't have
+there. Where they are on, nothing happens, and what they ask for is so. In other places the same
+name may mean something (`callback_settings.otel.enable_metrics`)."""
 
 ROUTER: dict[str, str] = {
     "redis_host": f"= {_REDIS}",

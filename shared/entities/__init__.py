@@ -1,4 +1,6 @@
-"""Entities policy keeps, one file a kind. Fields carry LiteLLM's names, so that answers and audit rows need no translation."""
+"""Entities policy keeps, one file a kind. Fields carry LiteLLM's names, so that answers and audit
+rows need no translation.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Budgets: limits with a name, which keys, customers, organisations, projects and tags may share (`budget_id`)."""
+"""Budgets: limits with a name, which keys, customers, organisations, projects and tags may share
+(`budget_id`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +53,8 @@ def shown(
     """`litellm_budget_table` of an entity's row: the budget it refers to.
 
     Args:
-        own: whether limits of its own stand there too, as where LiteLLM keeps them in a budget nobody named.
+        own: whether limits of its own stand there too, as where LiteLLM keeps them in a budget
+            nobody named.
     """
     budget = budgets.get(entity.extra.get("budget_id"))
     if budget is not None:

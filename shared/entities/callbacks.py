@@ -1,5 +1,6 @@
-"""`metadata.logging` of keys and teams: which sinks get their calls. What a value is, its variable's name says
-(shared.config.callbacks): secrets are sealed in facts, and nobody is ever shown one.
+"""`metadata.logging` of keys and teams: which sinks get their calls. What a value is, its
+variable's name says (shared.config.callbacks): secrets are sealed in facts, and nobody is ever
+shown one.
 """
 
 from collections.abc import Callable, Mapping
@@ -107,7 +108,9 @@ def secrets(metadata: Any) -> dict[tuple[str, str], str]:
 
 
 def place(name: str, variable: str) -> str:
-    """What a secret is sealed for: it can't be opened as another variable. Not bound to key or team: rotation gives a key another id."""
+    """What a secret is sealed for: it can't be opened as another variable. Not bound to key or
+    team: rotation gives a key another id.
+    """
     return f"logging/{name}/{variable}"
 
 
@@ -127,7 +130,9 @@ def is_true(value: Any) -> bool:
 
 
 def entries(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    """Of sinks; those of LiteLLM's first form, where there are no others. None: it says nothing of sinks."""
+    """Of sinks; those of LiteLLM's first form, where there are no others. None: it says nothing of
+    sinks.
+    """
     logging, old = metadata.get("logging"), metadata.get(OLD)
     if isinstance(logging, list):
         return [

@@ -1,4 +1,6 @@
-"""Readers made of others: of objects by name, of objects with known fields, of lists. As in readers.py, `None` passes."""
+"""Readers made of others: of objects by name, of objects with known fields, of lists. As in
+readers.py, `None` passes.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Credentials of providers that were added by API, for models to name (`litellm_credential_name`)."""
+"""Credentials of providers that were added by API, for models to name
+(`litellm_credential_name`).
+"""
 
 from typing import Any
 

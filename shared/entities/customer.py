@@ -1,4 +1,6 @@
-"""Customers (end users): whom a caller's calls are made for. One who was only ever seen on a call exists in the book alone."""
+"""Customers (end users): whom a caller's calls are made for. One who was only ever seen on a call
+exists in the book alone.
+"""
 
 from typing import Any
 

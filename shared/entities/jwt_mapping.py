@@ -1,5 +1,5 @@
-"""Which key a token stands for, by a claim of it (`litellm_jwtauth.virtual_key_claim_field`). Admins alone say so: a key's alias, which its
-owner chooses, must let nobody in."""
+"""Which key a token stands for, by a claim of it (`litellm_jwtauth.virtual_key_claim_field`).
+Admins alone say so: a key's alias, which its owner chooses, must let nobody in."""
 
 import hashlib
 from typing import Any

@@ -15,7 +15,9 @@ LIMIT_TYPE = readers.one_of("guaranteed_throughput", "best_effort_throughput", "
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A virtual key. Identified by its digest; the plaintext exists only in the answer that made it."""
+    """A virtual key. Identified by its digest; the plaintext exists only in the answer that made
+    it.
+    """
 
     token: KeyDigest
     key_name: str
@@ -41,16 +43,23 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     updated_by: str | None = None
     extra: dict[str, Any] = {}
     replaced_by: KeyDigest | None = None
-    """This key was rotated and lives on for its grace period: it stands for that other key, until its own expiry."""
+    """This key was rotated and lives on for its grace period: it stands for that other key, until
+    its own expiry.
+    """
     spend_offset_picousd: int = 0
-    """What it is shown to have spent, less what the book has: somebody set its spend (`spend`, /key/{key}/reset_spend)."""
+    """What it is shown to have spent, less what the book has: somebody set its spend (`spend`,
+    /key/{key}/reset_spend).
+    """
     previous_tokens: list[KeyDigest] = []
-    """Digests this key had before its rotations, the newest last: what they spent is its spend too."""
+    """Digests this key had before its rotations, the newest last: what they spent is its spend
+    too.
+    """
 
     @property
     def delegated(self) -> bool:
-        """Somebody else than its user has its secret: who administers a team or an organisation made it for them, or took it over. It calls
-        models in their name, and has none of their other rights."""
+        """Somebody else than its user has its secret: who administers a team or an organisation
+        made it for them, or took it over. It calls models in their name, and has none of their
+        other rights."""
         return bool(self.extra.get(DELEGATED))
 
     @property

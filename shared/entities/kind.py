@@ -1,11 +1,13 @@
 """What a kind of entity is: its struct, its id, its fields, and everything that follows from them.
 
-An entity is the fold of its control facts, and the `after` of the last one. Commands, answer rows, OpenAPI schemas, audit
-names and the directory's indexes are made from its `EntityKind`: a new kind is one file here, a new field one row in it.
+An entity is the fold of its control facts, and the `after` of the last one. Commands, answer rows,
+OpenAPI schemas, audit names and the directory's indexes are made from its `EntityKind`: a new kind
+is one file here, a new field one row in it.
 
-Three kinds of field: what stands in an attribute of its own (`column`), what is kept in `extra` because LiteLLM knows it (`kept`), and
-what only we write (`read_only`, dropped when somebody sends it). A field nobody knows is kept as it came, and named in the
-answer's header. Merging is LiteLLM's: what is absent stays, null clears.
+Three kinds of field: what stands in an attribute of its own (`column`), what is kept in `extra`
+because LiteLLM knows it (`kept`), and what only we write (`read_only`, dropped when somebody sends
+it). A field nobody knows is kept as it came, and named in the answer's header. Merging is
+LiteLLM's: what is absent stays, null clears.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,7 +24,9 @@ from shared.errors import RefusedError
 from shared.money import usd_from_picousd
 
 ENTITY_BYTES_MAX = 256 * 1024
-"""Of one entity as JSON: a fact carries it twice (before, after) and must fit into one message of the bus."""
+"""Of one entity as JSON: a fact carries it twice (before, after) and must fit into one message of
+the bus.
+"""
 
 Entity = TypeVar("Entity", bound=msgspec.Struct)
 
@@ -42,7 +46,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     show: Callable[[Any], Any] | None = None
     """The attribute as answers show it."""
     enforced: bool = True
-    """False: kept and shown, but nothing acts on it yet. An answer that sets one says so in a header."""
+    """False: kept and shown, but nothing acts on it yet. An answer that sets one says so in a
+    header.
+    """
     admin_only: bool = False
     """Whether it may weaken a check, so that only admins may set it."""
     shown: bool = True
@@ -104,7 +110,8 @@ class EntityKind(Generic[Entity]):
         empty: an entity with nothing set: what null resets a column to.
         fields: in the order that answers show them.
         read_only: further names that are ours, dropped when somebody sends them.
-        indexes: attributes, or fields kept in `extra`, by whose value the directory finds entities; a list's items each.
+        indexes: attributes, or fields kept in `extra`, by whose value the directory finds entities;
+            a list's items each.
         check: rules that bind fields together; raises RefusedError.
     """
 
@@ -177,7 +184,9 @@ class EntityKind(Generic[Entity]):
             raise RefusedError(errors.body_too_large(size, ENTITY_BYTES_MAX))
 
     def row(self, entity: Entity, **more: Any) -> dict[str, Any]:
-        """The entity as LiteLLM's answers show it; `more` goes in where it names a field, else at the end."""
+        """The entity as LiteLLM's answers show it; `more` goes in where it names a field, else at
+        the end.
+        """
         row: dict[str, Any] = {self.id: getattr(entity, self.id)}
         for name, field in self.fields.items():
             if field.inside:

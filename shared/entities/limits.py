@@ -1,4 +1,6 @@
-"""Fields that keys, teams, users and others have alike: limits that are kept for their enforcement, and rules that bind now."""
+"""Fields that keys, teams, users and others have alike: limits that are kept for their enforcement,
+and rules that bind now.
+"""
 
 from typing import Any
 
@@ -17,7 +19,9 @@ MODEL_BUDGETS = by_name(
         rpm_limit=readers.integer,
     )
 )
-"""`{model: {max_budget, budget_duration}}`, also by LiteLLM's older names `budget_limit` and `time_period`."""
+"""`{model: {max_budget, budget_duration}}`, also by LiteLLM's older names `budget_limit` and
+`time_period`.
+"""
 BUDGET_WINDOWS = each(record("max_budget", "budget_duration", max_budget=readers.usd, budget_duration=readers.period))
 
 LIMITS: tuple[Field, ...] = (

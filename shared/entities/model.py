@@ -18,7 +18,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     litellm_params: dict[str, Any] = {}
     """Without the secrets."""
     sealed: dict[str, SealedText] = {}
-    """The secrets of `litellm_params`: each is its value as JSON, sealed for `model/<model_id>/<name>`."""
+    """The secrets of `litellm_params`: each is its value as JSON, sealed for
+    `model/<model_id>/<name>`.
+    """
     model_info: dict[str, Any] = {}
     blocked: bool = False
     """No call goes there."""

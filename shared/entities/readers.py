@@ -1,4 +1,5 @@
-"""Reading fields of a body that may hold anything: each reader gives the value in our type, or refuses naming the field.
+"""Reading fields of a body that may hold anything: each reader gives the value in our type, or
+refuses naming the field.
 
 `None` passes every reader: what null means (clear, or leave) is the command's business.
 """
@@ -41,7 +42,9 @@ def refuse(field: str, problem: str) -> NoReturn:
 
 
 def checked(body: dict[str, Any]) -> None:
-    """Bound the body, and refuse what JSON, the stream or PostgreSQL couldn't hold: NaN, NUL, huge integers, deep nesting."""
+    """Bound the body, and refuse what JSON, the stream or PostgreSQL couldn't hold: NaN, NUL, huge
+    integers, deep nesting.
+    """
     for name, value in body.items():
         if not isinstance(name, str) or not _storable(name, 0):
             raise RefusedError(errors.bad_request("A field's name can't be stored"))
@@ -276,7 +279,9 @@ def usd(field: str, value: Any) -> float | None:
 
 
 def picousd(field: str, value: Any) -> int | None:
-    """A budget in pico-USD. Finer than that (0.1 + 0.2 in somebody's floats) is rounded: a budget is no price."""
+    """A budget in pico-USD. Finer than that (0.1 + 0.2 in somebody's floats) is rounded: a budget
+    is no price.
+    """
     amount = usd(field, value)
     if amount is None:
         return None
@@ -318,7 +323,9 @@ def instant(field: str, value: Any) -> str | None:
 
 
 def end_of(field: str, value: str, now_ms: int) -> int:
-    """When a duration that begins now ends. A month is a calendar month (UTC): from 31 January to 28 February."""
+    """When a duration that begins now ends. A month is a calendar month (UTC): from 31 January to
+    28 February.
+    """
     found = _DURATION.fullmatch(value)
     assert found is not None
     number, unit = int(found[1]), found[2]

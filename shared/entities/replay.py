@@ -1,4 +1,6 @@
-"""What a call with an `Idempotency-Key` was answered: the same call again gets that, and changes nothing."""
+"""What a call with an `Idempotency-Key` was answered: the same call again gets that, and changes
+nothing.
+"""
 
 import msgspec
 

@@ -1,4 +1,6 @@
-"""Settings that can change while we run. One that a fact has set wins over the file until that fact is deleted."""
+"""Settings that can change while we run. One that a fact has set wins over the file until that fact
+is deleted.
+"""
 
 from typing import Any
 

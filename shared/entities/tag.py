@@ -1,4 +1,6 @@
-"""Tags somebody said something about. One that calls have and nobody spoke of exists in the book alone."""
+"""Tags somebody said something about. One that calls have and nobody spoke of exists in the book
+alone.
+"""
 
 from typing import Any
 

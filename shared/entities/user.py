@@ -10,11 +10,15 @@ from shared.entities.kind import EntityKind, column, kept, later, max_budget, ti
 from shared.entities.limits import LIMITS, check_budgets
 
 ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
-"""What `user_role` may say. `org_admin` comes from a membership, `customer` and `team` are nobody's to hold."""
+"""What `user_role` may say. `org_admin` comes from a membership, `customer` and `team` are nobody's
+to hold.
+"""
 
 
 def same_email(email: str) -> str:
-    """What two spellings of one address have in common: letter case, and forms that Unicode holds to be the same."""
+    """What two spellings of one address have in common: letter case, and forms that Unicode holds
+    to be the same.
+    """
     return unicodedata.normalize("NFKC", email).casefold()
 
 

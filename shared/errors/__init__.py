@@ -1,7 +1,9 @@
-"""Refusals: one closed list of codes, each with its status, type and wording, rendered in OpenAI's error shape.
+"""Refusals: one closed list of codes, each with its status, type and wording, rendered in OpenAI's
+error shape.
 
-The code crosses the bus and goes into facts and metrics; the prose is for people. Wordings are LiteLLM's where it has one.
-No refusal carries a raw key, a stack trace, or what a provider said unless that was meant for the client.
+The code crosses the bus and goes into facts and metrics; the prose is for people. Wordings are
+LiteLLM's where it has one. No refusal carries a raw key, a stack trace, or what a provider said
+unless that was meant for the client.
 """
 
 from shared.errors.caller import *  # noqa: F403 - one function a refusal: they are listed where they stand

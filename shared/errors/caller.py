@@ -40,7 +40,9 @@ def blocked_project(project_id: str) -> Refusal:
 
 
 def unknown_team(team_id: str) -> Refusal:
-    """The key's team was deleted: a key never outlives its team, even where its own deletion is still on its way."""
+    """The key's team was deleted: a key never outlives its team, even where its own deletion is
+    still on its way.
+    """
     return _auth("unknown_team", f"Team={team_id} of this key doesn't exist.")
 
 

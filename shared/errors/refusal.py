@@ -21,8 +21,8 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     code_is_number: bool = False
     """The page shows this error's `code` as a number; all others are strings."""
     decision: str | None = None
-    """Of a no to who asks for what: the rule that refused, and whose it is (`team_models; of=control.team.eng`), as
-    POST /policy/explain names them. Goes into a header."""
+    """Of a no to who asks for what: the rule that refused, and whose it is (`team_models;
+    of=control.team.eng`), as POST /policy/explain names them. Goes into a header."""
 
 
 class RefusedError(Exception):

@@ -67,7 +67,9 @@ def key_not_stored(reason: str) -> Refusal:
 
 
 def command_too_late() -> Refusal:
-    """Mostly nobody reads it any more; somebody does where the clocks of edge and policy are seconds apart."""
+    """Mostly nobody reads it any more; somebody does where the clocks of edge and policy are
+    seconds apart.
+    """
     return Refusal(
         "command_too_late",
         503,
@@ -110,7 +112,9 @@ def no_deployment(model: str) -> Refusal:
 
 
 def deployment_full(provider: str) -> Refusal:
-    """As many calls as it may have (`max_parallel_requests`) are running, and none of them ended in time."""
+    """As many calls as it may have (`max_parallel_requests`) are running, and none of them ended in
+    time.
+    """
     return Refusal("deployment_full", 429, f"{provider} has as many calls as it may", "rate_limit_error", None, 1)
 
 

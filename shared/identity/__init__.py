@@ -1,4 +1,5 @@
-"""Tokens of an identity provider: the same rules at edge and ledger. Claims travel on, never the token.
+"""Tokens of an identity provider: the same rules at edge and ledger. Claims travel on, never the
+token.
 
 settings.py  `enable_jwt_auth`, `litellm_jwtauth` and the `JWT_*` variables
 tokens.py    a token taken apart, and what its claims must say; pure

@@ -1,7 +1,8 @@
 """A key of a JWKS: which algorithms it may be used with, and verifying a signature by it. Pure.
 
-The key decides the algorithm, the token only says which of the key's it used: a token that names HS256 and is signed with a
-public key's bytes meets no key that takes HS256. RS and ES are python-jose's; PS and EdDSA, which it hasn't, cryptography's.
+The key decides the algorithm, the token only says which of the key's it used: a token that names
+HS256 and is signed with a public key's bytes meets no key that takes HS256. RS and ES are
+python-jose's; PS and EdDSA, which it hasn't, cryptography's.
 """
 
 import base64
@@ -39,7 +40,8 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def of_jwks(document: Any) -> list[Key]:
-    """The keys of a JWKS that can verify; those that can't be used are passed over. Of two with one `kid`, the first.
+    """The keys of a JWKS that can verify; those that can't be used are passed over. Of two with one
+    `kid`, the first.
 
     Raises ValueError where the document is no JWKS, or none of its keys is usable.
     """

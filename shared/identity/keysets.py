@@ -1,6 +1,8 @@
-"""The keys of one identity provider: fetched when needed, ahead of their end, and kept while it is down.
+"""The keys of one identity provider: fetched when needed, ahead of their end, and kept while it is
+down.
 
-Strangers choose the `kid` of what they send: an unknown one makes us ask at most once in UNKNOWN_KEY_S, one asking at a time.
+Strangers choose the `kid` of what they send: an unknown one makes us ask at most once in
+UNKNOWN_KEY_S, one asking at a time.
 """
 
 import asyncio
@@ -56,7 +58,8 @@ class KeySet:
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
-        """The keys that may have signed: the one with the id; without an id, those for the algorithm. Empty: none.
+        """The keys that may have signed: the one with the id; without an id, those for the
+        algorithm. Empty: none.
 
         Raises KeysUnavailableError.
         """

@@ -1,4 +1,5 @@
-"""Who the operator's own function (`general_settings.custom_auth`) says is calling: as it returns it, and as it travels to policy.
+"""Who the operator's own function (`general_settings.custom_auth`) says is calling: as it returns
+it, and as it travels to policy.
 
 async def user_api_key_auth(request, api_key) -> UserAPIKeyAuth | str: ...      # LiteLLM's contract
 """
@@ -14,7 +15,9 @@ import msgspec
 from shared.ids import KeyDigest
 
 LABEL = "custom-auth-"
-"""Before the digest that stands for such a caller: no client's credential has such a digest, whatever it is."""
+"""Before the digest that stands for such a caller: no client's credential has such a digest,
+whatever it is.
+"""
 SHAPE = "own"
 """What kind of credential it is (DecideRequest.credential_shape)."""
 BYTES_MAX = 16_384
@@ -26,7 +29,9 @@ NOT_BINDING = (
 
 
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Field names are LiteLLM's. What the function didn't say is as it is for a key that says nothing."""
+    """Field names are LiteLLM's. What the function didn't say is as it is for a key that says
+    nothing.
+    """
 
     token: str
     """Label of whoever it is: the same for the same caller."""
@@ -83,7 +88,9 @@ def read(returned: Any, credential: str) -> tuple[Identity, list[str]]:
 
 
 def _end_ms(value: Any) -> int | None:
-    """`expires`: a datetime (without a zone: UTC), or ISO 8601. Raises NoIdentityError: an end that can't be read isn't left out."""
+    """`expires`: a datetime (without a zone: UTC), or ISO 8601. Raises NoIdentityError: an end that
+    can't be read isn't left out.
+    """
     if value is None:
         return None
     try:
@@ -98,5 +105,7 @@ def encoded(identity: Identity) -> bytes:
 
 
 def digest(told: bytes) -> KeyDigest:
-    """Under which decisions about it are kept: another one as soon as anything of the identity changes."""
+    """Under which decisions about it are kept: another one as soon as anything of the identity
+    changes.
+    """
     return KeyDigest(LABEL + hashlib.sha256(told).hexdigest())

@@ -1,4 +1,6 @@
-"""`general_settings.enable_jwt_auth`, `litellm_jwtauth`, and the `JWT_*` variables. Field names are LiteLLM's."""
+"""`general_settings.enable_jwt_auth`, `litellm_jwtauth`, and the `JWT_*` variables. Field names are
+LiteLLM's.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,7 +57,9 @@ class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`general_settings.litellm_jwtauth`: where a token says who somebody is. Every claim's name may be a path with dots."""
+    """`general_settings.litellm_jwtauth`: where a token says who somebody is. Every claim's name
+    may be a path with dots.
+    """
 
     admin_jwt_scope: str = "litellm_proxy_admin"
     """Who has this scope is a proxy_admin on `admin_allowed_routes`."""
@@ -114,7 +118,9 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     fallback_to_db_teams: bool = False
     """A token that names no team: the teams its user is a member of."""
     virtual_key_claim_field: str | None = None
-    """The claim that says which virtual key's rights count, by the mapping that an admin made of it (`/jwt/key/mapping/new`)."""
+    """The claim that says which virtual key's rights count, by the mapping that an admin made of it
+    (`/jwt/key/mapping/new`).
+    """
     jwt_client_id_field: str | None = None
     """The old name of `virtual_key_claim_field`."""
     virtual_key_mapping_cache_ttl: float = 300
@@ -129,10 +135,14 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Seconds by which clocks may differ, at most 300."""
     issuers: list[Issuer] | None = None
     custom_validate: str | None = None
-    """`my_file.my_function`, the file beside config.yaml: gets a verified token's claims, and lets in with True alone."""
+    """`my_file.my_function`, the file beside config.yaml: gets a verified token's claims, and lets
+    in with True alone.
+    """
     oidc_userinfo_endpoint: str | None = None
     oidc_userinfo_enabled: bool = False
-    """What the provider says of the person (asked with their token) goes before the token's claims."""
+    """What the provider says of the person (asked with their token) goes before the token's
+    claims.
+    """
     oidc_userinfo_cache_ttl: float = 300
     """Seconds after which it is asked again."""
     routing_overrides: dict[str, Any] | None = None
@@ -143,7 +153,9 @@ class ClaimRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 NOT_ACTED_ON = ("routing_overrides", "agent_id_jwt_field")
-"""They protect, or change who somebody is: set, they refuse the start, as passing over them would let in whom they keep out."""
+"""They protect, or change who somebody is: set, they refuse the start, as passing over them would
+let in whom they keep out.
+"""
 
 
 class JwtAuth(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +163,9 @@ class JwtAuth(msgspec.Struct, frozen=True, kw_only=True):
 
     rules: ClaimRules
     key_urls: list[str]
-    """`JWT_PUBLIC_KEY_URL`: a JWKS or a discovery document each. None, and no `rules.issuers`: every token is refused."""
+    """`JWT_PUBLIC_KEY_URL`: a JWKS or a discovery document each. None, and no `rules.issuers`:
+    every token is refused.
+    """
     audiences: list[str]
     issuers: list[str]
     role_permissions: list[RolePermissions] = []
@@ -218,7 +232,9 @@ def _listed(text: str | None) -> list[str]:
 
 
 def _internal(url: str) -> bool:
-    """Inside a cluster people do use http; a name without a dot, or below a cluster's domain, leads nowhere else."""
+    """Inside a cluster people do use http; a name without a dot, or below a cluster's domain, leads
+    nowhere else.
+    """
     host = url.removeprefix("http://").partition("/")[0].partition(":")[0]
     return (
         url.startswith("http://") and bool(host) and ("." not in host or host.endswith((".svc", ".local", ".internal")))

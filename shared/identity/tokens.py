@@ -1,7 +1,7 @@
 """A token taken apart, and what its claims must say. Pure: the clock is an argument.
 
-Stricter than the standard allows to be: one spelling of every part, no claim twice, nothing in the header that would let a
-token bring its own key or change the rules it is judged by.
+Stricter than the standard allows to be: one spelling of every part, no claim twice, nothing in the
+header that would let a token bring its own key or change the rules it is judged by.
 """
 
 import base64
@@ -19,8 +19,9 @@ _PART = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class TokenError(Exception):
-    """A token is refused. `code` is ours and closed: malformed, algorithm, header, unknown_key, signature, expired, not_yet,
-    audience, issuer, claims. The message never holds part of the token."""
+    """A token is refused. `code` is ours and closed: malformed, algorithm, header, unknown_key,
+    signature, expired, not_yet, audience, issuer, claims. The message never holds part of the
+    token."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -61,7 +62,9 @@ def take_apart(text: str) -> Token:
 
 
 def claims_unverified(text: str) -> dict[str, Any]:
-    """Of a token that came from the issuer itself, over TLS. Raises TokenError where it can't be read."""
+    """Of a token that came from the issuer itself, over TLS. Raises TokenError where it can't be
+    read.
+    """
     parts = text.split(".")
     if len(parts) != 3 or len(text) > 4 * TOKEN_CHARACTERS_MAX:
         raise TokenError("malformed", "a token has three parts")
@@ -99,8 +102,8 @@ def ends_at_s(claims: dict[str, Any]) -> float:
 
 
 def claim(claims: dict[str, Any], path: str | None) -> Any:
-    """The claim at a path with dots (`resource_access.gateway.roles`); a claim whose own name has dots goes first
-    (`kubernetes.io.namespace` of a service account's token)."""
+    """The claim at a path with dots (`resource_access.gateway.roles`); a claim whose own name has
+    dots goes first (`kubernetes.io.namespace` of a service account's token)."""
     if not path:
         return None
     if path in claims:
@@ -115,7 +118,9 @@ def claim(claims: dict[str, Any], path: str | None) -> Any:
 
 
 def strings(value: Any) -> list[str]:
-    """A claim that is a list, or one string with spaces between (as `scope` is); anything else says nothing."""
+    """A claim that is a list, or one string with spaces between (as `scope` is); anything else says
+    nothing.
+    """
     if isinstance(value, str):
         return value.split()
     if isinstance(value, list):

@@ -69,7 +69,9 @@ class Verifier:
         """Claims, and until when they are believed."""
 
     async def claims(self, text: str, digest: KeyDigest) -> dict[str, Any]:
-        """The token's claims. Raises RefusedError: 401 for a token that is no good, 503 where nobody can say."""
+        """The token's claims. Raises RefusedError: 401 for a token that is no good, 503 where
+        nobody can say.
+        """
         known = self._verified.get(digest)
         if known is not None:
             if self._now() < known[1]:
@@ -99,7 +101,9 @@ class Verifier:
             await keys.close()
 
     async def _verify(self, token: Token, leeway_s: float) -> None:
-        """The claims are looked at first: nobody makes us fetch keys for a token that is no good in any case."""
+        """The claims are looked at first: nobody makes us fetch keys for a token that is no good in
+        any case.
+        """
         named = token.claims.get("iss")
         found = self._issuers.get(named) if isinstance(named, str) else None
         if found is not None:
@@ -115,7 +119,9 @@ class Verifier:
         await self._check_signature(token, self._global)
 
     async def _with_userinfo(self, text: str, claims: dict[str, Any]) -> dict[str, Any]:
-        """The claims, and before them what the provider says of the person now. Raises TokenError, KeysUnavailableError."""
+        """The claims, and before them what the provider says of the person now. Raises TokenError,
+        KeysUnavailableError.
+        """
         url = self._auth.rules.oidc_userinfo_endpoint or ""
         headers = {"Authorization": f"Bearer {text}", "Accept": "application/json"}
         try:
@@ -152,7 +158,9 @@ class Verifier:
         check_claims(token.claims, now_s=self._now(), leeway_s=leeway_s, audiences=audiences, issuers=issuers)
 
     async def _check_signature(self, token: Token, sets: list[KeySet]) -> None:
-        """In the sets' order. One that is down is passed over while another may still know the key."""
+        """In the sets' order. One that is down is passed over while another may still know the
+        key.
+        """
         down: KeysUnavailableError | None = None
         seen = False
         for keys in sets:

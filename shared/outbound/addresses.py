@@ -1,8 +1,9 @@
 """Which addresses a connection may go to. Pure.
 
-Where an operator names an address in config.yaml, any address is fine. Where somebody with a key names it (a callback, a
-logo, a pass-through target), addresses of private and reserved networks are refused unless the operator listed them: else
-the gateway would be a way into the network it stands in.
+Where an operator names an address in config.yaml, any address is fine. Where somebody with a key
+names it (a callback, a logo, a pass-through target), addresses of private and reserved networks are
+refused unless the operator listed them: else the gateway would be a way into the network it stands
+in.
 """
 
 import ipaddress
@@ -33,11 +34,15 @@ class Guard(msgspec.Struct, frozen=True):
 
     @classmethod
     def for_named_targets(cls, allowed: Iterable[str] = (), *, listed_only: bool = False) -> "Guard":
-        """For targets that callers name. `allowed`: networks or addresses. Raises ValueError for what is neither."""
+        """For targets that callers name. `allowed`: networks or addresses. Raises ValueError for
+        what is neither.
+        """
         return cls(False, tuple(ipaddress.ip_network(each, strict=False) for each in allowed), listed_only)
 
     def permits(self, address: str) -> bool:
-        """Whether the address (as text, of IPv4 or IPv6) may be asked; what can't be read may not."""
+        """Whether the address (as text, of IPv4 or IPv6) may be asked; what can't be read may
+        not.
+        """
         if self.any_address:
             return True
         try:

@@ -21,7 +21,8 @@ CONNECTIONS_MAX = 64
 
 
 class OutboundError(Exception):
-    """No answer, or none that can be used. `code` says why; the message never holds more of the address than its host.
+    """No answer, or none that can be used. `code` says why; the message never holds more of the
+    address than its host.
 
     Codes: bad_address, refused_address (the guard's no), timeout, unreachable, broken, too_large.
     """
@@ -64,7 +65,8 @@ class Streamed:
 class Outbound:
     """
     Args:
-        guard: which addresses may be asked. One Outbound for targets the operator named, another for those callers name.
+        guard: which addresses may be asked. One Outbound for targets the operator named, another
+            for those callers name.
         connections_max: at once, to all targets together; more wait within their own deadline.
     """
 
@@ -124,7 +126,8 @@ class Outbound:
         idle_ms: int,
         tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator["Streamed"]:
-        """The same for bodies of any size, both as they come: nothing is decoded, and no header is added but Host and the framing.
+        """The same for bodies of any size, both as they come: nothing is decoded, and no header is
+        added but Host and the framing.
 
         Args:
             body: an iterator that raises ends the request unfinished.
@@ -242,7 +245,9 @@ class Outbound:
         )
 
     async def _check(self, host: str, port: int) -> None:
-        """For what no resolver of ours sees: addresses written as numbers, and names that a proxy resolves."""
+        """For what no resolver of ours sees: addresses written as numbers, and names that a proxy
+        resolves.
+        """
         if not self._guard.any_address:
             await _Resolver(self._guard).resolve(host, port)
 
@@ -252,7 +257,9 @@ class _RefusedAddressError(OSError):
 
 
 class _Resolver(AbstractResolver):
-    """Resolves a name once and lets through only what the guard permits; the connection goes to just that address."""
+    """Resolves a name once and lets through only what the guard permits; the connection goes to
+    just that address.
+    """
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -275,5 +282,7 @@ class _Resolver(AbstractResolver):
 
 
 def _is_literal(host: str) -> bool:
-    """Whether the host is written as a number, so that no name is resolved (`127.0.0.1`, `[::1]`)."""
+    """Whether the host is written as a number, so that no name is resolved (`127.0.0.1`,
+    `[::1]`).
+    """
     return ":" in host or host.replace(".", "").isdigit()

@@ -1,4 +1,6 @@
-"""How we reach the outside: proxy and certificates, by the variable names that people have set already."""
+"""How we reach the outside: proxy and certificates, by the variable names that people have set
+already.
+"""
 
 import ssl
 from collections.abc import Mapping
@@ -16,7 +18,8 @@ def guard_of(networks: str, variable: str, *, offline: bool = False) -> Guard:
     """For targets that somebody with a key names. Raises SettingsError.
 
     Args:
-        networks: private ones that may be asked all the same, comma-separated; the value of `variable`.
+        networks: private ones that may be asked all the same, comma-separated; the value of
+            `variable`.
         offline: those alone.
     """
     try:
@@ -34,11 +37,17 @@ class OutboundSettings(msgspec.Struct, frozen=True, kw_only=True):
     no_proxy: tuple[str, ...] = ()
     """`NO_PROXY`: hosts, and domains with all below them, that are asked directly; `*`: all."""
     ca_file: str | None = None
-    """`SSL_CERT_FILE`, or LiteLLM's `SSL_VERIFY` with a path: certificate authorities to trust, in PEM."""
+    """`SSL_CERT_FILE`, or LiteLLM's `SSL_VERIFY` with a path: certificate authorities to trust, in
+    PEM.
+    """
     verify: bool = True
-    """`SSL_VERIFY=false`: accept any certificate. For trying things out; named in a warning at start."""
+    """`SSL_VERIFY=false`: accept any certificate. For trying things out; named in a warning at
+    start.
+    """
     client_certificate: str | None = None
-    """`SSL_CERTIFICATE`: ours, for servers that ask for one: PEM, with its key unless `SSL_KEY` names that."""
+    """`SSL_CERTIFICATE`: ours, for servers that ask for one: PEM, with its key unless `SSL_KEY`
+    names that.
+    """
     client_key: str | None = None
 
     @classmethod

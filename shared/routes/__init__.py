@@ -1,7 +1,8 @@
-"""The one table of HTTP routes: edge, policy and ledger read it, and OpenAPI, role matrix and tests are made from it.
+"""The one table of HTTP routes: edge, policy and ledger read it, and OpenAPI, role matrix and tests
+are made from it.
 
-A new route is a row in the file of its kind, and a handler where its surface's owner has them. Rows only stand here once
-somebody answers them (a test holds every owner to that).
+A new route is a row in the file of its kind, and a handler where its surface's owner has them. Rows
+only stand here once somebody answers them (a test holds every owner to that).
 """
 
 import msgspec

@@ -1,4 +1,6 @@
-"""The public model hub, and pass-through endpoints made at run time: what policy keeps besides keys, teams, users and customers."""
+"""The public model hub, and pass-through endpoints made at run time: what policy keeps besides
+keys, teams, users and customers.
+"""
 
 from typing import Any
 

@@ -1,8 +1,9 @@
 """LiteLLM's named lists of routes (`LiteLLMRoutes.<name>`), as predicates over our table.
 
-An operator writes such a name wherever routes are listed: `allowed_routes: ["llm_api_routes"]`, with `LiteLLMRoutes.` before it
-or without. The paths are LiteLLM's contract, also of routes that we don't serve yet: a row finds its groups here, and a row
-of ours that LiteLLM doesn't have names its groups itself. `(/v1)` before a path means with and without it.
+An operator writes such a name wherever routes are listed: `allowed_routes: ["llm_api_routes"]`,
+with `LiteLLMRoutes.` before it or without. The paths are LiteLLM's contract, also of routes that we
+don't serve yet: a row finds its groups here, and a row of ours that LiteLLM doesn't have names its
+groups itself. `(/v1)` before a path means with and without it.
 """
 
 from shared.routes.route import without_names
@@ -275,6 +276,8 @@ def groups_of(paths: tuple[str, ...]) -> frozenset[str]:
 
 
 def group_name(entry: str) -> str | None:
-    """The list an entry names, with `LiteLLMRoutes.` before it or without; None: it is no list's name."""
+    """The list an entry names, with `LiteLLMRoutes.` before it or without; None: it is no list's
+    name.
+    """
     name = entry.removeprefix(PREFIX)
     return name if name in GROUPS else None

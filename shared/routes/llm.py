@@ -80,7 +80,9 @@ def _call(name: str, call_type: str, required: str, schema: Any, answer: Any, su
 
 
 def _relayed(name: str, call_type: str, required: str, schema: Any, summary: str) -> Route:
-    """A route whose wire only its maker's providers speak: no translation (the edge's surface `relayed`)."""
+    """A route whose wire only its maker's providers speak: no translation (the edge's surface
+    `relayed`).
+    """
     return Route(
         name=name,
         methods=("POST",),

@@ -1,4 +1,6 @@
-"""Keys, teams and everything else that policy owns. Each row's command is in services/policy/commands."""
+"""Keys, teams and everything else that policy owns. Each row's command is in
+services/policy/commands.
+"""
 
 from typing import Any
 

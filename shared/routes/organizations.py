@@ -1,4 +1,6 @@
-"""Organisations, projects, and what several entities share: budgets and tags. Each row's command is in services/policy/commands."""
+"""Organisations, projects, and what several entities share: budgets and tags. Each row's command is
+in services/policy/commands.
+"""
 
 from typing import Any
 
@@ -8,7 +10,9 @@ from shared.routes.route import Parameter, Route
 
 
 def _with(path: str, method: str, summary: str, request: Any, *, answer: Any = OBJECT) -> Route:
-    """A change by another method than POST; LiteLLM's clients use POST too where the page of the route says so."""
+    """A change by another method than POST; LiteLLM's clients use POST too where the page of the
+    route says so.
+    """
     return Route(
         name=path,
         methods=(method, "POST"),

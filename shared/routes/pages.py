@@ -1,4 +1,6 @@
-"""The admin page, the login, and the model hub: for browsers, so none of it is in the API's document."""
+"""The admin page, the login, and the model hub: for browsers, so none of it is in the API's
+document.
+"""
 
 from shared.routes.route import Route
 

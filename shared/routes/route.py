@@ -21,20 +21,28 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that HTTP clients may ask of us. Two rows may share a path where their methods differ."""
+    """One thing that HTTP clients may ask of us. Two rows may share a path where their methods
+    differ.
+    """
 
     name: str
-    """Unique. The path without /v1, with its parameters in braces; with `<METHOD> ` before it where another row has that
-    path too. What policy decides by, and what facts and metrics say."""
+    """Unique. The path without /v1, with its parameters in braces; with `<METHOD> ` before it where
+    another row has that path too. What policy decides by, and what facts and metrics say."""
     methods: tuple[str, ...]
     paths: tuple[str, ...]
-    """Every spelling: exact paths, and templates (`/audit/{id}`; `{key:path}` stands for several segments)."""
+    """Every spelling: exact paths, and templates (`/audit/{id}`; `{key:path}` stands for several
+    segments).
+    """
     surface: str
-    """Who answers: a name of the edge's table of surfaces. `management` is policy's, `ledger` is the ledger's."""
+    """Who answers: a name of the edge's table of surfaces. `management` is policy's, `ledger` is
+    the ledger's.
+    """
     groups: frozenset[str] = frozenset()
     """LiteLLM's lists of routes that this one is in (litellm_groups.py fills them in)."""
     model_from: str = ""
-    """Where the model's name is: `body`, `path` (the parameter `model`); empty: a call here has none."""
+    """Where the model's name is: `body`, `path` (the parameter `model`); empty: a call here has
+    none.
+    """
     call_type: str = ""
     """LiteLLM's name of the call, in the book."""
     mutates: bool = False
@@ -46,9 +54,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any = NO_SCHEMA
     """What 200 carries, likewise. None: nothing that is JSON."""
     mints: str = ""
-    """The body's field that may hold a key the caller chose; the edge makes one where it is empty. Only its digest travels."""
+    """The body's field that may hold a key the caller chose; the edge makes one where it is empty.
+    Only its digest travels.
+    """
     seals: str = ""
-    """The body's field whose secrets the edge seals: they travel in `sealed`, and nobody but edges can open them."""
+    """The body's field whose secrets the edge seals: they travel in `sealed`, and nobody but edges
+    can open them.
+    """
     required: str = ""
     """The request field an LLM route can't do without, besides `model`."""
     upstream_path: str = ""
@@ -78,7 +90,8 @@ def parameters(template: str) -> list[str]:
 
 
 def pattern(template: str) -> re.Pattern[str]:
-    """A template as an expression on whole paths. Linear on every path, as at most one parameter has slashes in it.
+    """A template as an expression on whole paths. Linear on every path, as at most one parameter
+    has slashes in it.
 
     Raises ValueError for a template with two of those.
     """
@@ -98,7 +111,8 @@ def without_names(template: str) -> str:
 
 
 class Table:
-    """The rows, ready to be searched: exact paths first, then templates, the more literal ones first.
+    """The rows, ready to be searched: exact paths first, then templates, the more literal ones
+    first.
 
     Raises ValueError where two rows have one name, or one path and method.
     """
@@ -130,7 +144,9 @@ class Table:
             self._templates.setdefault(template.split("/")[1], []).append(by_template[template])
 
     def find(self, method: str, path: str) -> Match | tuple[str, ...]:
-        """The row and its parameters; else the methods that this path has, none where nobody knows it."""
+        """The row and its parameters; else the methods that this path has, none where nobody knows
+        it.
+        """
         matches = self._exact.get(path)
         if matches is not None:
             found = matches.get(method)

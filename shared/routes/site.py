@@ -1,4 +1,6 @@
-"""What the gateway shows of itself: documentation, robots.txt, its looks. For anybody, without a key."""
+"""What the gateway shows of itself: documentation, robots.txt, its looks. For anybody, without a
+key.
+"""
 
 from typing import Any
 

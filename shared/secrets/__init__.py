@@ -9,7 +9,7 @@
     environment.py the environment of a service with AWS KMS ciphertexts decrypted in memory
 
 A service resolves the references that it uses, and no others.
-"""
+"""  # noqa: W505
 
 from shared.secrets.base import Manager, SecretError
 from shared.secrets.resolver import Secrets

@@ -1,4 +1,6 @@
-"""Clients of AWS, made once a manager: credentials from the environment, a role assumed where one is named."""
+"""Clients of AWS, made once a manager: credentials from the environment, a role assumed where one
+is named.
+"""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -78,7 +80,9 @@ class AwsClient:
         return self._client
 
     async def _assume(self, session: Any, options: dict[str, Any]) -> dict[str, str]:
-        """The credentials of the role, which AWS ends after an hour: the manager is made anew then (`denied` ends a client)."""
+        """The credentials of the role, which AWS ends after an hour: the manager is made anew then
+        (`denied` ends a client).
+        """
         settings = self._settings
         asked = {"RoleArn": settings.aws_role_name, "RoleSessionName": settings.aws_session_name or "tollgate"}
         if settings.aws_sts_endpoint:

@@ -1,4 +1,6 @@
-"""AWS KMS: what is kept is a ciphertext in base64, in the environment or in the reference itself; KMS gives the plaintext."""
+"""AWS KMS: what is kept is a ciphertext in base64, in the environment or in the reference itself;
+KMS gives the plaintext.
+"""
 
 import base64
 import binascii
@@ -21,7 +23,9 @@ class AwsKms(ReadOnly):
         self._environ = environ
 
     async def read(self, name: str) -> str | None:
-        """`name`: of an environment variable that holds a ciphertext, or the ciphertext itself (with `aws_kms/` or without)."""
+        """`name`: of an environment variable that holds a ciphertext, or the ciphertext itself
+        (with `aws_kms/` or without).
+        """
         text = self._environ.get(name)
         if text == "":
             return None

@@ -1,4 +1,6 @@
-"""Azure Key Vault, by Microsoft's own library. `AZURE_KEY_VAULT_URI`; login as DefaultAzureCredential finds it."""
+"""Azure Key Vault, by Microsoft's own library. `AZURE_KEY_VAULT_URI`; login as
+DefaultAzureCredential finds it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +16,9 @@ class AzureVault:
     name = NAME
 
     def __init__(self, address: str, credential: Any = None, **options: Any) -> None:
-        """`credential`, `options`: for the client; DefaultAzureCredential and nothing but in tests."""
+        """`credential`, `options`: for the client; DefaultAzureCredential and nothing but in
+        tests.
+        """
         self._address = address
         self._credential = credential
         self._options = options
@@ -65,7 +69,9 @@ class AzureVault:
 
 
 def _vault_name(name: str) -> str:
-    """Key Vault's names have letters, digits and dashes: an environment variable's underscores become dashes."""
+    """Key Vault's names have letters, digits and dashes: an environment variable's underscores
+    become dashes.
+    """
     found = name.replace("_", "-")
     if not found or len(found) > 127 or not all(c.isascii() and (c.isalnum() or c == "-") for c in found):
         raise SecretError("bad_name", NAME, name)

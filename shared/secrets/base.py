@@ -29,7 +29,9 @@ class Manager(Protocol):
         ...
 
     async def write(self, name: str, value: str) -> None:
-        """Make or change it. Raises SecretError, with `not_supported` where the manager only reads."""
+        """Make or change it. Raises SecretError, with `not_supported` where the manager only
+        reads.
+        """
         ...
 
     async def delete(self, name: str) -> None:
@@ -55,7 +57,9 @@ class ReadOnly:
 
 
 def check_name(manager: str, name: str) -> str:
-    """A name goes into an address or a path: nothing in it may lead elsewhere. Raises SecretError."""
+    """A name goes into an address or a path: nothing in it may lead elsewhere. Raises
+    SecretError.
+    """
     parts = name.replace("\\", "/").split("/")
     if (
         not name

@@ -1,8 +1,10 @@
-"""The environment of a service, with what AWS KMS encrypted in it decrypted: in this process's memory, and nowhere else.
+"""The environment of a service, with what AWS KMS encrypted in it decrypted: in this process's
+memory, and nowhere else.
 
-With `USE_AWS_KMS="True"`, a variable whose name begins with `LITELLM_SECRET_AWS_KMS_` (in any case) stands for the variable named
-by the rest, and a value that begins with `aws_kms/` for its plaintext. Nothing is written to `os.environ`, so no process that is
-started from here inherits a plaintext.
+With `USE_AWS_KMS="True"`, a variable whose name begins with `LITELLM_SECRET_AWS_KMS_` (in any case)
+stands for the variable named by the rest, and a value that begins with `aws_kms/` for its
+plaintext. Nothing is written to `os.environ`, so no process that is started from here inherits a
+plaintext.
 """
 
 import asyncio
@@ -19,7 +21,9 @@ VALUE_PREFIX = "aws_kms/"
 
 
 def encrypted(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Name of the plaintext → (the variable that holds it, its ciphertext). Pure; empty without `USE_AWS_KMS`."""
+    """Name of the plaintext → (the variable that holds it, its ciphertext). Pure; empty without
+    `USE_AWS_KMS`.
+    """
     if environ.get("USE_AWS_KMS", "").strip().lower() != "true":
         return {}
     found = {name: (name, value) for name, value in environ.items() if value.startswith(VALUE_PREFIX)}
@@ -31,7 +35,9 @@ def encrypted(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 
 async def load(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """`environ` itself where nothing is encrypted in it, else a copy with the plaintexts. Raises SettingsError."""
+    """`environ` itself where nothing is encrypted in it, else a copy with the plaintexts. Raises
+    SettingsError.
+    """
     wanted = encrypted(environ)
     if not wanted:
         return environ

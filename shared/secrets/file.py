@@ -1,7 +1,8 @@
 """`file/PATH`: a secret in a file, as Kubernetes and Docker mount them.
 
-Only files below the folders that `TOLLGATE_SECRET_FILE_DIRS` lists (default `/run/secrets` and `/var/run/secrets`), links followed:
-a configuration that somebody else wrote must not read the machine's other files.
+Only files below the folders that `TOLLGATE_SECRET_FILE_DIRS` lists (default `/run/secrets` and
+`/var/run/secrets`), links followed: a configuration that somebody else wrote must not read the
+machine's other files.
 """
 
 import asyncio

@@ -18,7 +18,8 @@ DEADLINE_MS = 4_500
 class GoogleClient:
     """
     Args:
-        address: of the service, without a path. Another one, with `token`, is for tests and private endpoints.
+        address: of the service, without a path. Another one, with `token`, is for tests and private
+            endpoints.
     """
 
     def __init__(self, manager: str, address: str, environ: Mapping[str, str]) -> None:

@@ -1,4 +1,6 @@
-"""Google Cloud KMS: ciphertexts in base64 in the environment, decrypted by the key that `GOOGLE_KMS_RESOURCE_NAME` names."""
+"""Google Cloud KMS: ciphertexts in base64 in the environment, decrypted by the key that
+`GOOGLE_KMS_RESOURCE_NAME` names.
+"""
 
 import base64
 import binascii

@@ -1,4 +1,6 @@
-"""The one table of managers. A manager's libraries are heavy, so its module is imported when it is first used."""
+"""The one table of managers. A manager's libraries are heavy, so its module is imported when it is
+first used.
+"""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -20,7 +22,9 @@ TABLE = {
 
 
 def make(name: str, environ: Mapping[str, str], settings: KeyManagement) -> Manager:
-    """Raises SecretError where the manager is unknown, and SettingsError where its own settings are missing."""
+    """Raises SecretError where the manager is unknown, and SettingsError where its own settings are
+    missing.
+    """
     module = TABLE.get(name)
     if module is None:
         raise SecretError("not_supported", name)

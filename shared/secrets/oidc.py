@@ -1,4 +1,5 @@
-"""`oidc/PROVIDER/AUDIENCE`: a token that says who this machine is, from whoever runs it; LiteLLM's forms.
+"""`oidc/PROVIDER/AUDIENCE`: a token that says who this machine is, from whoever runs it; LiteLLM's
+forms.
 
 oidc/google/AUDIENCE       Google Cloud's metadata server
 oidc/github/AUDIENCE       GitHub Actions (ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN)
@@ -7,7 +8,7 @@ oidc/azure/                the file that AZURE_FEDERATED_TOKEN_FILE names
 oidc/file/PATH             a file below /var/run/secrets, /run/secrets or LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS
 oidc/env/NAME              a variable
 oidc/env_path/NAME         the file that a variable names
-"""
+"""  # noqa: W505
 
 import asyncio
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The forms in which config.yaml refers to a secret. Pure.
 
-`os.environ/NAME` is LiteLLM's: the manager that `key_management_system` names is asked for NAME first, then the environment.
-The others name their manager: `vault/NAME`, `aws_secret/NAME`, `azure_kv/NAME`, `gcp_secret/NAME`, `file/PATH`, `aws_kms/CIPHERTEXT`,
-`oidc/PROVIDER/AUDIENCE`.
+`os.environ/NAME` is LiteLLM's: the manager that `key_management_system` names is asked for NAME
+first, then the environment. The others name their manager: `vault/NAME`, `aws_secret/NAME`,
+`azure_kv/NAME`, `gcp_secret/NAME`, `file/PATH`, `aws_kms/CIPHERTEXT`, `oidc/PROVIDER/AUDIENCE`.
 """
 
 import msgspec
@@ -19,7 +19,9 @@ MANAGER_OF_PREFIX = {
     "file": "file",
     "oidc": "oidc",
 }
-"""Prefix → the manager's name in `managers.TABLE`; "": the one that `key_management_system` names, then the environment."""
+"""Prefix → the manager's name in `managers.TABLE`; "": the one that `key_management_system` names,
+then the environment.
+"""
 
 
 class Reference(msgspec.Struct, frozen=True):

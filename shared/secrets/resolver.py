@@ -1,7 +1,8 @@
 """References to values, with a cache that survives a manager's bad hour.
 
-One asking at a time for a name, however many want it; a value is used for `ttl_s` and asked for again in the background from
-half of that on; a name that isn't there is remembered for `missing_ttl_s`; while the manager can't say, the last value it gave stands.
+One asking at a time for a name, however many want it; a value is used for `ttl_s` and asked for
+again in the background from half of that on; a name that isn't there is remembered for
+`missing_ttl_s`; while the manager can't say, the last value it gave stands.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ DEADLINE_S = 5.0
 TTL_S = 300.0
 MISSING_TTL_S = 30.0
 AGAIN_S = 5.0
-"""How long a manager that couldn't say isn't asked for the same name, while there is a last value."""
+"""How long a manager that couldn't say isn't asked for the same name, while there is a last
+value.
+"""
 ENTRIES_MAX = 10_000
 ASKED_AT_ONCE_MAX = 32
 
@@ -66,10 +69,12 @@ class Secrets:
         self._gate = asyncio.Semaphore(ASKED_AT_ONCE_MAX)
 
     async def resolve(self, text: str) -> Secret | None:
-        """The value of a reference; of what is no reference, itself. None: there is no such secret, or it is empty.
+        """The value of a reference; of what is no reference, itself. None: there is no such secret,
+        or it is empty.
 
-        Raises SecretError where the manager that the reference names can't say and never could. A manager that only stands in
-        front of the environment (`os.environ/NAME`) and can't say is logged, and the environment answers.
+        Raises SecretError where the manager that the reference names can't say and never could. A
+        manager that only stands in front of the environment (`os.environ/NAME`) and can't say is
+        logged, and the environment answers.
         """
         reference = references.parse(text)
         if reference is None:
@@ -97,7 +102,9 @@ class Secrets:
         return dict(zip(wanted, await asyncio.gather(*map(self.resolve, wanted)), strict=True))
 
     async def again(self, text: str, refused: Secret) -> Secret | None:
-        """After a provider refused a value: asks the manager now, unless another value is known already. Raises SecretError."""
+        """After a provider refused a value: asks the manager now, unless another value is known
+        already. Raises SecretError.
+        """
         reference = references.parse(text)
         if reference is None:
             return None
@@ -111,8 +118,8 @@ class Secrets:
         return None if found == refused else found
 
     def doubt(self) -> None:
-        """Nothing that is known is believed any more: the next to want a value has its manager asked. Kept is it all the same, for a
-        manager that can't say."""
+        """Nothing that is known is believed any more: the next to want a value has its manager
+        asked. Kept is it all the same, for a manager that can't say."""
         for entry in self._entries.values():
             entry.fresh_until = entry.ends_at = 0.0
 

@@ -1,7 +1,8 @@
 """Virtual keys in a secret manager (`store_virtual_keys`): written, read back, and only then used.
 
-A key is stored as `<prefix_for_stored_virtual_keys><its alias>`; one without an alias as `virtual-key-<its digest>`. A team may have a place
-of its own: `metadata.secret_manager_settings` with `namespace`, `mount`, `path_prefix` and `data` (the field's name), for Vault.
+A key is stored as `<prefix_for_stored_virtual_keys><its alias>`; one without an alias as
+`virtual-key-<its digest>`. A team may have a place of its own: `metadata.secret_manager_settings`
+with `namespace`, `mount`, `path_prefix` and `data` (the field's name), for Vault.
 """
 
 import asyncio
@@ -42,7 +43,9 @@ class StoredKeys:
         self._managers: dict[tuple[tuple[str, str], ...], Manager] = {}
 
     def name(self, alias: str | None, digest: str) -> str:
-        """Where the manager has this key. Raises SecretError for an alias that can't be a name there."""
+        """Where the manager has this key. Raises SecretError for an alias that can't be a name
+        there.
+        """
         name = f"{self._settings.prefix_for_stored_virtual_keys}{alias or f'virtual-key-{digest}'}"
         if self._settings.system == "azure_key_vault":
             name = name.replace("/", "-") if alias is None or "/" not in alias else name
@@ -93,7 +96,9 @@ class StoredKeys:
 
 
 def of(settings: KeyManagement, environ: Mapping[str, str]) -> StoredKeys | None:
-    """None where keys aren't stored. Raises SettingsError for a manager that can't be written to."""
+    """None where keys aren't stored. Raises SettingsError for a manager that can't be written
+    to.
+    """
     if not settings.store_virtual_keys:
         return None
     if settings.system not in SYSTEMS or settings.primary_secret_name is not None:

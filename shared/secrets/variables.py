@@ -1,6 +1,7 @@
 """Variables of the environment that hold secrets, and which service reads which. Pure.
 
-A secret manager may hold any of them instead of the environment, and the value of one may be a reference (`vault/NAME`).
+A secret manager may hold any of them instead of the environment, and the value of one may be a
+reference (`vault/NAME`).
 """
 
 from collections.abc import Iterable, Mapping

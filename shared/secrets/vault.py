@@ -1,7 +1,7 @@
 """HashiCorp Vault and OpenBao: the key-value engine, version 2, by hvac.
 
-LiteLLM's variable names (`HCP_VAULT_*`). Login by AppRole, else by a TLS certificate, else by the pod's
-service account (`HCP_VAULT_KUBERNETES_ROLE`), else by token. A secret's value is the
+LiteLLM's variable names (`HCP_VAULT_*`). Login by AppRole, else by a TLS certificate, else by the
+pod's service account (`HCP_VAULT_KUBERNETES_ROLE`), else by token. A secret's value is the
 field `key` of its data (`HCP_VAULT_DATA_KEY`).
 """
 
@@ -191,7 +191,9 @@ class Vault:
         return client, lease_s
 
     async def _renew(self, client: hvac.Client) -> None:
-        """A renewal that fails is no failure yet: the token lives on, and a new login follows at its end."""
+        """A renewal that fails is no failure yet: the token lives on, and a new login follows at
+        its end.
+        """
         self._renew_at = self._now() + 5
         try:
             answer = await asyncio.to_thread(client.auth.token.renew_self)

@@ -1,7 +1,8 @@
-"""The reference: a bare aiohttp pass-through. `python -m tests.bench.bare PORT UPSTREAM_URL uvloop|asyncio`.
+"""The reference: a bare aiohttp pass-through. `python -m tests.bench.bare PORT UPSTREAM_URL
+uvloop|asyncio`.
 
-What a careful programmer writes in an hour with aiohttp on both sides: no key, no check, no record. It forwards the bytes both ways,
-streams chunk by chunk, and keeps connections alive.
+What a careful programmer writes in an hour with aiohttp on both sides: no key, no check, no record.
+It forwards the bytes both ways, streams chunk by chunk, and keeps connections alive.
 """
 
 import asyncio

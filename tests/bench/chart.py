@@ -1,4 +1,6 @@
-"""The chart of a section as SVG: throughput of each contestant over the reference, a dot and its quartiles on a logarithmic axis."""
+"""The chart of a section as SVG: throughput of each contestant over the reference, a dot and its
+quartiles on a logarithmic axis.
+"""
 
 import math
 from html import escape

@@ -1,12 +1,15 @@
-"""Our own load client, in a process of its own: `python -m tests.bench.client` with a Job as JSON on stdin, a Load as JSON on stdout.
+"""Our own load client, in a process of its own: `python -m tests.bench.client` with a Job as JSON
+on stdin, a Load as JSON on stdout.
 
 Two ways to ask:
-- a constant rate (open loop): call i is due at start + i/rate whatever became of the others, and its latency counts from when it was
-  *due*, so a gateway that stalls can't hide the calls that had to wait (coordinated omission);
+- a constant rate (open loop): call i is due at start + i/rate whatever became of the others, and
+  its latency counts from when it was *due*, so a gateway that stalls can't hide the calls that had
+  to wait (coordinated omission);
 - a closed loop (`rate` 0) with a fixed number of connections: only where wrk can't be had.
 
-Timers: asyncio's epoll and libuv round them to a millisecond, more than what is measured here, so the open loop runs on select(),
-which takes microseconds. `late_p50_ms` says how late the client itself was.
+Timers: asyncio's epoll and libuv round them to a millisecond, more than what is measured here, so
+the open loop runs on select(), which takes microseconds. `late_p50_ms` says how late the client
+itself was.
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""A contestant: one gateway (or the upstream itself), started on a port of its own, known to answer rightly before it is measured."""
+"""A contestant: one gateway (or the upstream itself), started on a port of its own, known to answer
+rightly before it is measured.
+"""
 
 import contextlib
 import ctypes
@@ -42,9 +44,10 @@ class Contestant:
         slow: bool = False,
         forwards: bool = True,
     ) -> None:
-        """`root`: the process under which all of it runs (None: nothing of it does work). `front`: the processes that stand between client
-        and upstream, where that isn't all of it. `slow`: needs longer slices, or calls cut off at a slice's end would be a tenth of them.
-        `forwards`: every call reaches the upstream; False: it answers by itself."""
+        """`root`: the process under which all of it runs (None: nothing of it does work). `front`:
+        the processes that stand between client and upstream, where that isn't all of it. `slow`:
+        needs longer slices, or calls cut off at a slice's end would be a tenth of them. `forwards`:
+        every call reaches the upstream; False: it answers by itself."""
         self.forwards = forwards
         self.name, self.port, self.root, self.version, self.slow = name, port, root, version, slow
         self.headers = {"Authorization": "Bearer sk-bench", **(headers or {})}

@@ -1,12 +1,16 @@
-"""`python -m tests.bench.edge_cpu`: what one warm call costs the edge's own code, in one process, without a socket or a bus.
+"""`python -m tests.bench.edge_cpu`: what one warm call costs the edge's own code, in one process,
+without a socket or a bus.
 
-Everything between the client's bytes and the provider's is the real thing: parser, server, pipeline, recorder, upstream client. In place
-of sockets there are transports in memory, in place of the broker somebody who acknowledges in the next turn of the loop. So the number
-is Python's part alone: no system calls, and nothing of other processes but their heat. The best of many short slices stands for an
-undisturbed machine; compare two versions by running both, twice, in turn.
+Everything between the client's bytes and the provider's is the real thing: parser, server,
+pipeline, recorder, upstream client. In place of sockets there are transports in memory, in place of
+the broker somebody who acknowledges in the next turn of the loop. So the number is Python's part
+alone: no system calls, and nothing of other processes but their heat. The best of many short slices
+stands for an undisturbed machine; compare two versions by running both, twice, in turn.
 
---calls N   exactly N calls and no clock: under `valgrind --tool=none` or callgrind, the difference of two Ns counts instructions
---steps N   bytecodes that N calls take, a call: the same on a busy machine as on a quiet one (CPython 3.11; other versions have others)
+--calls N exactly N calls and no clock: under `valgrind --tool=none` or callgrind, the difference of
+        two Ns counts instructions
+--steps N bytecodes that N calls take, a call: the same on a busy machine as on a quiet one (CPython
+        3.11; other versions have others)
 """
 
 import argparse
@@ -296,7 +300,9 @@ async def measure(loop: Loop, kind: str, *, slices: int, calls: int) -> list[flo
 
 def main() -> None:
     pool.FRESH_S = 1e9  # no socket to look at
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.edge_cpu", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.edge_cpu", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument("--slices", type=int, default=120)
     parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--steps", type=int, default=0)

@@ -1,7 +1,8 @@
 """What a guardrail costs, by process: `python -m tests.bench.guardrail_cpu [callback ...]`.
 
-CPU seconds, not rates: the same on a machine that others use, too. Each size is asked for with and without the guardrail, one
-call after the other on two connections; client and upstream are not counted.
+CPU seconds, not rates: the same on a machine that others use, too. Each size is asked for with and
+without the guardrail, one call after the other on two connections; client and upstream are not
+counted.
 """
 
 import contextlib

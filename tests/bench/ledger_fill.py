@@ -1,8 +1,9 @@
 # ruff: noqa: E501 - SQL reads better in long lines; every value in it is ours
 """A book with a year of calls in it, made by PostgreSQL itself: what ledger_query and pages ask.
 
-365 days, 5,000 tags, 500 teams with 4 keys and 10 of 50 models and 40 of the tags each, 2 tags a call, the busiest teams a hundred times as busy
-as the quietest; request_log, rollup and cube hold the same calls, and audit_log as many changes as one likes.
+365 days, 5,000 tags, 500 teams with 4 keys and 10 of 50 models and 40 of the tags each, 2 tags a
+call, the busiest teams a hundred times as busy as the quietest; request_log, rollup and cube hold
+the same calls, and audit_log as many changes as one likes.
 """
 
 import asyncio

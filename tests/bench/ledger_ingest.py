@@ -2,18 +2,20 @@
 
     python -m tests.bench.ledger_ingest [--requests 100000] [--rounds 3]
 
-The stream is filled first; then a real `python -m services.ledger` is started on it, on a real PostgreSQL (fsync on), and the
-clock runs from its first committed row to its last. CPU is user and system of the ledger's process and of PostgreSQL's, from
-/proc, in the same time; the ledger's start-up isn't part of it.
+The stream is filled first; then a real `python -m services.ledger` is started on it, on a real
+PostgreSQL (fsync on), and the clock runs from its first committed row to its last. CPU is user and
+system of the ledger's process and of PostgreSQL's, from /proc, in the same time; the ledger's
+start-up isn't part of it.
 
     together  a request's two facts are in messages that follow each other: both mostly in one batch
     apart     a request ends 600 messages after it was opened: every one goes through the working set
     varied    as together; every request has its own customer and end user tag, 1,000 keys in 50 teams
     tags      as together; 5 tags a request of 1,000, 1,000 keys in 500 teams, 50 models
 
-The cube (hours, days and months by every mix of dimensions) is filled meanwhile, and is waited for at the end: `cube s` is how long after the
-last row, and `all` is the CPU a fact of everything until then.
-"""
+The cube (hours, days and months by every mix of dimensions) is filled meanwhile, and is waited for
+at the end: `cube s` is how long after the last row, and `all` is the CPU a fact of everything until
+then.
+"""  # noqa: W505
 
 import argparse
 import asyncio

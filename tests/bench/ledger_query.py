@@ -1,11 +1,14 @@
 """How fast the book answers, over a year of calls.
 
-    python -m tests.bench.ledger_query [--calls 10000000] [--changes 1000000] [--runs 40] [--keep DIR] [--fill] [--ingest 3650]
+    python -m tests.bench.ledger_query [--calls 10000000] [--changes 1000000] [--runs 40] [--keep
+    DIR] [--fill] [--ingest 3650]
 
-The book is made first (tests/bench/ledger_fill.py), or found in DIR, where an earlier run with `--keep` has left it (`--fill`: only make it).
-Then each question is asked `--runs` times, as the HTTP API asks it, of a pool of the ledger's own; told is the 95th of a hundred, in ms. A
-first round is for the caches. `--ingest`: once more while a ledger records so many calls a second (5 tags each) into the same book, where they
-stay. Exit status 1 where a line of the table isn't met (`--calls` of the default alone counts), or one is over twice it while ingesting.
+The book is made first (tests/bench/ledger_fill.py), or found in DIR, where an earlier run with
+`--keep` has left it (`--fill`: only make it). Then each question is asked `--runs` times, as the
+HTTP API asks it, of a pool of the ledger's own; told is the 95th of a hundred, in ms. A first round
+is for the caches. `--ingest`: once more while a ledger records so many calls a second (5 tags each)
+into the same book, where they stay. Exit status 1 where a line of the table isn't met (`--calls` of
+the default alone counts), or one is over twice it while ingesting.
 """
 
 import argparse
@@ -48,7 +51,9 @@ LINES_MS = {
 
 
 async def p95(ask: Callable[[], Awaitable[Any]], runs: int, server: int) -> tuple[float, float]:
-    """And the CPU of a question in ms, PostgreSQL's and ours: what to go by on a machine that does other things too."""
+    """And the CPU of a question in ms, PostgreSQL's and ours: what to go by on a machine that does
+    other things too.
+    """
     took = []
     cpu = 0.0
     for number in range(runs + 2):

@@ -1,6 +1,8 @@
-"""Load on one port: wrk (compiled) for a closed loop, our own client for a constant rate and for streams that are timed.
+"""Load on one port: wrk (compiled) for a closed loop, our own client for a constant rate and for
+streams that are timed.
 
-Both run on the core the gateway doesn't have, unless told otherwise. wrk's `-d` takes whole seconds.
+Both run on the core the gateway doesn't have, unless told otherwise. wrk's `-d` takes whole
+seconds.
 """
 
 import concurrent.futures

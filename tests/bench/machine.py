@@ -1,4 +1,6 @@
-"""What this machine says about itself and its processes: CPU time, memory, who runs where. Linux's /proc, read as text."""
+"""What this machine says about itself and its processes: CPU time, memory, who runs where. Linux's
+/proc, read as text.
+"""
 
 import contextlib
 import os
@@ -19,7 +21,9 @@ ALL_CPUS = os.sched_getaffinity(0)
 GATEWAY_CPUS = {min(ALL_CPUS)}
 """The one core a gateway gets."""
 OTHER_CPUS = ALL_CPUS - GATEWAY_CPUS or ALL_CPUS
-"""Everything else: load, upstream, and what a gateway needs beside its own process. The same core where there is only one."""
+"""Everything else: load, upstream, and what a gateway needs beside its own process. The same core
+where there is only one.
+"""
 
 
 def tree(root: int | None) -> list[int]:
@@ -38,13 +42,17 @@ def tree(root: int | None) -> list[int]:
 
 
 def _stat(pid: int) -> list[int]:
-    """[state (0), ppid, ...] of /proc/PID/stat from the third field on; the name in brackets may hold anything."""
+    """[state (0), ppid, ...] of /proc/PID/stat from the third field on; the name in brackets may
+    hold anything.
+    """
     text = (PROC / str(pid) / "stat").read_text()
     return [0, *map(int, text[text.rindex(")") + 4 :].split())]
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """CPU seconds these processes have used, user and system, with those of children that have ended and were waited for."""
+    """CPU seconds these processes have used, user and system, with those of children that have
+    ended and were waited for.
+    """
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -89,7 +97,9 @@ def pin(pids: Iterable[int], cpus: set[int]) -> None:
 
 
 def set_nice(pid: int, nice: int) -> None:
-    """Of every thread, also where the kernel shares its time among sessions (autogroup) first. Only root may lower it again."""
+    """Of every thread, also where the kernel shares its time among sessions (autogroup) first. Only
+    root may lower it again.
+    """
     with contextlib.suppress(OSError):
         for task in (PROC / str(pid) / "task").iterdir():
             os.setpriority(os.PRIO_PROCESS, int(task.name), nice)
@@ -133,7 +143,9 @@ class Machine(msgspec.Struct, frozen=True):
     kernel: str
     python: str
     pgo: bool
-    """Was the interpreter built with profile-guided optimisation? Without, everything in Python here is 10 to 15 % slower."""
+    """Was the interpreter built with profile-guided optimisation? Without, everything in Python
+    here is 10 to 15 % slower.
+    """
     lto: bool
     build: str
     """`CONFIG_ARGS` of the interpreter."""

@@ -1,10 +1,13 @@
-"""How it is measured: all contestants alive together, short slices in random order, ratios inside a cycle.
+"""How it is measured: all contestants alive together, short slices in random order, ratios inside a
+cycle.
 
-A shared machine's speed changes by half from one minute to the next, so a number alone says little. In each cycle every contestant
-gets one slice; a result is the median over the cycles of (contestant / reference) of that same cycle, with its quartiles.
+A shared machine's speed changes by half from one minute to the next, so a number alone says little.
+In each cycle every contestant gets one slice; a result is the median over the cycles of (contestant
+/ reference) of that same cycle, with its quartiles.
 
-CPU is user+sys of a contestant's whole process tree, from the start of its slice until it is quiet again (what it still writes
-afterwards is its work too), divided by the calls that reached the upstream in that time.
+CPU is user+sys of a contestant's whole process tree, from the start of its slice until it is quiet
+again (what it still writes afterwards is its work too), divided by the calls that reached the
+upstream in that time.
 """
 
 import json
@@ -42,7 +45,9 @@ class Sample(msgspec.Struct, frozen=True):
     """Of those between client and upstream."""
     gateway_core_busy: float
     other_cores_busy: float
-    """Shares. Where the other cores were full and the gateway did not fill its own, a throughput is a lower bound."""
+    """Shares. Where the other cores were full and the gateway did not fill its own, a throughput is
+    a lower bound.
+    """
     foreign_share: float
     steal_share: float
     drain_s: float
@@ -141,7 +146,9 @@ def _share(cores: machine.Cores, cpus: set[int], seconds: float) -> float:
 
 
 def quiet(contestant: Contestant) -> float:
-    """Wait until it does nothing any more: the next slice must not pay for this one. Returns the seconds it took."""
+    """Wait until it does nothing any more: the next slice must not pay for this one. Returns the
+    seconds it took.
+    """
     begun = time.monotonic()
     before = machine.cpu_s(contestant.all_pids())
     while time.monotonic() - begun < QUIET_S_MAX:

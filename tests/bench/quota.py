@@ -1,5 +1,6 @@
-"""A process limited to a part of a core, by the kernel's bandwidth control: where there are fewer cores than processes to compare, each
-still gets the same. Needs root and a cgroup file system that may be written (version 1 or 2)."""
+"""A process limited to a part of a core, by the kernel's bandwidth control: where there are fewer
+cores than processes to compare, each still gets the same. Needs root and a cgroup file system that
+may be written (version 1 or 2)."""
 
 import contextlib
 import os
@@ -14,7 +15,9 @@ PERIOD_US = 10_000
 
 
 class Quota:
-    """A group of its own for every process given to `limit`. `close` lets them go. Raises Skipped where it can't be had."""
+    """A group of its own for every process given to `limit`. `close` lets them go. Raises Skipped
+    where it can't be had.
+    """
 
     def __init__(self, name: str, cores: float) -> None:
         self._name, self._quota_us = f"tollgate-bench-{os.getpid()}-{name}", round(cores * PERIOD_US)

@@ -1,4 +1,6 @@
-"""What a run says: markdown for people, `latest.json` for machines. No absolute number stands without the ratio it was measured with."""
+"""What a run says: markdown for people, `latest.json` for machines. No absolute number stands
+without the ratio it was measured with.
+"""
 
 import msgspec
 
@@ -11,7 +13,9 @@ DISTURBED_SHARE_MAX = 0.1
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One contestant in one section: first what it is of the reference, then the numbers that were divided."""
+    """One contestant in one section: first what it is of the reference, then the numbers that were
+    divided.
+    """
 
     contestant: str
     throughput_ratio: Summary | None
@@ -63,7 +67,9 @@ class Report(msgspec.Struct, frozen=True):
     targets: list[Verdict]
     facts: Facts
     start_s: dict[str, float]
-    """Contestant → from its process's start to its first right answer; for Tollgate the whole suite with broker and database."""
+    """Contestant → from its process's start to its first right answer; for Tollgate the whole suite
+    with broker and database.
+    """
     memory_mib: dict[str, float]
     """After the load; for Tollgate the whole suite."""
     sections: list[SectionReport]

@@ -1,4 +1,5 @@
-"""`python -m tests.bench.run`: what is started, what is measured, what is written. Exit status 1 when an answer was wrong or a gate was missed.
+"""`python -m tests.bench.run`: what is started, what is measured, what is written. Exit status 1
+when an answer was wrong or a gate was missed.
 
 --quick          the main job's gates: bare against Tollgate, a few minutes
 --only A,B       these sections, or these contestants in every section they are in
@@ -77,7 +78,9 @@ class Bench:
         raise Wrong("the upstream did not come up")
 
     def start(self, names: Iterable[str]) -> None:
-        """Start those that don't run yet, check their answers, warm them up. Who can't take part is named in the notes."""
+        """Start those that don't run yet, check their answers, warm them up. Who can't take part is
+        named in the notes.
+        """
         for name in names:
             if name in self.alive:
                 continue
@@ -124,7 +127,9 @@ class Bench:
         self.reports.append(report.section_report(section, samples))
 
     def close_books(self) -> None:
-        """After the load: memory, and whether the book agrees with what clients saw. The suites stay up."""
+        """After the load: memory, and whether the book agrees with what clients saw. The suites
+        stay up.
+        """
         for name, one in self.alive.items():
             self.memory_mib[name] = round(machine.pss_mib(one.all_pids()), 1)
         if "tollgate" in self.suites:
@@ -211,7 +216,9 @@ def main() -> int:
 
 
 def publish(bench: Bench, started: str, client: str, failure: str) -> list[str]:
-    """Print, write `latest.json`, `latest.md` and `latest.svg` (`failed.…` of a failed run). The gates that were missed."""
+    """Print, write `latest.json`, `latest.md` and `latest.svg` (`failed.…` of a failed run). The
+    gates that were missed.
+    """
     stem, warning = "latest", report.disturbances(bench.reports) or ""
     if failure:
         stem, warning = "failed", f"THE RUN FAILED, its numbers mean nothing: {failure}"

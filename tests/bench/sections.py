@@ -1,4 +1,6 @@
-"""What is compared with what: each section is one load, and the contestants that get it side by side."""
+"""What is compared with what: each section is one load, and the contestants that get it side by
+side.
+"""
 
 from collections.abc import Callable
 
@@ -132,7 +134,8 @@ def _streams(slice_s: int, contestants: tuple[str, ...]) -> Section:
 
 
 def only(sections: list[Section], names: set[str]) -> list[Section]:
-    """Those whose name is given; or, of a contestant's name, every section with that contestant and the reference alone.
+    """Those whose name is given; or, of a contestant's name, every section with that contestant and
+    the reference alone.
 
     Raises ValueError for a name nobody has.
     """

@@ -130,7 +130,8 @@ TARGETS = [
         1.5,
         1.7,
     ),
-    # What an edge needs beside it (broker, ledger, and here the load) already fills most of a second core: told for who has two cores.
+    # What an edge needs beside it (broker, ledger, and here the load) already fills most of a
+    # second core: told for who has two cores.
     Target("two edge processes / one, on two cores that all the rest fills too", over("edges", "edges-2", "edges-1")),
     Target(
         "ledger: requests from stream to committed rows",

@@ -150,7 +150,9 @@ class TestClient:
         assert seen.first_p50_ms < 200 < seen.p50_ms
 
     async def test_a_call_waits_from_when_it_was_due(self) -> None:
-        """A server that stalls once for 300 ms delays the calls due meanwhile, and each of them shows it."""
+        """A server that stalls once for 300 ms delays the calls due meanwhile, and each of them
+        shows it.
+        """
 
         class Stalling(Provider):
             stalled = False

@@ -1,9 +1,10 @@
 """Tollgate as its users run it, `python -m services`, in layers.
 
-Each layer is a suite of its own (broker, database, four services) in a temporary data directory, so that all can be alive together.
-The edge has the gateway's core; the rest of the suite is on the other one, with load and upstream. The ledger and PostgreSQL are there
-at a lower priority (nice 10): on two cores they would otherwise take the load client's time. They are not off: what they have not
-written when a slice ends is waited for and its CPU is counted.
+Each layer is a suite of its own (broker, database, four services) in a temporary data directory, so
+that all can be alive together. The edge has the gateway's core; the rest of the suite is on the
+other one, with load and upstream. The ledger and PostgreSQL are there at a lower priority (nice
+10): on two cores they would otherwise take the load client's time. They are not off: what they have
+not written when a slice ends is waited for and its CPU is counted.
 """
 
 import contextlib
@@ -32,8 +33,8 @@ SETTLE_WINDOW_S = 1.0
 STOP_S_MAX = 40
 PRICED_CALLS = 20
 BOOK_NICE = 10
-"""About a tenth of a core's time where others want it too. Less would starve the ledger on a busy machine: its own timeouts end its
-transactions then, and it never catches up."""
+"""About a tenth of a core's time where others want it too. Less would starve the ledger on a busy
+machine: its own timeouts end its transactions then, and it never catches up."""
 INPUT_USD, OUTPUT_USD = 0.0000025, 0.00001
 """Per token."""
 
@@ -51,7 +52,9 @@ class Layer(msgspec.Struct, frozen=True):
     grant_ttl_ms: int | None = None
     edges: int = 1
     brokers: int = 0
-    """NATS servers of deploy/'s own configuration, and so many replicas of each stream; 0: the embedded one."""
+    """NATS servers of deploy/'s own configuration, and so many replicas of each stream; 0: the
+    embedded one.
+    """
     tls: bool = False
     """To them and between them."""
     pinned: bool = True
@@ -61,7 +64,9 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 EDGE_CORES = 0.25
-"""So that two edges, and all that serves them at their speed, fit on two cores and none waits for another's core."""
+"""So that two edges, and all that serves them at their speed, fit on two cores and none waits for
+another's core.
+"""
 FACTS = "two facts a request written to JetStream and acknowledged (file storage, NATS's own sync interval)"
 ALL_ON = f"key, tags of key and team, spend at a configured price, {FACTS}, metrics"
 LAYERS = {
@@ -178,7 +183,9 @@ class Suite:
         return [self.process.pid, *services]
 
     def settle_in(self) -> None:
-        """Everyone on their core, within their limit and at their priority; again after an edge was restarted."""
+        """Everyone on their core, within their limit and at their priority; again after an edge was
+        restarted.
+        """
         if self.layer.pinned:
             machine.pin(self.edges(), machine.GATEWAY_CPUS)
         if self._quota is not None:
@@ -225,7 +232,9 @@ class Suite:
         return str(made["key"])
 
     def restart_seconds(self) -> float:
-        """From the start of an edge's process to its first right answer to a call with a key (10 ms steps)."""
+        """From the start of an edge's process to its first right answer to a call with a key (10 ms
+        steps).
+        """
         old = self.edges()[0]
         os.kill(old, 15)
         deadline = time.monotonic() + START_S_MAX
@@ -251,7 +260,9 @@ class Suite:
         return made
 
     def booked(self) -> tuple[int, float]:
-        """(requests, USD) that the book holds under the key's tag. A 503 (a service was slower than its deadline) is asked again."""
+        """(requests, USD) that the book holds under the key's tag. A 503 (a service was slower than
+        its deadline) is asked again.
+        """
         deadline = time.monotonic() + SETTLE_S_MAX
         status, body = 503, b""
         while status == 503 and time.monotonic() < deadline:
@@ -269,7 +280,9 @@ class Suite:
         return 0, 0.0
 
     def settled(self, at_least: int = 0) -> int:
-        """The requests in the book once their number stands still and is `at_least` so large, or the wait is over."""
+        """The requests in the book once their number stands still and is `at_least` so large, or
+        the wait is over.
+        """
         deadline, last = time.monotonic() + SETTLE_S_MAX, -1
         rows, _ = self.booked()
         while time.monotonic() < deadline and (rows < at_least or rows != last):
@@ -303,8 +316,9 @@ def _config(layer: Layer, upstream: int) -> dict[str, Any]:
 def check_book(suite: Suite, answered: int, unfinished: int) -> str:
     """Is every answered call in the book, and at its price? Waits for the ledger. Raises Wrong.
 
-    Clients saw `answered` calls complete; of `unfinished` more nobody knows whether they were opened before their client left, and what
-    they cost is an estimate. So the price is checked on PRICED_CALLS further calls, one after the other.
+    Clients saw `answered` calls complete; of `unfinished` more nobody knows whether they were
+    opened before their client left, and what they cost is an estimate. So the price is checked on
+    PRICED_CALLS further calls, one after the other.
     """
     name = suite.layer.name
     suite.book_nice(0)

@@ -1,7 +1,8 @@
 """The static upstream: `python -m tests.bench.upstream PORT`.
 
-Answers are prebuilt bytes; a request is parsed (httptools) and answered only when it has arrived whole. It counts what it served,
-so that a gateway's answers can be compared with the calls that really reached the provider (`GET /stats`).
+Answers are prebuilt bytes; a request is parsed (httptools) and answered only when it has arrived
+whole. It counts what it served, so that a gateway's answers can be compared with the calls that
+really reached the provider (`GET /stats`).
 """
 
 import asyncio

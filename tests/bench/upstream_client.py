@@ -1,9 +1,12 @@
-"""CPU a request of the edge's upstream client and of aiohttp's ClientSession, interleaved, in one process.
+"""CPU a request of the edge's upstream client and of aiohttp's ClientSession, interleaved, in one
+process.
 
-    python tests/bench/upstream_client.py [--seconds 1] [--rounds 8] [--concurrency 64] [--loop uvloop|asyncio]
+    python tests/bench/upstream_client.py [--seconds 1] [--rounds 8] [--concurrency 64] [--loop
+    uvloop|asyncio]
 
-The upstream is a tiny asyncio server in a process of its own that answers every request with the same bytes. What counts
-is the ratio in the last line (the median of the rounds' ratios): absolute numbers are this machine's, now.
+The upstream is a tiny asyncio server in a process of its own that answers every request with the
+same bytes. What counts is the ratio in the last line (the median of the rounds' ratios): absolute
+numbers are this machine's, now.
 """
 
 import argparse
@@ -112,7 +115,7 @@ async def measure(port: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--concurrency", type=int, default=64)

@@ -1,7 +1,8 @@
-"""The bytes of the benchmark: what is asked, what the upstream answers, and how an answer is recognised as whole and right.
+"""The bytes of the benchmark: what is asked, what the upstream answers, and how an answer is
+recognised as whole and right.
 
-A model's name says how the upstream behaves: `bench` answers at once, `bench-50ms` after 50 ms; a stream of `bench-10ms`
-has 10 ms between chunks, and one of `bench` comes all at once.
+A model's name says how the upstream behaves: `bench` answers at once, `bench-50ms` after 50 ms; a
+stream of `bench-10ms` has 10 ms between chunks, and one of `bench` comes all at once.
 """
 
 import json
@@ -24,7 +25,9 @@ _DELAY = re.compile(rb'"(?:openai/)?bench-(\d{1,4})ms"')
 
 
 def request_body(model: str = "bench", size_bytes: int = 1024, *, stream: bool = False) -> bytes:
-    """A chat request of `size_bytes` (at least 200). It asks for usage in a stream, as clients that watch their spend do."""
+    """A chat request of `size_bytes` (at least 200). It asks for usage in a stream, as clients that
+    watch their spend do.
+    """
     tree: dict[str, object] = {"model": model, "stream": stream}
     if stream:
         tree["stream_options"] = {"include_usage": True}
@@ -41,7 +44,9 @@ def request_body(model: str = "bench", size_bytes: int = 1024, *, stream: bool =
 
 
 def delay_ms(body: bytes) -> int:
-    """How long the upstream waits. Model and `stream` are looked for at both ends only: a large body must not cost the upstream time."""
+    """How long the upstream waits. Model and `stream` are looked for at both ends only: a large
+    body must not cost the upstream time.
+    """
     found = _DELAY.search(body, 0, 512) or _DELAY.search(body, max(0, len(body) - 512))
     return int(found[1]) if found else 0
 
@@ -58,7 +63,9 @@ def answer_json() -> bytes:
 
 
 def answer_chunks() -> list[bytes]:
-    """The events of a stream as they are written: CHUNKS with content, then usage and `[DONE]` together."""
+    """The events of a stream as they are written: CHUNKS with content, then usage and `[DONE]`
+    together.
+    """
 
     def event(choices: list[object], **more: object) -> bytes:
         tree = {**_HEAD, "object": "chat.completion.chunk", "choices": choices, **more}

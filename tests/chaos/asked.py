@@ -1,4 +1,6 @@
-"""What the environment asks of a run: how long, and from which seed. What can't be meant ends it with a sentence."""
+"""What the environment asks of a run: how long, and from which seed. What can't be meant ends it
+with a sentence.
+"""
 
 import math
 import os

@@ -12,7 +12,8 @@ unbilled         the provider worked, and the book has no row at all of it
 phantom          the book has a success of which the provider knows nothing
 called_twice     the provider did the work of one request more than once
 wrongly_refused  a good key was told 4xx
-wrongly_admitted a key that nobody issued, or that was revoked, reached the provider or got an answer
+wrongly_admitted a key that nobody issued, or that was revoked, reached the provider or got an
+answer
 internal         a client was told 500
 crossed          a client got another answer than its own
 alarms           rows of `anomalies`
@@ -20,10 +21,11 @@ behind           long after the last fault, journals, stream or open requests st
 unrecovered      after everything was healed and the book had caught up, a request wasn't answered whole
 overspent        None: budgets aren't enforced yet
 
-Counted apart, as no promise is broken: 503 while something is down; and of `unbilled` what was opened in the moment in which an
-edge and its broker were killed together. `opened` is on the wire, not acknowledged, before the provider is called: one of the
-two keeps it, unless both die. (What a client saw complete is acknowledged, and survives this too.)
-"""
+Counted apart, as no promise is broken: 503 while something is down; and of `unbilled` what was
+opened in the moment in which an edge and its broker were killed together. `opened` is on the wire,
+not acknowledged, before the provider is called: one of the two keeps it, unless both die. (What a
+client saw complete is acknowledged, and survives this too.)
+"""  # noqa: W505
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -38,7 +40,9 @@ COUNTS = (
     "unrecovered",
 )  # fmt: skip
 FINAL_STATUSES = frozenset({502, 504})
-"""Answers that Tollgate gives of itself after the provider failed: settled durably before they go out, as the provider's own errors are."""
+"""Answers that Tollgate gives of itself after the provider failed: settled durably before they go
+out, as the provider's own errors are.
+"""
 
 
 class Price(NamedTuple):
@@ -149,7 +153,9 @@ def _check_call(call: Call, known: _Known) -> Iterator[Fault]:
 
 
 def _was_settled_first(call: Call) -> bool:
-    """Errors that have a fact: the edge records it before it says them. But for the one that says that nothing can be recorded."""
+    """Errors that have a fact: the edge records it before it says them. But for the one that says
+    that nothing can be recorded.
+    """
     if call.status == 503 and errors.book_unavailable().message in call.detail:
         return False
     if call.outcome == "error_event":
@@ -158,7 +164,9 @@ def _was_settled_first(call: Call) -> bool:
 
 
 def _unbilled(records: Records, known: _Known) -> Iterator[BillLine]:
-    """The first line of each call of which the book has nothing: neither a final nor a provisional row, nor an open entry."""
+    """The first line of each call of which the book has nothing: neither a final nor a provisional
+    row, nor an open entry.
+    """
     for user, lines in known.bill.items():
         if not (user in known.final or user in known.provisional or user in known.open):
             yield lines[0]
@@ -209,7 +217,9 @@ def _wrong_charge(row: Row, price: Price | None, bill: list[BillLine], call: Cal
 
 
 def _check_rollups(book: Book) -> Iterator[Fault]:
-    """The rollups against the sums of the rows that readers see: final ones, and provisional ones that nothing outranks."""
+    """The rollups against the sums of the rows that readers see: final ones, and provisional ones
+    that nothing outranks.
+    """
     final = {(row.day, row.id) for row in book.rows if not row.provisional}
     sums: dict[tuple[str, str], list[int]] = {}
     for row in book.rows:
@@ -247,7 +257,9 @@ def _places(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def report(verdict: Verdict, records: Records, seed: int, histories_max: int = 3) -> str:
-    """The counts; and for the first faults of each kind the seed and what the three records say of that request."""
+    """The counts; and for the first faults of each kind the seed and what the three records say of
+    that request.
+    """
     lines = [f"clients: {', '.join(f'{n} {name}' for name, n in sorted(verdict.calls.items()))}"]
     lines[0] += f"; {verdict.unavailable} of the errors were 503"
     reasons = Counter(call.detail for call in records.calls if call.status == 503 and not call.scripted)

@@ -1,7 +1,9 @@
-"""A cluster as people deploy it: three NATS servers, PostgreSQL with a synchronous standby, two of each service, each on a host of its own.
+"""A cluster as people deploy it: three NATS servers, PostgreSQL with a synchronous standby, two of
+each service, each on a host of its own.
 
-The broker runs with the configuration that deploy/ has for a cluster, the services with the addresses a cluster has: every NATS server, both
-databases. Children are kept running as an orchestrator would; `hold` keeps one down until `release`. Runs in the namespaces of network.py.
+The broker runs with the configuration that deploy/ has for a cluster, the services with the
+addresses a cluster has: every NATS server, both databases. Children are kept running as an
+orchestrator would; `hold` keeps one down until `release`. Runs in the namespaces of network.py.
 """
 
 import asyncio
@@ -47,7 +49,8 @@ IN_STEP_S = 60.0
 
 
 class Cluster:
-    """Started on entry, stopped on exit. The parts of tests.chaos.world.World that a trial and its evidence use, for a cluster.
+    """Started on entry, stopped on exit. The parts of tests.chaos.world.World that a trial and its
+    evidence use, for a cluster.
 
     Args:
         guarded: every request is screened by a guardrail, which finds nothing.
@@ -71,7 +74,9 @@ class Cluster:
         self.double_failures = []
         self.primary = POSTGRES[0]
         self.database = asyncio.Lock()
-        """Held by what befalls the database: one thing at a time, however long a slow machine takes to make a copy of it."""
+        """Held by what befalls the database: one thing at a time, however long a slow machine takes
+        to make a copy of it.
+        """
         self.held: set[str] = set()
         self._seed = seed
         self._guarded, self._timeout_s = guarded, timeout_s

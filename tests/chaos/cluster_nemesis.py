@@ -1,4 +1,6 @@
-"""What befalls a cluster: its servers one by one, who leads them, the network between them, its disks, and its database's primary."""
+"""What befalls a cluster: its servers one by one, who leads them, the network between them, its
+disks, and its database's primary.
+"""
 
 import asyncio
 import signal
@@ -47,14 +49,18 @@ async def cut_leader(cluster: Cluster, fault: Fault) -> None:
 
 
 async def split(cluster: Cluster, fault: Fault) -> None:
-    """The leader and a minority of edges on one side, everybody else on the other. Clients reach both."""
+    """The leader and a minority of edges on one side, everybody else on the other. Clients reach
+    both.
+    """
     if leader := await cluster.leader(LED):
         minority = [leader, cluster.names("edge")[-1]]
         await _apart(cluster, minority, [name for name in cluster.pids if name not in minority], fault.for_s)
 
 
 async def two_away(cluster: Cluster, fault: Fault) -> None:
-    """Two of three NATS servers are dead: nothing is acknowledged, journals take what comes, then it is refused."""
+    """Two of three NATS servers are dead: nothing is acknowledged, journals take what comes, then
+    it is refused.
+    """
     dead = NATS[:2]
     await asyncio.gather(*(cluster.hold(name, signal.SIGKILL) for name in dead))
     await asyncio.sleep(fault.for_s)
@@ -62,7 +68,9 @@ async def two_away(cluster: Cluster, fault: Fault) -> None:
 
 
 async def disk_lost(cluster: Cluster, fault: Fault) -> None:
-    """A NATS server dies with its disk, and comes back empty. First all three must have everything: two lost of three is beyond R3."""
+    """A NATS server dies with its disk, and comes back empty. First all three must have everything:
+    two lost of three is beyond R3.
+    """
     await cluster.brokers_in_step(WHOLE_AGAIN_S)
     lost = await cluster.leader(LED) if fault.amount > 0.7 else NATS[-1]
     assert lost is not None
@@ -74,7 +82,9 @@ async def disk_lost(cluster: Cluster, fault: Fault) -> None:
 
 
 async def failover(cluster: Cluster, fault: Fault) -> None:
-    """The primary dies in the middle of what it does; the standby is promoted; later the dead one comes back as its copy."""
+    """The primary dies in the middle of what it does; the standby is promoted; later the dead one
+    comes back as its copy.
+    """
     await cluster.standby_in_step()
     old = cluster.primary
     await cluster.hold(old, signal.SIGKILL)
@@ -85,12 +95,15 @@ async def failover(cluster: Cluster, fault: Fault) -> None:
 
 
 async def failover_cut(cluster: Cluster, fault: Fault) -> None:
-    """The primary loses its standby: what it commits now is on its own disk alone, and nobody may be told that it is committed. Then it dies."""
+    """The primary loses its standby: what it commits now is on its own disk alone, and nobody may
+    be told that it is committed. Then it dies.
+    """
     await cluster.standby_in_step()
     cluster.network.cut([cluster.primary], [cluster.standby])
     old, new = cluster.primary, cluster.standby
     await asyncio.sleep(fault.for_s)
-    # The recorder is interrupted while it waits for such a commit, and another reads what the primary has.
+    # The recorder is interrupted while it waits for such a commit, and another reads what the
+    # primary has.
     for name in cluster.names("ledger"):
         await nemesis.kill(cluster, fault._replace(target=name))
     await asyncio.sleep(fault.for_s)
@@ -147,7 +160,9 @@ async def whole(cluster: Cluster) -> None:
 
 
 async def roll(cluster: Cluster, say: Callable[[str], None]) -> None:
-    """Everything is replaced, one after the other, as an orchestrator does it: brokers, database, services."""
+    """Everything is replaced, one after the other, as an orchestrator does it: brokers, database,
+    services.
+    """
     for name in NATS:
         await cluster.brokers_in_step(WHOLE_AGAIN_S)
         await cluster.hold(name, signal.SIGUSR2)  # lame duck: its clients are sent away first

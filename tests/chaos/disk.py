@@ -1,4 +1,6 @@
-"""A small disk for the broker alone, which can really be full: a tmpfs in a mount namespace that only its processes see."""
+"""A small disk for the broker alone, which can really be full: a tmpfs in a mount namespace that
+only its processes see.
+"""
 
 import functools
 import os

@@ -1,4 +1,6 @@
-"""Collecting the records once a run is over: wait until the book has caught up, then read it all."""
+"""Collecting the records once a run is over: wait until the book has caught up, then read it
+all.
+"""
 
 import asyncio
 import time

@@ -1,8 +1,10 @@
-"""Kill -9 each process in the middle of 200 requests in flight, again and again, and count: `python -m tests.chaos.kill_each`.
+"""Kill -9 each process in the middle of 200 requests in flight, again and again, and count: `python
+-m tests.chaos.kill_each`.
 
-Two records are compared at the end of every round: what the clients saw, and the book. Bar: every request whose client saw a
-complete answer is in the book exactly once, as a success and at its price; nothing is there twice; every opened request has
-an end; and the rollups say what the rows say.
+Two records are compared at the end of every round: what the clients saw, and the book. Bar: every
+request whose client saw a complete answer is in the book exactly once, as a success and at its
+price; nothing is there twice; every opened request has an end; and the rollups say what the rows
+say.
 
 --rounds N       for each process (3)
 --only a,b       of edge, policy, moderation, ledger, nats, postgres
@@ -42,8 +44,8 @@ litellm_settings:
   callbacks: ["banned_keywords"]
   banned_keywords_list: ["never said"]
 """
-"""With a guardrail nothing is served while moderation or the bus is away: so only for killing moderation itself. Without, the
-journal is what a killed broker leaves the edge."""
+"""With a guardrail nothing is served while moderation or the bus is away: so only for killing
+moderation itself. Without, the journal is what a killed broker leaves the edge."""
 INPUT_PICOUSD, OUTPUT_PICOUSD = 500_000, 1_500_000
 SETTLED_WITHIN_S = 30.0
 
@@ -123,7 +125,9 @@ def check(seen: list[Seen], rows: list[Row], still_open: int, rollup_requests: i
 
 
 async def one_call(http: aiohttp.ClientSession, url: str, key: str, number: int) -> Seen:
-    """Some stream, some don't; all take long enough to be in flight when the process dies. No retries."""
+    """Some stream, some don't; all take long enough to be in flight when the process dies. No
+    retries.
+    """
     words = 5 + number % 20
     stream = number % 3 == 0
     seen = Seen(f"call-{uuid.uuid4().hex}", words=words)

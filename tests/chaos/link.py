@@ -42,7 +42,9 @@ class Link:
             writer.transport.abort()
 
     def silence(self) -> None:
-        """Nothing gets through, nothing is closed: what is on its way arrives after `heal`, as after a partition."""
+        """Nothing gets through, nothing is closed: what is on its way arrives after `heal`, as
+        after a partition.
+        """
         self._open.clear()
 
     def heal(self) -> None:
@@ -76,7 +78,9 @@ class Link:
     def _pump(
         self, group: asyncio.TaskGroup, source: asyncio.StreamReader, sink: asyncio.StreamWriter, who: list[str]
     ) -> None:
-        """One direction. `who` gets the client's name once it is known; both directions share it."""
+        """One direction. `who` gets the client's name once it is known; both directions share
+        it.
+        """
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT_CHUNKS_MAX)
         now = asyncio.get_running_loop().time
 

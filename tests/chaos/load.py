@@ -1,4 +1,6 @@
-"""The clients: known, unique requests, each one's outcome kept. No retries, unless the run is about them."""
+"""The clients: known, unique requests, each one's outcome kept. No retries, unless the run is about
+them.
+"""
 
 import asyncio
 import hashlib
@@ -19,7 +21,9 @@ CALL_TIMEOUT_S = 40
 PATIENCE_S = 15.0
 """How long a patient client looks for somebody who takes its connection."""
 BODY_NOT_WRITTEN = "Can not write request body"
-"""aiohttp's word for a connection that was closed before the request was on it: nobody can have acted on half a request."""
+"""aiohttp's word for a connection that was closed before the request was on it: nobody can have
+acted on half a request.
+"""
 STRANGER = "sk-nobody-ever-issued-this-one"
 
 
@@ -65,7 +69,8 @@ class Load:
     Args:
         run: goes into every id; unique among all loads of one book.
         edge_urls: each request picks one of them.
-        patient: a request that wasn't sent (refused, or reset before its first byte went out) is tried again elsewhere.
+        patient: a request that wasn't sent (refused, or reset before its first byte went out) is
+            tried again elsewhere.
     """
 
     def __init__(
@@ -111,7 +116,9 @@ class Load:
             await asyncio.sleep(over_s / count)
 
     async def flow(self, per_second: float, in_flight_max: int, stop: asyncio.Event) -> None:
-        """A steady stream of requests, held back while `in_flight_max` are running. Returns when they have ended."""
+        """A steady stream of requests, held back while `in_flight_max` are running. Returns when
+        they have ended.
+        """
         due = time.monotonic()
         while not stop.is_set():
             due += self._rng.expovariate(per_second)
@@ -290,7 +297,9 @@ REVOKED_S = 1.0
 
 
 async def revoke(run: str, edge_urls: Sequence[str], rng: random.Random) -> list[Call]:
-    """A key that every edge knows is deleted: calls before, which must be answered, and after, which must not."""
+    """A key that every edge knows is deleted: calls before, which must be answered, and after,
+    which must not.
+    """
     (key,) = await make_keys(edge_urls[0], run, 1)
     calls: list[Call] = []
     for when, known in (("before", key), ("after", Key(key.plain, None, ()))):

@@ -27,7 +27,9 @@ async def kill(world: World, fault: Fault) -> None:
 
 
 async def kill_with_broker(world: World, fault: Fault) -> None:
-    """The broker stops answering; after a while, with facts waiting for it, the target dies, and then the broker too."""
+    """The broker stops answering; after a while, with facts waiting for it, the target dies, and
+    then the broker too.
+    """
     began = time.time()
     signal_tree(world.pids.get("nats", 0), signal.SIGSTOP)
     try:
@@ -69,7 +71,9 @@ async def restart(world: World, fault: Fault) -> None:
 
 
 async def slow(world: World, fault: Fault) -> None:
-    """The way to it takes longer: to broker and database for everybody, to a service only its own way to the broker."""
+    """The way to it takes longer: to broker and database for everybody, to a service only its own
+    way to the broker.
+    """
     if fault.target not in world.links:
         latency_of = world.links["nats"].latency_of
         latency_of[fault.target] = fault.amount
@@ -113,7 +117,9 @@ async def fill_stream(world: World, fault: Fault) -> None:
 
 
 async def disk_full(world: World, fault: Fault) -> None:
-    """The broker is away, and no file of an edge can grow past what it is now: the journal's write fails with an OS error."""
+    """The broker is away, and no file of an edge can grow past what it is now: the journal's write
+    fails with an OS error.
+    """
     limited: list[int] = []
     journals = [path.stat().st_size for path in world.data_dir.glob("edge-*/journal")]
     for name in world.names("edge"):
@@ -194,7 +200,9 @@ async def all_ready(world: World) -> None:
 
 
 async def roll(world: World, say: Callable[[str], None]) -> None:
-    """Replace every replica of every service, one after the other, as an orchestrator does: SIGTERM, wait, next."""
+    """Replace every replica of every service, one after the other, as an orchestrator does:
+    SIGTERM, wait, next.
+    """
     for kind in ("policy", "moderation", "ledger", "edge"):
         for name in world.names(kind):
             started = time.monotonic()
@@ -240,7 +248,9 @@ class Clock:
         os.replace(temporary, self._file)
 
     async def steps(self, seconds: float, rng: random.Random, say: Callable[[str], None]) -> None:
-        """Through CLOCK_STEPS_S, each kept for a part of `seconds`; back to the true time at the end."""
+        """Through CLOCK_STEPS_S, each kept for a part of `seconds`; back to the true time at the
+        end.
+        """
         for step in CLOCK_STEPS_S:
             say(f"clock {step:+d} s")
             self.step(step)

@@ -1,8 +1,10 @@
-"""A network of its own for a chaos run: every process on a host of its own, and a switch that cuts, slows and loses on demand.
+"""A network of its own for a chaos run: every process on a host of its own, and a switch that cuts,
+slows and loses on demand.
 
-`enter()` runs the command in namespaces (network, mounts, processes), where it is root; as a user too, where the system lets users have
-them. Each host is a network namespace with one TAP device, whose other end the switch holds. The switch is a process: a frame is forwarded,
-held back, or dropped there, so no kernel module is needed for any of it. All end with the one that entered.
+`enter()` runs the command in namespaces (network, mounts, processes), where it is root; as a user
+too, where the system lets users have them. Each host is a network namespace with one TAP device,
+whose other end the switch holds. The switch is a process: a frame is forwarded, held back, or
+dropped there, so no kernel module is needed for any of it. All end with the one that entered.
 """
 
 import fcntl
@@ -51,7 +53,9 @@ def inside() -> bool:
 
 
 def enter() -> int:
-    """Run this very command in namespaces of its own. Returns its exit status; where the system has none, 0, with a sentence."""
+    """Run this very command in namespaces of its own. Returns its exit status; where the system has
+    none, 0, with a sentence.
+    """
     if (prefix := way()) is None:
         print(
             "SKIPPED: this system allows no network namespaces with devices of their own (root, or users' namespaces and /dev/net/tun)"
@@ -64,7 +68,8 @@ def enter() -> int:
 class Network:
     """
     Args:
-        hosts: name -> number (1 to 253). `name` is known to all of them, and so are `aliases` (name -> host).
+        hosts: name -> number (1 to 253). `name` is known to all of them, and so are `aliases` (name
+            -> host).
         directory: for /etc/hosts.
     """
 
@@ -167,7 +172,9 @@ def _run(*command: str) -> None:
 
 
 class Switch:
-    """Forwards frames between TAP devices. A destination's number is the last byte of its address."""
+    """Forwards frames between TAP devices. A destination's number is the last byte of its
+    address.
+    """
 
     def __init__(self, seed: int, taps: Mapping[int, int]) -> None:
         self._taps = dict(taps)

@@ -1,7 +1,8 @@
-"""The provider of a chaos run: a fake upstream as a process of its own, which keeps its bill in a file.
+"""The provider of a chaos run: a fake upstream as a process of its own, which keeps its bill in a
+file.
 
-`python -m tests.chaos.provider PORT BILL`. It is no target: what it wrote stands. How it answers is told by each request's
-field `fake` (tests.support.upstream.Behaviour).
+`python -m tests.chaos.provider PORT BILL`. It is no target: what it wrote stands. How it answers is
+told by each request's field `fake` (tests.support.upstream.Behaviour).
 """
 
 import asyncio

@@ -1,4 +1,6 @@
-"""What is kept of a run: by clients, by the provider, by the book. Every request is known by its `user` field, unique for ever."""
+"""What is kept of a run: by clients, by the provider, by the book. Every request is known by its
+`user` field, unique for ever.
+"""
 
 from datetime import date
 from typing import Literal
@@ -21,13 +23,16 @@ class Call(msgspec.Struct, kw_only=True):
     completion_tokens: int
     """What a complete answer costs, known beforehand."""
     scripted: str = ""
-    """What the provider was told to do wrong (`status`, `break`, `reset`, `hang`); empty: nothing, `later`: only at the first try."""
+    """What the provider was told to do wrong (`status`, `break`, `reset`, `hang`); empty: nothing,
+    `later`: only at the first try.
+    """
     leaves: bool = False
     afterwards: bool = False
     """Sent when everything was healed and the book had caught up: nothing may go wrong any more."""
     outcome: Outcome = "cut"
-    """complete: the whole JSON with status 200, or `[DONE]`; error: a whole answer with an error status; error_event: a stream
-    that ended with an error; cut: the connection broke, or nothing came in time; left: by the client; unreachable: not sent."""
+    """complete: the whole JSON with status 200, or `[DONE]`; error: a whole answer with an error
+    status; error_event: a stream that ended with an error; cut: the connection broke, or nothing
+    came in time; left: by the client; unreachable: not sent."""
     status: int = 0
     request_id: str | None = None
     """`x-tollgate-request-id`."""
@@ -44,7 +49,9 @@ class BillLine(msgspec.Struct, kw_only=True):
 
     user: str
     event: str
-    """started; complete (the whole answer was written), cancelled (the caller left), broken (on purpose), error (a status)."""
+    """started; complete (the whole answer was written), cancelled (the caller left), broken (on
+    purpose), error (a status).
+    """
     prompt_tokens: int = 0
     completion_tokens: int = 0
     at: float = 0.0
@@ -94,4 +101,6 @@ class Records(msgspec.Struct, kw_only=True):
     behind: str = ""
     """What was still on its way into the book when the grace was over; empty: nothing."""
     double_failures: list[tuple[float, float]] = []
-    """When an edge was killed while its broker had stopped answering, and the broker killed too: from, to, Unix seconds."""
+    """When an edge was killed while its broker had stopped answering, and the broker killed too:
+    from, to, Unix seconds.
+    """

@@ -1,17 +1,22 @@
 """`make chaos`: Tollgate under load and under faults, and what the three records say afterwards.
 
-CHAOS_MINUTES (10) and CHAOS_SEED (random, printed) from the environment. Without arguments four parts run one after the
-other, each on a fresh system: faults of every kind drawn from the seed (half of the time), the same with a guardrail on
-every request, a rolling restart, clock steps (with Debian's libfaketime, which is installed where root runs this).
+CHAOS_MINUTES (10) and CHAOS_SEED (random, printed) from the environment. Without arguments four
+parts run one after the other, each on a fresh system: faults of every kind drawn from the seed
+(half of the time), the same with a guardrail on every request, a rolling restart, clock steps (with
+Debian's libfaketime, which is installed where root runs this).
 
-    --only KIND or KIND:TARGET   the first part alone, and of it these faults: kill, pause:ledger, silence:nats ... (repeatable)
+    --only KIND or KIND:TARGET the first part alone, and of it these faults: kill, pause:ledger,
+           silence:nats ... (repeatable)
     --only roll | clock | guarded   one of the other parts
-    --cluster                    instead, a cluster on a network of its own (cluster.py): three NATS servers, PostgreSQL with a synchronous
-                                 standby, two of each service. Faults drawn from the seed (four fifths of the time), then everything is
-                                 replaced, one after the other. With `--only`: of its faults these, or `roll`
+    --cluster instead, a cluster on a network of its own (cluster.py): three NATS servers,
+              PostgreSQL with a synchronous
+                                 standby, two of each service. Faults drawn from the seed (four
+                                 fifths of the time), then everything is replaced, one after the
+                                 other. With `--only`: of its faults these, or `roll`
     --keep                       keep the directory with data, bill and logs
 
-Exit status 1 when any count isn't zero. `python -m tests.chaos.kill_each` kills each process by itself, in rounds.
+Exit status 1 when any count isn't zero. `python -m tests.chaos.kill_each` kills each process by
+itself, in rounds.
 """
 
 import argparse
@@ -65,7 +70,9 @@ async def mixed(directory: Path, seed: int, seconds: float, only: list[str], *, 
 
 
 async def rolling(directory: Path, seed: int, seconds: float) -> bool:
-    """Every replica replaced, over and over; a client that is patient about connections sees no failure at all."""
+    """Every replica replaced, over and over; a client that is patient about connections sees no
+    failure at all.
+    """
     env = {"TOLLGATE_EDGE_DRAIN_MS": "30000", "TOLLGATE_EDGE_DRAIN_IDLE_MS": "20000"}
     async with World(directory, replicas=TWO_EACH, env=env, guarded=True, timeout_s=PATIENT_TIMEOUT_S) as world:
         say(f"rolling restart of all services for {seconds:.0f} s, seed {seed}")
@@ -132,7 +139,9 @@ async def cluster(directory: Path, seed: int, seconds: float, only: list[str]) -
 
 
 async def cluster_rolling(directory: Path, seed: int) -> bool:
-    """Everything is replaced once, brokers and database too; a client that is patient about connections sees no failure at all."""
+    """Everything is replaced once, brokers and database too; a client that is patient about
+    connections sees no failure at all.
+    """
     async with Cluster(directory, seed, guarded=True, timeout_s=PATIENT_TIMEOUT_S) as world:
         say(f"rolling restart of everything, seed {seed}")
         trial = await conduct(world, "roll", seed, lambda: cluster_nemesis.roll(world, say), mix=CALM, patient=True)

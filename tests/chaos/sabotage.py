@@ -1,8 +1,10 @@
-"""Breaks a copy of Tollgate on purpose, and shows that the checker notices: `python -m tests.chaos.sabotage [NAME ...]`.
+"""Breaks a copy of Tollgate on purpose, and shows that the checker notices: `python -m
+tests.chaos.sabotage [NAME ...]`.
 
-Each sabotage takes one guarantee out of a snapshot of the tree (the tree itself stays as it is), and runs the load under the
-fault that this guarantee is there for. First the same fault meets the snapshot as it is, which must come out clean.
-Exit status 1 when a sabotage isn't noticed, or the healthy one isn't clean.
+Each sabotage takes one guarantee out of a snapshot of the tree (the tree itself stays as it is),
+and runs the load under the fault that this guarantee is there for. First the same fault meets the
+snapshot as it is, which must come out clean. Exit status 1 when a sabotage isn't noticed, or the
+healthy one isn't clean.
 """
 
 import asyncio

@@ -25,7 +25,9 @@ ONE_TARGET = {
     **dict.fromkeys(("failover", "failover_cut"), "postgres"),
 }  # fmt: skip
 WHOLE = ("nats", "postgres")
-"""Where there are several of them: all. What one of them has lost may be only in the others, so nothing else befalls them meanwhile."""
+"""Where there are several of them: all. What one of them has lost may be only in the others, so
+nothing else befalls them meanwhile.
+"""
 AFTER_S = {"disk_lost": 20.0, "failover": 12.0, "failover_cut": 12.0, "two_away": 5.0}
 """Until they are whole again."""
 GAP_S = (1.0, 9.0)
@@ -38,10 +40,14 @@ class Fault(NamedTuple):
     """After the beginning of the load."""
     kind: str
     target: str
-    """A process; for a link's kind `nats` or `postgres`; for `slow` also a service, each of whose replicas is meant."""
+    """A process; for a link's kind `nats` or `postgres`; for `slow` also a service, each of whose
+    replicas is meant.
+    """
     for_s: float
     amount: float
-    """slow: seconds of latency each way; lossy: share of what is lost; throttle: share of the time it stands still."""
+    """slow: seconds of latency each way; lossy: share of what is lost; throttle: share of the time
+    it stands still.
+    """
 
 
 def draw(

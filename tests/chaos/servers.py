@@ -1,7 +1,9 @@
-"""NATS and PostgreSQL alone, as `python -m services` embeds them: for runs in which the services reach them by a faulty link.
+"""NATS and PostgreSQL alone, as `python -m services` embeds them: for runs in which the services
+reach them by a faulty link.
 
-`python -m tests.chaos.servers DATA_DIR NATS_PORT POSTGRES_PORT [small-disk]`; `servers.json` in DATA_DIR says who runs.
-small-disk: the broker's store is a disk of its own (disk.py), for which this must be in a mount namespace of its own.
+`python -m tests.chaos.servers DATA_DIR NATS_PORT POSTGRES_PORT [small-disk]`; `servers.json` in
+DATA_DIR says who runs. small-disk: the broker's store is a disk of its own (disk.py), for which
+this must be in a mount namespace of its own.
 """
 
 import asyncio

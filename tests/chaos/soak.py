@@ -1,10 +1,12 @@
 """`make soak`: SOAK_MINUTES (30) of mixed load, and whether anything grows.
 
-Of every process and its descendants (if they live longer than GROWN_S: PostgreSQL's autovacuum workers come and go, each with the 30 MB
-that a sample of a table takes): memory (anonymous pages), file descriptors, threads; of the whole: facts on their way to the book, open
-requests, and how late the load's own loop is. The first quarter is warm-up and doesn't count. Printed for each: first and last
-value, slope an hour and its 95 % interval (trend.py says how). Flat is the bar: zero within the interval, or growth below BOUNDS.
-At the end the records are compared as in `make chaos`. Exit status 1 when something isn't flat or a count isn't zero.
+Of every process and its descendants (if they live longer than GROWN_S: PostgreSQL's autovacuum
+workers come and go, each with the 30 MB that a sample of a table takes): memory (anonymous pages),
+file descriptors, threads; of the whole: facts on their way to the book, open requests, and how late
+the load's own loop is. The first quarter is warm-up and doesn't count. Printed for each: first and
+last value, slope an hour and its 95 % interval (trend.py says how). Flat is the bar: zero within
+the interval, or growth below BOUNDS. At the end the records are compared as in `make chaos`. Exit
+status 1 when something isn't flat or a count isn't zero.
 """
 
 import asyncio

@@ -63,7 +63,9 @@ def records(calls: list[Call], lines: list[BillLine], rows: list[Row]) -> Record
 
 
 def agreeing() -> Records:
-    """One of each: answered, left by its client, killed with its edge, failed at the provider, refused."""
+    """One of each: answered, left by its client, killed with its edge, failed at the provider,
+    refused.
+    """
     expired = {"outcome": "expired", "status": 0, "cost_picousd": None, "input_tokens": 0, "output_tokens": 0}
     return records(
         [

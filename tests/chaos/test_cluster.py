@@ -1,4 +1,6 @@
-"""What decides in a cluster's chaos run, and its network. The run itself: `make chaos ARGS=--cluster`, and tests/prove/test_cluster_chaos.py."""
+"""What decides in a cluster's chaos run, and its network. The run itself: `make chaos
+ARGS=--cluster`, and tests/prove/test_cluster_chaos.py.
+"""
 
 import subprocess
 import sys

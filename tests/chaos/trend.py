@@ -17,13 +17,16 @@ class Trend(NamedTuple):
     high: float
 
     def flat(self, bound: float) -> bool:
-        """Whether zero growth is within the interval (or above it), or the growth is below `bound` an hour."""
+        """Whether zero growth is within the interval (or above it), or the growth is below `bound`
+        an hour.
+        """
         return self.low <= 0 or self.slope <= bound
 
 
 def fit(seconds: Sequence[float], values: Sequence[float]) -> Trend:
-    """The samples of a process depend on those before them (a heap grows in steps), which would make an interval from all of
-    them too narrow: so the line goes through the means of BLOCKS consecutive stretches. At least 2 samples a block."""
+    """The samples of a process depend on those before them (a heap grows in steps), which would
+    make an interval from all of them too narrow: so the line goes through the means of BLOCKS
+    consecutive stretches. At least 2 samples a block."""
     size = len(values) // BLOCKS
     if size < 2:
         raise ValueError(f"{len(values)} samples are too few for a trend")
@@ -40,7 +43,9 @@ def fit(seconds: Sequence[float], values: Sequence[float]) -> Trend:
 
 
 def student(confidence: float, freedom: int) -> float:
-    """Two-sided quantile of Student's t (Cornish-Fisher, four terms: within 0.1 % from 8 degrees of freedom)."""
+    """Two-sided quantile of Student's t (Cornish-Fisher, four terms: within 0.1 % from 8 degrees of
+    freedom).
+    """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     terms = (
         z,

@@ -1,4 +1,6 @@
-"""One trial: load on a running world, trouble meanwhile, and the comparison of the records afterwards."""
+"""One trial: load on a running world, trouble meanwhile, and the comparison of the records
+afterwards.
+"""
 
 import asyncio
 import random
@@ -37,8 +39,9 @@ async def conduct(
     per_second: float = PER_SECOND,
     grace_s: float = evidence.GRACE_S,
 ) -> Trial:
-    """Load while `trouble` lasts; then everything is healed, the book gets `grace_s` to catch up, what must work now is tried
-    (answers, and the revocation of a key), and the records are compared.
+    """Load while `trouble` lasts; then everything is healed, the book gets `grace_s` to catch up,
+    what must work now is tried (answers, and the revocation of a key), and the records are
+    compared.
 
     Args:
         name: goes into the ids of requests and keys.

@@ -1,4 +1,6 @@
-"""The system under test: the provider, the suite, and where wanted a link before broker and database."""
+"""The system under test: the provider, the suite, and where wanted a link before broker and
+database.
+"""
 
 import asyncio
 import ctypes
@@ -28,7 +30,9 @@ from tests.support.suite import READY_S, ROOT, RunningSuite, SuiteFailed
 PROVIDER_TIMEOUT_S = 5
 """Of a call. An opened request expires so long after it began, and 3 s (below)."""
 PATIENT_TIMEOUT_S = 30
-"""Where no call may fail, and none is expected to expire: a machine with other work is slow, too."""
+"""Where no call may fail, and none is expected to expire: a machine with other work is slow,
+too.
+"""
 SETTINGS = {
     "TOLLGATE_EDGE_EXPIRY_SLACK_MS": "2000",
     "TOLLGATE_EXPIRE_SLACK_MS": "1000",
@@ -59,9 +63,10 @@ class World(RunningSuite):
     """A running suite with a provider of its own.
 
     Args:
-        linked: broker and database are reached by `links["nats"]` and `links["postgres"]`. They are then run by
-            tests.chaos.servers, with the suite's own launchers.
-        small_disk: linked, and the broker's store is a disk of its own, `disk`; None where the system doesn't allow it.
+        linked: broker and database are reached by `links["nats"]` and `links["postgres"]`. They are
+            then run by tests.chaos.servers, with the suite's own launchers.
+        small_disk: linked, and the broker's store is a disk of its own, `disk`; None where the
+            system doesn't allow it.
         guarded: every request is screened by a guardrail, which finds nothing.
         timeout_s: of a call to the provider.
         root: the tree to run; None: a snapshot of this one.
@@ -196,7 +201,9 @@ class World(RunningSuite):
         return state
 
     def state(self) -> dict[str, Any]:
-        """The suite's, with broker and database among its processes, and their own addresses instead of the links'."""
+        """The suite's, with broker and database among its processes, and their own addresses
+        instead of the links'.
+        """
         state = super().state()
         if self.linked and state:
             servers = self._servers()
@@ -220,7 +227,9 @@ class World(RunningSuite):
 
 
 def snapshot(directory: Path) -> Path:
-    """A copy of what runs, for `root`: an edit made meanwhile would otherwise arrive with the next restarted process."""
+    """A copy of what runs, for `root`: an edit made meanwhile would otherwise arrive with the next
+    restarted process.
+    """
     tree = directory / "tree"
     for package in ("services", "shared"):
         shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,6 @@
-"""`tollgate apply`: a plan field by field, then as the file says; a second run finds nothing; keys from references, or once into a file."""
+"""`tollgate apply`: a plan field by field, then as the file says; a second run finds nothing; keys
+from references, or once into a file.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""`tollgate`: which command is which program, LiteLLM's flags, and what a file's keys and models come to."""
+"""`tollgate`: which command is which program, LiteLLM's flags, and what a file's keys and models
+come to.
+"""
 
 import json
 import os

@@ -1,6 +1,8 @@
-"""Providers for tests: one server that answers every wire, and holds what it is asked to the vendor's published schema.
+"""Providers for tests: one server that answers every wire, and holds what it is asked to the
+vendor's published schema.
 
-Ollama publishes no schema: its fields are those of docs/api.md in its repository. Answers are those of the translators' tests.
+Ollama publishes no schema: its fields are those of docs/api.md in its repository. Answers are those
+of the translators' tests.
 """
 
 import json
@@ -48,7 +50,9 @@ class Asked(msgspec.Struct):
 
 
 class StandIn:
-    """A script of a Provider. `asked` has what came; what breaks a schema fails the call with 400 and stands in `wrong`."""
+    """A script of a Provider. `asked` has what came; what breaks a schema fails the call with 400
+    and stands in `wrong`.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []

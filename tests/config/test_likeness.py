@@ -1,4 +1,6 @@
-"""Files as people write them, in our words: each starts, serves what it lists, and has a word about every key."""
+"""Files as people write them, in our words: each starts, serves what it lists, and has a word about
+every key.
+"""
 
 import json
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""Every model of every file in the likeness of real ones is called through the edge's own code, against stand-ins that hold what they are
-asked to the providers' published schemas."""
+"""Every model of every file in the likeness of real ones is called through the edge's own code,
+against stand-ins that hold what they are asked to the providers' published schemas."""
 
 import json
 from typing import Any
@@ -20,7 +20,9 @@ from tests.edge.fakes import Provider
 from tests.edge.harness import CALLER, Edge
 
 RELAYED = ("whisper", "tts")
-"""Byte for byte, by another way out than the others: tests/edge/relayed/test_relayed_calls.py calls such models."""
+"""Byte for byte, by another way out than the others: tests/edge/relayed/test_relayed_calls.py calls
+such models.
+"""
 EMBEDS = ("embed", "voyage", "bge-", "jina")
 DRAWS = ("dall-e", "gpt-image")
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello you"}]

@@ -1,5 +1,6 @@
-"""What an API server refuses in manifests that its schema allows, and what it takes but leaves unready: its validation, restricted Pod Security,
-references. Pure; from the API's documentation, as far as our kinds go."""
+"""What an API server refuses in manifests that its schema allows, and what it takes but leaves
+unready: its validation, restricted Pod Security, references. Pure; from the API's documentation, as
+far as our kinds go."""
 
 import re
 from collections import Counter
@@ -43,7 +44,9 @@ def twice(names: Iterable[object]) -> list[object]:
 
 
 def faults(manifests: list[Manifest]) -> list[str]:
-    """`kind/name: what`, of everything that would be refused, or that would wait for what never comes."""
+    """`kind/name: what`, of everything that would be refused, or that would wait for what never
+    comes.
+    """
     found = [f"{key}: twice" for key in twice((each["kind"], each["metadata"]["name"]) for each in manifests)]
     for each in manifests:
         found += [f"{each['kind']}/{each['metadata']['name']}: {fault}" for fault in _faults(each, manifests)]
@@ -270,7 +273,9 @@ CHECKS = {
 
 
 def refused_changes(old: list[Manifest], new: list[Manifest]) -> list[str]:
-    """What `apply` of `new` over `old`, in one namespace, is refused for: fields that never change."""
+    """What `apply` of `new` over `old`, in one namespace, is refused for: fields that never
+    change.
+    """
     before = {(each["kind"], each["metadata"]["name"]): each for each in old}
     found = []
     for each in new:

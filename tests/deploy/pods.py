@@ -1,10 +1,13 @@
-"""Start every service as its rendered manifest says, on this machine: `python -m tests.deploy.pods OVERLAY`, run by test_pods.py.
+"""Start every service as its rendered manifest says, on this machine: `python -m tests.deploy.pods
+OVERLAY`, run by test_pods.py.
 
-In namespaces of its own: the network (so that the manifests' own ports are free), mounts (a root that is read-only but for the pods' volumes;
-the host names of the Services), users (each container sees itself as the user its manifest says). Command, arguments, environment, Secrets,
-volumes, probes, the way of stopping and the grace period come from the manifest and the Dockerfile. Only broker and database are our own copies,
-on the paths and ports that theirs would have: as many brokers as the manifest says, each at an address of its own; where the overlay has no
-database, one stands outside. Prints one line of JSON at the end.
+In namespaces of its own: the network (so that the manifests' own ports are free), mounts (a root
+that is read-only but for the pods' volumes; the host names of the Services), users (each container
+sees itself as the user its manifest says). Command, arguments, environment, Secrets, volumes,
+probes, the way of stopping and the grace period come from the manifest and the Dockerfile. Only
+broker and database are our own copies, on the paths and ports that theirs would have: as many
+brokers as the manifest says, each at an address of its own; where the overlay has no database, one
+stands outside. Prints one line of JSON at the end.
 """
 
 import asyncio
@@ -43,7 +46,8 @@ def sh(*command: str) -> None:
 
 
 def make_world(directory: Path, hosts: dict[str, str], files: dict[str, str]) -> None:
-    """The network's loopback; /etc with the Services' names, ConfigMap and Secrets; volumes; everything else read-only.
+    """The network's loopback; /etc with the Services' names, ConfigMap and Secrets; volumes;
+    everything else read-only.
 
     Args:
         hosts: address -> names.
@@ -127,9 +131,11 @@ def environment(
 
 
 class Watch:
-    """Whatever leaves for the world outside: a network with a way out that leads nowhere, and somebody who listens there.
+    """Whatever leaves for the world outside: a network with a way out that leads nowhere, and
+    somebody who listens there.
 
-    Names are asked for where /etc/resolv.conf says, which is there too, so a question for a name is seen as well.
+    Names are asked for where /etc/resolv.conf says, which is there too, so a question for a name is
+    seen as well.
     """
 
     def __init__(self) -> None:
@@ -207,7 +213,9 @@ class Pod:
         return Path(f"/proc/{inner}/uid_map").read_text().split()[0]
 
     async def doctor(self) -> list[str]:
-        """What `kubectl exec ... -- tollgate doctor` finds wrong there; or how it ended otherwise."""
+        """What `kubectl exec ... -- tollgate doctor` finds wrong there; or how it ended
+        otherwise.
+        """
         command = [*self._as, sys.executable, "-m", "services.cli", "doctor"]
         process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=self._env, stdout=subprocess.PIPE)
         said = (await process.communicate())[0].decode()
@@ -237,7 +245,9 @@ async def call(method: str, path: str, key: str, body: dict[str, Any] | None = N
 
 
 class Brokers:
-    """The servers of the manifest's number, each at an address of its own where there are several."""
+    """The servers of the manifest's number, each at an address of its own where there are
+    several.
+    """
 
     def __init__(self, overlay: str, secrets: k8s_secrets.Values, directory: Path) -> None:
         self._conf = config_map(overlay, "nats-conf", "nats.conf")

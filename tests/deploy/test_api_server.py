@@ -1,4 +1,6 @@
-"""Applied to a real API server nothing is refused, and nothing waits for what never comes, first and every time after. See api_server.py."""
+"""Applied to a real API server nothing is refused, and nothing waits for what never comes, first
+and every time after. See api_server.py.
+"""
 
 import copy
 import itertools

@@ -1,4 +1,6 @@
-"""The documents: every link leads somewhere, every command exists, and the reference is what the code says."""
+"""The documents: every link leads somewhere, every command exists, and the reference is what the
+code says.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,6 @@
-"""The manifests: valid for the newest API servers, safe to apply twice, restricted, closed but for the flow table."""
+"""The manifests: valid for the newest API servers, safe to apply twice, restricted, closed but for
+the flow table.
+"""
 
 import importlib.resources
 import re
@@ -67,7 +69,9 @@ def test_no_crd_no_job_no_secret_everything_in_one_namespace(name: str) -> None:
 
 @pytest.mark.parametrize("name", RENDERED)
 def test_a_second_apply_with_another_tag_touches_nothing_immutable(name: str, tmp_path: Path) -> None:
-    """What may change in a StatefulSet is its replicas, its template, and few things more; a selector never."""
+    """What may change in a StatefulSet is its replicas, its template, and few things more; a
+    selector never.
+    """
     overlay = tmp_path / "again"
     overlay.mkdir()
     relative = Path(*[".."] * len(tmp_path.parts)) / "x"

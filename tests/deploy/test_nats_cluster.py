@@ -1,4 +1,6 @@
-"""The cluster's own configuration on three real servers: streams with three replicas, and what the loss of any server costs."""
+"""The cluster's own configuration on three real servers: streams with three replicas, and what the
+loss of any server costs.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""What dashboard and rules ask for is there: every metric's name is one that a service exposes, every rule has its line in the runbook."""
+"""What dashboard and rules ask for is there: every metric's name is one that a service exposes,
+every rule has its line in the runbook.
+"""
 
 import json
 import re

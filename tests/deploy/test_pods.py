@@ -1,4 +1,6 @@
-"""Each service started as its rendered manifest says serves a call, and ends as Kubernetes ends it. See pods.py."""
+"""Each service started as its rendered manifest says serves a call, and ends as Kubernetes ends it.
+See pods.py.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""The edge's own modules run on the loop they run on in production; a real broker where it matters."""
+"""The edge's own modules run on the loop they run on in production; a real broker where it
+matters.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -79,7 +81,9 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest_asyncio.fixture
 async def edge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
-    """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good request is served."""
+    """Whatever a test does to it: nothing is answered 500, no secret is logged, and the next good
+    request is served.
+    """
     monkeypatch.setattr(connection, "LINGERING_S", 0.3)
     with capture_logs() as logs:
         async with Edge({"m": ["mock:Hello"]}, edge_body_timeout_ms=300) as running:

@@ -1,4 +1,6 @@
-"""What the edge's tests share: a broker, a bus, a provider and a client that do exactly what a script says."""
+"""What the edge's tests share: a broker, a bus, a provider and a client that do exactly what a
+script says.
+"""
 
 import asyncio
 import json
@@ -27,7 +29,8 @@ from shared.requests import (
 
 
 class FakePublisher:
-    """A broker that lands each message id once, and answers as `script` says, one word a try; after it "ack".
+    """A broker that lands each message id once, and answers as `script` says, one word a try; after
+    it "ack".
 
     ack     landed and acknowledged            lost    landed, the acknowledgement never comes
     refuse  not landed, an error at once       away    not landed, not even on the wire
@@ -116,7 +119,9 @@ _QUESTIONS: dict[str, type[msgspec.Struct]] = {
 
 
 class FakeBus:
-    """In a NATS client's place: questions go to `answers[subject]`, which may be a coroutine function, or None for silence."""
+    """In a NATS client's place: questions go to `answers[subject]`, which may be a coroutine
+    function, or None for silence.
+    """
 
     wire = None
 

@@ -52,7 +52,8 @@ CALLER = Caller(key_sha256=None, key_alias="test")
 
 
 class Edge:
-    """All of an edge that runs in one process, on real sockets; broker, bus and control feed are scripted.
+    """All of an edge that runs in one process, on real sockets; broker, bus and control feed are
+    scripted.
 
     Args:
         models: model name → URLs of its providers, or `mock:<text>`.

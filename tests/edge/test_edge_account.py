@@ -1,4 +1,6 @@
-"""The account: opened once, settled once, with the price of whoever answered, and an honest bound."""
+"""The account: opened once, settled once, with the price of whoever answered, and an honest
+bound.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""What the edge itself looks at of every request: addresses, parameters, and the customer it is made for."""
+"""What the edge itself looks at of every request: addresses, parameters, and the customer it is
+made for.
+"""
 
 import json
 from typing import Any

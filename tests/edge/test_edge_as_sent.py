@@ -1,4 +1,6 @@
-"""What a provider of the same wire gets: the client's own bytes where they say one thing only, and nothing anybody could read otherwise."""
+"""What a provider of the same wire gets: the client's own bytes where they say one thing only, and
+nothing anybody could read otherwise.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""A guardrail beside the call: it cuts the provider off, holds the answer back, and lets what is fine through."""
+"""A guardrail beside the call: it cuts the provider off, holds the answer back, and lets what is
+fine through.
+"""
 
 import asyncio
 import time

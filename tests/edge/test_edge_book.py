@@ -1,4 +1,6 @@
-"""Questions about the book: the credential and the question go to the ledger, its answer comes back, and nothing else does."""
+"""Questions about the book: the credential and the question go to the ledger, its answer comes
+back, and nothing else does.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,6 @@
-"""Clients as they are: browsers, SDKs with a slash too many, Azure's paths, HEAD, and header lines that come twice."""
+"""Clients as they are: browsers, SDKs with a slash too many, Azure's paths, HEAD, and header lines
+that come twice.
+"""
 
 import json
 from typing import Any

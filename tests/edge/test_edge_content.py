@@ -1,4 +1,6 @@
-"""What was screened is what is forwarded: every string is read, wherever it stands; what could be read in two ways is refused."""
+"""What was screened is what is forwarded: every string is read, wherever it stands; what could be
+read in two ways is refused.
+"""
 
 import base64
 import json

@@ -1,4 +1,6 @@
-"""`--detailed_debug` shows the request as the provider gets it, without its credentials; without the flag nothing is shown."""
+"""`--detailed_debug` shows the request as the provider gets it, without its credentials; without
+the flag nothing is shown.
+"""
 
 import pytest
 from structlog.testing import capture_logs

@@ -1,4 +1,6 @@
-"""Clients that leave, and records that cannot be kept: at every step, one end and nothing goes on for nobody."""
+"""Clients that leave, and records that cannot be kept: at every step, one end and nothing goes on
+for nobody.
+"""
 
 import asyncio
 import time

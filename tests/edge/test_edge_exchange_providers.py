@@ -1,4 +1,6 @@
-"""Providers that refuse, break off, stay silent or cannot be reached: one end, an honest price, and the next candidate."""
+"""Providers that refuse, break off, stay silent or cannot be reached: one end, an honest price, and
+the next candidate.
+"""
 
 import asyncio
 import json
@@ -206,7 +208,8 @@ async def test_where_the_first_did_not_do_the_work_the_second_is_asked(start: St
 async def test_a_first_that_never_accepts_is_passed_over(start: Start) -> None:
     with full_backlog() as url:
         edge = await start(url, always(response(completion())), timeout_s=1)
-        # The deployment's own deadline bounds both; the first one's connecting may take a part of it.
+        # The deployment's own deadline bounds both; the first one's connecting may take a part of
+        # it.
         for found in edge.parts.targets.values():
             msgspec.structs.force_setattr(found.deadlines, "connect_ms", 100)
         assert (await edge.chat()).status == 200

@@ -1,4 +1,6 @@
-"""Formats that are a row: images, ranks, moderations go through untouched, with their facts and their price in the book."""
+"""Formats that are a row: images, ranks, moderations go through untouched, with their facts and
+their price in the book.
+"""
 
 import json
 from typing import Any

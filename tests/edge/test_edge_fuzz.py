@@ -1,7 +1,8 @@
-"""Whatever arrives, with a good key, a bad one or none: no 500, no stack trace, and never a long stretch of the loop.
+"""Whatever arrives, with a good key, a bad one or none: no 500, no stack trace, and never a long
+stretch of the loop.
 
-`FUZZ_SECONDS=600 FUZZ_SEED=7 pytest tests/edge/test_edge_fuzz.py` for the long form. A failure names its seed and the number of the
-request: the same seed sends the same bytes.
+`FUZZ_SECONDS=600 FUZZ_SEED=7 pytest tests/edge/test_edge_fuzz.py` for the long form. A failure
+names its seed and the number of the request: the same seed sends the same bytes.
 """
 
 import asyncio
@@ -73,7 +74,9 @@ HEADERS = [
 
 
 class Fuzz:
-    """Requests as bytes: mostly nearly right, since what is plainly wrong is refused at the first look."""
+    """Requests as bytes: mostly nearly right, since what is plainly wrong is refused at the first
+    look.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -215,7 +218,9 @@ def said(port: int, request: bytes) -> bytes:
 
 
 def wrong(answer: bytes) -> str | None:
-    """What is wrong with it; None: nothing. No answer at all is one, for who doesn't finish speaking."""
+    """What is wrong with it; None: nothing. No answer at all is one, for who doesn't finish
+    speaking.
+    """
     if not answer:
         return None
     if not answer.startswith(b"HTTP/1."):

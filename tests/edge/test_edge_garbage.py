@@ -1,5 +1,5 @@
-"""A call that is over is gone at once, however it ended: nothing of it waits for the collector, which comes late and makes
-memory grow under load (failed calls once left 13 kB each)."""
+"""A call that is over is gone at once, however it ended: nothing of it waits for the collector,
+which comes late and makes memory grow under load (failed calls once left 13 kB each)."""
 
 import asyncio
 import gc
@@ -41,7 +41,9 @@ def parts_of_calls() -> list[object]:
 
 @pytest.fixture
 def left() -> Iterator[Left]:
-    """Without the collector: what of a test's calls is still alive, a few rounds of the loop after the last."""
+    """Without the collector: what of a test's calls is still alive, a few rounds of the loop after
+    the last.
+    """
     gc.collect()
     gc.disable()
     others = parts_of_calls()  # a failed test's are kept for its report

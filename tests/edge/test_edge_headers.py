@@ -1,4 +1,6 @@
-"""What an answer's head says, whatever the route: LiteLLM's headers, the provider's, and whose trace a call belongs to."""
+"""What an answer's head says, whatever the route: LiteLLM's headers, the provider's, and whose
+trace a call belongs to.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -91,7 +93,9 @@ async def test_a_hits_head(world: World) -> None:
 
 
 async def test_a_deployment_that_moved_is_said_to_be_where_it_is(world: World) -> None:
-    """What is said of it was worked out once a decision, which outlives a file that is read again."""
+    """What is said of it was worked out once a decision, which outlives a file that is read
+    again.
+    """
     for _ in range(2):  # the second finds the decision kept
         await world.ask()
     targets, name = world.edge.parts.targets, DeploymentId("m-0")

@@ -1,4 +1,6 @@
-"""Answers that look like answers and are none, and usage that comes in pieces: kinds that users of such gateways reported."""
+"""Answers that look like answers and are none, and usage that comes in pieces: kinds that users of
+such gateways reported.
+"""
 
 import asyncio
 import json
@@ -142,7 +144,9 @@ PLAIN = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     [([PLAIN, CACHED], 6), ([CACHED, PLAIN], 6), ([CACHED, {**PLAIN, "prompt_tokens": 11, "total_tokens": 16}], 0)],
 )
 def test_the_same_count_without_its_parts_keeps_them(counts: list[dict[str, Any]], cached_tokens: int) -> None:
-    """vLLM says the usage with the finish, and with the cached tokens behind it; others the other way round."""
+    """vLLM says the usage with the finish, and with the cached tokens behind it; others the other
+    way round.
+    """
     reader = Reader(hide_usage=True)
     for usage in counts:
         reader.feed(delta("x", usage=usage))
@@ -257,7 +261,9 @@ ASKED = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "stream
 async def test_silence_behind_a_beginning_keeps_nobodys_head_back(
     start: Start, first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client's proxy tires of a connection on which nothing comes, however long the model thinks."""
+    """A client's proxy tires of a connection on which nothing comes, however long the model
+    thinks.
+    """
     go = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -1,4 +1,6 @@
-"""Reading a request and what the provider gets of it: nobody smuggles anything past us, and nothing is changed without need."""
+"""Reading a request and what the provider gets of it: nobody smuggles anything past us, and nothing
+is changed without need.
+"""
 
 import json
 from typing import Any
@@ -69,7 +71,9 @@ SMUGGLED = {
 
 @pytest.mark.parametrize("field", SMUGGLED)
 def test_a_field_named_twice_is_refused_by_name(field: str) -> None:
-    """A provider may take the first of two, or not see through an escape, where we'd read the other."""
+    """A provider may take the first of two, or not see through an escape, where we'd read the
+    other.
+    """
     others = [variants[0] for name, variants in SMUGGLED.items() if name in ("model", "messages") and name != field]
     for space in (b"", b" ", b"\n  "):
         for one in SMUGGLED[field]:
@@ -351,7 +355,9 @@ def test_a_good_request_with_junk_in_it_neither(raw: bytes, at: int) -> None:
     half=st.sampled_from(["\\ud83d", "\\udc00", "\\uD83Dx"]),
 )
 def test_half_a_surrogate_pair_is_read_wherever_it_stands(place: str, half: str) -> None:
-    """JavaScript cuts strings between the halves: each place has another of the decoder's words for it."""
+    """JavaScript cuts strings between the halves: each place has another of the decoder's words for
+    it.
+    """
     here = {each: half if each == place else "x" for each in ("content", "user", "tag", "name", "extra")}
     raw = (
         '{{"model":"m","messages":[{{"role":"user","name":"{name}","content":"{content}"}}],"user":"{user}",'

@@ -1,4 +1,6 @@
-"""Head, credential, decision, and only then the body: who isn't known makes us do next to nothing, whatever it sends."""
+"""Head, credential, decision, and only then the body: who isn't known makes us do next to nothing,
+whatever it sends.
+"""
 
 import asyncio
 import gzip

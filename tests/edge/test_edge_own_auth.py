@@ -1,4 +1,6 @@
-"""`custom_auth`: the operator's function is asked for every request, its word is final, and it keeps nobody but those who wait for it."""
+"""`custom_auth`: the operator's function is asked for every request, its word is final, and it
+keeps nobody but those who wait for it.
+"""
 
 import asyncio
 import threading
@@ -112,7 +114,9 @@ async def test_one_that_hangs_keeps_nobody_else() -> None:
 
 
 async def test_what_a_thread_that_hangs_was_asked_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also once nobody waits any more: else each request that ran out of patience would leave something behind."""
+    """Also once nobody waits any more: else each request that ran out of patience would leave
+    something behind.
+    """
     monkeypatch.setattr("services.edge.own_auth.ASKED_MAX", 2)
     stuck, asked = threading.Event(), list[str]()
 
@@ -148,7 +152,9 @@ async def test_a_string_is_a_credential_and_auto_falls_through() -> None:
 
 
 async def test_a_key_that_was_let_in_before_is_asked_about_again() -> None:
-    """Without this a virtual key whose grant is kept (a health check's, the master key's) would pass by the function."""
+    """Without this a virtual key whose grant is kept (a health check's, the master key's) would
+    pass by the function.
+    """
     async with edge(lambda request, api_key: {"user_id": "ann"}) as gateway:
         await gateway.grants.decide(digest_key("sk-known-0123456789"), "sk", "/chat/completions", "m")
         assert gateway.grants.knows(digest_key("sk-known-0123456789"))

@@ -1,4 +1,6 @@
-"""The pages' own rules: languages say the same things, nothing said becomes markup, nothing comes from elsewhere."""
+"""The pages' own rules: languages say the same things, nothing said becomes markup, nothing comes
+from elsewhere.
+"""
 
 import re
 from datetime import UTC, datetime

@@ -77,7 +77,9 @@ def test_most_grants_have_one() -> None:
 
 
 def test_each_rule_says_when_it_binds() -> None:
-    """One that was forgotten counts as binding always: every request is looked at again, and calls get slower."""
+    """One that was forgotten counts as binding always: every request is looked at again, and calls
+    get slower.
+    """
     assert set(BINDS) == set(PREDICATES)
 
 

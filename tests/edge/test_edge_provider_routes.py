@@ -1,4 +1,6 @@
-"""Providers' own APIs under our keys: only for who was given them, with our credential and without the caller's."""
+"""Providers' own APIs under our keys: only for who was given them, with our credential and without
+the caller's.
+"""
 
 import datetime
 from collections.abc import AsyncIterator

@@ -1,4 +1,6 @@
-"""Each kind of provider: where a call goes, with which credentials, in which wire, and how its answer comes back."""
+"""Each kind of provider: where a call goes, with which credentials, in which wire, and how its
+answer comes back.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""Deployments made ready: nothing in the configuration can end a line of the request, and mocks look like the real thing."""
+"""Deployments made ready: nothing in the configuration can end a line of the request, and mocks
+look like the real thing.
+"""
 
 import json
 from typing import Any

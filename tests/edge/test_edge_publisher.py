@@ -1,4 +1,6 @@
-"""Both ways to the broker, on a real one: an acknowledgement means it is in the stream; anything else is a PublishError."""
+"""Both ways to the broker, on a real one: an acknowledgement means it is in the stream; anything
+else is a PublishError.
+"""
 
 import asyncio
 import time

@@ -173,7 +173,9 @@ async def test_nothing_flies_beside_a_message_that_did_not_get_through(make: Mak
 async def test_a_broker_that_is_back_drains_the_journal_under_load(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk slower than the broker must not keep the edge on the journal, which would fill it in the end."""
+    """A disk slower than the broker must not keep the edge on the journal, which would fill it in
+    the end.
+    """
     journal = Journal(tmp_path / "journal", 10 * MB)
     append = journal.append
 

@@ -1,4 +1,6 @@
-"""The recorder under schedules nobody thought of, and on a real broker that is killed under load."""
+"""The recorder under schedules nobody thought of, and on a real broker that is killed under
+load.
+"""
 
 import asyncio
 import tempfile

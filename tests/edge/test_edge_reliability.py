@@ -1,4 +1,6 @@
-"""Retries, fallbacks and rests, end to end: what the provider sees, what the client gets, what the book says."""
+"""Retries, fallbacks and rests, end to end: what the provider sees, what the client gets, what the
+book says.
+"""
 
 import asyncio
 import contextlib
@@ -97,7 +99,9 @@ async def test_num_retries_ask_the_only_deployment_again(start: Start) -> None:
 
 
 async def test_settings_and_targets_of_today_count_for_a_caller_of_yesterday(start: Start) -> None:
-    """What was worked out once a decision is worked out anew where the file was read again, or a deployment is another one now."""
+    """What was worked out once a decision is worked out anew where the file was read again, or a
+    deployment is another one now.
+    """
     failed = failing("503 X")
     edge = await start(in_turn(OK, failed, failed, OK, OK, failed, OK))
     statuses = [(await edge.chat()).status for _ in range(2)]

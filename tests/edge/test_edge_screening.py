@@ -1,4 +1,6 @@
-"""Asking moderation: nothing is lost at a cut, nothing forbidden leaks from a stream, and no answer is a no."""
+"""Asking moderation: nothing is lost at a cut, nothing forbidden leaks from a stream, and no answer
+is a no.
+"""
 
 import asyncio
 import itertools
@@ -185,8 +187,8 @@ def test_slices_lose_nothing_and_overlap_where_they_cut(said: list[str], overlap
 
 @pytest.mark.parametrize("said", ["one prompt", "many parts"])
 def test_a_megabyte_is_put_to_moderation_in_short_steps(said: str) -> None:
-    """No callback of the edge's loop takes 20 ms of CPU (3 and 12, with room for a slow machine): the walk through the body, and the
-    bus's bytes, here both ways."""
+    """No callback of the edge's loop takes 20 ms of CPU (3 and 12, with room for a slow machine):
+    the walk through the body, and the bus's bytes, here both ways."""
     words = "the quick brown fox and the key of the house "
     texts = [words * (MB // len(words))] if said == "one prompt" else [words * 10] * (MB // len(words) // 10)
     raw = msgspec.json.encode([{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}])

@@ -1,4 +1,6 @@
-"""LiteLLM's metrics: what they say is what the facts say, who may read them, and that nobody can make them grow."""
+"""LiteLLM's metrics: what they say is what the facts say, who may read them, and that nobody can
+make them grow.
+"""
 
 import asyncio
 import json
@@ -116,7 +118,9 @@ def test_guardrails_are_counted() -> None:
 
 
 def test_nobody_can_make_them_grow() -> None:
-    """10,000 names of models that nobody serves, keys, users, teams, deployments: the number of series stays where it is."""
+    """10,000 names of models that nobody serves, keys, users, teams, deployments: the number of
+    series stays where it is.
+    """
     counted = Series(["m"])
     for number in range(10_000):
         counted.refused(
@@ -176,7 +180,9 @@ def test_our_text_says_what_the_client_librarys_does() -> None:
 
 @pytest.mark.alone
 async def test_a_scrape_of_a_busy_edge_gives_the_loop_its_turns() -> None:
-    """At the median a turn waits for less than the 5 ms that the interpreter would let it wait; without the pauses it is 10."""
+    """At the median a turn waits for less than the 5 ms that the interpreter would let it wait;
+    without the pauses it is 10.
+    """
     counted = Series(["m"])
     for number in range(series.SERIES_MAX):
         counted.settled(settled(number, caller=Caller(KeyDigest(f"{number:064x}"), f"alias-{number}")), 1.0, 1.0)
@@ -229,7 +235,9 @@ async def test_a_known_load_is_what_the_book_has(edge: Edge, fresh: Series) -> N
 async def test_a_scrape_of_everything_costs_the_loop_little(
     edge: Edge, fresh: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CPU of the loop's own thread, whatever else the machine does: 4.7 ms for 7 MB where it was measured."""
+    """CPU of the loop's own thread, whatever else the machine does: 4.7 ms for 7 MB where it was
+    measured.
+    """
     for number in range(series.SERIES_MAX):
         fresh.settled(settled(number, caller=Caller(KeyDigest(f"{number:064x}"), f"alias-{number}")), 1.0, 1.0)
     monkeypatch.setattr("shared.service.RENDERED", [fresh.render])

@@ -1,4 +1,6 @@
-"""Raw sockets against the edge: whatever comes in, a clear answer in OpenAI's shape or a closed connection, and it lives on."""
+"""Raw sockets against the edge: whatever comes in, a clear answer in OpenAI's shape or a closed
+connection, and it lives on.
+"""
 
 import asyncio
 import socket

@@ -1,4 +1,6 @@
-"""Bodies: too large, too slow, bombs, and what is not what it says. A clear answer in OpenAI's shape, in bounded memory."""
+"""Bodies: too large, too slow, bombs, and what is not what it says. A clear answer in OpenAI's
+shape, in bounded memory.
+"""
 
 import asyncio
 import gzip

@@ -191,7 +191,9 @@ async def test_a_completion_that_names_no_model_asks_the_default_one() -> None:
 
 @pytest.mark.asyncio
 async def test_a_deployment_has_no_more_calls_at_once_than_it_may() -> None:
-    """One place of its own, two deployments: two calls at once are answered by both, the third waits for the first place."""
+    """One place of its own, two deployments: two calls at once are answered by both, the third
+    waits for the first place.
+    """
     running, most, calls = 0, 0, 0
 
     async def slowly(peer: Peer) -> None:

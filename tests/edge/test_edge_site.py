@@ -1,4 +1,6 @@
-"""What the gateway shows of itself: the page's robots.txt, documentation without a byte from elsewhere, images and nothing but images."""
+"""What the gateway shows of itself: the page's robots.txt, documentation without a byte from
+elsewhere, images and nothing but images.
+"""
 
 import gzip
 import json

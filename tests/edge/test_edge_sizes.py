@@ -1,4 +1,6 @@
-"""How large requests and answers may be: the page's answer to the byte, counted on real bytes, and told to people."""
+"""How large requests and answers may be: the page's answer to the byte, counted on real bytes, and
+told to people.
+"""
 
 import asyncio
 import json
@@ -238,7 +240,8 @@ async def test_slack_away_for_minutes_loses_nothing_and_repeats_nothing(
     await until(lambda: len(slack.messages) == 5)
     assert [message["text"].rpartition(" ")[2] for message in slack.messages] == list("abcde")
     assert (alerts.sent, alerts.lost) == (5, 0)
-    # One is being sent and as many as may wait do; for one more the oldest of those makes room, and no other goes with it.
+    # One is being sent and as many as may wait do; for one more the oldest of those makes room, and
+    # no other goes with it.
     monkeypatch.setattr("services.edge.alerts.WAITING_MAX", 2)
     slack.answers = [503] * 20
     alerts.tell("k", "being sent", "n 0")

@@ -1,4 +1,6 @@
-"""Escapes that a format doesn't need hide nothing: in a tool call's arguments (JSON in a string), and in URLs."""
+"""Escapes that a format doesn't need hide nothing: in a tool call's arguments (JSON in a string),
+and in URLs.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""A model's stream, read while it passes: however it is cut, the client gets the same bytes and the book the same numbers."""
+"""A model's stream, read while it passes: however it is cut, the client gets the same bytes and the
+book the same numbers.
+"""
 
 import itertools
 import json
@@ -36,7 +38,8 @@ STOP = event(
 ANONYMOUS = event({"id": "", "model": "", "choices": []})
 
 STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
-    # name: what the provider sends, what the client gets when we asked for the usage, what was learned
+    # name: what the provider sends, what the client gets when we asked for the usage, what was
+    # learned
     "openai": (ROLE + delta("Hi") + delta(" you") + STOP + USAGE_EVENT + DONE, ROLE + delta("Hi") + delta(" you") + STOP, PROVIDED),
     "no usage": (ROLE + delta("Hi") + DONE, ROLE + delta("Hi"), None),
     "usage with choices": (

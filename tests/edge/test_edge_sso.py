@@ -1,4 +1,6 @@
-"""Single sign-on's decisions: who may come in, as what; and what a cookie, a form and a failed login are worth."""
+"""Single sign-on's decisions: who may come in, as what; and what a cookie, a form and a failed
+login are worth.
+"""
 
 import base64
 from typing import Any

@@ -1,4 +1,6 @@
-"""Models added by API on an edge: secrets are sealed before they leave it, and what policy says is called as it now is."""
+"""Models added by API on an edge: secrets are sealed before they leave it, and what policy says is
+called as it now is.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""Whoever has no good key: what he can make an edge do, hold and write is bounded, and keeps nobody else out."""
+"""Whoever has no good key: what he can make an edge do, hold and write is bounded, and keeps nobody
+else out.
+"""
 
 import asyncio
 import gzip
@@ -59,7 +61,9 @@ def refused(edge: Edge) -> list[Refused]:
 
 
 async def test_bodies_that_never_come_keep_nobody_out(edge: Edge) -> None:
-    """More heads without a key than there are slots: a good key, and the probe on the clients' port, are answered at once."""
+    """More heads without a key than there are slots: a good key, and the probe on the clients'
+    port, are answered at once.
+    """
     assert (await edge.chat()).status == 200
     attackers = []
     for _ in range(80):
@@ -169,7 +173,9 @@ async def test_a_hundred_thousand_empty_members_are_refused_at_once() -> None:
 
 @pytest.mark.alone
 async def test_members_cost_what_they_weigh() -> None:
-    """Each copied only its own slice: ten times as many take about ten times as long, not a hundred times."""
+    """Each copied only its own slice: ten times as many take about ten times as long, not a hundred
+    times.
+    """
     piece = gzip.compress(bytes(40_000))
 
     async def cost(members: int) -> float:

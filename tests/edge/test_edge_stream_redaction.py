@@ -1,5 +1,6 @@
-"""Answers and streams through the guardrails that redact and block, as they really are: what comes out doesn't depend on how an
-answer is cut, nothing forbidden gets out, and what is redacted is still a stream that clients can read."""
+"""Answers and streams through the guardrails that redact and block, as they really are: what comes
+out doesn't depend on how an answer is cut, nothing forbidden gets out, and what is redacted is
+still a stream that clients can read."""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""TLS on the clients' port: real clients, renewed certificates, and what a client does that speaks something else."""
+"""TLS on the clients' port: real clients, renewed certificates, and what a client does that speaks
+something else.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,6 @@
-"""Routes, health checks that really call, token counts: for whom they are, and what they leave in the book."""
+"""Routes, health checks that really call, token counts: for whom they are, and what they leave in
+the book.
+"""
 
 import asyncio
 import json

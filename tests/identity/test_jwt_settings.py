@@ -54,7 +54,9 @@ def test_what_is_wrong_is_said_with_its_place(
 
 
 def test_what_needs_no_acting_is_taken() -> None:
-    """A key that changes is known on every edge at once: nothing is cached that `virtual_key_mapping_cache_ttl` could bound."""
+    """A key that changes is known on every edge at once: nothing is cached that
+    `virtual_key_mapping_cache_ttl` could bound.
+    """
     assert of({"virtual_key_mapping_cache_ttl": 10}).rules.virtual_key_mapping_cache_ttl == 10
 
 

@@ -234,7 +234,9 @@ async def test_discovery_and_tokens_without_a_key_id(provider: Provider, outboun
 
 
 async def test_issuers_have_keys_of_their_own(provider: Provider, outbound: Outbound) -> None:
-    """The same key id at two issuers: each one's tokens verify with its own key, and not with the other's."""
+    """The same key id at two issuers: each one's tokens verify with its own key, and not with the
+    other's.
+    """
     other = Provider()
     other.keys = [jwk("rsa", OTHER_RSA_KEY)]
     runner = await other.serve()
@@ -281,7 +283,9 @@ MUTATIONS = st.fixed_dictionaries(
 
 
 async def test_what_the_provider_says_of_a_person(provider: Provider, outbound: Outbound) -> None:
-    """`oidc_userinfo_enabled`: before the token's claims, never instead of its own; asked again after its time."""
+    """`oidc_userinfo_enabled`: before the token's claims, never instead of its own; asked again
+    after its time.
+    """
     endpoint = f"http://127.0.0.1:{provider.port}/userinfo"
     rules = {"oidc_userinfo_enabled": True, "oidc_userinfo_endpoint": endpoint, "oidc_userinfo_cache_ttl": 60}
     now = time.time()

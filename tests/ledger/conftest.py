@@ -34,12 +34,16 @@ from tests.ledger.servers import Nats, Postgres
 from tests.support.serving import handled_by, serving
 
 MIDNIGHT_S = 60.0
-"""A test that begins so shortly before midnight (UTC) waits for it: what it posts is all of one day."""
+"""A test that begins so shortly before midnight (UTC) waits for it: what it posts is all of one
+day.
+"""
 
 
 @pytest.fixture(autouse=True)
 def one_day(request: pytest.FixtureRequest) -> None:
-    """A module's TODAY, and what it makes of it, is the day of each of its tests, also when midnight came since it was imported."""
+    """A module's TODAY, and what it makes of it, is the day of each of its tests, also when
+    midnight came since it was imported.
+    """
     now = datetime.now(UTC)
     left_s = (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
     if left_s < MIDNIGHT_S:

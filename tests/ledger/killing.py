@@ -1,4 +1,6 @@
-"""A ledger and its PostgreSQL, killed at random moments while facts come in: for a test with a few kills, and `make prove` with a hundred."""
+"""A ledger and its PostgreSQL, killed at random moments while facts come in: for a test with a few
+kills, and `make prove` with a hundred.
+"""
 
 import asyncio
 import random
@@ -25,7 +27,9 @@ START_S = 60.0
 FACTS = 20
 """Calls in a message."""
 PAUSE_S = 0.1
-"""Between two messages' worth: the whole book is compared after every kill, so it may not become large."""
+"""Between two messages' worth: the whole book is compared after every kill, so it may not become
+large.
+"""
 
 
 class Sent:
@@ -40,7 +44,9 @@ class Sent:
         self.going.set()
 
     async def send(self, client: Client) -> None:
-        """Until `done`: calls opened and settled, some settled in the same message, and a control fact now and then."""
+        """Until `done`: calls opened and settled, some settled in the same message, and a control
+        fact now and then.
+        """
         while not self.done.is_set():
             await self.going.wait()
             calls = [opened(tags=[f"t{n % 3}"]) for n in range(FACTS)]
@@ -54,7 +60,9 @@ class Sent:
 
 
 async def until_stored(publishing: Callable[[], Awaitable[int]]) -> None:
-    """As an edge does it: what the broker didn't confirm in time goes again, and is the same fact."""
+    """As an edge does it: what the broker didn't confirm in time goes again, and is the same
+    fact.
+    """
     while True:
         try:
             await publishing()
@@ -87,7 +95,9 @@ async def agree(url: str, what: str) -> None:
 
 
 async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: int) -> Sent:
-    """Raises AssertionError where anything disagrees. Returns what was sent, all of which is in the book then."""
+    """Raises AssertionError where anything disagrees. Returns what was sent, all of which is in the
+    book then.
+    """
     draw, sent = random.Random(seed), Sent()
     (directory / "postgres").mkdir()
     server = Postgres(directory / "postgres")
@@ -135,7 +145,8 @@ async def kill(directory: Path, nats: Nats, client: Client, kills: int, seed: in
 
 
 async def _records(url: str, before: int) -> int:
-    """Waits until the ledger has recorded more of TRAFFIC than that: it is killed at work, not while it starts. Returns how far it is.
+    """Waits until the ledger has recorded more of TRAFFIC than that: it is killed at work, not
+    while it starts. Returns how far it is.
 
     Raises TimeoutError.
     """

@@ -1,4 +1,6 @@
-"""What the ledger's tests are made of: facts, a book to post them to, and a ledger running in this process."""
+"""What the ledger's tests are made of: facts, a book to post them to, and a ledger running in this
+process.
+"""
 
 import asyncio
 import re
@@ -271,7 +273,9 @@ Told = pytest.CaptureFixture[str]
 
 
 async def findings(book: Book, told: Told, **asked: Any) -> list[str]:
-    """What `verify` prints, without notes, log lines and its summary; its exit status has to fit."""
+    """What `verify` prints, without notes, log lines and its summary; its exit status has to
+    fit.
+    """
     told.readouterr()
     status = await verify.run(book.database, verify.Asked(**asked))
     *found, _summary = [

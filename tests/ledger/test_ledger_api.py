@@ -302,7 +302,9 @@ async def test_the_api_cannot_write(ledger: Running) -> None:
 
 
 async def test_an_edges_word_for_who_asks_is_as_good_as_the_credential(ledger: Running, client: Client) -> None:
-    """Its public key comes over the bus; a word of an edge that nobody answers for, or for another question, is none."""
+    """Its public key comes over the bus; a word of an edge that nobody answers for, or for another
+    question, is none.
+    """
     edge, other = Signer("an-edge"), Signer("an-edge")
     await bus.answer(
         client, subjects.edge_identity("an-edge"), "an-edge", IdentityRequest, lambda _: IdentityReply(edge.public_key)

@@ -1,4 +1,6 @@
-"""The spend cube says what the book says, whatever happens in whatever order. On a real PostgreSQL."""
+"""The spend cube says what the book says, whatever happens in whatever order. On a real
+PostgreSQL.
+"""
 
 import asyncio
 import random
@@ -212,7 +214,9 @@ def test_the_pause_after_failures_is_short_at_first_and_bounded() -> None:
 
 
 async def test_what_an_older_ledger_had_summed_is_taken_over(book: Book, cube: Cube) -> None:
-    """Migration 0013, with data: the older tables are filled as that ledger did, and their sums taken over."""
+    """Migration 0013, with data: the older tables are filled as that ledger did, and their sums
+    taken over.
+    """
     await book.post(
         *(settled(opened(tags=tags, caller=caller)) for tags in ([], ["a"], ["b", "a"]) for caller in (ALICE, BOB)),
         refused(tags=["x"]),

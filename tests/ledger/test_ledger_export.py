@@ -1,4 +1,6 @@
-"""Exported days are the book's: by count, sum and hash, killed or not, read by other tools. On a real PostgreSQL."""
+"""Exported days are the book's: by count, sum and hash, killed or not, read by other tools. On a
+real PostgreSQL.
+"""
 
 import asyncio
 import hashlib

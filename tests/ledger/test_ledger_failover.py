@@ -1,4 +1,6 @@
-"""Several ledgers on one book, one of them killed or stopped, and ledgers whose PostgreSQL goes away: each request is recorded once."""
+"""Several ledgers on one book, one of them killed or stopped, and ledgers whose PostgreSQL goes
+away: each request is recorded once.
+"""
 
 import asyncio
 import signal
@@ -141,7 +143,9 @@ async def test_the_database_restarted_mid_way(nats_server: Nats, client: Client,
 
 
 class LastWord:
-    """Stands before PostgreSQL. To the first question it adds what PostgreSQL says when it dies, and doesn't close the connection yet."""
+    """Stands before PostgreSQL. To the first question it adds what PostgreSQL says when it dies,
+    and doesn't close the connection yet.
+    """
 
     FATAL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
     PARSED = b"1\0\0\0\4"

@@ -1,4 +1,6 @@
-"""What was written yesterday is proved tomorrow: each format of evidence has a golden vector, and an old book is found whole."""
+"""What was written yesterday is proved tomorrow: each format of evidence has a golden vector, and
+an old book is found whole.
+"""
 
 import asyncio
 import hashlib
@@ -58,7 +60,9 @@ GOLDEN = {
     3: (COMMON | UNITS | {"price": price.reference(price.digest_of(RATED))},
         "27c7314d752f2adc1f60cc65efad42cb03e97702df564c783ed75644930348b2", "ecf513338e491b980de9f1a23162d994e27aca60b9ab3962bd0a74e41cb014ff"),
 }  # fmt: skip
-"""Format: a row, its digest, and the hash of a batch of it alone. Format 1's were computed by the code of that time (e59dc7f)."""
+"""Format: a row, its digest, and the hash of a batch of it alone. Format 1's were computed by the
+code of that time (e59dc7f).
+"""
 
 
 def fact(price: Price, usage: Usage, **more: Any) -> Settled:
@@ -111,7 +115,9 @@ def test_every_format_has_a_vector_and_a_cell_it_doesnt_know_spoils_a_row() -> N
 
 @pytest.fixture
 async def old_book(database_url: str) -> Book:
-    """A book as the code of e59dc7f left it: expired, outranked, refused, altered and open calls, two shards, three changes."""
+    """A book as the code of e59dc7f left it: expired, outranked, refused, altered and open calls,
+    two shards, three changes.
+    """
     connection = await asyncpg.connect(database_url)
     await connection.execute("CREATE SCHEMA tollgate; SET search_path = tollgate")
     await connection.execute(

@@ -1,4 +1,6 @@
-"""How long the recorder gathers messages: a lone one hardly waits, a busy stream's share their transactions."""
+"""How long the recorder gathers messages: a lone one hardly waits, a busy stream's share their
+transactions.
+"""
 
 import asyncio
 import time

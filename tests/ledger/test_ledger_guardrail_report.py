@@ -1,4 +1,6 @@
-"""`/guardrails/report` over a real book: counts, percentiles and costs as computed by hand, each tenant its own."""
+"""`/guardrails/report` over a real book: counts, percentiles and costs as computed by hand, each
+tenant its own.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -73,7 +75,9 @@ async def test_each_sees_their_own(filled: Running) -> None:
 
 
 async def test_a_key_without_a_user_doesnt_see_what_it_did_as_somebodys(filled: Running, book: Book) -> None:
-    """By the rule of every other question about calls: a key was a user's once, and isn't any more."""
+    """By the rule of every other question about calls: a key was a user's once, and isn't any
+    more.
+    """
     was_bobs = msgspec.structs.replace(BOB, key_sha256=ROBOT.key_sha256)
     await book.post(
         settled(opened(caller=was_bobs), guardrail_outcomes=outcomes("bobs", ("allow", 1.0))),

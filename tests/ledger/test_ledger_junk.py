@@ -1,4 +1,6 @@
-"""Whatever comes out of the stream, the book takes it, says what was wrong with it, and goes on. Properties, on a real PostgreSQL."""
+"""Whatever comes out of the stream, the book takes it, says what was wrong with it, and goes on.
+Properties, on a real PostgreSQL.
+"""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,6 @@
-"""Ledger and PostgreSQL die at random moments of recording: rows, sums, positions and chains agree. (`make prove` does a hundred.)"""
+"""Ledger and PostgreSQL die at random moments of recording: rows, sums, positions and chains agree.
+(`make prove` does a hundred.)
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,6 @@
-"""The whole ledger on a real nats-server and PostgreSQL: from the streams into the book, through a broker's restarts and losses."""
+"""The whole ledger on a real nats-server and PostgreSQL: from the streams into the book, through a
+broker's restarts and losses.
+"""
 
 import asyncio
 
@@ -76,7 +78,9 @@ async def test_an_unended_call_expires_and_a_late_settlement_wins(
 async def test_nothing_expires_while_its_end_may_be_in_the_stream(
     nats_server: Nats, client: Client, book: Book
 ) -> None:
-    """The end is in the stream, unread, when the ledger starts long after the call should have ended."""
+    """The end is in the stream, unread, when the ledger starts long after the call should have
+    ended.
+    """
     call = opened(expires_at_ms=now_ms() + 500)
     await publish(client, call)
     for _ in range(30):

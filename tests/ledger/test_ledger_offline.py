@@ -1,4 +1,6 @@
-"""An export with its proof is checked by one file, without the database; whatever is done to it is found. On a real PostgreSQL."""
+"""An export with its proof is checked by one file, without the database; whatever is done to it is
+found. On a real PostgreSQL.
+"""
 
 import asyncio
 import hashlib

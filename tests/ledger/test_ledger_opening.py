@@ -1,4 +1,6 @@
-"""What entities spent, as policy asks for it; and what they had spent before they came here (import-litellm), which counts once beside it."""
+"""What entities spent, as policy asks for it; and what they had spent before they came here
+(import-litellm), which counts once beside it.
+"""
 
 from nats.aio.client import Client
 

@@ -1,4 +1,6 @@
-"""Facts into rows and rollups, on a real PostgreSQL, without a broker: what a batch does to the book."""
+"""Facts into rows and rollups, on a real PostgreSQL, without a broker: what a batch does to the
+book.
+"""
 
 import asyncio
 import uuid

@@ -160,7 +160,9 @@ async def test_recorders_do_not_wait_while_the_cube_is_compared(full: Book) -> N
 
 
 async def test_beside_a_ledger_that_records(nats_server: Nats, client: Client, book: Book) -> None:
-    """Sums are wrong, rows keep coming, and nothing that was added meanwhile is lost or counted twice."""
+    """Sums are wrong, rows keep coming, and nothing that was added meanwhile is lost or counted
+    twice.
+    """
     async with running(nats_server.url, book.url, batch_messages_max=2):
         sending = asyncio.create_task(_send(client))
         while not sending.done():

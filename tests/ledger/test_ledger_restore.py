@@ -1,4 +1,6 @@
-"""A database put back from a backup gets back what the broker has, and says so; calls that are under way. On real parts."""
+"""A database put back from a backup gets back what the broker has, and says so; calls that are
+under way. On real parts.
+"""
 
 import asyncio
 from pathlib import Path

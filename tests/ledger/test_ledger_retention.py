@@ -1,4 +1,6 @@
-"""Everything ends on its own term, a hold keeps it, and the book stays provable. On a real PostgreSQL."""
+"""Everything ends on its own term, a hold keeps it, and the book stays provable. On a real
+PostgreSQL.
+"""
 
 import asyncio
 import io
@@ -104,7 +106,9 @@ async def test_a_forged_record_hides_nothing(book: Book, capsys: Told, notes: No
 
 
 async def test_a_day_that_somebody_took_himself_is_no_drop(book: Book, capsys: Told, notes: Notes) -> None:
-    """He knows how retention_drop is written, and its digest; but no control fact says that the day was due."""
+    """He knows how retention_drop is written, and its digest; but no control fact says that the day
+    was due.
+    """
     await fill(book)
     await run(book, Terms(spend=30), NOW, notes)
     assert await findings(book, capsys) == []

@@ -1,4 +1,6 @@
-"""Retention as the ledger does it: what the configuration says, when it runs, and holds by the API. On a real PostgreSQL."""
+"""Retention as the ledger does it: what the configuration says, when it runs, and holds by the API.
+On a real PostgreSQL.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

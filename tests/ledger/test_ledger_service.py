@@ -147,7 +147,9 @@ def test_a_wrong_setting_ends_the_process_with_a_sentence() -> None:
 
 
 async def test_stopping_finishes_the_batch_under_way(nats_server: Nats, client: Client, book: Book) -> None:
-    """A stopped ledger's rows are those of the messages up to its position, no more and no less; the next one goes on from there."""
+    """A stopped ledger's rows are those of the messages up to its position, no more and no less;
+    the next one goes on from there.
+    """
     for _ in range(40):
         await publish(client, *(settled() for _ in range(50)))
     async with running(nats_server.url, book.url, batch_messages_max=2):

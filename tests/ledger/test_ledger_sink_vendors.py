@@ -1,4 +1,6 @@
-"""Phoenix, Logfire, MLflow, LangSmith, Datadog: each is asked where and as its own documentation says."""
+"""Phoenix, Logfire, MLflow, LangSmith, Datadog: each is asked where and as its own documentation
+says.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable

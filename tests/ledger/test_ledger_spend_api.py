@@ -25,7 +25,9 @@ EACH = 0.0000135
 
 @pytest.fixture
 async def filled(ledger: Running, book: Book) -> Running:
-    """Alice: two calls today with tags a and b; Bob: one yesterday, tag a; a robot without user: one, untagged; one refused."""
+    """Alice: two calls today with tags a and b; Bob: one yesterday, tag a; a robot without user:
+    one, untagged; one refused.
+    """
     await book.post(
         *(settled(opened(caller=ALICE, tags=["a", "b"], customer_id="c1")) for _ in range(2)),
         settled(opened(id=on(TODAY - timedelta(days=1)), caller=BOB, tags=["a"], model="claude", provider="anthropic")),
@@ -133,7 +135,8 @@ async def test_daily_activity_of_some(filled: Running) -> None:
     assert {name for day in without["results"] for name in day["breakdown"]["entities"]} == {"team-a"}
     key = await of(filled, "/user/daily/activity", **DAYS, api_key="sk-alice", model="gpt")
     assert key["metadata"]["total_api_requests"] == 2
-    # Two hours east of UTC the day is another one late in the evening: a range that holds the calls at every hour.
+    # Two hours east of UTC the day is another one late in the evening: a range that holds the calls
+    # at every hour.
     wide = {"start_date": DAYS["start_date"], "end_date": str(TODAY + timedelta(days=1))}
     assert (await of(filled, "/user/daily/activity", **wide, timezone="-120"))["metadata"]["total_api_requests"] == 4
     for wrong in ({}, {**DAYS, "page": "0"}, {**DAYS, "timezone": "17"}, {**DAYS, "end_date": "2020-01-01"}):
@@ -143,7 +146,9 @@ async def test_daily_activity_of_some(filled: Running) -> None:
 
 @pytest.mark.parametrize("behind", [True, False])
 async def test_spend_of_some_tags(filled: Running, book: Book, behind: bool) -> None:
-    """For an administrator, and for a tenant its own; from the rollups while the cube is behind, and from the cube."""
+    """For an administrator, and for a tenant its own; from the rollups while the cube is behind,
+    and from the cube.
+    """
     while not behind and await Cube(book.database, asyncio.Event()).catch_up(book.owner):
         pass
     for key, spent in (("sk-admin", 3), ("sk-alice", 2)):
@@ -262,7 +267,9 @@ async def test_pages_of_calls(filled: Running, book: Book) -> None:
 
 
 async def test_pages_by_time_that_nobody_counts(filled: Running, book: Book) -> None:
-    """They reach over quiet weeks, both ways, and a look at the newest opens the tables of its days alone."""
+    """They reach over quiet weeks, both ways, and a look at the newest opens the tables of its days
+    alone.
+    """
     for days in (20, 200, 201, 380):
         await book.post(settled(opened(id=on(TODAY - timedelta(days=days)), caller=BOB)))
     years = {"start_date": str(TODAY - timedelta(days=400)), "end_date": str(TODAY), "page_size": "2", "count": "false"}

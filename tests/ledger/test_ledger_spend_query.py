@@ -1,4 +1,6 @@
-"""`/spend/query` gives exactly what the calls add up to, from whichever source, while the cube lags. On a real PostgreSQL."""
+"""`/spend/query` gives exactly what the calls add up to, from whichever source, while the cube
+lags. On a real PostgreSQL.
+"""
 
 import asyncio
 import random
@@ -32,7 +34,9 @@ def id_at(draw: random.Random, at: datetime) -> RequestId:
 
 
 async def fill(book: Book, draw: random.Random, cube: Cube) -> None:
-    """Calls of fifty days, some refused, some unpriced, some expired and ended after; the cube has a part of them."""
+    """Calls of fifty days, some refused, some unpriced, some expired and ended after; the cube has
+    a part of them.
+    """
     for n in range(8):
         facts: list[Any] = []
         for _ in range(25):
@@ -153,7 +157,9 @@ async def test_random_questions_from_every_source(book: Book) -> None:
 async def test_by_tag_and_team_alone_is_the_same_answer(
     book: Book, monkeypatch: pytest.MonkeyPatch, behind: bool
 ) -> None:
-    """As by the way that every other question takes; while the cube is behind, and when it has everything."""
+    """As by the way that every other question takes; while the cube is behind, and when it has
+    everything.
+    """
     draw = random.Random(5)
     cube = Cube(book.database, asyncio.Event())
     await fill(book, draw, cube)

@@ -1,4 +1,6 @@
-"""PostgreSQL with a synchronous standby: the primary is killed, the standby promoted, and the ledger follows by the URL it has."""
+"""PostgreSQL with a synchronous standby: the primary is killed, the standby promoted, and the
+ledger follows by the URL it has.
+"""
 
 import asyncio
 import signal
@@ -119,7 +121,9 @@ async def fail_over(
 
 
 async def test_a_position_that_only_the_primary_has_is_not_taken_for_safe(pair: tuple[Postgres, Standby]) -> None:
-    """A commit that waits for a standby which is away is there for everybody to read once its waiting was interrupted."""
+    """A commit that waits for a standby which is away is there for everybody to read once its
+    waiting was interrupted.
+    """
     primary, standby = pair
     database = Database(await primary.new_database())
     await migrate(database)

@@ -1,4 +1,6 @@
-"""Forty random attacks on a book, by somebody who may write everything but has no key: all found. (`make prove` does a thousand.)"""
+"""Forty random attacks on a book, by somebody who may write everything but has no key: all found.
+(`make prove` does a thousand.)
+"""
 
 import random
 
@@ -21,7 +23,9 @@ async def signed_book(book: Book) -> None:
 
 
 async def attack(book: Book, count: int, seed: int) -> dict[str, int]:
-    """Raises AssertionError for an attack that isn't found. Returns how many there were of each kind."""
+    """Raises AssertionError for an attack that isn't found. Returns how many there were of each
+    kind.
+    """
     draw, counts = random.Random(seed), dict[str, int]()
     for number in range(count):
         done, noticed = await tampering.found(book.owner, draw, Asked(own=[KEY.id]))

@@ -1,4 +1,6 @@
-"""Retention end to end, four hundred days from now, by a ledger's own clock; and a large day that goes while others write. On real parts."""
+"""Retention end to end, four hundred days from now, by a ledger's own clock; and a large day that
+goes while others write. On real parts.
+"""
 
 import asyncio
 import time
@@ -110,7 +112,8 @@ async def test_a_large_day_goes_in_a_moment_and_nobody_waits_for_it(book: Book, 
 
 
 async def drop_beside_inserts(book: Book, rows: int, batch: int) -> tuple[float, float]:
-    """A day of so many rows goes while another shard's batches come in, none of which may wait for a lock longer than a second.
+    """A day of so many rows goes while another shard's batches come in, none of which may wait for
+    a lock longer than a second.
 
     Returns how long its locks were held at most, and the longest insert.
     """

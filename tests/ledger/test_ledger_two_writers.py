@@ -1,4 +1,6 @@
-"""Two recorders at once: a call that one shard gives up while another brings its end is counted once. On a real PostgreSQL."""
+"""Two recorders at once: a call that one shard gives up while another brings its end is counted
+once. On a real PostgreSQL.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

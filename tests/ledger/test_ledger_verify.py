@@ -1,4 +1,6 @@
-"""`verify` finds whatever is done to the book behind its back, and nothing where nothing was done. On a real PostgreSQL."""
+"""`verify` finds whatever is done to the book behind its back, and nothing where nothing was done.
+On a real PostgreSQL.
+"""
 
 import asyncio
 import os
@@ -37,7 +39,9 @@ from tests.ledger.servers import Nats, Postgres
 
 @pytest.fixture
 async def full(book: Book) -> AsyncIterator[Book]:
-    """Two shards, four control facts; batch 1 of shard 0 is the oldest of four, each of three rows."""
+    """Two shards, four control facts; batch 1 of shard 0 is the oldest of four, each of three
+    rows.
+    """
     await post_control(book, "a", "b", "c", "d")
     other = Tally(await book.database.writer(), subjects.TRAFFIC_STREAM, 1)
     for n in range(4):
@@ -55,7 +59,9 @@ async def ids_of(book: Book, shard: int, batch: int) -> list[str]:
 
 
 async def test_a_book_with_everything_that_happens_in_one_is_clean(book: Book, capsys: Told) -> None:
-    """Expired, outranked, refused, conflicting, rejected and altered rows, duplicates, empty batches, a rewind, two shards."""
+    """Expired, outranked, refused, conflicting, rejected and altered rows, duplicates, empty
+    batches, a rewind, two shards.
+    """
     await book.owner.execute("ALTER TABLE request_log ADD CONSTRAINT poison CHECK (model <> 'poison')")
     late, never, first = opened(expires_at_ms=1), opened(expires_at_ms=1), settled()
     await book.post(late, never, opened())

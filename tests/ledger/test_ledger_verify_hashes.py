@@ -1,4 +1,6 @@
-"""What is hashed when it is written comes out the same when it is read; and what a chain and its rows prove, without a database."""
+"""What is hashed when it is written comes out the same when it is read; and what a chain and its
+rows prove, without a database.
+"""
 
 import asyncio
 import hashlib
@@ -101,7 +103,9 @@ json_texts = st.recursive(
 async def test_json_keeps_its_very_text_and_texts_their_code_points(
     odd_url: str, capsys: Told, text: str, words: list[str], name: str
 ) -> None:
-    """Numbers beyond a double, two keys of one name, white space, escapes; quotes, commas and NULL in tags."""
+    """Numbers beyond a double, two keys of one name, white space, escapes; quotes, commas and NULL
+    in tags.
+    """
     tags = (*words, "NULL", "", 'a"b', "{,}", "\\")
     await all_verify(
         odd_url, capsys, [settled()], spend_logs_metadata=text, price=text, tags=tags, user_agent=name, altered=tags

@@ -1,4 +1,6 @@
-"""The whole suite on real parts, started once for all live tests: NATS, PostgreSQL, the four services, a real model."""
+"""The whole suite on real parts, started once for all live tests: NATS, PostgreSQL, the four
+services, a real model.
+"""
 
 import asyncio
 import os
@@ -50,7 +52,9 @@ def model_url() -> Iterator[str]:
 
 
 def model_config(model_url: str, *, master_key: bool = True) -> str:
-    """config.model.yaml, pointed at the model of this run; without its master key the gateway is open."""
+    """config.model.yaml, pointed at the model of this run; without its master key the gateway is
+    open.
+    """
     text = (ROOT / "config.model.yaml").read_text().replace("http://127.0.0.1:18080/v1", model_url)
     if not master_key:
         text = "\n".join(
@@ -91,7 +95,9 @@ async def new_key(http: aiohttp.ClientSession, suite: RunningSuite, **fields: An
 
 
 async def eventually(probe: Any, wanted: Any, timeout_s: float = 15.0) -> Any:
-    """The book follows the stream by milliseconds: ask until the answer is the wanted one, or fail with the last."""
+    """The book follows the stream by milliseconds: ask until the answer is the wanted one, or fail
+    with the last.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         found = await probe()

@@ -41,8 +41,9 @@ async def insist(http: aiohttp.ClientSession, url: str, body: Any) -> tuple[Any,
 async def measured(
     suite: RunningSuite, http: aiohttp.ClientSession, tries: int
 ) -> tuple[dict[str, list[float]], int, int]:
-    """(kind of change -> milliseconds from its answer until the last edge acts by it, once a try; how many calls that took, and how many of
-    them were still answered by what was before). The time holds a whole call: only the last number is about how changes spread."""
+    """(kind of change -> milliseconds from its answer until the last edge acts by it, once a try;
+    how many calls that took, and how many of them were still answered by what was before). The time
+    holds a whole call: only the last number is about how changes spread."""
     base, edges = suite.edge_url, suite.edge_urls
     found: dict[str, list[float]] = {}
     calls = [0, 0]

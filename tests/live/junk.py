@@ -1,7 +1,9 @@
-"""Junk at every management route: calls made from our own OpenAPI document, mostly right and somewhere wrong, with ids that exist and ids that
-don't. Nothing may answer 500 or worse, hang, or say what its schema doesn't.
+"""Junk at every management route: calls made from our own OpenAPI document, mostly right and
+somewhere wrong, with ids that exist and ids that don't. Nothing may answer 500 or worse, hang, or
+say what its schema doesn't.
 
-Seeded: a finding names its seed, and the same seed makes the same calls (what the server answers in between aside).
+Seeded: a finding names its seed, and the same seed makes the same calls (what the server answers in
+between aside).
 """
 
 import asyncio

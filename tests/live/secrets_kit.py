@@ -1,4 +1,6 @@
-"""A gateway whose secrets are all in OpenBao, what it is asked, and calls without end while they change."""
+"""A gateway whose secrets are all in OpenBao, what it is asked, and calls without end while they
+change.
+"""
 
 import asyncio
 from pathlib import Path

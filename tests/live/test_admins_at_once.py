@@ -1,4 +1,6 @@
-"""Many admins at once over two policies and three edges: nothing is lost, two never get one name, and what changes holds everywhere."""
+"""Many admins at once over two policies and three edges: nothing is lost, two never get one name,
+and what changes holds everywhere.
+"""
 
 import asyncio
 import signal
@@ -73,7 +75,9 @@ async def test_what_changes_holds_on_every_edge_at_once(three: RunningSuite, htt
 async def test_with_the_feed_cut_a_grant_lives_no_longer_than_it_may(
     tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    """Nothing reaches the edge any more, no change and no answer of policy: kept grants end at their time, and a metric says why."""
+    """Nothing reaches the edge any more, no change and no answer of policy: kept grants end at
+    their time, and a metric says why.
+    """
     async with RunningSuite(tmp_path, CONFIG, env={"TOLLGATE_EDGE_GRANT_TTL_MS": str(TTL_MS)}) as suite:
         key = await new_key(http, suite)
         call = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}

@@ -1,4 +1,6 @@
-"""Bad input against the whole suite: a clear 4xx in OpenAI's shape, or a closed connection; never a 500, nothing secret logged."""
+"""Bad input against the whole suite: a clear 4xx in OpenAI's shape, or a closed connection; never a
+500, nothing secret logged.
+"""
 
 import asyncio
 import gzip
@@ -185,7 +187,9 @@ PATHS = [
 
 
 async def test_generated_junk_never_makes_a_500(suite: RunningSuite, http: aiohttp.ClientSession) -> None:
-    """400 generated bodies on every route that takes one. (Hypothesis generates; the loop is ours, as one event loop serves it.)"""
+    """400 generated bodies on every route that takes one. (Hypothesis generates; the loop is ours,
+    as one event loop serves it.)
+    """
     bodies: list[tuple[str, bytes]] = []
 
     @given(
@@ -209,7 +213,8 @@ async def test_nothing_secret_is_in_the_log(suite: RunningSuite, http: aiohttp.C
     await send(http, suite, body + b"}", Authorization=f"Bearer {canary}")
     log = suite.log_path.read_text(errors="replace")
     for secret in (canary, marker, "sk-1234", suite.nats_url.split(":")[2].split("@")[0]):
-        # The banner and one warning name the example configuration's key on purpose: it is no secret, and should be changed.
+        # The banner and one warning name the example configuration's key on purpose: it is no
+        # secret, and should be changed.
         lines = [
             line for line in log.splitlines() if secret in line and line.startswith("{") and "every example" not in line
         ]

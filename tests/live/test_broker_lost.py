@@ -1,4 +1,6 @@
-"""The broker comes back without its data: everybody is refused, the streams are made again, and two commands bring the keys back."""
+"""The broker comes back without its data: everybody is refused, the streams are made again, and two
+commands bring the keys back.
+"""
 
 import asyncio
 import shutil
@@ -61,7 +63,8 @@ async def test_keys_and_calls_come_back(tmp_path: Path, http: aiohttp.ClientSess
         async def again() -> str:
             return await asyncio.to_thread(restore, suite)
 
-        # The book follows the stream by milliseconds: what was made since is there to be compared once the book has it.
+        # The book follows the stream by milliseconds: what was made since is there to be compared
+        # once the book has it.
         await eventually(again, lambda said: "0 control facts written, 6 were there" in said)
         await eventually(lambda: audit_rows(http, suite), 5)
         env = commands_env(suite)

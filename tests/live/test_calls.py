@@ -1,4 +1,6 @@
-"""Calls through the whole suite to a provider that misbehaves on request: what the client sees, and what the book says."""
+"""Calls through the whole suite to a provider that misbehaves on request: what the client sees, and
+what the book says.
+"""
 
 import asyncio
 import json
@@ -249,7 +251,9 @@ async def test_banned_keywords_block_before_a_byte_leaves_and_in_answers_and_str
 
 
 async def test_two_of_everything_give_the_results_of_one(calls: RunningSuite, http: aiohttp.ClientSession) -> None:
-    """A key made through one edge works on the other; calls on both are counted once; both ledgers answer the same."""
+    """A key made through one edge works on the other; calls on both are counted once; both ledgers
+    answer the same.
+    """
     tag = f"both-{uuid.uuid4().hex[:8]}"
     key = await new_key(http, calls, metadata={"tags": [tag]})
     bearer = {"Authorization": f"Bearer {key}"}

@@ -1,4 +1,6 @@
-"""The page's rows that the edge owns, through the whole suite: a real policy decides, a real ledger has the book."""
+"""The page's rows that the edge owns, through the whole suite: a real policy decides, a real ledger
+has the book.
+"""
 
 import json
 from collections.abc import AsyncIterator

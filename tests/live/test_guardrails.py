@@ -1,4 +1,6 @@
-"""The page's guardrails through the whole suite: what reaches the provider, the client, the log and the book."""
+"""The page's guardrails through the whole suite: what reaches the provider, the client, the log and
+the book.
+"""
 
 import json
 from collections.abc import AsyncIterator

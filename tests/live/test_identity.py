@@ -1,4 +1,6 @@
-"""Tokens and single sign-on against the running suite, with an identity provider that speaks OpenID Connect."""
+"""Tokens and single sign-on against the running suite, with an identity provider that speaks OpenID
+Connect.
+"""
 
 import base64
 import hashlib

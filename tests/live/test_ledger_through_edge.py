@@ -1,4 +1,6 @@
-"""Every question about the book through the edge, in a suite of its own services and a real broker with its accounts: method, body, shapes."""
+"""Every question about the book through the edge, in a suite of its own services and a real broker
+with its accounts: method, body, shapes.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

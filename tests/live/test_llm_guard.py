@@ -1,4 +1,6 @@
-"""The page's LLM Guard, in its three modes, through the whole suite: what the provider gets, and who is asked about."""
+"""The page's LLM Guard, in its three modes, through the whole suite: what the provider gets, and
+who is asked about.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

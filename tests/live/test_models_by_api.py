@@ -1,4 +1,6 @@
-"""A model added on one edge is called by the other at once, changed and taken away likewise; its key is nowhere but sealed."""
+"""A model added on one edge is called by the other at once, changed and taken away likewise; its
+key is nowhere but sealed.
+"""
 
 import asyncio
 import time
@@ -106,7 +108,9 @@ async def test_a_real_call_and_no_trace_of_its_key(
 async def test_a_cooldown_is_every_edges_within_a_tenth_of_a_second(
     suite: RunningSuite, http: aiohttp.ClientSession
 ) -> None:
-    """One edge finds out that a deployment is dead; the other, asked for the first time after 100 ms, doesn't try it."""
+    """One edge finds out that a deployment is dead; the other, asked for the first time after 100
+    ms, doesn't try it.
+    """
     one, other = suite.edge_urls
     key = await new_key(http, suite)
     tried: list[str] = []

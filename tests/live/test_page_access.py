@@ -1,4 +1,6 @@
-"""The page's examples of who may do what, as printed: routes, demanded parameters, blocked users, rotation; body for body."""
+"""The page's examples of who may do what, as printed: routes, demanded parameters, blocked users,
+rotation; body for body.
+"""
 
 import asyncio
 import json
@@ -100,7 +102,9 @@ async def chat(http: aiohttp.ClientSession, base: str, key: str | None, **fields
 
 
 async def test_a_refusals_header_is_the_explanations_decision(rules: RunningSuite, http: aiohttp.ClientSession) -> None:
-    """On each edge, for rules of policy's and of the edge's own, on calls of models and of management."""
+    """On each edge, for rules of policy's and of the edge's own, on calls of models and of
+    management.
+    """
     team = (await ask(http, rules.edge_url + "/team/new", {"models": ["gpt-4"]}))[1]["team_id"]
     in_team = await new_key(http, rules, team_id=team)
     demanding = await new_key(http, rules, enforced_params=["metadata.generation_name"])

@@ -1,4 +1,6 @@
-"""The page's examples for tags and custom metadata, as printed, against a real model: then the book, to the last unit."""
+"""The page's examples for tags and custom metadata, as printed, against a real model: then the
+book, to the last unit.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""The admin page against the running suite: each view, by role; what only a browser would need is in `make prove`."""
+"""The admin page against the running suite: each view, by role; what only a browser would need is
+in `make prove`.
+"""
 
 import re
 from collections.abc import AsyncIterator

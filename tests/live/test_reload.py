@@ -1,4 +1,6 @@
-"""The configuration is read again without a restart: by itself when the file changes, and on SIGHUP."""
+"""The configuration is read again without a restart: by itself when the file changes, and on
+SIGHUP.
+"""
 
 import asyncio
 import signal
@@ -103,7 +105,9 @@ async def test_a_guardrail_is_switched_on_and_off(pair: RunningSuite, http: aioh
     assert set(await everywhere(http, pair, text="fine")) == {200}
 
     async def counting_on_it() -> dict[str, Any]:
-        """Each policy reads the file when it sees it: the one that is asked may not know the guardrail yet."""
+        """Each policy reads the file when it sees it: the one that is asked may not know the
+        guardrail yet.
+        """
         async with http.post(
             pair.edge_urls[0] + "/key/generate",
             json={"guardrails": ["banned_keywords"]},

@@ -1,4 +1,6 @@
-"""A key deleted on one edge is refused on another within 100 ms, and on the same edge by the very next request."""
+"""A key deleted on one edge is refused on another within 100 ms, and on the same edge by the very
+next request.
+"""
 
 import asyncio
 import time

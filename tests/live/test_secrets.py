@@ -1,4 +1,6 @@
-"""A gateway whose secrets are all in OpenBao: used, stored, changed under load; afterwards none of them is to be found anywhere."""
+"""A gateway whose secrets are all in OpenBao: used, stored, changed under load; afterwards none of
+them is to be found anywhere.
+"""
 
 import asyncio
 import re
@@ -167,7 +169,9 @@ async def test_a_key_rotates_by_itself_into_the_manager(world: World, http: aioh
 async def test_a_providers_key_changes_under_load(
     world: World, http: aiohttp.ClientSession, model: str, name: str
 ) -> None:
-    """The provider refuses the old one from one moment to the next: it is fetched again, and no call is lost."""
+    """The provider refuses the old one from one moment to the next: it is fetched again, and no
+    call is lost.
+    """
     assert world.upstream.keys is not None
     async with Load(http, world, model) as load:
         old, new = world.now[name], f"sk-canary-{model}-1"
@@ -209,7 +213,9 @@ async def test_the_master_key_changes_under_load(world: World, http: aiohttp.Cli
 
 
 async def test_the_databases_password_changes_under_load(world: World, http: aiohttp.ClientSession) -> None:
-    """And every connection breaks: the book goes on with the new one, and nothing is missing in it."""
+    """And every connection breaks: the book goes on with the new one, and nothing is missing in
+    it.
+    """
     async with Load(http, world, "by-name") as load:
         new = "canary-database-1"
         await owner_says(world.postgres, f"ALTER ROLE bao PASSWORD '{new}'")
@@ -234,7 +240,9 @@ async def test_the_databases_password_changes_under_load(world: World, http: aio
 
 
 async def test_the_brokers_passwords_change_under_load(world: World, http: aiohttp.ClientSession) -> None:
-    """Every service is put out, and lets itself in with what the manager has now; meanwhile facts go to the journal."""
+    """Every service is put out, and lets itself in with what the manager has now; meanwhile facts
+    go to the journal.
+    """
     pids = set(world.suite.pids.values())
     async with Load(http, world, "by-name") as load:
         world.put_broker_logins("canary-broker-1")
@@ -254,7 +262,9 @@ async def test_the_brokers_passwords_change_under_load(world: World, http: aioht
 
 
 async def test_no_secret_is_to_be_found_anywhere(world: World, http: aiohttp.ClientSession) -> None:
-    """Whatever was said, kept, counted, told or given on: each place is looked at for each secret there ever was."""
+    """Whatever was said, kept, counted, told or given on: each place is looked at for each secret
+    there ever was.
+    """
     suite, key = world.suite, world.now["GATEWAY_MASTER_KEY"]
     master = {"Authorization": f"Bearer {key}"}
     places: dict[str, bytes] = {"log": suite.log().encode()}

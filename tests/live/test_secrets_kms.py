@@ -26,7 +26,9 @@ def moto() -> Iterator[Moto]:
 async def test_the_pages_case_of_kms(
     postgres: Postgres, moto: Moto, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """Nothing but the ciphertext is set; the suite keeps its book in the database that the plaintext names."""
+    """Nothing but the ciphertext is set; the suite keeps its book in the database that the
+    plaintext names.
+    """
     password = "kms-canary"
     url = await new_login(postgres, "kms", password)
     environ = {**moto.environ, "USE_AWS_KMS": "True", "LITELLM_SECRET_AWS_KMS_DATABASE_URL": moto.encrypt(url)}

@@ -1,4 +1,6 @@
-"""Shards are the stream's own: edges and ledgers read their number from it, so that nobody writes where nobody records."""
+"""Shards are the stream's own: edges and ledgers read their number from it, so that nobody writes
+where nobody records.
+"""
 
 import json
 from pathlib import Path

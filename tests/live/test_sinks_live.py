@@ -1,4 +1,6 @@
-"""A team's Langfuse, set by API through the edge, gets the team's calls and nobody else's; its secret is nowhere to be seen."""
+"""A team's Langfuse, set by API through the edge, gets the team's calls and nobody else's; its
+secret is nowhere to be seen.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,6 @@
-"""SIGTERM while a service still waits: for its broker, for its stream, for its database. It ends at once, with status 0."""
+"""SIGTERM while a service still waits: for its broker, for its stream, for its database. It ends at
+once, with status 0.
+"""
 
 import asyncio
 import os

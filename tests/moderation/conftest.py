@@ -1,4 +1,6 @@
-"""A real nats-server with the real permissions, moderation as a real process, what guardrails ask, and who finds secrets."""
+"""A real nats-server with the real permissions, moderation as a real process, what guardrails ask,
+and who finds secrets.
+"""
 
 import importlib.metadata
 import json

@@ -1,7 +1,8 @@
-"""Where people put secrets: languages, tools and formats that secret_corpus.py has not, each with what stands in its place.
+"""Where people put secrets: languages, tools and formats that secret_corpus.py has not, each with
+what stands in its place.
 
 {p} a password with a sign   {P} without   {t} {L} tokens   {h} {H} {m} hex of 64, 64, 32   {u} a UUID   {b} base64 of user:password
-"""
+"""  # noqa: W505
 
 import base64
 import random

@@ -1,7 +1,8 @@
-"""Secrets, made from what vendors publish of their formats; written without a look at the rules. Seeded.
+"""Secrets, made from what vendors publish of their formats; written without a look at the rules.
+Seeded.
 
-`secrets()` gives (type, text, secret): the text as somebody would paste it into a prompt, and the very string that must not
-leave.
+`secrets()` gives (type, text, secret): the text as somebody would paste it into a prompt, and the
+very string that must not leave.
 """
 
 import base64

@@ -1,4 +1,6 @@
-"""Look-alikes of secrets, written without a look at the rules. Seeded: `lookalikes()` gives (type, text) in which nothing is secret."""
+"""Look-alikes of secrets, written without a look at the rules. Seeded: `lookalikes()` gives (type,
+text) in which nothing is secret.
+"""
 
 import base64
 import json

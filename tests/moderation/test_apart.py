@@ -1,4 +1,6 @@
-"""hide_secrets on the corpus that was written apart from its rules (tests/moderation/apart). One half is never printed."""
+"""hide_secrets on the corpus that was written apart from its rules (tests/moderation/apart). One
+half is never printed.
+"""
 
 from pathlib import Path
 

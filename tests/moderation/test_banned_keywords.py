@@ -1,4 +1,6 @@
-"""The banned_keywords guardrail: its configuration, its words, and that it doesn't hold up the loop."""
+"""The banned_keywords guardrail: its configuration, its words, and that it doesn't hold up the
+loop.
+"""
 
 import asyncio
 import time
@@ -130,7 +132,9 @@ async def test_look_alikes_are_an_option(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 async def test_a_long_text_leaves_the_loop_free(tmp_path: Path) -> None:
-    """While a megabyte is looked at, others are served at least every 100 ms. Best of three: a machine may pause by itself."""
+    """While a megabyte is looked at, others are served at least every 100 ms. Best of three: a
+    machine may pause by itself.
+    """
     guardrail = banned(tmp_path, [f"keyword {i}" for i in range(10_000)])
     longest = 0.0
 

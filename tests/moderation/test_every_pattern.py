@@ -1,4 +1,6 @@
-"""No pattern of the guardrails backtracks beyond the text's length, whatever the text; large hostile prompts stay within their deadline."""
+"""No pattern of the guardrails backtracks beyond the text's length, whatever the text; large
+hostile prompts stay within their deadline.
+"""
 
 import asyncio
 import importlib
@@ -69,7 +71,9 @@ _STARTS = (
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.alone
 def test_time_grows_with_the_text_and_not_faster(name: str) -> None:
-    """Each tried where the engine would try it: at one place. Searches see the whole text, so they get less of it."""
+    """Each tried where the engine would try it: at one place. Searches see the whole text, so they
+    get less of it.
+    """
     pattern, slow = EVERY[name], []
     is_bytes = isinstance(pattern.pattern, bytes)
     for start in _STARTS:
@@ -123,7 +127,9 @@ async def test_five_hostile_megabytes_stay_within_the_deadline(hides: HideSecret
     "words", ["the quick brown fox, ", "der schöne Fuchs läuft. ", "敏捷的棕色狐狸，跳过了。", "cafe\u0301 au lait "]
 )
 async def test_a_megabyte_leaves_the_loop_to_others(hides: HideSecrets, words: str) -> None:
-    """A slice as the edge cuts it. What counts is the CPU of each of the loop's callbacks: it is the same on a busy machine."""
+    """A slice as the edge cuts it. What counts is the CPU of each of the loop's callbacks: it is
+    the same on a busy machine.
+    """
     text = (words * (MB // len(words)))[:MB]
     bans = BannedKeywords(["forbidden word", "résumé"])
     for guardrail in (hides, bans):

@@ -1,5 +1,6 @@
-"""Every guardrail that asks a service, whatever that does: `on_error` happens within the deadline, the outcome says so, nothing of
-the text is logged; and what comes out of a stream doesn't depend on how it was cut."""
+"""Every guardrail that asks a service, whatever that does: `on_error` happens within the deadline,
+the outcome says so, nothing of the text is logged; and what comes out of a stream doesn't depend on
+how it was cut."""
 
 import asyncio
 import itertools

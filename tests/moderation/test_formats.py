@@ -1,4 +1,6 @@
-"""hide_secrets on the corpus by formats (tests/moderation/formats): files, commands, logs, tables, chat. Half of it is never printed."""
+"""hide_secrets on the corpus by formats (tests/moderation/formats): files, commands, logs, tables,
+chat. Half of it is never printed.
+"""
 
 import pytest
 
@@ -68,7 +70,9 @@ def test_an_answer_is_not_read_by_a_header_that_a_stream_can_no_longer_see(engin
     ],
 )
 def test_a_table_is_read_once(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many of its headers say secret, and however many tables there are: rows read grow as the text does."""
+    """However many of its headers say secret, and however many tables there are: rows read grow as
+    the text does.
+    """
     read: list[int] = []
     for name in ("_cells", "_html_cells"):
         of = getattr(columns, name)

@@ -1,4 +1,6 @@
-"""Where a text is looked at (secrets/gate.py): nothing is lost by looking only there, and ordinary or hostile texts have few such places."""
+"""Where a text is looked at (secrets/gate.py): nothing is lost by looking only there, and ordinary
+or hostile texts have few such places.
+"""
 
 from collections.abc import Iterator
 
@@ -129,7 +131,9 @@ def test_what_is_looked_at_grows_with_the_text_and_not_faster(text: str) -> None
 
 @pytest.mark.parametrize("text", ["pass=[[[x1", "pass=passx.", "auth-user-passa1", "wifi:a1", "pass,x1="])
 def test_no_place_is_looked_for_to_the_end_of_the_text(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A match of an automaton is certain only when every better one has failed: each reads a bounded piece of the text."""
+    """A match of an automaton is certain only when every better one has failed: each reads a
+    bounded piece of the text.
+    """
     read: list[int] = []
 
     class Reader:

@@ -94,7 +94,9 @@ def test_recall_on_the_corpus(engine: Engine) -> None:
 
 
 def test_recall_in_other_places(engine: Engine) -> None:
-    """Two of these aren't found, and are known: what a function is given without a name, and `openssl enc -k`."""
+    """Two of these aren't found, and are known: what a function is given without a name, and
+    `openssl enc -k`.
+    """
     for seed in (99, 2026):
         missed = {c for c, text, found in filled(seed) if any(s in hidden(engine, text) for s in found)}
         assert len(missed) <= 4, missed
@@ -132,7 +134,9 @@ STREAMED = [
 
 
 def streamed(engine: Engine, text: str, cuts: list[int]) -> str:
-    """What a caller does who releases what is decided, and shows each screening 4096 characters of what is out."""
+    """What a caller does who releases what is decided, and shows each screening 4096 characters of
+    what is out.
+    """
     out, released, before = [], 0, 0
     for end in [*cuts, len(text)]:
         seen = text[before:end]

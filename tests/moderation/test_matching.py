@@ -1,4 +1,6 @@
-"""Keywords are found whatever the case, the spelling, the place and the cut; and in time linear in the text."""
+"""Keywords are found whatever the case, the spelling, the place and the cut; and in time linear in
+the text.
+"""
 
 import time
 import unicodedata
@@ -184,7 +186,9 @@ def test_no_text_longer_than_the_span_can_say_a_keyword(keyword: str) -> None:
     st.randoms(use_true_random=False),
 )
 def test_a_stream_cut_anywhere_never_hides_a_keyword(keyword: str, before: list[str], after: list[str], random) -> None:  # type: ignore[no-untyped-def]
-    """What a caller does who keeps a window of SPAN_CHARACTERS_MAX characters: screens its tail with each new chunk."""
+    """What a caller does who keeps a window of SPAN_CHARACTERS_MAX characters: screens its tail
+    with each new chunk.
+    """
     keyword = "k" + keyword + "k"
     whole = "".join(before) + keyword.swapcase() + "".join(after)
     matcher, tail, hits, at = Matcher([keyword]), "", 0, 0

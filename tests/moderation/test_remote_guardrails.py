@@ -1,6 +1,8 @@
-"""Guardrails that ask a service: what they send, what they make of its answer, and what happens where it has none.
+"""Guardrails that ask a service: what they send, what they make of its answer, and what happens
+where it has none.
 
-The stand-in answers as the real servers were recorded (LLM Guard API 0.3.16, Presidio analyzer, OpenAI, Google's REST API).
+The stand-in answers as the real servers were recorded (LLM Guard API 0.3.16, Presidio analyzer,
+OpenAI, Google's REST API).
 """
 
 import asyncio

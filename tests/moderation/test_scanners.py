@@ -1,4 +1,6 @@
-"""Services that are only asked whether something may pass: each is asked in its own shape, and what it doesn't answer lets nothing through."""
+"""Services that are only asked whether something may pass: each is asked in its own shape, and what
+it doesn't answer lets nothing through.
+"""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,6 @@
-"""Guardrails run side by side, each with its deadline; whoever can't answer is an error, never silence."""
+"""Guardrails run side by side, each with its deadline; whoever can't answer is an error, never
+silence.
+"""
 
 import asyncio
 import time

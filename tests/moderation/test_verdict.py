@@ -92,7 +92,9 @@ edits = st.lists(
 
 @given(edits, edits)
 def test_two_rounds_of_redactions_are_one_of_the_first_text(first: list[Redaction], then: list[Redaction]) -> None:
-    """Where no later span touches an earlier replacement: the very same text. Where one does: nothing hidden comes back."""
+    """Where no later span touches an earlier replacement: the very same text. Where one does:
+    nothing hidden comes back.
+    """
     text = texts_of(40)
     middle = replaced(text, first)
     then = [r for r in then if r.end <= len(middle)]

@@ -1,4 +1,6 @@
-"""Two organisations with their teams, people and keys, and commands by whoever tries for more than they were given."""
+"""Two organisations with their teams, people and keys, and commands by whoever tries for more than
+they were given.
+"""
 
 from typing import Any
 

@@ -28,7 +28,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 class Replica:
-    """One policy replica. Asked through the bus on subjects of its own, so that a test knows who answers."""
+    """One policy replica. Asked through the bus on subjects of its own, so that a test knows who
+    answers.
+    """
 
     def __init__(self, client: Client, life: Life, prefix: str) -> None:
         self.client = client
@@ -66,7 +68,9 @@ async def replica(
     text: str | None = None,
     **kw: Any,
 ) -> AsyncIterator[Replica]:
-    """Runs `serve`, on `<name>.policy.decide` and `<name>.policy.admin`; stops it as SIGTERM would."""
+    """Runs `serve`, on `<name>.policy.decide` and `<name>.policy.admin`; stops it as SIGTERM
+    would.
+    """
     client = await bus.connect("policy", broker.url)
     life = Life("policy")
     real = bus.answer

@@ -1,4 +1,5 @@
-"""One good call of every management route, in one world, and the control facts it must leave: what tests walk the table of routes with.
+"""One good call of every management route, in one world, and the control facts it must leave: what
+tests walk the table of routes with.
 
 A new management route is a row here.
 """

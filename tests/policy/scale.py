@@ -1,4 +1,6 @@
-"""What many entities cost policy: folding them, keeping them, deciding about them. By the CPU's time, which other programs don't change."""
+"""What many entities cost policy: folding them, keeping them, deciding about them. By the CPU's
+time, which other programs don't change.
+"""
 
 import gc
 import random

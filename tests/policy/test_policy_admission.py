@@ -1,4 +1,6 @@
-"""The order of rules, as a table: of every two that would refuse, the one that stands first is reported. What each demands."""
+"""The order of rules, as a table: of every two that would refuse, the one that stands first is
+reported. What each demands.
+"""
 
 import json
 from collections.abc import Callable
@@ -20,7 +22,9 @@ from tests.policy.world import CONFIG, MASTER_KEY, NOW, World, key, secret, spli
 
 
 class Case:
-    """A caller, a team, a gateway and a request that all rules let through, until rules are told to refuse."""
+    """A caller, a team, a gateway and a request that all rules let through, until rules are told to
+    refuse.
+    """
 
     def __init__(self) -> None:
         self.general: dict[str, Any] = {"master_key": MASTER_KEY}

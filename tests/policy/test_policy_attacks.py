@@ -1,5 +1,5 @@
-"""What somebody tries who wants more than they were given: another's rights by a key of theirs, what stays after they left, what isn't theirs to
-see, and what is there at all."""
+"""What somebody tries who wants more than they were given: another's rights by a key of theirs,
+what stays after they left, what isn't theirs to see, and what is there at all."""
 
 from typing import Any
 

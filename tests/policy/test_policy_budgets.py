@@ -1,4 +1,6 @@
-"""Budgets and tags as entities: typed, kept, shown where something refers to them, and never said to bind."""
+"""Budgets and tags as entities: typed, kept, shown where something refers to them, and never said
+to bind.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Where a team's or key's calls are sent: set, shown and taken away; and no credential of it is ever in a fact or an answer."""
+"""Where a team's or key's calls are sent: set, shown and taken away; and no credential of it is
+ever in a fact or an answer.
+"""
 
 from typing import Any
 

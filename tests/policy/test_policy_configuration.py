@@ -1,4 +1,6 @@
-"""/config/*: what the configuration says is shown without its secrets, and what may be set while we run holds until it is taken back."""
+"""/config/*: what the configuration says is shown without its secrets, and what may be set while we
+run holds until it is taken back.
+"""
 
 from typing import Any
 

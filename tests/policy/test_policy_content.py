@@ -1,4 +1,6 @@
-"""What becomes of prompts and answers: the key's word before the team's, before the configuration's; on keeping, and on sinks that show them."""
+"""What becomes of prompts and answers: the key's word before the team's, before the
+configuration's; on keeping, and on sinks that show them.
+"""
 
 from typing import Any
 

@@ -1,5 +1,6 @@
-"""Walks the table of routes: every management route has a command, an OpenAPI entry, a role, a sample; each that changes something leaves
-exactly its facts; nobody who is nothing to an entity may change it, or see it."""
+"""Walks the table of routes: every management route has a command, an OpenAPI entry, a role, a
+sample; each that changes something leaves exactly its facts; nobody who is nothing to an entity may
+change it, or see it."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Which guardrails a request runs through: the file's, a key's, a team's, a project's; one that is gone refuses it."""
+"""Which guardrails a request runs through: the file's, a key's, a team's, a project's; one that is
+gone refuses it.
+"""
 
 import json
 from typing import Any

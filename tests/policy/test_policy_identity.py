@@ -296,7 +296,9 @@ def test_every_option_has_a_test() -> None:
 def test_the_same_claims_are_the_same_principal_on_every_route(
     rules: dict[str, Any], claims: dict[str, Any], model: str
 ) -> None:
-    """A route may be closed to somebody; it never makes somebody else of them. (The ledger's port asks policy the same question.)"""
+    """A route may be closed to somebody; it never makes somebody else of them. (The ledger's port
+    asks policy the same question.)
+    """
     found = [ask(rules, claims, route, model) for route in EVERY_ROUTE]
     assert len({msgspec.json.encode(each) for each in found if isinstance(each, Principal)}) <= 1
 

@@ -1,4 +1,6 @@
-"""`tollgate import-litellm`: a LiteLLM database becomes facts; each key goes on working, a second run writes nothing."""
+"""`tollgate import-litellm`: a LiteLLM database becomes facts; each key goes on working, a second
+run writes nothing.
+"""
 
 import asyncio
 import base64

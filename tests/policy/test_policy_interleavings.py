@@ -1,7 +1,9 @@
-"""Commands planned on replicas that are behind, against a broker that checks: whatever the order, the invariants hold.
+"""Commands planned on replicas that are behind, against a broker that checks: whatever the order,
+the invariants hold.
 
-The broker is modelled: a batch lands whole or not at all, each fact only on the sequence its command saw. Replicas fold what
-landed with a lag of their own. Invariants after every step, on what the stream says:
+The broker is modelled: a batch lands whole or not at all, each fact only on the sequence its
+command saw. Replicas fold what landed with a lag of their own. Invariants after every step, on what
+the stream says:
 
     aliases      no two keys have one alias, and every alias a key has is reserved for it
     folds        a replica that has caught up equals a fold of the last fact of every subject
@@ -9,7 +11,7 @@ landed with a lag of their own. Invariants after every step, on what the stream 
     teams        a key whose team is gone can't be used
     updates      what an accepted update set is there until another accepted one changes it
     refusals     a refused command or batch leaves no fact
-"""
+"""  # noqa: W505
 
 import random
 import tracemalloc

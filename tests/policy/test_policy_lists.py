@@ -1,4 +1,6 @@
-"""Pages of lists: the same as a sort of everything, and as dear with a hundred times the entities."""
+"""Pages of lists: the same as a sort of everything, and as dear with a hundred times the
+entities.
+"""
 
 import random
 import time
@@ -145,7 +147,9 @@ LISTS: list[tuple[str, dict[str, str], str]] = [
 
 @pytest.mark.alone
 def test_a_page_costs_the_same_with_a_hundred_times_the_entities() -> None:
-    """By operations, not by the clock: no list may touch most of a table. Measured by what it reads of the tables."""
+    """By operations, not by the clock: no list may touch most of a table. Measured by what it reads
+    of the tables.
+    """
     spent: dict[int, list[float]] = {}
     for count in (200, 20_000):
         entities: list[Any] = [User(user_id=f"u{i}", created_at_ms=i) for i in range(count)]

@@ -94,7 +94,9 @@ async def test_only_admins_write_and_refusals_leave_no_facts(pair: tuple[Replica
 async def test_a_command_that_comes_after_its_deadline_changes_nothing(
     pair: tuple[Replica, Replica], broker: Broker
 ) -> None:
-    """Its client was told that the outcome is unknown, and may have made and confirmed another change since."""
+    """Its client was told that the outcome is unknown, and may have made and confirmed another
+    change since.
+    """
     first, _ = pair
     late, now_ms = {"token": digest("late"), "key_name": "sk-...late"}, time.time_ns() // 1_000_000
     status, answer, reply = await first.admin("/key/generate", late, deadline_at_ms=now_ms - 1)
@@ -106,7 +108,9 @@ async def test_a_command_that_comes_after_its_deadline_changes_nothing(
 
 
 async def test_concurrent_updates_lose_nothing(pair: tuple[Replica, Replica], broker: Broker) -> None:
-    """Updates of one key on both replicas at once: each is told 409 or is in the key for good, and every fact builds on the last."""
+    """Updates of one key on both replicas at once: each is told 409 or is in the key for good, and
+    every fact builds on the last.
+    """
     one, two = pair
     _, _, reply = await one.admin("/key/generate", minted("a"))
     seq, expected, rounds = reply.control_seq, {}, Counter[int]()
@@ -287,7 +291,9 @@ async def test_junk_on_the_bus_is_answered_not_fatal(pair: tuple[Replica, Replic
 
 
 async def test_the_process(broker: Broker, tmp_path: Path) -> None:
-    """`python -m services.policy`: probes, a decision, killed and back, and a clean end. Also: no secret in its log."""
+    """`python -m services.policy`: probes, a decision, killed and back, and a clean end. Also: no
+    secret in its log.
+    """
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     port = free_port()

@@ -1,4 +1,6 @@
-"""What a member of a team has of their own there: limits, spend, keys; and that it ends with them."""
+"""What a member of a team has of their own there: limits, spend, keys; and that it ends with
+them.
+"""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""The order of rules, for every pair of them: of two that would refuse, the first one in the documented order is reported; by the decision, by
-/policy/explain, and by the header."""
+"""The order of rules, for every pair of them: of two that would refuse, the first one in the
+documented order is reported; by the decision, by /policy/explain, and by the header."""
 
 import itertools
 from typing import Any
@@ -23,7 +23,9 @@ ORDER = (
 
 
 class Scene(msgspec.Struct):
-    """What makes a rule refuse a call of /chat/completions; all at once where several are asked for."""
+    """What makes a rule refuse a call of /chat/completions; all at once where several are asked
+    for.
+    """
 
     credential: str = secret("a")
     ip: str = "192.0.2.1"
@@ -97,7 +99,9 @@ IMPOSSIBLE = {frozenset(pair) for pair in (("user_models", "team"), ("user_model
 
 
 def reported(*rules: str) -> tuple[str, str]:
-    """(rule, decision) of a call against which all of these speak, as the edge finds them; explain must say the same."""
+    """(rule, decision) of a call against which all of these speak, as the edge finds them; explain
+    must say the same.
+    """
     scene = Scene()
     for rule in rules:
         breaking(scene, rule)

@@ -1,4 +1,6 @@
-"""Whom the operator's own function knows: the rules hold for them as for a key's owner, and only where there is such a function."""
+"""Whom the operator's own function knows: the rules hold for them as for a key's owner, and only
+where there is such a function.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,6 @@
-"""Pass-through endpoints made at run time: valid ones, one to a path and method, without anything secret."""
+"""Pass-through endpoints made at run time: valid ones, one to a path and method, without anything
+secret.
+"""
 
 from typing import Any
 

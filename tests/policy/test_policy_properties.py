@@ -1,4 +1,6 @@
-"""Generated junk: every command answers with a plan of valid facts or a 4xx, and a refusal changes nothing."""
+"""Generated junk: every command answers with a plan of valid facts or a 4xx, and a refusal changes
+nothing.
+"""
 
 from typing import Any
 

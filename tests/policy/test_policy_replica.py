@@ -1,4 +1,6 @@
-"""A replica that is behind the control stream answers nobody: what it doesn't know may be a revoked key."""
+"""A replica that is behind the control stream answers nobody: what it doesn't know may be a revoked
+key.
+"""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,6 @@
-"""`reseal`: after a new sealing key every sealed value in CONTROL is under it, and opens to what it was, without the old key."""
+"""`reseal`: after a new sealing key every sealed value in CONTROL is under it, and opens to what it
+was, without the old key.
+"""
 
 import asyncio
 import json

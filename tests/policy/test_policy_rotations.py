@@ -1,4 +1,6 @@
-"""Rotation: by hand with a grace, and by itself once, however many replicas look; nothing is lost, whatever it stops after."""
+"""Rotation: by hand with a grace, and by itself once, however many replicas look; nothing is lost,
+whatever it stops after.
+"""
 
 import asyncio
 import json

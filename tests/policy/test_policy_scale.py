@@ -1,4 +1,6 @@
-"""What a key costs, in a small world; `make prove` measures 100,000 (tests/prove/test_policy_at_scale.py)."""
+"""What a key costs, in a small world; `make prove` measures 100,000
+(tests/prove/test_policy_at_scale.py).
+"""
 
 from tests.policy.scale import measured
 

@@ -1,4 +1,6 @@
-"""What a key counts as having spent, where somebody says it; and whether it has what it needs to send its calls away."""
+"""What a key counts as having spent, where somebody says it; and whether it has what it needs to
+send its calls away.
+"""
 
 from types import SimpleNamespace
 from typing import Any

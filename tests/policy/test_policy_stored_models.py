@@ -1,4 +1,6 @@
-"""Models and credentials added by API: what is kept of them, who may add them, and what they do to decisions at once."""
+"""Models and credentials added by API: what is kept of them, who may add them, and what they do to
+decisions at once.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""CONTROL purged, rebuilt, gone, or with something in it that is no fact: what policy answers then. On a real broker."""
+"""CONTROL purged, rebuilt, gone, or with something in it that is no fact: what policy answers then.
+On a real broker.
+"""
 
 import asyncio
 import time
@@ -92,7 +94,9 @@ async def test_a_stream_that_is_gone_is_made_again(broker: Broker, monkeypatch: 
 async def test_what_is_no_fact_takes_no_right_away(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, junk: bytes
 ) -> None:
-    """Neither from a replica that saw the fact before it, nor from one that starts with it; and the key can be changed on."""
+    """Neither from a replica that saw the fact before it, nor from one that starts with it; and the
+    key can be changed on.
+    """
     async with replica(broker, "one", monkeypatch) as one:
         await one.admin("/key/generate", minted("a"))
         await one.admin("/key/update", {"key": digest("a"), "max_parallel_requests": 7})
@@ -132,7 +136,9 @@ async def test_a_subject_of_nothing_but_junk_is_nobodys(broker: Broker, monkeypa
 
 
 async def test_the_stream_has_no_setting_that_loses_facts(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that an operator, or an earlier version, made otherwise is put right, and says so to whoever asks."""
+    """One that an operator, or an earlier version, made otherwise is put right, and says so to
+    whoever asks.
+    """
     async with replica(broker, "one", monkeypatch) as one:
         js = one.client.jetstream()
         config = (await js.stream_info(subjects.CONTROL_STREAM)).config

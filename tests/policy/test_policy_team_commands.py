@@ -98,7 +98,9 @@ def test_deleting_a_team_deletes_its_keys_first() -> None:
 
 
 def test_a_team_made_again_does_not_bring_keys_back() -> None:
-    """A key generated while its team was being deleted is refused, and stays refused when the name is used again."""
+    """A key generated while its team was being deleted is refused, and stays refused when the name
+    is used again.
+    """
     world = World(key("orphan", team_id="t"))
     assert world.decide(secret("orphan"), model="gpt").refusal.code == "unknown_team"
     world.call("/team/new", {"team_id": "t"})

@@ -1,4 +1,6 @@
-"""Ways around a check: another route, a name that looks like another, what colleagues may change, what only looks like looking."""
+"""Ways around a check: another route, a name that looks like another, what colleagues may change,
+what only looks like looking.
+"""
 
 from typing import Any
 

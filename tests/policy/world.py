@@ -1,4 +1,6 @@
-"""A small world for the pure tests: a catalog, a directory filled through its own fold, and calls upon them."""
+"""A small world for the pure tests: a catalog, a directory filled through its own fold, and calls
+upon them.
+"""
 
 from typing import Any
 
@@ -54,7 +56,9 @@ def key(name: str, **fields: Any) -> Key:
 
 
 class World:
-    """`hold` puts entities in; `call` runs a command and, as the bus would, folds what it changed."""
+    """`hold` puts entities in; `call` runs a command and, as the bus would, folds what it
+    changed.
+    """
 
     def __init__(self, *entities: Any, text: str = CONFIG, environ: dict[str, str] | None = None, **more: Any) -> None:
         self.directory = Directory()

@@ -1,4 +1,6 @@
-"""A local JSON server for the programs here that run in another environment's Python: the standard library alone."""
+"""A local JSON server for the programs here that run in another environment's Python: the standard
+library alone.
+"""
 
 import json
 from collections.abc import Callable
@@ -7,7 +9,9 @@ from typing import Any
 
 
 def json_server(port: int, answer: Callable[[str, Any], Any]) -> ThreadingHTTPServer:
-    """Listens at once (port 0: at a free one), serves when told; `answer(path, body)` is the answer's body. What it raises is a 500."""
+    """Listens at once (port 0: at a free one), serves when told; `answer(path, body)` is the
+    answer's body. What it raises is a 500.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,5 @@
-"""Run by the Python of an environment with litellm in it: what LiteLLM sends and answers for conversations read from standard input.
+"""Run by the Python of an environment with litellm in it: what LiteLLM sends and answers for
+conversations read from standard input.
 
 One local server stands for every provider: it remembers the body, and answers what it is told to.
 """

@@ -1,4 +1,6 @@
-"""Runs in an environment with litellm: `python litellm_client_calls.py BASE_URL KEY`. LiteLLM's own client, unchanged; what it got, as JSON."""
+"""Runs in an environment with litellm: `python litellm_client_calls.py BASE_URL KEY`. LiteLLM's own
+client, unchanged; what it got, as JSON.
+"""
 
 import json
 import sys

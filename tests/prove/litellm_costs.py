@@ -1,4 +1,6 @@
-"""Run by the Python of an environment with litellm in it: what LiteLLM says that calls cost, read from standard input, in USD."""
+"""Run by the Python of an environment with litellm in it: what LiteLLM says that calls cost, read
+from standard input, in USD.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Run by the Python of an environment with litellm in it: its Router on our traces, in real time. Prints what became of the calls, as JSON."""
+"""Run by the Python of an environment with litellm in it: its Router on our traces, in real time.
+Prints what became of the calls, as JSON.
+"""
 
 import asyncio
 import json

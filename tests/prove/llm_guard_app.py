@@ -1,7 +1,8 @@
-"""Run by the Python of an environment with llm-guard in it: the API server's routes over the real library, with the scanners that need no model.
+"""Run by the Python of an environment with llm-guard in it: the API server's routes over the real
+library, with the scanners that need no model.
 
-`llm_guard_app.py PORT`. The API server itself isn't published as a package; its answers were recorded, and these are made as it makes them. Says
-"ready" on standard output.
+`llm_guard_app.py PORT`. The API server itself isn't published as a package; its answers were
+recorded, and these are made as it makes them. Says "ready" on standard output.
 """
 
 import sys

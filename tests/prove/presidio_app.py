@@ -1,6 +1,8 @@
-"""Run by the Python of an environment with presidio-analyzer and a spaCy model in it: the analyzer's HTTP API over the real engine.
+"""Run by the Python of an environment with presidio-analyzer and a spaCy model in it: the
+analyzer's HTTP API over the real engine.
 
-`presidio_app.py PORT MODEL`, where MODEL is a package with a spaCy pipeline. Says "ready" on standard output.
+`presidio_app.py PORT MODEL`, where MODEL is a package with a spaCy pipeline. Says "ready" on
+standard output.
 """
 
 import sys

@@ -1,6 +1,8 @@
-"""The admin page in a real browser (Debian's chromium), as a person uses it: with single sign-on, by role, narrow and wide.
+"""The admin page in a real browser (Debian's chromium), as a person uses it: with single sign-on,
+by role, narrow and wide.
 
-Looks also for what a person wouldn't see: requests to other hosts, errors on the console, and what axe-core calls serious.
+Looks also for what a person wouldn't see: requests to other hosts, errors on the console, and what
+axe-core calls serious.
 """
 
 import shutil

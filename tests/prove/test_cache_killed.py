@@ -1,4 +1,6 @@
-"""A cache that all edges share, and processes killed while an answer is on its way into it: nobody ever gets half of one."""
+"""A cache that all edges share, and processes killed while an answer is on its way into it: nobody
+ever gets half of one.
+"""
 
 from pathlib import Path
 
@@ -49,7 +51,8 @@ async def test_what_is_killed_in_the_middle_leaves_nothing_behind(tmp_path: Path
                 before = len(upstream.requests)
                 await eventually(served, True, 60)
                 assert len(upstream.requests) > before or name == "nats", "it was asked anew"
-                # What follows is whole, whoever made it; and what is said from the cache is what a provider said, to the byte.
+                # What follows is whole, whoever made it; and what is said from the cache is what a
+                # provider said, to the byte.
                 status, whole, _ = await ask()
                 assert status == 200 and whole.endswith(DONE) and b"word" in whole
                 hit = await eventually(ask, lambda found: found[2], 60)

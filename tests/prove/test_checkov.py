@@ -1,4 +1,6 @@
-"""What checkov says of the manifests, where it is installed (its dependencies don't fit beside ours): `make prove PYTEST_ARGS="-k checkov"`."""
+"""What checkov says of the manifests, where it is installed (its dependencies don't fit beside
+ours): `make prove PYTEST_ARGS="-k checkov"`.
+"""
 
 import shutil
 import subprocess

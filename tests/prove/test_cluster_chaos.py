@@ -1,4 +1,6 @@
-"""A cluster under faults, from a seed nobody tuned to, and everything replaced while it serves: counts as in `make chaos`."""
+"""A cluster under faults, from a seed nobody tuned to, and everything replaced while it serves:
+counts as in `make chaos`.
+"""
 
 import os
 import subprocess

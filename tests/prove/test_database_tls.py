@@ -1,4 +1,6 @@
-"""PostgreSQL over TLS, as two hosts: checked certificates on every connection, before and after a fail-over."""
+"""PostgreSQL over TLS, as two hosts: checked certificates on every connection, before and after a
+fail-over.
+"""
 
 import ssl
 from collections.abc import Iterator
@@ -21,7 +23,9 @@ OPEN = "postgres"
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Postgres, Standby]]:
-    """Whose certificate is `localhost`'s; in the clear only we ourselves may come, by the superuser's database."""
+    """Whose certificate is `localhost`'s; in the clear only we ourselves may come, by the
+    superuser's database.
+    """
     for file, text in certificates().items():
         (tmp_path / file).write_text(text)
         (tmp_path / file).chmod(0o600)

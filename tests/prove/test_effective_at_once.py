@@ -1,4 +1,5 @@
-"""Every kind of change, 200 tries each, on every one of three edges: p99 within 100 ms. For a quiet machine; run by `make prove`.
+"""Every kind of change, 200 tries each, on every one of three edges: p99 within 100 ms. For a quiet
+machine; run by `make prove`.
 
 EFFECTIVE_TRIES=200 python -m pytest -s tests/prove/test_effective_at_once.py
 """

@@ -1,4 +1,5 @@
-"""A book of 5 million rows as Parquet: little memory, killed 20 times, equal to the book by count, sum and hash, read by DuckDB and pandas.
+"""A book of 5 million rows as Parquet: little memory, killed 20 times, equal to the book by count,
+sum and hash, read by DuckDB and pandas.
 
 EXPORT_ROWS=5000000 EXPORT_KILLS=20 python -m pytest -s tests/prove/test_export_size.py
 """

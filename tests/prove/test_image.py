@@ -1,5 +1,6 @@
-"""The image, built from the Dockerfile on a base of its own, and every service started from the image's own files: as its user, on a root that
-can't be written. `make prove PYTEST_ARGS="-s -k test_image"`; as root, with Debian's buildah and debootstrap. Takes minutes.
+"""The image, built from the Dockerfile on a base of its own, and every service started from the
+image's own files: as its user, on a root that can't be written. `make prove PYTEST_ARGS="-s -k
+test_image"`; as root, with Debian's buildah and debootstrap. Takes minutes.
 """
 
 import contextlib
@@ -35,7 +36,9 @@ mount -t tmpfs tmpfs "$1/tmp" && mount -t tmpfs -o uid=10001,gid=10001 tmpfs "$1
 root="$1"; shift 2
 exec chroot --userspec=10001:10001 "$root" sh -ec 'cd /opt/tollgate; exec venv/bin/python "$@"' sh "$@"
 """
-"""In a mount namespace: root, configuration, then Python's arguments. Only /tmp and the data directory can be written."""
+"""In a mount namespace: root, configuration, then Python's arguments. Only /tmp and the data
+directory can be written.
+"""
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which("buildah") or not shutil.which("debootstrap"),
@@ -51,7 +54,9 @@ def tool(directory: Path, *arguments: str | Path) -> str:
 
 
 def specials(folder: str, names: list[str]) -> list[str]:
-    """Devices, sockets and fifos: a copy would read them, and /dev/full has no end. The build brings its own /dev."""
+    """Devices, sockets and fifos: a copy would read them, and /dev/full has no end. The build
+    brings its own /dev.
+    """
     modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
     return [
         name for name, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))

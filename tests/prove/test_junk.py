@@ -1,4 +1,5 @@
-"""Junk at every management route for ten minutes (JUNK_SECONDS), and schemathesis on our OpenAPI document where there is one.
+"""Junk at every management route for ten minutes (JUNK_SECONDS), and schemathesis on our OpenAPI
+document where there is one.
 
 `SCHEMATHESIS` names its `st`; without it that part is skipped. Run by `make prove`.
 """

@@ -1,4 +1,5 @@
-"""The ledger's long proofs: a thousand attacks, a hundred kills, a million rows, and yesterday's ledger on today's schema.
+"""The ledger's long proofs: a thousand attacks, a hundred kills, a million rows, and yesterday's
+ledger on today's schema.
 
 The figures are printed: `make prove PYTEST_ARGS="-s -k ledger_proofs"`.
 """
@@ -64,7 +65,9 @@ async def test_a_hundred_kills_of_ledger_and_postgresql_lose_nothing(
 async def test_a_million_audit_rows_are_verified_in_20_seconds(
     book: Book, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the CPU of both sides together, where other programs keep it waiting: alone it takes less, as the two work side by side."""
+    """By the CPU of both sides together, where other programs keep it waiting: alone it takes less,
+    as the two work side by side.
+    """
     end, seq = EMPTY, 0
     while seq < MILLION:
         count = min(20_000, MILLION - seq)
@@ -114,7 +117,9 @@ async def test_a_day_of_a_million_rows_goes_in_less_than_a_second(
 async def test_yesterdays_ledger_works_on_todays_schema(
     nats_server: Nats, client: Client, postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Expand, then contract: an old replica beside a new one, while they are replaced one by one."""
+    """Expand, then contract: an old replica beside a new one, while they are replaced one by
+    one.
+    """
     old = unpacked(tmp_path / "old")
     url = await postgres.new_database()
     await migrate(Database(url))

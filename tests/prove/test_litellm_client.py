@@ -1,6 +1,7 @@
 """LiteLLM's own Python client (`litellm.proxy.client`) against a suite of ours, unchanged.
 
-Needs the Python of an environment with litellm in `LITELLM_PYTHON`; run by `make prove`, skipped without it.
+Needs the Python of an environment with litellm in `LITELLM_PYTHON`; run by `make prove`, skipped
+without it.
 """
 
 import asyncio

@@ -1,6 +1,8 @@
-"""500 generated usages priced by us and by LiteLLM's own table: the same, or a difference that is judged here.
+"""500 generated usages priced by us and by LiteLLM's own table: the same, or a difference that is
+judged here.
 
-Needs the Python of an environment with litellm 1.109 in `LITELLM_PYTHON`; run by `make prove`, skipped without it.
+Needs the Python of an environment with litellm 1.109 in `LITELLM_PYTHON`; run by `make prove`,
+skipped without it.
 """
 
 import json

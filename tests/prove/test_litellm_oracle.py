@@ -1,6 +1,8 @@
-"""200 generated conversations, said to Anthropic, Gemini and Bedrock by us and by LiteLLM: every difference is one of those judged here.
+"""200 generated conversations, said to Anthropic, Gemini and Bedrock by us and by LiteLLM: every
+difference is one of those judged here.
 
-Needs the Python of an environment with litellm 1.109 in `LITELLM_PYTHON`; run by `make prove`, skipped without it.
+Needs the Python of an environment with litellm 1.109 in `LITELLM_PYTHON`; run by `make prove`,
+skipped without it.
 """
 
 import json
@@ -57,7 +59,9 @@ DECORATION = re.compile(
     r"|choices\[\]\.message\.(provider_specific_fields|images.*|thinking_blocks|tool_calls\[\]\.(index|id|provider_specific_fields))"
     r"|choices\[\]\.message\.tool_calls\[\]\.function\.arguments|choices\[\]\.message\.content): "
 )
-"""Differences of answers: names LiteLLM adds, ids of its own, white space of arguments, the text of a blocked answer (it drops it)."""
+"""Differences of answers: names LiteLLM adds, ids of its own, white space of arguments, the text of
+a blocked answer (it drops it).
+"""
 
 
 def conversation(draw: random.Random) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Our routing and LiteLLM's Router on the same seeded traces: share of good answers and p95, strategy by strategy.
+"""Our routing and LiteLLM's Router on the same seeded traces: share of good answers and p95,
+strategy by strategy.
 
-LiteLLM's runs in real time, ours on a clock of its own. Needs the Python of an environment with litellm in `LITELLM_PYTHON`; run by
-`make prove`, skipped without it. 30 runs of 12 s: ROUTER_STRATEGIES and ROUTER_SCENARIOS (with commas) choose some.
+LiteLLM's runs in real time, ours on a clock of its own. Needs the Python of an environment with
+litellm in `LITELLM_PYTHON`; run by `make prove`, skipped without it. 30 runs of 12 s:
+ROUTER_STRATEGIES and ROUTER_SCENARIOS (with commas) choose some.
 """
 
 import json

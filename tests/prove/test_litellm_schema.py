@@ -1,6 +1,8 @@
-"""The import against a database made by LiteLLM's own migrations, as its package brings them, and our fixture's tables against it.
+"""The import against a database made by LiteLLM's own migrations, as its package brings them, and
+our fixture's tables against it.
 
-Needs the Python of an environment with litellm-proxy-extras in `LITELLM_PYTHON`; run by `make prove`, skipped without it.
+Needs the Python of an environment with litellm-proxy-extras in `LITELLM_PYTHON`; run by `make
+prove`, skipped without it.
 """
 
 import io

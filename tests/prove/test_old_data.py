@@ -1,4 +1,6 @@
-"""A data directory of the first release, that of `make run`, goes on under today's: keys, calls, sums, and evidence that is whole."""
+"""A data directory of the first release, that of `make run`, goes on under today's: keys, calls,
+sums, and evidence that is whole.
+"""
 
 import asyncio
 import subprocess

@@ -1,4 +1,6 @@
-"""The admin page at work in a real browser: a newcomer's way, the playground, trying a guardrail, numbers that move, markup everywhere."""
+"""The admin page at work in a real browser: a newcomer's way, the playground, trying a guardrail,
+numbers that move, markup everywhere.
+"""
 
 import os
 import time
@@ -144,7 +146,9 @@ async def test_an_export_with_its_progress(person: Person) -> None:
 
 
 async def test_markup_is_inert_in_every_field(person: Person, gateway: RunningSuite) -> None:
-    """Names, tags, metadata, models, a provider's error: on every view, in both widths, dark and light."""
+    """Names, tags, metadata, models, a provider's error: on every view, in both widths, dark and
+    light.
+    """
     async with aiohttp.ClientSession() as http:
 
         async def made(path: str, **body: Any) -> Any:

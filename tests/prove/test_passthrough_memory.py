@@ -1,4 +1,6 @@
-"""200 uploads of 10 MB and 20 downloads of 100 MB through one edge: its memory stays flat. Target and clients are other processes."""
+"""200 uploads of 10 MB and 20 downloads of 100 MB through one edge: its memory stays flat. Target
+and clients are other processes.
+"""
 
 import asyncio
 import subprocess

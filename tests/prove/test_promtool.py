@@ -1,4 +1,6 @@
-"""The alert rules by Prometheus's own tool (Debian: apt install prometheus), and that the loudest of them fire when they should."""
+"""The alert rules by Prometheus's own tool (Debian: apt install prometheus), and that the loudest
+of them fire when they should.
+"""
 
 import shutil
 import subprocess

@@ -1,11 +1,12 @@
-"""Guardrails against the real libraries behind their services: `make prove`, where the environment names a Python that has them.
+"""Guardrails against the real libraries behind their services: `make prove`, where the environment
+names a Python that has them.
 
 PRESIDIO_PYTHON   presidio-analyzer, and a spaCy pipeline as the package PRESIDIO_MODEL (en_core_web_sm)
 LLM_GUARD_PYTHON  llm-guard
 
-And a real model, which `make model` serves, in Llama Guard's place: what it thinks is worth nothing, but it reads the real prompt, and its
-answer is a verdict where it has the form of one.
-"""
+And a real model, which `make model` serves, in Llama Guard's place: what it thinks is worth
+nothing, but it reads the real prompt, and its answer is a verdict where it has the form of one.
+"""  # noqa: W505
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The cache in a real redis-server (Debian: apt install redis-server): shared, bounded in time, with a password, and away."""
+"""The cache in a real redis-server (Debian: apt install redis-server): shared, bounded in time,
+with a password, and away.
+"""
 
 import asyncio
 import shutil

@@ -1,6 +1,8 @@
-"""Restore drills on a running system, by the commands that docs/operations.md names: the book is lost, and book and broker are lost.
+"""Restore drills on a running system, by the commands that docs/operations.md names: the book is
+lost, and book and broker are lost.
 
-Each ends with `verify` and `rebuild --check`, and prints what came back and what didn't. (The broker alone: tests/live/test_broker_lost.py.)
+Each ends with `verify` and `rebuild --check`, and prints what came back and what didn't. (The
+broker alone: tests/live/test_broker_lost.py.)
 """
 
 import asyncio

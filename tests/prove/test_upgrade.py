@@ -1,6 +1,8 @@
-"""Yesterday's release beside today's on one broker, one book and one schema: while it is replaced, and when the new one is taken back.
+"""Yesterday's release beside today's on one broker, one book and one schema: while it is replaced,
+and when the new one is taken back.
 
-`PROVE_OLD_COMMIT` says which is yesterday's. The broker runs with today's accounts: it is the first to be upgraded, and the last to go back.
+`PROVE_OLD_COMMIT` says which is yesterday's. The broker runs with today's accounts: it is the first
+to be upgraded, and the last to go back.
 """
 
 import asyncio

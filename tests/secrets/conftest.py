@@ -1,4 +1,6 @@
-"""Real managers: OpenBao (Vault's interface), moto (AWS's); and servers that speak Azure's and Google's protocols."""
+"""Real managers: OpenBao (Vault's interface), moto (AWS's); and servers that speak Azure's and
+Google's protocols.
+"""
 
 from collections.abc import Iterator
 

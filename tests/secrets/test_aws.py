@@ -64,7 +64,8 @@ async def test_a_role_is_assumed(aws: dict[str, str], moto: str) -> None:
     )
     manager = make_secrets(aws, settings)
     try:
-        # moto keeps secrets apart by account; what counts here is that the role's credentials are used at all
+        # moto keeps secrets apart by account; what counts here is that the role's credentials are
+        # used at all
         await manager.read("BY_ROLE")
         assert manager._client._client._request_signer._credentials.token  # type: ignore[attr-defined]
     finally:
@@ -74,7 +75,9 @@ async def test_a_role_is_assumed(aws: dict[str, str], moto: str) -> None:
 async def test_every_request_is_signed_as_aws_wants_it(
     moto: str, aws: dict[str, str], encrypt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moto takes any signature; what stands before it here takes the right ones: of our key, and of the role we assume."""
+    """moto takes any signature; what stands before it here takes the right ones: of our key, and of
+    the role we assume.
+    """
     there = client("secretsmanager", aws, moto)
     there.create_secret(Name="SIGNED", SecretString="sk-signed")
     async with Checking(moto, {"AKIATEST": "secret"}, "eu-central-1") as checking:

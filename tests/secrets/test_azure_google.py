@@ -1,4 +1,6 @@
-"""Azure Key Vault by its challenge protocol, and Google's REST interfaces, from local servers that speak them."""
+"""Azure Key Vault by its challenge protocol, and Google's REST interfaces, from local servers that
+speak them.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,6 @@
-"""Each manager down, slow, forbidden, empty and talking junk: the documented code each time, and never a value or a hang."""
+"""Each manager down, slow, forbidden, empty and talking junk: the documented code each time, and
+never a value or a hang.
+"""
 
 import asyncio
 import base64

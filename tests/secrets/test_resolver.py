@@ -1,4 +1,6 @@
-"""The cache in front of a manager: one asking, refreshed ahead, last known good, nothing hidden that went wrong."""
+"""The cache in front of a manager: one asking, refreshed ahead, last known good, nothing hidden
+that went wrong.
+"""
 
 import asyncio
 from collections.abc import Callable

@@ -1,5 +1,6 @@
 # ruff: noqa: E501
-"""What 47 models cost, in USD per million tokens, as two public tables say alike (genai-prices 0.2.3 and litellm 1.109.1, November 2026).
+"""What 47 models cost, in USD per million tokens, as two public tables say alike (genai-prices
+0.2.3 and litellm 1.109.1, November 2026).
 
 `unit price`; `>N`: for calls with more than N input tokens; `:service`: for that service tier.
 """

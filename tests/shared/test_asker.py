@@ -1,4 +1,6 @@
-"""An edge's word for who asks: good for one question, for a minute, with that edge's key; nothing else is."""
+"""An edge's word for who asks: good for one question, for a minute, with that edge's key; nothing
+else is.
+"""
 
 import base64
 

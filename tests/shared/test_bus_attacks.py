@@ -1,6 +1,7 @@
-"""What somebody with one service's credentials can make the bus do: every user × every subject, as publisher, as the subject an answer is
-wanted at, and as the subject a consumer delivers to. The broker is real; services answer wherever they are asked to, so that the accounts
-have to hold by themselves."""
+"""What somebody with one service's credentials can make the bus do: every user × every subject, as
+publisher, as the subject an answer is wanted at, and as the subject a consumer delivers to. The
+broker is real; services answer wherever they are asked to, so that the accounts have to hold by
+themselves."""
 
 import asyncio
 import json
@@ -58,7 +59,9 @@ class Seen:
 
 @asynccontextmanager
 async def world(broker: AccountsBroker) -> AsyncIterator[tuple[Client, Client, Seen]]:
-    """Policy's and ledger's connections, both streams with three messages each, and services that answer anything anywhere."""
+    """Policy's and ledger's connections, both streams with three messages each, and services that
+    answer anything anywhere.
+    """
     seen = Seen()
     policy, ledger, moderation = [await broker.client(user) for user in ("policy", "ledger", "moderation")]
     try:
@@ -101,7 +104,9 @@ def matches(pattern: str, subject: str) -> bool:
 
 
 def questions(user: str) -> list[str]:
-    """What a user may ask of others, or of the broker: each with a real subject for every wildcard."""
+    """What a user may ask of others, or of the broker: each with a real subject for every
+    wildcard.
+    """
     return [subject.replace("*", "0").replace(">", "x") for subject in subjects.PERMISSIONS[user].publish]
 
 
@@ -126,7 +131,9 @@ async def test_nobody_publishes_but_where_the_table_says(thief: str, tmp_path: P
 
 @pytest.mark.parametrize("thief", THIEVES)
 async def test_no_answer_does_anything_where_it_goes(thief: str, tmp_path: Path) -> None:
-    """Asked with a reply subject of the thief's choice: a service's answer, the broker's acknowledgement, an API's answer."""
+    """Asked with a reply subject of the thief's choice: a service's answer, the broker's
+    acknowledgement, an API's answer.
+    """
     with AccountsBroker(tmp_path) as broker:
         async with world(broker) as (policy, ledger, seen):
             control, traffic, settings = await states(policy, ledger)
@@ -152,7 +159,9 @@ async def test_no_answer_does_anything_where_it_goes(thief: str, tmp_path: Path)
 
 
 async def test_a_consumer_delivers_nothing_that_does_anything_elsewhere(tmp_path: Path) -> None:
-    """Only who owns a stream may make consumers; the ledger's can't reach policy's account, nor write what others trust."""
+    """Only who owns a stream may make consumers; the ledger's can't reach policy's account, nor
+    write what others trust.
+    """
     assert [user for user in SERVICES if any("CONSUMER.CREATE" in s for s in subjects.PERMISSIONS[user].publish)] == [
         "policy",
         "ledger",
@@ -174,7 +183,9 @@ async def test_a_consumer_delivers_nothing_that_does_anything_elsewhere(tmp_path
 
 
 async def test_in_one_account_the_same_would_work(tmp_path: Path) -> None:
-    """That the tests above can fail: the same users with the same permissions, without the walls."""
+    """That the tests above can fail: the same users with the same permissions, without the
+    walls.
+    """
     with AccountsBroker(tmp_path, one_account=True) as broker:
         async with world(broker) as (policy, _, _):
             thief = await broker.client("edge")

@@ -1,4 +1,6 @@
-"""A connection that comes down under the client library, on uvloop, where its transport raises what no library of NATS does."""
+"""A connection that comes down under the client library, on uvloop, where its transport raises what
+no library of NATS does.
+"""
 
 import asyncio
 from pathlib import Path

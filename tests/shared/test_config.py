@@ -1,4 +1,6 @@
-"""LiteLLM's config.yaml: read as it is, refused with a sentence that says where, and never told to anybody."""
+"""LiteLLM's config.yaml: read as it is, refused with a sentence that says where, and never told to
+anybody.
+"""
 
 import json
 import re

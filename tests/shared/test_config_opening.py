@@ -1,4 +1,6 @@
-"""Nobody serves without a strong master key by accident, and nobody's key goes to somebody else's address."""
+"""Nobody serves without a strong master key by accident, and nobody's key goes to somebody else's
+address.
+"""
 
 import json
 from typing import Any

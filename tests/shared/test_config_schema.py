@@ -1,4 +1,6 @@
-"""Every key has its meaning, somebody who acts on it, and a place that reads it; what nobody acts on is said."""
+"""Every key has its meaning, somebody who acts on it, and a place that reads it; what nobody acts
+on is said.
+"""
 
 import ast
 import inspect

@@ -35,7 +35,9 @@ ORDER: dict[type[msgspec.Struct], str] = {
     requests.CountReply: "tokens",
     requests.Fault: "code",
 }
-"""The wire is arrays: a field's position is its name. Append here what is appended there; never insert, remove or reorder."""
+"""The wire is arrays: a field's position is its name. Append here what is appended there; never
+insert, remove or reorder.
+"""
 
 
 @pytest.mark.parametrize("kind", ORDER, ids=lambda kind: kind.__name__)
@@ -125,7 +127,9 @@ def test_a_newer_writer_is_understood_and_an_older_one_too() -> None:
 @example(b"\x90")
 @example(b"\xdd\x00\x00\x00\x00")
 def test_junk_is_a_decode_error(junk: bytes) -> None:
-    """Bytes that nobody wrote on purpose hold no fact: they are refused, or are an empty list, which is no junk."""
+    """Bytes that nobody wrote on purpose hold no fact: they are refused, or are an empty list,
+    which is no junk.
+    """
     try:
         assert facts.unpack(junk) == []
     except msgspec.DecodeError:

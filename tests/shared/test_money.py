@@ -123,7 +123,9 @@ CLAUDE = Price(
         Rate("search", 10_000_000_000),
     ),
 )  # fmt: skip
-"""3 / 15 / 0.30 / 3.75 (5 min) / 6 (1 h) USD a million; twice and one and a half times that above 200,000; 10 USD a thousand searches."""
+"""3 / 15 / 0.30 / 3.75 (5 min) / 6 (1 h) USD a million; twice and one and a half times that above
+200,000; 10 USD a thousand searches.
+"""
 AUDIO = Price(2_500_000, 10_000_000, rates=(Rate("input_audio", 40_000_000), Rate("output_audio", 80_000_000)))
 FLEX = Price(
     1_250_000, 10_000_000, 125_000,
@@ -137,7 +139,8 @@ FLEX = Price(
 @pytest.mark.parametrize(
     ("price", "usage", "usd", "flags"),
     [
-        # Anthropic's cache: 1,000 fresh, 5,000 read, 2,000 written for 5 minutes, 500 for an hour, 300 out.
+        # Anthropic's cache: 1,000 fresh, 5,000 read, 2,000 written for 5 minutes, 500 for an hour,
+        # 300 out.
         (CLAUDE, Usage(8_500, 300, 5_000, 2_500, cache_write_1h_tokens=500), "0.0195", ()),
         # Exactly 200,000 is the lower tier; one more moves everything to the higher.
         (CLAUDE, Usage(200_000, 1_000), "0.615", ()),
@@ -173,7 +176,8 @@ FLEX = Price(
            Usage(searches=2, search_context=size), usd, ()) for size, usd in (("low", "0.06"), ("high", "0.1"), ("", "0.07"))),
         # Parts that claim more than there is.
         (Price(10**6, 10**6, 10**5), Usage(100, 0, 500), "0.00001", ("parts:input",)),
-        # 0.006 USD a minute by the second, 7 seconds; and a third of a pico-dollar a token, six of them and four.
+        # 0.006 USD a minute by the second, 7 seconds; and a third of a pico-dollar a token, six of
+        # them and four.
         (Price(None, None, rates=(Rate("input_second", exact_from_usd("0.006", per=60)),)), Usage(input_ms=7_000), "0.0007", ()),
         (Price((1, 3), 0), Usage(6), "0.000000000002", ()),
     ],
@@ -250,7 +254,9 @@ def test_the_short_way_and_the_bound_agree_with_the_bill(price: Price, usage: Us
 
 @pytest.mark.parametrize("unit", [unit for unit in billing.UNITS if unit.quantity], ids=lambda unit: unit.name)
 def test_the_short_way_is_for_what_it_knows_of(unit: billing.Unit) -> None:
-    """One thing more than the usual tokens is counted: the cost is the bill's, or says that it is a guess."""
+    """One thing more than the usual tokens is counted: the cost is the bill's, or says that it is a
+    guess.
+    """
     usage = msgspec.structs.replace(Usage(1_000, 100, 10, 10, 10), **{unit.quantity: 7})
     price = Price(3, 5, 2, 4)
     lines, flags = billing.bill(price, usage)

@@ -1,4 +1,6 @@
-"""Notices of control facts: none of what matters goes unnoticed, on a real broker with Tollgate's accounts."""
+"""Notices of control facts: none of what matters goes unnoticed, on a real broker with Tollgate's
+accounts.
+"""
 
 import asyncio
 import time
@@ -127,7 +129,9 @@ async def test_a_stream_that_isnt_the_known_one_empties(follower: Follower, poli
 async def test_what_the_broker_did_not_say_is_no_notice(
     follower: Follower, policy: Client, broker: AccountsBroker
 ) -> None:
-    """Another edge can have the broker write into their common account; not with the header of a stored fact."""
+    """Another edge can have the broker write into their common account; not with the header of a
+    stored fact.
+    """
     thief = await broker.client("edge")
     await thief.publish("state.control", b"", reply="feed.control.key.old")
     await thief.flush()

@@ -1,4 +1,6 @@
-"""Connections to others: what the guard refuses, what comes back bounded, and that nothing is followed."""
+"""Connections to others: what the guard refuses, what comes back bounded, and that nothing is
+followed.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -165,7 +167,9 @@ async def test_callers_cannot_name_what_is_inside(guarded: Outbound, target: Tar
 async def test_a_name_is_resolved_once_and_that_address_is_asked(
     guarded: Outbound, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that answers with a public address first, and with ours to the next question, doesn't get in."""
+    """A name that answers with a public address first, and with ours to the next question, doesn't
+    get in.
+    """
     answers = iter(["198.51.100.1", "127.0.0.1", "127.0.0.1"])
     loop = asyncio.get_running_loop()
 

@@ -1,4 +1,6 @@
-"""Money by another route: 47 models, every unit, tier and service they have a price for, summed here in decimal USD."""
+"""Money by another route: 47 models, every unit, tier and service they have a price for, summed
+here in decimal USD.
+"""
 
 import re
 from decimal import Decimal
@@ -24,7 +26,9 @@ def listed(text: str) -> Listed:
 
 
 def by_hand(table: Listed, usage: Usage) -> Decimal:
-    """In USD: plain input, cached input, written input by how long it lives, audio, output; each at the price of its tier and service."""
+    """In USD: plain input, cached input, written input by how long it lives, audio, output; each at
+    the price of its tier and service.
+    """
 
     def price(unit: str, *others: str) -> Decimal:
         for name in (unit, *others):

@@ -192,8 +192,8 @@ USAGES = [
 
 
 def test_prices_are_those_of_the_source() -> None:
-    """Every name of every LiteLLM provider costs what the package itself computes for it, to the last pico-dollar: below and above
-    every tier, in each service."""
+    """Every name of every LiteLLM provider costs what the package itself computes for it, to the
+    last pico-dollar: below and above every tier, in each service."""
     pytest.importorskip("genai_prices")
     import importlib.metadata
 

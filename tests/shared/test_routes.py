@@ -1,4 +1,6 @@
-"""The table of routes: every row is found, is in LiteLLM's lists where LiteLLM has it, and has one handler in its owner."""
+"""The table of routes: every row is found, is in LiteLLM's lists where LiteLLM has it, and has one
+handler in its owner.
+"""
 
 import re
 from typing import Any

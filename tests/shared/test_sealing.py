@@ -1,4 +1,6 @@
-"""What is sealed nobody prints, opens elsewhere, or changes unnoticed; keys rotate, and old records stay readable."""
+"""What is sealed nobody prints, opens elsewhere, or changes unnoticed; keys rotate, and old records
+stay readable.
+"""
 
 import multiprocessing
 from pathlib import Path

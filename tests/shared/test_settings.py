@@ -1,4 +1,6 @@
-"""Settings: from the environment, with the variable's name in every complaint and its value in none."""
+"""Settings: from the environment, with the variable's name in every complaint and its value in
+none.
+"""
 
 from typing import Annotated, Literal
 

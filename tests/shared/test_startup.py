@@ -1,4 +1,6 @@
-"""A service resolves the references it needs, from whoever keeps them; the log is as environment and file say."""
+"""A service resolves the references it needs, from whoever keeps them; the log is as environment
+and file say.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""The wire: asking, answering and publishing on a real broker, and against servers that aren't one."""
+"""The wire: asking, answering and publishing on a real broker, and against servers that aren't
+one.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -191,7 +193,9 @@ async def test_what_the_wire_may_not_say_harms_only_itself(broker: Broker) -> No
 
 
 async def against(answer: bytes, *, then: bytes = b"", timeout_ms: int = 300) -> str:
-    """Publish over the wire to a server that greets with `answer` and reacts to the first HPUB with `then`. The error, or "acked"."""
+    """Publish over the wire to a server that greets with `answer` and reacts to the first HPUB with
+    `then`. The error, or "acked".
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
@@ -281,7 +285,9 @@ async def test_a_connection_that_we_close_is_not_reported_as_lost(broker: Broker
 
 
 async def test_a_frozen_server_is_left_for_another_one_once_somebody_waited_in_vain(tmp_path: Path) -> None:
-    """Not at the third of its own PINGs, which is seconds later. One that answers PINGs is kept: it is who was asked that doesn't answer."""
+    """Not at the third of its own PINGs, which is seconds later. One that answers PINGs is kept: it
+    is who was asked that doesn't answer.
+    """
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     with Broker(tmp_path / "one") as one, Broker(tmp_path / "two") as two:
@@ -309,7 +315,9 @@ async def test_a_frozen_server_is_left_for_another_one_once_somebody_waited_in_v
 
 
 async def test_a_question_and_its_answer_outlive_the_server_they_went_by(tmp_path: Path) -> None:
-    """The asker's server dies: it asks again by the other one. The answerer's dies with the question taken: the answer goes by another way."""
+    """The asker's server dies: it asks again by the other one. The answerer's dies with the
+    question taken: the answer goes by another way.
+    """
     with Broker(tmp_path) as server:
         asker, answerer = await bus.connect("edge", server.url), await bus.connect("policy", server.url)
         asked: list[int] = []

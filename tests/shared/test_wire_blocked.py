@@ -1,6 +1,8 @@
-"""The loop stood still, and everything came meanwhile: nothing of it is taken for silence, on asyncio's loop and on uvloop.
+"""The loop stood still, and everything came meanwhile: nothing of it is taken for silence, on
+asyncio's loop and on uvloop.
 
-On uvloop, timers that are due run before the socket is read, where the loop stood still in a socket's event, or was stopped while it waited.
+On uvloop, timers that are due run before the socket is read, where the loop stood still in a
+socket's event, or was stopped while it waited.
 """
 
 import asyncio

@@ -41,7 +41,9 @@ class TlsBroker(AccountsBroker):
 
 
 async def not_let_in(broker: TlsBroker) -> None:
-    """It goes on trying. (On 3.11 the library may swallow one cancellation: hence more than one.)"""
+    """It goes on trying. (On 3.11 the library may swallow one cancellation: hence more than
+    one.)
+    """
     trying = asyncio.create_task(bus.connect("edge", broker.url("edge")))
     done, _ = await asyncio.wait({trying}, timeout=1)
     assert not done

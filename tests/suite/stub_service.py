@@ -1,4 +1,5 @@
-"""Stands for a service in the suite's own tests: answers /ready, notes what it was given, and ends as its environment says.
+"""Stands for a service in the suite's own tests: answers /ready, notes what it was given, and ends
+as its environment says.
 
 STUB_<KIND>: `refuse` (exit 2), `crash` (exit 1), `stuck` (ignores SIGTERM); unset: behaves.
 """

@@ -1,4 +1,6 @@
-"""Every test with a running suite looks at its log for secrets when it ends: this looks at that look."""
+"""Every test with a running suite looks at its log for secrets when it ends: this looks at that
+look.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""A data directory of before each service had its own account on the broker: its streams are found, whole."""
+"""A data directory of before each service had its own account on the broker: its streams are found,
+whole.
+"""
 
 from pathlib import Path
 

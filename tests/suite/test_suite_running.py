@@ -264,7 +264,9 @@ async def test_a_killed_supervisor_leaves_no_process_behind_and_can_start_again_
 
 
 async def test_ctrl_c_on_a_terminal_reaches_the_supervisor_alone(stub_tree: Path, tmp_path: Path) -> None:
-    """A terminal interrupts the whole foreground group; the children must still be stopped in order, not all at once."""
+    """A terminal interrupts the whole foreground group; the children must still be stopped in
+    order, not all at once.
+    """
     async with RunningSuite(tmp_path, root=stub_tree) as suite:
         os.killpg(suite.process.pid, signal.SIGINT)
         assert await suite.wait(20) == 0
@@ -273,7 +275,9 @@ async def test_ctrl_c_on_a_terminal_reaches_the_supervisor_alone(stub_tree: Path
 
 
 async def test_a_pid_file_left_by_a_crash_is_no_obstacle(stub_tree: Path, tmp_path: Path) -> None:
-    """After a reboot the pid in it may be another program's: PostgreSQL by itself would then refuse to start."""
+    """After a reboot the pid in it may be another program's: PostgreSQL by itself would then refuse
+    to start.
+    """
     async with RunningSuite(tmp_path, root=stub_tree) as suite:
         await write_something(suite)
         await suite.stop()

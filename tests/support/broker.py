@@ -25,7 +25,9 @@ def binary() -> str:
 
 
 class Server:
-    """A nats-server with JetStream on a free port of 127.0.0.1; `kill` and `start` again keep its data."""
+    """A nats-server with JetStream on a free port of 127.0.0.1; `kill` and `start` again keep its
+    data.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
@@ -89,7 +91,8 @@ class AccountsBroker(Server):
     """With Tollgate's own accounts.
 
     Args:
-        one_account: every user, with its permissions, in one account: what the doors are there to prevent.
+        one_account: every user, with its permissions, in one account: what the doors are there to
+            prevent.
     """
 
     def __init__(self, directory: Path, *, one_account: bool = False) -> None:

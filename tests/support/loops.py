@@ -10,7 +10,9 @@ from unittest import mock
 
 @contextmanager
 def callback_cpu() -> Iterator[list[float]]:
-    """CPU seconds of each callback that asyncio's own loop runs in this thread meanwhile: others wait for no longer than the longest."""
+    """CPU seconds of each callback that asyncio's own loop runs in this thread meanwhile: others
+    wait for no longer than the longest.
+    """
     assert isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop), "uvloop's callbacks can't be measured"
     spent: list[float] = []
     run = asyncio.Handle._run

@@ -1,4 +1,6 @@
-"""Real secret managers for tests: OpenBao (Vault's interface), moto (AWS's); and servers that speak Azure's and Google's protocols."""
+"""Real secret managers for tests: OpenBao (Vault's interface), moto (AWS's); and servers that speak
+Azure's and Google's protocols.
+"""
 
 import base64
 import datetime

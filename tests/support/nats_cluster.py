@@ -1,4 +1,6 @@
-"""The NATS servers of deploy/'s own configuration, on this machine: three, or one, with TLS or without."""
+"""The NATS servers of deploy/'s own configuration, on this machine: three, or one, with TLS or
+without.
+"""
 
 import json
 import os
@@ -19,7 +21,8 @@ class Cluster:
     """
     Args:
         servers: three, or one.
-        tls: for clients and between servers, with a certificate for `localhost`; its authority is `ca_file`.
+        tls: for clients and between servers, with a certificate for `localhost`; its authority is
+            `ca_file`.
         sync_always: as deployed; False: NATS's own interval.
     """
 

@@ -17,7 +17,9 @@ FIRST, LAST = 10_000, 32_000
 
 
 class PortBlock:
-    """`base`: the first of BLOCK consecutive ports that nobody else's test uses while this object is open."""
+    """`base`: the first of BLOCK consecutive ports that nobody else's test uses while this object
+    is open.
+    """
 
     def __init__(self) -> None:
         bases = list(range(FIRST, LAST, BLOCK))
@@ -48,7 +50,9 @@ _own: Iterator[int] = iter(())
 
 
 def free_port() -> int:
-    """A port of this process's own blocks, handed out once: nobody takes it before, or between, its server's lives."""
+    """A port of this process's own blocks, handed out once: nobody takes it before, or between, its
+    server's lives.
+    """
     global _own
     while True:
         for port in _own:

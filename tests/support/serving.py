@@ -28,7 +28,8 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     handler_cancellation: bool = False,
 ) -> AsyncIterator[str]:
-    """Gives its URL, which has no slash at its end. On exit it doesn't wait for handlers that are still running.
+    """Gives its URL, which has no slash at its end. On exit it doesn't wait for handlers that are
+    still running.
 
     Args:
         port: None: a free one.

@@ -1,4 +1,5 @@
-"""What AWS does with a signature (Version 4), written from its documentation alone: shares nothing with the code that signs, nor with botocore.
+"""What AWS does with a signature (Version 4), written from its documentation alone: shares nothing
+with the code that signs, nor with botocore.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
@@ -109,7 +110,9 @@ def _query(query: str) -> str:
 
 
 class Checking:
-    """An address before moto's: what isn't signed as it should be gets AWS's refusal, and never reaches moto. It knows what STS hands out."""
+    """An address before moto's: what isn't signed as it should be gets AWS's refusal, and never
+    reaches moto. It knows what STS hands out.
+    """
 
     def __init__(self, behind: str, secrets: Mapping[str, str], region: str) -> None:
         self._behind = behind

@@ -57,7 +57,8 @@ class RunningSuite:
     """Starts on entry (ready within READY_S, or SuiteFailed), stops on exit.
 
     Args:
-        directory: for the data directory, the configuration and the log. A second suite on the same one keeps its data and ports.
+        directory: for the data directory, the configuration and the log. A second suite on the same
+            one keeps its data and ports.
         config_text: a `config.yaml`.
         replicas: as TOLLGATE_REPLICAS: "edge=2,policy=2".
         env: further settings; they win. The caller's own TOLLGATE_ variables are left out.
@@ -152,7 +153,9 @@ class RunningSuite:
             )
 
     async def stop(self, number: int = signal.SIGTERM, timeout_s: float = STOP_S) -> int | None:
-        """Stop it and return its exit status (also kept in `returncode`). Killed, with its children, when it takes too long."""
+        """Stop it and return its exit status (also kept in `returncode`). Killed, with its
+        children, when it takes too long.
+        """
         process = self._process
         if process is None:
             return None
@@ -216,7 +219,9 @@ class RunningSuite:
 
     @property
     def pids(self) -> dict[str, int]:
-        """By name (`nats`, `postgres`, `policy`, `edge`, `edge-2`); 0 between a death and the restart."""
+        """By name (`nats`, `postgres`, `policy`, `edge`, `edge-2`); 0 between a death and the
+        restart.
+        """
         return {name: process["pid"] for name, process in self.state()["processes"].items()}
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
@@ -227,7 +232,9 @@ class RunningSuite:
         return pid
 
     async def restarted(self, name: str, old_pid: int, timeout_s: float = READY_S) -> int:
-        """Wait until `name` runs as another process than `old_pid` and is ready again. Returns its pid."""
+        """Wait until `name` runs as another process than `old_pid` and is ready again. Returns its
+        pid.
+        """
 
         def other() -> bool:
             return self.pids[name] not in (0, old_pid)
@@ -258,7 +265,9 @@ class RunningSuite:
         raise SuiteFailed(f"the suite {otherwise} within {timeout_s} s{ended}\n{self.log_tail()}")
 
     def processes(self) -> list[int]:
-        """Every process on this machine that was started for this data directory, the supervisor included."""
+        """Every process on this machine that was started for this data directory, the supervisor
+        included.
+        """
         mark = f"TOLLGATE_DATA_DIR={self.data_dir}".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
@@ -271,8 +280,9 @@ class RunningSuite:
         return found
 
     def secrets_told(self) -> list[str]:
-        """Beginnings of what only looks like a secret of this suite's and stands in its log: virtual keys, what configuration and
-        environment were given as secrets, passwords of the embedded servers."""
+        """Beginnings of what only looks like a secret of this suite's and stands in its log:
+        virtual keys, what configuration and environment were given as secrets, passwords of the
+        embedded servers."""
         log = self.log()
         given = {value for name, value in self._given_env.items() if _SECRET_NAME.search(name)}
         given |= set(_SECRET_FIELD.findall(self._config_text))

@@ -1,7 +1,9 @@
-"""A fake OpenAI: answers as the real one does on the wire, misbehaves as it is told, and keeps its own bill.
+"""A fake OpenAI: answers as the real one does on the wire, misbehaves as it is told, and keeps its
+own bill.
 
-How to behave comes from the request itself, from its field `fake` (an unknown field, so a gateway must pass it on), or from
-`FakeUpstream.behaviours[model]`; see `Behaviour`. A call's id on the bill is `fake.id`, else `metadata.request_id`, else `user`.
+How to behave comes from the request itself, from its field `fake` (an unknown field, so a gateway
+must pass it on), or from `FakeUpstream.behaviours[model]`; see `Behaviour`. A call's id on the bill
+is `fake.id`, else `metadata.request_id`, else `user`.
 
     async with FakeUpstream() as upstream:
         config = f"... api_base: {upstream.base_url}"
@@ -9,7 +11,8 @@ How to behave comes from the request itself, from its field `fake` (an unknown f
         ...
         upstream.requests[0].headers["Authorization"], upstream.bill["id-1"]
 
-As a process of its own: `python -m tests.support.upstream PORT`; then GET /fake/requests, GET /fake/bill, POST /fake/reset.
+As a process of its own: `python -m tests.support.upstream PORT`; then GET /fake/requests, GET
+/fake/bill, POST /fake/reset.
 """
 
 import asyncio
@@ -30,10 +33,14 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     """An error status answers with OpenAI's error body."""
     fail_first: int = 0
-    """Only the first so many calls with this id (or model) get `status`; later ones get 200. 0: all do."""
+    """Only the first so many calls with this id (or model) get `status`; later ones get 200. 0: all
+    do.
+    """
     retry_after_s: int | None = None
     text: str = "Hello from upstream"
-    """The answer; a stream's chunks are its words, over and over. A plain answer has `chunks` words too."""
+    """The answer; a stream's chunks are its words, over and over. A plain answer has `chunks` words
+    too.
+    """
     chunks: int | None = None
     """How many words; None: those of `text`."""
     usage: bool = True
@@ -43,8 +50,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """Before the head of the answer."""
     chunk_delay_ms: float = 0
     fault: Literal["", "hang", "reset", "break", "garbage"] = ""
-    """hang: no head, ever; reset: the connection is cut before the head; break: it is cut in the body (after `break_after`
-    chunks of a stream, in the middle of a plain answer); garbage: a 200 that isn't JSON."""
+    """hang: no head, ever; reset: the connection is cut before the head; break: it is cut in the
+    body (after `break_after` chunks of a stream, in the middle of a plain answer); garbage: a 200
+    that isn't JSON."""
     break_after: int = 1
 
 
@@ -62,7 +70,9 @@ class Recorded(msgspec.Struct):
     """time.monotonic() when its head was here; the same clock below."""
     ended_at: float = 0.0
     outcome: str = "running"
-    """complete: the whole answer went out (also an error's); cancelled: the caller left; broken: we broke it off."""
+    """complete: the whole answer went out (also an error's); cancelled: the caller left; broken: we
+    broke it off.
+    """
 
     @property
     def json(self) -> Any:
@@ -89,7 +99,9 @@ class FakeUpstream:
         self.requests: list[Recorded] = []
         self.bill: dict[str, Billed] = {}
         self.keys: set[str] | None = None
-        """Bearer keys that are taken; others are answered 401, before anything is billed. None: all."""
+        """Bearer keys that are taken; others are answered 401, before anything is billed. None:
+        all.
+        """
         self._failures: Counter[str] = Counter()
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
@@ -300,7 +312,9 @@ def _chunk_head(path: str, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _deltas(path: str, words: list[str]) -> list[dict[str, Any]]:
-    """The `choices` entries of a stream: chat begins with the role alone; both end with the reason alone."""
+    """The `choices` entries of a stream: chat begins with the role alone; both end with the reason
+    alone.
+    """
     if "chat" not in path:
         return [
             *({"index": 0, "text": word, "finish_reason": None, "logprobs": None} for word in words),

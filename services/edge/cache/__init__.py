@@ -1,4 +1,5 @@
-"""Answers given before: an equal request of the same team gets the same answer, byte for byte, without a provider.
+"""Answers given before: an equal request of the same team gets the same answer, byte for byte,
+without a provider.
 
     control.py   who wants what of the cache: request, key, team, configuration; pure
     key.py       what makes two requests equal, and for whom; pure

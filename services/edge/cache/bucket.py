@@ -1,4 +1,6 @@
-"""A key-value bucket on the bus, which all edges share: entries sealed, under the bus's message limit. Away or slow is a miss."""
+"""A key-value bucket on the bus, which all edges share: entries sealed, under the bus's message
+limit. Away or slow is a miss.
+"""
 
 import asyncio
 import json

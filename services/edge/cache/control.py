@@ -1,9 +1,10 @@
 """What of the cache a request may use. Pure.
 
-LiteLLM's controls: `ttl` (seconds an answer is kept), `s-maxage` (seconds an answer may be old), `no-cache` (don't look), `no-store`
-(don't keep), `namespace` (apart from others), `use-cache` (in `mode: default_off`: only then). In a request's `cache` object; a key's
-`metadata.cache` wins over it, its team's over that where the key has none. A key's `allowed_cache_controls`
-says which of them its requests may have.
+LiteLLM's controls: `ttl` (seconds an answer is kept), `s-maxage` (seconds an answer may be old),
+`no-cache` (don't look), `no-store` (don't keep), `namespace` (apart from others), `use-cache` (in
+`mode: default_off`: only then). In a request's `cache` object; a key's `metadata.cache` wins over
+it, its team's over that where the key has none. A key's `allowed_cache_controls` says which of them
+its requests may have.
 """
 
 from collections.abc import Mapping

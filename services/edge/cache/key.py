@@ -1,8 +1,9 @@
 """What makes two requests equal, and for whom. Pure.
 
-The key is a digest of what would be forwarded (after redaction), in canonical form: names in order, no white space, whatever is the
-gateway's own left out. And of whose it is, which guardrails the caller has, and which deployments may answer: an answer is only ever
-given to somebody who would have been answered and screened in the same way.
+The key is a digest of what would be forwarded (after redaction), in canonical form: names in order,
+no white space, whatever is the gateway's own left out. And of whose it is, which guardrails the
+caller has, and which deployments may answer: an answer is only ever given to somebody who would
+have been answered and screened in the same way.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ from shared.grant import Permit
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic")
 _LEFT_OUT = GATEWAY | {"user", "stream"}
-"""`user` is for the provider's watch over abuse: it says nothing about the answer. `stream` is said apart."""
+"""`user` is for the provider's watch over abuse: it says nothing about the answer. `stream` is said
+apart.
+"""
 BODIES_MAX = 4_096
 
 Apart = tuple[str, str, bytes]
@@ -30,7 +33,9 @@ class Bodies:
         self._said: OrderedDict[bytes, bytes] = OrderedDict()
 
     def said(self, call: Call) -> bytes | None:
-        """A digest of what would be forwarded; None: it can't be read whole, so nothing is equal to it."""
+        """A digest of what would be forwarded; None: it can't be read whole, so nothing is equal to
+        it.
+        """
         if call.exact is not call.fields:  # redacted, or with parameters of somebody else: no longer what its bytes say
             return _said(call)
         body = hashlib.sha256(call.body).digest()

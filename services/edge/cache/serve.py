@@ -1,8 +1,9 @@
 """Look, or call once and keep: what becomes of a request while there is a cache.
 
-Equal requests at the same time call a provider once (single flight): the first one looks and calls, the others wait until it is over and
-get its answer, whatever became of the store. When it brought nothing to keep, the next one calls, so nobody waits longer than for one call
-at a time of theirs and of each before.
+Equal requests at the same time call a provider once (single flight): the first one looks and calls,
+the others wait until it is over and get its answer, whatever became of the store. When it brought
+nothing to keep, the next one calls, so nobody waits longer than for one call at a time of theirs
+and of each before.
 """
 
 import asyncio
@@ -141,7 +142,9 @@ class Tape:
 
 
 async def _replay(parts: Parts, asked: Asked, digest: str, kept: Kept) -> Answer:
-    """The same answer again: a call of its own in the book, which cost nothing, and says what it saved."""
+    """The same answer again: a call of its own in the book, which cost nothing, and says what it
+    saved.
+    """
     metadata = {**asked.permit.spend_logs_metadata, "cache_hit": True, "cache_key": digest}
     if kept.cost_picousd is not None:
         metadata["saved_cache_cost"] = format_usd(kept.cost_picousd)

@@ -1,4 +1,6 @@
-"""What a cache is while an edge runs: its store, the calls whose answers may come to be in it, and what was counted."""
+"""What a cache is while an edge runs: its store, the calls whose answers may come to be in it, and
+what was counted.
+"""
 
 import asyncio
 

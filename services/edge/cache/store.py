@@ -1,4 +1,5 @@
-"""Where answers are kept: in this process, bounded by bytes; or in Redis, for all edges. Away or slow is a miss.
+"""Where answers are kept: in this process, bounded by bytes; or in Redis, for all edges. Away or
+slow is a miss.
 
 (`bucket.py`: on the bus, for all edges.)
 """
@@ -122,9 +123,11 @@ def _size(kept: Kept) -> int:
 
 
 class Near:
-    """A store that isn't here, with what was last read from it close by: an answer that many ask for is fetched once a second.
+    """A store that isn't here, with what was last read from it close by: an answer that many ask
+    for is fetched once a second.
 
-    So what another edge forgets or renews is still given here for up to `NEAR_S`; nothing is given past its own term.
+    So what another edge forgets or renews is still given here for up to `NEAR_S`; nothing is given
+    past its own term.
 
     Args:
         seconds: a clock that only goes forward.
@@ -169,7 +172,8 @@ class Near:
 
 
 class Remote:
-    """A store that isn't here: it is asked with a deadline, and after a failure left alone for a while.
+    """A store that isn't here: it is asked with a deadline, and after a failure left alone for a
+    while.
 
     Args:
         seconds: a clock that only goes forward.

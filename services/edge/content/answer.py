@@ -1,7 +1,7 @@
 """The texts of answers and of a stream's events. Pure.
 
-In an event a text's address names a choice (and a tool call) by its `index`, not by where it stands in the list: the same from
-event to event. `real` addresses are where it stands in this one.
+In an event a text's address names a choice (and a tool call) by its `index`, not by where it stands
+in the list: the same from event to event. `real` addresses are where it stands in this one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,9 @@ _SIDE = frozenset({"logprobs", "usage", "embedding", "b64_json"})
 
 
 def of_answer(body: bytes) -> list[Text]:
-    """Of an answer's choices; of anything else that came in their place, all of it, and its vectors not."""
+    """Of an answer's choices; of anything else that came in their place, all of it, and its vectors
+    not.
+    """
     try:
         answer = msgspec.json.decode(body)
     except UNREADABLE:
@@ -55,7 +57,9 @@ def _is_said(text: Text) -> bool:
 
 
 def with_texts(body: bytes, texts: Mapping[int, str], said: list[Text]) -> bytes:
-    """The answer with other texts, rebuilt. What else tells what was there (logprobs) goes from the choices that change."""
+    """The answer with other texts, rebuilt. What else tells what was there (logprobs) goes from the
+    choices that change.
+    """
     if said and said[0].address == ():
         return texts[0].encode()
     changes = {said[index].address: msgspec.json.encode(text) for index, text in texts.items()}

@@ -1,6 +1,8 @@
-"""Files inside a request: `data:` URLs and base64. Those that are text are decoded and read; pictures and sound are no language.
+"""Files inside a request: `data:` URLs and base64. Those that are text are decoded and read;
+pictures and sound are no language.
 
-A picture is what says that it is one *and* is base64 throughout: words behind `data:image/png,` are words.
+A picture is what says that it is one *and* is base64 throughout: words behind `data:image/png,` are
+words.
 """
 
 import base64
@@ -19,7 +21,9 @@ SURE_MIN = 256
 
 
 def text_of(value: str, at: Address, role: str) -> Text:
-    """What a guardrail reads of a string where a URL or a file may stand. Kinds: url, file (decoded), data (no language), binary."""
+    """What a guardrail reads of a string where a URL or a file may stand. Kinds: url, file
+    (decoded), data (no language), binary.
+    """
     found = _DATA.match(value)
     if found is None:
         if len(value) >= BARE_MIN and _is_base64(value):

@@ -1,7 +1,7 @@
 """Names that a format defines, and those that only look like one.
 
-Some providers read names without regard to case, and of a name that stands twice the first, where we read the last. What
-could be read in two ways was not screened, so it is refused.
+Some providers read names without regard to case, and of a name that stands twice the first, where
+we read the last. What could be read in two ways was not screened, so it is refused.
 """
 
 import json
@@ -135,7 +135,9 @@ def count_strings(raw: bytes) -> int:
 
 
 def occurrences(data: bytes, byte: bytes) -> int:
-    """As `data.count(byte)`, which looks at each byte in turn (0.7 ns); a search for the next one takes a vector's width at once."""
+    """As `data.count(byte)`, which looks at each byte in turn (0.7 ns); a search for the next one
+    takes a vector's width at once.
+    """
     found, at = 0, data.find(byte)
     while at >= 0 and found < SPARSE_MAX:
         found += 1
@@ -152,7 +154,9 @@ NAMED_BYTES_MAX: Final = 65_536
 
 
 def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
-    """Raises RefusedError where a name of the topmost object stands twice: then there are more strings than `fields` holds."""
+    """Raises RefusedError where a name of the topmost object stands twice: then there are more
+    strings than `fields` holds.
+    """
     if count_strings(body) == len(fields) + sum(count_strings(bytes(raw)) for raw in fields.values()):
         return
     seen: set[str] = set()

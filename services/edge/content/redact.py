@@ -8,7 +8,8 @@ from shared.requests import Redaction
 def redacted(texts: list[str], redactions: Iterable[Redaction]) -> dict[int, str]:
     """Index -> the text with its spans replaced, of the texts that change.
 
-    Spans that overlap (the same secret, seen from both sides of a cut) are one, with the replacement of the first.
+    Spans that overlap (the same secret, seen from both sides of a cut) are one, with the
+    replacement of the first.
     """
     changed: dict[int, str] = {}
     spans: dict[int, list[Redaction]] = {}

@@ -1,4 +1,6 @@
-"""Other texts at addresses of a JSON value: only the objects and lists on the way are joined anew, every other byte stays. Pure."""
+"""Other texts at addresses of a JSON value: only the objects and lists on the way are joined anew,
+every other byte stays. Pure.
+"""
 
 from collections.abc import Mapping
 
@@ -9,7 +11,9 @@ from services.edge.formats.base import Address
 Raw = msgspec.Raw
 
 RENAME = -1
-"""Last in an address: the name itself is to be another, not what it stands for. No list has this index."""
+"""Last in an address: the name itself is to be another, not what it stands for. No list has this
+index.
+"""
 
 _object = msgspec.json.Decoder(dict[str, Raw]).decode
 _array = msgspec.json.Decoder(list[Raw]).decode
@@ -18,7 +22,8 @@ _array = msgspec.json.Decoder(list[Raw]).decode
 def replace(raw: bytes | Raw, changes: Mapping[Address, bytes]) -> bytes:
     """
     Args:
-        changes: address -> the JSON that is to stand there. An address that isn't there raises LookupError.
+        changes: address -> the JSON that is to stand there. An address that isn't there raises
+            LookupError.
     """
     here = changes.get(())
     if here is not None:

@@ -34,11 +34,15 @@ class Content(msgspec.Struct, frozen=True):
 
     texts: list[Text]
     fields: Fields | None = None
-    """The request's fields joined anew, where names stood twice in a map: what was read is what has to be forwarded."""
+    """The request's fields joined anew, where names stood twice in a map: what was read is what has
+    to be forwarded.
+    """
 
 
 async def walked(body: bytes, work: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """What goes through all values of a body: in a thread where they are many, so that other calls go on."""
+    """What goes through all values of a body: in a thread where they are many, so that other calls
+    go on.
+    """
     return await WALKERS.run(work, *arguments, **named) if _is_dear(body) else work(*arguments, **named)
 
 
@@ -50,7 +54,8 @@ def _is_dear(body: bytes) -> bool:
 
 
 def of_fields(fields: Fields, *, metadata: bool = False) -> Content:
-    """Raises RefusedError where a field can't be read, or could be read in two ways: a model might read it the other way.
+    """Raises RefusedError where a field can't be read, or could be read in two ways: a model might
+    read it the other way.
 
     Args:
         metadata: whether the client's own `metadata` goes on without being stored, too.
@@ -95,7 +100,9 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _refuse_repeated(raw: bytes, field: str) -> None:
-    """Names stand twice somewhere: refused in an object that the format defines, allowed in a map."""
+    """Names stand twice somewhere: refused in an object that the format defines, allowed in a
+    map.
+    """
 
     def keep(pairs: list[tuple[str, Any]]) -> Any:
         found = dict(pairs)
@@ -137,7 +144,8 @@ def with_texts(fields: Fields, texts: Mapping[int, str], said: list[Text]) -> di
     for index, where in enumerate(said):
         text = texts.get(index)
         if where.kind == "tokens" and where.address[0] in spelled:
-            # Ids and texts don't mix in one field: what was given as ids goes on as texts, all of it.
+            # Ids and texts don't mix in one field: what was given as ids goes on as texts, all of
+            # it.
             changes[where.address] = msgspec.json.encode(where.text if text is None else text)
         elif text is None:
             continue

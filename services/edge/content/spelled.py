@@ -1,7 +1,9 @@
-"""Texts that a format lets be spelled in several ways, in one: JSON in a string (a tool call's arguments), and URLs. Pure.
+"""Texts that a format lets be spelled in several ways, in one: JSON in a string (a tool call's
+arguments), and URLs. Pure.
 
-Both formats say that the spellings are the same (RFC 8259 § 7, RFC 3986 § 6.2.2.2), so what is put in a redacted text's place
-means what was sent. Not in a stream's events, where an escape may be cut.
+Both formats say that the spellings are the same (RFC 8259 § 7, RFC 3986 § 6.2.2.2), so what is put
+in a redacted text's place means what was sent. Not in a stream's events, where an escape may be
+cut.
 """
 
 import json
@@ -12,7 +14,9 @@ import msgspec
 from services.edge.formats.base import Text
 
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*|.)")
-"""One escape, or several characters' in a row; an escaped backslash is one, too, and doesn't begin the next."""
+"""One escape, or several characters' in a row; an escaped backslash is one, too, and doesn't begin
+the next.
+"""
 _NEEDED = re.compile('["\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _PERCENT = re.compile(r"%(?:2[dDeE]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
 """Of letters, digits and `-._~`."""

@@ -1,8 +1,10 @@
-"""Every string of a JSON value, with its address, role and kind. Without recursion: no depth of nesting hides a text.
+"""Every string of a JSON value, with its address, role and kind. Without recursion: no depth of
+nesting hides a text.
 
-Names of maps (a schema's properties) are strings that a model reads, too. Words that the format is made of (`"role": "user"`) are
-no texts: who bans "user" doesn't mean them. What isn't language is of a kind of its own, so
-that each guardrail can say what it reads: ids and types are `id`, pictures and sound `data`.
+Names of maps (a schema's properties) are strings that a model reads, too. Words that the format is
+made of (`"role": "user"`) are no texts: who bans "user" doesn't mean them. What isn't language is
+of a kind of its own, so that each guardrail can say what it reads: ids and types are `id`, pictures
+and sound `data`.
 """
 
 from collections.abc import Iterator
@@ -40,14 +42,17 @@ PARTS = "content"
 class Walked(msgspec.Struct):
     texts: list[Text]
     strings: int
-    """All strings of the value, names of objects included: more of them in the bytes means that names stand twice."""
+    """All strings of the value, names of objects included: more of them in the bytes means that
+    names stand twice.
+    """
 
 
 def walk(value: Any, address: Address = (), *, check_names: bool = False) -> Walked:
     """In order.
 
     Args:
-        check_names: whether names that look like known ones are refused (RefusedError) in objects that a format defines.
+        check_names: whether names that look like known ones are refused (RefusedError) in objects
+            that a format defines.
     """
     texts: list[Text] = []
     strings = 0

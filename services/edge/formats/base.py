@@ -1,11 +1,12 @@
-"""What a format is: everything the edge knows of one wire that clients speak to it. Sans-I/O; no clock, no ids of its own.
+"""What a format is: everything the edge knows of one wire that clients speak to it. Sans-I/O; no
+clock, no ids of its own.
 
-Names of formats, as in the names of translators (`providers/translate/<format>__<provider>.py`): `openai_chat`,
-`openai_completions`, `openai_embeddings`; later `openai_responses`, `openai_images`, `openai_speech`,
-`openai_transcriptions`, `openai_moderations`, `rerank`, `anthropic_messages`.
+Names of formats, as in the names of translators (`providers/translate/<format>__<provider>.py`):
+`openai_chat`, `openai_completions`, `openai_embeddings`; later `openai_responses`, `openai_images`,
+`openai_speech`, `openai_transcriptions`, `openai_moderations`, `rerank`, `anthropic_messages`.
 
-A request's top level is split once into raw slices; values nobody here needs are never decoded, and reach a provider of the
-same wire byte for byte.
+A request's top level is split once into raw slices; values nobody here needs are never decoded, and
+reach a provider of the same wire byte for byte.
 """
 
 from collections.abc import Mapping
@@ -36,9 +37,13 @@ class Call(msgspec.Struct):
     max_output_tokens: int | None = None
     """All choices together; None where the request sets no bound."""
     plain: bool = False
-    """It says nothing of its own to the gateway: none of the gateway's fields, no end user, no hints."""
+    """It says nothing of its own to the gateway: none of the gateway's fields, no end user, no
+    hints.
+    """
     exact: dict[str, msgspec.Raw] | None = None
-    """`fields`, where `body` says them and nothing else: only then it may go on byte for byte. Others in their place aren't these."""
+    """`fields`, where `body` says them and nothing else: only then it may go on byte for byte.
+    Others in their place aren't these.
+    """
 
 
 class Hints(msgspec.Struct, frozen=True):
@@ -60,7 +65,9 @@ class Judged(msgspec.Struct, frozen=True):
 
     head: AnswerHead
     problem: str | None = None
-    """A cause of routing/causes.py: `error_answer`, `empty`, `unreadable`; None: it is an answer."""
+    """A cause of routing/causes.py: `error_answer`, `empty`, `unreadable`; None: it is an
+    answer.
+    """
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -71,11 +78,15 @@ class Text(msgspec.Struct, frozen=True):
     role: str = ""
     """system, user, assistant, tool; "" where the wire has none."""
     kind: str = "text"
-    """text, arguments (of a tool call, JSON), result (of a tool), reasoning, name, schema, url, tokens (ids), unknown."""
+    """text, arguments (of a tool call, JSON), result (of a tool), reasoning, name, schema, url,
+    tokens (ids), unknown.
+    """
 
 
 Replacements = Mapping[Address, str]
-"""Address -> the text to put there. Every address comes from the `content` of the same request, answer or event."""
+"""Address -> the text to put there. Every address comes from the `content` of the same request,
+answer or event.
+"""
 
 
 class Format(Protocol):
@@ -90,16 +101,24 @@ class Format(Protocol):
     # ── the request ──
 
     def read(self, body: bytes, hints: Hints, model: str | None = None, default_model: str = "") -> Call:
-        """Raises RefusedError with what is wrong and where. `model`: where the path names it; `default_model`: where nobody does."""
+        """Raises RefusedError with what is wrong and where. `model`: where the path names it;
+        `default_model`: where nobody does.
+        """
 
     def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
-        """What of a request is the provider's, without the gateway's own fields: what translators read."""
+        """What of a request is the provider's, without the gateway's own fields: what translators
+        read.
+        """
 
     def upstream_body(self, call: Call, model: str, *, ask_usage: bool = True) -> bytes:
-        """The bytes for a provider of the same wire; the client's own where nothing has to change."""
+        """The bytes for a provider of the same wire; the client's own where nothing has to
+        change.
+        """
 
     def content(self, call: Call) -> list[Text]:
-        """Every text a model may read. Raises RefusedError where one can't be read: a model might read it."""
+        """Every text a model may read. Raises RefusedError where one can't be read: a model might
+        read it.
+        """
 
     def replace(self, call: Call, texts: Replacements) -> Call:
         """A call with other texts, rebuilt: `call` stays as it is."""

@@ -1,8 +1,10 @@
-"""Server-sent events of a model's stream: read while they pass, without touching what needn't be touched.
+"""Server-sent events of a model's stream: read while they pass, without touching what needn't be
+touched.
 
-`Reader.feed(bytes) -> bytes` takes what arrived and returns what may go to the client now: whole events only. It learns the
-usage, the response id and model; hides the usage chunk when only we asked for it; and keeps `[DONE]` back, because the end
-must be recorded before the client has it. Pure.
+`Reader.feed(bytes) -> bytes` takes what arrived and returns what may go to the client now: whole
+events only. It learns the usage, the response id and model; hides the usage chunk when only we
+asked for it; and keeps `[DONE]` back, because the end must be recorded before the client has it.
+Pure.
 """
 
 import re
@@ -22,15 +24,19 @@ EVENTS_WITH_ID_MAX = 16
 
 _MARK = re.compile(rb'\[DONE\]|"usage"\s*:(?!\s*null)|"error"(?!\s*:\s*null)')
 _USAGE, _ERROR = re.compile(rb'"usage"\s*:(?!\s*null)'), re.compile(rb'"error"(?!\s*:\s*null)')
-"""Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says `"usage":null` in every event.
-An error is a field, or a choice's `finish_reason`."""
+"""Each by itself: what begins with a fixed text is searched for many times faster. OpenAI says
+`"usage":null` in every event. An error is a field, or a choice's `finish_reason`."""
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
-"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote. An empty reason is none."""
+"""Inside a JSON string the quotes would be escaped, so this can't match in what a model wrote. An
+empty reason is none.
+"""
 _CONTENT = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|thinking|refusal|arguments|name|data|transcript|b64_json)"\s*:\s*"[^"]'
     rb'|"(?:finish_reason|usage)"\s*:\s*(?!"error")["{][^"}]'
 )
-"""In an event: something of an answer, or of its end. What comes before (comments, the role, empty texts) says nothing yet."""
+"""In an event: something of an answer, or of its end. What comes before (comments, the role, empty
+texts) says nothing yet.
+"""
 PRELUDE_EVENTS_MAX = 16
 """Events without content; with more of them a stream counts as begun."""
 BEGINNING = re.compile(rb"\s*(?:event|data|id|retry)?:")
@@ -58,7 +64,9 @@ class Reader:
         self.done = False
         """The provider said [DONE]."""
         self.finished = False
-        """A choice had its `finish_reason`, or the usage came by itself: what was said is whole, with `[DONE]` or without."""
+        """A choice had its `finish_reason`, or the usage came by itself: what was said is whole,
+        with `[DONE]` or without.
+        """
         self.failed = False
         """The provider sent an error in the stream."""
         self.error = b""
@@ -137,7 +145,9 @@ class Reader:
         return [event for part in self._kept for event in split_events(part)]
 
     def _without_bom(self, data: bytes) -> bytes:
-        """One byte order mark may stand before the first event (WHATWG HTML §9.2.6); it may come in pieces."""
+        """One byte order mark may stand before the first event (WHATWG HTML §9.2.6); it may come in
+        pieces.
+        """
         data = self._rest + data
         self._rest = b""
         if len(data) < len(BOM) and BOM.startswith(data):
@@ -151,7 +161,9 @@ class Reader:
         self.begun = self._prelude > PRELUDE_EVENTS_MAX or _CONTENT.search(whole) is not None
 
     def _without_ours(self, whole: bytes) -> bytes:
-        """Read the events that may tell the usage or the end, and leave out what isn't the client's; skip over all others."""
+        """Read the events that may tell the usage or the end, and leave out what isn't the
+        client's; skip over all others.
+        """
         if b"\r" in whole:
             return b"".join(event for event in split_events(whole) if self._passes(event))
         pieces, done_to, look_from = [], 0, 0

@@ -1,6 +1,7 @@
 """A request's top level: split once into raw slices, each bounded before it is decoded. Pure.
 
-What every OpenAI format's request has in common, and what in it is the gateway's own: read here, and never sent on.
+What every OpenAI format's request has in common, and what in it is the gateway's own: read here,
+and never sent on.
 """
 
 from typing import Any, Final
@@ -24,11 +25,14 @@ SLICE_BYTES_MAX: Final = 256 * 1024
 SPLIT_AT_ONCE_BYTES: Final = 64 * 1024
 """A body up to this can't have names enough to matter."""
 QUOTES_MAX: Final = 65_536
-"""Outside the fields a format knows: bounds the names at the top level (two quotes each) before they are split."""
+"""Outside the fields a format knows: bounds the names at the top level (two quotes each) before
+they are split.
+"""
 
 GATEWAY_FIELDS: Final = names.GATEWAY
-"""Fields of LiteLLM's API that are for the gateway: a provider would refuse them. `metadata` goes on to the provider when
-the request asks to store it (`store: true`, OpenAI's own use of the field), without what is ours."""
+"""Fields of LiteLLM's API that are for the gateway: a provider would refuse them. `metadata` goes
+on to the provider when the request asks to store it (`store: true`, OpenAI's own use of the field),
+without what is ours."""
 
 UNSAFE_FIELDS: Final = frozenset(
     {"api_base", "base_url", "user_config", "api_key", "aws_secret_access_key", "vertex_credentials"}
@@ -40,7 +44,9 @@ _ABSENT: Final = msgspec.Raw(b"")
 
 
 class _Known(msgspec.Struct):
-    """The fields that may be most of a large body: skipped over in one pass, so that the rest can be looked at first."""
+    """The fields that may be most of a large body: skipped over in one pass, so that the rest can
+    be looked at first.
+    """
 
     messages: msgspec.Raw = _ABSENT
     prompt: msgspec.Raw = _ABSENT
@@ -170,7 +176,9 @@ _TYPES: Final[dict[str, Any]] = {name: decoder.type for name, decoder in _decode
 
 
 def required(fields: dict[str, msgspec.Raw], name: str, route: str) -> None:
-    """The field a format can't do without, by how its value begins: it may be all of a large body."""
+    """The field a format can't do without, by how its value begins: it may be all of a large
+    body.
+    """
     raw = fields.get(name, _NULL)
     start = bytes(memoryview(raw)[:_START_BYTES])
     if start[:2] in _BEGUN:
@@ -217,7 +225,9 @@ def flag(fields: dict[str, msgspec.Raw], name: str) -> bool:
 
 
 def says_true(fields: dict[str, msgspec.Raw], name: str) -> bool:
-    """Of a field that nobody has looked at: whether it is `true`. It may be missing, or anything else."""
+    """Of a field that nobody has looked at: whether it is `true`. It may be missing, or anything
+    else.
+    """
     raw = fields.get(name)
     return raw is not None and bytes(raw) == b"true"
 
@@ -286,7 +296,9 @@ def _logged(raw: msgspec.Raw, at: str) -> dict[str, Any]:
 
 
 def _check_logged(logged: dict[str, Any]) -> None:
-    """It goes into the fact as it is: bounded, no deeper than every reader of facts can follow, no integers past 64 bits."""
+    """It goes into the fact as it is: bounded, no deeper than every reader of facts can follow, no
+    integers past 64 bits.
+    """
     name = "metadata.spend_logs_metadata"
     if not _is_within(logged, METADATA_DEPTH_MAX):
         raise bad(f"It is nested more than {METADATA_DEPTH_MAX} levels deep", name)
@@ -329,7 +341,9 @@ def whole_number(fields: dict[str, msgspec.Raw], name: str) -> int | None:
 
 
 def forwarded_metadata(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw] | None:
-    """OpenAI's own metadata of a request that is stored: the client's entries without ours. None: nothing goes on."""
+    """OpenAI's own metadata of a request that is stored: the client's entries without ours. None:
+    nothing goes on.
+    """
     raw = fields.get("metadata")
     if raw is None or not says_true(fields, "store"):
         return None
@@ -337,7 +351,9 @@ def forwarded_metadata(fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]
 
 
 def own_metadata(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """A request's metadata as its provider knows it, without what is ours in it. Raises RefusedError."""
+    """A request's metadata as its provider knows it, without what is ours in it. Raises
+    RefusedError.
+    """
     try:
         metadata = _entries(raw) or {}
     except UNREADABLE:

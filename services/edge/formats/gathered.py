@@ -1,4 +1,6 @@
-"""A stream's events put together to the whole answer that a client asked for: some providers only ever stream. Pure."""
+"""A stream's events put together to the whole answer that a client asked for: some providers only
+ever stream. Pure.
+"""
 
 from typing import Any, Final
 

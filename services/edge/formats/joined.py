@@ -9,15 +9,17 @@ from services.edge.content import names
 
 
 def says_only(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
-    """Whether the body is these fields and not a byte more, spaced as the usual encoders do: no name twice, none escaped.
+    """Whether the body is these fields and not a byte more, spaced as the usual encoders do: no
+    name twice, none escaped.
 
-    Anything else might read differently to a provider (the first of two models, where we read the last), so it is joined
-    anew, which costs next to nothing.
+    Anything else might read differently to a provider (the first of two models, where we read the
+    last), so it is joined anew, which costs next to nothing.
     """
     tight = 1 + 4 * len(fields) + sum(map(len, fields)) + sum(map(len, fields.values()))
     if len(body) == tight:
         return True
-    # A space after each colon and comma, as Python's encoder has it. Other bytes could be as many: so they are compared.
+    # A space after each colon and comma, as Python's encoder has it. Other bytes could be as many:
+    # so they are compared.
     return len(body) == tight + 2 * len(fields) - 1 and body == _join(fields, b": ", b", ")
 
 
@@ -34,7 +36,9 @@ def _join(fields: dict[str, msgspec.Raw], colon: bytes, comma: bytes) -> bytes:
 
 
 def _around(named: tuple[str, ...], colon: bytes, comma: bytes) -> tuple[bytes, ...]:
-    """What stands before each value, in their order, with a place for the value behind it; at the end what ends the object."""
+    """What stands before each value, in their order, with a place for the value behind it; at the
+    end what ends the object.
+    """
     if not named:
         return (b"{}",)
     parts: list[bytes] = []

@@ -1,4 +1,6 @@
-"""OpenAI's own wires: one class, a row a route. What differs between chat, completions and embeddings is data."""
+"""OpenAI's own wires: one class, a row a route. What differs between chat, completions and
+embeddings is data.
+"""
 
 from typing import Any, Final
 
@@ -39,7 +41,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             model: where the path names it; it goes before the body's.
-            default_model: of a request that names none, where the route has no model of its own for it; empty: it has to.
+            default_model: of a request that names none, where the route has no model of its own for
+                it; empty: it has to.
         """
         fields, exact = fields_.split(body)
         fields_.refuse_unsafe(fields)
@@ -62,7 +65,9 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         return call
 
     def upstream_fields(self, call: Call, *, ask_usage: bool = True) -> dict[str, msgspec.Raw]:
-        """What of a request is the provider's: without the gateway's own fields, and with the usage chunk asked for."""
+        """What of a request is the provider's: without the gateway's own fields, and with the usage
+        chunk asked for.
+        """
         gateway = fields_.GATEWAY_FIELDS
         if gateway.isdisjoint(call.fields):
             fields = dict(call.fields)
@@ -78,8 +83,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         return fields
 
     def upstream_body(self, call: Call, model: str, *, ask_usage: bool = True) -> bytes:
-        """The bytes for a provider of the same wire: the client's own where nothing has to change, else its values' bytes
-        joined anew."""
+        """The bytes for a provider of the same wire: the client's own where nothing has to change,
+        else its values' bytes joined anew."""
         if (
             model == call.model
             and call.exact is call.fields

@@ -1,7 +1,8 @@
-"""JSON that others wrote, and OpenAI's words in it: what is read of an answer or of a stream's chunk. Pure.
+"""JSON that others wrote, and OpenAI's words in it: what is read of an answer or of a stream's
+chunk. Pure.
 
-The rest of an answer is passed on unread. What isn't strict JSON (NaN, a lone surrogate, a BOM in front) but says what it costs
-is read all the same: whoever wrote it was paid for it.
+The rest of an answer is passed on unread. What isn't strict JSON (NaN, a lone surrogate, a BOM in
+front) but says what it costs is read all the same: whoever wrote it was paid for it.
 """
 
 import json
@@ -14,7 +15,9 @@ import msgspec
 from services.edge.usage.openai import Said
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding JSON that somebody else wrote may raise: not text, or nested without end, is unreadable too."""
+"""What decoding JSON that somebody else wrote may raise: not text, or nested without end, is
+unreadable too.
+"""
 BOM: Final = b"\xef\xbb\xbf"
 LENIENT_BYTES_MAX: Final = 1024 * 1024
 """Of JSON that is decoded again by a slower, more patient reader."""
@@ -22,7 +25,9 @@ NULL: Final = msgspec.Raw(b"null")
 
 
 def decode_leniently(raw: bytes) -> Any:
-    """As Python's reader has it: NaN and lone surrogates (which become U+FFFD) are taken. Raises msgspec.DecodeError."""
+    """As Python's reader has it: NaN and lone surrogates (which become U+FFFD) are taken. Raises
+    msgspec.DecodeError.
+    """
     if len(raw) > LENIENT_BYTES_MAX:
         raise msgspec.DecodeError("too large to be read again")
     try:
@@ -32,9 +37,11 @@ def decode_leniently(raw: bytes) -> Any:
 
 
 def without_lone_surrogates(raw: bytes) -> bytes:
-    """JSON's `\\udXXX` escapes that are no half of a pair become U+FFFD; as long as before, but for those.
+    """JSON's `\\udXXX` escapes that are no half of a pair become U+FFFD; as long as before, but for
+    those.
 
-    A run without any is passed over by the regular expression alone: text is full of other escapes. As it was where there are too many.
+    A run without any is passed over by the regular expression alone: text is full of other escapes.
+    As it was where there are too many.
     """
     out: list[bytes] = []
     done = 0
@@ -48,7 +55,9 @@ def without_lone_surrogates(raw: bytes) -> bytes:
 
 LONE_SURROGATES_MAX: Final = 20_000
 _SOUND: Final = re.compile(rb"(?:[^\\]++|\\(?:[^u]|u(?:[^dD]|[dD](?:[0-7]|[89abAB]..\\u[dD][c-fC-F]))))*+", re.DOTALL)
-"""Everything but a lone surrogate: other characters, other escapes, pairs. Possessive: it never goes back."""
+"""Everything but a lone surrogate: other characters, other escapes, pairs. Possessive: it never
+goes back.
+"""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -58,7 +67,9 @@ def _sound_run_end(raw: bytes, start: int) -> int:
 
 
 class AnswerHead(Said, kw_only=True):
-    """What we read of an answer or of a stream's chunk; the rest is passed on unread. Its usage is read by `usage.openai.read`."""
+    """What we read of an answer or of a stream's chunk; the rest is passed on unread. Its usage is
+    read by `usage.openai.read`.
+    """
 
     id: str | None = None
     model: str | None = None
@@ -72,7 +83,9 @@ class AnswerHead(Said, kw_only=True):
         return bytes(self.error) not in _NO_ERROR or self.choice_error() is not None
 
     def choice_error(self) -> bytes | None:
-        """Of an answer whose every choice is an error (OpenRouter's), the first one's, `null` where it says no more; None: it is none."""
+        """Of an answer whose every choice is an error (OpenRouter's), the first one's, `null` where
+        it says no more; None: it is none.
+        """
         raw = bytes(self.choices)
         if b'"error"' not in raw:
             return None
@@ -108,7 +121,9 @@ _odd_head = msgspec.json.Decoder(_OddHead).decode
 
 
 def answer_head(body: bytes) -> AnswerHead:
-    """A field that isn't what it should be is none; the others count. Raises UNREADABLE for what is no JSON object."""
+    """A field that isn't what it should be is none; the others count. Raises UNREADABLE for what is
+    no JSON object.
+    """
     try:
         return _answer_head(body)
     except msgspec.ValidationError:
@@ -127,7 +142,9 @@ _READ = AnswerHead.__struct_fields__
 
 
 def _plain(name: str, value: Any) -> Any:
-    """What strict JSON can say of it: of lists only whether there is anything in them, of numbers those that are some."""
+    """What strict JSON can say of it: of lists only whether there is anything in them, of numbers
+    those that are some.
+    """
     if name in ("choices", "data"):
         return [{}] if value else []
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """What a handler answers: a head, rendered once, with a body in one piece or as it comes.
 
-Both take headers as rendered lines, each ending in CRLF, checked to be free of CR and LF by who made them; without
-Content-Length, Transfer-Encoding, Date and Connection, which are added here.
+Both take headers as rendered lines, each ending in CRLF, checked to be free of CR and LF by who
+made them; without Content-Length, Transfer-Encoding, Date and Connection, which are added here.
 """
 
 import time
@@ -45,10 +45,12 @@ class WholeAnswer:
 
 
 class StreamAnswer:
-    """An answer whose body comes bit by bit: `start`, any number of `write`, `end`, then the handler returns it.
+    """An answer whose body comes bit by bit: `start`, any number of `write`, `end`, then the
+    handler returns it.
 
-    Each raises ConnectionError when the client has gone, and waits while the client reads more slowly than we write. What was
-    started and never ended is cut off, so that half an answer doesn't look like a whole one.
+    Each raises ConnectionError when the client has gone, and waits while the client reads more
+    slowly than we write. What was started and never ended is cut off, so that half an answer
+    doesn't look like a whole one.
     """
 
     __slots__ = ("_bodiless", "_chunked", "_request", "closing", "ended", "headers", "status")
@@ -79,7 +81,9 @@ class StreamAnswer:
             await self.drained()
 
     def put(self, data: bytes) -> bool:
-        """As `write`, but waits for nobody. False: the client reads too slowly; wait until it has (`drained`) before more is put."""
+        """As `write`, but waits for nobody. False: the client reads too slowly; wait until it has
+        (`drained`) before more is put.
+        """
         request = self._request
         assert request is not None, "not started"
         if not data or self._bodiless:

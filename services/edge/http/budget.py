@@ -1,20 +1,21 @@
 """What clients can make an edge hold: connections, bytes and slots, in one account.
 
-Theory. A client is a *stranger* until the credential of its request is one this edge was granted something for. Strangers share a
-small part of everything (`Limits.strangers_part`); the rest is reserved for those who are known, so that no number of strangers
-keeps a good key out. A connection's account says whether its present request is known, and what it holds:
+Theory. A client is a *stranger* until the credential of its request is one this edge was granted
+something for. Strangers share a small part of everything (`Limits.strangers_part`); the rest is
+reserved for those who are known, so that no number of strangers keeps a good key out. A
+connection's account says whether its present request is known, and what it holds:
 
     a flat `CONNECTION_BYTES`            from its opening on
     what arrived and nobody has taken    head, body, pipelined requests (connection.py weighs them)
     what its request made us hold        its body as it is read, inflated; the provider's answer (`Request.hold`)
     what it doesn't read                 the transport's buffer, while writing is paused
 
-Where there is no room for one more connection, the one that has waited longest among the strangers goes: who opens thousands and
-says nothing displaces his own, and who comes with a whole request is served. Where there is no room for more bytes, or no slot, the
-answer is 503 with Retry-After.
+Where there is no room for one more connection, the one that has waited longest among the strangers
+goes: who opens thousands and says nothing displaces his own, and who comes with a whole request is
+served. Where there is no room for more bytes, or no slot, the answer is 503 with Retry-After.
 
 Costs integers and, for strangers only, an entry in a dict. No clock, no I/O.
-"""
+"""  # noqa: W505
 
 import os
 from collections.abc import Callable
@@ -23,7 +24,9 @@ from pathlib import Path
 import msgspec
 
 CONNECTION_BYTES = 8 * 1024
-"""Charged for each connection: its objects, and a head and body of the usual size, or as much of answers that it doesn't read."""
+"""Charged for each connection: its objects, and a head and body of the usual size, or as much of
+answers that it doesn't read.
+"""
 REFUSALS_MAX = 128
 """Connections at a time that get to read why they were turned away; more are reset."""
 _UNLIMITED = 2**60
@@ -68,7 +71,9 @@ class Account:
         self.address = ""
         self.known = False
         self.memo: object = None
-        """For the server: what it found out about the last credential; the next request mostly brings the same."""
+        """For the server: what it found out about the last credential; the next request mostly
+        brings the same.
+        """
         self.held_bytes = 0
         self.running = self.is_open = False
 
@@ -150,7 +155,9 @@ class Budget:
     # ── bytes ──
 
     def hold(self, account: Account, size_bytes: int, *, force: bool = False) -> bool:
-        """False: there is no room for them, and nothing was changed. `force`: they are here already."""
+        """False: there is no room for them, and nothing was changed. `force`: they are here
+        already.
+        """
         held = self.held_bytes + size_bytes
         if not force and (
             held > self.limits.bytes_max
@@ -241,7 +248,9 @@ class Budget:
 
 
 def prefix(address: str | None) -> str:
-    """What counts as one client: an IPv4 address, also in IPv6 clothes; the /64 of an IPv6 address."""
+    """What counts as one client: an IPv4 address, also in IPv6 clothes; the /64 of an IPv6
+    address.
+    """
     if not address or ":" not in address:
         return address or ""
     if address.startswith("::ffff:") and "." in address:
@@ -255,7 +264,8 @@ def prefix(address: str | None) -> str:
 
 
 def bytes_default(read: Callable[[str], str] = lambda path: Path(path).read_text()) -> int:
-    """A quarter of the container's memory, or of the machine's where the container has no limit; 64 MB to 1 GB.
+    """A quarter of the container's memory, or of the machine's where the container has no limit; 64
+    MB to 1 GB.
 
     Args:
         read: a file's text; OSError where there is none.

@@ -4,25 +4,31 @@ Where a connection is, and who owns it:
 
     idle → head → busy → (lingering) → idle … → closed          (any state → closed)
 
-- *idle*: nothing of a request is here. Closed after `IDLE_S`; earlier where the edge stops (`Listener.drain`).
+- *idle*: nothing of a request is here. Closed after `IDLE_S`; earlier where the edge stops
+  (`Listener.drain`).
 - *head*: the first byte of a request came, its head isn't whole. Refused and closed after `HEAD_S`.
-- *busy*: it belongs to the one request in `_request` and the handler's run in `_task`: from when the head was whole until the answer
-  is written (and the client has taken what doesn't fit our buffers). The request's body may still be coming.
-- *lingering*: the answer is out, and the client goes on sending: thrown away, for `LINGERING_S` and `LINGERING_BYTES_MAX` at most,
-  so that it can read the answer instead of being reset. If the connection may be used again, this ends well with the body's end
-  (*idle*); if not, our half is closed already, so that the client sees the end.
+- *busy*: it belongs to the one request in `_request` and the handler's run in `_task`: from when
+  the head was whole until the answer is written (and the client has taken what doesn't fit our
+  buffers). The request's body may still be coming.
+- *lingering*: the answer is out, and the client goes on sending: thrown away, for `LINGERING_S` and
+  `LINGERING_BYTES_MAX` at most, so that it can read the answer instead of being reset. If the
+  connection may be used again, this ends well with the body's end (*idle*); if not, our half is
+  closed already, so that the client sees the end.
 - *closed*: `connection_lost` has been called. A handler that still runs has been cancelled.
 
-One request at a time. What arrives behind a request that is complete waits unparsed in `_held`; reading stops when that is too
-much. But the parser can't be stopped in the middle of what it is given: so it is given slices, and requests that were in the
-same slice wait parsed in `_queue`. The latest request whose head is whole and whose body isn't, is `_receiving`: it alone is
-fed. So bytes are parsed only while there is no request, or the current one is the one that is receiving.
+One request at a time. What arrives behind a request that is complete waits unparsed in `_held`;
+reading stops when that is too much. But the parser can't be stopped in the middle of what it is
+given: so it is given slices, and requests that were in the same slice wait parsed in `_queue`. The
+latest request whose head is whole and whose body isn't, is `_receiving`: it alone is fed. So bytes
+are parsed only while there is no request, or the current one is the one that is receiving.
 
-The client has left when the socket says so: EOF is not told from the end of the connection, as nobody who waits for an answer
-closes his half. While reading is paused (a body nobody takes, too much pipelined) it isn't noticed before something is written.
+The client has left when the socket says so: EOF is not told from the end of the connection, as
+nobody who waits for an answer closes his half. While reading is paused (a body nobody takes, too
+much pipelined) it isn't noticed before something is written.
 
-The input is over (`_over`: not parsed any more) after a request that asked to close, after an answer that closes, and when it
-isn't HTTP. In the last case the client is told so (`_malformed`), after the answers to all requests that came before.
+The input is over (`_over`: not parsed any more) after a request that asked to close, after an
+answer that closes, and when it isn't HTTP. In the last case the client is told so (`_malformed`),
+after the answers to all requests that came before.
 """
 
 import asyncio
@@ -45,7 +51,9 @@ LINGERING_S = 2.0
 LINGERING_BYTES_MAX = 64 * 1024 * 1024
 
 STALL_S = 120.0
-"""How long a client may take to read what is more than the flat share covers, or all of it once the connection is closing."""
+"""How long a client may take to read what is more than the flat share covers, or all of it once the
+connection is closing.
+"""
 STALL_SHORT_S = 5.0
 """The same while the budget of bytes is nearly used up."""
 
@@ -63,11 +71,15 @@ class ClientConnection(Incoming):
         self._refused = False
         """Whether there was no room for it."""
         self._task: asyncio.Task[None] | None = None
-        """From the first request to the end of the connection: a task for each request would cost one several times as much."""
+        """From the first request to the end of the connection: a task for each request would cost
+        one several times as much.
+        """
         self._waker: asyncio.Future[None] | None = None
         """What the task waits for between two requests."""
         self._running = self._serving = self._cancelled = False
-        """Whether there is a request to serve, whether its handler has begun, and whether the task was cancelled."""
+        """Whether there is a request to serve, whether its handler has begun, and whether the task
+        was cancelled.
+        """
         self._lingering: asyncio.TimerHandle | None = None
         self._lingering_bytes = 0
 
@@ -144,7 +156,9 @@ class ClientConnection(Incoming):
     # ── requests, one after the other ──
 
     def _feed(self, data: bytes) -> None:
-        """To the parser, up to the end of a slice in which a request ends. Only in the states that the module names."""
+        """To the parser, up to the end of a slice in which a request ends. Only in the states that
+        the module names.
+        """
         for at in range(0, len(data), SLICE_BYTES):
             self._parse(data[at : at + SLICE_BYTES])  # of bytes a slice that is all of them is no copy
             if self._lingering is not None and self._request is not None and self._request.complete:

@@ -1,8 +1,9 @@
 """A connection's way in: bytes to requests.
 
-Framing is httptools' (llhttp, strict), with what it leaves open decided here: limits of heads and trailers (dropped); HTTP/1.0
-and 1.1 only; a Host is needed in 1.1; a transfer-encoding other than chunked, or in 1.0, and the header fields of `_SINGLE`
-twice are errors. An Upgrade is declined by answering as if it weren't there.
+Framing is httptools' (llhttp, strict), with what it leaves open decided here: limits of heads and
+trailers (dropped); HTTP/1.0 and 1.1 only; a Host is needed in 1.1; a transfer-encoding other than
+chunked, or in 1.0, and the header fields of `_SINGLE` twice are errors. An Upgrade is declined by
+answering as if it weren't there.
 """
 
 import asyncio
@@ -30,9 +31,13 @@ _SINGLE = frozenset(
 )  # fmt: skip
 """Fields that may come once: two of them, and two readers might each believe another."""
 _CREDENTIALS = frozenset(name.encode() for name in credential.HEADERS)
-"""Two of one with different values, and two readers might each take another caller for the one who calls."""
+"""Two of one with different values, and two readers might each take another caller for the one who
+calls.
+"""
 _LISTS = frozenset((b"x-litellm-tags", b"accept-encoding", b"access-control-request-headers"))
-"""Fields that are lists: several lines are one (RFC 9110 §5.3). Of others that come twice, the first stands."""
+"""Fields that are lists: several lines are one (RFC 9110 §5.3). Of others that come twice, the
+first stands.
+"""
 
 
 class _MalformedError(Exception):
@@ -116,8 +121,8 @@ class Incoming(Outgoing):
                 self._queue.pop()
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """httptools takes what follows such a head for another protocol. A new parser, told of the framing, reads it as the
-        body it is."""
+        """httptools takes what follows such a head for another protocol. A new parser, told of the
+        framing, reads it as the body it is."""
         request = self._receiving
         assert request is not None
         parser = self._parser = httptools.HttpRequestParser(self)
@@ -164,7 +169,9 @@ class Incoming(Outgoing):
             self._on_further_header(name, value)
 
     def _on_further_header(self, name: bytes, value: bytes) -> None:
-        """One that adds no name: it came before, or behind the body (a trailer). Or there are too many."""
+        """One that adds no name: it came before, or behind the body (a trailer). Or there are too
+        many.
+        """
         headers = self._headers
         self._fields_left -= 1
         if len(headers) > self._fields_left:

@@ -1,7 +1,9 @@
-"""A head that its connection has read before: clients send the same one with every request, but for the length of the body.
+"""A head that its connection has read before: clients send the same one with every request, but for
+the length of the body.
 
-The same bytes mean the same, so nothing is parsed again. Only whole requests that come by themselves are looked at, and only the digits
-of the one Content-Length may differ. Everything else goes to the parser.
+The same bytes mean the same, so nothing is parsed again. Only whole requests that come by
+themselves are looked at, and only the digits of the one Content-Length may differ. Everything else
+goes to the parser.
 """
 
 import asyncio
@@ -27,7 +29,9 @@ class KnownHead:
     def again(
         self, data: bytes, connection: RequestConnection, loop: asyncio.AbstractEventLoop, remote: str | None
     ) -> Request | None:
-        """The request that `data` is, from its first byte to its last; None where that isn't this head with a whole body."""
+        """The request that `data` is, from its first byte to its last; None where that isn't this
+        head with a whole body.
+        """
         before, after = self._before, self._after
         if not data.startswith(before):
             return None
@@ -50,7 +54,9 @@ class KnownHead:
 
 
 def learned(data: bytes, request: Request) -> KnownHead | None:
-    """The head of a request that was read whole from `data`, and nothing else with it; None: it isn't one to be kept."""
+    """The head of a request that was read whole from `data`, and nothing else with it; None: it
+    isn't one to be kept.
+    """
     length = request.content_length
     if length is None or not request.keep_alive:
         return None

@@ -1,10 +1,11 @@
 """Listening, the sweep of all connections, and the end.
 
-Who is in `connections`: every one from `connection_made` until both its transport and its handler's task are gone. So when
-the set is empty, no code of any request runs any more, and whatever was to be written is with the kernel.
+Who is in `connections`: every one from `connection_made` until both its transport and its handler's
+task are gone. So when the set is empty, no code of any request runs any more, and whatever was to
+be written is with the kernel.
 
-The deadlines between requests (idle) and for a head are looked at once in `SWEEP_S`, for all connections together: a
-connection only notes when it began to wait.
+The deadlines between requests (idle) and for a head are looked at once in `SWEEP_S`, for all
+connections together: a connection only notes when it began to wait.
 
 The end has three steps, for the caller to pace:
 
@@ -12,10 +13,11 @@ The end has three steps, for the caller to pace:
     drain   connections end: when their request is over, or when they have been idle for so long that nobody will use them again
     close   what is left is cut off: handlers are cancelled, transports aborted
 
-No request may be lost in it, and HTTP/1.1 has no word for "I close" but an answer's. A request may be on its way while we close: its
-client finds out that nobody reads it, and mustn't send it again by itself. So an idle connection that wasn't told is kept for longer
-than clients keep theirs, and the port is closed only after every handshake that was under way (shut.py).
-"""
+No request may be lost in it, and HTTP/1.1 has no word for "I close" but an answer's. A request may
+be on its way while we close: its client finds out that nobody reads it, and mustn't send it again
+by itself. So an idle connection that wasn't told is kept for longer than clients keep theirs, and
+the port is closed only after every handshake that was under way (shut.py).
+"""  # noqa: W505
 
 import asyncio
 import os
@@ -41,7 +43,8 @@ class Listener:
     """
     Args:
         handler: answers a request. What it raises cuts the connection.
-        malformed: a status → what is said to bytes that aren't a request, or don't become one in time, or have no room (503).
+        malformed: a status → what is said to bytes that aren't a request, or don't become one in
+            time, or have no room (503).
         budget: of what all connections together may hold.
         certificate: TLS is spoken with it; None: nobody does.
     """
@@ -103,7 +106,8 @@ class Listener:
         """Whether every connection came to its end in time.
 
         Args:
-            idle_s: how long a connection that wasn't told of the end is kept without a request, from its last answer on.
+            idle_s: how long a connection that wasn't told of the end is kept without a request,
+                from its last answer on.
         """
         self.stop()
         await self._unheard()
@@ -149,7 +153,9 @@ class Listener:
     # ── the rest ──
 
     def _stop_listening(self) -> None:
-        """Whose connection the kernel has accepted already is served like the others: closing the socket would reset it."""
+        """Whose connection the kernel has accepted already is served like the others: closing the
+        socket would reset it.
+        """
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
@@ -180,7 +186,9 @@ class Listener:
             task.add_done_callback(self._accepting.discard)
 
     def _connection(self) -> ClientConnection:
-        """Asked for before the handshake, so that a renewed certificate is this connection's already."""
+        """Asked for before the handshake, so that a renewed certificate is this connection's
+        already.
+        """
         if self._certificate is not None and (now := self._loop.time()) - self._looked_at >= EVERY_S:
             self._looked_at = now
             self._certificate.refresh()

@@ -1,4 +1,6 @@
-"""A connection's way out, and what it holds: bytes to a client that may read slowly, and the account of what it makes us keep."""
+"""A connection's way out, and what it holds: bytes to a client that may read slowly, and the
+account of what it makes us keep.
+"""
 
 import asyncio
 from collections import deque
@@ -12,7 +14,9 @@ from services.edge.http.request import Request
 REQUEST_BYTES = 1024
 """What a parsed request that waits behind another one weighs."""
 BUFFERED_BYTES_HIGH = 256 * 1024
-"""Of a body. Reading stops above this and goes on when it was taken. One socket read (≤ 256 kB) may come on top."""
+"""Of a body. Reading stops above this and goes on when it was taken. One socket read (≤ 256 kB) may
+come on top.
+"""
 HELD_BYTES_HIGH = 64 * 1024
 """The same for what waits behind the request that is being handled."""
 
@@ -68,7 +72,9 @@ class Outgoing(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
 
     def begin(self, request: Request, *, closing: bool) -> bool:
-        """An answer's first bytes follow. Whether the connection goes on after it; ConnectionError when the client has gone."""
+        """An answer's first bytes follow. Whether the connection goes on after it; ConnectionError
+        when the client has gone.
+        """
         assert request is self._request and not request.answered, "a request has one answer"
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the client has gone")
@@ -96,7 +102,9 @@ class Outgoing(asyncio.Protocol):
     # ── what it holds ──
 
     def hold(self, size_bytes: int, *, force: bool = False) -> bool:
-        """The present request makes us hold so much more, until it is over. False: there is no room for it."""
+        """The present request makes us hold so much more, until it is over. False: there is no room
+        for it.
+        """
         if not self._budget.hold(self.account, size_bytes, force=force):
             return False
         self._request_bytes += size_bytes

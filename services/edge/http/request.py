@@ -5,7 +5,7 @@ Its body is in one of three states:
     coming    more bytes are to come; they wait in `pieces` until the handler takes them, or are thrown away (`drop`)
     complete  everything has arrived, some may be unread
     broken    it isn't what its head said; what arrived before is still read first, then BrokenBodyError is raised
-"""
+"""  # noqa: W505
 
 import asyncio
 import functools
@@ -89,7 +89,9 @@ class Request:
         self.raw_path: str
         """As it was sent."""
         self.canonical: bool
-        """Whether the path was sent in the one way in which it is written: no other names anything."""
+        """Whether the path was sent in the one way in which it is written: no other names
+        anything.
+        """
         self.keep_alive = keep_alive
         """Whether the client wants to send another."""
         self.raw_path, self.query, self.path, self.canonical = _named(target)
@@ -102,7 +104,9 @@ class Request:
         self.more_lines = ""
         """Rendered header lines for the answer, whoever makes it."""
         self.head: object = None
-        """What stands for its head, on this connection; None: it isn't known to be the same as another's."""
+        """What stands for its head, on this connection; None: it isn't known to be the same as
+        another's.
+        """
         self.credential: object = None
         """For the server: what it found out about it."""
         self.tape: Tape | None = None
@@ -111,7 +115,9 @@ class Request:
         self.waiter: asyncio.Future[None] | None = None
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, by its lower-case name. Bytes that aren't UTF-8 come as lone surrogates."""
+        """The first value of a header, by its lower-case name. Bytes that aren't UTF-8 come as lone
+        surrogates.
+        """
         value = self.fields.get(name.encode())
         return None if value is None else value.rstrip(b" \t").decode("utf-8", "surrogateescape")
 
@@ -132,7 +138,9 @@ class Request:
         return self._take() if self.complete else None
 
     async def next_chunk(self) -> bytes:
-        """What has arrived since the last call, joined, as soon as there is any; b"" at the end. BrokenBodyError."""
+        """What has arrived since the last call, joined, as soon as there is any; b"" at the end.
+        BrokenBodyError.
+        """
         while not self.pieces:
             if self.complete:
                 return b""
@@ -146,7 +154,8 @@ class Request:
         self.connection.abort()
 
     def hold(self, size_bytes: int, *, force: bool = False) -> bool:
-        """What is kept for this request grows by so much, until it is over. False: there is no room for it (http/budget.py).
+        """What is kept for this request grows by so much, until it is over. False: there is no room
+        for it (http/budget.py).
 
         `force`: it is here already, and stays.
         """
@@ -198,7 +207,9 @@ class Request:
 
 @functools.lru_cache(maxsize=TARGETS_KEPT)
 def _named(target: bytes) -> tuple[str, str, str, bool]:
-    """What a target names: path as sent, query, path decoded, and whether that was the one way to write it."""
+    """What a target names: path as sent, query, path decoded, and whether that was the one way to
+    write it.
+    """
     if _PLAIN_TARGET(target) and b"/." not in target:
         path = target.decode("ascii")
         return path, "", path, True
@@ -224,8 +235,9 @@ def _split(target: bytes) -> tuple[str, str]:
 def _decode(raw: str) -> tuple[str, bool]:
     """A path as it was sent → the same decoded, and whether that was the one way to write it.
 
-    Each path has one way to be written, so that whoever checks it and whoever acts on it can't see two: nothing is escaped that
-    needn't be, and there are no dot segments. `/` inside a segment stays `%2F`. What isn't UTF-8 becomes U+FFFD.
+    Each path has one way to be written, so that whoever checks it and whoever acts on it can't see
+    two: nothing is escaped that needn't be, and there are no dot segments. `/` inside a segment
+    stays `%2F`. What isn't UTF-8 becomes U+FFFD.
     """
     segments, canonical = [], True
     for sent in raw.split("/"):

@@ -1,8 +1,9 @@
 """A listening socket that takes no new connections and loses none.
 
-Closing one resets the clients whose handshake is under way: for them the connection exists already, and a request may be on it. So first
-a filter drops every SYN (the client sends it again a second later, and is refused then, with nothing lost), handshakes end, and whoever
-is in the queue can be accepted. The socket is closed after that.
+Closing one resets the clients whose handshake is under way: for them the connection exists already,
+and a request may be on it. So first a filter drops every SYN (the client sends it again a second
+later, and is refused then, with nothing lost), handshakes end, and whoever is in the queue can be
+accepted. The socket is closed after that.
 """
 
 import ctypes

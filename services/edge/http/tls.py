@@ -29,7 +29,9 @@ class Certificate:
         self.context.load_cert_chain(cert_file, key_file)
 
     def refresh(self) -> bool:
-        """Whether new connections get another certificate from now on. What can't be used changes nothing."""
+        """Whether new connections get another certificate from now on. What can't be used changes
+        nothing.
+        """
         try:
             stamp = self._stamp()
             if stamp == self._seen:

@@ -1,4 +1,5 @@
-"""The admin page and the model hub: rendered here, from what policy and the ledger answer to the visitor's own session.
+"""The admin page and the model hub: rendered here, from what policy and the ledger answer to the
+visitor's own session.
 
     site.py     the table of views: address → what loads it, what it is called, who sees it
     visitor.py  who is looking: the session in the cookie, the language, where the browser thinks it is
@@ -9,4 +10,4 @@
     words.py    one catalogue a language
 
 No page holds state; no script but `static/app.js`; nothing is loaded from anywhere else.
-"""
+"""  # noqa: W505

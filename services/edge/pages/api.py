@@ -1,4 +1,6 @@
-"""Questions to policy and ledger with the visitor's own session: a page can do no more than who looks at it."""
+"""Questions to policy and ledger with the visitor's own session: a page can do no more than who
+looks at it.
+"""
 
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -106,7 +108,9 @@ class Api:
         ]
 
     async def minted(self, route: str, body: dict[str, Any], params: dict[str, str] | None = None) -> tuple[str, Any]:
-        """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the answer)."""
+        """As `policy`, for a command that makes a key: (its plaintext, which is nowhere else; the
+        answer).
+        """
         plaintext = new_virtual_key()
         named = {**body, "token": digest_key(plaintext), "key_name": abbreviate_key(plaintext)}
         return plaintext, await self.policy(route, body=named, params=params, plaintext=plaintext)

@@ -1,6 +1,7 @@
 """Charts as SVG text, made here: no script draws them, so a strict policy on content holds. Pure.
 
-Colours and fonts are classes of app.css; every bar says its value to who hovers over it or listens to it.
+Colours and fonts are classes of app.css; every bar says its value to who hovers over it or listens
+to it.
 """
 
 from collections.abc import Callable, Sequence

@@ -76,7 +76,9 @@ def file(name: str, *, gzipped: bool) -> WholeAnswer:
 
 
 def redirect(to: str, more: str = "") -> WholeAnswer:
-    """303: the browser asks for `to` with GET. `to` is ours, or checked: no line break gets into a header."""
+    """303: the browser asks for `to` with GET. `to` is ours, or checked: no line break gets into a
+    header.
+    """
     safe = "".join(c for c in to if "!" <= c <= "~")
     return WholeAnswer(303, f"{HEADERS}Location: {safe}\r\nCache-Control: no-store\r\n{more}", b"")
 

@@ -1,7 +1,8 @@
-"""What the admin page shows of the configuration: settings that differ from their defaults, models, and what was left out.
+"""What the admin page shows of the configuration: settings that differ from their defaults, models,
+and what was left out.
 
-By type, not by name: numbers, switches and short strings are shown; of an object only its names are, as nobody can say which of
-its values is a secret; a Secret never.
+By type, not by name: numbers, switches and short strings are shown; of an object only its names
+are, as nobody can say which of its values is a secret; a Secret never.
 """
 
 from typing import Any

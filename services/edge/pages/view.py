@@ -1,4 +1,6 @@
-"""What a view takes and gives; and the shape that most of them share: filters, cards, charts, tables, forms."""
+"""What a view takes and gives; and the shape that most of them share: filters, cards, charts,
+tables, forms.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

@@ -43,7 +43,9 @@ class Visitor(msgspec.Struct, frozen=True):
 
 
 def session_of(request: Request, origin: Origin) -> str:
-    """The key in the cookie. It counts on the page's own routes only: nothing else reads cookies."""
+    """The key in the cookie. It counts on the page's own routes only: nothing else reads
+    cookies.
+    """
     found = origin.read(request.header("cookie"), SESSION)
     return found if found is not None and found.startswith("sk-") and len(found) <= 128 else ""
 

@@ -1,4 +1,5 @@
-"""Pass-through endpoints: paths whose requests go on to somebody else's API as they are, with our key and book before them.
+"""Pass-through endpoints: paths whose requests go on to somebody else's API as they are, with our
+key and book before them.
 
 (what an endpoint is, and which one a request means: shared/passthrough.py)
     named.py            endpoints that were made at run time
@@ -11,4 +12,4 @@
     answer.py           the answer on its way back; guarded_answer.py: where guardrails read it before
     record.py           the facts of one such call
     surfaces/passthrough.py and surfaces/relayed.py carry it out
-"""
+"""  # noqa: W505

@@ -28,13 +28,15 @@ async def flow(
     held: bytes = b"",
     broke_off: Callable[[], bytes] | None = None,
 ) -> bool:
-    """Whether all of it went out. Where not, it is settled, and the connection is cut: half an answer must not look like a whole one.
+    """Whether all of it went out. Where not, it is settled, and the connection is cut: half an
+    answer must not look like a whole one.
 
     Args:
         mb: an answer may have so many; None: no limit.
         too_large: bytes and `mb` -> what is said of it.
         held: its beginning, which is here already and was shown to the tap.
-        broke_off: what tells the client, where it can be told, that the rest won't come; then the connection is left as it is.
+        broke_off: what tells the client, where it can be told, that the rest won't come; then the
+            connection is left as it is.
     """
     size = len(held)
     try:

@@ -1,4 +1,6 @@
-"""The files of a multipart/form-data body while it flows by: their names and sizes, without keeping them. Pure."""
+"""The files of a multipart/form-data body while it flows by: their names and sizes, without keeping
+them. Pure.
+"""
 
 import re
 from collections.abc import Callable
@@ -18,7 +20,9 @@ class MultipartError(Exception):
 
 
 def delimiter_of(content_type: str) -> bytes | None:
-    """What stands before each part (before the first without its line break); None: no boundary is named."""
+    """What stands before each part (before the first without its line break); None: no boundary is
+    named.
+    """
     found = _BOUNDARY.search(content_type)
     return None if found is None else b"\r\n--" + (found[1] or found[2]).encode("latin-1", "replace")
 
@@ -26,7 +30,8 @@ def delimiter_of(content_type: str) -> bytes | None:
 class Files:
     """
     Args:
-        check: a file's name and its size so far -> why it may not be; asked when the name is known, and as it grows.
+        check: a file's name and its size so far -> why it may not be; asked when the name is known,
+            and as it grows.
 
     `feed` raises MultipartError.
     """

@@ -1,4 +1,6 @@
-"""A multipart/form-data body that is here whole: its text fields, and the same form for another model. Pure."""
+"""A multipart/form-data body that is here whole: its text fields, and the same form for another
+model. Pure.
+"""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ _FILE = re.compile(rb"^content-disposition:.*\bfilename\*?=", re.IGNORECASE | re
 
 
 class Form:
-    """Raises MultipartError for a body that isn't what its content type says, or that names the model twice: its reader might take the other."""
+    """Raises MultipartError for a body that isn't what its content type says, or that names the
+    model twice: its reader might take the other.
+    """
 
     def __init__(self, content_type: str, body: bytes) -> None:
         delimiter = delimiter_of(content_type)

@@ -1,8 +1,10 @@
-"""The guardrails of a pass-through endpoint: what its request says before it goes on, and what its answer says before that comes back.
+"""The guardrails of a pass-through endpoint: what its request says before it goes on, and what its
+answer says before that comes back.
 
-They run one after the other, each on its own fields, and each sees what the one before left. What can't be read isn't passed on
-unread: a body that is no JSON is refused, as is a compressed one. Pictures, sound and other binary answers pass, unless
-`TOLLGATE_EDGE_UNREADABLE_FILES` says `refuse`.
+They run one after the other, each on its own fields, and each sees what the one before left. What
+can't be read isn't passed on unread: a body that is no JSON is refused, as is a compressed one.
+Pictures, sound and other binary answers pass, unless `TOLLGATE_EDGE_UNREADABLE_FILES` says
+`refuse`.
 """
 
 from typing import Any
@@ -29,7 +31,9 @@ CALL_TYPE = "pass_through_endpoint"
 
 class Guarded:
     def __init__(self, parts: Parts, entry: Entry) -> None:
-        """Raises RefusedError for a guardrail that isn't here (an endpoint made at run time may name any)."""
+        """Raises RefusedError for a guardrail that isn't here (an endpoint made at run time may
+        name any).
+        """
         known = {each.name: each for each in parts.guardrails}
         for name in entry.guardrails:
             if name not in known:
@@ -102,7 +106,9 @@ class Guarded:
 
 
 class GuardedStream:
-    """Server-sent events as they may come back: each guardrail holds back what may be the start of something."""
+    """Server-sent events as they may come back: each guardrail holds back what may be the start of
+    something.
+    """
 
     def __init__(self, guarded: Guarded) -> None:
         self._guarded = guarded
@@ -146,7 +152,9 @@ def _is_binary(kind: str) -> bool:
 
 
 def _read(body: bytes, paths: tuple[str, ...], stage: str) -> tuple[bytes, Any, list[Text]]:
-    """The body (joined anew where names stand twice: what was read is what has to be passed on), its value, and its texts."""
+    """The body (joined anew where names stand twice: what was read is what has to be passed on),
+    its value, and its texts.
+    """
     try:
         value = msgspec.json.decode(body)
         whole = walk(value)

@@ -1,7 +1,8 @@
 """Which headers of a request go on to the target, and which of its answer come back. Pure.
 
-What carried the caller's credential never goes on, nor does anything that holds it, whatever the endpoint's settings say. Another
-`Authorization` (the caller's own, for the target) does, where headers are forwarded.
+What carried the caller's credential never goes on, nor does anything that holds it, whatever the
+endpoint's settings say. Another `Authorization` (the caller's own, for the target) does, where
+headers are forwarded.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,9 @@
-"""What an answer that is relayed as it is really is: told by its beginning, and by its events as they flow by. Pure.
+"""What an answer that is relayed as it is really is: told by its beginning, and by its events as
+they flow by. Pure.
 
-A 200 may be an error, an error page, or nothing; a stream may end in an error, or in the middle. Whoever relays it holds back its
-beginning until something of an answer has come (`begun`): until then the call may go on elsewhere.
+A 200 may be an error, an error page, or nothing; a stream may end in an error, or in the middle.
+Whoever relays it holds back its beginning until something of an answer has come (`begun`): until
+then the call may go on elsewhere.
 """
 
 import re
@@ -46,7 +48,8 @@ class Judge:
     """
     Args:
         content_type: as the answer says it.
-        is_sound: an answer is bytes that nobody here can read, unless its type says that it is text.
+        is_sound: an answer is bytes that nobody here can read, unless its type says that it is
+            text.
         may_be_text: an answer may be plain text.
         has_end: a stream of it says that it is over.
     """
@@ -63,7 +66,9 @@ class Judge:
         self._held = b""
         """Of what is whole: all of it, until it is known to be an answer."""
         self._open: list[bytes] = []
-        """The last event, as long as its end isn't here: in the pieces that it came in, so that a large one is joined once."""
+        """The last event, as long as its end isn't here: in the pieces that it came in, so that a
+        large one is joined once.
+        """
         self._open_bytes = 0
         self._tail = b""
         """Its last bytes: its end may come in two pieces."""
@@ -78,7 +83,9 @@ class Judge:
         return bool(self._events)
 
     def broke_off(self, wire: str, message: str) -> bytes:
-        """What follows on a stream that broke off, maybe in the middle of an event; empty: it is none."""
+        """What follows on a stream that broke off, maybe in the middle of an event; empty: it is
+        none.
+        """
         if not self._events:
             return b""
         return (b"\n\n" if any(map(bytes.strip, self._open)) else b"") + error_event(wire, message)

@@ -1,4 +1,6 @@
-"""Pass-through endpoints that were made at run time: asked of policy at start, and again whenever one changed."""
+"""Pass-through endpoints that were made at run time: asked of policy at start, and again whenever
+one changed.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -46,7 +48,9 @@ class Named:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def refresh(self) -> None:
-        """Returns when what is known now is known here; or policy didn't answer (it is asked again)."""
+        """Returns when what is known now is known here; or policy didn't answer (it is asked
+        again).
+        """
         self.start()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=TIMEOUT_MS / 1000)

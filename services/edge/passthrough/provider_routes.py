@@ -1,7 +1,9 @@
-"""Providers' own APIs under our keys: `/openai/...`, `/anthropic/...`, with the organisation's credential, which is in the environment.
+"""Providers' own APIs under our keys: `/openai/...`, `/anthropic/...`, with the organisation's
+credential, which is in the environment.
 
-They reach all that the credential may do (files, batches, fine-tunes of everybody), so nobody has them who wasn't given them: a key
-or its team names the path in `allowed_passthrough_routes`; proxy admins have all. A row whose credential isn't there isn't there either.
+They reach all that the credential may do (files, batches, fine-tunes of everybody), so nobody has
+them who wasn't given them: a key or its team names the path in `allowed_passthrough_routes`; proxy
+admins have all. A row whose credential isn't there isn't there either.
 """
 
 import base64
@@ -28,7 +30,9 @@ class Row(NamedTuple):
     header: str = "authorization"
     scheme: str = "Bearer "
     base: str = ""
-    """Where it is, if nobody says otherwise; empty: the provider's own address without its version."""
+    """Where it is, if nobody says otherwise; empty: the provider's own address without its
+    version.
+    """
     forwards: tuple[str, ...] = ()
     """The caller's headers that its API reads."""
     keys: tuple[str, ...] = ()
@@ -61,7 +65,8 @@ ROWS = (
 
 
 def read(environ: Mapping[str, str], configured: Entries) -> tuple[list[Entry], dict[str, Credentials]]:
-    """The routes whose credentials are there, and what signs the calls of those that have no plain key.
+    """The routes whose credentials are there, and what signs the calls of those that have no plain
+    key.
 
     Args:
         configured: an endpoint of the operator's with the same path stands instead.

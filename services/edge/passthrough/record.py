@@ -1,4 +1,6 @@
-"""The facts of a call whose answer flows by as it is: opened before the target sees a byte, settled once, however it ends."""
+"""The facts of a call whose answer flows by as it is: opened before the target sees a byte, settled
+once, however it ends.
+"""
 
 import msgspec
 

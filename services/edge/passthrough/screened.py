@@ -15,7 +15,9 @@ from shared.routes import Route
 async def screened(
     parts: Parts, route: Route, head: Head, call: Call, permit: Permit, screening: Screening, form: Form | None
 ) -> Call:
-    """The call as it may be forwarded. Raises RefusedError. In a form nothing can be put in a text's place: a redaction refuses it."""
+    """The call as it may be forwarded. Raises RefusedError. In a form nothing can be put in a
+    text's place: a redaction refuses it.
+    """
     refusal: Refusal | None
     if form is None:
         call, refusal = await screening.request(call, permit.candidates[0].upstream_model if permit.candidates else "")

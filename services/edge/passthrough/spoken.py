@@ -1,4 +1,6 @@
-"""What a target speaks, and which model a request to it is for: as far as its address tells. Pure."""
+"""What a target speaks, and which model a request to it is for: as far as its address tells.
+Pure.
+"""
 
 import functools
 import re
@@ -13,7 +15,9 @@ class Spoken(NamedTuple):
     wire: str = ""
     """One of usage.native.READERS; empty: nothing that we could read."""
     provider: str = ""
-    """LiteLLM's name: whose prices count. Empty: somebody's own server, whose prices nobody knows."""
+    """LiteLLM's name: whose prices count. Empty: somebody's own server, whose prices nobody
+    knows.
+    """
 
 
 UNKNOWN = Spoken()

@@ -1,5 +1,5 @@
-"""An answer that is relayed, without a content-encoding that nobody asked for (RFC 9110 §8.4: the recipient undoes it), and whose next
-bytes may be waited for twice.
+"""An answer that is relayed, without a content-encoding that nobody asked for (RFC 9110 §8.4: the
+recipient undoes it), and whose next bytes may be waited for twice.
 """
 
 import asyncio

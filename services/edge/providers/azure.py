@@ -1,6 +1,8 @@
-"""Azure OpenAI: OpenAI's wire at a deployment's path, with `api-version`, and an `api-key` or an Entra token.
+"""Azure OpenAI: OpenAI's wire at a deployment's path, with `api-version`, and an `api-key` or an
+Entra token.
 
-Source: Azure OpenAI's REST reference (`/openai/deployments/{deployment-id}/chat/completions?api-version=...`), and its v1 API
+Source: Azure OpenAI's REST reference
+(`/openai/deployments/{deployment-id}/chat/completions?api-version=...`), and its v1 API
 (`/openai/v1/chat/completions`, the deployment as `model`).
 """
 
@@ -43,7 +45,9 @@ class Azure(OpenAICompatible):
 
 
 class AzureAI(OpenAICompatible):
-    """Models in Azure AI Foundry: OpenAI's wire at `/models` of a resource, or at an endpoint of its own."""
+    """Models in Azure AI Foundry: OpenAI's wire at `/models` of a resource, or at an endpoint of
+    its own.
+    """
 
     def target(self, deployment: Deployment, user_agent: str) -> Target:
         headers: dict[str, str] = {}
@@ -67,8 +71,9 @@ def _is_foundry(api_base: str) -> bool:
 
 
 class EntraToken(FetchedToken):
-    """Of Microsoft Entra ID, for whoever the entry names (`tenant_id`, `client_id`, `client_secret`), else what the machine offers (a
-    managed identity, a workload identity, the environment)."""
+    """Of Microsoft Entra ID, for whoever the entry names (`tenant_id`, `client_id`,
+    `client_secret`), else what the machine offers (a managed identity, a workload identity, the
+    environment)."""
 
     issuer = "Microsoft Entra"
 

@@ -1,4 +1,5 @@
-"""Amazon Bedrock: Converse for chat, InvokeModel for embeddings; requests signed (SigV4), or with a Bedrock API key.
+"""Amazon Bedrock: Converse for chat, InvokeModel for embeddings; requests signed (SigV4), or with a
+Bedrock API key.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
 """
@@ -92,9 +93,11 @@ def _secret(text: str | None) -> Secret | None:
 
 
 class Signing:
-    """See base.Credentials: a signature for every request, by the entry's keys, a role they may assume, or what the machine offers.
+    """See base.Credentials: a signature for every request, by the entry's keys, a role they may
+    assume, or what the machine offers.
 
-    Keys that end are fetched when the first call needs them and again before they end, in a thread: botocore waits for the network.
+    Keys that end are fetched when the first call needs them and again before they end, in a thread:
+    botocore waits for the network.
     """
 
     def __init__(self, params: EntryParams, host: str, region: str, service: str, environ: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
 """GitHub Copilot: OpenAI's wire, with the token of somebody who signed in, as an editor would ask.
 
-Signing in needs a person and a browser, so it isn't done here: an entry has the token as its `api_key`, or it lies in the file where
-LiteLLM keeps it (`GITHUB_COPILOT_TOKEN_DIR`, else `~/.config/litellm/github_copilot`).
+Signing in needs a person and a browser, so it isn't done here: an entry has the token as its
+`api_key`, or it lies in the file where LiteLLM keeps it (`GITHUB_COPILOT_TOKEN_DIR`, else
+`~/.config/litellm/github_copilot`).
 """
 
 import asyncio
@@ -85,7 +86,9 @@ _asked: Final = msgspec.json.Decoder(_Asked).decode
 
 
 def about(body: bytes) -> bytes:
-    """Whether a person asks or an agent goes on by itself (Copilot bills the former), and whether an image is to be looked at."""
+    """Whether a person asks or an agent goes on by itself (Copilot bills the former), and whether
+    an image is to be looked at.
+    """
     try:
         asked = _asked(body)
     except UNREADABLE:

@@ -1,4 +1,6 @@
-"""A provider's row for a deployment with `merge_reasoning_content_in_choices`: its chat goes through a translator in any case."""
+"""A provider's row for a deployment with `merge_reasoning_content_in_choices`: its chat goes
+through a translator in any case.
+"""
 
 from collections.abc import Iterator, Mapping
 

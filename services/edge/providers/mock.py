@@ -1,5 +1,5 @@
-"""A deployment with `mock_response`: it answers by itself, as completely as a provider would: every choice, a vector for each
-input, log probabilities, tool calls where the request forces one.
+"""A deployment with `mock_response`: it answers by itself, as completely as a provider would: every
+choice, a vector for each input, log probabilities, tool calls where the request forces one.
 
 The usage is what LiteLLM's mock claims, whatever was asked.
 """

@@ -1,4 +1,6 @@
-"""Providers whose own wire is asked at addresses of its own with a plain key: AI Studio, Ollama, Cohere."""
+"""Providers whose own wire is asked at addresses of its own with a plain key: AI Studio, Ollama,
+Cohere.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -25,7 +27,9 @@ class Native:
     wires: Mapping[str, str] = {}
     translators: Mapping[str, Translator] = {}
     tails: ClassVar[tuple[str, ...]] = ()
-    """What an `api_base` may end with that isn't part of the address: people paste it from elsewhere."""
+    """What an `api_base` may end with that isn't part of the address: people paste it from
+    elsewhere.
+    """
 
     def key_headers(self, key: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}"}
@@ -71,7 +75,9 @@ def method(format: str, *, stream: bool) -> str:
 
 
 class Ollama(Native):
-    """Chat and embeddings in its own wire, for what only that can say; completions at its OpenAI address."""
+    """Chat and embeddings in its own wire, for what only that can say; completions at its OpenAI
+    address.
+    """
 
     wires: Mapping[str, str] = {COMPLETIONS.name: "/v1/completions"}
     translators: Mapping[str, Translator] = {

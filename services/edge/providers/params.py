@@ -1,10 +1,13 @@
-"""A request's parameters on their way to one deployment: what its entry adds, and what its provider doesn't take.
+"""A request's parameters on their way to one deployment: what its entry adds, and what its provider
+doesn't take.
 
-One row a provider (`REFUSED`), rules for models (`_MODELS`), other names (`_RENAMED`). Everything else passes: fields that aren't
-OpenAI's are the provider's own. Pure; made once a deployment, applied to every call.
+One row a provider (`REFUSED`), rules for models (`_MODELS`), other names (`_RENAMED`). Everything
+else passes: fields that aren't OpenAI's are the provider's own. Pure; made once a deployment,
+applied to every call.
 
-Order: the entry's defaults and `extra_body` where the caller says nothing; `additional_drop_params`; what the provider refuses
-is dropped (`drop_params`), or the call is refused with a 400 that names it. `allowed_openai_params` passes whatever the table says.
+Order: the entry's defaults and `extra_body` where the caller says nothing;
+`additional_drop_params`; what the provider refuses is dropped (`drop_params`), or the call is
+refused with a 400 that names it. `allowed_openai_params` passes whatever the table says.
 """
 
 import re
@@ -70,7 +73,9 @@ REFUSED: Final[dict[str, frozenset[str]]] = {
     "xai": _SOUND | {"store", "verbosity", "safety_identifier", "thinking", "logit_bias", "prompt_cache_retention"},
     "zai": _PENALTIES | _PROBABILITIES | _OPENAI | {"n", "seed", "parallel_tool_calls"},
 }  # fmt: skip
-"""LiteLLM's provider -> parameters of OpenAI's that it answers with an error. Whoever isn't here passes everything on."""
+"""LiteLLM's provider -> parameters of OpenAI's that it answers with an error. Whoever isn't here
+passes everything on.
+"""
 
 _SAMPLING: Final = frozenset({"temperature", "top_p"})
 _GPT5: Final = _SAMPLING | _PENALTIES | _PROBABILITIES | {"stop", "prediction"}
@@ -136,7 +141,9 @@ _NEUTRAL: Final[dict[str, frozenset[bytes]]] = {
     "stop": frozenset({b"[]"}),
     "tools": frozenset({b"[]"}),
 }
-"""Values that ask for what happens anyway: left out where they aren't taken, and no reason to refuse a call."""
+"""Values that ask for what happens anyway: left out where they aren't taken, and no reason to
+refuse a call.
+"""
 _TIERS_OF_ANTHROPIC: Final = frozenset({b'"auto"', b'"default"', b'"standard_only"'})
 _VALUES: Final[dict[str, dict[str, frozenset[bytes]]]] = {
     "anthropic": {"service_tier": _TIERS_OF_ANTHROPIC},
@@ -151,7 +158,9 @@ _SAME_BOUND: Final = {"max_tokens": "max_completion_tokens", "max_completion_tok
 
 
 class CachePoint(msgspec.Struct, frozen=True):
-    """`cache_control_injection_points`: messages that are marked for the provider's prompt cache."""
+    """`cache_control_injection_points`: messages that are marked for the provider's prompt
+    cache.
+    """
 
     role: str | None
     index: int | None
@@ -181,7 +190,9 @@ class Parameters(msgspec.Struct, frozen=True):
     cache_points: tuple["CachePoint", ...] = ()
 
     def apply(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-        """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider doesn't take."""
+        """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider
+        doesn't take.
+        """
         if self.defaults:
             added = {name: raw for name, raw in self.defaults.items() if _is_unsaid(fields, name)}
             if added:

@@ -1,4 +1,6 @@
-"""Amazon SageMaker endpoints that speak OpenAI's chat format (`sagemaker_chat/<endpoint>`): signed, and streamed in binary frames."""
+"""Amazon SageMaker endpoints that speak OpenAI's chat format (`sagemaker_chat/<endpoint>`): signed,
+and streamed in binary frames.
+"""
 
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote

@@ -1,4 +1,5 @@
-"""AWS Signature Version 4: the headers that prove who sends a request. Pure; the clock is an argument.
+"""AWS Signature Version 4: the headers that prove who sends a request. Pure; the clock is an
+argument.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -23,7 +24,9 @@ class Credentials(msgspec.Struct, frozen=True):
 def sign(
     method: str, host: str, path: str, body: bytes, *, region: str, service: str, credentials: Credentials, now_s: int
 ) -> dict[str, str]:
-    """Headers to add. `path` is as sent (percent-encoded), `host` as in the Host header; there is no query."""
+    """Headers to add. `path` is as sent (percent-encoded), `host` as in the Host header; there is
+    no query.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
     day = stamp[:8]
     signed = {"host": host, "x-amz-date": stamp}

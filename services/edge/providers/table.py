@@ -1,4 +1,6 @@
-"""Which provider speaks how: one row a wire of shared/config/providers.py; whoever has none speaks OpenAI's."""
+"""Which provider speaks how: one row a wire of shared/config/providers.py; whoever has none speaks
+OpenAI's.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -80,7 +82,8 @@ def build(
     """Every deployment of the configuration, made ready once.
 
     Args:
-        left_out: takes the reasons of those that can't be called: one of them never stops the others. None: raises ConfigError.
+        left_out: takes the reasons of those that can't be called: one of them never stops the
+            others. None: raises ConfigError.
     """
     table, settings = Table(environ or {}), litellm or LitellmSettings()
     targets = {}

@@ -1,4 +1,6 @@
-"""Bearer tokens that somebody issues and that end: fetched when the first call needs one, and again before it ends."""
+"""Bearer tokens that somebody issues and that end: fetched when the first call needs one, and again
+before it ends.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,5 @@
-"""Vertex AI: Gemini in Google's wire, Claude in Anthropic's, everybody else's models at its OpenAI address; one token for all.
+"""Vertex AI: Gemini in Google's wire, Claude in Anthropic's, everybody else's models at its OpenAI
+address; one token for all.
 
 https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
 """
@@ -39,11 +40,15 @@ _OTHERS = (
     "zai",
     "glm",
 )
-"""How names begin of models that Vertex AI sells for others; written in full they are `maker/model`."""
+"""How names begin of models that Vertex AI sells for others; written in full they are
+`maker/model`.
+"""
 
 
 class Vertex:
-    """See base.Provider. Which of Vertex AI's wires a model has is part of the instance: `gemini`, `claude`, `openai`."""
+    """See base.Provider. Which of Vertex AI's wires a model has is part of the instance: `gemini`,
+    `claude`, `openai`.
+    """
 
     def __init__(self, kind: str, environ: Mapping[str, str]) -> None:
         self._kind = kind
@@ -105,7 +110,9 @@ def _first(environ: Mapping[str, str], *names: str) -> str | None:
 
 
 class GoogleToken(FetchedToken):
-    """Of a service account's key (a file or its content), else what the machine offers (application default credentials)."""
+    """Of a service account's key (a file or its content), else what the machine offers (application
+    default credentials).
+    """
 
     issuer = "Google"
 

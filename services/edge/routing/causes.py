@@ -1,8 +1,8 @@
 """What can go wrong with an attempt, and what may follow: one table. Pure.
 
-Two questions decide what may follow. Can the provider have done (and billed) the work? Then another attempt may be paid twice,
-and only `retry_unsafe` allows it. And is it the deployment's fault, or the request's? What is wrong with the request would be
-wrong everywhere.
+Two questions decide what may follow. Can the provider have done (and billed) the work? Then another
+attempt may be paid twice, and only `retry_unsafe` allows it. And is it the deployment's fault, or
+the request's? What is wrong with the request would be wrong everywhere.
 """
 
 from typing import Final
@@ -24,7 +24,9 @@ class Cause(msgspec.Struct, frozen=True):
     unsafe: bool = False
     """May go on only where `retry_unsafe` allows that the work is done, and billed, twice."""
     cools: str = ""
-    """`now`: the deployment rests at once; `counted`: after `allowed_fails` of them; empty: it isn't the deployment's fault."""
+    """`now`: the deployment rests at once; `counted`: after `allowed_fails` of them; empty: it
+    isn't the deployment's fault.
+    """
     error: str = "provider_broke_off"
     """Name of the refusal in shared.errors, where the provider said nothing itself."""
 
@@ -66,7 +68,9 @@ _BY_STATUS: Final = {
     401: "deployment", 402: "deployment", 403: "deployment", 404: "deployment", 407: "deployment", 408: "failed", 409: "failed",
     425: "failed", 429: "limited",
 }  # fmt: skip
-"""401 to 404 say something of this deployment (its key has ended, it was deleted), and nothing of the others."""
+"""401 to 404 say something of this deployment (its key has ended, it was deleted), and nothing of
+the others.
+"""
 
 
 def of_status(status: int) -> str:
@@ -93,7 +97,8 @@ _NOT_ALLOWED: Final = (
 
 
 def kind_of(status: int, said: str) -> str:
-    """What a refusal is about, as far as fallbacks go by it: `context_window`, `content_policy`, or nothing special.
+    """What a refusal is about, as far as fallbacks go by it: `context_window`, `content_policy`, or
+    nothing special.
 
     Args:
         said: the provider's code and message.

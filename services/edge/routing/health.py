@@ -1,8 +1,10 @@
-"""What this edge knows of its deployments: failures and cooldowns, latencies, load. Plain numbers; the clock is passed in.
+"""What this edge knows of its deployments: failures and cooldowns, latencies, load. Plain numbers;
+the clock is passed in.
 
-A deployment rests (cools down) when it failed in a way that is its own fault. Every edge hears of it over the bus (rests.py). After its
-rest one call tries it, and the others go elsewhere until that one is answered: so a dead deployment costs an edge one failed attempt a rest,
-however many calls come, and however long it takes to fail.
+A deployment rests (cools down) when it failed in a way that is its own fault. Every edge hears of
+it over the bus (rests.py). After its rest one call tries it, and the others go elsewhere until that
+one is answered: so a dead deployment costs an edge one failed attempt a rest, however many calls
+come, and however long it takes to fail.
 """
 
 from collections import deque
@@ -18,7 +20,9 @@ WINDOW_S: Final = 60.0
 """Failures, tokens and requests are counted by windows of this."""
 FAILED_SHARE: Final = 0.5
 FAILED_CALLS_MIN: Final = 5
-"""More than this share of at least so many calls in a window: it rests, whatever `allowed_fails` says."""
+"""More than this share of at least so many calls in a window: it rests, whatever `allowed_fails`
+says.
+"""
 REST_S_MAX: Final = 300.0
 """Whatever a provider's Retry-After says."""
 SMOOTHING: Final = 0.2
@@ -37,7 +41,9 @@ class State(msgspec.Struct):
     tokens: int = 0
     running: int = 0
     latency_s: float | None = None
-    """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered yet."""
+    """Mean time to the answer's head, the newest ones weighing most; None: nobody has been answered
+    yet.
+    """
     fails_of: dict[str, int] = {}
     """By cause, where `allowed_fails_policy` counts them apart."""
     rests: int = 0
@@ -166,7 +172,9 @@ class Health:
         return 0.0 if state is None else max(0.0, state.resting_until - now)
 
     def last_minute(self, deployment: DeploymentId, now: float) -> tuple[int, int, float | None]:
-        """Calls and failures of the present window, and the mean latency; an older window says nothing."""
+        """Calls and failures of the present window, and the mean latency; an older window says
+        nothing.
+        """
         state = self._states.get(deployment)
         if state is None:
             return 0, 0, None
@@ -182,7 +190,8 @@ class Health:
 
 
 class RetryBudget:
-    """Attempts beyond a call's first: at most a share of the calls of the last seconds, or a handful where there are few.
+    """Attempts beyond a call's first: at most a share of the calls of the last seconds, or a
+    handful where there are few.
 
     What is down isn't made worse by everybody asking again.
     """

@@ -1,7 +1,9 @@
-"""A call's way through the candidates: which is asked first, and which step follows a failure. Pure.
+"""A call's way through the candidates: which is asked first, and which step follows a failure.
+Pure.
 
-A *group* is one model name's deployments in the order to try; the first group is what the client asked for, the others are
-fallbacks to other model names. In LiteLLM's words: retries stay in a group, fallbacks leave it.
+A *group* is one model name's deployments in the order to try; the first group is what the client
+asked for, the others are fallbacks to other model names. In LiteLLM's words: retries stay in a
+group, fallbacks leave it.
 """
 
 from collections.abc import Callable
@@ -69,7 +71,9 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 def first(groups: list[Group], resting: Callable[[DeploymentId], bool]) -> Step:
-    """The step to begin with: a group whose deployments all rest is passed over if another follows that doesn't."""
+    """The step to begin with: a group whose deployments all rest is passed over if another follows
+    that doesn't.
+    """
     if len(groups) == 1:
         return _FIRST
     for index, group in enumerate(groups[: FALLBACKS_MAX + 1]):
@@ -96,7 +100,8 @@ def after(
 
     Args:
         resting: whether a deployment cools down.
-        may_retry: takes one attempt out of the retry budget; asked only where an attempt would be made.
+        may_retry: takes one attempt out of the retry budget; asked only where an attempt would be
+            made.
         left_s: of the call's one deadline.
     """
     cause = CAUSES[failed.cause]
@@ -161,6 +166,8 @@ def _fallback(
 
 
 def backoff_s(number: int, random: Random) -> float:
-    """Exponential, with full jitter (and never nothing): after the first attempt up to BACKOFF_S."""
+    """Exponential, with full jitter (and never nothing): after the first attempt up to
+    BACKOFF_S.
+    """
     most: float = min(BACKOFF_S_MAX, BACKOFF_S * 2.0 ** (number - 1))
     return most * (0.25 + 0.75 * random())

@@ -1,4 +1,6 @@
-"""What one request asks of routing: retries, deadlines. Values that make no sense are a 400; what they cost is bounded."""
+"""What one request asks of routing: retries, deadlines. Values that make no sense are a 400; what
+they cost is bounded.
+"""
 
 from typing import Final
 
@@ -36,7 +38,9 @@ def rules(usual: Rules, call: Call, head: Head, of_entry: int | None = None) -> 
 
 
 def deadline_ms(parts: Parts, call: Call, head: Head, groups: list[Group]) -> int:
-    """For all attempts together: what the request says, else the settings, else the longest of the deployments' own."""
+    """For all attempts together: what the request says, else the settings, else the longest of the
+    deployments' own.
+    """
     if not call.plain:
         said_ms = _said_deadline_ms(call, head)
         if said_ms is not None:
@@ -67,7 +71,9 @@ def _said_deadline_ms(call: Call, head: Head) -> int | None:
 
 
 def fallbacks(call: Call) -> list[str]:
-    """Other models the request names, in LiteLLM's spellings: names, or objects with a `model`. Raises RefusedError."""
+    """Other models the request names, in LiteLLM's spellings: names, or objects with a `model`.
+    Raises RefusedError.
+    """
     names = []
     for place, each in enumerate(fields_.read(call.fields, "fallbacks") or []):
         name = each.get("model") if isinstance(each, dict) else each

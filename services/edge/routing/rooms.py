@@ -1,5 +1,6 @@
-"""How many calls a deployment may have at once (`max_parallel_requests`), counted on this edge. Whoever comes when it is full waits in a line
-of its own, first come first served, inside the call's deadline.
+"""How many calls a deployment may have at once (`max_parallel_requests`), counted on this edge.
+Whoever comes when it is full waits in a line of its own, first come first served, inside the call's
+deadline.
 """
 
 import asyncio
@@ -34,7 +35,9 @@ class _Room:
 
 
 class Rooms:
-    """As many as the configuration has deployments with a limit. Use it in one event loop. `give` ends whatever place there is."""
+    """As many as the configuration has deployments with a limit. Use it in one event loop. `give`
+    ends whatever place there is.
+    """
 
     def __init__(self) -> None:
         self._rooms: dict[DeploymentId, _Room] = {}

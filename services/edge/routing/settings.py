@@ -1,4 +1,6 @@
-"""What the configuration says of routing, as values: `router_settings`, and what of it may stand in `litellm_settings`. Pure."""
+"""What the configuration says of routing, as values: `router_settings`, and what of it may stand in
+`litellm_settings`. Pure.
+"""
 
 from typing import Any, Final
 
@@ -19,7 +21,9 @@ POLICIES: Final[dict[str, tuple[str, ...]]] = {
     "BadRequestErrorRetries": ("refused",),
     "ContentPolicyViolationErrorRetries": (),
 }  # fmt: skip
-"""LiteLLM's `retry_policy`: its names for kinds of failures → ours (causes.py). What is wrong with a request isn't tried again."""
+"""LiteLLM's `retry_policy`: its names for kinds of failures → ours (causes.py). What is wrong with
+a request isn't tried again.
+"""
 
 
 FAILS: Final = {f"{name.removesuffix('Retries')}AllowedFails": causes for name, causes in POLICIES.items()}

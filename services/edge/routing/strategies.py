@@ -1,6 +1,8 @@
-"""How a model's deployments are ordered: one function a strategy, pure. The first is asked, the others are for when it fails.
+"""How a model's deployments are ordered: one function a strategy, pure. The first is asked, the
+others are for when it fails.
 
-Names are LiteLLM's `routing_strategy`. `order` of an entry goes before any strategy; a deployment that rests goes last.
+Names are LiteLLM's `routing_strategy`. `order` of an entry goes before any strategy; a deployment
+that rests goes last.
 """
 
 from collections.abc import Callable
@@ -42,7 +44,9 @@ def _fastest(candidate: Candidate, health: Health, now: float, random: Random) -
 
 
 def _least_used(candidate: Candidate, health: Health, now: float, random: Random) -> float:
-    """By the share of its limit used in this minute: tokens of `tpm`, else requests of `rpm`, else tokens."""
+    """By the share of its limit used in this minute: tokens of `tpm`, else requests of `rpm`, else
+    tokens.
+    """
     state = health.of(candidate.deployment_id)
     state.roll(now)
     shares = []

@@ -1,7 +1,8 @@
 """Which deployments a request's tags lead to (`enable_tag_filtering`). Pure.
 
-As in LiteLLM: a deployment with one of the request's tags; where none has one, those with the tag `default`; where there is no such, nobody.
-A request without tags goes to `default` too, and where no deployment has that tag, to any.
+As in LiteLLM: a deployment with one of the request's tags; where none has one, those with the tag
+`default`; where there is no such, nobody. A request without tags goes to `default` too, and where
+no deployment has that tag, to any.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,6 @@
-"""How many tokens texts are, where a provider gave no usage: moderation counts, a rule of thumb when it can't."""
+"""How many tokens texts are, where a provider gave no usage: moderation counts, a rule of thumb
+when it can't.
+"""
 
 import structlog
 

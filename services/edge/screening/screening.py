@@ -1,4 +1,6 @@
-"""What the guardrails say of one request and of its answer, and putting their redactions in their places."""
+"""What the guardrails say of one request and of its answer, and putting their redactions in their
+places.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -63,7 +65,8 @@ class Screening:
         """
         Args:
             refuse_unreadable: whether a file that no guardrail can read refuses the request.
-            metadata_goes_on: whether the request's `metadata` reaches the provider without being stored, too.
+            metadata_goes_on: whether the request's `metadata` reaches the provider without being
+                stored, too.
         """
         self._client = client
         self._guardrails = guardrails
@@ -84,7 +87,9 @@ class Screening:
         return stage in self._stages
 
     def window(self) -> int:
-        """Characters that a finding in a stream may span; 0: some guardrail of answers has to see the whole."""
+        """Characters that a finding in a stream may span; 0: some guardrail of answers has to see
+        the whole.
+        """
         spans = [g.window_characters for g in self._guardrails if "post_call" in g.stages]
         return 0 if 0 in spans else max(spans, default=0)
 
@@ -115,7 +120,9 @@ class Screening:
         return with_fields(call, fields), None
 
     def start_beside(self, call: Call, model: str) -> None:
-        """Begin the guardrails that run beside the provider's call. They end by themselves, within their deadlines."""
+        """Begin the guardrails that run beside the provider's call. They end by themselves, within
+        their deadlines.
+        """
         if self.has("during_call"):
             self._beside = asyncio.create_task(self.request(call, model, "during_call"))
 
@@ -132,7 +139,9 @@ class Screening:
         return refusal
 
     async def unless_refused(self, asking: Coroutine[Any, Any, T]) -> T:
-        """What the provider says, unless a guardrail beside the call says no before. Raises CutError then; the asking is ended."""
+        """What the provider says, unless a guardrail beside the call says no before. Raises
+        CutError then; the asking is ended.
+        """
         assert self._beside is not None
         task = asyncio.ensure_future(asking)
         try:
@@ -148,7 +157,9 @@ class Screening:
                 await asyncio.wait({task})
 
     def header(self) -> str:
-        """The line that names the guardrails that ran; empty where none did. One that could not answer didn't run."""
+        """The line that names the guardrails that ran; empty where none did. One that could not
+        answer didn't run.
+        """
         if not self.outcomes:
             return ""
         failed = {outcome.name for outcome in self.outcomes if outcome.action == "error"}
@@ -197,7 +208,9 @@ class Screening:
     # ── asking ──
 
     async def screen(self, stage: str, said: list[str]) -> Refusal | None:
-        """Of plain texts that nothing can be put in the place of: a redaction counts as no answer."""
+        """Of plain texts that nothing can be put in the place of: a redaction counts as no
+        answer.
+        """
         look = await self.look(stage, [Text(("",), text) for text in said])
         if look.refusal is None and look.redactions:
             return errors.guardrail_unavailable(self._redacting(stage))
@@ -288,7 +301,9 @@ class Screening:
         return all(ref.on_error == "block" for ref in self._guardrails if ref.name == name)
 
     def _note(self, outcomes: list[GuardrailOutcome]) -> None:
-        """One line a guardrail, stage and action of many screenings; none says `allow` where another says more. Costs add up."""
+        """One line a guardrail, stage and action of many screenings; none says `allow` where
+        another says more. Costs add up.
+        """
         for new in outcomes:
             into = next(
                 (

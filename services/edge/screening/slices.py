@@ -1,4 +1,6 @@
-"""Texts in slices that fit a bus message; one too long for a slice is cut with an overlap, so that nothing can hide at the cut. Pure."""
+"""Texts in slices that fit a bus message; one too long for a slice is cut with an overlap, so that
+nothing can hide at the cut. Pure.
+"""
 
 from collections.abc import Iterator
 
@@ -28,7 +30,8 @@ def slices(said: list[str], overlap: int, groups: list[int] | None = None) -> It
     """Lists of pieces, each list small enough for one question.
 
     Args:
-        overlap: characters that two pieces of one text share; also what a slice repeats of the part before, in one message.
+        overlap: characters that two pieces of one text share; also what a slice repeats of the part
+            before, in one message.
         groups: as `groups_of` gives them.
     """
     overlap = min(overlap, OVERLAP_CHARACTERS_MAX)
@@ -57,8 +60,8 @@ def slices(said: list[str], overlap: int, groups: list[int] | None = None) -> It
 
 
 def _seen_again(piece: str, overlap: int) -> int:
-    """How much of a piece's end the next one repeats: as much as holds `overlap` letters and digits. A run of what nobody sees can't
-    part a word."""
+    """How much of a piece's end the next one repeats: as much as holds `overlap` letters and
+    digits. A run of what nobody sees can't part a word."""
     length = min(overlap, len(piece))
     while length < min(len(piece), OVERLAP_CHARACTERS_MAX) and sum(map(str.isalnum, piece[-length:])) < overlap:
         length *= 2
@@ -66,7 +69,9 @@ def _seen_again(piece: str, overlap: int) -> int:
 
 
 def groups_of(texts: list[Text]) -> list[int]:
-    """Of each text a number above 0 that it shares with the other parts of its message; 0: it stands alone."""
+    """Of each text a number above 0 that it shares with the other parts of its message; 0: it
+    stands alone.
+    """
     seen: dict[tuple[str | int, ...], int] = {}
     numbers: dict[int, int] = {}
     groups = []

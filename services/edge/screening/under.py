@@ -1,4 +1,5 @@
-"""The names that values stand under in objects of a caller's own: `{"password": "x"}` says what x is. Pure.
+"""The names that values stand under in objects of a caller's own: `{"password": "x"}` says what x
+is. Pure.
 
 Names of the wire (`content`, `text`) say nothing, and aren't told.
 """
@@ -10,13 +11,17 @@ from services.edge.content.replace import RENAME
 from services.edge.formats.base import Address, Text
 
 SAID = frozenset({"messages", "prompt", "input", "system", "instructions", "choices", "output", "content"})
-"""Below these people, models and tools speak. Elsewhere credentials may be meant for who gets them: a tool server's token, a header."""
+"""Below these people, models and tools speak. Elsewhere credentials may be meant for who gets them:
+a tool server's token, a header.
+"""
 NAME_CHARACTERS_MAX = 120
 _PAIRS = ("name", "key", "Name", "Key", "field", "variable")
 
 
 def names_of(texts: Sequence[Text]) -> list[str]:
-    """Of each text its name, inner objects' names before it (`okta.token`); "" where there is none. Empty: none has one."""
+    """Of each text its name, inner objects' names before it (`okta.token`); "" where there is none.
+    Empty: none has one.
+    """
     names = [_name(text.address) for text in texts]
     if not any(names):
         return []

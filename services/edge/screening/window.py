@@ -1,9 +1,11 @@
-"""A stream's events, held back where what they say may be the start of something forbidden. What can't be goes out at once.
+"""A stream's events, held back where what they say may be the start of something forbidden. What
+can't be goes out at once.
 
-Each channel (a choice's field, a tool call's arguments) has a text that grows: `before`, which is out, and `held`, which isn't.
-A screening sees the end of `before` and all of `held`, so a finding across any cuts is seen whole; time never releases
-anything. An event goes out when everything that its channels say up to its end is decided; redactions are put into the events
-they fall on. What comes out is the same however the stream was cut.
+Each channel (a choice's field, a tool call's arguments) has a text that grows: `before`, which is
+out, and `held`, which isn't. A screening sees the end of `before` and all of `held`, so a finding
+across any cuts is seen whole; time never releases anything. An event goes out when everything that
+its channels say up to its end is decided; redactions are put into the events they fall on. What
+comes out is the same however the stream was cut.
 """
 
 from collections import deque
@@ -109,7 +111,8 @@ class StreamWindow:
             whole = texts[i].text
             starts_at = channel.said - len(whole)  # of the text that was screened, in the stream
             held_at = channel.said - len(channel.held)
-            # A span whose beginning is out goes on hiding, in silence if its replacement is out, too.
+            # A span whose beginning is out goes on hiding, in silence if its replacement is out,
+            # too.
             first = held_at if channel.hidden_to <= held_at else 0
             channel.spans = [
                 Redaction(i, max(first, starts_at + r.start), starts_at + r.end, r.replacement)
@@ -157,7 +160,9 @@ class StreamWindow:
 
 
 def _part_of(text: str, at: int, spans: list[Redaction]) -> str:
-    """What is left of a piece that begins at `at`: a span's replacement stands in the piece where the span starts."""
+    """What is left of a piece that begins at `at`: a span's replacement stands in the piece where
+    the span starts.
+    """
     out, done, end = [], at, at + len(text)
     for span in spans:
         if span.end <= done or span.start >= end:

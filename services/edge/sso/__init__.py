@@ -1,4 +1,5 @@
-"""Single sign-on for the admin page: who comes back from the identity provider gets a session, which is a short-lived key.
+"""Single sign-on for the admin page: who comes back from the identity provider gets a session,
+which is a short-lived key.
 
 settings.py  which provider, from LiteLLM's variables
 flow.py      the address to go to, what is kept in between, what comes back; pure

@@ -1,6 +1,7 @@
 """The page's cookies: one with the session's key, one with a login on its way. Pure.
 
-Over https they are bound to the host and never sent without TLS. Over plain http they exist on loopback alone.
+Over https they are bound to the host and never sent without TLS. Over plain http they exist on
+loopback alone.
 """
 
 import hashlib
@@ -31,7 +32,9 @@ class Origin(msgspec.Struct, frozen=True):
         return f"Set-Cookie: {self.name(cookie)}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}\r\n"
 
     def read(self, header: str | None, cookie: str) -> str | None:
-        """The value of the cookie in a Cookie header. Of two with one name nobody knows whose is ours: then none is."""
+        """The value of the cookie in a Cookie header. Of two with one name nobody knows whose is
+        ours: then none is.
+        """
         if header is None or len(header) > COOKIE_CHARACTERS_MAX:
             return None
         wanted = self.name(cookie) + "="
@@ -59,7 +62,9 @@ def origin(base_url: str | None, host: str | None, remote: str | None) -> Origin
 
 
 def same_origin(origin: Origin, sent_origin: str | None, fetch_site: str | None) -> bool:
-    """Whether a form came from our own page: browsers say so, and what says nothing is no browser."""
+    """Whether a form came from our own page: browsers say so, and what says nothing is no
+    browser.
+    """
     if fetch_site is not None and fetch_site not in ("same-origin", "none"):
         return False
     return sent_origin is None or sent_origin == origin.base

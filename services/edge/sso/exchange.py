@@ -71,7 +71,9 @@ async def claims_of(
 
 
 def _access_claims(access_token: str, subject: Any) -> dict[str, Any]:
-    """Of a token that the token endpoint gave us for this very login; nothing, where it isn't readable or is about somebody else."""
+    """Of a token that the token endpoint gave us for this very login; nothing, where it isn't
+    readable or is about somebody else.
+    """
     try:
         claims = claims_unverified(access_token)
     except TokenError:
@@ -88,7 +90,9 @@ def _has_too_many_groups(claims: dict[str, Any]) -> bool:
 
 
 async def _groups(outbound: Outbound, endpoint: str, headers: dict[str, str]) -> list[str]:
-    """Ids, page by page. Raises SsoError: rights that hang on a group that wasn't read would be lost without a word."""
+    """Ids, page by page. Raises SsoError: rights that hang on a group that wasn't read would be
+    lost without a word.
+    """
     found: list[str] = []
     address, host = endpoint, endpoint.split("/", 3)[:3]
     for _ in range(GROUP_PAGES_MAX):
@@ -112,7 +116,9 @@ async def _groups(outbound: Outbound, endpoint: str, headers: dict[str, str]) ->
 async def _ask(
     outbound: Outbound, method: str, url: str, headers: dict[str, str], body: bytes | None
 ) -> dict[str, Any] | None:
-    """None where the provider says no. Raises SsoError where it can't be asked, or says what nobody can read."""
+    """None where the provider says no. Raises SsoError where it can't be asked, or says what nobody
+    can read.
+    """
     try:
         answer = await outbound.send(
             method, url, headers=headers, body=body, deadline_ms=DEADLINE_MS, answer_bytes_max=ANSWER_BYTES_MAX

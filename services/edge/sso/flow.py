@@ -1,7 +1,8 @@
-"""The code flow of OpenID Connect, as pure functions: PKCE S256, state, nonce, and who somebody is in the end.
+"""The code flow of OpenID Connect, as pure functions: PKCE S256, state, nonce, and who somebody is
+in the end.
 
-What has to survive from leaving to coming back travels with the browser, sealed (AES-GCM) and for ten minutes: no edge keeps it,
-so any edge can take the answer.
+What has to survive from leaving to coming back travels with the browser, sealed (AES-GCM) and for
+ten minutes: no edge keeps it, so any edge can take the answer.
 """
 
 import base64
@@ -114,7 +115,9 @@ def check_answer(attempt: Attempt, query: Mapping[str, str]) -> str:
 
 
 def check_id_token(provider: Provider, attempt: Attempt, claims: dict[str, Any], now_s: float) -> None:
-    """Of a token that the token endpoint itself gave us over TLS (OpenID Connect Core 3.1.3.7). Raises SsoError."""
+    """Of a token that the token endpoint itself gave us over TLS (OpenID Connect Core 3.1.3.7).
+    Raises SsoError.
+    """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
     authorized = claims.get("azp")

@@ -45,7 +45,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the providers behind this one somebody comes from; empty: it isn't asked."""
     groups_claim: str = "groups"
     groups_endpoint: str = ""
-    """Whom to ask for somebody's groups where the token says that they are too many for it (Microsoft's above 200); empty: nobody."""
+    """Whom to ask for somebody's groups where the token says that they are too many for it
+    (Microsoft's above 200); empty: nobody.
+    """
     headers: dict[str, str] = {}
     access_claims: bool = False
     """Whether the access token's claims count too, below what the id token and the userinfo say."""
@@ -57,7 +59,9 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     """Variables that the chosen provider needs and that aren't set."""
     base_url: str | None = None
-    """`PROXY_BASE_URL`, or `general_settings.proxy_base_url`: what the provider sends people back to; None: the address they came to."""
+    """`PROXY_BASE_URL`, or `general_settings.proxy_base_url`: what the provider sends people back
+    to; None: the address they came to.
+    """
     admin_id: str | None = None
     """`PROXY_ADMIN_ID`: this user is a proxy_admin."""
     email_domains: tuple[str, ...] = ()

@@ -1,4 +1,6 @@
-"""What single sign-on needs of the process: its settings, a way out, the throttle, and the key that seals logins on their way."""
+"""What single sign-on needs of the process: its settings, a way out, the throttle, and the key that
+seals logins on their way.
+"""
 
 import hashlib
 import hmac
@@ -25,7 +27,9 @@ class Sso(msgspec.Struct, kw_only=True):
     """Another edge may still seal with it, and logins are on their way that were sealed with it."""
 
     def sealing_key(self) -> bytes | None:
-        """32 bytes, the same on every edge of one gateway; None without a master key: then nobody can come in at all."""
+        """32 bytes, the same on every edge of one gateway; None without a master key: then nobody
+        can come in at all.
+        """
         return _sealing_key(self.master_key)
 
     def sealing_keys(self) -> list[bytes]:

@@ -1,4 +1,6 @@
-"""Failed logins a source, counted so that nobody tries passwords without end. The clock is an argument; memory is bounded."""
+"""Failed logins a source, counted so that nobody tries passwords without end. The clock is an
+argument; memory is bounded.
+"""
 
 import msgspec
 
@@ -35,7 +37,9 @@ class Throttle:
         return 0 if found is None else max(0, int(found.blocked_until_s - now_s + 0.999))
 
     def failed(self, source: str, now_s: float) -> int:
-        """One more failure. Returns how many are to be told of now, in one fact: the first, and what came until a block."""
+        """One more failure. Returns how many are to be told of now, in one fact: the first, and
+        what came until a block.
+        """
         found = self._sources.get(source)
         if found is None or now_s - found.begun_s >= self._window_s:
             if len(self._sources) >= SOURCES_MAX:

@@ -1,6 +1,8 @@
-"""A management call's body with its secrets sealed: no credential of a provider leaves this process in the clear.
+"""A management call's body with its secrets sealed: no credential of a provider leaves this process
+in the clear.
 
-It is checked here as an entry of the file is, with the secrets in the clear: policy can't look at those.
+It is checked here as an entry of the file is, with the secrets in the clear: policy can't look at
+those.
 """
 
 from typing import Any
@@ -71,7 +73,9 @@ def _entity_id(match: Match, body: dict[str, Any], kind: str) -> str:
 def _check(
     known: StoredModels, model_id: str, body: dict[str, Any], values: dict[str, Any], clear: dict[str, Any]
 ) -> None:
-    """Raises what StoredModels.check raises. Of a change: what is known here of the rest; policy decides by what stands then."""
+    """Raises what StoredModels.check raises. Of a change: what is known here of the rest; policy
+    decides by what stands then.
+    """
     before = known.models.get(model_id)
     name = body.get("model_name")
     plain = {key: value for key, value in values.items() if key not in clear and value not in (None, stored.MASK)}

@@ -53,7 +53,9 @@ def build(
 
 
 def guarded(target: Target, guard: Guard | None) -> Target:
-    """It isn't called at addresses that the guard doesn't permit, whatever its name resolves to then."""
+    """It isn't called at addresses that the guard doesn't permit, whatever its name resolves to
+    then.
+    """
     if guard is None or target.origin is None:
         return target
     return msgspec.structs.replace(target, origin=msgspec.structs.replace(target.origin, guard=guard))

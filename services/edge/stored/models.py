@@ -1,7 +1,9 @@
-"""What was added by API, ready to be called: asked of policy at start, and each again when it changed.
+"""What was added by API, ready to be called: asked of policy at start, and each again when it
+changed.
 
-A grant names a candidate with the sequence at which it last changed. `ready` waits until this edge is as far: so a model that was just
-added, changed or given another key is called as it now is by the first call that is decided by it, on every edge.
+A grant names a candidate with the sequence at which it last changed. `ready` waits until this edge
+is as far: so a model that was just added, changed or given another key is called as it now is by
+the first call that is decided by it, on every edge.
 """
 
 import asyncio
@@ -33,7 +35,9 @@ AGAIN_S: Final = 1.0
 READY_S: Final = 2.0
 """How long a decision waits for its candidates to be known here."""
 RETIRED_S: Final = 900.0
-"""A target that was taken away is kept so long for the calls that began before: no grant names it any more."""
+"""A target that was taken away is kept so long for the calls that began before: no grant names it
+any more.
+"""
 KINDS: Final = ("credential", "model")
 
 Make = Callable[[Deployment], Target]
@@ -56,7 +60,8 @@ class Shared(msgspec.Struct, frozen=True):
 class StoredModels:
     """
     Args:
-        targets, left_out: the edge's own tables; changed in place, between two awaits of everything else.
+        targets, left_out: the edge's own tables; changed in place, between two awaits of everything
+            else.
         seen_seq: the CONTROL sequence this edge knows of: policy answers at that or later.
         named: told of every name that is served, for labels of metrics.
         read: the configuration, when a secret behind it has changed.
@@ -116,7 +121,9 @@ class StoredModels:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def ready(self, grant: Grant) -> None:
-        """Returns once its candidates are known here as they were when it was decided; or policy didn't answer in time."""
+        """Returns once its candidates are known here as they were when it was decided; or policy
+        didn't answer in time.
+        """
         candidates = (*grant.candidates, *(each for other in grant.fallbacks for each in other.candidates))
         behind = [each for each in candidates if each.revision and not self._knows(each)]
         if not behind or self._client is None:
@@ -134,7 +141,9 @@ class StoredModels:
             log.warning("models_not_known_in_time", ids=[each.deployment_id for each in behind][:10])
 
     async def refresh(self) -> None:
-        """Returns when what is known now is known here; or policy didn't answer (it is asked again)."""
+        """Returns when what is known now is known here; or policy didn't answer (it is asked
+        again).
+        """
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=TIMEOUT_MS / 1000)
 

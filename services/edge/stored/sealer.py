@@ -1,4 +1,5 @@
-"""Sealing and opening with the gateway's sealing key (shared/sealing.py), which is read when it is first needed.
+"""Sealing and opening with the gateway's sealing key (shared/sealing.py), which is read when it is
+first needed.
 
 All edges need the same one: LITELLM_SALT_KEY, or the file in a data directory that they share.
 """

@@ -1,6 +1,7 @@
 """What answers a route: one handler a surface, one signature.
 
-`await serve(parts, request, match)` gives the Answer, or raises RefusedError, which server.py renders.
+`await serve(parts, request, match)` gives the Answer, or raises RefusedError, which server.py
+renders.
 """
 
 from collections.abc import Awaitable, Callable

@@ -50,7 +50,9 @@ async def _apply(parts: Parts, request: Request) -> WholeAnswer:
 
 
 async def tried(parts: Parts, name: str, text: str) -> str:
-    """The text as the guardrail leaves it. Raises RefusedError where it refuses the text, can't answer, or isn't there."""
+    """The text as the guardrail leaves it. Raises RefusedError where it refuses the text, can't
+    answer, or isn't there.
+    """
     guardrail = _named(parts, name)
     ref = guardrail.ref()
     screening = Screening(parts.bus_client, [ref], "apply_guardrail", None)

@@ -1,7 +1,7 @@
 """What the ledger answers: passed on to its HTTP API with method and body, answer streamed back.
 
-The ledger asks policy who is asking, as the edge does. The edge tells it who that is, signed for this question (shared.asker): the
-credential stays here, as do all other headers of the caller.
+The ledger asks policy who is asking, as the edge does. The edge tells it who that is, signed for
+this question (shared.asker): the credential stays here, as do all other headers of the caller.
 """
 
 from urllib.parse import quote

@@ -1,7 +1,8 @@
 """Management calls: to policy and back, without a raw key ever touching the bus.
 
-A key is minted here, and its plaintext goes to the client from here: policy only sees the digest. In everything else a
-caller sends, each raw key is replaced by its digest, and put back where the answer echoes what was sent.
+A key is minted here, and its plaintext goes to the client from here: policy only sees the digest.
+In everything else a caller sends, each raw key is replaced by its digest, and put back where the
+answer echoes what was sent.
 """
 
 import re
@@ -31,7 +32,9 @@ _NAME_FIELDS = frozenset({"key_alias", "key_aliases", "search"})
 _RAW_KEY = re.compile(r"\s*(?:[Bb]earer\s+)?sk-[!-~]{13,}\s*")
 """What a value looks like that *is* a key: nothing else beside it, and as long as keys are."""
 _CREDENTIALS = frozenset({"callback_vars"})
-"""Fields that hold somebody else's credentials (`sk-lf-...`): they go to policy as they are, which seals them."""
+"""Fields that hold somebody else's credentials (`sk-lf-...`): they go to policy as they are, which
+seals them.
+"""
 _MODELS_HEALTH = frozenset({"/public/model_hub", "/public/v1/model_hub"})
 """Whose rows say whether a model answers."""
 QUERY_CHARACTERS_MAX = 1024
@@ -91,7 +94,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
 
 
 async def ask(parts: Parts, question: AdminRequest, route: Route, plaintext: str | None) -> AdminReply:
-    """Policy's answer; where keys are stored in a secret manager, it has them before. Raises BusError, RefusedError."""
+    """Policy's answer; where keys are stored in a secret manager, it has them before. Raises
+    BusError, RefusedError.
+    """
     timeout_ms = parts.settings.edge_admin_timeout_ms
     if parts.kept_keys is not None and route.mutates:
         return await parts.kept_keys.ask(question, route, plaintext, timeout_ms)
@@ -137,8 +142,9 @@ async def _body(request: Request, settings: EdgeSettings) -> dict[str, Any]:
 
 
 def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
-    """The same with every raw key replaced by its digest, at any depth: as a value, as a name of an object, in fields nobody
-    knows. In LiteLLM's own fields for keys everything goes that has `sk-` in it."""
+    """The same with every raw key replaced by its digest, at any depth: as a value, as a name of an
+    object, in fields nobody knows. In LiteLLM's own fields for keys everything goes that has `sk-`
+    in it."""
 
     for name in _NAME_FIELDS.intersection(sent):
         named = sent[name] if isinstance(sent[name], list) else [sent[name]]
@@ -174,7 +180,9 @@ def _hide(sent: dict[str, Any], echo: dict[str, str]) -> dict[str, Any]:
 
 
 def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any], *, may_choose: bool = True) -> str | None:
-    """Where a key is made: the plaintext, new or as the caller chose; its digest and short name go into `hidden`."""
+    """Where a key is made: the plaintext, new or as the caller chose; its digest and short name go
+    into `hidden`.
+    """
     if not route.mints:
         return None
     chosen = sent.get(route.mints)

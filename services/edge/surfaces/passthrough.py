@@ -1,4 +1,6 @@
-"""A pass-through endpoint's call: who asks, may they, what is recorded; then bytes both ways as they come."""
+"""A pass-through endpoint's call: who asks, may they, what is recorded; then bytes both ways as
+they come.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -99,7 +101,9 @@ async def forward(parts: Parts, request: Request, entry: Entry, rest: str, outbo
 async def _grant(
     parts: Parts, entry: Entry, head: Head, request: Request, found: str | None
 ) -> tuple[Grant | None, bool]:
-    """Who asks (None: nobody has to say), and whether the credential they sent is one of ours. Raises RefusedError."""
+    """Who asks (None: nobody has to say), and whether the credential they sent is one of ours.
+    Raises RefusedError.
+    """
     if not entry.auth:
         decision = await parts.grants.decide(None, "none", PUBLIC_NAME, "")
         refusal = admission.admit(decision, Ask([], {}, head.ip), parts.clock.unix_ms())
@@ -140,7 +144,9 @@ async def _screened(
 
 
 async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
-    """The model that a request names, as it is known here. Raises RefusedError where this caller may not use it."""
+    """The model that a request names, as it is known here. Raises RefusedError where this caller
+    may not use it.
+    """
     decision = await parts.grants.decide(head.digest, head.shape, "/chat/completions", model)
     if isinstance(decision, Denial) and decision.rule in ("key_models", "team_models", "user_models"):
         await account.refuse(parts, decision.refusal, _ROUTE, head, grant.caller)
@@ -150,7 +156,9 @@ async def _model(parts: Parts, grant: Grant, head: Head, model: str) -> str:
 async def _signed(
     signing: Credentials, method: str, url: str, sent: list[tuple[str, str]], body: bytes
 ) -> tuple[str, list[tuple[str, str]]]:
-    """A request with what proves that it is ours: its query isn't part of that, so it has none. Raises RefusedError."""
+    """A request with what proves that it is ours: its query isn't part of that, so it has none.
+    Raises RefusedError.
+    """
     url = url.partition("?")[0]
     try:
         block = await signing.headers(method, "/" + url.split("/", 3)[3], body)

@@ -1,8 +1,10 @@
-"""Calls to models in wires that only their own makers speak: Anthropic's Messages, OpenAI's Responses, speech, transcriptions, image edits.
+"""Calls to models in wires that only their own makers speak: Anthropic's Messages, OpenAI's
+Responses, speech, transcriptions, image edits.
 
-They go to a deployment whose provider speaks that wire itself, byte for byte but for the model's name and what is the gateway's own; there is no
-translation. Who may, limits, guardrails, fallback to the next deployment, facts and cost are as on any route; usage is read from the answer as
-it flows by. What a guardrail has to see of an answer is held back until it has.
+They go to a deployment whose provider speaks that wire itself, byte for byte but for the model's
+name and what is the gateway's own; there is no translation. Who may, limits, guardrails, fallback
+to the next deployment, facts and cost are as on any route; usage is read from the answer as it
+flows by. What a guardrail has to see of an answer is held back until it has.
 """
 
 import msgspec
@@ -47,7 +49,7 @@ from shared.routes import Match, Route
 
 IDLE_MS = 300_000
 START_BYTES_MAX = 1024 * 1024
-"""Of an answer's beginning that is held back: a `response.created` repeats the request's instructions."""
+"""Of an answer's beginning that is held back: `response.created` repeats the instructions."""
 MODEL_PLACE = "/chat/completions"
 """Where a provider's address of this ends, that of the other routes ends, too."""
 
@@ -120,7 +122,9 @@ class _Relay:
         self._mb = size_checks.response_mb(parts, permit.grant)
 
     async def run(self, candidates: list[Candidate]) -> Answer:
-        """In their order: one that can't be reached, or says it has no room, is followed by the next. All in one deadline."""
+        """In their order: one that can't be reached, or says it has no room, is followed by the
+        next. All in one deadline.
+        """
         groups = [Group(self._call.model, candidates)]
         within_ms = asked_for.deadline_ms(self._parts, self._call, self._head, groups)
         self._ends_at = self._parts.clock.seconds() + within_ms / 1000
@@ -255,7 +259,9 @@ class _Relay:
     # ── the answer ──
 
     async def _refused(self, answer: Streamed, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
-        """What is no success, in the provider's words where they are JSON; None: the next one is to be asked."""
+        """What is no success, in the provider's words where they are JSON; None: the next one is to
+        be asked.
+        """
         status = answer.status
         record.settle("provider_error", status, f"provider_{status}", billed=False)
         if not is_last and CAUSES[causes.of_status(status)].elsewhere:
@@ -344,8 +350,8 @@ class _Relay:
         return out
 
     async def _start(self, answer: Undone, record: Relayed) -> tuple[bytes, str | None]:
-        """What comes until it is known to be an answer, and what is wrong with it where it is none. What takes long to become one, or much
-        room, is passed on as it comes."""
+        """What comes until it is known to be an answer, and what is wrong with it where it is none.
+        What takes long to become one, or much room, is passed on as it comes."""
         clock, judge, pieces, size = self._parts.clock, record.judge, list[bytes](), 0
         hold_until = clock.seconds() + HOLD_S
         async for chunk in answer.chunks():
@@ -369,7 +375,9 @@ class _Relay:
     async def _held(
         self, answer: Undone, record: Relayed, start: bytes, content_type: str
     ) -> tuple[bytes, Refusal | None]:
-        """All of an answer that a guardrail has to see. What is neither JSON nor events holds no text."""
+        """What a guardrail has to see of an answer; neither JSON nor events: there is no text in
+        it.
+        """
         pieces, size = [start], len(start)
         async for chunk in answer.chunks():
             record.feed(chunk)

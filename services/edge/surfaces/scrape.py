@@ -1,4 +1,5 @@
-"""`/metrics` on the clients' port, as LiteLLM has it: for admins and admin viewers, or for anybody where the configuration says so.
+"""`/metrics` on the clients' port, as LiteLLM has it: for admins and admin viewers, or for anybody
+where the configuration says so.
 
 The probe port has the same without a key. Made in a thread: a scrape must not hold up calls.
 """

@@ -1,4 +1,6 @@
-"""Documentation, robots.txt, logo and icon. Everything is local, with a content security policy of its own."""
+"""Documentation, robots.txt, logo and icon. Everything is local, with a content security policy of
+its own.
+"""
 
 import functools
 import html

@@ -1,4 +1,6 @@
-"""Login and logout of the admin page: by an identity provider, or by password. A session is a short-lived key of its user."""
+"""Login and logout of the admin page: by an identity provider, or by password. A session is a
+short-lived key of its user.
+"""
 
 import hmac
 import os

@@ -1,4 +1,5 @@
-"""What helps people who use or run the gateway: which routes there are, whether models answer, how long a text is in tokens.
+"""What helps people who use or run the gateway: which routes there are, whether models answer, how
+long a text is in tokens.
 
 What `/health` shows of models is checking.py's.
 """
@@ -99,7 +100,9 @@ async def _services(parts: Parts, request: Request, head: Head, grant: Grant) ->
 
 
 async def _guardrail_services(parts: Parts, service: str) -> WholeAnswer:
-    """Of the services that guardrails ask: whether they answer, as one replica of moderation sees it. 503 where one doesn't."""
+    """Of the services that guardrails ask: whether they answer, as one replica of moderation sees
+    it. 503 where one doesn't.
+    """
     try:
         reply = await bus.ask(
             parts.bus_client, subjects.MODERATION_SERVICES, ServicesRequest(), ServicesReply, SERVICES_TIMEOUT_MS

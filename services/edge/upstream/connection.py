@@ -5,24 +5,30 @@ Who owns a connection, and when:
     connecting → busy ⇄ idle → closed          (any state → closed)
 
 - *connecting*: the pool holds a slot for it; nobody may write.
-- *busy*: it belongs to the one `Response` in `response`, from `start` until that response is complete or failed. Only the
-  parser's callbacks and the timer touch the response; only the response's reader calls `arm`, `resume` and `close`.
-- *idle*: it belongs to the pool. Whatever arrives now (bytes, EOF, an error) was not asked for, and closes it.
-- *closed*: final. `close` is the one way there: synchronous, at once (the socket is aborted: unsent bytes are dropped), any
-  number of times; it gives the slot back. It never waits for the peer.
+- *busy*: it belongs to the one `Response` in `response`, from `start` until that response is
+  complete or failed. Only the parser's callbacks and the timer touch the response; only the
+  response's reader calls `arm`, `resume` and `close`.
+- *idle*: it belongs to the pool. Whatever arrives now (bytes, EOF, an error) was not asked for, and
+  closes it.
+- *closed*: final. `close` is the one way there: synchronous, at once (the socket is aborted: unsent
+  bytes are dropped), any number of times; it gives the slot back. It never waits for the peer.
 
-From busy to idle leads one way: the parser saw the message's end, the peer will keep the connection, not a byte came
-after the end, and the request has left (its last bytes may take `DRAIN_S` longer). Everything else closes: a connection whose state isn't
-known exactly would hand one caller's answer to another.
+From busy to idle leads one way: the parser saw the message's end, the peer will keep the
+connection, not a byte came after the end, and the request has left (its last bytes may take
+`DRAIN_S` longer). Everything else closes: a connection whose state isn't known exactly would hand
+one caller's answer to another.
 
-Requests are written without a task: what the transport doesn't take waits in `_unsent`, and `resume_writing` goes on. So
-a response may come, and be read, while its request is still being written.
+Requests are written without a task: what the transport doesn't take waits in `_unsent`, and
+`resume_writing` goes on. So a response may come, and be read, while its request is still being
+written.
 
-The timer: a deadline is a number. The pending `call_at` is only replaced when the new deadline is earlier; when it fires
-too early it re-arms itself. A busy client so pays for a timer about once in `first_byte_ms`, not once a read.
+The timer: a deadline is a number. The pending `call_at` is only replaced when the new deadline is
+earlier; when it fires too early it re-arms itself. A busy client so pays for a timer about once in
+`first_byte_ms`, not once a read.
 
-Framing is httptools' (llhttp, strict), with what it leaves open decided here: a body until EOF ends well only by a clean
-end (in TLS: close_notify); a transfer-encoding other than chunked, and 101, are errors; 1xx are skipped, trailers dropped.
+Framing is httptools' (llhttp, strict), with what it leaves open decided here: a body until EOF ends
+well only by a clean end (in TLS: close_notify); a transfer-encoding other than chunked, and 101,
+are errors; 1xx are skipped, trailers dropped.
 """
 
 import asyncio
@@ -37,13 +43,19 @@ from services.edge.upstream.origin import Kind, UpstreamError
 from services.edge.upstream.response import Response
 
 BUFFERED_BYTES_HIGH = 256 * 1024
-"""Reading stops above this and goes on when the reader has taken it. One socket read (≤ 256 kB) may come on top."""
+"""Reading stops above this and goes on when the reader has taken it. One socket read (≤ 256 kB) may
+come on top.
+"""
 WRITE_PIECE_BYTES = 128 * 1024
-"""Bodies up to this go out in one write with the head; larger ones in slices of this, as the transport takes them."""
+"""Bodies up to this go out in one write with the head; larger ones in slices of this, as the
+transport takes them.
+"""
 HEADERS_MAX = 256
 """Fields in one response, interim responses and trailers included."""
 DRAIN_S = 1.0
-"""How long after a response the transport may still hold the end of its request, before the connection is given up."""
+"""How long after a response the transport may still hold the end of its request, before the
+connection is given up.
+"""
 _EARLY_S = 0.001
 """Loops round timers to milliseconds."""
 
@@ -89,7 +101,9 @@ class UpstreamConnection(asyncio.Protocol):
     # ── the exchange ──
 
     def start(self, response: Response, head: bytes, body: bytes, head_by: float) -> None:
-        """Writes a request; from here on the response is fed. The caller has just checked that it is `alive`."""
+        """Writes a request; from here on the response is fed. The caller has just checked that it
+        is `alive`.
+        """
         transport = self._transport
         assert transport is not None and self.response is None
         self.response = response
@@ -108,7 +122,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._write_on()
 
     def arm(self, at: float) -> None:
-        """The exchange fails with `timeout` unless this is called again before `at` (the loop's clock)."""
+        """The exchange fails with `timeout` unless this is called again before `at` (the loop's
+        clock).
+        """
         self.deadline = at
         if self._timer is None or at < self._timer_at:
             if self._timer is not None:
@@ -123,7 +139,9 @@ class UpstreamConnection(asyncio.Protocol):
             cast(asyncio.Transport, self._transport).resume_reading()
 
     def alive(self) -> bool:
-        """Neither we nor the transport have given it up; uvloop's says so before it calls `connection_lost`."""
+        """Neither we nor the transport have given it up; uvloop's says so before it calls
+        `connection_lost`.
+        """
         return not self.closed and self._transport is not None and not self._transport.is_closing()
 
     def close(self) -> None:
@@ -145,7 +163,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail(UpstreamError("reset", "the client was closed"))
 
     def is_quiet(self) -> bool:
-        """While idle: nothing, most of all no EOF, waits in the socket that the loop hasn't reported yet. A system call."""
+        """While idle: nothing, most of all no EOF, waits in the socket that the loop hasn't
+        reported yet. A system call.
+        """
         tcp = self._transport.get_extra_info("socket") if self._transport is not None else None
         if tcp is None or tcp.fileno() < 0:  # closed under us
             return False
@@ -241,7 +261,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(UpstreamError("reset", text, nothing_came=not self._came))
 
     def _is_clean_end(self) -> bool:
-        """Over TLS only after close_notify: else whoever cuts the connection cuts the answer. (asyncio reports both.)"""
+        """Over TLS only after close_notify: else whoever cuts the connection cuts the answer.
+        (asyncio reports both.)
+        """
         tls = cast(asyncio.Transport, self._transport).get_extra_info("ssl_object")
         try:
             return tls is None or tls.read(1) == b""

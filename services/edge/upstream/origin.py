@@ -18,37 +18,50 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class UpstreamError(Exception):
-    """No response, or only part of one. The text names the origin at most: no header, no body, no query."""
+    """No response, or only part of one. The text names the origin at most: no header, no body, no
+    query.
+    """
 
     def __init__(self, kind: Kind, text: str, *, safe_to_retry: bool = False, nothing_came: bool = False) -> None:
         super().__init__(text)
         self.kind = kind
         self.safe_to_retry = safe_to_retry
-        """True only when not one byte of the request was written: nobody can have processed (or billed) it."""
+        """True only when not one byte of the request was written: nobody can have processed (or
+        billed) it.
+        """
         self.nothing_came = nothing_came
         """The connection ended without one byte of a response."""
 
     def again(self) -> "UpstreamError":
-        """The same, to be raised. A kept error isn't raised itself: its traceback would hold the frames that hold its keeper, and
-        such a cycle of a failed call (13 kB) waits for the collector."""
+        """The same, to be raised. A kept error isn't raised itself: its traceback would hold the
+        frames that hold its keeper, and such a cycle of a failed call (13 kB) waits for the
+        collector."""
         return UpstreamError(self.kind, str(self), safe_to_retry=self.safe_to_retry, nothing_came=self.nothing_came)
 
 
 class Deadlines(Struct, frozen=True):
-    """How long each part of one exchange may take, in milliseconds. All are enforced; the earliest wins."""
+    """How long each part of one exchange may take, in milliseconds. All are enforced; the earliest
+    wins.
+    """
 
     connect_ms: int = 5_000
-    """Waiting in the pool's line, resolving the name, connecting and the TLS handshake, together."""
+    """Waiting in the pool's line, resolving the name, connecting and the TLS handshake,
+    together.
+    """
     first_byte_ms: int = 600_000
     """From having a connection to having the response's whole head; writing the request counts."""
     idle_ms: int = 300_000
-    """The longest a reader of the body waits in silence. Time in which nobody reads doesn't count."""
+    """The longest a reader of the body waits in silence. Time in which nobody reads doesn't
+    count.
+    """
     total_ms: int = 600_000
     """From `send` to the body's last byte."""
 
 
 class Origin(Struct, frozen=True):
-    """One server to talk to, and the pool's key: connections are shared by all requests to it and by no others."""
+    """One server to talk to, and the pool's key: connections are shared by all requests to it and
+    by no others.
+    """
 
     scheme: str
     host: str
@@ -61,9 +74,11 @@ class Origin(Struct, frozen=True):
 
     @classmethod
     def parse(cls, url: str) -> tuple[Self, str]:
-        """A base URL → (origin, base path without a slash at its end). ValueError says what is wrong, without the URL.
+        """A base URL → (origin, base path without a slash at its end). ValueError says what is
+        wrong, without the URL.
 
-        A query or fragment is refused: it would be lost, as the caller appends paths to the base path.
+        A query or fragment is refused: it would be lost, as the caller appends paths to the base
+        path.
         """
         if not _VISIBLE.fullmatch(url):
             raise ValueError("the URL has spaces, control or non-ASCII characters; percent-encode them")

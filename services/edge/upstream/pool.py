@@ -1,16 +1,20 @@
 """The client: a pool of connections for each origin, and `send`.
 
-Slots: `open` counts connections from the moment one is wanted (connecting) to its `close`. A slot or a connection that
-becomes free goes straight to the first in the waiting line, so nobody overtakes; a waiter that was cancelled in the same
-tick passes on what it was given. The last used connection is used first: the others get the chance to grow old and go.
+Slots: `open` counts connections from the moment one is wanted (connecting) to its `close`. A slot
+or a connection that becomes free goes straight to the first in the waiting line, so nobody
+overtakes; a waiter that was cancelled in the same tick passes on what it was given. The last used
+connection is used first: the others get the chance to grow old and go.
 
-Before a kept connection is used it is asked whether the peer has closed it meanwhile (`is_quiet`, unless it was used a
-moment ago). This keeps the race with a server's keep-alive timeout small. The rest of the race is a kept connection that
-ends, without a byte of a response, under the request written to it: the server had closed it, and the request goes once more,
-on another connection (RFC 9112 §9.3.1 lets a client do so where it knows the connection to be stale). On a connection that
-never served before, nobody can know that, and a completion isn't idempotent: `UpstreamError("reset", nothing_came=True)`.
+Before a kept connection is used it is asked whether the peer has closed it meanwhile (`is_quiet`,
+unless it was used a moment ago). This keeps the race with a server's keep-alive timeout small. The
+rest of the race is a kept connection that ends, without a byte of a response, under the request
+written to it: the server had closed it, and the request goes once more, on another connection (RFC
+9112 §9.3.1 lets a client do so where it knows the connection to be stale). On a connection that
+never served before, nobody can know that, and a completion isn't idempotent:
+`UpstreamError("reset", nothing_came=True)`.
 
-The hot path of `send` has no task, no closure and no `wait_for`: take a connection, write, await one future.
+The hot path of `send` has no task, no closure and no `wait_for`: take a connection, write, await
+one future.
 """
 
 import asyncio
@@ -32,7 +36,9 @@ FRESH_S = 0.05
 
 
 class Client:
-    """Use and close it in one event loop. The counters are plain numbers, to be read at any time."""
+    """Use and close it in one event loop. The counters are plain numbers, to be read at any
+    time.
+    """
 
     def __init__(
         self,
@@ -81,9 +87,10 @@ class Client:
     ) -> Response:
         """One request; returns when the response's head is there, whatever its status.
 
-        `headers`: pairs, or a block from `render_headers`; host, content-length and what else belongs to the hop are
-        set here. ValueError, before anything is written, for what can't be sent. UpstreamError for everything that goes
-        wrong later. Cancelling it closes the connection.
+        `headers`: pairs, or a block from `render_headers`; host, content-length and what else
+        belongs to the hop are set here. ValueError, before anything is written, for what can't be
+        sent. UpstreamError for everything that goes wrong later. Cancelling it closes the
+        connection.
 
         Args:
             within_ms: for all of it, where that is less than `deadlines.total_ms`.
@@ -135,7 +142,9 @@ class Client:
     # ── for the pools ──
 
     def tls(self, verify: bool | str | None = None) -> ssl.SSLContext:
-        """Of an origin that says so itself; None: the context given, or the system's trust with verification of host names. Made once."""
+        """Of an origin that says so itself; None: the context given, or the system's trust with
+        verification of host names. Made once.
+        """
         found = self._contexts.get(verify)
         if found is None:
             found = self._contexts[verify] = context(verify)
@@ -178,7 +187,9 @@ class _Pool:
         self.waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
 
     def take(self, now: float) -> UpstreamConnection | None:
-        """An idle connection that is good for one more request, out of the pool; None if there is none."""
+        """An idle connection that is good for one more request, out of the pool; None if there is
+        none.
+        """
         client = self.client
         while self.idle:
             connection = self.idle.pop()
@@ -254,7 +265,9 @@ class _Pool:
         return connection
 
     async def _permitted(self, guard: Guard) -> list[str]:
-        """The addresses of the origin's name. Looked at here, where the connection goes to just these: a name may stand for another later."""
+        """The addresses of the origin's name. Looked at here, where the connection goes to just
+        these: a name may stand for another later.
+        """
         found = await self.loop.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
         if not addresses or not all(map(guard.permits, addresses)):
@@ -263,7 +276,9 @@ class _Pool:
         return addresses
 
     async def _wait(self) -> UpstreamConnection | None:
-        """In line until a connection is handed on, or a slot (None: it is counted for whoever takes it)."""
+        """In line until a connection is handed on, or a slot (None: it is counted for whoever takes
+        it).
+        """
         waiter: asyncio.Future[UpstreamConnection | None] = self.loop.create_future()
         self.waiters.append(waiter)
         self.client.waiting += 1

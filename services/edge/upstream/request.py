@@ -1,7 +1,9 @@
-"""A request's head as bytes, checked: nothing a caller passes can end a line, a head or a body early. No I/O.
+"""A request's head as bytes, checked: nothing a caller passes can end a line, a head or a body
+early. No I/O.
 
-Framing and the connection are ours alone: host, content-length, transfer-encoding, connection and what else belongs to
-one hop. From a list of headers they are dropped, in a ready block they are refused.
+Framing and the connection are ours alone: host, content-length, transfer-encoding, connection and
+what else belongs to one hop. From a list of headers they are dropped, in a ready block they are
+refused.
 """
 
 import functools
@@ -22,13 +24,16 @@ OURS = frozenset(
         "expect",
     )
 )
-"""Headers between us and the next hop. `expect`: the body is always sent at once, so there is nothing to wait for."""
+"""Headers between us and the next hop. `expect`: the body is always sent at once, so there is
+nothing to wait for.
+"""
 
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _TARGET = re.compile(r"/[!-~]*")
 _OURS = "|".join(OURS)
 _BLOCK = re.compile(
-    # RFC 9110 §5.5 and §5.6.2: a token, a colon, a value without control characters (tab allowed), CRLF.
+    # RFC 9110 §5.5 and §5.6.2: a token, a colon, a value without control characters (tab allowed),
+    # CRLF.
     rb"(?:(?!(?i:" + _OURS.encode() + rb"):)[-!#$%&'*+.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*"
 )
 _BODY_EXPECTED = frozenset(("POST", "PUT", "PATCH"))
@@ -59,7 +64,9 @@ def read_headers(block: bytes) -> list[tuple[str, str]]:
 def render_head(
     method: str, target: str, host_line: bytes, headers: list[tuple[str, str]] | bytes, body_bytes: int
 ) -> bytes:
-    """Request line and headers, up to and with the empty line. ValueError for anything that could break out of it."""
+    """Request line and headers, up to and with the empty line. ValueError for anything that could
+    break out of it.
+    """
     length = b"content-length: %d\r\n" % body_bytes if body_bytes or method in _BODY_EXPECTED else b""
     if isinstance(headers, bytes):  # rendered once, used often: so is what it becomes
         return b"%b%b\r\n" % (_kept_start(method, target, host_line, headers), length)

@@ -6,7 +6,7 @@ A response is in one of four states:
     open      status and headers; bytes come and are read     `connection` is ours
     complete  everything has arrived, some may be unread      the connection is back in the pool, or closed
     failed    `error` says why; what arrived before is still read first, then the error is raised
-"""
+"""  # noqa: W505
 
 import asyncio
 import zlib
@@ -27,7 +27,9 @@ class ResponseConnection(Protocol):
 
 
 class Response:
-    """Made by `Client.send`. One reader at a time. Whoever holds it reads it to its end or calls `abort`."""
+    """Made by `Client.send`. One reader at a time. Whoever holds it reads it to its end or calls
+    `abort`.
+    """
 
     __slots__ = (
         "_idle_s", "_loop", "buffered_bytes", "complete", "connection", "error", "fields", "headers",
@@ -62,7 +64,8 @@ class Response:
     async def next_chunk(self) -> bytes:
         """What has arrived since the last call, joined, as soon as there is any; b"" at the end.
 
-        These are the body's own bytes: a content-encoding isn't undone. Cancelling it closes the connection.
+        These are the body's own bytes: a content-encoding isn't undone. Cancelling it closes the
+        connection.
         """
         while not self.pieces:
             if self.error is not None:
@@ -87,7 +90,9 @@ class Response:
         return bool(self.pieces) or self.complete or self.error is not None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """`next_chunk` until the end. Leaving the loop early (with the iterator closed) closes the connection."""
+        """`next_chunk` until the end. Leaving the loop early (with the iterator closed) closes the
+        connection.
+        """
         try:
             while chunk := await self.next_chunk():
                 yield chunk
@@ -97,7 +102,8 @@ class Response:
     async def read(
         self, limit_bytes: int, hold: Callable[[int], bool] | None = None, held_from_bytes: int = 0
     ) -> bytes:
-        """The whole body, gzip and deflate undone. UpstreamError `too_large` past the limit, counted after decoding.
+        """The whole body, gzip and deflate undone. UpstreamError `too_large` past the limit,
+        counted after decoding.
 
         Args:
             hold: told of each piece that is kept; False: no more may be (`no_room`).
@@ -128,7 +134,8 @@ class Response:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def abort(self) -> None:
-        """Not interested any more: drops what is buffered and, if more is to come, closes the connection now.
+        """Not interested any more: drops what is buffered and, if more is to come, closes the
+        connection now.
 
         Idempotent, and harmless after the end. Whoever still reads gets UpstreamError `reset`.
         """
@@ -197,7 +204,9 @@ def can_undo(encoding: bytes) -> bool:
 
 
 def window_bits(encoding: bytes, data: bytes) -> int:
-    """For zlib, of a body that begins with this: deflate comes with zlib's wrapper, as the RFC says, or without."""
+    """For zlib, of a body that begins with this: deflate comes with zlib's wrapper, as the RFC
+    says, or without.
+    """
     if encoding != b"deflate":
         return 16 + zlib.MAX_WBITS
     return zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS
@@ -215,7 +224,9 @@ class _Inflater:
         """What came so far may be all: nothing at all, or a stream with its end."""
 
     def feed(self, data: bytes, room_bytes: int) -> bytes:
-        """Decoded bytes, cut off one byte past the room: a bomb is never unpacked. zlib.error for garbage."""
+        """Decoded bytes, cut off one byte past the room: a bomb is never unpacked. zlib.error for
+        garbage.
+        """
         out: list[bytes] = []
         while data and room_bytes >= 0:
             if self._inner is None:

@@ -9,8 +9,8 @@ def context(verify: bool | str | None) -> ssl.SSLContext:
     """Raises SettingsError where the authority can't be read.
 
     Args:
-        verify: `ssl_verify` of litellm_settings or of an entry. false: any certificate; a path: of this authority besides the system's;
-            else the system's.
+        verify: `ssl_verify` of litellm_settings or of an entry. false: any certificate; a path: of
+            this authority besides the system's; else the system's.
     """
     made = ssl.create_default_context()
     made.set_alpn_protocols(["http/1.1"])

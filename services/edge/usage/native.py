@@ -1,4 +1,6 @@
-"""Usage in the wires of Anthropic, Gemini, Bedrock, Cohere and Ollama: one table, wire → reader of an answer or an event."""
+"""Usage in the wires of Anthropic, Gemini, Bedrock, Cohere and Ollama: one table, wire → reader of
+an answer or an event.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -103,7 +105,9 @@ READERS: Final = ("openai", *_SHAPES)
 
 
 def read(wire: str, body: bytes, *, generates: bool = True, provider: str = "") -> Usage | None:
-    """Of a whole answer, or the data of a stream's event. None where it says nothing usable, or isn't of this wire."""
+    """Of a whole answer, or the data of a stream's event. None where it says nothing usable, or
+    isn't of this wire.
+    """
     try:
         if wire == "openai":
             return openai.read(_said(body), generates=generates, provider=provider)

@@ -1,7 +1,7 @@
 """Usage in OpenAI's wire, as OpenAI and everybody who imitates it writes it.
 
-`Said` is where numbers can stand in an answer or in a stream's event: beside it (`usage`), in `x_groq`, in a choice (Moonshot's
-streams), with the service tier beside all that.
+`Said` is where numbers can stand in an answer or in a stream's event: beside it (`usage`), in
+`x_groq`, in a choice (Moonshot's streams), with the service tier beside all that.
 """
 
 import math
@@ -16,7 +16,9 @@ from shared.money import CALL_TOKENS_MAX
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NULL: Final = msgspec.Raw(b"null")
 SERVICES: Final = frozenset({"flex", "priority", "batch"})
-"""Any other tier (default, auto, standard, on_demand, scale ...) is the standard service, by its price."""
+"""Any other tier (default, auto, standard, on_demand, scale ...) is the standard service, by its
+price.
+"""
 
 
 class Said(msgspec.Struct):
@@ -143,7 +145,9 @@ def _usual(plain: _Plain) -> Usage | None:
 
 
 def odd(tree: dict[str, Any]) -> Counts:
-    """Any spelling, number by number: what isn't a number is as if it weren't there, and named where it should have been one."""
+    """Any spelling, number by number: what isn't a number is as if it weren't there, and named
+    where it should have been one.
+    """
     given = _details(
         tree, "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"
     )
@@ -222,7 +226,9 @@ class _Look:
 
 
 def number(value: Any) -> int | None:
-    """12, 12.0, "12", "12.0"; a list is as many tokens as it has. None for anything else, and below zero."""
+    """12, 12.0, "12", "12.0"; a list is as many tokens as it has. None for anything else, and below
+    zero.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, list):

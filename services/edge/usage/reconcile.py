@@ -1,7 +1,8 @@
 """Numbers of one call against each other: which part includes which, by what they add up to.
 
-Providers agree on the names and not on what they hold. A total, where there is one, tells: whatever it takes to reach it is
-what was meant. Where nothing fits, the parts are believed and the call is flagged.
+Providers agree on the names and not on what they hold. A total, where there is one, tells: whatever
+it takes to reach it is what was meant. Where nothing fits, the parts are believed and the call is
+flagged.
 """
 
 from typing import Any, Final
@@ -12,7 +13,9 @@ from shared.billing import Usage
 from shared.money import CALL_TOKENS_MAX
 
 THOUGHTS_IN_TOTAL: Final = frozenset({"gemini", "vertex_ai", "vertex_ai_beta"})
-"""Providers whose OpenAI address tells what a model thought in the total alone. (xAI names it, and adds it to the total.)"""
+"""Providers whose OpenAI address tells what a model thought in the total alone. (xAI names it, and
+adds it to the total.)
+"""
 
 
 class Counts(msgspec.Struct):
@@ -41,14 +44,17 @@ class Counts(msgspec.Struct):
 
 
 def reconcile(counts: Counts, *, generates: bool, provider: str) -> Usage | None:
-    """None where nothing is said, or only zeros: a call without a token is a placeholder, not a count."""
+    """None where nothing is said, or only zeros: a call without a token is a placeholder, not a
+    count.
+    """
     flags = list(counts.flags)
     given, made, total = counts.input, counts.output, counts.total
     reasoning = counts.reasoning
     if not (given or made or total or counts.input_ms or counts.searches):
         return None
     if given is None and made is None and total is not None:
-        # Only a total. Of embeddings all of it is input; of what writes, as if all were written: that costs most.
+        # Only a total. Of embeddings all of it is input; of what writes, as if all were written:
+        # that costs most.
         given, made = (0, total) if generates else (total, 0)
         if generates:
             flags.append("total_tokens")

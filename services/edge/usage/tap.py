@@ -1,6 +1,8 @@
-"""What a provider says a call used, read from its answer while that flows by: whole JSON, server-sent events, Amazon's event stream.
+"""What a provider says a call used, read from its answer while that flows by: whole JSON,
+server-sent events, Amazon's event stream.
 
-Nothing is changed, and never more than `HELD_BYTES_MAX` of an answer is held. What can't be read says nothing.
+Nothing is changed, and never more than `HELD_BYTES_MAX` of an answer is held. What can't be read
+says nothing.
 """
 
 import base64
@@ -26,7 +28,9 @@ _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, V
 
 
 class _Named(msgspec.Struct):
-    """Where an answer says which model it is of, or holds another one (OpenAI's Responses, Anthropic's `message_start`)."""
+    """Where an answer says which model it is of, or holds another one (OpenAI's Responses,
+    Anthropic's `message_start`).
+    """
 
     model: str | None = None
     modelVersion: str | None = None

@@ -76,7 +76,9 @@ def text(alert: Row) -> str:
 
 
 def slack(alert: Row) -> dict[str, str]:
-    """Slack's three control characters are escaped (api.slack.com/reference/surfaces/formatting)."""
+    """Slack's three control characters are escaped
+    (api.slack.com/reference/surfaces/formatting).
+    """
     escaped = text(alert)[:TEXT_CHARACTERS_MAX].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {"text": escaped}
 

@@ -1,4 +1,6 @@
-"""Deployments → what people are told of them: regions that are out, who rests, models that end, calls that fell back. Pure."""
+"""Deployments → what people are told of them: regions that are out, who rests, models that end,
+calls that fell back. Pure.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping

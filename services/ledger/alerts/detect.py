@@ -1,6 +1,7 @@
 """Groups of the book's rows → what people are told of them. Pure.
 
-An alert's id is its type, what it is about, and the span of time it falls into: the same fault, found again, has the same id.
+An alert's id is its type, what it is about, and the span of time it falls into: the same fault,
+found again, has the same id.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,8 @@ class Alert(msgspec.Struct, frozen=True):
 def failures(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     """
     Args:
-        rows: model, deployment_id, provider, error_code, status, n, at_ms (of the first): calls that a provider failed.
+        rows: model, deployment_id, provider, error_code, status, n, at_ms (of the first): calls
+            that a provider failed.
     """
     if not settings.wants("llm_exceptions"):
         return []
@@ -76,7 +78,8 @@ def slow(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
 def unpriced(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     """
     Args:
-        rows: model, upstream_model, provider, n, at_ms: calls that succeeded, and whose cost nobody knows.
+        rows: model, upstream_model, provider, n, at_ms: calls that succeeded, and whose cost nobody
+            knows.
     """
     if not settings.wants("failed_tracking_spend"):
         return []
@@ -195,7 +198,8 @@ _EVENTS = {
 def events(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     """
     Args:
-        rows: n, kind, entity_id, action, actor (their user id or key), alias, at_ms: of the audit log.
+        rows: n, kind, entity_id, action, actor (their user id or key), alias, at_ms: of the audit
+            log.
     """
     found = []
     for row in rows:

@@ -1,4 +1,6 @@
-"""Sums of the book as messages: yesterday's report, and what teams and tags spent in a week or a month. Pure."""
+"""Sums of the book as messages: yesterday's report, and what teams and tags spent in a week or a
+month. Pure.
+"""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -13,7 +15,9 @@ Row = Mapping[str, Any]
 
 
 def due(today: date) -> list[tuple[str, str, date, date]]:
-    """(id, type, first day, day after the last) of every report that is due at a day's beginning."""
+    """(id, type, first day, day after the last) of every report that is due at a day's
+    beginning.
+    """
     found = [(f"daily:{today}", "daily_reports", today - timedelta(days=1), today)]
     if today.weekday() == 0:
         found.append((f"weekly:{today}", "spend_reports", today - timedelta(days=7), today))
@@ -26,7 +30,8 @@ def due(today: date) -> list[tuple[str, str, date, date]]:
 def report(id: str, type: str, first: date, after: date, rows: list[Row], at_ms: int) -> Alert:
     """
     Args:
-        rows: of the rollups, summed over the days: dimension, value, requests, failures, input_tokens, output_tokens, spend_picousd, unpriced.
+        rows: of the rollups, summed over the days: dimension, value, requests, failures,
+            input_tokens, output_tokens, spend_picousd, unpriced.
     """
     total = next((row for row in rows if row["dimension"] == "total"), None)
     span = f"{first}" if after - first == timedelta(days=1) else f"{first} to {after - timedelta(days=1)}"

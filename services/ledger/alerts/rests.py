@@ -1,4 +1,6 @@
-"""Edges tell each other which deployments rest; the ledger that tells people listens. A notice is a hint: what is missed isn't told."""
+"""Edges tell each other which deployments rest; the ledger that tells people listens. A notice is a
+hint: what is missed isn't told.
+"""
 
 from collections import Counter
 from typing import Any

@@ -305,7 +305,9 @@ class Alerts:
         return users.over(settings, rows, today, int(now * 1000))
 
     async def _reports(self, connection: Connection, now: float) -> None:
-        """Once each, also where nobody ran at the day's beginning; not of days before anybody wanted to be told."""
+        """Once each, also where nobody ran at the day's beginning; not of days before anybody
+        wanted to be told.
+        """
         today = datetime.fromtimestamp(now, UTC)
         if today.hour == 0 and today.minute < 5:  # for what is on its way into the book
             return
@@ -363,7 +365,9 @@ async def _rows(connection: Connection, query: str, *arguments: Any) -> list[Row
 
 
 async def _fallbacks(connection: Connection, day: date) -> list[Row]:
-    """Of a day, the most frequent first. By the hour: a day of many calls is read for longer than a statement may take."""
+    """Of a day, the most frequent first. By the hour: a day of many calls is read for longer than a
+    statement may take.
+    """
     calls: Counter[tuple[str, str]] = Counter()
     good: Counter[tuple[str, str]] = Counter()
     for hour in range(24):

@@ -69,7 +69,9 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(general: Mapping[str, Any], environ: Mapping[str, str]) -> AlertSettings | None:
-    """None: nobody is to be told. Raises ConfigError where alerts are asked for and can't go anywhere."""
+    """None: nobody is to be told. Raises ConfigError where alerts are asked for and can't go
+    anywhere.
+    """
     alerting = general.get("alerting") or []
     for name in alerting:
         if name not in CHANNELS:

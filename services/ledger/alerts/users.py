@@ -1,4 +1,6 @@
-"""What users spend → what people are told of it: over a line that the operator drew, or far over what is usual for them. Pure."""
+"""What users spend → what people are told of it: over a line that the operator drew, or far over
+what is usual for them. Pure.
+"""
 
 from datetime import date, timedelta
 
@@ -28,7 +30,8 @@ def least_picousd(settings: AlertSettings) -> int:
 def over(settings: AlertSettings, rows: list[Row], today: date, now_ms: int) -> list[Alert]:
     """
     Args:
-        rows: user_id, day, month, before: pico-USD spent today, this month, and in `user_days` days before today.
+        rows: user_id, day, month, before: pico-USD spent today, this month, and in `user_days` days
+            before today.
     """
     found = []
     for row in rows:

@@ -1,4 +1,6 @@
-"""What can't go by the table of alerts: that a ledger reaches its database or the broker no more. Each ledger tells of itself."""
+"""What can't go by the table of alerts: that a ledger reaches its database or the broker no more.
+Each ledger tells of itself.
+"""
 
 import asyncio
 import time

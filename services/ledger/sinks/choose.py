@@ -1,7 +1,8 @@
 """Which sinks there are, and whose calls each of them gets. Pure.
 
-A key's own sinks go before its team's, a team's before the configuration's; they aren't merged. Sinks of keys and teams are
-in their `metadata.logging`; those of teams in `litellm_settings.default_team_settings` too.
+A key's own sinks go before its team's, a team's before the configuration's; they aren't merged.
+Sinks of keys and teams are in their `metadata.logging`; those of teams in
+`litellm_settings.default_team_settings` too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +58,8 @@ def says(metadata: Any) -> bool:
 
 
 def of_entity(scope: str, owner: str, metadata: Any, *, turned_off: bool = False) -> list[Sink]:
-    """Of a key's or a team's metadata. What can't be read is left out: it gets nothing, instead of everything.
+    """Of a key's or a team's metadata. What can't be read is left out: it gets nothing, instead of
+    everything.
 
     Args:
         turned_off: whether sinks get no prompts where their entry doesn't say.
@@ -100,7 +102,8 @@ DIRECTORY = "directory"
 def of_config(
     settings: Mapping[str, Any], directory: str = ".", said: Mapping[str, CallbackSettings] | None = None
 ) -> list[Sink]:
-    """`success_callback`, `failure_callback`, `callbacks`, and `default_team_settings`, of litellm_settings as written.
+    """`success_callback`, `failure_callback`, `callbacks`, and `default_team_settings`, of
+    litellm_settings as written.
 
     Args:
         said: `callback_settings`.

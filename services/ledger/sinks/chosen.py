@@ -1,4 +1,6 @@
-"""Which sinks keys and teams have chosen, followed through the audit log: each fact once, in order."""
+"""Which sinks keys and teams have chosen, followed through the audit log: each fact once, in
+order.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +38,9 @@ class Choice:
         self.chosen = Chosen([], frozenset(), frozenset())
 
     async def look(self, connection: Any) -> None:
-        """Follow what was decided since. Raises one of DATABASE_ERRORS: then nothing is followed, and the same is looked at again."""
+        """Follow what was decided since. Raises one of DATABASE_ERRORS: then nothing is followed,
+        and the same is looked at again.
+        """
         of, begun, followed = dict(self._of), self._begun, self._n
         if followed is None:
             begun = {row["sink"] for row in await connection.fetch(QUERIES["sink_begun"])}

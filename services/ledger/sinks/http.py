@@ -16,7 +16,9 @@ JSON = {"content-type": "application/json"}
 
 
 def value(sink: Sink, environ: Mapping[str, str], *names: str) -> str:
-    """Of the sink's own variables, or of the environment: that of the configuration alone, so that no team uses ours."""
+    """Of the sink's own variables, or of the environment: that of the configuration alone, so that
+    no team uses ours.
+    """
     own = dict(sink.variables)
     for name in names:
         found = own.get(name.lower()) or (environ.get(name) if sink.scope == "config" else None)

@@ -1,9 +1,11 @@
-"""A class written for LiteLLM (`CustomLogger`) is told of a call by its own methods, with what LiteLLM gives them, as far as the book has it.
+"""A class written for LiteLLM (`CustomLogger`) is told of a call by its own methods, with what
+LiteLLM gives them, as far as the book has it.
 
     async_log_success_event(kwargs, response_obj, start_time, end_time)        async_log_failure_event(...)
 
-`kwargs["standard_logging_object"]` is the payload that `generic_api` gets; messages and the answer are there where sinks get prompts.
-"""
+`kwargs["standard_logging_object"]` is the payload that `generic_api` gets; messages and the answer
+are there where sinks get prompts.
+"""  # noqa: W505
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +14,9 @@ from typing import Any
 
 
 class Said(dict[str, Any]):
-    """A mapping whose entries are attributes too, as the objects that LiteLLM passes. What isn't there is None."""
+    """A mapping whose entries are attributes too, as the objects that LiteLLM passes. What isn't
+    there is None.
+    """
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -24,7 +28,9 @@ class Said(dict[str, Any]):
 
 
 def teller(made: Any) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-    """Takes a payload, as `record` does. Raises AttributeError for an object that has none of the methods."""
+    """Takes a payload, as `record` does. Raises AttributeError for an object that has none of the
+    methods.
+    """
     success, failure = (
         getattr(made, f"async_log_{what}_event", None) or getattr(made, f"log_{what}_event", None)
         for what in ("success", "failure")

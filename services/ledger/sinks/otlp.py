@@ -1,6 +1,8 @@
-"""OTLP's protobuf wire of spans that `records.span` made as OTLP/JSON, for those who take no other (Phoenix, MLflow). Pure.
+"""OTLP's protobuf wire of spans that `records.span` made as OTLP/JSON, for those who take no other
+(Phoenix, MLflow). Pure.
 
-Messages and field numbers: opentelemetry/proto/{collector/trace/v1/trace_service,trace/v1/trace,common/v1/common}.proto.
+Messages and field numbers:
+opentelemetry/proto/{collector/trace/v1/trace_service,trace/v1/trace,common/v1/common}.proto.
 """
 
 import struct

@@ -1,4 +1,5 @@
-"""A Python object of the operator's own that is told of every call: `callbacks: [my_module.my_instance]`, the file beside the configuration.
+"""A Python object of the operator's own that is told of every call: `callbacks:
+[my_module.my_instance]`, the file beside the configuration.
 
     class Mine:
         async def record(self, call: dict) -> None: ...     # or a plain function
@@ -6,8 +7,9 @@
 
 A class written for LiteLLM is told by its own methods (litellm_events.py).
 
-It is told at least once, in the order of the book, 100 calls in a row at most; what it raises is tried again, and nothing else waits for it.
-It runs in a thread of its own: one that blocks keeps nobody but itself. docs/callbacks.md.
+It is told at least once, in the order of the book, 100 calls in a row at most; what it raises is
+tried again, and nothing else waits for it. It runs in a thread of its own: one that blocks keeps
+nobody but itself. docs/callbacks.md.
 """
 
 import asyncio

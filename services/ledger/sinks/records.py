@@ -1,4 +1,5 @@
-"""A row of the book as LiteLLM's logging payload, as Langfuse's events, and as an OpenTelemetry span (GenAI conventions). Pure.
+"""A row of the book as LiteLLM's logging payload, as Langfuse's events, and as an OpenTelemetry
+span (GenAI conventions). Pure.
 
 Ids are made from the row's own, so that what is sent twice is recognised.
 """

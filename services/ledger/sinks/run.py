@@ -1,8 +1,10 @@
-"""Every sink from its own position on: read, send, and only then move. At least once; what is sent again has the same ids.
+"""Every sink from its own position on: read, send, and only then move. At least once; what is sent
+again has the same ids.
 
-A new sink begins with what happens after it was chosen; one that is chosen no longer loses its position. A target that is away is tried
-again, with pauses that grow; nothing else waits for it. However many sinks there are, they share a few connections, and one look at the
-book's end tells all of them whether there is anything new.
+A new sink begins with what happens after it was chosen; one that is chosen no longer loses its
+position. A target that is away is tried again, with pauses that grow; nothing else waits for it.
+However many sinks there are, they share a few connections, and one look at the book's end tells all
+of them whether there is anything new.
 """
 
 import asyncio
@@ -104,8 +106,9 @@ class Sinks:
             pool.terminate()
 
     async def _look(self, pool: Pool) -> None:
-        """Where the book ends; and, before anything of it is sent, who had chosen what by then: a team's own sink is set, and acknowledged,
-        before its first call, but the audit log may get it after the call's row."""
+        """Where the book ends; and, before anything of it is sent, who had chosen what by then: a
+        team's own sink is set, and acknowledged, before its first call, but the audit log may get
+        it after the call's row."""
         head = {row["shard"]: row["chain_n"] for row in await pool.fetch(QUERIES["sink_head"], subjects.TRAFFIC_STREAM)}
         await self._reached(pool, subjects.CONTROL_STREAM)
         async with pool.acquire() as connection:
@@ -162,11 +165,12 @@ class Sinks:
                 await set_within(self._stopping, PAUSE_S_MIN)
 
     async def _step(self, pool: Pool, sink: Sink, shard: int, known: int, tried: dict[int, int]) -> int:
-        """Returns up to which batch all is sent. No connection is held while the target is waited for.
+        """Returns up to which batch all is sent. No connection is held while the target is waited
+        for.
 
         Args:
-            tried: by shard, up to which batch it was tried last: the same rows go again, however many came since, so that the target knows
-                them by their idempotency key.
+            tried: by shard, up to which batch it was tried last: the same rows go again, however
+                many came since, so that the target knows them by their idempotency key.
         """
         target = self._make(sink)
         async with pool.acquire() as connection:

@@ -1,4 +1,6 @@
-"""How a sink's records are sent. Each target takes some rows, and returns when the other side has them; else it raises SinkError."""
+"""How a sink's records are sent. Each target takes some rows, and returns when the other side has
+them; else it raises SinkError.
+"""
 
 import asyncio
 import base64

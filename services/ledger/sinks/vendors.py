@@ -1,4 +1,6 @@
-"""Who has an address and a wire of their own: each reads the variables that LiteLLM reads for it."""
+"""Who has an address and a wire of their own: each reads the variables that LiteLLM reads for
+it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,6 @@
-"""How often a guardrail's look at some texts asked its service: what it costs, where that costs money."""
+"""How often a guardrail's look at some texts asked its service: what it costs, where that costs
+money.
+"""
 
 from contextvars import ContextVar
 

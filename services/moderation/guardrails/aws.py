@@ -1,4 +1,6 @@
-"""A client of one of Amazon's services, for guardrails that ask it. Credentials and region stand in the entry, or are the environment's."""
+"""A client of one of Amazon's services, for guardrails that ask it. Credentials and region stand in
+the entry, or are the environment's.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +39,9 @@ class Aws:
 
     @asynccontextmanager
     async def question(self) -> AsyncIterator[Any]:
-        """The client, for one question. Raises NoAnswerError, for whatever else is raised in it too."""
+        """The client, for one question. Raises NoAnswerError, for whatever else is raised in it
+        too.
+        """
         with self.circuit.question():
             try:
                 yield await self._opened()

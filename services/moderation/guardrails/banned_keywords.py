@@ -1,7 +1,8 @@
 """`banned_keywords`: refuses a call, or an answer, that contains one of the operator's keywords.
 
-A keyword is found anywhere in any text of any role, as part of a word too, whatever the case and in any Unicode spelling (NFKC), with
-invisible characters left out and any white space as one space, and across the parts of one message.
+A keyword is found anywhere in any text of any role, as part of a word too, whatever the case and in
+any Unicode spelling (NFKC), with invisible characters left out and any white space as one space,
+and across the parts of one message.
 """
 
 import asyncio
@@ -23,7 +24,9 @@ log = structlog.get_logger()
 SETTING = "litellm_settings.banned_keywords_list"
 KEYWORDS_MAX = 10_000
 INLINE_EFFORT_MAX = 262_144
-"""Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is 0.1 to 2 ms."""
+"""Longer texts are looked at in a thread, so that the loop stays free for others: up to here it is
+0.1 to 2 ms.
+"""
 LOOK_S = 0.5
 FILE_BYTES_MAX = 16 * 1024 * 1024
 
@@ -57,7 +60,9 @@ class BannedKeywords:
         return self._find(messages)
 
     async def _read_again(self, inspection: Inspection) -> list[Finding]:
-        """The question that noticed the change is answered by the new list. A list that can't be used leaves the old one."""
+        """The question that noticed the change is answered by the new list. A list that can't be
+        used leaves the old one.
+        """
         assert self._file is not None
         try:
             self._matcher = await asyncio.to_thread(self._loaded, self._file.path)
@@ -110,7 +115,9 @@ class WatchedFile:
 
 
 def _keywords(value: Any, directory: str) -> list[str]:
-    """A list as it is, or the lines of a text file without the white space around them; blank ones are ignored."""
+    """A list as it is, or the lines of a text file without the white space around them; blank ones
+    are ignored.
+    """
     if isinstance(value, str) and value:
         lines = _lines(Path(directory) / value)
         keywords = [line.strip() for line in lines if line.strip()]

@@ -1,4 +1,5 @@
-"""`bedrock`: a guardrail made in Amazon Bedrock. What it anonymizes is replaced by its text; what it blocks refuses the call.
+"""`bedrock`: a guardrail made in Amazon Bedrock. What it anonymizes is replaced by its text; what
+it blocks refuses the call.
 
 Its `ApplyGuardrail` is asked of each text by itself, so that an answer is that text's.
 """
@@ -74,7 +75,9 @@ def _read(said: dict[str, Any], index: int, text: str) -> Finding | None:
 
 
 def _actions(found: Any) -> Iterator[tuple[str, str]]:
-    """(type, BLOCKED or ANONYMIZED) of every finding in the policies' assessments; what was only detected isn't one."""
+    """(type, BLOCKED or ANONYMIZED) of every finding in the policies' assessments; what was only
+    detected isn't one.
+    """
     if isinstance(found, list):
         for each_found in found:
             yield from _actions(each_found)

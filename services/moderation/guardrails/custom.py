@@ -1,11 +1,13 @@
-"""A guardrail of the operator's own as a Python class: `guardrail: my_file.MyGuardrail`, the file beside config.yaml.
+"""A guardrail of the operator's own as a Python class: `guardrail: my_file.MyGuardrail`, the file
+beside config.yaml.
 
     class MyGuardrail:
         def __init__(self, **params): ...          # the entry's litellm_params
         def inspect(self, texts, stage): ...       # or `async def`
 
-`inspect` gets what people, models and tools said, and the stage; it returns None (fine), the texts as they are to be, or raises an exception
-with a `message` (to refuse; `status` 400 unless set). Whatever else it raises counts as "could not answer".
+`inspect` gets what people, models and tools said, and the stage; it returns None (fine), the texts
+as they are to be, or raises an exception with a `message` (to refuse; `status` 400 unless set).
+Whatever else it raises counts as "could not answer".
 """
 
 import asyncio

@@ -1,9 +1,12 @@
-"""`generic_guardrail_api`: a guardrail of the operator's own, behind HTTP, in the shape of LiteLLM's generic guardrail API.
+"""`generic_guardrail_api`: a guardrail of the operator's own, behind HTTP, in the shape of
+LiteLLM's generic guardrail API.
 
 POST {api_base}/beta/litellm_basic_guardrail_api
-{"texts": ["..."], "input_type": "request" | "response", "request_data": {"call_type", "customer_id"},
+{"texts": ["..."], "input_type": "request" | "response", "request_data": {"call_type",
+"customer_id"},
  "additional_provider_specific_params": {...}}
--> {"action": "NONE"} | {"action": "BLOCKED", "blocked_reason": "..."} | {"action": "GUARDRAIL_INTERVENED", "texts": ["..."]}
+-> {"action": "NONE"} | {"action": "BLOCKED", "blocked_reason": "..."} | {"action":
+"GUARDRAIL_INTERVENED", "texts": ["..."]}
 """
 
 from typing import Any

@@ -1,4 +1,6 @@
-"""`google_text_moderation`: Google's Natural Language API rates a text in 16 categories; too sure of one refuses the call."""
+"""`google_text_moderation`: Google's Natural Language API rates a text in 16 categories; too sure
+of one refuses the call.
+"""
 
 import asyncio
 import json
@@ -19,7 +21,9 @@ GOOGLE = "https://language.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-language"
 DEFAULT_THRESHOLD = 0.8
 CHARACTERS_MAX = 90_000
-"""Of one question: Google's limit is 100,000 bytes for moderation of plain text; longer texts are asked about in parts."""
+"""Of one question: Google's limit is 100,000 bytes for moderation of plain text; longer texts are
+asked about in parts.
+"""
 TOKEN_AGE_S = 1_800
 
 SETTINGS: dict[str, tuple[str, str]] = {
@@ -116,7 +120,9 @@ def _thresholds(parts: Parts, enabled: Enabled) -> dict[str, float]:
 
 
 class Token:
-    """Google's access token, from credentials of any kind that google-auth reads; renewed before it ends."""
+    """Google's access token, from credentials of any kind that google-auth reads; renewed before it
+    ends.
+    """
 
     def __init__(self, file: Path, outbound: Outbound) -> None:
         """Raises ConfigError."""

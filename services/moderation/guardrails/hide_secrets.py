@@ -1,6 +1,8 @@
-"""`hide_secrets`: credentials are replaced by `[REDACTED]` before a call leaves, whoever said them and wherever they stand.
+"""`hide_secrets`: credentials are replaced by `[REDACTED]` before a call leaves, whoever said them
+and wherever they stand.
 
-Matched on the text as it is. Never refuses a call; never shows or logs what it found, only of what type.
+Matched on the text as it is. Never refuses a call; never shows or logs what it found, only of what
+type.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ log = structlog.get_logger()
 
 REPLACEMENT = "[REDACTED]"
 INLINE_CHARACTERS_MAX = 32_768
-"""Longer texts are looked at in a thread: up to here it is about 1 ms. The engine's scan leaves the interpreter to others."""
+"""Longer texts are looked at in a thread: up to here it is about 1 ms. The engine's scan leaves the
+interpreter to others.
+"""
 NAMED_CHARACTERS_MAX = 4_096
 """A longer value is no credential by its name alone."""
 BETWEEN = "\n\x1e\n"
@@ -102,7 +106,9 @@ class _Look:
 
 
 def _apart(messages: list[Message]) -> Iterator[_Look]:
-    """Parts of one message are looked at together, and each by itself: where they meet, one may hide the end of another."""
+    """Parts of one message are looked at together, and each by itself: where they meet, one may
+    hide the end of another.
+    """
     for message in messages:
         if len(message.parts) > 1:
             for index, part in zip(message.indexes, message.parts, strict=True):

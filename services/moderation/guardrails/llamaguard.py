@@ -1,7 +1,8 @@
-"""`llamaguard_moderations`: a Llama Guard model judges the whole conversation: on SageMaker, or behind any OpenAI-compatible endpoint.
+"""`llamaguard_moderations`: a Llama Guard model judges the whole conversation: on SageMaker, or
+behind any OpenAI-compatible endpoint.
 
-The prompt is made here (llamaguard_prompt.py), so that the operator's own categories really are in it. What isn't `safe` or
-`unsafe` on its first line is no answer.
+The prompt is made here (llamaguard_prompt.py), so that the operator's own categories really are in
+it. What isn't `safe` or `unsafe` on its first line is no answer.
 """
 
 import re
@@ -24,7 +25,9 @@ ANSWER_TOKENS_MAX = 64
 
 class LlamaGuard:
     def __init__(self, ask: Ask, version: int, categories: str | None) -> None:
-        """`categories`: the operator's list, in the place of the model's own; None: those it was made with."""
+        """`categories`: the operator's list, in the place of the model's own; None: those it was
+        made with.
+        """
         self._ask = ask
         self._version = version
         self._categories = categories
@@ -64,7 +67,9 @@ class LlamaGuard:
 
 
 def read(said: str) -> tuple[str, list[str]]:
-    """("safe" or "unsafe", categories). Raises NoAnswerError for anything else: a model that rambles has judged nothing."""
+    """("safe" or "unsafe", categories). Raises NoAnswerError for anything else: a model that
+    rambles has judged nothing.
+    """
     lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
     first = lines[0].lower().rstrip(".") if lines else ""
     if first not in ("safe", "unsafe"):
@@ -74,7 +79,9 @@ def read(said: str) -> tuple[str, list[str]]:
 
 
 def alternating(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """As these models' own templates want them: the user begins, and nobody speaks twice in a row."""
+    """As these models' own templates want them: the user begins, and nobody speaks twice in a
+    row.
+    """
     turns = [] if messages[0]["role"] == "user" else [{"role": "user", "content": "-"}]
     for message in messages:
         if turns and turns[-1]["role"] == message["role"]:

@@ -1,4 +1,6 @@
-"""Llama Guard's prompts, by version, as its model cards describe them. Pure, but for reading the operator's file of categories."""
+"""Llama Guard's prompts, by version, as its model cards describe them. Pure, but for reading the
+operator's file of categories.
+"""
 
 import re
 from collections.abc import Sequence

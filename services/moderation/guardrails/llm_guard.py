@@ -1,6 +1,8 @@
-"""`llmguard_moderations`: an LLM Guard API server says what is wrong with a text, and how it reads without that.
+"""`llmguard_moderations`: an LLM Guard API server says what is wrong with a text, and how it reads
+without that.
 
-Every text is asked about by itself; the sanitised text takes its place. `is_valid: false` refuses the whole.
+Every text is asked about by itself; the sanitised text takes its place. `is_valid: false` refuses
+the whole.
 """
 
 import structlog

@@ -20,7 +20,9 @@ class OpenAIModeration:
 
     @classmethod
     def made(cls, parts: Parts, enabled: Enabled) -> "OpenAIModeration":
-        """The model may be a name of `model_list`: its address and key are used then. Raises ConfigError without a key."""
+        """The model may be a name of `model_list`: its address and key are used then. Raises
+        ConfigError without a key.
+        """
         model = setting(parts, enabled, "model") or parts.config.litellm.openai_moderations_model_name or MODEL
         base = setting(parts, enabled, "api_base", "OPENAI_API_BASE", "OPENAI_BASE_URL")
         key = setting(parts, enabled, "api_key", "OPENAI_API_KEY")

@@ -1,4 +1,5 @@
-"""`presidio`: Microsoft Presidio's analyzer finds personal data; each finding is replaced by its type (`<PERSON>`), or refuses the call.
+"""`presidio`: Microsoft Presidio's analyzer finds personal data; each finding is replaced by its
+type (`<PERSON>`), or refuses the call.
 
 Only the analyzer is asked: the spans it gives are all that replacing takes.
 """

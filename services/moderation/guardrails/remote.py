@@ -1,7 +1,8 @@
-"""Asking a guardrail's service over HTTP: one JSON question, one JSON answer, and a circuit that opens where the service is away.
+"""Asking a guardrail's service over HTTP: one JSON question, one JSON answer, and a circuit that
+opens where the service is away.
 
-A redirect, any status but 200 and what is no JSON are no answers: the guardrail's `on_error` decides then, at once where the
-circuit is open.
+A redirect, any status but 200 and what is no JSON are no answers: the guardrail's `on_error`
+decides then, at once where the circuit is open.
 """
 
 import asyncio
@@ -31,7 +32,9 @@ ANSWER_BYTES_MAX = 8 * 1024 * 1024
 
 
 class NoAnswerError(Exception):
-    """The service gave no usable answer. The text names the kind of failure, never what was said."""
+    """The service gave no usable answer. The text names the kind of failure, never what was
+    said.
+    """
 
 
 _made: ContextVar["list[Circuit] | None"] = ContextVar("made", default=None)
@@ -48,7 +51,9 @@ def circuits_of(make: Callable[[], T]) -> tuple[T, "tuple[Circuit, ...]"]:
 
 
 class Circuit:
-    """Closed: everybody may ask. Open, after FAILURES_MAX failures: nobody, for OPEN_S; then one, whose luck decides."""
+    """Closed: everybody may ask. Open, after FAILURES_MAX failures: nobody, for OPEN_S; then one,
+    whose luck decides.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -78,7 +83,9 @@ class Circuit:
 
     @contextmanager
     def question(self, *, costs: bool = True) -> Iterator[None]:
-        """Around one question. Raises NoAnswerError, as `enter`; whatever is raised in it counts as a failure."""
+        """Around one question. Raises NoAnswerError, as `enter`; whatever is raised in it counts as
+        a failure.
+        """
         self.enter(costs=costs)
         worked, error = False, ""
         try:
@@ -157,7 +164,9 @@ class Service:
 
 
 async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:
-    """`ask` of every item, ASKED_AT_ONCE side by side, in their order. The first failure ends them all."""
+    """`ask` of every item, ASKED_AT_ONCE side by side, in their order. The first failure ends them
+    all.
+    """
     gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(item: T) -> R:
@@ -173,7 +182,9 @@ async def each(items: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[R]:
 
 
 def setting(parts: Parts, enabled: Enabled, name: str, *variables: str) -> str | None:
-    """A string of the entry's `litellm_params`, else of the environment; an empty one is a missing one."""
+    """A string of the entry's `litellm_params`, else of the environment; an empty one is a missing
+    one.
+    """
     value = enabled.params.get(name)
     if value is not None and not isinstance(value, str):
         raise ConfigError(f"the guardrail {enabled.name!r}: litellm_params.{name} must be a string")

@@ -1,6 +1,8 @@
-"""Services that are asked about words and answer whether these may pass: each a row of `SCANNERS`, by the shape of its question and answer.
+"""Services that are asked about words and answer whether these may pass: each a row of `SCANNERS`,
+by the shape of its question and answer.
 
-They refuse, and change nothing: what such a service would only mask is refused too. All roles are asked about.
+They refuse, and change nothing: what such a service would only mask is refused too. All roles are
+asked about.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,7 +86,9 @@ class Scanned:
 
 
 def _pieces(said: list[Message]) -> list[str]:
-    """Long texts in pieces, each begun a little before the end of the one before: nothing is cut in two unseen."""
+    """Long texts in pieces, each begun a little before the end of the one before: nothing is cut in
+    two unseen.
+    """
     size, step = AZURE_CHARACTERS_MAX, AZURE_CHARACTERS_MAX - 500
     return [
         text[start : start + size]

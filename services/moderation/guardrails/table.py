@@ -38,7 +38,8 @@ MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
 
 
 def load(parts: Parts) -> list[Loaded]:
-    """Make the guardrails that are enabled, in the order they run. Raises ConfigError. May take seconds: it is done before ready.
+    """Make the guardrails that are enabled, in the order they run. Raises ConfigError. May take
+    seconds: it is done before ready.
 
     Other callbacks (loggers, metrics) aren't moderation's and are left alone.
     """

@@ -11,8 +11,9 @@
     vendor.py      an engine with some 480 rules of vendors (kingfisher)
     engine.py      all of them over one text: spans, none overlapping another
 
-All work on UTF-8 bytes. A rule of ours is tried where one of its literals stands (Aho-Corasick), in the regions that the gate lets through.
-"""
+All work on UTF-8 bytes. A rule of ours is tried where one of its literals stands (Aho-Corasick), in
+the regions that the gate lets through.
+"""  # noqa: W505
 
 import hashlib
 import importlib.metadata

@@ -1,4 +1,6 @@
-"""Words of other languages for passwords and keys, and how they say that one has a value. Lower case, and capitals where they aren't ASCII."""
+"""Words of other languages for passwords and keys, and how they say that one has a value. Lower
+case, and capitals where they aren't ASCII.
+"""
 
 PASSWORDS = (
     "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "Пароль", "ПАРОЛЬ", "пароля", "密码", "密碼", "口令", "パスワード",

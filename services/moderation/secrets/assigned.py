@@ -1,7 +1,9 @@
-"""What stands behind a name that says secret: `API_KEY=`, `"password":`, `--token`, `the passphrase is`. Pure.
+"""What stands behind a name that says secret: `API_KEY=`, `"password":`, `--token`, `the passphrase
+is`. Pure.
 
-A rule is tried where one of LITERALS stands (in lower case). First what follows must be an assignment in some language, then the
-whole name is judged, then the value: a name makes a value suspect, and only what looks drawn is one (values.py).
+A rule is tried where one of LITERALS stands (in lower case). First what follows must be an
+assignment in some language, then the whole name is judged, then the value: a name makes a value
+suspect, and only what looks drawn is one (values.py).
 """
 
 import re
@@ -111,7 +113,9 @@ def _listed(data: bytes, found: re.Match[bytes], first: Span) -> Iterator[Span]:
 
 
 def _assigned(data: bytes, head: bytes, literal: str, end: int) -> re.Match[bytes] | None:
-    """How a value follows the name, if the name (`head`, and what goes on at `end`) is one that says secret."""
+    """How a value follows the name, if the name (`head`, and what goes on at `end`) is one that
+    says secret.
+    """
     tail = _TAIL.match(data, end)
     assert tail is not None
     spoken = literal in SPOKEN and strength(head, literal, b"") != ""
@@ -313,7 +317,9 @@ VALUE_MIN = 6
 JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""
 ASSIGNED_AGAIN = 14
-"""`session=abc=...`: what is assigned again in so many characters is another name, unless its letters and digits say otherwise."""
+"""`session=abc=...`: what is assigned again in so many characters is another name, unless its
+letters and digits say otherwise.
+"""
 
 
 def _is_secret(text: str, strength: str, literal: str, *, quoted: bool) -> bool:
@@ -368,7 +374,7 @@ _MINE = (b"my", b"api", b"access", b"secret", b"our")
 
 
 def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quoted: bool) -> bool:
-    """Whether a value behind its name with nothing but a space can't be the next word of a sentence."""
+    """Whether a value after its name and a space can't be the next word of a sentence."""
     if strength == "weak":
         before = data[max(0, name_start - 12) : name_start].rsplit(None, 1)
         mine = bool(before) and before[-1].lower() in _MINE
@@ -384,7 +390,7 @@ def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quote
 
 
 def _may_follow_space(data: bytes, name_start: int) -> bool:
-    """Where a value may stand behind its name with nothing but a space: flags, Dockerfiles, .netrc."""
+    """Where a value may follow its name after a space: flags, Dockerfiles, .netrc."""
     head = data[name_start : name_start + 2]
     if head[:1] == b"-" or data[max(0, name_start - 2) : name_start] == b"--":
         return True

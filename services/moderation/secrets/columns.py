@@ -1,6 +1,8 @@
-"""Tables in which a column is of secrets: a header says what stands below it. CSV, TSV, Markdown, databases' clients, HTML. Pure.
+"""Tables in which a column is of secrets: a header says what stands below it. CSV, TSV, Markdown,
+databases' clients, HTML. Pure.
 
-A table is read once: from the first of its headers that says secret, to its end. So all tables of a text cost what the text costs.
+A table is read once: from the first of its headers that says secret, to its end. So all tables of a
+text cost what the text costs.
 """
 
 import re
@@ -91,7 +93,9 @@ def _cells(data: bytes, at: int, sign: bytes) -> tuple[list[tuple[int, int]], in
 
 
 def _wanted(data: bytes, header: list[tuple[int, int]], at: int) -> dict[int, str]:
-    """Columns of secrets and how strongly they say it; none unless `at` is in the first of them, at its first literal."""
+    """Columns of secrets and how strongly they say it; none unless `at` is in the first of them, at
+    its first literal.
+    """
     named = _named(data, header)
     if not named or next(iter(named.values()))[1] != at:
         return {}

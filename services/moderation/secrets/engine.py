@@ -1,6 +1,7 @@
 """All rules over one text: where its secrets are.
 
-Each rule of ours is tried where one of its literals stands, on bounded pieces, in the regions that are worth looking at (gate.py).
+Each rule of ours is tried where one of its literals stands, on bounded pieces, in the regions that
+are worth looking at (gate.py).
 """
 
 import ahocorasick_rs
@@ -11,7 +12,9 @@ from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 
 _LOOK_BACK = (structures.jwk, structures.told_before, places.answered, columns.column)
-"""Rules by which what comes later makes a secret of what came before, or what stands too far before to be seen again in a stream."""
+"""Rules by which what comes later makes a secret of what came before, or what stands too far before
+to be seen again in a stream.
+"""
 HITS_MAX = 100_000
 """Literals looked at in one question's texts; with more it could not be answered in time."""
 _COSTS: dict[structures.Rule, int] = {structures.encoded_key: 50}
@@ -43,8 +46,9 @@ class Engine:
         """Sorted, none overlapping another; in bytes of the text in UTF-8.
 
         Args:
-            looks_back: whether what comes later may make a secret of what came before (`X is the password`). Not in answers: a
-                stream would have to be held back for it, and an answer must not depend on how it was cut.
+            looks_back: whether what comes later may make a secret of what came before (`X is the
+                password`). Not in answers: a stream would have to be held back for it, and an
+                answer must not depend on how it was cut.
         """
         data = text.encode("utf-8", "surrogatepass")
         if not data.isascii() and _FULL_WIDTH.search(data) is not None:
@@ -87,7 +91,9 @@ class Engine:
         return spans
 
     def open_from(self, text: str) -> int:
-        """From where on `text`, which may go on, may be the start of a secret: its last word, or a key's block that isn't over."""
+        """From where on `text`, which may go on, may be the start of a secret: its last word, or a
+        key's block that isn't over.
+        """
         end = len(text)
         start = max(0, end - RUN_MAX)
         tail = text[start:]

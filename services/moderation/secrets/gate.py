@@ -1,9 +1,11 @@
 """Where a text is worth looking at: a name of a secret, and behind it what may be a value. Pure.
 
-Texts are full of `key` and `token`, and hold no secret near them. The rules judge a place in some ten microseconds, which is more
-than a whole kilobyte may cost: so a linear automaton (RE2, 2 ns a byte and pattern) finds the places first. A pattern here takes in
-more than its rule: what a rule would find is always inside a region (a test compares with looking everywhere), and what is in a
-region is only looked at. Counted repeats are left open where a count would make the automaton large.
+Texts are full of `key` and `token`, and hold no secret near them. The rules judge a place in some
+ten microseconds, which is more than a whole kilobyte may cost: so a linear automaton (RE2, 2 ns a
+byte and pattern) finds the places first. A pattern here takes in more than its rule: what a rule
+would find is always inside a region (a test compares with looking everywhere), and what is in a
+region is only looked at. Counted repeats are left open where a count would make the automaton
+large.
 """
 
 import re
@@ -31,7 +33,8 @@ def _bytes(word: str) -> str:
 
 
 def _hard(ends: str, *more: str) -> str:
-    """The beginning of a value that may be a secret: letters and digits mixed, or what `more` says (R: any character of a value).
+    """The beginning of a value that may be a secret: letters and digits mixed, or what `more` says
+    (R: any character of a value).
 
     Args:
         ends: the characters that end a value.
@@ -58,7 +61,9 @@ _SCHEMED = (
 
 
 _OPENED = rf"(?:[\[({{]{{1,2}}{_BLANK}*)?(?:{_bytes(abroad.QUOTES)})?(?:[a-z_][\w.:]*\()??[\"']?[fbru@$]{{0,3}}"
-"""What may stand before a value: another language's quote, a call, a quote before the escaped one, a literal's prefix."""
+"""What may stand before a value: another language's quote, a call, a quote before the escaped one,
+a literal's prefix.
+"""
 
 
 def _value(*more: str) -> str:
@@ -190,21 +195,29 @@ _GATES = [
     compiled(pattern)
     for pattern in (f"{_AFTER_PASSWORD}|{_SAID}", _AFTER_TOKEN, _AFTER_VENDOR, f"{_STRUCTURES}|{_BEFORE_ITS_NAME}")
 ]
-"""Four passes: one automaton of all would have too many states, and each alone would read the text seven times."""
+"""Four passes: one automaton of all would have too many states, and each alone would read the text
+seven times.
+"""
 
 
 WINDOW = 16_384
 AHEAD = 5_120
-"""Further than any rule reads from its name to where its value shows that it may be one. A match is certain only when what would be a better one
-has failed, however far that goes on: without an end to it, a text of many short matches would be read to its end for each of them."""
+"""Further than any rule reads from its name to where its value shows that it may be one. A match is
+certain only when what would be a better one has failed, however far that goes on: without an end to
+it, a text of many short matches would be read to its end for each of them."""
 CONTEXT = 2
-"""Bytes that a pattern may read before its literal. Where one match ends, they may belong to the next, too."""
+"""Bytes that a pattern may read before its literal. Where one match ends, they may belong to the
+next, too.
+"""
 
 
 def regions(data: bytes) -> list[tuple[int, int]]:
-    """Sorted, none overlapping another: a rule's literal that gives something away begins in one of them."""
+    """Sorted, none overlapping another: a rule's literal that gives something away begins in one of
+    them.
+    """
     found = []
-    # So that a line's beginning is found at the text's, and a value's end at its end, without assertions, which are slow.
+    # So that a line's beginning is found at the text's, and a value's end at its end, without
+    # assertions, which are slow.
     data = b"\n" + data + b"\r"
     for begin in range(0, len(data), WINDOW):
         piece = data[begin : begin + WINDOW + AHEAD]

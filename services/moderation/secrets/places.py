@@ -1,4 +1,6 @@
-"""Secrets by their place in a script, a dialogue or a tool's file, where no sign of assignment tells them. Pure."""
+"""Secrets by their place in a script, a dialogue or a tool's file, where no sign of assignment
+tells them. Pure.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ _FTP = re.compile(rb"(?:^|\n)l?(?:open|ftp)[^\n]{0,120}\n$")
 
 
 def placed(data: bytes, at: int) -> Iterator[Span]:
-    """What a format has at this place: Oracle's URLs, Redis' users and AUTH, a router's lines, cloud-init, a script for ftp."""
+    """What a format has at this place: Oracle's URLs, Redis' users and AUTH, a router's lines,
+    cloud-init, a script for ftp.
+    """
     found = _BY_ITS_PLACE.match(data, at)
     if found is None:
         return

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import msgspec
 
 KEYWORD = "Secret Keyword"
-"""detect-secrets' name for what a name gave away. Where rules overlap, this is the type that is logged."""
+"""detect-secrets' name for what a name gave away. Where rules overlap, this is the type that is
+logged.
+"""
 
 
 class Span(msgspec.Struct, frozen=True):

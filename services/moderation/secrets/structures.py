@@ -1,4 +1,5 @@
-"""Secrets by the form that they stand in: private keys, URLs with passwords, Authorization headers, JWTs, commands. Pure.
+"""Secrets by the form that they stand in: private keys, URLs with passwords, Authorization headers,
+JWTs, commands. Pure.
 
 A row of RULES: literals in lower case, and what is tried where one stands.
 """
@@ -19,14 +20,16 @@ _BEGIN = re.compile(
     rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
     rb"(?P<end>-{4,5} ?END [A-Z0-9 ]{1,60}-{4,5})?"
 )
-"""Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with their breaks escaped."""
+"""Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with
+their breaks escaped.
+"""
 _KEY_WORD = re.compile(rb"(?<!\\)[+/=]*[A-Za-z0-9][A-Za-z0-9+/=]*")
 _LINE_MIN = 16
 _BODY_MIN = 40
 
 
 def private_key(data: bytes, at: int) -> Iterator[Span]:
-    """The whole block; without its end, as far as it goes. A header alone, as in code that looks for one, is no key."""
+    """The block; without its end, as far as it goes. A header alone, as in code, is no key."""
     found = _BEGIN.match(data, at, at + 65_536)
     if found is None:
         return
@@ -38,7 +41,7 @@ def private_key(data: bytes, at: int) -> Iterator[Span]:
 
 
 def _lines(body: bytes) -> tuple[int, bool]:
-    """Of what follows a key's header: up to where it is the key's base64, and whether anything else comes after that."""
+    """Up to where the key's base64 goes after its header, and whether anything else follows."""
     end, short = 0, False
     for word in _KEY_WORD.finditer(body):
         if len(word[0]) >= _LINE_MIN and not short:
@@ -227,7 +230,7 @@ _SQL_SECRET = re.compile(
 
 
 def inserted(data: bytes, at: int) -> Iterator[Span]:
-    """`INSERT INTO users (name, password) VALUES ('ann', 'Xk9..')`: a value in the place of a column that says secret."""
+    """`INSERT INTO users (name, password) VALUES ('ann', 'Xk9..')`: a column says secret."""
     found = _INSERT.match(data, at)
     if found is None:
         return
@@ -275,7 +278,7 @@ _ABROAD = re.compile(
     + abroad.QUOTES.encode()
     + rb"|[\"'`])?(?P<s>[!#-&(-_a-~]{6,128})"
 )
-"""Behind a word for password of another language: a colon, its `is`, or nothing where words aren't parted."""
+"""After another language's word for password: a colon, its `is`, or nothing (no spaces)."""
 _ABROAD_KEY = re.compile(
     rb"(?:[^\s:=!-~]|[a-z]){0,32}(?:[ ][^\s:=]{1,16}){0,4}?\s{0,2}(?:[:=]|\xef\xbc\x9a|[ ]|(?<=[\x80-\xff]))\s{0,3}[\"'`]?"
     rb"(?P<s>[A-Za-z0-9_\-+/.=~]{16,256})"

@@ -1,7 +1,7 @@
 """Is a value that stands where a secret may stand one? Pure.
 
-A secret looks drawn, not written: letters and digits mixed, or case that no word has. What a program or a person writes there
-otherwise (names, words, calls, references, examples) must stay.
+A secret looks drawn, not written: letters and digits mixed, or case that no word has. What a
+program or a person writes there otherwise (names, words, calls, references, examples) must stay.
 """
 
 import itertools
@@ -98,7 +98,9 @@ _NUMBERS_OF = re.compile(
 
 
 def is_numbered(value: str) -> bool:
-    """`Dragon-Pepper7698`: words with a number of three digits or more, as people choose passwords (and name standards and errors)."""
+    """`Dragon-Pepper7698`: words with a number of three digits or more, as people choose passwords
+    (and name standards and errors).
+    """
     plain = _DATED.sub("", value)
     return (
         8 <= len(value) <= 64
@@ -179,11 +181,15 @@ _USUAL_PAIRS = (
     "da du dr du sc sk sl sm sn sw ye yo yp xt pi pa pu lu lo tu ub uc ud ug um up ob oc od og oi ok os ot eb eg eq es ef eg ei"
 )
 _USUAL = frozenset(_USUAL_PAIRS.split())
-"""Pairs of letters that words are made of: four in five of a text's, one in three of drawn letters."""
+"""Pairs of letters that words are made of: four in five of a text's, one in three of drawn
+letters.
+"""
 
 
 def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
-    """By itself alone: long, mixed, and of no words. For names that say little (`key`, a vendor's)."""
+    """By itself alone: long, mixed, and of no words. For names that say little (`key`, a
+    vendor's).
+    """
     if not length_min <= len(value) <= VALUE_MAX or " " in value or _is_other(value, quoted=quoted) or is_uuid(value):
         return False
     if _NUMBERED.fullmatch(value):
@@ -271,7 +277,9 @@ _WORDS = frozenset(
 
 
 def _is_name(value: str) -> bool:
-    """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a run in which they mix."""
+    """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a
+    run in which they mix.
+    """
     pieces = [piece for piece in _PIECES.split(_DATED.sub("", value)) if piece]
     if not pieces:
         return True

@@ -1,6 +1,8 @@
-"""The engine with vendors' rules: kingfisher, in this process, with its own rules and ours (shapes.yml), matched by Vectorscan.
+"""The engine with vendors' rules: kingfisher, in this process, with its own rules and ours
+(shapes.yml), matched by Vectorscan.
 
-Only its scanner is used: the library could also ask vendors whether a secret is live, and nothing here ever does.
+Only its scanner is used: the library could also ask vendors whether a secret is live, and nothing
+here ever does.
 """
 
 import re
@@ -21,10 +23,14 @@ _OPENAI = "tollgate.openai-api-key"
 
 
 class Vendor:
-    """Takes half a second to make from a prepared cache, several without; a scan may run in a thread."""
+    """Takes half a second to make from a prepared cache, several without; a scan may run in a
+    thread.
+    """
 
     def __init__(self, cache_dir: str | None) -> None:
-        """`cache_dir`: where the compiled rules are kept, private to this account; None: not at all."""
+        """`cache_dir`: where the compiled rules are kept, private to this account; None: not at
+        all.
+        """
         from kingfisher_sdk import Rules, Scanner  # noqa: PLC0415 - 140 MB, where hide_secrets is enabled
 
         rules = Rules([SHAPES], confidence="low", cache=cache_dir is not None, cache_dir=cache_dir)
@@ -51,7 +57,8 @@ class Vendor:
 
 def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
     if rule.startswith(_OPENAI):
-        # `sk-` begins words of other kinds, too (`sk-learn`): a digit, as LiteLLM's detector wants, and no words.
+        # `sk-` begins words of other kinds, too (`sk-learn`): a digit, as LiteLLM's detector wants,
+        # and no words.
         tail = secret[3:]
         return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image", "ssh-", "ecdsa-"))
     if rule.startswith("tollgate.okta"):

@@ -1,9 +1,11 @@
-"""Management calls, as pure functions: what a call would change and what it would answer, or why not.
+"""Management calls, as pure functions: what a call would change and what it would answer, or why
+not.
 
 Owns: LiteLLM's request and response shapes of what policy keeps, and the rules of a valid entity.
 Takes in: a `Call` (directory, query, body, actor, one instant, a source of ids).
 Gives out: a `Plan` (changes in the order they must land, and the answer), or a Refusal.
-Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes back).
+Never: publishes, waits, reads a clock, or changes the directory (its fold does, when the fact comes
+back).
 """
 
 from services.policy.commands import (
@@ -177,7 +179,9 @@ def run_own(command: Command, call: Call) -> Plan | Refusal:
 
 
 def run(call: Call) -> Plan | Refusal:
-    """Run one command. Never raises for what a caller sent; Wanted where it must know more of the book."""
+    """Run one command. Never raises for what a caller sent; Wanted where it must know more of the
+    book.
+    """
     return _run(COMMANDS.get(call.route), call)
 
 

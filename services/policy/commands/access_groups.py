@@ -1,7 +1,7 @@
 """/access_group/*: names for several models, which lists of models may hold. For proxy admins.
 
-A group is what its deployments say (`model_info.access_groups`): these commands change those that were added by API, in one batch. Deployments
-of config.yaml say it there.
+A group is what its deployments say (`model_info.access_groups`): these commands change those that
+were added by API, in one batch. Deployments of config.yaml say it there.
 """
 
 from collections.abc import Iterable
@@ -67,7 +67,9 @@ def _stored(call: Call) -> dict[str, Model]:
 
 
 def _groups(call: Call) -> dict[str, list[str]]:
-    """Each group, with the model's name of each of its deployments, whether they are served or not."""
+    """Each group, with the model's name of each of its deployments, whether they are served or
+    not.
+    """
     stored = _stored(call)
     file = [each for each in call.catalog.deployments.values() if each.id not in stored]
     members = [(each.model_name, each.info.get(FIELD) or []) for each in file]

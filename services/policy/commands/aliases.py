@@ -1,8 +1,9 @@
 """Key aliases are unique across all keys and all replicas: the alias has a control fact of its own.
 
-`control.alias.<token>` says which key an alias is reserved for. It is published after its key's fact and in the same atomic
-batch, so in every prefix of the stream a reservation's key is already there. A reservation whose key is gone, or no longer has
-the alias, may be taken over: the takeover expects the reservation's last sequence, and of two at once the broker refuses one.
+`control.alias.<token>` says which key an alias is reserved for. It is published after its key's
+fact and in the same atomic batch, so in every prefix of the stream a reservation's key is already
+there. A reservation whose key is gone, or no longer has the alias, may be taken over: the takeover
+expects the reservation's last sequence, and of two at once the broker refuses one.
 """
 
 import re
@@ -18,7 +19,9 @@ from shared.ids import KeyDigest
 
 
 def check(call: Call, alias: str) -> None:
-    """Of one that somebody has just chosen: no way out of a path (aliases become file and secret names), and as `key_alias_pattern` says."""
+    """Of one that somebody has just chosen: no way out of a path (aliases become file and secret
+    names), and as `key_alias_pattern` says.
+    """
     pattern = call.catalog.new_keys.alias
     if pattern is not None and re.fullmatch(pattern, alias) is None:
         fields.refuse("key_alias", f"must match {pattern}")
@@ -47,7 +50,9 @@ def _mixes_scripts(alias: str) -> bool:
 
 
 def reserve(call: Call, alias: str, token: KeyDigest, replaced: KeyDigest | None = None) -> Change:
-    """Raises RefusedError when another key has it, unless that is the one which `token` replaces."""
+    """Raises RefusedError when another key has it, unless that is the one which `token`
+    replaces.
+    """
     owner = call.directory.alias_owner(alias)
     if owner is not None and owner.token not in (token, replaced):
         message = f"Key with alias '{alias}' already exists. Unique key aliases across all keys are required."

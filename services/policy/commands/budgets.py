@@ -1,4 +1,6 @@
-"""/budget/*: limits with a name. Kept and shown; what refers to one (`budget_id`) shows it too. For proxy admins."""
+"""/budget/*: limits with a name. Kept and shown; what refers to one (`budget_id`) shows it too. For
+proxy admins.
+"""
 
 from typing import Any
 

@@ -1,6 +1,8 @@
-"""/key/bulk_update, /user/bulk_update, /team/bulk_member_add (LiteLLM's shapes): many of one change in one call.
+"""/key/bulk_update, /user/bulk_update, /team/bulk_member_add (LiteLLM's shapes): many of one change
+in one call.
 
-Each item stands or falls by itself, and the answer says which. What stands lands in one atomic batch, so all of it or none.
+Each item stands or falls by itself, and the answer says which. What stands lands in one atomic
+batch, so all of it or none.
 """
 
 from collections.abc import Callable
@@ -45,7 +47,9 @@ def update_keys(call: Call) -> Plan:
 
 
 def update_team_keys(call: Call) -> Plan:
-    """`update_fields` for `key_ids`, or for all keys of the team that are neither blocked nor over (`all_keys_in_team`)."""
+    """`update_fields` for `key_ids`, or for all keys of the team that are neither blocked nor over
+    (`all_keys_in_team`).
+    """
     team = teams.named_team(call)
     teams.need(call, team)
     wanted = fields.mapping("update_fields", call.body.get("update_fields"))
@@ -111,7 +115,9 @@ def update_users(call: Call) -> Plan:
 
 
 def add_members(call: Call) -> Plan:
-    """`members`: as /team/member_add takes them; or `all_users: true`. Who can't be added keeps nobody else out."""
+    """`members`: as /team/member_add takes them; or `all_users: true`. Who can't be added keeps
+    nobody else out.
+    """
     team = teams.named_team(call)
     teams.need(call, team)
     if fields.flag("all_users", call.body.get("all_users")):
@@ -160,7 +166,9 @@ def _items(call: Call, field: str) -> list[dict[str, Any]]:
 def _each(
     call: Call, route: str, command: Callable[[Call], Plan], items: list[dict[str, Any]]
 ) -> tuple[list[Done], list[Change]]:
-    """Every item as a call of its own; one that would change what an earlier one changes is refused."""
+    """Every item as a call of its own; one that would change what an earlier one changes is
+    refused.
+    """
     done: list[Done] = []
     changes: dict[str, Change] = {}
     for item in items:

@@ -1,5 +1,6 @@
-"""/team/{team_id}/callback, /team/{team_id}/callback/{callback_name}, /team/{team_id}/disable_logging: which sinks
-get a team's calls. Kept in `metadata.logging`, like a key's.
+"""/team/{team_id}/callback, /team/{team_id}/callback/{callback_name},
+/team/{team_id}/disable_logging: which sinks get a team's calls. Kept in `metadata.logging`, like a
+key's.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
-"""/config/list, /config/field/*, /config/update, /callbacks/list, /get/config/callbacks: what the configuration says, and the part of it that
-can be set while we run (services/policy/access.py): as control facts, which win over the file until they are deleted. The rest of
-config.yaml is changed there: it is read again without a restart.
+"""/config/list, /config/field/*, /config/update, /callbacks/list, /get/config/callbacks: what the
+configuration says, and the part of it that can be set while we run (services/policy/access.py): as
+control facts, which win over the file until they are deleted. The rest of config.yaml is changed
+there: it is read again without a restart.
 """
 
 from typing import Any, get_args, get_origin
@@ -140,7 +141,9 @@ def _row(call: Call, name: str) -> dict[str, Any]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    """Words, lists and mappings of the file may hold secrets, and so may a number where a word is meant: only those that are rules are shown."""
+    """Words, lists and mappings of the file may hold secrets, and so may a number where a word is
+    meant: only those that are rules are shown.
+    """
     if value is None or name in access.AT_RUN_TIME:
         return value
     if isinstance(value, bool | int | float) and _type(FIELDS[name]) in _PLAIN:

@@ -1,4 +1,6 @@
-"""/credentials: providers' credentials that models name by `litellm_credential_name`. For proxy admins; secrets as in stored_models.py."""
+"""/credentials: providers' credentials that models name by `litellm_credential_name`. For proxy
+admins; secrets as in stored_models.py.
+"""
 
 from typing import Any
 

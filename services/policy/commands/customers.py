@@ -1,4 +1,5 @@
-"""/customer/* and /end_user/*, and the page's /user/block and /user/unblock, which mean customers too.
+"""/customer/* and /end_user/*, and the page's /user/block and /user/unblock, which mean customers
+too.
 
 A customer who was only seen on a call is in the book alone; here is who somebody set something on.
 """
@@ -87,7 +88,9 @@ def unblock(call: Call) -> Plan:
 
 
 def _set_blocked(call: Call, blocked: bool) -> tuple[list[str], list[Change], dict[str, Customer]]:
-    """Also of customers nobody knew: that they are blocked (or are not, whatever the list says) is what is known now."""
+    """Also of customers nobody knew: that they are blocked (or are not, whatever the list says) is
+    what is known now.
+    """
     names = generic.names(call, "user_ids", USERS_MAX)
     changes, after = [], {}
     for name in names:

@@ -1,7 +1,9 @@
-"""POST /policy/explain: may this credential make this request, by which rule, and out of what was that folded? A dry run.
+"""POST /policy/explain: may this credential make this request, by which rule, and out of what was
+that folded? A dry run.
 
-Admins may ask about anybody, everybody else about themselves. The rules are those of admission, in their order; the answer
-says of each whether it was looked at and what it said, up to the one that refused.
+Admins may ask about anybody, everybody else about themselves. The rules are those of admission, in
+their order; the answer says of each whether it was looked at and what it said, up to the one that
+refused.
 """
 
 import json
@@ -27,7 +29,9 @@ _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def explain(call: Call) -> Plan:
-    """Body: `key` (raw or digest; absent: the caller's own), `route` (a path), `method`, `model`, `body`, `ip`, `user`."""
+    """Body: `key` (raw or digest; absent: the caller's own), `route` (a path), `method`, `model`,
+    `body`, `ip`, `user`.
+    """
     digest = _whose(call)
     match = _route(call)
     sent = fields.mapping("body", call.body.get("body")) or {}
@@ -133,8 +137,9 @@ def _grant(grant: Grant, body: dict[str, msgspec.Raw] | None) -> dict[str, Any]:
 
 
 def _sources(call: Call, depends_on: list[str]) -> list[dict[str, Any]]:
-    """The control facts: subject and sequence, and whether the last of them could be read. What there is of a whole kind (every
-    organisation, every model that was added) is named to those who see everything."""
+    """The control facts: subject and sequence, and whether the last of them could be read. What
+    there is of a whole kind (every organisation, every model that was added) is named to those who
+    see everything."""
     directory, found = call.directory, []
     for subject in depends_on:
         if subject.endswith(".>") and call.sees_all:

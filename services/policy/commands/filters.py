@@ -1,6 +1,7 @@
 """/user/filter/ui, /team/filter/ui: what somebody types a part of, to find who or what they mean.
 
-LiteLLM lets everybody search everybody. Here whoever sees all does; an administrator of an organisation or a team finds those who are in it.
+LiteLLM lets everybody search everybody. Here whoever sees all does; an administrator of an
+organisation or a team finds those who are in it.
 """
 
 from typing import Any

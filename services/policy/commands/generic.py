@@ -1,4 +1,6 @@
-"""What every kind of entity has alike: naming one, changing one, blocking one, and pages of a list."""
+"""What every kind of entity has alike: naming one, changing one, blocking one, and pages of a
+list.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
@@ -25,7 +27,8 @@ def named(
     """Raises RefusedError: 400 when nothing is named, 404 with `missing` when nobody has that name.
 
     Args:
-        not_yours: what callers who don't see everything are told of what isn't theirs; they are told the same of what isn't there.
+        not_yours: what callers who don't see everything are told of what isn't theirs; they are
+            told the same of what isn't there.
     """
     if entity_id is None or entity_id == "":
         fields.refuse(field, f"must name the {kind.name}")
@@ -36,7 +39,9 @@ def named(
 
 
 def absent(call: Call, missing: str, field: str, not_yours: str | None) -> RefusedError:
-    """Nobody has the name: who doesn't see everything isn't told so where they are told no of what is somebody else's."""
+    """Nobody has the name: who doesn't see everything isn't told so where they are told no of what
+    is somebody else's.
+    """
     hidden = not_yours is not None and not call.sees_all
     return RefusedError(
         errors.not_yours(not_yours) if hidden and not_yours else errors.entity_not_found(missing, field)
@@ -52,7 +57,9 @@ def stamped(call: Call, entity: Entity) -> Entity:
 
 
 def check_organization(call: Call, before: Any, after: Any) -> None:
-    """One that is new to a key or a team is there; whoever doesn't see them all hears from the check of rights that it isn't theirs."""
+    """One that is new to a key or a team is there; whoever doesn't see them all hears from the
+    check of rights that it isn't theirs.
+    """
     found = after.organization_id
     known = found in (None, before.organization_id) or found in call.directory.tables["organization"]
     if call.sees_all and not known:
@@ -60,7 +67,9 @@ def check_organization(call: Call, before: Any, after: Any) -> None:
 
 
 def check_guardrails(call: Call, before: Any, after: Any) -> None:
-    """Of a key, team or project. One that is new and isn't there would protect nobody. Raises RefusedError."""
+    """Of a key, team or project. One that is new and isn't there would protect nobody. Raises
+    RefusedError.
+    """
     old = folding.unserved_guardrails(call.catalog, before)
     for name in folding.unserved_guardrails(call.catalog, after):
         if name not in old:
@@ -71,7 +80,9 @@ def check_guardrails(call: Call, before: Any, after: Any) -> None:
 
 
 def set_blocked(call: Call, kind: EntityKind[Entity], entity: Entity, blocked: bool) -> tuple[Entity, Change]:
-    """A fact even where nothing seems to change: only the broker knows whether what we see is still so."""
+    """A fact even where nothing seems to change: only the broker knows whether what we see is still
+    so.
+    """
     after = stamped(call, msgspec.structs.replace(entity, blocked=blocked))
     return after, change(call.directory, kind, "blocked" if blocked else "unblocked", entity, after)
 

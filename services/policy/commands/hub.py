@@ -1,6 +1,7 @@
 """The public model hub: which models anybody may read about, and what.
 
-`litellm_settings.public_model_groups` names them; `/model_group/make_public` does so at run time, and then wins over the file.
+`litellm_settings.public_model_groups` names them; `/model_group/make_public` does so at run time,
+and then wins over the file.
 """
 
 from typing import Any

@@ -1,4 +1,6 @@
-"""/jwt/key/mapping/*: which key a token stands for, by one of its claims. For proxy admins; who may only look sees them."""
+"""/jwt/key/mapping/*: which key a token stands for, by one of its claims. For proxy admins; who may
+only look sees them.
+"""
 
 from typing import Any
 
@@ -38,7 +40,9 @@ def new(call: Call) -> Plan:
 
 
 def update(call: Call) -> Plan:
-    """Another key, a description, whether it is in force. What it is a mapping of stays: delete it, and make another."""
+    """Another key, a description, whether it is in force. What it is a mapping of stays: delete it,
+    and make another.
+    """
     _may(call)
     before = _named(call, call.body.get("id"))
     for field in _CLAIM:

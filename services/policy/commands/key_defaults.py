@@ -1,6 +1,8 @@
-"""What the configuration says of new keys: what they have where nobody says, the most they may have, and who may make which.
+"""What the configuration says of new keys: what they have where nobody says, the most they may
+have, and who may make which.
 
-`default_key_generate_params`, `upperbound_key_generate_params` and `key_generation_settings` of `litellm_settings`. Pure.
+`default_key_generate_params`, `upperbound_key_generate_params` and `key_generation_settings` of
+`litellm_settings`. Pure.
 """
 
 from typing import Any
@@ -15,7 +17,9 @@ _DURATIONS = frozenset({"duration", "budget_duration"})
 
 
 def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """The body with what it leaves open, checked against the bounds. Raises RefusedError naming the field."""
+    """The body with what it leaves open, checked against the bounds. Raises RefusedError naming the
+    field.
+    """
     settings = call.catalog.new_keys
     body = {**{name: value for name, value in settings.defaults.items() if body.get(name) is None}, **_said(body)}
     for name, bound in settings.bounds.items():
@@ -26,7 +30,9 @@ def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_bounds(call: Call, body: dict[str, Any]) -> None:
-    """Of a key that is there already: what a body sets on it. Raises RefusedError naming the field."""
+    """Of a key that is there already: what a body sets on it. Raises RefusedError naming the
+    field.
+    """
     for name, bound in call.catalog.new_keys.bounds.items():
         if name not in body:
             continue
@@ -54,7 +60,9 @@ def _within(call: Call, name: str, value: Any, bound: Any) -> bool:
 
 
 def check_maker(call: Call, body: dict[str, Any]) -> None:
-    """`key_generation_settings`: which roles may make keys for themselves and for teams, and what these must say."""
+    """`key_generation_settings`: which roles may make keys for themselves and for teams, and what
+    these must say.
+    """
     if call.is_admin:
         return
     of_team = readers.text("team_id", body.get("team_id")) is not None

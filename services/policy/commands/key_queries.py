@@ -1,4 +1,6 @@
-"""/key/info, /v2/key/info, /key/list, /key/aliases: admins see all, everybody else what is theirs."""
+"""/key/info, /v2/key/info, /key/list, /key/aliases: admins see all, everybody else what is
+theirs.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,7 +38,9 @@ def info(call: Call) -> Plan:
 
 
 def health(call: Call) -> Plan:
-    """Of the caller's own key: whether what it says of where its calls are sent can be done. Nothing is sent."""
+    """Of the caller's own key: whether what it says of where its calls are sent can be done.
+    Nothing is sent.
+    """
     key = call.directory.keys.get(call.actor.key_sha256) if call.actor.key_sha256 is not None else None
     entries = None if key is None else callbacks.entries(key.metadata)
     if entries is None:
@@ -95,8 +99,9 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 def list_keys(call: Call) -> Plan:
-    """One page. Costs O(what the query narrows it to: a team's, a user's, an organisation's keys, those found by name); for admins who
-    narrow it by nothing, or by status alone, O(the page and those before it)."""
+    """One page. Costs O(what the query narrows it to: a team's, a user's, an organisation's keys,
+    those found by name); for admins who narrow it by nothing, or by status alone, O(the page and
+    those before it)."""
     query = call.query
     full = generic.truth(query, "return_full_object")
     page = generic.page(call, _found(call, _filter(query)))
@@ -124,7 +129,9 @@ def _found(call: Call, wanted: "_Filter") -> Sequence[Key]:
 
 
 class _OfStatus(Sequence[Key]):
-    """Of all keys in an order those in one state: counted by what is known, found by going through the order until the page is full."""
+    """Of all keys in an order those in one state: counted by what is known, found by going through
+    the order until the page is full.
+    """
 
     def __init__(self, every: Sequence[Key], directory: Directory, wanted: set[str], now_ms: int) -> None:
         self._every, self._wanted, self._now_ms = every, wanted, now_ms
@@ -157,7 +164,9 @@ SCANNED = 1_000
 
 
 def list_aliases(call: Call) -> Plan:
-    """The names of the keys that the caller may see, in order; of a team, with `team_id`. A page at a time."""
+    """The names of the keys that the caller may see, in order; of a team, with `team_id`. A page at
+    a time.
+    """
     search, team_id = call.query.get("search") or "", call.query.get("team_id") or ""
     directory = call.directory
     names: Sequence[str]
@@ -237,7 +246,9 @@ def _candidates(call: Call, wanted: "_Filter") -> Iterable[Key] | None:
 
 
 def _own(call: Call, *, created_by: bool, of_teams: bool) -> Iterable[Key]:
-    """The keys that somebody who doesn't see all may see: theirs, and on request those they made and their teams'."""
+    """The keys that somebody who doesn't see all may see: theirs, and on request those they made
+    and their teams'.
+    """
     directory, actor = call.directory, call.actor
     found: dict[KeyDigest, Key] = {}
     own = None if actor.key_sha256 is None else directory.keys.get(actor.key_sha256)

@@ -1,7 +1,7 @@
 """/key/generate, /key/update, /key/delete, /key/block, /key/unblock.
 
-A key's plaintext never comes here: the edge minted it, sends its digest, and puts the plaintext into the answer. `key` and
-`keys` in bodies are digests, and are answered as they were sent.
+A key's plaintext never comes here: the edge minted it, sends its digest, and puts the plaintext
+into the answer. `key` and `keys` in bodies are digests, and are answered as they were sent.
 """
 
 import re
@@ -50,7 +50,9 @@ def generate(call: Call) -> Plan:
 
 
 def generate_service_account(call: Call) -> Plan:
-    """A team's key that is nobody's: `metadata.service_account_id` is its alias, and can't be changed."""
+    """A team's key that is nobody's: `metadata.service_account_id` is its alias, and can't be
+    changed.
+    """
     team_id = fields.text("team_id", call.body.get("team_id"))
     alias = fields.text("key_alias", call.body.get("key_alias"))
     if team_id is None:
@@ -63,7 +65,9 @@ def generate_service_account(call: Call) -> Plan:
 
 
 def held(call: Call, key: Key) -> Key:
-    """The key, now that this actor has its new secret. What an admin of everything does says nothing about who holds it."""
+    """The key, now that this actor has its new secret. What an admin of everything does says
+    nothing about who holds it.
+    """
     if key.user_id is None or (call.is_admin and key.user_id != call.actor.user_id):
         return key
     if key.user_id != call.actor.user_id:
@@ -177,7 +181,9 @@ def check_change(call: Call, key: Key, after: Key) -> None:
 
 
 def _seen_by(key: Key) -> list[Any]:
-    """What says who sees the key's prompts and answers: a colleague whom the team lets change keys doesn't get to read along."""
+    """What says who sees the key's prompts and answers: a colleague whom the team lets change keys
+    doesn't get to read along.
+    """
     return [key.metadata.get(name) for name in ("logging", callbacks.OLD, "store_prompts_in_spend_logs")]
 
 
@@ -202,7 +208,9 @@ def reset_spend(call: Call) -> Plan:
 
 
 def of_book(key: Key) -> tuple[str, list[str]]:
-    """(dimension, values) of a key in the book: what it was called before its rotations is it too."""
+    """(dimension, values) of a key in the book: what it was called before its rotations is it
+    too.
+    """
     return "key", [key.token, *key.previous_tokens]
 
 
@@ -276,7 +284,9 @@ def named_key(call: Call, sent: str | None = None) -> tuple[Key, str]:
 
 
 def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
-    """The key with the body's fields, expiry and key type included, and every rule that binds fields together."""
+    """The key with the body's fields, expiry and key type included, and every rule that binds
+    fields together.
+    """
     made = KEY.merge(key, body)
     after = made.entity
     if after.key_alias is not None and after.key_alias != key.key_alias:
@@ -317,7 +327,9 @@ def merged(call: Call, key: Key, body: dict[str, Any]) -> Merged[Key]:
 
 
 def _check_team(call: Call, team_id: str) -> None:
-    """That a key goes to: it is there, and lets this actor give it keys. Before all else: what else is wrong tells nobody that it is there."""
+    """That a key goes to: it is there, and lets this actor give it keys. Before all else: what else
+    is wrong tells nobody that it is there.
+    """
     team = call.directory.teams.get(team_id)
     if team is None and call.sees_all:
         raise RefusedError(errors.bad_request(f"Unable to find team object in database. Team ID: {team_id}", "team_id"))

@@ -1,6 +1,8 @@
-"""/team/member_add, /team/member_update, /team/member_delete: who is in a team, and as what; what a member has of their own there.
+"""/team/member_add, /team/member_update, /team/member_delete: who is in a team, and as what; what a
+member has of their own there.
 
-The team's own list decides; a user's list of teams follows it in the same batch. Who leaves leaves their keys of the team behind: these end.
+The team's own list decides; a user's list of teams follows it in the same batch. Who leaves leaves
+their keys of the team behind: these end.
 """
 
 from typing import Any
@@ -20,7 +22,9 @@ MEMBERS_MAX = 100
 
 
 def add(call: Call) -> Plan:
-    """`member` is one `{role, user_id|user_email}`, or a list of them. A user nobody knows yet is made."""
+    """`member` is one `{role, user_id|user_email}`, or a list of them. A user nobody knows yet is
+    made.
+    """
     team = teams.named_team(call)
     teams.need(call, team)
     sent = call.body.get("member")
@@ -121,7 +125,9 @@ def me(call: Call) -> Plan:
 
 
 def reset_spend(call: Call) -> Plan:
-    """/team/{team_id}/member/{user_id}/reset_spend: what a member counts as having spent in the team. The book stays as it is."""
+    """/team/{team_id}/member/{user_id}/reset_spend: what a member counts as having spent in the
+    team. The book stays as it is.
+    """
     team, member = _of_path(call)
     user_id = str(member["user_id"])
     if user_id == call.actor.user_id and not call.is_admin:
@@ -143,7 +149,9 @@ def reset_spend(call: Call) -> Plan:
 
 
 def reset_budget(call: Call) -> Plan:
-    """/team/{team_id}/member/{user_id}/reset_budget: the member has the team's limits for members again, and none of their own."""
+    """/team/{team_id}/member/{user_id}/reset_budget: the member has the team's limits for members
+    again, and none of their own.
+    """
     team, member = _of_path(call)
     after = _replaced(call, team, member, {name: each for name, each in member.items() if name not in LIMITS})
     default = team.extra.get("team_member_budget")
@@ -178,7 +186,9 @@ def _of_path(call: Call) -> tuple[Team, dict[str, Any]]:
 
 
 def _of_book(call: Call, team: Team, user_id: str) -> tuple[str, list[str]]:
-    """(dimension, values) of a member in the book: their keys in the team, by every digest these had."""
+    """(dimension, values) of a member in the book: their keys in the team, by every digest these
+    had.
+    """
     found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if key.team_id == team.team_id]
     return "key", [token for key in found for token in keys.of_book(key)[1]]
 

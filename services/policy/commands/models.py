@@ -28,7 +28,9 @@ def model_info(call: Call) -> Plan:
 
 
 def model_page(call: Call) -> Plan:
-    """/v2/model/info: the same, a page at a time; `model` names one, `search` is a part of its name."""
+    """/v2/model/info: the same, a page at a time; `model` names one, `search` is a part of its
+    name.
+    """
     name, part = call.query.get("model"), (call.query.get("search") or "").lower()
     rows = [
         row
@@ -148,7 +150,9 @@ def _times(stored: Model | None) -> dict[str, Any]:
 
 
 def group_row(name: str, candidates: list[Candidate], call: Call) -> dict[str, Any]:
-    """What of a model's deployments its callers, or anybody, may know: no address, no key, no deployment's name."""
+    """What of a model's deployments its callers, or anybody, may know: no address, no key, no
+    deployment's name.
+    """
     made = (call.catalog.deployments.get(each.deployment_id) for each in candidates)
     infos = [each.info for each in made if each is not None]
     asked = {name: None for info in infos for name in _texts(info.get("supported_openai_params"))}

@@ -172,7 +172,9 @@ def _need_project(call: Call, found: Project) -> None:
 
 
 def _check_project(call: Call, before: Project, after: Project, *, new: bool) -> None:
-    """Also whoever makes one, or moves it, must look after the team it goes to. A team's admin doesn't loosen what stands."""
+    """Also whoever makes one, or moves it, must look after the team it goes to. A team's admin
+    doesn't loosen what stands.
+    """
     _need_project(call, after)
     administers = new or "org_admin" in relations.project_relations(call.directory, call.actor, before)
     rights.check_change(call, before, after, administers=administers, made_by_actor=False)

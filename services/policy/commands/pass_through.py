@@ -1,7 +1,9 @@
-"""`/config/pass_through_endpoint`: endpoints made, changed and removed at run time, on every edge at once.
+"""`/config/pass_through_endpoint`: endpoints made, changed and removed at run time, on every edge
+at once.
 
-Facts aren't a place for credentials: an endpoint that needs one stands in config.yaml, with `os.environ/NAME`. Targets in private
-networks are refused by the edges, unless their operator listed them.
+Facts aren't a place for credentials: an endpoint that needs one stands in config.yaml, with
+`os.environ/NAME`. Targets in private networks are refused by the edges, unless their operator
+listed them.
 """
 
 from typing import Any

@@ -1,8 +1,10 @@
-"""/key/regenerate, /key/{key}/regenerate: a key gets another secret, and may keep the old one for a while.
+"""/key/regenerate, /key/{key}/regenerate: a key gets another secret, and may keep the old one for a
+while.
 
-One atomic batch: the new key, the old one's end, the alias and the tokens' mappings that move. In the grace period the old key stands for
-the new one (`replaced_by`), so whatever is done to the new key binds the old one too; each old key ends at its own instant, also when
-the new one is rotated again before that.
+One atomic batch: the new key, the old one's end, the alias and the tokens' mappings that move. In
+the grace period the old key stands for the new one (`replaced_by`), so whatever is done to the new
+key binds the old one too; each old key ends at its own instant, also when the new one is rotated
+again before that.
 """
 
 from typing import Any
@@ -54,7 +56,9 @@ def regenerate(call: Call) -> Plan:
 
 
 def _check_not_the_master_key(call: Call) -> None:
-    """LiteLLM rotates it here, and encrypts what it keeps anew. Ours stands where the configuration says, and encrypts nothing."""
+    """LiteLLM rotates it here, and encrypts what it keeps anew. Ours stands where the configuration
+    says, and encrypts nothing.
+    """
     named = call.params.get("key") or call.body.get("key")
     digest = KeyDigest(named) if isinstance(named, str) else None
     if call.body.get("new_master_key") is not None or (
@@ -74,7 +78,9 @@ def due(directory: Directory, now_ms: int) -> list[Key]:
 
 
 def claim(call: Call) -> Plan:
-    """This caller rotates the key now: others keep away for a while, and the new secret (`token`) stands for the old one already."""
+    """This caller rotates the key now: others keep away for a while, and the new secret (`token`)
+    stands for the old one already.
+    """
     old, _ = keys.named_key(call)
     keys.need_present(old)
     if not rotation_times.is_due(old, call.now_ms):
@@ -93,13 +99,17 @@ def claim(call: Call) -> Plan:
 
 
 def _pending(call: Call, old: Key) -> Key | None:
-    """The secret that `claim` made for this key, where the call is about one. Callers can't name one: the edge mints theirs."""
+    """The secret that `claim` made for this key, where the call is about one. Callers can't name
+    one: the edge mints theirs.
+    """
     found = call.directory.keys.get(KeyDigest(str(call.body.get("token"))))
     return found if found is not None and found.replaced_by == old.token and call.actor.key_sha256 is None else None
 
 
 def _grace(call: Call) -> int | None:
-    """When the old key ends; None: at once. A malformed period is refused: "no grace" would be a surprise."""
+    """When the old key ends; None: at once. A malformed period is refused: "no grace" would be a
+    surprise.
+    """
     sent = call.body.get("grace_period")
     if sent is None or sent == "":
         sent = call.catalog.rotation_grace

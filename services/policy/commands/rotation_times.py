@@ -1,7 +1,8 @@
-"""When a key is rotated by itself: `auto_rotate`, `rotation_interval`, and what is kept in the key between two rotations. Pure.
+"""When a key is rotated by itself: `auto_rotate`, `rotation_interval`, and what is kept in the key
+between two rotations. Pure.
 
-In a key's `extra`: `key_rotation_at` (the next one), `last_rotation_at` and `rotation_count` as LiteLLM shows them, and `rotation_claim`
-while a replica is at it.
+In a key's `extra`: `key_rotation_at` (the next one), `last_rotation_at` and `rotation_count` as
+LiteLLM shows them, and `rotation_claim` while a replica is at it.
 """
 
 from datetime import datetime
@@ -21,7 +22,9 @@ PENDING_MS = 86_400_000
 
 
 def planned(call: Call, before: Key, after: Key) -> Key:
-    """With the instant of the next rotation, where one is wanted. Raises RefusedError naming the field."""
+    """With the instant of the next rotation, where one is wanted. Raises RefusedError naming the
+    field.
+    """
     wanted, interval = after.extra.get("auto_rotate"), after.extra.get("rotation_interval")
     if not wanted:
         if "key_rotation_at" not in after.extra:

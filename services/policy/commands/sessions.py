@@ -1,6 +1,8 @@
-"""Sessions of the admin page. The edge asks, having seen who it is (an identity provider's answer, or the password): no caller can.
+"""Sessions of the admin page. The edge asks, having seen who it is (an identity provider's answer,
+or the password): no caller can.
 
-A session is a short-lived key of its user, so what holds for keys holds for it: one path, one audit, gone on every edge at once.
+A session is a short-lived key of its user, so what holds for keys holds for it: one path, one
+audit, gone on every edge at once.
 """
 
 from typing import Any
@@ -72,14 +74,18 @@ VOUCHED: dict[str, Command] = {"/sso/session": begin, "/sso/end": end, "/sso/fai
 
 
 def _made_beforehand(call: Call, sso_user_id: str, email: str) -> User | None:
-    """The user whom an admin made with this address, unless it is bound to somebody else of the identity provider already."""
+    """The user whom an admin made with this address, unless it is bound to somebody else of the
+    identity provider already.
+    """
     found = call.directory.user_of(email)
     bound = None if found is None else found.extra.get("sso_user_id")
     return found if bound is None or bound == sso_user_id else None
 
 
 def _user(call: Call, before: User | None, user_id: str, email: str | None) -> User:
-    """The role that the provider gives, else the one the user has, else the default. A person's teams are the teams' to say."""
+    """The role that the provider gives, else the one the user has, else the default. A person's
+    teams are the teams' to say.
+    """
     body = call.body
     said = fields.one_of(*ROLES)("user_role", body.get("user_role"))
     alias = fields.text("user_alias", body.get("user_alias"))
@@ -98,7 +104,9 @@ def _user(call: Call, before: User | None, user_id: str, email: str | None) -> U
 
 
 def _teams(call: Call, before: User | None, user: User) -> tuple[User, list[Pair]]:
-    """The teams of the configuration for a new user; and those that the provider's groups are named after, where they are to follow."""
+    """The teams of the configuration for a new user; and those that the provider's groups are named
+    after, where they are to follow.
+    """
     sent, directory, catalog = call.body.get("groups"), call.directory, call.catalog
     groups = [each for each in sent if isinstance(each, str)] if isinstance(sent, list) else []
     rules = None if catalog.jwt is None else catalog.jwt.rules

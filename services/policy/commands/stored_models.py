@@ -1,7 +1,9 @@
-"""/model/new, /model/update, /model/{id}/update, /model/delete, /model/block, /model/unblock: deployments that are added by API.
+"""/model/new, /model/update, /model/{id}/update, /model/delete, /model/block, /model/unblock:
+deployments that are added by API.
 
-Secrets never come here: the edge has sealed them (services/edge/stored), and what is sealed stands in the body's `sealed`. For
-proxy admins. What is written is checked as an entry of the file is, and refused where that would be left out.
+Secrets never come here: the edge has sealed them (services/edge/stored), and what is sealed stands
+in the body's `sealed`. For proxy admins. What is written is checked as an entry of the file is, and
+refused where that would be left out.
 """
 
 from collections.abc import Mapping

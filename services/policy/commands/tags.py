@@ -1,7 +1,8 @@
 """/tag/new, /tag/update, /tag/delete: what somebody said about a tag. For proxy admins.
 
-A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/list, /tag/info show both). Its `models` (ids of deployments, or
-models) have the tag as if their own entries said so: with `enable_tag_filtering` calls with the tag go there.
+A tag needs nobody to make it: calls have it, and the ledger knows them (/tag/list, /tag/info show
+both). Its `models` (ids of deployments, or models) have the tag as if their own entries said so:
+with `enable_tag_filtering` calls with the tag go there.
 """
 
 from typing import Any

@@ -37,7 +37,8 @@ def new(call: Call) -> Plan:
     if creator is not None and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
         team = msgspec.structs.replace(team, members_with_roles=roles)
-    # A key made for a team of this name while that was being deleted must not come back to life with it.
+    # A key made for a team of this name while that was being deleted must not come back to life
+    # with it.
     leftovers = [c for key in call.directory.team_keys(team_id) for c in keys.deletion(call, key)]
     changes = [*leftovers, change(call.directory, TEAM, "created", None, team)]
     return Plan(TEAM.row(team, spend=0.0), changes, made.unknown, made.not_enforced)
@@ -59,8 +60,9 @@ def update(call: Call) -> Plan:
 
 
 def delete(call: Call) -> Plan:
-    """The teams' keys go first, each team after its own. Should it stop half-way, the team is still there, calling again
-    goes on, and a key made for the team in between can't be used: a key without its team is refused."""
+    """The teams' keys go first, each team after its own. Should it stop half-way, the team is still
+    there, calling again goes on, and a key made for the team in between can't be used: a key
+    without its team is refused."""
     names = generic.names(call, "team_ids", TEAMS_MAX)
     teams = [_team(call, team_id) for team_id in names]
     changes: dict[str, Change] = {}
@@ -168,7 +170,9 @@ def _sorted(call: Call, found: list[Team]) -> list[Team]:
 
 
 def _own(call: Call) -> Iterable[Team]:
-    """Those that somebody may see who doesn't see all: theirs, and those of the organisations they administer."""
+    """Those that somebody may see who doesn't see all: theirs, and those of the organisations they
+    administer.
+    """
     directory, actor = call.directory, call.actor
     found: list[Team] = directory.find("team", "member_ids", actor.user_id) if actor.user_id is not None else []
     for organization_id in relations.administered(directory, actor.user_id):
@@ -259,7 +263,9 @@ def named_team(call: Call) -> Team:
 
 
 def _team(call: Call, team_id: str) -> Team:
-    """Whoever doesn't see everything gets one and the same no for a team that isn't theirs and for one that isn't there."""
+    """Whoever doesn't see everything gets one and the same no for a team that isn't theirs and for
+    one that isn't there.
+    """
     team = call.directory.teams.get(team_id)
     if team is None:
         raise generic.absent(call, f"Team not found, passed team_id={team_id[:256]}", "team_id", NO_TEAM)

@@ -70,7 +70,9 @@ def new(call: Call) -> Plan:
 
 
 def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """With what `default_internal_user_params` says where the body doesn't; proxy admins have no such limits."""
+    """With what `default_internal_user_params` says where the body doesn't; proxy admins have no
+    such limits.
+    """
     defaults = call.catalog.new_users
     role = fields.text("user_role", body.get("user_role")) or call.catalog.new_user_role
     if role == "proxy_admin":
@@ -83,7 +85,9 @@ _NOT_THERE = "You may only make users in organizations that you administer."
 
 
 def _check_maker(call: Call, user: User, organizations: list[Change]) -> None:
-    """Whoever administers an organisation makes users in it, with no more than an internal user's role."""
+    """Whoever administers an organisation makes users in it, with no more than an internal user's
+    role.
+    """
     if call.is_admin:
         return
     if not organizations:
@@ -177,8 +181,9 @@ def _teams(call: Call, user_id: str) -> list[Team]:
 
 
 def shown(call: Call, user: User, **more: Any) -> tuple[dict[str, Any], list[Spent]]:
-    """(row, what its spend is to be filled from): whole for the user and those who see everything. Who administers an organisation or a team
-    can make anybody a member: they learn who it is, and which of their own teams they are in."""
+    """(row, what its spend is to be filled from): whole for the user and those who see everything.
+    Who administers an organisation or a team can make anybody a member: they learn who it is, and
+    which of their own teams they are in."""
     if _knows(call, user.user_id):
         row = USER.row(user, spend=None, **more)
         return row, [Spent(row, "user", [user.user_id])]
@@ -275,7 +280,9 @@ def _of_id(call: Call, user_id: str | None, field: str = "user_id") -> User:
 
 
 def _check_email(call: Call, user: User, before: User | None) -> None:
-    """One user an address. Of two made at the same instant both may stand: an address is no credential."""
+    """One user an address. Of two made at the same instant both may stand: an address is no
+    credential.
+    """
     email = user.user_email
     if email is None or (before is not None and before.user_email == email):
         return
@@ -317,7 +324,9 @@ def _organization_changes(call: Call, user_id: str, body: dict[str, Any]) -> lis
 
 
 def _default_teams(call: Call, user_id: str) -> list[Change]:
-    """Those of `default_internal_user_params` that are there: the operator's word, whoever makes the user."""
+    """Those of `default_internal_user_params` that are there: the operator's word, whoever makes
+    the user.
+    """
     changes = []
     for team_id in call.catalog.new_user_teams:
         team = call.directory.teams.get(team_id)

@@ -1,8 +1,9 @@
 """Verified claims to a principal. Pure.
 
-A principal is a key that exists only in this decision, so every rule that holds for keys holds for tokens too: models, routes,
-team, expiry. Order: role (admin scope, team, user, `role_mappings`) and what it may → scopes → admin's routes → team (the
-one the caller asks for, else the first that may use the model) → user.
+A principal is a key that exists only in this decision, so every rule that holds for keys holds for
+tokens too: models, routes, team, expiry. Order: role (admin scope, team, user, `role_mappings`) and
+what it may → scopes → admin's routes → team (the one the caller asks for, else the first that may
+use the model) → user.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ from shared.identity.tokens import claim, ends_at_s, string, strings
 from shared.ids import KeyDigest
 
 LABEL = "hashed-jwt-"
-"""Before the digest of whom a token is about: what stands for a key in facts and rows. It stays the same with the next token."""
+"""Before the digest of whom a token is about: what stands for a key in facts and rows. It stays the
+same with the next token.
+"""
 ID_CHARACTERS_MAX = 256
 TEAMS_MAX = 100
 _ROLE_ORDER = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
@@ -240,7 +243,9 @@ class _Resolving:
         return [each for each in dict.fromkeys(ids) if len(each) <= ID_CHARACTERS_MAX][:TEAMS_MAX]
 
     def _team(self, ids: list[str], user_id: str | None) -> Team | None:
-        """The one the caller asks for, which must be the token's; else the first that may use the model."""
+        """The one the caller asks for, which must be the token's; else the first that may use the
+        model.
+        """
         rules, question = self._rules, self._question
         if not ids and rules.fallback_to_db_teams and user_id is not None:
             self.depends_on.append("control.team.>")
@@ -360,7 +365,9 @@ class _Resolving:
 
 
 def label(claims: dict[str, Any]) -> KeyDigest:
-    """Stands for whoever the token is about, whichever token it is: issuer and subject, digested."""
+    """Stands for whoever the token is about, whichever token it is: issuer and subject,
+    digested.
+    """
     about = f"{claims.get('iss')}\n{claims.get('sub') or claims.get('client_id') or claims.get('azp')}"
     return KeyDigest(LABEL + hashlib.sha256(about.encode("utf-8", "replace")).hexdigest())
 

@@ -1,4 +1,6 @@
-"""Teams that follow what an identity provider says of a person: by a token's claims, or at a login. Pure."""
+"""Teams that follow what an identity provider says of a person: by a token's claims, or at a login.
+Pure.
+"""
 
 from collections.abc import Callable, Iterable
 

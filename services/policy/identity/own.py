@@ -1,4 +1,6 @@
-"""Who the operator's own function says is calling, to a principal: a key that exists only in this decision. Pure."""
+"""Who the operator's own function says is calling, to a principal: a key that exists only in this
+decision. Pure.
+"""
 
 import msgspec
 
@@ -13,7 +15,8 @@ ROLES = frozenset({"proxy_admin", "proxy_admin_viewer", "internal_user", "intern
 
 
 def principal(directory: Directory, told: bytes) -> Principal | NotLetIn:
-    """A team that nobody made here is a name and nothing more, as LiteLLM has it; one that is here binds.
+    """A team that nobody made here is a name and nothing more, as LiteLLM has it; one that is here
+    binds.
 
     Args:
         told: an Identity, as the edge sent it.

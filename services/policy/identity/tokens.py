@@ -14,7 +14,9 @@ from shared.requests import DecideRequest
 
 
 def principal(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> Principal | NotLetIn:
-    """Raises nothing: an asker that verified a token sends claims that can be read, and what it sends otherwise is refused."""
+    """Raises nothing: an asker that verified a token sends claims that can be read, and what it
+    sends otherwise is refused.
+    """
     if (request.key_sha256 or "").startswith(identities.LABEL):
         if catalog.own_auth:
             return own.principal(directory, request.claims)
@@ -34,7 +36,9 @@ def principal(directory: Directory, catalog: Catalog, request: DecideRequest, no
 
 
 def missing(directory: Directory, catalog: Catalog, request: DecideRequest, now_ms: int) -> list[Upsert]:
-    """The teams and users that a token is the first to name and that the rules say are to be made, or that follow it."""
+    """The teams and users that a token is the first to name and that the rules say are to be made,
+    or that follow it.
+    """
     found = principal(directory, catalog, request, now_ms)
     return found.upserts if isinstance(found, Principal) else []
 

@@ -1,4 +1,6 @@
-"""Teams and users that a token is the first to name, or that follow what it says: ordinary control facts, aside from the decision."""
+"""Teams and users that a token is the first to name, or that follow what it says: ordinary control
+facts, aside from the decision.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +24,9 @@ BY_TOKEN = Caller(role="proxy_admin", user_id="identity_provider")
 
 
 class Upserts:
-    """One publication an entity at a time. What is lost or comes too often is made by the next decision that needs it."""
+    """One publication an entity at a time. What is lost or comes too often is made by the next
+    decision that needs it.
+    """
 
     def __init__(
         self, client: Client, directory: Callable[[], Directory], now_ms: Callable[[], int], new_id: Callable[[], str]
@@ -48,7 +52,9 @@ class Upserts:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _publish(self, upsert: Upsert) -> None:
-        """On the condition that nobody made or changed it in between: then theirs stands, until the next decision."""
+        """On the condition that nobody made or changed it in between: then theirs stands, until the
+        next decision.
+        """
         directory = self._directory()
         kind = TEAM if isinstance(upsert.after, Team) else USER
         if upsert.before is not None and directory.tables[kind.name].get(kind.id_of(upsert.after)) != upsert.before:  # type: ignore[arg-type]

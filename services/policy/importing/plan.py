@@ -1,7 +1,7 @@
 """What an import writes: each row against what is there already. Pure.
 
-Idempotent: what is there as the row has it is left alone, and so is what differs, unless it is to be overwritten. So an import that was
-stopped goes on when it is run again.
+Idempotent: what is there as the row has it is left alone, and so is what differs, unless it is to
+be overwritten. So an import that was stopped goes on when it is run again.
 """
 
 from collections import Counter
@@ -18,7 +18,9 @@ from shared.entities import ALIAS, KEY, Alias, EntityKind, Key, callbacks
 
 ACTION = "imported"
 BALANCE = "opening_balance"
-"""The kind of fact that says what somebody had spent before. The ledger adds it to what its own book has."""
+"""The kind of fact that says what somebody had spent before. The ledger adds it to what its own
+book has.
+"""
 _TIMES = frozenset({"created_at_ms", "updated_at_ms", "created_by", "updated_by"})
 
 
@@ -102,7 +104,9 @@ def _entity(
 
 
 def _sealed(secrets: Secrets, kind: EntityKind[Any], found: Found, before: Any) -> Any:
-    """Nothing leaves with a credential in the clear; what is sealed already with the same in it stays as it is."""
+    """Nothing leaves with a credential in the clear; what is sealed already with the same in it
+    stays as it is.
+    """
     entity = found.entity
     if found.secrets:
         at = f"{kind.name}/{kind.id_of(entity)}"

@@ -1,8 +1,9 @@
 """One row of a LiteLLM database as one of our entities. Pure.
 
-Rows are those of PostgreSQL's row_to_json, so any version's columns may be there or not. What LiteLLM keeps beside an entity (its budget,
-members, model aliases) is folded in, but for budgets, which others refer to by name. A field that can't be read refuses its row, unless
-nothing acts on it: leaving out a rule would open something.
+Rows are those of PostgreSQL's row_to_json, so any version's columns may be there or not. What
+LiteLLM keeps beside an entity (its budget, members, model aliases) is folded in, but for budgets,
+which others refer to by name. A field that can't be read refuses its row, unless nothing acts on
+it: leaving out a rule would open something.
 """
 
 import re
@@ -96,7 +97,9 @@ class Source:
 
 
 def read(source: Source, table: str, row: Row, now_ms: int) -> Found:
-    """Raises RefusedError naming the field for a row that can't be kept; KeyError for a table nobody reads."""
+    """Raises RefusedError naming the field for a row that can't be kept; KeyError for a table
+    nobody reads.
+    """
     return READERS[table](source, row, now_ms)
 
 
@@ -175,7 +178,9 @@ _OF_CUSTOMERS = (
 
 
 def _customer(source: Source, row: Row, now_ms: int) -> Found:
-    """LiteLLM makes a row of everybody a call was made for; an entity is whom somebody set something on."""
+    """LiteLLM makes a row of everybody a call was made for; an entity is whom somebody set
+    something on.
+    """
     user_id = str(row["user_id"])
     balances = _balance("customer", user_id, row)
     if not any(row.get(name) for name in _OF_CUSTOMERS):
@@ -324,7 +329,9 @@ def _made(row: Row, now_ms: int, *, who: bool = False) -> dict[str, Any]:
 
 
 def _balance(dimension: str, value: str, row: Row) -> list[tuple[str, str, int, int]]:
-    """LiteLLM's `spend` begins anew with every budget window; `total_spend`, where there is one, doesn't."""
+    """LiteLLM's `spend` begins anew with every budget window; `total_spend`, where there is one,
+    doesn't.
+    """
     window, total = (_picousd(row.get(name)) for name in ("spend", "total_spend"))
     ever = max(window, total)
     return [(dimension, value, ever, window)] if ever > 0 else []

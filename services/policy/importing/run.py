@@ -1,7 +1,9 @@
-"""`python -m services.policy import-litellm [--dry-run] [--overwrite]`: rows on standard input, facts into CONTROL.
+"""`python -m services.policy import-litellm [--dry-run] [--overwrite]`: rows on standard input,
+facts into CONTROL.
 
-Each line is `{"table": ..., "row": {...}}`; the last is `{"left": {table: rows}}`, of what nobody reads. It may be stopped and run again, and
-services may run meanwhile: what they change at the same instant is looked at once more.
+Each line is `{"table": ..., "row": {...}}`; the last is `{"left": {table: rows}}`, of what nobody
+reads. It may be stopped and run again, and services may run meanwhile: what they change at the same
+instant is looked at once more.
 """
 
 import argparse
@@ -122,7 +124,9 @@ class _Import:
         self.tally.add(tally)
 
     def _pretend(self, changes: list[Change]) -> None:
-        """Later rows of a dry run see what earlier ones would have written: in this process's copy alone."""
+        """Later rows of a dry run see what earlier ones would have written: in this process's copy
+        alone.
+        """
         for publication in offline.publications(changes, ACTOR):
             data = encode_control(publication.fact)
             self._replica.directory.apply(publication.subject, decode_control(data), publication.expected_seq)

@@ -1,7 +1,8 @@
 """Secrets of a LiteLLM database: read with its own key, sealed with ours.
 
-LiteLLM encrypts each value by itself, under the SHA-256 of LITELLM_SALT_KEY (without one, of the master key): XSalsa20-Poly1305 in base64, or
-AES-256-GCM behind `v2:gcm:`. What isn't encrypted is of a time before that, and taken as it is.
+LiteLLM encrypts each value by itself, under the SHA-256 of LITELLM_SALT_KEY (without one, of the
+master key): XSalsa20-Poly1305 in base64, or AES-256-GCM behind `v2:gcm:`. What isn't encrypted is
+of a time before that, and taken as it is.
 """
 
 import base64
@@ -76,7 +77,8 @@ class Secrets:
         raise UnreadableError
 
     def sealed(self, clear: Mapping[str, Any], at: str, before: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of a model or a credential, as the edge seals them. What stands there already and says the same stays as it is.
+        """Values of a model or a credential, as the edge seals them. What stands there already and
+        says the same stays as it is.
 
         Args:
             at: whose they are: `model/<id>`.

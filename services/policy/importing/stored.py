@@ -1,6 +1,8 @@
-"""What a LiteLLM database holds with secrets in it: models and credentials that were added by API, and callbacks of keys and teams. Pure.
+"""What a LiteLLM database holds with secrets in it: models and credentials that were added by API,
+and callbacks of keys and teams. Pure.
 
-A model or credential whose secrets can't be read is refused. A callback that can't be kept is left out and said: it opens nothing.
+A model or credential whose secrets can't be read is refused. A callback that can't be kept is left
+out and said: it opens nothing.
 """
 
 from typing import Any
@@ -20,7 +22,9 @@ KEY_MISSING = "can't be decrypted: LITELLM_SALT_KEY (or IMPORT_LITELLM_SALT_KEY)
 
 
 def values(secrets: Secrets, row: Row, field: str) -> tuple[Row, Row]:
-    """(without the secrets, the secrets in the clear) of `litellm_params` or `credential_values`. Raises RefusedError."""
+    """(without the secrets, the secrets in the clear) of `litellm_params` or `credential_values`.
+    Raises RefusedError.
+    """
     found = {}
     for name, value in object_of(row.get(field)).items():
         try:

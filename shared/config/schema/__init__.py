@@ -1,7 +1,9 @@
-"""What LiteLLM's config.yaml may say: a typed Struct a section, each field with its meaning and who acts on it.
+"""What LiteLLM's config.yaml may say: a typed Struct a section, each field with its meaning and who
+acts on it.
 
-Whoever acts on a new key adds its field here, with a docstring and `By("<service>")`; a test finds the place that reads it. A field
-that is only `By()` is read and checked, and named as not used, until somebody acts on it.
+Whoever acts on a new key adds its field here, with a docstring and `By("<service>")`; a test finds
+the place that reads it. A field that is only `By()` is read and checked, and named as not used,
+until somebody acts on it.
 """
 
 from shared.config.schema.entry import EntryInfo, EntryParams

@@ -1,7 +1,9 @@
-"""An entry of `model_list`: `litellm_params` (where a call goes, and with what) and `model_info` (what is known of the model).
+"""An entry of `model_list`: `litellm_params` (where a call goes, and with what) and `model_info`
+(what is known of the model).
 
-A key of `litellm_params` that isn't here is a price (shared/config/prices.py), or a parameter of the request (`temperature`,
-`max_tokens`, the provider's own), which is sent unless the caller says otherwise.
+A key of `litellm_params` that isn't here is a price (shared/config/prices.py), or a parameter of
+the request (`temperature`, `max_tokens`, the provider's own), which is sent unless the caller says
+otherwise.
 """
 
 from typing import Annotated, Any
@@ -20,7 +22,9 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     custom_llm_provider: Annotated[str | None, By("config")] = None
     """The provider, where `model` doesn't say it."""
     api_base: Annotated[str | None, By("config")] = None
-    """The provider's address; its own variable (`OPENAI_BASE_URL` ...) or its usual address where there is none."""
+    """The provider's address; its own variable (`OPENAI_BASE_URL` ...) or its usual address where
+    there is none.
+    """
     base_url: Annotated[str | None, By("config")] = None
     """The same."""
     api_key: Annotated[Secret | None, By("config")] = None
@@ -81,7 +85,9 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     allowed_openai_params: Annotated[list[str], By("edge")] = []
     """Parameters to send, whatever is known of the provider."""
     ssl_verify: Annotated[bool | str | None, By("edge")] = None
-    """Whose certificates this provider may have, where it isn't as litellm_settings say: false: any; a path: that authority's too."""
+    """Whose certificates this provider may have, where it isn't as litellm_settings say: false:
+    any; a path: that authority's too.
+    """
     modify_params: Annotated[bool | None, By("edge")] = None
     """Mend a conversation that the provider would refuse."""
     extra_body: Annotated[dict[str, Any], By("edge")] = {}
@@ -162,7 +168,9 @@ class EntryInfo(Struct, frozen=True, kw_only=True):
     team_public_model_name: Annotated[str | None, By("config")] = None
     """With `team_id`: another name by which that team calls it."""
     health_check_model: Annotated[str | None, By("edge")] = None
-    """What a health check calls instead; an entry whose `model_name` is a pattern is checked only by it."""
+    """What a health check calls instead; an entry whose `model_name` is a pattern is checked only
+    by it.
+    """
     health_check_timeout: Annotated[float | None, By("edge")] = None
     """Seconds that a health check may take."""
     health_check_max_tokens: Annotated[int | None, By("edge")] = None

@@ -23,20 +23,28 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     dangerously_permit_weak_or_unset_master_key: Annotated[bool, By("config")] = False
     """LiteLLM's name for `allow_open_gateway`."""
     offline: Annotated[bool, By("edge", "ledger")] = False
-    """Call nobody but whom this file and the environment name: providers, guardrails, sinks, vaults, identity providers. See docs/offline.md."""
+    """Call nobody but whom this file and the environment name: providers, guardrails, sinks,
+    vaults, identity providers. See docs/offline.md.
+    """
     allow_unenforced: Annotated[Names, By("config")] = []
-    """Names of guardrails, hooks and keys that protect, can't be enforced here, and may be left undone all the same."""
+    """Names of guardrails, hooks and keys that protect, can't be enforced here, and may be left
+    undone all the same.
+    """
     litellm_key_header_name: Annotated[str | None, By()] = None
     """The only header a key is taken from; its value is `Bearer <key>`."""
     custom_auth: Annotated[
         str | None,
         By("config", "edge", differently="budgets and rates that it returns don't bind; see docs/identity.md"),
     ] = None
-    """A Python function of the operator's that says who calls: `my_file.my_function`, the file beside this one."""
+    """A Python function of the operator's that says who calls: `my_file.my_function`, the file
+    beside this one.
+    """
     custom_auth_settings: Annotated[CustomAuthSettings, By("config")] = CustomAuthSettings()
     """`mode`: on, off, auto (what it refuses may be a virtual key); `timeout`: seconds."""
     enable_jwt_auth: Annotated[bool, By("edge")] = False
-    """Take JSON web tokens as credentials. Without it a token is no credential: nothing is opened."""
+    """Take JSON web tokens as credentials. Without it a token is no credential: nothing is
+    opened.
+    """
     litellm_jwtauth: Annotated[dict[str, Any], By("edge")] = {}
     """How a token's claims become a caller."""
     allow_any_audience: Annotated[bool, By("edge")] = False
@@ -122,8 +130,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     enable_admin_ui: Annotated[bool | None, By(anyway=lambda value: "the admin page is there" if value else "")] = None
     """Whether there is an admin page."""
     trust_stored_models: Annotated[bool, By("config")] = False
-    """Ours: what is added by API may do what this file may: name environment variables and files, use this machine's own cloud identity
-    at any address, and be called in private networks."""
+    """Ours: what is added by API may do what this file may: name environment variables and files,
+    use this machine's own cloud identity at any address, and be called in private networks."""
     disable_spend_logs: Annotated[
         bool, By("ledger", differently="the rows of a day go when it is over and signed; the sums of spend stay")
     ] = False
@@ -163,7 +171,9 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     # ── health, alerts, others ──
 
     background_health_checks: Annotated[bool, By("edge")] = False
-    """Each edge calls every deployment once in `health_check_interval`, and `/health` shows what came of it."""
+    """Each edge calls every deployment once in `health_check_interval`, and `/health` shows what
+    came of it.
+    """
     health_check_interval: Annotated[float | None, By("edge")] = None
     """Seconds for which `/health` shows a deployment's last result instead of calling it again."""
     include_call_id_in_error_body: Annotated[bool, By("edge")] = False

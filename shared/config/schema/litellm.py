@@ -30,7 +30,9 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     s3_callback_params: Annotated[dict[str, Any], By("ledger")] = {}
     """Bucket, path, region, endpoint and keys of the sinks `s3` and `s3_v2`."""
     langfuse_default_tags: Annotated[Names, By("ledger")] = []
-    """Names of a call's metadata (`user_api_key_alias` ...) whose values Langfuse gets as tags too, as `name:value`."""
+    """Names of a call's metadata (`user_api_key_alias` ...) whose values Langfuse gets as tags too,
+    as `name:value`.
+    """
     service_callback: Annotated[Names | str, By(anyway=only_always)] = []
     """Sinks for the gateway's own health."""
     audit_log_callbacks: Annotated[Names | str, By()] = []
@@ -175,9 +177,13 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     # ── who owns what, and its money ──
 
     forward_traceparent_to_llm_provider: Annotated[bool, By("edge")] = False
-    """A provider is told whose trace a call belongs to: the caller's `traceparent`, with the call as its parent, and `tracestate`."""
+    """A provider is told whose trace a call belongs to: the caller's `traceparent`, with the call
+    as its parent, and `tracestate`.
+    """
     disable_end_user_cost_tracking: Annotated[bool, By("edge")] = False
-    """The book, and what is made of it, doesn't say for which customer a call was made; blocked ones stay blocked."""
+    """The book, and what is made of it, doesn't say for which customer a call was made; blocked
+    ones stay blocked.
+    """
     extra_spend_tag_headers: Annotated[Names, By("edge")] = []
     """Headers whose values become tags."""
     disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
@@ -210,8 +216,8 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     cost_discount_config: Annotated[dict[str, float], By("policy")] = {}
     """Provider -> the share of its prices that isn't charged: 0.05 is five per cent off."""
     cost_margin_config: Annotated[dict[str, Any], By("policy")] = {}
-    """Provider, or `global` for those not named -> what is charged on top: a share (0.1), or `{percentage: 0.1, fixed_amount: 0.001}`, the
-    second in USD a call. After the discount."""
+    """Provider, or `global` for those not named -> what is charged on top: a share (0.1), or
+    `{percentage: 0.1, fixed_amount: 0.001}`, the second in USD a call. After the discount."""
 
     # ── what is shown and logged ──
 

@@ -17,7 +17,9 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
 
     routing_strategy: Annotated[Strategy, By("edge")] = "simple-shuffle"
-    """Which deployment of a model is tried first. Another name would route elsewhere than its operator thinks: it is refused."""
+    """Which deployment of a model is tried first. Another name would route elsewhere than its
+    operator thinks: it is refused.
+    """
     routing_strategy_args: Annotated[dict[str, Any], By()] = {}
     """Settings of the strategy."""
     num_retries: Annotated[int | None, By("edge")] = None
@@ -31,7 +33,9 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     retry_after: Annotated[float | None, By("edge")] = None
     """Seconds to wait before another attempt, at least."""
     retry_unsafe: Annotated[bool, By("edge")] = False
-    """Ours: a call whose work may have been done, and billed (it timed out, its answer broke off), is tried again all the same."""
+    """Ours: a call whose work may have been done, and billed (it timed out, its answer broke off),
+    is tried again all the same.
+    """
     retry_policy: Annotated[dict[str, Any], By("edge")] = {}
     """Attempts a kind of failure."""
     model_group_retry_policy: Annotated[dict[str, Any], By("edge")] = {}

@@ -1,4 +1,6 @@
-"""Answers given before: never another's, never half of one, byte for byte, and once for many who ask at the same time."""
+"""Answers given before: never another's, never half of one, byte for byte, and once for many who
+ask at the same time.
+"""
 
 import asyncio
 import json
@@ -183,7 +185,9 @@ ASKED = st.tuples(
 @settings(max_examples=400, deadline=None)
 @given(one=ASKED, other=ASKED)
 def test_keys_are_equal_only_where_everything_is(one: Any, other: Any) -> None:
-    """Over keys, teams, namespaces, bodies, streams: never another tenant's answer, nor another request's."""
+    """Over keys, teams, namespaces, bodies, streams: never another tenant's answer, nor another
+    request's.
+    """
 
     def made(asked: Any) -> str | None:
         caller, fields, namespace, stream = asked

@@ -166,7 +166,9 @@ async def test_a_slow_broker_is_a_miss_after_20_ms(world: World, broker: Account
 
 
 async def test_an_edge_may_only_use_it(broker: AccountsBroker, edge_client: Client) -> None:
-    """Not make it (a stream may copy another, or write elsewhere), nor read the streams beside it."""
+    """Not make it (a stream may copy another, or write elsewhere), nor read the streams beside
+    it.
+    """
     allowed = subjects.PERMISSIONS["edge"].publish
     assert not [
         each for each in allowed if (each.startswith("$JS.API.STREAM.") and "CREATE" in each) or "UPDATE" in each

@@ -1,4 +1,6 @@
-"""Where answers are kept: here within a bound, elsewhere and here for a second, in a Redis that may be away."""
+"""Where answers are kept: here within a bound, elsewhere and here for a second, in a Redis that may
+be away.
+"""
 
 import asyncio
 import time

@@ -1,4 +1,6 @@
-"""Every async test here runs on asyncio's loop and on uvloop; those with `serve` also with both servers."""
+"""Every async test here runs on asyncio's loop and on uvloop; those with `serve` also with both
+servers.
+"""
 
 import asyncio
 import logging

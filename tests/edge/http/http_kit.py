@@ -1,4 +1,6 @@
-"""What the HTTP server's tests share: one handler's view of a request, and our server and aiohttp's behind it."""
+"""What the HTTP server's tests share: one handler's view of a request, and our server and aiohttp's
+behind it.
+"""
 
 import asyncio
 import socket
@@ -27,7 +29,9 @@ def chunked(*pieces: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 class Asked:
-    """A request, whoever parsed it. `chunk` raises BrokenBodyError for a body that isn't what its head said."""
+    """A request, whoever parsed it. `chunk` raises BrokenBodyError for a body that isn't what its
+    head said.
+    """
 
     method: str
     path: str

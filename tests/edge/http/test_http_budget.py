@@ -1,4 +1,6 @@
-"""What clients can make a server hold: each attack is bounded, and whoever is known, or comes with a whole request, is served."""
+"""What clients can make a server hold: each attack is bounded, and whoever is known, or comes with
+a whole request, is served.
+"""
 
 import asyncio
 import os
@@ -88,7 +90,9 @@ async def test_who_is_known_keeps_his_connection(ours: Serve) -> None:
 
 @pytest.mark.parametrize("attack", ["heads", "bodies", "pipelined"])
 async def test_what_strangers_send_and_nobody_takes_is_bounded(ours: Serve, attack: str) -> None:
-    """40 connections of up to 400 kB each, where 2 MB may be held: the rest is told to come back, or cut."""
+    """40 connections of up to 400 kB each, where 2 MB may be held: the rest is told to come back,
+    or cut.
+    """
 
     async def slow(asked: Asked) -> tuple[int, bytes]:
         await asyncio.sleep(60)
@@ -146,7 +150,9 @@ async def test_an_answer_that_is_not_read_counts_until_it_is(ours: Serve) -> Non
 
 
 async def test_small_answers_that_are_not_read_count_too(ours: Serve) -> None:
-    """Thousands of connections, each with as many small answers as it can make wait here: what the flat share doesn't cover is weighed."""
+    """Thousands of connections, each with as many small answers as it can make wait here: what the
+    flat share doesn't cover is weighed.
+    """
 
     async def little(asked: Asked) -> tuple[int, bytes]:
         return 200, bytes(3000)
@@ -293,7 +299,9 @@ def test_the_default_is_a_quarter_of_the_containers_memory() -> None:
 
 
 async def test_a_request_the_loop_has_not_read_yet_is_served(ours: Serve) -> None:
-    """The loop was held up while a request came in, and then the sweep's turn comes first: it must not close over it."""
+    """The loop was held up while a request came in, and then the sweep's turn comes first: it must
+    not close over it.
+    """
     server = await ours(echo)
     listening = server.listener
     caller = await server.connect()

@@ -1,4 +1,6 @@
-"""Deadlines between requests, and the end of the server. Ours alone: aiohttp has none for a head, and ends otherwise."""
+"""Deadlines between requests, and the end of the server. Ours alone: aiohttp has none for a head,
+and ends otherwise.
+"""
 
 import asyncio
 import socket
@@ -211,7 +213,9 @@ async def test_drain_closes_what_is_idle_at_once_and_waits_for_the_rest(ours: Se
 
 
 async def test_a_request_that_arrives_with_the_drain_is_served(ours: Serve) -> None:
-    """A hundred clients that send as it happens: each is answered, or closed without having been heard."""
+    """A hundred clients that send as it happens: each is answered, or closed without having been
+    heard.
+    """
     server = await ours(echo)
     callers = [await server.connect() for _ in range(100)]
     for caller in callers:
@@ -222,7 +226,9 @@ async def test_a_request_that_arrives_with_the_drain_is_served(ours: Serve) -> N
 
 
 async def test_who_was_not_told_of_the_end_can_use_its_connection_once_more(ours: Serve) -> None:
-    """A stream that began before the end has promised that the connection goes on; so has the answer before an idle one."""
+    """A stream that began before the end has promised that the connection goes on; so has the
+    answer before an idle one.
+    """
     go = asyncio.Event()
 
     server = await ours(streams_until(go))
@@ -247,7 +253,9 @@ async def test_who_was_not_told_of_the_end_can_use_its_connection_once_more(ours
 
 
 async def test_no_connection_that_was_made_is_reset_by_the_end(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that connect all the time, while the port closes: each is answered or wasn't let in."""
+    """Clients that connect all the time, while the port closes: each is answered or wasn't let
+    in.
+    """
     server = await ours(echo)
     accept_all = server.listener._accept_all
 

@@ -1,5 +1,6 @@
-"""Whatever a client sends, however it is cut and however it ends: answers, then perhaps a 4xx, or a closed connection. Nothing
-is raised, nothing is left, and what the handler sees is what both servers see."""
+"""Whatever a client sends, however it is cut and however it ends: answers, then perhaps a 4xx, or a
+closed connection. Nothing is raised, nothing is left, and what the handler sees is what both
+servers see."""
 
 import asyncio
 import itertools

@@ -59,7 +59,9 @@ SECOND = {
 
 
 class Client:
-    """A transport in memory: what is sent arrives at once, and is served within TURNS of the loop."""
+    """A transport in memory: what is sent arrives at once, and is served within TURNS of the
+    loop.
+    """
 
     TURNS = 20
 

@@ -1,4 +1,6 @@
-"""Clients that leave, at every step and in every way: the handler is cancelled once, and nothing is left."""
+"""Clients that leave, at every step and in every way: the handler is cancelled once, and nothing is
+left.
+"""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,6 @@
-"""What isn't HTTP is refused, never handled: 400 and the connection ends. The same with ours and with aiohttp's."""
+"""What isn't HTTP is refused, never handled: 400 and the connection ends. The same with ours and
+with aiohttp's.
+"""
 
 import asyncio
 from typing import Any
@@ -273,7 +275,9 @@ async def test_many_fields_of_the_largest_size_are_too_much_together(ours: Serve
 
 
 async def test_a_refused_client_that_goes_on_sending_can_read_why(ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiohttp closes at once: what is on its way then resets the connection, and the refusal may be lost."""
+    """aiohttp closes at once: what is on its way then resets the connection, and the refusal may be
+    lost.
+    """
     monkeypatch.setattr(connection, "LINGERING_S", 60.0)
     server = await ours(echo)
     caller = await server.connect()

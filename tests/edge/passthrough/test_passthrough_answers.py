@@ -1,4 +1,6 @@
-"""Pass-through answers: passed on as they are said, and booked at their price, however the call ends."""
+"""Pass-through answers: passed on as they are said, and booked at their price, however the call
+ends.
+"""
 
 import asyncio
 import json

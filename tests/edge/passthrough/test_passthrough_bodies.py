@@ -1,4 +1,6 @@
-"""Pass-through bodies: of any size in flat memory, within the limits on real bytes, and their files seen as they flow by."""
+"""Pass-through bodies: of any size in flat memory, within the limits on real bytes, and their files
+seen as they flow by.
+"""
 
 import asyncio
 import resource

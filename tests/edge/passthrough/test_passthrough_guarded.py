@@ -1,4 +1,6 @@
-"""Guardrails of pass-through endpoints: moderation's own code answers; nothing forbidden reaches the target, or comes back."""
+"""Guardrails of pass-through endpoints: moderation's own code answers; nothing forbidden reaches
+the target, or comes back.
+"""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,7 +30,9 @@ JSON = {"Content_Type": "application/json"}
 
 @pytest_asyncio.fixture
 async def guarded(world: World, tmp_path: Path) -> AsyncIterator[World]:
-    """Keywords `bomb` (before and after), and a class that masks `Ada` (before) and `Bob` (after)."""
+    """Keywords `bomb` (before and after), and a class that masks `Ada` (before) and `Bob`
+    (after).
+    """
     (tmp_path / "mine.py").write_text(MASK)
     tree = {
         "litellm_settings": {"banned_keywords_list": ["bomb"]},

@@ -1,4 +1,6 @@
-"""Pass-through endpoints: our key before somebody else's API. What goes on, what doesn't, and who may."""
+"""Pass-through endpoints: our key before somebody else's API. What goes on, what doesn't, and who
+may.
+"""
 
 import itertools
 from typing import Any
@@ -47,7 +49,9 @@ TABLE = list(
 async def test_every_combination(
     world: World, auth: bool | None, forward: bool, subpath: bool, rest: str, key: str | None
 ) -> None:
-    """`auth` x `forward_headers` x `include_subpath`, with a good key, none, and one that isn't ours."""
+    """`auth` x `forward_headers` x `include_subpath`, with a good key, none, and one that isn't
+    ours.
+    """
     given: dict[str, Any] = {"forward_headers": forward, "include_subpath": subpath}
     if auth is not None:
         given["auth"] = auth

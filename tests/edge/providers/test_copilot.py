@@ -1,4 +1,6 @@
-"""GitHub Copilot: where and as whom it is asked; its token from the entry, or from the file that LiteLLM's sign-in leaves."""
+"""GitHub Copilot: where and as whom it is asked; its token from the entry, or from the file that
+LiteLLM's sign-in leaves.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Credentials that must be fetched or made: Google's tokens from a real exchange, AWS's signatures from whatever the machine offers."""
+"""Credentials that must be fetched or made: Google's tokens from a real exchange, AWS's signatures
+from whatever the machine offers.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""Calls through a whole edge to providers of other wires: where they go, with which credential, and what comes back."""
+"""Calls through a whole edge to providers of other wires: where they go, with which credential, and
+what comes back.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""SageMaker endpoints in OpenAI's format, and IBM watsonx.ai: whole, streamed, embedded, refused."""
+"""SageMaker endpoints in OpenAI's format, and IBM watsonx.ai: whole, streamed, embedded,
+refused.
+"""
 
 import json
 import struct

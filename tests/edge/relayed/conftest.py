@@ -1,4 +1,6 @@
-"""An edge before providers that answer as their makers do, and one before providers that answer as a test says."""
+"""An edge before providers that answer as their makers do, and one before providers that answer as
+a test says.
+"""
 
 import json
 from collections.abc import AsyncIterator

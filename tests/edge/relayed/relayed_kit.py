@@ -1,4 +1,6 @@
-"""Providers that speak Anthropic's and OpenAI's wires, or say what a test says, and an edge that relays to them."""
+"""Providers that speak Anthropic's and OpenAI's wires, or say what a test says, and an edge that
+relays to them.
+"""
 
 import json
 from typing import Any

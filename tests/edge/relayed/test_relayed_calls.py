@@ -1,4 +1,6 @@
-"""Anthropic's Messages, OpenAI's Responses, speech, transcriptions, image edits: as their makers' own clients send them, byte for byte."""
+"""Anthropic's Messages, OpenAI's Responses, speech, transcriptions, image edits: as their makers'
+own clients send them, byte for byte.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""Answers of relayed calls that are none, or end in the middle: told as what they are, asked of the next deployment, and free."""
+"""Answers of relayed calls that are none, or end in the middle: told as what they are, asked of the
+next deployment, and free.
+"""
 
 import gzip
 import json

@@ -1,4 +1,6 @@
-"""Relayed calls that take long: what goes out meanwhile, whose place is whose, and when it is over."""
+"""Relayed calls that take long: what goes out meanwhile, whose place is whose, and when it is
+over.
+"""
 
 import asyncio
 import gzip
@@ -30,7 +32,9 @@ SLOW = {
 async def test_what_takes_long_to_become_an_answer_goes_out_as_it_comes(
     wires: Wires, what: str, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider that thinks for a minute and says so meanwhile is no failure, and what it says by then is not kept without end."""
+    """A provider that thinks for a minute and says so meanwhile is no failure, and what it says by
+    then is not kept without end.
+    """
     start, rest, outcome = SLOW[what]
     go = asyncio.Event()
 

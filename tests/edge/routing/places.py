@@ -1,4 +1,6 @@
-"""Seeded deployments that fail and take their time. Nothing but the standard library: LiteLLM's Python reads it too (tests/prove)."""
+"""Seeded deployments that fail and take their time. Nothing but the standard library: LiteLLM's
+Python reads it too (tests/prove).
+"""
 
 import random
 from collections.abc import Iterable

@@ -1,6 +1,8 @@
-"""Our routing on a clock of its own: seeded deployments that fail and take their time, calls that arrive, and what became of each.
+"""Our routing on a clock of its own: seeded deployments that fail and take their time, calls that
+arrive, and what became of each.
 
-The decisions are the edge's own (routing/plan.py, strategies.py, health.py); only the network isn't there.
+The decisions are the edge's own (routing/plan.py, strategies.py, health.py); only the network isn't
+there.
 """
 
 import heapq

@@ -1,4 +1,6 @@
-"""Which step follows a failure: every cause, with and without others left, within budget and deadline."""
+"""Which step follows a failure: every cause, with and without others left, within budget and
+deadline.
+"""
 
 import random
 from typing import Any

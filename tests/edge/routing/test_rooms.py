@@ -1,4 +1,6 @@
-"""Calls at once of one deployment: never more than it may have, whoever waits comes in order, and no place is lost."""
+"""Calls at once of one deployment: never more than it may have, whoever waits comes in order, and
+no place is lost.
+"""
 
 import asyncio
 import random

@@ -1,4 +1,6 @@
-"""Routing among failing deployments, on a clock of its own: what a dead one costs, and what retries may cost."""
+"""Routing among failing deployments, on a clock of its own: what a dead one costs, and what retries
+may cost.
+"""
 
 import math
 from collections import Counter
@@ -22,7 +24,9 @@ SECONDS = 60.0
 def test_a_dead_deployment_among_three_costs_an_edge_one_failed_attempt_a_cooldown(
     strategy: str, fails_after_s: float
 ) -> None:
-    """However many calls come meanwhile, and however long it takes to fail; the very first time all that are on their way find out."""
+    """However many calls come meanwhile, and however long it takes to fail; the very first time all
+    that are on their way find out.
+    """
     edges = 2
     world = World([Place("a"), Place("b"), Place("dead", down=ALWAYS, cause="connect", fails_after_s=fails_after_s)], 7)
     calls, _ = run(
@@ -34,7 +38,8 @@ def test_a_dead_deployment_among_three_costs_an_edge_one_failed_attempt_a_cooldo
     assert began and len(later) <= edges * (SECONDS / COOLDOWN_S + 1), len(later)
     if fails_after_s < 0.1:
         assert len(first) <= 3 * edges, "until the first has failed"
-    # While it hangs for the first time nobody knows, and what wants to go elsewhere then is held to the retry budget.
+    # While it hangs for the first time nobody knows, and what wants to go elsewhere then is held to
+    # the retry budget.
     assert good_share(calls) == 1.0 if fails_after_s < 0.1 else good_share(calls) > 0.98
     assert p95_s(calls) < 0.2
 

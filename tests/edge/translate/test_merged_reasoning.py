@@ -1,4 +1,6 @@
-"""`merge_reasoning_content_in_choices`: thoughts stand in the text of a stream, once opened and once closed, wherever it is cut."""
+"""`merge_reasoning_content_in_choices`: thoughts stand in the text of a stream, once opened and
+once closed, wherever it is cut.
+"""
 
 import json
 from typing import Any

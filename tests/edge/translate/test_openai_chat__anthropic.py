@@ -1,4 +1,6 @@
-"""OpenAI chat to Anthropic's Messages API: requests and answers against both vendors' schemas, streams cut at every byte."""
+"""OpenAI chat to Anthropic's Messages API: requests and answers against both vendors' schemas,
+streams cut at every byte.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""What OpenAI chat becomes in Anthropic's Messages API: against the vendor's schema, field by field."""
+"""What OpenAI chat becomes in Anthropic's Messages API: against the vendor's schema, field by
+field.
+"""
 
 import json
 from typing import Any

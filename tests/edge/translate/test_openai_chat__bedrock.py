@@ -1,4 +1,6 @@
-"""OpenAI chat to Amazon Bedrock's Converse: shapes against botocore's service model, frames against botocore's decoder."""
+"""OpenAI chat to Amazon Bedrock's Converse: shapes against botocore's service model, frames against
+botocore's decoder.
+"""
 
 import base64
 import functools
@@ -93,7 +95,7 @@ def test_a_conversation_with_tools_and_an_image() -> None:
 
 
 def test_blank_texts_are_left_out() -> None:
-    """Converse refuses them: agents send line breaks beside their calls, and results without a word."""
+    """Converse refuses them: line breaks beside an agent's calls, results without a word."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "system", "content": " "},

@@ -1,4 +1,6 @@
-"""OpenAI chat to Google's generateContent, for AI Studio and Vertex AI: both discovery documents must hold."""
+"""OpenAI chat to Google's generateContent, for AI Studio and Vertex AI: both discovery documents
+must hold.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""OpenAI chat to Ollama's /api/chat. No schema is published; its shapes are those of docs/api.md in its repository."""
+"""OpenAI chat to Ollama's /api/chat. No schema is published; its shapes are those of docs/api.md in
+its repository.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""Whatever is said comes back: generated conversations and answers, through every translator and into the schemas."""
+"""Whatever is said comes back: generated conversations and answers, through every translator and
+into the schemas.
+"""
 
 import json
 from typing import Any

@@ -1,4 +1,6 @@
-"""For tests of translators: vendors' published schemas, requests as clients write them, and streams put together again."""
+"""For tests of translators: vendors' published schemas, requests as clients write them, and streams
+put together again.
+"""
 
 import functools
 import json

@@ -1,4 +1,6 @@
-"""Every async test here runs on asyncio's loop and on uvloop; those with `make` also with both clients."""
+"""Every async test here runs on asyncio's loop and on uvloop; those with `make` also with both
+clients.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,7 +18,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 @pytest_asyncio.fixture(params=["ours", "aiohttp"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Any]]:
-    """Makes a client, ours or the reference; all are closed at the end, and ours then has nothing open."""
+    """Makes a client, ours or the reference; all are closed at the end, and ours then has nothing
+    open.
+    """
     made: list[Any] = []
 
     def one(**options: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Whatever a server sends, however it is cut, and however it ends: a response or an UpstreamError, soon, and nothing left."""
+"""Whatever a server sends, however it is cut, and however it ends: a response or an UpstreamError,
+soon, and nothing left.
+"""
 
 import asyncio
 import gzip

@@ -1,4 +1,6 @@
-"""Which connection serves which request: reuse, limits, back-pressure. Counters are exact at each step."""
+"""Which connection serves which request: reuse, limits, back-pressure. Counters are exact at each
+step.
+"""
 
 import asyncio
 import threading

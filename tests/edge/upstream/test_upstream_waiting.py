@@ -1,4 +1,6 @@
-"""More requests than connections: they wait in order, and what goes wrong with one costs the others nothing. Counters stay exact."""
+"""More requests than connections: they wait in order, and what goes wrong with one costs the others
+nothing. Counters stay exact.
+"""
 
 import asyncio
 from collections.abc import Callable

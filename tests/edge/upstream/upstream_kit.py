@@ -1,5 +1,5 @@
-"""What the upstream client's tests share: a server that does exactly what a script says, and aiohttp's client behind
-the same interface as ours, as the reference."""
+"""What the upstream client's tests share: a server that does exactly what a script says, and
+aiohttp's client behind the same interface as ours, as the reference."""
 
 import asyncio
 import datetime
@@ -73,7 +73,9 @@ class Peer:
 
 
 class Server:
-    """Runs the script for every connection; keeps what the scripts raised, so that the test fails with it."""
+    """Runs the script for every connection; keeps what the scripts raised, so that the test fails
+    with it.
+    """
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.script, self.tls, self.host = script, tls, host
@@ -196,7 +198,8 @@ class ReferenceResponse:
 def translated(error: Exception) -> UpstreamError:
     """aiohttp's errors in our words."""
     if isinstance(error, aiohttp.ClientPayloadError):
-        # One class for a connection lost and for a body that breaks the rules; its cause tells which.
+        # One class for a connection lost and for a body that breaks the rules; its cause tells
+        # which.
         broken = isinstance(error.__cause__, aiohttp.http_exceptions.TransferEncodingError)
         return UpstreamError("protocol" if broken and "Not enough" not in str(error) else "reset", str(error))
     table: list[tuple[type[Exception], Any]] = [

@@ -1,4 +1,6 @@
-"""Checkpoints and their keys in a running ledger: signed in time, copied to other places, shown to anybody. On a real PostgreSQL."""
+"""Checkpoints and their keys in a running ledger: signed in time, copied to other places, shown to
+anybody. On a real PostgreSQL.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,6 @@
-"""Who gets whose calls: a key's sinks, a team's, the file's, and from when on. On a real PostgreSQL, and a server that plays the target."""
+"""Who gets whose calls: a key's sinks, a team's, the file's, and from when on. On a real
+PostgreSQL, and a server that plays the target.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,6 @@
-"""Sinks get all that is theirs, in their own form, however their target behaves. On a real PostgreSQL, and a server that plays the target."""
+"""Sinks get all that is theirs, in their own form, however their target behaves. On a real
+PostgreSQL, and a server that plays the target.
+"""
 
 import hashlib
 import hmac

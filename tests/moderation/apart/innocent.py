@@ -1,5 +1,7 @@
 # ruff: noqa: E501 - one case a line
-"""What looks like a credential and is none: hashes, ids, placeholders, lock files, pictures, code, sentences."""
+"""What looks like a credential and is none: hashes, ids, placeholders, lock files, pictures, code,
+sentences.
+"""
 
 import base64
 import hashlib

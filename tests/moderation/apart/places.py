@@ -1,8 +1,10 @@
 # ruff: noqa: E501 - one case a line
-"""Where people put credentials in what they send to a model: files, commands, code, logs, tool results, sentences.
+"""Where people put credentials in what they send to a model: files, commands, code, logs, tool
+results, sentences.
 
-A place is ``(rng, name, value) -> text``; ``name`` is the environment variable's name. Each holds the value once.
-``NAMED`` say what the value is, ``UNNAMED`` don't (only for values that tell by themselves).
+A place is ``(rng, name, value) -> text``; ``name`` is the environment variable's name. Each holds
+the value once. ``NAMED`` say what the value is, ``UNNAMED`` don't (only for values that tell by
+themselves).
 """
 
 import json

@@ -1,4 +1,6 @@
-"""The planted cases: every kind in several places, and what is often missed (PEM bodies, URLs, short passwords ...)."""
+"""The planted cases: every kind in several places, and what is often missed (PEM bodies, URLs,
+short passwords ...).
+"""
 
 import base64
 import hashlib

@@ -1,8 +1,9 @@
 """Credentials as their issuers make them, written without looking at the rules that must find them.
 
-``TOKENS`` maps a kind to how one is made and how people name it: ``Token(names, make, bare)``. ``bare`` says that the
-value tells what it is by itself (a vendor's prefix or structure); the others need the name beside them, as an
-operator would too. Everything is generated from a seeded generator: no string here is anybody's credential.
+``TOKENS`` maps a kind to how one is made and how people name it: ``Token(names, make, bare)``.
+``bare`` says that the value tells what it is by itself (a vendor's prefix or structure); the others
+need the name beside them, as an operator would too. Everything is generated from a seeded
+generator: no string here is anybody's credential.
 """
 
 import base64
@@ -25,8 +26,8 @@ BASE64 = ALNUM + "+/"
 
 @dataclass(frozen=True)
 class Token:
-    """One kind of credential: names it is given (the first is an environment variable), how one is made, and whether
-    it can be told without its name."""
+    """One kind of credential: names it is given (the first is an environment variable), how one is
+    made, and whether it can be told without its name."""
 
     names: tuple[str, ...]
     make: Callable[[random.Random], str]
@@ -34,7 +35,9 @@ class Token:
 
 
 def take(alphabet: str, length: int) -> Callable[[random.Random], str]:
-    """So many characters, with a letter and a digit among them as in any real token of that length."""
+    """So many characters, with a letter and a digit among them as in any real token of that
+    length.
+    """
 
     def make(rng: random.Random) -> str:
         while True:

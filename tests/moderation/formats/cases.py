@@ -1,4 +1,6 @@
-"""The corpus by formats: every template filled several times, and every detector's token by itself and by its name."""
+"""The corpus by formats: every template filled several times, and every detector's token by itself
+and by its name.
+"""
 
 import hashlib
 import random
@@ -40,7 +42,9 @@ def fill(name: str, template: str, turn: int) -> Case:
 
 
 def shown(name: str) -> bool:
-    """Half of the templates may be looked at while rules are tuned; the other half is only counted."""
+    """Half of the templates may be looked at while rules are tuned; the other half is only
+    counted.
+    """
     return hashlib.sha256(f"formats {name}".encode()).digest()[0] % 2 == 0
 
 

@@ -1,4 +1,6 @@
-"""Texts with no credential in them, as near to one as real texts are (``((kind))`` is filled in; see values)."""
+"""Texts with no credential in them, as near to one as real texts are (``((kind))`` is filled in;
+see values).
+"""
 
 HARMLESS_TEXTS: dict[str, str] = {
     # Digests, ids and data

@@ -1,4 +1,6 @@
-"""Files and outputs as people paste them, with credentials in them: ``<<kind>>`` is one, ``((kind))`` is harmless."""
+"""Files and outputs as people paste them, with credentials in them: ``<<kind>>`` is one,
+``((kind))`` is harmless.
+"""
 
 FILES: dict[str, str] = {
     # Infrastructure as code

@@ -1,4 +1,6 @@
-"""Values the templates are filled with: credentials (``CREDENTIALS``) and what only looks like one (``HARMLESS``)."""
+"""Values the templates are filled with: credentials (``CREDENTIALS``) and what only looks like one
+(``HARMLESS``).
+"""
 
 import base64
 import json
@@ -23,7 +25,9 @@ WORDS = _WORDS.split()
 
 
 def drawn(alphabet: str, length: int, rng: random.Random) -> str:
-    """Some characters, with a digit and a letter among them as every real random string of that length has."""
+    """Some characters, with a digit and a letter among them as every real random string of that
+    length has.
+    """
     while True:
         value = "".join(rng.choices(alphabet, k=length))
         mixed = any(c in DIGITS for c in value) or not set(DIGITS) & set(alphabet)

@@ -1,4 +1,6 @@
-"""What the gateway itself is made of: models, its settings, why a call is allowed or not, the public hub."""
+"""What the gateway itself is made of: models, its settings, why a call is allowed or not, the
+public hub.
+"""
 
 from math import ceil
 from typing import Any
@@ -59,7 +61,9 @@ async def models(look: Look) -> Shown:
 
 
 async def guardrails(look: Look) -> Shown:
-    """Which guardrails this gateway has and when they run; what they did; and a box to try one in."""
+    """Which guardrails this gateway has and when they run; what they did; and a box to try one
+    in.
+    """
     say = look.say
     rows = [
         [each.name, each.kind, list(each.stages), say("yes") if each.default_on else "–", each.on_error]

@@ -1,4 +1,6 @@
-"""What was spent: the overview, the explorer by tag, team, key, model and time, and one request's life."""
+"""What was spent: the overview, the explorer by tag, team, key, model and time, and one request's
+life.
+"""
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
@@ -187,7 +189,9 @@ def _outcome(look: Look, row: dict[str, Any]) -> Any:
 
 
 async def request(look: Look) -> Shown:
-    """One request's life: who, where to, what it cost and with which price, which guardrails said what."""
+    """One request's life: who, where to, what it cost and with which price, which guardrails said
+    what.
+    """
     say = look.say
     rows = await look.api.ledger("/spend/logs", {"request_id": look.id})
     if not rows and look.query["wait"]:  # the playground asks again: the book follows by milliseconds

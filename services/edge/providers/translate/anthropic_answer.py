@@ -1,4 +1,6 @@
-"""Anthropic's answers, streams and errors in OpenAI's chat format. Also what Vertex AI sends for Claude."""
+"""Anthropic's answers, streams and errors in OpenAI's chat format. Also what Vertex AI sends for
+Claude.
+"""
 
 from typing import Any
 
@@ -205,7 +207,9 @@ class Stream(EventStream):
         self._calls: dict[int, int] = {}
         """Block -> index among the tool calls."""
         self._silent: set[int] = set()
-        """Calls without arguments so far: a client must be able to parse what it got, so these end as `{}`."""
+        """Calls without arguments so far: a client must be able to parse what it got, so these end
+        as `{}`.
+        """
         self._thoughts: dict[int, list[str]] = {}
         self._finish = "stop"
         self._over = False

@@ -227,7 +227,9 @@ class Stream:
         return out
 
     def finish(self) -> list[bytes]:
-        """`messageStop` is the end of what was said; `metadata`, after it, the end of the stream."""
+        """`messageStop` is the end of what was said; `metadata`, after it, the end of the
+        stream.
+        """
         if self._over or not self._stopped or not self._decoder.empty:
             return []
         return [DONE]

@@ -1,4 +1,5 @@
-"""OpenAI's chat request as values: what translators read. Decoded once; what no provider reads stays raw.
+"""OpenAI's chat request as values: what translators read. Decoded once; what no provider reads
+stays raw.
 
 Legacy `functions`, `function_call` and messages of role `function` come out as tools.
 """
@@ -75,7 +76,9 @@ class ToolFunction(msgspec.Struct):
 
 
 class Tool(msgspec.Struct):
-    """A function. `raw` is the tool as the client wrote it, for tools that are the provider's own."""
+    """A function. `raw` is the tool as the client wrote it, for tools that are the provider's
+    own.
+    """
 
     type: str = ""
     function: ToolFunction | None = None
@@ -143,11 +146,15 @@ READ_HERE = frozenset(
         "max_completion_tokens", "stream", "stream_options", "parallel_tool_calls", "reasoning_effort",
     }
 )  # fmt: skip
-"""Fields every translator turns into the provider's own; whatever else it doesn't know passes through."""
+"""Fields every translator turns into the provider's own; whatever else it doesn't know passes
+through.
+"""
 
 
 def messages(fields: Fields) -> list[Message]:
-    """Roles are system, developer, user, assistant, tool; calls and results of legacy functions are tools'."""
+    """Roles are system, developer, user, assistant, tool; calls and results of legacy functions are
+    tools'.
+    """
     found: list[Message] = read(fields, "messages", _messages) or []
     last_call = ""
     for i, message in enumerate(found):
@@ -262,7 +269,9 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def arguments(call: ToolCall, where: str) -> msgspec.Raw:
-    """A call's arguments as the JSON object they stand for. Raises RefusedError where they are none."""
+    """A call's arguments as the JSON object they stand for. Raises RefusedError where they are
+    none.
+    """
     text = (call.function.arguments if call.function is not None else None) or ""
     if not text.strip():
         return _NO_ARGUMENTS

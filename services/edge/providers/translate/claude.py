@@ -1,4 +1,6 @@
-"""What each Claude takes, by its version: one table, read from the model's name as any seller spells it."""
+"""What each Claude takes, by its version: one table, read from the model's name as any seller
+spells it.
+"""
 
 import functools
 import re
@@ -18,7 +20,9 @@ class Claude(msgspec.Struct, frozen=True):
 
     @property
     def schemas(self) -> bool:
-        """Structured outputs (`output_config.format`); older ones are given the schema as a tool's."""
+        """Structured outputs (`output_config.format`); older ones are given the schema as a
+        tool's.
+        """
         return self.version >= (4, 5) or (self.version == (4, 1) and self.family == "opus")
 
     @property
@@ -50,7 +54,9 @@ class Claude(msgspec.Struct, frozen=True):
 
     @property
     def output_tokens_max(self) -> int:
-        """`max_tokens` is required here and optional in OpenAI's wire, where leaving it out means as much as the model can."""
+        """`max_tokens` is required here and optional in OpenAI's wire, where leaving it out means
+        as much as the model can.
+        """
         if self.version >= (4, 6):
             return 128_000
         if self.version >= (4, 5):
@@ -64,10 +70,11 @@ class Claude(msgspec.Struct, frozen=True):
 
 @functools.lru_cache(maxsize=1024)
 def of(model: str) -> Claude:
-    """`claude-3-5-sonnet-20241022`, `claude-sonnet-4@20250514`, `us.anthropic.claude-opus-4-1-20250805-v1:0`.
+    """`claude-3-5-sonnet-20241022`, `claude-sonnet-4@20250514`,
+    `us.anthropic.claude-opus-4-1-20250805-v1:0`.
 
-    A Claude without a version in its name is a new one; what isn't called Claude at all is treated as an old one, which
-    is asked for less.
+    A Claude without a version in its name is a new one; what isn't called Claude at all is treated
+    as an old one, which is asked for less.
     """
     found = _VERSION.search(model.lower())
     if found is None:

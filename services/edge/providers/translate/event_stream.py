@@ -1,7 +1,7 @@
 """Amazon's binary event stream (vnd.amazon.eventstream), decoded from bytes cut anywhere.
 
-A message: total length, length of the headers, CRC of both (12 bytes, big-endian); headers; payload; CRC of all before it.
-https://smithy.io/2.0/aws/amazon-eventstream.html
+A message: total length, length of the headers, CRC of both (12 bytes, big-endian); headers;
+payload; CRC of all before it. https://smithy.io/2.0/aws/amazon-eventstream.html
 """
 
 import struct
@@ -32,7 +32,9 @@ class Decoder:
         return not self._rest
 
     def feed(self, data: bytes) -> list[Message]:
-        """Raises UnreadableAnswerError for a wrong checksum or length: bytes were lost, and what follows can't be trusted."""
+        """Raises UnreadableAnswerError for a wrong checksum or length: bytes were lost, and what
+        follows can't be trusted.
+        """
         if self._rest:
             data = self._rest + data
         found: list[Message] = []

@@ -9,7 +9,9 @@ from services.edge.providers.translate import wire
 from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
 
 SIGNATURE = "__thought__"
-"""In a call's id, before the signature of the thinking that led to it: an id is what every client brings back."""
+"""In a call's id, before the signature of the thinking that led to it: an id is what every client
+brings back.
+"""
 FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": "stop"} | dict.fromkeys(
     (
         "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
@@ -86,7 +88,9 @@ class Usage(msgspec.Struct, rename="camel"):
     service_tier: str | None = None
 
     def openai(self, searches: int = 0) -> dict[str, Any]:
-        """Google's total is what everything adds up to; some models count thoughts among the candidates' tokens already."""
+        """Google's total is what everything adds up to; some models count thoughts among the
+        candidates' tokens already.
+        """
         prompt = (self.prompt_token_count or 0) + (self.tool_use_prompt_token_count or 0)
         said, thoughts = self.candidates_token_count or 0, self.thoughts_token_count or 0
         inclusive = self.total_token_count == prompt + said and thoughts <= said

@@ -1,6 +1,8 @@
-"""`merge_reasoning_content_in_choices`: in a stream, what a model thinks stands in the answer's text between `<think>` and `</think>`.
+"""`merge_reasoning_content_in_choices`: in a stream, what a model thinks stands in the answer's
+text between `<think>` and `</think>`.
 
-For clients that show such text folded, and know no `reasoning_content`. As in LiteLLM, whole answers stay as they are.
+For clients that show such text folded, and know no `reasoning_content`. As in LiteLLM, whole
+answers stay as they are.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,10 @@
-"""OpenAI's chat in front, Anthropic's Messages API behind (https://docs.anthropic.com/en/api/messages).
+"""OpenAI's chat in front, Anthropic's Messages API behind
+(https://docs.anthropic.com/en/api/messages).
 
-The differences that matter: system texts stand apart; tool results are the user's, all those of one turn in one message;
-`max_tokens` is required; input tokens don't include the cached ones. A schema goes to `output_config`, or, for models
-before it, into a tool (`JSON_TOOL`) whose call is turned back into content.
+The differences that matter: system texts stand apart; tool results are the user's, all those of one
+turn in one message; `max_tokens` is required; input tokens don't include the cached ones. A schema
+goes to `output_config`, or, for models before it, into a tool (`JSON_TOOL`) whose call is turned
+back into content.
 """
 
 from collections.abc import Mapping
@@ -150,7 +152,9 @@ def _source(url: str, media: str | None, where: str) -> dict[str, str]:
 
 
 def _assistant(message: chat.Message, where: str) -> list[Block]:
-    """Thinking that Claude signed comes first; unsigned reasoning of others isn't taken, and stays here."""
+    """Thinking that Claude signed comes first; unsigned reasoning of others isn't taken, and stays
+    here.
+    """
     blocks: list[Any] = list(message.thinking_blocks or ())
     blocks += _blocks(message, where)
     for j, call in enumerate(message.tool_calls or ()):
@@ -271,7 +275,9 @@ _CONSTRAINTS = frozenset(
 
 
 def closed(schema: msgspec.Raw) -> Any:
-    """A schema as structured outputs take it: objects closed, `oneOf` as `anyOf`, constraints as words."""
+    """A schema as structured outputs take it: objects closed, `oneOf` as `anyOf`, constraints as
+    words.
+    """
     return _closed(msgspec.json.decode(schema))
 
 
@@ -308,7 +314,9 @@ def is_thinking(made: dict[str, Any]) -> bool:
 def thinking(
     fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude, max_tokens: int | None
 ) -> None:
-    """`thinking` as the client wrote it goes before `reasoning_effort`, which says the same less exactly."""
+    """`thinking` as the client wrote it goes before `reasoning_effort`, which says the same less
+    exactly.
+    """
     if "thinking" in fields:
         made["thinking"] = fields["thinking"]
         return

@@ -1,7 +1,8 @@
 """OpenAI's chat in front, Amazon Bedrock's Converse behind (one wire for all models it sells).
 
-The model stands in the address. What Converse has no name for goes to `additionalModelRequestFields`, which the model
-itself reads: Claude's `thinking` and `top_k`, for example. Images and documents travel inside the request, or lie in S3.
+The model stands in the address. What Converse has no name for goes to
+`additionalModelRequestFields`, which the model itself reads: Claude's `thinking` and `top_k`, for
+example. Images and documents travel inside the request, or lie in S3.
 """
 
 import re

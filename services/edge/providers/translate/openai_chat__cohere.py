@@ -1,6 +1,7 @@
 """OpenAI's chat in front, Cohere's /v2/chat behind (https://docs.cohere.com/reference/chat).
 
-What is billed (`billed_units`) is what counts as usage: Cohere's `tokens` include a preamble that nobody pays for.
+What is billed (`billed_units`) is what counts as usage: Cohere's `tokens` include a preamble that
+nobody pays for.
 """
 
 from collections.abc import Mapping

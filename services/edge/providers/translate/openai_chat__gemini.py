@@ -1,8 +1,10 @@
-"""OpenAI's chat in front, Google's generateContent behind: AI Studio and Vertex AI (https://ai.google.dev/api/generate-content).
+"""OpenAI's chat in front, Google's generateContent behind: AI Studio and Vertex AI
+(https://ai.google.dev/api/generate-content).
 
-The differences that matter: results of tools name the function, not the call; a part that a thinking model signed must come
-back with its signature, which travels in the call's id because every client returns that (`SIGNATURE`); the numbers of a
-stream's chunks are cumulative, and nothing but the end of the bytes says that it is over.
+The differences that matter: results of tools name the function, not the call; a part that a
+thinking model signed must come back with its signature, which travels in the call's id because
+every client returns that (`SIGNATURE`); the numbers of a stream's chunks are cumulative, and
+nothing but the end of the bytes says that it is over.
 """
 
 from collections.abc import Mapping
@@ -50,7 +52,9 @@ _LEVELS = {
     "max": "HIGH",
 }
 UNSIGNED = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
-"""`skip_thought_signature_validator` in base64: Google's own word for a call that another model made."""
+"""`skip_thought_signature_validator` in base64: Google's own word for a call that another model
+made.
+"""
 
 Part = dict[str, Any]
 
@@ -77,7 +81,9 @@ def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> 
 
 
 def newest(model: str) -> bool:
-    """Gemini 3 and later: a level of thinking instead of a budget, and signatures that must come back."""
+    """Gemini 3 and later: a level of thinking instead of a budget, and signatures that must come
+    back.
+    """
     found = model.rpartition("gemini-")[2][:1]
     return "gemini-" in model and found.isdigit() and int(found) >= 3
 

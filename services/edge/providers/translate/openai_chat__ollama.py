@@ -1,6 +1,8 @@
-"""OpenAI's chat in front, Ollama's own /api/chat behind, for what its OpenAI address can't do: `num_ctx`, `keep_alive`, `think`.
+"""OpenAI's chat in front, Ollama's own /api/chat behind, for what its OpenAI address can't do:
+`num_ctx`, `keep_alive`, `think`.
 
-Whole answers are one JSON object, streams one a line. Images are plain base64; calls have no ids, so ours count.
+Whole answers are one JSON object, streams one a line. Images are plain base64; calls have no ids,
+so ours count.
 """
 
 from collections.abc import Mapping
@@ -20,7 +22,9 @@ _OPTIONS = {
     "mirostat": "mirostat", "mirostat_eta": "mirostat_eta", "mirostat_tau": "mirostat_tau", "tfs_z": "tfs_z",
     "penalize_newline": "penalize_newline",
 }  # fmt: skip
-"""Fields -> `options`. OpenAI's frequency penalty is what LiteLLM, too, takes for Ollama's repeat penalty."""
+"""Fields -> `options`. OpenAI's frequency penalty is what LiteLLM, too, takes for Ollama's repeat
+penalty.
+"""
 _HANDLED = chat.READ_HERE | {"user", "metadata", "n", "options", "thinking", "service_tier"}
 _FINISH = {"length": "length"}
 

@@ -1,4 +1,6 @@
-"""OpenAI's chat in front and behind, for a deployment whose answers are changed on their way: the bytes are the same."""
+"""OpenAI's chat in front and behind, for a deployment whose answers are changed on their way: the
+bytes are the same.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""OpenAI's chat in front, a SageMaker endpoint that speaks it behind: the same JSON, but streams come in Amazon's binary frames."""
+"""OpenAI's chat in front, a SageMaker endpoint that speaks it behind: the same JSON, but streams
+come in Amazon's binary frames.
+"""
 
 import msgspec
 

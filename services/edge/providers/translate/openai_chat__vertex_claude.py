@@ -1,4 +1,6 @@
-"""OpenAI's chat in front, Claude on Vertex AI behind: Anthropic's Messages, but for where the model is named."""
+"""OpenAI's chat in front, Claude on Vertex AI behind: Anthropic's Messages, but for where the model
+is named.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""OpenAI's chat in front, IBM watsonx.ai's /ml/v1/text/chat behind: nearly the same JSON, with other names around it."""
+"""OpenAI's chat in front, IBM watsonx.ai's /ml/v1/text/chat behind: nearly the same JSON, with
+other names around it.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,6 @@
-"""OpenAI's embeddings in front, Bedrock's InvokeModel behind: Amazon's Titan (one text a call) and Cohere's (many)."""
+"""OpenAI's embeddings in front, Bedrock's InvokeModel behind: Amazon's Titan (one text a call) and
+Cohere's (many).
+"""
 
 from collections.abc import Mapping
 from typing import Any

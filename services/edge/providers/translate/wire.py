@@ -1,4 +1,6 @@
-"""What all translators share: the values that go in and out, refusals, and the writer of OpenAI's chunks."""
+"""What all translators share: the values that go in and out, refusals, and the writer of OpenAI's
+chunks.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -27,7 +29,9 @@ def refuse(message: str, param: str) -> NoReturn:
 
 
 def read(fields: Fields, name: str, decoder: "msgspec.json.Decoder[Any]") -> Any:
-    """A field's value; None when absent or null. Raises RefusedError (400) naming the place inside it."""
+    """A field's value; None when absent or null. Raises RefusedError (400) naming the place inside
+    it.
+    """
     raw = fields.get(name)
     if raw is None:
         return None
@@ -65,7 +69,9 @@ _TOO_LONG: Final = (
 
 
 def kind_of(status: int, message: str) -> tuple[str, str | None]:
-    """OpenAI's (type, code) of a provider's error, from what all wires have: the status and the words."""
+    """OpenAI's (type, code) of a provider's error, from what all wires have: the status and the
+    words.
+    """
     if status in (400, 413) and any(words in message.lower() for words in _TOO_LONG):
         return "invalid_request_error", "context_length_exceeded"
     return _KINDS.get(status, ("api_error" if status >= 500 else "invalid_request_error", None))
@@ -81,7 +87,9 @@ _KINDS: Final[dict[int, tuple[str, str | None]]] = {
 
 
 class Chunks:
-    """Writes one stream's `chat.completion.chunk` events: the head once, each delta's bytes around what changes."""
+    """Writes one stream's `chat.completion.chunk` events: the head once, each delta's bytes around
+    what changes.
+    """
 
     def __init__(self, response_id: str, model: str, now_s: int) -> None:
         self._start = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":' % (
@@ -141,8 +149,8 @@ def usage(
 ) -> dict[str, Any]:
     """OpenAI's usage object, with LiteLLM's names for what OpenAI has none for.
 
-    `prompt` includes `cached` and `written` (of which `written_1h` live an hour); `completion` includes `reasoning`. Zeros
-    are left out of the details.
+    `prompt` includes `cached` and `written` (of which `written_1h` live an hour); `completion`
+    includes `reasoning`. Zeros are left out of the details.
     """
     found: dict[str, Any] = {
         "prompt_tokens": prompt,
@@ -233,7 +241,9 @@ class Events:
 
 
 class EventStream:
-    """A stream of server-sent events being translated: each event is read as it is whole. What reads them is a subclass's."""
+    """A stream of server-sent events being translated: each event is read as it is whole. What
+    reads them is a subclass's.
+    """
 
     def __init__(self) -> None:
         self._events = Events()
