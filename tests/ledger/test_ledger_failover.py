@@ -23,6 +23,7 @@ from tests.ledger.processes import Process, recorded, recording
 from tests.ledger.servers import Nats, Postgres
 
 
+@pytest.mark.alone
 async def test_two_ledgers_one_killed_each_request_once(
     nats_server: Nats, client: Client, book: Book, tmp_path: Path
 ) -> None:
