@@ -45,7 +45,7 @@ FILES: dict[str, str] = {
     "my.cnf": "[client]\nuser=root\npassword=<<password>>\nhost=localhost\n",
     "aws credentials": "[default]\naws_access_key_id = <<aws_id>>\naws_secret_access_key = <<aws_key>>\n\n[prod]\naws_session_token=<<b48>>\n",
     "git credentials": "https://((name)):<<github>>@github.com\n",
-    "npmrc": "//registry.npmjs.org/:_authToken=<<npm>>\n//npm.example.com/:_password=<<encoded>>\nalways-auth=true\n",
+    "npmrc": "//npm.example.org/:_authToken=<<npm>>\n//npm.example.com/:_password=<<encoded>>\nalways-auth=true\n",
     "pypirc": "[pypi]\nusername = __token__\npassword = <<pypi>>\n",
     "htpasswd command": "htpasswd -bc /etc/nginx/.htpasswd admin <<plain>>",
     "s3cfg": "[default]\naccess_key = <<aws_id>>\nsecret_key = <<aws_key>>\nuse_https = True\n",

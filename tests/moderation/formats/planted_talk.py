@@ -37,7 +37,7 @@ TALK: dict[str, str] = {
     "az login": "az login --service-principal -u ((id)) -p <<u43>> --tenant ((id))",
     "gh auth": "echo <<github>> | gh auth login --with-token",
     "vault login": "vault login <<vault>>",
-    "npm config": "npm config set //registry.npmjs.org/:_authToken <<npm>>",
+    "npm config": "npm config set //npm.example.org/:_authToken <<npm>>",
     "twine": "twine upload -u __token__ -p <<pypi>> dist/*",
     "terraform var": "terraform apply -var 'db_password=<<password>>' -var region=eu-west-1",
     "rabbitmqctl": "rabbitmqctl add_user svc <<plain>>\nrabbitmqctl set_user_tags svc administrator",
