@@ -4,12 +4,17 @@ Each rule of ours is tried where one of its literals stands, on bounded pieces, 
 are worth looking at (gate.py).
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import ahocorasick_rs
 
 from services.moderation.secrets import assigned, columns, places, structures, words
 from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
+
+T = TypeVar("T", str, bytes)
 
 _LOOK_BACK = (structures.jwk, structures.told_before, places.answered, columns.column)
 """Rules by which what comes later makes a secret of what came before, or what stands too far before
@@ -110,13 +115,7 @@ BLOCK_MAX = 32_768
 
 def in_bytes(text: str, spans: list[Span]) -> list[Span]:
     """Spans of characters in bytes of the text in UTF-8."""
-    out, at, size = [], 0, 0
-    for span in spans:
-        size += len(text[at : span.start].encode("utf-8", "surrogatepass"))
-        inside = len(text[span.start : span.end].encode("utf-8", "surrogatepass"))
-        out.append(Span(size, size + inside, span.type))
-        size, at = size + inside, span.end
-    return out
+    return _restated(text, spans, lambda part: len(part.encode("utf-8", "surrogatepass")))
 
 
 def in_characters(text: str, spans: list[Span]) -> list[Span]:
@@ -124,10 +123,15 @@ def in_characters(text: str, spans: list[Span]) -> list[Span]:
     if not spans or text.isascii():
         return spans
     data = text.encode("utf-8", "surrogatepass")
-    out, at, characters = [], 0, 0
+    return _restated(data, spans, lambda part: len(part.decode("utf-8", "surrogatepass")))
+
+
+def _restated(whole: T, spans: list[Span], length: Callable[[T], int]) -> list[Span]:
+    """Spans of `whole`, in order, by what `length` says of its pieces: each is looked at once."""
+    out, at, before = [], 0, 0
     for span in spans:
-        characters += len(data[at : span.start].decode("utf-8", "surrogatepass"))
-        inside = len(data[span.start : span.end].decode("utf-8", "surrogatepass"))
-        out.append(Span(characters, characters + inside, span.type))
-        characters, at = characters + inside, span.end
+        before += length(whole[at : span.start])
+        inside = length(whole[span.start : span.end])
+        out.append(Span(before, before + inside, span.type))
+        before, at = before + inside, span.end
     return out
