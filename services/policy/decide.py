@@ -14,7 +14,7 @@ import msgspec
 
 from services.policy import folding, relations, routes
 from services.policy.catalog import Catalog
-from services.policy.directory import ROTATIONS_MAX, Directory
+from services.policy.directory import Directory
 from services.policy.identity import tokens
 from services.policy.identity.claims import NotLetIn
 from services.policy.model_access import allows, key_allows
@@ -166,23 +166,14 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         return who(MASTER, [], expires_at_ms=master.ends_at_ms(digest))
     if request.claims or digest.startswith(LABEL):
         return _by_token(directory, catalog, request, now_ms, who)
-    depends_on = [subjects.control("key", digest)]
-    key = directory.keys.get(digest)
-    expires_at_ms, blocked, delegated = (
-        (None, False, False) if key is None else (key.expires_at_ms, key.blocked, key.delegated)
-    )
-    for _ in range(ROTATIONS_MAX):
-        if key is None or key.replaced_by is None:
-            break
-        depends_on.append(subjects.control("key", key.replaced_by))
-        key = directory.keys.get(key.replaced_by)
+    depends_on, ends, blocked, delegated = [], [], False, False
+    for token, key in directory.successors(digest):
+        depends_on.append(subjects.control("key", token))
         if key is not None:
             blocked = blocked or key.blocked
             delegated = delegated or key.delegated  # who rotates a key in their name has the new secret alone
-            ends = [
-                ms for ms in (expires_at_ms, key.expires_at_ms if key.replaced_by is None else None) if ms is not None
-            ]
-            expires_at_ms = min(ends) if ends else None
+            if (token == digest or key.replaced_by is None) and key.expires_at_ms is not None:
+                ends.append(key.expires_at_ms)
     if key is None or key.replaced_by is not None:
         if not master:
             return who(ANONYMOUS, depends_on, anonymous=True)
@@ -209,7 +200,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
         key=key,
         team=team,
         user=user,
-        expires_at_ms=expires_at_ms,
+        expires_at_ms=min(ends, default=None),
         blocked=blocked,
     )
 

@@ -7,7 +7,7 @@ I/O, no clock; each fact costs O(1). Tables and indexes are those of the kinds (
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -144,12 +144,21 @@ class Directory:
 
     def present(self, token: str) -> Key | None:
         """The key, or the one it was rotated into."""
+        *_, (_, key) = self.successors(token)
+        return None if key is None or key.replaced_by is not None else key
+
+    def successors(self, token: str) -> Iterator[tuple[str, Key | None]]:
+        """The key, and each that it was rotated into, ROTATIONS_MAX at most: digests, and None for
+        the last where it isn't there.
+        """
         key = self.keys.get(KeyDigest(token))
+        yield token, key
         for _ in range(ROTATIONS_MAX):
             if key is None or key.replaced_by is None:
-                return key
-            key = self.keys.get(key.replaced_by)
-        return None
+                return
+            token = key.replaced_by
+            key = self.keys.get(KeyDigest(token))
+            yield token, key
 
     def user_of(self, email: str) -> User | None:
         """The user with this address, however it is spelt; of several (who were made at one

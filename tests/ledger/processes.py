@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -32,6 +34,18 @@ async def recording(ledgers: list["Process"]) -> "Process":
 
     await eventually(look)
     return found[0]
+
+
+@contextmanager
+def two(nats_url: str, database_url: str, folder: Path, **more: str) -> Iterator[list["Process"]]:
+    """On one book; killed at the end, whatever became of them."""
+    ledgers = [Process(nats_url, database_url, folder / f"{n}.log", **more) for n in (1, 2)]
+    try:
+        yield ledgers
+    finally:
+        for ledger in ledgers:
+            ledger.process.kill()
+            ledger.process.wait()
 
 
 class Process:

@@ -19,7 +19,7 @@ from services.ledger.streams import TrafficPoster
 from services.ledger.writer import Writer
 from shared import subjects
 from tests.ledger.ledger_kit import Book, eventually, now_ms, opened, publish, running, settled
-from tests.ledger.processes import Process, recorded, recording
+from tests.ledger.processes import Process, recorded, recording, two
 from tests.ledger.servers import Nats, Postgres
 
 
@@ -28,8 +28,7 @@ async def test_two_ledgers_one_killed_each_request_once(
     nats_server: Nats, client: Client, book: Book, tmp_path: Path
 ) -> None:
     """5,000 requests; the ledger that records is killed in the middle; the other takes over."""
-    ledgers = [Process(nats_server.url, book.url, tmp_path / f"{n}.log") for n in (1, 2)]
-    try:
+    with two(nats_server.url, book.url, tmp_path) as ledgers:
         for ledger in ledgers:
             await ledger.ready()
         calls = [opened() for _ in range(5_000)]
@@ -55,17 +54,12 @@ async def test_two_ledgers_one_killed_each_request_once(
         survivor = next(ledger for ledger in ledgers if ledger is not victim)
         survivor.process.terminate()
         assert await asyncio.to_thread(survivor.process.wait, 20) == 0
-    finally:
-        for ledger in ledgers:
-            ledger.process.kill()
-            ledger.process.wait()
 
 
 async def test_a_stopped_holder_loses_the_lock_and_writes_nothing_when_it_wakes(
     nats_server: Nats, client: Client, book: Book, tmp_path: Path
 ) -> None:
-    ledgers = [Process(nats_server.url, book.url, tmp_path / f"{n}.log") for n in (1, 2)]
-    try:
+    with two(nats_server.url, book.url, tmp_path) as ledgers:
         for ledger in ledgers:
             await ledger.ready()
         await publish(client, settled())
@@ -80,10 +74,6 @@ async def test_a_stopped_holder_loses_the_lock_and_writes_nothing_when_it_wakes(
         await recorded(book, 7)
         assert await book.value("SELECT count(*) FROM request_log") == 7
         assert await book.anomalies() == []
-    finally:
-        for ledger in ledgers:
-            ledger.process.kill()
-            ledger.process.wait()
 
 
 async def test_racing_recorders_without_any_lock_still_record_once(
@@ -272,10 +262,8 @@ async def test_a_ledger_waits_for_its_database(nats_server: Nats, client: Client
 async def test_ledgers_share_the_shards_and_one_takes_over_what_a_killed_one_had(
     nats_server: Nats, client: Client, book: Book, tmp_path: Path
 ) -> None:
-    first, second = ledgers = [
-        Process(nats_server.url, book.url, tmp_path / f"{n}.log", TOLLGATE_TRAFFIC_SHARDS="4") for n in (1, 2)
-    ]
-    try:
+    with two(nats_server.url, book.url, tmp_path, TOLLGATE_TRAFFIC_SHARDS="4") as ledgers:
+        first, second = ledgers
         await first.ready()
         await second.ready()
 
@@ -297,10 +285,6 @@ async def test_ledgers_share_the_shards_and_one_takes_over_what_a_killed_one_had
         assert await second.shards() == set(range(4))
         assert await book.value("SELECT count(*) FROM request_log") == sent
         assert await book.anomalies() == []
-    finally:
-        for ledger in ledgers:
-            ledger.process.kill()
-            ledger.process.wait()
 
 
 @pytest.mark.parametrize(
