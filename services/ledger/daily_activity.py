@@ -11,7 +11,9 @@ from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.params import refuse
+from services.ledger.queries import Report
 from services.ledger.responses import usd
+from services.ledger.spend_query import SpendQuery
 from services.ledger.spend_sources import CACHE_SUMS, SUMS
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
@@ -43,20 +45,27 @@ def handlers(api: Api) -> dict[str, Handler]:
     return {f"/{entity}/daily/activity": of(entity) for entity in (*IDS, *ALIASES)}
 
 
-async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
-    asked: dict[str, Any] = {"bucket": "day", "time_zone": params.zone_of(query)}
+def asked(entity: str, query: Mapping[str, str]) -> tuple[SpendQuery, set[str]]:
+    """The days and filters of a question about an entity, and the entities to leave out. Raises
+    RefusedError.
+    """
+    wanted: dict[str, Any] = {"bucket": "day", "time_zone": params.zone_of(query)}
     for name in ("start_date", "end_date"):
         if params.day(query, name) is None:
             refuse(name, "is needed, a day like 2026-11-23")
-        asked[name] = query[name]
+        wanted[name] = query[name]
     for given, dimension in (("model", "model"), ("api_key", "key")):
         if query.get(given):
-            asked[dimension] = query[given]
+            wanted[dimension] = query[given]
     chosen = next((query[name] for name in IDS[entity] if query.get(name)), None)
     if chosen:
-        asked[entity] = chosen
+        wanted[entity] = chosen
     left_out = {one for name in IDS[entity] for one in (query.get(f"exclude_{name}") or "").split(",") if one}
-    parsed = spend_query.parse(asked, datetime.now(UTC))
+    return spend_query.parse(wanted, datetime.now(UTC)), left_out
+
+
+async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str]) -> dict[str, Any]:
+    parsed, left_out = asked(entity, query)
     page = params.integer(query, "page", 1, 1, 1_000_000)
     size = params.integer(query, "page_size", 50, 1, PAGE_DAYS_MAX)
     if spend_query.only_in_log(parsed) or entity in spend_query.LOG_ONLY:
@@ -64,37 +73,51 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
     days, whole = _page(parsed, page, size)
     if days is None:
         return {"results": [], "metadata": {**_metadata([]), "page": page, "total_pages": whole, "has_more": False}}
-    parsed = parsed._replace(first=days[0], end=days[1], top=spend_query.ROWS_MAX)
-    report = api.book()
+    found = await by_day(api.book(), scope, entity, parsed._replace(first=days[0], end=days[1]), left_out)
+    return shown(found, page, whole)
+
+
+async def by_day(
+    report: Report, scope: Scope, entity: str, parsed: SpendQuery, left_out: set[str]
+) -> dict[str, dict[str, Any]]:
+    """Day → its figures, and their breakdown; money in pico-USD."""
     wanted = (*SUMS, *CACHE_SUMS)
     results: dict[str, dict[str, Any]] = {}
+    parsed = parsed._replace(top=spend_query.ROWS_MAX)
     dimensions = [entity, *PARTS.values()]
     for row in await report.sums(parsed._replace(group_by=tuple(dict.fromkeys(dimensions))), scope, wanted):
         if row["d0"] in left_out:
             continue
         day = row["bucket"].astimezone(parsed.zone).date().isoformat()
-        found = results.setdefault(day, {"date": day, "metrics": _empty(), "breakdown": _parts()})
-        _add(found["metrics"], row)
-        _add(_entry(found["breakdown"]["entities"], row["d0"]), row)
+        found = results.setdefault(day, {"date": day, "metrics": empty(), "breakdown": _parts()})
+        add(found["metrics"], row)
+        add(_entry(found["breakdown"]["entities"], row["d0"]), row)
         for n, part in enumerate(PARTS, 1):
             value = row[f"d{n}"]
-            _add(_entry(found["breakdown"][part], ENDPOINTS.get(value, value) if part == "endpoints" else value), row)
+            add(_entry(found["breakdown"][part], ENDPOINTS.get(value, value) if part == "endpoints" else value), row)
     if entity == "tag" and not left_out:
         await _count_once(report, scope, parsed, results, wanted)
-    shown = [_shown(results[day]) for day in sorted(results, reverse=True)]
+    return results
+
+
+def shown(results: Mapping[str, dict[str, Any]], page: int, pages: int) -> dict[str, Any]:
+    """The newest day first."""
+    days = [in_usd(results[day]) for day in sorted(results, reverse=True)]
     return {
-        "results": shown,
-        "metadata": {**_metadata(shown), "page": page, "total_pages": whole, "has_more": page < whole},
+        "results": days,
+        "metadata": {**_metadata(days), "page": page, "total_pages": pages, "has_more": page < pages},
     }
 
 
-async def _count_once(report: Any, scope: Scope, parsed: Any, results: dict[str, dict[str, Any]], wanted: Any) -> None:
+async def _count_once(
+    report: Report, scope: Scope, parsed: SpendQuery, results: dict[str, dict[str, Any]], wanted: Any
+) -> None:
     """A day's own figures count a call with two tags once, unlike the sum of its tags."""
     for row in await report.sums(parsed._replace(group_by=()), scope, wanted):
         day = row["bucket"].astimezone(parsed.zone).date().isoformat()
         if day in results:
-            results[day]["metrics"] = _empty()
-            _add(results[day]["metrics"], row)
+            results[day]["metrics"] = empty()
+            add(results[day]["metrics"], row)
 
 
 def _page(query: Any, page: int, size: int) -> tuple[tuple[datetime, datetime] | None, int]:
@@ -113,17 +136,17 @@ def _parts() -> dict[str, dict[str, Any]]:
     return {**{part: {} for part in PARTS}, "entities": {}, "mcp_servers": {}}
 
 
-def _empty() -> dict[str, int]:
+def empty() -> dict[str, int]:
     return dict.fromkeys(METRICS, 0)
 
 
 def _entry(found: dict[str, Any], name: str | None) -> dict[str, int]:
-    entry = found.setdefault(name if name is not None else "", {"metrics": _empty(), "metadata": {}})
+    entry = found.setdefault(name if name is not None else "", {"metrics": empty(), "metadata": {}})
     metrics: dict[str, int] = entry["metrics"]
     return metrics
 
 
-def _add(metrics: dict[str, int], row: Mapping[str, Any]) -> None:
+def add(metrics: dict[str, int], row: Mapping[str, Any]) -> None:
     metrics["spend"] += int(row["spend_picousd"])
     metrics["prompt_tokens"] += int(row["input_tokens"])
     metrics["completion_tokens"] += int(row["output_tokens"])
@@ -135,12 +158,12 @@ def _add(metrics: dict[str, int], row: Mapping[str, Any]) -> None:
     metrics["api_requests"] += int(row["requests"])
 
 
-def _shown(value: Any) -> Any:
+def in_usd(value: Any) -> Any:
     """With money in USD, when everything is added up."""
     if not isinstance(value, dict):
         return value
     return {
-        name: usd(item) if name == "spend" and isinstance(item, int) else _shown(item) for name, item in value.items()
+        name: usd(item) if name == "spend" and isinstance(item, int) else in_usd(item) for name, item in value.items()
     }
 
 

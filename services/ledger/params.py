@@ -91,7 +91,7 @@ def logs(query: Query) -> LogsQuestion:
     api_key = text(query, "api_key")
     asked = days(query)
     both = asked.first is not None and asked.last is not None
-    summarize = _boolean(query, "summarize", both)
+    summarize = boolean(query, "summarize", both)
     request_id = text(query, "request_id")
     if request_id is not None:
         summarize = False
@@ -195,7 +195,7 @@ def _instant(query: Query, name: str, *, end: bool) -> int | None:
         refuse(name, "must be a day like 2026-11-23, or an instant in ISO 8601")
 
 
-def _boolean(query: Query, name: str, default: bool) -> bool:
+def boolean(query: Query, name: str, default: bool) -> bool:
     value = (text(query, name) or "").lower()
     if value == "":
         return default

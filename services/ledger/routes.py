@@ -4,6 +4,8 @@ import structlog
 from aiohttp import web
 
 from services.ledger import (
+    activity_global,
+    activity_keys,
     answers,
     audit_api,
     checkpoint_api,
@@ -43,6 +45,8 @@ def handlers(api: Api) -> dict[str, Handler]:
         **retention_api.handlers(api),
         **spend_global.handlers(api),
         **daily_activity.handlers(api),
+        **activity_keys.handlers(api),
+        **activity_global.handlers(api),
         **spend_calculate.handlers(api),
         **logs_page.handlers(api),
         **export_api.handlers(api),

@@ -30,7 +30,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 
         async def handler(request: web.Request) -> web.StreamResponse:
             scope = scope_of(await api.identify(request, route))
-            rows = await _sums(api, scope, request.query, dimension)
+            rows = await sums(api, scope, request.query, dimension)
             found = [{name: row["d0"], "total_spend": usd(row["spend_picousd"])} for row in rows if not row["other"]]
             return answers.json_answer(found[: _limit(request.query)])
 
@@ -38,8 +38,8 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def keys(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/keys"))
-        rows = await _sums(api, scope, request.query, "key")
-        names = await _names(api, "key", [row["d0"] for row in rows])
+        rows = await sums(api, scope, request.query, "key")
+        names = await names_of(api, "key", [row["d0"] for row in rows])
         found = [
             {"api_key": row["d0"] or "", "key_alias": names.get(row["d0"]), "key_name": names.get(row["d0"]),
              "total_spend": usd(row["spend_picousd"])}
@@ -49,16 +49,16 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def total(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend"))
-        rows = await _sums(api, scope, _always(request.query), "")
+        rows = await sums(api, scope, always(request.query), "")
         return answers.json_answer({"spend": usd(rows[0]["spend_picousd"]) if rows else 0.0, "max_budget": None})
 
     async def tags(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/tags"))
-        _need_days(request.query)
+        need_days(request.query)
         wanted = [
             name for name in params.words(request.query, "tags", spend_query.FILTER_VALUES_MAX) if name != "all-tags"
         ]
-        rows = await _sums(api, scope, {**request.query, "tag": wanted}, "tag")
+        rows = await sums(api, scope, {**request.query, "tag": wanted}, "tag")
         found = [
             {"name": row["d0"], "spend": usd(row["spend_picousd"]), "log_count": int(row["requests"])}
             for row in rows if row["d0"] is not None
@@ -67,15 +67,15 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def tag_names(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/all_tag_names"))
-        rows = await _sums(api, scope, _always(request.query), "tag")
+        rows = await sums(api, scope, always(request.query), "tag")
         return answers.json_answer({"tag_names": sorted(row["d0"] for row in rows if row["d0"] is not None)})
 
     async def teams(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/teams"))
-        by_day = await _sums(api, scope, request.query, "team", bucket="day")
+        by_day = await sums(api, scope, request.query, "team", bucket="day")
         per_team: defaultdict[str, int] = defaultdict(int)
         daily: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        names = await _names(api, "team", [row["d0"] for row in by_day])
+        names = await names_of(api, "team", [row["d0"] for row in by_day])
         for row in by_day:
             name = OTHERS if row["other"] else names.get(row["d0"]) or row["d0"] or "Unassigned"
             picousd = int(row["spend_picousd"])
@@ -95,8 +95,8 @@ def handlers(api: Api) -> dict[str, Handler]:
 
     async def spend_keys(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/spend/keys"))
-        rows = await _sums(api, scope, _always(request.query), "key")
-        names = await _names(api, "key", [row["d0"] for row in rows])
+        rows = await sums(api, scope, always(request.query), "key")
+        names = await names_of(api, "key", [row["d0"] for row in rows])
         found = [
             {"token": row["d0"], "key_alias": names.get(row["d0"]), "spend": usd(row["spend_picousd"])}
             for row in rows if row["d0"] is not None
@@ -118,8 +118,8 @@ def handlers(api: Api) -> dict[str, Handler]:
                 },
                 status=403,
             )
-        asked = {**_always(request.query), **({"user": user_id} if user_id else {})}
-        rows = await _sums(api, scope, asked, "user")
+        asked = {**always(request.query), **({"user": user_id} if user_id else {})}
+        rows = await sums(api, scope, asked, "user")
         return answers.json_answer(
             [{"user_id": row["d0"], "spend": usd(row["spend_picousd"])} for row in rows if row["d0"] is not None]
         )
@@ -144,7 +144,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 
 async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict[str, Any]]:
     """By day and team or customer, each with its models and keys; or by key."""
-    _need_days(query)
+    need_days(query)
     group_by = query.get("group_by") or "team"
     if group_by not in ("team", "customer", "api_key"):
         refuse("group_by", "must be team, customer or api_key")
@@ -156,27 +156,9 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
         **{n: v for n, v in filters.items() if v},
     }
     if group_by == "api_key":
-        found: dict[str, dict[str, Any]] = {}
-        for row in await _sums(api, scope, asked, "key,model"):
-            key = OTHERS if row["other"] else row["d0"] or ""
-            entry = found.setdefault(
-                key,
-                {
-                    "api_key": key,
-                    "total_cost": 0,
-                    "total_input_tokens": 0,
-                    "total_output_tokens": 0,
-                    "model_details": [],
-                },
-            )
-            sums = {"total_cost": int(row["spend_picousd"]), "total_input_tokens": int(row["input_tokens"]),
-                    "total_output_tokens": int(row["output_tokens"])}  # fmt: skip
-            for name, amount in sums.items():
-                entry[name] += amount
-            entry["model_details"].append({"model": row["d1"], **sums, "total_cost": usd(row["spend_picousd"])})
-        return [{**entry, "total_cost": usd(entry["total_cost"])} for entry in found.values()]
-    rows = await _sums(api, scope, asked, f"{group_by},model,key", bucket="day")
-    names = await _names(api, "team", [row["d0"] for row in rows]) if group_by == "team" else {}
+        return await by_key(api, scope, asked)
+    rows = await sums(api, scope, asked, f"{group_by},model,key", bucket="day")
+    names = await names_of(api, "team", [row["d0"] for row in rows]) if group_by == "team" else {}
     title = "team_name" if group_by == "team" else "customer"
     days: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
@@ -197,7 +179,30 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     ]
 
 
-async def _sums(api: Api, scope: Scope, query: Mapping[str, Any], group_by: str, bucket: str = "none") -> list[Any]:
+async def by_key(api: Api, scope: Scope, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each key with its models."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in await sums(api, scope, asked, "key,model"):
+        key = OTHERS if row["other"] else row["d0"] or ""
+        entry = found.setdefault(
+            key,
+            {
+                "api_key": key,
+                "total_cost": 0,
+                "total_input_tokens": 0,
+                "total_output_tokens": 0,
+                "model_details": [],
+            },
+        )
+        figures = {"total_cost": int(row["spend_picousd"]), "total_input_tokens": int(row["input_tokens"]),
+                   "total_output_tokens": int(row["output_tokens"])}  # fmt: skip
+        for name, amount in figures.items():
+            entry[name] += amount
+        entry["model_details"].append({"model": row["d1"], **figures, "total_cost": usd(row["spend_picousd"])})
+    return [{**entry, "total_cost": usd(entry["total_cost"])} for entry in found.values()]
+
+
+async def sums(api: Api, scope: Scope, query: Mapping[str, Any], group_by: str, bucket: str = "none") -> list[Any]:
     asked: dict[str, Any] = {"group_by": group_by, "bucket": bucket, "top": str(spend_query.TOP_MAX)}
     for name in ("start_date", "end_date"):
         if query.get(name):
@@ -205,21 +210,21 @@ async def _sums(api: Api, scope: Scope, query: Mapping[str, Any], group_by: str,
             asked[name] = query[name]
     if "start_date" not in asked:
         asked["start_date"] = (datetime.now(UTC) - timedelta(days=RECENT_DAYS - 1)).date().isoformat()
-    for name in ("key", "user", "team", "customer", "tag", "model"):
+    for name in ("key", "user", "team", "organization", "customer", "tag", "model"):
         if query.get(name):
             asked[name] = query[name]
     found = spend_query.parse(asked, datetime.now(UTC))._replace(top=TOP_DEFAULT)
     return await api.book().sums(found, scope)
 
 
-def _always(query: Mapping[str, str]) -> dict[str, str]:
+def always(query: Mapping[str, str]) -> dict[str, str]:
     """Without dates: everything there is."""
     if query.get("start_date") or query.get("end_date"):
         return dict(query)
     return {"start_date": (datetime.now(UTC) - timedelta(days=ALWAYS_DAYS)).date().isoformat()}
 
 
-def _need_days(query: Mapping[str, str]) -> None:
+def need_days(query: Mapping[str, str]) -> None:
     if not query.get("start_date") or not query.get("end_date"):
         refuse("start_date", "and end_date are needed: Please provide start_date and end_date")
 
@@ -228,7 +233,7 @@ def _limit(query: Mapping[str, str]) -> int:
     return params.integer(query, "limit", 100, 1, LIMIT_MAX)
 
 
-async def _names(api: Api, kind: str, ids: list[str | None]) -> dict[str | None, str]:
+async def names_of(api: Api, kind: str, ids: list[str | None]) -> dict[str | None, str]:
     """What people call them, as last seen."""
     wanted = [one for one in dict.fromkeys(ids) if one is not None]
     rows = await api.book().fetch(

@@ -53,6 +53,53 @@ _QUERY = (
     ),
 )  # fmt: skip
 
+_FILTERS = (
+    *_DAYS,
+    Parameter("model"),
+    Parameter("api_key"),
+    Parameter("timezone", "IANA name, or minutes west of UTC"),
+)
+_LIMIT = Parameter("limit", type="integer")
+_OF_KEYS = (
+    ("aggregated", "The same of all days at once", (Parameter("api_key_limit", type="integer"),), _OBJECT),
+    ("aggregated/keys", "Which keys it was, most spent first", (Parameter("offset", type="integer"), _LIMIT), _OBJECT),
+    (
+        "aggregated/search",
+        "Those of the keys whose alias has a part",
+        (Parameter("search", required=True), _LIMIT),
+        _OBJECT,
+    ),
+    (
+        "aggregated/model_top_keys",
+        "The keys that spent most on a model",
+        (Parameter("model_group", required=True), Parameter("by_model_group", type="boolean"), _LIMIT),
+        _OBJECT,
+    ),
+    ("export", "The same as rows, in CSV or JSON", (Parameter("export_type"), Parameter("format")), None),
+)
+"""Below `/<entity>/daily/activity`: (end, summary, what it takes besides, answer)."""
+_ENTITIES = ("user", "team", "tag", "organization", "customer", "end_user")
+_MODEL = Parameter("model_group", required=True)
+
+_ACTIVITY = (
+    *(_question(f"/{entity}/daily/activity/{end}", summary, *_FILTERS, *more, answer=answer)
+      for entity in _ENTITIES for end, summary, more, answer in _OF_KEYS),
+    _question("/team/spend/by_user", "What each user spent in teams", *_DAYS, Parameter("team_ids", required=True), answer=_OBJECT),
+    _question("/global/activity", "Calls and tokens a day", *_DAYS, answer=_OBJECT),
+    _question("/global/activity/model", "The same, by model", *_DAYS),
+    _question("/global/activity/cache_hits", "What the cache answered, by kind of call", *_DAYS, Parameter("key_aliases"),
+              Parameter("models"), answer=_OBJECT),
+    _question("/global/activity/exceptions", "How often providers refused a model for its rate, a day", _MODEL, *_DAYS, answer=_OBJECT),
+    _question("/global/activity/exceptions/deployment", "The same, by deployment", _MODEL, *_DAYS),
+    _question("/global/spend/logs", "Spend a day, of the last 30", Parameter("api_key")),
+    _question("/global/all_end_users", "Every customer there was a call for", answer=_OBJECT),
+    Route(name="/global/spend/end_users", methods=("POST",), paths=("/global/spend/end_users",), surface="ledger", answer=_OBJECTS,
+          groups=frozenset({"looking_routes"}), summary="Spend by customer", request={"type": "object", "properties": {
+              name: {"type": ["string", "null"]} for name in ("api_key", "startTime", "endTime")}}),
+    *(_question(f"/{name}/spend/report", f"What was spent by key, of one {name}: the caller's own", *_DAYS, Parameter(named))
+      for name, named in (("key", "api_key"), ("user", "user_id"), ("team", "team_id"), ("organization", "organization_id"))),
+)  # fmt: skip
+
 ROWS = (
     _question("/spend/tags", "What was spent, by tag", *_DAYS, Parameter("tags", "Only these, separated by commas")),
     _question(
@@ -107,7 +154,8 @@ ROWS = (
         ("/global/spend/report", "Spend by day and team, customer or key", _OBJECTS),
     )),
     *(_question(f"/{entity}/daily/activity", f"What was spent a day, by {entity}", *_DAYS, answer=_OBJECT)
-      for entity in ("user", "team", "tag", "organization", "customer", "end_user")),
+      for entity in _ENTITIES),
+    *_ACTIVITY,
     _question("/tag/list", "Every tag there is, as LiteLLM's clients ask for them", *_DAYS, groups=_OWN),
     Route(name="/tag/info", methods=("POST",), paths=("/tag/info",), surface="ledger", groups=_OWN, answer=_OBJECT,
           summary="Some tags, by name", request={"type": "object", "required": ["names"], "properties": {
