@@ -94,7 +94,7 @@ _ACTIVITY = (
     _question("/global/spend/logs", "Spend a day, of the last 30", Parameter("api_key")),
     _question("/global/all_end_users", "Every customer there was a call for", answer=_OBJECT),
     Route(name="/global/spend/end_users", methods=("POST",), paths=("/global/spend/end_users",), surface="ledger", answer=_OBJECTS,
-          groups=frozenset({"looking_routes"}), summary="Spend by customer", request={"type": "object", "properties": {
+          summary="Spend by customer", request={"type": "object", "properties": {
               name: {"type": ["string", "null"]} for name in ("api_key", "startTime", "endTime")}}),
     *(_question(f"/{name}/spend/report", f"What was spent by key, of one {name}: the caller's own", *_DAYS, Parameter(named))
       for name, named in (("key", "api_key"), ("user", "user_id"), ("team", "team_id"), ("organization", "organization_id"))),
