@@ -142,12 +142,18 @@ class SpentBy(msgspec.Struct, frozen=True, array_like=True):
     """Whose spend is asked for: the sum over these values."""
 
     dimension: str
-    """key (values are digests), team, user, customer, tag, model ..."""
+    """key (values are digests), team, user, customer, tag, model ...; total, whose value is
+    empty.
+    """
     values: list[str]
+    since: str = ""
+    """The first day that counts, in ISO 8601 (UTC); empty: all days, and what was spent before they
+    came here.
+    """
 
 
 class SpentRequest(msgspec.Struct, frozen=True, array_like=True):
-    """What has the book of these, over all days? Subject `ledger.spent`."""
+    """What has the book of these? Subject `ledger.spent`."""
 
     of: list[SpentBy]
 

@@ -395,6 +395,8 @@ async def _spent(report: Report, question: SpentRequest) -> SpentReply:
         raise BusError("bad_request")
     try:
         return SpentReply([str(picousd) for picousd in await report.spent(question.of)])
+    except ValueError:
+        raise BusError("bad_request") from None
     except DATABASE_ERRORS as error:
         log.warning("book_not_answering", error=type(error).__name__, detail=str(error)[:200])
         raise BusError("unavailable") from None

@@ -96,15 +96,16 @@ class Report:
         return rows[:TAGS_MAX], len(rows) > TAGS_MAX
 
     async def spent(self, wanted: list[SpentBy]) -> list[int]:
-        """What each of these spent, in pico-USD, over all days."""
-        by_dimension: dict[str, set[str]] = {}
+        """What each of these spent, in pico-USD. Raises ValueError for a day that is none."""
+        together: dict[tuple[str, str], set[str]] = {}
         for each in wanted:
-            by_dimension.setdefault(each.dimension, set()).update(each.values)
-        sums: dict[tuple[str, str], int] = {}
-        for dimension, values in by_dimension.items():
-            for row in await self.fetch(QUERIES["spent"], dimension, list(values)):
-                sums[dimension, row["value"]] = int(row["spend_picousd"])
-        return [sum(sums.get((each.dimension, value), 0) for value in set(each.values)) for each in wanted]
+            together.setdefault((each.dimension, each.since), set()).update(each.values)
+        sums: dict[tuple[str, str, str], int] = {}
+        for (dimension, since), values in together.items():
+            first = date.fromisoformat(since) if since else None
+            for row in await self.fetch(QUERIES["spent"], dimension, list(values), first):
+                sums[dimension, since, row["value"]] = int(row["spend_picousd"])
+        return [sum(sums.get((each.dimension, each.since, value), 0) for value in set(each.values)) for each in wanted]
 
     async def days(self, scope: Scope, question: LogsQuestion) -> list[dict[str, Any]]:
         """Spend a day. Both days of the question must be given."""

@@ -12,7 +12,7 @@ import msgspec
 import nats.errors
 import structlog
 
-from services.policy import blocked_list, metrics
+from services.policy import blocked_list, budgets, metrics, spent
 from services.policy.admin import Admin
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
@@ -182,6 +182,7 @@ async def serve(
             working = [
                 asyncio.create_task(_keep_announced(current, admin)),
                 asyncio.create_task(_keep_blocked_list(current, admin)),
+                asyncio.create_task(_keep_budgets(current, admin, replica, client)),
             ]
             if delivery is not None:
                 every_s = current.catalog.rotation_check_s
@@ -253,6 +254,12 @@ async def _watch_blocked_list(catalog: Catalog, admin: Admin, path: Path | None)
     await insist(partial(announce, False))
     if path is not None:
         await blocked_list.watch(path, users, announce)
+
+
+async def _keep_budgets(current: Current, admin: Admin, replica: Replica, client: BusClient) -> None:
+    """Those of the catalog in force."""
+    ask = partial(spent.ask, client)
+    await budgets.keep(lambda: current.catalog, lambda: replica.directory, ask, admin.announce, unix_ms)
 
 
 def _blocked_file(loaded: Config) -> Path | None:

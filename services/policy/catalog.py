@@ -21,6 +21,7 @@ from services.policy.new_keys import NewKeys
 from shared import guardrails, prices
 from shared.billing import Price
 from shared.config import Config, ConfigError, Deployment, LeftOut, own_auth
+from shared.config.budgets import Budget, budget, of_providers
 from shared.config.callbacks import NOTHING_SAID, SENT, TYPES, kind
 from shared.config.references import Lookup as Variables
 from shared.config.stored import StoredSettings
@@ -124,6 +125,8 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     lookup: Variables = msgspec.field(default_factory=lambda: Variables({}))
     """Variables of the environment that a provider of a model may take its address from."""
     content: Content = Content()
+    budgets: list[Budget] = []
+    """Of the gateway and of providers."""
     new_users: dict[str, Any] = {}
     """`default_internal_user_params`, without roles and teams."""
     new_user_role: str | None = None
@@ -240,6 +243,7 @@ def build(config: Config, lookup: Lookup, environ: Mapping[str, str] | None = No
         access_groups=access_groups(config.deployments),
         new_keys=new_keys.of(config),
         content=_content(config),
+        budgets=_budgets(config),
         left_out={each.model_name: each.reason for each in config.left_out},
         deployments={each.id: each for each in config.deployments},
         credentials=config.credentials,
@@ -308,6 +312,11 @@ def _callbacks(config: Config) -> dict[str, list[str]]:
     lists = (settings.success_callback, settings.failure_callback, settings.callbacks)
     found = zip(TYPES, (callbacks.names(each) for each in lists), strict=True)
     return {type_: [name for name in names if kind(name) != "guardrail"] for type_, names in found}
+
+
+def _budgets(config: Config) -> list[Budget]:
+    gateway = budget("total", "", config.litellm.max_budget, config.litellm.budget_duration)
+    return [*([] if gateway is None else [gateway]), *of_providers(config.router.provider_budget_config)]
 
 
 def _content(config: Config) -> Content:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy import folding, relations, routes
+from services.policy import budgets, folding, relations, routes
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.identity import tokens
@@ -120,9 +120,9 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
         candidates=folding.tagged(
             directory,
             catalog.aliases.get(who.model, who.model),
-            catalog.for_caller(catalog.candidates(who.model), who.caller),
+            budgets.affordable(catalog.for_caller(catalog.candidates(who.model), who.caller), who.over),
         ),
-        fallbacks=catalog.fallbacks_for(who.model, who.caller),
+        fallbacks=budgets.affordable_fallbacks(catalog.fallbacks_for(who.model, who.caller), who.over),
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team, who.project),
@@ -154,6 +154,7 @@ def identify(directory: Directory, catalog: Catalog, request: DecideRequest, rou
             depends_on=[*depends_on, SETTINGS, *(MODELS if route.model_from or route.name == routes.MODELS else ())],
             now_ms=now_ms,
             catalog=catalog,
+            over=budgets.over(directory, catalog, now_ms),
             **more,
         )
 

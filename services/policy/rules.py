@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.policy import access, folding, routes
+from services.policy import access, budgets, folding, routes
+from services.policy.budgets import GATEWAY, Over
 from services.policy.catalog import Catalog
 from services.policy.model_access import allows, key_allows
 from shared import admission, errors, subjects
@@ -40,6 +41,8 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
     """When the credential ends; None: never."""
     blocked: bool = False
+    over: Over = budgets.NONE
+    """Budgets that are used up."""
     model_lists: list[list[str]] = []
     """A model must be let through by each of them, besides the lists of key, team and user."""
     refusal: Refusal | None = None
@@ -165,6 +168,22 @@ def _model_served(who: Who) -> Refusal | None:
     )
 
 
+def _budget(who: Who) -> Refusal | None:
+    """The gateway's own, then those of all who could be asked."""
+    if not who.over or who.route.surface not in routes.CALLS:
+        return None
+    gateway = who.over.get(GATEWAY)
+    if gateway is not None:
+        return errors.over_budget(*gateway)
+    if not who.route.model_from:
+        return None
+    candidates = who.catalog.for_caller(who.catalog.candidates(who.model), who.caller)
+    fallbacks = who.catalog.fallbacks_for(who.model, who.caller)
+    if budgets.affordable(candidates, who.over) or budgets.affordable_fallbacks(fallbacks, who.over):
+        return None
+    return errors.no_deployment_in_budget(who.asked)
+
+
 RULES: dict[str, Callable[[Who], Refusal | None]] = {
     "credential": lambda who: who.refusal,
     "allowed_routes": _allowed_routes,
@@ -182,6 +201,7 @@ RULES: dict[str, Callable[[Who], Refusal | None]] = {
     "role": _role,
     "guardrails_served": _guardrails_served,
     "model_served": _model_served,
+    "budget": _budget,
 }
 
 
@@ -211,6 +231,7 @@ OF: dict[str, Callable[[Who], str]] = {
     ),
     "guardrails_served": lambda who: (_unserved(who) or ("", CONFIG))[1],
     "model_served": lambda who: CONFIG,
+    "budget": lambda who: subjects.control("setting", budgets.NAME),
 }
 """Whose each rule is: a control subject, or where else it stands."""
 

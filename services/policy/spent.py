@@ -15,7 +15,7 @@ VALUES_MAX = 1_000
 
 async def of(client: BusClient, wanted: Wanted) -> int | None:
     """What the book has of these, pico-USD. None: nobody could say."""
-    sums = await _ask(client, [SpentBy(wanted.dimension, wanted.values)])
+    sums = await ask(client, [SpentBy(wanted.dimension, wanted.values)])
     return None if sums is None else sums[0]
 
 
@@ -27,7 +27,7 @@ async def fill(client: BusClient, rows: list[Spent]) -> bool:
         if count > VALUES_MAX:
             break
         asked.append(row)
-    sums = await _ask(client, [SpentBy(row.dimension, row.values) for row in asked])
+    sums = await ask(client, [SpentBy(row.dimension, row.values) for row in asked])
     if sums is None:
         return False
     for row, picousd in zip(asked, sums, strict=True):
@@ -35,7 +35,8 @@ async def fill(client: BusClient, rows: list[Spent]) -> bool:
     return len(asked) == len(rows)
 
 
-async def _ask(client: BusClient, of: list[SpentBy]) -> list[int] | None:
+async def ask(client: BusClient, of: list[SpentBy]) -> list[int] | None:
+    """A sum of each, pico-USD. None: nobody could say."""
     try:
         reply = await bus.ask(client, subjects.LEDGER_SPENT, SpentRequest(of), SpentReply, DEADLINE_MS, tries=2)
     except BusError:

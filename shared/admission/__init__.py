@@ -40,6 +40,7 @@ ORDER: tuple[str, ...] = (
     "guardrail_names",
     "enforced_params",
     "model_served",
+    "budget",
 )
 """Names of rules. Those without a predicate here are policy's alone (services/policy/decide.py)."""
 

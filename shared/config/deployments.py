@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from shared.billing import Price
-from shared.config import meant, prices, upstream, without_effect
+from shared.config import budgets, meant, prices, upstream, without_effect
 from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
 from shared.config.providers import PROVIDERS
@@ -180,6 +180,7 @@ def one(
     if name.count("*") > 1:
         raise LeaveOutError(f"model_name {name!r} has more than one star")
     params, extra = _params(resolve(raw, lookup), f"{place}.litellm_params", credentials, reading, secrets=secrets)
+    budgets.name_idle(f"{place}.litellm_params", params.max_budget, params.budget_duration, reading)
     info_tree = resolve(entry.get("model_info") or {}, lookup)
     if not isinstance(info_tree, dict):
         raise LeaveOutError("model_info must be a mapping")

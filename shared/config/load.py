@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from shared.config import callbacks, deployments, meant, opening, own_auth, stored, without_effect
+from shared.config import budgets, callbacks, deployments, meant, opening, own_auth, stored, without_effect
 from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
@@ -165,6 +165,7 @@ def _read(
         LitellmSettings, litellm_tree, "litellm_settings", _idle(without_effect.LITELLM, litellm_tree), reading
     )
     router = section(RouterSettings, router_tree, "router_settings", _idle(without_effect.ROUTER, router_tree), reading)
+    budgets.check(litellm, router, reading)
     own_auth.check(general, directory, reading)
     _name_tokens_without_keys(general, environ, reading)
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)

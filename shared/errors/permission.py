@@ -2,6 +2,7 @@
 
 from shared.errors.refusal import Refusal, _auth
 from shared.errors.request import bad_request
+from shared.money import format_usd
 
 
 def token_refused(code: str, message: str) -> Refusal:
@@ -164,6 +165,13 @@ def missing_param(path: list[str]) -> Refusal:
 def blocked_customer(customer_id: str) -> Refusal:
     message = f"User blocked from making LLM API Calls. User={customer_id}"
     return Refusal("blocked_customer", 400, message, "invalid_request_error", echoed=message)
+
+
+def over_budget(spent_picousd: int, max_picousd: int) -> Refusal:
+    """LiteLLM's words and status."""
+    spent, most = format_usd(spent_picousd), format_usd(max_picousd)
+    message = f"Budget has been exceeded! Current cost: {spent}, Max budget: {most}"
+    return Refusal("over_budget", 422, message, "budget_exceeded")
 
 
 def may_not_modify_guardrails() -> Refusal:

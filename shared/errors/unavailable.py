@@ -111,6 +111,12 @@ def no_deployment(model: str) -> Refusal:
     return Refusal("no_deployment", 429, f"No deployments available for model={model}", "rate_limit_error", None, 1)
 
 
+def no_deployment_in_budget(model: str) -> Refusal:
+    """Each has spent what it, or its provider, may."""
+    text = f"No deployments available - crossed budget: those of model={model}, or their providers, have spent what they may"
+    return Refusal("no_deployment_in_budget", 429, text, "budget_exceeded")
+
+
 def deployment_full(provider: str) -> Refusal:
     """As many calls as it may have (`max_parallel_requests`) are running, and none of them ended in
     time.

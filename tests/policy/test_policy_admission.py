@@ -104,6 +104,7 @@ BREAK: dict[str, tuple[str, Callable[[Case], None]]] = {
     "guardrail_names": ("bad_request", refuse(body={"guardrails": ["misspelt"]})),
     "enforced_params": ("missing_param", refuse(general={"enforced_params": ["metadata.generation_name"]})),
     "model_served": ("unknown_model", refuse(model="nobody-serves-this")),
+    "budget": ("over_budget", refuse(litellm={"max_budget": 0})),
 }
 
 

@@ -17,7 +17,7 @@ from tests.policy.world import CONFIG, NOW, World, digest, key, secret
 ORDER = (
     "credential", "ip", "allowed_routes", "key_blocked", "model_name", "key_models", "key_expired", "key_routes",
     "endpoints_disabled", "team", "team_models", "organization_models", "user_models", "customer", "project", "client_tags",
-    "modify_guardrails", "role", "guardrails_served", "guardrail_names", "enforced_params", "model_served",
+    "modify_guardrails", "role", "guardrails_served", "guardrail_names", "enforced_params", "model_served", "budget",
 )  # fmt: skip
 """As docs/access.md says: LiteLLM's, but that strangers get 401 first."""
 
@@ -40,6 +40,7 @@ class Scene(msgspec.Struct):
     project: dict[str, Any] = {}
     user: dict[str, Any] = {}
     customer: dict[str, Any] = {}
+    over: bool = False
 
 
 def breaking(scene: Scene, rule: str) -> None:
@@ -90,6 +91,8 @@ def breaking(scene: Scene, rule: str) -> None:
             scene.general["enforced_params"] = ["metadata.generation_name"]
         case "model_served":
             scene.model = scene.model if len(scene.model) > 512 else "nobody-serves-this"
+        case "budget":
+            scene.over = True
         case _:
             raise AssertionError(rule)
 
@@ -108,7 +111,10 @@ def reported(*rules: str) -> tuple[str, str]:
     import json
 
     general = "".join(f"  {name}: {json.dumps(value)}\n" for name, value in scene.general.items())
-    w = World(text=CONFIG.replace("general_settings:\n", "general_settings:\n" + general), environ=scene.environ)
+    text = CONFIG.replace("general_settings:\n", "general_settings:\n" + general)
+    if scene.over:
+        text = text.replace("litellm_settings:\n", "litellm_settings:\n  max_budget: 0\n")
+    w = World(text=text, environ=scene.environ)
     team_id = None if scene.team is None else "t"
     w.hold(
         key(
@@ -161,7 +167,7 @@ OF = {
     "project": "control.project.p", "modify_guardrails": f"control.key.{digest('a')}", "role": "role.proxy_admin_viewer",
     "guardrails_served": f"control.key.{digest('a')}",
     "guardrail_names": "request", "enforced_params": "config", "key_routes": f"control.key.{digest('a')}",
-    "model_served": "config", "team_models": "control.team.t", "model_name": "request",
+    "budget": "control.setting.budgets_over", "model_served": "config", "team_models": "control.team.t", "model_name": "request",
 }  # fmt: skip
 
 

@@ -100,12 +100,12 @@ WHERE scope = '' AND dimension = 'tag' AND ($1::date IS NULL OR day >= $1) AND (
 GROUP BY value HAVING sum(requests) > 0 ORDER BY value LIMIT $4
 
 -- spent --
--- What some values of one dimension spent, over all days. $1 dimension, $2 values. Day by day, as the index has them; and what they had
--- spent before they came here (import-litellm), which is the last fact about it.
+-- What some values of one dimension spent. $1 dimension, $2 values, $3 the first day that counts. Day by day, as the index has them;
+-- without a first day also what they had spent before they came here (import-litellm), which is the last fact about it.
 SELECT value, sum(spend_picousd) AS spend_picousd FROM (
     SELECT r.value, r.spend_picousd
     FROM generate_series(
-        (SELECT min(day) FROM rollup WHERE scope = '' AND dimension = 'total'),
+        greatest($3::date, (SELECT min(day) FROM rollup WHERE scope = '' AND dimension = 'total')),
         (SELECT max(day) FROM rollup WHERE scope = '' AND dimension = 'total'), interval '1 day'
     ) AS days (day)
     JOIN rollup AS r ON r.scope = '' AND r.dimension = $1 AND r.day = days.day::date AND r.value = ANY($2::text[])
@@ -115,6 +115,7 @@ SELECT value, sum(spend_picousd) AS spend_picousd FROM (
         WHERE a.kind = 'opening_balance' AND a.entity_id = $1 || ':' || asked.value ORDER BY a.n DESC LIMIT 1
     )
     FROM unnest($2::text[]) AS asked (value)
+    WHERE $3::date IS NULL
 ) AS spent
 WHERE spend_picousd IS NOT NULL
 GROUP BY value

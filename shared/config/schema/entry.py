@@ -58,10 +58,13 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     """Calls it has at once."""
     tags: Annotated[list[str], By("edge")] = []
     """Requests with one of these tags go here (`enable_tag_filtering`)."""
-    max_budget: Annotated[float | None, By(protects="zero")] = None
-    """USD this deployment may be paid in `budget_duration`."""
-    budget_duration: Annotated[str | None, By()] = None
-    """Term of `max_budget`."""
+    max_budget: Annotated[
+        Annotated[float, Meta(ge=0, lt=1e9)] | None,
+        By("policy", differently="looked at in the book every second"),
+    ] = None
+    """USD this deployment may be paid in `budget_duration`; what is over it isn't asked."""
+    budget_duration: Annotated[str | None, By("policy")] = None
+    """Term of `max_budget`, like 30d: in UTC, whole days."""
 
     # ── how long, how often ──
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from shared.config.callbacks import only_always
 from shared.config.fields import By
@@ -188,10 +188,15 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Headers whose values become tags."""
     disable_add_user_agent_to_request_tags: Annotated[bool, By()] = False
     """Don't make the User-Agent a tag."""
-    max_budget: Annotated[float | None, By(protects="zero")] = None
+    max_budget: Annotated[
+        Annotated[float, Meta(ge=0, lt=1e9)] | None,
+        By("policy", differently="looked at in the book every second; 0 lets nothing through"),
+    ] = None
     """USD the gateway may spend in all in `budget_duration`."""
-    budget_duration: Annotated[str | None, By()] = None
-    """Term of `max_budget`, like 30d."""
+    budget_duration: Annotated[str | None, By("policy")] = None
+    """Term of `max_budget`, like 30d: in UTC, whole days. Without it the budget never begins
+    anew.
+    """
     default_key_generate_params: Annotated[dict[str, Any], By("policy")] = {}
     """What a new key has where the request doesn't say."""
     upperbound_key_generate_params: Annotated[dict[str, Any], By("policy")] = {}

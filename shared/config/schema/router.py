@@ -74,7 +74,11 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """Answer the same request from a cache."""
     ignore_invalid_deployments: Annotated[bool, By("config")] = True
     """A model that can't be served is left out; false: it refuses the start."""
-    provider_budget_config: Annotated[dict[str, Any], By()] = {}
-    """USD a provider may be paid in a term."""
+    provider_budget_config: Annotated[
+        dict[str, Any], By("policy", differently="looked at in the book every second")
+    ] = {}
+    """Provider -> `{budget_limit: 10, time_period: 1d}`: USD it may be paid in a term (in UTC,
+    whole days). What is over it isn't asked.
+    """
     set_verbose: Annotated[bool, By("config")] = False
     """Debug lines in the log."""

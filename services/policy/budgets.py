@@ -1,0 +1,157 @@
+"""Budgets of the gateway, of providers and of deployments: calls are let in while the book has less
+than the limit.
+
+Every second each replica asks the ledger what the book has of each window. That a limit is reached
+is a control fact (`control.setting.budgets_over`), and so is that a window is over: edges forget
+what they were told, as with every setting. What is under way then, and what was let in within the
+last second or two, goes beyond the limit: it is soft. While the book doesn't answer, what was known
+last goes on to hold.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from services.policy.catalog import Catalog
+from services.policy.directory import Directory
+from services.policy.plan import Change, setting
+from shared.config import Deployment
+from shared.config.budgets import Budget, budget, window
+from shared.grant import Candidate, Fallback
+from shared.ids import DeploymentId
+from shared.requests import SpentBy
+
+log = structlog.get_logger()
+
+NAME = "budgets_over"
+EVERY_S = 1.0
+GATEWAY = "total:"
+VALUES_MAX = 500
+"""Of one question."""
+
+Over = Mapping[str, tuple[int, int]]
+"""Name of a budget that is used up → (what was spent when that was seen, its limit), pico-USD."""
+NONE: Over = {}
+
+Asking = Callable[[list[SpentBy]], Awaitable[list[int] | None]]
+Announcing = Callable[[Callable[[Directory, int], Change | None]], Awaitable[bool]]
+
+
+def limits(catalog: Catalog) -> list[Budget]:
+    """All of them."""
+    found = (_of(each) for each in catalog.deployments.values() if each.params.max_budget is not None)
+    return [*catalog.budgets, *(each for each in found if each is not None)]
+
+
+def _of(each: Deployment) -> Budget | None:
+    return budget("deployment", each.id, each.params.max_budget, each.params.budget_duration)
+
+
+def over(directory: Directory, catalog: Catalog, now_ms: int) -> Over:
+    """What is used up, by what policy was told and by the limits as they are now. Pure."""
+    found = {each.name: (0, 0) for each in catalog.budgets if each.max_picousd == 0}
+    for name, (first, spent_picousd) in _told(directory).items():
+        limit = _named(catalog, name)
+        if limit is not None and spent_picousd >= limit.max_picousd and _first(limit, now_ms) == first:
+            found[name] = (spent_picousd, limit.max_picousd)
+    return found or NONE
+
+
+def affordable(candidates: list[Candidate], used_up: Over) -> list[Candidate]:
+    """Without those that have no money left, or whose provider hasn't."""
+    if not used_up:
+        return candidates
+    return [
+        each
+        for each in candidates
+        if f"provider:{each.provider}" not in used_up and f"deployment:{each.deployment_id}" not in used_up
+    ]
+
+
+def affordable_fallbacks(fallbacks: list[Fallback], used_up: Over) -> list[Fallback]:
+    if not used_up:
+        return fallbacks
+    kept = (Fallback(each.model, affordable(each.candidates, used_up), each.reason) for each in fallbacks)
+    return [each for each in kept if each.candidates]
+
+
+def planned(
+    known: Sequence[Budget], sums: Sequence[int] | None, at_ms: int, directory: Directory, now_ms: int
+) -> Change | None:
+    """The fact that says what is used up now; None: that is said already. Pure.
+
+    Args:
+        sums: what the book has of each; None: it didn't say, and what was told of a window that is
+            not over stays.
+        at_ms: the instant whose windows were asked for.
+    """
+    told, value = _told(directory), {}
+    for place, limit in enumerate(known):
+        first = _first(limit, at_ms)
+        before = told.get(limit.name)
+        kept = before[1] if before is not None and before[0] == first else 0
+        spent = kept if sums is None else sums[place]
+        if spent < limit.max_picousd:
+            continue
+        if before is not None and kept >= limit.max_picousd:
+            spent = kept  # said already: it isn't said again with every call that follows
+        value[limit.name] = {"first": first, "spent_picousd": str(spent)}
+    found = directory.settings.get(NAME)
+    if value == ((found.value if found is not None else None) or {}):
+        return None
+    return setting(directory, NAME, value, "book", now_ms)
+
+
+async def keep(
+    catalog: Callable[[], Catalog], directory: Callable[[], Directory], ask: Asking, announce: Announcing,
+    now_ms: Callable[[], int],
+) -> None:  # fmt: skip
+    """For ever."""
+    silent = False
+    while True:
+        known, at_ms = limits(catalog()), now_ms()
+        if known or directory().settings.get(NAME) is not None:
+            sums = await _sums(known, at_ms, ask)
+            if (sums is None) is not silent:
+                silent = sums is None
+                log.warning("budgets_not_known" if silent else "budgets_known", budgets=len(known))
+            await announce(partial(planned, known, sums, at_ms))
+        await asyncio.sleep(EVERY_S)
+
+
+async def _sums(known: Sequence[Budget], at_ms: int, ask: Asking) -> list[int] | None:
+    """None: the book doesn't say, or not of all."""
+    found: list[int] = []
+    for start in range(0, len(known), VALUES_MAX):
+        some = known[start : start + VALUES_MAX]
+        sums = await ask([SpentBy(each.dimension, [each.value], _first(each, at_ms)) for each in some])
+        if sums is None:
+            return None
+        found += sums
+    return found
+
+
+def _first(limit: Budget, now_ms: int) -> str:
+    """The first day of its window; empty: all days."""
+    first, _ = window(limit.term, now_ms)
+    return "" if first is None else first.isoformat()
+
+
+def _told(directory: Directory) -> dict[str, tuple[str, int]]:
+    """Name → (first day of its window, pico-USD)."""
+    found = directory.settings.get(NAME)
+    entries: Any = {} if found is None else found.value
+    if not isinstance(entries, dict):
+        return {}
+    return {name: (each["first"], int(each["spent_picousd"])) for name, each in entries.items()}
+
+
+def _named(catalog: Catalog, name: str) -> Budget | None:
+    dimension, _, value = name.partition(":")
+    if dimension == "deployment":
+        found = catalog.deployments.get(DeploymentId(value))
+        return None if found is None else _of(found)
+    return next((each for each in catalog.budgets if each.name == name), None)
