@@ -51,7 +51,7 @@ async def test_calls_end_when_the_book_has_the_limit(
     ledger: Running, nats_server: Nats, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.policy.budgets.EVERY_S", 0.05)
-    async with replica(nats_server, "one", monkeypatch, text=CONFIG) as one:  # type: ignore[arg-type]
+    async with replica(nats_server, "one", monkeypatch, text=CONFIG) as one:
         assert await asked(one) == ["one", "two"]
         await book.post(settled(opened(deployment_id="one"), cost_picousd=2 * USD))
         await becomes(one, ["two"])
