@@ -15,6 +15,7 @@ from shared.admission.predicates import CONFIG, REQUEST
 from shared.entities import Key, Organization, Project, Team, User
 from shared.errors import Refusal
 from shared.facts import Caller
+from shared.money import format_usd
 from shared.routes import Route
 
 MODEL_CHARACTERS_MAX = 512
@@ -174,7 +175,7 @@ def _budget(who: Who) -> Refusal | None:
         return None
     gateway = who.over.get(GATEWAY)
     if gateway is not None:
-        return errors.over_budget(*gateway)
+        return errors.over_budget(*map(format_usd, gateway))
     if not who.route.model_from:
         return None
     candidates = who.catalog.for_caller(who.catalog.candidates(who.model), who.caller)

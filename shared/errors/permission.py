@@ -2,7 +2,6 @@
 
 from shared.errors.refusal import Refusal, _auth
 from shared.errors.request import bad_request
-from shared.money import format_usd
 
 
 def token_refused(code: str, message: str) -> Refusal:
@@ -167,9 +166,12 @@ def blocked_customer(customer_id: str) -> Refusal:
     return Refusal("blocked_customer", 400, message, "invalid_request_error", echoed=message)
 
 
-def over_budget(spent_picousd: int, max_picousd: int) -> Refusal:
-    """LiteLLM's words and status."""
-    spent, most = format_usd(spent_picousd), format_usd(max_picousd)
+def over_budget(spent: str, most: str) -> Refusal:
+    """LiteLLM's words and status.
+
+    Args:
+        spent: USD, like the other.
+    """
     message = f"Budget has been exceeded! Current cost: {spent}, Max budget: {most}"
     return Refusal("over_budget", 422, message, "budget_exceeded")
 
