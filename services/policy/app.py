@@ -12,7 +12,7 @@ import msgspec
 import nats.errors
 import structlog
 
-from services.policy import blocked_list, budgets, metrics, spent
+from services.policy import blocked_list, budget_watch, metrics, spent
 from services.policy.admin import Admin
 from services.policy.catalog import Catalog, build
 from services.policy.config import PolicySettings
@@ -259,7 +259,7 @@ async def _watch_blocked_list(catalog: Catalog, admin: Admin, path: Path | None)
 async def _keep_budgets(current: Current, admin: Admin, replica: Replica, client: BusClient) -> None:
     """Those of the catalog in force."""
     ask = partial(spent.ask, client)
-    await budgets.keep(lambda: current.catalog, lambda: replica.directory, ask, admin.announce, unix_ms)
+    await budget_watch.keep(lambda: current.catalog, lambda: replica.directory, ask, admin.announce, unix_ms)
 
 
 def _blocked_file(loaded: Config) -> Path | None:

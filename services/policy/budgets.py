@@ -1,19 +1,12 @@
 """Budgets of the gateway, of providers and of deployments: calls are let in while the book has less
-than the limit.
+than the limit. Pure.
 
-Every second each replica asks the ledger what the book has of each window. That a limit is reached
-is a control fact (`control.setting.budgets_over`), and so is that a window is over: edges forget
-what they were told, as with every setting. What is under way then, and what was let in within the
-last second or two, goes beyond the limit: it is soft. While the book doesn't answer, what was known
-last goes on to hold.
+That a limit is reached is a control fact (`control.setting.budgets_over`), and so is that a window
+is over: edges forget what they were told, as with every setting. budget_watch.py asks the book.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import structlog
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
@@ -22,22 +15,13 @@ from shared.config import Deployment
 from shared.config.budgets import Budget, budget, window
 from shared.grant import Candidate, Fallback
 from shared.ids import DeploymentId
-from shared.requests import SpentBy
-
-log = structlog.get_logger()
 
 NAME = "budgets_over"
-EVERY_S = 1.0
 GATEWAY = "total:"
-VALUES_MAX = 500
-"""Of one question."""
 
 Over = Mapping[str, tuple[int, int]]
 """Name of a budget that is used up → (what was spent when that was seen, its limit), pico-USD."""
 NONE: Over = {}
-
-Asking = Callable[[list[SpentBy]], Awaitable[list[int] | None]]
-Announcing = Callable[[Callable[[Directory, int], Change | None]], Awaitable[bool]]
 
 
 def limits(catalog: Catalog) -> list[Budget]:
@@ -55,7 +39,7 @@ def over(directory: Directory, catalog: Catalog, now_ms: int) -> Over:
     found = {each.name: (0, 0) for each in catalog.budgets if each.max_picousd == 0}
     for name, (first, spent_picousd) in _told(directory).items():
         limit = _named(catalog, name)
-        if limit is not None and spent_picousd >= limit.max_picousd and _first(limit, now_ms) == first:
+        if limit is not None and spent_picousd >= limit.max_picousd and first_day(limit, now_ms) == first:
             found[name] = (spent_picousd, limit.max_picousd)
     return found or NONE
 
@@ -90,7 +74,7 @@ def planned(
     """
     told, value = _told(directory), {}
     for place, limit in enumerate(known):
-        first = _first(limit, at_ms)
+        first = first_day(limit, at_ms)
         before = told.get(limit.name)
         kept = before[1] if before is not None and before[0] == first else 0
         spent = kept if sums is None else sums[place]
@@ -105,36 +89,7 @@ def planned(
     return setting(directory, NAME, value, "book", now_ms)
 
 
-async def keep(
-    catalog: Callable[[], Catalog], directory: Callable[[], Directory], ask: Asking, announce: Announcing,
-    now_ms: Callable[[], int],
-) -> None:  # fmt: skip
-    """For ever."""
-    silent = False
-    while True:
-        known, at_ms = limits(catalog()), now_ms()
-        if known or directory().settings.get(NAME) is not None:
-            sums = await _sums(known, at_ms, ask)
-            if (sums is None) is not silent:
-                silent = sums is None
-                log.warning("budgets_not_known" if silent else "budgets_known", budgets=len(known))
-            await announce(partial(planned, known, sums, at_ms))
-        await asyncio.sleep(EVERY_S)
-
-
-async def _sums(known: Sequence[Budget], at_ms: int, ask: Asking) -> list[int] | None:
-    """None: the book doesn't say, or not of all."""
-    found: list[int] = []
-    for start in range(0, len(known), VALUES_MAX):
-        some = known[start : start + VALUES_MAX]
-        sums = await ask([SpentBy(each.dimension, [each.value], _first(each, at_ms)) for each in some])
-        if sums is None:
-            return None
-        found += sums
-    return found
-
-
-def _first(limit: Budget, now_ms: int) -> str:
+def first_day(limit: Budget, now_ms: int) -> str:
     """The first day of its window; empty: all days."""
     first, _ = window(limit.term, now_ms)
     return "" if first is None else first.isoformat()

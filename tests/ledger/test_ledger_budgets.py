@@ -50,7 +50,7 @@ async def test_what_was_spent_since_a_day(ledger: Running, client: Client, book:
 async def test_calls_end_when_the_book_has_the_limit(
     ledger: Running, nats_server: Nats, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.policy.budgets.EVERY_S", 0.05)
+    monkeypatch.setattr("services.policy.budget_watch.EVERY_S", 0.05)
     async with replica(nats_server, "one", monkeypatch, text=CONFIG) as one:
         assert await asked(one) == ["one", "two"]
         await book.post(settled(opened(deployment_id="one"), cost_picousd=2 * USD))
