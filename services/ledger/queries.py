@@ -27,6 +27,7 @@ CHUNK_ROWS = 500
 ACQUIRE_TIMEOUT_S = 2.0
 COUNTS_KEPT = 256
 WINDOWS_DAYS = (2, 31)
+MICROSECOND = timedelta(microseconds=1)
 SPAN_MAX = timedelta(days=31)
 """How long before a question's range a period may begin that has a day in it."""
 
@@ -65,15 +66,8 @@ class Report:
         )
         async with self._snapshot() as connection:
             kept = await _kept(connection, first, end)
-            if scope.everything and kept.live is not None:
-                # The rollups have every call: the more the cube lacks, the longer reading that
-                # takes.
-                found = await connection.fetch(
-                    QUERIES["spend_tags"], days.first, days.last, list(names) or None, TAGS_MAX + 1
-                )
-            else:
-                sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
-                found = await connection.fetch(sql, *arguments)
+            sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
+            found = await connection.fetch(sql, *arguments)
         rows = [
             {"value": row["d0"], "requests": row["requests"], "spend_picousd": row["spend_picousd"]}
             for row in found
@@ -311,8 +305,9 @@ async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:
     positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
     after = [(row["shard"], row["batch"]) for row in positions]
     batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
-    days = [day for row in batches for day in batch_chain.days(row["ids"])]
-    return Kept([Span(*row.values()) for row in found], Live(after, min(days), max(days)) if days else None)
+    asked = range(first.date().toordinal(), (end - MICROSECOND).date().toordinal() + 1)
+    days = {day for row in batches for day in batch_chain.days(row["ids"]) if day.toordinal() in asked}
+    return Kept([Span(*row.values()) for row in found], Live(after, sorted(days)) if days else None)
 
 
 def _instants(days: Days) -> tuple[datetime, datetime]:

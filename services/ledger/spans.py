@@ -5,7 +5,7 @@ A period's sums can be used when the question takes it in whole, and while it is
 have calls.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -45,26 +45,35 @@ def end(grain: str, at: datetime) -> datetime:
     return (at.replace(day=1) + 31 * DAY).replace(day=1)
 
 
-def cover(first: datetime, until: datetime, spans: Iterable[Span], grains: Sequence[str]) -> list[Piece]:
+def cover(
+    first: datetime, until: datetime, spans: Iterable[Span], grains: Sequence[str], without: Collection[datetime] = ()
+) -> list[Piece]:
     """
     Args:
         first, until: the question's, in UTC.
         spans: every period that has a day between them.
         grains: those that may be used, the coarsest first.
+        without: days that are answered from elsewhere: no piece has any of them.
     """
     known = list(spans)
-    folded = {(span.grain, span.at) for span in known if span.folded}
+    days = {span.at for span in known if span.grain == "day" and span.at < until and span.at + DAY > first}
+    unusable = {(grain, begin(grain, day)) for day in without for grain in grains}
+    folded = {(span.grain, span.at) for span in known if span.folded} - unusable
     found: list[Piece] = []
-    for day in sorted(span.at for span in known if span.grain == "day" and span.at < until and span.at + DAY > first):
+    apart = True
+    for day in sorted({*days, *without}):
+        if day in without:
+            apart = True
+            continue
         piece = Piece(BASE, max(first, day), min(until, day + DAY))
         for grain in grains:
             at = begin(grain, day)
             if (grain, at) in folded and first <= at and end(grain, at) <= until:
                 piece = Piece(grain, at, end(grain, at))
                 break
-        last = found[-1] if found else None
-        if last is None or last.grain != piece.grain:
+        if apart or found[-1].grain != piece.grain:
             found.append(piece)
         else:  # between them is nothing, or they are the same
-            found[-1] = Piece(last.grain, last.first, max(last.end, piece.end))
+            found[-1] = Piece(piece.grain, found[-1].first, max(found[-1].end, piece.end))
+        apart = False
     return found

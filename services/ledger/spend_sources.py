@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from services.ledger import spans
 from services.ledger.asking import Scope
+from services.ledger.facts_in import midnight
 from services.ledger.spans import BASE, Piece, Span
 from services.ledger.spend_query import DIMENSIONS, Plan, SpendQuery
 
@@ -28,9 +29,8 @@ class Live(NamedTuple):
 
     after: Sequence[tuple[int, int]]
     """(shard, position of the cube): those after it."""
-    first_day: date
-    """Of their rows."""
-    last_day: date
+    days: Sequence[date]
+    """Of their rows in the question's range, ascending; there are some."""
 
 
 class Kept(NamedTuple):
@@ -39,6 +39,15 @@ class Kept(NamedTuple):
     spans: Sequence[Span]
     """Those with a day in the question's range."""
     live: Live | None
+    tags_from_rollup: bool = False
+    """What calls of the live days have by tag is asked of the rollups, which the recorders keep
+    up themselves, and not of the cube.
+    """
+
+    def cover(self, query: SpendQuery, grains: Sequence[str]) -> list[Piece]:
+        """Of the cube."""
+        days = self.live.days if self.live is not None and self.tags_from_rollup else ()
+        return spans.cover(query.first, query.end, self.spans, grains, [midnight(day) for day in days])
 
 
 class Statement:
@@ -89,14 +98,14 @@ def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept
     by_tag = "tag" in {*query.group_by, *query.filters}
     keys = tag_keys(query, plan, scope)
     grains = (TAG_GRAINS if keys else {} if by_tag else _GROUP_GRAINS).get(plan.grain, ())
-    pieces = spans.cover(query.first, query.end, kept.spans, grains)
+    pieces = kept.cover(query, grains)
     if not pieces:
         found = _NOTHING
     elif keys:
         found = _tag_sums(made, query, pieces, keys)
     else:
         found = _group_sums(made, query, pieces, scope, by_tag, admitted)
-    rows = found if kept.live is None else f"{found} UNION ALL {_live(made, kept.live, query, by_tag)}"
+    rows = found if kept.live is None else f"{found} UNION ALL {_live(made, kept, kept.live, query, by_tag)}"
     conditions = _conditions(made, query, scope) + (["r.model IS NOT NULL"] if admitted and not by_tag else [])
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT r.* FROM ({rows}) AS r{where}"
@@ -123,7 +132,16 @@ def live_rows(made: Statement, query: SpendQuery, scope: Scope, kept: Kept) -> s
     if kept.live is None:
         return _NOTHING
     where = " AND ".join(_conditions(made, query, scope)) or "true"
-    return f"SELECT r.* FROM (SELECT * FROM ({_NOTHING}) AS n UNION ALL {_live(made, kept.live, query, True)}) AS r WHERE {where}"
+    live = _live(made, kept, kept.live, query, True)
+    return f"SELECT r.* FROM (SELECT * FROM ({_NOTHING}) AS n UNION ALL {live}) AS r WHERE {where}"
+
+
+def for_tags(kept: Kept, keys: Sequence[str], wanted: Sequence[str]) -> Kept:
+    """What is kept, as a question with these `tag_keys` is best answered: the calls of a day that
+    the cube hasn't got may be many times its tags.
+    """
+    from_rollup = kept.live is not None and list(keys) == ["tag"] and set(wanted) <= set(SUMS)
+    return kept._replace(tags_from_rollup=from_rollup)
 
 
 def _conditions(made: Statement, query: SpendQuery, scope: Scope) -> list[str]:
@@ -182,7 +200,7 @@ def rows_of_all_tags(made: Statement, query: SpendQuery, kept: Kept) -> list[str
     """
     return [
         _rows_of(made, "spend_tag", piece, ["tag"], [f"grain = '{'day' if piece.grain == BASE else 'every'}'"])
-        for piece in spans.cover(query.first, query.end, kept.spans, ("day",))
+        for piece in kept.cover(query, ("day",))
     ]
 
 
@@ -231,29 +249,56 @@ def together(made: Statement, query: SpendQuery, rows: Sequence[str], keys: Sequ
     return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY 1{positions(2, len(keys))}"
 
 
-def _live(made: Statement, live: Live, query: SpendQuery, by_tag: bool) -> str:
+def _live(made: Statement, kept: Kept, live: Live, query: SpendQuery, by_tag: bool) -> str:
+    """What the cube hasn't got yet; or of tags, all of its days."""
+    if not kept.tags_from_rollup:
+        return _calls_after(made, live, query, by_tag)
+    days = f"{made.add(list(live.days))}::date[]"
+    columns = ", ".join(f"NULL::text AS {name}" for name in _GROUP_COLUMNS)
+    of_tags = (
+        f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, value AS tag, {columns}, {', '.join(SUMS)},"
+        f" {', '.join(f'0 AS {name}' for name in CACHE_SUMS)} FROM rollup"
+        f" WHERE scope = '' AND dimension = 'tag' AND day = ANY({days})"
+    )
+    if "tag" in query.filters:
+        return f"{of_tags} AND value = ANY({made.add(list(query.filters['tag']))}::text[])"
+    # The rollups have no row for calls without a tag.
+    instants = f"{made.add([midnight(day) for day in live.days])}::timestamptz[]"
+    untagged = (
+        f"SELECT at, NULL::text, {columns}, {', '.join((*SUMS, *CACHE_SUMS))} FROM spend_tag"
+        f" WHERE grain = 'day' AND tag = 0 AND at = ANY({instants})"
+    )
+    return f"{of_tags} UNION ALL {untagged} UNION ALL {_calls_after(made, live, query, True, untagged=True)}"
+
+
+def _calls_after(made: Statement, live: Live, query: SpendQuery, by_tag: bool, *, untagged: bool = False) -> str:
+    """Of the batches after the cube's positions; `untagged`: those without a tag alone."""
     first, end = made.add(query.first), made.add(query.end)
     batches = " OR ".join(
         f"(s.in_shard = {made.add(shard)} AND s.in_batch > {made.add(batch)})" for shard, batch in live.after
     )
-    low, high = made.add(live.first_day), made.add(live.last_day)
+    low, high = made.add(live.days[0]), made.add(live.days[-1])
     columns = ", ".join(
         "CASE WHEN s.outcome <> 'refused' THEN s.model END AS model" if name == "model" else f"s.{name}"
         for name in _GROUP_COLUMNS
     )
     admitted = " AND s.outcome <> 'refused'" if by_tag else ""
+    if untagged:
+        admitted += " AND s.tags = '{}'"
+    tag, tags = ("k.tag", _TAGS_OF_A_CALL) if by_tag and not untagged else ("NULL", "")
     return (
-        f"SELECT s.id_at, {'k.tag' if by_tag else 'NULL'}, {columns}, s.sign,"
+        f"SELECT s.id_at, {tag}, {columns}, s.sign,"
         " CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END, CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END,"
         " s.sign * s.input_tokens, s.sign * s.output_tokens, CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END,"
         " s.sign * coalesce(s.cost_picousd, 0)::numeric, s.sign * s.cached_tokens, s.sign * s.cache_write_tokens"
-        f" FROM spend_signed s{_TAGS_OF_A_CALL if by_tag else ''}"
+        f" FROM spend_signed s{tags}"
         f" WHERE ({batches}) AND s.in_day BETWEEN {low} AND {high} AND s.day BETWEEN {low} AND {high}"
         f" AND s.id_at >= {first} AND s.id_at < {end}{admitted}"
     )
 
 
-_TAGS_OF_A_CALL = " CROSS JOIN LATERAL (SELECT DISTINCT unnest(s.tags) AS tag UNION ALL SELECT NULL WHERE cardinality(s.tags) = 0) AS k"
+_TAGS_OF_A_CALL = " LEFT JOIN LATERAL unnest(s.tags) WITH ORDINALITY AS k (tag, n) ON array_position(s.tags, k.tag) = k.n"
+"""Each once, where it stands first; without one, NULL."""
 
 
 def log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.ledger import spans
 from services.ledger.asking import Scope
 from services.ledger.spans import BASE, Piece
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
@@ -21,6 +20,7 @@ from services.ledger.spend_sources import (
     Statement,
     bucket_of,
     cube_rows,
+    for_tags,
     live_rows,
     log_rows,
     positions,
@@ -48,6 +48,7 @@ def build(
     made = Statement()
     admitted = admitted or admitted_only(query)
     keys = tag_keys(query, plan, scope)
+    kept = for_tags(kept, keys, wanted)
     if keys and set(query.group_by) == set(keys):
         by_tag = _all_at_once if query.bucket == "none" else _top_first
         statement = by_tag(made, query, plan, scope, kept, wanted)
@@ -108,7 +109,7 @@ class _ByTag:
 
     def pieces(self, grain: str) -> list[Piece]:
         """Of what is kept, as coarse as `grain` at most. None: there is nothing of the range."""
-        return spans.cover(self._query.first, self._query.end, self._kept.spans, TAG_GRAINS.get(grain, ()))
+        return self._kept.cover(self._query, TAG_GRAINS.get(grain, ()))
 
     def rows(self, grain: str, keys: Sequence[str] = ()) -> list[str]:
         """SELECTs of these pieces."""

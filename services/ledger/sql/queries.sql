@@ -80,17 +80,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 -- audit_known --
 SELECT fact_id, message FROM audit_log WHERE fact_id = ANY($1::text[])
 
--- spend_tags --
--- $1 and $2 first and last day (NULL: open), $3 these tags (NULL: all), $4 how many.
-SELECT value AS d0, sum(requests)::bigint AS requests, sum(spend_picousd) AS spend_picousd
-FROM rollup
-WHERE scope = '' AND dimension = 'tag' AND ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)
-  AND ($3::text[] IS NULL OR value = ANY($3))
-GROUP BY value
-HAVING sum(requests) > 0
-ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, value
-LIMIT $4
-
 -- tag_rows --
 -- $1 and $2 first and last day (NULL: open), $3 these tags (NULL: all), $4 how many.
 SELECT value, min(day) AS first_day, max(day) AS last_day
