@@ -34,15 +34,22 @@ from shared.waiting import set_within
 
 log = structlog.get_logger()
 
-STEP_ROWS = 20_000
+STEP_ROWS_MIN = 500
+STEP_ROWS_MAX = 20_000
 """Of request_log in one transaction, and one batch more at most."""
+STEP_S = 1.5
+"""What a step should take: what comes meanwhile is added up anew for each question. And on a machine
+too busy for more, a step never runs into the writer's time limit again and again.
+"""
+LAG_ROWS = 4_000
+"""May come before the next step begins: a question reads them (and what comes within a step)."""
 PAUSE_S_MIN = 0.25
 PAUSE_S_MAX = 5.0
 """Between steps that leave nothing behind: adding ten thousand rows costs hardly more than adding a
 hundred.
 """
 SHARE = 0.03
-"""Of the time, that steps may take, as long as that makes no pause longer than PAUSE_S_MAX."""
+"""Of the time, that steps may take, as long as nothing above is passed by that."""
 TABLES = ("spend_calls", "spend_tag", "spend_tag_team", "spend_tag_team_span", "spend_period")
 SUMS = (
     "requests", "successes", "failures", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "unpriced",
@@ -50,6 +57,10 @@ SUMS = (
 )  # fmt: skip
 WORK_MEM = "64MB"
 """Sums of a step, or of a period, are sorted in it."""
+STEP_SETTINGS = f"SET LOCAL work_mem = '{WORK_MEM}'; SET LOCAL enable_sort = off"
+"""The planner takes a step's rows for one or two, and would sort texts and lists of them where it
+could hash them in a fraction of the time. What must be in order is sorted all the same.
+"""
 FOLD_AFTER = timedelta(hours=2)
 """The end of a period: calls that were opened within it have mostly ended."""
 FOLD_TIMEOUT_S = 600.0
@@ -93,6 +104,21 @@ FOLDS = {
 }  # fmt: skip
 
 
+def step_rows(limit: int, rows: int, took_s: float) -> int:
+    """The limit of the next step, after one of so many rows. Less, but for all it had, says nothing
+    of a full one.
+    """
+    if rows < limit and took_s <= STEP_S:
+        return limit
+    return min(STEP_ROWS_MAX, max(STEP_ROWS_MIN, int(rows * STEP_S / max(took_s, 0.001))))
+
+
+def pause_s(rows: int, since_s: float, took_s: float) -> float:
+    """After steps that left nothing behind and took so long. rows: that came within `since_s`."""
+    lag_s = since_s * LAG_ROWS / rows if rows else PAUSE_S_MAX
+    return min(PAUSE_S_MAX, lag_s, max(PAUSE_S_MIN, took_s / SHARE))
+
+
 def fold_pause_s(failures: int, took_s: float) -> float:
     """How long nothing is folded: `failures` in a row, the last of which took so long. Steps wait
     while something is folded.
@@ -109,6 +135,9 @@ class Cube:
         self._months: set[date] = set()
         self._more = False
         """Whether the last step left batches behind."""
+        self._rows = 0
+        """That were added since the last pause."""
+        self._step_rows = STEP_ROWS_MAX
         self._no_fold_before = 0.0
         """By the monotonic clock."""
         self._failures_in_a_row = 0
@@ -117,6 +146,7 @@ class Cube:
 
     async def run(self) -> None:
         connection: Connection | None = None
+        paused = time.monotonic()
         try:
             while not self._stopping.is_set():
                 started, self._more = time.monotonic(), False
@@ -129,13 +159,16 @@ class Cube:
                 except DATABASE_ERRORS as error:
                     raise_if_cancelled()
                     self._more = False
+                    self._step_rows = max(STEP_ROWS_MIN, self._step_rows // 2)
                     log.warning("cube_interrupted", error=type(error).__name__, detail=str(error)[:200])
                     if connection is not None:
                         connection.terminate()
                     connection = None
                 if not self._more:
-                    pause_s = min(PAUSE_S_MAX, max(PAUSE_S_MIN, (time.monotonic() - started) / SHARE))
-                    await set_within(self._stopping, pause_s)
+                    now = time.monotonic()
+                    rest_s = pause_s(self._rows, now - paused, now - started)
+                    paused, self._rows = now, 0
+                    await set_within(self._stopping, rest_s)
         finally:
             if connection is not None:
                 connection.terminate()
@@ -148,18 +181,22 @@ class Cube:
     async def _step(self, connection: Connection, shard: int, end: int) -> int:
         await connection.execute(QUERIES["cube_start"], shard)
         known = await connection.fetchval("SELECT batch FROM spend_position WHERE shard = $1", shard)
-        until = await connection.fetchval(QUERIES["cube_next"], shard, known, STEP_ROWS)
+        ahead = await connection.fetchrow(QUERIES["cube_next"], shard, known, min(self._step_rows, STEP_ROWS_MAX))
+        until, rows = ahead or (None, None)
         if until is None:
             return 0
+        started = time.monotonic()
         self._more |= until < end
         days = await self._days(connection, shard, known + 1, until)
         await self._ensure_months(connection, days)
         async with connection.transaction():
             if (await hold(connection)).get(shard) != known:
                 return 0  # another ledger did it
-            await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+            await connection.execute(STEP_SETTINGS)
             await connection.execute(ADD, shard, known + 1, until, min(days), max(days))
             await connection.execute(QUERIES["cube_move"], shard, until)
+        self._step_rows = step_rows(self._step_rows, rows, time.monotonic() - started)
+        self._rows += rows
         metrics.CUBE_BATCHES.inc(until - known)
         return int(until - known)
 

@@ -26,6 +26,7 @@ LOGS_MAX = 10_000
 CHUNK_ROWS = 500
 ACQUIRE_TIMEOUT_S = 2.0
 COUNTS_KEPT = 256
+BATCHES_KEPT = 2_048
 WINDOWS_DAYS = (2, 31)
 MICROSECOND = timedelta(microseconds=1)
 SPAN_MAX = timedelta(days=31)
@@ -54,6 +55,8 @@ class Report:
         self._pool = pool
         self._counted: dict[str, tuple[int | None, int, int]] = {}
         """Question about the audit log → (its first entry, the last that was counted, how many)."""
+        self._batch_days: dict[bytes, set[date] | None] = {}
+        """Hash of a batch → the days of its rows; of batches that the cube hadn't got."""
 
     async def tags(self, scope: Scope, days: Days, names: Sequence[str] = ()) -> tuple[list[dict[str, Any]], bool]:
         """Spend by tag, most first; whether there are more than TAGS_MAX. `names`: these alone,
@@ -65,7 +68,7 @@ class Report:
             first, end, ZoneInfo("UTC"), "none", ("tag",), filters, TAGS_MAX + 2, previous=False, csv=False
         )
         async with self._snapshot() as connection:
-            kept = await _kept(connection, first, end)
+            kept = await self._kept(connection, first, end)
             sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
             found = await connection.fetch(sql, *arguments)
         rows = [
@@ -84,7 +87,7 @@ class Report:
         else:
             first, end = _instants(days)
             async with self._snapshot() as connection:
-                kept = await _kept(connection, first, end)
+                kept = await self._kept(connection, first, end)
                 sql, arguments = spend_sql.tag_days(first, end, scope, kept, names, TAGS_MAX + 1)
                 rows = await connection.fetch(sql, *arguments)
         return rows[:TAGS_MAX], len(rows) > TAGS_MAX
@@ -247,7 +250,7 @@ class Report:
         """
         plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
         async with self._snapshot() as connection:
-            kept = await _kept_for(connection, query, [plan])
+            kept = await self._kept_for(connection, query, [plan])
             sql, arguments = spend_sql.build(query, plan, scope, kept, wanted=wanted)
             rows = await connection.fetch(sql, *arguments)
         if len(rows) > ROWS_MAX:
@@ -264,7 +267,7 @@ class Report:
             spend_query.plan(one, everything=scope.everything) for one in (query, total)
         ]  # refused before a connection is taken
         async with self._snapshot() as connection:
-            kept = await _kept_for(connection, query, plans)
+            kept = await self._kept_for(connection, query, plans)
             found = []
             for one, plan in zip((query, total), plans, strict=True):
                 sql, arguments = spend_sql.build(one, plan, scope, kept, admitted=admitted)
@@ -273,6 +276,33 @@ class Report:
         if len(rows) > ROWS_MAX:
             refuse("group_by", f"gives more than {ROWS_MAX} rows: narrow the range, filter, or ask for a smaller top")
         return plans[0].source, rows, totals[0] if totals else None
+
+    async def _kept_for(self, connection: Any, query: SpendQuery, plans: Sequence[Plan]) -> Kept:
+        """Nothing where nobody asks the cube."""
+        if all(plan.source != "cube" for plan in plans):
+            return Kept((), None)
+        return await self._kept(connection, query.first, query.end)
+
+    async def _kept(self, connection: Any, first: datetime, end: datetime) -> Kept:
+        """What the cube has between two instants, and what it hasn't got yet."""
+        found = await connection.fetch(QUERIES["spans"], first - SPAN_MAX, end)
+        positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
+        after = [(row["shard"], row["batch"]) for row in positions]
+        batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
+        asked = range(first.date().toordinal(), (end - MICROSECOND).date().toordinal() + 1)
+        days = {day for day in await self._days_of(connection, batches) if day.toordinal() in asked}
+        return Kept([Span(*row.values()) for row in found], Live(after, sorted(days)) if days else None)
+
+    async def _days_of(self, connection: Any, batches: Sequence[Any]) -> set[date]:
+        """Of these batches' rows. A batch's hash says what is in it: its rows are looked at once."""
+        known = {row["sha256"]: self._batch_days.get(row["sha256"]) for row in batches}
+        new = [row for row in batches if known[row["sha256"]] is None]
+        if new:
+            shards, numbers = [row["shard"] for row in new], [row["n"] for row in new]
+            for row in await connection.fetch(QUERIES["batch_ids"], shards, numbers):
+                known[row["sha256"]] = batch_chain.days(row["ids"])
+            self._batch_days = dict(list(known.items())[-BATCHES_KEPT:])
+        return {day for days in known.values() for day in days or ()}
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
@@ -290,24 +320,6 @@ class Report:
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
             return await connection.fetch(query, *arguments)
-
-
-async def _kept_for(connection: Any, query: SpendQuery, plans: Sequence[Plan]) -> Kept:
-    """Nothing where nobody asks the cube."""
-    if all(plan.source != "cube" for plan in plans):
-        return Kept((), None)
-    return await _kept(connection, query.first, query.end)
-
-
-async def _kept(connection: Any, first: datetime, end: datetime) -> Kept:
-    """What the cube has between two instants, and what it hasn't got yet."""
-    found = await connection.fetch(QUERIES["spans"], first - SPAN_MAX, end)
-    positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
-    after = [(row["shard"], row["batch"]) for row in positions]
-    batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
-    asked = range(first.date().toordinal(), (end - MICROSECOND).date().toordinal() + 1)
-    days = {day for row in batches for day in batch_chain.days(row["ids"]) if day.toordinal() in asked}
-    return Kept([Span(*row.values()) for row in found], Live(after, sorted(days)) if days else None)
 
 
 def _instants(days: Days) -> tuple[datetime, datetime]:

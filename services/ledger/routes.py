@@ -1,5 +1,6 @@
 """The ledger's HTTP API: path → handler, and the one place where a refusal becomes an answer."""
 
+import asyncpg
 import structlog
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from services.ledger import (
 )
 from services.ledger.answers import Handler
 from services.ledger.api import Api
-from services.ledger.database import DATABASE_ERRORS
+from services.ledger.database import DATABASE_ERRORS, READ_TIMEOUT_MS
 from shared import errors, routes, service
 from shared.errors import Refusal, RefusedError
 from shared.service import Life
@@ -90,6 +91,9 @@ class _Boundary:
             return _refusal(errors.not_found(request.method, request.path))
         except web.HTTPMethodNotAllowed:
             return _refusal(errors.method_not_allowed(request.method, request.path))
+        except asyncpg.QueryCanceledError as error:
+            log.warning("question_too_long", path=request.path, detail=str(error)[:200])
+            return _refusal(errors.question_too_long(READ_TIMEOUT_MS // 1000))
         except DATABASE_ERRORS as error:
             log.warning("book_not_answering", error=type(error).__name__, detail=str(error)[:200])
             return _refusal(errors.ledger_unavailable())

@@ -297,7 +297,9 @@ def _calls_after(made: Statement, live: Live, query: SpendQuery, by_tag: bool, *
     )
 
 
-_TAGS_OF_A_CALL = " LEFT JOIN LATERAL unnest(s.tags) WITH ORDINALITY AS k (tag, n) ON array_position(s.tags, k.tag) = k.n"
+_TAGS_OF_A_CALL = (
+    " LEFT JOIN LATERAL unnest(s.tags) WITH ORDINALITY AS k (tag, n) ON array_position(s.tags, k.tag) = k.n"
+)
 """Each once, where it stands first; without one, NULL."""
 
 

@@ -99,6 +99,11 @@ def ledger_unavailable() -> Refusal:
     )
 
 
+def question_too_long(limit_s: int) -> Refusal:
+    message = f"The question took the book longer than {limit_s} s: narrow its days, filter, or group by less"
+    return Refusal("question_too_long", 503, message, "service_unavailable_error")
+
+
 def overloaded() -> Refusal:
     return Refusal("overloaded", 503, "Too many requests are running here", "service_unavailable_error", None, 1)
 

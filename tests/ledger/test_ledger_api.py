@@ -291,6 +291,7 @@ async def test_a_query_that_takes_too_long_is_a_503(
     async with asyncio.timeout(9):
         status, body, _ = await ledger.get("/spend/tags")
     assert (status, body["error"]["type"]) == (503, "service_unavailable_error")
+    assert body["error"]["message"].startswith("The question took the book longer than"), "and what to do about it"
 
 
 async def test_the_api_cannot_write(ledger: Running) -> None:

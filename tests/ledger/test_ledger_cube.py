@@ -13,7 +13,23 @@ import asyncpg
 import pytest
 
 from services.ledger import rebuild
-from services.ledger.cube import FOLD_PAUSE_S_MAX, FOLD_TIMEOUT_S, SUMS, TABLES, Cube, fold_pause_s, hold
+from services.ledger.cube import (
+    FOLD_PAUSE_S_MAX,
+    FOLD_TIMEOUT_S,
+    LAG_ROWS,
+    PAUSE_S_MAX,
+    PAUSE_S_MIN,
+    STEP_ROWS_MAX,
+    STEP_ROWS_MIN,
+    STEP_S,
+    SUMS,
+    TABLES,
+    Cube,
+    fold_pause_s,
+    hold,
+    pause_s,
+    step_rows,
+)
 from services.ledger.database import SQL
 from services.ledger.migrate import EARLIER_TEXTS, migrate
 from services.ledger.rebuild import Asked
@@ -97,7 +113,7 @@ async def test_an_expired_call_that_ends_before_the_cube_saw_it(book: Book, cube
 
 
 async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS", 3)
+    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 3)
     draw = random.Random(7)
     for _ in range(12):
         await book.post(
@@ -122,7 +138,7 @@ async def test_two_cubes_at_once_add_everything_once(book: Book, cube: Cube, mon
 async def test_the_cube_rests_only_when_nothing_is_left(
     book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ledger.cube.STEP_ROWS", 1)
+    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 1)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MIN", 60.0)
     monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 60.0)
     for _ in range(6):
@@ -204,6 +220,47 @@ async def test_a_period_that_cannot_be_folded_does_not_keep_the_others(
     while await cube.fold(book.owner, datetime.now(UTC)):
         pass
     assert await book.value("SELECT count(*) FROM spend_span WHERE NOT folded") == 0
+    await same(book)
+
+
+def test_a_step_takes_as_much_as_can_be_added_in_its_time() -> None:
+    assert step_rows(4_000, 4_000, STEP_S * 2) == 2_000
+    assert step_rows(4_000, 4_500, STEP_S / 2) == 9_000
+    assert step_rows(4_000, 10, 0.1) == 4_000, "there was no more: it says nothing of a full one"
+    assert step_rows(4_000, 1_000, STEP_S * 2) == STEP_ROWS_MIN, "but that it took long does"
+    assert step_rows(STEP_ROWS_MAX, STEP_ROWS_MAX, 0.0) == STEP_ROWS_MAX
+
+
+def test_the_pause_is_long_when_little_comes_and_short_when_much_does() -> None:
+    assert pause_s(0, 1.0, 1.0) == PAUSE_S_MAX
+    assert pause_s(10, 5.0, 0.001) == PAUSE_S_MIN
+    assert pause_s(100, 5.0, 1.0) == PAUSE_S_MAX, "a step is dear, and nothing much waits for it"
+    for rate in (2_000, 4_000, 17_400):
+        assert pause_s(rate * 3, 3.0, 1.0) * rate == pytest.approx(LAG_ROWS), "so much may come until the next"
+
+
+async def test_a_step_that_cannot_be_done_is_tried_with_less(
+    book: Book, cube: Cube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a busy machine makes it run into its time limit: it would again, for ever."""
+    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MAX", 8)
+    monkeypatch.setattr("services.ledger.cube.STEP_ROWS_MIN", 1)
+    monkeypatch.setattr("services.ledger.cube.PAUSE_S_MAX", 0.05)
+    await book.owner.execute(
+        "CREATE FUNCTION refuse_many() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF (SELECT sum(requests) FROM added) > 2 THEN RAISE query_canceled; END IF; RETURN NULL; END $$;"
+        " CREATE TRIGGER refuse_many AFTER INSERT ON spend_calls REFERENCING NEW TABLE AS added"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_many()"
+    )
+    for _ in range(8):
+        await book.post(settled(opened(tags=["a"])))
+    running = asyncio.create_task(cube.run())
+    try:
+        async with asyncio.timeout(20):
+            while await book.value("SELECT coalesce(max(batch), 0) FROM spend_position") < 8:
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
     await same(book)
 
 

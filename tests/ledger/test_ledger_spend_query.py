@@ -3,6 +3,7 @@ lags. On a real PostgreSQL.
 """
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -189,6 +190,60 @@ async def test_by_tag_and_team_alone_is_the_same_answer(
             monkeypatch.setattr(spend_sql, name, lambda *_: "")
     assert found[0] == found[1]
     assert sum(map(len, found[0])) > 100
+    pool.terminate()
+
+
+async def read_of_log(report: Report, pool: Any, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many calls of request_log a question adds up (whose provisional rows it looks for beside)."""
+    statements: list[tuple[str, list[Any]]] = []
+    build = spend_sql.build
+
+    def seen(*given: Any, **more: Any) -> tuple[str, list[Any]]:
+        statements.append(build(*given, **more))
+        return statements[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spend_sql, "build", seen)
+        await report.spend(parse(asked, NOW), Scope(everything=True))
+
+    def rows(node: dict[str, Any]) -> float:
+        calls = node.get("Relation Name", "").startswith("request_log") and node["Alias"].startswith("l")
+        own = node["Actual Rows"] * node["Actual Loops"] if calls else 0
+        return own + sum(map(rows, node.get("Plans", ())))
+
+    async with pool.acquire() as connection:
+        plans = [
+            json.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments))[0]["Plan"]
+            for sql, arguments in statements
+        ]
+    return round(sum(map(rows, plans)))
+
+
+async def test_spend_by_tag_does_not_read_the_calls_that_the_cube_lacks(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While much is recorded there are always some, and each question would read them all."""
+    draw, cube = random.Random(3), Cube(book.database, asyncio.Event())
+
+    def calls(day: int, count: int, **call: Any) -> list[Any]:
+        at = datetime(2026, 11, day, 12, tzinfo=UTC)
+        return [settled(opened(id=id_at(draw, at), at_ms=int(at.timestamp() * 1000), **call)) for _ in range(count)]
+
+    await book.post(*calls(3, 5, tags=["a"]), *calls(24, 5, tags=["a"]), *calls(25, 2, tags=[]))
+    while await cube.catch_up(book.owner) or await cube.fold(book.owner, NOW):
+        pass
+    await book.post(*calls(24, 30, tags=["a", "b"]), *calls(25, 3, tags=[]))
+    pool = await book.database.readers(2)
+    report = Report(pool)
+    for bucket in ("none", "day", "month"):
+        asked = {"group_by": "tag", "bucket": bucket, "from": "2026-11-01", "to": "2026-11-26"}
+        for more in ({}, {"top": "1"}):
+            query = parse({**asked, **more, "top": "1000"}, NOW)
+            source, found = await answered(report, query, Scope(everything=True))
+            assert (source, found) == ("cube", await by_hand(book, query, Scope(everything=True)))
+            assert await read_of_log(report, pool, {**asked, **more}, monkeypatch) == 3, "those without a tag alone"
+        assert await read_of_log(report, pool, {**asked, "tag": "a"}, monkeypatch) == 0
+    assert await read_of_log(report, pool, {**asked, "to": "2026-11-23"}, monkeypatch) == 0, "none is of these days"
     pool.terminate()
 
 

@@ -11,9 +11,9 @@ SELECT shard, batch FROM spend_position ORDER BY shard FOR UPDATE
 UPDATE spend_position SET batch = $2 WHERE shard = $1
 
 -- cube_next --
--- How far the next step goes: $1 shard, $2 position, $3 rows at most (one batch at least).
-SELECT max(n) AS batch FROM (
-    SELECT n, sum(rows) OVER (ORDER BY n) - rows AS before FROM batch_log WHERE shard = $1 AND n > $2 ORDER BY n LIMIT 1000
+-- How far the next step goes, and how many rows that is: $1 shard, $2 position, $3 rows at most (one batch at least).
+SELECT max(n) AS batch, sum(rows) AS rows FROM (
+    SELECT n, rows, sum(rows) OVER (ORDER BY n) - rows AS before FROM batch_log WHERE shard = $1 AND n > $2 ORDER BY n LIMIT 1000
 ) AS ahead WHERE before < $3
 
 -- cube_shards --
@@ -56,7 +56,7 @@ WITH counted AS MATERIALIZED (
 -- After cube_counted: the numbers of tags and teams, new ones made. (Only what isn't there is tried: a number is used up by trying. Nobody
 -- else makes any: spend_position is held. Were there none for a word, spend_calls would refuse the row.)
 , sets AS MATERIALIZED (
-    SELECT DISTINCT tags FROM alike WHERE cardinality(tags) > 0
+    SELECT tags, row_number() OVER () AS n FROM alike WHERE cardinality(tags) > 0 GROUP BY tags
 ), said AS MATERIALIZED (
     SELECT unnest(tags) AS value FROM sets UNION SELECT team_id FROM grouped WHERE team_id IS NOT NULL
 ), made AS (
@@ -67,11 +67,12 @@ WITH counted AS MATERIALIZED (
     SELECT id, value FROM made UNION ALL SELECT w.id, w.value FROM said JOIN spend_word w USING (value)
 ), numbered AS MATERIALIZED (
     -- spend_tag_set(), which can't be inlined.
-    SELECT tags, numbers, encode(substr(sha256(convert_to(array_to_string(numbers, ','), 'UTF8')), 1, 16), 'hex')::uuid AS tag_set
-    FROM (
-        SELECT tags, array_agg(DISTINCT w.id ORDER BY w.id) AS numbers
-        FROM (SELECT tags, unnest(tags) AS value FROM sets) AS s LEFT JOIN words w USING (value) GROUP BY tags
-    ) AS n
+    SELECT sets.tags, k.numbers,
+        encode(substr(sha256(convert_to(array_to_string(k.numbers, ','), 'UTF8')), 1, 16), 'hex')::uuid AS tag_set
+    FROM sets JOIN (
+        SELECT n, array_agg(DISTINCT w.id ORDER BY w.id) AS numbers
+        FROM (SELECT n, unnest(tags) AS value FROM sets) AS s LEFT JOIN words w USING (value) GROUP BY n
+    ) AS k USING (n)
 )
 
 -- cube_sums --
@@ -95,7 +96,7 @@ WITH counted AS MATERIALIZED (
 , groups AS (
     INSERT INTO spend_group
     SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
-    FROM grouped ORDER BY grp
+    FROM grouped n WHERE NOT EXISTS (SELECT FROM spend_group g WHERE g.id = n.grp) ORDER BY grp
     ON CONFLICT DO NOTHING
 )
 
@@ -189,9 +190,13 @@ SELECT $3, $1, tag, @SUMS@ FROM spend_tag WHERE grain = 'day' AND at >= $1 AND a
 SELECT grain, at, folded FROM spend_span WHERE at >= $1 AND at < $2 ORDER BY at
 
 -- cube_behind --
--- Batches that the cube hasn't got: $1 shards, $2 their positions in the cube. The ids of their rows say which days they are of.
-SELECT b.shard, b.n, b.rows, substr(b.manifest, 1, 16 * b.rows) AS ids
-FROM unnest($1::integer[], $2::bigint[]) AS p (shard, batch) JOIN batch_log b ON b.shard = p.shard AND b.n > p.batch
+-- Batches that the cube hasn't got: $1 shards, $2 their positions in the cube.
+SELECT b.sha256, b.shard, b.n FROM unnest($1::integer[], $2::bigint[]) AS p (shard, batch) JOIN batch_log b ON b.shard = p.shard AND b.n > p.batch
+
+-- batch_ids --
+-- Of the rows of some batches, which say what days they are of: $1 shards, $2 batches.
+SELECT b.sha256, substr(b.manifest, 1, 16 * b.rows) AS ids
+FROM unnest($1::integer[], $2::bigint[]) AS p (shard, n) JOIN batch_log b USING (shard, n)
 
 -- cube_positions --
 SELECT s.shard, coalesce(c.batch, 0) AS batch FROM stream_position s LEFT JOIN spend_position c USING (shard)
