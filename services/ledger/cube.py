@@ -38,8 +38,8 @@ STEP_ROWS_MIN = 500
 STEP_ROWS_MAX = 20_000
 """Of request_log in one transaction, and one batch more at most."""
 STEP_S = 1.5
-"""What a step should take: what comes meanwhile is added up anew for each question. And on a machine
-too busy for more, a step never runs into the writer's time limit again and again.
+"""What a step should take: what comes meanwhile is added up anew for each question. And on a
+machine too busy for more, a step never runs into the writer's time limit again and again.
 """
 LAG_ROWS = 4_000
 """May come before the next step begins: a question reads them (and what comes within a step)."""

@@ -294,7 +294,7 @@ class Report:
         return Kept([Span(*row.values()) for row in found], Live(after, sorted(days)) if days else None)
 
     async def _days_of(self, connection: Any, batches: Sequence[Any]) -> set[date]:
-        """Of these batches' rows. A batch's hash says what is in it: its rows are looked at once."""
+        """Of these batches' rows. A batch's hash says what is in it: it is looked at once."""
         known = {row["sha256"]: self._batch_days.get(row["sha256"]) for row in batches}
         new = [row for row in batches if known[row["sha256"]] is None]
         if new:

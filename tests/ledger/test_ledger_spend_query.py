@@ -194,7 +194,7 @@ async def test_by_tag_and_team_alone_is_the_same_answer(
 
 
 async def read_of_log(report: Report, pool: Any, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many calls of request_log a question adds up (whose provisional rows it looks for beside)."""
+    """How many calls of request_log a question adds up (it looks for provisional ones beside)."""
     statements: list[tuple[str, list[Any]]] = []
     build = spend_sql.build
 
