@@ -182,9 +182,9 @@ class Cube:
         await connection.execute(QUERIES["cube_start"], shard)
         known = await connection.fetchval("SELECT batch FROM spend_position WHERE shard = $1", shard)
         ahead = await connection.fetchrow(QUERIES["cube_next"], shard, known, min(self._step_rows, STEP_ROWS_MAX))
-        until, rows = ahead or (None, None)
-        if until is None:
+        if ahead is None or ahead["batch"] is None:
             return 0
+        until, rows = ahead["batch"], ahead["rows"]
         started = time.monotonic()
         self._more |= until < end
         days = await self._days(connection, shard, known + 1, until)
