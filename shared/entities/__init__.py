@@ -7,6 +7,7 @@ from typing import Any
 from shared.entities.budget import BUDGET, Budget
 from shared.entities.credential import CREDENTIAL, Credential
 from shared.entities.customer import CUSTOMER, Customer
+from shared.entities.invitation import INVITATION, Invitation
 from shared.entities.jwt_mapping import JWT_MAPPING, JwtMapping, mapping_id
 from shared.entities.key import ALIAS, KEY, Alias, Key
 from shared.entities.kind import ENTITY_BYTES_MAX, EntityKind, Field, iso
@@ -25,6 +26,7 @@ __all__ = [
     "CREDENTIAL",
     "CUSTOMER",
     "ENTITY_BYTES_MAX",
+    "INVITATION",
     "JWT_MAPPING",
     "KEY",
     "KINDS",
@@ -44,6 +46,7 @@ __all__ = [
     "Customer",
     "EntityKind",
     "Field",
+    "Invitation",
     "JwtMapping",
     "Key",
     "Model",
@@ -78,6 +81,7 @@ KINDS: dict[str, EntityKind[Any]] = {
         BUDGET,
         TAG,
         JWT_MAPPING,
+        INVITATION,
     )
 }
 

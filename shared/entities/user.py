@@ -8,6 +8,7 @@ import msgspec
 from shared.entities import readers
 from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
 from shared.entities.limits import LIMITS, check_budgets
+from shared.entities.model import SealedText
 
 ROLES = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
 """What `user_role` may say. `org_admin` comes from a membership, `customer` and `team` are nobody's
@@ -32,6 +33,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     models: list[str] = []
     metadata: dict[str, Any] = {}
     max_budget_picousd: int | None = None
+    sealed: dict[str, SealedText] = {}
+    """`password`: a digest that takes long to try, sealed for `user/<user_id>/password`. Shown to
+    nobody.
+    """
     created_at_ms: int = 0
     updated_at_ms: int = 0
     extra: dict[str, Any] = {}
@@ -62,7 +67,7 @@ USER = EntityKind(
     ],
     read_only=(
         "key", "token", "auto_create_key", "send_invite_email", "keys", "organizations", "organization_memberships",
-        "user_ids", "duration", "key_alias", "key_name", "expires", "team_id",
+        "user_ids", "duration", "key_alias", "key_name", "expires", "team_id", "sealed",
     ),
     indexes=("email_key", "user_role"),
     check=check_budgets,

@@ -31,6 +31,8 @@ ROWS = (
     _page("/sso/readiness", "Whether single sign-on is set up", surface="sso"),
     _page("/ui/login", "The login page", surface="sso"),
     _page("POST /ui/login", "Log in by password", "/ui/login", methods=("POST",), surface="sso"),
+    _page("/ui/invitation", "Set a password, for who was invited", surface="sso"),
+    _page("POST /ui/invitation", "Set it", "/ui/invitation", methods=("POST",), surface="sso"),
     _page("/ui/logout", "End the session", methods=("POST",), surface="sso"),
     _page("/ui/me", "Whose session it is", surface="sso", public=False),
     _page("/ui/static", "Style sheet, script and icon", "/ui/static/{version}/{file}"),

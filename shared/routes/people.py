@@ -48,6 +48,19 @@ _USERS = (
         Parameter("page_size", type="integer"),
         answer=OBJECTS,
     ),
+    change(
+        "/invitation/new",
+        "Let a user set a password, by a link: /ui?invitation_id=<id>, good once and for a week",
+        body(None, "user_id", user_id=STRING),
+        mints="id",
+    ),
+    question("/invitation/info", "One invitation", Parameter("invitation_id", required=True)),
+    change(
+        "/invitation/update",
+        "Say that an invitation was accepted: its link is good for nothing any more",
+        body(None, "invitation_id", "is_accepted", invitation_id=STRING, is_accepted={"type": "boolean"}),
+    ),
+    change("/invitation/delete", "Withdraw an invitation", body(None, "invitation_id", invitation_id=STRING)),
     question("/user/available_roles", "The roles an internal user may have"),
 )
 

@@ -13,6 +13,7 @@ from shared.entities import (
     Budget,
     Credential,
     Customer,
+    Invitation,
     JwtMapping,
     Model,
     Organization,
@@ -24,7 +25,7 @@ from shared.entities import (
     User,
     mapping_id,
 )
-from tests.policy.world import World, digest, key
+from tests.policy.world import NOW, World, digest, key
 
 _PARAMS = {"model": "openai/gpt-4o"}
 SEALED = ["key-id", "d3JhcHBlZA==", "ZGF0YQ=="]
@@ -66,6 +67,7 @@ def world(**more: Any) -> World:
             model_info={"access_groups": ["some"]},
         ),
         Model(model_id="s2", model_name="second", litellm_params=_PARAMS, sealed={"api_key": SEALED}),
+        Invitation(id=digest("b"), user_id=MEMBER, expires_at_ms=NOW + 1),
         Budget(budget_id="b", max_budget_picousd=10**12),
         Tag(name="said"),
         JwtMapping(id=MAPPED, jwt_claim_name="azp", jwt_claim_value="robot", token=digest("b")),
@@ -186,11 +188,23 @@ SAMPLES: dict[str, Sample] = {
     ),
     "/user/delete": Sample(
         {"user_ids": [MEMBER]},
-        facts=[("user", MEMBER, "deleted"), ("organization", "o", "updated"), ("team", "t", "updated")],
+        facts=[
+            ("invitation", B, "deleted"),
+            ("user", MEMBER, "deleted"),
+            ("organization", "o", "updated"),
+            ("team", "t", "updated"),
+        ],
     ),
     "/user/info": Sample(query={"user_id": MEMBER}),
     "/v2/user/info": Sample(query={"user_id": MEMBER}),
     "/user/list": Sample(query={"page_size": "10"}),
+    "/invitation/new": Sample(
+        {**MINTED, "user_id": MEMBER},
+        facts=[("invitation", B, "deleted"), ("invitation", FRESH, "created")],
+    ),
+    "/invitation/info": Sample(query={"invitation_id": B}),
+    "/invitation/update": Sample({"invitation_id": B, "is_accepted": True}, facts=[("invitation", B, "updated")]),
+    "/invitation/delete": Sample({"invitation_id": B}, facts=[("invitation", B, "deleted")]),
     "/user/available_roles": Sample(),
     "/customer/new": Sample({"user_id": "new"}, facts=[("customer", "new", "created")]),
     "/customer/update": Sample({"user_id": "c", "alias": "C"}, facts=[("customer", "c", "updated")]),

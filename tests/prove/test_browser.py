@@ -14,7 +14,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.live.test_identity import CONFIG, OpenId
+from tests.live.test_identity import CONFIG, LETTERS, OpenId
 from tests.support.suite import RunningSuite
 
 CHROMIUM = shutil.which("chromium")
@@ -43,6 +43,7 @@ async def provider() -> AsyncIterator[OpenId]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def gateway(tmp_path_factory: pytest.TempPathFactory, provider: OpenId) -> AsyncIterator[RunningSuite]:
     directory: Path = tmp_path_factory.mktemp("browser")
+    (directory / "letters.py").write_text(LETTERS)
     async with RunningSuite(directory, CONFIG, env=provider.environ) as running:
         yield running
 

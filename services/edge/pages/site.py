@@ -66,7 +66,11 @@ VIEWS: dict[str, View] = {
     "/ui/users": View(show=people.users, roles=ADMINS, nav="nav.users", acts={"create": (people.create_user, ADMIN)}),
     "/ui/users/{id}": View(
         show=people.user,
-        acts={"role": (people.set_role, ADMIN), "delete": (people.delete_user, ADMIN)},
+        acts={
+            "invite": (people.invite, ADMIN),
+            "role": (people.set_role, ADMIN),
+            "delete": (people.delete_user, ADMIN),
+        },
     ),
     "/ui/customers": View(
         show=people.customers,

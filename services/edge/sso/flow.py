@@ -155,10 +155,20 @@ def person(settings: SsoSettings, provider: Provider, claims: dict[str, Any], us
         if settings.restricted_group not in member_of:
             raise SsoError(403, "You aren't in the group that may use this page.")
     role = _role(settings, provider, user_id, said, groups)
-    if settings.admin_only and (role or settings.default_role) not in ("proxy_admin", "proxy_admin_viewer"):
-        raise SsoError(403, "Only admins may use this page.")
+    _check_role(settings, role or settings.default_role)
     source = string(claim(said, provider.source_claim)) if provider.source_claim else None
     return Person(user_id, email, _name(provider, said), role, groups, source and source[:TEXT_CHARACTERS_MAX])
+
+
+def check_known(settings: SsoSettings, email: str | None, role: str) -> None:
+    """The same of a user who comes by a password. Raises SsoError."""
+    _check_domain(settings, email, {})
+    _check_role(settings, role)
+
+
+def _check_role(settings: SsoSettings, role: str) -> None:
+    if settings.admin_only and role not in ("proxy_admin", "proxy_admin_viewer"):
+        raise SsoError(403, "Only admins may use this page.")
 
 
 def _name(provider: Provider, said: dict[str, Any]) -> str | None:

@@ -76,6 +76,9 @@ class SsoSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ui_access_mode: {type: restricted_sso_group}`: only members of this group."""
     restricted_group_claim: str = "groups"
     password_login: bool = True
+    """By UI_USERNAME and UI_PASSWORD, or the master key."""
+    user_passwords: bool = True
+    """By the password that a user set who was invited."""
     session_s: int = 24 * 3600
     """`LITELLM_UI_SESSION_DURATION`."""
     logout_url: str | None = None
@@ -100,9 +103,9 @@ def read(environ: Mapping[str, str], general: dict[str, Any], litellm: dict[str,
     if role not in ROLES:
         raise SettingsError(f"default_internal_user_params.user_role must be one of {', '.join(ROLES)}")
     groups = _groups(environ.get("GENERIC_ROLE_MAPPINGS_ROLES"))
-    no_password = general.get("disable_env_credential_login") is True or (
-        provider is not None and general.get("disable_password_login_when_sso_enabled") is True
-    )
+    sso_alone = provider is not None and general.get("disable_password_login_when_sso_enabled") is True
+    # What only an identity provider says can't be seen of who comes by a password.
+    users_may = not sso_alone and not restricted
     return SsoSettings(
         provider=provider,
         missing=missing,
@@ -117,7 +120,8 @@ def read(environ: Mapping[str, str], general: dict[str, Any], litellm: dict[str,
         admin_only=mode == "admin_only",
         restricted_group=restricted.get("restricted_sso_group"),
         restricted_group_claim=restricted.get("sso_group_jwt_field") or "groups",
-        password_login=not no_password,
+        password_login=not sso_alone and general.get("disable_env_credential_login") is not True,
+        user_passwords=users_may,
         session_s=_duration(environ.get("LITELLM_UI_SESSION_DURATION") or "24h"),
         logout_url=environ.get("PROXY_LOGOUT_URL") or None,
         disabled=environ.get("DISABLE_ADMIN_UI", "").lower() in _TRUE,

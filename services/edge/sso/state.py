@@ -17,6 +17,8 @@ class Sso(msgspec.Struct, kw_only=True):
     settings: SsoSettings = msgspec.field(default_factory=SsoSettings)
     outbound: Outbound | None = None
     throttle: Throttle = msgspec.field(default_factory=Throttle)
+    digesting: int = 0
+    """Users' passwords that are being tried, or wait for it."""
     username: str = "admin"
     """`UI_USERNAME`."""
     password: Secret | None = None

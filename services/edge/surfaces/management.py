@@ -207,12 +207,12 @@ def _mint(route: Route, sent: dict[str, Any], hidden: dict[str, Any], *, may_cho
 
 
 def _show(body: bytes, echo: dict[str, str]) -> bytes:
-    """Put back what the client sent where the answer names it: `key`, `deleted_keys`."""
+    """Put back what the client sent where the answer names it: `key`, `id`, `deleted_keys`."""
     if not echo:
         return body
     answer = msgspec.json.decode(body)
     if isinstance(answer, dict):
-        for name in ("key", "deleted_keys"):
+        for name in ("key", "id", "deleted_keys"):
             value = answer.get(name)
             if isinstance(value, str):
                 answer[name] = echo.get(value, value)

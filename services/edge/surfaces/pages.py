@@ -1,5 +1,7 @@
 """The admin page and the model hub. Only here does a cookie count."""
 
+from urllib.parse import urlencode
+
 from services.edge.http import Answer, Request, WholeAnswer
 from services.edge.pages import forms, render, site
 from services.edge.pages.visitor import Visitor, language_of, session_of
@@ -30,6 +32,9 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
     seen_from = origin_of(parts, request)
     if seen_from is None:
         return site.message(parts, request, Visitor(NOWHERE, language_of(request, "")), 403, PLAIN_HTTP)
+    invitation = forms.of_query(request.query)["invitation_id"]
+    if invitation and request.path in ("/ui", "/ui/"):
+        return render.redirect("/ui/invitation?" + urlencode({"invitation_id": invitation}))
     visitor = await visitor_of(parts, request, seen_from)
     request.recognised()
     if match.route.name == "/ui/spend.csv" and visitor.role:

@@ -8,24 +8,23 @@ import secrets
 from typing import Any
 
 import msgspec
-import structlog
 
 from services.edge import answers
 from services.edge.http import Answer, Request, WholeAnswer
 from services.edge.pages import forms, render, site, words
+from services.edge.pages.forms import Form
 from services.edge.pages.visitor import Visitor, language_of, session_of
 from services.edge.parts import Parts
 from services.edge.sso import cookies, exchange, flow
 from services.edge.sso.cookies import LOGIN, SESSION, Origin
 from services.edge.sso.flow import SsoError
+from services.edge.surfaces import invited
 from services.edge.surfaces.pages import NOWHERE, PLAIN_HTTP, origin_of, visitor_of
-from shared import bus, errors, subjects
+from services.edge.surfaces.vouching import tell_failure, vouch
+from shared import errors
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
-from shared.requests import AdminReply, AdminRequest
 from shared.routes import Match
-
-log = structlog.get_logger()
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
@@ -45,6 +44,10 @@ async def serve(parts: Parts, request: Request, match: Match) -> Answer:
             return await _return(parts, request, seen_from)
         if name == "POST /ui/login":
             return await _password(parts, request, seen_from, visitor)
+        if name == "/ui/invitation":
+            return await invited.form(parts, request, visitor)
+        if name == "POST /ui/invitation":
+            return await _invitation(parts, request, seen_from, visitor)
         if name == "/ui/logout":
             return await _logout(parts, request, seen_from)
         if name == "/ui/me":
@@ -89,7 +92,7 @@ async def _return(parts: Parts, request: Request, seen_from: Origin) -> WholeAns
         person = flow.person(settings, settings.provider, claims, userinfo)
     except SsoError as error:
         if error.status in (401, 403):
-            await _tell_failure(parts, request, settings.provider.name)
+            await tell_failure(parts, request, settings.provider.name)
         raise
     body = {
         "user_id": person.user_id,
@@ -112,7 +115,8 @@ def _form(parts: Parts, visitor: Visitor, then: str, error: str = "", status: in
         "brand": site.brand(parts),
         "error": error,
         "sso": settings.provider.name if settings.provider is not None else "",
-        "password": settings.password_login and bool(parts.sso.password or parts.sso.master_key),
+        "password": settings.user_passwords
+        or (settings.password_login and bool(parts.sso.password or parts.sso.master_key)),
         "next": then if then.startswith("/ui") else "",
     }
     return render.page("login.html", values, language=visitor.language, status=status)
@@ -121,23 +125,49 @@ def _form(parts: Parts, visitor: Visitor, then: str, error: str = "", status: in
 async def _password(parts: Parts, request: Request, seen_from: Origin, visitor: Visitor) -> WholeAnswer:
     sso, source = parts.sso, request.remote or "unknown"
     say = words.say
-    if not sso.settings.password_login:
+    if not (sso.settings.password_login or sso.settings.user_passwords):
         raise SsoError(403, say(visitor.language, "login.none"))
-    if not cookies.same_origin(seen_from, request.header("origin"), request.header("sec-fetch-site")):
-        raise SsoError(403, say(visitor.language, "csrf"))
+    _check_same_origin(request, seen_from, visitor)
     now_s = parts.clock.unix_ms() / 1000
     waits_s = sso.throttle.waits_s(source, now_s)
     form = await forms.read(request, parts.settings.edge_body_timeout_ms)
     if waits_s:
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wait", seconds=waits_s), 429)
-    wanted = sso.password or sso.master_key
-    good = wanted is not None and _equal(form["password"], wanted.reveal())
-    if not (_equal(form["username"], sso.username) and good):
-        await _tell_failure(parts, request, "password")
+    body = await _by_password(parts, request, form)
+    if body is None:
+        await tell_failure(parts, request, "password")
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wrong"), 401)
     sso.throttle.succeeded(source)
-    body = {"user_id": "default_user_id", "user_role": "proxy_admin", "how": "password"}
-    return await _session(parts, request, seen_from, body, flow.inside(form["next"]))
+    return await _session(parts, request, seen_from, {**body, "how": "password"}, flow.inside(form["next"]))
+
+
+async def _by_password(parts: Parts, request: Request, form: Form) -> dict[str, Any] | None:
+    """Whose the password is: the operators', or a user's own."""
+    sso = parts.sso
+    wanted = sso.password or sso.master_key
+    if sso.settings.password_login and wanted is not None and _equal(form["username"], sso.username):
+        good = _equal(form["password"], wanted.reveal())
+        return {"user_id": "default_user_id", "user_role": "proxy_admin"} if good else None
+    if not sso.settings.user_passwords:
+        return None
+    user_id = await invited.signed_in(parts, request, form["username"], dict(form.pairs).get("password", ""))
+    return None if user_id is None else {"user_id": user_id, "known": True}
+
+
+async def _invitation(parts: Parts, request: Request, seen_from: Origin, visitor: Visitor) -> WholeAnswer:
+    """Whoever has set a password is signed in."""
+    _check_same_origin(request, seen_from, visitor)
+    sent = await forms.read(request, parts.settings.edge_body_timeout_ms)
+    try:
+        user_id = await invited.accept(parts, request, visitor, sent)
+    except invited.Again as again:
+        return again.page
+    return await _session(parts, request, seen_from, {"user_id": user_id, "known": True, "how": "invitation"}, "/ui")
+
+
+def _check_same_origin(request: Request, seen_from: Origin, visitor: Visitor) -> None:
+    if not cookies.same_origin(seen_from, request.header("origin"), request.header("sec-fetch-site")):
+        raise SsoError(403, words.say(visitor.language, "csrf"))
 
 
 def _equal(sent: str, wanted: str) -> bool:
@@ -156,7 +186,7 @@ async def _session(parts: Parts, request: Request, seen_from: Origin, body: dict
         "key_name": abbreviate_key(plaintext),
         "lasts_ms": lasts_s * 1000,
     }
-    await _vouch(parts, request, "/sso/session", named)
+    await vouch(parts, request, "/sso/session", named)
     lines = seen_from.set_line(SESSION, plaintext, lasts_s) + seen_from.set_line(LOGIN, "", 0)
     return render.redirect(then, lines)
 
@@ -167,7 +197,7 @@ async def _logout(parts: Parts, request: Request, seen_from: Origin) -> WholeAns
         form = await forms.read(request, parts.settings.edge_body_timeout_ms)
         if not cookies.csrf_holds(session, form["csrf"]):
             raise SsoError(403, "This form isn't of your session.")
-        await _vouch(parts, request, "/sso/end", {"token": digest_key(session)})
+        await vouch(parts, request, "/sso/end", {"token": digest_key(session)})
     return render.redirect(parts.sso.settings.logout_url or "/ui/login", seen_from.set_line(SESSION, "", 0))
 
 
@@ -176,43 +206,6 @@ async def _me(parts: Parts, request: Request, seen_from: Origin) -> WholeAnswer:
     if not visitor.role:
         raise RefusedError(errors.no_key())
     return answers.own(msgspec.json.encode({"user_id": visitor.user_id, "user_role": visitor.role}))
-
-
-async def _tell_failure(parts: Parts, request: Request, how: str) -> None:
-    """A fact now and then, with how many: whoever tries passwords can't fill the audit log."""
-    source = request.remote or "unknown"
-    told = parts.sso.throttle.failed(source, parts.clock.unix_ms() / 1000)
-    if told:
-        try:
-            await _vouch(parts, request, "/sso/failed", {"source": source, "count": told, "how": how})
-        except SsoError as error:
-            log.warning("failed_login_not_told", error=str(error))
-
-
-async def _vouch(parts: Parts, request: Request, route: str, body: dict[str, Any]) -> None:
-    """A command that only the edge can give. Raises SsoError."""
-    timeout_ms = parts.settings.edge_admin_timeout_ms
-    question = AdminRequest(
-        key_sha256=None,
-        route=route,
-        query={},
-        body=body,
-        requester_ip=request.remote,
-        min_control_seq=parts.grants.seen_seq,
-        deadline_at_ms=parts.clock.unix_ms() + timeout_ms,
-        vouched=True,
-    )
-    try:
-        reply = await bus.ask(parts.bus_client, subjects.POLICY_ADMIN, question, AdminReply, timeout_ms)
-    except bus.BusError:
-        raise SsoError(503, "Policy can't answer at the moment. Try again.") from None
-    for subject in reply.changed:
-        parts.grants.forget(subject, reply.control_seq)
-    if reply.status >= 400:
-        log.warning(
-            "session_refused", route=route, status=reply.status, answer=reply.body[:300].decode("utf-8", "replace")
-        )
-        raise SsoError(403, "You can't come in: policy refused the session.")
 
 
 def _readiness(parts: Parts) -> WholeAnswer:

@@ -20,6 +20,7 @@ from services.policy.commands import (
     explain,
     filters,
     hub,
+    invitations,
     jwt_mappings,
     key_queries,
     keys,
@@ -124,6 +125,10 @@ COMMANDS: dict[str, Command] = {
     "/jwt/key/mapping/delete": jwt_mappings.delete,
     "/jwt/key/mapping/info": jwt_mappings.info,
     "/jwt/key/mapping/list": jwt_mappings.list_mappings,
+    "/invitation/new": invitations.new,
+    "/invitation/info": invitations.info,
+    "/invitation/update": invitations.update,
+    "/invitation/delete": invitations.delete,
     "/tag/new": tags.new,
     "/tag/update": tags.update,
     "/tag/delete": tags.delete,
@@ -168,9 +173,13 @@ COMMANDS: dict[str, Command] = {
 """Each route and what it means. Whether the actor may call it was decided before (`routes.py`)."""
 
 
+VOUCHED: dict[str, Command] = {**sessions.VOUCHED, **invitations.VOUCHED}
+"""For which the edge itself vouches; no route leads to them."""
+
+
 def run_vouched(call: Call) -> Plan | Refusal:
     """A command that no route leads to. Never raises for what was sent."""
-    return _run(sessions.VOUCHED.get(call.route), call)
+    return _run(VOUCHED.get(call.route), call)
 
 
 def run_own(command: Command, call: Call) -> Plan | Refusal:

@@ -81,19 +81,24 @@ def _delegated(key: Key) -> Key:
 
 def new_key(call: Call) -> Key:
     """The key the edge minted, before any of the body's fields."""
-    token = call.body.get("token")
-    if not isinstance(token, str) or _DIGEST.fullmatch(token) is None:
-        fields.refuse("token", "must be the key's SHA-256 in 64 lower-case hex digits")
-    if token in call.directory.keys or call.catalog.master_key.is_it(KeyDigest(token), call.now_ms):
-        raise RefusedError(errors.bad_request("This key already exists", "key"))
     return Key(
-        token=KeyDigest(token),
+        token=minted(call),
         key_name=fields.text("key_name", call.body.get("key_name")) or "sk-...",
         created_at_ms=call.now_ms,
         created_by=call.actor.user_id,
         updated_at_ms=call.now_ms,
         updated_by=call.actor.user_id,
     )
+
+
+def minted(call: Call) -> KeyDigest:
+    """The digest of what the edge minted; nobody else's key."""
+    token = call.body.get("token")
+    if not isinstance(token, str) or _DIGEST.fullmatch(token) is None:
+        fields.refuse("token", "must be the key's SHA-256 in 64 lower-case hex digits")
+    if token in call.directory.keys or call.catalog.master_key.is_it(KeyDigest(token), call.now_ms):
+        raise RefusedError(errors.bad_request("This key already exists", "key"))
+    return KeyDigest(token)
 
 
 def creation(call: Call, key: Key) -> list[Change]:

@@ -13,9 +13,11 @@ from services.policy.commands import generic, keys
 from services.policy.commands.generic import Command
 from services.policy.identity.memberships import Pair, follow
 from services.policy.plan import Call, Change, Plan, change
+from shared import errors
 from shared.entities import KEY, TEAM, USER, Key, Team, User
 from shared.entities import readers as fields
 from shared.entities.user import ROLES
+from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
 SESSIONS_MAX = 20
@@ -35,6 +37,8 @@ def begin(call: Call) -> Plan:
     before = call.directory.users.get(user_id)
     if before is None and email is not None:
         before = _made_beforehand(call, user_id, email)
+    if before is None and body.get("known") is True:
+        raise RefusedError(errors.entity_not_found("This user is no longer there.", "user_id"))
     user, teams = _teams(call, before, _user(call, before, user_id, email))
     changes = [] if user == before else [_stamped(call, before, user)]
     changes += [change(call.directory, TEAM, "updated" if old else "created", old, new) for old, new in teams]
@@ -136,9 +140,18 @@ def _stamped(call: Call, before: User | None, user: User) -> Change:
     return change(call.directory, USER, action, before, generic.stamped(call, user))
 
 
+def _of(call: Call, user_id: str) -> list[Key]:
+    return [key for key in call.directory.find("key", "user_id", user_id) if fields.SESSION in key.metadata]
+
+
+def all_ended(call: Call, user_id: str) -> list[Change]:
+    """Of a user."""
+    return [change(call.directory, KEY, "logout", key, None) for key in _of(call, user_id)]
+
+
 def _ended(call: Call, user_id: str) -> list[Change]:
     """The user's sessions that are over, or too many, leave the directory."""
-    found: list[Key] = [key for key in call.directory.find("key", "user_id", user_id) if fields.SESSION in key.metadata]
+    found = _of(call, user_id)
     over = [key for key in found if key.expires_at_ms is not None and key.expires_at_ms <= call.now_ms]
     live = [key for key in found if key not in over]
     live.sort(key=lambda key: key.created_at_ms)

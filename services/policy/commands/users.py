@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import generic, key_defaults, keys
+from services.policy.commands import generic, invitations, key_defaults, keys
 from services.policy.commands.key_queries import spent
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
@@ -42,8 +42,7 @@ ROLES = {
 def new(call: Call) -> Plan:
     """The user, the teams they are in, and a key of theirs unless `auto_create_key` is false."""
     body = call.body
-    if body.get("password") is not None:
-        fields.refuse("password", "is not accepted: people sign in at your identity provider")
+    _refuse_password(body)
     user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
     if user_id in call.directory.users:
         raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
@@ -81,6 +80,11 @@ def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **said, **({} if role is None else {"user_role": role})}
 
 
+def _refuse_password(body: dict[str, Any]) -> None:
+    if body.get("password") is not None:
+        fields.refuse("password", "is set by the user, invited by /invitation/new, or kept by your identity provider")
+
+
 _NOT_THERE = "You may only make users in organizations that you administer."
 
 
@@ -107,6 +111,7 @@ def _need(call: Call, user: User | str) -> None:
 def update(call: Call) -> Plan:
     user = _named(call)
     _need(call, user)
+    _refuse_password(call.body)
     made = USER.merge(user, call.body)
     _check_email(call, made.entity, user)
     keys.check_models(call, user.models, made.entity.models)
@@ -129,6 +134,7 @@ def delete(call: Call) -> Plan:
         for key in call.directory.find("key", "user_id", name):
             changes.update((c.subject, c) for c in keys.deletion(call, key))
         teams |= {t: call.directory.teams[t] for t in user.teams if t in call.directory.teams}
+        changes.update((c.subject, c) for c in invitations.withdrawn(call, name))
         deleted = change(call.directory, USER, "deleted", user, None)
         changes[deleted.subject] = deleted
     for organization in {o.organization_id: o for name in names for o in _organizations_of(call, name)}.values():

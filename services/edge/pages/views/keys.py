@@ -114,7 +114,8 @@ async def create(look: Look, form: Form) -> Shown:
 
 
 def secret(look: Look, plaintext: str, back: str, model: str) -> Shown:
-    values = {"secret": plaintext, "back": back, "model": model, "base": look.visitor.origin.base}
+    base, once = look.visitor.origin.base, look.say("keys.once")
+    values = {"secret": plaintext, "back": back, "model": model, "base": base, "once": once}
     return Shown(look.say("keys.made"), values, "secret.html")
 
 

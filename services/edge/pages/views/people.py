@@ -1,6 +1,7 @@
 """Internal users, and customers (end users)."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
@@ -102,7 +103,8 @@ async def user(look: Look) -> Shown:
     ]
     actions, forms = [], []
     if look.visitor.is_admin:
-        actions = [press(say("do.delete"), f"/ui/users/{look.id}/delete", ask=say("users.delete_ask"), kind="bad")]
+        actions = [press(say("users.invite"), f"/ui/users/{look.id}/invite")]
+        actions += [press(say("do.delete"), f"/ui/users/{look.id}/delete", ask=say("users.delete_ask"), kind="bad")]
         roles = [(role, say("role." + role)) for role in ROLES]
         fields = [Input(name="user_role", label=say("teams.role"), value=str(row.get("user_role")), options=roles)]
         forms = [
@@ -114,6 +116,15 @@ async def user(look: Look) -> Shown:
 async def set_role(look: Look, form: Form) -> Done:
     await look.api.policy("/user/update", body={"user_id": look.id, "user_role": form["user_role"]})
     return Done(f"/ui/users/{look.id}", "done.saved")
+
+
+async def invite(look: Look, form: Form) -> Shown:
+    """The link is shown once: it is good for whoever has it."""
+    plaintext, _ = await look.api.minted("/invitation/new", {"user_id": look.id})
+    link_ = f"{look.visitor.origin.base}/ui/invitation?{urlencode({'invitation_id': plaintext})}"
+    once, back = look.say("invitation.made"), f"/ui/users/{look.id}"
+    values = {"secret": link_, "back": back, "model": "", "base": "", "once": once}
+    return Shown(look.say("users.invite"), values, "secret.html")
 
 
 delete_user = acts.call("/user/delete", acts.in_list("user_ids"), "/ui/users", "done.deleted")
