@@ -1,0 +1,52 @@
+"""Texts with holes: `<<name>>` is filled with a credential, `((name))` with what only looks like one.
+Half of the templates may be looked at while rules are tuned; the other half is only counted.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+Make = Callable[[Random], str]
+_HOLE = re.compile(r"<<([a-z]\w*)>>|\(\(([a-z]\w*)\)\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A text, and the credentials in it (none: nothing may be touched)."""
+
+    name: str
+    text: str
+    secrets: tuple[str, ...]
+    shown: bool
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Its name goes into the values that are drawn and into which half a template is in."""
+
+    name: str
+    credentials: Mapping[str, Make]
+    harmless: Mapping[str, Make]
+
+    def rng(self, name: str, turn: int | None = None) -> Random:
+        return Random(" ".join(str(part) for part in (self.name, name, turn) if part is not None))
+
+    def shown(self, name: str) -> bool:
+        return hashlib.sha256(f"{self.name} {name}".encode()).digest()[0] % 2 == 0
+
+    def fill(self, name: str, template: str, turn: int) -> Case:
+        rng, secrets = self.rng(name, turn), []
+
+        def value(hole: re.Match[str]) -> str:
+            if hole[2]:
+                return self.harmless[hole[2]](rng)
+            secrets.append(self.credentials[hole[1]](rng))
+            return secrets[-1]
+
+        text = _HOLE.sub(value, template)
+        return Case(name, text, tuple(secrets), self.shown(name))
+
+    def single(self, name: str, text: str, token: str) -> Case:
+        return Case(name, text.format(token), (token,), self.shown(name))
