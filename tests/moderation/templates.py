@@ -29,12 +29,13 @@ class Corpus:
     name: str
     credentials: Mapping[str, Make]
     harmless: Mapping[str, Make]
+    shown_of_four: tuple[int, ...] = (0, 2)
 
     def rng(self, name: str, turn: int | None = None) -> Random:
         return Random(" ".join(str(part) for part in (self.name, name, turn) if part is not None))
 
     def shown(self, name: str) -> bool:
-        return hashlib.sha256(f"{self.name} {name}".encode()).digest()[0] % 2 == 0
+        return hashlib.sha256(f"{self.name} {name}".encode()).digest()[0] % 4 in self.shown_of_four
 
     def fill(self, name: str, template: str, turn: int) -> Case:
         rng, secrets = self.rng(name, turn), []
@@ -49,4 +50,5 @@ class Corpus:
         return Case(name, text, tuple(secrets), self.shown(name))
 
     def single(self, name: str, text: str, token: str) -> Case:
-        return Case(name, text.format(token), (token,), self.shown(name))
+        secret = token.rpartition("/")[2] if token.startswith("https://") else token
+        return Case(name, text.format(token), (secret,), self.shown(name))

@@ -46,7 +46,7 @@ _OTHER = re.compile(
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
 _NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
-_WORDS_BEFORE = tuple(b"api access secret private client auth ssh encryption account signing bearer".split())
+_WORDS_BEFORE = tuple(b"api access secret private client auth ssh encryption account signing bearer wifi wi-fi wlan wpa network license licence product recovery backup".split())
 _QUOTED = {
     quote: re.compile(rb"((?:(?!" + re.escape(quote) + rb")\S){1,4096}?)" + re.escape(quote))
     for quote in (b'"', b"'", b"`", b'\\"', b"\\'", b'\\\\"', b'\\\\\\"', b"&quot;")
@@ -65,7 +65,7 @@ _LINE_STARTS = re.compile(
     rb"(?:^|\n)[ \t]*(?:(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*|(?:machine|login)\b[^\n]*\n[ \t]*|\w+[ ]config[ ]set\b[^\n]*)$",
     re.IGNORECASE,
 )
-_NO_ASSIGNMENT = re.compile(rb"::$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]?\s{0,2}$")
+_NO_ASSIGNMENT = re.compile(rb"::$|checksum/$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]?\s{0,2}$")
 """Before a name: a type's, as in CloudFormation; a part of an ARN; a template's."""
 
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
@@ -77,7 +77,7 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
     Args:
         looks_back: whether a value may stand before its name, too (`... is the password`).
     """
-    name_start = _name_start(data, start)
+    name_start = name_begins(data, start)
     head = data[name_start:end]
     found = _assigned(data, head, literal, end)
     if found is not None:
@@ -133,7 +133,7 @@ _TAIL = re.compile(rb"[A-Za-z0-9_\-]{0,40}")
 SPOKEN = frozenset({"pass", "passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
 
 
-def _name_start(data: bytes, start: int) -> int:
+def name_begins(data: bytes, start: int) -> int:
     low = max(0, start - 64)
     head = data[low:start]
     begin = low + len(head.rstrip(_NAME_BYTES))

@@ -85,6 +85,8 @@ def _cells(data: bytes, at: int, sign: bytes) -> tuple[list[tuple[int, int]], in
         here = found.end()
         if found["sign"] != sign:
             break
+    if data.startswith(b"||", at):  # a wiki's header
+        cells = [cell for cell in cells if cell[0] < cell[1]]
     if sign == b"|" and cells and cells[0][0] == cells[0][1]:
         cells = cells[1:]
     if sign == b"|" and cells and cells[-1][0] == cells[-1][1]:

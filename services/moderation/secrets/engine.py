@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, columns, places, structures, words
+from services.moderation.secrets import assigned, columns, near, places, structures, words
 from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
@@ -93,6 +93,12 @@ class Engine:
                 for span in found:
                     spans.append(span)
                     done = max(done, span.end)
+        for start, end in near.candidates(data):
+            hits += 1
+            if hits > HITS_MAX:
+                raise TooMuchError
+            if (span := near.near(data, start, end, looks_back=looks_back)) is not None:
+                spans.append(span)
         return spans
 
     def open_from(self, text: str) -> int:

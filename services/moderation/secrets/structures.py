@@ -16,9 +16,9 @@ Rule = Callable[[bytes, int], Iterator[Span]]
 """(text, where the literal starts) -> what it found."""
 
 _BEGIN = re.compile(
-    rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
+    rb"-{4,5} ?BEGIN (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
     rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
-    rb"(?P<end>-{4,5} ?END [A-Z0-9 ]{1,60}-{4,5})?"
+    rb"(?P<end>-{4,5} ?END [A-Za-z0-9 ]{1,60}-{4,5})?"
 )
 """Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with
 their breaks escaped.
@@ -267,6 +267,22 @@ def piped(data: bytes, at: int) -> Iterator[Span]:
             yield Span(start, found.end("s"), "Secret Keyword")
 
 
+_COOKIES = re.compile(rb"cookie:[ \t]{0,4}(?P<pairs>[^\r\n\"']{1,4096})", re.IGNORECASE)
+_COOKIE = re.compile(rb"(?P<name>[^\s=;,]{1,64})=(?P<s>[^\s;,]{16,4096})")
+_COOKIES_OF_ANALYTICS = (b"_g", b"_fb", b"_hj", b"__utm", b"optanon", b"ajs_", b"amp_", b"_pk_")
+
+
+def cookies(data: bytes, at: int) -> Iterator[Span]:
+    """Of a header `Cookie` or `Set-Cookie`, whatever they are called."""
+    found = _COOKIES.match(data, at)
+    if found is None:
+        return
+    for pair in _COOKIE.finditer(data, *found.span("pairs")):
+        text = pair["s"].decode("utf-8", "replace")
+        if not pair["name"].lower().startswith(_COOKIES_OF_ANALYTICS) and values.is_random(text, 16):
+            yield Span(pair.start("s"), pair.end("s"), "Session Cookie")
+
+
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
 _JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
 _ABROAD = re.compile(
@@ -312,11 +328,11 @@ _CALLED = re.compile(
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
-    "htpasswd -", "net user ", "bindpw ", "requirepass ", "cargo login", "vault login", "wandb login", "rabbitmqctl ", "net use ",
+    "htpasswd -", "net user ", "bindpw ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
     "mc alias set", "auth-user-pass", "wifi:", "sqlplus ",
 )  # fmt: skip
 _ENCODED_KEY = re.compile(
@@ -393,6 +409,7 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     ((" -p", " -a ", " -w "), password_flag),
     (("bearer ", "basic "), header),
     (("eyj",), jwt),
+    (("cookie:",), cookies),
     (('"d"', '"k"', '"dp"', '"dq"', '"qi"'), jwk),
     (("mnemonic", "seed phrase", "seed_phrase", "recovery phrase", "backup phrase", "secret phrase", "seed words"), seed_phrase),
     (("credentials", "creds", "login", "log in", "sign in"), login),

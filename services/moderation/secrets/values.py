@@ -203,9 +203,10 @@ def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
 
 
 _NUMBERED = re.compile(
-    r"(?:[a-z]\w*:)+[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[A-Za-z]{1,12}\d{0,3}-){2,6}(?:[0-9a-f]{32,128}|[A-Za-z0-9+/]{43}=)"
+    r"(?:[a-z]\w*:)+[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[A-Za-z]{1,12}\d{0,3}-){1,6}(?:[0-9a-f]{32,128}|[A-Za-z0-9+/]{43}=)(?:-[a-z]{1,12}){0,3}"
+    r"|[A-Z]{14}-[A-Z]{10}-[A-Z]"
 )
-"""`session:6242...`, `linux-node-629d...`: what a cache or a store calls something."""
+"""`session:6242...`, `linux-node-629d...`: what a cache or a store calls something; an InChIKey."""
 
 
 def is_mixed(value: str) -> bool:

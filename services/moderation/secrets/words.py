@@ -23,7 +23,7 @@ STRONG_KEYS = (
     "apikey", "accesskey", "secretkey", "privatekey", "authkey", "encryptionkey", "signingkey", "masterkey", "accountkey", "sharedkey",
     "storagekey", "appkey", "applicationkey", "clientkey", "consumerkey", "subscriptionkey", "licensekey", "deploykey", "servicekey",
     "adminkey", "serverkey", "integrationkey", "ingestkey", "hmackey", "aeskey", "cryptkey", "jwtkey", "securitykey", "accesskeysecret",
-    "routingkey", "writekey", "readkey", "functionkey", "hostkey", "personalkey", "primarykeysecret", "licencekey", "apisecret", "sdkkey",
+    "routingkey", "writekey", "readkey", "functionkey", "hostkey", "wifikey", "wi-fikey", "wlankey", "wpakey", "networkkey", "presharedkey", "personalkey", "primarykeysecret", "licencekey", "apisecret", "sdkkey",
 )  # fmt: skip
 """Names with `key` that need nothing else to say secret."""
 

@@ -10,7 +10,7 @@ from tests.moderation.documents.values import CREDENTIALS, HARMLESS, NEEDS_NAME,
 from tests.moderation.templates import Case, Corpus
 
 FILLED = 2
-CORPUS = Corpus("documents", CREDENTIALS | TOKENS, HARMLESS)
+CORPUS = Corpus("documents", CREDENTIALS | TOKENS, HARMLESS, shown_of_four=(0, 1, 2))
 _HEADING = re.compile(r"^=== (.+)\n", re.MULTILINE)
 
 
