@@ -1,5 +1,5 @@
-"""Texts with holes: `<<name>>` is filled with a credential, `((name))` with what only looks like one.
-Half of the templates may be looked at while rules are tuned; the other half is only counted.
+"""Texts with holes: `<<name>>` is filled with a credential, `((name))` with what looks like one.
+Part of the templates may be looked at while rules are tuned; the rest is only counted.
 """
 
 import hashlib

@@ -46,7 +46,9 @@ _OTHER = re.compile(
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
 _NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
-_WORDS_BEFORE = tuple(b"api access secret private client auth ssh encryption account signing bearer wifi wi-fi wlan wpa network license licence product recovery backup".split())
+_WORDS_BEFORE = tuple(
+    b"api access secret private client auth ssh encryption account signing bearer wifi wi-fi wlan wpa network license licence product recovery backup".split()
+)
 _QUOTED = {
     quote: re.compile(rb"((?:(?!" + re.escape(quote) + rb")\S){1,4096}?)" + re.escape(quote))
     for quote in (b'"', b"'", b"`", b'\\"', b"\\'", b'\\\\"', b'\\\\\\"', b"&quot;")
@@ -255,6 +257,8 @@ def _judged(
             return None
     text = data[start : min(end, start + JUDGED_MAX)].decode("utf-8", "ignore")
     separator = found["sep"].strip()
+    if spoken and _OF_ANOTHER.search(separator):
+        return None
     apart = b"\n" in found["sep"] and b"alue" not in found["sep"] and b"efault" not in found["sep"]
     parts = found.groupdict()
     alone = apart or (parts.get("line") is not None and parts.get("block") is None)
@@ -313,6 +317,8 @@ def _judged(
     return Span(start, end, KEYWORD)
 
 
+_OF_ANOTHER = re.compile(rb"(?i)(?:id|hash|sum|digest|commit|revision|version)\s?:?$")
+"""`the key's BuildId: ...`"""
 VALUE_MIN = 6
 JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""

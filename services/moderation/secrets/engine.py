@@ -93,8 +93,13 @@ class Engine:
                 for span in found:
                     spans.append(span)
                     done = max(done, span.end)
+        known, at = merge(spans), 0
         for start, end in near.candidates(data):
-            hits += 1
+            while at < len(known) and known[at].end <= start:
+                at += 1
+            if at < len(known) and known[at].start <= start and end <= known[at].end:
+                continue
+            hits += near.COST
             if hits > HITS_MAX:
                 raise TooMuchError
             if (span := near.near(data, start, end, looks_back=looks_back)) is not None:

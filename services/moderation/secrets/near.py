@@ -22,7 +22,7 @@ _MIXED = "|".join(
         ("a-z", "A-Z", "0-9"), ("a-z", "0-9", "A-Z"), ("A-Z", "a-z", "0-9"), ("A-Z", "0-9", "a-z"), ("0-9", "a-z", "A-Z"), ("0-9", "A-Z", "a-z"),
     )
 )  # fmt: skip
-_CANDIDATES = f"{_MIXED}|[a-z]{{2,8}}[_-][a-z0-9]{{40}}"
+_CANDIDATES = f"{_MIXED}|[a-z]{{2,8}}[_-][a-z0-9]{{40}}|\n[ \t]*[0-9a-f]{{8}}[0-9a-f-]{{24}}"
 _WHOLE = re.compile(rb"[A-Za-z0-9!#$%&*+\-./@^_~?]+={0,2}")
 _RUN_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"!#$%&*+-./@^_~?"
 
@@ -40,54 +40,98 @@ LENGTH_MAX = 512
 DRAWN_MIN = 12
 """Of a value without a sign that people put into passwords."""
 _NO_SIGNS = bytes(c for c in range(256) if chr(c) not in "!@#$%^&*+?~")
+COST = 5
+"""Literals looked at that one candidate counts as (engine.HITS_MAX)."""
 BEFORE_MAX = 160
 """Bytes before a value that are looked at; less than a stream's screening still sees."""
 WORDS_ABROAD = (*abroad.PASSWORDS, *abroad.KEYS)
 _SAYING = sorted({*words.LITERALS, "creds", *words.VENDORS, *WORDS_ABROAD})
-_NAMES = ahocorasick_rs.BytesAhoCorasick([name.encode() for name in _SAYING], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest)
+_NAMES = ahocorasick_rs.BytesAhoCorasick(
+    [name.encode() for name in _SAYING], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
+)
 _REST_OF_A_NAME = re.compile(rb"[\w\-\x80-\xff]*\\{0,3}[\"'`*\])|}>]{0,3}")
 _NAMED_ANEW = re.compile(rb"(?<![\w%])(?P<name>[A-Za-z_][\w.\-]+)\\{0,3}[\"'`*]{0,3}[ \t]{0,4}(?:[:=](?!//)|=>)")
 _NAMES_NO_OTHER = frozenset(
-    b"value type text default kind encoding class is now temporary new old current string char pic".split()
+    b"value type text default kind encoding class is now temporary new old current string char pic u8 str const".split()
 )
 """`password` ... `value:`: what follows is still the password."""
-_OTHER_THINGS = re.compile(
-    rb"(?i)(?<![a-z])(?:ids?|hash(?:es|ed)?|sha\d*|md5|digest|checksum|fingerprint|url|uri|path|file|version|commit|build|case|order|ticket|request|trace|"
-    rb"booking|reference|number|digits|characters|length|regex|pattern|example|policy|issue|model|image|public|pub|sum|etag|nonce|cursor|page|integrity|"
-    rb"publickey|serial|device|uuid|ssid|bucket|hint|salt|digestvalue|thumbprint)(?![a-z])"
+_OTHER_THINGS = frozenset(
+    b"id ids hash hashes hashed md sha digest checksum fingerprint url uri path file version commit build case order ticket request trace booking reference number digits "
+    b"characters length regex pattern example policy issue model image public pub sum etag nonce cursor page integrity publickey serial device uuid ssid bucket hint salt "
+    b"thumbprint".split()
 )
-_ENDS_A_SENTENCE = re.compile(rb"[.!?][\"')]{0,2}\s|[;}]\s|\n\s*\n")
+_PIECES = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_PROSE_TO_COLON = re.compile(rb"(?:[ ][\w'()/\-]{1,32}){1,12}[ ]?:[ ]?[\"'`*]{0,3}")
+_ENDS_A_SENTENCE = re.compile(rb"(?<=[\w\"')\]\x80-\xff])[.!?][\"')]{0,2}\s|[;}]\s|\n\s*\n")
 _CALL = re.compile(
     rb"(?i)(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
     rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\((?:[^()\n]|\([^()\n]*\))*\Z"
 )
 _IN_QUOTES = re.compile(rb"\\{0,3}[\"'`][\w.@%+\-]{0,48}:?\Z")
-_BY_FLAG = re.compile(rb"[ ]-[pPkawW][ =]?[\"']?\Z")
-_BY_USER = re.compile(rb"(?:[\w.@\-]{2,48}[\"'`]?[ ]/[ ][\"'`]?|(?:\n|\A|echo[ ])user[ ]\S{1,64}[ ])\Z", re.IGNORECASE)
+_BY_FLAG = re.compile(rb"[ ]-(?:[pPkawW]|[uUa][ =]?[\"']?[\w.@\-]{1,64}[:%])[ =]?[\"']?\Z")
+_BY_LOGIN = re.compile(
+    rb"(?:(?:\n|\A|echo[ ])user[ ]\S{1,64}[ ]|\blogin[ ]\S{1,64}[ ]|\bconfig[ ][^\n]{0,80}[ ]\w{1,32}:|\bsnmp-server[ ]community[ ]|"
+    rb"\b(?:isakmp|tacacs-server|radius-server)[ ]key[ ](?:\d[ ])?|(?<![\w-])(?:root|admin|administrator)\b[^\n:=]{0,40}[:=][ \t]{0,4}[\"'`]?|"
+    rb"http-basic\S{0,64}[ ]\S{1,64}[ ]|\bidentify[ ]|identified[ ]by[ ]|[?&]code=)\Z",
+    re.IGNORECASE,
+)
+_LOGINS = (
+    b"user ",
+    b"login ",
+    b"config ",
+    b"community ",
+    b" key ",
+    b"root",
+    b"admin",
+    b"http-basic",
+    b"identif",
+    b"code=",
+)
+_PAIRED = re.compile(
+    rb"(?:[\w.@\-]{2,48}[\"'`]?[ ]/[ ]|[\w.+\-]{1,64}@[\w\-]{1,64}(?:\.[\w\-]{1,64}){1,6}[:|])[\"'`]?\Z"
+)
+"""`ann / ...`, `ann@example.org:...`"""
+PAIR_MAX = 100
+_PIPED = re.compile(rb"(?:echo|printf)[ ](?:-n[ ]|[\"']?%s[\"']?[ ])?[\"']?\Z")
+_INTO = re.compile(
+    rb"[\"']?[ ]{0,2}\|[ ]{0,2}+(?!base64|openssl (?:base64|dgst)|xxd|jq|sha\d|md5|grep|sed|awk|tr |cut |wc|xargs)"
+)
+"""What decodes, looks into or counts what comes is given no secret by that."""
+
 _AGAIN = re.compile(rb"(?:->|=>|\xe2\x86\x92)")
-_TOKEN = re.compile(rb"(?P<prefix>[a-z][a-z0-9]{1,11})[_-](?:[a-z0-9]{1,8}[_-]){0,2}(?P<drawn>[A-Za-z0-9]{32,})")
+_TOKEN = re.compile(rb"(?P<prefix>[a-z]{2}[a-z0-9]{0,10})[_-](?P<drawn>(?:[A-Za-z0-9]{1,16}[_-]){0,2}[A-Za-z0-9]{24,})")
 _IDS = frozenset(
     b"call chatcmpl cmpl msg toolu srvtoolu resp run thread asst file vs batch req rs fc ws item step ft ftjob fp gen user org proj evt event ch py "
     b"pi pm price prod cus sub in si il seti src tok txn tr po ba card acct inv cs bpc job task session sess conn trace span id uid ref img image "
     b"sha1 sha256 sha384 sha512 md5 blob commit node linux windows macos deps v1 v2 v3 cache key hash build release pkg npm yarn pip".split()
 )
 """What a vendor calls its objects, which are no secrets."""
-_OBJECT = re.compile(rb"[\"'](?:name|key|type|object|kind|label|title)[\"']\s{0,4}:\s{0,4}[\"'](?P<said>[^\"'\n]{2,64})[\"']")
-_IN_VALUE = re.compile(rb"[\"'](?:value|v|data|text|content|val)[\"']\s{0,4}:\s{0,4}[\"']\Z")
-_SAYS_SECRET = re.compile(rb"(?i)passw|pwd|passphrase|secret|token|api[_ -]?key|private[_ -]?key|access[_ -]?key|credential")
+_OBJECT = re.compile(
+    rb"\b(?:name|key|type|object|kind|label|title|setting|option)[\"']?\s{0,4}[:=]\s{0,4}[\"'](?P<said>[^\"'\n]{2,64})[\"']"
+)
+_IN_VALUE = re.compile(rb"\b(?:value|v|data|text|content|val)[\"']?\s{0,4}[:=]\s{0,4}[\"']\Z")
+_SAYS_SECRET = re.compile(
+    rb"(?i)passw|pwd|passphrase|secret|token|api[_ -]?key|private[_ -]?key|access[_ -]?key|credential"
+)
 OBJECT_MAX = 240
+_BOUNDS = (b"{", b"}", b"<", b">", b";")
+
+
+_HEX = re.compile(r"[0-9a-f-]{32,128}")
+_ENDS_ITS_LINE = re.compile(rb"[ \t]{0,8}(?:\r?\n|\Z)")
 
 
 def candidates(data: bytes) -> Iterator[tuple[int, int]]:
     """Where runs stand that mix capitals, small letters and digits; each is read twice at most."""
     at = 0
     while (found := _DRAWN.search(data, at)) is not None:
-        start = found.start()
+        start = found.end() - len(found[0].lstrip())
         begins = max(at, start - LENGTH_MAX)
         start = begins + len(data[begins:start].rstrip(_RUN_BYTES))
         whole = _WHOLE.match(data, start)
         assert whole is not None
-        yield start, whole.end()
+        if whole.end() - start >= LENGTH_MIN:
+            yield start, whole.end()
         at = whole.end()
 
 
@@ -98,35 +142,68 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Span | None:
         looks_back: whether what comes after it may make one of it.
     """
     said = data[start:end].rstrip(b".,?").lstrip(b"*")
-    if len(said) < DRAWN_MIN and not said.translate(None, _NO_SIGNS):
+    if len(said) < LENGTH_MIN or (len(said) < DRAWN_MIN and not said.translate(None, _NO_SIGNS)):
         return None
-    if not LENGTH_MIN <= len(said) <= LENGTH_MAX or said[:1] in (b"/", b"$", b"%", b"@", b"~", b"&", b"#"):
+    if len(said) > LENGTH_MAX or said[:1] in (b"/", b"$", b"%", b"@", b"~", b"&", b"#"):
         return None
     text = said.decode()
     if data[start - 1 : start] == b"\\" and text[:1] in "nrt":
         start, text = start + 1, text[1:]  # a line's end, escaped
     start = data.index(text.encode(), start)
+    if _HEX.fullmatch(text):
+        told = looks_back and _ENDS_ITS_LINE.match(data, start + len(text)) and _told_above(data, start)
+        return Span(start, start + len(text), KEYWORD) if told else None
+    before = _before(data, start)
+    end = start + len(text)
+    lower = before.lower()
+    if any(sign in lower for sign in _OF_OTHERS) or _FORM_BEFORE.search(lower[-48:]):
+        return None
     token = _TOKEN.fullmatch(text.encode())
     if token is not None and _is_token(token):
-        return Span(start, start + len(text), "Token")
-    quoted = data[start - 1 : start] in _QUOTES if start else False
-    drawn = values.is_random(text, DRAWN_MIN, quoted=quoted) and _three_kinds(text)
-    chosen = values.is_chosen(text) and _ENDS.match(data, start + len(text)) is not None
-    made = drawn or chosen or values.is_password(text, quoted=True)
-    if not made or _CODE.search(text):
+        return Span(start, end, "Token")
+    names = _NAMES.find_matches_as_indexes(lower)
+    by_place = _by_place(before, lower)
+    by_what_follows = looks_back and _by_what_follows(data, start, end, before)
+    if not (names or by_place or by_what_follows) or _CODE.search(text):
         return None
-    before = _before(data, start)
-    if not before.strip() or _NO_SECRET_BEFORE.search(before):
-        return None
-    if looks_back and drawn and _TO_CHARACTERS.match(data, start + len(text)):
-        return Span(start, start + len(text), KEYWORD)
-    if (drawn or chosen) and (
-        _BY_FLAG.search(before) or _BY_USER.search(before) or (_IN_QUOTES.search(before) and _CALL.search(before))
+    drawn = _three_kinds(text) and values.is_random(
+        text, DRAWN_MIN, quoted=start > 0 and data[start - 1 : start] in _QUOTES
+    )
+    chosen = not drawn and values.is_chosen(text) and _ENDS.match(data, end) is not None
+    named = names and (drawn or chosen or values.is_password(text, quoted=True))
+    if (
+        (drawn and by_what_follows)
+        or ((drawn or chosen) and by_place)
+        or (named and _is_named(before, names, text, drawn=drawn, chosen=chosen))
     ):
-        return Span(start, start + len(text), KEYWORD)
-    if _is_named(before, text, drawn=drawn, chosen=chosen) or (looks_back and drawn and _in_object(data, start, start + len(text))):
-        return Span(start, start + len(text), KEYWORD)
+        return Span(start, end, KEYWORD)
     return None
+
+
+def _by_place(before: bytes, lower: bytes) -> bool:
+    """`lower`: `before` in small letters."""
+    sign = before[-3:].rstrip(b" \"'`")[-1:]
+    return (
+        (b" -" in before[-PAIR_MAX:] and _BY_FLAG.search(before) is not None)
+        or (sign in (b"/", b":", b"|") and _PAIRED.search(before[-PAIR_MAX:]) is not None)
+        or (any(login in lower for login in _LOGINS) and _BY_LOGIN.search(before) is not None)
+        or (b"(" in before and _IN_QUOTES.search(before) is not None and _CALL.search(before) is not None)
+    )
+
+
+def _by_what_follows(data: bytes, start: int, end: int, before: bytes) -> bool:
+    return (
+        _TO_CHARACTERS.match(data, end) is not None
+        or (_INTO.match(data, end) is not None and _PIPED.search(before) is not None)
+        or _in_object(data, start, end)
+    )
+
+
+def _told_above(data: bytes, start: int) -> bool:
+    """Whether the last line above that holds anything ends with a colon, and says secret."""
+    above = data[max(0, start - BEFORE_MAX) : start].rstrip()
+    line = above[above.rfind(b"\n") + 1 :]
+    return line.endswith(b":") and _SAYS_SECRET.search(line) is not None and not _is_of_others(line)
 
 
 def _three_kinds(text: str) -> bool:
@@ -134,7 +211,7 @@ def _three_kinds(text: str) -> bool:
 
 
 def _is_token(token: re.Match[bytes]) -> bool:
-    drawn = token["drawn"].decode()
+    drawn = re.sub("[_-]", "", token["drawn"].decode())
     if token["prefix"] in _IDS or not values.is_random(drawn, 32):
         return False
     mixed = any(map(str.isupper, drawn)) and any(map(str.islower, drawn))
@@ -149,12 +226,20 @@ def _before(data: bytes, start: int) -> bytes:
     if before[line:].strip(b" \t\"'`-*<>|value_Value[("):
         return before[line:]
     above = before.rfind(b"\n", 0, max(0, line - 1)) + 1
+    if b" " not in before[above:line].strip() and line:  # a word in its line, as a user's name above a password
+        above = before.rfind(b"\n", 0, max(0, above - 1)) + 1
     return before[above:]
 
 
-def _is_named(before: bytes, text: str, *, drawn: bool, chosen: bool) -> bool:
+def _is_of_others(between: bytes) -> bool:
+    """`password hash for Ann: ...`, `token with the id ...`: the first word, or one of the last."""
+    said = _PIECES.findall(between.lower() if between.isupper() else between)
+    return any(word.lower() in _OTHER_THINGS for word in (*said[:1], *said[-2:]))
+
+
+def _is_named(before: bytes, names: list[tuple[int, int, int]], text: str, *, drawn: bool, chosen: bool) -> bool:
     """Whether the last name before it that says secret is of this value."""
-    for index, begins, ends in reversed(_NAMES.find_matches_as_indexes(before.lower())):
+    for index, begins, ends in reversed(names):
         literal = _SAYING[index]
         rest = _REST_OF_A_NAME.match(before, ends)
         assert rest is not None
@@ -162,9 +247,11 @@ def _is_named(before: bytes, text: str, *, drawn: bool, chosen: bool) -> bool:
         strength = _strength(before, begins, ends, literal, rest[0])
         if strength in ("", "vendor"):
             continue
-        if _ENDS_A_SENTENCE.search(between) or _OTHER_THINGS.search(between):
+        if _ENDS_A_SENTENCE.search(between) or _is_of_others(between):
             return False
-        if any(name["name"].lower() not in _NAMES_NO_OTHER for name in _NAMED_ANEW.finditer(between)):
+        if not _PROSE_TO_COLON.fullmatch(between) and any(
+            name["name"].lower() not in _NAMES_NO_OTHER for name in _NAMED_ANEW.finditer(between)
+        ):
             return False
         if literal in ("key", "token", "pass") and _OF_SOMETHING_ELSE.search(before, 0, begins):
             return False
@@ -172,20 +259,26 @@ def _is_named(before: bytes, text: str, *, drawn: bool, chosen: bool) -> bool:
             if chosen:
                 return len(between) <= _CLOSE
             compound = between == b" " and before[begins - 1 : begins] in (b"-", b"_")
-            return (compound or _SETS.fullmatch(between) is not None) and _three_kinds(text)
+            firm = compound or _SETS.fullmatch(between) is not None
+            return (firm and _three_kinds(text)) or (len(between) <= _NEXT and values.is_made_of_words(text))
         if strength in ("password", "token"):
             return drawn
-        return strength == "weak" and drawn and len(between) <= _CLOSE and len(text) >= 16
+        return drawn and len(text) >= 16 and _SETS.fullmatch(between) is not None
     return False
 
 
 _CLOSE = 32
+_NEXT = 10
 _QUOTES = (b'"', b"'", b"`")
 _ENDS = re.compile(rb"[.,;!?]?(?:[\s\"'`)\]<|]|\\[nrt\"']|\Z)")
-_CODE = re.compile(r"&&|\?\w*[.?]")
-_SETS = re.compile(rb"\s{0,24}(?:[:=>|\-]|\xe2\x80[\x93\x94]|[\"'`*]|<value>)(?:[\s\"'`*>|:]|<value>){0,16}", re.IGNORECASE)
+_CODE = re.compile(r"&&|\?\w*[.?]|[aA]-[zZ]")
+_SETS = re.compile(
+    rb"\s{0,24}(?:[:=>|\-]|\xe2\x80[\x93\x94]|[\"'`*]|<value>)(?:[\s\"'`*>|:]|<value>){0,16}", re.IGNORECASE
+)
 """What leaves no doubt that a value follows."""
-_NO_SECRET_BEFORE = re.compile(rb"-----|\barn:|(?:ssh|ecdsa|sk-ssh)-\w+[ ]\Z|checksum/|sha\d{3}-\Z", re.IGNORECASE)
+_OF_OTHERS = (b"-----", b"arn:", b"checksum/")
+_FORM_BEFORE = re.compile(rb"(?:(?:ssh|ecdsa|sk-ssh)-\S{1,40}[ ]|(?:sha\d{3}|md5)[:-])\Z")
+"""In small letters: what stands behind says itself that it is a public key, or a digest."""
 _OF_SOMETHING_ELSE = re.compile(
     rb"(?i)(?<![a-z])(?:" + b"|".join(word.encode() for word in sorted(words.NO_SECRET_BEFORE)) + rb")[ ]\Z"
 )
@@ -209,7 +302,11 @@ def _in_object(data: bytes, start: int, end: int) -> bool:
     before = data[max(0, start - OBJECT_MAX) : start]
     if _IN_VALUE.search(before) is None:
         return False
-    opens = max(before.rfind(b"{"), before.rfind(b"}")) + 1
+    opens = max(map(before.rfind, _BOUNDS)) + 1
     after = data[end : end + OBJECT_MAX]
-    closes = min((at for at in (after.find(b"{"), after.find(b"}")) if at >= 0), default=len(after))
-    return any(_SAYS_SECRET.search(said["said"]) for side in (before[opens:], after[:closes]) for said in _OBJECT.finditer(side))
+    closes = min((at for at in map(after.find, _BOUNDS) if at >= 0), default=len(after))
+    return any(
+        _SAYS_SECRET.search(said["said"])
+        for side in (before[opens:], after[:closes])
+        for said in _OBJECT.finditer(side)
+    )

@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _NOT_ONE = re.compile(
-    r"#[0-9a-f]{3,8}$|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
+    r"#[0-9a-f]{3,8}$|!(?:vault|secret|env_var|include|join|getatt|sub|ref)\b|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
 )
 _PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
@@ -130,6 +130,19 @@ def is_passphrase(value: str, numbers_min: int = 1) -> bool:
         and fine
         and numbers_min <= numbers <= 2
         and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
+    )
+
+
+_OF_WORDS = re.compile(r"(?:[A-Z][a-z]{2,12}[-_.]?){2,3}\d{2,4}[!?]?")
+
+
+def is_made_of_words(value: str) -> bool:
+    """`Harbor-Falcon-22`"""
+    said = re.findall("[A-Z][a-z]+", value)
+    return (
+        _OF_WORDS.fullmatch(value) is not None
+        and not _NUMBERS_OF.search(value)
+        and not any(word.lower() in _TECHNICAL for word in said)
     )
 
 

@@ -63,6 +63,8 @@ def _holds(rule: str, secret: str, data: bytes, start: int) -> bool:
         return any(c.isdigit() for c in tail) and not tail.lower().startswith(("learn", "image", "ssh-", "ecdsa-"))
     if rule.startswith("tollgate.okta"):
         return _mixed(secret) and not re.fullmatch(r"[0-9a-fA-F]+", secret)
+    if rule.startswith("tollgate.recovery-code"):
+        return values.is_mixed(secret) or values.is_drawn(secret, 8)
     if _WITH_PASSWORD.match(secret):
         return False  # structures.py hides the password alone
     if values.is_placeholder(secret) and len(set(secret)) < 12:

@@ -1,5 +1,5 @@
 """The corpus of documents: configuration of many systems, code in many languages, talk in many
-tongues, and every maker's token by itself.
+languages, and every maker's token by itself.
 """
 
 import re
@@ -10,7 +10,7 @@ from tests.moderation.documents.values import CREDENTIALS, HARMLESS, NEEDS_NAME,
 from tests.moderation.templates import Case, Corpus
 
 FILLED = 2
-CORPUS = Corpus("documents", CREDENTIALS | TOKENS, HARMLESS, shown_of_four=(0, 1, 2))
+CORPUS = Corpus("documents", CREDENTIALS | TOKENS, HARMLESS, shown_of_four=(0, 1, 2, 3))
 _HEADING = re.compile(r"^=== (.+)\n", re.MULTILINE)
 
 
@@ -26,7 +26,9 @@ def planted() -> list[Case]:
     cases = [CORPUS.fill(name, text, turn) for name, text in texts.items() for turn in range(FILLED)]
     for name, make in TOKENS.items():
         rng = CORPUS.rng(name)
-        texts_of = ("{name} key {{}}\n",) if name in NEEDS_NAME else ("why is {{}} refused?", "a, {{}}; b", "<i>{{}}</i>")
+        texts_of = (
+            ("{name} key {{}}\n",) if name in NEEDS_NAME else ("why is {{}} refused?", "a, {{}}; b", "<i>{{}}</i>")
+        )
         for text in texts_of:
             cases.append(CORPUS.single(f"{name} token", text.format(name=name), make(rng)))
     return cases

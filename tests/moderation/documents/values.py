@@ -1,5 +1,5 @@
-"""What the holes of the documents are filled with: credentials as their makers' public documentation
-describes them, and what looks like one and isn't. Each is a function of a random source.
+"""What the holes of the documents are filled with: credentials as their makers document them, and
+what looks like one and isn't. Each is a function of a random source.
 """
 
 import base64
@@ -35,7 +35,20 @@ def _mixed(length: int) -> Make:
     return make
 
 
-WORDS = "otter maple copper lantern harbor violet tundra falcon meadow cobalt pepper glacier".split()
+WORDS = (
+    "otter",
+    "maple",
+    "copper",
+    "lantern",
+    "harbor",
+    "violet",
+    "tundra",
+    "falcon",
+    "meadow",
+    "cobalt",
+    "pepper",
+    "glacier",
+)
 
 
 def _human(r: Random) -> str:
