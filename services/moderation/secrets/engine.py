@@ -102,8 +102,9 @@ class Engine:
             hits += near.COST
             if hits > HITS_MAX:
                 raise TooMuchError
-            if (span := near.near(data, start, end, looks_back=looks_back)) is not None:
-                spans.append(span)
+            drawn = near.near(data, start, end, looks_back=looks_back)
+            if drawn is not None:
+                spans.append(drawn)
         return spans
 
     def open_from(self, text: str) -> int:
