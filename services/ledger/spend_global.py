@@ -15,6 +15,8 @@ from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
 from services.ledger.params import refuse
 from services.ledger.responses import usd
+from shared import errors
+from shared.errors import RefusedError
 
 ALWAYS_DAYS = 3_650
 RECENT_DAYS = 30
@@ -226,7 +228,7 @@ def always(query: Mapping[str, str]) -> dict[str, str]:
 
 def need_days(query: Mapping[str, str]) -> None:
     if not query.get("start_date") or not query.get("end_date"):
-        refuse("start_date", "and end_date are needed: Please provide start_date and end_date")
+        raise RefusedError(errors.bad_request("Please provide start_date and end_date", "start_date"))
 
 
 def _limit(query: Mapping[str, str]) -> int:

@@ -113,6 +113,12 @@ def admin_only(route: str, role: str) -> Refusal:
     )
 
 
+def cache_control_not_allowed(name: str) -> Refusal:
+    """A key's `allowed_cache_controls`."""
+    message = f"Not allowed to set {name[:64]} as a cache control. Contact admin to change permissions."
+    return Refusal("cache_control_not_allowed", 403, message, "auth_error", f"cache.{name[:64]}")
+
+
 def route_not_allowed(route: str) -> Refusal:
     return Refusal("route_not_allowed", 403, f"Route {route} not allowed", "auth_error", "None")
 

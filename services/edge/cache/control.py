@@ -87,7 +87,7 @@ def control(
         project: `metadata.cache` of key or team.
         allowed: names that a request may have; None: all.
 
-    Raises RefusedError (400).
+    Raises RefusedError.
     """
     said: dict[str, Any] = {}
     if asked is not None and bytes(asked) != b"null":
@@ -101,9 +101,7 @@ def control(
             if name not in CONTROLS:
                 raise RefusedError(errors.bad_request(f"cache has no control {name[:40]!r}", "cache"))
             if allowed is not None and name not in allowed:
-                raise RefusedError(
-                    errors.bad_request(f"This key may not use the cache control {name!r}", f"cache.{name}")
-                )
+                raise RefusedError(errors.cache_control_not_allowed(name))
     if call_type not in settings.call_types:
         return Control()
     merged = {**said, **{name: value for name, value in project.items() if name in CONTROLS}}
