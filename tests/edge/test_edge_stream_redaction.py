@@ -100,6 +100,57 @@ def test_a_redacted_stream_reads_the_same_however_it_is_cut(text: str, expected:
     assert through([text]) == [expected]
 
 
+ESCAPED = [
+    ('{"say": "a \\u0066orbidden\\u0020w\\u006f\\u0072d"}', None),
+    (
+        '{"api_key": "\\u0061bcd1234\\u0065fgh5678ijkl", "x": "\\\\u0066"}',
+        '{"api_key": "[REDACTED]", "x": "\\\\u0066"}',
+    ),
+    (
+        '{"a": "\\ud83d\\ude00 \\u00e9\\n\\\\ \\" a\\/b", "b": "\\ud83d"}',
+        '{"a": "😀 é\\n\\\\ \\" a/b", "b": "\\ud83d"}',
+    ),
+    ('{"path": "C:\\u sers\\u00', '{"path": "C:\\u sers\\u00'),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ESCAPED, ids=["blocked", "redacted", "kept", "broken"])
+def test_an_escape_in_arguments_hides_nothing_however_it_is_cut(text: str, expected: str | None) -> None:
+    """None: it is blocked, and nothing of what is forbidden gets out."""
+
+    def through(chunks: list[str]) -> list[str]:
+        out, refusal = run([event(chunk, field="arguments") for chunk in chunks], HIDES, BANS)
+        assert (refusal is None) == (expected is not None)
+        said = said_in(out).get((0, "arguments"), "")
+        return [said if expected is not None else str("forbidden" in said or "\\u0066" in said)]
+
+    chunk_invariance.assert_chunk_invariant(through, lambda whole: expected or "False", text)
+    assert through(list(text)) == through([text]) == [expected or "False"]
+
+
+def test_an_escape_in_a_responses_arguments_is_read() -> None:
+    pieces = ['{"k": "\\u00', '66orbidden w\\u006frd"}']
+    body = [{"type": "response.function_call_arguments.delta", "item_id": "1", "delta": piece} for piece in pieces]
+    out, refusal = run([b"data: " + json.dumps(each).encode() + b"\n\n" for each in body], BANS)
+    assert refusal is not None
+    assert b"orbidden" not in out
+
+
+def test_a_percent_sign_in_a_url_hides_nothing() -> None:
+    def of(url: str) -> bytes:
+        delta = {"annotations": [{"index": 0, "url": url}]}
+        return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+    for pieces in (
+        ["https://x/%66orbidden word"],
+        ["https://x/%6", "6orbidden word"],
+        ["https://x/%", "66orbidden w", "%6frd"],
+    ):
+        out, refusal = run([of(piece) for piece in pieces], BANS)
+        assert refusal is not None, pieces
+        assert b"orbidden" not in out
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     texts=st.lists(st.sampled_from([text for text, _ in TEXTS]), min_size=1, max_size=3),

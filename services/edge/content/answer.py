@@ -95,9 +95,12 @@ def of_event(data: bytes) -> list[Grown]:
         text = Text((), data.decode("utf-8", "replace"))
         return [Grown((), (), text)]
     grown = []
+    is_arguments = isinstance(event, dict) and str(event.get("type", "")).endswith("_arguments.delta")
     for address, value in _said(event):
         for text in walk(value, address).texts:
             if text.text and _is_said(text):
+                if is_arguments and address == ("delta",):
+                    text = msgspec.structs.replace(text, kind="arguments")
                 grown.append(Grown(_channel(event, text.address), text.address, text))
     return grown
 

@@ -2,8 +2,8 @@
 arguments), and URLs. Pure.
 
 Both formats say that the spellings are the same (RFC 8259 § 7, RFC 3986 § 6.2.2.2), so what is put
-in a redacted text's place means what was sent. Not in a stream's events, where an escape may be
-cut.
+in a redacted text's place means what was sent. In a stream's events an escape may be cut: its
+beginning waits for the rest.
 """
 
 import json
@@ -20,6 +20,28 @@ the next.
 _NEEDED = re.compile('["\\\\\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _PERCENT = re.compile(r"%(?:2[dDeE]|3\d|[46][1-9a-fA-F]|[57][\daA]|5[fF]|7[eE])")
 """Of letters, digits and `-._~`."""
+
+
+_CUT = re.compile(
+    r"(?:\A|[^\\])(?:\\\\)*(?P<cut>\\(?:u[0-9a-fA-F]{0,3})?|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?)\Z"
+)
+"""The beginning of an escape at a text's end; the first half of a character that has two, too."""
+_CUT_MAX = 11
+_CUT_PERCENT = re.compile(r"(?P<cut>%[0-9a-fA-F]?)\Z")
+
+
+def spelled_so_far(said: str, kind: str) -> tuple[str, str]:
+    """(without escapes that its format doesn't need, the beginning of an escape at its end), of a
+    text that goes on. It begins outside an escape.
+    """
+    if kind == "arguments" and "\\" in said:
+        found = _CUT.search(said) if "\\" in said[-_CUT_MAX:] else None
+    elif kind == "url" and "%" in said:
+        found = _CUT_PERCENT.search(said)
+    else:
+        return said, ""
+    end = len(said) if found is None else found.start("cut")
+    return _spelled(Text((), said[:end], kind=kind)).text, said[end:]
 
 
 def spelled_out(texts: list[Text]) -> list[Text]:

@@ -13,8 +13,8 @@ from collections import deque
 import msgspec
 
 from services.edge.content import answer as answers
-from services.edge.content.answer import Grown
 from services.edge.content.request import UNREADABLE
+from services.edge.content.spelled import spelled_so_far
 from services.edge.formats.base import Address, Text
 from services.edge.formats.events import data_of, split_events
 from services.edge.screening.screening import Screening
@@ -30,9 +30,9 @@ CHANNELS_MAX = 512
 
 
 class _Channel:
-    """One growing text."""
+    """One growing text, without escapes that its format doesn't need."""
 
-    __slots__ = ("before", "held", "hidden_to", "out_to", "said", "spans", "text")
+    __slots__ = ("before", "cut", "held", "hidden_to", "last", "out_to", "said", "spans", "text")
 
     def __init__(self, text: Text) -> None:
         self.text = text
@@ -45,17 +45,59 @@ class _Channel:
         """Up to here (characters of the stream) it is decided."""
         self.hidden_to = 0
         """Up to here reaches what is out already as a replacement."""
+        self.cut = ""
+        """The beginning of an escape, at its end."""
+        self.last: _Part | None = None
+        """What has the cut; it is held until the escape is whole."""
         self.spans: list[Redaction] = []
         """Decided or expected; start and end count characters of the stream."""
+
+    def grow(self, real: Address, said: str) -> "_Part":
+        """What an event adds; with what was cut before it, and without what is cut in it."""
+        text, cut = spelled_so_far(self.cut + said, self.text.kind)
+        part = _Part(self, real, said, text, self.said)
+        self._add(text)
+        self.cut, self.last = cut, part if cut else None
+        return part
+
+    def end(self) -> None:
+        """Nothing more comes: an escape that isn't whole stays as it is."""
+        if self.last is not None:
+            self.last.text += self.cut
+            self._add(self.cut)
+            self.cut, self.last = "", None
+
+    def _add(self, text: str) -> None:
+        self.held += text
+        self.said += len(text)
+
+
+class _Part:
+    """What one event adds to a channel."""
+
+    __slots__ = ("at", "channel", "real", "said", "text")
+
+    def __init__(self, channel: _Channel, real: Address, said: str, text: str, at: int) -> None:
+        self.channel = channel
+        self.real = real
+        self.said = said
+        """As it came."""
+        self.text = text
+        """As it goes out, if nothing in it is hidden."""
+        self.at = at
+        """Where in the channel's text it begins."""
+
+    @property
+    def is_decided(self) -> bool:
+        return self.channel.last is not self and self.at + len(self.text) <= self.channel.out_to
 
 
 class _Held:
     __slots__ = ("event", "parts")
 
-    def __init__(self, event: bytes, parts: list[tuple[_Channel, Grown, int]]) -> None:
+    def __init__(self, event: bytes, parts: list[_Part]) -> None:
         self.event = event
         self.parts = parts
-        """(channel, what it added, where in the channel's text that begins)."""
 
 
 class StreamWindow:
@@ -77,9 +119,7 @@ class StreamWindow:
                     if len(self._channels) >= CHANNELS_MAX:
                         return b"", _unscreenable()
                     channel = self._channels[found.channel] = _Channel(found.text)
-                parts.append((channel, found, channel.said))
-                channel.held += found.text.text
-                channel.said += len(found.text.text)
+                parts.append(channel.grow(found.real, found.text.text))
                 if len(channel.held) > HELD_CHARACTERS_MAX:
                     return b"", _unscreenable()
                 grown[id(channel)] = channel
@@ -92,6 +132,8 @@ class StreamWindow:
 
     async def end(self) -> tuple[bytes, Refusal | None]:
         """The stream is over: the rest, or why it may not go out."""
+        for channel in self._channels.values():
+            channel.end()
         open_ = [channel for channel in self._channels.values() if channel.held]
         if open_:
             refusal = await self._screen(open_, partial=False)
@@ -133,27 +175,29 @@ class StreamWindow:
         out = []
         while self._held:
             held = self._held[0]
-            if any(at + len(part.text.text) > channel.out_to for channel, part, at in held.parts):
+            if not all(part.is_decided for part in held.parts):
                 break
             self._held.popleft()
             try:
                 out.append(self._redacted(held))
             except (LookupError, *UNREADABLE):
                 return b"", _unscreenable()
-            for channel, part, _ in held.parts:
-                said = len(part.text.text)
+            for part in held.parts:
+                channel, said = part.channel, len(part.text)
                 channel.before = (channel.before + channel.held[:said])[-self._context :]
                 channel.held = channel.held[said:]
         return b"".join(out), None
 
     def _redacted(self, held: _Held) -> bytes:
         changed: dict[Address, str] = {}
-        for channel, part, at in held.parts:
-            text = part.text.text
+        for part in held.parts:
+            channel, text, at = part.channel, part.text, part.at
             touching = [span for span in channel.spans if span.start < at + len(text) and span.end > at]
             if touching:
                 changed[part.real] = _part_of(text, at, channel.spans)
                 channel.hidden_to = touching[-1].end
+            elif text != part.said:
+                changed[part.real] = text
         if not changed:
             return held.event
         return _with_data(held.event, answers.event_with_texts(data_of(held.event), changed))
