@@ -36,6 +36,7 @@ ONLY_THERE = frozenset(
 
 ALIASES = {
     "verbose": "set_verbose", "debug": "set_verbose", "detailed_debug": "set_verbose", "debug_level": "log_level",
+    "default_fallback_models": "default_fallbacks", "poll_interval": "polling_interval", "model_alias": "model_group_alias",
     "drop_unsupported_params": "drop_params", "enable_pre_call_check": "enable_pre_call_checks",
 }  # fmt: skip
 """Names that LiteLLM doesn't know, and the key they mean."""

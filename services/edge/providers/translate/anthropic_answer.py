@@ -148,6 +148,8 @@ def answer(body: bytes, options: Options) -> bytes:
             thinking.append({"type": "redacted_thinking", "data": block.data or ""})
         elif block.type == "tool_use":
             arguments = bytes(block.input).decode()
+            if arguments == "null":
+                arguments = "{}"
             if block.name == JSON_TOOL:
                 texts, as_json = [arguments], True
             else:

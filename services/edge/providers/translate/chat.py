@@ -4,6 +4,7 @@ stays raw.
 Legacy `functions`, `function_call` and messages of role `function` come out as tools.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -135,7 +136,7 @@ _choice = msgspec.json.Decoder(str | _Choice | None)
 _function_choice = msgspec.json.Decoder(str | _NamedFunction | None)
 _response_format = msgspec.json.Decoder(ResponseFormat | None)
 _stop = msgspec.json.Decoder(str | list[str] | None)
-_int = msgspec.json.Decoder(int | None)
+_number = msgspec.json.Decoder(int | float | None)
 _string = msgspec.json.Decoder(str | None)
 _bool = msgspec.json.Decoder(bool | None)
 _effort = msgspec.json.Decoder(str | dict[str, Any] | None)
@@ -229,7 +230,12 @@ def stop(fields: Fields) -> list[str]:
 
 
 def integer(fields: Fields, name: str) -> int | None:
-    found: int | None = read(fields, name, _int)
+    """Clients in languages with one kind of number write 100.0."""
+    found: int | float | None = read(fields, name, _number)
+    if isinstance(found, float):
+        if not found.is_integer():
+            refuse(f"{name}: must be a whole number", name)
+        return int(found)
     return found
 
 
@@ -273,7 +279,7 @@ def arguments(call: ToolCall, where: str) -> msgspec.Raw:
     none.
     """
     text = (call.function.arguments if call.function is not None else None) or ""
-    if not text.strip():
+    if text.strip() in ("", "null"):
         return _NO_ARGUMENTS
     data = text.encode("utf-8", "surrogatepass")
     try:
@@ -287,6 +293,31 @@ _NO_ARGUMENTS = msgspec.Raw(b"{}")
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+def called(messages: list[Message]) -> list[str]:
+    """Names of the functions that were called."""
+    calls = (call.function for each in messages for call in each.tool_calls or ())
+    return list(dict.fromkeys(function.name for function in calls if function is not None and function.name))
+
+
+def put(turn: list[dict[str, Any]], blocks: list[dict[str, Any]], is_result: Callable[[dict[str, Any]], bool]) -> None:
+    """Behind what the turn has; results of calls before what else was said in it, as they answer
+    the turn before.
+    """
+    if not blocks or not is_result(blocks[0]):
+        turn += blocks
+        return
+    place = next((n for n, block in enumerate(turn) if not is_result(block)), len(turn))
+    turn[place:place] = blocks
+
+
+def lost_thoughts(messages: list[Message]) -> bool:
+    """Whether the last of the assistant's turns called something, and its signed thoughts weren't
+    brought back.
+    """
+    last = next((each for each in reversed(messages) if each.role == "assistant"), None)
+    return last is not None and bool(last.tool_calls) and not last.thinking_blocks
+
+
 def text_of(content: str | list[Part] | None) -> str:
     """All text parts as one string."""
     if content is None:
@@ -298,18 +329,23 @@ def text_of(content: str | list[Part] | None) -> str:
 
 def data_url(url: str) -> tuple[str, str] | None:
     """(media type, base64) of a data URL; None for any other."""
-    if not url.startswith("data:"):
+    if url[:5].lower() != "data:":
         return None
     head, comma, data = url[5:].partition(",")
-    media, *attributes = head.split(";")
-    return (media or "text/plain", data) if comma and "base64" in attributes else None
+    media, *attributes = head.lower().split(";")
+    return (registered(media) or "text/plain", data) if comma and "base64" in attributes else None
+
+
+def registered(media: str) -> str:
+    """A media type by the name that providers know it by."""
+    return "image/jpeg" if media == "image/jpg" else media
 
 
 def image_url(part: Part) -> tuple[str, str | None]:
     """(url, media type where the client said it)."""
     image = part.image_url
     if isinstance(image, ImageUrl):
-        return image.url, image.format
+        return image.url, None if image.format is None else registered(image.format)
     return image or "", None
 
 

@@ -208,7 +208,8 @@ def _choice(candidate: _Candidate, response_id: str) -> dict[str, Any]:
 
 def _compact(arguments: msgspec.Raw) -> str:
     """Google indents its answers."""
-    return msgspec.json.format(bytes(arguments), indent=-1).decode()
+    compact = msgspec.json.format(bytes(arguments), indent=-1).decode()
+    return "{}" if compact == "null" else compact
 
 
 def _call_id(response_id: str, choice: int, n: int, signature: str | None) -> str:

@@ -7,6 +7,7 @@ goes to `output_config`, or, for models before it, into a tool (`JSON_TOOL`) who
 back into content.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,20 +37,20 @@ def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> 
 
 def body(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> dict[str, Any]:
     """All but the model, which other sellers of Claude want elsewhere."""
-    traits = claude.of(model)
-    system, messages = _messages(chat.messages(fields), options.modify_params)
+    traits, said, mend = claude.of(model), chat.messages(fields), options.modify_params
+    system, messages = _messages(said, mend)
     made: dict[str, Any] = {"messages": messages}
     if system:
         made["system"] = system
     if options.stream:
         made["stream"] = True
     max_tokens = chat.max_tokens(fields)
-    thinking(fields, made, traits, max_tokens)
+    thinking(fields, made, traits, max_tokens, lost=chat.lost_thoughts(said), mend=mend)
     made["max_tokens"] = traits.output_tokens_max if max_tokens is None else max_tokens
     stop = [text for text in chat.stop(fields) if text.strip()]
     if stop:
         made["stop_sequences"] = stop
-    _tools(fields, made, traits)
+    _tools(fields, made, traits, said if mend else [])
     user = chat.string(fields, "user")
     if user and "@" not in user:  # Anthropic refuses what looks like somebody's address
         made["metadata"] = {"user_id": user}
@@ -91,7 +92,7 @@ def _messages(messages: list[chat.Message], mend: bool) -> tuple[list[Block], li
                 refuse(f"{where}.content: Anthropic takes no empty message", f"{where}.content")
             blocks = [{"type": "text", "text": _PLACEHOLDER}]
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
+            chat.put(turns[-1]["content"], blocks, _is_result)
         else:
             turns.append({"role": role, "content": blocks})
     if mend and (not turns or turns[0]["role"] != "user"):
@@ -101,10 +102,14 @@ def _messages(messages: list[chat.Message], mend: bool) -> tuple[list[Block], li
     return system, turns
 
 
+def _is_result(block: Block) -> bool:
+    return bool(block["type"] == "tool_result")
+
+
 def _blocks(message: chat.Message, where: str) -> list[Block]:
     content = message.content
     if isinstance(content, str):
-        if not content:
+        if not content.strip():  # refused, as an empty one is
             return []
         block: Block = {"type": "text", "text": content}
         if chat.is_said(message.cache_control):
@@ -125,21 +130,37 @@ def _blocks(message: chat.Message, where: str) -> list[Block]:
 def _part(part: chat.Part, where: str) -> Block | None:
     if part.type in ("text", "refusal", "input_text"):
         text = part.text or part.refusal
-        return {"type": "text", "text": text} if text else None
+        return {"type": "text", "text": text} if text and text.strip() else None
     if part.type == "image_url":
         url, media = chat.image_url(part)
         return {"type": "image", "source": _source(url, media, where)}
     if part.type == "file" and part.file is not None:
         if part.file.file_data:
-            url = part.file.file_data
-            kind = "image" if url.startswith("data:image/") else "document"
-            return {"type": kind, "source": _source(url, part.file.format, where)}
+            return _file(part.file, part.file.file_data, where)
         if part.file.file_id:
             source = {"type": "file", "file_id": part.file.file_id}
             if part.file.file_id.startswith(("http://", "https://")):
                 source = {"type": "url", "url": part.file.file_id}
             return {"type": "document", "source": source}
     return refuse(f"{where}: Anthropic takes no part of type {part.type[:40]!r}", where)
+
+
+_WORDS = ("text/", "application/json", "application/xml", "application/yaml", "application/x-yaml")
+"""Documents that are words."""
+
+
+def _file(file: chat.File, url: str, where: str) -> Block:
+    source = _source(url, file.format, where)
+    media = source.get("media_type", "")
+    if media.startswith("image/"):
+        return {"type": "image", "source": source}
+    if media.startswith(_WORDS):  # in base64 Anthropic takes PDFs alone
+        try:
+            text = base64.b64decode(source["data"]).decode()
+        except ValueError:
+            refuse(f"{where}.file.file_data: no text in UTF-8, in base64", f"{where}.file.file_data")
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+    return {"type": "document", "source": source, **({"title": file.filename} if file.filename else {})}
 
 
 def _source(url: str, media: str | None, where: str) -> dict[str, str]:
@@ -162,13 +183,18 @@ def _assistant(message: chat.Message, where: str) -> list[Block]:
         if call.function is None or not call.function.name:
             refuse(f"{at}.function.name: a call names its function", at)
         blocks.append(
-            {"type": "tool_use", "id": call.id, "name": call.function.name, "input": chat.arguments(call, at)}
+            {
+                "type": "tool_use",
+                "id": claude.call_id(call.id),
+                "name": call.function.name,
+                "input": chat.arguments(call, at),
+            }
         )
     return blocks
 
 
 def _result(message: chat.Message, where: str) -> Block:
-    block: Block = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    block: Block = {"type": "tool_result", "tool_use_id": claude.call_id(message.tool_call_id or "")}
     content = message.content
     if isinstance(content, str):
         if content:
@@ -186,7 +212,13 @@ def _result(message: chat.Message, where: str) -> Block:
 # ── tools, schemas, thinking ──
 
 
-def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude) -> None:
+def _tools(
+    fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude, said: list[chat.Message]
+) -> None:
+    """
+    Args:
+        said: messages whose calls may be of tools that aren't given any more, which Claude refuses.
+    """
     tools: list[Any] = [_tool(tool) for tool in chat.tools(fields)]
     choice = _choice(chat.tool_choice(fields))
     searches = chat.mapping(fields, "web_search_options")
@@ -204,6 +236,8 @@ def _tools(fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: clau
         tools.append(
             {"name": JSON_TOOL, "description": "Give the answer with this tool.", "input_schema": wanted.schema}
         )
+    if not tools:
+        tools = [{"name": name, "input_schema": _NO_PARAMETERS} for name in chat.called(said)]
     if not tools:
         return
     if chat.boolean(fields, "parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
@@ -223,7 +257,7 @@ def _tool(tool: chat.Tool) -> Any:
     made: dict[str, Any] = {"name": function.name}
     if function.description:
         made["description"] = function.description
-    made["input_schema"] = _object_schema(function.parameters)
+    made["input_schema"] = object_schema(function.parameters)
     if function.strict:
         made["strict"] = True
     if chat.is_said(tool.cache_control):
@@ -231,7 +265,7 @@ def _tool(tool: chat.Tool) -> Any:
     return made
 
 
-def _object_schema(parameters: msgspec.Raw) -> Any:
+def object_schema(parameters: msgspec.Raw) -> Any:
     """Anthropic wants `type: object` said."""
     if not parameters or bytes(parameters) == b"null":
         return _NO_PARAMETERS
@@ -312,13 +346,19 @@ def is_thinking(made: dict[str, Any]) -> bool:
 
 
 def thinking(
-    fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude, max_tokens: int | None
-) -> None:
+    fields: Mapping[str, msgspec.Raw], made: dict[str, Any], traits: claude.Claude, max_tokens: int | None,
+    *, lost: bool, mend: bool,
+) -> None:  # fmt: skip
     """`thinking` as the client wrote it goes before `reasoning_effort`, which says the same less
     exactly.
+
+    Args:
+        lost: the turn that goes on had thoughts which weren't brought back. Claude refuses to think
+            on then, where it has a budget for it; clients of OpenAI's know no such thing.
     """
     if "thinking" in fields:
-        made["thinking"] = fields["thinking"]
+        if not (lost and mend and _typed(fields["thinking"]).type == "enabled"):
+            made["thinking"] = fields["thinking"]
         return
     effort = chat.reasoning_effort(fields)
     if effort is None or not traits.thinks:
@@ -336,5 +376,5 @@ def thinking(
     budget = _BUDGETS[effort]
     if max_tokens is not None:
         budget = min(budget, max_tokens - 1)
-    if budget >= BUDGET_MIN:  # else there is no room to think in
+    if budget >= BUDGET_MIN and not lost:  # else there is no room to think in
         made["thinking"] = {"type": "enabled", "budget_tokens": budget}

@@ -14,7 +14,7 @@ import msgspec
 from services.edge.providers.base import Options
 from services.edge.providers.translate import chat, claude
 from services.edge.providers.translate.bedrock_answer import JSON_TOOL, Stream, answer, error
-from services.edge.providers.translate.openai_chat__anthropic import closed, is_thinking, thinking
+from services.edge.providers.translate.openai_chat__anthropic import closed, is_thinking, object_schema, thinking
 from services.edge.providers.translate.wire import encode, refuse
 
 __all__ = ["Stream", "answer", "error", "request"]
@@ -50,8 +50,8 @@ def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> 
     name = base_name(model)
     is_claude = "claude" in name
     traits = claude.of(name)
-    builder = _Messages(options.modify_params)
-    builder.add(chat.messages(fields))
+    builder, said = _Messages(options.modify_params), chat.messages(fields)
+    builder.add(said)
     made: dict[str, Any] = {"messages": builder.turns}
     if builder.system:
         made["system"] = builder.system
@@ -59,10 +59,11 @@ def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> 
     max_tokens = chat.max_tokens(fields)
     _inference(fields, made, max_tokens)
     if is_claude:
-        thinking(fields, extra, traits, max_tokens)
+        lost = chat.lost_thoughts(said)
+        thinking(fields, extra, traits, max_tokens, lost=lost, mend=options.modify_params)
     else:
         _effort(fields, extra, name)
-    _tools(fields, made, extra, name, traits, builder.called if options.modify_params else {})
+    _tools(fields, made, extra, name, traits, said if options.modify_params else [])
     if "top_k" in fields:
         extra["inferenceConfig" if "nova" in name else "top_k"] = (
             {"topK": fields["top_k"]} if "nova" in name else fields["top_k"]
@@ -98,8 +99,6 @@ class _Messages:
         self._documents = 0
         self.system: list[Block] = []
         self.turns: list[dict[str, Any]] = []
-        self.called: dict[str, None] = {}
-        """Functions that the conversation called."""
 
     def add(self, messages: list[chat.Message]) -> None:
         for i, message in enumerate(messages):
@@ -120,7 +119,7 @@ class _Messages:
                     refuse(f"{where}.content: Bedrock takes no empty message", f"{where}.content")
                 blocks = [{"text": _PLACEHOLDER}]
             if self.turns and self.turns[-1]["role"] == role:
-                self.turns[-1]["content"] += blocks
+                chat.put(self.turns[-1]["content"], blocks, _is_result)
             else:
                 self.turns.append({"role": role, "content": blocks})
         if self._mend and (not self.turns or self.turns[0]["role"] != "user"):
@@ -179,8 +178,7 @@ class _Messages:
             at = f"{where}.tool_calls[{j}]"
             if call.function is None or not call.function.name:
                 refuse(f"{at}.function.name: a call names its function", at)
-            self.called[call.function.name] = None
-            use = {"toolUseId": call.id, "name": call.function.name, "input": chat.arguments(call, at)}
+            use = {"toolUseId": claude.call_id(call.id), "name": call.function.name, "input": chat.arguments(call, at)}
             blocks.append({"toolUse": use})
         return blocks
 
@@ -188,7 +186,12 @@ class _Messages:
         blocks = self._blocks(message, where)
         points = [block for block in blocks if "cachePoint" in block]
         content = [block for block in blocks if "cachePoint" not in block]
-        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": content}}, *points]
+        return [{"toolResult": {"toolUseId": claude.call_id(message.tool_call_id or ""), "content": content}}, *points]
+
+
+def _is_result(block: Block) -> bool:
+    """Or the mark behind one."""
+    return "toolResult" in block or "cachePoint" in block
 
 
 class _CacheControl(msgspec.Struct):
@@ -261,7 +264,7 @@ def _tools(
     extra: dict[str, Any],
     name: str,
     traits: claude.Claude,
-    called: Mapping[str, None],
+    said: list[chat.Message],
 ) -> None:
     is_claude = "claude" in name
     tools: list[Block] = []
@@ -287,7 +290,7 @@ def _tools(
         tools.append({"toolSpec": spec})
     if not tools:  # Converse refuses a conversation with calls whose tools aren't given
         empty = {"json": {"type": "object", "properties": {}}}
-        tools = [{"toolSpec": {"name": function, "inputSchema": empty}} for function in called]
+        tools = [{"toolSpec": {"name": function, "inputSchema": empty}} for function in chat.called(said)]
     if not tools:
         return
     if choice == {"none": {}}:
@@ -301,14 +304,10 @@ def _tools(
     made["toolConfig"] = {"tools": tools, **({"toolChoice": choice} if choice is not None else {})}
 
 
-_NO_PARAMETERS = msgspec.Raw(b'{"type":"object","properties":{}}')
-
-
 def _spec(function: chat.ToolFunction) -> dict[str, Any]:
-    parameters = function.parameters
     spec: dict[str, Any] = {
         "name": function.name,
-        "inputSchema": {"json": parameters if parameters and bytes(parameters) != b"null" else _NO_PARAMETERS},
+        "inputSchema": {"json": object_schema(function.parameters)},
     }
     if function.description:
         spec["description"] = function.description

@@ -170,6 +170,14 @@ _answer = msgspec.json.Decoder(_Answer).decode
 _error = msgspec.json.Decoder(_ErrorBody).decode
 
 
+def _arguments(raw: msgspec.Raw) -> str:
+    """Ollama's are an object; servers like it send a string that holds one, or nothing."""
+    text = bytes(raw).decode()
+    if text[:1] == '"':
+        text = msgspec.json.decode(raw, type=str).strip()
+    return "{}" if text in ("", "null") else text
+
+
 def _call_id(options: Options, call: _Call, n: int) -> str:
     return call.id or f"call_{options.response_id.removeprefix('chatcmpl-')}_{n}"
 
@@ -182,7 +190,7 @@ def answer(body: bytes, options: Options) -> bytes:
     if found.message is None or not found.done:
         raise UnreadableAnswerError("no answer of Ollama's: it has no message, or isn't done")
     calls = [
-        wire.tool_call(_call_id(options, call, n), call.function.name, bytes(call.function.arguments).decode())
+        wire.tool_call(_call_id(options, call, n), call.function.name, _arguments(call.function.arguments))
         for n, call in enumerate(found.message.tool_calls or ())
     ]
     message: dict[str, Any] = {"role": "assistant", "content": found.message.content or (None if calls else "")}
@@ -249,7 +257,7 @@ class Stream:
             if message.content:
                 out.append(self._chunks.text(message.content))
             for call in message.tool_calls or ():
-                call_id, arguments = _call_id(self._options, call, self._calls), bytes(call.function.arguments).decode()
+                call_id, arguments = _call_id(self._options, call, self._calls), _arguments(call.function.arguments)
                 out.append(self._chunks.tool(self._calls, call_id, call.function.name, arguments))
                 self._calls += 1
         if found.done:
