@@ -121,7 +121,8 @@ def test_who_says_nothing_but_blanks_is_told(wire: str) -> None:
 
 @EVERYWHERE
 def test_a_call_without_words(wire: str) -> None:
-    for content in (None, "", []):
+    contents: list[Any] = [None, "", []]
+    for content in contents:
         assert sent(wire, HI, called(call(), content=content), result(), tools=[TOOL])
 
 
@@ -141,7 +142,7 @@ def test_arguments_that_broke_off_are_named(wire: str) -> None:
 
 @EVERYWHERE
 def test_fields_that_clients_fill_with_null(wire: str) -> None:
-    said = {
+    said: dict[str, Any] = {
         "role": "assistant", "content": "yes", "tool_calls": None, "function_call": None, "refusal": None, "audio": None, "name": None,
         "annotations": [], "reasoning_content": None, "thinking_blocks": None,
     }  # fmt: skip
@@ -253,8 +254,8 @@ def test_a_documents_name_is_its_title() -> None:
 
 @pytest.mark.parametrize(("wire", "where"), [("anthropic", None), ("bedrock", "additionalModelRequestFields")])
 def test_an_effort_isnt_asked_in_a_turn_that_lost_its_thoughts(wire: str, where: str | None) -> None:
-    """Clients of OpenAI's don't bring Claude's signed thoughts back; without them Claude refuses the
-    turn that goes on after a call.
+    """Clients of OpenAI's don't bring Claude's signed thoughts back; without them Claude refuses
+    the turn that goes on after a call.
     """
 
     def thinking(*messages: dict[str, Any], **more: Any) -> Any:
