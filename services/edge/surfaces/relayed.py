@@ -2,25 +2,24 @@
 Responses, speech, transcriptions, image edits.
 
 They go to a deployment whose provider speaks that wire itself, byte for byte but for the model's
-name and what is the gateway's own; there is no translation. Who may, limits, guardrails, fallback
-to the next deployment, facts and cost are as on any route; usage is read from the answer as it
-flows by. What a guardrail has to see of an answer is held back until it has.
+name and what is the gateway's own; Messages also to any other that has a chat (by_chat.py). Who
+may, limits, guardrails, fallback to the next deployment, facts and cost are as on any route; usage
+is read from the answer as it flows by. What a guardrail has to see of an answer is held back until
+it has.
 """
-
-import msgspec
 
 from services.edge import account, failures, own_headers, pipeline, reading, size_checks
 from services.edge.content import answer as contents
-from services.edge.content import names
-from services.edge.formats import events, joined
-from services.edge.formats import fields as fields_
+from services.edge.formats import events
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
 from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
+from services.edge.passthrough import by_chat, relayed_request
 from services.edge.passthrough import headers as passed
 from services.edge.passthrough.answer import flow
 from services.edge.passthrough.asked import call_of, form_of, unsaid
+from services.edge.passthrough.by_chat import ByChat
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.judge import Judge
 from services.edge.passthrough.kinds import KINDS, Kind
@@ -38,7 +37,6 @@ from services.edge.routing.plan import Group
 from services.edge.screening import Screening
 from services.edge.sizes import MB
 from services.edge.streaming import HOLD_S
-from services.edge.upstream import read_headers
 from shared import errors, tracing
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
@@ -50,8 +48,6 @@ from shared.routes import Match, Route
 IDLE_MS = 300_000
 START_BYTES_MAX = 1024 * 1024
 """Of an answer's beginning that is held back: `response.created` repeats the instructions."""
-MODEL_PLACE = "/chat/completions"
-"""Where a provider's address of this ends, that of the other routes ends, too."""
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
@@ -79,7 +75,7 @@ async def relay(
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     call = await screened(parts, route, head, call, permit, screening, form)
-    candidates = [each for each in permit.candidates if _speaks(parts.targets.get(each.deployment_id), kind)]
+    candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]
     if not candidates:
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
     if form is None and permit.guardrails:
@@ -88,9 +84,13 @@ async def relay(
     return await relay.run(candidates)
 
 
-def _speaks(target: Target | None, kind: Kind) -> bool:
+def _can(target: Target | None, route: Route, kind: Kind) -> bool:
     if target is None or target.origin is None:
         return False
+    return _speaks(target, kind) or (route.name == by_chat.ROUTE and by_chat.can(target))
+
+
+def _speaks(target: Target, kind: Kind) -> bool:
     provider = unmerged(target.provider)
     if kind.wire == "anthropic":
         return isinstance(provider, Anthropic)
@@ -152,24 +152,28 @@ class _Relay:
             parts.rooms.give(place)
 
     async def _asked_of(self, candidate: Candidate, target: Target, *, is_last: bool) -> Answer | None:
-        parts = self._parts
+        parts, opened = self._parts, self._opened(candidate, target)
+        chat = self._by_chat(target, candidate, opened)
         record = Relayed(
             parts,
-            self._opened(candidate, target),
+            opened,
             self._kind.wire,
             unsaid(self._route, self._call),
             is_free=self._kind.is_free,
         )
         await record.open()
         try:
-            url, sent, body = await self._upstream(target, candidate)
+            made = await relayed_request.made(
+                self._kind, target, candidate.upstream_model, self._call, self._form, self._request, chat
+            )
+            sent = made.headers
             if parts.forwards_trace:
                 sent += tracing.headers(self._head.traceparent, self._head.tracestate, record.id)
             if parts.forwards_headers:
                 sent += own_headers.forwarded(self._request.headers(), sent)
             verify = target.origin.verify if target.origin is not None else None
             stream = parts.passthrough_outbound.stream(
-                "POST", url, headers=sent, body=body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
+                "POST", made.url, headers=sent, body=made.body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
                 tls=None if verify is None else parts.upstream.tls(verify),
             )  # fmt: skip
             async with stream as answer:
@@ -177,7 +181,7 @@ class _Relay:
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
                     return await self._refused(answer, record, about, is_last=is_last)
-                answered = Undone(answer)
+                answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
                 try:
                     return await self._pass(answered, record, about, is_last=is_last)
                 finally:
@@ -191,6 +195,13 @@ class _Relay:
             return None
         finally:
             record.settle("client_gone", 499, "client_gone")
+
+    def _by_chat(self, target: Target, candidate: Candidate, opened: Opened) -> ByChat | None:
+        """None: it is asked in its own wire. Raises RefusedError."""
+        if _speaks(target, self._kind):
+            return None
+        most = self._parts.settings.edge_answer_bytes_max
+        return ByChat(target, self._call, candidate.upstream_model, opened.id, opened.at_ms // 1000, most)
 
     def _left_s(self) -> float:
         return max(0.0, self._ends_at - self._parts.clock.seconds())
@@ -224,37 +235,6 @@ class _Relay:
             expires_at_ms=now_ms + self._left_ms(target) + parts.settings.edge_expiry_slack_ms,
             session_id=head.session_id,
         )
-
-    async def _upstream(self, target: Target, candidate: Candidate) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Raises CredentialsError."""
-        kind, origin = self._kind, target.origin
-        assert origin is not None
-        path = target.provider.path(target, CHAT.name, candidate.upstream_model, stream=False)
-        path = path + kind.path if kind.wire == "anthropic" else path.replace(MODEL_PLACE, kind.path, 1)
-        body = self._form.with_model(candidate.upstream_model) if self._form is not None else self._json(candidate)
-        block = target.headers
-        if target.credentials is not None:
-            block += await target.credentials.headers("POST", path, body)
-        sent = {name.lower(): value for name, value in read_headers(block)}
-        for name in kind.forwards:
-            value = self._request.header(name)
-            if value is not None and value.isprintable():
-                sent[name] = value
-        if self._form is not None:
-            sent["content-type"] = self._request.header("content-type") or ""
-        return f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body
-
-    def _json(self, candidate: Candidate) -> bytes:
-        """Without what is the gateway's; the values' bytes are the client's."""
-        fields = {
-            name: raw for name, raw in self._call.fields.items() if name not in names.GATEWAY or name == "metadata"
-        }
-        fields["model"] = joined.quoted(candidate.upstream_model)
-        if "metadata" in fields:
-            theirs = fields_.own_metadata(fields.pop("metadata"))
-            if theirs:
-                fields["metadata"] = msgspec.Raw(msgspec.json.encode(theirs))
-        return joined.join(fields)
 
     # ── the answer ──
 

