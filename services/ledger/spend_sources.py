@@ -18,6 +18,8 @@ from services.ledger.spend_query import DIMENSIONS, Plan, SpendQuery
 SUMS = ("requests", "successes", "failures", "input_tokens", "output_tokens", "unpriced", "spend_picousd")
 CACHE_SUMS = ("cached_tokens", "cache_write_tokens")
 """Only the cube has these beside."""
+_WEIGHTS = ("requests", "spend_picousd")
+"""What decides who is among the top, and whether there is anything."""
 _GROUP_COLUMNS = (
     "key_sha256", "team_id", "user_id", "organization_id", "model", "upstream_model", "deployment_id", "provider", "call_type",
 )  # fmt: skip
@@ -40,9 +42,7 @@ class Kept(NamedTuple):
     """Those with a day in the question's range."""
     live: Live | None
     tags_from_rollup: bool = False
-    """What calls of the live days have by tag is asked of the rollups, which the recorders keep
-    up themselves, and not of the cube.
-    """
+    """Whether what the live days have by tag is asked of the rollups, which recorders keep up."""
 
     def cover(self, query: SpendQuery, grains: Sequence[str]) -> list[Piece]:
         """Of the cube."""
@@ -51,10 +51,13 @@ class Kept(NamedTuple):
 
 
 class Statement:
-    """SQL and its arguments, growing together."""
+    """SQL and its arguments, growing together. `sums`: those that it adds up, of SUMS and
+    CACHE_SUMS.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Sequence[str] = ()) -> None:
         self.arguments: list[Any] = []
+        self.sums = tuple(name for name in (*SUMS, *CACHE_SUMS) if name in {*wanted, *_WEIGHTS})
 
     def add(self, value: Any) -> str:
         self.arguments.append(value)
@@ -100,15 +103,23 @@ def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept
     grains = (TAG_GRAINS if keys else {} if by_tag else _GROUP_GRAINS).get(plan.grain, ())
     pieces = kept.cover(query, grains)
     if not pieces:
-        found = _NOTHING
+        found = _nothing(made)
     elif keys:
         found = _tag_sums(made, query, pieces, keys)
     else:
         found = _group_sums(made, query, pieces, scope, by_tag, admitted)
-    rows = found if kept.live is None else f"{found} UNION ALL {_live(made, kept, kept.live, query, by_tag)}"
+    rows = f"SELECT * FROM ({found}) AS f"
+    if "tag" in query.filters and not keys:
+        rows += f" WHERE f.tag = ANY({made.add(list(query.filters['tag']))}::text[])"
+    if kept.live is None:
+        return rows
     conditions = _conditions(made, query, scope) + (["r.model IS NOT NULL"] if admitted and not by_tag else [])
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT r.* FROM ({rows}) AS r{where}"
+    return f"{rows} UNION ALL {_live_rows(made, query, kept, kept.live, by_tag, conditions)}"
+
+
+def added_up(plan: Plan, kept: Kept) -> bool:
+    """Whether `cube_rows` has one row for each bucket of each that is asked for."""
+    return plan.source == "cube" and kept.live is None
 
 
 def tag_keys(query: SpendQuery, plan: Plan, scope: Scope) -> list[str]:
@@ -130,15 +141,21 @@ def tag_keys(query: SpendQuery, plan: Plan, scope: Scope) -> list[str]:
 def live_rows(made: Statement, query: SpendQuery, scope: Scope, kept: Kept) -> str:
     """What the cube hasn't got yet, by tag."""
     if kept.live is None:
-        return _NOTHING
-    where = " AND ".join(_conditions(made, query, scope)) or "true"
-    live = _live(made, kept, kept.live, query, True)
-    return f"SELECT r.* FROM (SELECT * FROM ({_NOTHING}) AS n UNION ALL {live}) AS r WHERE {where}"
+        return _nothing(made)
+    return _live_rows(made, query, kept, kept.live, True, _conditions(made, query, scope))
+
+
+def _live_rows(
+    made: Statement, query: SpendQuery, kept: Kept, live: Live, by_tag: bool, conditions: Sequence[str]
+) -> str:
+    """`conditions`: on rows `r`."""
+    rows = f"SELECT * FROM ({_nothing(made)}) AS n UNION ALL {_live(made, kept, live, query, by_tag)}"
+    return f"SELECT r.* FROM ({rows}) AS r WHERE {' AND '.join(conditions) or 'true'}"
 
 
 def for_tags(kept: Kept, keys: Sequence[str], wanted: Sequence[str]) -> Kept:
-    """What is kept, as a question with these `tag_keys` is best answered: the calls of a day that
-    the cube hasn't got may be many times its tags.
+    """For a question with these `tag_keys`: the calls that the cube lacks may be many times its
+    tags.
     """
     from_rollup = kept.live is not None and list(keys) == ["tag"] and set(wanted) <= set(SUMS)
     return kept._replace(tags_from_rollup=from_rollup)
@@ -154,21 +171,24 @@ def _conditions(made: Statement, query: SpendQuery, scope: Scope) -> list[str]:
 
 TAG_GRAINS: dict[str, tuple[str, ...]] = {"month": ("month", "five")}
 _GROUP_GRAINS = {"month": ("month", "day"), "day": ("day",)}
-_NOTHING = (
-    f"SELECT NULL::timestamptz AS at, NULL::text AS tag, {', '.join(f'NULL::text AS {name}' for name in _GROUP_COLUMNS)},"
-    f" {', '.join(f'0 AS {name}' for name in (*SUMS, *CACHE_SUMS))} WHERE false"
-)
+
+
+def _nothing(made: Statement) -> str:
+    return (
+        f"SELECT NULL::timestamptz AS at, NULL::text AS tag, {', '.join(f'NULL::text AS {name}' for name in _GROUP_COLUMNS)},"
+        f" {', '.join(f'0 AS {name}' for name in made.sums)} WHERE false"
+    )
 
 
 def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: list[str]) -> str:
     """Of the tables that know tags, or tags and teams, alone."""
     rows = rows_by_tag(made, query, pieces, keys)
     team = "v.value" if len(keys) > 1 else "NULL::text"
-    names = (f"{team} AS team_id" if column == "team_id" else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
+    names = [f"{team} AS team_id" if column == "team_id" else f"NULL::text AS {column}" for column in _GROUP_COLUMNS]
     joined = "LEFT JOIN spend_word v ON v.id = s.team" if len(keys) > 1 else ""
     return (
-        f"SELECT s.at, w.value AS tag, {', '.join(names)}, {columns_of('s', (*SUMS, *CACHE_SUMS))}"
-        f" FROM ({together(made, query, rows, keys)}) AS s LEFT JOIN spend_word w ON w.id = s.tag {joined}"
+        f"SELECT s.at, w.value AS tag, {', '.join(names)}, {columns_of('s', made.sums)}"
+        f" FROM ({together(made, rows, keys, _bucketed(made, query))}) AS s LEFT JOIN spend_word w ON w.id = s.tag {joined}"
     )
 
 
@@ -208,45 +228,67 @@ def _group_sums(
     made: Statement, query: SpendQuery, pieces: Sequence[Piece], scope: Scope, by_tag: bool, admitted: bool
 ) -> str:
     """Of the tables that know who called what: of calls with their tags, or of days and months
-    without.
+    without. Added up by a number for what is asked of who called what, which groups share.
     """
-    where = of_scope(made, scope, "g")
+    own = of_scope(made, scope, "g")
     for name, values in query.filters.items():
         if name != "tag":
-            where.append(f"g.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
-    if admitted and not by_tag:
-        where.append("g.model IS NOT NULL")
-    groups = [f"grp IN (SELECT g.id FROM spend_group g WHERE {' AND '.join(where)})"] if where else []
-    keys = ["grp", "tag"] if by_tag else ["grp"]
+            own.append(f"g.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])")
+    # Of few groups each is looked up; of all, with a model or without, everything is read.
+    groups = [f"grp IN (SELECT g.id FROM spend_group g WHERE {' AND '.join(own)})"] if own else []
+    where = [*own, "g.model IS NOT NULL"] if admitted and not by_tag else own
+
+    def bucketed(grain: str) -> str:
+        """Of rows by the hour, day or month."""
+        return "at" if grain == query.bucket else f"{_bucketed(made, query)} AS at"
+
+    columns = [column for column in _GROUP_COLUMNS if column in {DIMENSIONS[name] for name in query.group_by}]
     rows = []
     for piece in pieces:
         if by_tag:
-            rows.append(_rows_of(made, "spend_calls", piece, ["grp", _EACH_TAG], ["counts <> 1", *groups]))
+            rows.append(
+                _rows_of(made, "spend_calls", piece, ["grp", _EACH_TAG], ["counts <> 1", *groups], bucketed("hour"))
+            )
         elif piece.grain == BASE:
-            rows.append(_rows_of(made, "spend_calls", piece, keys, ["counts <> 2", *groups]))
+            rows.append(_rows_of(made, "spend_calls", piece, ["grp"], ["counts <> 2", *groups], bucketed("hour")))
         else:
-            rows.append(_rows_of(made, "spend_period", piece, keys, [f"grain = '{piece.grain}'", *groups]))
+            grain = [f"grain = '{piece.grain}'", *groups]
+            rows.append(_rows_of(made, "spend_period", piece, ["grp"], grain, bucketed(piece.grain)))
+    numbered = f"SELECT g.id AS grp, dense_rank() OVER (ORDER BY {columns_of('g', columns) or 'true'}) AS alike"
+    numbered += (
+        f"{''.join(f', g.{column}' for column in columns)} FROM spend_group g WHERE {' AND '.join(where) or 'true'}"
+    )
+    named = ", ".join(f"n.{column}" if column in columns else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
     tag, joined = ("w.value", "LEFT JOIN spend_word w ON w.id = s.tag") if by_tag else ("NULL::text", "")
+    keys = ["alike", "tag"] if by_tag else ["alike"]
     return (
-        f"SELECT s.at, {tag} AS tag, {columns_of('g', _GROUP_COLUMNS)}, {columns_of('s', (*SUMS, *CACHE_SUMS))}"
-        f" FROM ({together(made, query, rows, keys)}) AS s JOIN spend_group g ON g.id = s.grp {joined}"
+        f"WITH numbered AS MATERIALIZED ({numbered})"
+        f" SELECT s.at, {tag} AS tag, {named}, {columns_of('s', made.sums)}"
+        f" FROM ({together(made, rows, keys, 'at', 'JOIN numbered USING (grp)')}) AS s"
+        f" JOIN (SELECT DISTINCT {', '.join(['alike', *columns])} FROM numbered) AS n ON n.alike = s.alike {joined}"
     )
 
 
 _EACH_TAG = "unnest(CASE WHEN tags = '{}' THEN '{0}' ELSE tags END) AS tag"
 
 
-def _rows_of(made: Statement, table: str, piece: Piece, keys: Sequence[str], conditions: Sequence[str]) -> str:
+def _rows_of(
+    made: Statement, table: str, piece: Piece, keys: Sequence[str], conditions: Sequence[str], at: str = "at"
+) -> str:
     where = [f"at >= {made.add(piece.first)}", f"at < {made.add(piece.end)}", *conditions]
-    return f"SELECT at, {', '.join((*keys, *SUMS, *CACHE_SUMS))} FROM {table} WHERE {' AND '.join(where)}"
+    return f"SELECT {', '.join((at, *keys, *made.sums))} FROM {table} WHERE {' AND '.join(where)}"
 
 
-def together(made: Statement, query: SpendQuery, rows: Sequence[str], keys: Sequence[str]) -> str:
+def _bucketed(made: Statement, query: SpendQuery) -> str:
+    """Of a row's `at`; all of them one where no buckets are asked for."""
+    return f"{made.add(query.first)}::timestamptz" if query.bucket == "none" else bucket_of(made, query)
+
+
+def together(made: Statement, rows: Sequence[str], keys: Sequence[str], bucket: str, joined: str = "") -> str:
     """Pieces added up by numbers, before anything is looked up by them."""
-    names = (*SUMS, *CACHE_SUMS)
-    bucket = f"{made.add(query.first)}::timestamptz" if query.bucket == "none" else bucket_of(made, query)
-    sums = ", ".join(f"sum({name}) AS {name}" for name in names)
-    return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM ({' UNION ALL '.join(rows)}) AS p GROUP BY 1{positions(2, len(keys))}"
+    sums = whole_numbers(made.sums)
+    source = f"({' UNION ALL '.join(rows)}) AS p {joined}"
+    return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM {source} GROUP BY 1{positions(2, len(keys))}"
 
 
 def _live(made: Statement, kept: Kept, live: Live, query: SpendQuery, by_tag: bool) -> str:
@@ -256,8 +298,7 @@ def _live(made: Statement, kept: Kept, live: Live, query: SpendQuery, by_tag: bo
     days = f"{made.add(list(live.days))}::date[]"
     columns = ", ".join(f"NULL::text AS {name}" for name in _GROUP_COLUMNS)
     of_tags = (
-        f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, value AS tag, {columns}, {', '.join(SUMS)},"
-        f" {', '.join(f'0 AS {name}' for name in CACHE_SUMS)} FROM rollup"
+        f"SELECT day::timestamp AT TIME ZONE 'UTC' AS at, value AS tag, {columns}, {', '.join(made.sums)} FROM rollup"
         f" WHERE scope = '' AND dimension = 'tag' AND day = ANY({days})"
     )
     if "tag" in query.filters:
@@ -265,7 +306,7 @@ def _live(made: Statement, kept: Kept, live: Live, query: SpendQuery, by_tag: bo
     # The rollups have no row for calls without a tag.
     instants = f"{made.add([midnight(day) for day in live.days])}::timestamptz[]"
     untagged = (
-        f"SELECT at, NULL::text, {columns}, {', '.join((*SUMS, *CACHE_SUMS))} FROM spend_tag"
+        f"SELECT at, NULL::text, {columns}, {', '.join(made.sums)} FROM spend_tag"
         f" WHERE grain = 'day' AND tag = 0 AND at = ANY({instants})"
     )
     return f"{of_tags} UNION ALL {untagged} UNION ALL {_calls_after(made, live, query, True, untagged=True)}"
@@ -287,16 +328,19 @@ def _calls_after(made: Statement, live: Live, query: SpendQuery, by_tag: bool, *
         admitted += " AND s.tags = '{}'"
     tag, tags = ("k.tag", _TAGS_OF_A_CALL) if by_tag and not untagged else ("NULL", "")
     return (
-        f"SELECT s.id_at, {tag}, {columns}, s.sign,"
-        " CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END, CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END,"
-        " s.sign * s.input_tokens, s.sign * s.output_tokens, CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END,"
-        " s.sign * coalesce(s.cost_picousd, 0)::numeric, s.sign * s.cached_tokens, s.sign * s.cache_write_tokens"
-        f" FROM spend_signed s{tags}"
+        f"SELECT s.id_at, {tag}, {columns}, {', '.join(_OF_A_CALL[name] for name in made.sums)} FROM spend_signed s{tags}"
         f" WHERE ({batches}) AND s.in_day BETWEEN {low} AND {high} AND s.day BETWEEN {low} AND {high}"
         f" AND s.id_at >= {first} AND s.id_at < {end}{admitted}"
     )
 
 
+_OF_A_CALL = {
+    "requests": "s.sign", "successes": "CASE WHEN s.outcome = 'success' THEN s.sign ELSE 0 END",
+    "failures": "CASE WHEN s.outcome = 'success' THEN 0 ELSE s.sign END", "input_tokens": "s.sign * s.input_tokens",
+    "output_tokens": "s.sign * s.output_tokens", "unpriced": "CASE WHEN s.cost_picousd IS NULL THEN s.sign ELSE 0 END",
+    "spend_picousd": "s.sign * coalesce(s.cost_picousd, 0)::numeric", "cached_tokens": "s.sign * s.cached_tokens",
+    "cache_write_tokens": "s.sign * s.cache_write_tokens",
+}  # fmt: skip
 _TAGS_OF_A_CALL = (
     " LEFT JOIN LATERAL unnest(s.tags) WITH ORDINALITY AS k (tag, n) ON array_position(s.tags, k.tag) = k.n"
 )
@@ -332,6 +376,13 @@ def log_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept:
         " b.cached_tokens, b.cache_write_tokens,"
         f" coalesce(b.cost_picousd, 0)::numeric AS spend_picousd FROM request_book b{tags} WHERE {' AND '.join(where)}"
     )
+
+
+def whole_numbers(names: Sequence[str]) -> str:
+    """Sums; counts as numbers that are added up and sent quickly again (a sum of bigint is a
+    numeric, and one in a UNION makes all of it so).
+    """
+    return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
 
 
 def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:

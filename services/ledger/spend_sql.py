@@ -18,6 +18,7 @@ from services.ledger.spend_sources import (
     TAG_GRAINS,
     Kept,
     Statement,
+    added_up,
     bucket_of,
     cube_rows,
     for_tags,
@@ -28,6 +29,7 @@ from services.ledger.spend_sources import (
     rows_by_tag,
     rows_of_all_tags,
     tag_keys,
+    whole_numbers,
 )
 
 _NOT_NOTHING = "sum(requests) <> 0 OR sum(spend_picousd) <> 0"
@@ -45,7 +47,7 @@ def build(
     """Columns of the answer: bucket, other, one a dimension (`d0` ...), those wanted. At most
     ROWS_MAX + 1 rows.
     """
-    made = Statement()
+    made = Statement(wanted)
     admitted = admitted or admitted_only(query)
     keys = tag_keys(query, plan, scope)
     kept = for_tags(kept, keys, wanted)
@@ -56,29 +58,49 @@ def build(
             return statement, made.arguments
     source = {"rollup": rollup_rows, "cube": cube_rows, "log": log_rows}[plan.source]
     rows = source(made, query, plan, scope, kept, admitted)
-    bucket = "NULL::timestamptz" if query.bucket == "none" else bucket_of(made, query)
-    named = [DIMENSIONS[name] for name in query.group_by]
-    dims = "".join(f", {column} AS d{n}" for n, column in enumerate(named))
-    by = "".join(f", d{n}" for n in range(len(named)))
-    sums, summed = _sums(wanted), ", ".join(f"sum({name}) AS {name}" for name in wanted)
-    if not named:
+    whole = added_up(plan, kept) and bool(query.group_by)
+    bucket = "NULL::timestamptz" if query.bucket == "none" else "at" if whole else bucket_of(made, query)
+    if not query.group_by:
         return (
-            f"WITH source AS ({rows}) SELECT {bucket} AS bucket, false AS other, {sums} FROM source GROUP BY 1"
+            f"WITH source AS ({rows}) SELECT {bucket} AS bucket, false AS other, {_sums(wanted)} FROM source GROUP BY 1"
             f" HAVING {_NOT_NOTHING} ORDER BY 1 LIMIT {ROWS_MAX + 1}",
             made.arguments,
         )
-    top = made.add(query.top)
-    shown = "".join(f", CASE WHEN rank <= {top} THEN d{n} END AS d{n}" for n in range(len(named)))
+    number, columns = range(len(query.group_by)), ", ".join(wanted)
+    names, nobody = ", ".join(f"d{n}" for n in number), ", ".join("NULL" for _ in number)
+    told_apart = ", ".join(f"coalesce(d{n}, ''), d{n} IS NULL" for n in number)
+    found = ", ".join(
+        [f"{bucket} AS bucket", *(f"{DIMENSIONS[name]} AS d{n}" for n, name in enumerate(query.group_by))]
+    )
+    if whole:
+        summed = f"SELECT {found}, {columns} FROM source WHERE requests <> 0 OR spend_picousd <> 0"
+    else:
+        summed = f"SELECT {found}, {whole_numbers(wanted)} FROM source GROUP BY 1{positions(2, len(number))} HAVING {_NOT_NOTHING}"
     return (
         f"WITH source AS ({rows}),"
-        f" summed AS (SELECT {bucket} AS bucket{dims}, {summed} FROM source GROUP BY 1{positions(2, len(named))}"
-        f" HAVING {_NOT_NOTHING}),"
-        f" weighed AS (SELECT *, sum(spend_picousd) OVER w AS weight, sum(requests) OVER w AS calls FROM summed"
-        f" WINDOW w AS (PARTITION BY {by[2:]})),"
-        f" ranked AS (SELECT *, dense_rank() OVER (ORDER BY weight DESC, calls DESC{by}) AS rank FROM weighed)"
-        f" SELECT bucket, rank > {top} AS other{shown}, {sums} FROM ranked GROUP BY 1, 2{positions(3, len(named))}"
-        f" ORDER BY 1, 2, sum(spend_picousd) DESC, sum(requests) DESC{positions(3, len(named))} LIMIT {ROWS_MAX + 1}",
+        f" summed AS MATERIALIZED ({summed}),"
+        f" top AS MATERIALIZED (SELECT {names} FROM summed GROUP BY {names}"
+        f" ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, {names} LIMIT {made.add(query.top)}),"
+        f" parted AS MATERIALIZED (SELECT *, ({told_apart}) NOT IN (SELECT {told_apart} FROM top) AS other FROM summed),"
+        f" answer AS (SELECT bucket, false AS other, {names}, {columns} FROM parted WHERE NOT other"
+        f" UNION ALL SELECT bucket, true, {nobody}, {whole_numbers(wanted)} FROM parted WHERE other GROUP BY bucket)"
+        f" {_answer(names, wanted)}",
         made.arguments,
+    )
+
+
+def _same(left: str, right: str, number: int) -> str:
+    """Whether so many dimensions are alike in both; also where one is nothing."""
+    both = ((f"{left}.d{n}", f"{right}.d{n}") for n in range(number))
+    return " AND ".join(f"coalesce({a}, '') = coalesce({b}, '') AND ({a} IS NULL) = ({b} IS NULL)" for a, b in both)
+
+
+def _answer(names: str, wanted: Sequence[str]) -> str:
+    """Rows of `answer`, as they are answered."""
+    sums = ", ".join(f"{name}{'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
+    return (
+        f"SELECT bucket, other, {names}, {sums} FROM answer AS a"
+        f" ORDER BY bucket, other, a.spend_picousd DESC, a.requests DESC, {names} LIMIT {ROWS_MAX + 1}"
     )
 
 
@@ -97,7 +119,7 @@ class _ByTag:
         self.keys = tuple(query.group_by)
         number = range(len(self.keys))
         self.by, self.ids, self.columns = (", ".join(names) for names in ([f"d{n}" for n in number], self.keys, wanted))
-        self.sums = _whole_numbers(wanted)
+        self.sums = whole_numbers(wanted)
         self._words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in self.keys)
         self._values = ", ".join(f"{name}_word.value AS d{n}" for n, name in enumerate(self.keys))
 
@@ -152,13 +174,11 @@ class _ByTag:
 
     def answer(self, parts: Mapping[str, str], wanted: Sequence[str]) -> str:
         """Of `shown` and `others`, which have a bucket; the latter no names."""
-        sums = ", ".join(f"{name}{'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
         return (
             f"WITH {', '.join(f'{name} ({part})' for name, part in parts.items())}, answer AS ("
             f"SELECT bucket, false AS other, {self.by}, {self.columns} FROM shown"
             f" UNION ALL SELECT bucket, true, {', '.join('NULL' for _ in self.keys)}, {self.columns} FROM others"
-            f") SELECT bucket, other, {self.by}, {sums} FROM answer AS a"
-            f" ORDER BY bucket, other, a.spend_picousd DESC, a.requests DESC, {self.by} LIMIT {ROWS_MAX + 1}"
+            f") {_answer(self.by, wanted)}"
         )
 
 
@@ -172,10 +192,10 @@ def _all_at_once(
     rows = asked.rows(plan.grain)
     if not rows:
         return ""
-    found = asked.named(rows, _whole_numbers(wanted), asked.columns)
+    found = asked.named(rows, whole_numbers(wanted), asked.columns)
     if kept.live is not None:
         found = (
-            f"SELECT {asked.by}, {_whole_numbers(wanted)} FROM (SELECT {asked.by}, {asked.columns} FROM ({found}) AS k"
+            f"SELECT {asked.by}, {whole_numbers(wanted)} FROM (SELECT {asked.by}, {asked.columns} FROM ({found}) AS k"
             f" UNION ALL SELECT {asked.by}, {asked.columns} FROM ({asked.live('NULL::timestamptz')}) AS l) AS b GROUP BY {asked.by}"
         )
     rest = ", ".join(
@@ -189,13 +209,6 @@ def _all_at_once(
         "others AS": f"SELECT * FROM (SELECT NULL::timestamptz AS bucket, {rest} FROM every) AS r WHERE requests <> 0 OR spend_picousd <> 0",
     }  # fmt: skip
     return asked.answer(parts, wanted)
-
-
-def _whole_numbers(names: Sequence[str]) -> str:
-    """Sums; counts as numbers that are added up and sent quickly again (a sum of bigint is a
-    numeric, and one in a UNION makes all of it so).
-    """
-    return ", ".join(f"sum({name}){'' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in names)
 
 
 def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, wanted: Sequence[str]) -> str:
@@ -223,7 +236,6 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
     else:
         number = range(len(asked.keys))
         named = asked.named(coarse, weights, "weight, calls")
-        same = [f"coalesce(t.d{n}, '') = coalesce(l.d{n}, '') AND (t.d{n} IS NULL) = (l.d{n} IS NULL)" for n in number]
         parts = {
             "live AS MATERIALIZED": asked.live(bucket_of(made, query)),
             "named AS": f"{named} UNION ALL SELECT {by}, {', '.join('NULL' for _ in number)}, spend_picousd, requests FROM live",
@@ -232,7 +244,7 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
         }
         shown += (
             f" UNION ALL SELECT l.bucket, {', '.join(f'l.d{n}' for n in number)}, {columns} FROM live l JOIN top t"
-            f" ON {' AND '.join(same)}"
+            f" ON {_same('t', 'l', len(asked.keys))}"
         )
     if kept.live is not None or query.bucket != "day":
         shown = f"SELECT bucket, {by}, {sums} FROM ({shown}) AS s GROUP BY bucket, {by}"
@@ -263,7 +275,7 @@ def tag_days(
         False,
         False,
     )
-    made = Statement()
+    made = Statement(())
     rows = cube_rows(made, query, Plan("cube", "day"), scope, kept, True)
     return (
         "SELECT value, min(day) AS first_day, max(day) AS last_day FROM ("
