@@ -195,7 +195,7 @@ async def in_background(parts: Parts, interval_s: float) -> None:
     while True:
         master = parts.sso.master_key
         digest, shape = (None, "none") if not master else (digest_key(master.reveal()), "sk")
-        request = Request(Nobody(), asyncio.get_running_loop(), None, "GET", b"/health", {}, 1, True)
+        request = Request(Nobody(), asyncio.get_running_loop(), None, "GET", b"/health", {}, 1, True, None)
         try:
             found = await checked(parts, request, Head(digest, shape, None, None), in_background=True)
             bad = [str(each.shown["model_id"]) for each in found if not each.healthy]

@@ -17,17 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger import export, formats, offline
+from services.ledger import export, offline
 from services.ledger.export_target import Folder
 from tests.ledger.ledger_kit import Book, Told, now_ms, opened, refused, settled
 from tests.ledger.signing import KEY, OTHER, copy_all, sign
 
 TODAY = datetime.now(UTC).date()
 SCRIPT = Path(offline.__file__)
-
-
-def test_the_script_has_the_formats_the_book_has() -> None:
-    assert {number: tuple(names) for number, names in offline.FORMATS.items()} == formats.FORMATS
 
 
 @given(

@@ -209,7 +209,18 @@ class Incoming(Outgoing):
         if parser.should_upgrade():
             self._declining = True
             keep_alive = keep_alive and method != "CONNECT"
-        request = Request(self, self._loop, self._remote, method, self._target, headers, minor, keep_alive)
+        length = headers.pop(b"content-length", None)
+        request = Request(
+            self,
+            self._loop,
+            self._remote,
+            method,
+            self._target,
+            headers,
+            minor,
+            keep_alive,
+            None if length is None else int(length),
+        )
         self._receiving = request
         self._queue.append(request)
 

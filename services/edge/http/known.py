@@ -43,8 +43,9 @@ class KnownHead:
         length, body_at = int(digits), end + len(after)
         if len(data) - body_at != length:
             return None
-        headers = {**self._headers, b"content-length": digits}
-        request = Request(connection, loop, remote, self._method, self._target, headers, self._minor, True)
+        request = Request(
+            connection, loop, remote, self._method, self._target, self._headers, self._minor, True, length
+        )
         request.head = self
         request.complete = True
         if length:

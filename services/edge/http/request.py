@@ -69,6 +69,7 @@ class Request:
         headers: dict[bytes, bytes],
         minor: int,
         keep_alive: bool,
+        content_length: int | None,
     ) -> None:
         """ValueError for a target that is no path and names no host."""
         self.connection = connection
@@ -81,7 +82,7 @@ class Request:
         self.target = target
         """As it was sent."""
         self.fields = headers
-        """By their lower-case names, as they were sent."""
+        """By their lower-case names, as they were sent, but for the body's length."""
         self.minor = minor
         """Of HTTP/1.x: 0 or 1."""
         self.path: str
@@ -95,8 +96,7 @@ class Request:
         self.keep_alive = keep_alive
         """Whether the client wants to send another."""
         self.raw_path, self.query, self.path, self.canonical = _named(target)
-        length = headers.get(b"content-length")
-        self.content_length = None if length is None else int(length)
+        self.content_length = content_length
         """In bytes, as declared."""
         self.pieces: list[bytes] = []
         self.buffered_bytes = 0
