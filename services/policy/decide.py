@@ -16,7 +16,7 @@ from services.policy import budgets, folding, relations, routes
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.identity import tokens
-from services.policy.identity.claims import NotLetIn
+from services.policy.identity.principal import NotLetIn
 from services.policy.model_access import allows, key_allows
 from services.policy.rules import Who, first_refusal
 from shared import admission, errors, subjects

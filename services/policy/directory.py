@@ -16,6 +16,7 @@ import msgspec
 from services.policy.ordering import Names, Order, Ordered
 from shared import subjects
 from shared.entities import KINDS, Alias, Customer, EntityKind, Key, Setting, Team, User, same_email
+from shared.entities.key import DELEGATED
 from shared.facts import ControlFact
 from shared.ids import KeyDigest
 
@@ -142,10 +143,17 @@ class Directory:
         key = None if reserved is None else self.keys.get(reserved.token)
         return key if key is not None and key.key_alias == alias else None
 
-    def present(self, token: str) -> Key | None:
-        """The key, or the one it was rotated into."""
-        *_, (_, key) = self.successors(token)
-        return None if key is None or key.replaced_by is not None else key
+    def stands_for(self, token: str) -> tuple[Key | None, list[str]]:
+        """(the key, or the one it was rotated into: blocked, and made by another, where any between
+        is; the digests that were looked at).
+        """
+        walked = list(self.successors(token))
+        key, seen = walked[-1][1], [each for each, _ in walked]
+        if key is None or key.replaced_by is not None:
+            return None, seen
+        between = [each for _, each in walked if each is not None]
+        extra = {**key.extra, DELEGATED: True} if any(each.delegated for each in between) else key.extra
+        return msgspec.structs.replace(key, blocked=any(each.blocked for each in between), extra=extra), seen
 
     def successors(self, token: str) -> Iterator[tuple[str, Key | None]]:
         """The key, and each that it was rotated into, ROTATIONS_MAX at most: digests, and None for

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.policy.identity.claims import LABEL, Known, NotLetIn, Principal, Question, label, resolve
+from services.policy.identity.claims import LABEL, label, resolve
+from services.policy.identity.principal import Known, NotLetIn, Principal, Question
 from shared import routes
 from shared.entities import JwtMapping, Key, Team, User, mapping_id
 from shared.identity.settings import ClaimRules, Issuer, read
@@ -47,7 +48,7 @@ KNOWN = Known(
     find=find,
     teams_by_alias=lambda alias: [team for team in TEAMS.values() if team.team_alias == alias],
     teams_of_user=lambda user_id: [team for team in TEAMS.values() if team.role_of(user_id)],
-    key_of_mapping=lambda token: NAMED if token == NAMED.token else None,
+    stands_for=lambda token: (NAMED if token == NAMED.token else None, [token]),
     may_use=lambda team, model: not team.models or model in team.models,
     organization_by_alias={"Ours": "org-1"}.get,
 )

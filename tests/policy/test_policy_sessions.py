@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.policy.commands import run_vouched
+from services.policy.identity import tokens
 from services.policy.plan import Call, Plan
 from shared.config import ConfigError
 from shared.entities import Team, User
 from shared.facts import Caller
+from shared.ids import digest_key
+from shared.requests import DecideRequest
 from tests.policy.world import CONFIG, NOW, World, digest
 
 FOLLOWING = CONFIG.replace(
@@ -64,3 +68,25 @@ def test_without_the_setting_groups_say_nothing() -> None:
 def test_wrong_defaults_refuse_the_start(params: str) -> None:
     with pytest.raises(ConfigError, match="default_internal_user_params"):
         World(text=CONFIG.replace("general_settings:", f"  default_internal_user_params: {params}\ngeneral_settings:"))
+
+
+def test_proxy_admins_are_no_internal_users_whichever_way_they_come() -> None:
+    world = World(Team(team_id="everybody"), text=FOLLOWING, environ=ENVIRON)
+    login(world, "root", [], user_role="proxy_admin")
+    made = world.call("/user/new", {"user_id": "boss", "user_role": "proxy_admin", "auto_create_key": False})
+    assert made["max_budget"] is None and made["models"] == []
+    root = world.directory.users["root"]
+    assert (root.user_role, root.models, root.max_budget_picousd) == ("proxy_admin", [], None)
+
+
+def test_who_a_token_is_the_first_to_name_has_what_new_users_have() -> None:
+    text = FOLLOWING.replace("sync_user_role_and_teams: true, team_id_upsert: true", "user_id_upsert: true")
+    world = World(Team(team_id="everybody"), text=text, environ=ENVIRON)
+    said = msgspec.json.encode({"exp": NOW / 1000 + 60, "iss": "idp", "sub": "tom"})
+    question = DecideRequest(digest_key("a.b.c"), "/chat/completions", "gpt", claims=said)
+    for upsert in tokens.missing(world.directory, world.catalog, question, NOW):
+        world.hold(upsert.after)
+    tom = world.directory.users["tom"]
+    assert (tom.user_role, tom.models, tom.max_budget_picousd) == ("internal_user", ["gpt"], 5 * 10**12)
+    assert teams_of(world, "tom") == {"everybody"} and tom.created_at_ms == NOW
+    assert tokens.missing(world.directory, world.catalog, question, NOW) == [], "once"

@@ -75,6 +75,30 @@ def test_a_token_has_the_key_that_an_admin_said_also_after_its_rotations() -> No
     assert w.call("/jwt/key/mapping/delete", {"id": made["id"]}) == {"status": "success"}
 
 
+def test_what_becomes_of_a_key_between_binds_the_token() -> None:
+    """Rotated twice with grace: the mapping may name the first, and the second still counts."""
+    w = with_tokens()
+    made = w.call("/jwt/key/mapping/new", {"jwt_claim_name": "azp", "jwt_claim_value": "c", "key": digest("team")})
+    first = w.directory.keys[digest("team")]
+    middle = msgspec.structs.replace(first, token=digest("middle"), replaced_by=digest("last"), key_alias=None)
+    w.hold(
+        msgspec.structs.replace(first, replaced_by=digest("middle")),
+        middle,
+        msgspec.structs.replace(first, token=digest("last"), key_alias=None),
+    )
+    stale = msgspec.structs.replace(w.directory.tables["jwt_mapping"][made["id"]], token=digest("team"))
+    w.hold(stale)
+    grant = by_token(w, azp="c")
+    assert grant.caller.key_sha256 == digest("last")
+    for name in ("team", "middle", "last"):
+        assert f"control.key.{digest(name)}" in grant.depends_on, name
+    w.hold(msgspec.structs.replace(middle, blocked=True))
+    assert by_token(w, azp="c").rule == "key_blocked"
+    w.fold("key", digest("middle"), None, "deleted")
+    gone = by_token(w, azp="c")
+    assert gone.refusal.code == "token_client_unknown" and f"control.key.{digest('middle')}" in gone.depends_on
+
+
 def test_a_mapping_that_no_token_can_have_says_so() -> None:
     w = world()
     plan = w.plan("/jwt/key/mapping/new", {"jwt_claim_name": "sub", "jwt_claim_value": "c", "key": digest("own")})

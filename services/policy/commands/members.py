@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from services.policy import user_defaults
 from services.policy.commands import generic, keys, teams, users
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
@@ -235,7 +236,7 @@ def _user_of(call: Call, member: dict[str, Any], team: Team) -> tuple[User, Chan
 
 def _new(call: Call, user_id: str, email: str | None) -> User:
     user = User(user_id=user_id, created_at_ms=call.now_ms)
-    return USER.merge(user, users.completed(call, {"user_email": email})).entity
+    return USER.merge(user, user_defaults.completed(call.catalog, {"user_email": email})).entity
 
 
 def _with(call: Call, team: Team, members: list[dict[str, Any]]) -> Team:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from services.policy import user_defaults
 from services.policy.commands import generic, keys
 from services.policy.commands.generic import Command
 from services.policy.identity.memberships import Pair, follow
@@ -95,8 +96,8 @@ def _user(call: Call, before: User | None, user_id: str, email: str | None) -> U
     alias = fields.text("user_alias", body.get("user_alias"))
     if before is None:
         role = said or fields.one_of(*ROLES)("default_role", body.get("default_role")) or "internal_user_viewer"
-        new = User(user_id=user_id, user_email=email, user_alias=alias, user_role=role, created_at_ms=call.now_ms)
-        return USER.merge(new, call.catalog.new_users).entity
+        new = User(user_id=user_id, user_email=email, user_alias=alias, created_at_ms=call.now_ms)
+        return USER.merge(new, user_defaults.completed(call.catalog, {"user_role": role})).entity
     changed: dict[str, Any] = {"user_role": said or before.user_role}
     if before.user_id != user_id:
         changed["extra"] = {**before.extra, "sso_user_id": user_id}

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from services.policy import relations, rights
+from services.policy import relations, rights, user_defaults
 from services.policy.commands import generic, invitations, key_defaults, keys
 from services.policy.commands.key_queries import spent
 from services.policy.plan import Call, Change, Plan, Spent, change
@@ -46,7 +46,7 @@ def new(call: Call) -> Plan:
     user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
     if user_id in call.directory.users:
         raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
-    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), completed(call, body))
+    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), user_defaults.completed(call.catalog, body))
     _check_email(call, made.entity, None)
     keys.check_models(call, [], made.entity.models)
     teams = _team_changes(call, user_id, body)
@@ -66,18 +66,6 @@ def new(call: Call) -> Plan:
         changes += keys.creation(call, key)
         row |= {"key": key.token, "token": key.token, "key_name": key.key_name, "expires": KEY.row(key)["expires"]}
     return Plan(row, changes, made.unknown, made.not_enforced)
-
-
-def completed(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    """With what `default_internal_user_params` says where the body doesn't; proxy admins have no
-    such limits.
-    """
-    defaults = call.catalog.new_users
-    role = fields.text("user_role", body.get("user_role")) or call.catalog.new_user_role
-    if role == "proxy_admin":
-        return body
-    said = {name: value for name, value in body.items() if value is not None and (name, value) != ("models", [])}
-    return {**defaults, **said, **({} if role is None else {"user_role": role})}
 
 
 def _refuse_password(body: dict[str, Any]) -> None:

@@ -7,13 +7,13 @@ use the model) → user.
 """
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from services.policy.access import covers
 from services.policy.identity.memberships import follow
+from services.policy.identity.principal import Known, NotLetIn, Principal, Question, Upsert
 from shared import errors, routes, subjects
 from shared.entities import JwtMapping, Key, Team, User, mapping_id
 from shared.errors import Refusal
@@ -28,61 +28,6 @@ same with the next token.
 ID_CHARACTERS_MAX = 256
 TEAMS_MAX = 100
 _ROLE_ORDER = ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer")
-
-Find = Callable[[str, str], Any]
-"""(kind, id) → the entity, or None."""
-MayUse = Callable[[Team, str], bool]
-"""(team, model) → whether the team's list lets the model through."""
-
-
-class Question(msgspec.Struct, frozen=True):
-    """What is asked for with the token."""
-
-    claims: dict[str, Any]
-    route: str
-    model: str = ""
-    team_id: str | None = None
-    """The team the caller asks for (`x-litellm-team-id`)."""
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What the directory can say."""
-
-    find: Find
-    teams_by_alias: Callable[[str], list[Team]]
-    teams_of_user: Callable[[str], list[Team]]
-    key_of_mapping: Callable[[str], Key | None]
-    """Of the key that a mapping names: the one it was rotated into, where it was."""
-    may_use: MayUse
-    organization_by_alias: Callable[[str], str | None] = lambda alias: None
-    """The organisation's id."""
-
-
-class Upsert(msgspec.Struct, frozen=True):
-    before: Team | User | None
-    """None: it doesn't exist yet."""
-    after: Team | User
-
-
-class Principal(msgspec.Struct, frozen=True):
-    key: Key
-    role: str
-    depends_on: list[str]
-    team: Team | None = None
-    customer_id: str | None = None
-    model_lists: list[list[str]] = []
-    """A model must be let through by each of them, besides the team's own."""
-    upserts: list[Upsert] = []
-    """What is to be made, or follows the token."""
-    team_named: tuple[str | None, str | None] | None = None
-    """Id and alias of a team that nobody made here: a name in the book, and nothing more."""
-
-
-class NotLetIn(msgspec.Struct, frozen=True):
-    """The rules' no, and what was looked at for it."""
-
-    refusal: Refusal
-    depends_on: list[str]
 
 
 class _No(Exception):
@@ -147,15 +92,14 @@ class _Resolving:
         if name is None or value is None:
             return None
         mapping = self._mapping(name, value)
+        if mapping is None and self._rules.unregistered_jwt_client_behavior == "reject":
+            raise _No(errors.token_client_unknown(value))
         if mapping is None:
-            if self._rules.unregistered_jwt_client_behavior == "reject":
-                raise _No(errors.token_client_unknown(value))
             return None
-        self.depends_on.append(subjects.control("key", mapping.token))
-        key = self._known.key_of_mapping(mapping.token)
+        key, tokens = self._known.stands_for(mapping.token)
+        self.depends_on += [subjects.control("key", token) for token in tokens]
         if key is None:  # it was deleted: whoever stood for it has no more than it had
             raise _No(errors.token_client_unknown(value))
-        self.depends_on.append(subjects.control("key", key.token))
         ends = _ends_at_ms(self._claims)
         if key.expires_at_ms is None or ends < key.expires_at_ms:
             key = msgspec.structs.replace(key, expires_at_ms=ends)
@@ -300,9 +244,14 @@ class _Resolving:
             email = string(claim(self._claims, self._rules.user_email_jwt_field))
             domain = self._rules.user_allowed_email_domain
             if domain is None or (email or "").lower().endswith("@" + domain.lower().lstrip("@")):
-                now_ms = self._now_ms
-                user = User(user_id=user_id, user_email=email, created_at_ms=now_ms, updated_at_ms=now_ms)
-                self._upserts.append(Upsert(None, user))
+                user = self._new(User(user_id=user_id, user_email=email))
+        return user
+
+    def _new(self, user: User) -> User:
+        now_ms = self._now_ms
+        user = msgspec.structs.replace(self._known.completed(user), created_at_ms=now_ms, updated_at_ms=now_ms)
+        user, pairs = follow(user, self._known.new_user_teams, self._find_team, [], now_ms)
+        self._upserts += [Upsert(None, user), *(Upsert(*pair) for pair in pairs)]
         return user
 
     def _sync(self, user: User, role: str, team_ids: list[str]) -> None:

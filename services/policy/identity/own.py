@@ -5,7 +5,7 @@ decision. Pure.
 import msgspec
 
 from services.policy.directory import Directory
-from services.policy.identity.claims import NotLetIn, Principal
+from services.policy.identity.principal import NotLetIn, Principal
 from shared import errors, subjects
 from shared.entities import Key
 from shared.identity.own import Identity

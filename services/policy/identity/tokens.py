@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+from services.policy import user_defaults
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.identity import own
-from services.policy.identity.claims import Known, NotLetIn, Principal, Question, Upsert, resolve
+from services.policy.identity.claims import resolve
+from services.policy.identity.principal import Known, NotLetIn, Principal, Question, Upsert
 from services.policy.model_access import allows
 from shared import errors
+from shared.entities import USER
 from shared.identity import own as identities
 from shared.requests import DecideRequest
 
@@ -51,7 +54,9 @@ def _known(directory: Directory, catalog: Catalog) -> Known:
         find=find,
         teams_by_alias=lambda alias: [team for team in directory.teams.values() if team.team_alias == alias],
         teams_of_user=lambda user_id: [team for team in directory.teams.values() if team.role_of(user_id) is not None],
-        key_of_mapping=directory.present,
+        stands_for=directory.stands_for,
+        completed=lambda user: USER.merge(user, user_defaults.completed(catalog, {})).entity,
+        new_user_teams=catalog.new_user_teams,
         organization_by_alias=lambda alias: next(
             (
                 each.organization_id

@@ -9,7 +9,7 @@ import structlog
 from nats.aio.client import Client
 
 from services.policy.directory import Directory
-from services.policy.identity.claims import Upsert
+from services.policy.identity.principal import Upsert
 from services.policy.plan import change
 from services.policy.publish import batches, publication_of, publish
 from shared.entities import TEAM, USER, Team
