@@ -36,6 +36,8 @@ def _of(each: Deployment) -> Budget | None:
 
 def over(directory: Directory, catalog: Catalog, now_ms: int) -> Over:
     """What is used up, by what policy was told and by the limits as they are now. Pure."""
+    if not catalog.budgets and NAME not in directory.settings:
+        return NONE  # what nobody has costs no decision anything
     found = {each.name: (0, 0) for each in catalog.budgets if each.max_picousd == 0}
     for name, (first, spent_picousd) in _told(directory).items():
         limit = _named(catalog, name)
@@ -46,8 +48,6 @@ def over(directory: Directory, catalog: Catalog, now_ms: int) -> Over:
 
 def affordable(candidates: list[Candidate], used_up: Over) -> list[Candidate]:
     """Without those that have no money left, or whose provider hasn't."""
-    if not used_up:
-        return candidates
     return [
         each
         for each in candidates
@@ -56,8 +56,6 @@ def affordable(candidates: list[Candidate], used_up: Over) -> list[Candidate]:
 
 
 def affordable_fallbacks(fallbacks: list[Fallback], used_up: Over) -> list[Fallback]:
-    if not used_up:
-        return fallbacks
     kept = (Fallback(each.model, affordable(each.candidates, used_up), each.reason) for each in fallbacks)
     return [each for each in kept if each.candidates]
 

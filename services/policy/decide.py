@@ -116,13 +116,15 @@ def _grant(directory: Directory, who: Who, seq: int) -> Grant:
     if not who.route.model_from:
         return Grant(models=_models(who) if who.route.name == routes.MODELS else [], **common)
     tags, spend_logs_metadata = folding.tags_and_metadata(key, team, who.project)
+    candidates = catalog.for_caller(catalog.candidates(who.model), who.caller)
+    fallbacks = catalog.fallbacks_for(who.model, who.caller)
     return Grant(
         candidates=folding.tagged(
             directory,
             catalog.aliases.get(who.model, who.model),
-            budgets.affordable(catalog.for_caller(catalog.candidates(who.model), who.caller), who.over),
+            budgets.affordable(candidates, who.over) if who.over else candidates,
         ),
-        fallbacks=budgets.affordable_fallbacks(catalog.fallbacks_for(who.model, who.caller), who.over),
+        fallbacks=budgets.affordable_fallbacks(fallbacks, who.over) if who.over else fallbacks,
         tags=tags,
         spend_logs_metadata=spend_logs_metadata,
         guardrails=folding.guardrails(catalog, key, team, who.project),
