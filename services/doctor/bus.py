@@ -141,10 +141,10 @@ async def _walls(client: Client, user: str, refused: list[str]) -> Diagnosis:
         door.subject for door in DOORS if user not in door.users and door.owner != user and "*" not in door.subject
     )
 
-    async def note(error: Exception) -> None:
+    async def on_error(error: Exception) -> None:
         refused.append(str(error))
 
-    client._error_cb = note
+    client._error_cb = on_error
     await client.publish(foreign, b"doctor")
     await client.flush(2)
     await asyncio.sleep(REFUSED_WAIT_S)

@@ -28,6 +28,6 @@ class GuardrailMetrics:
         }
         self._seconds = _seconds.labels(name)
 
-    def note(self, action: str, duration_ms: float) -> None:
+    def observe(self, action: str, duration_ms: float) -> None:
         self._actions[action].inc()
         self._seconds.observe(duration_ms / 1000)

@@ -83,7 +83,7 @@ class Screen:
         results = sorted(run.results, key=lambda result: _place(result.name, known))
         for result in results:
             metrics = self._metrics.get(result.name) or self._metrics[UNKNOWN]
-            metrics.note(result.recorded, result.duration_ms)
+            metrics.observe(result.recorded, result.duration_ms)
         open_from = None
         if run.asked.partial:
             open_from = (

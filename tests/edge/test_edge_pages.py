@@ -49,7 +49,7 @@ def rendered(values: dict[str, object], template: str = "list.html") -> str:
         "heading": MARKUP,
         "visitor": VISITOR,
         "csrf": "c",
-        "note": MARKUP,
+        "message": MARKUP,
         "error": MARKUP,
         "nav": nav,
     }

@@ -119,7 +119,7 @@ async def test_an_admin_signs_in_and_works(person: Person, provider: OpenId) -> 
     assert (await page.input_value("#secret")) != secret
     await page.click("a.button.main")
     await page.click("form[action$='/block'] button")
-    assert "note=done.blocked" in page.url
+    assert "message=done.blocked" in page.url
     await person.looks_right()
     await page.keyboard.press("Tab")
     assert "skip" in str(await page.evaluate("document.activeElement.className"))

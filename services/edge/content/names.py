@@ -161,7 +161,7 @@ def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
         return
     seen: set[str] = set()
 
-    def note(pairs: list[tuple[str, Any]]) -> None:
+    def collect(pairs: list[tuple[str, Any]]) -> None:
         seen.clear()
         for name, _ in pairs:
             if name in seen:
@@ -171,7 +171,7 @@ def refuse_repeated_top(body: bytes, fields: Mapping[str, msgspec.Raw]) -> None:
     twice: list[str] = []
     if len(body) <= NAMED_BYTES_MAX:
         try:
-            json.loads(body, object_pairs_hook=note)  # the topmost object comes last
+            json.loads(body, object_pairs_hook=collect)  # the topmost object comes last
         except (ValueError, RecursionError):
             pass
     raise repeated(twice[-1] if twice else "a name", "")

@@ -162,7 +162,7 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
         if request.method == "POST":
             shown = await _act(parts, request, found, look)
             if isinstance(shown, Done):
-                return render.redirect(shown.to + (f"?note={shown.note}" if shown.note else ""))
+                return render.redirect(shown.to + (f"?message={shown.message}" if shown.message else ""))
         else:
             shown = await _show(found, look)
     except AskError as error:
@@ -215,15 +215,15 @@ def page(
         for at, view in VIEWS.items()
         if view.nav and visitor.role in view.roles
     ]
-    asked = forms.of_query(request.query)["note"] if request.method == "GET" else ""
-    note = shown.note or (words.say(visitor.language, asked) if asked.startswith("done.") else "")
+    asked = forms.of_query(request.query)["message"] if request.method == "GET" else ""
+    message = shown.message or (words.say(visitor.language, asked) if asked.startswith("done.") else "")
     values: dict[str, Any] = {
         "brand": brand(parts),
         "heading": shown.heading,
         "visitor": visitor,
         "csrf": csrf_token(visitor.session),
         "nav": nav,
-        "note": note,
+        "message": message,
         "error": shown.error,
         **shown.values,
     }

@@ -35,7 +35,7 @@ class Shown(msgspec.Struct, frozen=True):
     heading: str
     values: dict[str, Any]
     template: str = "list.html"
-    note: str = ""
+    message: str = ""
     error: str = ""
 
 
@@ -43,7 +43,7 @@ class Done(msgspec.Struct, frozen=True):
     """A change was made: the browser goes on to an address, with a word about it."""
 
     to: str
-    note: str = ""
+    message: str = ""
     """A key of the catalogue."""
 
 
@@ -152,7 +152,7 @@ def address(path: str, query: dict[str, str], **changed: str) -> str:
 def pages_of(look: Look, number: int, pages: int, total: int) -> Pages | None:
     if pages <= 1:
         return None
-    query = {name: value for name, value in look.query.pairs if name not in ("page", "note")}
+    query = {name: value for name, value in look.query.pairs if name not in ("page", "message")}
     return Pages(
         back=address(look.path, query, page=str(number - 1)) if number > 1 else "",
         next=address(look.path, query, page=str(number + 1)) if number < pages else "",
@@ -164,7 +164,7 @@ def cursor_pages(look: Look, following: str | None) -> Pages | None:
     """Of a list that nobody counts: on to the next page, and back to the first."""
     if not following and not look.query["cursor"]:
         return None
-    query = {name: value for name, value in look.query.pairs if name not in ("cursor", "note")}
+    query = {name: value for name, value in look.query.pairs if name not in ("cursor", "message")}
     return Pages(
         first=address(look.path, query) if look.query["cursor"] else "",
         next=address(look.path, query, cursor=following) if following else "",

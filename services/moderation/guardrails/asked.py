@@ -22,7 +22,7 @@ def counted() -> Asked:
     return counter
 
 
-def note() -> None:
+def count_one() -> None:
     """A question goes out."""
     counter = _current.get()
     if counter is not None:

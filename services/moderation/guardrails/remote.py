@@ -109,7 +109,7 @@ class Circuit:
             self._trying = True
         self._asked_at = self._clock()
         if costs:
-            asked.note()
+            asked.count_one()
 
     def leave(self, *, worked: bool, error: str = "") -> None:
         self._trying = False

@@ -29,18 +29,18 @@ class Tally:
 
     def __init__(self) -> None:
         self.counts: dict[str, Counter[str]] = {}
-        self.notes: list[str] = []
+        self.remarks: list[str] = []
 
     def count(self, kind: str, outcome: str) -> None:
         self.counts.setdefault(kind, Counter())[outcome] += 1
 
-    def note(self, place: str, text: str) -> None:
-        self.notes.append(f"{place}: {text}")
+    def remark(self, place: str, text: str) -> None:
+        self.remarks.append(f"{place}: {text}")
 
     def add(self, other: "Tally") -> None:
         for kind, counts in other.counts.items():
             self.counts.setdefault(kind, Counter()).update(counts)
-        self.notes += other.notes
+        self.remarks += other.remarks
 
     @property
     def refused(self) -> int:
@@ -53,12 +53,12 @@ def planned(
     """The changes of one row, all or none to be written.
 
     Args:
-        place: names the row in notes.
+        place: names the row in remarks.
         taken: aliases that rows of the same batch have reserved; added to.
     """
     changes: list[Change] = []
-    for note in found.notes:
-        tally.note(place, note)
+    for remark in found.remarks:
+        tally.remark(place, remark)
     if found.kind is not None:
         changes += _entity(directory, secrets, found, place, taken, tally, overwrite=overwrite)
     for dimension, value, ever, window in found.balances:
@@ -88,16 +88,16 @@ def _entity(
             return []
         if not overwrite:
             tally.count(kind.name, "kept")
-            tally.note(place, f"is there already, and kept as it is; it differs in {', '.join(differing)}")
+            tally.remark(place, f"is there already, and kept as it is; it differs in {', '.join(differing)}")
             return []
-        tally.note(place, f"is overwritten in {', '.join(differing)}")
+        tally.remark(place, f"is overwritten in {', '.join(differing)}")
     elif directory.expected(kind.name, kind.id_of(entity)) and not overwrite:
         tally.count(kind.name, "kept")
-        tally.note(place, "was deleted here, and stays so")
+        tally.remark(place, "was deleted here, and stays so")
         return []
     if isinstance(entity, Key) and entity.replaced_by is not None and entity.replaced_by not in directory.keys:
         tally.count(kind.name, "refused")
-        tally.note(place, "its successor isn't there")
+        tally.remark(place, "its successor isn't there")
         return []
     tally.count(kind.name, "new" if before is None else "overwritten")
     return [change(directory, kind, ACTION, before, entity), *aliased]
@@ -127,7 +127,7 @@ def _named(
     owner = directory.alias_owner(alias)
     if alias in taken or (owner is not None and owner.token != key.token):
         if before is None:
-            tally.note(place, f"its alias {alias!r} is another key's; it goes without, and its metadata says so")
+            tally.remark(place, f"its alias {alias!r} is another key's; it goes without, and its metadata says so")
         metadata = {**key.metadata, "litellm_key_alias": alias}
         return msgspec.structs.replace(key, key_alias=None, metadata=metadata), []
     taken.add(alias)

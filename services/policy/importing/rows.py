@@ -63,7 +63,7 @@ class Found(msgspec.Struct, frozen=True):
     entity: Any = None
     balances: list[tuple[str, str, int, int]] = []
     """(dimension, value, pico-USD ever, pico-USD of the running budget window)."""
-    notes: list[str] = []
+    remarks: list[str] = []
     secrets: Row = {}
     """Of a model or a credential, in the clear: to be sealed."""
 
@@ -104,31 +104,31 @@ def read(source: Source, table: str, row: Row, now_ms: int) -> Found:
 
 
 def _budget(source: Source, row: Row, now_ms: int) -> Found:
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = Budget(budget_id=str(row["budget_id"]), **_made(row, now_ms, who=True))
-    return Found(BUDGET, _merged(BUDGET, empty, row, notes), [], notes)
+    return Found(BUDGET, _merged(BUDGET, empty, row, remarks), [], remarks)
 
 
 def _organization(source: Source, row: Row, now_ms: int) -> Found:
     organization_id = str(row["organization_id"])
     members = []
-    notes: list[str] = []
+    remarks: list[str] = []
     for member in source.organization_members.get(organization_id, ()):
         role = member.get("user_role") or "internal_user"
         if role not in ("org_admin", "internal_user", "internal_user_viewer"):
-            notes.append(f"member {member.get('user_id')} has the role {role!r}, internal_user is taken for it")
+            remarks.append(f"member {member.get('user_id')} has the role {role!r}, internal_user is taken for it")
             role = "internal_user"
         members.append({"user_id": str(member.get("user_id")), "user_role": role})
     empty = Organization(organization_id=organization_id, members=members, **_made(row, now_ms, who=True))
-    entity = _merged(ORGANIZATION, empty, row, notes)
-    return Found(ORGANIZATION, entity, _balance("organization", organization_id, row), notes)
+    entity = _merged(ORGANIZATION, empty, row, remarks)
+    return Found(ORGANIZATION, entity, _balance("organization", organization_id, row), remarks)
 
 
 def _team(source: Source, row: Row, now_ms: int) -> Found:
     team_id = str(row["team_id"])
-    notes: list[str] = []
+    remarks: list[str] = []
     members = row.get("members_with_roles") or []
-    metadata = stored.logging(source.secrets, row.get("metadata"), notes)
+    metadata = stored.logging(source.secrets, row.get("metadata"), remarks)
     body = {**row, "metadata": metadata, "members_with_roles": members if isinstance(members, list) else []}
     for each in body["members_with_roles"]:
         membership = source.team_members.get((team_id, str(each.get("user_id")))) if isinstance(each, dict) else None
@@ -142,28 +142,30 @@ def _team(source: Source, row: Row, now_ms: int) -> Found:
     aliases = source.aliases.get(row.get("model_id"))
     if row.get("model_id") is not None and isinstance(aliases, dict) and aliases:
         body["model_aliases"] = aliases
-    entity = _merged(TEAM, Team(team_id=team_id, **_made(row, now_ms)), body, notes)
-    return Found(TEAM, entity, _balance("team", team_id, row), notes)
+    entity = _merged(TEAM, Team(team_id=team_id, **_made(row, now_ms)), body, remarks)
+    return Found(TEAM, entity, _balance("team", team_id, row), remarks)
 
 
 def _project(source: Source, row: Row, now_ms: int) -> Found:
     project_id = str(row["project_id"])
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = Project(project_id=project_id, **_made(row, now_ms, who=True))
-    entity = _merged(PROJECT, empty, row, notes)
-    return Found(PROJECT, entity, [], notes)
+    entity = _merged(PROJECT, empty, row, remarks)
+    return Found(PROJECT, entity, [], remarks)
 
 
 def _user(source: Source, row: Row, now_ms: int) -> Found:
     user_id = str(row["user_id"])
-    notes: list[str] = []
+    remarks: list[str] = []
     role = row.get("user_role") or "internal_user"
     if role not in ROLES:
-        notes.append(f"its role {role!r} is none of ours, internal_user is taken for it")
+        remarks.append(f"its role {role!r} is none of ours, internal_user is taken for it")
         role = "internal_user"
     teams = [str(each) for each in row.get("teams") or []]
-    entity = _merged(USER, User(user_id=user_id, teams=teams, **_made(row, now_ms)), {**row, "user_role": role}, notes)
-    return Found(USER, entity, _balance("user", user_id, row), notes)
+    entity = _merged(
+        USER, User(user_id=user_id, teams=teams, **_made(row, now_ms)), {**row, "user_role": role}, remarks
+    )
+    return Found(USER, entity, _balance("user", user_id, row), remarks)
 
 
 _OF_CUSTOMERS = (
@@ -185,13 +187,13 @@ def _customer(source: Source, row: Row, now_ms: int) -> Found:
     balances = _balance("customer", user_id, row)
     if not any(row.get(name) for name in _OF_CUSTOMERS):
         return Found(None, None, balances)
-    notes: list[str] = []
+    remarks: list[str] = []
     body = {
         **row,
         "blocked": row.get("blocked") or None,
     }  # false is what a row has where nobody said
     empty = Customer(user_id=user_id, **_made(row, now_ms))
-    return Found(CUSTOMER, _merged(CUSTOMER, empty, body, notes), balances, notes)
+    return Found(CUSTOMER, _merged(CUSTOMER, empty, body, remarks), balances, remarks)
 
 
 def _tag(source: Source, row: Row, now_ms: int) -> Found:
@@ -200,18 +202,18 @@ def _tag(source: Source, row: Row, now_ms: int) -> Found:
     balances = _balance("tag", name, row)
     if not any(row.get(field) for field in ("description", "models", "budget_id")):
         return Found(None, None, balances)
-    notes: list[str] = []
-    return Found(TAG, _merged(TAG, Tag(name=name, **_made(row, now_ms, who=True)), row, notes), balances, notes)
+    remarks: list[str] = []
+    return Found(TAG, _merged(TAG, Tag(name=name, **_made(row, now_ms, who=True)), row, remarks), balances, remarks)
 
 
 def _credential(source: Source, row: Row, now_ms: int) -> Found:
     values, clear = stored.values(source.secrets, row, "credential_values")
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = Credential(
         credential_name=str(row["credential_name"]), credential_values=values, **_made(row, now_ms, who=True)
     )
     body = {name: row.get(name) for name in ("display_name", "credential_info")}
-    return Found(CREDENTIAL, _merged(CREDENTIAL, empty, body, notes), [], notes, clear)
+    return Found(CREDENTIAL, _merged(CREDENTIAL, empty, body, remarks), [], remarks, clear)
 
 
 def _model(source: Source, row: Row, now_ms: int) -> Found:
@@ -219,7 +221,7 @@ def _model(source: Source, row: Row, now_ms: int) -> Found:
     if info.get("team_id") is not None:
         raise RefusedError(errors.bad_request("a model of one team alone isn't known here", "model_info.team_id"))
     values, clear = stored.values(source.secrets, row, "litellm_params")
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = Model(
         model_id=str(row["model_id"]),
         model_name=str(row["model_name"]),
@@ -227,7 +229,7 @@ def _model(source: Source, row: Row, now_ms: int) -> Found:
         model_info={name: value for name, value in info.items() if name not in ("id", "db_model")},
         **_made(row, now_ms, who=True),
     )
-    return Found(MODEL, _merged(MODEL, empty, {"blocked": row.get("blocked")}, notes), [], notes, clear)
+    return Found(MODEL, _merged(MODEL, empty, {"blocked": row.get("blocked")}, remarks), [], remarks, clear)
 
 
 def _key(source: Source, row: Row, now_ms: int) -> Found:
@@ -237,34 +239,34 @@ def _key(source: Source, row: Row, now_ms: int) -> Found:
     digest = digest_key(token) if token.startswith("sk-") else KeyDigest(token)
     if _DIGEST.fullmatch(digest) is None:
         raise ValueError("no digest")
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = Key(
         token=digest,
         key_name=str(row.get("key_name") or "sk-..."),
         expires_at_ms=_ms(row.get("expires")),
         **_made(row, now_ms, who=True),
     )
-    body = {**row, "metadata": stored.logging(source.secrets, row.get("metadata"), notes)}
-    entity = _merged(KEY, empty, body, notes)
+    body = {**row, "metadata": stored.logging(source.secrets, row.get("metadata"), remarks)}
+    entity = _merged(KEY, empty, body, remarks)
     kept = {name: row.get(name) for name in ("rotation_count", "last_rotation_at", "key_rotation_at") if row.get(name)}
     if entity.extra.get("auto_rotate") and entity.extra.get("rotation_interval") is None:
-        notes.append("auto_rotate has no rotation_interval, so it is off")
+        remarks.append("auto_rotate has no rotation_interval, so it is off")
         entity = msgspec.structs.replace(entity, extra={n: v for n, v in entity.extra.items() if n != "auto_rotate"})
     for name in ("last_rotation_at", "key_rotation_at"):
         if name in kept:
             kept[name] = _instant(kept[name])
     return Found(
-        KEY, msgspec.structs.replace(entity, extra={**entity.extra, **kept}), _balance("key", digest, row), notes
+        KEY, msgspec.structs.replace(entity, extra={**entity.extra, **kept}), _balance("key", digest, row), remarks
     )
 
 
 def _jwt_mapping(source: Source, row: Row, now_ms: int) -> Found:
     issuer, name, value = row.get("jwt_issuer") or None, str(row["jwt_claim_name"]), str(row["jwt_claim_value"])
-    notes: list[str] = []
+    remarks: list[str] = []
     empty = JwtMapping(
         id=mapping_id(issuer, name, value), token=KeyDigest(str(row["token"])), **_made(row, now_ms, who=True)
     )
-    return Found(JWT_MAPPING, _merged(JWT_MAPPING, empty, row, notes), [], notes)
+    return Found(JWT_MAPPING, _merged(JWT_MAPPING, empty, row, remarks), [], remarks)
 
 
 def _retired(source: Source, row: Row, now_ms: int) -> Found:
@@ -294,7 +296,7 @@ READERS: dict[str, Callable[[Source, Row, int], Found]] = {
 }
 
 
-def _merged(kind: EntityKind[Any], entity: Any, row: Row, notes: list[str]) -> Any:
+def _merged(kind: EntityKind[Any], entity: Any, row: Row, remarks: list[str]) -> Any:
     """The entity with the row's fields, as a command would read them. Raises RefusedError."""
     body = {
         name: value
@@ -313,7 +315,7 @@ def _merged(kind: EntityKind[Any], entity: Any, row: Row, notes: list[str]) -> A
             field = kind.fields.get(refused.refusal.param or "")
             if field is None or field.enforced or field.name not in body:
                 raise
-            notes.append(f"{field.name} is left out: {refused.refusal.message}")
+            remarks.append(f"{field.name} is left out: {refused.refusal.message}")
             del body[field.name]
 
 

@@ -35,7 +35,7 @@ from shared.settings import SettingsError
 
 CHUNK_ROWS = 200
 LINE_BYTES_MAX = 4 * 1024 * 1024
-NOTES_SHOWN_MAX = 1_000
+REMARKS_SHOWN_MAX = 1_000
 ACTOR = Caller(user_id="import-litellm", role="proxy_admin")
 
 
@@ -63,10 +63,10 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    for note in tally.notes[:NOTES_SHOWN_MAX]:
-        print(f"  {note}")
-    if len(tally.notes) > NOTES_SHOWN_MAX:
-        print(f"  and {len(tally.notes) - NOTES_SHOWN_MAX} more")
+    for remark in tally.remarks[:REMARKS_SHOWN_MAX]:
+        print(f"  {remark}")
+    if len(tally.remarks) > REMARKS_SHOWN_MAX:
+        print(f"  and {len(tally.remarks) - REMARKS_SHOWN_MAX} more")
     print("would be written (nothing was):" if given.dry_run else "imported:")
     for line in plan.summary(tally):
         print(f"  {line}")
@@ -102,7 +102,7 @@ class _Import:
             if line.left is not None:
                 ended = True
                 for name, number in line.left.items():
-                    self.tally.note(name, f"{number} rows, which aren't taken over")
+                    self.tally.remark(name, f"{number} rows, which aren't taken over")
                 continue
             if self._source.keep(line.table, line.row):
                 continue
@@ -144,10 +144,10 @@ class _Import:
                 changes.update((each.subject, each) for each in planned)
             except RefusedError as refused:
                 tally.count(line.table, "refused")
-                tally.note(place, f"refused: {refused.refusal.message}")
+                tally.remark(place, f"refused: {refused.refusal.message}")
             except (KeyError, ValueError, TypeError, AttributeError, SealingError) as error:
                 tally.count(line.table, "refused")
-                tally.note(place, f"refused: it can't be read ({type(error).__name__})")
+                tally.remark(place, f"refused: it can't be read ({type(error).__name__})")
         return list(changes.values()), tally
 
 

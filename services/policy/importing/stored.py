@@ -42,43 +42,43 @@ def values(secrets: Secrets, row: Row, field: str) -> tuple[Row, Row]:
     return {name: value for name, value in found.items() if name not in clear and value is not None}, clear
 
 
-def logging(secrets: Secrets, metadata: Any, notes: list[str]) -> Any:
+def logging(secrets: Secrets, metadata: Any, remarks: list[str]) -> Any:
     """`metadata` with its callbacks' variables in the clear, and without what can't be kept."""
     if not isinstance(metadata, dict):
         return metadata
     found = dict(metadata)
     entries = metadata.get("logging")
     if isinstance(entries, list):
-        found["logging"] = [kept for entry in entries if (kept := _entry(secrets, entry, notes)) is not None]
+        found["logging"] = [kept for entry in entries if (kept := _entry(secrets, entry, remarks)) is not None]
     old = metadata.get(callbacks.OLD)
     if isinstance(old, dict):
-        found[callbacks.OLD] = {**old, "callback_vars": _variables(secrets, old, notes)}
+        found[callbacks.OLD] = {**old, "callback_vars": _variables(secrets, old, remarks)}
     return found
 
 
-def _entry(secrets: Secrets, entry: Any, notes: list[str]) -> Any:
+def _entry(secrets: Secrets, entry: Any, remarks: list[str]) -> Any:
     if not isinstance(entry, dict):
-        notes.append("logging: an entry that is no object is left out")
+        remarks.append("logging: an entry that is no object is left out")
         return None
-    kept = {**entry, "callback_vars": _variables(secrets, entry, notes)}
+    kept = {**entry, "callback_vars": _variables(secrets, entry, remarks)}
     try:
         callbacks.read_entry("logging", kept)
     except RefusedError as refused:
-        notes.append(f"logging: {str(entry.get('callback_name'))[:64]} is left out: {refused.refusal.message}")
+        remarks.append(f"logging: {str(entry.get('callback_name'))[:64]} is left out: {refused.refusal.message}")
         return None
     return kept
 
 
-def _variables(secrets: Secrets, entry: Row, notes: list[str]) -> Row:
+def _variables(secrets: Secrets, entry: Row, remarks: list[str]) -> Row:
     found = {}
     for name, value in object_of(entry.get("callback_vars")).items():
         try:
             plain = secrets.plain(value)
         except UnreadableError:
-            notes.append(f"logging: {name[:64]} isn't taken over: it {KEY_MISSING}")
+            remarks.append(f"logging: {name[:64]} isn't taken over: it {KEY_MISSING}")
             continue
         if isinstance(plain, str) and is_secret(name) and not secrets.seals:
-            notes.append(f"logging: {name[:64]} isn't taken over: there is no key to seal it with (LITELLM_SALT_KEY)")
+            remarks.append(f"logging: {name[:64]} isn't taken over: there is no key to seal it with (LITELLM_SALT_KEY)")
             continue
         found[name] = plain
     return found

@@ -9,16 +9,16 @@ from services.edge.pages.view import Act, Done, Look
 Body = Callable[[Look, Form], dict[str, Any]]
 
 
-def call(route: str, body: Body, back: str, note: str) -> Act:
+def call(route: str, body: Body, back: str, message: str) -> Act:
     """
     Args:
         back: an address; `{id}` stands for the thing's.
-        note: a key of the catalogue.
+        message: a key of the catalogue.
     """
 
     async def act(look: Look, form: Form) -> Done:
         await look.api.policy(route, body=body(look, form))
-        return Done(back.replace("{id}", look.id), note)
+        return Done(back.replace("{id}", look.id), message)
 
     return act
 
