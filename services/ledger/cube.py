@@ -57,9 +57,13 @@ SUMS = (
 )  # fmt: skip
 WORK_MEM = "64MB"
 """Sums of a step, or of a period, are sorted in it."""
-STEP_SETTINGS = f"SET LOCAL work_mem = '{WORK_MEM}'; SET LOCAL enable_sort = off"
-"""The planner takes a step's rows for one or two, and would sort texts and lists of them where it
-could hash them in a fraction of the time. What must be in order is sorted all the same.
+STEP_SETTINGS = f"SET LOCAL work_mem = '{WORK_MEM}'"
+NEWEST_SETTINGS = "SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off"
+"""The planner knows nothing of the newest rows yet and takes a step's for one or two: it would sort
+texts where it could hash them in a fraction of the time, or compare each row with each (a step of
+some thousand then ran into its time limit). What must be in order is sorted all the same, and what
+an index is for is asked in a subquery of its own. Of calls of many days the provisional ones are
+few rows of many tables, and looked up one by one.
 """
 FOLD_AFTER = timedelta(hours=2)
 """The end of a period: calls that were opened within it have mostly ended."""
@@ -192,8 +196,10 @@ class Cube:
         async with connection.transaction():
             if (await hold(connection)).get(shard) != known:
                 return 0  # another ledger did it
-            await connection.execute(STEP_SETTINGS)
-            await connection.execute(ADD, shard, known + 1, until, min(days), max(days))
+            first, last = min(days), max(days)
+            near = last - first <= timedelta(days=2)
+            await connection.execute(f"{STEP_SETTINGS}; {NEWEST_SETTINGS}" if near else STEP_SETTINGS)
+            await connection.execute(ADD, shard, known + 1, until, first, last)
             await connection.execute(QUERIES["cube_move"], shard, until)
         self._step_rows = step_rows(self._step_rows, rows, time.monotonic() - started)
         self._rows += rows

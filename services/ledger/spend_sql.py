@@ -68,7 +68,6 @@ def build(
         )
     number, columns = range(len(query.group_by)), ", ".join(wanted)
     names, nobody = ", ".join(f"d{n}" for n in number), ", ".join("NULL" for _ in number)
-    told_apart = ", ".join(f"coalesce(d{n}, ''), d{n} IS NULL" for n in number)
     found = ", ".join(
         [f"{bucket} AS bucket", *(f"{DIMENSIONS[name]} AS d{n}" for n, name in enumerate(query.group_by))]
     )
@@ -81,7 +80,7 @@ def build(
         f" summed AS MATERIALIZED ({summed}),"
         f" top AS MATERIALIZED (SELECT {names} FROM summed GROUP BY {names}"
         f" ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, {names} LIMIT {made.add(query.top)}),"
-        f" parted AS MATERIALIZED (SELECT *, ({told_apart}) NOT IN (SELECT {told_apart} FROM top) AS other FROM summed),"
+        f" parted AS MATERIALIZED (SELECT *, NOT {_in_top(len(number))} AS other FROM summed),"
         f" answer AS (SELECT bucket, false AS other, {names}, {columns} FROM parted WHERE NOT other"
         f" UNION ALL SELECT bucket, true, {nobody}, {whole_numbers(wanted)} FROM parted WHERE other GROUP BY bucket)"
         f" {_answer(names, wanted)}",
@@ -89,10 +88,13 @@ def build(
     )
 
 
-def _same(left: str, right: str, number: int) -> str:
-    """Whether so many dimensions are alike in both; also where one is nothing."""
-    both = ((f"{left}.d{n}", f"{right}.d{n}") for n in range(number))
-    return " AND ".join(f"coalesce({a}, '') = coalesce({b}, '') AND ({a} IS NULL) = ({b} IS NULL)" for a, b in both)
+def _in_top(number: int) -> str:
+    """Whether a row with so many dimensions is of `top`; also where one is nothing. To be selected,
+    not a condition: so it is hashed, where the planner might look through the top for each row of
+    those that it knows nothing of.
+    """
+    told_apart = ", ".join(f"coalesce(d{n}, ''), d{n} IS NULL" for n in range(number))
+    return f"({told_apart}) IN (SELECT {told_apart} FROM top)"
 
 
 def _answer(names: str, wanted: Sequence[str]) -> str:
@@ -234,18 +236,15 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
         best = f"SELECT {by}, {ids} FROM ({named}) AS n {top.format(f'weight DESC, calls DESC, {by}')}"
         parts = {"top AS MATERIALIZED": best}
     else:
-        number = range(len(asked.keys))
         named = asked.named(coarse, weights, "weight, calls")
         parts = {
             "live AS MATERIALIZED": asked.live(bucket_of(made, query)),
-            "named AS": f"{named} UNION ALL SELECT {by}, {', '.join('NULL' for _ in number)}, spend_picousd, requests FROM live",
+            "named AS": f"{named} UNION ALL SELECT {by}, {', '.join('NULL' for _ in asked.keys)}, spend_picousd, requests FROM live",
             "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in asked.keys)} FROM named GROUP BY {by}"
             f" HAVING sum(calls) <> 0 OR sum(weight) <> 0 {top.format(f'sum(weight) DESC, sum(calls) DESC, {by}')}",
+            "live_parted AS MATERIALIZED": f"SELECT *, {_in_top(len(asked.keys))} AS in_top FROM live",
         }
-        shown += (
-            f" UNION ALL SELECT l.bucket, {', '.join(f'l.d{n}' for n in number)}, {columns} FROM live l JOIN top t"
-            f" ON {_same('t', 'l', len(asked.keys))}"
-        )
+        shown += f" UNION ALL SELECT bucket, {by}, {columns} FROM live_parted WHERE in_top"
     if kept.live is not None or query.bucket != "day":
         shown = f"SELECT bucket, {by}, {sums} FROM ({shown}) AS s GROUP BY bucket, {by}"
     every = [

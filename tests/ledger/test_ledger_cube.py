@@ -3,6 +3,7 @@ PostgreSQL.
 """
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -14,9 +15,11 @@ import pytest
 
 from services.ledger import rebuild
 from services.ledger.cube import (
+    ADD,
     FOLD_PAUSE_S_MAX,
     FOLD_TIMEOUT_S,
     LAG_ROWS,
+    NEWEST_SETTINGS,
     PAUSE_S_MAX,
     PAUSE_S_MIN,
     STEP_ROWS_MAX,
@@ -262,6 +265,24 @@ async def test_a_step_that_cannot_be_done_is_tried_with_less(
     finally:
         running.cancel()
     await same(book)
+
+
+async def test_no_step_compares_each_row_with_each(book: Book) -> None:
+    """Of a new day's rows the planner knows nothing: two of them are compared one by one, and so
+    were the first thousands of a day, until the step ran into its time limit.
+    """
+    await book.post(*(settled(opened(tags=[f"tag-{n}", "a"])) for n in range(9)))
+
+    def loops(node: dict[str, Any]) -> list[dict[str, Any]]:
+        inner = [loop for child in node.get("Plans", ()) for loop in loops(child)]
+        return [*inner, node] if node["Node Type"] == "Nested Loop" else inner
+
+    async with book.owner.transaction():
+        await book.owner.execute(NEWEST_SETTINGS)
+        today = datetime.now(UTC).date()
+        plan = await book.owner.fetchval(f"EXPLAIN (FORMAT JSON) {ADD}", 0, 1, 1, today, today)
+    found = loops(json.loads(plan)[0]["Plan"])
+    assert not [loop for loop in found if "Values Scan" not in json.dumps(loop)], "hours by three grains alone"
 
 
 def test_the_pause_after_failures_is_short_at_first_and_bounded() -> None:

@@ -59,12 +59,12 @@ WITH counted AS MATERIALIZED (
     SELECT tags, row_number() OVER () AS n FROM alike WHERE cardinality(tags) > 0 GROUP BY tags
 ), said AS MATERIALIZED (
     SELECT unnest(tags) AS value FROM sets UNION SELECT team_id FROM grouped WHERE team_id IS NOT NULL
+), known AS MATERIALIZED (
+    SELECT value, (SELECT w.id FROM spend_word w WHERE w.value = said.value) AS id FROM said
 ), made AS (
-    INSERT INTO spend_word (value)
-    SELECT value FROM said s WHERE NOT EXISTS (SELECT FROM spend_word w WHERE w.value = s.value) ORDER BY value
-    RETURNING id, value
+    INSERT INTO spend_word (value) SELECT value FROM known WHERE id IS NULL ORDER BY value RETURNING id, value
 ), words AS MATERIALIZED (
-    SELECT id, value FROM made UNION ALL SELECT w.id, w.value FROM said JOIN spend_word w USING (value)
+    SELECT id, value FROM made UNION ALL SELECT id, value FROM known WHERE id IS NOT NULL
 ), numbered AS MATERIALIZED (
     -- spend_tag_set(), which can't be inlined.
     SELECT sets.tags, k.numbers,
@@ -96,7 +96,7 @@ WITH counted AS MATERIALIZED (
 , groups AS (
     INSERT INTO spend_group
     SELECT grp, key_sha256, team_id, user_id, organization_id, model, upstream_model, deployment_id, provider, call_type
-    FROM grouped n WHERE NOT EXISTS (SELECT FROM spend_group g WHERE g.id = n.grp) ORDER BY grp
+    FROM grouped n WHERE (SELECT g.id FROM spend_group g WHERE g.id = n.grp) IS NULL ORDER BY grp
     ON CONFLICT DO NOTHING
 )
 
