@@ -315,7 +315,8 @@ def _callbacks(config: Config) -> dict[str, list[str]]:
 
 
 def _budgets(config: Config) -> list[Budget]:
-    gateway = budget("total", "", config.litellm.max_budget, config.litellm.budget_duration)
+    term = None if config.general.disable_reset_budget else config.litellm.budget_duration
+    gateway = budget("total", "", config.litellm.max_budget, term)
     return [*([] if gateway is None else [gateway]), *of_providers(config.router.provider_budget_config)]
 
 

@@ -20,6 +20,8 @@ from shared.money import PICOUSD_PER_USD
 EPOCH = date(1970, 1, 1)
 _TERM = re.compile(r"([1-9][0-9]{0,7})(s|m|h|d|w|mo)")
 _WEEK, _MONTH = 7, 30
+_WORDS = {"daily": "1d", "weekly": "7d", "monthly": "30d"}
+"""What people write; LiteLLM refuses it."""
 _OF_A_DAY = {"h": 24, "m": 24 * 60, "s": 24 * 3600}
 DAYS_MAX = 3_660
 _PROVIDERS = "router_settings.provider_budget_config"
@@ -123,7 +125,8 @@ def _of_provider(name: str, given: Any) -> tuple[float, str | None]:
 
 def _days(term: str) -> tuple[int, str]:
     """(number, `d` or `mo`). Raises ValueError, a sentence without its subject."""
-    found = _TERM.fullmatch(term.strip())
+    word = term.strip().lower()
+    found = _TERM.fullmatch(_WORDS.get(word, word))
     if found is None:
         raise ValueError("must be like 1d, 7d, 30d or 1mo")
     number, unit = int(found[1]), found[2]

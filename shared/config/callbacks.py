@@ -97,6 +97,7 @@ TYPES = ("success", "failure", "success_and_failure")
 ALWAYS = {
     "prometheus": "`/metrics` is there without it",
     "prometheus_system": "each service's `/metrics` tells of itself",
+    "db": "every call is in the book",
     "blocked_user_check": "policy looks at blocked_user_list",
 }
 """Neither guardrails nor sinks here, and what they ask for is done."""

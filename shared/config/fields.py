@@ -98,6 +98,8 @@ class Reading:
         """Key → why what it asks for is so anyway, in whatever section it stands."""
         self.off_asks: Collection[str] = ()
         """Keys without effect of which an empty value asks for something all the same."""
+        self.off_anyway: Collection[str] = ()
+        """Keys that may stand where nobody knows them, of which `false` asks for what is so."""
         self._allowed = frozenset(allow_unenforced)
 
     def say(self, place: str, verdict: Verdict, note: str = "") -> None:
@@ -191,6 +193,8 @@ def _without_effect(
     why = idle.get(name) or reading.anyway.get(name)
     if why is not None and not why.startswith(("=", "~")) and _is_off(value) and name not in reading.off_asks:
         reading.say(place, "acts", "it is off")
+    elif why is None and (value is None or (value is False and name in reading.off_anyway)):
+        reading.say(place, "acts", "no value" if value is None else "it is off")
     elif why is None:
         close = difflib.get_close_matches(name, [*fields, *idle], 1, 0.85)
         hint = ""

@@ -152,12 +152,13 @@ def _read(
     }  # fmt: skip
     for name, tree_ in trees.items():
         meant.shapes(name, tree_, reading)
-    meant.take_over(trees, reading, ("master_key",) if opening.from_environ(environ) else ())
+    named = opening.from_environ(environ)
+    meant.take_over(trees, reading, {"master_key": named.reveal()} if named else None)
     _name_other_sections(loose, reading)
     _need_secrets(general_tree, service, environ)
     _without_odd_names(general_tree, "alerting", reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
-    reading.off_asks = without_effect.OFF_ASKS
+    reading.off_asks, reading.off_anyway = without_effect.OFF_ASKS, _off_anyway()
     general = section(
         GeneralSettings, general_tree, "general_settings", _idle(without_effect.GENERAL, general_tree), reading
     )
@@ -211,6 +212,14 @@ def _places() -> dict[str, str]:
     return {name: at for at, kind, idle in tables for name in (*idle, *known(kind))}
 
 
+def _off_anyway() -> frozenset[str]:
+    """Keys that are off where nobody says anything."""
+    found = {name for name, why in _all_idle() if not why.startswith(("=", "~"))} - without_effect.OFF_ASKS
+    for kind in (RouterSettings, GeneralSettings, LitellmSettings):
+        found |= {field.encode_name for field in msgspec.structs.fields(kind) if field.default is False}
+    return without_effect.OFF_IS_SO | found
+
+
 def _idle(table: dict[str, str], tree: Mapping[str, Any]) -> dict[str, str]:
     """The table of a section, and what of `without_effect.INVENTED` is switched on in it."""
     return {**{name: why for name, why in without_effect.INVENTED.items() if tree.get(name) is True}, **table}
@@ -231,8 +240,12 @@ def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> Non
 
 
 def _anyway() -> dict[str, str]:
+    return {name: why for name, why in _all_idle() if why.startswith("=")}
+
+
+def _all_idle() -> list[tuple[str, str]]:
     tables = (without_effect.GENERAL, without_effect.LITELLM, without_effect.ROUTER)
-    return {name: why for table in tables for name, why in table.items() if why.startswith("=")}
+    return [each for table in tables for each in table.items()]
 
 
 def _name_idle_callbacks(

@@ -5,7 +5,7 @@ hold such keys for years. Pure.
 What opens something is read only where it belongs (`ONLY_THERE`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -57,14 +57,14 @@ SHOWN = frozenset({"description", "display_name", "notes", "comment"})
 """What people say of an entry beside its `model_name`: shown in /model/info."""
 
 
-def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Collection[str] = ()) -> None:
+def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Mapping[str, Any] | None = None) -> None:
     """Moves what stands in the wrong section, or in none, into the right one, unless that says it
     itself.
 
     Args:
         trees: section -> its keys, references resolved; changed. Without a name: what is in no
             section.
-        said_elsewhere: keys that the environment says: a forgotten one of the file doesn't go
+        said_elsewhere: what the environment says, by key: a forgotten one of the file doesn't go
             before that.
     """
     fields = {name: known(kind) for name, kind in TABLES.items()}
@@ -80,7 +80,10 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Colle
                     del tree[key]
                     reading.say(f"{section}.{key}" if section else str(key), "acts", f"{home}.{name} says it too")
                 continue
-            if name in said_elsewhere:
+            if said_elsewhere and name in said_elsewhere:
+                if tree[key] == said_elsewhere[name]:
+                    del tree[key]
+                    reading.say(f"{section}.{key}" if section else str(key), "acts", "the environment says it too")
                 continue
             if not _fits(tree[key], fields[home][name]):
                 continue
@@ -206,9 +209,17 @@ def _chains(place: str, key: str, tree: Tree, reading: Reading) -> None:
         tree.setdefault("default_fallbacks", plain)
 
 
+_MODEL = ("model", "model_name")
+_DESCRIBED = [{model, others} for model in _MODEL for others in ("fallbacks", "fallback_models")]
+"""Names in which people describe a chain."""
+
+
 def _pairs(each: Any) -> dict[str, list[str]] | None:
     if isinstance(each, list) and len(each) > 1:
         each = {each[0]: each[1:]}
+    if isinstance(each, dict) and each.keys() in _DESCRIBED:
+        model, others = each.values() if next(iter(each)) in _MODEL else reversed(each.values())
+        each = {model: others} if isinstance(model, str) else each
     if not isinstance(each, dict) or not each:
         return None
     found: dict[str, list[str]] = {}

@@ -33,7 +33,6 @@ GENERAL: dict[str, str] = {
     "user_api_key_cache_max_size": "TOLLGATE_EDGE_GRANTS_MAX",
     "proxy_budget_rescheduler_min_time": "= budgets are windows, nothing resets them later",
     "proxy_budget_rescheduler_max_time": "= budgets are windows, nothing resets them later",
-    "disable_reset_budget": "budgets are windows, nothing resets them later",
     "disable_spend_updates": _WRITES,
     "disable_budget_reservation": "a budget says itself whether it is soft or hard",
     "fail_closed_budget_enforcement": "a budget says itself whether it is soft or hard",
@@ -100,6 +99,9 @@ LITELLM: dict[str, str] = {
 
 OFF_ASKS = frozenset({"aiohttp_trust_env", "health_check_details", "stream"})
 """Of which `false` says what is to be done."""
+
+OFF_IS_SO = frozenset({"enable_oauth", "use_queue", "use_responses_api"})
+"""Switches that LiteLLM doesn't have, and whose `false` asks for what is so."""
 
 _METRICS = "nobody reads it; `/metrics` is there in any case"
 _BOOK = "nobody reads it; every call is in the book in any case"

@@ -47,6 +47,7 @@ def ms(text: str) -> int:
         ("30d", "2026-02-28T12:00:00", "2026-02-01", "2026-03-01"),
         ("1mo", "2026-12-31T23:59:59", "2026-12-01", "2027-01-01"),
         ("3mo", "2026-11-27T12:00:00", "2026-10-01", "2027-01-01"),
+        ("monthly", "2026-11-27T12:00:00", "2026-11-01", "2026-12-01"),
         ("2d", "1970-01-04T12:00:00", "1970-01-03", "1970-01-05"),
     ],
 )
@@ -141,6 +142,13 @@ def test_what_was_told_is_measured_by_the_limits_of_now() -> None:
     assert change is not None and change.after is not None
     lowered.fold(change.kind, change.entity_id, change.after)
     assert asked(lowered.decide(secret("a"), model="gpt")) == "over_budget", "it was told of less than the new limit"
+
+
+def test_a_budget_that_never_begins_anew() -> None:
+    general = "general_settings: {disable_reset_budget: true, "
+    world = World(key("a"), text=LIMITED.replace("FALLBACKS", "[]").replace("general_settings: {", general))
+    told(world, total=100)
+    assert asked(world.decide(secret("a"), model="gpt", now_ms=ms("2036-02-01T00:00:00"))) == "over_budget"
 
 
 def test_a_silent_book_changes_nothing_but_windows() -> None:

@@ -193,3 +193,39 @@ def test_another_model_may_be_a_mapping_that_says_no_more_than_its_name() -> Non
     assert parse("router_settings: {fallbacks: [{a: [{model: b}, c]}]}", {}).router.fallbacks == [{"a": ["b", "c"]}]
     more = parse("router_settings: {fallbacks: [{a: [{model: b, temperature: 0}]}]}", {})
     assert not more.router.fallbacks and "no chain of models" in more.warnings[0]
+
+
+def test_of_keys_that_nobody_knows_a_switch_that_is_off_asks_for_nothing() -> None:
+    off = "use_queue: false, anything: null, disable_spend_updates: false, forward_client_headers_to_llm_api: false"
+    asks = "enable_metrics: false, require_auth_for_metrics_endpoint: false, use_queue: true, use_something: false"
+    said = verdicts(f"litellm_settings: {{{off}}}\n")
+    assert set(said.values()) == {"acts"} and len(said) == 4
+    said = verdicts(f"general_settings: {{{asks}}}\n")
+    assert set(said.values()) == {"unknown"} and len(said) == 4
+
+
+def test_a_master_key_that_the_environment_says_too() -> None:
+    text = "litellm_settings: {master_key: os.environ/LITELLM_MASTER_KEY}\n"
+    found = parse(text, {"LITELLM_MASTER_KEY": "sk-of-the-environment"})
+    assert [(key.verdict, key.note) for key in found.keys] == [("acts", "the environment says it too")]
+    assert found.master_key is not None and found.master_key.reveal() == "sk-of-the-environment"
+
+
+@pytest.mark.parametrize(
+    "chain", ["{model_name: a, fallback_models: [b]}", "{fallbacks: b, model: a}", "{model: a, fallbacks: [b]}"]
+)
+def test_a_chain_that_is_described(chain: str) -> None:
+    assert parse(f"litellm_settings: {{fallbacks: [{chain}]}}", {}).litellm.fallbacks == [{"a": ["b"]}]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("default_fallback_models: [b]", "litellm.default_fallbacks"),
+        ("model_alias: {a: b}", "router.model_group_alias"),
+    ],
+)
+def test_other_names_of_what_routes(key: str, meant: str) -> None:
+    found = parse(f"router_settings: {{{key}}}", {})
+    section, name = meant.split(".")
+    assert getattr(getattr(found, section), name) or getattr(found.router, name)

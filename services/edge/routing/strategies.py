@@ -76,6 +76,7 @@ STRATEGIES: Final[dict[str, Score]] = {
     "usage-based": _least_used,
     "cost-based-routing": _cheapest,
     "cost-based": _cheapest,
+    "provider-budget-routing": _shuffled,  # who has no money left isn't among them
 }
 
 

@@ -95,6 +95,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
 
     # ── sizes and limits ──
 
+    disable_reset_budget: Annotated[bool, By("policy", differently="of litellm_settings.max_budget alone")] = False
+    """The gateway's budget never begins anew, whatever its term is."""
     max_request_size_mb: Annotated[float | None, By("edge")] = None
     """Of a request's decompressed body."""
     max_response_size_mb: Annotated[float | None, By("edge")] = None

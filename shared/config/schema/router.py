@@ -9,7 +9,7 @@ from shared.config.schema.litellm import Fallbacks, Names
 
 Strategy = Literal[
     "simple-shuffle", "least-busy", "latency-based-routing", "latency-based", "usage-based-routing", "usage-based-routing-v2",
-    "usage-based", "cost-based-routing", "cost-based",
+    "usage-based", "cost-based-routing", "cost-based", "provider-budget-routing",
 ]  # fmt: skip
 
 
