@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.edge.providers import call_ids
 from services.edge.providers.translate import claude
 from shared import errors
 from shared.errors import RefusedError
@@ -188,6 +189,10 @@ class Parameters(msgspec.Struct, frozen=True):
     values: Mapping[str, frozenset[bytes]] = {}
     """Of parameters that are taken with these values only."""
     cache_points: tuple["CachePoint", ...] = ()
+    own_ids: bool = False
+    """Ids of calls are at most 40 characters here: those that carry a signature of Gemini's, in a
+    conversation that began there, are replaced.
+    """
 
     def apply(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
         """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider
@@ -207,6 +212,10 @@ class Parameters(msgspec.Struct, frozen=True):
                 fields = {**fields, path[0]: _without(fields[path[0]], path[1:])}
         if self.cache_points and "messages" in fields:
             fields = {**fields, "messages": _with_cache_points(fields["messages"], self.cache_points)}
+        if self.own_ids and "messages" in fields:
+            messages = call_ids.for_openai(fields["messages"])
+            if messages is not fields["messages"]:
+                fields = {**fields, "messages": messages}
         for old, new in self.renamed.items():
             if old in fields:
                 fields = {(new if name == old else name): raw for name, raw in fields.items() if name != new}
@@ -294,12 +303,14 @@ def of(
             for point in cache_points
             if point.get("location", "message") == "message"
         ),
+        own_ids=provider in _MAKERS_OF_IDS,
     )
     quiet = not (found.refused or found.renamed or found.defaults or found.dropped or found.paths)
     quiet = quiet and not (found.values or found.cache_points)
     return None if quiet else found
 
 
+_MAKERS_OF_IDS: Final = frozenset({"openai", "azure"})
 _CLAUDES: Final = frozenset({"anthropic", "bedrock", "bedrock_converse", "vertex_ai"})
 
 

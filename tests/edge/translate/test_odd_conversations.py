@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from services.edge.providers import params
 from services.edge.providers.translate import openai_chat__anthropic as anthropic
 from services.edge.providers.translate import openai_chat__bedrock as bedrock
 from services.edge.providers.translate import openai_chat__cohere as cohere
@@ -367,3 +368,29 @@ def test_an_empty_end_of_turn_is_an_answer() -> None:
     }  # fmt: skip
     choice = answered("anthropic", body)
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
+
+
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("azure", "gpt-5"), ("openai", "o3")])
+def test_an_id_that_carries_geminis_signature_is_short_at_openai(provider: str, model: str) -> None:
+    """OpenAI takes 40 characters; a conversation that began at Gemini goes on there."""
+    signed = "call_r8xZ_0_0__thought__CiQBVKhc7m+/x==" + "b+/=" * 100
+    text = f'{{"id": "{signed}"}}'
+    said = [
+        {"role": "user", "content": text},
+        called(call(signed), call("call_2")),
+        result(signed),
+        result("call_2", text),
+    ]
+    made = params.of(provider, model)
+    assert made is not None
+    for body in (json.dumps(said), json.dumps(said).replace("/", "\\/")):
+        sent = made.apply({"messages": msgspec.Raw(body.encode())})
+        first, turn, one, two = json.loads(bytes(sent["messages"]))
+        ids = [each["id"] for each in turn["tool_calls"]]
+        assert ids[0] == one["tool_call_id"] and len(ids[0]) <= 40 and ids[1] == two["tool_call_id"] == "call_2"
+        assert first["content"] == two["content"] == text, "only ids are ids"
+    other = params.of("groq", "llama")
+    same = {"messages": msgspec.Raw(json.dumps(said).encode())}
+    assert other is not None and other.apply(same) is same, "another gateway may need them as they are"
+    plain = {"messages": msgspec.Raw(json.dumps([HI]).encode())}
+    assert made.apply(plain) is plain

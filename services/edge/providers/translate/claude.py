@@ -3,7 +3,6 @@ spells it.
 """
 
 import functools
-import hashlib
 import re
 
 import msgspec
@@ -12,16 +11,6 @@ _VERSION = re.compile(
     r"claude-(?:v)?(?:(?P<family>[a-z]+)-)?(?P<major>\d)(?:[-.](?P<minor>\d{1,2}))?(?![\d.])(?:-(?P<late>[a-z]+))?"
 )
 _NEWEST = (9, 0)
-_CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-def call_id(id: str) -> str:
-    """A call's id as Anthropic and Bedrock take it: a conversation may have begun at a provider
-    whose ids have other characters, or more of them. The same for the same id.
-    """
-    if _CALL_ID.fullmatch(id):
-        return id
-    return f"call_{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
 
 
 class Claude(msgspec.Struct, frozen=True):

@@ -5,13 +5,10 @@ from typing import Any
 import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
+from services.edge.providers.call_ids import SIGNATURE
 from services.edge.providers.translate import wire
 from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
 
-SIGNATURE = "__thought__"
-"""In a call's id, before the signature of the thinking that led to it: an id is what every client
-brings back.
-"""
 FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": "stop"} | dict.fromkeys(
     (
         "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from services.edge.providers import call_ids
 from services.edge.providers.base import Options
 from services.edge.providers.translate import chat, claude
 from services.edge.providers.translate.anthropic_answer import JSON_TOOL, Stream, answer, error
@@ -185,7 +186,7 @@ def _assistant(message: chat.Message, where: str) -> list[Block]:
         blocks.append(
             {
                 "type": "tool_use",
-                "id": claude.call_id(call.id),
+                "id": call_ids.for_claude(call.id),
                 "name": call.function.name,
                 "input": chat.arguments(call, at),
             }
@@ -194,7 +195,7 @@ def _assistant(message: chat.Message, where: str) -> list[Block]:
 
 
 def _result(message: chat.Message, where: str) -> Block:
-    block: Block = {"type": "tool_result", "tool_use_id": claude.call_id(message.tool_call_id or "")}
+    block: Block = {"type": "tool_result", "tool_use_id": call_ids.for_claude(message.tool_call_id or "")}
     content = message.content
     if isinstance(content, str):
         if content:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from services.edge.providers import call_ids
 from services.edge.providers.base import Options
 from services.edge.providers.translate import chat, claude
 from services.edge.providers.translate.bedrock_answer import JSON_TOOL, Stream, answer, error
@@ -178,7 +179,11 @@ class _Messages:
             at = f"{where}.tool_calls[{j}]"
             if call.function is None or not call.function.name:
                 refuse(f"{at}.function.name: a call names its function", at)
-            use = {"toolUseId": claude.call_id(call.id), "name": call.function.name, "input": chat.arguments(call, at)}
+            use = {
+                "toolUseId": call_ids.for_claude(call.id),
+                "name": call.function.name,
+                "input": chat.arguments(call, at),
+            }
             blocks.append({"toolUse": use})
         return blocks
 
@@ -186,7 +191,10 @@ class _Messages:
         blocks = self._blocks(message, where)
         points = [block for block in blocks if "cachePoint" in block]
         content = [block for block in blocks if "cachePoint" not in block]
-        return [{"toolResult": {"toolUseId": claude.call_id(message.tool_call_id or ""), "content": content}}, *points]
+        return [
+            {"toolResult": {"toolUseId": call_ids.for_claude(message.tool_call_id or ""), "content": content}},
+            *points,
+        ]
 
 
 def _is_result(block: Block) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from services.edge.providers.base import Options
+from services.edge.providers.call_ids import SIGNATURE
 from services.edge.providers.translate import chat
-from services.edge.providers.translate.gemini_answer import SIGNATURE, Stream, answer, error
+from services.edge.providers.translate.gemini_answer import Stream, answer, error
 from services.edge.providers.translate.wire import encode, read, refuse
 
 __all__ = ["Stream", "answer", "error", "request"]
