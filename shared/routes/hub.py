@@ -26,6 +26,18 @@ ROWS = (
         query=(Parameter("page", type="integer"), Parameter("size", type="integer")),
         answer=_OBJECT,
     ),
+    *(
+        Route(
+            name=f"/public/v1/model_hub/{facet}",
+            methods=("GET",),
+            paths=(f"/public/v1/model_hub/{facet}",),
+            surface="management",
+            summary=f"The {facet} that public models have",
+            query=(Parameter("page", type="integer"), Parameter("size", type="integer")),
+            answer=_OBJECT,
+        )
+        for facet in ("providers", "modes", "features")
+    ),
     Route(
         name="/model_group/make_public",
         methods=("POST",),
@@ -47,6 +59,14 @@ ROWS = (
         surface="management",
         summary="Pass-through endpoints that were made at run time",
         query=(Parameter("endpoint_id"),),
+        answer=_OBJECT,
+    ),
+    Route(
+        name="/config/pass_through_endpoint/team/{team_id}",
+        methods=("GET",),
+        paths=("/config/pass_through_endpoint/team/{team_id}",),
+        surface="management",
+        summary="Those of them that a team may call",
         answer=_OBJECT,
     ),
     Route(

@@ -297,6 +297,7 @@ _RULES = (
         body(None, "field_name", "config_type", field_name=STRING, config_type=STRING),
     ),
     change("/config/update", "Set several of them", body(None, "general_settings", general_settings=OBJECT)),
+    question("/callbacks/configs", "Where calls of a key or team can be sent, and what that needs", answer=OBJECTS),
     question("/callbacks/list", "Where calls are sent, by the configuration"),
     question("/get/config/callbacks", "The same, one row each"),
     change("/delete/allowed_ip", "Take an address, or a range, from those that may call", body(None, "ip", ip=STRING)),

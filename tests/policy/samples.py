@@ -317,6 +317,11 @@ SAMPLES: dict[str, Sample] = {
     "/model_group/make_public": Sample(
         {"model_groups": ["gpt"]}, facts=[("setting", "public_model_groups", "created")]
     ),
+    "/callbacks/configs": Sample(),
+    "/public/v1/model_hub/providers": Sample(),
+    "/public/v1/model_hub/modes": Sample(),
+    "/public/v1/model_hub/features": Sample(),
+    "/config/pass_through_endpoint/team/{team_id}": Sample(params={"team_id": "t"}),
     "/config/pass_through_endpoint": Sample(),
     "POST /config/pass_through_endpoint": Sample(
         {"path": "/here", "target": "https://example.com/here"}, facts=[("pass_through", "*", "created")]

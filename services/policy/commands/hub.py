@@ -4,6 +4,7 @@
 and then wins over the file.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from services.policy.commands import generic
@@ -45,6 +46,27 @@ def hub_page(call: Call) -> Plan:
             "total_pages": page.pages,
             "size": page.size,
         }
+    )
+
+
+def providers(call: Call) -> Plan:
+    return _facet(call, lambda row: row["providers"])
+
+
+def modes(call: Call) -> Plan:
+    return _facet(call, lambda row: [] if row["mode"] is None else [row["mode"]])
+
+
+def features(call: Call) -> Plan:
+    return _facet(call, lambda row: [name for name, has in row.items() if name.startswith("supports_") and has is True])
+
+
+def _facet(call: Call, values: Callable[[dict[str, Any]], list[str]]) -> Plan:
+    """What the public models have of something: to filter them by."""
+    found = sorted({value for name in _public(call) for value in values(_row(call, name))})
+    page = generic.page(call, found, default=50, most=GROUPS_MAX)
+    return Plan(
+        {"data": page.items, "current_page": page.number, "size": page.size, "has_more": page.number < page.pages}
     )
 
 

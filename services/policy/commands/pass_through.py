@@ -9,6 +9,7 @@ listed them.
 from typing import Any
 
 from services.policy.plan import Call, Plan, change
+from services.policy.weakening import in_effect, texts
 from shared import credential, errors, passthrough
 from shared.config import ConfigError
 from shared.entities import PASS_THROUGH, PassThrough
@@ -23,6 +24,20 @@ def shown(call: Call) -> Plan:
     wanted = call.query.get("endpoint_id")
     rows = [_row(each) for each in call.directory.tables["pass_through"].values() if wanted in (None, "", each.id)]
     return Plan({"endpoints": rows})
+
+
+def of_team(call: Call) -> Plan:
+    """Those that a team may call."""
+    team_id = call.params.get("team_id", "")
+    team = call.directory.teams.get(team_id)
+    if team is None:
+        text = f"Team not found, passed team_id={team_id[:256]}"
+        raise RefusedError(errors.entity_not_found(text, "team_id"))
+    allowed = {*texts(in_effect(team, "allowed_passthrough_routes"))} - {
+        *texts(in_effect(team, "denied_passthrough_routes"))
+    }
+    found = call.directory.tables["pass_through"].values()
+    return Plan({"endpoints": [_row(each) for each in found if each.given.get("path") in allowed]})
 
 
 def new(call: Call) -> Plan:
