@@ -160,7 +160,8 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Sp
             break
     if told is None or not strength(data[start:end], literal, b""):
         return
-    if values.is_random(told["v"].decode("utf-8", "replace"), 8 if told["whose"] else 16):
+    text = told["v"].decode("utf-8", "replace")
+    if any("0" <= c <= "9" for c in text) and values.is_random(text, 8 if told["whose"] else 16):
         yield Span(told.start("v"), told.end("v"), KEYWORD)
 
 
