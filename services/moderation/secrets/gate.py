@@ -125,7 +125,7 @@ _CELL = (
 )
 """One that says secret, in a word or two."""
 
-_AFTER_PASSWORD = rf"{_any(_PASSWORDS)}(?:{_TAIL}{_ASSIGNED}|[A-Za-z]*{_SPOKEN}){_value(*_PASSWORD)}"
+_AFTER_PASSWORD = rf"{_any(_PASSWORDS)}{_TAIL}(?:{_ASSIGNED}|{_SPOKEN}){_value(*_PASSWORD)}"
 _AFTER_TOKEN = rf"(?:{_any(_TOKENS)}|{_STRONG_KEY}){_TAIL}{_ASSIGNED}{_value(*_TOKEN)}"
 _AFTER_VENDOR = rf"{_VENDORS_KEY}{_ASSIGNED}{_value(*_TOKEN)}|(?:key|{_any((*_WEAK, *words.VENDORS))}{_TAIL}){_ASSIGNED}{_long(assigned.ASSIGNED_AGAIN)}"
 _SAID = (
