@@ -197,9 +197,9 @@ _GATES = [
     compiled(pattern)
     for pattern in (f"{_AFTER_PASSWORD}|{_SAID}|{_BEFORE_ITS_NAME}", f"{_AFTER_TOKEN}|{_AFTER_VENDOR}", _STRUCTURES)
 ]
-"""Three passes. An automaton of more of them at once has so many states on real text (documentation,
-code) that it makes them anew for each byte, ten times slower; each alone would read the text six
-times.
+"""Three passes. An automaton of more of them at once has so many states on real text (code,
+documentation) that it makes them anew for each byte, ten times slower; each alone would read the
+text six times.
 """
 
 
