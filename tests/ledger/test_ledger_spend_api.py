@@ -194,7 +194,8 @@ ODD = ("²", "٣", "-1", "1e400", "NaN", "99999w", "²d", "20261123", "2026-W48-
 
 
 @pytest.mark.parametrize(
-    "path", ["/spend/query", "/spend/tags", "/spend/logs/v2", "/spend/open", "/team/daily/activity", "/global/spend/report", "/audit"]
+    "path", ["/spend/query", "/spend/tags", "/spend/logs/v2", "/spend/open", "/team/daily/activity", "/global/spend/report", "/audit",
+             "/team/daily/activity/aggregated/keys", "/user/daily/activity/export", "/team/spend/by_user", "/global/activity/cache_hits"]
 )  # fmt: skip
 async def test_odd_values_are_refused_or_answered(filled: Running, path: str) -> None:
     own = {parameter.name for parameter in next(row for row in routes.of_surface("ledger") if row.name == path).query}
