@@ -37,12 +37,18 @@ class Asked:
     remote = "127.0.0.1"
     query = ""
     path = "/v1/chat/completions"
+    credential = None
+    """As on a connection's first request."""
+    head = None
 
     def __init__(self, credential: str) -> None:
         self._headers = {"authorization": f"Bearer {credential}"}
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name)
+
+    def has_none_of(self, names: Any) -> bool:
+        return True
 
 
 async def test_a_warm_token_costs_what_a_key_costs() -> None:
