@@ -5,12 +5,14 @@ quarters of it, 92.6 % of the other quarter were; now all of it was looked at.
 """
 
 import itertools
+import random
 
 import pytest
 
 from services.moderation.secrets import near
 from services.moderation.secrets.engine import Engine
 from tests.moderation.documents.cases import innocent, planted
+from tests.moderation.documents.values import ALNUM
 from tests.moderation.secrets_kit import hidden, is_left
 
 
@@ -74,6 +76,14 @@ def test_what_belongs_to_something_else_stays(engine: Engine, text: str) -> None
 @pytest.mark.parametrize("prefix", ["zz_", "acme-", "acme_live_", "newvendor_v1_"])
 def test_a_token_of_a_maker_nobody_knows_says_it_by_its_form(engine: Engine, prefix: str) -> None:
     assert SECRET not in hidden(engine, f"why is {prefix}{SECRET}{SECRET[::-1]} refused?")
+
+
+def test_a_list_of_drawn_ids_stays(engine: Engine) -> None:
+    """All but a few of 9,000 that spell `pwd` or `key`; however many there are, it isn't too much."""
+    rng = random.Random(1)
+    ids = ["".join(rng.choice(ALNUM) for _ in range(21)) for _ in range(9_000)]
+    for text in ("\n".join(ids), " ".join(ids), "".join(f'{{"id": "{each}", "key": "item-7"}},\n' for each in ids)):
+        assert len(engine.find(text)) <= 5
 
 
 def test_each_run_is_read_once() -> None:

@@ -104,7 +104,21 @@ def hides() -> HideSecrets:
 
 @pytest.mark.parametrize(
     "seed",
-    ["key=", "password: a1", "-----BEGIN RSA PRIVATE KEY-----\nMIIa", "://u:p@", "token is ", "\\", "é key = ", "ﷺ́"],
+    [
+        "key=",
+        "password: a1",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIa",
+        "://u:p@",
+        "token is ",
+        "\\",
+        "é key = ",
+        "ﷺ́",
+        'key: "aA0bB1cC2dD3" ',
+        'f(auth("aA0bB1cC2dD3xZ',
+        "aA0bB1cC2dD3 / ",
+        "a1!bB2 ",
+        "cookie: aaaaaaaaa=bbbbbbbbbbbbbbbbbbbbbb1; ",
+    ],
 )
 @pytest.mark.alone
 async def test_five_hostile_megabytes_stay_within_the_deadline(hides: HideSecrets, seed: str) -> None:

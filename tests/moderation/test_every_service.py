@@ -235,7 +235,7 @@ async def test_whatever_its_service_does(kind: str, service: Service, outbound: 
     question = ScreenRequest(["g"], "pre_call", [SAID], kinds=["text"], roles=["user"])
     (fine,) = (await answered(screen.screen(question))).outcomes
     assert fine.action in ("redact", "block"), kind
-    for failing in FAILURES if kind not in BY_BOTOCORE else ("down", "slow", "401", "500", "junk", "odd"):
+    for failing in FAILURES if kind not in BY_BOTOCORE else ("down", "slow", "401", "500", "junk", "odd", "redirect"):
         service.failing = failing
         port = free_port() if failing == "down" else service.port
         screen = Screen(made(kind, port, outbound, account, "pre_call", "block"))

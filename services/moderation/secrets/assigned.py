@@ -175,6 +175,9 @@ def strength(head: bytes, literal: str, rest: bytes) -> str:
     """
     tail = re.sub(r"[^A-Za-z0-9_-].*", "", rest.decode("ascii", "replace"))
     name = head.decode("ascii", "replace") + tail
+    run = name.rpartition(".")[2]
+    if len(run) >= DRAWN_MIN and (values.is_random(run, DRAWN_MIN) or values.is_drawn(run, DRAWN_MIN)):
+        return ""  # a value, which happens to spell it
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     pieces = [piece.lower() for piece in _SPLIT.findall(name)]
     after = [piece.lower() for piece in _SPLIT.findall(tail)]
@@ -321,6 +324,8 @@ def _judged(
 _OF_ANOTHER = re.compile(rb"(?i)(?:id|hash|sum|digest|commit|revision|version)\s?:?$")
 """`the key's BuildId: ...`"""
 VALUE_MIN = 6
+DRAWN_MIN = 16
+"""Of a name that looks drawn itself."""
 JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""
 ASSIGNED_AGAIN = 14

@@ -99,10 +99,10 @@ class Engine:
                 at += 1
             if at < len(known) and known[at].start <= start and end <= known[at].end:
                 continue
-            hits += near.COST
+            drawn, cost = near.near(data, start, end, looks_back=looks_back)
+            hits += cost
             if hits > HITS_MAX:
                 raise TooMuchError
-            drawn = near.near(data, start, end, looks_back=looks_back)
             if drawn is not None:
                 spans.append(drawn)
         return spans

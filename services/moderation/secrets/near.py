@@ -40,8 +40,8 @@ LENGTH_MAX = 512
 DRAWN_MIN = 12
 """Of a value without a sign that people put into passwords."""
 _NO_SIGNS = bytes(c for c in range(256) if chr(c) not in "!@#$%^&*+?~")
-COST = 5
-"""Literals looked at that one candidate counts as (engine.HITS_MAX)."""
+COST = 20
+"""As how many literals a value counts that is judged (engine.HITS_MAX): some 100 microseconds."""
 BEFORE_MAX = 160
 """Bytes before a value that are looked at; less than a stream's screening still sees."""
 WORDS_ABROAD = (*abroad.PASSWORDS, *abroad.KEYS)
@@ -65,7 +65,7 @@ _PROSE_TO_COLON = re.compile(rb"(?:[ ][\w'()/\-]{1,32}){1,12}[ ]?:[ ]?[\"'`*]{0,
 _ENDS_A_SENTENCE = re.compile(rb"(?<=[\w\"')\]\x80-\xff])[.!?][\"')]{0,2}\s|[;}]\s|\n\s*\n")
 _CALL = re.compile(
     rb"(?i)(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
-    rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\((?:[^()\n]|\([^()\n]*\))*\Z"
+    rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)*+\Z"
 )
 _IN_QUOTES = re.compile(rb"\\{0,3}[\"'`][\w.@%+\-]{0,48}:?\Z")
 _BY_FLAG = re.compile(rb"[ ]-(?:[pPkawW]|[uUa][ =]?[\"']?[\w.@\-]{1,64}[:%])[ =]?[\"']?\Z")
@@ -135,37 +135,37 @@ def candidates(data: bytes) -> Iterator[tuple[int, int]]:
         at = whole.end()
 
 
-def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Span | None:
-    """The secret that [start, end), one of `candidates`, is.
+def near(data: bytes, start: int, end: int, *, looks_back: bool) -> tuple[Span | None, int]:
+    """(the secret that [start, end), one of `candidates`, is; as how many literals it counts).
 
     Args:
         looks_back: whether what comes after it may make one of it.
     """
     said = data[start:end].rstrip(b".,?").lstrip(b"*")
     if len(said) < LENGTH_MIN or (len(said) < DRAWN_MIN and not said.translate(None, _NO_SIGNS)):
-        return None
+        return None, 1
     if len(said) > LENGTH_MAX or said[:1] in (b"/", b"$", b"%", b"@", b"~", b"&", b"#"):
-        return None
+        return None, 1
     text = said.decode()
     if data[start - 1 : start] == b"\\" and text[:1] in "nrt":
         start, text = start + 1, text[1:]  # a line's end, escaped
     start = data.index(text.encode(), start)
     if _HEX.fullmatch(text):
         told = looks_back and _ENDS_ITS_LINE.match(data, start + len(text)) and _told_above(data, start)
-        return Span(start, start + len(text), KEYWORD) if told else None
+        return (Span(start, start + len(text), KEYWORD) if told else None), 1
     before = _before(data, start)
     end = start + len(text)
     lower = before.lower()
     if any(sign in lower for sign in _OF_OTHERS) or _FORM_BEFORE.search(lower[-48:]):
-        return None
+        return None, 1
     token = _TOKEN.fullmatch(text.encode())
     if token is not None and _is_token(token):
-        return Span(start, end, "Token")
+        return Span(start, end, "Token"), COST
     names = _NAMES.find_matches_as_indexes(lower)
     by_place = _by_place(before, lower)
     by_what_follows = looks_back and _by_what_follows(data, start, end, before)
     if not (names or by_place or by_what_follows) or _CODE.search(text):
-        return None
+        return None, 1
     drawn = _three_kinds(text) and values.is_random(
         text, DRAWN_MIN, quoted=start > 0 and data[start - 1 : start] in _QUOTES
     )
@@ -176,8 +176,8 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Span | None:
         or ((drawn or chosen) and by_place)
         or (named and _is_named(before, names, text, drawn=drawn, chosen=chosen))
     ):
-        return Span(start, end, KEYWORD)
-    return None
+        return Span(start, end, KEYWORD), COST
+    return None, COST
 
 
 def _by_place(before: bytes, lower: bytes) -> bool:
@@ -219,16 +219,26 @@ def _is_token(token: re.Match[bytes]) -> bool:
 
 
 def _before(data: bytes, start: int) -> bytes:
-    """What governs a value: the line before it, and the line above where it begins its own."""
+    """What governs a value: the line before it; where it begins its own, the line above too, if
+    that opens something, or the one above a single word (a user's name above a password).
+    """
     low = max(0, start - BEFORE_MAX)
     before = data[low:start]
     line = before.rfind(b"\n") + 1
     if before[line:].strip(b" \t\"'`-*<>|value_Value[("):
         return before[line:]
-    above = before.rfind(b"\n", 0, max(0, line - 1)) + 1
-    if b" " not in before[above:line].strip() and line:  # a word in its line, as a user's name above a password
-        above = before.rfind(b"\n", 0, max(0, above - 1)) + 1
-    return before[above:]
+    for _ in range(2):
+        above = before.rfind(b"\n", 0, max(0, line - 1)) + 1
+        said = before[above:line].strip()
+        if said.endswith(_OPENS) or said.startswith(b"$ "):
+            return before[above:]
+        if not line or b" " in said:
+            break
+        line = above
+    return before[before.rfind(b"\n") + 1 :]
+
+
+_OPENS = (b":", b">", b"=", b"(", b"{", b"[", b"|", b"-", b",", b"\\")
 
 
 def _is_of_others(between: bytes) -> bool:

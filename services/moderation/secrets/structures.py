@@ -267,7 +267,7 @@ def piped(data: bytes, at: int) -> Iterator[Span]:
             yield Span(start, found.end("s"), "Secret Keyword")
 
 
-_COOKIES = re.compile(rb"cookie:[ \t]{0,4}(?P<pairs>[^\r\n\"']{1,4096})", re.IGNORECASE)
+_COOKIES = re.compile(rb"cookie:[ \t]{0,4}(?P<pairs>[^\r\n\"':]{1,4096})", re.IGNORECASE)
 _COOKIE = re.compile(rb"(?P<name>[^\s=;,]{1,64})=(?P<s>[^\s;,]{16,4096})")
 _COOKIES_OF_ANALYTICS = (b"_g", b"_fb", b"_hj", b"__utm", b"optanon", b"ajs_", b"amp_", b"_pk_")
 
