@@ -79,7 +79,7 @@ def test_a_token_of_a_maker_nobody_knows_says_it_by_its_form(engine: Engine, pre
 
 
 def test_a_list_of_drawn_ids_stays(engine: Engine) -> None:
-    """All but a few of 9,000 that spell `pwd` or `key`; however many there are, it isn't too much."""
+    """All but a few of 9,000 that spell `pwd` or `key`; and however many, it isn't too much."""
     rng = random.Random(1)
     ids = ["".join(rng.choice(ALNUM) for _ in range(21)) for _ in range(9_000)]
     for text in ("\n".join(ids), " ".join(ids), "".join(f'{{"id": "{each}", "key": "item-7"}},\n' for each in ids)):
