@@ -89,7 +89,7 @@ class Tally:
             await self._move(to, await self._hold(known))
             await self._write_anomalies([anomaly])
 
-    async def note(self, anomaly: Anomaly) -> None:
+    async def anomaly(self, anomaly: Anomaly) -> None:
         await self._write_anomalies([anomaly])
 
     async def post(self, batch: Batch, known: Position, now_ms: int) -> Written:
@@ -316,7 +316,7 @@ class Tally:
                 [
                     (
                         self._stream, self._shard, a.seq, a.kind,
-                        None if a.subject_id is None else sanitize.note(a.subject_id), sanitize.note(a.detail),
+                        None if a.subject_id is None else sanitize.for_people(a.subject_id), sanitize.for_people(a.detail),
                         None if a.raw is None else hashlib.sha256(a.raw).digest(), a.raw,
                     )
                     for a in anomalies

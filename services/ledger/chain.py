@@ -60,7 +60,7 @@ def extend(messages: Iterable[Message], last: Link, known: dict[str, list[bytes]
                     Anomaly("conflict", message.seq, fact.id, "another control fact of this id", message.data)
                 )
             same_id.append(message.data)
-        subject = sanitize.note(message.subject)
+        subject = sanitize.for_people(message.subject)
         previous, last = last, link(last, message.seq, subject, message.data)
         rows.append(
             (

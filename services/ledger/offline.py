@@ -78,7 +78,7 @@ class Report:
         if self.found <= SHOWN_MAX:
             print(f"{kind:9} {where}{': ' if detail else ''}{detail}")
 
-    def note(self, text: str) -> None:
+    def remark(self, text: str) -> None:
         print(f"note      {text}")
 
 
@@ -334,7 +334,7 @@ def check_day(folder: Path, heads: dict[tuple[int, int], tuple[str, int]], repor
     if digest.hexdigest() != manifest["sha256"]:
         report.finding("changed", f"{day} {manifest['file']}", "its SHA-256 isn't that of manifest.json")
     if not (folder / "proof.jsonl").exists():
-        report.note(f"{day}: no proof.jsonl (export --proof): only the file's SHA-256 was compared")
+        report.remark(f"{day}: no proof.jsonl (export --proof): only the file's SHA-256 was compared")
         return 0
     expected = expected_of(folder / "proof.jsonl", day, heads, report)
     missing_batches = [
@@ -437,7 +437,7 @@ def check(export: Path, copies: Path | None = None, keys: Path | None = None) ->
         elif copies is not None:
             trusted = {said["key"] for _, _, said in envelopes([copies], "keys")} or None
         if trusted is None:
-            report.note("the key is believed as the export has it: name it with --keys or --checkpoints")
+            report.remark("the key is believed as the export has it: name it with --keys or --checkpoints")
         heads = heads_of(folders, keys_of(folders, trusted, report), report)
         rows = sum(check_day(path.parent, heads, report) for path in days)
     except (CheckError, OSError, ValueError, KeyError, TypeError) as error:

@@ -31,7 +31,7 @@ SHOWN_MAX = 20
 class Proofs(NamedTuple):
     heads: Heads
     findings: list[Mismatch]
-    notes: list[str]
+    remarks: list[str]
     checkpoints: int
     """Of checkpoints that can be relied on."""
 
@@ -63,16 +63,16 @@ async def gather(
         if trusted is None and copied_keys:
             trusted = [checkpoint.read_statement(signed).key for signed in copied_keys]
         statements += copied_keys
-    notes = []
+    remarks = []
     if trusted is None and own:
         trusted = own
     if trusted is None and statements:
-        notes.append("the key that signs the checkpoints is believed as the database has it: name it with --keys")
+        remarks.append("the key that signs the checkpoints is believed as the database has it: name it with --keys")
     keys = Keys(statements, trusted)
     findings += keys.findings
     in_database = {signed.text for _, signed in stored}
     copied, voided = _without_void(copied, in_database, restores)
-    notes += voided
+    remarks += voided
     found, wrong = checkpoint.sound([*(("the database", signed) for _, signed in stored), *copied], keys)
     findings += wrong
     findings += checkpoint.missing((n for n, _ in stored), "checkpoint")
@@ -83,8 +83,8 @@ async def gather(
             Mismatch("truncated", f"checkpoint n {last + 1} to {max(lost)}", "copies have them, the database doesn't")
         )
     findings += await _told(connection, in_database, restores)
-    notes += _silences(found)
-    return Proofs(Heads(found), findings, notes, len(found))
+    remarks += _silences(found)
+    return Proofs(Heads(found), findings, remarks, len(found))
 
 
 async def _told(connection: Connection, in_database: set[str], restores: Iterable[dict[str, Any]]) -> list[Mismatch]:
@@ -171,13 +171,13 @@ def _without_void(
 
 def _silences(found: list[Sound]) -> list[str]:
     """No finding: a ledger may have been off. But it is something to know."""
-    notes = []
+    remarks = []
     for (before, _), (after, _) in itertools.pairwise(found):
         pause_ms = after.at_ms - before.at_ms
         if before.minutes and pause_ms > SILENT_TIMES * before.minutes * 60_000:
-            notes.append(f"no checkpoint for {pause_ms / 60_000:.0f} minutes between {before.n} and {after.n}")
-    more = len(notes) - SHOWN_MAX
-    return [*notes[:SHOWN_MAX], *([f"and {more} more such pauses"] if more > 0 else [])]
+            remarks.append(f"no checkpoint for {pause_ms / 60_000:.0f} minutes between {before.n} and {after.n}")
+    more = len(remarks) - SHOWN_MAX
+    return [*remarks[:SHOWN_MAX], *([f"and {more} more such pauses"] if more > 0 else [])]
 
 
 def read_copies(folder: Path) -> tuple[list[Envelope], list[tuple[str, Envelope]], list[Mismatch]]:

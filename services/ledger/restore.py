@@ -170,9 +170,9 @@ async def _rewind(connection: Connection, shard: Shard) -> None:
     tally = Tally(connection, subjects.TRAFFIC_STREAM, shard.number)
     for _ in range(TRIES):
         known = await tally.position()
-        note = Anomaly("rewind", known.seq, None, "restore-traffic --everything")
+        rewound = Anomaly("rewind", known.seq, None, "restore-traffic --everything")
         with suppress(PositionMovedError):
-            await tally.rewind(known, Position(0, 0), note)
+            await tally.rewind(known, Position(0, 0), rewound)
             return
     raise ConsumerError(f"shard {shard.number} is recorded too fast to go back: stop the ledger for a moment")
 

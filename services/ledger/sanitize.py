@@ -12,7 +12,7 @@ import msgspec
 
 TEXT_CHARACTERS_MAX = 256
 """Of any one text of a row: they are indexed, and keys of rollups."""
-NOTE_CHARACTERS_MAX = 1000
+SHOWN_CHARACTERS_MAX = 1000
 MS_MAX = 253_402_300_799_999
 """The end of the year 9999, in Unix milliseconds."""
 INT_MAX = 2**31 - 1
@@ -43,9 +43,9 @@ def text(value: str) -> str:
     return f"{plain[: TEXT_CHARACTERS_MAX - _DIGEST_CHARACTERS]}~{digest}"
 
 
-def note(value: str) -> str:
+def for_people(value: str) -> str:
     """Text for people, that nothing is looked up by: cut where it is too long."""
-    return value.replace("\x00", _NUL_REPLACEMENT)[:NOTE_CHARACTERS_MAX]
+    return value.replace("\x00", _NUL_REPLACEMENT)[:SHOWN_CHARACTERS_MAX]
 
 
 def bounded(value: int, low: int, high: int) -> int:

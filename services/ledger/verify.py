@@ -143,8 +143,8 @@ async def verify(connection: Connection, asked: Asked = EVERYTHING) -> int:
     await verifier.prices()
     if asked.whole:
         verifier.conclude()
-    for note in held.notes:
-        print(f"note      {note}")
+    for remark in held.remarks:
+        print(f"note      {remark}")
     print(verifier.summary(held.checkpoints))
     return 1 if verifier.found else 0
 

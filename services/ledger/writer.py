@@ -235,7 +235,7 @@ class Writer(Generic[T]):
             detail = f"messages {known.seq + 1} to {first.seq - 1} were gone before they were recorded"
             log.error("stream_gap", what=self._poster.label, detail=detail)
             metrics.ANOMALIES.labels("gap").inc()
-            await tally.note(Anomaly("gap", first.seq, None, detail))
+            await tally.anomaly(Anomaly("gap", first.seq, None, detail))
         return messages
 
     async def _rewind_if_shorter(self, tally: Tally, known: Position) -> Position:
