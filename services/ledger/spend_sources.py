@@ -181,14 +181,15 @@ def _nothing(made: Statement) -> str:
 
 
 def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: list[str]) -> str:
-    """Of the tables that know tags, or tags and teams, alone."""
+    """Of the tables that know tags, or tags and teams, alone; added up by those that are asked for."""
+    by = [name for name in keys if name in query.group_by]
+    value = {DIMENSIONS[name]: f"{name}_word.value" for name in by}
+    names = ", ".join(f"{value.get(column, 'NULL::text')} AS {column}" for column in ("tag", *_GROUP_COLUMNS))
+    words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in by)
     rows = rows_by_tag(made, query, pieces, keys)
-    team = "v.value" if len(keys) > 1 else "NULL::text"
-    names = [f"{team} AS team_id" if column == "team_id" else f"NULL::text AS {column}" for column in _GROUP_COLUMNS]
-    joined = "LEFT JOIN spend_word v ON v.id = s.team" if len(keys) > 1 else ""
     return (
-        f"SELECT s.at, w.value AS tag, {', '.join(names)}, {columns_of('s', made.sums)}"
-        f" FROM ({together(made, rows, keys, _bucketed(made, query))}) AS s LEFT JOIN spend_word w ON w.id = s.tag {joined}"
+        f"SELECT s.at, {names}, {columns_of('s', made.sums)}"
+        f" FROM ({together(made, rows, by, _bucketed(made, query))}) AS s {words}"
     )
 
 
@@ -286,9 +287,9 @@ def _bucketed(made: Statement, query: SpendQuery) -> str:
 
 def together(made: Statement, rows: Sequence[str], keys: Sequence[str], bucket: str, joined: str = "") -> str:
     """Pieces added up by numbers, before anything is looked up by them."""
-    sums = whole_numbers(made.sums)
+    columns = ", ".join((f"{bucket} AS at", *keys, whole_numbers(made.sums)))
     source = f"({' UNION ALL '.join(rows)}) AS p {joined}"
-    return f"SELECT {bucket} AS at, {', '.join(keys)}, {sums} FROM {source} GROUP BY 1{positions(2, len(keys))}"
+    return f"SELECT {columns} FROM {source} GROUP BY 1{positions(2, len(keys))}"
 
 
 def _live(made: Statement, kept: Kept, live: Live, query: SpendQuery, by_tag: bool) -> str:

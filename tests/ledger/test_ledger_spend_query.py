@@ -109,13 +109,19 @@ async def answered(report: Report, query: SpendQuery, scope: Scope) -> tuple[str
         at = row["bucket"].astimezone(query.zone) if row["bucket"] is not None else None
         bucket = None if at is None else at.isoformat() if query.bucket == "hour" else at.date().isoformat()
         key = (bucket, *(row[f"d{n}"] for n in range(len(query.group_by))))
+        assert key not in found, "one row of each"
         found[key] = [int(row[name]) for name in ("requests", "input_tokens", "unpriced", "spend_picousd")]
     return source, found
 
 
-async def test_random_questions_from_every_source(book: Book) -> None:
+@pytest.mark.parametrize("behind", [True, False])
+async def test_random_questions_from_every_source(book: Book, behind: bool) -> None:
+    """While the cube is behind, and when it has everything."""
     draw = random.Random(12)
-    await fill(book, draw, Cube(book.database, asyncio.Event()))
+    cube = Cube(book.database, asyncio.Event())
+    await fill(book, draw, cube)
+    while not behind and (await cube.catch_up(book.owner) or await cube.fold(book.owner, NOW)):
+        pass
     pool = await book.database.readers(2)
     report = Report(pool)
     values = {"tag": ["a", "b", "zz"], "team": ["team-a", "team-b"], "model": ["gpt"], "user": ["alice"], "customer": ["c1"],
@@ -151,6 +157,20 @@ async def test_random_questions_from_every_source(book: Book) -> None:
         sources.add(source + plan(query, everything=scope.everything).grain)
         assert found == await by_hand(book, query, scope), (asked, scope, source)
     assert sources == {"rollupday", "cubemonth", "cubeday", "cubehour", "logcall"}
+    pool.terminate()
+
+
+async def test_by_tag_of_several_teams_each_tag_is_one_row(book: Book) -> None:
+    """The table by tag and team has one for each team."""
+    cube = Cube(book.database, asyncio.Event())
+    await book.post(*(settled(opened(caller=caller, tags=["a"])) for caller in (ALICE, BOB)))
+    while await cube.catch_up(book.owner):
+        pass
+    pool = await book.database.readers(2)
+    for bucket in spend_query.BUCKETS:
+        query = parse({"group_by": "tag", "team": "team-a,team-b", "bucket": bucket}, datetime.now(UTC))
+        _, rows, _ = await Report(pool).spend(query, Scope(everything=True))
+        assert [(row["d0"], row["requests"]) for row in rows] == [("a", 2)], bucket
     pool.terminate()
 
 
