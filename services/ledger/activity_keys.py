@@ -11,11 +11,10 @@ from services.ledger import answers, daily_activity, params, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
 from services.ledger.asking import Scope, scope_of
-from services.ledger.daily_activity import ALIASES, IDS, METRICS, add, asked, empty, in_usd
+from services.ledger.daily_activity import ALIASES, IDS, METRICS, add, asked, empty, figures, in_usd
 from services.ledger.params import refuse
 from services.ledger.spend_global import names_of, need_days
 from services.ledger.spend_query import SpendQuery
-from services.ledger.spend_sources import CACHE_SUMS, SUMS
 
 KEYS_MAX = 1_000
 KEYS_A_PAGE_MAX = 100
@@ -83,9 +82,9 @@ async def _keys(
     others = (entity,) if left_out else ()
     dimensions = tuple(dict.fromkeys(("key", "team", "user", *others)))
     at = dimensions.index(entity) if left_out else -1
-    parsed = parsed._replace(bucket="none", group_by=dimensions, top=spend_query.ROWS_MAX)
+    parsed = parsed._replace(bucket="none", group_by=dimensions)
     found: dict[str, dict[str, Any]] = {}
-    for row in await api.book().sums(parsed, scope, (*SUMS, *CACHE_SUMS)):
+    for row in await figures(api.book(), scope, parsed):
         if row["d0"] is None or (left_out and row[f"d{at}"] in left_out):
             continue
         metadata = {"key_alias": None, "team_id": row["d1"], "user_id": row["d2"]}
@@ -145,8 +144,8 @@ async def _export(api: Api, scope: Scope, entity: str, query: Mapping[str, str])
         refuse("format", "must be csv or json")
     parsed, left_out = asked(entity, query)
     more = tuple(name for name in EXPORTS[kind] if name != entity)
-    parsed = parsed._replace(group_by=(entity, *more), top=spend_query.ROWS_MAX)
-    found = [row for row in await api.book().sums(parsed, scope, (*SUMS, *CACHE_SUMS)) if row["d0"] not in left_out]
+    parsed = parsed._replace(group_by=(entity, *more))
+    found = [row for row in await figures(api.book(), scope, parsed) if row["d0"] not in left_out]
     named = ("team", "key")
     names = {name: await names_of(api, name, [row[f"d{n}"] for row in found]) if name in named else {}
              for n, name in enumerate((entity, *more))}  # fmt: skip
@@ -173,8 +172,8 @@ def _exported(
             found["key_alias"] = names["key"].get(row[f"d{n}"])
     metrics = empty()
     add(metrics, row)
-    figures = in_usd(metrics)
-    return {**found, **{name: figures[name] for name in EXPORTED}}
+    amounts = in_usd(metrics)
+    return {**found, **{name: amounts[name] for name in EXPORTED}}
 
 
 # ── who of a team ──
@@ -186,10 +185,10 @@ async def _by_user(api: Api, scope: Scope, query: Mapping[str, str]) -> dict[str
     if not teams:
         refuse("team_ids", "are needed: Please provide team_ids")
     parsed, _ = asked("team", query)
-    parsed = parsed._replace(bucket="none", group_by=("team", "user"), top=spend_query.ROWS_MAX)
+    parsed = parsed._replace(bucket="none", group_by=("team", "user"))
     names = await names_of(api, "team", list(teams))
     results = []
-    for row in await api.book().sums(parsed, scope, (*SUMS, *CACHE_SUMS)):
+    for row in await figures(api.book(), scope, parsed):
         metrics = empty()
         add(metrics, row)
         who = {"team_id": row["d0"], "team_alias": names.get(row["d0"]), "user_id": row["d1"] or ""}

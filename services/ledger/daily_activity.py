@@ -80,24 +80,36 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
 async def by_day(
     report: Report, scope: Scope, entity: str, parsed: SpendQuery, left_out: set[str]
 ) -> dict[str, dict[str, Any]]:
-    """Day → its figures, and their breakdown; money in pico-USD."""
-    wanted = (*SUMS, *CACHE_SUMS)
+    """Day → its figures, and their breakdown; money in pico-USD. A call with two tags counts for
+    each of them, and once in everything else, unless some tags are left out.
+    """
     results: dict[str, dict[str, Any]] = {}
-    parsed = parsed._replace(top=spend_query.ROWS_MAX)
-    dimensions = [entity, *PARTS.values()]
-    for row in await report.sums(parsed._replace(group_by=tuple(dict.fromkeys(dimensions))), scope, wanted):
-        if row["d0"] in left_out:
-            continue
-        day = row["bucket"].astimezone(parsed.zone).date().isoformat()
-        found = results.setdefault(day, {"date": day, "metrics": empty(), "breakdown": _parts()})
-        add(found["metrics"], row)
-        add(_entry(found["breakdown"]["entities"], row["d0"]), row)
-        for n, part in enumerate(PARTS, 1):
-            value = row[f"d{n}"]
-            add(_entry(found["breakdown"][part], ENDPOINTS.get(value, value) if part == "endpoints" else value), row)
-    if entity == "tag" and not left_out:
-        await _count_once(report, scope, parsed, results, wanted)
+    parts = tuple(PARTS.values())
+    for group_by in ((entity,), parts) if entity == "tag" and not left_out else ((entity, *parts),):
+        for row in await figures(report, scope, parsed._replace(group_by=group_by)):
+            value = {dimension: row[f"d{n}"] for n, dimension in enumerate(group_by)}
+            if entity in value and value[entity] in left_out:
+                continue
+            day = row["bucket"].astimezone(parsed.zone).date().isoformat()
+            found = results.setdefault(day, {"date": day, "metrics": empty(), "breakdown": _parts()})
+            if entity in value:
+                add(_entry(found["breakdown"]["entities"], value[entity]), row)
+            if len(group_by) > 1:
+                add(found["metrics"], row)
+                for part, dimension in PARTS.items():
+                    name = value[dimension]
+                    add(
+                        _entry(found["breakdown"][part], ENDPOINTS.get(name, name) if part == "endpoints" else name),
+                        row,
+                    )
     return results
+
+
+async def figures(report: Report, scope: Scope, parsed: SpendQuery) -> list[Any]:
+    """Every sum that METRICS are made of. Of admitted calls, by whatever they are asked: views of
+    the same days add up to the same.
+    """
+    return await report.sums(parsed._replace(top=spend_query.ROWS_MAX), scope, (*SUMS, *CACHE_SUMS), admitted=True)
 
 
 def shown(results: Mapping[str, dict[str, Any]], page: int, pages: int) -> dict[str, Any]:
@@ -107,17 +119,6 @@ def shown(results: Mapping[str, dict[str, Any]], page: int, pages: int) -> dict[
         "results": days,
         "metadata": {**_metadata(days), "page": page, "total_pages": pages, "has_more": page < pages},
     }
-
-
-async def _count_once(
-    report: Report, scope: Scope, parsed: SpendQuery, results: dict[str, dict[str, Any]], wanted: Any
-) -> None:
-    """A day's own figures count a call with two tags once, unlike the sum of its tags."""
-    for row in await report.sums(parsed._replace(group_by=()), scope, wanted):
-        day = row["bucket"].astimezone(parsed.zone).date().isoformat()
-        if day in results:
-            results[day]["metrics"] = empty()
-            add(results[day]["metrics"], row)
 
 
 def _page(query: Any, page: int, size: int) -> tuple[tuple[datetime, datetime] | None, int]:

@@ -244,14 +244,16 @@ class Report:
         rows = await self.fetch(QUERIES["audit_entry"], fact_id)
         return responses.audit_entry(rows[0]) if rows else None
 
-    async def sums(self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS) -> list[Any]:
+    async def sums(
+        self, query: SpendQuery, scope: Scope, wanted: Sequence[str] = SUMS, *, admitted: bool = False
+    ) -> list[Any]:
         """Rows alone, without a total: see spend_sql.build. What isn't among the usual SUMS comes
-        from cube or log.
+        from cube or log. `admitted`: without refused calls, also where those could be counted.
         """
         plan = spend_query.plan(query, everything=scope.everything and tuple(wanted) == SUMS)
         async with self._snapshot() as connection:
             kept = await self._kept_for(connection, query, [plan])
-            sql, arguments = spend_sql.build(query, plan, scope, kept, wanted=wanted)
+            sql, arguments = spend_sql.build(query, plan, scope, kept, admitted=admitted, wanted=wanted)
             rows = await connection.fetch(sql, *arguments)
         if len(rows) > ROWS_MAX:
             refuse("start_date", f"gives more than {ROWS_MAX} sums: narrow the range, or filter")

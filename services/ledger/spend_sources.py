@@ -181,7 +181,7 @@ def _nothing(made: Statement) -> str:
 
 
 def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys: list[str]) -> str:
-    """Of the tables that know tags, or tags and teams, alone; added up by those that are asked for."""
+    """Of the tables that know tags, or tags and teams, alone. Added up by what is asked for."""
     by = [name for name in keys if name in query.group_by]
     value = {DIMENSIONS[name]: f"{name}_word.value" for name in by}
     names = ", ".join(f"{value.get(column, 'NULL::text')} AS {column}" for column in ("tag", *_GROUP_COLUMNS))
