@@ -4,7 +4,7 @@ the lists that LiteLLM's dashboards ask for beside them. Who asks sees their own
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -68,7 +68,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         scope = scope_of(await api.identify(request, "/global/spend/end_users"))
         body = await answers.json_body(request)
         wanted = {
-            "key": _string(body, "api_key"),
+            "key": params.text(body, "api_key"),
             "start_date": _day(body, "startTime"),
             "end_date": _day(body, "endTime"),
         }
@@ -148,20 +148,11 @@ def _report(api: Api, name: str) -> Handler:
 # ── from the log ──
 
 
-def _asked(query: Mapping[str, str]) -> tuple[date, date]:
-    need_days(query)
-    first, last = params.days(query)
-    assert first is not None
-    assert last is not None
-    if (last - first).days >= LOG_DAYS_MAX:
-        refuse("start_date", f"and end_date are more than {LOG_DAYS_MAX} days apart")
-    return first, last
-
-
 def _book(query: Mapping[str, str], scope: Scope) -> tuple[Statement, str, list[str]]:
     """(statement, its table, its conditions)."""
+    need_days(query)
     made = Statement()
-    first, last = _asked(query)
+    first, last = params.recent_days(query, datetime.now(UTC).date(), usual=LOG_DAYS_MAX, most=LOG_DAYS_MAX)
     table = f"{of_days(made.add(first), made.add(last))} AS b"
     return made, table, of_scope(made, scope, "b")
 
@@ -218,16 +209,9 @@ async def _refused(api: Api, scope: Scope, query: Mapping[str, str], *, by_deplo
     return [{"deployment": each, **found[each]} for each in ranked[:MODELS_MAX]]
 
 
-def _string(body: Mapping[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is None or value == "":
-        return None
-    return params.checked_text(name, value) if isinstance(value, str) else refuse(name, "must be a string")
-
-
 def _day(body: Mapping[str, Any], name: str) -> str | None:
     """The day of an instant in ISO 8601."""
-    value = _string(body, name)
+    value = params.text(body, name)
     if value is None:
         return None
     try:

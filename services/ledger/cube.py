@@ -55,9 +55,8 @@ SUMS = (
     "requests", "successes", "failures", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "unpriced",
     "flagged", "spend_picousd",
 )  # fmt: skip
-WORK_MEM = "64MB"
+STEP_SETTINGS = "SET LOCAL work_mem = '64MB'"
 """Sums of a step, or of a period, are sorted in it."""
-STEP_SETTINGS = f"SET LOCAL work_mem = '{WORK_MEM}'"
 NEWEST_SETTINGS = "SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off"
 """The planner knows nothing of the newest rows yet and takes a step's for one or two: it would sort
 texts where it could hash them in a fraction of the time, or compare each row with each (a step of
@@ -218,7 +217,7 @@ class Cube:
         try:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL statement_timeout = {FOLD_TIMEOUT_S * 1000:.0f}")
-                await connection.execute(f"SET LOCAL work_mem = '{WORK_MEM}'")
+                await connection.execute(STEP_SETTINGS)
                 await hold(connection)
                 # Asked again: who had the sums until now may have changed a day that a month would
                 # be made from.

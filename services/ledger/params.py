@@ -5,7 +5,7 @@ names the parameter.
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from services.ledger import sanitize
 from shared import errors
@@ -136,10 +136,14 @@ def key_digest(value: str | None) -> str | None:
     )
 
 
-def text(query: Query, name: str) -> str | None:
-    """None when it isn't given, or empty."""
+def text(query: Mapping[str, Any], name: str) -> str | None:
+    """None when it isn't given, or empty. Also of a JSON body."""
     value = query.get(name)
-    return checked_text(name, value) if value else None
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        refuse(name, "must be a string")
+    return checked_text(name, value)
 
 
 def checked_text(name: str, value: str) -> str:

@@ -291,8 +291,8 @@ class Report:
         positions = await connection.fetch(QUERIES["cube_positions"], subjects.TRAFFIC_STREAM)
         after = [(row["shard"], row["batch"]) for row in positions]
         batches = await connection.fetch(QUERIES["cube_behind"], [shard for shard, _ in after], [n for _, n in after])
-        asked = range(first.date().toordinal(), (end - MICROSECOND).date().toordinal() + 1)
-        days = {day for day in await self._days_of(connection, batches) if day.toordinal() in asked}
+        low, high = first.date(), (end - MICROSECOND).date()
+        days = {day for day in await self._days_of(connection, batches) if low <= day <= high}
         if days:  # the planner takes the newest rows for one or two, and would sort them by their texts
             await connection.execute("SET LOCAL enable_sort = off")
         return Kept([Span(*row.values()) for row in found], Live(after, sorted(days)) if days else None)

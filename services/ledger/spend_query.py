@@ -75,9 +75,9 @@ def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
     for name in asked:
         if name not in known:
             refuse(str(name)[:80], f"isn't a parameter of /spend/query; there are {', '.join(sorted(known))}")
-    zone = _zone(_text(asked, _spelling(asked, "time_zone", "timezone")) or "UTC")
+    zone = _zone(params.text(asked, _spelling(asked, "time_zone", "timezone")) or "UTC")
     first, end = _range(asked, zone, now)
-    bucket = _text(asked, "bucket") or "none"
+    bucket = params.text(asked, "bucket") or "none"
     if bucket not in BUCKETS:
         refuse("bucket", f"must be one of {', '.join(BUCKETS)}")
     group_by = tuple(dict.fromkeys(_words(asked, _spelling(asked, "group_by", "by"))))
@@ -88,7 +88,7 @@ def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
         refuse("group_by", f"can name {GROUP_BY_MAX} dimensions at most")
     if bucket == "hour" and end - first > timedelta(hours=HOUR_BUCKETS_MAX):
         refuse("bucket", "by hour goes over 92 days at most: narrow from and to, or take day")
-    form = _text(asked, "format") or "json"
+    form = params.text(asked, "format") or "json"
     if form not in ("json", "csv"):
         refuse("format", "must be json or csv")
     return SpendQuery(
@@ -178,9 +178,9 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _range(asked: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
-    since = _text(asked, "since")
+    since = params.text(asked, "since")
     start_name, end_name = _spelling(asked, "from", "start_date"), _spelling(asked, "to", "end_date")
-    start, stop = _text(asked, start_name), _text(asked, end_name)
+    start, stop = params.text(asked, start_name), params.text(asked, end_name)
     today = now.astimezone(zone).date()
     if since is not None:
         if start or stop:
@@ -267,17 +267,8 @@ def _words(asked: Mapping[str, Any], name: str, separator: str = ",") -> list[st
         return []
     words = value if isinstance(value, list) else str(value).split(separator) if separator else [value]
     if not all(isinstance(word, str) for word in words):
-        refuse(name, "must be a text, or a list of texts")
+        refuse(name, "must be a string, or a list of strings")
     return [params.checked_text(name, word.strip()) for word in words if word.strip()]
-
-
-def _text(asked: Mapping[str, Any], name: str) -> str | None:
-    value = asked.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        refuse(name, "must be a text")
-    return params.checked_text(name, value)
 
 
 def _top(asked: Mapping[str, Any]) -> int:

@@ -113,8 +113,7 @@ def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept
         rows += f" WHERE f.tag = ANY({made.add(list(query.filters['tag']))}::text[])"
     if kept.live is None:
         return rows
-    conditions = _conditions(made, query, scope) + (["r.model IS NOT NULL"] if admitted and not by_tag else [])
-    return f"{rows} UNION ALL {_live_rows(made, query, kept, kept.live, by_tag, conditions)}"
+    return f"{rows} UNION ALL {live_rows(made, query, scope, kept, by_tag=by_tag, admitted=admitted)}"
 
 
 def added_up(plan: Plan, kept: Kept) -> bool:
@@ -138,18 +137,13 @@ def tag_keys(query: SpendQuery, plan: Plan, scope: Scope) -> list[str]:
     return ["tag", "team"] if "team" in asked else ["tag"]
 
 
-def live_rows(made: Statement, query: SpendQuery, scope: Scope, kept: Kept) -> str:
-    """What the cube hasn't got yet, by tag."""
-    if kept.live is None:
-        return _nothing(made)
-    return _live_rows(made, query, kept, kept.live, True, _conditions(made, query, scope))
-
-
-def _live_rows(
-    made: Statement, query: SpendQuery, kept: Kept, live: Live, by_tag: bool, conditions: Sequence[str]
+def live_rows(
+    made: Statement, query: SpendQuery, scope: Scope, kept: Kept, *, by_tag: bool = True, admitted: bool = True
 ) -> str:
-    """`conditions`: on rows `r`."""
-    rows = f"SELECT * FROM ({_nothing(made)}) AS n UNION ALL {_live(made, kept, live, query, by_tag)}"
+    """What the cube hasn't got yet; there is some."""
+    assert kept.live is not None
+    rows = f"SELECT * FROM ({_nothing(made)}) AS n UNION ALL {_live(made, kept, kept.live, query, by_tag)}"
+    conditions = _conditions(made, query, scope) + (["r.model IS NOT NULL"] if admitted and not by_tag else [])
     return f"SELECT r.* FROM ({rows}) AS r WHERE {' AND '.join(conditions) or 'true'}"
 
 
@@ -185,11 +179,10 @@ def _tag_sums(made: Statement, query: SpendQuery, pieces: Sequence[Piece], keys:
     by = [name for name in keys if name in query.group_by]
     value = {DIMENSIONS[name]: f"{name}_word.value" for name in by}
     names = ", ".join(f"{value.get(column, 'NULL::text')} AS {column}" for column in ("tag", *_GROUP_COLUMNS))
-    words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in by)
     rows = rows_by_tag(made, query, pieces, keys)
     return (
         f"SELECT s.at, {names}, {columns_of('s', made.sums)}"
-        f" FROM ({together(made, rows, by, _bucketed(made, query))}) AS s {words}"
+        f" FROM ({together(made, rows, by, _bucketed(made, query))}) AS s {words_of(by)}"
     )
 
 
@@ -260,7 +253,7 @@ def _group_sums(
         f"{''.join(f', g.{column}' for column in columns)} FROM spend_group g WHERE {' AND '.join(where) or 'true'}"
     )
     named = ", ".join(f"n.{column}" if column in columns else f"NULL::text AS {column}" for column in _GROUP_COLUMNS)
-    tag, joined = ("w.value", "LEFT JOIN spend_word w ON w.id = s.tag") if by_tag else ("NULL::text", "")
+    tag, joined = ("tag_word.value", words_of(["tag"])) if by_tag else ("NULL::text", "")
     keys = ["alike", "tag"] if by_tag else ["alike"]
     return (
         f"WITH numbered AS MATERIALIZED ({numbered})"
@@ -394,6 +387,11 @@ def of_scope(made: Statement, scope: Scope, table: str) -> list[str]:
         return [f"{table}.user_id = {made.add(scope.user_id)}"]
     key = "IS NULL" if scope.key_sha256 is None else f"= {made.add(scope.key_sha256)}"
     return [f"{table}.key_sha256 {key}", f"{table}.user_id IS NULL"]
+
+
+def words_of(names: Sequence[str]) -> str:
+    """Joins of `s` with what its numbers stand for: `<name>_word.value`."""
+    return " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in names)
 
 
 def columns_of(table: str, names: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from services.ledger.spend_sources import (
     rows_of_all_tags,
     tag_keys,
     whole_numbers,
+    words_of,
 )
 
 _NOT_NOTHING = "sum(requests) <> 0 OR sum(spend_picousd) <> 0"
@@ -122,7 +123,7 @@ class _ByTag:
         number = range(len(self.keys))
         self.by, self.ids, self.columns = (", ".join(names) for names in ([f"d{n}" for n in number], self.keys, wanted))
         self.sums = whole_numbers(wanted)
-        self._words = " ".join(f"LEFT JOIN spend_word {name}_word ON {name}_word.id = s.{name}" for name in self.keys)
+        self._words = words_of(self.keys)
         self._values = ", ".join(f"{name}_word.value AS d{n}" for n, name in enumerate(self.keys))
 
     def live(self, bucket: str) -> str:
@@ -274,7 +275,7 @@ def tag_days(
         False,
         False,
     )
-    made = Statement(())
+    made = Statement()
     rows = cube_rows(made, query, Plan("cube", "day"), scope, kept, True)
     return (
         "SELECT value, min(day) AS first_day, max(day) AS last_day FROM ("
