@@ -19,6 +19,11 @@ from shared.ids import DeploymentId
 NAME = "budgets_over"
 GATEWAY = "total:"
 
+SETTLES_MS = 60_000
+"""Where two policies disagree (one has read another file), what the one has just said isn't taken
+back by the other: they would go on every second, and edges would forget all they were told.
+"""
+
 Over = Mapping[str, tuple[int, int]]
 """Name of a budget that is used up → (what was spent when that was seen, its limit), pico-USD."""
 NONE: Over = {}
@@ -70,21 +75,26 @@ def planned(
             not over stays.
         at_ms: the instant whose windows were asked for.
     """
-    told, value = _told(directory), {}
+    told, found = _told(directory), directory.settings.get(NAME)
+    said_ms = 0 if found is None else found.updated_at_ms
+    lately = now_ms - said_ms < SETTLES_MS
+    names = {limit.name for limit in known}
+    value = {name: before for name, before in told.items() if lately and name not in names}
     for place, limit in enumerate(known):
         first = first_day(limit, at_ms)
         before = told.get(limit.name)
         kept = before[1] if before is not None and before[0] == first else 0
         spent = kept if sums is None else sums[place]
-        if spent < limit.max_picousd:
-            continue
-        if before is not None and kept >= limit.max_picousd:
-            spent = kept  # said already: it isn't said again with every call that follows
-        value[limit.name] = {"first": first, "spent_picousd": str(spent)}
-    found = directory.settings.get(NAME)
-    if value == ((found.value if found is not None else None) or {}):
+        if spent >= limit.max_picousd:
+            # Said already: it isn't said again with every call that follows.
+            again = before is not None and kept >= limit.max_picousd
+            value[limit.name] = (first, kept if again else spent)
+        elif before is not None and lately and kept <= spent and first_day(limit, said_ms) == first:
+            value[limit.name] = before  # by a limit or term of another policy's
+    if value == told:
         return None
-    return setting(directory, NAME, value, "book", now_ms)
+    entries = {name: {"first": first, "spent_picousd": str(spent)} for name, (first, spent) in value.items()}
+    return setting(directory, NAME, entries, "book", now_ms)
 
 
 def first_day(limit: Budget, now_ms: int) -> str:

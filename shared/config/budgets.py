@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from shared.config.errors import ConfigError
 from shared.config.fields import Reading
+from shared.config.providers import PROVIDERS
 from shared.config.schema import LitellmSettings, RouterSettings
 from shared.money import PICOUSD_PER_USD
 
@@ -89,6 +90,8 @@ def check(litellm: LitellmSettings, router: RouterSettings, reading: Reading) ->
     for name, each in router.provider_budget_config.items():
         if why := why_not(_of_provider(name, each)[1]):
             reading.unenforced("provider_budget_config", f"{_PROVIDERS}.{name} can't be enforced (its term {why})")
+        if name not in PROVIDERS:
+            reading.warn(f"{_PROVIDERS}.{name}: not used (no provider is called so)")
 
 
 def name_idle(at: str, usd: float | None, term: str | None, reading: Reading) -> None:
@@ -137,10 +140,10 @@ def _days(term: str) -> tuple[int, str]:
     elif unit == "w":
         number *= _WEEK
     elif unit == "mo" or number == _MONTH:
-        return (1 if unit == "d" else number), "mo"
-    if number > DAYS_MAX:
+        number, unit = (1 if unit == "d" else number), "mo"
+    if number * (_MONTH if unit == "mo" else 1) > DAYS_MAX:
         raise ValueError(f"must be {DAYS_MAX} days at most")
-    return number, "d"
+    return number, "mo" if unit == "mo" else "d"
 
 
 def _month(index: int) -> date:

@@ -60,9 +60,12 @@ def test_windows_begin_where_litellms_are_reset(term: str, now: str, first: str,
 def test_terms_that_nobody_can_hold_to_are_named() -> None:
     assert window("", NOW) == (None, None)
     assert not why_not("30d") and not why_not(None)
-    for term in ("1h", "90m", "25h", "0d", "d", "1y", "99999d", "-1d"):
+    for term in ("1h", "90m", "25h", "0d", "d", "1y", "99999d", "-1d", "99999h", "600w", "123mo", "99999999mo", " "):
         assert why_not(term), term
         assert budget("total", "", 1.0, term) is None
+    for term in ("3660d", "522w", "122mo", "87840h"):
+        first, end = window(term, NOW)
+        assert not why_not(term) and first is not None and end is not None and end > NOW, term
 
 
 def limited(fallbacks: str = "[]") -> World:
@@ -144,6 +147,33 @@ def test_what_was_told_is_measured_by_the_limits_of_now() -> None:
     assert asked(lowered.decide(secret("a"), model="gpt")) == "over_budget", "it was told of less than the new limit"
 
 
+def test_policies_that_disagree_do_not_go_on_saying_so() -> None:
+    """One has read another file: each fact of theirs has edges forget all they were told."""
+    low = limited()
+    text = LIMITED.replace("FALLBACKS", "[]").replace("max_budget: 100", "max_budget: 200")
+    high = World(key("a"), text=text.replace("provider_budget_config: {groq", "provider_budget_config: {mistral"))
+    high.directory = low.directory
+    assert told(low, total=150, groq=10, one=5)
+    for second in range(5):
+        assert not told(high, NOW + 1_000 * second, total=150, one=5)
+        assert not told(low, NOW + 1_000 * second, total=150, groq=10, one=5)
+    assert asked(low.decide(secret("a"), model="gpt")) == "over_budget"
+    assert asked(high.decide(secret("a"), model="gpt")) == ["two"]
+    assert told(high, NOW + 1_000, total=200, one=5)
+    assert not told(low, NOW + 1_000, total=201, groq=10, one=5)
+    assert told(high, NOW + 1_000, total=149), "the book has less than that after all"
+    assert set(low.directory.settings["budgets_over"].value) == {"provider:groq"}
+    assert told(high, NOW + 100_000), "in the end nobody says so any more"
+    assert not low.directory.settings["budgets_over"].value
+
+
+def test_a_day_that_ends_just_after_its_limit_was_reached() -> None:
+    world, midnight = limited(), ms("2026-11-28T00:00:00")
+    assert told(world, midnight - 500, one=5)
+    assert told(world, midnight + 500), "whoever was refused hears of it at once"
+    assert not world.directory.settings["budgets_over"].value
+
+
 def test_a_budget_that_never_begins_anew() -> None:
     general = "general_settings: {disable_reset_budget: true, "
     world = World(key("a"), text=LIMITED.replace("FALLBACKS", "[]").replace("general_settings: {", general))
@@ -186,10 +216,19 @@ def test_what_is_said_of_them(text: str, place: str, verdict: str) -> None:
     assert bool(build(found, lambda *_: None).budgets) == ("max_budget" in text and verdict != "no effect")
 
 
+def test_a_provider_that_nobody_is_called_is_named() -> None:
+    limits = "{open-ai: {budget_limit: 1, time_period: 1d}, openai: {budget_limit: 1}}"
+    found = config.parse(f"router_settings: {{provider_budget_config: {limits}}}", {})
+    said = [each for each in found.warnings if "provider_budget_config" in each]
+    assert len(said) == 1 and "provider_budget_config.open-ai" in said[0]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "litellm_settings: {max_budget: -1}",
+        "litellm_settings: {max_budget: .nan}",
+        "litellm_settings: {max_budget: 0, budget_duration: 99999999mo}",
         "litellm_settings: {max_budget: 0, budget_duration: 1h}",
         "router_settings: {provider_budget_config: {openai: {time_period: 1d}}}",
         "router_settings: {provider_budget_config: {openai: {budget_limit: 1, time_period: 1h}}}",
