@@ -21,6 +21,10 @@ class Form:
     def __getitem__(self, name: str) -> str:
         return self._last.get(name, "").strip()
 
+    def exact(self, name: str) -> str:
+        """With the spaces around it: they are part of a password."""
+        return self._last.get(name, "")
+
     def lines(self, name: str) -> list[str]:
         """A field with one entry a line, or with commas between."""
         return [each for part in self[name].replace(",", "\n").splitlines() if (each := part.strip())]

@@ -39,11 +39,11 @@ async def accept(parts: Parts, request: Request, visitor: Visitor, sent: Form) -
     _need(parts, visitor)
     secret = sent["invitation_id"]
     user = await _whose(parts, request, secret)
-    chosen = _exact(sent, "password")
+    chosen = sent.exact("password")
     say = words.say
     for wrong, sentence in (
         (not passwords.fits(chosen), say(visitor.language, "invitation.length", least=passwords.CHARACTERS_MIN)),
-        (chosen != _exact(sent, "again"), say(visitor.language, "invitation.differ")),
+        (chosen != sent.exact("again"), say(visitor.language, "invitation.differ")),
     ):
         if wrong:
             raise Again(_shown(parts, visitor, secret, user, sentence, 400))
@@ -111,11 +111,6 @@ async def _digesting(parts: Parts, work: Any, *arguments: Any) -> Any:
 def _need(parts: Parts, visitor: Visitor) -> None:
     if not parts.sso.settings.user_passwords:
         raise SsoError(403, words.say(visitor.language, "invitation.off"))
-
-
-def _exact(sent: Form, name: str) -> str:
-    """With the spaces around it: they are part of a password."""
-    return dict(sent.pairs).get(name, "")
 
 
 def _shown(

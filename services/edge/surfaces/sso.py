@@ -128,16 +128,16 @@ async def _password(parts: Parts, request: Request, seen_from: Origin, visitor: 
     if not (sso.settings.password_login or sso.settings.user_passwords):
         raise SsoError(403, say(visitor.language, "login.none"))
     _check_same_origin(request, seen_from, visitor)
-    now_s = parts.clock.unix_ms() / 1000
-    waits_s = sso.throttle.waits_s(source, now_s)
     form = await forms.read(request, parts.settings.edge_body_timeout_ms)
+    waits_s = sso.throttle.waits_s(source, parts.clock.unix_ms() / 1000)
     if waits_s:
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wait", seconds=waits_s), 429)
     body = await _by_password(parts, request, form)
     if body is None:
         await tell_failure(parts, request, "password")
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wrong"), 401)
-    sso.throttle.succeeded(source)
+    if "known" not in body:  # a user's own password would pay for guesses of others'
+        sso.throttle.succeeded(source)
     return await _session(parts, request, seen_from, {**body, "how": "password"}, flow.inside(form["next"]))
 
 
@@ -150,7 +150,7 @@ async def _by_password(parts: Parts, request: Request, form: Form) -> dict[str, 
         return {"user_id": "default_user_id", "user_role": "proxy_admin"} if good else None
     if not sso.settings.user_passwords:
         return None
-    user_id = await invited.signed_in(parts, request, form["username"], dict(form.pairs).get("password", ""))
+    user_id = await invited.signed_in(parts, request, form["username"], form.exact("password"))
     return None if user_id is None else {"user_id": user_id, "known": True}
 
 
