@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from services.policy.commands import run_vouched
-from services.policy.commands.invitations import LASTS_MS, PASSWORD
+from services.policy.commands.invitations import LASTS_MS
+from services.policy.commands.sessions import PASSWORD
 from services.policy.plan import Call, Plan
 from shared.entities import Invitation, Team, User
 from shared.entities import readers as fields
@@ -145,6 +146,19 @@ def test_signing_in_by_id_and_by_address(w: World) -> None:
     session = {"user_id": "ann", "known": True, "token": digest("s"), "lasts_ms": 60_000}
     gone = vouched(w, "/sso/session", session)
     assert isinstance(gone, Refusal) and "ann" not in w.directory.users, "who is gone doesn't come back by a session"
+
+
+def test_no_session_begins_by_a_password_that_was_replaced_meanwhile(w: World) -> None:
+    """Digests take their time: who set another password ended all sessions before this one."""
+    invited(w)
+    vouched(w, "/sso/accept", ACCEPT)
+    seen = vouched(w, "/sso/password", {"username": "ann"})["sealed"]
+    session = {"user_id": "ann", "known": True, "sealed": seen, "token": digest("s"), "lasts_ms": 60_000}
+    w.call("/invitation/new", {"user_id": "ann", "token": digest("newer")})
+    vouched(w, "/sso/accept", {**ACCEPT, "token": digest("newer"), "sealed": ["key-id", "d3I=", "YW5vdGhlcg=="]})
+    assert isinstance(vouched(w, "/sso/session", session), Refusal) and digest("s") not in w.directory.keys
+    now = vouched(w, "/sso/password", {"username": "ann"})["sealed"]
+    assert vouched(w, "/sso/session", {**session, "sealed": now})["user_id"] == "ann"
 
 
 def test_odd_invitations(w: World) -> None:

@@ -65,9 +65,9 @@ class Again(Exception):
         self.page = page
 
 
-async def signed_in(parts: Parts, request: Request, username: str, password: str) -> str | None:
-    """The user whose name, or address, and password these are. Raises SsoError for one who may not
-    use the page.
+async def signed_in(parts: Parts, request: Request, username: str, password: str) -> dict[str, Any] | None:
+    """The user whose name, or address, and password these are, and the password as policy has it:
+    no session begins once that is another. Raises SsoError for one who may not use the page.
     """
     found = await vouch(parts, request, "/sso/password", {"username": username[: flow.TEXT_CHARACTERS_MAX]})
     kept: Any = passwords.NOBODYS
@@ -80,7 +80,7 @@ async def signed_in(parts: Parts, request: Request, username: str, password: str
     if not good or found["sealed"] is None:
         return None
     flow.check_known(parts.sso.settings, found.get("user_email"), str(found["user_role"]))
-    return str(found["user_id"])
+    return {"user_id": str(found["user_id"]), "sealed": found["sealed"]}
 
 
 async def _whose(parts: Parts, request: Request, secret: str) -> dict[str, Any]:

@@ -150,8 +150,8 @@ async def _by_password(parts: Parts, request: Request, form: Form) -> dict[str, 
         return {"user_id": "default_user_id", "user_role": "proxy_admin"} if good else None
     if not sso.settings.user_passwords:
         return None
-    user_id = await invited.signed_in(parts, request, form["username"], form.exact("password"))
-    return None if user_id is None else {"user_id": user_id, "known": True}
+    found = await invited.signed_in(parts, request, form["username"], form.exact("password"))
+    return None if found is None else {**found, "known": True}
 
 
 async def _invitation(parts: Parts, request: Request, seen_from: Origin, visitor: Visitor) -> WholeAnswer:

@@ -11,6 +11,7 @@ import msgspec
 from services.policy.commands import generic, sessions
 from services.policy.commands.generic import Command
 from services.policy.commands.keys import minted
+from services.policy.commands.sessions import PASSWORD
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
 from shared.entities import INVITATION, USER, Invitation, User
@@ -18,7 +19,6 @@ from shared.entities import readers as fields
 from shared.errors import RefusedError
 
 LASTS_MS = 7 * 86_400_000
-PASSWORD = "password"  # noqa: S105 - the name of what is sealed
 
 
 def new(call: Call) -> Plan:

@@ -21,6 +21,7 @@ from shared.entities.user import ROLES
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
 
+PASSWORD = "password"  # noqa: S105 - the name of what is sealed
 SESSIONS_MAX = 20
 """Of one user: the oldest ends when another begins."""
 SESSION_MS_MAX = 30 * 86_400_000
@@ -38,8 +39,9 @@ def begin(call: Call) -> Plan:
     before = call.directory.users.get(user_id)
     if before is None and email is not None:
         before = _made_beforehand(call, user_id, email)
-    if before is None and body.get("known") is True:
-        raise RefusedError(errors.entity_not_found("This user is no longer there.", "user_id"))
+    if body.get("known") is True and (before is None or body.get("sealed") not in (None, before.sealed.get(PASSWORD))):
+        text = "This user is no longer there, or has another password by now."
+        raise RefusedError(errors.entity_not_found(text, "user_id"))
     user, teams = _teams(call, before, _user(call, before, user_id, email))
     changes = [] if user == before else [_stamped(call, before, user)]
     changes += [change(call.directory, TEAM, "updated" if old else "created", old, new) for old, new in teams]
