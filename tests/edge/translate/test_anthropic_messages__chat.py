@@ -127,6 +127,7 @@ def test_settings() -> None:
         ({"type": "enabled", "budget_tokens": 1024}, "low"),
         ({"type": "enabled", "budget_tokens": 31999}, "high"),
         ({"type": "adaptive"}, "medium"),
+        ({"type": "enabled", "budget_tokens": -1}, "low"),
         ({"type": "disabled"}, None),
     ):
         assert asked(HI, thinking=thinking).get("reasoning_effort") == effort
@@ -158,6 +159,10 @@ def test_images_and_documents(block: dict[str, Any], part: dict[str, Any]) -> No
     assert body["messages"][0]["content"][1] == part
 
 
+def _of_user(*blocks: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": list(blocks)}]}
+
+
 @pytest.mark.parametrize(
     ("more", "param"),
     [
@@ -169,6 +174,14 @@ def test_images_and_documents(block: dict[str, Any], part: dict[str, Any]) -> No
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": "x"}, "messages"),
+        (_of_user({"type": "tool_result", "tool_use_id": "t", "content": 5}), "messages[0].content[0].content"),
+        (_of_user({"type": "tool_result", "tool_use_id": "t", "content": ["x"]}), "messages[0].content[0].content"),
+        (_of_user({"type": "search_result", "content": 5}), "messages[0].content[0].content"),
+        (
+            _of_user({"type": "document", "source": {"type": "content", "content": 5}}),
+            "messages[0].content[0].source.content",
+        ),
+        ({"tools": [TOOL], "tool_choice": {"type": ["auto"]}}, "tool_choice.type"),
         ({"tools": [TOOL], "tool_choice": {"type": "some"}}, "tool_choice.type"),
     ],
 )
@@ -209,6 +222,7 @@ ANSWERS = [
         [("text", "I look."), ("tool_use", {"at": "1"})],
     ),
     (completion({"content": "so", "reasoning_content": "hm"}), "end_turn", [("thinking", "hm"), ("text", "so")]),
+    (completion({"content": "so", "thinking_blocks": [{"said": "by nobody known"}]}), "end_turn", [("text", "so")]),
     (completion({"content": None}, "content_filter"), "refusal", []),
     (
         completion(

@@ -65,9 +65,7 @@ def _messages(message: Block, where: str, *, marks: bool) -> list[dict[str, Any]
     role, content = message.get("role"), message.get("content")
     if role not in ("user", "assistant", "system"):
         refuse(f"{where}.role: must be user or assistant", f"{where}.role")
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        refuse(f"{where}.content: must be a string or a list of blocks", f"{where}.content")
+    blocks = _blocks(content, where)
     if role == "assistant":
         return [_assistant(blocks, where, marks=marks)]
     results: list[dict[str, Any]] = []
@@ -81,6 +79,13 @@ def _messages(message: Block, where: str, *, marks: bool) -> list[dict[str, Any]
         else:
             parts.append(_part(block, at, marks=marks))
     return [*results, *([{"role": role, "content": _plain(parts)}] if parts or not results else [])]
+
+
+def _blocks(content: Any, where: str) -> list[Block]:
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        refuse(f"{where}.content: must be a string or a list of blocks", f"{where}.content")
+    return blocks
 
 
 def _plain(parts: list[dict[str, Any]]) -> Any:
@@ -107,9 +112,12 @@ def _part(block: Block, where: str, *, marks: bool) -> dict[str, Any]:
             made["cache_control"] = block["cache_control"]
         return made
     if kind == "search_result":
-        texts = [str(each.get("text") or "") for each in block.get("content") or () if isinstance(each, dict)]
-        return {"type": "text", "text": "\n".join([str(block.get("title") or ""), *texts])}
+        return {"type": "text", "text": "\n".join([str(block.get("title") or ""), *_texts(block, where)])}
     return refuse(f"{where}: this model takes no block of type {str(kind)[:40]!r}", where)
+
+
+def _texts(block: Block, where: str) -> list[str]:
+    return [str(each.get("text") or "") for each in _blocks(block.get("content") or [], where)]
 
 
 def _media(kind: str, source: dict[str, Any], block: Block, where: str) -> dict[str, Any]:
@@ -117,11 +125,7 @@ def _media(kind: str, source: dict[str, Any], block: Block, where: str) -> dict[
     if of == "text":
         return {"type": "text", "text": str(source.get("data") or "")}
     if of == "content":
-        inner = source.get("content")
-        texts = (
-            [each.get("text") or "" for each in inner if isinstance(each, dict)] if isinstance(inner, list) else [inner]
-        )
-        return {"type": "text", "text": "\n".join(map(str, texts))}
+        return {"type": "text", "text": "\n".join(_texts(source, f"{where}.source"))}
     if of not in ("base64", "url"):
         refuse(f"{where}.source: this model takes no source of type {str(of)[:40]!r}", f"{where}.source")
     url = (
@@ -136,9 +140,8 @@ def _media(kind: str, source: dict[str, Any], block: Block, where: str) -> dict[
 
 def _result(block: Block, where: str, *, marks: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(the result's words, its images and documents: in OpenAI's wire only users show those)."""
-    content = block.get("content")
-    inner = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-    parts = [_part(each, f"{where}.content", marks=False) for each in inner if isinstance(each, dict)]
+    inner = _blocks(block.get("content") or [], where)
+    parts = [_part(each, f"{where}.content", marks=False) for each in inner]
     words = "\n".join(part["text"] for part in parts if part["type"] == "text")
     made: dict[str, Any] = {"role": "tool", "tool_call_id": str(block.get("tool_use_id") or ""), "content": words}
     if marks and block.get("cache_control"):
@@ -192,10 +195,11 @@ def _tools(given: Mapping[str, msgspec.Raw], made: dict[str, Any], *, marks: boo
     choice = read(given, "tool_choice", _mapping)
     if choice is None:
         return
-    if choice.get("type") == "tool":
+    kind = choice.get("type")
+    if kind == "tool":
         made["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-    elif choice.get("type") in _CHOICES:
-        made["tool_choice"] = _CHOICES[choice["type"]]
+    elif isinstance(kind, str) and kind in _CHOICES:
+        made["tool_choice"] = _CHOICES[kind]
     else:
         refuse("tool_choice.type: must be auto, any, tool or none", "tool_choice.type")
     if choice.get("disable_parallel_tool_use") is True:
@@ -213,7 +217,7 @@ def _output(given: Mapping[str, msgspec.Raw], made: dict[str, Any]) -> None:
         made["reasoning_effort"] = config["effort"]
     elif thinking is not None and thinking.get("type") in ("enabled", "adaptive"):
         budget = thinking.get("budget_tokens")
-        budget = budget if isinstance(budget, int) else _EFFORTS[1][0]
+        budget = max(0, budget) if isinstance(budget, int) else _EFFORTS[1][0]
         made["reasoning_effort"] = next(word for least, word in _EFFORTS if budget >= least)
 
 
@@ -285,6 +289,7 @@ class _Answer(msgspec.Struct):
 
 
 _answer = msgspec.json.Decoder(_Answer).decode
+_THOUGHTS = ("thinking", "redacted_thinking")
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
 
@@ -302,7 +307,7 @@ def message(body: bytes, model: str) -> dict[str, Any] | None:
     if not found.choices or found.choices[0].message is None:
         return None
     choice, said = found.choices[0], found.choices[0].message
-    content: list[Block] = list(said.thinking_blocks or ())
+    content: list[Block] = [block for block in said.thinking_blocks or () if block.get("type") in _THOUGHTS]
     if said.thoughts and not content:
         content.append({"type": "thinking", "thinking": said.thoughts, "signature": ""})
     text = said.content or said.refusal
