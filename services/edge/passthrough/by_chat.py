@@ -1,8 +1,10 @@
 """A call of Anthropic's Messages to a deployment that doesn't speak it: asked in OpenAI's chat, or
-in what that is translated to, and answered in Anthropic's wire.
+in what that is translated to, and answered in Anthropic's wire. What was used is read from the
+chat: Anthropic's usage can't say all of it.
 """
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
@@ -13,11 +15,13 @@ from services.edge.providers.base import Options, StreamTranslator, Target, Unre
 from services.edge.providers.merging import unmerged
 from services.edge.providers.translate import anthropic_messages__chat as messages
 from services.edge.providers.translate import anthropic_messages__chat_stream as messages_stream
+from services.edge.usage.tap import Tap
 from shared.ids import RequestId
 from shared.outbound import OutboundError
 
 ROUTE = "/messages"
-_STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")
+EVENTS = "text/event-stream"
+_STREAMS = (EVENTS, "application/vnd.amazon.eventstream", "application/x-ndjson")
 
 
 def can(target: Target) -> bool:
@@ -40,6 +44,7 @@ class ByChat:
         provider = unmerged(target.provider)
         self._translator = None if CHAT.name in provider.wires else provider.translators[CHAT.name]
         self._stream, self._model, self._bytes_max = call.stream, model, body_bytes_max
+        self._provider = target.deployment.provider
         self._options = Options(
             target.deployment, call.stream, f"msg_{request_id}", now_s, model, modify_params=target.modify_params
         )
@@ -60,10 +65,13 @@ class ByChat:
         """What a success says, in Anthropic's wire."""
         kind = dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower()
         whole = not (self._stream and (kind in _STREAMS or not kind))
-        return Translated(answer, self._whole if whole else None, self._events(), self._stream, self._bytes_max)
+        tap = Tap("openai", self._provider, "application/json" if whole else EVENTS)
+        whole_of = partial(self._whole, tap) if whole else None
+        return Translated(answer, whole_of, self._events(tap), self._stream, self._bytes_max, tap)
 
-    def _whole(self, body: bytes) -> bytes:
+    def _whole(self, tap: Tap, body: bytes) -> bytes:
         chat = body if self._translator is None else self._translator.answer(body, self._options)
+        tap.feed(chat)
         found = messages.message(chat, self._model)
         if found is None:
             if body.lstrip()[:1] == b"{" and b'"error"' not in body:
@@ -71,9 +79,23 @@ class ByChat:
             return body  # an error, a page, nothing: whoever reads it next says which
         return b"".join(messages_stream.of_message(found)) if self._stream else msgspec.json.encode(found)
 
-    def _events(self) -> list[StreamTranslator]:
-        last = messages_stream.Stream(self._model, self._options.response_id)
-        return [last] if self._translator is None else [self._translator.Stream(self._options), last]
+    def _events(self, tap: Tap) -> list[StreamTranslator]:
+        chat: list[StreamTranslator] = [_Tapped(tap), messages_stream.Stream(self._model, self._options.response_id)]
+        return chat if self._translator is None else [self._translator.Stream(self._options), *chat]
+
+
+class _Tapped:
+    """A step of a stream that changes nothing."""
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._tap.feed(data)
+        return [data]
+
+    def finish(self) -> list[bytes]:
+        return []
 
 
 _Whole = Callable[[bytes], bytes]
@@ -85,16 +107,24 @@ class Translated(Undone):
     Args:
         whole: what becomes of all of it at once; None: it is a stream.
         steps: of a stream, one behind the other.
+        tap: has seen what was used.
     """
 
     def __init__(
-        self, inner: Undone, whole: _Whole | None, steps: list[StreamTranslator], as_events: bool, bytes_max: int
+        self,
+        inner: Undone,
+        whole: _Whole | None,
+        steps: list[StreamTranslator],
+        as_events: bool,
+        bytes_max: int,
+        tap: Tap,
     ) -> None:
+        self.tap = tap
         self._inner, self._whole_of, self._steps, self._bytes_max = inner, whole, steps, bytes_max
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._has_ended = False
-        kind = "text/event-stream" if as_events else "application/json"
+        kind = EVENTS if as_events else "application/json"
         self.status = inner.status
         self.headers = [*(each for each in inner.headers if each[0] != "content-type"), ("content-type", kind)]
 

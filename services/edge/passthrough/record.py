@@ -7,6 +7,7 @@ import msgspec
 from services.edge import account, metrics
 from services.edge.account import NOTHING
 from services.edge.parts import Parts
+from services.edge.passthrough.by_chat import Translated
 from services.edge.passthrough.guarded import CALL_TYPE, Guarded
 from services.edge.passthrough.judge import Judge
 from services.edge.passthrough.spoken import Spoken
@@ -203,12 +204,20 @@ class Relayed(Record):
         self.provider = opened.provider
         self.judge: Judge
         """Of the answer, once there is one."""
+        self._shown: Tap | None = None
+
+    def tap(self, answer: Answered) -> Tap | None:
+        if isinstance(answer, Translated):  # its own has seen what this one can't
+            self._tap, self._shown = answer.tap, None
+        else:
+            self._shown = super().tap(answer)
+        return self._shown
 
     def feed(self, data: bytes) -> None:
         """What came next of the answer."""
         self.judge.feed(data)
-        if self._tap is not None:
-            self._tap.feed(data)
+        if self._shown is not None:
+            self._shown.feed(data)
 
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
         return (0, usage.flags) if self._is_free else account.cost_of(self._opened.price, usage)[:2]

@@ -306,7 +306,7 @@ def of(
         own_ids=provider in _MAKERS_OF_IDS,
     )
     quiet = not (found.refused or found.renamed or found.defaults or found.dropped or found.paths)
-    quiet = quiet and not (found.values or found.cache_points)
+    quiet = quiet and not (found.values or found.cache_points or found.own_ids)
     return None if quiet else found
 
 

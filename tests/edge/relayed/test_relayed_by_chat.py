@@ -153,6 +153,35 @@ async def test_a_stream(world: World) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+async def test_what_was_used_is_read_from_the_chat(world: World, streaming: bool) -> None:
+    """Thoughts beside the completion, a cache by another name, what was written for an hour:
+    not all of it is in what the client is told.
+    """
+    details = {"cache_creation_tokens": 4, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 3}}
+    used = {
+        "prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 125, "prompt_cache_hit_tokens": 8,
+        "prompt_tokens_details": details, "completion_tokens_details": {"reasoning_tokens": 100},
+    }  # fmt: skip
+    await world.having(
+        stream_of(*EVENTS[:-1], {"id": "c", "choices": [], "usage": used})
+        if streaming
+        else response(json.dumps({**WHOLE, "usage": used}, indent=1).encode())
+    )
+    async with world.client() as client, client.messages.stream(model="m", max_tokens=9, messages=HI) as stream:
+        await stream.get_final_message()
+    (fact,) = await world.wires.settled()
+    usage = fact.usage
+    assert (usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (
+        20,
+        8,
+        4,
+        3,
+    )
+    assert (usage.output_tokens, usage.reasoning_tokens, usage.flags) == (105, 100, ())
+    assert fact.cost_picousd == cost(PRICE, usage).picousd
+
+
+@pytest.mark.parametrize("streaming", [False, True])
 async def test_a_wire_that_chat_is_translated_to(world: World, streaming: bool) -> None:
     answer = stream_of(GEMINI, done=b"") if streaming else response(json.dumps(GEMINI).encode())
     await world.having(answer, model="gemini/gemini-2.5-flash")

@@ -370,7 +370,9 @@ def test_an_empty_end_of_turn_is_an_answer() -> None:
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
 
 
-@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-4o"), ("azure", "gpt-5"), ("openai", "o3")])
+@pytest.mark.parametrize(
+    ("provider", "model"), [("openai", "gpt-4o"), ("azure", "gpt-5"), ("openai", "o3"), ("azure", "our-deployment")]
+)
 def test_an_id_that_carries_geminis_signature_is_short_at_openai(provider: str, model: str) -> None:
     """OpenAI takes 40 characters; a conversation that began at Gemini goes on there."""
     signed = "call_r8xZ_0_0__thought__CiQBVKhc7m+/x==" + "b+/=" * 100
