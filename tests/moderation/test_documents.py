@@ -73,6 +73,24 @@ def test_what_belongs_to_something_else_stays(engine: Engine, text: str) -> None
     assert hidden(engine, text.format(SECRET)) == text.format(SECRET)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password = getPasswordFromVault2("prod")\n',
+        "const token = await useCsrfToken2(form);\n",
+        "let password = hashArgon2Id(plain)\n",
+        "PASSWORD = decryptAes256Gcm(text)\n",
+        "const token = new JwtTokenV2Factory(config);\n",
+    ],
+)
+def test_a_function_is_no_secret(engine: Engine, text: str) -> None:
+    assert hidden(engine, text) == text
+
+
+def test_what_is_drawn_is_no_function(engine: Engine) -> None:
+    assert SECRET not in hidden(engine, f"the password that Ann wrote on the board: {SECRET}(prod)\n")
+
+
 @pytest.mark.parametrize("prefix", ["zz_", "acme-", "acme_live_", "newvendor_v1_"])
 def test_a_token_of_a_maker_nobody_knows_says_it_by_its_form(engine: Engine, prefix: str) -> None:
     assert SECRET not in hidden(engine, f"why is {prefix}{SECRET}{SECRET[::-1]} refused?")

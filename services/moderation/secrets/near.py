@@ -158,6 +158,8 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> tuple[Span |
     lower = before.lower()
     if any(sign in lower for sign in _OF_OTHERS) or _FORM_BEFORE.search(lower[-48:]):
         return None, 1
+    if data[end : end + 1] == b"(" and _is_function(text):
+        return None, 1
     token = _TOKEN.fullmatch(text.encode())
     if token is not None and _is_token(token):
         return Span(start, end, "Token"), COST
@@ -204,6 +206,11 @@ def _told_above(data: bytes, start: int) -> bool:
     above = data[max(0, start - BEFORE_MAX) : start].rstrip()
     line = above[above.rfind(b"\n") + 1 :]
     return line.endswith(b":") and _SAYS_SECRET.search(line) is not None and not _is_of_others(line)
+
+
+def _is_function(text: str) -> bool:
+    """Of a name before a bracket: `getOAuth2Token(`. Unlike what is drawn, it is mostly words."""
+    return _IDENTIFIER.fullmatch(text) is not None and 3 * sum(map(len, _HUMPS.findall(text))) >= 2 * len(text)
 
 
 def _three_kinds(text: str) -> bool:
@@ -281,6 +288,8 @@ _CLOSE = 32
 _NEXT = 10
 _QUOTES = (b'"', b"'", b"`")
 _ENDS = re.compile(rb"[.,;!?]?(?:[\s\"'`)\]<|]|\\[nrt\"']|\Z)")
+_IDENTIFIER = re.compile(r"[A-Za-z_][\w.]*")
+_HUMPS = re.compile(r"[A-Z]?[a-z]{2,}")
 _CODE = re.compile(r"&&|\?\w*[.?]|[aA]-[zZ]")
 _SETS = re.compile(
     rb"\s{0,24}(?:[:=>|\-]|\xe2\x80[\x93\x94]|[\"'`*]|<value>)(?:[\s\"'`*>|:]|<value>){0,16}", re.IGNORECASE
