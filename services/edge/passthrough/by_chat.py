@@ -20,8 +20,8 @@ from shared.ids import RequestId
 from shared.outbound import OutboundError
 
 ROUTE = "/messages"
-EVENTS = "text/event-stream"
-_STREAMS = (EVENTS, "application/vnd.amazon.eventstream", "application/x-ndjson")
+_EVENTS = "text/event-stream"
+_STREAMS = (_EVENTS, "application/vnd.amazon.eventstream", "application/x-ndjson")
 
 
 def can(target: Target) -> bool:
@@ -65,7 +65,7 @@ class ByChat:
         """What a success says, in Anthropic's wire."""
         kind = dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower()
         whole = not (self._stream and (kind in _STREAMS or not kind))
-        tap = Tap("openai", self._provider, "application/json" if whole else EVENTS)
+        tap = Tap("openai", self._provider, "application/json" if whole else _EVENTS)
         whole_of = partial(self._whole, tap) if whole else None
         return Translated(answer, whole_of, self._events(tap), self._stream, self._bytes_max, tap)
 
@@ -124,7 +124,7 @@ class Translated(Undone):
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._has_ended = False
-        kind = EVENTS if as_events else "application/json"
+        kind = _EVENTS if as_events else "application/json"
         self.status = inner.status
         self.headers = [*(each for each in inner.headers if each[0] != "content-type"), ("content-type", kind)]
 

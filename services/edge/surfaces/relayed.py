@@ -69,10 +69,10 @@ async def relay(
     parts: Parts, request: Request, route: Route, head: Head, call: Call, form: Form | None = None
 ) -> Answer:
     """A call whose body is read. Raises RefusedError."""
-    kind, body = KINDS[route.name], call.body
+    kind = KINDS[route.name]
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
-    size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    size_checks.check_request(parts, permit.grant, route.name, head.ip, len(call.body))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     call = await screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]
@@ -80,7 +80,7 @@ async def relay(
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
     if form is None and permit.guardrails:
         screening.start_beside(call, candidates[0].upstream_model)
-    relay = _Relay(parts, request, route, kind, head, call, permit, screening, form, body)
+    relay = _Relay(parts, request, route, kind, head, call, permit, screening, form)
     return await relay.run(candidates)
 
 
@@ -112,11 +112,10 @@ class _Relay:
         permit: Permit,
         screening: Screening,
         form: Form | None,
-        body: bytes,
     ) -> None:
         self._parts, self._request, self._route, self._kind = parts, request, route, kind
         self._head, self._call, self._permit, self._screening = head, call, permit, screening
-        self._form, self._body = form, body
+        self._form = form
         self._ends_at = 0.0
         """By the clock's seconds."""
         self._mb = size_checks.response_mb(parts, permit.grant)
