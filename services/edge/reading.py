@@ -14,6 +14,8 @@ from shared.ids import KeyDigest, digest_key
 
 HEADER_CHARACTERS_MAX = 256
 LIST_CHARACTERS_MAX = 16_384
+TOKEN_KEPT_MAX = 2048
+"""Of a token that its connection holds, as it holds a head (http/known.py)."""
 HELD_FREE_BYTES = 8192
 """A body up to this is covered by its connection's flat share (http/budget.py)."""
 _PLAIN = ("", "identity")
@@ -67,19 +69,21 @@ def call_id(request: Request) -> str | None:
 
 
 class Credential:
-    """What was found out about a key, for the next request that brings it on the same connection:
-    mostly all of them.
+    """What was found out about a credential, for the next request that brings it on the same
+    connection: mostly all of them.
 
     Holds the header as the connection holds it anyway, and no longer.
     """
 
-    __slots__ = ("_header", "_of", "digest", "is_key", "read", "shape")
+    __slots__ = ("_header", "_of", "digest", "is_kept", "read", "shape", "token")
 
     def __init__(self, request: Request, found: str) -> None:
         self.digest, self.shape = credential.digest(found)
-        self.is_key = self.shape != "jwt" and 0 < len(found) <= credential.CREDENTIAL_CHARACTERS_MAX
-        """Nothing more has to be known of it. False: a token, or one that can't be read."""
-        self._header = request.field(b"authorization") if self.is_key else None
+        self.token = found if self.shape == "jwt" else None
+        most = credential.CREDENTIAL_CHARACTERS_MAX if self.token is None else TOKEN_KEPT_MAX
+        self.is_kept = 0 < len(found) <= most
+        """False: one that can't be read, or a token so long that it isn't held."""
+        self._header = request.field(b"authorization") if self.is_kept else None
         self._of = request.head
         self.read: Head | None = None
         """What else the same head says, once it was read."""
@@ -103,25 +107,28 @@ def head(request: Request) -> Head:
     """Raises RefusedError (malformed_key) when a credential was sent that can't be read."""
     get = request.header
     memo = request.credential
-    key = memo if type(memo) is Credential and memo.is_key else None
-    if key is not None:
-        if key.read is not None and key.read.ip == request.remote:
-            return msgspec.structs.replace(key.read)  # a copy: who asks may find that somebody else is asking
-        found_head = Head(key.digest, key.shape, request.remote, text(get("user-agent")))
+    kept = memo if type(memo) is Credential and memo.is_kept else None
+    if kept is not None:
+        if kept.read is not None and kept.read.ip == request.remote:
+            return msgspec.structs.replace(kept.read)  # a copy: who asks may find that somebody else is asking
+        digest, shape, token = kept.digest, kept.shape, kept.token
     else:
+        digest, shape, token = None, "none", None
         found = credential.find(get)
-        if found == "" or (found is not None and len(found) > credential.CREDENTIAL_CHARACTERS_MAX):
-            raise RefusedError(errors.malformed_key())
-        digest, shape = (None, "none") if found is None else credential.digest(found)
-        found_head = Head(digest, shape, request.remote, text(get("user-agent")))
-        if shape == "jwt":
-            found_head.token, found_head.team_id = found, text(get("x-litellm-team-id"))
-            if found_head.team_id is not None:  # what is kept for the token is kept for it with this team
-                found_head.digest = digest_key(f"{found}\n{found_head.team_id}")
+        if found is not None:
+            if not 0 < len(found) <= credential.CREDENTIAL_CHARACTERS_MAX:
+                raise RefusedError(errors.malformed_key())
+            digest, shape = credential.digest(found)
+            token = found if shape == "jwt" else None
+    found_head = Head(digest, shape, request.remote, text(get("user-agent")), token=token)
+    if token is not None:
+        found_head.team_id = text(get("x-litellm-team-id"))
+        if found_head.team_id is not None:  # what is kept for the token is kept for it with this team
+            found_head.digest = digest_key(f"{token}\n{found_head.team_id}")
     if not request.has_none_of(_SAYS_MORE):
         _read_more(found_head, request)
-    if key is not None and request.head is not None:
-        key.read = msgspec.structs.replace(found_head)
+    if kept is not None and request.head is not None:
+        kept.read = msgspec.structs.replace(found_head)
     return found_head
 
 

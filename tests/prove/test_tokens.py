@@ -4,13 +4,14 @@ warm one what a virtual key costs.
 
 import statistics
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.edge import reading
+from services.edge.http import Request
 from services.edge.tokens import Tokens
 from shared.identity.verifier import Verifier
 from shared.ids import digest_key
@@ -32,28 +33,31 @@ def test_pyjwt_agrees_on_ten_thousand(changed: dict[str, Any], algorithm: str, s
 
 
 class Asked:
-    """As much of a request as its head needs."""
+    """As much of a request as its head needs: one after the first on its connection."""
 
     remote = "127.0.0.1"
     query = ""
     path = "/v1/chat/completions"
-    credential = None
-    """As on a connection's first request."""
-    head = None
 
     def __init__(self, credential: str) -> None:
         self._headers = {"authorization": f"Bearer {credential}"}
+        self.head = object()
+        self.credential = reading.Credential(cast(Request, self), credential)
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name)
+
+    def field(self, name: bytes) -> bytes:
+        return self._headers[name.decode()].encode()
 
     def has_none_of(self, names: Any) -> bool:
         return True
 
 
 async def test_a_warm_token_costs_what_a_key_costs() -> None:
-    """Reading the credential and knowing whose it is, in microseconds: the difference is the longer
-    digest, and less than a tenth of a call's own 95."""
+    """Reading the credential and knowing whose it is, in microseconds: the difference is the look
+    at when the token ends, a fiftieth of a call's own 95.
+    """
     provider = Provider()
     runner = await provider.serve()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
@@ -73,7 +77,7 @@ async def test_a_warm_token_costs_what_a_key_costs() -> None:
     of_token = statistics.median([await microseconds(token) for _ in range(9)])
     of_key = statistics.median([await microseconds(key) for _ in range(9)])
     print(f"\na key {of_key:.1f} us, a warm token {of_token:.1f} us")
-    assert of_token - of_key < 9.5
+    assert of_token - of_key < 2
     await tokens.close()
     await outbound.close()
     await runner.cleanup()
