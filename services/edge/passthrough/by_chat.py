@@ -50,10 +50,8 @@ class ByChat:
         )
         fields = messages.fields(call.fields, marks=self._translator is not None)
         if target.parameters is not None:
-            if "reasoning_effort" in target.parameters.refused:
-                fields.pop(
-                    "reasoning_effort", None
-                )  # how hard to think is a hint: who can't think answers all the same
+            if "reasoning_effort" in target.parameters.refused:  # a hint: who can't think answers all the same
+                fields.pop("reasoning_effort", None)
             fields = target.parameters.apply(fields)
         self.path = provider.path(target, CHAT.name, model, stream=call.stream)
         if self._translator is None:
