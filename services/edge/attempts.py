@@ -202,7 +202,7 @@ class Attempts:
         target = self._parts.targets[candidate.deployment_id]
         call, format = asked.call, asked.format
         if target.parameters is not None:
-            fields = target.parameters.apply(call.fields)
+            fields = target.parameters.apply(call.fields, call.body)
             if fields is not call.fields:  # no longer what the body says
                 call = msgspec.structs.replace(call, fields=fields, body=b"", exact=None)
         ask_usage = True

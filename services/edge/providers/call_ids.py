@@ -13,8 +13,8 @@ SIGNATURE: Final = "__thought__"
 """In an id of Gemini's, before the signature of the thinking that led to the call: an id is what
 every client brings back.
 """
-_MARK: Final = SIGNATURE.encode()
-_SIGNED: Final = re.compile(rb'("(?:id|tool_call_id)"\s*:\s*)"((?:[^"\\]|\\/)*%b(?:[^"\\]|\\/)*)"' % _MARK)
+MARK: Final = SIGNATURE.encode()
+_SIGNED: Final = re.compile(rb'("(?:id|tool_call_id)"\s*:\s*)"((?:[^"\\]|\\/)*%b(?:[^"\\]|\\/)*)"' % MARK)
 """Within a text the quotes around a name would have backslashes before them."""
 _CLAUDES: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -29,7 +29,7 @@ def for_openai(messages: msgspec.Raw) -> msgspec.Raw:
     none.
     """
     raw = bytes(messages)
-    if _MARK not in raw:
+    if MARK not in raw:
         return messages
     return msgspec.Raw(
         _SIGNED.sub(lambda found: b'%b"%b"' % (found[1], _other(found[2].replace(b"\\/", b"/")).encode()), raw)

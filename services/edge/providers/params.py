@@ -193,11 +193,20 @@ class Parameters(msgspec.Struct, frozen=True):
     """Ids of calls are at most 40 characters here: those that carry a signature of Gemini's, in a
     conversation that began there, are replaced.
     """
+    ids_alone: bool = False
+    """Nothing else is ever changed."""
 
-    def apply(self, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    def apply(self, fields: dict[str, msgspec.Raw], body: bytes = b"") -> dict[str, msgspec.Raw]:
         """`fields` itself where nothing changes. Raises RefusedError (400) naming what the provider
         doesn't take.
+
+        Args:
+            body: what the fields are slices of, where that is known: one search in it tells most
+                calls that they have no such id.
         """
+        may_have_ids = self.own_ids and (not body or call_ids.MARK in body)
+        if self.ids_alone and not may_have_ids:
+            return fields
         if self.defaults:
             added = {name: raw for name, raw in self.defaults.items() if _is_unsaid(fields, name)}
             if added:
@@ -212,7 +221,7 @@ class Parameters(msgspec.Struct, frozen=True):
                 fields = {**fields, path[0]: _without(fields[path[0]], path[1:])}
         if self.cache_points and "messages" in fields:
             fields = {**fields, "messages": _with_cache_points(fields["messages"], self.cache_points)}
-        if self.own_ids and "messages" in fields:
+        if may_have_ids and "messages" in fields:
             messages = call_ids.for_openai(fields["messages"])
             if messages is not fields["messages"]:
                 fields = {**fields, "messages": messages}
@@ -306,8 +315,10 @@ def of(
         own_ids=provider in _MAKERS_OF_IDS,
     )
     quiet = not (found.refused or found.renamed or found.defaults or found.dropped or found.paths)
-    quiet = quiet and not (found.values or found.cache_points or found.own_ids)
-    return None if quiet else found
+    quiet = quiet and not (found.values or found.cache_points)
+    if quiet and not found.own_ids:
+        return None
+    return msgspec.structs.replace(found, ids_alone=quiet)
 
 
 _MAKERS_OF_IDS: Final = frozenset({"openai", "azure"})
