@@ -68,6 +68,7 @@ USER = EntityKind(
     read_only=(
         "key", "token", "auto_create_key", "send_invite_email", "keys", "organizations", "organization_memberships",
         "user_ids", "duration", "key_alias", "key_name", "expires", "team_id", "sealed",
+        "sso_role",
     ),
     indexes=("email_key", "user_role"),
     check=check_budgets,

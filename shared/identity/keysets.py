@@ -1,8 +1,9 @@
 """The keys of one identity provider: fetched when needed, ahead of their end, and kept while it is
 down.
 
-Strangers choose the `kid` of what they send: an unknown one makes us ask at most once in
-UNKNOWN_KEY_S, one asking at a time.
+Strangers choose the `kid` of what they send: ones that nobody has make us ask at most once in
+UNKNOWN_KEY_S, one asking at a time. A key that the provider has since a moment is found at once, also
+when the others were fetched just before.
 """
 
 import asyncio
@@ -55,6 +56,8 @@ class KeySet:
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self._failed = False
+        self._missed_at = float("-inf")
+        """When a fetch last didn't bring the key that somebody asked for."""
         self._fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str | None, algorithm: str) -> list[Key]:
@@ -64,23 +67,31 @@ class KeySet:
         Raises KeysUnavailableError.
         """
         age_s = self._now() - self._fetched_at
-        if age_s >= self._ttl_s + self._stale_ttl_s:
+        asked = age_s >= self._ttl_s + self._stale_ttl_s
+        if asked:
             await self._fetch()
             if self._now() - self._fetched_at >= self._ttl_s + self._stale_ttl_s:
                 raise KeysUnavailableError(self._url)
         elif age_s >= self._ttl_s / 2:
             self._start()  # in the background: nobody waits while what is known may be used
         found = self._known(key_id, algorithm)
-        fetching = self._fetching is not None and not self._fetching.done()
-        if not found and (fetching or self._now() - self._tried_at >= UNKNOWN_KEY_S):
+        if not found and not asked and self._may_ask():
+            asked = True
             await self._fetch()
             found = self._known(key_id, algorithm)
+        if asked and not found:
+            self._missed_at = self._now()
         return found
 
     async def close(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+
+    def _may_ask(self) -> bool:
+        """For a key that isn't known: a fetch that is under way is waited for in any case."""
+        fetching = self._fetching is not None and not self._fetching.done()
+        return fetching or self._now() - self._missed_at >= UNKNOWN_KEY_S
 
     def _known(self, key_id: str | None, algorithm: str) -> list[Key]:
         return [

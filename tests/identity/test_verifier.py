@@ -168,14 +168,33 @@ async def test_strangers_cannot_make_us_fetch(verifier: Verifier, provider: Prov
 async def test_a_new_key_is_found_when_it_is_used(provider: Provider, outbound: Outbound) -> None:
     verifier = Verifier(outbound, auth(provider.url))
     keys = verifier._global[0]
-    now = 0.0
-    keys._now = lambda: now
+    keys._now = lambda: 0.0  # all in one instant
     await verified(verifier, sign(claims()))
     provider.keys.append(jwk("rsa", OTHER_RSA_KEY, kid="new"))
-    now = 61.0
     token = sign(claims(), key=OTHER_RSA_KEY, kid="new")
     found = await asyncio.gather(*(verified(verifier, token) for _ in range(20)))
     assert len(found) == 20 and provider.fetched == 2
+    await verifier.close()
+
+
+async def test_strangers_cannot_hold_up_a_new_key_for_longer_than_a_minute(
+    provider: Provider, outbound: Outbound
+) -> None:
+    verifier = Verifier(outbound, auth(provider.url))
+    keys, now = verifier._global[0], 0.0
+    keys._now = lambda: now
+    stranger = sign(claims())
+    await refusal(verifier, with_header(stranger, kid="a"))
+    await refusal(verifier, with_header(stranger, kid="b"))
+    assert provider.fetched == 1  # the first one's is the one of this minute
+    provider.keys.append(jwk("rsa", OTHER_RSA_KEY, kid="new"))
+    token = sign(claims(), key=OTHER_RSA_KEY, kid="new")
+    for now in (1.0, 30.0, 59.0):
+        assert (await refusal(verifier, token))[0] == 401
+        await refusal(verifier, with_header(stranger, kid=f"c{now}"))
+    now = 60.0
+    await verified(verifier, token)
+    assert provider.fetched == 2
     await verifier.close()
 
 

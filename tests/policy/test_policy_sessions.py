@@ -64,6 +64,22 @@ def test_without_the_setting_groups_say_nothing() -> None:
     assert teams_of(world, "bob") == set() and "new" not in world.directory.teams
 
 
+def test_a_role_that_the_provider_gave_is_over_when_it_no_longer_gives_it() -> None:
+    world = World(User(user_id="by-hand", user_role="proxy_admin"))
+    login(world, "ann", [], user_role="proxy_admin")
+    login(world, "by-hand", [])
+    assert [world.directory.users[name].user_role for name in ("ann", "by-hand")] == ["proxy_admin", "proxy_admin"]
+    login(world, "ann", [], default_role=None, known=True)  # by her own password: the provider wasn't asked
+    assert world.directory.users["ann"].user_role == "proxy_admin"
+    # she can't say herself where her role is from
+    world.call("/user/update", {"user_id": "ann", "sso_role": "internal_user"})
+    login(world, "ann", [])
+    assert world.directory.users["ann"].user_role == "internal_user"
+    world.call("/user/update", {"user_id": "ann", "user_role": "proxy_admin"})
+    login(world, "ann", [])
+    assert world.directory.users["ann"].user_role == "proxy_admin", "since then it is from us"
+
+
 @pytest.mark.parametrize("params", ["{max_budget: many}", "{teams: everybody}", "{models: 7}"])
 def test_wrong_defaults_refuse_the_start(params: str) -> None:
     with pytest.raises(ConfigError, match="default_internal_user_params"):

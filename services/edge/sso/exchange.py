@@ -1,6 +1,7 @@
 """The two questions to the identity provider: the code for a token, and who that token is about."""
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -33,19 +34,17 @@ async def claims_of(
         "code_verifier": attempt.verifier,
         "client_id": provider.client_id,
     }
-    # As RFC 6749 §2.3.1 wants it; providers that only read the form find the secret there too.
-    pair = f"{quote(provider.client_id, safe='')}:{quote(provider.client_secret.reveal(), safe='')}"
     headers = {
         **provider.headers,
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
-        "Authorization": "Basic " + base64.b64encode(pair.encode()).decode(),
     }
-    answer = await _ask(outbound, "POST", provider.token_endpoint, headers, urlencode(form).encode())
-    if answer is None:
-        form["client_secret"] = provider.client_secret.reveal()
-        del headers["Authorization"]
-        answer = await _ask(outbound, "POST", provider.token_endpoint, headers, urlencode(form).encode())
+    answer = None
+    for more_headers, more_form in _secret_told(provider.client_id, provider.client_secret.reveal()):
+        body = urlencode(form | more_form).encode()
+        answer = await _ask(outbound, "POST", provider.token_endpoint, headers | more_headers, body)
+        if answer is not None:
+            break
     if answer is None:
         raise SsoError(401, "The identity provider refused the login.")
     claims: dict[str, Any] = {}
@@ -68,6 +67,16 @@ async def claims_of(
     if provider.access_claims and isinstance(access_token, str):
         claims = {**_access_claims(access_token, (claims or userinfo).get("sub")), **claims}
     return claims, userinfo
+
+
+def _secret_told(client_id: str, secret: str) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """(headers, form) of each way in which providers take the client's secret: as RFC 6749 §2.3.1
+    wants it; not encoded first, where that makes a difference; in the form.
+    """
+    encoded = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
+    for pair in dict.fromkeys((encoded, f"{client_id}:{secret}")):
+        yield {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
+    yield {}, {"client_secret": secret}
 
 
 def _access_claims(access_token: str, subject: Any) -> dict[str, Any]:

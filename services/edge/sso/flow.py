@@ -194,12 +194,14 @@ def _check_domain(settings: SsoSettings, email: str | None, said: dict[str, Any]
 def _role(
     settings: SsoSettings, provider: Provider, user_id: str, said: dict[str, Any], groups: list[str]
 ) -> str | None:
-    """The highest that anything gives: the admin's id, the role claim, the groups."""
+    """The highest that anything gives: the admin's id, the role claim, the groups. Where roles go by
+    groups, who is in none of them has the default: nobody keeps what a group gave.
+    """
     if settings.admin_id is not None and user_id == settings.admin_id:
         return "proxy_admin"
     found = set(strings_of(claim(said, provider.role_claim)))
     found |= {role for role, of in settings.role_groups.items() if not set(of).isdisjoint(groups)}
-    return next((role for role in ROLES if role in found), None)
+    return next((role for role in ROLES if role in found), settings.default_role if settings.role_groups else None)
 
 
 def strings_of(value: Any) -> list[str]:

@@ -25,6 +25,10 @@ PASSWORD = "password"  # noqa: S105 - the name of what is sealed
 SESSIONS_MAX = 20
 """Of one user: the oldest ends when another begins."""
 SESSION_MS_MAX = 30 * 86_400_000
+SSO_ROLE = "sso_role"
+"""Of a user: the role that the identity provider gave at the last login, so that it is known for what
+the provider takes back.
+"""
 FAILED = "login"
 """The kind of a failed login's fact: it is about no entity, only seen."""
 
@@ -90,19 +94,24 @@ def _made_beforehand(call: Call, sso_user_id: str, email: str) -> User | None:
 
 
 def _user(call: Call, before: User | None, user_id: str, email: str | None) -> User:
-    """The role that the provider gives, else the one the user has, else the default. A person's
-    teams are the teams' to say.
+    """The role that the provider gives, else the one the user has from elsewhere, else the default. A
+    person's teams are the teams' to say.
     """
     body = call.body
     said = fields.one_of(*ROLES)("user_role", body.get("user_role"))
+    default = fields.one_of(*ROLES)("default_role", body.get("default_role"))
+    by_provider = default is not None
     alias = fields.text("user_alias", body.get("user_alias"))
+    mark = {SSO_ROLE: said} if by_provider and said is not None else {}
     if before is None:
-        role = said or fields.one_of(*ROLES)("default_role", body.get("default_role")) or "internal_user_viewer"
-        new = User(user_id=user_id, user_email=email, user_alias=alias, created_at_ms=call.now_ms)
+        new = User(user_id=user_id, user_email=email, user_alias=alias, created_at_ms=call.now_ms, extra=mark)
+        role = said or default or "internal_user_viewer"
         return USER.merge(new, user_defaults.completed(call.catalog, {"user_role": role})).entity
-    changed: dict[str, Any] = {"user_role": said or before.user_role}
+    extra = {name: value for name, value in before.extra.items() if name != SSO_ROLE or not by_provider} | mark
     if before.user_id != user_id:
-        changed["extra"] = {**before.extra, "sso_user_id": user_id}
+        extra["sso_user_id"] = user_id
+    taken_back = by_provider and said is None and before.extra.get(SSO_ROLE) == before.user_role
+    changed: dict[str, Any] = {"user_role": default if taken_back else said or before.user_role, "extra": extra}
     if email is not None:
         changed["user_email"] = email
     if alias is not None:
