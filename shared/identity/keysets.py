@@ -2,8 +2,8 @@
 down.
 
 Strangers choose the `kid` of what they send: ones that nobody has make us ask at most once in
-UNKNOWN_KEY_S, one asking at a time. A key that the provider has since a moment is found at once, also
-when the others were fetched just before.
+UNKNOWN_KEY_S, one asking at a time. A key that the provider has since a moment is found at
+once, also when the others were fetched just before.
 """
 
 import asyncio

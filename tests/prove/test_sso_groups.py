@@ -1,6 +1,6 @@
 """Groups of an everyday identity provider (nanoidp, its own login page and its own tokens): who is
-taken out of a group loses what it gave, on the admin page at the next login and with tokens at the next
-token.
+taken out of a group loses what it gave, on the admin page at the next login and with tokens at the
+next token.
 """
 
 import asyncio

@@ -96,8 +96,8 @@ def bare(algorithm: str) -> Callable[[], None]:
 
 
 async def cold(algorithm: str, beside: Callable[[], None]) -> tuple[float, float]:
-    """Microseconds of the processor: of a token's signature and claims where nobody has seen it, and
-    of `beside`, in turn.
+    """Microseconds of the processor: of a token's signature and claims where nobody has seen it,
+    and of `beside`, in turn.
     """
     provider = Provider()
     runner = await provider.serve()
