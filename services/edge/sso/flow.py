@@ -194,8 +194,8 @@ def _check_domain(settings: SsoSettings, email: str | None, said: dict[str, Any]
 def _role(
     settings: SsoSettings, provider: Provider, user_id: str, said: dict[str, Any], groups: list[str]
 ) -> str | None:
-    """The highest that anything gives: the admin's id, the role claim, the groups. Where roles go by
-    groups, who is in none of them has the default: nobody keeps what a group gave.
+    """The highest that anything gives: the admin's id, the role claim, the groups. Where roles go
+    by groups, who is in none of them has the default: nobody keeps what a group gave.
     """
     if settings.admin_id is not None and user_id == settings.admin_id:
         return "proxy_admin"

@@ -26,8 +26,8 @@ SESSIONS_MAX = 20
 """Of one user: the oldest ends when another begins."""
 SESSION_MS_MAX = 30 * 86_400_000
 SSO_ROLE = "sso_role"
-"""Of a user: the role that the identity provider gave at the last login, so that it is known for what
-the provider takes back.
+"""Of a user: the role that the identity provider gave at the last login, so that it is known for
+what the provider takes back.
 """
 FAILED = "login"
 """The kind of a failed login's fact: it is about no entity, only seen."""
@@ -94,8 +94,8 @@ def _made_beforehand(call: Call, sso_user_id: str, email: str) -> User | None:
 
 
 def _user(call: Call, before: User | None, user_id: str, email: str | None) -> User:
-    """The role that the provider gives, else the one the user has from elsewhere, else the default. A
-    person's teams are the teams' to say.
+    """The role that the provider gives, else the one the user has from elsewhere, else the default.
+    A person's teams are the teams' to say.
     """
     body = call.body
     said = fields.one_of(*ROLES)("user_role", body.get("user_role"))
