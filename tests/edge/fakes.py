@@ -84,7 +84,7 @@ def numbers(payloads: Iterable[bytes]) -> list[int]:
     return [number for payload in payloads for number in msgspec.msgpack.decode(payload)]
 
 
-async def until(condition: Callable[[], Any], within_s: float = 3.0) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 10.0) -> None:
     """Returns when it holds; AssertionError when it doesn't in time."""
     try:
         async with asyncio.timeout(within_s):

@@ -93,7 +93,7 @@ async def test_a_client_that_leaves_ends_the_providers_work_at_once(start: Start
         if "stream" in where:
             await caller.head()
             await caller.chunk()
-        await asyncio.wait_for(reached.wait(), 2)
+        await asyncio.wait_for(reached.wait(), 10)
         left_at = time.monotonic()
         caller.leave()
         await until(lambda: gone_at)

@@ -61,7 +61,7 @@ async def test_what_http_does_not_allow_is_a_400_and_the_connection_ends(edge: E
             return
         assert 400 <= answer.status < 500, answer
         answer.error()
-        assert await asyncio.wait_for(caller.reader.read(), 3) == b"", "closed"
+        assert await asyncio.wait_for(caller.reader.read(), 10) == b"", "closed"
     assert edge.facts() == []
 
 
@@ -155,7 +155,7 @@ async def test_a_half_closed_connection_ends(edge: Edge, data: bytes) -> None:
     async with await edge.connect() as caller:
         caller.writer.write(data)
         caller.writer.write_eof()
-        rest = await asyncio.wait_for(caller.reader.read(), 3)
+        rest = await asyncio.wait_for(caller.reader.read(), 10)
         assert not rest or rest.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400")), rest
     await until(lambda: edge.server.running == 0)
 
@@ -189,7 +189,7 @@ async def test_http_1_0_is_answered_and_closed(edge: Edge) -> None:
     async with await edge.connect() as caller:
         await caller.send(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert (await caller.answer()).status == 200
-        assert await asyncio.wait_for(caller.reader.read(), 2) == b""
+        assert await asyncio.wait_for(caller.reader.read(), 10) == b""
 
 
 async def test_an_upgrade_is_not_taken(edge: Edge) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.edge.harness import Edge
 from tests.edge.raw import GOOD, HEAD, MB, chunked, refused, request, sent
+from tests.support.pace import at_pace
 
 # ── bodies ──
 
@@ -128,11 +129,11 @@ async def test_a_bomb_of_a_gigabyte_is_cut_off_with_bounded_memory(edge: Edge, d
         assert answer.status == 413
         answer.error()
         try:
-            await asyncio.wait_for(caller.reader.read(), 3)
+            await asyncio.wait_for(caller.reader.read(), 10)
         except ConnectionError:
             pass
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "kilobytes"
-    assert time.process_time() - cpu < 0.5
+    assert time.process_time() - cpu < at_pace(0.5)
 
 
 async def test_a_body_that_comes_too_slowly_is_given_up_and_the_connection_ends(edge: Edge) -> None:
@@ -140,16 +141,16 @@ async def test_a_body_that_comes_too_slowly_is_given_up_and_the_connection_ends(
         await caller.send(HEAD + b"Content-Length: 100\r\n\r\n{")
         before = time.monotonic()
         answer = await caller.answer()
-        assert 0.2 < time.monotonic() - before < 1
+        assert 0.2 < time.monotonic() - before < 3
         assert answer.status == 400
         answer.error()
-        assert await asyncio.wait_for(caller.reader.read(), 3) == b""
+        assert await asyncio.wait_for(caller.reader.read(), 10) == b""
 
 
 async def test_a_client_that_waits_to_be_told_to_send_is_told(edge: Edge) -> None:
     async with await edge.connect() as caller:
         await caller.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(GOOD))
-        assert (await asyncio.wait_for(caller.reader.readuntil(b"\r\n\r\n"), 1)).startswith(b"HTTP/1.1 100 ")
+        assert (await asyncio.wait_for(caller.reader.readuntil(b"\r\n\r\n"), 10)).startswith(b"HTTP/1.1 100 ")
         await caller.send(GOOD)
         assert (await caller.answer()).status == 200
 

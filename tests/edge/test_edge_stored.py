@@ -315,5 +315,5 @@ async def test_a_target_that_was_taken_away_stays_for_the_calls_that_began(tmp_p
         here.stored._gone(model_id)
         assert model_id not in here.edge.parts.targets
         candidate = Candidate(model_id, "openai", "x", revision=10**9)
-        await asyncio.wait_for(here.stored.ready(Grant(CALLER, "", "", 1, [], [])), 1)
+        await asyncio.wait_for(here.stored.ready(Grant(CALLER, "", "", 1, [], [])), 10)
         assert not here.stored._knows(candidate)

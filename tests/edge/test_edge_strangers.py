@@ -19,6 +19,7 @@ from shared.grant import Denial
 from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import Answer, until
 from tests.edge.harness import Edge
+from tests.support.pace import at_pace
 
 MB = 1024 * 1024
 GOOD_KEY = "sk-client-key"
@@ -168,7 +169,7 @@ async def test_a_hundred_thousand_empty_members_are_refused_at_once() -> None:
     before = time.process_time()
     with pytest.raises(inflating.InflatingError, match="members"):
         await inflate(data)
-    assert time.process_time() - before < 1
+    assert time.process_time() - before < at_pace(1)
 
 
 @pytest.mark.alone
@@ -207,7 +208,7 @@ async def test_the_loop_stands_still_for_no_bomb() -> None:
     stop = True
     await beating
     assert all(len(result) == 15 * MB for result in results)
-    assert longest < 0.05
+    assert longest < at_pace(0.05)
 
 
 async def test_it_stops_where_there_is_no_room() -> None:

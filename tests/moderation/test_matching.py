@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.moderation import matching
 from services.moderation.matching import PIECE_CHARACTERS, SPAN_CHARACTERS_MAX, Matcher, span_characters
+from tests.support.pace import at_pace
 
 CUT_AT = PIECE_CHARACTERS
 
@@ -229,4 +230,4 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     matcher = Matcher(["a" * i + "b" * 250 for i in range(1, 6)] + [f"keyword{i}" for i in range(9_995)])
     started = time.process_time()
     assert matcher.find(text) is None
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < at_pace(3)

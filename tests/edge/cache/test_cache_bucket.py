@@ -142,7 +142,7 @@ async def test_away_is_a_miss_at_once(world: World) -> None:
     for _ in range(100):
         assert await store.get("k") is None
         await store.put("k", kept(), 60)
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 2
     assert not await store.ping() and not await store.clear() and await store.delete(["k"]) == 0
 
 
@@ -153,11 +153,11 @@ async def test_a_slow_broker_is_a_miss_after_20_ms(world: World, broker: Account
     try:
         before = time.monotonic()
         assert await store.get("k") is None
-        assert time.monotonic() - before < 0.2
+        assert time.monotonic() - before < 1
         before = time.monotonic()
         for _ in range(50):
             assert await store.get("k") is None
-        assert time.monotonic() - before < 0.02, "it isn't asked again for a while"
+        assert time.monotonic() - before < 25 * DEADLINE_S, "it isn't asked again for a while"
     finally:
         broker.resume()
     world.now = 6

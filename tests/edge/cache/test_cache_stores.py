@@ -11,7 +11,6 @@ import pytest
 
 from services.edge.cache.store import ENTRY_BYTES_MAX, Kept, Local, Near, Redis
 from shared.billing import Usage
-from tests.support.ports import free_port
 
 
 def kept(body: bytes = b"x") -> Kept:
@@ -95,16 +94,24 @@ async def test_who_looks_while_it_is_forgotten_does_not_keep_it_near(how: str, m
 
 
 async def test_a_redis_that_is_away_or_slow_is_a_miss_at_once() -> None:
-    clock = [0.0]
-    store = Redis(f"redis://127.0.0.1:{free_port()}", lambda: clock[0])
+    connections = 0
+
+    async def away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    server = await asyncio.start_server(away, "127.0.0.1", 0)
+    store = Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: 0.0)
     assert await store.get("k") is None
-    before = time.monotonic()
+    asked = connections
     for _ in range(100):
         assert await store.get("k") is None
         await store.put("k", kept(), 5)
-    assert time.monotonic() - before < 0.2, "it isn't asked again for a while"
+    assert connections == asked, "it isn't asked again for a while"
     assert not await store.ping()
     await store.close()
+    server.close()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -114,6 +121,6 @@ async def test_a_redis_that_is_away_or_slow_is_a_miss_at_once() -> None:
     store = Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", lambda: 0.0)
     before = time.monotonic()
     assert await store.get("k") is None
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 2
     await store.close()
     server.close()

@@ -27,7 +27,7 @@ async def test_pieces_reach_the_handler_as_they_come(serve: Serve) -> None:
     await caller.send(HEAD + b"Content-Length: 9\r\n\r\n")
     for piece in (b"one", b"two", b"six"):
         await caller.send(piece)
-        assert await asyncio.wait_for(seen.get(), 2) == piece
+        assert await asyncio.wait_for(seen.get(), 10) == piece
     assert (await caller.answer()).body == b"all"
 
 

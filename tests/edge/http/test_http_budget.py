@@ -344,7 +344,7 @@ async def test_connections_the_kernel_accepted_are_served_although_nobody_listen
     drained = asyncio.create_task(server.listener.drain(3))
     for tcp in callers:
         tcp.setblocking(False)
-        data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(tcp, 65536), 3)
+        data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(tcp, 65536), 10)
         assert data.startswith(b"HTTP/1.1 200")
         tcp.close()
     assert await drained

@@ -67,7 +67,7 @@ async def test_a_running_handler_is_cancelled_once(serve: Serve, how: str, step:
     server = await serve(slow)
     caller = await server.connect()
     await caller.send(HEAD + b"Content-Length: 50\r\n\r\n{" if step == "in the body" else GET)
-    await asyncio.wait_for(reached.wait(), 2)
+    await asyncio.wait_for(reached.wait(), 10)
     if step.endswith("came"):
         await caller.send(GET + post(b"x") + GET[:10])
         await asyncio.sleep(0.005)
@@ -177,7 +177,7 @@ async def test_a_handler_may_shut_its_eyes_to_a_cancellation_for_a_moment(ours: 
     await caller.send(GET)
     await until(lambda: server.running)
     caller.leave()
-    await asyncio.wait_for(done.wait(), 2)
+    await asyncio.wait_for(done.wait(), 10)
     await asyncio.sleep(0)
     assert not server.listener.connections
 
