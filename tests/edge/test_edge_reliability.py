@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -239,7 +240,7 @@ async def test_edges_tell_each_other_who_rests(broker: Broker) -> None:
         for deployment in map(DeploymentId, "abcd"):
             before = time.monotonic()
             first.tell(deployment, 5.0)
-            await until(lambda told=deployment: theirs.is_resting(told, clock.seconds()))
+            await until(partial(theirs.is_resting, deployment, clock.seconds()))
             took_s.append(time.monotonic() - before)
         assert min(took_s) < 0.1, took_s
         await asyncio.sleep(0.02)

@@ -265,7 +265,7 @@ async def test_an_unknown_outcome_says_so(broker: Broker) -> None:
         await publish(client, batches([Publication(f"control.key.x{n}", 0, fact) for n in range(2)])[0])
     broker.resume()
     assert refused.value.refusal.code == "outcome_unknown" and refused.value.refusal.status == 503
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     await client.close()
 
 
