@@ -8,6 +8,7 @@ bits hold 9.2 million USD, ample for one request; sums over many are `numeric` i
 What is used and what it costs: shared/billing.py.
 """
 
+import functools
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
@@ -91,6 +92,7 @@ def usd_from_picousd(picousd: int) -> float:
     return picousd / PICOUSD_PER_USD
 
 
+@functools.lru_cache(maxsize=1024)
 def format_usd(picousd: int) -> str:
     """Plain decimal notation without an exponent, exact: for headers."""
     if 0 < picousd < PICOUSD_PER_USD:  # most calls cost that

@@ -203,10 +203,15 @@ class Account:
         answer then.
         """
         amount = self.settle(outcome, status, usage, answer, error_code, free=free)
-        batch = self._batch
-        assert batch is not None
+        await self.durable()
+        return amount
+
+    async def durable(self) -> None:
+        """Until its end is safe; as `settle_durably`."""
         if self._payload is not None:
             await payload.settled(self._payload)
+        batch = self._batch
+        assert batch is not None
         if not batch.durable:
             try:
                 await batch.wait_durable()
@@ -214,7 +219,16 @@ class Account:
                 log.error("settled_not_durable_in_time")
                 self.asked.request.abort()
                 raise ConnectionAbortedError from None
-        return amount
+
+    async def on_wire(self) -> None:
+        """Until its end is on its way to the broker, or it is known not to be: what follows is done
+        while the broker works.
+        """
+        batch = self._batch
+        assert batch is not None
+        if not batch.on_wire:
+            with contextlib.suppress(TimeoutError):  # `durable` says so
+                await batch.wait_on_wire()
 
     def named(self, passed: str = "") -> Named:
         """What the answer says of its call.

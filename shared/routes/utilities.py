@@ -22,6 +22,11 @@ _TOKENS: dict[str, Any] = {
         "request_model": {"type": "string"},
         "model_used": {"type": "string"},
         "tokenizer_type": {"type": "string"},
+        "count_source": {"type": "string"},
+        "original_response": {"type": "null"},
+        "error": {"type": "boolean"},
+        "error_message": {"type": "null"},
+        "status_code": {"type": "null"},
     },
     "required": ["total_tokens"],
 }

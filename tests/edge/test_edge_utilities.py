@@ -234,7 +234,14 @@ async def test_tokens_and_parameters() -> None:
             "request_model": "m",
             "model_used": "m-upstream",
             "tokenizer_type": "openai_tokenizer",
+            "count_source": "local_estimate",
+            "original_response": None,
+            "error": False,
+            "error_message": None,
+            "status_code": None,
         }
+        beside = {"model": "m", "contents": [{"parts": [{"text": "one two"}]}], "system": "three", "tools": None}
+        assert (await ask(edge, "/utils/token_counter", "POST", beside)).json()["total_tokens"] == 3
         assert (await ask(edge, "/utils/token_counter", "POST", {"model": "m", "prompt": "a b"})).json()[
             "total_tokens"
         ] == 2

@@ -38,7 +38,7 @@ async def serve(parts: Parts, cache: Cache, asked: Asked, attempts: MakeAttempts
     if digest is None:
         return await attempts(parts, asked).run()
     if wanted.look and (kept := cache.store.here(digest)) is not None and _is_fresh(parts, kept, wanted):
-        return await _hit(parts, cache, asked, digest, kept)
+        return await _replay(parts, cache, asked, digest, kept)
     return await _look(parts, cache, asked, attempts, wanted, digest)
 
 
@@ -55,13 +55,13 @@ async def _look(
             break
         if found is not None:
             if _is_fresh(parts, found, wanted):
-                return await _hit(parts, cache, asked, digest, found)
+                return await _replay(parts, cache, asked, digest, found)
             break
     leads = wanted.keep and digest not in flights and len(flights) < FLIGHTS_MAX
     if not leads:
         kept = await cache.store.get(digest) if wanted.look else None
         if kept is not None and _is_fresh(parts, kept, wanted):
-            return await _hit(parts, cache, asked, digest, kept)
+            return await _replay(parts, cache, asked, digest, kept)
         _missed(cache, asked)
         return await attempts(parts, asked).run()
     flights[digest] = mine = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ async def _look(
     finally:
         del flights[digest]
         mine.set_result(kept)
-    return await _hit(parts, cache, asked, digest, kept)
+    return await _replay(parts, cache, asked, digest, kept)
 
 
 def _missed(cache: Cache, asked: Asked) -> None:
@@ -87,11 +87,6 @@ def _missed(cache: Cache, asked: Asked) -> None:
         caller, asked.route.name, asked.call.model, to.upstream_model, to.deployment_id, to.provider
     )
     calls.cache_misses += 1
-
-
-async def _hit(parts: Parts, cache: Cache, asked: Asked, digest: str, kept: Kept) -> Answer:
-    cache.hits += 1
-    return await _replay(parts, asked, digest, kept)
 
 
 async def _call(parts: Parts, asked: Asked, attempts: Attempts, ttl_s: float) -> tuple[Answer, Kept | None]:
@@ -141,24 +136,28 @@ class Tape:
         return b"".join(self._pieces) if self._bytes <= ENTRY_BYTES_MAX else b""
 
 
-async def _replay(parts: Parts, asked: Asked, digest: str, kept: Kept) -> Answer:
+async def _replay(parts: Parts, cache: Cache, asked: Asked, digest: str, kept: Kept) -> Answer:
     """The same answer again: a call of its own in the book, which cost nothing, and says what it
     saved.
     """
+    cache.hits += 1
     metadata = {**asked.permit.spend_logs_metadata, "cache_hit": True, "cache_key": digest}
     if kept.cost_picousd is not None:
         metadata["saved_cache_cost"] = format_usd(kept.cost_picousd)
     asked.permit = msgspec.structs.replace(asked.permit, spend_logs_metadata=metadata)
     account = Account(parts, asked, asked.permit.candidates[0])
     await account.open(1_000, waits=False)
-    named = account.named(f"x-litellm-cache-key: {digest}\r\n")
+    passed = f"x-litellm-cache-key: {digest}\r\n"
     try:
         if account.content is not None:
             account.content.add(kept.body)
         if not kept.stream:
-            await account.settle_durably("success", 200, kept.usage, free=True)
-            return answers.whole(named, kept.body, 200, kept.content_type.encode(), 0)
-        out = answers.stream(named)
+            account.settle("success", 200, kept.usage, free=True)
+            await account.on_wire()
+            answer = answers.whole(account.named(passed), kept.body, 200, kept.content_type.encode(), 0)
+            await account.durable()
+            return answer
+        out = answers.stream(account.named(passed))
         await out.start(asked.request)
         events, last = kept.body[: -len(DONE)], kept.body[-len(DONE) :]
         for at in range(0, len(events), PIECE_BYTES):

@@ -34,6 +34,9 @@ _PARAMETERS = (
     "service_tier", "store", "web_search_options", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
 )  # fmt: skip
 """OpenAI's, of a chat."""
+_SAID = ("messages", "prompt", "contents")
+_SAID_BESIDE = ("system", "tools")
+"""What is counted; one of the first is needed."""
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
@@ -135,19 +138,21 @@ async def _token_counter(parts: Parts, request: Request, head: Head, grant: Gran
         raise RefusedError(
             errors.bad_request("A JSON object with model, and messages or prompt, is needed", "model")
         ) from None
-    said = [name for name in ("messages", "prompt", "contents") if name in fields and bytes(fields[name]) != b"null"]
-    if not said:
+    given = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
+    if given.keys().isdisjoint(_SAID):
         raise RefusedError(errors.bad_request("messages or prompt is needed", "messages"))
     candidate = await _candidate(parts, head, model)
     upstream = candidate.upstream_model if candidate is not None else model
-    content = requests.of_fields({name: fields[name] for name in said})
-    counted = await count_tokens(
-        parts.bus_client, upstream, [text.text for text in content.texts if text.kind != "tokens"]
-    )
-    counted += sum(len(text.text.split()) for text in content.texts if text.kind == "tokens")
+    content = requests.of_fields({name: given[name] for name in (*_SAID, *_SAID_BESIDE) if name in given})
+    texts = [text for text in content.texts if text.kind != "key"]  # what fields are called
+    counted = await count_tokens(parts.bus_client, upstream, [text.text for text in texts if text.kind != "tokens"])
+    counted += sum(len(text.text.split()) for text in texts if text.kind == "tokens")
     return own_json(
-        {"total_tokens": counted, "request_model": model, "model_used": upstream, "tokenizer_type": "openai_tokenizer"}
-    )
+        {
+            "total_tokens": counted, "request_model": model, "model_used": upstream, "tokenizer_type": "openai_tokenizer",
+            "count_source": "local_estimate", "original_response": None, "error": False, "error_message": None, "status_code": None,
+        }
+    )  # fmt: skip
 
 
 async def _candidate(parts: Parts, head: Head, model: str) -> Candidate | None:
