@@ -464,7 +464,7 @@ async def test_the_audit_log_of_a_new_team(page: Page, http: aiohttp.ClientSessi
     assert entry["before_value"] is None
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", entry["updated_at"])
     values = entry["updated_values"]
-    wanted = {**printed["updated_values"], "team_id": team_id}  # type: ignore[dict-item]
+    wanted = {**printed["updated_values"], "team_id": team_id}
     wanted["members_with_roles"] = [{"role": "admin", "user_id": entry["changed_by"]}]
     assert {name: values[name] for name in wanted} == wanted
 
