@@ -27,6 +27,8 @@ back by the other: they would go on every second, and edges would forget all the
 Over = Mapping[str, tuple[int, int]]
 """Name of a budget that is used up → (what was spent when that was seen, its limit), pico-USD."""
 NONE: Over = {}
+Told = dict[tuple[str, str], int]
+"""(name of a budget, first day of its window) → pico-USD."""
 
 
 def limits(catalog: Catalog) -> list[Budget]:
@@ -44,7 +46,7 @@ def over(directory: Directory, catalog: Catalog, now_ms: int) -> Over:
     if not catalog.budgets and NAME not in directory.settings:
         return NONE  # what nobody has costs no decision anything
     found = {each.name: (0, 0) for each in catalog.budgets if each.max_picousd == 0}
-    for name, (first, spent_picousd) in _told(directory).items():
+    for (name, first), spent_picousd in _told(directory).items():
         limit = _named(catalog, name)
         if limit is not None and spent_picousd >= limit.max_picousd and first_day(limit, now_ms) == first:
             found[name] = (spent_picousd, limit.max_picousd)
@@ -78,23 +80,20 @@ def planned(
     told, found = _told(directory), directory.settings.get(NAME)
     said_ms = 0 if found is None else found.updated_at_ms
     lately = now_ms - said_ms < SETTLES_MS
-    names = {limit.name for limit in known}
-    value = {name: before for name, before in told.items() if lately and name not in names}
-    for place, limit in enumerate(known):
-        first = first_day(limit, at_ms)
-        before = told.get(limit.name)
-        kept = before[1] if before is not None and before[0] == first else 0
+    windows = [(limit.name, first_day(limit, at_ms)) for limit in known]
+    over_by_now = {(limit.name, first_day(limit, said_ms)) for limit in known}.difference(windows)
+    # Of another policy's budgets, or of another one's terms.
+    mine = over_by_now.union(windows)
+    value = {window: before for window, before in told.items() if lately and window not in mine}
+    for place, (window, limit) in enumerate(zip(windows, known, strict=True)):
+        kept = told.get(window, 0)
         spent = kept if sums is None else sums[place]
         if spent >= limit.max_picousd:
             # Said already: it isn't said again with every call that follows.
-            again = before is not None and kept >= limit.max_picousd
-            value[limit.name] = (first, kept if again else spent)
-        elif before is not None and lately and kept <= spent and first_day(limit, said_ms) == first:
-            value[limit.name] = before  # by a limit or term of another policy's
-    if value == told:
-        return None
-    entries = {name: {"first": first, "spent_picousd": str(spent)} for name, (first, spent) in value.items()}
-    return setting(directory, NAME, entries, "book", now_ms)
+            value[window] = kept if window in told and kept >= limit.max_picousd else spent
+        elif window in told and lately and kept <= spent:
+            value[window] = kept  # by another policy's limit
+    return None if value == told else setting(directory, NAME, _entries(value), "book", now_ms)
 
 
 def first_day(limit: Budget, now_ms: int) -> str:
@@ -103,13 +102,26 @@ def first_day(limit: Budget, now_ms: int) -> str:
     return "" if first is None else first.isoformat()
 
 
-def _told(directory: Directory) -> dict[str, tuple[str, int]]:
-    """Name → (first day of its window, pico-USD)."""
+def _told(directory: Directory) -> Told:
     found = directory.settings.get(NAME)
     entries: Any = {} if found is None else found.value
     if not isinstance(entries, dict):
         return {}
-    return {name: (each["first"], int(each["spent_picousd"])) for name, each in entries.items()}
+    return {(each.get("name", key), each["first"]): int(each["spent_picousd"]) for key, each in entries.items()}
+
+
+def _entries(told: Told) -> dict[str, dict[str, str]]:
+    """By the budget's name; where policies differ in its term, the further windows by name and
+    first day.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for (name, first), spent_picousd in sorted(told.items()):
+        entry = {"first": first, "spent_picousd": str(spent_picousd)}
+        if name in found:
+            found[f"{name}@{first}"] = {**entry, "name": name}
+        else:
+            found[name] = entry
+    return found
 
 
 def _named(catalog: Catalog, name: str) -> Budget | None:

@@ -167,6 +167,25 @@ def test_policies_that_disagree_do_not_go_on_saying_so() -> None:
     assert not low.directory.settings["budgets_over"].value
 
 
+def test_policies_that_differ_in_a_term_do_not_go_on_saying_so() -> None:
+    """Each has a window of its own for one budget."""
+    monthly = limited()
+    text = LIMITED.replace("FALLBACKS", "[]").replace("budget_duration: 30d", "budget_duration: 1d")
+    daily = World(key("a"), text=text)
+    daily.directory = monthly.directory
+    assert told(monthly, total=150) and told(daily, NOW + 1, total=100)
+    for second in range(59):
+        for world in (monthly, daily):
+            assert not told(world, NOW + 1_000 * second, total=150)
+            assert asked(world.decide(secret("a"), model="gpt")) == "over_budget"
+    assert set(monthly.directory.settings["budgets_over"].value) == {"total:", "total:@2027-01-15"}
+    assert told(monthly, NOW + 59_000, total=99), "its own window"
+    assert asked(monthly.decide(secret("a"), model="gpt")) == ["one", "two"]
+    assert asked(daily.decide(secret("a"), model="gpt")) == "over_budget"
+    tomorrow = NOW + 86_400_000
+    assert told(daily, tomorrow, total=0) and not daily.directory.settings["budgets_over"].value
+
+
 def test_a_day_that_ends_just_after_its_limit_was_reached() -> None:
     world, midnight = limited(), ms("2026-11-28T00:00:00")
     assert told(world, midnight - 500, one=5)
