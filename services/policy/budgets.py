@@ -84,15 +84,15 @@ def planned(
     over_by_now = {(limit.name, first_day(limit, said_ms)) for limit in known}.difference(windows)
     # Of another policy's budgets, or of another one's terms.
     mine = over_by_now.union(windows)
-    value = {window: before for window, before in told.items() if lately and window not in mine}
-    for place, (window, limit) in enumerate(zip(windows, known, strict=True)):
-        kept = told.get(window, 0)
+    value = {key: before for key, before in told.items() if lately and key not in mine}
+    for place, (key, limit) in enumerate(zip(windows, known, strict=True)):
+        kept = told.get(key, 0)
         spent = kept if sums is None else sums[place]
         if spent >= limit.max_picousd:
             # Said already: it isn't said again with every call that follows.
-            value[window] = kept if window in told and kept >= limit.max_picousd else spent
-        elif window in told and lately and kept <= spent:
-            value[window] = kept  # by another policy's limit
+            value[key] = kept if key in told and kept >= limit.max_picousd else spent
+        elif key in told and lately and kept <= spent:
+            value[key] = kept  # by another policy's limit
     return None if value == told else setting(directory, NAME, _entries(value), "book", now_ms)
 
 
