@@ -10,8 +10,8 @@ from aiohttp import web
 from services.ledger import answers, daily_activity, params, spend_query
 from services.ledger.answers import Handler
 from services.ledger.api import Api
-from services.ledger.asking import Scope, scope_of
-from services.ledger.daily_activity import ALIASES, IDS, METRICS, add, asked, empty, figures, in_usd
+from services.ledger.asking import Scope
+from services.ledger.daily_activity import ALIASES, IDS, METRICS, add, asked, empty, figures, in_usd, view
 from services.ledger.params import refuse
 from services.ledger.spend_global import names_of, need_days
 from services.ledger.spend_query import SpendQuery
@@ -36,15 +36,18 @@ def handlers(api: Api) -> dict[str, Handler]:
         route = f"/{entity}/daily/activity/{end}"
 
         async def handler(request: web.Request) -> web.StreamResponse:
-            scope = scope_of(await api.identify(request, route))
-            found = await answer(api, scope, ALIASES.get(entity, entity), request.query)
+            scope, query = await view(api, request, route, entity)
+            found = await answer(api, scope, ALIASES.get(entity, entity), query)
             return found if isinstance(found, web.StreamResponse) else answers.json_answer(found)
 
         return route, handler
 
     async def by_user(request: web.Request) -> web.StreamResponse:
-        scope = scope_of(await api.identify(request, "/team/spend/by_user"))
-        return answers.json_answer(await _by_user(api, scope, request.query))
+        need_days(request.query)
+        if not request.query.get("team_ids"):
+            refuse("team_ids", "are needed: Please provide team_ids")
+        scope, query = await view(api, request, "/team/spend/by_user", "team")
+        return answers.json_answer(await _by_user(api, scope, query))
 
     ends: dict[str, Answer] = {
         "aggregated": _aggregated,
@@ -180,13 +183,9 @@ def _exported(
 
 
 async def _by_user(api: Api, scope: Scope, query: Mapping[str, str]) -> dict[str, Any]:
-    need_days(query)
-    teams = params.words(query, "team_ids", spend_query.FILTER_VALUES_MAX)
-    if not teams:
-        refuse("team_ids", "are needed: Please provide team_ids")
     parsed, _ = asked("team", query)
     parsed = parsed._replace(bucket="none", group_by=("team", "user"))
-    names = await names_of(api, "team", list(teams))
+    names = await names_of(api, "team", [*params.words(query, "team_ids", spend_query.FILTER_VALUES_MAX)])
     results = []
     for row in await figures(api.book(), scope, parsed):
         metrics = empty()

@@ -15,6 +15,7 @@ from services.ledger.queries import Report
 from services.ledger.responses import usd
 from services.ledger.spend_query import SpendQuery
 from services.ledger.spend_sources import CACHE_SUMS, SUMS
+from shared.entities import TEAM, USER
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
        "customer": ("end_user_ids", "customer_ids")}  # fmt: skip
@@ -37,12 +38,36 @@ METRICS = ("spend", "prompt_tokens", "completion_tokens", "cache_read_input_toke
 def handlers(api: Api) -> dict[str, Handler]:
     def of(entity: str) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            scope = scope_of(await api.identify(request, f"/{entity}/daily/activity"))
-            return answers.json_answer(await _activity(api, scope, ALIASES.get(entity, entity), request.query))
+            scope, query = await view(api, request, f"/{entity}/daily/activity", entity)
+            return answers.json_answer(await _activity(api, scope, ALIASES.get(entity, entity), query))
 
         return handler
 
     return {f"/{entity}/daily/activity": of(entity) for entity in (*IDS, *ALIASES)}
+
+
+async def view(api: Api, request: web.Request, route: str, entity: str) -> tuple[Scope, Mapping[str, str]]:
+    """Which rows the asker sees, and the question: all of teams that show them what the whole team
+    spent (to its admins, and to members whom it lets); where one of the teams doesn't, their own.
+    A question that names no team is about those that they are in. Raises RefusedError.
+    """
+    query = request.query
+    caller, seq = await api.identified(request, route)
+    scope = scope_of(caller)
+    if entity != "team" or scope.everything or caller.user_id is None:
+        return scope, query
+    given = next((name for name in IDS[entity] if query.get(name)), None)
+    if given is not None:
+        wanted = params.words(query, given, spend_query.FILTER_VALUES_MAX)
+    else:
+        users = await api.asking.stored(USER, seq, [caller.user_id])
+        wanted = [team_id for user in users for team_id in user.teams]
+        if not wanted or len(wanted) > spend_query.FILTER_VALUES_MAX or any("," in each for each in wanted):
+            return scope, query
+    teams = await api.asking.stored(TEAM, seq, wanted)
+    if len(teams) < len(wanted) or not all(team.shows_spend_to(caller.user_id) for team in teams):
+        return scope, query
+    return Scope(everything=True), {**query, IDS[entity][0]: ",".join(wanted)}
 
 
 def asked(entity: str, query: Mapping[str, str]) -> tuple[SpendQuery, set[str]]:

@@ -9,6 +9,7 @@ in it.
 
 from services.policy.directory import Directory
 from shared.entities import Key, Organization, Project, Team
+from shared.entities.team import SEES_SPEND
 from shared.facts import Caller
 
 MEMBER_MAY = ("/key/info", "/key/health")
@@ -22,7 +23,7 @@ PERMISSIONS = {
         name: name
         for name in (
             "/key/info", "/key/health", "/key/generate", "/key/service-account/generate", "/key/update", "/key/delete", "/key/regenerate",
-            "/key/block", "/key/unblock", "/key/{key_id}/reset_spend",
+            "/key/block", "/key/unblock", "/key/{key_id}/reset_spend", SEES_SPEND,
         )
     },
     "/key/list": "/key/info",
@@ -30,8 +31,8 @@ PERMISSIONS = {
     "/key/{key_id}/regenerate": "/key/regenerate",
     "/key/bulk_update": "/key/update",
 }  # fmt: skip
-"""What a team may let its plain members do with its keys, by LiteLLM's names → what that is
-here.
+"""What a team may let its plain members do with its keys, by LiteLLM's names → what that is here;
+and whether they see what the whole team spent.
 """
 
 

@@ -41,6 +41,15 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
                 return str(member.get("role"))
         return "user" if user_id in self.members else None
 
+    def shows_spend_to(self, user_id: str | None) -> bool:
+        """Whether this user sees what the whole team spent, and not just their own rows."""
+        role = self.role_of(user_id)
+        return role == "admin" or (role is not None and SEES_SPEND in self.extra.get("team_member_permissions", ()))
+
+
+SEES_SPEND = "/team/daily/activity"
+"""Of `team_member_permissions`."""
+
 
 TEAM = EntityKind(
     "team",

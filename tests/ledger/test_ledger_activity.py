@@ -13,7 +13,8 @@ import pytest
 
 from services.ledger.cube import Cube
 from shared import routes
-from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Running, opened, settled
+from shared.entities import Team, User
+from tests.ledger.ledger_kit import ALICE, BOB, ROBOT, Book, Policy, Running, opened, settled
 from tests.ledger.test_ledger_spend_api import DAYS, EACH, TODAY, near, of
 from tests.ledger.test_ledger_spend_api import filled as filled
 
@@ -130,6 +131,41 @@ async def test_a_team_by_its_users(filled: Running) -> None:
     own = await of(filled, path, key="sk-bob", **DAYS, team_ids=both)
     assert [row["user_id"] for row in own["results"]] == [BOB.user_id]
     assert (await filled.get(path, **DAYS))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("team", "whole"),
+    [
+        ({"admins": ["alice"]}, True),
+        ({"members_with_roles": [{"user_id": "alice", "role": "admin"}]}, True),
+        ({"members": ["alice"], "extra": {"team_member_permissions": ["/team/daily/activity"]}}, True),
+        ({"members": ["alice"]}, False),
+        ({"admins": ["bob"], "extra": {"team_member_permissions": ["/team/daily/activity"]}}, False),
+    ],
+)
+async def test_who_sees_what_a_whole_team_spent(
+    filled: Running, policy: Policy, team: dict[str, Any], whole: bool
+) -> None:
+    mine, other = str(ALICE.team_id), str(BOB.team_id)
+    policy.kept = {
+        "team": [Team(team_id=mine, **team), Team(team_id=other, admins=["bob"])],
+        "user": [User(user_id="alice", teams=[mine])],
+    }
+    everybody = (await of(filled, "/team/daily/activity", **DAYS, team_ids=mine))["metadata"]["total_api_requests"]
+    for asked in ({"team_ids": mine}, {"team_id": mine}, {}):
+        for end in ("", "/aggregated"):
+            found = await of(filled, f"/team/daily/activity{end}", key="sk-alice", **DAYS, **asked)
+            assert found["metadata"]["total_api_requests"] == (everybody if whole else 2), (asked, end)
+            named = {name for day in found["results"] for name in day["breakdown"]["entities"]}
+            assert named == {mine}
+    # Of several teams all must show it, and nobody's team shows nothing.
+    for several in (f"{mine},{other}", f"{mine},nobodys"):
+        found = await of(filled, "/team/daily/activity", key="sk-alice", **DAYS, team_ids=several)
+        assert found["metadata"]["total_api_requests"] == 2
+    rows = (await of(filled, "/team/spend/by_user", key="sk-alice", **DAYS, team_ids=mine))["results"]
+    assert {row["user_id"] for row in rows} == ({"", "alice"} if whole else {"alice"})
+    # What else the asker may see is as before.
+    assert (await of(filled, "/user/daily/activity", key="sk-alice", **DAYS))["metadata"]["total_api_requests"] == 2
 
 
 async def test_global_activity(filled: Running) -> None:
