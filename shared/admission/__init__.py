@@ -41,6 +41,7 @@ ORDER: tuple[str, ...] = (
     "enforced_params",
     "model_served",
     "budget",
+    "cache_controls",
 )
 """Names of rules. Those without a predicate here are policy's alone (services/policy/decide.py)."""
 

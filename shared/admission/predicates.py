@@ -133,6 +133,17 @@ def enforced_params(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal 
     return None
 
 
+def cache_controls(decision: Grant | Denial, ask: Ask, now_ms: int) -> Refusal | None:
+    """A key's `allowed_cache_controls`, whether there is a cache or not."""
+    allowed = decision.cache_controls if isinstance(decision, Grant) else None
+    if allowed is None or not ask.fields or "cache" not in ask.fields:
+        return None
+    for name in _object(ask.fields["cache"]):
+        if name not in allowed:
+            return errors.cache_control_not_allowed(name)
+    return None
+
+
 def _missing(entry: str, ask: Ask) -> list[str] | None:
     """The entry as a path, where the request doesn't have it."""
     path = entry.split(".")
@@ -216,6 +227,7 @@ OF: dict[str, Callable[[Grant | Denial, Ask], str]] = {
     "modify_guardrails": lambda decision, ask: decision.rules.guardrails_fixed_by or CONFIG,
     "guardrail_names": lambda decision, ask: REQUEST,
     "enforced_params": _of_params,
+    "cache_controls": _of_key,
 }
 
 PREDICATES: dict[str, Predicate] = {
@@ -226,6 +238,7 @@ PREDICATES: dict[str, Predicate] = {
     "modify_guardrails": modify_guardrails,
     "guardrail_names": guardrail_names,
     "enforced_params": enforced_params,
+    "cache_controls": cache_controls,
 }
 
 BINDS: dict[str, Callable[[Grant], bool]] = {
@@ -236,6 +249,7 @@ BINDS: dict[str, Callable[[Grant], bool]] = {
     "modify_guardrails": lambda grant: not grant.rules.may_modify_guardrails,
     "guardrail_names": lambda grant: False,
     "enforced_params": lambda grant: bool(grant.rules.enforced_params),
+    "cache_controls": lambda grant: False,
 }
 """Whether a rule could refuse a request that says nothing of its own, while the credential holds.
 One that isn't here always could.

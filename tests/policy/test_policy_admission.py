@@ -105,6 +105,12 @@ BREAK: dict[str, tuple[str, Callable[[Case], None]]] = {
     "enforced_params": ("missing_param", refuse(general={"enforced_params": ["metadata.generation_name"]})),
     "model_served": ("unknown_model", refuse(model="nobody-serves-this")),
     "budget": ("over_budget", refuse(litellm={"max_budget": 0})),
+    "cache_controls": (
+        "cache_control_not_allowed",
+        refuse(
+            key={"extra": {"project_id": "p", "allowed_cache_controls": ["ttl"]}}, body={"cache": {"no-store": True}}
+        ),
+    ),
 }
 
 

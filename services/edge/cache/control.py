@@ -3,8 +3,8 @@
 LiteLLM's controls: `ttl` (seconds an answer is kept), `s-maxage` (seconds an answer may be old),
 `no-cache` (don't look), `no-store` (don't keep), `namespace` (apart from others), `use-cache` (in
 `mode: default_off`: only then). In a request's `cache` object; a key's `metadata.cache` wins over
-it, its team's over that where the key has none. A key's `allowed_cache_controls` says which of them
-its requests may have.
+it, its team's over that where the key has none. Which of them a key's requests may have
+(`allowed_cache_controls`) is looked at before, as who may do what is (shared.admission).
 """
 
 from collections.abc import Mapping
@@ -78,14 +78,11 @@ def read(enabled: bool, params: Mapping[str, Any], environ: Mapping[str, str]) -
     )
 
 
-def control(
-    settings: Settings, call_type: str, asked: msgspec.Raw | None, project: Mapping[str, Any], allowed: list[str] | None
-) -> Control:
+def control(settings: Settings, call_type: str, asked: msgspec.Raw | None, project: Mapping[str, Any]) -> Control:
     """
     Args:
-        asked: the request's `cache`.
+        asked: the request's `cache`, as its key may have it (shared.admission).
         project: `metadata.cache` of key or team.
-        allowed: names that a request may have; None: all.
 
     Raises RefusedError.
     """
@@ -100,8 +97,6 @@ def control(
         for name in said:
             if name not in CONTROLS:
                 raise RefusedError(errors.bad_request(f"cache has no control {name[:40]!r}", "cache"))
-            if allowed is not None and name not in allowed:
-                raise RefusedError(errors.cache_control_not_allowed(name))
     if call_type not in settings.call_types:
         return Control()
     merged = {**said, **{name: value for name, value in project.items() if name in CONTROLS}}

@@ -36,9 +36,9 @@ class Cache:
         if said is None and not grant.cache:
             found = self._usual.get(call_type)
             if found is None:
-                found = self._usual[call_type] = control.control(self.settings, call_type, None, {}, None)
+                found = self._usual[call_type] = control.control(self.settings, call_type, None, {})
             return found
-        return control.control(self.settings, call_type, said, grant.cache, grant.cache_controls)
+        return control.control(self.settings, call_type, said, grant.cache)
 
     def digest(self, asked: Asked, wanted: Control) -> str | None:
         """Under which its answer lies; None: neither looked for nor kept."""

@@ -122,6 +122,6 @@ def test_where_redis_is() -> None:
 
 def test_a_request_cannot_say_what_is_wrong_quietly() -> None:
     with pytest.raises(RefusedError):
-        control.control(Settings(), "acompletion", msgspec.Raw(b'{"ttl":'), {}, None)
-    assert isinstance(control.control(Settings(), "acompletion", msgspec.Raw(b"null"), {}, None), control.Control)
+        control.control(Settings(), "acompletion", msgspec.Raw(b'{"ttl":'), {})
+    assert isinstance(control.control(Settings(), "acompletion", msgspec.Raw(b"null"), {}), control.Control)
     assert Settled.__struct_fields__
