@@ -34,7 +34,10 @@ class Api:
         terms: Terms = EVERYTHING,
         *,
         shows_audit: bool = True,
+        max_budget_usd: float | None = None,
     ) -> None:
+        self.max_budget_usd = max_budget_usd
+        """`litellm_settings.max_budget`, as it was at the start."""
         self._shows_audit = shows_audit
         self.client = client
         self.teller = Teller(client)

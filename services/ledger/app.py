@@ -126,6 +126,7 @@ class Ledger:
         )
         opening = maker(self._environ, *self._outbounds, sealing.ring(self._environ()))
         self._shows_audit = file is None or file.litellm.store_audit_logs
+        self._max_budget_usd = None if file is None else file.litellm.max_budget
         turned_off = file is not None and file.litellm.turn_off_message_logging
         nameless = file is not None and file.litellm.redact_user_api_key_info
         self._sinks = Sinks(
@@ -148,14 +149,9 @@ class Ledger:
         verifier = self._verifier()
         asking = Asking(self._client, self._control_seq, verifier)
         api = Api(
-            asking,
-            lambda: self._report,
-            self._client,
-            self._prices,
-            self._exporter,
-            self._terms,
-            shows_audit=self._shows_audit,
-        )
+            asking, lambda: self._report, self._client, self._prices, self._exporter, self._terms,
+            shows_audit=self._shows_audit, max_budget_usd=self._max_budget_usd,
+        )  # fmt: skip
         runner = await routes.serve(api, self._life, self._settings.ledger_host, self._settings.ledger_port)
         self._life.ready(self.reason_not_ready)
         renewing = asyncio.create_task(self._keep_secrets())

@@ -52,7 +52,8 @@ def handlers(api: Api) -> dict[str, Handler]:
     async def total(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend"))
         rows = await sums(api, scope, always(request.query), "")
-        return answers.json_answer({"spend": usd(rows[0]["spend_picousd"]) if rows else 0.0, "max_budget": None})
+        spend = usd(rows[0]["spend_picousd"]) if rows else 0.0
+        return answers.json_answer({"spend": spend, "max_budget": api.max_budget_usd if scope.everything else None})
 
     async def tags(request: web.Request) -> web.StreamResponse:
         scope = scope_of(await api.identify(request, "/global/spend/tags"))

@@ -12,11 +12,11 @@ from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.plan import Change, setting
 from shared.config import Deployment
-from shared.config.budgets import Budget, budget, window
+from shared.config.budgets import OVER_SETTING, Budget, budget, window
 from shared.grant import Candidate, Fallback
 from shared.ids import DeploymentId
 
-NAME = "budgets_over"
+NAME = OVER_SETTING
 GATEWAY = "total:"
 
 SETTLES_MS = 60_000

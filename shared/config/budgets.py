@@ -18,6 +18,10 @@ from shared.config.providers import PROVIDERS
 from shared.config.schema import LitellmSettings, RouterSettings
 from shared.money import PICOUSD_PER_USD
 
+OVER_SETTING = "budgets_over"
+"""The control setting in which policy says which of them are used up: name → {"first": the first
+day of its window, "spent_picousd"}.
+"""
 EPOCH = date(1970, 1, 1)
 _TERM = re.compile(r"([1-9][0-9]{0,7})(s|m|h|d|w|mo)")
 _WEEK, _MONTH = 7, 30

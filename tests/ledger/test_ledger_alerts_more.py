@@ -17,11 +17,12 @@ from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from shared import config, subjects
+from shared.config.budgets import OVER_SETTING
 from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import RestNotice
-from tests.ledger.alerts_kit import NOON, Slack, wanted
-from tests.ledger.ledger_kit import ALICE, BOB, Book, opened_at, settled
+from tests.ledger.alerts_kit import NOON, Running, Slack, wanted
+from tests.ledger.ledger_kit import ALICE, BOB, Book, control, eventually, opened_at, post_changes, settled
 
 ALL = AlertSettings(types=frozenset((*settings.ON, *settings.ASKED_FOR)))
 EAST = {
@@ -178,3 +179,28 @@ async def test_a_region_is_not_out_where_a_deployment_without_any_failure_answer
     assert slack.types() == ([] if answered else ["region_outage_alerts"])
     connection.terminate()
     await outbound.close()
+
+
+async def test_a_budget_that_is_reached_is_told_once_for_each_window(book: Book, slack: Slack) -> None:
+    """As policy says it: a setting that names all that are used up."""
+    used = {"total:": {"first": "", "spent_picousd": "10500000000000"}}
+    groq = {"provider:groq": {"first": "2026-11-01", "spent_picousd": "2000000000000"}}
+    later = {"provider:groq": {"first": "2026-12-01", "spent_picousd": "2500000000000"}}
+    chosen = wanted(slack, "budget_alerts")
+    running = await Running(book, chosen).begun(book)
+    before: Any = None
+    for value in (used, used | groq, used, used | later, {}, 5):
+        after = {"name": OVER_SETTING, "value": value}
+        await post_changes(book, control(kind="setting", entity_id=OVER_SETTING, before=before, after=after))
+        before = after
+    await post_changes(book, control(kind="setting", entity_id="another", after={"name": "another", "value": used}))
+    await eventually(lambda: told(slack, 3))
+    await running.end()
+    assert len(slack.texts()) == 3
+    gateway, first, second = slack.texts()
+    assert "Budget reached: the gateway has spent 10.5 USD. Calls" in gateway
+    assert "provider `groq` has spent 2 USD since 2026-11-01." in first and "2.5 USD since 2026-12-01." in second
+
+
+async def told(slack: Slack, number: int) -> bool:
+    return len(slack.texts()) >= number

@@ -153,10 +153,10 @@ def test_what_a_field_is_decides_and_not_what_it_is_called() -> None:
     assert shown("of-tomorrow", {"secret": "x", "n": 1}) == {"secret": "***", "n": 1}
 
 
-async def test_the_audit_log_is_hidden_and_kept_all_the_same(
+async def test_what_the_file_says_is_shown_or_hidden(
     nats_server: Nats, client: Client, policy: Any, book: Book
 ) -> None:
-    file = config.parse("litellm_settings: {store_audit_logs: false}\n", {})
+    file = config.parse("litellm_settings: {store_audit_logs: false, max_budget: 25}\n", {})
     async with running(nats_server.url, book.url, file=file) as hidden:
         await publish_control(client, control())
 
@@ -166,3 +166,5 @@ async def test_the_audit_log_is_hidden_and_kept_all_the_same(
         await eventually(recorded)
         for path in ("/audit", "/audit/x", "/audit/summary"):
             assert (await hidden.get(path))[0] == 404
+        for key, max_budget in (("sk-admin", 25.0), ("sk-alice", None)):
+            assert (await hidden.get("/global/spend", key=key))[1] == {"spend": 0.0, "max_budget": max_budget}

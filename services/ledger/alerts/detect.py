@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.ledger.alerts.settings import AlertSettings
+from shared.money import format_usd
 
 SPAN_MS = 600_000
 """A fault that lasts is told once in this time."""
@@ -211,6 +212,41 @@ def events(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
         level = "Medium" if type == "budget_alerts" else "Low"
         found.append(Alert(f"audit:{row['n']}", type, level, text, row["at_ms"] or 0))
     return found
+
+
+def budgets(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
+    """Budgets of the gateway, of providers and of deployments that are used up since.
+
+    Args:
+        rows: n, at_ms, used_up, used_up_before (JSON: what policy's setting says, `OVER_SETTING`):
+            of the audit log.
+    """
+    if not settings.wants("budget_alerts"):
+        return []
+    found = []
+    for row in rows:
+        before = _used_up(row["used_up_before"])
+        for name, (first, spent_picousd) in _used_up(row["used_up"]).items():
+            if before.get(name, ("", 0))[0] == first and name in before:
+                continue
+            dimension, _, value = name.partition(":")
+            whose = f"{dimension} `{shown(value)}`" if value else "the gateway"
+            since = f" since {first}" if first else ""
+            text = (
+                f"Budget reached: {whose} has spent {format_usd(spent_picousd)} USD{since}. Calls are refused, or go to others,"
+                f" until {'its next window begins' if first else 'it is raised'}"
+            )
+            found.append(Alert(f"audit:{row['n']}:{name}"[:320], "budget_alerts", "High", text, row["at_ms"] or 0))
+    return found
+
+
+def _used_up(said: str | None) -> dict[str, tuple[str, int]]:
+    """Name → (first day of its window, pico-USD). What can't be read is nobody's."""
+    try:
+        told = msgspec.json.decode(said or "{}", type=dict[str, dict[str, str]])
+        return {name: (each["first"], int(each["spent_picousd"])) for name, each in told.items()}
+    except (msgspec.DecodeError, KeyError, ValueError):
+        return {}
 
 
 def alert(

@@ -23,6 +23,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.ordered_consumer import BUS_ERRORS
 from shared import streams, subjects
 from shared.bus import BusClient
+from shared.config.budgets import OVER_SETTING
 from shared.money import PICOUSD_PER_USD
 from shared.waiting import set_within
 
@@ -87,7 +88,9 @@ SELECT min(n) FROM (SELECT n, previous_sha256, lag(sha256) OVER (ORDER BY n) AS 
 _AUDIT = """
 SELECT n, kind, entity_id, action, coalesce(actor_user_id, left(actor_key_sha256, 12), 'nobody') AS actor, at_ms,
     coalesce(after, before) ->> CASE kind WHEN 'key' THEN 'key_alias' WHEN 'team' THEN 'team_alias' WHEN 'user' THEN 'user_email'
-        ELSE 'model_name' END AS alias
+        ELSE 'model_name' END AS alias,
+    CASE WHEN kind = 'setting' AND entity_id = $2 THEN (after -> 'value')::text END AS used_up,
+    CASE WHEN kind = 'setting' AND entity_id = $2 THEN (before -> 'value')::text END AS used_up_before
 FROM audit_log WHERE n > $1 ORDER BY n LIMIT 1000
 """
 _ANOMALIES = """
@@ -240,9 +243,9 @@ class Alerts:
 
     async def _audit(self, connection: Connection) -> None:
         after = await connection.fetchval(_OTHER, SINK, AUDIT)
-        rows = await _rows(connection, _AUDIT, after)
+        rows = await _rows(connection, _AUDIT, after, OVER_SETTING)
         if rows:
-            alerts = detect.events(self._settings, rows)
+            alerts = [*detect.events(self._settings, rows), *detect.budgets(self._settings, rows)]
             broken = await connection.fetchval(_BROKEN_AUDIT, after, rows[-1]["n"])
             if broken is not None:
                 alerts.append(detect.chain(self._settings, "the audit log", broken, self._now_ms()))
