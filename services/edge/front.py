@@ -18,7 +18,7 @@ from services.edge.cache.store import Local, Near, Redis, Store
 from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.images import Images
-from services.edge.passthrough import provider_routes
+from services.edge.passthrough import mcp_servers, provider_routes
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
 from shared import guardrails, sealing
@@ -53,6 +53,8 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
             raise ConfigError(
                 f"general_settings.pass_through_endpoints: {entry.path}: there is no guardrail {unknown[0]!r}"
             )
+    taken = {entry.path for entry in endpoints.all}
+    relayed = [each for each in mcp_servers.entries(config.mcp_servers) if each.path not in taken]
     default = config.general.completion_model or config.litellm.default_model
     provided, signers = provider_routes.read(environ, endpoints)
     return {
@@ -65,7 +67,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "show_usage": config.general.always_include_stream_usage,
         "site": looks,
         "images": Images(looks, None if config.general.offline else outbound),
-        "passthrough": entries.Entries([*endpoints.all, *provided]),
+        "passthrough": entries.Entries([*endpoints.all, *relayed, *provided]),
         "passthrough_signers": signers,
         "call_id_in_errors": bool(general.get("include_call_id_in_error_body")),
         "default_models": dict.fromkeys(COMPLETIONS, default) if default else {},

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from shared.config import budgets, callbacks, deployments, meant, opening, own_auth, stored, without_effect
+from shared.config import budgets, callbacks, deployments, mcp, meant, opening, own_auth, stored, without_effect
 from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
 from shared.config.fields import Key, Reading, known, section, unenforced
+from shared.config.mcp import McpServer
 from shared.config.reading import text_of, whole
 from shared.config.references import Lookup, Unset, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
@@ -19,7 +20,7 @@ from shared.secrets.value import Secret
 
 _SECTIONS = {
     "model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "credential_list", "guardrails",
-    "callback_settings",
+    "callback_settings", "mcp_servers",
 }  # fmt: skip
 _SECRETS_OF = {"master_key": ("policy", "suite"), "database_url": ("ledger", "suite")}
 """Which services need which secret of general_settings."""
@@ -65,6 +66,8 @@ class Config(msgspec.Struct, frozen=True):
     """`credential_list` by name, references resolved."""
     callback_settings: dict[str, CallbackSettings] = {}
     """By the callback's name."""
+    mcp_servers: dict[str, McpServer] = {}
+    """Those that are relayed, by name."""
     stored_models: StoredSettings = StoredSettings()
     """What models added by API may do."""
 
@@ -172,8 +175,10 @@ def _read(
     of_callbacks = callbacks.read_settings(resolve(_section(top, "callback_settings"), lookup), reading)
     _name_idle_callbacks(litellm, of_callbacks, directory, reading)
     credentials = _credentials(top, lookup)
+    calls_others = service in (None, "edge")
+    servers = mcp.read(resolve(top.get("mcp_servers"), lookup), reading, secrets=calls_others)
     entries = _with_defaults(top.get("model_list"), router.default_litellm_params)
-    found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=service in (None, "edge"))
+    found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=calls_others)
     if left_out and not router.ignore_invalid_deployments:
         first = left_out[0]
         raise ConfigError(f"{first.place}.{first.reason} (router_settings.ignore_invalid_deployments is false)")
@@ -198,6 +203,7 @@ def _read(
         directory=directory,
         credentials=credentials,
         callback_settings=of_callbacks,
+        mcp_servers=servers,
         stored_models=stored.settings(general, environ),
     )
 

@@ -79,17 +79,24 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 
 def _callable(base: str) -> str:
-    """An address that can be called. The reason doesn't quote it: a password may be in it."""
+    """Raises LeaveOutError for an address that can't be called."""
+    if why := why_not_callable(base):
+        raise LeaveOutError(f"litellm_params.api_base {why}")
+    return base
+
+
+def why_not_callable(base: str) -> str:
+    """Why nobody can be called there; empty: somebody can. It doesn't quote the address: a password
+    may be in it.
+    """
     try:
         parts = urlsplit(base)
         port_is_one = parts.port != 0
     except ValueError:
         parts, port_is_one = urlsplit(""), False
     if not (parts.scheme in ("http", "https") and parts.hostname and port_is_one and _VISIBLE.fullmatch(base)):
-        raise LeaveOutError("litellm_params.api_base is no address that starts with http:// or https://")
-    if "@" in parts.netloc:
-        raise LeaveOutError("litellm_params.api_base has a user name or password in it; credentials belong in a header")
-    return base
+        return "is no address that starts with http:// or https://"
+    return "has a user name or password in it; credentials belong in a header" if "@" in parts.netloc else ""
 
 
 def own_key(row: Provider, api_base: str, lookup: Lookup) -> Secret | None:

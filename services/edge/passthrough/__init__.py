@@ -4,6 +4,7 @@ key and book before them.
 (what an endpoint is, and which one a request means: shared/passthrough.py)
     named.py            endpoints that were made at run time
     provider_routes.py  providers' own APIs under our keys; pure
+    mcp_servers.py      servers of the Model Context Protocol under our keys; pure
     headers.py          which headers go on, and which come back; pure
     spoken.py           what a target speaks, and which model a request names; pure
     upload.py           the request's body on its way
