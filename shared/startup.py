@@ -221,7 +221,7 @@ class Source:
         found = of_tree(
             self._read.tree, environ, directory=directory, name=name, service=self._service, resolved=resolved
         )
-        return found, environ
+        return found, {**environ, **{name: value.reveal() for name, value in found.variables.items()}}
 
     def _take(self, parsed: tuple[Config, Mapping[str, str]]) -> None:
         self.config, self.environ = parsed

@@ -6,7 +6,19 @@ from typing import Any
 
 import msgspec
 
-from shared.config import budgets, callbacks, deployments, mcp, meant, opening, own_auth, stored, without_effect
+from shared.config import (
+    budgets,
+    callbacks,
+    deployments,
+    file_variables,
+    mcp,
+    meant,
+    opening,
+    own_auth,
+    stored,
+    usable,
+    without_effect,
+)
 from shared.config.callbacks import CallbackSettings
 from shared.config.deployments import Deployment, LeftOut
 from shared.config.errors import ConfigError
@@ -68,6 +80,8 @@ class Config(msgspec.Struct, frozen=True):
     """By the callback's name."""
     mcp_servers: dict[str, McpServer] = {}
     """Those that are relayed, by name."""
+    variables: dict[str, Secret] = {}
+    """`environment_variables`, which go before the environment, and what sections say of sinks'."""
     stored_models: StoredSettings = StoredSettings()
     """What models added by API may do."""
 
@@ -143,7 +157,8 @@ def _read(
     given = _section(top, "general_settings")
     reading = Reading(_allowed(given))
     reading.warnings += warnings
-    environ = _with_file_variables(_section(top, "environment_variables"), environ, reading, resolved)
+    variables = file_variables.read(_section(top, "environment_variables"), Lookup(environ, resolved), reading)
+    environ = {**environ, **variables}
     lookup = Lookup(environ, resolved)
     general_tree = resolve(given, lookup)
     litellm_tree, router_tree = (
@@ -156,10 +171,12 @@ def _read(
     for name, tree_ in trees.items():
         meant.shapes(name, tree_, reading)
     named = opening.from_environ(environ)
+    of_sections = file_variables.of_sections(trees, environ, reading)
+    variables, environ = {**variables, **of_sections}, {**environ, **of_sections}
     meant.take_over(trees, reading, {"master_key": named.reveal()} if named else None)
     _name_other_sections(loose, reading)
     _need_secrets(general_tree, service, environ)
-    _without_odd_names(general_tree, "alerting", reading)
+    usable.only(trees, environ, reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
     reading.off_asks, reading.off_anyway = without_effect.OFF_ASKS, _off_anyway()
     general = section(
@@ -204,6 +221,7 @@ def _read(
         credentials=credentials,
         callback_settings=of_callbacks,
         mcp_servers=servers,
+        variables=file_variables.kept(variables),
         stored_models=stored.settings(general, environ),
     )
 
@@ -229,20 +247,6 @@ def _off_anyway() -> frozenset[str]:
 def _idle(table: dict[str, str], tree: Mapping[str, Any]) -> dict[str, str]:
     """The table of a section, and what of `without_effect.INVENTED` is switched on in it."""
     return {**{name: why for name, why in without_effect.INVENTED.items() if tree.get(name) is True}, **table}
-
-
-def _without_odd_names(tree_: dict[str, Any], key: str, reading: Reading) -> None:
-    """A list of names in which something else stands, as LiteLLM takes it: that part does
-    nothing.
-    """
-    given = tree_.get(key)
-    odd = [n for n, each in enumerate(given) if not isinstance(each, str)] if isinstance(given, list) else []
-    if odd and isinstance(given, list):
-        tree_[key] = [each for each in given if isinstance(each, str)]
-        for number in odd:
-            place = f"general_settings.{key}[{number}]"
-            reading.say(place, "no effect", "no name")
-            reading.warn(f"{place}: not used (it is no name, like slack)")
 
 
 def _anyway() -> dict[str, str]:
@@ -314,28 +318,6 @@ def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
             continue
         reading.say(name, "no effect" if why else "unknown", why or "")
         reading.warn(f"{name}: not used ({why})" if why else f"{name}: unknown section, ignored")
-
-
-def _with_file_variables(
-    given: dict[str, Any], environ: Mapping[str, str], reading: Reading, resolved: Mapping[str, str | None] | None
-) -> dict[str, str]:
-    """`environment_variables` go before the environment, as in LiteLLM; an empty one is a missing
-    one.
-    """
-    outside = Lookup(environ, resolved)
-    more = {}
-    for key, value in given.items():
-        place, found = f"environment_variables.{key}", resolve(value, outside)
-        if isinstance(found, dict | list):
-            reading.say(place, "no effect", "no string")
-            reading.warn(f"{place}: not used (no string)")
-            continue
-        reading.say(place, "acts")
-        if isinstance(found, Unset):
-            reading.warn(f"{place}: {found}")
-        elif found is not None and found != "":
-            more[str(key)] = str(found)
-    return {**environ, **more}
 
 
 def _need_secrets(general: dict[str, Any], service: str | None, environ: Mapping[str, str]) -> None:

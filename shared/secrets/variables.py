@@ -19,7 +19,10 @@ OF_SERVICE: dict[str, tuple[str, ...]] = {
         "REDIS_URL", "REDIS_PASSWORD", "AWS_BEARER_TOKEN_BEDROCK", "WATSONX_TOKEN",
     ),
     "moderation": ("OPENAI_API_KEY", "LLM_GUARD_API_KEY", "GENERIC_GUARDRAIL_API_KEY"),
-    "ledger": ("DATABASE_URL", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_HEADERS"),
+    "ledger": (
+        "DATABASE_URL", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_HEADERS",
+        "SLACK_WEBHOOK_URL", "WEBHOOK_URL", "SMTP_USERNAME", "SMTP_PASSWORD",
+    ),
 }  # fmt: skip
 """LiteLLM's names. `edge` reads its providers' too (shared/config/providers.py)."""
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from services.edge import configured, front
 from services.edge.providers import table
+from services.ledger.alerts import settings as alerts
+from services.ledger.sinks import choose
 from services.policy import catalog
-from shared import prices
+from shared import guardrails, prices
 from shared.config import Config, load, reading, references
+from shared.outbound import Guard, Outbound, OutboundSettings
 
 FOLDER = Path(__file__).parent / "likeness"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "models")
@@ -70,6 +74,25 @@ def test_it_starts_and_serves_what_it_lists(name: str) -> None:
         assert deployment.id in targets
         asked = deployment.model_name.replace("*", "some-model")
         assert deployment.id in [candidate.deployment_id for candidate in made.candidates(asked)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_service_takes_it(name: str, tmp_path: Path) -> None:
+    """That the file can be read isn't enough: each service reads its part at its start."""
+    config, environ = loaded(name)
+    environ |= {variable: value.reveal() for variable, value in config.variables.items()}
+    outbound = Outbound(OutboundSettings.read(environ), Guard(any_address=True))
+    try:
+        assert configured.read(config, environ, outbound, "127.0.0.1").config is config
+        lasting = front.lasting(config, environ, outbound, outbound, str(tmp_path))
+        await lasting["alerts"].close()
+        if lasting["cache"] is not None:
+            await lasting["cache"].store.close()
+        assert guardrails.enabled(config) is not None
+        alerts.read(config.general_settings, environ)
+        choose.of_config(config.litellm_settings, config.directory, config.callback_settings)
+    finally:
+        await outbound.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

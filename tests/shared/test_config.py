@@ -315,7 +315,9 @@ def test_an_account_in_an_address() -> None:
 
 
 def test_a_list_of_names_with_something_else_in_it() -> None:
-    config = parse("general_settings: {alerting: [slack, {slack_webhook_url: x}]}", {})
+    config = parse(
+        "general_settings: {alerting: [slack, {slack_webhook_url: x}]}", {"SLACK_WEBHOOK_URL": "https://hooks.example"}
+    )
     assert config.general.alerting == ["slack"] and config.general_settings["alerting"] == ["slack"]
     assert any("general_settings.alerting[1]: not used" in each for each in config.warnings)
 

@@ -139,12 +139,12 @@ def test_what_is_said_twice_with_one_meaning_acts() -> None:
 
 
 def test_what_is_off_asks_for_nothing() -> None:
-    text = "litellm_settings: {log_raw_request_response: false, http2: false, custom_prometheus_tags: []}\nmcp_servers: {}\nfiles_settings:\n"
+    text = "litellm_settings: {log_raw_request_response: false, http2: false, custom_prometheus_tags: []}\nmcp_aliases: {}\nfiles_settings:\n"
     config = parse(text, {})
     assert {key.verdict for key in config.keys} == {"acts"} and not config.warnings
     for on in ("log_raw_request_response: true", "aiohttp_trust_env: false", "stream: false"):
         assert parse(f"litellm_settings: {{{on}}}", {}).keys[0].verdict == "no effect"
-    assert verdicts("mcp_servers: {a: {url: 'http://x'}}")["mcp_servers"] == "no effect"
+    assert verdicts("mcp_aliases: {a: b}")["mcp_aliases"] == "no effect"
 
 
 def test_of_a_switch_that_nobody_has_it_is_said_that_nothing_happens_and_what_is_so_anyway() -> None:

@@ -125,7 +125,7 @@ def test_every_key_has_its_word() -> None:
     assert found["litellm_settings.sett_verbose"] == ("unknown", "perhaps set_verbose is meant")
     assert found["router_settings.redis_host"][0] == "acts"
     assert found["router_settings.master_key"][0] == "differently" and config.master_key is not None
-    assert found["mcp_servers"] == ("no effect", "no MCP gateway")
+    assert found["mcp_servers.a"] == ("no effect", "it has no url")
     assert found["whatever"] == ("unknown", "")
     assert found["model_list[0].rpm"][0] == "differently" and config.deployments[0].rpm == 3
     assert found["model_list[0].litellm_params.context_window"][0] == "differently"

@@ -20,7 +20,6 @@ CALL_TYPES = ("acompletion", "atext_completion", "aembedding")
 """LiteLLM's names of what can be cached here."""
 CONTROLS = frozenset({"ttl", "s-maxage", "no-cache", "no-store", "namespace", "use-cache"})
 TTL_S = 600.0
-TTL_S_MAX = 30 * 86_400.0
 NAMESPACE_CHARACTERS_MAX = 256
 
 
@@ -64,16 +63,18 @@ def read(enabled: bool, params: Mapping[str, Any], environ: Mapping[str, str]) -
     if types is not None and (not isinstance(types, list) or not all(isinstance(each, str) for each in types)):
         raise ConfigError(f"{at}.supported_call_types must be a list such as ['acompletion']")
     wanted = CALL_TYPES if types is None else types
-    ttl = _seconds(params.get("ttl"), TTL_S_MAX)
+    ttl = caching.seconds(params.get("ttl"))
     if params.get("ttl") is not None and ttl is None:
         raise ConfigError(f"{at}.ttl must be a number of seconds")
+    if kind == "redis" and (why := caching.why_no_redis(params, environ)):
+        raise ConfigError(f"{at}: {why}")
     return Settings(
         kind=kind,
         ttl_s=TTL_S if ttl is None else ttl,
         namespace=str(params.get("namespace") or ""),
         default_off=mode == "default_off",
         call_types=frozenset(each if each.startswith("a") else "a" + each for each in wanted),
-        redis_url=_redis_url(params, environ) if kind == "redis" else "",
+        redis_url=caching.redis_url(params, environ) if kind == "redis" else "",
         scope=scope,
     )
 
@@ -119,30 +120,7 @@ def _number(merged: Mapping[str, Any], name: str) -> float | None:
     value = merged.get(name)
     if value is None:
         return None
-    found = _seconds(value, TTL_S_MAX)
+    found = caching.seconds(value)
     if found is None:
         raise RefusedError(errors.bad_request(f"cache.{name} must be a number of seconds", f"cache.{name}"))
     return found
-
-
-def _seconds(value: Any, most: float) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        return None
-    return min(float(value), most)
-
-
-def _redis_url(params: Mapping[str, Any], environ: Mapping[str, str]) -> str:
-    """Raises ConfigError where it isn't said where Redis is."""
-    url = params.get("url") or environ.get("REDIS_URL")
-    if url:
-        return str(url)
-    host = params.get("host") or environ.get("REDIS_HOST")
-    if not host:
-        raise ConfigError("litellm_settings.cache_params: redis needs a host, or REDIS_HOST or REDIS_URL")
-    from urllib.parse import quote  # noqa: PLC0415
-
-    port = params.get("port") or environ.get("REDIS_PORT") or 6379
-    password = params.get("password") or environ.get("REDIS_PASSWORD")
-    username = params.get("username") or environ.get("REDIS_USERNAME") or ""
-    credentials = f"{quote(str(username), safe='')}:{quote(str(password), safe='')}@" if password else ""
-    return f"redis{'s' if params.get('ssl') is True else ''}://{credentials}{host}:{port}"

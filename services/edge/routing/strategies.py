@@ -14,7 +14,8 @@ from shared.grant import Candidate
 
 _TYPICAL: Final = Usage(input_tokens=1_000, output_tokens=250)
 """What prices are compared by."""
-UNPRICED: Final = 10**18
+UNPRICED: Final = 10**14
+"""Dearer than any, and small enough for a float to tell fractions apart."""
 UNKNOWN_LATENCY_S: Final = 0.0
 """Who was never asked is asked first: else nothing would ever be known of it."""
 ASKED_LATENCY_S: Final = 1e6
@@ -59,7 +60,10 @@ def _least_used(candidate: Candidate, health: Health, now: float, random: Random
 
 
 def _cheapest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
-    return (UNPRICED if candidate.price is None else _typical_cost(candidate.price)) + random()
+    """What costs the same is ordered by latency: prices are whole numbers."""
+    latency_s = _fastest(candidate, health, now, random)
+    same = latency_s / (1.0 + latency_s)
+    return (UNPRICED if candidate.price is None else _typical_cost(candidate.price)) + same
 
 
 def _typical_cost(price: Price) -> int:

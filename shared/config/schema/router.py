@@ -13,6 +13,14 @@ Strategy = Literal[
 ]  # fmt: skip
 
 
+FAILURES = (
+    "TimeoutError", "RateLimitError", "InternalServerError", "AuthenticationError", "BadRequestError", "ContentPolicyViolationError",
+)  # fmt: skip
+"""LiteLLM's kinds of failures: with `Retries` the keys of a `retry_policy`, with `AllowedFails`
+those of an `allowed_fails_policy`.
+"""
+
+
 class RouterSettings(Struct, frozen=True, kw_only=True):
     """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
 

@@ -88,6 +88,8 @@ def test_strategies_go_where_they_say() -> None:
     assert fast["slow"] <= 3
     cheap = share("cost-based-routing", Place("cheap", price=1), Place("dear", price=9))
     assert cheap["dear"] == 0
+    equal = share("cost-based-routing", Place("fast", latency_s=0.05), Place("slow", latency_s=0.5))
+    assert equal["slow"] <= 3
     busy = share("least-busy", Place("fast", latency_s=0.05), Place("slow", latency_s=1.0))
     assert busy["fast"] > 4 * busy["slow"]
     used = share("usage-based-routing-v2", Place("a"), Place("b"), Place("c"))

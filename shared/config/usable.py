@@ -1,0 +1,150 @@
+"""What a service couldn't start with is taken out of the sections before they are typed, and named:
+it costs what it asks for, not the start. What protects isn't here: that refuses. Pure.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.config import caching
+from shared.config.fields import Reading
+from shared.config.schema.router import FAILURES
+
+Tree = dict[str, Any]
+
+
+def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading) -> None:
+    """
+    Args:
+        trees: section -> its keys, references resolved; changed.
+        environ: with the file's own variables.
+    """
+    general, litellm, router = (trees[name] for name in ("general_settings", "litellm_settings", "router_settings"))
+    _alerting(general, environ, reading)
+    _admin_pages(general, reading)
+    _cache(litellm, environ, reading)
+    for key, end in (("retry_policy", "Retries"), ("allowed_fails_policy", "AllowedFails")):
+        router[key] = _policy(router.get(key), end, f"router_settings.{key}", reading)
+    by_model = router.get("model_group_retry_policy")
+    if isinstance(by_model, dict):
+        at = "router_settings.model_group_retry_policy"
+        router["model_group_retry_policy"] = {
+            model: _policy(each, "Retries", f"{at}.{model}", reading) for model, each in by_model.items()
+        }
+    _provider_budgets(router, reading)
+    for key in ("retry_policy", "allowed_fails_policy"):
+        if router[key] is None:
+            del router[key]
+
+
+def _idle(place: str, why: str, reading: Reading) -> None:
+    reading.say(place, "no effect", why)
+    reading.warn(f"{place}: not used ({why})")
+
+
+def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading) -> None:
+    """Channels that can be told something."""
+    given = general.get("alerting")
+    if not isinstance(given, list):
+        return
+    args = general.get("alerting_args")
+    to = (args.get("email_to") if isinstance(args, dict) else None) or environ.get("ALERT_EMAIL_TO")
+    missing = {
+        "slack": "" if general.get("alert_to_webhook_url") else _unset(environ, "SLACK_WEBHOOK_URL"),
+        "webhook": _unset(environ, "WEBHOOK_URL"),
+        "email": _unset(environ, "SMTP_HOST", "SMTP_SENDER_EMAIL")
+        or (
+            "" if to or environ.get("TEST_EMAIL_ADDRESS") else "whom to tell: alerting_args.email_to, or ALERT_EMAIL_TO"
+        ),
+    }
+    kept = []
+    for number, name in enumerate(given):
+        place = f"general_settings.alerting[{number}]"
+        if not isinstance(name, str):
+            _idle(place, "it is no name, like slack", reading)
+        elif name not in missing:
+            _idle(place, f"{name[:80]!r} is none of {', '.join(missing)}", reading)
+        elif missing[name]:
+            _idle(place, f"{name} needs {missing[name]}", reading)
+        else:
+            kept.append(name)
+    general["alerting"] = kept
+
+
+def _unset(environ: Mapping[str, str], *names: str) -> str:
+    return " and ".join(name for name in names if not environ.get(name, "").strip())
+
+
+def _admin_pages(general: Tree, reading: Reading) -> None:
+    """Who wrote something else wanted fewer people there: admins alone."""
+    mode = general.get("ui_access_mode")
+    if isinstance(mode, str) and mode not in ("all", "admin_only"):
+        general["ui_access_mode"] = "admin_only"
+        place = "general_settings.ui_access_mode"
+        reading.say(place, "differently", "as admin_only: it is neither all nor admin_only")
+        reading.warn(f"{place}: read as admin_only (it is neither all nor admin_only)")
+
+
+def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading) -> None:
+    params = litellm.get("cache_params")
+    if not isinstance(params, dict) or not litellm.get("cache"):
+        return
+    params = litellm["cache_params"] = dict(params)
+    at, given = "litellm_settings.cache_params", params.get("type")
+    if given in caching.MEANT:
+        params["type"], how = caching.MEANT[given]
+        reading.say(f"{at}.type", "differently", how)
+        reading.warn(f"{at}.type: read as {params['type']} ({how})")
+    elif given is not None and given not in caching.KINDS:
+        _idle(
+            f"{at}.type",
+            f"{str(given)[:80]!r} is none of {', '.join((*caching.KINDS, *caching.MEANT))}: nothing is cached",
+            reading,
+        )
+        litellm["cache"] = False
+        return
+    if params.get("ttl") is not None:
+        params["ttl"] = _number(params["ttl"])
+        if caching.seconds(params["ttl"]) is None:
+            _idle(f"{at}.ttl", "it must be a number of seconds", reading)
+            del params["ttl"]
+    if caching.kind(params) == "redis" and (why := caching.why_no_redis(params, environ)):
+        _idle(f"{at}.host", f"{why}: nothing is cached", reading)
+        litellm["cache"] = False
+
+
+def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:
+    """`retry_policy` and its kin, with the kinds of failures that there are."""
+    if not isinstance(given, dict):
+        return given
+    found = {}
+    for name, number in given.items():
+        if str(name).removesuffix(end) not in FAILURES or not str(name).endswith(end):
+            _idle(f"{at}.{name}", f"it is none of {', '.join(f'{each}{end}' for each in FAILURES)}", reading)
+            continue
+        number = _number(number)
+        if number is None or (isinstance(number, int) and not isinstance(number, bool) and number >= 0):
+            found[name] = number
+        else:
+            _idle(f"{at}.{name}", "it must be a whole number of zero or more", reading)
+    return found
+
+
+def _number(value: Any) -> Any:
+    """What the environment says is a string."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
+
+
+def _provider_budgets(router: Tree, reading: Reading) -> None:
+    """A provider of which no budget is said has none; a budget that can't be read refuses."""
+    given = router.get("provider_budget_config")
+    if not isinstance(given, dict):
+        return
+    without = [
+        name
+        for name, each in given.items()
+        if isinstance(each, dict) and not {"budget_limit", "max_budget"} & each.keys()
+    ]
+    router["provider_budget_config"] = {name: each for name, each in given.items() if name not in without}
+    for name in without:
+        _idle(f"router_settings.provider_budget_config.{name}", "it says no budget_limit", reading)
