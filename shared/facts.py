@@ -114,6 +114,8 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag="settled.v1"):
     """Why usage or cost is a guess: `usage.flags`, and those of `money.Cost`. Empty: every part was
     read, reconciled and priced.
     """
+    provider_request_id: str | None = None
+    """What the provider calls the request (its head's `x-request-id`, ...): of the last attempt."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused.v1"):
@@ -216,11 +218,12 @@ def encode_settled(
     error_code: str | None,
     guardrail_outcomes: list[GuardrailOutcome],
     flags: tuple[str, ...],
+    provider_request_id: str | None,
 ) -> bytes:
     """As `encode_fact` of the same Settled. `opened`: encoded."""
     fields = (
         ended_at_ms, outcome, status, usage, cost_picousd, first_byte_at_ms, response_id, response_model, attempts, error_code,
-        guardrail_outcomes, flags,
+        guardrail_outcomes, flags, provider_request_id,
     )  # fmt: skip
     return b"%b%b%b" % (_SETTLED, opened, _encoder.encode(fields)[1:])
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 import structlog
 
-from services.edge import payload
+from services.edge import payload, provider_ids
 from services.edge.answers import Named, about
 from services.edge.asked import Asked
 from services.edge.formats.base import Call
@@ -22,6 +22,7 @@ from services.edge.formats.wire import AnswerHead
 from services.edge.group_commit import FactBatch
 from services.edge.parts import Parts
 from services.edge.prepared import Heading
+from services.edge.provider_ids import NO_HEADERS
 from services.edge.providers.base import Target
 from services.edge.reading import Head
 from services.edge.screening import Screening
@@ -64,7 +65,8 @@ def log_off(disabled: str | None, fields: dict[str, msgspec.Raw]) -> list[str]:
 class Account:
     __slots__ = (
         "_batch", "_heading", "_opened", "_parts", "_payload", "_rest", "asked", "attempts", "candidate", "content", "cost_picousd",
-        "fallback_to", "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_s", "shares", "state", "tried", "usage",
+        "fallback_to", "fallen_back", "first_byte_at_ms", "id", "opened_at_ms", "outcome", "provider_headers", "provider_s", "shares",
+        "state", "tried", "usage",
     )  # fmt: skip
 
     def __init__(self, parts: Parts, asked: Asked, candidate: Candidate) -> None:
@@ -82,6 +84,8 @@ class Account:
         """The other model; None: it is at the one that was asked for."""
         self.provider_s = 0.0
         """Time spent waiting for providers; the rest of the request is our overhead."""
+        self.provider_headers = NO_HEADERS
+        """Of the head that the last attempt got."""
         self.first_byte_at_ms: int | None = None
         self.outcome, self.usage = "", NOTHING
         self.cost_picousd: int | None = None
@@ -176,6 +180,7 @@ class Account:
             error_code,
             screened,
             flags,
+            provider_ids.in_head(self.provider_headers) if self.provider_headers else None,
         )
         if self.content is not None:
             self._payload = self.content.record(parts, self.asked, self.id, self.opened_at_ms)

@@ -18,6 +18,7 @@ from services.edge.failures import Failure
 from services.edge.formats.base import Call
 from services.edge.http import Answer
 from services.edge.parts import Parts
+from services.edge.provider_ids import NO_HEADERS
 from services.edge.providers.base import CredentialsError, Options, Target, Translator
 from services.edge.relay import Relay
 from services.edge.routing import plan
@@ -136,6 +137,7 @@ class Attempts:
                         account, groups[following.group].model if following.group != step.group else None
                     )
                     opened_for = -1
+                self._account.provider_headers = NO_HEADERS
             finally:
                 if self._place is not None:
                     parts.rooms.give(self._place)
@@ -332,7 +334,7 @@ class Attempts:
         finally:
             now = self._head_at = parts.clock.seconds()
             account.provider_s += now - before
-        account.first_byte_at_ms = parts.clock.unix_ms()
+        account.first_byte_at_ms, account.provider_headers = parts.clock.unix_ms(), response.headers
         return response
 
     # ── the end ──

@@ -4,7 +4,7 @@ once, however it ends.
 
 import msgspec
 
-from services.edge import account, metrics
+from services.edge import account, metrics, provider_ids
 from services.edge.account import NOTHING
 from services.edge.parts import Parts
 from services.edge.passthrough.by_chat import Translated
@@ -47,12 +47,18 @@ class Record:
         self.id = opened.id
         self.call_id = opened.litellm_call_id or opened.id
         """The client's name for its call, or ours."""
-        self.first_byte_at_ms: int | None = None
+        self._first_byte_at_ms: int | None = None
+        self._provider_request_id: str | None = None
         self.screening: Screening | None = None
         """Whose outcomes are in the book."""
         self._started = parts.clock.seconds()
         self._tap: Tap | None = None
         self._is_settled = False
+
+    def head(self, headers: list[tuple[str, str]]) -> None:
+        """The target's answer begins."""
+        self._first_byte_at_ms = self._parts.clock.unix_ms()
+        self._provider_request_id = provider_ids.in_strings(headers)
 
     def tap(self, answer: Answered) -> Tap | None:
         """What is to be shown the answer as it flows by; None: there is nothing to read in it."""
@@ -107,10 +113,11 @@ class Record:
             status=status,
             usage=usage,
             cost_picousd=amount,
-            first_byte_at_ms=self.first_byte_at_ms,
+            first_byte_at_ms=self._first_byte_at_ms,
             error_code=error_code,
             flags=flags,
             guardrail_outcomes=self.screening.outcomes if self.screening is not None else [],
+            provider_request_id=self._provider_request_id,
         )
         self._batch = self._parts.recorder.append(encode_fact(fact))
         elapsed = self._parts.clock.seconds() - self._started

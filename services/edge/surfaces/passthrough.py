@@ -243,7 +243,7 @@ class _Forwarding:
                 deadline_ms=int(entry.timeout_s * 1000),
                 idle_ms=IDLE_MS,
             ) as answer:
-                record.first_byte_at_ms = parts.clock.unix_ms()
+                record.head(answer.headers)
                 return await self._pass(answer, grant)
         except OutboundError as error:
             refusal = self._upload.refusal

@@ -176,7 +176,7 @@ class _Relay:
                 tls=None if verify is None else parts.upstream.tls(verify),
             )  # fmt: skip
             async with stream as answer:
-                record.first_byte_at_ms = parts.clock.unix_ms()
+                record.head(answer.headers)
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
                     return await self._refused(answer, record, about, is_last=is_last)

@@ -76,7 +76,13 @@ class Target:
             return web.Response(status=302, headers={"Location": "http://169.254.169.254/"})
         return web.json_response(
             {"ok": True},
-            headers={"X-Kept": "1", "Set-Cookie": "a=b", "Server": "theirs", "Content-Security-Policy": "x"},
+            headers={
+                "X-Kept": "1",
+                "Set-Cookie": "a=b",
+                "Server": "theirs",
+                "Content-Security-Policy": "x",
+                "X-Request-Id": "req_theirs",
+            },
         )
 
 

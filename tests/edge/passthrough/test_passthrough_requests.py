@@ -35,6 +35,7 @@ async def test_a_request_goes_on_as_it_is_and_is_in_the_book(world: World) -> No
     assert "set-cookie" not in answer.headers and "sandbox" in answer.headers["content-security-policy"]
     settled = await world.settled()
     assert (settled.outcome, settled.status, settled.cost_picousd) == ("success", 200, 250_000_000_000)
+    assert settled.provider_request_id == "req_theirs"
     opened = settled.opened
     assert (opened.route, opened.call_type, opened.caller) == ("/their", "pass_through_endpoint", WHO)
     assert answer.headers["x-litellm-call-id"] == opened.id
