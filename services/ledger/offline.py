@@ -59,6 +59,8 @@ FORMATS: dict[int, list[str]] = {
     ],
 }  # fmt: skip
 FORMATS[3] = FORMATS[2]  # "price" names a digest: prices.jsonl has what it stands for
+FORMATS[4] = [*FORMATS[3]]
+FORMATS[4].insert(FORMATS[3].index("input_tokens"), "provider_request_id")
 LISTS = {"tags", "flags", "log_off", "altered"}
 TEXTS = {"spend_logs_metadata", "guardrails", "guardrail_outcomes", "price"}
 """JSON that is hashed as the text it was written as."""

@@ -59,6 +59,7 @@ _SETTLED = (
     Column("outcome", "text"), Column("status", "small"), Column("first_byte_at_ms", "ms"), Column("ended_at_ms", "ms"),
     Column("response_model", "text"), Column("response_id", "text"), Column("attempts", "small"), Column("error_code", "text"),
     Column("guardrail_outcomes", "outcomes"), Column("cost_picousd", "money"), Column("flags", "maybe_words"),
+    Column("provider_request_id", "text"),
 )  # fmt: skip
 _USAGE = (
     *_named("count", "input_tokens output_tokens cached_tokens cache_write_tokens reasoning_tokens"),
