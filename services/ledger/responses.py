@@ -100,6 +100,7 @@ def _metadata(row: Record, own_id: str) -> dict[str, Any]:
         "user_api_key_org_id": row["organization_id"],
         "user_api_key_user_id": row["user_id"],
         "spend_logs_metadata": msgspec.Raw(row["spend_logs_metadata"].encode()),
+        "provider_request_id": row["provider_request_id"],
         "requester_ip_address": row["requester_ip"],
         "user_agent": row["user_agent"],
         "applied_guardrails": msgspec.Raw(row["guardrails"].encode()),

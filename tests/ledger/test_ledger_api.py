@@ -119,7 +119,7 @@ async def test_asking_for_somebody_else_finds_nothing(ledger: Running, book: Boo
 async def test_spend_logs_by_every_id_in_the_contracts_shape(ledger: Running, book: Book) -> None:
     call = settled(
         opened(spend_logs_metadata={"hello": "world"}, tags=["a"], litellm_call_id="my-call", customer_id="c1"),
-        (10, 20), response_id="chatcmpl-9ZK",
+        (10, 20), response_id="chatcmpl-9ZK", provider_request_id="req_1",
     )  # fmt: skip
     await book.post(call, settled())
     for asked in ("chatcmpl-9ZK", "my-call", call.opened.id):
@@ -139,6 +139,7 @@ async def test_spend_logs_by_every_id_in_the_contracts_shape(ledger: Running, bo
     assert metadata["user_api_key"] == ALICE.key_sha256
     assert metadata["user_api_key_alias"] == "alices-key"
     assert metadata["user_api_key_team_alias"] == "Team A"
+    assert metadata["provider_request_id"] == "req_1"
     assert (metadata["spend_picousd"], metadata["unpriced"], metadata["id"]) == ("13500000", False, call.opened.id)
 
 

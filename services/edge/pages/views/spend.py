@@ -208,6 +208,7 @@ async def request(look: Look) -> Shown:
         (say("by.model"), row["model_group"]),
         (say("req.upstream"), f"{row.get('custom_llm_provider') or ''} {row.get('model') or ''}".strip()),
         (say("req.status"), " · ".join(map(text_of, _ended(row, metadata)))),
+        (say("req.provider_id"), metadata.get("provider_request_id")),
         (say("req.attempts"), count(metadata.get("attempts"))),
         *_fallback(look, metadata),
         (say("by.key"), short(row["api_key"])),
