@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from services.moderation.secrets import abroad, structures, values
-from services.moderation.secrets.spans import KEYWORD, Span
+from services.moderation.secrets.spans import KEYWORD, Found, Span
 from services.moderation.secrets.words import NO_PASS, NO_SECRET, NO_SECRET_BEFORE, STRONG_KEYS, VENDORS
 
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
@@ -73,8 +73,8 @@ _NO_ASSIGNMENT = re.compile(rb"::$|checksum/$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140
 _SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 
-def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool) -> Iterator[Span]:
-    """What a literal at [start, end) gives away: at most one span.
+def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool) -> Iterator[Found]:
+    """What a literal at [start, end) gives away.
 
     Args:
         looks_back: whether a value may stand before its name, too (`... is the password`).
@@ -88,6 +88,7 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
             spoken = found.re is _PROSE
             strong = strength(head, literal, b"" if spoken else data[end : found.start("sep")])
             if strong:
+                yield None
                 span = _judged(data, found, where, name_start, strong, literal, spoken=spoken)
                 if span is not None and not _NO_ASSIGNMENT.search(data, max(0, name_start - 160), name_start):
                     yield span
@@ -102,12 +103,13 @@ _NEXT = re.compile(
 )
 
 
-def _listed(data: bytes, found: re.Match[bytes], first: Span) -> Iterator[Span]:
+def _listed(data: bytes, found: re.Match[bytes], first: Span) -> Iterator[Found]:
     """What stands behind the first item of a list of secrets."""
     if not found["list"] and not data[found.end("sep") : first.start].strip(b" \t\r\n\"'").startswith(b"-"):
         return
     at = first.end
     while (item := _NEXT.match(data, at)) is not None:
+        yield None
         which = "v" if item["v"] is not None else "w"
         if values.is_random(item[which].decode("utf-8", "replace"), 16):
             yield Span(item.start(which), item.end(which), KEYWORD)
@@ -147,7 +149,7 @@ def name_begins(data: bytes, start: int) -> int:
     return begin
 
 
-def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Span]:
+def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Found]:
     """`use Zx9kQ2mN as the password`"""
     told = None
     for verb in _VERB_BEFORE.finditer(data, max(0, start - 80), start):
@@ -160,6 +162,7 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Sp
             break
     if told is None or not strength(data[start:end], literal, b""):
         return
+    yield None
     text = told["v"].decode("utf-8", "replace")
     if any("0" <= c <= "9" for c in text) and values.is_random(text, 8 if told["whose"] else 16):
         yield Span(told.start("v"), told.end("v"), KEYWORD)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from services.moderation.secrets import abroad, assigned, values
-from services.moderation.secrets.spans import KEYWORD, Span
+from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 NAMES = ("passw", "pwd", "passphrase", "passcode", "secret", "token", "key", *abroad.PASSWORDS)
 LINE_MAX = 4_096
@@ -31,7 +31,7 @@ _IN_HEADER = re.compile(rb"<th\b[^<>]{0,60}>(?:[^<]|<(?!/?t[hdr]\b)){0,60}\Z", r
 _TAGS = re.compile(rb"<[^<>]*>|[^<\s]+")
 
 
-def column(data: bytes, at: int) -> Iterator[Span]:
+def column(data: bytes, at: int) -> Iterator[Found]:
     """The values below the header whose name has a literal at `at`, and below its neighbours'."""
     if data.rfind(b"<", max(0, at - 80), at) >= 0 and _IN_HEADER.search(data, max(0, at - 80), at) is not None:
         yield from _html(data, at)
@@ -44,6 +44,7 @@ def column(data: bytes, at: int) -> Iterator[Span]:
     sign = next((sign for sign in _CELLS if sign in header), None)
     if sign is None:
         return
+    yield None
     cells = _cells(data, start, sign)
     if (
         cells is None
@@ -54,6 +55,7 @@ def column(data: bytes, at: int) -> Iterator[Span]:
     wanted = _wanted(data, cells[0], at)
     here = cells[1]
     while wanted and here < len(data):
+        yield None
         ruler = _RULER.match(data, here)
         if ruler is not None:
             here = ruler.end()
@@ -126,14 +128,14 @@ def _strength(name: bytes, found: re.Match[bytes], start: int) -> str:
     return strength if strength in ("password", "token") else ""
 
 
-def _told(data: bytes, start: int, end: int, strength: str) -> Iterator[Span]:
+def _told(data: bytes, start: int, end: int, strength: str) -> Iterator[Found]:
     text = data[start:end].decode("utf-8", "replace")
     judge = values.is_password if strength == "password" else values.is_token
     if judge(text, quoted=True):
         yield Span(start, end, KEYWORD)
 
 
-def _html(data: bytes, at: int) -> Iterator[Span]:
+def _html(data: bytes, at: int) -> Iterator[Found]:
     row_at = _last_row(data, at)
     header = _ROW.match(data, row_at) if row_at >= 0 else None
     if header is None:
@@ -141,11 +143,13 @@ def _html(data: bytes, at: int) -> Iterator[Span]:
     cells = _html_cells(data, header)
     wanted = _wanted(data, cells, at)
     here = header.end()
+    yield None
     while wanted and (row := _ROW.search(data, here, here + LINE_MAX)) is not None:
         if b"</table" in data[here : row.start()].lower():
             return
         if b"<th" in row[0].lower() and _SAYS_SECRET.search(row["cells"]) is not None:
             return  # another header, which has its own turn
+        yield None
         cells = _html_cells(data, row)
         for index, strength in wanted.items():
             if index < len(cells):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, columns, near, places, structures, words
+from services.moderation.secrets import assigned, columns, near, places, structures, values, words
 from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
@@ -20,10 +20,14 @@ _LOOK_BACK = (structures.jwk, structures.told_before, places.answered, columns.c
 """Rules by which what comes later makes a secret of what came before, or what stands too far before
 to be seen again in a stream.
 """
-HITS_MAX = 100_000
-"""Literals looked at in one question's texts; with more it could not be answered in time."""
-_COSTS: dict[structures.Rule, int] = {structures.encoded_key: 50}
-"""Rules that read far behind their literal count as so many."""
+HITS_MAX = 90_000
+"""Literals looked at in one question's texts, some 5 microseconds each; with more it could not be
+answered in time.
+"""
+JUDGED_COST = 8
+"""As how many literals a value counts that a rule judges."""
+CANDIDATE_COST = 3
+"""As how many one counts of which it is asked whether it stands near a name."""
 
 
 _FULL_WIDTH = compiled(r"(?:\xef(?:\xbc[\x90-\xba]|\xbd[\x81-\x9a])){3}")
@@ -68,7 +72,10 @@ class Engine:
         for span in list(spans):
             if span.type.startswith(("AWS Access", "Aws Access")):
                 spans += structures.beside_aws_id(data, span.end)
-        spans += self._own(data, looks_back)
+        try:
+            spans += self._own(data, looks_back)
+        finally:
+            values.forget()
         return merge(spans)
 
     def _own(self, data: bytes, looks_back: bool) -> list[Span]:
@@ -81,30 +88,35 @@ class Engine:
                 if start < done or start >= region_end:
                     continue
                 literal, rule = self._rules[index]
-                hits += 1 if rule is None else _COSTS.get(rule, 1)
-                if hits > HITS_MAX:
-                    raise TooMuchError
                 if rule is None:
                     found = assigned.around(data, literal, start, end, looks_back=looks_back)
                 elif looks_back or rule not in _LOOK_BACK:
                     found = rule(data, start)
                 else:
                     continue
+                hits += 1
                 for span in found:
-                    spans.append(span)
-                    done = max(done, span.end)
+                    if span is None:
+                        hits += JUDGED_COST
+                    else:
+                        spans.append(span)
+                        done = max(done, span.end)
+                    if hits > HITS_MAX:
+                        raise TooMuchError
         known, at = merge(spans), 0
         for start, end in near.candidates(data):
             while at < len(known) and known[at].end <= start:
                 at += 1
             if at < len(known) and known[at].start <= start and end <= known[at].end:
                 continue
-            drawn, cost = near.near(data, start, end, looks_back=looks_back)
-            hits += cost
+            hits += CANDIDATE_COST
+            for drawn in near.near(data, start, end, looks_back=looks_back):
+                if drawn is None:
+                    hits += JUDGED_COST
+                else:
+                    spans.append(drawn)
             if hits > HITS_MAX:
                 raise TooMuchError
-            if drawn is not None:
-                spans.append(drawn)
         return spans
 
     def open_from(self, text: str) -> int:

@@ -6,13 +6,14 @@ hold few runs of capitals, small letters and digits, so their surroundings can b
 """
 
 import re
+import string
 from collections.abc import Iterator
 
 import ahocorasick_rs
 import re2
 
 from services.moderation.secrets import abroad, assigned, values, words
-from services.moderation.secrets.spans import KEYWORD, Span
+from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 _RUN = r"[A-Za-z0-9!#$%&*+\-@^_~?]"
 """Without a path's signs, which stand between words that are no run."""
@@ -40,8 +41,6 @@ LENGTH_MAX = 512
 DRAWN_MIN = 12
 """Of a value without a sign that people put into passwords."""
 _NO_SIGNS = bytes(c for c in range(256) if chr(c) not in "!@#$%^&*+?~")
-COST = 20
-"""As how many literals a value counts that is judged (engine.HITS_MAX): some 100 microseconds."""
 BEFORE_MAX = 160
 """Bytes before a value that are looked at; less than a stream's screening still sees."""
 WORDS_ABROAD = (*abroad.PASSWORDS, *abroad.KEYS)
@@ -135,39 +134,46 @@ def candidates(data: bytes) -> Iterator[tuple[int, int]]:
         at = whole.end()
 
 
-def near(data: bytes, start: int, end: int, *, looks_back: bool) -> tuple[Span | None, int]:
-    """(the secret that [start, end), one of `candidates`, is; as how many literals it counts).
+def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Found]:
+    """The secret that [start, end), one of `candidates`, is.
 
     Args:
         looks_back: whether what comes after it may make one of it.
     """
     said = data[start:end].rstrip(b".,?").lstrip(b"*")
     if len(said) < LENGTH_MIN or (len(said) < DRAWN_MIN and not said.translate(None, _NO_SIGNS)):
-        return None, 1
+        return
     if len(said) > LENGTH_MAX or said[:1] in (b"/", b"$", b"%", b"@", b"~", b"&", b"#"):
-        return None, 1
+        return
     text = said.decode()
     if data[start - 1 : start] == b"\\" and text[:1] in "nrt":
         start, text = start + 1, text[1:]  # a line's end, escaped
     start = data.index(text.encode(), start)
     if _HEX.fullmatch(text):
-        told = looks_back and _ENDS_ITS_LINE.match(data, start + len(text)) and _told_above(data, start)
-        return (Span(start, start + len(text), KEYWORD) if told else None), 1
+        if looks_back and _ENDS_ITS_LINE.match(data, start + len(text)) and _told_above(data, start):
+            yield Span(start, start + len(text), KEYWORD)
+        return
     before = _before(data, start)
     end = start + len(text)
     lower = before.lower()
-    if any(sign in lower for sign in _OF_OTHERS) or _FORM_BEFORE.search(lower[-48:]):
-        return None, 1
+    if any(sign in lower for sign in _OF_OTHERS) or (
+        lower[-1:] in (b" ", b":", b"-") and _FORM_BEFORE.search(lower[-48:])
+    ):
+        return
     if data[end : end + 1] == b"(" and _is_function(text):
-        return None, 1
+        return
     token = _TOKEN.fullmatch(text.encode())
-    if token is not None and _is_token(token):
-        return Span(start, end, "Token"), COST
+    if token is not None:
+        yield None
+        if _is_token(token):
+            yield Span(start, end, "Token")
+            return
     names = _NAMES.find_matches_as_indexes(lower)
     by_place = _by_place(before, lower)
     by_what_follows = looks_back and _by_what_follows(data, start, end, before)
     if not (names or by_place or by_what_follows) or _CODE.search(text):
-        return None, 1
+        return
+    yield None
     drawn = _three_kinds(text) and values.is_random(
         text, DRAWN_MIN, quoted=start > 0 and data[start - 1 : start] in _QUOTES
     )
@@ -178,8 +184,7 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> tuple[Span |
         or ((drawn or chosen) and by_place)
         or (named and _is_named(before, names, text, drawn=drawn, chosen=chosen))
     ):
-        return Span(start, end, KEYWORD), COST
-    return None, COST
+        yield Span(start, end, KEYWORD)
 
 
 def _by_place(before: bytes, lower: bytes) -> bool:
@@ -187,7 +192,10 @@ def _by_place(before: bytes, lower: bytes) -> bool:
     sign = before[-3:].rstrip(b" \"'`")[-1:]
     return (
         (b" -" in before[-PAIR_MAX:] and _BY_FLAG.search(before) is not None)
-        or (sign in (b"/", b":", b"|") and _PAIRED.search(before[-PAIR_MAX:]) is not None)
+        or (
+            (b" / " in before[-4:] if sign == b"/" else sign in (b":", b"|") and b"@" in before[-PAIR_MAX:])
+            and _PAIRED.search(before[-PAIR_MAX:]) is not None
+        )
         or (any(login in lower for login in _LOGINS) and _BY_LOGIN.search(before) is not None)
         or (b"(" in before and _IN_QUOTES.search(before) is not None and _CALL.search(before) is not None)
     )
@@ -248,6 +256,13 @@ def _before(data: bytes, start: int) -> bytes:
 _OPENS = (b":", b">", b"=", b"(", b"{", b"[", b"|", b"-", b",", b"\\")
 
 
+def _is_of_something_else(before: bytes, begins: int) -> bool:
+    """`the page token`: the word before a name."""
+    head = before[max(0, begins - 24) : begins]
+    word = head[:-1].lower()
+    return head.endswith(b" ") and word[len(word.rstrip(_LETTERS)) :] in _OTHERS_BEFORE
+
+
 def _is_of_others(between: bytes) -> bool:
     """`password hash for Ann: ...`, `token with the id ...`: the first word, or one of the last."""
     said = _PIECES.findall(between.lower() if between.isupper() else between)
@@ -270,7 +285,7 @@ def _is_named(before: bytes, names: list[tuple[int, int, int]], text: str, *, dr
             name["name"].lower() not in _NAMES_NO_OTHER for name in _NAMED_ANEW.finditer(between)
         ):
             return False
-        if literal in ("key", "token", "pass") and _OF_SOMETHING_ELSE.search(before, 0, begins):
+        if literal in ("key", "token", "pass") and _is_of_something_else(before, begins):
             return False
         if strength == "password" and not drawn:
             if chosen:
@@ -298,9 +313,8 @@ _SETS = re.compile(
 _OF_OTHERS = (b"-----", b"arn:", b"checksum/")
 _FORM_BEFORE = re.compile(rb"(?:(?:ssh|ecdsa|sk-ssh)-\S{1,40}[ ]|(?:sha\d{3}|md5)[:-])\Z")
 """In small letters: what stands behind says itself that it is a public key, or a digest."""
-_OF_SOMETHING_ELSE = re.compile(
-    rb"(?i)(?<![a-z])(?:" + b"|".join(word.encode() for word in sorted(words.NO_SECRET_BEFORE)) + rb")[ ]\Z"
-)
+_OTHERS_BEFORE = frozenset(word.encode() for word in words.NO_SECRET_BEFORE)
+_LETTERS = string.ascii_letters.encode()
 _TO_CHARACTERS = re.compile(rb"[\"']\s{0,2}\.(?:toCharArray\(|to_?[sS]ecure)")
 """Java's passwords are arrays of characters."""
 

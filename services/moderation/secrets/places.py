@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from services.moderation.secrets import structures, values
-from services.moderation.secrets.spans import KEYWORD, Span
+from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 _BY_ITS_PLACE = re.compile(
     rb":thin:\w{1,64}/(?P<thin>[^\s@\"'/]{4,128})@| on >(?P<acl>[^\s\"'{<(][^\s\"']{5,127})|(?:password|secret) [0-9] (?P<cisco>[^\s\"']{6,128})(?=\s|$)"
@@ -16,13 +16,14 @@ _BY_ITS_PLACE = re.compile(
 _FTP = re.compile(rb"(?:^|\n)l?(?:open|ftp)[^\n]{0,120}\n$")
 
 
-def placed(data: bytes, at: int) -> Iterator[Span]:
+def placed(data: bytes, at: int) -> Iterator[Found]:
     """What a format has at this place: Oracle's URLs, Redis' users and AUTH, a router's lines,
     cloud-init, a script for ftp.
     """
     found = _BY_ITS_PLACE.match(data, at)
     if found is None:
         return
+    yield None
     place = found.lastgroup
     assert place is not None
     if place == "ftp" and _FTP.search(data, max(0, at - 160), at + 1) is None:
@@ -42,11 +43,12 @@ _CHANGED = re.compile(
 )
 
 
-def changed(data: bytes, at: int) -> Iterator[Span]:
+def changed(data: bytes, at: int) -> Iterator[Found]:
     """`the password from ... to ...`"""
     found = _CHANGED.match(data, at)
     for which in ("s", "t") if found is not None else ():
         assert found is not None
+        yield None
         text = found[which].decode("utf-8", "replace").rstrip(".,;:!?)")
         if values.is_chosen(text) or values.is_random(text, 8) or values.is_numbered(text):
             yield Span(found.start(which), found.start(which) + len(text.encode()), KEYWORD)
@@ -58,12 +60,13 @@ _ASKS = re.compile(
 )
 
 
-def answered(data: bytes, at: int) -> Iterator[Span]:
+def answered(data: bytes, at: int) -> Iterator[Found]:
     """`$ kubectl get secret ... password`, and in the next line what it said."""
     if _ASKS.search(data, max(0, at - 240), at) is None:
         return
     found = _ASKED_FOR.match(data, at)
     if found is not None:
+        yield None
         text = found["s"].decode("utf-8", "replace")
         if values.is_chosen(text) or values.is_random(text, 12) or values.is_numbered(text):
             yield Span(found.start("s"), found.end("s"), KEYWORD)

@@ -1,6 +1,7 @@
 """Where a secret stands, and merging what several rules found. Pure."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,6 +17,10 @@ class Span(msgspec.Struct, frozen=True):
     start: int
     end: int
     type: str
+
+
+Found: TypeAlias = Span | None
+"""What rules yield: None before each value that they judge, which is most of their work."""
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from services.moderation.secrets import abroad, values
-from services.moderation.secrets.spans import Span
+from services.moderation.secrets.spans import Found, Span
 
-Rule = Callable[[bytes, int], Iterator[Span]]
-"""(text, where the literal starts) -> what it found."""
+Rule = Callable[[bytes, int], Iterator[Found]]
+"""(text, where the literal starts) -> what it found, and before each value that it judges None."""
 
 _BEGIN = re.compile(
     rb"-{4,5} ?BEGIN (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
@@ -28,7 +28,7 @@ _LINE_MIN = 16
 _BODY_MIN = 40
 
 
-def private_key(data: bytes, at: int) -> Iterator[Span]:
+def private_key(data: bytes, at: int) -> Iterator[Found]:
     """The block; without its end, as far as it goes. A header alone, as in code, is no key."""
     found = _BEGIN.match(data, at, at + 65_536)
     if found is None:
@@ -60,7 +60,7 @@ def _ends_a_key(word: bytes) -> bool:
 _PUTTY = re.compile(rb"Private-Lines: \d{1,4}\s{1,4}(?P<s>(?:[A-Za-z0-9+/=]{1,80}\s{0,2}){1,200})")
 
 
-def putty_key(data: bytes, at: int) -> Iterator[Span]:
+def putty_key(data: bytes, at: int) -> Iterator[Found]:
     found = _PUTTY.match(data, at)
     if found is not None:
         yield Span(found.start("s"), found.start("s") + len(found["s"].rstrip()), "Private Key")
@@ -76,9 +76,10 @@ _NO_PASSWORDS = frozenset(
 )
 
 
-def url_password(data: bytes, at: int) -> Iterator[Span]:
+def url_password(data: bytes, at: int) -> Iterator[Found]:
     found = _USERINFO.match(data, at) or _USERINFO_SLASH.match(data, at)
     if found is not None:
+        yield None
         text = found["s"].decode("utf-8", "replace")
         if not (
             text.lower() in _NO_PASSWORDS or (values.is_placeholder(text) and not text.isdigit()) or text[0] in "${<%[*"
@@ -88,6 +89,8 @@ def url_password(data: bytes, at: int) -> Iterator[Span]:
             yield Span(found.start("user"), found.end("user"), "Basic Auth Credentials")
         return
     alone = _USER_ONLY.match(data, at)
+    if alone is not None:
+        yield None
     if alone is not None and values.is_random(alone["s"].decode("utf-8", "replace"), 16):
         yield Span(alone.start("s"), alone.end("s"), "Basic Auth Credentials")
 
@@ -102,18 +105,20 @@ _COMMANDS = re.compile(
 )
 
 
-def user_flag(data: bytes, at: int) -> Iterator[Span]:
+def user_flag(data: bytes, at: int) -> Iterator[Found]:
     found = _CURL_USER.match(data, at + 1) or _SMB_USER.match(data, at + 1)
     if found is not None:
+        yield None
         text = found["s"].decode("utf-8", "replace")
         if not values.is_placeholder(text) and text.lower() not in _NO_PASSWORDS and text[0] not in "${<%":
             yield Span(found.start("s"), found.end("s"), "Basic Auth Credentials")
 
 
-def password_flag(data: bytes, at: int) -> Iterator[Span]:
+def password_flag(data: bytes, at: int) -> Iterator[Found]:
     line = data.rfind(b"\n", max(0, at - 200), at) + 1
     if _COMMANDS.search(data, max(line, at - 200), at) is None:
         return
+    yield None
     found = _FLAG_P.match(data, at + 1)
     if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=bool(found["q"])):
         yield Span(found.start("s"), found.end("s"), "Secret Keyword")
@@ -122,10 +127,11 @@ def password_flag(data: bytes, at: int) -> Iterator[Span]:
 _BEARER = re.compile(rb"(?:Bearer|Basic|bearer|basic|BEARER)[ \t]{1,3}(?P<s>[A-Za-z0-9._~+/=:-]{8,4096})")
 
 
-def header(data: bytes, at: int) -> Iterator[Span]:
+def header(data: bytes, at: int) -> Iterator[Found]:
     found = _BEARER.match(data, at)
     if found is None:
         return
+    yield None
     text = found["s"].decode().rstrip(".:")
     if data[at : at + 5].lower() == b"basic":
         if is_basic(text):
@@ -145,12 +151,13 @@ def is_basic(text: str) -> bool:
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,4096}(?:\.[A-Za-z0-9_-]{6,16384}){1}(?:\.[A-Za-z0-9_-]{0,8192}){0,3}")
 
 
-def jwt(data: bytes, at: int) -> Iterator[Span]:
+def jwt(data: bytes, at: int) -> Iterator[Found]:
     if at and (data[at - 1 : at].isalnum() or data[at - 1 : at] in (b"_", b"/", b"+")):
         return
     found = _JWT.match(data, at)
     if found is None:
         return
+    yield None
     head = found[0].partition(b".")[0]
     try:
         plain = base64.urlsafe_b64decode(head + b"=" * (-len(head) % 4))
@@ -163,8 +170,10 @@ def jwt(data: bytes, at: int) -> Iterator[Span]:
 _JWK = re.compile(rb"\"(?:d|k|dp|dq|qi)\"\s{0,3}:\s{0,3}\"(?P<s>[A-Za-z0-9_-]{32,700})\"")
 
 
-def jwk(data: bytes, at: int) -> Iterator[Span]:
+def jwk(data: bytes, at: int) -> Iterator[Found]:
     found = _JWK.match(data, at)
+    if found is not None:
+        yield None
     if found is not None and b'"kty"' in data[max(0, at - 3000) : at + 3000]:
         yield Span(found.start("s"), found.end("s"), "Private Key")
 
@@ -176,7 +185,7 @@ _PHRASE = re.compile(
 )
 
 
-def seed_phrase(data: bytes, at: int) -> Iterator[Span]:
+def seed_phrase(data: bytes, at: int) -> Iterator[Found]:
     found = _PHRASE.match(data, at)
     if found is not None:
         yield Span(found.start("s"), found.end("s"), "Seed Phrase")
@@ -189,11 +198,12 @@ _LOGIN = re.compile(
 )
 
 
-def login(data: bytes, at: int) -> Iterator[Span]:
+def login(data: bytes, at: int) -> Iterator[Found]:
     """`credentials: admin / S3cr3t!`: a name, and behind it what looks chosen as a password."""
     found = _LOGIN.match(data, at)
     if found is None:
         return
+    yield None
     text = found["s"].decode("utf-8", "replace").rstrip(".;:!?")
     signs = any(not c.isalnum() and c not in "-_./" for c in text)
     if values.is_password(text, quoted=False) and (signs or values.is_random(text, 8)):
@@ -205,8 +215,9 @@ _CREDENTIALS_ARE = re.compile(
 )
 
 
-def told_before(data: bytes, at: int) -> Iterator[Span]:
+def told_before(data: bytes, at: int) -> Iterator[Found]:
     """`ann:S3cr3t are the credentials`"""
+    yield None
     found = _CREDENTIALS_ARE.search(data, max(0, at - 240), at)
     if found is not None and values.is_password(found["s"].decode("utf-8", "replace"), quoted=True):
         yield Span(found.start("s"), found.end("s"), "Secret Keyword")
@@ -229,7 +240,7 @@ _SQL_SECRET = re.compile(
 )
 
 
-def inserted(data: bytes, at: int) -> Iterator[Span]:
+def inserted(data: bytes, at: int) -> Iterator[Found]:
     """`INSERT INTO users (name, password) VALUES ('ann', 'Xk9..')`: a column says secret."""
     found = _INSERT.match(data, at)
     if found is None:
@@ -238,6 +249,7 @@ def inserted(data: bytes, at: int) -> Iterator[Span]:
     wanted = {i for i, name in enumerate(names) if _SQL_SECRET.search(name)}
     here, column = found.start("rows"), 0
     while wanted and (value := _SQL_VALUE.match(data, here, found.end())) is not None and value.end() > here:
+        yield None
         if column in wanted and value["s"] is not None:
             text = value["s"].decode("utf-8", "replace")
             if values.is_password(text, quoted=True):
@@ -257,9 +269,10 @@ _PIPED = re.compile(
 """A password that a command reads from its standard input."""
 
 
-def piped(data: bytes, at: int) -> Iterator[Span]:
+def piped(data: bytes, at: int) -> Iterator[Found]:
     found = _PIPED.match(data, at)
     if found is not None:
+        yield None
         start = found.start("s")
         if found[0].endswith(b"chpasswd"):
             start += found["s"].find(b":") + 1
@@ -272,12 +285,13 @@ _COOKIE = re.compile(rb"(?P<name>[^\s=;,]{1,64})=(?P<s>[^\s;,]{16,4096})")
 _COOKIES_OF_ANALYTICS = (b"_g", b"_fb", b"_hj", b"__utm", b"optanon", b"ajs_", b"amp_", b"_pk_")
 
 
-def cookies(data: bytes, at: int) -> Iterator[Span]:
+def cookies(data: bytes, at: int) -> Iterator[Found]:
     """Of a header `Cookie` or `Set-Cookie`, whatever they are called."""
     found = _COOKIES.match(data, at)
     if found is None:
         return
     for pair in _COOKIE.finditer(data, *found.span("pairs")):
+        yield None
         text = pair["s"].decode("utf-8", "replace")
         if not pair["name"].lower().startswith(_COOKIES_OF_ANALYTICS) and values.is_random(text, 16):
             yield Span(pair.start("s"), pair.end("s"), "Session Cookie")
@@ -309,9 +323,10 @@ def by(
 ) -> Rule:
     """A rule of one pattern, matched `at_end` bytes behind where its literal starts."""
 
-    def rule(data: bytes, at: int) -> Iterator[Span]:
+    def rule(data: bytes, at: int) -> Iterator[Found]:
         found = pattern.match(data, at + at_end)
         if found is not None:
+            yield None
             text = found["s"].decode("utf-8", "replace")
             if data[found.end("s") : found.end("s") + 1] not in (b'"', b"'"):
                 text = text.rstrip(".,;:!?)")
@@ -338,17 +353,23 @@ COMMANDS = (
 _ENCODED_KEY = re.compile(
     rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{1,65536}(?:(?:\\[rn]|\s){1,12}[A-Za-z0-9+/]{16,}){0,400}={0,2}"
 )
-_ENCODED_LINE_MIN = 60
+_ENCODED_HEADER_MAX = 160
+"""As long as `-----BEGIN ENCRYPTED PRIVATE KEY-----` can be in base64, in lines."""
 
 
-def encoded_key(data: bytes, at: int) -> Iterator[Span]:
+def encoded_key(data: bytes, at: int) -> Iterator[Found]:
     """A private key's PEM in base64, in one line or many: Kubernetes' secrets, `base64 id_rsa`."""
-    found = _ENCODED_KEY.match(data, at, at + 65_536)
-    if found is None:
+    if b"PRIVATE KEY" not in _decoded(data[at : at + _ENCODED_HEADER_MAX]):
         return
-    plain = re.sub(rb"\\[rn]|[^A-Za-z0-9+/]", b"", found[0])
-    if b"PRIVATE KEY" in base64.b64decode(plain[: len(plain) // 4 * 4]):
+    yield None
+    found = _ENCODED_KEY.match(data, at, at + 65_536)
+    if found is not None and b"PRIVATE KEY" in _decoded(found[0]):
         yield Span(at, found.end(), "Private Key")
+
+
+def _decoded(text: bytes) -> bytes:
+    plain = re.sub(rb"\\[rn]|[^A-Za-z0-9+/]", b"", text)
+    return base64.b64decode(plain[: len(plain) // 4 * 4])
 
 
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")

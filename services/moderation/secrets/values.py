@@ -7,16 +7,26 @@ program or a person writes there otherwise (names, words, calls, references, exa
 import itertools
 import math
 import re
-from collections import Counter
+import string
+from functools import lru_cache
+
+import re2
 
 VALUE_MAX = 4_096
+REMEMBERED_MAX = 256
+"""Values whose looks are remembered, until `forget`: several rules ask about one."""
 
-_PLACEHOLDER = re.compile(
-    r"x{4,}|\*{3,}|\.{3}|…|•{3,}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w-]{0,40}(?:key|token|secret|pass|here)"
-    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
-    r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
-    re.IGNORECASE,
+_IGNORE_CASE = re2.Options()
+_IGNORE_CASE.case_sensitive = False
+_IGNORE_CASE.never_capture = True
+_IGNORE_CASE.encoding = re2.Options.Encoding.LATIN1
+_PLACEHOLDER = re2.compile(
+    rb"x{4,}|\*{3,}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w\x80-\xff-]*(?:key|token|secret|pass|here)"
+    rb"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w\x80-\xff .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    rb"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
+    _IGNORE_CASE,
 )
+"""RE2: forty alternatives in one pass."""
 _NOT_ONE = re.compile(
     r"#[0-9a-f]{3,8}$|!(?:vault|secret|env_var|include|join|getatt|sub|ref)\b|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
@@ -45,17 +55,22 @@ _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}", re.IGNORECASE)
 def entropy(value: str) -> float:
     """Shannon's, in bits a character."""
     n = len(value)
-    return -sum(count / n * math.log2(count / n) for count in Counter(value).values())
+    return math.log2(n) - sum(count * math.log2(count) for count in map(value.count, set(value))) / n
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def is_placeholder(value: str) -> bool:
-    return _PLACEHOLDER.search(value) is not None or len(set(value)) <= 2 or _is_sequence(value)
+    return (
+        _PLACEHOLDER.search(value.encode("utf-8", "surrogatepass")) is not None
+        or len(set(value)) <= 2
+        or _is_sequence(value)
+    )
 
 
 def _is_sequence(value: str) -> bool:
     """`12345678`, `abcdefgh`: what people write to have something there."""
-    steps = {ord(b) - ord(a) for a, b in itertools.pairwise(value)}
-    return (len(value) >= 6 and steps <= {1}) or value.lower() in (
+    steps = (ord(b) - ord(a) for a, b in itertools.pairwise(value))
+    return (len(value) >= 6 and all(step == 1 for step in steps)) or value.lower() in (
         "1234567890",
         "0123456789",
         "abc123",
@@ -228,12 +243,21 @@ def is_mixed(value: str) -> bool:
     return bool(digits and letters)
 
 
+_NO_DIGITS = str.maketrans("", "", string.digits)
+_NO_LETTERS = str.maketrans("", "", string.ascii_letters)
+
+
 def _classes(value: str) -> tuple[int, int, int]:
-    digits = sum(c.isdigit() for c in value)
-    letters = sum(c.isalpha() for c in value)
+    if value.isascii():
+        digits = len(value) - len(value.translate(_NO_DIGITS))
+        letters = len(value) - len(value.translate(_NO_LETTERS))
+    else:
+        digits = sum(c.isdigit() for c in value)
+        letters = sum(c.isalpha() for c in value)
     return digits, letters, len(value) - digits - letters
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def _is_other(value: str, *, quoted: bool) -> bool:
     """A placeholder, an address, a date, a version, a number, code, a list of assignments."""
     if "://" in value:
@@ -290,6 +314,7 @@ _WORDS = frozenset(
 )  # fmt: skip
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def _is_name(value: str) -> bool:
     """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a
     run in which they mix.
@@ -297,7 +322,6 @@ def _is_name(value: str) -> bool:
     pieces = [piece for piece in _PIECES.split(_DATED.sub("", value)) if piece]
     if not pieces:
         return True
-    words_in_all = sum(not hump.isdigit() for hump in _HUMPS.findall(value))
     for piece in pieces:
         humps = _HUMPS.findall(piece)
         if sum(map(len, humps)) != len(piece):
@@ -308,7 +332,7 @@ def _is_name(value: str) -> bool:
             return False
         odd = [w for w in words if len(w) > 2 and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))]
         acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
-        if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and words_in_all < 3):
+        if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and _words_in(value) < 3):
             return False
         if len(words) > 2 and sum(len(word) < 3 for word in words) * 3 > len(words):
             return False
@@ -318,3 +342,13 @@ def _is_name(value: str) -> bool:
             return False
     mixed = [p for p in pieces if any(c.isdigit() for c in p) and any(c.isalpha() for c in p)]
     return len(mixed) <= max(1, len(pieces) // 2)
+
+
+def _words_in(value: str) -> int:
+    return sum(not hump.isdigit() for hump in _HUMPS.findall(value))
+
+
+def forget() -> None:
+    """What was remembered of values: nothing that was scanned outlives its question."""
+    for remembered in (is_placeholder, _is_other, _is_name):
+        remembered.cache_clear()
