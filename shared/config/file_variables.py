@@ -1,5 +1,5 @@
 """`environment_variables` of the file, which go before the environment as in LiteLLM, and what
-people write of the variables of sinks and alerts into a section (`langfuse_public_key`). Pure.
+people write of the variables of sinks, alerts and providers into a section. Pure.
 """
 
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.config.callbacks import SENT, VARIABLES
 from shared.config.fields import Reading
+from shared.config.providers import PROVIDERS
 from shared.config.references import Lookup, Unset, resolve
 from shared.secrets.value import Secret
 
@@ -16,8 +17,11 @@ _ENDS = ("", "_settings", "_config", "_params")
 _ALERTS = (
     "slack_webhook_url", "smtp_host", "smtp_port", "smtp_username", "smtp_password", "smtp_sender_email", "smtp_sender_name", "smtp_tls",
 )  # fmt: skip
-_KNOWN = frozenset({*VARIABLES, *_ALERTS}) - {"turn_off_message_logging"}
-"""Variables of sinks and alerts, in lower case."""
+_OF_PROVIDERS = {name.lower() for row in PROVIDERS.values() for name in (*row.key_variables, *row.base_variables)}
+_DOORS = frozenset({"ui_username", "ui_password"})
+"""By which people come in: the environment's alone."""
+_KNOWN = (frozenset({*VARIABLES, *_ALERTS, *_OF_PROVIDERS}) | _DOORS) - {"turn_off_message_logging"}
+"""Variables of sinks, alerts and providers, in lower case."""
 _SINKS = {**{name: name for name in SENT}, "email": "smtp", "smtp": "smtp"}
 """How a section of theirs is called -> what its variables begin with."""
 
@@ -60,9 +64,12 @@ def of_sections(trees: Mapping[str, dict[str, Any]], environ: Mapping[str, str],
             del tree[key]
             missing = [str(value) for value in variables.values() if isinstance(value, Unset)]
             others = [name for name, value in variables.items() if environ.get(name, value) != value]
-            if others:
-                reading.say(place, "no effect", f"the environment says another {others[0]}")
-                reading.warn(f"{place}: not used (the environment says another {others[0]})")
+            why = f"the environment says another {others[0]}" if others else ""
+            if key in _DOORS and key.upper() not in environ:
+                why = f"{key.upper()} is the environment's alone"
+            if why:
+                reading.say(place, "no effect", why)
+                reading.warn(f"{place}: not used ({why})")
                 continue
             found |= {name: value for name, value in variables.items() if not isinstance(value, Unset)}
             said_anyway = all(name in environ for name in variables)

@@ -38,6 +38,10 @@ _SECRETS_OF = {"master_key": ("policy", "suite"), "database_url": ("ledger", "su
 """Which services need which secret of general_settings."""
 
 
+class _Nothing(msgspec.Struct, frozen=True, kw_only=True):
+    """A section that nobody knows."""
+
+
 class Config(msgspec.Struct, frozen=True):
     """What Tollgate reads of a `config.yaml`."""
 
@@ -166,19 +170,22 @@ def _read(
     )
     loose = resolve({str(key): value for key, value in top.items() if key not in _SECTIONS}, lookup)
     trees = {
-        "general_settings": general_tree, "litellm_settings": litellm_tree, "router_settings": router_tree, "": loose
+        "general_settings": general_tree, "litellm_settings": litellm_tree, "router_settings": router_tree, "": loose,
     }  # fmt: skip
     for name, tree_ in trees.items():
         meant.shapes(name, tree_, reading)
     named = opening.from_environ(environ)
     of_sections = file_variables.of_sections(trees, environ, reading)
     variables, environ = {**variables, **of_sections}, {**environ, **of_sections}
+    lookup = Lookup(environ, resolved)
+    trees |= (own_sections := meant.unfold(loose))
     meant.take_over(trees, reading, {"master_key": named.reveal()} if named else None)
-    _name_other_sections(loose, reading)
-    _need_secrets(general_tree, service, environ)
-    usable.only(trees, environ, reading)
+    meant.groups(router_tree, litellm_tree, reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
     reading.off_asks, reading.off_anyway = without_effect.OFF_ASKS, _off_anyway()
+    _name_other_sections(loose, own_sections, reading)
+    _need_secrets(general_tree, service, environ)
+    usable.only(trees, environ, reading)
     general = section(
         GeneralSettings, general_tree, "general_settings", _idle(without_effect.GENERAL, general_tree), reading
     )
@@ -307,7 +314,13 @@ def _allowed(general: dict[str, Any]) -> list[str]:
     return names
 
 
-def _name_other_sections(loose: dict[str, Any], reading: Reading) -> None:
+def _name_other_sections(loose: dict[str, Any], own: Mapping[str, dict[str, Any]], reading: Reading) -> None:
+    """
+    Args:
+        own: sections of the operator's own, with what nobody else took of them.
+    """
+    for name, tree in own.items():
+        section(_Nothing, tree, name, _idle({}, tree), reading)
     idle = _idle(without_effect.SECTIONS, loose)
     for name in loose:
         if name.startswith(("x-", ".")):  # x-: where YAML's anchors are kept

@@ -15,6 +15,7 @@ from shared.config.fields import Known, Reading, convert, known
 from shared.config.prices import is_price
 from shared.config.references import Unset
 from shared.config.schema import EntryInfo, EntryParams, GeneralSettings, LitellmSettings, RouterSettings
+from shared.config.without_effect import SECTIONS
 
 Tree = dict[str, Any]
 
@@ -37,9 +38,10 @@ ONLY_THERE = frozenset(
 ALIASES = {
     "verbose": "set_verbose", "debug": "set_verbose", "detailed_debug": "set_verbose", "debug_level": "log_level",
     "default_fallback_models": "default_fallbacks", "poll_interval": "polling_interval", "model_alias": "model_group_alias",
-    "drop_unsupported_params": "drop_params", "enable_pre_call_check": "enable_pre_call_checks",
+    "drop_unsupported_params": "drop_params", "enable_pre_call_check": "enable_pre_call_checks", "logging.level": "log_level",
 }  # fmt: skip
-"""Names that LiteLLM doesn't know, and the key they mean."""
+"""Names that LiteLLM doesn't know, and the key they mean; with its section, a name means it only
+there."""
 
 OF_ENTRY = {"rpm_limit": "rpm", "tpm_limit": "tpm"}
 """The same in `litellm_params`."""
@@ -70,7 +72,7 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Mappi
     fields = {name: known(kind) for name, kind in TABLES.items()}
     for section, tree in trees.items():
         for key in list(tree):
-            name = ALIASES.get(str(key), str(key))
+            name = ALIASES.get(f"{section}.{key}") or ALIASES.get(str(key), str(key))
             own = fields.get(section, {})
             home = section if name in own else _home(name, fields)
             if str(key) in own or home is None or name in ONLY_THERE:
@@ -90,6 +92,34 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Mappi
             trees[home][name] = tree.pop(key)
             place = f"{section}.{key}" if section else str(key)
             _say(place, f"{home}.{name}", reading)
+
+
+def unfold(loose: Tree) -> dict[str, Tree]:
+    """Sections of people's own whose keys may belong into another: out of `loose`, by name."""
+    found = {}
+    for name in list(loose):
+        is_own = name.endswith("_settings") and name not in SECTIONS
+        if isinstance(loose[name], dict) and loose[name] and (is_own or name == "logging"):
+            found[name] = {str(key): value for key, value in loose.pop(name).items()}
+    return found
+
+
+def groups(router: Tree, litellm: Tree, reading: Reading) -> None:
+    """An alias of several models: it means the first, and the others when that fails."""
+    aliases = router.get("model_group_alias")
+    if not isinstance(aliases, dict):
+        return
+    chains = {
+        alias: names for alias, names in aliases.items()
+        if isinstance(names, list) and len(names) > 1 and all(isinstance(name, str) and name for name in names)
+    }  # fmt: skip
+    for alias, (first, *others) in chains.items():
+        home = litellm if litellm.get("fallbacks") and not router.get("fallbacks") else router
+        home["fallbacks"] = [*(home.get("fallbacks") or []), {alias: others}]
+        router["model_group_alias"] = {**router["model_group_alias"], alias: first}
+        place = f"router_settings.model_group_alias.{alias}"
+        reading.say(place, "differently", "as its first model, with the others as its fallbacks; LiteLLM takes one")
+        reading.warn(f"{place}: read as {first}, with the others as its fallbacks")
 
 
 def _home(name: str, fields: Mapping[str, Mapping[str, Known]]) -> str | None:
@@ -169,17 +199,24 @@ def shapes(section: str, tree: Tree, reading: Reading) -> None:
     aliases = tree.get("model_group_alias")
     if isinstance(aliases, dict):
         tree["model_group_alias"] = _aliases(f"{at}model_group_alias", aliases, reading)
+    if (
+        isinstance(cache := tree.get("cache"), dict)
+        and ("type" in cache or "host" in cache)
+        and not tree.get("cache_params")
+    ):
+        tree["cache"] = cache.get("enabled") is not False
+        tree["cache_params"] = {name: value for name, value in cache.items() if name != "enabled"}
     strategy = tree.get("routing_strategy")
     if isinstance(strategy, str):
         tree["routing_strategy"] = strategy.strip(" \"'").lower().replace("_", "-")
 
 
 def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
-    """What names no model, or several, is named and left: nothing is opened by it."""
+    """What names no model is named and left: nothing is opened by it. Several: see `groups`."""
     found = {}
     for alias, meant in given.items():
         one = meant[0] if isinstance(meant, list) and len(meant) == 1 else meant
-        if isinstance(one, list):
+        if isinstance(one, list) and not (len(one) > 1 and all(isinstance(name, str) and name for name in one)):
             reading.say(f"{place}.{alias}", "no effect", "it must name one model")
             reading.warn(f"{place}.{alias}: not used (it must name one model)")
         else:

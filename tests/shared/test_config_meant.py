@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.policy import fallbacks
 from shared.config import parse
 from shared.config.errors import ConfigError
 
@@ -114,7 +115,7 @@ def test_chains_of_models_in_any_shape() -> None:
         "  fallbacks: [{a: b}, [c, d, e], f]\n"
         "  context_window_fallbacks: {a: [big]}\n"
         "  content_policy_fallbacks: [{model: a, context_window: 5}]\n"
-        "  model_group_alias: {one: [a], none: [a, b]}\n"
+        "  model_group_alias: {one: [a], none: [a, 5]}\n"
         "  routing_strategy: 'latency-based-routing\"'\n",
         {},
     )
@@ -229,3 +230,53 @@ def test_other_names_of_what_routes(key: str, meant: str) -> None:
     found = parse(f"router_settings: {{{key}}}", {})
     section, name = meant.split(".")
     assert getattr(getattr(found, section), name) or getattr(found.router, name)
+
+
+def test_a_section_of_ones_own_whose_keys_belong_elsewhere() -> None:
+    config = parse(
+        "logging: {level: WARNING, log_requests: true, file: x.log}\n"
+        "database_settings: {database_url: 'postgresql://u:hidden@h/d', allow_open_gateway: true}\n"
+        "health_check_settings: {health_check_interval: 30}\nfiles_settings: [{custom_llm_provider: openai}]\n",
+        {},
+    )
+    assert config.litellm.log_level == "WARNING" and config.general.health_check_interval == 30
+    assert config.database_url is not None and not config.allow_open_gateway
+    found = {key.place: key.verdict for key in config.keys}
+    assert found == {
+        "logging.level": "differently", "logging.log_requests": "no effect", "logging.file": "unknown",
+        "database_settings.database_url": "differently", "database_settings.allow_open_gateway": "unknown",
+        "health_check_settings.health_check_interval": "differently", "files_settings": "no effect",
+    } | {place: found[place] for place in found if place.startswith(("general_settings", "litellm_settings"))}  # fmt: skip
+    assert "hidden" not in str(config.warnings) + repr(config)
+    assert verdicts("environment: {completion_model: m}") == {"environment": "unknown"}
+
+
+@pytest.mark.parametrize("at", ["{}", "litellm_settings: {}", "general_settings: {}"])
+def test_a_cache_that_is_described(at: str) -> None:
+    described = "cache: {type: redis, host: h, port: 6379, ttl: 60}"
+    config = parse(at.format(f"{{{described}}}") if at != "{}" else described, {})
+    assert config.litellm.cache is True and config.litellm.cache_params == {
+        "type": "redis",
+        "host": "h",
+        "port": 6379,
+        "ttl": 60,
+    }
+    assert parse("cache: {enabled: false, type: redis, host: h}", {}).litellm.cache is False
+
+
+@pytest.mark.parametrize("section", ["router_settings", "litellm_settings"])
+def test_an_alias_of_several_models_falls_back(section: str) -> None:
+    config = parse(
+        "router_settings: {model_group_alias: {fast: [a, b, c], odd: [a, 5]}}\n"
+        if section == "router_settings"
+        else "router_settings: {model_group_alias: {fast: [a, b, c]}}\nlitellm_settings: {fallbacks: [{x: [y]}]}\n",
+        {},
+    )
+    assert config.router.model_group_alias == {"fast": "a"}
+    if section == "router_settings":
+        assert config.router.fallbacks == [{"fast": ["b", "c"]}]
+    else:
+        assert config.litellm.fallbacks == [{"x": ["y"]}, {"fast": ["b", "c"]}] and not config.router.fallbacks
+    assert {key.place: key.verdict for key in config.keys}["router_settings.model_group_alias.fast"] == "differently"
+    assert fallbacks.of(fallbacks.routes(config), "a", "fast") == [("b", ""), ("c", "")]
+    assert not fallbacks.of(fallbacks.routes(config), "a", "a")

@@ -173,4 +173,16 @@ def test_of_e_mail_too(tmp_path: Path) -> None:
     found = opened(tmp_path / "c.yaml", text, {}, "ledger")
     assert (found["SMTP_HOST"], found["SMTP_PORT"], found["SMTP_SENDER_EMAIL"]) == ("mail.example", "25", "t@b")
     _, keys = said("email_settings: {colour: red}")
-    assert keys["email_settings"][0] == "unknown"
+    assert keys["email_settings.colour"][0] == "unknown"
+
+
+def test_of_providers_too_but_no_door() -> None:
+    text = "general_settings: {openai_api_key: sk-of-the-file, ui_username: me, ui_password: hidden-9}\n"
+    text += "model_list: [{model_name: m, litellm_params: {model: gpt-4o}}]"
+    config, keys = said(text)
+    (deployment,) = config.deployments
+    assert deployment.api_key is not None and deployment.api_key.reveal() == "sk-of-the-file"
+    assert keys["general_settings.ui_password"] == ("no effect", "UI_PASSWORD is the environment's alone")
+    assert "UI_PASSWORD" not in config.variables and "hidden-9" not in repr(config)
+    _, keys = said("general_settings: {ui_username: os.environ/UI_USERNAME}", {"UI_USERNAME": "me"})
+    assert keys["general_settings.ui_username"] == ("acts", "the environment says it too")
