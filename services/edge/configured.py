@@ -33,6 +33,7 @@ LATER: Final = {
     "general_settings": (
         "alerting", "alerting_args", "alerting_threshold", "alert_types", "alert_to_webhook_url", "enable_jwt_auth", "litellm_jwtauth",
         "health_check_interval", "background_health_checks", "custom_auth", "custom_auth_settings",
+        "global_max_parallel_requests",
     ),
     "litellm_settings": ("cache", "cache_params", "ssl_verify"),
 }  # fmt: skip

@@ -131,7 +131,7 @@ def _made(source: Source, conf: EdgeSettings) -> Setup:
         ledger_path=ledger_path,
         certificate=certificate_of(conf, environ),
         trust=_trust(config, environ),
-        limits=_limits(conf),
+        limits=_limits(conf, config.general.global_max_parallel_requests),
     )
 
 
@@ -168,8 +168,12 @@ def certificate_of(conf: EdgeSettings, environ: Mapping[str, str]) -> Certificat
         ) from None
 
 
-def _limits(conf: EdgeSettings) -> Limits:
-    """The settings, with what they leave to the machine filled in."""
+def _limits(conf: EdgeSettings, requests_max: int | None) -> Limits:
+    """The settings, with what they leave to the machine filled in.
+
+    Args:
+        requests_max: what the file says; None: it says nothing.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -180,7 +184,7 @@ def _limits(conf: EdgeSettings) -> Limits:
         bytes_max=conf.edge_held_bytes_max or bytes_default(),
         connections_max=conf.edge_connections_max or max(8, min(CONNECTIONS_MAX, files // 3)),
         connections_per_address_max=conf.edge_connections_per_address_max,
-        requests_max=conf.edge_requests_max,
+        requests_max=min(conf.edge_requests_max, requests_max or conf.edge_requests_max),
     )
 
 

@@ -34,7 +34,7 @@ GENERAL: dict[str, str] = {
     "proxy_budget_rescheduler_min_time": "= budgets are windows, nothing resets them later",
     "proxy_budget_rescheduler_max_time": "= budgets are windows, nothing resets them later",
     "disable_spend_updates": _WRITES,
-    "disable_budget_reservation": "a budget says itself whether it is soft or hard",
+    "disable_budget_reservation": "= what the file limits is held to by what was spent, and nothing is set aside",
     "fail_closed_budget_enforcement": "a budget says itself whether it is soft or hard",
     "supported_db_objects": "= what was changed at run time is read from the control stream",
     "store_audit_logs": "= every change is in the audit log",

@@ -6,7 +6,8 @@ import json
 import msgspec
 import pytest
 
-from services.edge import front, own_headers
+from services.edge import front, own_headers, setup
+from services.edge.config import EdgeSettings
 from services.edge.formats.base import NO_HINTS, Hints
 from services.edge.providers import table
 from services.edge.reading import Head
@@ -279,3 +280,13 @@ def test_where_people_sign_in_may_stand_in_the_file() -> None:
     general = parsed("general_settings: {proxy_base_url: 'https://llm.example/'}").general_settings
     assert sso_settings.read({}, general, {}).base_url == "https://llm.example"
     assert sso_settings.read({"PROXY_BASE_URL": "https://other"}, general, {}).base_url == "https://other"
+
+
+def test_requests_of_everybody_at_once() -> None:
+    """What happens to one too many: tests/edge/test_edge_server.py."""
+    conf = EdgeSettings()
+    asked = parsed("general_settings: {global_max_parallel_requests: 5}").general.global_max_parallel_requests
+    assert setup._limits(conf, asked).requests_max == 5
+    assert setup._limits(conf, None).requests_max == setup._limits(conf, 10**6).requests_max == conf.edge_requests_max
+    with pytest.raises(ConfigError, match="global_max_parallel_requests"):
+        parsed("general_settings: {global_max_parallel_requests: 0}")

@@ -112,8 +112,11 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
         By("edge", differently="as router_settings.default_max_parallel_requests; LiteLLM ignores it"),
     ] = None
     """Calls that a deployment has at once, as LiteLLM's documentation says."""
-    global_max_parallel_requests: Annotated[int | None, By()] = None
-    """Of everybody at once."""
+    global_max_parallel_requests: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        By("edge", differently="of each edge, among all its requests; one too many is answered 503 at once"),
+    ] = None
+    """Requests of everybody that are served at once."""
 
     # ── the book ──
 
