@@ -24,17 +24,17 @@ def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading
     _admin_pages(general, reading)
     _cache(litellm, environ, reading)
     for key, end in (("retry_policy", "Retries"), ("allowed_fails_policy", "AllowedFails")):
-        router[key] = _policy(router.get(key), end, f"router_settings.{key}", reading)
+        if key in router:
+            router[key] = _policy(router[key], end, f"router_settings.{key}", reading)
     by_model = router.get("model_group_retry_policy")
     if isinstance(by_model, dict):
         at = "router_settings.model_group_retry_policy"
         router["model_group_retry_policy"] = {
-            model: _policy(each, "Retries", f"{at}.{model}", reading) for model, each in by_model.items()
+            model: policy
+            for model, each in by_model.items()
+            if (policy := _policy(each, "Retries", f"{at}.{model}", reading)) is not None
         }
     _provider_budgets(router, reading)
-    for key in ("retry_policy", "allowed_fails_policy"):
-        if router[key] is None:
-            del router[key]
 
 
 def _idle(place: str, why: str, reading: Reading) -> None:
@@ -115,10 +115,11 @@ def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading) -> None:
 
 def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:
     """`retry_policy` and its kin, with the kinds of failures that there are."""
-    if not isinstance(given, dict):
-        return given
+    if given is not None and not isinstance(given, dict):
+        _idle(at, f"it must be a mapping, like {{{FAILURES[0]}{end}: 2}}", reading)
+        return None
     found = {}
-    for name, number in given.items():
+    for name, number in (given or {}).items():
         if str(name).removesuffix(end) not in FAILURES or not str(name).endswith(end):
             _idle(f"{at}.{name}", f"it is none of {', '.join(f'{each}{end}' for each in FAILURES)}", reading)
             continue

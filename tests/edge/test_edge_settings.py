@@ -13,6 +13,7 @@ from services.edge.providers import table
 from services.edge.reading import Head
 from services.edge.routing import settings
 from services.edge.routing.health import Health
+from services.edge.routing.plan import Rules
 from services.edge.routing.rooms import Place, Rooms
 from services.edge.routing.settings import RoutingSettings
 from services.edge.sso import settings as sso_settings
@@ -61,8 +62,9 @@ def test_a_models_own_retry_policy() -> None:
     assert own.retries_of("limited") == 4 and own.retries_of("timeout") == 1 and own.retries == 1
     assert front.routing(parsed(text))["routing"] == found
     for wrong in ("{gpt: 3}", "{gpt: {Nonsense: 1}}", "{gpt: {RateLimitErrorRetries: -1}}"):
-        with pytest.raises(ConfigError, match="model_group_retry_policy"):
-            settings.of(parsed(f"router_settings: {{model_group_retry_policy: {wrong}}}"))
+        named = parsed(f"router_settings: {{model_group_retry_policy: {wrong}}}")
+        assert "model_group_retry_policy.gpt" in str(named.warnings)
+        assert not settings.of(named).rules_by_model.get("gpt", Rules()).by_cause
 
 
 ENTRY = "model_list: [{model_name: g, litellm_params: {model: vertex_ai/gemini-2.0-flash}}]\n"
