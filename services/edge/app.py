@@ -98,6 +98,8 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
     def reason_not_ready() -> str | None:
         return known.reason_not_ready() if recorder.healthy else "facts cannot be recorded"
 
+    sso = Sso(outbound=setup.outbound)
+    sso.take(**setup.found.sso)
     parts = Parts(
         settings=conf,
         edge_id=edge_id,
@@ -113,7 +115,7 @@ async def _serve(life: Life, client: BusClient, setup: Setup, known: Following) 
         clock=clock,
         tasks=tasks,
         tokens=setup.tokens,
-        sso=Sso(outbound=setup.outbound, **setup.found.sso),
+        sso=sso,
         ledger=setup.ledger,
         ledger_path=setup.ledger_path,
         signer=signer,

@@ -97,6 +97,8 @@ class Spent(msgspec.Struct, frozen=True):
     """Whose sums together are its spend."""
     offset_picousd: int = 0
     """Added to them."""
+    since: str = ""
+    """The first day that counts, in ISO 8601; empty: all."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ async def fill(client: BusClient, rows: list[Spent]) -> bool:
         if count > VALUES_MAX:
             break
         asked.append(row)
-    sums = await ask(client, [SpentBy(row.dimension, row.values) for row in asked])
+    sums = await ask(client, [SpentBy(row.dimension, row.values, row.since) for row in asked])
     if sums is None:
         return False
     for row, picousd in zip(asked, sums, strict=True):

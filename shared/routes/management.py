@@ -279,6 +279,8 @@ _MODELS = (
 _RULES = (
     question("/get/allowed_ips", "Addresses that may call", answer=OBJECT),
     change("/add/allowed_ip", "Let an address, or a range, call", body(None, "ip", ip=STRING)),
+    question("/provider/budgets", "What providers may spend, and have spent"),
+    question("/alerting/settings", "What alerts go by", answer=OBJECTS),
     question(
         "/config/list",
         "What general_settings say, and who says so",

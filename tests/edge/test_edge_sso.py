@@ -12,7 +12,6 @@ import pytest
 from services.edge.sso import cookies, exchange, flow
 from services.edge.sso.flow import Attempt, SsoError
 from services.edge.sso.settings import SsoSettings, read
-from services.edge.sso.throttle import Throttle
 from shared.outbound import Answer
 from shared.settings import SettingsError
 
@@ -385,16 +384,3 @@ def test_forms_of_other_pages_are_told_apart() -> None:
         and not cookies.csrf_holds("sk-2", token_)
         and not cookies.csrf_holds("sk-1", "é")
     )
-
-
-def test_who_fails_too_often_waits_and_is_told_of_in_sums() -> None:
-    throttle = Throttle(attempts_max=10, window_s=60, block_s=300)
-    told = [throttle.failed("a", 1.0) for _ in range(10)]
-    assert told == [1, 0, 0, 0, 0, 0, 0, 0, 0, 9]
-    assert throttle.waits_s("a", 2.0) == 299 and throttle.waits_s("b", 2.0) == 0 and throttle.waits_s("a", 302.0) == 0
-    assert throttle.failed("a", 303.0) == 1
-    throttle.succeeded("a")
-    assert throttle.waits_s("a", 304.0) == 0
-    for n in range(20_000):
-        throttle.failed(str(n), 400.0)
-    assert len(throttle._sources) <= 10_000

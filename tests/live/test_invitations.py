@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.live.conftest import MASTER
+from tests.live.conftest import MASTER, eventually
 from tests.live.test_identity import browser as browser
 from tests.live.test_identity import me
 from tests.support.suite import RunningSuite
@@ -113,34 +114,61 @@ async def test_an_admin_invites_on_the_page(browser: aiohttp.ClientSession, gate
         assert page.status == 200 and "nina@ours.example" in await page.text()
 
 
+def browsing(address: str = "127.0.0.1") -> aiohttp.ClientSession:
+    """A browser at that address."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
+
+
+async def enters(browser: aiohttp.ClientSession, url: str, username: str, secret: str) -> int:
+    async with browser.post(url + "/ui/login", data={"username": username, "password": secret}) as answer:
+        return answer.status
+
+
+async def test_who_guesses_from_many_addresses_waits_and_the_owner_does_not(gateway: RunningSuite) -> None:
+    url, good = gateway.edge_url, "sk-1234"
+    async with browsing("127.0.9.1") as owner:
+        assert await enters(owner, url, "admin", good) == 200
+        for address in range(10):
+            async with browsing(f"127.0.8.{address + 1}") as one_of_many:
+                assert [await enters(one_of_many, url, "admin", f"guess {n}") for n in range(10)] == [401] * 10
+                assert await enters(one_of_many, url, "admin", good) == 429
+        async with browsing("127.0.7.1") as fresh:
+            assert await enters(fresh, url, "admin", good) == 429, "nobody tries this account from anywhere new"
+            assert await enters(fresh, url, "Admin ", good) == 429
+            assert await enters(fresh, url, "nina", "guess") == 401, "others aren't concerned"
+        assert await enters(owner, url, "admin", good) == 200
+        assert await me(owner, gateway) == {"user_id": "default_user_id", "user_role": "proxy_admin"}
+
+    async def told() -> Any:
+        path = "/audit?action=login_failed&page_size=100"
+        async with aiohttp.ClientSession() as http, http.get(url + path, headers=MASTER) as answer:
+            return {row["object_id"] for row in (await answer.json())["audit_logs"]}
+
+    assert len(await eventually(told, lambda found: "many-addresses" in found)) < 30
+
+
 async def test_a_password_of_ones_own_pays_for_no_guesses(gateway: RunningSuite) -> None:
-    """Last: from here nobody signs in for a while. Two further ways around: a form whose end is
-    held back until its sender is to wait, and a sign-in of one's own between guesses.
+    """Two further ways around: a form whose end is held back until its sender is to wait, and a
+    sign-in of one's own between guesses.
     """
     url, password = gateway.edge_url, "ulla's own password"
     at = urlsplit(url)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as mine:
-
-        async def enters(username: str, secret: str) -> int:
-            async with mine.post(url + "/ui/login", data={"username": username, "password": secret}) as answer:
-                return answer.status
-
+    async with browsing() as mine:
         made = {"user_id": "ulla", "user_email": "ulla@ours.example", "auto_create_key": False}
         async with mine.post(url + "/user/new", json=made, headers=MASTER) as answer:
             assert answer.status == 200, await answer.text()
         form = {"invitation_id": await invited(mine, gateway, "ulla"), "password": password, "again": password}
         async with mine.post(url + "/ui/invitation", data=form) as done:
             assert done.status == 200
-        assert await enters("admin", "sk-1234") == 200, "whose password opens everything has nothing to guess"
         reader, writer = await asyncio.open_connection(at.hostname, at.port)
-        body = b"username=admin&password=sk-1234"
+        body = b"username=nina&password=guess"
         head = f"POST /ui/login HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
         await writer.drain()
-        assert [await enters("admin", "guess") for _ in range(9)] == [401] * 9
-        assert await enters("ulla", password) == 200
-        assert [await enters("admin", "guess") for _ in range(2)] == [401, 429]
-        assert await enters("admin", "sk-1234") == 429
+        assert [await enters(mine, url, "nina", "guess") for _ in range(9)] == [401] * 9
+        assert await enters(mine, url, "ulla", password) == 200
+        assert [await enters(mine, url, "nina", "guess") for _ in range(2)] == [401, 429]
         writer.write(body[-1:])
         assert b" 429 " in await reader.readline()
         writer.close()

@@ -295,6 +295,8 @@ SAMPLES: dict[str, Sample] = {
     "/get/allowed_ips": Sample(),
     "/add/allowed_ip": Sample({"ip": "10.0.0.1"}, facts=[("setting", "allowed_ips", "created")]),
     "/delete/allowed_ip": Sample({"ip": "10.0.0.9"}, facts=[("setting", "allowed_ips", "created")]),
+    "/provider/budgets": Sample(),
+    "/alerting/settings": Sample(),
     "/config/list": Sample(query={"config_type": "general_settings"}),
     "/config/field/info": Sample(query={"field_name": "allowed_ips"}),
     "/config/field/update": Sample(

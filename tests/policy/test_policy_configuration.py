@@ -169,3 +169,18 @@ def test_only_proxy_admins_set_anything(role: str) -> None:
     row = routes.named("/config/list")
     assert row is not None and may_call(row, MATRIX[role]) == (role == "proxy_admin_viewer")
     assert Caller(role=role)
+
+
+def test_what_alerts_go_by_is_shown() -> None:
+    text = CONFIG.replace(
+        "general_settings:\n",
+        "general_settings:\n  alerting: [slack]\n  alerting_args: {spend_anomaly_multiplier: 4, email_to: a@b.example,"
+        " book_behind_s: sk-where-a-number-is-meant}\n",
+    )
+    rows = {row["field_name"]: row for row in World(text=text).call("/alerting/settings")}
+    shown = {name: (row["field_value"], row["source"]) for name, row in rows.items() if row["source"] == "config"}
+    assert shown == {
+        "slack_alerting": (True, "config"), "spend_anomaly_multiplier": (4, "config"), "book_behind_s": (None, "config")
+    }  # fmt: skip
+    assert "sk-" not in str(rows) and "a@b.example" not in str(rows)
+    assert rows["minor_outage_alert_threshold"]["field_value"] is None

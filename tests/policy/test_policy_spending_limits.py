@@ -257,3 +257,25 @@ def test_a_provider_that_nobody_is_called_is_named() -> None:
 def test_limits_that_are_none_refuse_the_start(text: str) -> None:
     with pytest.raises(config.ConfigError, match="budget"):
         config.parse(text, {})
+
+
+def test_what_providers_may_spend_is_shown_with_what_they_have() -> None:
+    text = LIMITED.replace("FALLBACKS", "[]").replace(
+        "time_period: 30d}", "time_period: 30d}, mistral: {budget_limit: 0.5, time_period: 1d}"
+    )
+    call = World(key("a"), text=text).plan("/provider/budgets")
+    assert call.answer == {
+        "providers": {
+            "groq": {
+                "budget_limit": 10.0, "time_period": "30d", "spend": None, "budget_reset_at": "2027-02-01T00:00:00.000+00:00",
+            },
+            "mistral": {
+                "budget_limit": 0.5, "time_period": "1d", "spend": None, "budget_reset_at": "2027-01-16T00:00:00.000+00:00",
+            },
+        }
+    }  # fmt: skip
+    assert [(each.dimension, each.values, each.since) for each in call.spend] == [
+        ("provider", ["groq"], "2027-01-01"), ("provider", ["mistral"], "2027-01-15"),
+    ]  # fmt: skip
+    assert call.spend[0].row is call.answer["providers"]["groq"], "where what they have goes"
+    assert World(key("a")).call("/provider/budgets") == {"providers": {}}

@@ -1,4 +1,4 @@
-"""What single sign-on needs of the process: its settings, a way out, the throttle, and the key that
+"""What single sign-on needs of the process: its settings, a way out, who waits, and the key that
 seals logins on their way.
 """
 
@@ -8,7 +8,7 @@ import hmac
 import msgspec
 
 from services.edge.sso.settings import SsoSettings
-from services.edge.sso.throttle import Throttle
+from services.edge.sso.throttle import Guesses, Throttle
 from shared.outbound import Outbound
 from shared.secrets.value import Secret
 
@@ -16,7 +16,7 @@ from shared.secrets.value import Secret
 class Sso(msgspec.Struct, kw_only=True):
     settings: SsoSettings = msgspec.field(default_factory=SsoSettings)
     outbound: Outbound | None = None
-    throttle: Throttle = msgspec.field(default_factory=Throttle)
+    guesses: Guesses = msgspec.field(default_factory=Guesses)
     digesting: int = 0
     """Users' passwords that are being tried, or wait for it."""
     username: str = "admin"
@@ -48,8 +48,8 @@ class Sso(msgspec.Struct, kw_only=True):
         master_key: Secret | None,
         throttle: Throttle,
     ) -> None:
-        """From now on; who waits goes on waiting."""
-        self.throttle.use(throttle)
+        """From now on."""
+        self.guesses.use(throttle)
         if master_key != self.master_key:
             self.master_key_before = self.master_key
         self.settings, self.master_key = settings, master_key

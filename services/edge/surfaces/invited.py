@@ -14,7 +14,7 @@ from services.edge.parts import Parts
 from services.edge.sso import flow, passwords
 from services.edge.sso.flow import SsoError
 from services.edge.stored.models import place
-from services.edge.surfaces.vouching import tell_failure, vouch
+from services.edge.surfaces.vouching import guess_of, tell_failure, vouch
 from services.edge.threads import Threads
 from shared.ids import digest_key
 from shared.sealing import SealingError
@@ -85,8 +85,7 @@ async def signed_in(parts: Parts, request: Request, username: str, password: str
 
 async def _whose(parts: Parts, request: Request, secret: str) -> dict[str, Any]:
     """Raises SsoError, also where that user may not use the page."""
-    source = request.remote or "unknown"
-    if parts.sso.throttle.waits_s(source, parts.clock.unix_ms() / 1000):
+    if parts.sso.guesses.waits_s(guess_of(request), parts.clock.unix_ms() / 1000):
         raise SsoError(429, "Too many failed attempts. Try again later.")
     try:
         user = await vouch(parts, request, "/sso/invitation", {"token": digest_key(secret[:SECRET_CHARACTERS_MAX])})

@@ -15,9 +15,10 @@ from services.edge.pages import forms, render, site, words
 from services.edge.pages.forms import Form
 from services.edge.pages.visitor import Visitor, language_of, session_of
 from services.edge.parts import Parts
-from services.edge.sso import cookies, exchange, flow
+from services.edge.sso import cookies, exchange, flow, known
 from services.edge.sso.cookies import LOGIN, SESSION, Origin
 from services.edge.sso.flow import SsoError
+from services.edge.sso.throttle import Guess, source_of
 from services.edge.surfaces import invited
 from services.edge.surfaces.pages import NOWHERE, PLAIN_HTTP, origin_of, visitor_of
 from services.edge.surfaces.vouching import tell_failure, vouch
@@ -123,22 +124,27 @@ def _form(parts: Parts, visitor: Visitor, then: str, error: str = "", status: in
 
 
 async def _password(parts: Parts, request: Request, seen_from: Origin, visitor: Visitor) -> WholeAnswer:
-    sso, source = parts.sso, request.remote or "unknown"
-    say = words.say
+    sso, say = parts.sso, words.say
     if not (sso.settings.password_login or sso.settings.user_passwords):
         raise SsoError(403, say(visitor.language, "login.none"))
     _check_same_origin(request, seen_from, visitor)
     form = await forms.read(request, parts.settings.edge_body_timeout_ms)
-    waits_s = sso.throttle.waits_s(source, parts.clock.unix_ms() / 1000)
+    account = known.account_of(form["username"])
+    browser = known.browser_of(sso.sealing_keys(), account, seen_from.read(request.header("cookie"), known.KNOWN))
+    guess = Guess(f"browser {browser}") if browser else Guess(source_of(request.remote), account)
+    waits_s = sso.guesses.waits_s(guess, parts.clock.unix_ms() / 1000)
     if waits_s:
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wait", seconds=waits_s), 429)
     body = await _by_password(parts, request, form)
     if body is None:
-        await tell_failure(parts, request, "password")
+        await tell_failure(parts, request, "password", guess)
         return _form(parts, visitor, form["next"], say(visitor.language, "login.wrong"), 401)
     if "known" not in body:  # a user's own password would pay for guesses of others'
-        sso.throttle.succeeded(source)
-    return await _session(parts, request, seen_from, {**body, "how": "password"}, flow.inside(form["next"]))
+        sso.guesses.succeeded(guess)
+    key = sso.sealing_key()
+    value = known.told(key, account, browser or secrets.token_hex(known.ID_BYTES)) if key else ""
+    line = seen_from.set_line(known.KNOWN, value, known.KNOWN_S if value else 0)
+    return await _session(parts, request, seen_from, {**body, "how": "password"}, flow.inside(form["next"]), line)
 
 
 async def _by_password(parts: Parts, request: Request, form: Form) -> dict[str, Any] | None:
@@ -177,7 +183,9 @@ def _equal(sent: str, wanted: str) -> bool:
 # ── sessions ──
 
 
-async def _session(parts: Parts, request: Request, seen_from: Origin, body: dict[str, Any], then: str) -> WholeAnswer:
+async def _session(
+    parts: Parts, request: Request, seen_from: Origin, body: dict[str, Any], then: str, more_lines: str = ""
+) -> WholeAnswer:
     plaintext = new_virtual_key()
     lasts_s = parts.sso.settings.session_s
     named = {
@@ -187,7 +195,7 @@ async def _session(parts: Parts, request: Request, seen_from: Origin, body: dict
         "lasts_ms": lasts_s * 1000,
     }
     await vouch(parts, request, "/sso/session", named)
-    lines = seen_from.set_line(SESSION, plaintext, lasts_s) + seen_from.set_line(LOGIN, "", 0)
+    lines = seen_from.set_line(SESSION, plaintext, lasts_s) + seen_from.set_line(LOGIN, "", 0) + more_lines
     return render.redirect(then, lines)
 
 

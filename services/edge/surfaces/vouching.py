@@ -8,6 +8,7 @@ import structlog
 from services.edge.http import Request
 from services.edge.parts import Parts
 from services.edge.sso.flow import SsoError
+from services.edge.sso.throttle import Guess, source_of
 from shared import bus, subjects
 from shared.requests import AdminReply, AdminRequest
 
@@ -41,12 +42,15 @@ async def vouch(parts: Parts, request: Request, route: str, body: dict[str, Any]
     return msgspec.json.decode(reply.body, type=dict[str, Any])
 
 
-async def tell_failure(parts: Parts, request: Request, how: str) -> None:
+def guess_of(request: Request) -> Guess:
+    """By the address alone."""
+    return Guess(source_of(request.remote))
+
+
+async def tell_failure(parts: Parts, request: Request, how: str, guess: Guess | None = None) -> None:
     """A fact now and then, with how many: whoever tries passwords can't fill the audit log."""
-    source = request.remote or "unknown"
-    told = parts.sso.throttle.failed(source, parts.clock.unix_ms() / 1000)
-    if told:
+    for source, count in parts.sso.guesses.failed(guess or guess_of(request), parts.clock.unix_ms() / 1000):
         try:
-            await vouch(parts, request, "/sso/failed", {"source": source, "count": told, "how": how})
+            await vouch(parts, request, "/sso/failed", {"source": source, "count": count, "how": how})
         except SsoError as error:
             log.warning("failed_login_not_told", error=str(error))

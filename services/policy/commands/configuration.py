@@ -35,6 +35,51 @@ def list_fields(call: Call) -> Plan:
     return Plan([_row(call, name) for name in FIELDS])
 
 
+ALERTING = {
+    "minor_outage_alert_threshold": ("Integer", "Errors of a model in a minute that are a minor outage"),
+    "major_outage_alert_threshold": ("Integer", "Errors of a model in a minute that are a major outage"),
+    "book_behind_s": ("Float", "Seconds that the book may be behind before it is said"),
+    "daily_spend_per_user_threshold": ("Float", "USD that a user may spend a day before it is said"),
+    "monthly_spend_per_user_threshold": ("Float", "USD that a user may spend a calendar month before it is said"),
+    "spend_anomaly_multiplier": ("Float", "Times a user's daily average that a day may cost before it is said"),
+    "spend_anomaly_baseline_days": ("Integer", "Days of which that average is"),
+    "spend_anomaly_min_spend": ("Float", "USD below which a user's day is never said"),
+}
+"""What alerts go by, of `general_settings.alerting_args` → (LiteLLM's word for its type, what it
+is).
+"""
+
+
+def alerting(call: Call) -> Plan:
+    """/alerting/settings: what alerts go by. It stands in the file, which is read when the ledger
+    starts.
+    """
+    general = call.catalog.general
+    given = general.get("alerting_args") or {}
+    slack = "slack" in (general.get("alerting") or [])
+    about = "Whether alerts go to Slack"
+    rows = [_alerting_row("slack_alerting", ("Boolean", about), slack, given="alerting" in general)]
+    for name, words in ALERTING.items():
+        value = given.get(name)
+        number = value if isinstance(value, int | float) else None
+        rows.append(_alerting_row(name, words, number, given=name in given))
+    return Plan(rows)
+
+
+def _alerting_row(name: str, words: tuple[str, str], value: Any, *, given: bool) -> dict[str, Any]:
+    return {
+        "field_name": name,
+        "field_type": words[0],
+        "field_description": words[1],
+        "field_value": value,
+        "stored_in_db": False if given else None,
+        "field_default_value": None,
+        "premium_field": False,
+        "source": "config" if given else "default",
+        "editable": False,
+    }
+
+
 def field_info(call: Call) -> Plan:
     name = call.query.get("field_name") or ""
     _known(name)
