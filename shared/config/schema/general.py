@@ -61,8 +61,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     disable_env_credential_login: Annotated[bool, By("edge")] = False
     """Nobody signs in with UI_USERNAME and UI_PASSWORD."""
     max_failed_login_attempts_per_source: Annotated[int, By("edge")] = 10
-    """Failed logins of one address within `failed_login_window_seconds`, after which it waits; of an
-    account ten times as many, but in browsers that have signed in to it before.
+    """Failed logins of one address within `failed_login_window_seconds`, after which it waits; ten
+    times as many for an account, but for browsers that have signed in to it before.
     """
     failed_login_window_seconds: Annotated[float, By("edge")] = 60
     """That window."""
