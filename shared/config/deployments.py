@@ -298,6 +298,9 @@ def _params(
 def _extra(name: str, value: Any, extra: dict[str, Any], at: str, reading: Reading) -> None:
     """A price, or a parameter of the request."""
     extra[name] = value
+    if prices.is_price(name) and value == prices.UNKNOWN:
+        reading.say(f"{at}.{name}", "differently", "no price: -1 says that nobody knows it")
+        return
     if prices.is_price(name) or PARAMETERS.services:
         reading.say(f"{at}.{name}", "acts", "" if prices.is_price(name) else "sent unless the caller says otherwise")
     else:

@@ -6,6 +6,7 @@ LiteLLM's methods for calls that are over. See docs/callbacks.md.
 """
 
 import ast
+import os
 from pathlib import Path
 
 from shared import stand_ins
@@ -73,7 +74,7 @@ def tree_of(name: str, directory: str) -> ast.Module | str:
     module = name.rpartition(".")[0]
     path = file_of(module, directory)
     if path is None or not path.is_file():
-        return f"it is Python of your own, and there is no {module.replace('.', '/')}.py beside the configuration"
+        return f"it is Python of your own, and there is no {module.replace('.', '/')}.py beside the configuration, nor along PYTHONPATH"
     try:
         if path.stat().st_size > BYTES_MAX:
             return "its file is too large"
@@ -83,8 +84,14 @@ def tree_of(name: str, directory: str) -> ast.Module | str:
 
 
 def file_of(module: str, directory: str) -> Path | None:
-    """The module's file, beside the configuration or below; None for what isn't a module's name."""
+    """The module's file: beside the configuration or below, else where PYTHONPATH has it; None for
+    what isn't a module's name.
+    """
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
-    return Path(directory, *parts).with_suffix(".py")
+    beside = Path(directory, *parts).with_suffix(".py")
+    others = (
+        Path(each, *parts).with_suffix(".py") for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each
+    )
+    return beside if beside.is_file() else next((each for each in others if each.is_file()), beside)

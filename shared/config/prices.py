@@ -55,6 +55,8 @@ _TIERS = "tiered_pricing"
 """`[{range: [0, 128000], input_cost_per_token: USD, ...}, ...]`: prices by the length of the
 prompt.
 """
+UNKNOWN = -1
+"""OpenRouter's word for a price that nobody can say: no price."""
 
 
 def is_price(key: str) -> bool:
@@ -92,7 +94,7 @@ def price(values: Mapping[str, Any], at: str) -> Price | None:
     rates: list[Rate] = []
     for key, value in _flat(values, at).items():
         found = _KEY.fullmatch(key)
-        if value is None or found is None or found["unit"] not in _UNITS:
+        if value in (None, UNKNOWN) or found is None or found["unit"] not in _UNITS:
             continue
         try:
             amount = exact_from_usd(value)

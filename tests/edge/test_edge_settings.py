@@ -243,6 +243,8 @@ def test_where_the_file_says_how_many_calls_at_once() -> None:
     assert limit("router_settings: {default_max_parallel_requests: 4}") == 4
     assert limit("litellm_settings: {max_parallel_requests: 5}") == 5, "in the wrong section"
     assert limit("general_settings: {max_parallel_requests: 5}", ", max_parallel_requests: 3") == 3
+    assert limit("general_settings: {max_parallel_requests: 0}") is None, "no limit, as in LiteLLM"
+    assert limit("general_settings: {max_parallel_requests: 5}", ", max_parallel_requests: 0") is None
 
 
 @pytest.mark.asyncio
@@ -291,4 +293,5 @@ def test_requests_of_everybody_at_once() -> None:
     assert setup._limits(conf, asked).requests_max == 5
     assert setup._limits(conf, None).requests_max == setup._limits(conf, 10**6).requests_max == conf.edge_requests_max
     with pytest.raises(ConfigError, match="global_max_parallel_requests"):
-        parsed("general_settings: {global_max_parallel_requests: 0}")
+        parsed("general_settings: {global_max_parallel_requests: -1}")
+    assert setup._limits(conf, 0).requests_max == conf.edge_requests_max

@@ -172,7 +172,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str, sentence: str) -> None:
         (settled(extra_headers=[1]), "extra_headers must be a mapping"),
         (settled(mock_response="x", input_cost_per_token="cheap"), "input_cost_per_token: 'cheap' is not an amount"),
         (settled(mock_response="x", input_cost_per_token=True), "input_cost_per_token"),
-        (settled(mock_response="x", input_cost_per_token=-1), "input_cost_per_token"),
+        (settled(mock_response="x", input_cost_per_token=-2), "input_cost_per_token"),
         (settled(litellm_credential_name="mine"), "there is no credential 'mine'"),
         ("model_list: [{model_name: m, litellm_params: {model: openai/m, mock_response: x}, model_info: {team_id: os.environ/NOT_SET}}]",
          "team_id: the environment variable NOT_SET is not set"),
@@ -327,3 +327,29 @@ def test_what_is_so_anyway_is_so_in_any_section_and_an_interval_without_checks_a
     assert {key.verdict for key in config.keys} == {"acts"} and not config.warnings
     on = parse("general_settings: {enable_admin_ui: false}", {})
     assert on.keys[0].verdict != "unknown"
+
+
+def test_a_price_that_nobody_can_say_is_none() -> None:
+    given = "model: openai/m, mock_response: x, input_cost_per_token: -1.0, output_cost_per_token: -1"
+    text = f"model_list: [{{model_name: m, litellm_params: {{{given}}}}}]"
+    config = parse(text, {})
+    assert config.deployments[0].price is None and not config.deployments[0].parameters
+    found = {key.place: key.verdict for key in config.keys}
+    assert found["model_list[0].litellm_params.input_cost_per_token"] == "differently"
+
+
+def test_python_of_ones_own_is_found_beside_the_configuration_and_along_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("beside", "path"):
+        (tmp_path / folder / "inner").mkdir(parents=True)
+    (tmp_path / "path" / "inner" / "mine.py").write_text("class A:\n    def record(self, call): ...\na = A()\n")
+    text = "litellm_settings: {callbacks: [inner.mine.a]}"
+    (key,) = parse(text, {}, directory=str(tmp_path / "beside")).keys
+    assert key.verdict == "no effect" and "no inner/mine.py beside the configuration" in key.note
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'nowhere'}:{tmp_path / 'path'}")
+    (key,) = parse(text, {}, directory=str(tmp_path / "beside")).keys
+    assert key.verdict == "acts"
+    (tmp_path / "beside" / "inner" / "mine.py").write_text("b = 1\n")
+    (key,) = parse(text, {}, directory=str(tmp_path / "beside")).keys
+    assert key.verdict == "no effect", "its own file goes before"

@@ -101,7 +101,7 @@ def build(
             provider=Merging(target.provider)
             if deployment.params.merge_reasoning_content_in_choices
             else target.provider,
-            parallel_max=deployment.params.max_parallel_requests,
+            parallel_max=deployment.params.max_parallel_requests or None,
             modify_params=_either(deployment.params.modify_params, settings.modify_params),
         )
     return targets

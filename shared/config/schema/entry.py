@@ -53,9 +53,9 @@ class EntryParams(Struct, frozen=True, kw_only=True):
     tpm: Annotated[int | None, By("policy")] = None
     """Tokens a minute it takes."""
     max_parallel_requests: Annotated[
-        Annotated[int, Meta(ge=1)] | None, By("edge", differently="from each edge; who comes when it is full waits")
+        Annotated[int, Meta(ge=0)] | None, By("edge", differently="from each edge; who comes when it is full waits")
     ] = None
-    """Calls it has at once."""
+    """Calls it has at once; 0: no limit."""
     tags: Annotated[list[str], By("edge")] = []
     """Requests with one of these tags go here (`enable_tag_filtering`)."""
     max_budget: Annotated[

@@ -110,15 +110,15 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     blocked_file_extensions: Annotated[Any, By("edge")] = None
     """Of uploaded files."""
     max_parallel_requests: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=0)] | None,
         By("edge", differently="as router_settings.default_max_parallel_requests; LiteLLM ignores it"),
     ] = None
-    """Calls that a deployment has at once, as LiteLLM's documentation says."""
+    """Calls that a deployment has at once, as LiteLLM's documentation says; 0: no limit."""
     global_max_parallel_requests: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
+        Annotated[int, Meta(ge=0)] | None,
         By("edge", differently="of each edge, among all its requests; one too many is answered 503 at once"),
     ] = None
-    """Requests of everybody that are served at once."""
+    """Requests of everybody that are served at once; 0: no limit."""
 
     # ── the book ──
 

@@ -73,9 +73,9 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     enable_tag_filtering: Annotated[bool, By("edge")] = False
     """Ask only deployments with one of the request's tags."""
     default_max_parallel_requests: Annotated[
-        Annotated[int, Meta(ge=1)] | None, By("edge", differently="from each edge; who comes when it is full waits")
+        Annotated[int, Meta(ge=0)] | None, By("edge", differently="from each edge; who comes when it is full waits")
     ] = None
-    """Calls that a deployment has at once whose entry doesn't say."""
+    """Calls that a deployment has at once whose entry doesn't say; 0: no limit."""
     default_litellm_params: Annotated[dict[str, Any], By("config")] = {}
     """What an entry's `litellm_params` have where they don't say."""
     cache_responses: Annotated[bool, By("edge")] = False
