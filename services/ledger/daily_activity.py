@@ -65,7 +65,10 @@ async def view(api: Api, request: web.Request, route: str, entity: str) -> tuple
         if not wanted or len(wanted) > spend_query.FILTER_VALUES_MAX or any("," in each for each in wanted):
             return scope, query
     teams = await api.asking.stored(TEAM, seq, wanted)
-    if len(teams) < len(wanted) or not all(team.shows_spend_to(caller.user_id) for team in teams):
+    if given is None:  # their list may name one that is gone
+        teams = [team for team in teams if team.role_of(caller.user_id) is not None]
+        wanted = [team.team_id for team in teams]
+    if not teams or len(teams) < len(wanted) or not all(team.shows_spend_to(caller.user_id) for team in teams):
         return scope, query
     return Scope(everything=True), {**query, IDS[entity][0]: ",".join(wanted)}
 

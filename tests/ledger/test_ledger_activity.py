@@ -149,7 +149,7 @@ async def test_who_sees_what_a_whole_team_spent(
     mine, other = str(ALICE.team_id), str(BOB.team_id)
     policy.kept = {
         "team": [Team(team_id=mine, **team), Team(team_id=other, admins=["bob"])],
-        "user": [User(user_id="alice", teams=[mine])],
+        "user": [User(user_id="alice", teams=[mine, "long-gone"])],
     }
     everybody = (await of(filled, "/team/daily/activity", **DAYS, team_ids=mine))["metadata"]["total_api_requests"]
     for asked in ({"team_ids": mine}, {"team_id": mine}, {}):

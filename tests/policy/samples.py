@@ -128,7 +128,12 @@ SAMPLES: dict[str, Sample] = {
     ),
     "/team/delete": Sample(
         {"team_ids": ["t"]},
-        facts=[("key", A, "deleted"), ("alias", "alias-a", "deleted"), ("team", "t", "deleted")],
+        facts=[
+            ("key", A, "deleted"),
+            ("alias", "alias-a", "deleted"),
+            ("user", "member", "updated"),
+            ("team", "t", "deleted"),
+        ],
     ),
     "/team/block": Sample({"team_id": "t"}, facts=[("team", "t", "blocked")]),
     "/team/unblock": Sample({"team_id": "t"}, facts=[("team", "t", "unblocked")]),

@@ -1,6 +1,6 @@
 """/team/new, /team/update, /team/delete, /team/block, /team/unblock, /team/info, /team/list."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,7 +9,7 @@ from services.policy import relations, rights
 from services.policy.commands import generic, keys
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
-from shared.entities import KEY, TEAM, Key, Team
+from shared.entities import KEY, TEAM, USER, Key, Team
 from shared.entities import readers as fields
 from shared.entities.kind import Merged
 from shared.errors import RefusedError
@@ -60,9 +60,9 @@ def update(call: Call) -> Plan:
 
 
 def delete(call: Call) -> Plan:
-    """The teams' keys go first, each team after its own. Should it stop half-way, the team is still
-    there, calling again goes on, and a key made for the team in between can't be used: a key
-    without its team is refused."""
+    """The teams' keys go first, and the members' lists of teams, each team after its own. Should it
+    stop half-way, the team is still there, calling again goes on, and a key made for the team in
+    between can't be used: a key without its team is refused."""
     names = generic.names(call, "team_ids", TEAMS_MAX)
     teams = [_team(call, team_id) for team_id in names]
     changes: dict[str, Change] = {}
@@ -70,9 +70,19 @@ def delete(call: Call) -> Plan:
         need(call, team)
         for key in call.directory.team_keys(team.team_id):
             changes.update((c.subject, c) for c in keys.deletion(call, key))
+        changes.update((c.subject, c) for c in _left(call, team, set(names)))
         deleted = change(call.directory, TEAM, "deleted", team, None)
         changes[deleted.subject] = deleted
     return Plan({"deleted_teams": names}, list(changes.values()))
+
+
+def _left(call: Call, team: Team, gone: set[str]) -> Iterator[Change]:
+    """The team's members, without the teams that are gone."""
+    for user_id in team.member_ids:
+        user = None if user_id is None else call.directory.users.get(user_id)
+        if user is not None and team.team_id in user.teams:
+            after = msgspec.structs.replace(user, teams=[each for each in user.teams if each not in gone])
+            yield change(call.directory, USER, "updated", user, generic.stamped(call, after))
 
 
 def block(call: Call) -> Plan:
