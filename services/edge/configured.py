@@ -63,7 +63,7 @@ def read(config: Config, environ: Mapping[str, str], outbound: Outbound, host: s
     """
     if config.master_key is not None:  # that there is none is policy's to refuse
         opening.refuse(config.master_key, host, allow=config.allow_open_gateway)
-    left_out = {each.id: each.reason for each in config.left_out if each.id}
+    left_out = config.unkeyed | {each.id: each.reason for each in config.left_out if each.id}
     reasons = [f"{each.model_name}: {each.reason}" for each in config.left_out]
     uncallable: dict[DeploymentId, str] = {}
     deployments = routing_settings.with_defaults(config.deployments, config)

@@ -7,14 +7,13 @@ anybody else's.
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from shared.billing import Price
-from shared.config import budgets, meant, prices, upstream, without_effect
+from shared.config import budgets, everybody, headers, meant, prices, upstream, without_effect
 from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
 from shared.config.providers import PROVIDERS
@@ -106,6 +105,8 @@ class LeftOut(msgspec.Struct, frozen=True):
     """The credential that it waits for: served as soon as somebody adds that by API."""
     entry: dict[str, Any] = {}
     """The entry itself, as written, where it waits."""
+    is_one_of_all: bool = False
+    """One of those that an entry for everybody stands for: nobody has to be told."""
 
 
 def read(
@@ -127,6 +128,9 @@ def read(
     left_out: list[LeftOut] = []
     for number, entry in enumerate(entries):
         place = f"model_list[{number}]"
+        if everybody.is_meant(entry):
+            _everybody(entry, place, lookup, reading, deployments, left_out, secrets=secrets)
+            continue
         entry = meant.entry(entry, place, reading)
         try:
             deployment = one(entry, place, lookup, credentials, reading, secrets=secrets)
@@ -140,6 +144,30 @@ def read(
         else:
             deployments.append(deployment)
     return deployments, left_out
+
+
+def _everybody(
+    entry: dict[str, Any],
+    place: str,
+    lookup: Lookup,
+    reading: Reading,
+    deployments: list[Deployment],
+    left_out: list[LeftOut],
+    *,
+    secrets: bool,
+) -> None:
+    """What stands for an entry for everybody; those whose key isn't there are left out without a
+    word, unless none is.
+    """
+    about, before = reading, len(deployments)
+    for each in everybody.entries(entry):
+        try:
+            deployments.append(one(each, place, lookup, {}, about, secrets=secrets))
+        except (LeaveOutError, ConfigError) as reason:
+            left_out.append(LeftOut(place, each["model_name"], str(reason), _id(each), is_one_of_all=True))
+        about = Reading()  # the others say the same of every key
+    if len(deployments) == before:
+        left_out.append(LeftOut(place, "*", everybody.NO_KEY, _id(entry)))
 
 
 def _id(entry: Any) -> DeploymentId:
@@ -193,9 +221,8 @@ def one(
     api_key = params.api_key or (None if params.mock_response is not None else upstream.own_key(row, api_base, lookup))
     if secrets and params.mock_response is None:
         upstream.needs_key(params, row, provider, api_base, api_key)
-    headers = {**params.headers, **params.extra_headers}
     for what, text in (("api_key", api_key.reveal() if api_key else ""), ("organization", params.organization or "")):
-        if _HEADER_VALUE.fullmatch(text) is None:
+        if headers.VALUE.fullmatch(text) is None:
             raise LeaveOutError(f"litellm_params.{what} has characters that can't be sent in a header")
     return Deployment(
         id=DeploymentId(info.id or digest),
@@ -210,7 +237,7 @@ def one(
         price=prices.price({**info_tree, **extra}, f"{place}.litellm_params"),
         base_model=info.base_model,
         mock_response=params.mock_response,
-        extra_headers=headers,
+        extra_headers={**params.headers, **params.extra_headers},
         organization=params.organization,
         stream_timeout_ms=_milliseconds(params.stream_timeout, "stream_timeout"),
         api_version=params.api_version,
@@ -241,8 +268,6 @@ def _other_keys(entry: dict[Any, Any], place: str, reading: Reading) -> None:
             reading.warn(f"{place}.{key}: not used ({hint})")
 
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FIELDS = known(EntryParams)
 SECRETS = frozenset(name for name, field in _FIELDS.items() if "Secret" in str(field.type))
 """Of `litellm_params`."""
@@ -276,7 +301,7 @@ def _params(
         place, name = f"{at}.{key}", str(key)
         unset = first_unset(value)
         if name in ("extra_headers", "headers"):
-            given[name] = _headers(value, place, reading)
+            given[name] = headers.read(value, place, reading)
         elif unset is None:
             given[name] = value
         elif name in _MUST or (secrets and name in SECRETS):
@@ -306,25 +331,6 @@ def _extra(name: str, value: Any, extra: dict[str, Any], at: str, reading: Readi
     else:
         reading.say(f"{at}.{name}", "no effect", "a request's parameters from here aren't sent yet")
         reading.warn(f"{at}.{name}: not used")
-
-
-def _headers(value: Any, place: str, reading: Reading) -> dict[str, str]:
-    """A header whose value is missing isn't sent: `None`, or the reference itself, would be a
-    lie.
-    """
-    if not isinstance(value, dict):
-        raise ConfigError(f"{place} must be a mapping")
-    headers = {}
-    for name, text in value.items():
-        if text is None or isinstance(text, Unset):
-            reading.warn(f"{place}.{name}: {text or 'empty'}; the header isn't sent")
-        elif not isinstance(text, str | int | float):
-            raise ConfigError(f"{place}.{name} must be a string")
-        elif _HEADER_NAME.fullmatch(str(name)) is None or _HEADER_VALUE.fullmatch(str(text).strip()) is None:
-            raise ConfigError(f"{place}: a header can't be sent: its name or value has characters that aren't allowed")
-        else:
-            headers[str(name)] = str(text).strip()
-    return headers
 
 
 def _info(tree: dict[str, Any], at: str, reading: Reading) -> EntryInfo:

@@ -162,7 +162,8 @@ def section(
         if not field.by.services:
             _not_yet(place, name, value, field.by, reading)
         else:
-            reading.say(place, "differently" if field.by.differently else "acts", field.by.differently)
+            differs = "" if value is False else field.by.differently
+            reading.say(place, "differently" if differs else "acts", differs)
         try:
             given[field.name] = convert(value, field.type, place)
         except ConfigError:

@@ -10,6 +10,7 @@ from shared.config import (
     budgets,
     callbacks,
     deployments,
+    everybody,
     file_variables,
     mcp,
     meant,
@@ -28,6 +29,7 @@ from shared.config.reading import text_of, whole
 from shared.config.references import Lookup, Unset, resolve
 from shared.config.schema import GeneralSettings, LitellmSettings, RouterSettings
 from shared.config.stored import StoredSettings
+from shared.ids import DeploymentId
 from shared.secrets.value import Secret
 
 _SECTIONS = {
@@ -84,6 +86,8 @@ class Config(msgspec.Struct, frozen=True):
     """By the callback's name."""
     mcp_servers: dict[str, McpServer] = {}
     """Those that are relayed, by name."""
+    unkeyed: dict[DeploymentId, str] = {}
+    """Deployments of an entry for everybody that can't be called from here: why not."""
     variables: dict[str, Secret] = {}
     """`environment_variables`, which go before the environment, and what sections say of sinks'."""
     stored_models: StoredSettings = StoredSettings()
@@ -201,8 +205,13 @@ def _read(
     credentials = _credentials(top, lookup)
     calls_others = service in (None, "edge")
     servers = mcp.read(resolve(top.get("mcp_servers"), lookup), reading, secrets=calls_others)
-    entries = _with_defaults(top.get("model_list"), router.default_litellm_params)
+    listed = top.get("model_list")
+    if general.infer_model_from_keys and isinstance(listed or [], list):
+        listed = [*(listed or []), everybody.ENTRY]
+    entries = _with_defaults(listed, router.default_litellm_params)
     found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=calls_others)
+    unkeyed = {each.id: each.reason for each in left_out if each.is_one_of_all}
+    left_out = [each for each in left_out if not each.is_one_of_all]
     if left_out and not router.ignore_invalid_deployments:
         first = left_out[0]
         raise ConfigError(f"{first.place}.{first.reason} (router_settings.ignore_invalid_deployments is false)")
@@ -222,6 +231,7 @@ def _read(
         general_settings=_without_unset({k: v for k, v in general_tree.items() if k not in _SECRETS_OF}),
         router_settings=_without_unset(router_tree),
         left_out=left_out,
+        unkeyed=unkeyed,
         keys=reading.keys,
         warnings=reading.warnings,
         directory=directory,

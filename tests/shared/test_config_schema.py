@@ -113,7 +113,7 @@ def test_every_key_has_its_word() -> None:
     config = parse(EXAMPLE, {})
     found = {key.place: (key.verdict, key.note) for key in config.keys}
     assert found["general_settings.proxy_batch_write_at"][0] == "acts"
-    assert found["general_settings.infer_model_from_keys"] == ("acts", "it is off")
+    assert found["general_settings.infer_model_from_keys"] == ("acts", "")
     assert found["general_settings.num_retries"] == (
         "differently",
         "as litellm_settings.num_retries; LiteLLM ignores it here",

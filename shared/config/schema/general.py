@@ -197,7 +197,9 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """An address an alert type."""
     pass_through_endpoints: Annotated[list[dict[str, Any]], By("edge")] = []
     """Paths that are forwarded as they are."""
-    infer_model_from_keys: Annotated[bool, By()] = False
+    infer_model_from_keys: Annotated[
+        bool, By("config", differently='as an entry for all models (`model: "*"`): see docs/providers.md')
+    ] = False
     """Serve the models of every provider whose key is in the environment."""
     forward_client_headers_to_llm_api: Annotated[bool, By("edge")] = False
     """Send the client's `x-` headers, and `anthropic-beta`, on to the provider; no credential."""
