@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from shared import logging, settings
-from shared.config import Config, ConfigError
+from shared.config import Config, ConfigError, everybody
 from shared.config.deployments import SECRETS
 from shared.config.load import of_tree
 from shared.config.providers import PROVIDERS
@@ -30,10 +30,10 @@ log = structlog.get_logger()
 
 _NOT_FOR: dict[str, frozenset[str]] = {
     "edge": frozenset({"database_url"}),
-    "policy": frozenset({"database_url", "credential_list", *SECRETS}),
-    "moderation": frozenset({"database_url", "master_key", "model_list", "credential_list"}),
-    "ledger": frozenset({"master_key", "model_list", "credential_list"}),
-    "suite": frozenset({"model_list", "credential_list"}),
+    "policy": frozenset({"database_url", "credential_list", "mcp_servers", *SECRETS}),
+    "moderation": frozenset({"database_url", "master_key", "model_list", "credential_list", "mcp_servers"}),
+    "ledger": frozenset({"master_key", "model_list", "credential_list", "mcp_servers"}),
+    "suite": frozenset({"model_list", "credential_list", "mcp_servers"}),
 }
 """Keys whose references a service doesn't resolve, at whatever depth."""
 ASKED_AGAIN_S = 2.0
@@ -277,9 +277,10 @@ def _provider_variables(top: Mapping[str, Any]) -> Iterator[str]:
     for entry in entries if isinstance(entries, list) else ():
         params = entry.get("litellm_params") if isinstance(entry, dict) else None
         if isinstance(params, dict) and isinstance(params.get("model"), str):
-            named = params.get("custom_llm_provider") or params["model"].partition("/")[0]
-            row = PROVIDERS.get(str(named)) or PROVIDERS["openai"]
-            yield from (*row.key_variables, *row.base_variables)
+            named = str(params.get("custom_llm_provider") or params["model"].partition("/")[0])
+            for each in everybody.NAMED if everybody.is_meant(entry) else (named,):
+                row = PROVIDERS.get(each) or PROVIDERS["openai"]
+                yield from (*row.key_variables, *row.base_variables)
 
 
 def _where(path: str) -> tuple[str, str]:

@@ -12,7 +12,13 @@ _UI = "a setting of LiteLLM's admin pages"
 _OTHER = "not a key of LiteLLM's"
 _CHOOSES = "a setting of LiteLLM's own routers, which choose a model by the prompt: a caller names the model here"
 
+_PORT = "the edge's address is --host and --port, or TOLLGATE_EDGE_HOST and TOLLGATE_EDGE_PORT"
+_WORKERS = "how many edges there are is --num_workers, or TOLLGATE_REPLICAS"
+_FLAGS = {"host": _PORT, "port": _PORT, "num_workers": _WORKERS, "workers": _WORKERS}
+"""Of LiteLLM's command, and written into any section."""
+
 GENERAL: dict[str, str] = {
+    **_FLAGS,
     "proxy_batch_write_at": f"= {_WRITES}",
     "disable_error_logs": "~ no error's text and nothing of its request is ever written; that a call failed is in the book, as its code",
     "database_connection_timeout": _POOL,
@@ -61,6 +67,7 @@ GENERAL: dict[str, str] = {
 }
 
 LITELLM: dict[str, str] = {
+    **_FLAGS,
     "telemetry": "= nothing is ever sent to us",
     "suppress_debug_info": "= no debug information is printed",
     "suppress_startup_output": "= one banner, no more",
@@ -123,6 +130,7 @@ there. Where they are on, nothing happens, and what they ask for is so. In other
 name may mean something (`callback_settings.otel.enable_metrics`)."""
 
 ROUTER: dict[str, str] = {
+    **_FLAGS,
     "redis_host": f"= {_REDIS}",
     "redis_port": f"= {_REDIS}",
     "redis_password": f"= {_REDIS}",

@@ -17,6 +17,7 @@ from services.edge.providers.table import WIRES, build
 from services.edge.routing import settings as routing_settings
 from shared import config
 from shared.config.providers import PROVIDERS, SERVED_WIRES
+from shared.config.schema.router import FAILURES
 from tests.edge.fakes import Peer, Provider, Script, always, chunk, response
 from tests.edge.harness import Edge, told
 
@@ -376,14 +377,11 @@ def test_the_files_settings_of_routing_are_read_where_litellm_reads_them() -> No
     assert routing_settings.of(entries(router_settings={"disable_cooldowns": True})).cooldown_s == 0
 
 
-@pytest.mark.parametrize(
-    "router",
-    [
-        {"routing_strategy": "telepathy"},
-        {"retry_policy": {"NoSuchRetries": 1}},
-        {"retry_policy": {"RateLimitErrorRetries": -1}},
-    ],
-)
-def test_what_isnt_known_of_routing_refuses_the_start(router: dict[str, Any]) -> None:
+def test_a_strategy_that_isnt_known_refuses_the_start_and_a_failure_is_named() -> None:
     with pytest.raises(config.ConfigError, match="router_settings"):
-        routing_settings.of(entries(router_settings=router))
+        entries(router_settings={"routing_strategy": "telepathy"})
+    for policy in ({"NoSuchRetries": 1}, {"RateLimitErrorRetries": -1}):
+        named = entries(router_settings={"retry_policy": policy})
+        assert not routing_settings.of(named).rules.by_cause
+        assert any(f"retry_policy.{next(iter(policy))}: not used" in each for each in named.warnings)
+    assert tuple(routing_settings.CAUSES) == FAILURES

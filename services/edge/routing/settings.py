@@ -7,27 +7,23 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.routing.plan import Rules
-from shared.config import Config, ConfigError, Deployment
+from shared.config import Config, Deployment
 
 COOLDOWN_S: Final = 5.0
 ALLOWED_FAILS: Final = 3
 RETRIES_MAX: Final = 10
 
-POLICIES: Final[dict[str, tuple[str, ...]]] = {
-    "TimeoutErrorRetries": ("timeout", "early_timeout", "no_connection"),
-    "RateLimitErrorRetries": ("limited",),
-    "InternalServerErrorRetries": ("failed", "error_answer", "empty", "unreadable", "connect", "tls", "hung_up", "reset", "early_end"),
-    "AuthenticationErrorRetries": ("deployment", "no_credential"),
-    "BadRequestErrorRetries": ("refused",),
-    "ContentPolicyViolationErrorRetries": (),
+CAUSES: Final[dict[str, tuple[str, ...]]] = {
+    "TimeoutError": ("timeout", "early_timeout", "no_connection"),
+    "RateLimitError": ("limited",),
+    "InternalServerError": ("failed", "error_answer", "empty", "unreadable", "connect", "tls", "hung_up", "reset", "early_end"),
+    "AuthenticationError": ("deployment", "no_credential"),
+    "BadRequestError": ("refused",),
+    "ContentPolicyViolationError": (),
 }  # fmt: skip
-"""LiteLLM's `retry_policy`: its names for kinds of failures → ours (causes.py). What is wrong with
-a request isn't tried again.
+"""LiteLLM's names for kinds of failures (`FAILURES` of shared/config/schema/router.py) → ours
+(causes.py). What is wrong with a request isn't tried again.
 """
-
-
-FAILS: Final = {f"{name.removesuffix('Retries')}AllowedFails": causes for name, causes in POLICIES.items()}
-"""LiteLLM's `allowed_fails_policy`."""
 FAILS_MAX: Final = 1_000_000
 
 
@@ -51,14 +47,13 @@ class RoutingSettings(msgspec.Struct, frozen=True):
 
 
 def of(config: Config) -> RoutingSettings:
-    """Raises ConfigError."""
     router, litellm = config.router, config.litellm
     retries = _first(router.num_retries, router.max_retries, litellm.num_retries)
     rules = Rules(
         retries=None if retries is None else max(0, min(int(retries), RETRIES_MAX)),
         unsafe=router.retry_unsafe,
         wait_s=router.retry_after or 0.0,
-        by_cause=_by_cause(router.retry_policy, "retry_policy", POLICIES, RETRIES_MAX),
+        by_cause=_by_cause(router.retry_policy, "Retries", RETRIES_MAX),
     )
     cooldown_s = _first(router.cooldown_time, litellm.cooldown_time)
     allowed_fails = _first(router.allowed_fails, litellm.allowed_fails)
@@ -70,20 +65,17 @@ def of(config: Config) -> RoutingSettings:
         timeout_ms=_milliseconds(router.timeout),
         check_windows=router.enable_pre_call_checks,
         rules_by_model=_by_model(router.model_group_retry_policy, rules),
-        fails_by_cause=_by_cause(router.allowed_fails_policy, "allowed_fails_policy", FAILS, FAILS_MAX),
+        fails_by_cause=_by_cause(router.allowed_fails_policy, "AllowedFails", FAILS_MAX),
         filter_tags=router.enable_tag_filtering,
     )
 
 
 def _by_model(policies: dict[str, Any], usual: Rules) -> dict[str, Rules]:
     """A model's own policy stands in the place of the one for all."""
-    found = {}
-    for model, policy in policies.items():
-        at = f"model_group_retry_policy.{model}"
-        if not isinstance(policy, dict):
-            raise ConfigError(f"router_settings.{at} must be a mapping")
-        found[model] = msgspec.structs.replace(usual, by_cause=_by_cause(policy, at, POLICIES, RETRIES_MAX))
-    return found
+    return {
+        model: msgspec.structs.replace(usual, by_cause=_by_cause(policy, "Retries", RETRIES_MAX))
+        for model, policy in policies.items()
+    }
 
 
 def with_defaults(deployments: list[Deployment], config: Config) -> list[Deployment]:
@@ -125,14 +117,10 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None or not 0 < seconds < 1e9 else max(1, int(seconds * 1000))
 
 
-def _by_cause(policy: dict[str, Any], at: str, names: dict[str, tuple[str, ...]], most: int) -> dict[str, int]:
+def _by_cause(policy: dict[str, int | None], end: str, most: int) -> dict[str, int]:
+    """Of a policy of which only what means something is left (shared/config/usable.py)."""
     found: dict[str, int] = {}
     for name, number in policy.items():
-        if name not in names:
-            raise ConfigError(f"router_settings.{at}: {name!r} is none of {', '.join(names)}")
-        if number is None:
-            continue
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise ConfigError(f"router_settings.{at}.{name} must be a number of zero or more")
-        found.update(dict.fromkeys(names[name], min(number, most)))
+        if number is not None:
+            found.update(dict.fromkeys(CAUSES[name.removesuffix(end)], min(number, most)))
     return found
