@@ -1,11 +1,14 @@
 """What a call used where the provider didn't say: counted by us, and marked so."""
 
 import asyncio
+from collections.abc import Mapping
 
+import msgspec
 import structlog
 
 from services.edge import texts
 from services.edge.account import NOTHING, Account
+from services.edge.content import request as requests
 from services.edge.formats import events
 from services.edge.parts import Parts
 from services.edge.screening import count_tokens
@@ -32,6 +35,19 @@ async def count(parts: Parts, account: Account, answered: list[str], source: str
         count_tokens(parts.bus_client, model, said), count_tokens(parts.bus_client, model, answered)
     )
     return Usage(sent + ids, received, source=source)
+
+
+SAID = ("messages", "prompt", "contents")
+SAID_BESIDE = ("system", "tools")
+"""What a request's tokens are in."""
+
+
+async def of_fields(parts: Parts, model: str, fields: Mapping[str, msgspec.Raw]) -> int:
+    """How many tokens a request's texts are, estimated."""
+    content = requests.of_fields({name: fields[name] for name in (*SAID, *SAID_BESIDE) if name in fields})
+    found = [text for text in content.texts if text.kind != "key"]  # what fields are called
+    counted = await count_tokens(parts.bus_client, model, [text.text for text in found if text.kind != "tokens"])
+    return counted + sum(len(text.text.split()) for text in found if text.kind == "tokens")
 
 
 async def count_stream(parts: Parts, account: Account, reader: events.Reader, source: str) -> Usage:

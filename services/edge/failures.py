@@ -18,6 +18,7 @@ from services.edge.routing.plan import Failed
 from services.edge.upstream import UpstreamError
 from shared import errors
 from shared.errors import Refusal
+from shared.errors.refusal import anthropic_type
 
 ERROR_BYTES_MAX: Final = 1024 * 1024
 ERROR_BYTES_PASSED_MAX: Final = 65_536
@@ -217,6 +218,19 @@ def as_openai(said: ErrorSaid, status: int) -> bytes:
         "code": said.code or str(status),
     }
     return msgspec.json.encode({"error": error})
+
+
+def as_anthropic(body: bytes, status: int) -> bytes:
+    """An error in OpenAI's shape, with what Anthropic's clients read. Anthropic's own stays as it
+    is.
+    """
+    try:
+        said = msgspec.json.decode(body)
+    except UNREADABLE:
+        return body
+    if not isinstance(said, dict) or said.get("type") == "error" or not isinstance(said.get("error"), dict):
+        return body
+    return msgspec.json.encode({"type": "error", **said, "error": {**said["error"], "type": anthropic_type(status)}})
 
 
 _TYPES: Final = {

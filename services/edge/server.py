@@ -73,7 +73,8 @@ class Server:
         except RefusedError as no:
             metrics.refused(no.refusal.code)
             in_body = self._parts.call_id_in_errors
-            answer = _refusal(no.refusal, no.call_id or reading.call_id(request), no.request_id, in_body=in_body)
+            call_id = no.call_id or reading.call_id(request)
+            answer = _refusal(no.refusal, call_id, no.request_id, in_body=in_body, wire=no.wire)
         except ConnectionError:
             answer = WholeAnswer(499, "", b"")  # nobody is there to read it
         except Exception:
@@ -186,7 +187,12 @@ def _malformed(status: int) -> WholeAnswer:
 
 
 def _refusal(
-    refusal: Refusal, call_id: str | None = None, request_id: str | None = None, *, in_body: bool = False
+    refusal: Refusal,
+    call_id: str | None = None,
+    request_id: str | None = None,
+    *,
+    in_body: bool = False,
+    wire: str = "",
 ) -> WholeAnswer:
     lines = ""
     if refusal.retry_after_s is not None:
@@ -197,7 +203,7 @@ def _refusal(
         lines += f"x-litellm-call-id: {call_id}\r\n"
     if request_id is not None:
         lines += f"x-tollgate-request-id: {request_id}\r\n"
-    answer = answers.own(render(refusal, call_id if in_body else None), refusal.status, lines)
+    answer = answers.own(render(refusal, call_id if in_body else None, wire), refusal.status, lines)
     answer.closing = refusal.code in _CLOSING
     return answer
 

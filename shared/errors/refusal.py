@@ -35,13 +35,27 @@ class RefusedError(Exception):
         """Of the fact that records it, where there is one."""
         self.call_id = call_id
         """The client's name for it, or ours."""
+        self.wire = ""
+        """`anthropic`: said to a client of Anthropic's."""
 
 
-def render(refusal: Refusal, call_id: str | None = None) -> bytes:
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
+    413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error", 529: "overloaded_error",
+}  # fmt: skip
+
+
+def anthropic_type(status: int) -> str:
+    """What Anthropic's API calls an error of this status."""
+    return ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+
+
+def render(refusal: Refusal, call_id: str | None = None, wire: str = "") -> bytes:
     """`{"error": {"message", "type", "param", "code"}}`, code the HTTP status as a string.
 
     Args:
         call_id: to be said in it; None: it isn't.
+        wire: `anthropic`: as Anthropic's errors are, `{"type": "error", ...}` with its types.
     """
     error: dict[str, object] = {
         "message": refusal.message,
@@ -53,7 +67,9 @@ def render(refusal: Refusal, call_id: str | None = None) -> bytes:
         error["provider_specific_fields"] = {"error": refusal.echoed}
     if call_id is not None:
         error["litellm_call_id"] = call_id
-    return msgspec.json.encode({"error": error})
+    if wire != "anthropic":
+        return msgspec.json.encode({"error": error})
+    return msgspec.json.encode({"type": "error", "error": {**error, "type": anthropic_type(refusal.status)}})
 
 
 def _auth(

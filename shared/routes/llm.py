@@ -153,6 +153,8 @@ ROWS = (
         "/messages/count_tokens", "acount_tokens", "messages", _MESSAGES, "How many tokens a message is, by Anthropic"
     ),
     _relayed("/responses", "aresponses", "input", _TEXTS, "OpenAI's Responses"),
+    _relayed("/responses/compact", "acompact_responses", "input", _TEXTS, "A conversation of Responses, made shorter"),
+    _relayed("/responses/input_tokens", "acount_tokens", "input", _TEXTS, "How many tokens a Response would read"),
     _relayed("/audio/speech", "aspeech", "input", _text(), "A text, spoken"),
     _relayed("/audio/transcriptions", "atranscription", "file", _FILE, "What is said in a recording"),
     _relayed("/audio/translations", "atranslation", "file", _FILE, "The same in English"),

@@ -11,7 +11,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
-from services.edge.formats.openai import CHAT, EMBEDDINGS
+from services.edge.formats.openai import CHAT, EMBEDDINGS, RERANK
 from services.edge.providers.base import Target
 from services.edge.providers.table import WIRES, build
 from services.edge.routing import settings as routing_settings
@@ -111,6 +111,12 @@ def test_where_a_call_goes(params: dict[str, Any], chat: str, embeddings: str, m
     assert address(found) == chat
     if embeddings:
         assert address(found, EMBEDDINGS.name) == embeddings
+
+
+@pytest.mark.parametrize("api_base", ["", "https://api.cohere.com/v1/rerank", "https://api.cohere.com/v2"])
+def test_cohere_reranks(api_base: str) -> None:
+    found = target(model="cohere/rerank-v3.5", api_key=KEY, **({"api_base": api_base} if api_base else {}))
+    assert address(found, RERANK.name) == "https://api.cohere.com/v1/rerank"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ KINDS: dict[str, Kind] = {
     "/messages": Kind("anthropic", "", forwards=_ANTHROPIC, has_end=True),
     "/messages/count_tokens": Kind("anthropic", "/count_tokens", is_free=True, forwards=_ANTHROPIC),
     "/responses": Kind("openai", "/responses", forwards=("openai-beta",), has_end=True),
+    "/responses/compact": Kind("openai", "/responses/compact", forwards=("openai-beta",)),
+    "/responses/input_tokens": Kind("openai", "/responses/input_tokens", is_free=True),
     "/audio/speech": Kind("openai", "/audio/speech", is_sound=True),
     "/audio/transcriptions": Kind("openai", "/audio/transcriptions", form=True, may_be_text=True),
     "/audio/translations": Kind("openai", "/audio/translations", form=True, may_be_text=True),

@@ -2,6 +2,8 @@
 once, however it ends.
 """
 
+from fractions import Fraction
+
 import msgspec
 
 from services.edge import account, metrics, provider_ids
@@ -21,10 +23,13 @@ from shared.billing import Price, Usage
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
+from shared.money import exact_from_usd
 from shared.outbound import OutboundError
 from shared.passthrough import Entry
 
 PROVIDER = "pass_through"
+TOKENS_DIGITS_MAX = 12
+AMOUNT_CHARACTERS_MAX = 40
 
 
 class Record:
@@ -144,6 +149,8 @@ class PassedThrough(Record):
     """
 
     _bills_errors = True
+    _said_picousd: int | None = None
+    """What the target says that the call cost."""
 
     def __init__(
         self,
@@ -184,9 +191,24 @@ class PassedThrough(Record):
         self._cost_picousd = cost
         self.screening = guarded.told if guarded is not None else None
 
+    def tap(self, answer: Answered) -> Tap | None:
+        """A target may say itself what a call cost, and how many tokens it was."""
+        found = super().tap(answer)
+        said = dict(answer.headers)
+        self._said_picousd = _amount(said.get("x-litellm-response-cost", ""))
+        tokens = said.get("x-litellm-total-tokens", "")
+        if tokens.isascii() and tokens.isdigit() and len(tokens) <= TOKENS_DIGITS_MAX:
+            self._unsaid = Usage(int(tokens))
+        if self._said_picousd is not None:
+            self._cost_picousd = self._said_picousd
+            self._unsaid = self._unsaid or NOTHING
+        return found
+
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
-        """The operator's own price goes before the table's."""
+        """The target's word goes before the operator's own price, that before the table's."""
         opened, provider = self._opened, self._spoken.provider
+        if self._said_picousd is not None:
+            return self._said_picousd, usage.flags
         if opened.price is not None or not provider:
             return self._cost_picousd, usage.flags
         assert self._tap is not None
@@ -196,6 +218,17 @@ class PassedThrough(Record):
                 self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
                 return account.cost_of(price, usage)[:2]
         return None, usage.flags
+
+
+def _amount(usd: str) -> int | None:
+    """None: none that can be believed."""
+    if len(usd) > AMOUNT_CHARACTERS_MAX:
+        return None
+    try:
+        found = exact_from_usd(usd)
+    except ValueError:
+        return None
+    return round(found if isinstance(found, int) else Fraction(*found))
 
 
 class Relayed(Record):
@@ -208,7 +241,7 @@ class Relayed(Record):
     ) -> None:
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
-        self.provider = opened.provider
+        self.provider, self.upstream_model = opened.provider, opened.upstream_model
         self.judge: Judge
         """Of the answer, once there is one."""
         self._shown: Tap | None = None

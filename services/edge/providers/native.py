@@ -7,7 +7,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from services.edge.formats.base import Call
-from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS
+from services.edge.formats.openai import CHAT, COMPLETIONS, EMBEDDINGS, RERANK
 from services.edge.providers import base
 from services.edge.providers.base import Target, Translator
 from services.edge.providers.translate import (
@@ -93,11 +93,26 @@ class Ollama(Native):
 
 
 class Cohere(Native):
+    """Its first rerank takes what its second does, and documents that are objects."""
+
+    wires: Mapping[str, str] = {RERANK.name: "/v1/rerank"}
     translators: Mapping[str, Translator] = {
         CHAT.name: openai_chat__cohere,
         EMBEDDINGS.name: openai_embeddings__cohere,
     }
-    tails = ("/v1/chat", "/v2/chat", "/v1/embed", "/v2/embed", "/v1", "/v2", "/compatibility")
+    tails = (
+        "/v1/chat",
+        "/v2/chat",
+        "/v1/embed",
+        "/v2/embed",
+        "/v1/rerank",
+        "/v2/rerank",
+        "/v1",
+        "/v2",
+        "/compatibility",
+    )
 
     def path(self, target: Target, format: str, model: str, *, stream: bool) -> str:
+        if format in self.wires:
+            return target.base_path + self.wires[format]
         return target.base_path + ("/v2/embed" if format == EMBEDDINGS.name else "/v2/chat")

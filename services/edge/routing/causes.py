@@ -96,6 +96,21 @@ _NOT_ALLOWED: Final = (
 )  # fmt: skip
 
 
+_HELD_ELSEWHERE: Final = (
+    b"previous_response_not_found", b"previous response with id", b"invalid_encrypted_content", b"encrypted content", b"item with id",
+)  # fmt: skip
+
+
+def held_elsewhere(status: int, said: bytes) -> bool:
+    """Whether a refusal is about something that only the deployment has that made it: a stored
+    response or item, reasoning that it encrypted. Nothing was done yet, and another may know it.
+    """
+    if status not in (400, 404):
+        return False
+    said = said.lower()
+    return any(words in said for words in _HELD_ELSEWHERE)
+
+
 def kind_of(status: int, said: str) -> str:
     """What a refusal is about, as far as fallbacks go by it: `context_window`, `content_policy`, or
     nothing special.

@@ -8,7 +8,10 @@ is read from the answer as it flows by. What a guardrail has to see of an answer
 it has.
 """
 
-from services.edge import account, failures, own_headers, pipeline, reading, size_checks
+import msgspec
+
+from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks
+from services.edge.answers import own
 from services.edge.content import answer as contents
 from services.edge.formats import events
 from services.edge.formats.base import Call
@@ -46,11 +49,22 @@ from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 
 IDLE_MS = 300_000
+COUNT = "/messages/count_tokens"
+NOT_THERE = (404, 405, 501)
+"""What servers that speak Messages say who don't count."""
 START_BYTES_MAX = 1024 * 1024
 """Of an answer's beginning that is held back: `response.created` repeats the instructions."""
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> Answer:
+    try:
+        return await _served(parts, request, match)
+    except RefusedError as no:
+        no.wire = KINDS[match.route.name].wire
+        raise
+
+
+async def _served(parts: Parts, request: Request, match: Match) -> Answer:
     route = match.route
     kind = KINDS[route.name]
     if not parts.recorder.healthy:
@@ -76,6 +90,8 @@ async def relay(
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     call = await screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]
+    if not candidates and route.name == COUNT and permit.candidates:
+        return await _estimated(parts, call, permit.candidates[0].upstream_model)
     if not candidates:
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
     if form is None and permit.guardrails:
@@ -95,6 +111,12 @@ def _speaks(target: Target, kind: Kind) -> bool:
     if kind.wire == "anthropic":
         return isinstance(provider, Anthropic)
     return CHAT.name in provider.wires
+
+
+async def _estimated(parts: Parts, call: Call, model: str) -> WholeAnswer:
+    """What Anthropic's clients ask before each turn, where nobody can be asked who knows."""
+    counted = await counting.of_fields(parts, model, call.fields)
+    return own(msgspec.json.encode({"input_tokens": counted}), more="x-tollgate-count: estimated\r\n")
 
 
 # ── the call ──
@@ -245,6 +267,8 @@ class _Relay:
         record.settle("provider_error", status, f"provider_{status}", billed=False)
         if not is_last and CAUSES[causes.of_status(status)].elsewhere:
             return None
+        if self._route.name == COUNT and status in NOT_THERE:
+            return await _estimated(self._parts, self._call, record.upstream_model)
         body = b""
         try:
             async for chunk in Undone(answer).chunks():
@@ -253,6 +277,8 @@ class _Relay:
                     break
         except OutboundError:
             body = b""
+        if not is_last and causes.held_elsewhere(status, body):
+            return None
         body = failures.provider_error(body, status, record.provider)
         return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
 
@@ -278,6 +304,8 @@ class _Relay:
         """An error, once it is in the book."""
         headers = [each for each in headers if each[0] not in ("content-type", "content-encoding", "location")]
         await record.durable()
+        if self._kind.wire == "anthropic":
+            body = failures.as_anthropic(body, status)
         return WholeAnswer(status, f"{self._lines(record, about, headers)}content-type: application/json\r\n", body)
 
     def _lines(self, record: Relayed, about: str, headers: list[tuple[str, str]]) -> str:

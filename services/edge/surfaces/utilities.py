@@ -10,14 +10,12 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from services.edge import checking, reading
+from services.edge import checking, counting, reading
 from services.edge.answers import own_json
-from services.edge.content import request as requests
 from services.edge.formats.openai import CHAT
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.reading import Head
-from services.edge.screening import count_tokens
 from services.edge.surfaces.asking import granted
 from shared import bus, errors, routes, subjects
 from shared.errors import RefusedError
@@ -34,9 +32,6 @@ _PARAMETERS = (
     "service_tier", "store", "web_search_options", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
 )  # fmt: skip
 """OpenAI's, of a chat."""
-_SAID = ("messages", "prompt", "contents")
-_SAID_BESIDE = ("system", "tools")
-"""What is counted; one of the first is needed."""
 
 
 async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
@@ -139,14 +134,11 @@ async def _token_counter(parts: Parts, request: Request, head: Head, grant: Gran
             errors.bad_request("A JSON object with model, and messages or prompt, is needed", "model")
         ) from None
     given = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
-    if given.keys().isdisjoint(_SAID):
+    if given.keys().isdisjoint(counting.SAID):
         raise RefusedError(errors.bad_request("messages or prompt is needed", "messages"))
     candidate = await _candidate(parts, head, model)
     upstream = candidate.upstream_model if candidate is not None else model
-    content = requests.of_fields({name: given[name] for name in (*_SAID, *_SAID_BESIDE) if name in given})
-    texts = [text for text in content.texts if text.kind != "key"]  # what fields are called
-    counted = await count_tokens(parts.bus_client, upstream, [text.text for text in texts if text.kind != "tokens"])
-    counted += sum(len(text.text.split()) for text in texts if text.kind == "tokens")
+    counted = await counting.of_fields(parts, upstream, given)
     return own_json(
         {
             "total_tokens": counted, "request_model": model, "model_used": upstream, "tokenizer_type": "openai_tokenizer",

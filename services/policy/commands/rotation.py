@@ -36,6 +36,8 @@ def regenerate(call: Call) -> Plan:
     body = {name: value for name, value in call.body.items() if name not in ("key", "token", "key_name")}
     key_defaults.check_bounds(call, body)
     merged = keys.merged(call, old, body)
+    if old.expires_at_ms is not None and merged.entity.expires_at_ms == old.expires_at_ms <= call.now_ms:
+        fields.refuse("duration", "is needed: this key has expired, and the new one would have at once")
     keys.check_change(call, old, merged.entity)
     held = keys.held(call, merged.entity)
     after = msgspec.structs.replace(

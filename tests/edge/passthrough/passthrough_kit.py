@@ -34,6 +34,7 @@ class Target:
         self.received = 0
         self.left = 0
         self.said, self.said_type = b"{}", "application/json"
+        self.said_status, self.said_more = 200, dict[str, str]()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/upload"):
@@ -44,7 +45,8 @@ class Target:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.seen.append((request.method, request.raw_path, headers, body))
         if request.path.endswith("/said"):
-            return web.Response(body=self.said, headers={"Content-Type": self.said_type})
+            more = {"Content-Type": self.said_type, **self.said_more}
+            return web.Response(body=self.said, status=self.said_status, headers=more)
         if request.path.endswith("/sse"):
             answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await answer.prepare(request)

@@ -265,8 +265,8 @@ async def test_what_only_anthropic_has_is_refused_before_anybody_is_asked(world:
         ):
             tool: Any = {"type": "web_search_20250305", "name": "web_search"}
             await client.messages.create(model="m", max_tokens=9, messages=HI, tools=[tool])
-        with pytest.raises(anthropic.APIStatusError, match="has /messages/count_tokens"):
-            await client.messages.count_tokens(model="m", messages=HI)
+        counted = await client.messages.count_tokens(model="m", messages=HI)
+        assert counted.input_tokens > 0  # by us: nobody can be asked who knows
     assert world.asked == []
 
 
