@@ -6,10 +6,18 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 Make = Callable[[Random], str]
+_HEADING = re.compile(r"^=== (.+)\n", re.MULTILINE)
 _HOLE = re.compile(r"<<([a-z]\w*)>>|\(\(([a-z]\w*)\)\)", re.IGNORECASE)
+
+
+def templates(beside: str, file: str) -> dict[str, str]:
+    """A heading's name: the text up to the next heading. `beside`: a file of the same folder."""
+    _, *parts = _HEADING.split((Path(beside).parent / file).read_text())
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 @dataclass(frozen=True)
