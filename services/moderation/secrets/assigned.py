@@ -28,7 +28,7 @@ _OPERATOR = re.compile(
 )  # fmt: skip
 """An assignment, in most languages and formats."""
 _PROSE = re.compile(
-    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
+    rb"""[A-Za-z]{0,8}["'`*]{0,2}(?P<sep>(?:,[ ](?:which|that|it))?(?:[ ][\w'/()\-]{1,16}){0,6}?(?:[ ](?:is|was|are|equals|reads|to|as|"""
     + abroad.VERBS.encode()
     + rb""")(?:[ ](?:now|currently|still|set[ ]to|this))?[ ]{0,2}:?[ ]{1,3}(?:\r?\n)?|[ ]?:[ ]{1,3}|[ ]?(?:"""
     + abroad.JOINTS.encode()
@@ -40,9 +40,9 @@ _OTHER = re.compile(
     rb"""|[ ](?:--body[ =]|-b[ ]?(?=["'\w])|<<<[ ]?)|,[ ]{0,2}(?:\w{1,20}=[^,\n]{0,40},[ ]{0,2}){0,3}default[ ]?=[ ]?|(?:[ ][\w:]{1,20}=["'][^"'<>\n]{0,80}["']){1,4}>\s{0,20}"""
     rb"""|["']?:[ ]{0,4}\r?\n(?:[ ]{1,24}(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]{0,120}\n){1,6}[ ]{1,24}Default:[ ]{1,4}"""
     rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
-    rb"""|(?:</\w{1,12})?>\s{0,20}<\w{1,12}>\s{0,8}|\?\r?\n(?:[\w .@-]{1,24}:[ ])?(?=\S{16})"""
+    rb"""|(?:</\w{1,12})?>\s{0,20}<\w{1,12}(?:[ ][^<>\n]{1,60})?>\s{0,8}|\?\r?\n(?:[\w .@-]{1,24}:[ ])?(?=\S{16})"""
     rb"""|\s{0,2}\{\s{1,8}(?:[a-z_]{1,20}[ ]{0,20}=[^\n]{0,80}\n\s{0,8}){0,4}?default[ ]{0,20}=[ ]{0,4}"""
-    rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ ]\((?=\S{6,64}\))|[ \t]{0,2},[ \t]{0,4}(?=["'`])|,(?=[^\s,]{16,256})|[ ]{0,2}:?\r?\n[ ]{0,8}(?=\S{16})|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
+    rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ ]\((?=\S{6,64}\))|[ \t]{0,2},[ \t]{0,16}(?=["'`])|,(?=[^\s,]{16,256})|[ ]{0,2}:?\r?\n[ ]{0,8}(?=\S{16})|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
 _NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
@@ -160,7 +160,7 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Fo
             told = _BEFORE.search(data, max(0, low + begins - 1), start)
         if told is not None:
             break
-    if told is None or not strength(data[start:end], literal, b""):
+    if told is None or data.startswith((b"'s", b"\xe2\x80\x99s"), end) or not strength(data[start:end], literal, b""):
         return
     yield None
     text = told["v"].decode("utf-8", "replace")
@@ -209,7 +209,9 @@ def strength(head: bytes, literal: str, rest: bytes) -> str:
         return "token"
     if literal == "auth":
         return (
-            "token" if pieces[-1] in ("auth", "authorization", "authtoken") or plain.endswith("authorization") else ""
+            "token"
+            if pieces[-1] in ("auth", "authorization", "authtoken", "authtok") or plain.endswith("authorization")
+            else ""
         )
     if literal == "key":
         if tail or not (name.isupper() or "key" in pieces[-1:] or plain.endswith("key")):
@@ -217,6 +219,8 @@ def strength(head: bytes, literal: str, rest: bytes) -> str:
         return "token" if len(plain) > 6 and any(vendor in plain for vendor in VENDORS) else "weak"
     if literal in _WEAK:
         return "weak"
+    if literal == "totp":
+        return "" if tail else "token"
     if literal in ("nonce", "login", "pin", "seed", "mnemonic"):
         return ""
     return "vendor"
@@ -385,14 +389,15 @@ _UUID_VENDORS = frozenset(
     )
 )
 """Theirs are UUIDs: `snyk = "..."` says enough."""
-_MINE = (b"my", b"api", b"access", b"secret", b"our")
+_MINE = (b"my", b"product", b"license", b"licence", b"api", b"access", b"secret", b"our")
 
 
 def _stands_out(data: bytes, name_start: int, text: str, strength: str, *, quoted: bool) -> bool:
     """Whether a value after its name and a space can't be the next word of a sentence."""
     if strength == "weak":
         before = data[max(0, name_start - 12) : name_start].rsplit(None, 1)
-        mine = bool(before) and before[-1].lower() in _MINE
+        itself = data[name_start : name_start + 12].split(None, 1)[0]
+        mine = itself.lower() in _MINE or (bool(before) and before[-1].lower() in _MINE)
         return (mine or quoted) and values.is_random(text, 20)
     if strength == "password" and quoted:
         verb = data[name_start : name_start + 5].lower() == b"pass "

@@ -97,13 +97,13 @@ _ASSIGNED = (
     rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
     rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *){{0,3}}default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
     rf"|[\"']?: *\r?\n(?: +(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]*\n)+ +Default: +"
-    rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
+    rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+(?: [^<>\n]+)?>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
     rf"|{_BLANK}*\{{{_BLANK}+(?:[a-z_]+ *=[^\n]*\n{_BLANK}*)*default *= *"
     rf"|[ \t]*[(,|][ \t]*| *:?\r?\n *|>{_BLANK}*|[ \t]+)"
 )
 _SPOKEN = (
     rf"""["'`*]*(?:(?:[ ][\w'/()\-]+)*[ ]?(?:{_bytes(abroad.JOINTS)})[ ]?"""
-    rf"""|(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
+    rf"""|(?:,[ ](?:which|that|it))?(?:[ ][\w'/()\-]+)*[ ](?:is|was|are|equals|reads|to|as|{_bytes(abroad.VERBS)})(?:[ ](?:now|currently|still|set to|this))?[ ]*:?[ ]+"""
     r"""(?:\r?\n)?|(?:[ ][\w'/()\-]+)+[ ]?:[ ]+)"""
 )
 _VALUE_IS = rf"(?:[:=]|\xef\xbc\x9a|{_bytes(abroad.JOINTS)}|[\x80-\xff]|[ ](?:on|to|er|is|{_bytes(abroad.VERBS)})[ ])"
@@ -161,8 +161,11 @@ _STRUCTURES = "|".join(
         r"sig=[A-Za-z0-9%+/=_-]{24}",
         rf"jwt\.(?:en|de)code\([^,\n]+,{_BLANK}*[\"']",
         r"-{4,5} ?begin (?:(?:[a-z0-9]+ )*private key|openvpn static)",
-        rf"cookie:[ \t]*(?:[^{_BLANKS}\"';]*;[ ])*[^{_BLANKS}=;,\"']+=[^{_BLANKS};,\"']{{16}}",
+        rf"(?:cookie:[ \t]*| (?:-b|--cookie)[ =][\"'])(?:[^{_BLANKS}\"';]*;[ ])*[^{_BLANKS}=;,\"']+=[^{_BLANKS};,\"']{{16}}",
         r"private-lines: \d",
+        rf"(?:encrypt\"?{_BLANK}*[:=]{_BLANK}*\"[A-Za-z0-9+/]{{22}}|initial_management\"?{_BLANK}*[:=])",
+        r"(?:recovery|backup)[ _-]codes?(?: \w+)*(?:[:=]| is) *[\"'`]?[A-Za-z0-9]{4,8}-[A-Za-z0-9]{4}",
+        r"(?:app(?:lication)?[ _-]password|\.login\()[^\n]*[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}",
         rf"""://[^{_BLANKS}"'`<>|]*?@""",
         rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",
         rf"""(?-i: -U)[ =]?["']?[^{_BLANKS}%"']+%[^{_BLANKS}"']{{4}}""",

@@ -44,7 +44,9 @@ _NO_SIGNS = bytes(c for c in range(256) if chr(c) not in "!@#$%^&*+?~")
 BEFORE_MAX = 160
 """Bytes before a value that are looked at; less than a stream's screening still sees."""
 WORDS_ABROAD = (*abroad.PASSWORDS, *abroad.KEYS)
-_SAYING = sorted({*words.LITERALS, "creds", *words.VENDORS, *WORDS_ABROAD})
+_DRAWN_ONLY = ("clave", "schluessel")
+"""Words of other languages that say too little for another rule."""
+_SAYING = sorted({*words.LITERALS, "creds", *_DRAWN_ONLY, *words.VENDORS, *WORDS_ABROAD})
 _NAMES = ahocorasick_rs.BytesAhoCorasick(
     [name.encode() for name in _SAYING], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
 )
@@ -66,17 +68,21 @@ _CALL = re.compile(
     rb"(?i)(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
     rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)*+\Z"
 )
+_NAME_OF_IT = re.compile(rb"([\w.\-]{1,48})[\"']?[ ]{0,4}[:=][ ]{0,4}[\"'`]\Z")
 _IN_QUOTES = re.compile(rb"\\{0,3}[\"'`][\w.@%+\-]{0,48}:?\Z")
-_BY_FLAG = re.compile(rb"[ ]-(?:[pPkawW]|[uUa][ =]?[\"']?[\w.@\-]{1,64}[:%])[ =]?[\"']?\Z")
+_BY_FLAG = re.compile(
+    rb"[ ](?:/(?:rp|p|pw|pwd|pass|password)[: ]|-[pPkawW]|-[uUa][ =]?[\"']?[\w.@\-]{1,64}[:%,])[ =]?[\"']?\Z"
+)
 _BY_LOGIN = re.compile(
-    rb"(?:(?:\n|\A|echo[ ])user[ ]\S{1,64}[ ]|\blogin[ ]\S{1,64}[ ]|\bconfig[ ][^\n]{0,80}[ ]\w{1,32}:|\bsnmp-server[ ]community[ ]|"
+    rb"(?:(?:\n|\A|echo[ ])user[ ]\S{1,64}[ ]|\blogin(?:[ ]\S{1,64}[ ]|=[\w.@\-]{1,64}:)|[ ]:[ ](?:psk|eap|xauth)[ ]\"|\bconfig[ ][^\n]{0,80}[ ]\w{1,32}:|\b\bcommunity(?:[ ]string)?(?:[ ]is)?[ :]{1,2}|"
     rb"\b(?:isakmp|tacacs-server|radius-server)[ ]key[ ](?:\d[ ])?|(?<![\w-])(?:root|admin|administrator)\b[^\n:=]{0,40}[:=][ \t]{0,4}[\"'`]?|"
     rb"http-basic\S{0,64}[ ]\S{1,64}[ ]|\bidentify[ ]|identified[ ]by[ ]|[?&]code=)\Z",
     re.IGNORECASE,
 )
 _LOGINS = (
     b"user ",
-    b"login ",
+    b"login",
+    b" : ",
     b"config ",
     b"community ",
     b" key ",
@@ -91,6 +97,9 @@ _PAIRED = re.compile(
 )
 """`ann / ...`, `ann@example.org:...`"""
 PAIR_MAX = 100
+_COMMENTED = re.compile(
+    rb"[\"'`][)\]},;]{0,4}[ \t]{1,16}(?://|#|--|/\*)[ ]?[^\n]{0,40}?\b(?i:token|secret|passw|pwd|api[ _-]?key|credential)"
+)
 _PIPED = re.compile(rb"(?:echo|printf)[ ](?:-n[ ]|[\"']?%s[\"']?[ ])?[\"']?\Z")
 _INTO = re.compile(
     rb"[\"']?[ ]{0,2}\|[ ]{0,2}+(?!base64|openssl (?:base64|dgst)|xxd|jq|sha\d|md5|grep|sed|awk|tr |cut |wc|xargs)"
@@ -157,10 +166,10 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
     end = start + len(text)
     lower = before.lower()
     if any(sign in lower for sign in _OF_OTHERS) or (
-        lower[-1:] in (b" ", b":", b"-") and _FORM_BEFORE.search(lower[-48:])
+        lower[-1:] in (b" ", b":", b"-", b"}") and _FORM_BEFORE.search(lower[-48:])
     ):
         return
-    if data[end : end + 1] == b"(" and _is_function(text):
+    if _is_of_code(text) if data[end : end + 1] != b"(" else _is_function(text):
         return
     token = _TOKEN.fullmatch(text.encode())
     if token is not None:
@@ -169,7 +178,9 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
             yield Span(start, end, "Token")
             return
     names = _NAMES.find_matches_as_indexes(lower)
-    by_place = _by_place(before, lower)
+    by_place = _by_place(before, lower) or (
+        looks_back and _ENDS_ITS_LINE.match(data, end) is not None and _is_answer(data, start)
+    )
     by_what_follows = looks_back and _by_what_follows(data, start, end, before)
     if not (names or by_place or by_what_follows) or _CODE.search(text):
         return
@@ -191,13 +202,18 @@ def _by_place(before: bytes, lower: bytes) -> bool:
     """`lower`: `before` in small letters."""
     sign = before[-3:].rstrip(b" \"'`")[-1:]
     return (
-        (b" -" in before[-PAIR_MAX:] and _BY_FLAG.search(before) is not None)
+        ((b" -" in before[-PAIR_MAX:] or b" /" in before[-PAIR_MAX:]) and _BY_FLAG.search(before) is not None)
         or (
             (b" / " in before[-4:] if sign == b"/" else sign in (b":", b"|") and b"@" in before[-PAIR_MAX:])
             and _PAIRED.search(before[-PAIR_MAX:]) is not None
         )
         or (any(login in lower for login in _LOGINS) and _BY_LOGIN.search(before) is not None)
-        or (b"(" in before and _IN_QUOTES.search(before) is not None and _CALL.search(before) is not None)
+        or (
+            b"(" in before
+            and _IN_QUOTES.search(before) is not None
+            and _CALL.search(before) is not None
+            and not ((name := _NAME_OF_IT.search(before)) is not None and _is_of_others(name[1]))
+        )
     )
 
 
@@ -205,6 +221,7 @@ def _by_what_follows(data: bytes, start: int, end: int, before: bytes) -> bool:
     return (
         _TO_CHARACTERS.match(data, end) is not None
         or (_INTO.match(data, end) is not None and _PIPED.search(before) is not None)
+        or _COMMENTED.match(data, end) is not None
         or _in_object(data, start, end)
     )
 
@@ -216,9 +233,36 @@ def _told_above(data: bytes, start: int) -> bool:
     return line.endswith(b":") and _SAYS_SECRET.search(line) is not None and not _is_of_others(line)
 
 
+_SPEAKS = re.compile(rb"[ \t<\[]{0,2}[A-Za-z][\w .@\-]{0,32}[>\]]?:[ ](?:[\w',]{1,12}[ ]){0,5}[\"'`]?\Z")
+_ASKS_FOR_IT = re.compile(
+    rb"(?i)(?:passw|passphrase|\bpwd?\b|secret|token|\bkey\b|credential|\blogin\b)[^\n]{0,60}[?.!:]\s{0,4}\Z"
+)
+
+
+def _is_answer(data: bytes, start: int) -> bool:
+    """`Agent: Which key do you use?`, and in the next line `Ann: ...`, or the value alone."""
+    low = max(0, start - BEFORE_MAX)
+    above, _, line = data[low:start].rpartition(b"\n")
+    return _SPEAKS.fullmatch(line) is not None and _ASKS_FOR_IT.search(above[above.rfind(b"\n") + 1 :]) is not None
+
+
 def _is_function(text: str) -> bool:
     """Of a name before a bracket: `getOAuth2Token(`. Unlike what is drawn, it is mostly words."""
     return _IDENTIFIER.fullmatch(text) is not None and 3 * sum(map(len, _HUMPS.findall(text))) >= 2 * len(text)
+
+
+def _is_of_code(text: str) -> bool:
+    """A name of several words, with a number or two (`RefreshTokenV1Payload`)."""
+    said = [hump for hump in _HUMPS.findall(text) if len(hump) > 2 and values.is_word(hump)]
+    return (
+        _IDENTIFIER.fullmatch(text) is not None
+        and sum(map(str.isdigit, text)) <= DIGITS_OF_CODE
+        and len(said) >= 2
+        and 4 * sum(map(len, said)) >= 3 * sum(map(str.isalpha, text))
+    )
+
+
+DIGITS_OF_CODE = 3
 
 
 def _three_kinds(text: str) -> bool:
@@ -240,12 +284,12 @@ def _before(data: bytes, start: int) -> bytes:
     low = max(0, start - BEFORE_MAX)
     before = data[low:start]
     line = before.rfind(b"\n") + 1
-    if before[line:].strip(b" \t\"'`-*<>|value_Value[("):
+    if before[line:].strip(b" \t\"'`-*<>|value_Value[(") and not _OPENING_TAG.fullmatch(before[line:]):
         return before[line:]
     for _ in range(2):
         above = before.rfind(b"\n", 0, max(0, line - 1)) + 1
         said = before[above:line].strip()
-        if said.endswith(_OPENS) or said.startswith(b"$ "):
+        if said.endswith((b"</key>", b"</name>", *_OPENS)) or said.startswith(b"$ "):
             return before[above:]
         if not line or b" " in said:
             break
@@ -253,6 +297,7 @@ def _before(data: bytes, start: int) -> bytes:
     return before[before.rfind(b"\n") + 1 :]
 
 
+_OPENING_TAG = re.compile(rb"\s{0,40}<\w{1,24}>")
 _OPENS = (b":", b">", b"=", b"(", b"{", b"[", b"|", b"-", b",", b"\\")
 
 
@@ -273,6 +318,8 @@ def _is_named(before: bytes, names: list[tuple[int, int, int]], text: str, *, dr
     """Whether the last name before it that says secret is of this value."""
     for index, begins, ends in reversed(names):
         literal = _SAYING[index]
+        if before[begins - 2 : begins] == b"</":
+            continue
         rest = _REST_OF_A_NAME.match(before, ends)
         assert rest is not None
         between = before[rest.end() :]
@@ -292,13 +339,20 @@ def _is_named(before: bytes, names: list[tuple[int, int, int]], text: str, *, dr
                 return len(between) <= _CLOSE
             compound = between == b" " and before[begins - 1 : begins] in (b"-", b"_")
             firm = compound or _SETS.fullmatch(between) is not None
-            return (firm and _three_kinds(text)) or (len(between) <= _NEXT and values.is_made_of_words(text))
+            return (firm and _three_kinds(text)) or (
+                (len(between) <= _NEXT or between.endswith(b" is ")) and values.is_made_of_words(text)
+            )
         if strength in ("password", "token"):
             return drawn
-        return drawn and len(text) >= 16 and _SETS.fullmatch(between) is not None
+        sets = _SETS.fullmatch(between) is not None
+        shown = len(text) >= SHOWN_MIN and _PROSE_TO_QUOTE.fullmatch(between) is not None
+        return drawn and ((len(text) >= 16 and sets) or shown)
     return False
 
 
+SHOWN_MIN = 32
+_PROSE_TO_QUOTE = re.compile(rb"[ ]|(?:[ ][\w'/()\-]{1,24}){1,12}[ ]?:?[ ]?`")
+"""`I pasted the key here so you have it` and it, in the quotes of code; or right after the word."""
 _CLOSE = 32
 _NEXT = 10
 _QUOTES = (b'"', b"'", b"`")
@@ -311,7 +365,9 @@ _SETS = re.compile(
 )
 """What leaves no doubt that a value follows."""
 _OF_OTHERS = (b"-----", b"arn:", b"checksum/")
-_FORM_BEFORE = re.compile(rb"(?:(?:ssh|ecdsa|sk-ssh)-\S{1,40}[ ]|(?:sha\d{3}|md5)[:-])\Z")
+_FORM_BEFORE = re.compile(
+    rb"(?:(?:ssh|ecdsa|sk-ssh)-\S{1,40}[ ]|(?:sha\d{3}|md5)[:-]|\{(?:s?sha\d{0,3}|s?md5|crypt|bcrypt|argon2\w{0,2}|pbkdf2[\w-]{0,12})\})\Z"
+)
 """In small letters: what stands behind says itself that it is a public key, or a digest."""
 _OTHERS_BEFORE = frozenset(word.encode() for word in words.NO_SECRET_BEFORE)
 _LETTERS = string.ascii_letters.encode()
@@ -320,10 +376,10 @@ _TO_CHARACTERS = re.compile(rb"[\"']\s{0,2}\.(?:toCharArray\(|to_?[sS]ecure)")
 
 
 def _strength(before: bytes, begins: int, ends: int, literal: str, rest: bytes) -> str:
+    if literal == "creds" or literal in _DRAWN_ONLY:
+        return "token"
     if literal in WORDS_ABROAD or not literal.isascii():
         return "password" if literal in _PASSWORDS_ABROAD else "weak"
-    if literal == "creds":
-        return "token"
     return assigned.strength(before[assigned.name_begins(before, begins) : ends], literal, rest)
 
 

@@ -280,7 +280,9 @@ def piped(data: bytes, at: int) -> Iterator[Found]:
             yield Span(start, found.end("s"), "Secret Keyword")
 
 
-_COOKIES = re.compile(rb"cookie:[ \t]{0,4}(?P<pairs>[^\r\n\"':]{1,4096})", re.IGNORECASE)
+_COOKIES = re.compile(
+    rb"(?:cookie:[ \t]{0,4}|[ ](?:-b|--cookie)[ =][\"'])(?P<pairs>[^\r\n\"':]{1,4096})", re.IGNORECASE
+)
 _COOKIE = re.compile(rb"(?P<name>[^\s=;,]{1,64})=(?P<s>[^\s;,]{16,4096})")
 _COOKIES_OF_ANALYTICS = (b"_g", b"_fb", b"_hj", b"__utm", b"optanon", b"ajs_", b"amp_", b"_pk_")
 
@@ -297,6 +299,18 @@ def cookies(data: bytes, at: int) -> Iterator[Found]:
             yield Span(pair.start("s"), pair.end("s"), "Session Cookie")
 
 
+_CODES = re.compile(
+    rb"(?:recovery|backup)[ _-]codes?(?:[ ]\w{1,16}){0,4}(?:[:=]|[ ]is)[ ]{0,4}[\"'`]?(?P<s>[A-Za-z0-9]{4,8}(?:-[A-Za-z0-9]{4,8}){1,4})",
+    re.IGNORECASE,
+)
+_FOUR_TIMES_FOUR = re.compile(
+    rb"(?i:app(?:lication)?[ _-]password[^\n]{0,24}?|\.login\([^\n]{0,80}?)\b(?P<s>(?:[a-z]{4} ){3}[a-z]{4})\b(?![ ]?[a-z])"
+)
+"""Google's, as it shows them."""
+_FIRST_TOKEN = re.compile(rb"initial_management\"?\s{0,8}[:=]\s{0,8}\"(?P<s>[0-9a-f-]{36})\"")
+"""Consul's, with all rights."""
+_GOSSIP = re.compile(rb"\bencrypt\"?\s{0,8}[:=]\s{0,8}\"(?P<s>(?:[A-Za-z0-9+/]{22}=|[A-Za-z0-9+/]{43})=)\"")
+"""What members of a Consul, Nomad or Serf cluster share."""
 _SAS = re.compile(rb"sig=(?P<s>[A-Za-z0-9%+/=_-]{24,300})")
 _JWT_CALL = re.compile(rb"jwt\.(?:en|de)code\([^,\n]{1,120},\s{0,8}[\"'](?P<s>[^\"'\n]{8,512})[\"']")
 _ABROAD = re.compile(
@@ -343,11 +357,11 @@ _CALLED = re.compile(
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
-    "htpasswd -", "net user ", "bindpw ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
+    "htpasswd -", "net user ", "bindpw ", "rootpw ", "masterauth ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
     "mc alias set", "auth-user-pass", "wifi:", "sqlplus ",
 )  # fmt: skip
 _ENCODED_KEY = re.compile(
@@ -425,12 +439,16 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("credentials", "creds", "login"), told_before),
     (("-----begin ", "---- begin "), private_key),
     (("private-lines:",), putty_key),
+    (("initial_management",), by(_FIRST_TOKEN, judge=values.is_uuid)),
+    (("encrypt",), by(_GOSSIP, judge=lambda text: values.is_random(text, 22))),
+    (("recovery code", "recovery_code", "recovery-code", "backup code", "backup_code", "backup-code"), by(_CODES, judge=values.is_mixed)),
+    (("app password", "app_password", "app-password", "application password", ".login("), by(_FOUR_TIMES_FOUR, judge=lambda text: True)),
     (("://",), url_password),
     ((" -u", " --user", " --proxy-user"), user_flag),
     ((" -p", " -a ", " -w "), password_flag),
     (("bearer ", "basic "), header),
     (("eyj",), jwt),
-    (("cookie:",), cookies),
+    (("cookie:", " -b \"", " -b '", " --cookie "), cookies),
     (('"d"', '"k"', '"dp"', '"dq"', '"qi"'), jwk),
     (("mnemonic", "seed phrase", "seed_phrase", "recovery phrase", "backup phrase", "secret phrase", "seed words"), seed_phrase),
     (("credentials", "creds", "login", "log in", "sign in"), login),

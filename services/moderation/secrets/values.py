@@ -31,16 +31,22 @@ _NOT_ONE = re.compile(
     r"#[0-9a-f]{3,8}$|!(?:vault|secret|env_var|include|join|getatt|sub|ref)\b|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
 )
+_HASHED = re.compile(r"\$?(?:pbkdf2|bcrypt|argon2|scrypt|sha\d+|md5|2[aby]|[156])[\w-]{0,16}\$|Ag[AB][A-Za-z0-9+/]{80}")
+"""A password's hash, as it is stored; what a cluster's key has sealed."""
 _PATH = re.compile(r"(?:\.{0,2}|~\w{0,20})/")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{32,}={0,2}")
 _PATTERN = re.compile(r"\[\^?\\?[a-zA-Z0-9]-|\.[+*]|\{\d+,?\d*\}|\\[dws]\b|\(\?|\\x[0-9a-f]{2}-")
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ][\d:.]+(?:Z|[+-]\d\d:?\d\d)?)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d(?::\d\d)?"
 )
-_VERSION = re.compile(r"[~^>=<v]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.]+)?")
+_VERSION = re.compile(r"[~^>=<v]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.]+(?:-g[0-9a-f]{7,40})?)?")
+_CASE_NUMBER = re.compile(
+    r"[A-Z]{1,6}[-/_]?(?:19|20)\d\d[-/_]?[A-Z]?\d{2,8}|GHSA(?:-[0-9a-z]{4}){3}|[A-Z]{2,10}-\d{1,8}(?:-\d{1,8})?"
+)
+"""`AZ-2026-118734`: an authority's, a support's, an advisory's."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _NUMBER = re.compile(
-    r"[-+]?(?:\d[\d_,.]*|0x[0-9a-f]{1,8})(?:e[-+]?\d+)?(?:px|em|rem|ms|s|m|h|d|kb|mb|gb|%)?", re.IGNORECASE
+    r"[-+]?(?:\d[\d_,.]*|0x[0-9a-f]{1,16})(?:e[-+]?\d+)?(?:px|em|rem|ms|s|m|h|d|kb|mb|gb|%)?", re.IGNORECASE
 )
 _DATED = re.compile(r"[-_.:@](?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d(?!\d)")
 _PIECES = re.compile(r"[-_./:@#,;+ \\]+")
@@ -132,6 +138,11 @@ _TECHNICAL_WORDS = (
     "credential credentials vault database account service config version role group policy field hash reset input app api server client"
 )
 _TECHNICAL = frozenset(_TECHNICAL_WORDS.split())
+
+
+def is_word(text: str) -> bool:
+    """Whether letters could be one: a vowel, no run of consonants."""
+    return _WORD.fullmatch(text) is not None and _CONSONANTS.search(text) is None
 
 
 def is_passphrase(value: str, numbers_min: int = 1) -> bool:
@@ -227,7 +238,7 @@ def is_random(value: str, length_min: int = 16, *, quoted: bool = True) -> bool:
         return is_drawn(value, max(20, length_min))
     if _is_name(value):
         return False
-    return entropy(value) >= (2.7 if _HEX.fullmatch(value) else 3.0)
+    return entropy(value) >= (2.7 if _HEX.fullmatch(value) or 12 <= len(value) < 16 else 3.0)
 
 
 _NUMBERED = re.compile(
@@ -235,6 +246,7 @@ _NUMBERED = re.compile(
     r"|[A-Z]{14}-[A-Z]{10}-[A-Z]"
 )
 """`session:6242...`, `linux-node-629d...`: what a cache or a store calls something; an InChIKey."""
+_CSS_MODULE = re.compile(r"[A-Za-z]{3,}(?:[_-][A-Za-z]{3,}){0,3}__[\w-]{5,6}")
 
 
 def is_mixed(value: str) -> bool:
@@ -264,11 +276,23 @@ def _is_other(value: str, *, quoted: bool) -> bool:
         return True
     if not quoted and (value.rstrip("=").count("=") > 2 or value.count(":") > 4):
         return True
-    if is_placeholder(value) or _NOT_ONE.match(value) or _PATTERN.search(value):
+    many_signs = sum(sign in value for sign in _SIGNS) >= SIGNS_OF_DRAWN
+    if (
+        is_placeholder(value)
+        or (_NOT_ONE.match(value) and not many_signs)
+        or _HASHED.match(value)
+        or _CSS_MODULE.fullmatch(value)
+        or _PATTERN.search(value)
+    ):
         return True
     if _PATH.match(value) and not (_BASE64.fullmatch(value) and entropy(value) > 4.2 and not _is_name(value)):
         return True
-    if _DATE.fullmatch(value) or _VERSION.fullmatch(value) or (_NUMBER.fullmatch(value) and len(value) < 16):
+    if (
+        _CASE_NUMBER.fullmatch(value)
+        or _DATE.fullmatch(value)
+        or _VERSION.fullmatch(value)
+        or (_NUMBER.fullmatch(value) and (len(value) < 16 or value[:2] in ("0x", "0X")))
+    ):
         return True
     if value.lower() in _WORDS:
         return True
@@ -279,13 +303,16 @@ def _is_other(value: str, *, quoted: bool) -> bool:
             return True
         if "_" in value and value.isupper() and not any(c.isdigit() for c in value):
             return True
-        if any(c in value for c in "()[]{}") and re.search(r"\w[(\[{]|[)\]}]$", value):
+        if any(c in value for c in "()[]{}") and re.search(r"\w[(\[{]|[)\]}]$", value) and not many_signs:
             return True
         if _IDENTIFIER.fullmatch(value) and _JOINTS.search(value) and sum(c.isdigit() for c in value) <= 3:
             return True
     return False
 
 
+_SIGNS = "!@#%^&*+=?~"
+SIGNS_OF_DRAWN = 4
+"""Kinds of signs, as a generator draws them and no code holds in one run."""
 _ALGORITHMS = (
     "ed25519",
     "x25519",
@@ -314,11 +341,16 @@ _WORDS = frozenset(
 )  # fmt: skip
 
 
+_VERSIONED = re.compile(r"([a-z]{2})[VE]\d{1,3}(?:(?:Alpha|Beta)\d)?(?=[A-Z][a-z]|[-_./]|$)")
+"""`TokenV2Response`"""
+
+
 @lru_cache(maxsize=REMEMBERED_MAX)
 def _is_name(value: str) -> bool:
     """Words and small numbers joined: `us-east-1`, `db_password_2`, `userId42`, `v1.2`. Not so a
     run in which they mix.
     """
+    value = _VERSIONED.sub(r"\1", value).replace("OAuth2", "Oauth").replace("OAuth", "Oauth")
     pieces = [piece for piece in _PIECES.split(_DATED.sub("", value)) if piece]
     if not pieces:
         return True
@@ -330,7 +362,11 @@ def _is_name(value: str) -> bool:
         words = [hump for hump in humps if not hump.isdigit()]
         if any(len(number) > 4 for number in numbers) or len(numbers) > 1 + (len(pieces) == 1 and len(words) > 4):
             return False
-        odd = [w for w in words if len(w) > 2 and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))]
+        odd = [
+            w
+            for w in words
+            if len(w) > 2 and w.lower() not in _SHORT and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))
+        ]
         acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
         if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and _words_in(value) < 3):
             return False
@@ -342,6 +378,48 @@ def _is_name(value: str) -> bool:
             return False
     mixed = [p for p in pieces if any(c.isdigit() for c in p) and any(c.isalpha() for c in p)]
     return len(mixed) <= max(1, len(pieces) // 2)
+
+
+_SHORT = frozenset(
+    [
+        "jwt",
+        "jws",
+        "jwe",
+        "jwk",
+        "http",
+        "https",
+        "html",
+        "xml",
+        "sql",
+        "ssl",
+        "tls",
+        "ssh",
+        "csrf",
+        "css",
+        "cfg",
+        "ctx",
+        "mgr",
+        "svc",
+        "srv",
+        "pwd",
+        "pwds",
+        "psw",
+        "cmd",
+        "str",
+        "src",
+        "dst",
+        "tmp",
+        "msg",
+        "btn",
+        "grpc",
+        "dto",
+        "rpc",
+        "ptr",
+        "txt",
+        "img",
+    ]
+)
+"""Without a vowel, and yet words in a program's names."""
 
 
 def _words_in(value: str) -> int:

@@ -2,7 +2,7 @@
 
 LITERALS = (
     "passw", "pwd", "pw", "psk", "passphrase", "passcode", "pass", "secret", "token", "key", "auth", "credential", "connectionstring",
-    "connection_string", "conn_str", "session", "sessionid", "sessid", "connect.sid", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin",
+    "connection_string", "conn_str", "session", "sessionid", "sessid", "connect.sid", "cookie", "signature", "salt", "seed", "mnemonic", "nonce", "login", "pin", "totp",
 )  # fmt: skip
 """A rule is tried where one of these stands."""
 VENDORS = (

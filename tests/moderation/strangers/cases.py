@@ -1,15 +1,19 @@
-"""The corpus of strangers: what people who never saw the rules write into prompts: files of programs
-they run, what they work at, and their own words.
+"""The corpus of strangers: what people who never saw the rules write into prompts: files of the
+programs they run, what they work at, and their own words.
 """
 
+import base64
 import string
 from functools import cache
 from random import Random
 
-from tests.moderation.documents.values import CREDENTIALS, HARMLESS, HEX, LOWER, TOKENS, URL, UPPER, WORDS, of
+from tests.moderation.documents.values import CREDENTIALS, HARMLESS, HEX, TOKENS, UPPER, URL, WORDS, of
 from tests.moderation.templates import Case, Corpus, templates
 
-_SEED_WORDS = "ocean ribbon tiger velvet garden magnet puzzle silver copper bridge castle donkey engine forest guitar hammer island jungle kitten lemon".split()
+_SEED_WORDS = (
+    "ocean", "ribbon", "tiger", "velvet", "garden", "magnet", "puzzle", "silver", "copper", "bridge", "castle", "donkey", "engine", "forest",
+    "guitar", "hammer", "island", "jungle", "kitten", "lemon",
+)  # fmt: skip
 
 
 def _phrase(r: Random) -> str:
@@ -25,14 +29,14 @@ STRANGERS = {
     "url22": of(22, URL),
     "url40": of(40, URL),
     "alnum20": of(20),
-    "b2key": of(31, string.ascii_letters + string.digits, "K003"[:4]),
+    "b2key": of(31, string.ascii_letters + string.digits, "K003"),
     "sbkey": lambda r: of(43, string.ascii_letters + string.digits + "+/")(r) + "=",
     "fnkey": lambda r: of(54, URL)(r) + "==",
     "fernet": lambda r: of(43, URL)(r) + "=",
     "influx": lambda r: of(86, URL)(r) + "==",
     "nkey": of(56, UPPER.replace("0", "").replace("1", "").replace("8", "").replace("9", ""), "SU"),
     "apppw": lambda r: " ".join(of(4, string.ascii_lowercase)(r) for _ in range(4)),
-    "b64pw": lambda r: __import__("base64").b64encode(CREDENTIALS["gen16"](r).encode()).decode(),
+    "b64pw": lambda r: base64.b64encode(CREDENTIALS["gen16"](r).encode()).decode(),
 }
 CORPUS = Corpus("strangers", CREDENTIALS | TOKENS | STRANGERS, HARMLESS | {"byte": lambda r: str(r.randrange(256))})
 

@@ -1,0 +1,68 @@
+"""hide_secrets on the corpus of strangers (tests/moderation/strangers).
+
+It was written before the rules were read again: 92.6 % of 1,106 secrets were hidden and 51 of 642
+look-alikes touched (17 kinds). With rules made for one half, 92.3 % of the other were, and 18 of
+its 309 look-alikes touched; now all of it was looked at.
+"""
+
+import pytest
+
+from services.moderation.secrets.engine import Engine
+from services.moderation.secrets.vendor import Vendor
+from tests.moderation.secrets_kit import hidden, is_left
+from tests.moderation.strangers.cases import innocent, planted
+
+
+@pytest.fixture(scope="module")
+def whole() -> Engine:
+    return Engine(Vendor(None))
+
+
+def test_most_are_hidden(whole: Engine) -> None:
+    missed, secrets = [], 0
+    for case in planted():
+        out = hidden(whole, case.text)
+        missed += [(case.name, secret) for secret in case.secrets if is_left(secret, out)]
+        secrets += len(case.secrets)
+    assert secrets >= 1_100
+    assert len(missed) <= secrets // 100, missed
+
+
+def test_nothing_harmless_is_touched(whole: Engine) -> None:
+    cases = innocent()
+    assert len(cases) >= 600
+    assert [case.name for case in cases if hidden(whole, case.text) != case.text] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Agent: Which password do you use?\nAnn: it's {}\n", "Zk4vQ9wLm2xT"),
+        ('c = Client("{}")  # api token\n', "Zk4vQ9wLm2xT8rB1"),
+        ("lftp -u ann,{} sftp://files.example.com\n", "Zk4vQ9wLm2xT"),
+        ("schtasks /create /ru corp\\ann /rp {}\n", "Zk4vQ9wLm2xT"),
+        ("<key>DatabasePassword</key>\n<string>{}</string>\n", "Zk4vQ9wLm2xT"),
+        ("I pasted the key here so you have it `{}`, thanks", "Zk4vQ9wLm2xT8rB1" * 2 + "Hn3Y"),
+        ('.login("ann@example.com", "{}")', "whqm ecda rmru xsdf"),
+        ("curl -b 'sid={}' https://app.example.com", "x468v6bzut730eex5etkl5aq"),
+    ],
+)
+def test_kinds_that_strangers_wrote(whole: Engine, text: str, secret: str) -> None:
+    assert secret not in hidden(whole, text.format(secret))
+    assert hidden(whole, text.replace("{}", "")) == text.replace("{}", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def login() -> AccessTokenV2Response[str]: ...\n",
+        "from auth import OAuth2TokenProviderV2, PasswordHasherArgon2id\n",
+        'resetPasswordV2(input: {tokenId: "VG9rZW46934511"})',
+        "secret-scanner (v2.4.1-3-gc90bf082)\n",
+        "password reset leak (GHSA-x4jh-7rc2-9fpm)\n",
+        "userPassword: {SSHA}Zk4vQ9wLm2xT8rB1Hn3YQ9wLm2xT8rB1\n",
+        "Das Kennwort: Aktenzeichen AZ-2026-118734\n",
+    ],
+)
+def test_what_names_and_numbers_look_like(whole: Engine, text: str) -> None:
+    assert hidden(whole, text) == text
