@@ -310,7 +310,7 @@ def _with_defaults(entries: Any, defaults: dict[str, Any]) -> Any:
 
 def _section(top: dict[str, Any], name: str) -> dict[str, Any]:
     value = top.get(name)
-    if value is None:
+    if value is None or value == [] or value == "":
         return {}
     if not isinstance(value, dict):
         raise ConfigError(f"{name} must be a mapping")

@@ -39,9 +39,11 @@ ALIASES = {
     "verbose": "set_verbose", "debug": "set_verbose", "detailed_debug": "set_verbose", "debug_level": "log_level",
     "default_fallback_models": "default_fallbacks", "poll_interval": "polling_interval", "model_alias": "model_group_alias",
     "drop_unsupported_params": "drop_params", "enable_pre_call_check": "enable_pre_call_checks", "logging.level": "log_level",
+    "model_alias_map": "model_group_alias",
 }  # fmt: skip
-"""Names that LiteLLM doesn't know, and the key they mean; with its section, a name means it only
-there."""
+"""Names that LiteLLM doesn't know, or has twice, and the key they mean; with its section, a name
+means it only there.
+"""
 
 OF_ENTRY = {"rpm_limit": "rpm", "tpm_limit": "tpm"}
 """The same in `litellm_params`."""

@@ -123,7 +123,7 @@ model_list: [{model_name: m, litellm_params: {model: os.environ/MODEL, api_base:
         ("litellm_settings: &a {x: *a}", "something refers to itself"),
         ("- a", "the top level must be a mapping"),
         ("text", "the top level must be a mapping"),
-        ("model_list: {}\ngeneral_settings: []", "general_settings must be a mapping"),
+        ("model_list: {}\ngeneral_settings: [a]", "general_settings must be a mapping"),
         ("model_list: {a: 1}", "model_list must be a list"),
         ("general_settings: {master_key: os.environ/NOT_SET}", r"general_settings\.master_key: .*NOT_SET is not set"),
         ("general_settings: {master_key: [sk-canary]}", r"general_settings\.master_key: expected a string"),

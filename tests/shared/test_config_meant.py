@@ -224,6 +224,7 @@ def test_a_chain_that_is_described(chain: str) -> None:
     [
         ("default_fallback_models: [b]", "litellm.default_fallbacks"),
         ("model_alias: {a: b}", "router.model_group_alias"),
+        ("model_alias_map: {a: b}", "router.model_group_alias"),
     ],
 )
 def test_other_names_of_what_routes(key: str, meant: str) -> None:
@@ -280,3 +281,20 @@ def test_an_alias_of_several_models_falls_back(section: str) -> None:
     assert {key.place: key.verdict for key in config.keys}["router_settings.model_group_alias.fast"] == "differently"
     assert fallbacks.of(fallbacks.routes(config), "a", "fast") == [("b", ""), ("c", "")]
     assert not fallbacks.of(fallbacks.routes(config), "a", "a")
+
+
+@pytest.mark.parametrize(
+    "name", ["callback_settings", "general_settings", "litellm_settings", "router_settings", "environment_variables"]
+)
+def test_an_empty_section_of_any_shape_is_empty(name: str) -> None:
+    for empty in ("[]", "''", "{}", ""):
+        config = parse(f"{name}: {empty}\n", {})
+        assert not config.warnings and not config.keys
+    with pytest.raises(ConfigError, match=f"{name} must be a mapping"):
+        parse(f"{name}: [a]\n", {})
+
+
+def test_a_map_of_aliases_anywhere_is_the_routers() -> None:
+    for text in ("model_alias_map: {a: b}", "litellm_settings: {model_alias_map: {a: b}}"):
+        config = parse(text, {})
+        assert config.router.model_group_alias == {"a": "b"} and config.keys[0].verdict == "differently"

@@ -158,8 +158,6 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Failures a minute after which a deployment rests."""
     cooldown_time: Annotated[float | None, By("edge")] = None
     """Seconds it rests."""
-    model_alias_map: Annotated[dict[str, str], By()] = {}
-    """Other names of models."""
     ssl_verify: Annotated[bool | str | None, By("edge")] = None
     """false: take any certificate of a provider; a path: of that authority too."""
     force_ipv4: Annotated[bool, By()] = False
