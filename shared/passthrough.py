@@ -127,14 +127,20 @@ class Entries:
         return tuple(dict.fromkeys(method for entry in found for method in entry.methods))
 
 
-def read(given: Any, environ: Mapping[str, str]) -> Entries:
-    """`general_settings.pass_through_endpoints`. Raises ConfigError, with the place."""
+def read(given: Any, environ: Mapping[str, str], timeout_s: float | None = None) -> Entries:
+    """`general_settings.pass_through_endpoints`. Raises ConfigError, with the place.
+
+    Args:
+        timeout_s: of those that say none; None: TIMEOUT_S.
+    """
     if given is None:
         return Entries([])
     if not isinstance(given, list):
         raise ConfigError("general_settings.pass_through_endpoints must be a list")
     entries: list[Entry] = []
     for number, each in enumerate(given):
+        if timeout_s is not None and isinstance(each, dict):
+            each = {"timeout": timeout_s, **each}
         entry = entry_of(each, f"general_settings.pass_through_endpoints[{number}]", environ)
         taken = {method for other in entries if other.path == entry.path for method in other.methods}
         twice = taken.intersection(entry.methods)

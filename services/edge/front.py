@@ -45,7 +45,9 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
     """
     general = config.general_settings
     looks = site.read(general, environ, config.directory)
-    endpoints = entries.read(general.get("pass_through_endpoints"), environ)
+    endpoints = entries.read(
+        general.get("pass_through_endpoints"), environ, config.general.pass_through_request_timeout
+    )
     enabled = guardrails.enabled(config)
     known = {each.name for each in enabled}
     for entry in endpoints.all:

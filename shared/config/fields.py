@@ -214,8 +214,8 @@ def _without_effect(
 
 
 def convert(value: Any, kind: Any, place: str) -> Any:
-    """A value of the file as `kind`. Numbers are taken for strings, and strings that say a number
-    for numbers.
+    """A value of the file as `kind`. Numbers are taken for strings, strings that say a number for
+    numbers, and one string where a list of them is meant for that list.
 
     Raises ConfigError with the place, without the value: it may be a secret.
     """
@@ -223,7 +223,8 @@ def convert(value: Any, kind: Any, place: str) -> Any:
         return msgspec.convert(value, kind, strict=False, dec_hook=_secret)
     except msgspec.ValidationError as error:
         try:
-            return msgspec.convert(_numbers_as_strings(value), kind, strict=False, dec_hook=_secret)
+            listed = [value] if isinstance(value, str) and value else value
+            return msgspec.convert(_numbers_as_strings(listed), kind, strict=False, dec_hook=_secret)
         except msgspec.ValidationError:
             bare = getattr(kind, "__origin__", None) if get_origin(kind) is Annotated else kind
             names = get_args(bare) if get_origin(bare) is Literal else ()

@@ -208,9 +208,32 @@ def shapes(section: str, tree: Tree, reading: Reading) -> None:
     ):
         tree["cache"] = cache.get("enabled") is not False
         tree["cache_params"] = {name: value for name, value in cache.items() if name != "enabled"}
+    _retries(at, tree, reading)
     strategy = tree.get("routing_strategy")
     if isinstance(strategy, str):
         tree["routing_strategy"] = strategy.strip(" \"'").lower().replace("_", "-")
+
+
+_OF_POLICY = {
+    "max_retries": "num_retries",
+    "num_retries": "num_retries",
+    "retry_count": "num_retries",
+    "retry_delay": "retry_after",
+}
+"""What people write into a `retry_policy`, and LiteLLM has beside it."""
+
+
+def _retries(at: str, tree: Tree, reading: Reading) -> None:
+    policy = tree.get("retry_policy")
+    for name, meant in _OF_POLICY.items():
+        if isinstance(policy, dict) and name in policy and meant not in tree and _is_number(policy[name]):
+            policy = tree["retry_policy"] = dict(policy)
+            tree[meant] = policy.pop(name)
+            _say(f"{at}retry_policy.{name}", f"router_settings.{meant}", reading)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _aliases(place: str, given: Tree, reading: Reading) -> Tree:

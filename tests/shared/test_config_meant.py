@@ -298,3 +298,21 @@ def test_a_map_of_aliases_anywhere_is_the_routers() -> None:
     for text in ("model_alias_map: {a: b}", "litellm_settings: {model_alias_map: {a: b}}"):
         config = parse(text, {})
         assert config.router.model_group_alias == {"a": "b"} and config.keys[0].verdict == "differently"
+
+
+def test_retries_in_a_policy() -> None:
+    config = parse("router_settings: {retry_policy: {max_retries: 2, retry_delay: 1.5, TimeoutErrorRetries: 3}}", {})
+    assert (config.router.num_retries, config.router.retry_after) == (2, 1.5)
+    assert config.router.retry_policy == {"TimeoutErrorRetries": 3}
+    own = parse("router_settings: {num_retries: 5, retry_policy: {max_retries: 2}}", {})
+    assert own.router.num_retries == 5 and "retry_policy.max_retries: not used" in str(own.warnings)
+
+
+def test_one_name_where_a_list_of_them_is_meant() -> None:
+    config = parse(
+        "litellm_settings: {default_fallbacks: b}\ngeneral_settings: {allowed_ips: 10.0.0.1, admin_only_routes: /x}", {}
+    )
+    assert config.litellm.default_fallbacks == ["b"]
+    assert config.general.allowed_ips == ["10.0.0.1"] and config.general.admin_only_routes == ["/x"]
+    with pytest.raises(ConfigError, match="pass_through_endpoints"):
+        parse("general_settings: {pass_through_endpoints: /x}", {})

@@ -96,7 +96,7 @@ def test_of_a_policy_the_failures_that_there_are() -> None:
     assert config.router.model_group_retry_policy == {"m": {"InternalServerErrorRetries": 1}}
     idle = {place for place, (verdict, _) in keys.items() if verdict == "no effect"}
     assert idle == {
-        "router_settings.retry_policy.max_retries", "router_settings.retry_policy.BadRequestErrorRetries",
+        "router_settings.retry_policy.BadRequestErrorRetries",
         "router_settings.allowed_fails_policy.TimeoutErrorRetries",
         "router_settings.model_group_retry_policy.m.ContentPolicyViolationRetries",
     }  # fmt: skip

@@ -197,6 +197,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """An address an alert type."""
     pass_through_endpoints: Annotated[list[dict[str, Any]], By("edge")] = []
     """Paths that are forwarded as they are."""
+    pass_through_request_timeout: Annotated[Annotated[float, Meta(gt=0, le=86_400)] | None, By("edge")] = None
+    """Seconds of a request to an endpoint that says no `timeout`."""
     infer_model_from_keys: Annotated[
         bool, By("config", differently='as an entry for all models (`model: "*"`): see docs/providers.md')
     ] = False

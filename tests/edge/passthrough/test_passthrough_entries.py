@@ -127,3 +127,9 @@ def test_the_longest_path_wins() -> None:
     assert target("/e/f") == ("two", "") and target("/e/f/x/y") == ("two", "/x/y")
     assert target("/e/f/g") == ("three", "") and target("/ef") == ()
     assert json.dumps(target("/e/f/g/h")) == '["two", "/g/h"]'
+
+
+def test_how_long_one_may_take_that_says_nothing() -> None:
+    given = [{"path": "/a", "target": "https://t/a"}, {"path": "/b", "target": "https://t/b", "timeout": 3}]
+    assert [each.timeout_s for each in entries.read(given, {}, 9.0).all] == [9.0, 3.0]
+    assert [each.timeout_s for each in entries.read(given, {}).all] == [entries.TIMEOUT_S, 3.0]
