@@ -189,7 +189,7 @@ def _read(
     reading.off_asks, reading.off_anyway = without_effect.OFF_ASKS, _off_anyway()
     _name_other_sections(loose, own_sections, reading)
     _need_secrets(general_tree, service, environ)
-    usable.only(trees, environ, reading)
+    usable.only(trees, environ, reading, service)
     general = section(
         GeneralSettings, general_tree, "general_settings", _idle(without_effect.GENERAL, general_tree), reading
     )

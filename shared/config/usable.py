@@ -3,7 +3,7 @@ it costs what it asks for, not the start. What protects isn't here: that refuses
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.config import caching
@@ -13,16 +13,21 @@ from shared.config.schema.router import FAILURES
 Tree = dict[str, Any]
 
 
-def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading) -> None:
+_CHANNELS = {"edge": ("slack",), "ledger": ("slack", "webhook", "email")}
+"""Which a service tells people by: only that one knows whether it can."""
+
+
+def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading, service: str | None) -> None:
     """
     Args:
         trees: section -> its keys, references resolved; changed.
         environ: with the file's own variables.
+        service: who reads, and knows its own variables alone; None: everybody's are there.
     """
     general, litellm, router = (trees[name] for name in ("general_settings", "litellm_settings", "router_settings"))
-    _alerting(general, environ, reading)
+    _alerting(general, environ, reading, _CHANNELS["ledger"] if service is None else _CHANNELS.get(service, ()))
     _admin_pages(general, reading)
-    _cache(litellm, environ, reading)
+    _cache(litellm, environ, reading, connects=service in (None, "edge"))
     for key, end in (("retry_policy", "Retries"), ("allowed_fails_policy", "AllowedFails")):
         if key in router:
             router[key] = _policy(router[key], end, f"router_settings.{key}", reading)
@@ -42,8 +47,8 @@ def _idle(place: str, why: str, reading: Reading) -> None:
     reading.warn(f"{place}: not used ({why})")
 
 
-def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading) -> None:
-    """Channels that can be told something."""
+def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading, ours: Collection[str]) -> None:
+    """Channels by which somebody can be told."""
     given = general.get("alerting")
     if not isinstance(given, list):
         return
@@ -64,7 +69,7 @@ def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading) -> No
             _idle(place, "it is no name, like slack", reading)
         elif name not in missing:
             _idle(place, f"{name[:80]!r} is none of {', '.join(missing)}", reading)
-        elif missing[name]:
+        elif name in ours and missing[name]:
             _idle(place, f"{name} needs {missing[name]}", reading)
         else:
             kept.append(name)
@@ -85,7 +90,7 @@ def _admin_pages(general: Tree, reading: Reading) -> None:
         reading.warn(f"{place}: read as admin_only (it is neither all nor admin_only)")
 
 
-def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading) -> None:
+def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading, *, connects: bool) -> None:
     params = litellm.get("cache_params")
     if not isinstance(params, dict) or not litellm.get("cache"):
         return
@@ -108,7 +113,7 @@ def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading) -> None:
         if caching.seconds(params["ttl"]) is None:
             _idle(f"{at}.ttl", "it must be a number of seconds", reading)
             del params["ttl"]
-    if caching.kind(params) == "redis" and (why := caching.why_no_redis(params, environ)):
+    if connects and caching.kind(params) == "redis" and (why := caching.why_no_redis(params, environ)):
         _idle(f"{at}.host", f"{why}: nothing is cached", reading)
         litellm["cache"] = False
 
@@ -136,16 +141,15 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
 
 
+_OF_BUDGETS = frozenset({"budget_limit", "max_budget", "time_period", "budget_duration"})
+
+
 def _provider_budgets(router: Tree, reading: Reading) -> None:
-    """A provider of which no budget is said has none; a budget that can't be read refuses."""
+    """A provider of which nothing of a budget is said has none; one that can't be read refuses."""
     given = router.get("provider_budget_config")
     if not isinstance(given, dict):
         return
-    without = [
-        name
-        for name, each in given.items()
-        if isinstance(each, dict) and not {"budget_limit", "max_budget"} & each.keys()
-    ]
+    without = [name for name, each in given.items() if isinstance(each, dict) and not _OF_BUDGETS & each.keys()]
     router["provider_budget_config"] = {name: each for name, each in given.items() if name not in without}
     for name in without:
         _idle(f"router_settings.provider_budget_config.{name}", "it says no budget_limit", reading)

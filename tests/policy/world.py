@@ -44,7 +44,9 @@ PRICES = {("openai", "gpt-4o"): Price(2_500_000, 10_000_000), ("groq", "llama"):
 
 
 def catalog(text: str = CONFIG, environ: dict[str, str] | None = None) -> Catalog:
-    return build(config.parse(text, {}), lambda provider, model: PRICES.get((provider, model)), environ)
+    return build(
+        config.parse(text, {}, service="policy"), lambda provider, model: PRICES.get((provider, model)), environ
+    )
 
 
 def digest(name: str) -> KeyDigest:

@@ -186,3 +186,13 @@ def test_of_providers_too_but_no_door() -> None:
     assert "UI_PASSWORD" not in config.variables and "hidden-9" not in repr(config)
     _, keys = said("general_settings: {ui_username: os.environ/UI_USERNAME}", {"UI_USERNAME": "me"})
     assert keys["general_settings.ui_username"] == ("acts", "the environment says it too")
+
+
+def test_only_who_tells_people_knows_whether_it_can() -> None:
+    text = "general_settings: {alerting: [slack, email, webhook]}\nlitellm_settings: {cache: true, cache_params: {type: redis}}"
+    for service, kept, cached in (
+        ("policy", ["slack", "email", "webhook"], True), ("moderation", ["slack", "email", "webhook"], True),
+        ("edge", ["email", "webhook"], False), ("ledger", [], True),
+    ):  # fmt: skip
+        config = parse(text, {}, service=service)
+        assert config.general.alerting == kept and config.litellm.cache is cached, service
