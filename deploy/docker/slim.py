@@ -2,7 +2,7 @@
 headers, cloud services we don't call.
 
 `python3 slim.py SITE_PACKAGES`, in the image's build stage. Prints what was saved. Nothing that an
-import needs is touched: the image's test imports every module of Tollgate afterwards.
+import needs is touched: imports.py, run afterwards, sees to that.
 """
 
 import gzip
@@ -13,7 +13,7 @@ from pathlib import Path
 
 FOLDERS = ("tests", "test", "_pyinstaller", "include", "docs", "examples", "benchmarks", "sboms")
 """Of these names, anywhere below a package that isn't one of KEPT."""
-KEPT = ("numpy/testing",)
+KEPT = ("numpy/testing", "botocore/docs")
 """Imported by their own packages."""
 SOURCES = (".c", ".h", ".pyx", ".pxd", ".pyi", ".hpp", ".cpp", ".a", ".cmake", ".pc")
 CLOUD_SERVICES = (
@@ -42,6 +42,12 @@ def size_bytes(root: Path) -> int:
     return sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+def packed_in_place(path: Path) -> None:
+    with gzip.open(f"{path}.gz", "wb") as packed:
+        packed.write(path.read_bytes())
+    path.unlink()
+
+
 def main(root: Path) -> None:
     before = size_bytes(root)
     for folder in [path for path in root.rglob("*") if path.is_dir() and path.name in FOLDERS]:
@@ -50,6 +56,8 @@ def main(root: Path) -> None:
     for model in (root / "botocore" / "data").glob("*"):
         if model.is_dir() and model.name not in CLOUD_SERVICES:
             shutil.rmtree(model)
+    for data in (root / "botocore" / "data").glob("*.json"):  # it reads them compressed, too
+        packed_in_place(data)
     for unused in UNUSED:
         for path in root.glob(unused):
             path.unlink()
@@ -58,9 +66,7 @@ def main(root: Path) -> None:
             path.unlink()
     for notices in root.glob("*.dist-info/licenses/*"):
         if notices.is_file() and notices.stat().st_size > NOTICES_BYTES_MAX:
-            with gzip.open(f"{notices}.gz", "wb") as packed:
-                packed.write(notices.read_bytes())
-            notices.unlink()
+            packed_in_place(notices)
     # Not those that a wheel brought along in `<package>.libs`: they were patched, and don't survive
     # it.
     libraries = [
