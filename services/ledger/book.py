@@ -81,13 +81,17 @@ class Tally:
         await self._connection.execute(QUERIES["position_safe"])
         return Position(row["seq"], row["message_at_ns"])
 
-    async def rewind(self, known: Position, to: Position, anomaly: Anomaly) -> None:
-        """The stream isn't the one `known` was read from: go back. What is read again is recognised
-        by its ids.
+    async def rewind(self, known: Position, to: Position, anomaly: Anomaly | None) -> None:
+        """Go back: what is read again is recognised by its ids.
+
+        Args:
+            anomaly: that the stream isn't the one `known` was read from; None: somebody asked for
+                it, and the audit log says so.
         """
         async with self._connection.transaction():
             await self._move(to, await self._hold(known))
-            await self._write_anomalies([anomaly])
+            if anomaly is not None:
+                await self._write_anomalies([anomaly])
 
     async def anomaly(self, anomaly: Anomaly) -> None:
         await self._write_anomalies([anomaly])

@@ -25,7 +25,6 @@ from typing import NamedTuple
 from services.ledger import config
 from services.ledger.book import Position, PositionMovedError, Tally
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database
-from services.ledger.facts_in import Anomaly
 from services.ledger.ordered_consumer import BUS_ERRORS, ConsumerError, OrderedConsumer
 from services.ledger.telling import LEDGER, Teller
 from shared import bus, streams, subjects
@@ -170,9 +169,8 @@ async def _rewind(connection: Connection, shard: Shard) -> None:
     tally = Tally(connection, subjects.TRAFFIC_STREAM, shard.number)
     for _ in range(TRIES):
         known = await tally.position()
-        rewound = Anomaly("rewind", known.seq, None, "restore-traffic --everything")
         with suppress(PositionMovedError):
-            await tally.rewind(known, Position(0, 0), rewound)
+            await tally.rewind(known, Position(0, 0), None)
             return
     raise ConsumerError(f"shard {shard.number} is recorded too fast to go back: stop the ledger for a moment")
 
