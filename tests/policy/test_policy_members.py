@@ -95,3 +95,13 @@ def test_who_leaves_a_team_leaves_their_keys_of_it_behind() -> None:
     assert w.decide(secret("in"), model="gpt").refusal.code == "unknown_key"
     for name in ("personal", "bosses"):
         assert w.decide(secret(name), model="gpt").caller.key_sha256 == digest(name)
+
+
+def test_who_is_added_again_before_their_leaving_is_wholly_known_is_written_again() -> None:
+    """A replica folds fact by fact: it may have seen the team without them, and not yet them
+    without the team.
+    """
+    w = World(Team(team_id="t"), User(user_id="ann", teams=["t"]))
+    plan = w.plan("/team/member_add", {"team_id": "t", "member": {"role": "user", "user_id": "ann"}})
+    assert {each.subject for each in plan.changes} == {"control.user.ann", "control.team.t"}, "so one of the two loses"
+    assert [each.after["teams"] for each in plan.changes if each.kind == "user"] == [["t"]]

@@ -46,9 +46,8 @@ def add_all(call: Call, wanted: list[Any]) -> Plan:
         if any(known.get("user_id") == user.user_id for known in members):
             raise RefusedError(errors.bad_request(f"User={user.user_id} already in team", "member"))
         members.append(member)
-        if change_ is not None:
-            changes.append(change_)
-            noted.append(users.shown(call, user)[0])
+        changes.append(change_)
+        noted.append(users.shown(call, user)[0])
     after = _with(call, team, members)
     changes = list({c.subject: c for c in changes}.values())
     row = {**TEAM.row(after, spend=None), "updated_users": noted, "updated_team_memberships": []}
@@ -221,16 +220,18 @@ def _find(call: Call, team: Team) -> dict[str, Any]:
     return fields.refuse("user_id", "or user_email must name the member")
 
 
-def _user_of(call: Call, member: dict[str, Any], team: Team) -> tuple[User, Change | None]:
-    """The member as a user, and the change that notes the team with them."""
+def _user_of(call: Call, member: dict[str, Any], team: Team) -> tuple[User, Change]:
+    """The member as a user, and the change that notes the team with them: also where they list it
+    already. Then they have just left it, and the fact that says so is still on its way here: this
+    one mustn't land after it.
+    """
     user_id, email = member.get("user_id"), member.get("user_email")
     before = call.directory.users.get(user_id) if user_id is not None else None
     if before is None and user_id is None:
         before = call.directory.user_of(str(email))
     user = before or _new(call, user_id or call.new_id(), email)
-    if team.team_id in user.teams:
-        return user, None
-    after = generic.stamped(call, msgspec.structs.replace(user, teams=[*user.teams, team.team_id]))
+    listed = list(dict.fromkeys([*user.teams, team.team_id]))
+    after = generic.stamped(call, msgspec.structs.replace(user, teams=listed))
     return user, change(call.directory, USER, "created" if before is None else "updated", before, after)
 
 

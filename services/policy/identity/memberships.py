@@ -48,7 +48,9 @@ def follow(
         ids -= {team.team_id for team in gone}
     if not pairs:
         return user, []
-    return msgspec.structs.replace(user, teams=sorted(ids)), pairs
+    # Another user in any case: one that lists a team already has just left it, and the fact that
+    # says so may be on its way still. This one mustn't land after it.
+    return msgspec.structs.replace(user, teams=sorted(ids), updated_at_ms=now_ms), pairs
 
 
 def _joined(team: Team, user: User, now_ms: int) -> Team:
