@@ -157,6 +157,8 @@ class Relay:
             raise failures.of_error_answer(body, self._provider)
         if judged.problem is not None:
             raise failures.of_nothing(judged.problem, body, self._provider)
+        if format.one_each and format.lacks(asked.call, judged.head):
+            raise Failure("too_few", self._provider)
         if asked.call.stream:
             return await self._as_events(body)
         head = judged.head

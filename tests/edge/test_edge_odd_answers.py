@@ -294,3 +294,23 @@ async def test_what_ends_while_it_is_waited_for_goes_to_the_next(start: Start) -
     )
     answer = await edge.chat(stream=True)
     assert answer.status == 200 and b"Hi" in answer.body
+
+
+ONE = {"object": "embedding", "index": 0, "embedding": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "status"),
+    [
+        (["a", "b"], 2, 200), (["a", "b"], 1, 502), ([[1, 2], [3]], 1, 502), ([1, 2, 3], 1, 200), ("a", 1, 200), (["a"], 1, 200),
+    ],
+)  # fmt: skip
+async def test_an_embedding_for_each_input_or_none(start: Start, given: Any, found: int, status: int) -> None:
+    body = json.dumps({"object": "list", "model": "m", "data": [ONE] * found, "usage": {"prompt_tokens": 3}}).encode()
+    edge = await start(always(response(body)))
+    async with await edge.connect() as caller:
+        await caller.post("/v1/embeddings", json.dumps({"model": "m", "input": given}).encode())
+        answer = await caller.answer()
+    assert answer.status == status
+    _, settled = await told(edge)
+    assert settled.outcome == ("success" if status == 200 else "provider_error")

@@ -29,6 +29,8 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool = True
     output_bound: bool = True
     """Whether the request bounds the output (`max_tokens`); False: there is none."""
+    one_each: bool = False
+    """Each input has one of what was asked for."""
     makes_images: bool = False
     """What its answers hold are images: each is a unit of usage."""
     default_model: str = ""
@@ -112,6 +114,16 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             return Judged(head, "error_answer")
         return Judged(head)
 
+    def lacks(self, call: Call, head: AnswerHead) -> bool:
+        """Whether an answer has fewer than its inputs are: a client would put them beside the wrong
+        ones.
+        """
+        try:
+            inputs = _items(call.fields[self.required])
+            return _is_of_texts(inputs) and len(_items(getattr(head, self.answers_in))) < len(inputs)
+        except UNREADABLE:  # one text
+            return False
+
     def as_events(self, body: bytes) -> bytes:
         """A whole answer as the stream a client asked for. Raises UNREADABLE."""
         answer: dict[str, Any] = msgspec.json.decode(body)
@@ -145,6 +157,11 @@ def _is_empty(found: msgspec.Raw) -> bool:
     """Of a list, whatever its size."""
     start = bytes(memoryview(found)[1:64]).lstrip()
     return start[:1] == b"]" or (not start and not bytes(memoryview(found)[1:-1]).strip())
+
+
+def _is_of_texts(inputs: list[msgspec.Raw]) -> bool:
+    """Of several inputs, texts or lists of tokens; not the tokens of one."""
+    return bool(inputs) and bytes(memoryview(inputs[0])[:1]) in (b'"', b"[")
 
 
 def images_in(head: AnswerHead) -> int:
@@ -188,6 +205,7 @@ EMBEDDINGS: Final = OpenAI(
     path="/embeddings",
     required="input",
     answers_in="data",
+    one_each=True,
     streams=False,
     output_bound=False,
 )

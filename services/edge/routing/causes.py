@@ -57,6 +57,7 @@ CAUSES: Final[dict[str, Cause]] = {
     "error_answer": _wrong(again=True),
     "empty": _wrong(again=True),
     "unreadable": _wrong(),
+    "too_few": _wrong(),
     # What the provider says of itself.
     "refused": Cause("provider_error", False, error="provider_bad_answer"),
     "deployment": _wrong(cools="now"),
