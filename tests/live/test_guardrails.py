@@ -2,6 +2,7 @@
 the book.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import aiohttp
 import openai
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from tests.live.conftest import MASTER, book_row, new_key
+from tests.support.serving import handled_by, serving
 from tests.support.suite import RunningSuite
 from tests.support.upstream import Behaviour, FakeUpstream
 
@@ -21,7 +24,36 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 AKIA = "AKIA" + "Z7QW2ERT4YUI6OPA"
 
 
-def config(base_url: str) -> str:
+FAILING = ("down", "slow", "401", "500", "junk", "redirect")
+"""What a guardrail's own service may do."""
+
+
+async def failing(request: web.Request) -> web.StreamResponse:
+    """Each way at a path of its own."""
+    match request.path.split("/")[1]:
+        case "slow":
+            await asyncio.sleep(3)
+        case "401" | "500" as status:
+            return web.Response(status=int(status), text="TOP SECRET")
+        case "redirect":
+            return web.Response(status=307, headers={"Location": "/fine"})
+        case "junk":
+            return web.Response(text="<html>TOP SECRET")
+    return web.json_response({"action": "NONE"})
+
+
+def failing_guardrails(url: str) -> str:
+    return "".join(
+        f"""
+  - guardrail_name: {how}-{on_error}
+    litellm_params: {{guardrail: generic_guardrail_api, mode: pre_call, default_on: false, on_error: {on_error}, deadline_ms: 400,
+      api_base: "{"http://127.0.0.1:9" if how == "down" else f"{url}/{how}"}"}}"""
+        for how in FAILING
+        for on_error in ("block", "allow")
+    )
+
+
+def config(base_url: str, guardrails_url: str) -> str:
     return f"""
 model_list:
   - {{model_name: fake, litellm_params: {{model: openai/fake, api_base: "{base_url}", api_key: provider-key-1,
@@ -34,7 +66,7 @@ guardrails:
   - guardrail_name: hide-in-answers
     litellm_params: {{guardrail: hide-secrets, mode: post_call, default_on: false}}
   - guardrail_name: watcher
-    litellm_params: {{guardrail: hide-secrets, mode: logging_only, default_on: false}}
+    litellm_params: {{guardrail: hide-secrets, mode: logging_only, default_on: false}}{failing_guardrails(guardrails_url)}
 general_settings:
   master_key: sk-1234
 """
@@ -50,7 +82,10 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 async def guarded(tmp_path_factory: pytest.TempPathFactory, upstream: FakeUpstream) -> AsyncIterator[RunningSuite]:
     directory: Path = tmp_path_factory.mktemp("guarded")
     (directory / "words.txt").write_text("forbiddenword\n")
-    async with RunningSuite(directory, config(upstream.base_url)) as running:
+    async with (
+        serving(handled_by(failing)) as url,
+        RunningSuite(directory, config(upstream.base_url, url)) as running,
+    ):
         yield running
 
 
@@ -131,6 +166,49 @@ async def test_a_request_names_a_guardrail_and_an_unknown_name_is_refused(
     before = len(upstream.requests)
     status, _, body = await chat(http, guarded, "x", guardrails=["nosuch"])
     assert status == 400 and "nosuch" in body.decode() and len(upstream.requests) == before
+
+
+@pytest.mark.parametrize("how", FAILING)
+async def test_whatever_a_guardrail_s_service_does_on_error_happens_and_the_fact_says_so(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession, how: str
+) -> None:
+    before = len(upstream.requests)
+    status, headers, body = await chat(http, guarded, "x", guardrails=[f"{how}-block"])
+    assert status == 503 and f"{how}-block" in json.loads(body)["error"]["message"]
+    assert "TOP SECRET" not in body.decode() and len(upstream.requests) == before, "not one byte went upstream"
+    refused = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
+    status, headers, _ = await chat(http, guarded, "x", guardrails=[f"{how}-allow"])
+    assert status == 200 and len(upstream.requests) == before + 1
+    assert f"{how}-allow" not in headers["x-litellm-applied-guardrails"], "it could not answer, so it didn't run"
+    served = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
+    for row, name in ((refused, f"{how}-block"), (served, f"{how}-allow")):
+        said = {one["name"]: one["action"] for one in row["metadata"]["guardrail_information"]}
+        assert said[name] == "error", row
+    assert "TOP SECRET" not in guarded.log()
+
+
+async def test_five_hostile_megabytes_through_the_suite(
+    guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
+) -> None:
+    """Read to its end or refused, and meanwhile others are served; an honest one goes on."""
+    size, before = 5 * 1024 * 1024, len(upstream.requests)
+    hostile = [
+        chat(http, guarded, (seed * (size // len(seed) + 1))[:size]) for seed in ("pwd=a1B2c3D4 ", "password: a1")
+    ]
+    asked = asyncio.gather(*hostile)
+    served = 0
+    while not asked.done():
+        assert (await chat(http, guarded, "small"))[0] == 200
+        served += 1
+    for status, headers, body in await asked:
+        assert status == 503 and "hide_secrets" in json.loads(body)["error"]["message"]
+        row = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
+        assert {one["name"]: one["action"] for one in row["metadata"]["guardrail_information"]}["hide_secrets"] == "error"
+    assert served and len(upstream.requests) == before + served
+    prose = ("the quick brown fox jumps over the lazy dog, " * (size // 45)) + f"key {AKIA}"
+    status, _, _ = await chat(http, guarded, prose)
+    assert status == 200
+    assert upstream.requests[-1].json["messages"][0]["content"] == prose.replace(AKIA, "[REDACTED]")
 
 
 async def test_what_could_be_read_in_two_ways_never_reaches_a_provider(

@@ -66,3 +66,14 @@ def test_kinds_that_strangers_wrote(whole: Engine, text: str, secret: str) -> No
 )
 def test_what_names_and_numbers_look_like(whole: Engine, text: str) -> None:
     assert hidden(whole, text) == text
+
+
+def test_a_column_goes_on_past_a_value_that_spells_a_name(whole: Engine) -> None:
+    rows = [f"user{i},Zk4{spelled}{i}x!9\n" for i, spelled in enumerate(("aKeyT", "xPwdQ", "mTokenB", "plain") * 5)]
+    out = hidden(whole, "user,password\n" + "".join(rows))
+    assert out == "user,password\n" + "".join(f"user{i},[REDACTED]\n" for i in range(20))
+
+
+def test_another_header_in_the_same_table_has_its_own_columns(whole: Engine) -> None:
+    text = "user,password\nann,Zk4vQ9wLm2xT\npassword,user\nRn3YtQ9wLm2x,bob\n"
+    assert hidden(whole, text) == "user,password\nann,[REDACTED]\npassword,user\n[REDACTED],bob\n"

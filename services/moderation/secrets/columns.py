@@ -107,14 +107,16 @@ def _wanted(data: bytes, header: list[tuple[int, int]], at: int) -> dict[int, st
 
 
 def _named(data: bytes, row: list[tuple[int, int]]) -> dict[int, tuple[str, int]]:
-    """Of the cells that name secrets: how strongly, and where their first literal is."""
+    """Of the cells that name secrets: how strongly, and where their first literal is. Not of values
+    that happen to spell one.
+    """
     named: dict[int, tuple[str, int]] = {}
     for index, (start, end) in enumerate(row):
         found = _SAYS_SECRET.search(data, start, end)
         if found is None or data.count(b" ", start, end) >= WORDS_MAX:
             continue
         strength = _strength(data[start:end], found, start)
-        if strength:
+        if strength and not values.is_random(data[start:end].decode("utf-8", "replace"), 8):
             named[index] = (strength, found.start())
     return named
 
