@@ -98,6 +98,11 @@ async def chat(
         return answer.status, answer.headers, await answer.read()
 
 
+def said_by(row: dict[str, Any]) -> dict[str, str]:
+    """What the book has each guardrail say."""
+    return {one["name"]: one["action"] for one in row["metadata"]["guardrail_information"]}
+
+
 async def test_the_page_s_secret_goes_on_redacted_and_the_log_says_so(
     guarded: RunningSuite, upstream: FakeUpstream, http: aiohttp.ClientSession
 ) -> None:
@@ -182,8 +187,7 @@ async def test_whatever_a_guardrail_s_service_does_on_error_happens_and_the_fact
     assert f"{how}-allow" not in headers["x-litellm-applied-guardrails"], "it could not answer, so it didn't run"
     served = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
     for row, name in ((refused, f"{how}-block"), (served, f"{how}-allow")):
-        said = {one["name"]: one["action"] for one in row["metadata"]["guardrail_information"]}
-        assert said[name] == "error", row
+        assert said_by(row)[name] == "error", row
     assert "TOP SECRET" not in guarded.log()
 
 
@@ -203,7 +207,7 @@ async def test_five_hostile_megabytes_through_the_suite(
     for status, headers, body in await asked:
         assert status == 503 and "hide_secrets" in json.loads(body)["error"]["message"]
         row = await book_row(http, guarded.edge_url, headers["x-tollgate-request-id"], MASTER)
-        assert {one["name"]: one["action"] for one in row["metadata"]["guardrail_information"]}["hide_secrets"] == "error"
+        assert said_by(row)["hide_secrets"] == "error"
     assert served and len(upstream.requests) == before + served
     prose = ("the quick brown fox jumps over the lazy dog, " * (size // 45)) + f"key {AKIA}"
     status, _, _ = await chat(http, guarded, prose)
