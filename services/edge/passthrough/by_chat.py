@@ -1,10 +1,11 @@
-"""A call of Anthropic's Messages to a deployment that doesn't speak it: asked in OpenAI's chat, or
-in what that is translated to, and answered in Anthropic's wire. What was used is read from the
-chat: Anthropic's usage can't say all of it.
+"""A call of Anthropic's Messages, or OpenAI's Responses, to a deployment that doesn't speak it:
+asked in OpenAI's chat, or in what that is translated to, and answered in the wire it was asked in.
+What was used is read from the chat: Anthropic's usage can't say all of it.
 """
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 
@@ -15,11 +16,12 @@ from services.edge.providers.base import Options, StreamTranslator, Target, Unre
 from services.edge.providers.merging import unmerged
 from services.edge.providers.translate import anthropic_messages__chat as messages
 from services.edge.providers.translate import anthropic_messages__chat_stream as messages_stream
+from services.edge.providers.translate import openai_responses__chat as responses
+from services.edge.providers.translate import openai_responses__chat_stream as responses_stream
 from services.edge.usage.tap import Tap
 from shared.ids import RequestId
 from shared.outbound import OutboundError
 
-ROUTE = "/messages"
 _EVENTS = "text/event-stream"
 _STREAMS = (_EVENTS, "application/vnd.amazon.eventstream", "application/x-ndjson")
 
@@ -30,25 +32,90 @@ def can(target: Target) -> bool:
     return CHAT.name in provider.wires or CHAT.name in provider.translators
 
 
+class _Front(Protocol):
+    """What is said to the client: its wire before chat's."""
+
+    id_prefix: str
+
+    def __init__(self, call: Call, model: str, response_id: str, now_s: int) -> None: ...
+    def fields(self, *, marks: bool) -> dict[str, msgspec.Raw]:
+        """The chat's. Raises RefusedError for what can't be said in it."""
+
+    def whole(self, chat: bytes) -> dict[str, Any] | None:
+        """None: it is no answer of a chat."""
+
+    def events(self, whole: dict[str, Any]) -> list[bytes]:
+        """Of a whole answer."""
+
+    def stream(self) -> StreamTranslator: ...
+
+
+class _Messages:
+    id_prefix = "msg_"
+
+    def __init__(self, call: Call, model: str, response_id: str, now_s: int) -> None:
+        self._call, self._model, self._id = call, model, response_id
+
+    def fields(self, *, marks: bool) -> dict[str, msgspec.Raw]:
+        return messages.fields(self._call.fields, marks=marks)
+
+    def whole(self, chat: bytes) -> dict[str, Any] | None:
+        return messages.message(chat, self._model)
+
+    def events(self, whole: dict[str, Any]) -> list[bytes]:
+        return messages_stream.of_message(whole)
+
+    def stream(self) -> StreamTranslator:
+        return messages_stream.Stream(self._model, self._id)
+
+
+class _Responses:
+    id_prefix = "resp_"
+
+    def __init__(self, call: Call, model: str, response_id: str, now_s: int) -> None:
+        self._call, self._customs = call, responses.custom_names(call.fields)
+        self._head = responses.head(call.fields, response_id, model, now_s)
+
+    def fields(self, *, marks: bool) -> dict[str, msgspec.Raw]:
+        return responses.fields(self._call.fields, marks=marks)
+
+    def whole(self, chat: bytes) -> dict[str, Any] | None:
+        return responses.response(chat, self._head, self._customs)
+
+    def events(self, whole: dict[str, Any]) -> list[bytes]:
+        return responses_stream.of_response(whole)
+
+    def stream(self) -> StreamTranslator:
+        return responses_stream.Stream(self._head, self._customs)
+
+
+FRONTS: dict[str, type[_Front]] = {"/messages": _Messages, "/responses": _Responses}
+"""Routes that can be asked by chat."""
+
+
 class ByChat:
     """One attempt. Raises RefusedError for what can't be said to this deployment.
 
     Args:
+        route: one of FRONTS.
         model: the upstream's.
         body_bytes_max: of a whole answer.
     """
 
     def __init__(
-        self, target: Target, call: Call, model: str, request_id: RequestId, now_s: int, body_bytes_max: int
+        self, route: str, target: Target, call: Call, model: str, request_id: RequestId, now_s: int, body_bytes_max: int
     ) -> None:
+        front = FRONTS[route]
         provider = unmerged(target.provider)
         self._translator = None if CHAT.name in provider.wires else provider.translators[CHAT.name]
-        self._stream, self._model, self._bytes_max = call.stream, model, body_bytes_max
+        self._stream, self._bytes_max = call.stream, body_bytes_max
         self._provider = target.deployment.provider
+        response_id = f"{front.id_prefix}{request_id}"
         self._options = Options(
-            target.deployment, call.stream, f"msg_{request_id}", now_s, model, modify_params=target.modify_params
+            target.deployment, call.stream, response_id, now_s, model, modify_params=target.modify_params
         )
-        fields = messages.fields(call.fields, marks=self._translator is not None)
+        self._front = front(call, model, response_id, now_s)
+        fields = self._front.fields(marks=self._translator is not None)
         if target.parameters is not None:
             if "reasoning_effort" in target.parameters.refused:  # a hint: who can't think answers all the same
                 fields.pop("reasoning_effort", None)
@@ -60,7 +127,7 @@ class ByChat:
             self.body = self._translator.request(fields, model, self._options)
 
     def answer(self, answer: Undone) -> "Translated":
-        """What a success says, in Anthropic's wire."""
+        """What a success says, in the wire it was asked in."""
         kind = dict(answer.headers).get("content-type", "").partition(";")[0].strip().lower()
         whole = not (self._stream and (kind in _STREAMS or not kind))
         tap = Tap("openai", self._provider, "application/json" if whole else _EVENTS)
@@ -70,15 +137,15 @@ class ByChat:
     def _whole(self, tap: Tap, body: bytes) -> bytes:
         chat = body if self._translator is None else self._translator.answer(body, self._options)
         tap.feed(chat)
-        found = messages.message(chat, self._model)
+        found = self._front.whole(chat)
         if found is None:
             if body.lstrip()[:1] == b"{" and b'"error"' not in body:
                 raise UnreadableAnswerError("no chat answer")
             return body  # an error, a page, nothing: whoever reads it next says which
-        return b"".join(messages_stream.of_message(found)) if self._stream else msgspec.json.encode(found)
+        return b"".join(self._front.events(found)) if self._stream else msgspec.json.encode(found)
 
     def _events(self, tap: Tap) -> list[StreamTranslator]:
-        chat: list[StreamTranslator] = [_Tapped(tap), messages_stream.Stream(self._model, self._options.response_id)]
+        chat: list[StreamTranslator] = [_Tapped(tap), self._front.stream()]
         return chat if self._translator is None else [self._translator.Stream(self._options), *chat]
 
 

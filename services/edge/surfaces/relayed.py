@@ -103,7 +103,7 @@ async def relay(
 def _can(target: Target | None, route: Route, kind: Kind) -> bool:
     if target is None or target.origin is None:
         return False
-    return _speaks(target, kind) or (route.name == by_chat.ROUTE and by_chat.can(target))
+    return _speaks(target, kind) or (route.name in by_chat.FRONTS and by_chat.can(target))
 
 
 def _speaks(target: Target, kind: Kind) -> bool:
@@ -222,7 +222,9 @@ class _Relay:
         if _speaks(target, self._kind):
             return None
         most = self._parts.settings.edge_answer_bytes_max
-        return ByChat(target, self._call, candidate.upstream_model, opened.id, opened.at_ms // 1000, most)
+        return ByChat(
+            self._route.name, target, self._call, candidate.upstream_model, opened.id, opened.at_ms // 1000, most
+        )
 
     def _left_s(self) -> float:
         return max(0.0, self._ends_at - self._parts.clock.seconds())

@@ -123,8 +123,8 @@ async def test_openais_client_responses_speech_transcription_and_edit(world: Wor
 
 
 async def test_a_model_that_does_not_speak_the_wire_says_so(world: World) -> None:
-    answer = await world.post("/v1/responses", json={"model": "claude", "input": "x"})
-    assert answer.status_code in (400, 404) and "/responses" in answer.json()["error"]["message"]
+    answer = await world.post("/v1/audio/speech", json={"model": "claude", "input": "x", "voice": "v"})
+    assert answer.status_code in (400, 404) and "/audio/speech" in answer.json()["error"]["message"]
     assert not world.maker.seen and not world.edge.settled()
 
 

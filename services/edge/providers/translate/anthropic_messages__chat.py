@@ -224,25 +224,25 @@ def _output(given: Mapping[str, msgspec.Raw], made: dict[str, Any]) -> None:
 # ── the answer ──
 
 
-class _Function(msgspec.Struct):
+class Function(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
 
 
-class _Call(msgspec.Struct):
+class Call(msgspec.Struct):
     index: int | None = None
     id: str | None = None
-    function: _Function | None = None
+    function: Function | None = None
 
 
-class _Said(msgspec.Struct):
+class Said(msgspec.Struct):
     """A message, or what one grew by."""
 
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[Call] | None = None
     thinking_blocks: list[dict[str, Any]] | None = None
 
     @property
@@ -251,8 +251,8 @@ class _Said(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    message: _Said | None = None
-    delta: _Said | None = None
+    message: Said | None = None
+    delta: Said | None = None
     finish_reason: str | None = None
 
 
@@ -261,10 +261,28 @@ class _Prompt(msgspec.Struct):
     cache_creation_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Completion(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Prompt | None = None
+    completion_tokens_details: _Completion | None = None
+
+    def responses(self) -> dict[str, Any]:
+        """As OpenAI's Responses say it."""
+        given, made = self.prompt_tokens or 0, self.completion_tokens or 0
+        details, thought = self.prompt_tokens_details or _Prompt(), self.completion_tokens_details or _Completion()
+        cached = {
+            "cached_tokens": details.cached_tokens or 0,
+            "cache_write_tokens": details.cache_creation_tokens or 0,
+        }
+        return {
+            "input_tokens": given, "input_tokens_details": cached, "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": thought.reasoning_tokens or 0}, "total_tokens": given + made,
+        }  # fmt: skip
 
     def anthropics(self) -> dict[str, int]:
         """Its input doesn't include what was read from a cache, or written to one."""
@@ -278,18 +296,18 @@ class _Usage(msgspec.Struct):
         }
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
     """A whole answer, or a chunk of one."""
 
     id: str = ""
     model: str = ""
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: Usage | None = None
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_answer = msgspec.json.Decoder(_Answer).decode
-_THOUGHTS = ("thinking", "redacted_thinking")
+answer = msgspec.json.Decoder(Answer).decode
+THOUGHTS = ("thinking", "redacted_thinking")
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
 
@@ -301,20 +319,20 @@ def stop_reason(finish: str | None, *, calls: bool) -> str:
 def message(body: bytes, model: str) -> dict[str, Any] | None:
     """A whole chat answer as Anthropic's message; None: it is none."""
     try:
-        found = _answer(body)
+        found = answer(body)
     except UNREADABLE:
         return None
     if not found.choices or found.choices[0].message is None:
         return None
     choice, said = found.choices[0], found.choices[0].message
-    content: list[Block] = [block for block in said.thinking_blocks or () if block.get("type") in _THOUGHTS]
+    content: list[Block] = [block for block in said.thinking_blocks or () if block.get("type") in THOUGHTS]
     if said.thoughts and not content:
         content.append({"type": "thinking", "thinking": said.thoughts, "signature": ""})
     text = said.content or said.refusal
     if text:
         content.append({"type": "text", "text": text})
     for n, call in enumerate(said.tool_calls or ()):
-        function = call.function or _Function()
+        function = call.function or Function()
         content.append(
             {
                 "type": "tool_use",
@@ -326,7 +344,7 @@ def message(body: bytes, model: str) -> dict[str, Any] | None:
     return {
         "id": found.id or "msg", "type": "message", "role": "assistant", "model": found.model or model, "content": content,
         "stop_reason": stop_reason(choice.finish_reason, calls=bool(said.tool_calls)), "stop_sequence": None,
-        "usage": (found.usage or _Usage()).anthropics(),
+        "usage": (found.usage or Usage()).anthropics(),
     }  # fmt: skip
 
 

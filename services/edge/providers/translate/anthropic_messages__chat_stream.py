@@ -11,10 +11,10 @@ import msgspec
 
 from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate.anthropic_messages__chat import (
-    _answer,
-    _Call,
-    _Said,
-    _Usage,
+    Call,
+    Said,
+    Usage,
+    answer,
     stop_reason,
 )
 from services.edge.providers.translate.wire import UNREADABLE, EventStream, encode
@@ -72,7 +72,7 @@ class Stream(EventStream):
         self._live: int | None = None
         """The call whose pieces are passed on as they come."""
         self._finish: str | None = None
-        self._usage = _Usage()
+        self._usage = Usage()
 
     def finish(self) -> list[bytes]:
         """Without an end that was said (`finish_reason`, `[DONE]`) it is cut off, and stays so."""
@@ -89,11 +89,11 @@ class Stream(EventStream):
                 self._end(out)
             return
         try:
-            found = _answer(data)
+            found = answer(data)
         except UNREADABLE as problem:
             raise UnreadableAnswerError(f"no chunk of a chat: {problem}") from None
         if bytes(found.error) != b"null":
-            out.append(event("error", error={"type": "api_error", "message": _said_of(found.error)}))
+            out.append(event("error", error={"type": "api_error", "message": said_of(found.error)}))
             self._over = True
             return
         if found.usage is not None:
@@ -111,7 +111,7 @@ class Stream(EventStream):
             if choice.finish_reason:
                 self._finish = choice.finish_reason
 
-    def _grow(self, said: _Said, out: list[bytes]) -> None:
+    def _grow(self, said: Said, out: list[bytes]) -> None:
         if said.thoughts:
             self._be("thinking", {"thinking": "", "signature": ""}, out)
             self._delta({"type": "thinking_delta", "thinking": said.thoughts}, out)
@@ -135,7 +135,7 @@ class Stream(EventStream):
             self._be("redacted_thinking", {"data": block.get("data") or ""}, out)
             self._close(out)
 
-    def _call(self, call: _Call, out: list[bytes]) -> None:
+    def _call(self, call: Call, out: list[bytes]) -> None:
         at = call.index
         if at is None:  # some count them by their ids alone
             known = [n for n, (id, _, _) in self._calls.items() if id == call.id] if call.id else list(self._calls)[-1:]
@@ -196,7 +196,7 @@ class _Message(msgspec.Struct):
     message: str = "the provider failed"
 
 
-def _said_of(error: msgspec.Raw) -> str:
+def said_of(error: msgspec.Raw) -> str:
     try:
         return msgspec.json.decode(error, type=_Message).message
     except UNREADABLE:

@@ -1,0 +1,67 @@
+"""OpenAI's own client's Responses before models that don't speak them: passthrough/by_chat.py."""
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from shared.billing import cost
+from tests.edge.fakes import response
+from tests.edge.relayed.relayed_kit import PRICE, Wires
+from tests.edge.relayed.test_relayed_by_chat import GEMINI, World, stream_of
+
+TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
+
+
+@pytest.fixture
+def world(wires: Wires) -> World:
+    return World(wires)
+
+
+@pytest.mark.parametrize("as_events", [True, False])
+async def test_plain_and_streamed(world: World, as_events: bool) -> None:
+    """Also where a provider answers a stream's call in one piece."""
+    answer = response(json.dumps(GEMINI).encode())
+    await world.having(answer, model="gemini/gemini-2.5-flash")
+    async with world.wires.openai() as client:
+        whole = await client.responses.create(model="m", input="hi", instructions="Be kind.", tools=[TOOL])
+        assert (whole.output_text, whole.output[-1].type, whole.status) == ("I look.", "function_call", "completed")
+        if as_events:
+            await world.having(stream_of(GEMINI, done=b""), model="gemini/gemini-2.5-flash")
+        async with client.responses.stream(model="m", input="hi", tools=[TOOL]) as stream:
+            kinds = [event.type async for event in stream]
+            final = await stream.get_final_response()
+    assert kinds[0] == "response.created" and kinds[-1] == "response.completed"
+    assert final.output_text == "I look." and final.usage is not None and final.usage.total_tokens == 25
+    assert "Be kind." in json.dumps(world.asked[0][2]["systemInstruction"])
+    for fact in await world.wires.settled(2):
+        assert (fact.outcome, fact.usage.input_tokens, fact.usage.output_tokens) == ("success", 20, 5)
+        assert fact.cost_picousd == cost(PRICE, fact.usage).picousd and fact.opened.call_type == "aresponses"
+
+
+async def test_what_cant_be_said_is_refused_before_anybody_is_asked(world: World) -> None:
+    await world.having(response(json.dumps(GEMINI).encode()), model="gemini/gemini-2.5-flash")
+    async with world.wires.openai() as client:
+        with pytest.raises(openai.BadRequestError, match="nothing is kept"):
+            await client.responses.create(model="m", input="hi", previous_response_id="resp_1")
+    assert world.asked == []
+
+
+async def test_claudes_signed_thoughts_come_back_signed(world: World) -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "Er=="}
+    use = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "x"}}
+    said = {
+        "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [thought, use],
+        "stop_reason": "tool_use", "stop_sequence": None, "usage": {"input_tokens": 20, "output_tokens": 5},
+    }  # fmt: skip
+    await world.having(response(json.dumps(said).encode()), model="anthropic/claude-sonnet-4-5")
+    reasoning: Any = {"effort": "high"}
+    async with world.wires.openai() as client:
+        first = await client.responses.create(model="m", input="hi", tools=[TOOL], reasoning=reasoning)
+        items: Any = [{"role": "user", "content": "hi"}, *(item.to_dict() for item in first.output),
+                      {"type": "function_call_output", "call_id": "t1", "output": "seen"}]  # fmt: skip
+        await client.responses.create(model="m", input=items, tools=[TOOL], reasoning=reasoning)
+    assert [item.type for item in first.output] == ["reasoning", "function_call"]
+    sent = world.asked[1][2]["messages"]
+    assert sent[1]["content"] == [thought, use] and sent[2]["content"][0]["tool_use_id"] == "t1"
