@@ -8,8 +8,11 @@ import structlog
 
 from services.edge import texts
 from services.edge.account import NOTHING, Account
+from services.edge.answers import own
 from services.edge.content import request as requests
 from services.edge.formats import events
+from services.edge.formats.base import Call
+from services.edge.http import WholeAnswer
 from services.edge.parts import Parts
 from services.edge.screening import count_tokens
 from shared.billing import Usage
@@ -48,6 +51,12 @@ async def of_fields(parts: Parts, model: str, fields: Mapping[str, msgspec.Raw])
     found = [text for text in content.texts if text.kind != "key"]  # what fields are called
     counted = await count_tokens(parts.bus_client, model, [text.text for text in found if text.kind != "tokens"])
     return counted + sum(len(text.text.split()) for text in found if text.kind == "tokens")
+
+
+async def answer(parts: Parts, call: Call, model: str) -> WholeAnswer:
+    """What Anthropic's clients ask before each turn, where nobody can be asked who knows."""
+    counted = await of_fields(parts, model, call.fields)
+    return own(msgspec.json.encode({"input_tokens": counted}), more="x-tollgate-count: estimated\r\n")
 
 
 async def count_stream(parts: Parts, account: Account, reader: events.Reader, source: str) -> Usage:

@@ -71,6 +71,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Of prompts and answers, where they are kept."""
     upstream: Client
     targets: dict[DeploymentId, Target]
+    by_chat: set[DeploymentId] = msgspec.field(default_factory=set)
+    """Speak OpenAI's wire, and have shown that they have no Responses."""
     adopted: set[DeploymentId] = msgspec.field(default_factory=set)
     """Ids in `targets` that aren't our configuration's (groups.py)."""
     tasks: Tasks

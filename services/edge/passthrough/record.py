@@ -241,7 +241,7 @@ class Relayed(Record):
     ) -> None:
         super().__init__(parts, opened, opened.route, Spoken(wire, opened.provider), is_free=is_free)
         self._unsaid = unsaid
-        self.provider, self.upstream_model = opened.provider, opened.upstream_model
+        self.provider = opened.provider
         self.judge: Judge
         """Of the answer, once there is one."""
         self._shown: Tap | None = None

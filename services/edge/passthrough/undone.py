@@ -39,6 +39,18 @@ class Undone:
         while chunk := await self._chunks.next_chunk():
             yield chunk
 
+    async def beginning(self, bytes_max: int) -> bytes:
+        """As much of it as is worth reading; empty: it broke off."""
+        body = b""
+        try:
+            async for chunk in self.chunks():
+                body += chunk
+                if len(body) > bytes_max:
+                    break
+        except OutboundError:
+            return b""
+        return body
+
     async def arrived(self, within_s: float) -> bool:
         """Whether `chunks` has something to say by then."""
         return await self._chunks.arrived(within_s)

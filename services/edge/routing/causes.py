@@ -102,6 +102,12 @@ _HELD_ELSEWHERE: Final = (
 )  # fmt: skip
 
 
+def of_model(said: bytes) -> bool:
+    """Whether a 404 is about the model, and not about the route."""
+    said = said.lower()
+    return b"model" in said or b"deployment" in said
+
+
 def held_elsewhere(status: int, said: bytes) -> bool:
     """Whether a refusal is about something that only the deployment has that made it: a stored
     response or item, reasoning that it encrypted. Nothing was done yet, and another may know it.

@@ -8,10 +8,7 @@ is read from the answer as it flows by. What a guardrail has to see of an answer
 it has.
 """
 
-import msgspec
-
 from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks
-from services.edge.answers import own
 from services.edge.content import answer as contents
 from services.edge.formats import events
 from services.edge.formats.base import Call
@@ -49,9 +46,9 @@ from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 
 IDLE_MS = 300_000
-COUNT = "/messages/count_tokens"
+COUNT, RESPONSES = "/messages/count_tokens", "/responses"
 NOT_THERE = (404, 405, 501)
-"""What servers that speak Messages say who don't count."""
+"""What servers say that speak a wire, but lack a route of it."""
 START_BYTES_MAX = 1024 * 1024
 """Of an answer's beginning that is held back: `response.created` repeats the instructions."""
 
@@ -91,7 +88,7 @@ async def relay(
     call = await screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]
     if not candidates and route.name == COUNT and permit.candidates:
-        return await _estimated(parts, call, permit.candidates[0].upstream_model)
+        return await counting.answer(parts, call, permit.candidates[0].upstream_model)
     if not candidates:
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
     if form is None and permit.guardrails:
@@ -111,12 +108,6 @@ def _speaks(target: Target, kind: Kind) -> bool:
     if kind.wire == "anthropic":
         return isinstance(provider, Anthropic)
     return CHAT.name in provider.wires
-
-
-async def _estimated(parts: Parts, call: Call, model: str) -> WholeAnswer:
-    """What Anthropic's clients ask before each turn, where nobody can be asked who knows."""
-    counted = await counting.of_fields(parts, model, call.fields)
-    return own(msgspec.json.encode({"input_tokens": counted}), more="x-tollgate-count: estimated\r\n")
 
 
 # ── the call ──
@@ -201,7 +192,7 @@ class _Relay:
                 record.head(answer.headers)
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
-                    return await self._refused(answer, record, about, is_last=is_last)
+                    return await self._refused(answer, record, about, candidate, is_last=is_last)
                 answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
                 try:
                     return await self._pass(answered, record, about, is_last=is_last)
@@ -219,7 +210,7 @@ class _Relay:
 
     def _by_chat(self, target: Target, candidate: Candidate, opened: Opened) -> ByChat | None:
         """None: it is asked in its own wire. Raises RefusedError."""
-        if _speaks(target, self._kind):
+        if _speaks(target, self._kind) and candidate.deployment_id not in self._parts.by_chat:
             return None
         most = self._parts.settings.edge_answer_bytes_max
         return ByChat(
@@ -261,26 +252,26 @@ class _Relay:
 
     # ── the answer ──
 
-    async def _refused(self, answer: Streamed, record: Relayed, about: str, *, is_last: bool) -> Answer | None:
+    async def _refused(
+        self, answer: Streamed, record: Relayed, about: str, candidate: Candidate, *, is_last: bool
+    ) -> Answer | None:
         """What is no success, in the provider's words where they are JSON; None: the next one is to
         be asked.
         """
         status = answer.status
         record.settle("provider_error", status, f"provider_{status}", billed=False)
-        if not is_last and CAUSES[causes.of_status(status)].elsewhere:
+        body = await Undone(answer).beginning(failures.ERROR_BYTES_MAX)
+        is_held = causes.held_elsewhere(status, body)
+        is_missing = status in NOT_THERE and not is_held and not causes.of_model(body)
+        if is_missing and self._route.name == RESPONSES and candidate.deployment_id not in self._parts.by_chat:
+            target = self._parts.targets[candidate.deployment_id]
+            if by_chat.can(target):
+                self._parts.by_chat.add(candidate.deployment_id)
+                return await self._asked_of(candidate, target, is_last=is_last)
+        if not is_last and (is_held or CAUSES[causes.of_status(status)].elsewhere):
             return None
-        if self._route.name == COUNT and status in NOT_THERE:
-            return await _estimated(self._parts, self._call, record.upstream_model)
-        body = b""
-        try:
-            async for chunk in Undone(answer).chunks():
-                body += chunk
-                if len(body) > failures.ERROR_BYTES_MAX:
-                    break
-        except OutboundError:
-            body = b""
-        if not is_last and causes.held_elsewhere(status, body):
-            return None
+        if status in NOT_THERE and self._route.name == COUNT:
+            return await counting.answer(self._parts, self._call, candidate.upstream_model)
         body = failures.provider_error(body, status, record.provider)
         return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
 

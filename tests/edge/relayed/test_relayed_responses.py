@@ -1,17 +1,34 @@
 """OpenAI's own client's Responses before models that don't speak them: passthrough/by_chat.py."""
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
 from shared.billing import cost
 from tests.edge.fakes import response
 from tests.edge.relayed.relayed_kit import PRICE, Wires
-from tests.edge.relayed.test_relayed_by_chat import GEMINI, World, stream_of
+from tests.edge.relayed.test_relayed_by_chat import GEMINI, WHOLE, World, stream_of
+from tests.support.serving import handled_by, serving
 
 TOOL: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
+
+
+@contextlib.asynccontextmanager
+async def server_saying(said: bytes) -> AsyncIterator[str]:
+    """A server with a chat, that says so of any other route."""
+
+    async def take(request: web.Request) -> web.Response:
+        if request.path == "/v1/chat/completions":
+            return web.json_response(WHOLE)
+        return web.Response(status=404, body=said)
+
+    async with serving(handled_by(take, "POST")) as url:
+        yield f"{url}/v1"
 
 
 @pytest.fixture
@@ -46,6 +63,36 @@ async def test_what_cant_be_said_is_refused_before_anybody_is_asked(world: World
         with pytest.raises(openai.BadRequestError, match="nothing is kept"):
             await client.responses.create(model="m", input="hi", previous_response_id="resp_1")
     assert world.asked == []
+
+
+NONE = [b"404 page not found", b'{"detail":"Not Found"}', b"<html>", b""]
+
+
+@pytest.mark.parametrize("said", NONE)
+async def test_a_server_without_responses_is_asked_by_chat_from_then_on(world: World, said: bytes) -> None:
+    async with server_saying(said) as url:
+        await world.having(b"", api_base=url)
+        async with world.wires.openai() as client:
+            for _ in range(2):
+                assert (await client.responses.create(model="m", input="hi")).output_text == "I look."
+    first, second, third = await world.wires.settled(3)
+    assert (first.outcome, first.cost_picousd, second.outcome, third.outcome) == (
+        "provider_error",
+        0,
+        "success",
+        "success",
+    )
+
+
+@pytest.mark.parametrize(
+    "message", ["The model x does not exist", "The API deployment for this resource does not exist"]
+)
+async def test_a_model_that_isnt_there_isnt_asked_by_chat(world: World, message: str) -> None:
+    async with server_saying(json.dumps({"error": {"message": message, "code": "x"}}).encode()) as url:
+        await world.having(b"", api_base=url)
+        async with world.wires.openai() as client:
+            with pytest.raises(openai.NotFoundError, match="does not exist"):
+                await client.responses.create(model="m", input="hi")
 
 
 async def test_claudes_signed_thoughts_come_back_signed(world: World) -> None:
