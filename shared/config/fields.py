@@ -101,9 +101,13 @@ class Reading:
         self.off_anyway: Collection[str] = ()
         """Keys that may stand where nobody knows them, of which `false` asks for what is so."""
         self._allowed = frozenset(allow_unenforced)
+        self._said: set[str] = set()
 
     def say(self, place: str, verdict: Verdict, note: str = "") -> None:
-        self.keys.append(Key(place, verdict, note))
+        """What was said of the same key before, and says more than that it acts, stays alone."""
+        if verdict != "acts" or place not in self._said:
+            self.keys.append(Key(place, verdict, note))
+        self._said.add(place)
 
     def correct(self, place: str, verdict: Verdict, note: str) -> None:
         """What became of a key that was said before, now that more is known."""
