@@ -70,6 +70,14 @@ TABLE: tuple[Spec, ...] = (
         at_once=True,
     ),
     Spec(
+        integration="litellm_content_filter",
+        may=(BEFORE, AFTER, SHADOW),
+        redacts=True,
+        deadline_ms=2_000,
+        window_characters=512,
+        at_once=True,
+    ),
+    Spec(
         integration="presidio",
         callback="presidio",
         stages=(BEFORE, AFTER),

@@ -6,6 +6,7 @@ from functools import partial
 from services.moderation.guardrails import Guardrail
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.bedrock import Bedrock
+from services.moderation.guardrails.content_filter import ContentFilter
 from services.moderation.guardrails.custom import Custom
 from services.moderation.guardrails.generic_api import GenericAPI
 from services.moderation.guardrails.google_text_moderation import GoogleTextModeration
@@ -23,6 +24,7 @@ from shared.guardrails import Enabled
 
 MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
     "hide-secrets": HideSecrets.made,
+    "litellm_content_filter": ContentFilter.made,
     "presidio": Presidio.made,
     "llm_guard": LLMGuard.made,
     "bedrock": Bedrock.made,
