@@ -4,7 +4,7 @@ import pytest
 
 from shared.entities import Team
 from shared.facts import Caller
-from tests.policy.world import World, digest, key, refusal, secret
+from tests.policy.world import NOW, World, digest, key, refusal, secret
 
 A, B = digest("a"), digest("b")
 
@@ -106,3 +106,14 @@ def test_a_team_made_again_does_not_bring_keys_back() -> None:
     world.call("/team/new", {"team_id": "t"})
     assert [(fact.kind, fact.action) for fact in world.facts] == [("key", "deleted"), ("team", "created")]
     assert world.decide(secret("orphan"), model="gpt").refusal.code == "unknown_key"
+
+
+def test_a_team_of_a_name_that_was_deleted_takes_no_key_of_the_old_one_along() -> None:
+    """One was rotated for it in the instant that it was deleted: the old key and the new are
+    there.
+    """
+    old = key("old", team_id="s", replaced_by=digest("new"), expires_at_ms=NOW + 1000)
+    w = World(old, key("new", team_id="s"))
+    answer = w.call("/team/new", {"team_id": "s"})
+    assert answer["team_id"] == "s" and set(w.directory.keys) == set()
+    assert sorted(fact.action for fact in w.facts) == ["created", "deleted", "deleted"], "each once"

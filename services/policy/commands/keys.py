@@ -5,6 +5,7 @@ into the answer. `key` and `keys` in bodies are digests, and are answered as the
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -245,7 +246,7 @@ def delete(call: Call) -> Plan:
         raise generic.absent(call, "No keys found", field, rights.NO_KEY)
     for key in found.values():
         rights.need_key(call, key)
-    changes = {c.subject: c for key in found.values() for c in deletion(call, key)}
+    changes = deletions(call, found.values())
     return Plan({"deleted_keys": list(found)}, list(changes.values()))
 
 
@@ -256,6 +257,11 @@ def deletion(call: Call, key: Key) -> list[Change]:
         *(c for old in call.directory.find("key", "replaced_by", key.token) for c in deletion(call, old)),
         *aliases.release(call.directory, key.key_alias, key.token),
     ]
+
+
+def deletions(call: Call, found: Iterable[Key]) -> dict[str, Change]:
+    """Of several, by subject: one may have been rotated into another."""
+    return {c.subject: c for key in found for c in deletion(call, key)}
 
 
 def block(call: Call) -> Plan:

@@ -87,7 +87,7 @@ def delete(call: Call) -> Plan:
     )
     theirs = [] if user_id is None else call.directory.find("key", "user_id", user_id)
     of_team = [key for key in theirs if key.team_id == team.team_id]
-    gone = {c.subject: c for key in of_team for c in keys.deletion(call, key)}
+    gone = keys.deletions(call, of_team)
     if len(gone) > CHANGES_MAX:
         fields.refuse("user_id", f"has more than {CHANGES_MAX} keys and names in this team: delete some first")
     changes = [*gone.values(), change(call.directory, TEAM, "updated", team, after)]

@@ -39,8 +39,8 @@ def new(call: Call) -> Plan:
         team = msgspec.structs.replace(team, members_with_roles=roles)
     # A key made for a team of this name while that was being deleted must not come back to life
     # with it.
-    leftovers = [c for key in call.directory.team_keys(team_id) for c in keys.deletion(call, key)]
-    changes = [*leftovers, change(call.directory, TEAM, "created", None, team)]
+    leftovers = keys.deletions(call, call.directory.team_keys(team_id))
+    changes = [*leftovers.values(), change(call.directory, TEAM, "created", None, team)]
     return Plan(TEAM.row(team, spend=0.0), changes, made.unknown, made.not_enforced)
 
 
@@ -68,8 +68,7 @@ def delete(call: Call) -> Plan:
     changes: dict[str, Change] = {}
     for team in teams:
         need(call, team)
-        for key in call.directory.team_keys(team.team_id):
-            changes.update((c.subject, c) for c in keys.deletion(call, key))
+        changes |= keys.deletions(call, call.directory.team_keys(team.team_id))
         changes.update((c.subject, c) for c in _left(call, team, set(names)))
         deleted = change(call.directory, TEAM, "deleted", team, None)
         changes[deleted.subject] = deleted

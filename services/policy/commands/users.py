@@ -119,8 +119,7 @@ def delete(call: Call) -> Plan:
     for name in names:
         user = _of_id(call, name, "user_ids")
         _need(call, user)
-        for key in call.directory.find("key", "user_id", name):
-            changes.update((c.subject, c) for c in keys.deletion(call, key))
+        changes |= keys.deletions(call, call.directory.find("key", "user_id", name))
         teams |= {t: call.directory.teams[t] for t in user.teams if t in call.directory.teams}
         changes.update((c.subject, c) for c in invitations.withdrawn(call, name))
         deleted = change(call.directory, USER, "deleted", user, None)
