@@ -64,10 +64,12 @@ _OTHER_THINGS = frozenset(
 _PIECES = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PROSE_TO_COLON = re.compile(rb"(?:[ ][\w'()/\-]{1,32}){1,12}[ ]?:[ ]?[\"'`*]{0,3}")
 _ENDS_A_SENTENCE = re.compile(rb"(?<=[\w\"')\]\x80-\xff])[.!?][\"')]{0,2}\s|[;}]\s|\n\s*\n")
-_CALL = re.compile(
-    rb"(?i)(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
-    rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\([^()\n]*+(?:\([^()\n]*+\)[^()\n]*+)*+\Z"
+_CALLED = re.compile(
+    rb"(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
+    rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\Z"
 )
+"""In small letters: what takes a secret."""
+CALLED_MAX = 48
 _NAME_OF_IT = re.compile(rb"([\w.\-]{1,48})[\"']?[ ]{0,4}[:=][ ]{0,4}[\"'`]\Z")
 _IN_QUOTES = re.compile(rb"\\{0,3}[\"'`][\w.@%+\-]{0,48}:?\Z")
 _BY_FLAG = re.compile(
@@ -211,10 +213,27 @@ def _by_place(before: bytes, lower: bytes) -> bool:
         or (
             b"(" in before
             and _IN_QUOTES.search(before) is not None
-            and _CALL.search(before) is not None
+            and _is_given_to(lower)
             and not ((name := _NAME_OF_IT.search(before)) is not None and _is_of_others(name[1]))
         )
     )
+
+
+def _is_given_to(lower: bytes) -> bool:
+    """Whether the call that is open at the end of its line is of what takes a secret."""
+    at, closed = len(lower), 0
+    line = lower.rfind(b"\n") + 1
+    while (at := max(lower.rfind(b"(", line, at), lower.rfind(b")", line, at))) >= 0:
+        if lower[at] == _CLOSES:
+            closed += 1
+        elif closed:
+            closed -= 1
+        else:
+            return _CALLED.search(lower, max(line, at - CALLED_MAX), at) is not None
+    return False
+
+
+_CLOSES = ord(")")
 
 
 def _by_what_follows(data: bytes, start: int, end: int, before: bytes) -> bool:
