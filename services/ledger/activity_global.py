@@ -17,7 +17,7 @@ from services.ledger.book_sql import of_days
 from services.ledger.params import refuse
 from services.ledger.responses import usd
 from services.ledger.spend_global import always, by_key, need_days, sums
-from services.ledger.spend_query import LOG_DAYS_MAX
+from services.ledger.spend_query import LOG_DAYS_MAX, instant
 from services.ledger.spend_sources import Statement, of_scope
 
 MODELS_MAX = 10
@@ -61,7 +61,10 @@ def handlers(api: Api) -> dict[str, Handler]:
         rows = await sums(api, scope, {"key": key} if key else {}, "", bucket="day")
         named = {"api_key": key} if key else {}
         return answers.json_answer(
-            [{"date": row["bucket"].date().isoformat(), **named, "spend": usd(row["spend_picousd"])} for row in rows]
+            [
+                {"date": instant(row["bucket"]).date().isoformat(), **named, "spend": usd(row["spend_picousd"])}
+                for row in rows
+            ]
         )
 
     async def customers(request: web.Request) -> web.StreamResponse:
@@ -102,7 +105,7 @@ def handlers(api: Api) -> dict[str, Handler]:
 def _days(rows: list[Any]) -> dict[str, Any]:
     daily = [
         {
-            "date": row["bucket"].strftime("%b %d"),
+            "date": instant(row["bucket"]).strftime("%b %d"),
             "api_requests": int(row["requests"]),
             "total_tokens": int(row["input_tokens"] + row["output_tokens"]),
         }

@@ -11,10 +11,12 @@ batches after its position.
     spend_tag_team         day x tag x team
     spend_tag_team_span    five days and months of it
     spend_period           days and months of spend_calls, without tags
+    spend_running          running totals of these three that hold: a month's up to five days of it, a year's up to a month
 
 Five days, months and all of spend_period are made when a period is over ("folded", spend_span):
-most calls then add to few rows. A call that comes late undoes that: its periods are answered from
-the finer sums (`spans.cover`) until they are folded again.
+most calls then add to few rows. A stretch of folded ones is the difference of two running totals. A
+call that comes late undoes both: its periods are answered from the finer sums (`spans.cover`) until
+they are folded again.
 """  # noqa: W505
 
 import asyncio
@@ -101,10 +103,20 @@ ADD = add("s.in_shard = $1 AND s.in_batch BETWEEN $2 AND $3 AND s.in_day BETWEEN
 """$1 shard, $2 and $3 first and last batch, $4 and $5 first and last day of their rows (the other
 partitions aren't looked at).
 """
+
+
+def _folds(*names: str, part: str = "") -> list[str]:
+    return [filled(QUERIES[name]).replace("@PART@", part) for name in names]
+
+
 FOLDS = {
-    "day": [filled(QUERIES["fold_day"]), filled(QUERIES["fold_every"])], "five": [filled(QUERIES["fold_tags"])],
-    "month": [filled(QUERIES["fold_month"]), filled(QUERIES["fold_tags"])],
-}  # fmt: skip
+    "day": _folds("fold_day", "fold_every"),
+    "five": _folds("fold_tags", "fold_team_days", part="day"),
+    "month": _folds("fold_periods", "fold_tags", "fold_team_days", part="day"),
+    "month_to": _folds("fold_periods", part="day") + _folds("fold_tags", "fold_teams", part="five"),
+    "year_to": _folds("fold_periods", "fold_tags", "fold_teams", part="month"),
+}
+"""What is done for a period of each grain, of spans.GRAINS and spans.RUNNING."""
 
 
 def step_rows(limit: int, rows: int, took_s: float) -> int:
@@ -226,11 +238,11 @@ class Cube:
                     return False
                 grain, at = due = again
                 await connection.execute(QUERIES["fold_clear"], grain, at)
-                span = (at, spans.end(grain, at))
+                made = (spans.start(grain, at), spans.end(grain, at), grain, at)
                 for query in FOLDS[grain]:
-                    given = (*span, grain) if "$3" in query else span
-                    await connection.execute(query, *given, timeout=FOLD_TIMEOUT_S)
-                await connection.execute(QUERIES["fold_done"], grain, at)
+                    await connection.execute(query, *made, timeout=FOLD_TIMEOUT_S)
+                done = "running_done" if grain in spans.RUNNING else "fold_done"
+                await connection.execute(QUERIES[done], grain, at)
         except DATABASE_ERRORS:
             self._failures_in_a_row += 1
             self._failed[due["grain"], due["at"]] += 1

@@ -156,6 +156,7 @@ class Database:
             "work_mem": "32MB",
             # Parallel workers take longer to start than most sums take.
             "min_parallel_table_scan_size": "64MB",
+            "min_parallel_index_scan_size": "64MB",
         }
         timeout_s = READ_TIMEOUT_MS / 1000 + 1
         return await self._pool("reader", "tollgate-ledger-reader", settings, timeout_s, connections_max)

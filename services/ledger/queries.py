@@ -69,7 +69,7 @@ class Report:
         )
         async with self._snapshot() as connection:
             kept = await self._kept(connection, first, end)
-            sql, arguments = spend_sql.build(query, Plan("cube", "month"), scope, kept)
+            sql, arguments = spend_sql.build(query, Plan("cube", "year"), scope, kept)
             found = await connection.fetch(sql, *arguments)
         rows = [
             {"value": row["d0"], "requests": row["requests"], "spend_picousd": row["spend_picousd"]}

@@ -195,7 +195,7 @@ class _Rebuild:
             wrong = [
                 Difference(table, (grain, *row["key"]), _numbers(row["kept"]), _numbers(row["again"]))
                 for table, query in _FOLDS[grain].items()
-                for row in await self._connection.fetch(query, at, spans.end(grain, at))
+                for row in await self._connection.fetch(query, spans.start(grain, at), spans.end(grain, at), at)
             ]
             if wrong:
                 stale.append((grain, at))
@@ -209,7 +209,8 @@ class _Rebuild:
         if differences:
             await self._connection.execute(QUERIES["cube_clear"], *span)
             await self._connection.execute(_ADD, *rows)
-        await self._connection.executemany(_UNFOLD, stale)
+        for grain, at in stale:
+            await self._connection.execute(_END_TOTAL if grain in spans.RUNNING else _UNFOLD, grain, at)
 
     async def _add_rollup(self, differences: list[Difference]) -> None:
         for start in range(0, len(differences), APPLY_ROWS):
@@ -278,30 +279,38 @@ WHERE EXISTS (SELECT FROM spend_calls WHERE at >= $1 AND at < $2)
 _FOLDED = """
 SELECT grain, at FROM spend_span
 WHERE folded AND grain = ANY(ARRAY['day', 'five', 'month']) AND at = spend_period_of(grain, $1)
+UNION ALL SELECT grain, at FROM spend_running WHERE at = spend_period_of(CASE grain WHEN 'month_to' THEN 'five' ELSE 'month' END, $1)
 """
 
 
 def _folded(source: str, table: str, grain: str, key: Sequence[str]) -> str:
-    """$1 and $2 the period's beginning and end."""
+    """$1 and $2 beginning and end of what is in the sums, $3 where they are kept."""
     again = f"SELECT * FROM ({_summed(f'{source} AND at >= $1 AND at < $2', key)}) AS n {_NOT_ZERO}"
-    return _differs(again, f"SELECT * FROM {table} WHERE grain = '{grain}' AND at = $1", key)
+    return _differs(again, f"SELECT * FROM {table} WHERE grain = '{grain}' AND at = $3", key)
 
 
+_CALLS, _TAGS, _TEAMS = "spend_calls WHERE counts <> 2", "spend_tag WHERE grain = 'day'", "spend_tag_team WHERE true"
 _FOLDS = {
-    "day": {
-        "spend_period": _folded("spend_calls WHERE counts <> 2", "spend_period", "day", ("grp",)),
-        "spend_tag": _folded("spend_tag WHERE grain = 'day'", "spend_tag", "every", ("at",)),
-    },
-    **{
-        grain: {
-            "spend_tag": _folded("spend_tag WHERE grain = 'day'", "spend_tag", grain, ("tag",)),
-            "spend_tag_team_span": _folded("spend_tag_team WHERE true", "spend_tag_team_span", grain, ("tag", "team")),
-        }
-        for grain in ("five", "month")
-    },
-}
-_FOLDS["month"]["spend_period"] = _folded("spend_calls WHERE counts <> 2", "spend_period", "month", ("grp",))
+    grain: {
+        table: _folded(source, table, kept, keys)
+        for table, source, kept, keys in (
+            ("spend_period", calls, grain, ("grp",)),
+            ("spend_tag", tags, "every" if grain == "day" else grain, ("at",) if grain == "day" else ("tag",)),
+            ("spend_tag_team_span", teams, grain, ("tag", "team")),
+        )
+        if source
+    }
+    for grain, calls, tags, teams in (
+        ("day", _CALLS, _TAGS, ""),
+        ("five", "", _TAGS, _TEAMS),
+        ("month", _CALLS, _TAGS, _TEAMS),
+        ("month_to", _CALLS, _TAGS, _TEAMS),
+        # Of twelve times as much: from the months, each of which is compared by itself.
+        ("year_to", *(f"{table} WHERE grain = 'month'" for table in ("spend_period", "spend_tag", "spend_tag_team_span"))),
+    )
+}  # fmt: skip
 _UNFOLD = "UPDATE spend_span SET folded = false WHERE grain = $1 AND at = $2"
+_END_TOTAL = "DELETE FROM spend_running WHERE grain = $1 AND at = $2"
 _GROUPS = f"""{_COUNTED}
 SELECT n.grp AS id, n.key_sha256, n.team_id, n.user_id, n.organization_id, n.model, n.upstream_model, n.deployment_id,
     n.provider, n.call_type

@@ -158,11 +158,16 @@ class _Run:
         await self._drop_derived(today)
 
     async def _drop_derived(self, today: date) -> None:
-        for table in ROLLUP_TABLES:
-            for name, month in await self._partitions(table):
-                if retention.month_is_due(month, today, self._terms.rollup):
-                    await self._drop(table, name, ("rollup", month, 0, None, "{}", 0))
         before = retention.due_before(today, self._terms.rollup)
+        if before is not None:
+            # First, and with them the running totals they are in: no answer is the difference of
+            # one that is gone and one that isn't.
+            month = facts_in.midnight(before.replace(day=1))
+            await self._connection.execute("DELETE FROM spend_span WHERE at < $1", month)
+        for table in ROLLUP_TABLES:
+            for name, first in await self._partitions(table):
+                if retention.month_is_due(first, today, self._terms.rollup):
+                    await self._drop(table, name, ("rollup", first, 0, None, "{}", 0))
         while before is not None:
             gone = await self._connection.execute(
                 "DELETE FROM rollup WHERE (scope, dimension, day, value) IN"
@@ -170,9 +175,6 @@ class _Run:
             )  # fmt: skip
             if gone == "DELETE 0":
                 break
-        if before is not None:
-            month = facts_in.midnight(before.replace(day=1))
-            await self._connection.execute("DELETE FROM spend_span WHERE at < $1", month)
         before = retention.due_before(today, self._terms.payload)
         for name, day in await self._partitions("request_payload"):
             if before is not None and day < before and not await self._is_held(day):

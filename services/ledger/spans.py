@@ -2,7 +2,8 @@
 
 A period's sums can be used when the question takes it in whole, and while it is folded
 (`spend_span`); what is left is read from the base (hours, or days of tags), and only on days that
-have calls.
+have calls. Of several periods together a running total (`spend_running`) says the same, less the
+one before them.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -11,10 +12,22 @@ from typing import NamedTuple
 
 BASE = "base"
 DAY = timedelta(days=1)
+RUNNING = {"month_to": ("month", "five"), "year_to": ("year", "month")}
+"""Running total -> what it is of, and the periods at whose ends it is known."""
+
+OF_TAGS: dict[str, tuple[str, ...]] = {
+    "year": ("year_to", "month_to", "month", "five"), "month": ("month_to", "month", "five"),
+}  # fmt: skip
+OF_GROUPS: dict[str, tuple[str, ...]] = {
+    "year": ("year_to", "month_to", "month", "day"), "month": ("month_to", "month", "day"), "day": ("day",),
+}  # fmt: skip
+"""What the tables by tag, and those by who called what, may be asked for where sums are wanted by
+the year (or together), by the month, by the day.
+"""
 
 
 class Span(NamedTuple):
-    """A row of `spend_span`."""
+    """A row of `spend_span`, or of `spend_running` (which are all folded)."""
 
     grain: str
     at: datetime
@@ -23,26 +36,48 @@ class Span(NamedTuple):
 
 class Piece(NamedTuple):
     grain: str
-    """day, five, month; base."""
+    """base; or day, five, month, month_to, year_to."""
     first: datetime
     end: datetime
-    """Exclusive."""
+    """Exclusive: rows from `first` to here are added up."""
+    sign: int = 1
+
+
+class _Stretch(NamedTuple):
+    """Of the question: pieces that say what happened between two instants."""
+
+    first: datetime
+    end: datetime
+    pieces: list[Piece]
 
 
 def begin(grain: str, day: datetime) -> datetime:
     """Of the period a day is in."""
     if grain == "day":
         return day
+    if grain == "year":
+        return day.replace(month=1, day=1)
     return day.replace(day=1 if grain == "month" else min(day.day - 1, 25) // 5 * 5 + 1)
 
 
 def end(grain: str, at: datetime) -> datetime:
-    """Of a period that begins at `at`: the first instant after it."""
+    """Of a period that begins at `at`, or of a running total with it: the first instant after
+    it.
+    """
+    if grain in RUNNING:
+        grain = RUNNING[grain][1]
     if grain == "day":
         return at + DAY
+    if grain == "year":
+        return at.replace(year=at.year + 1)
     if grain == "five" and at.day < 26:
         return at + 5 * DAY
     return (at.replace(day=1) + 31 * DAY).replace(day=1)
+
+
+def start(grain: str, at: datetime) -> datetime:
+    """Of what is in the sums of a period, or in a running total, that is kept at `at`."""
+    return begin(RUNNING[grain][0], at) if grain in RUNNING else at
 
 
 def cover(
@@ -51,29 +86,79 @@ def cover(
     """
     Args:
         first, until: the question's, in UTC.
-        spans: every period that has a day between them.
+        spans: every period that has a day between them, and the running totals of their years.
         grains: those that may be used, the coarsest first.
         without: days that are answered from elsewhere: no piece has any of them.
     """
     known = list(spans)
     days = {span.at for span in known if span.grain == "day" and span.at < until and span.at + DAY > first}
-    unusable = {(grain, begin(grain, day)) for day in without for grain in grains}
-    folded = {(span.grain, span.at) for span in known if span.folded} - unusable
-    found: list[Piece] = []
-    apart = True
-    for day in sorted({*days, *without}):
-        if day in without:
-            apart = True
-            continue
+    folded = {(span.grain, span.at) for span in known if span.folded}
+    periods = [grain for grain in grains if grain not in RUNNING]
+    whole = folded - {(grain, begin(grain, day)) for day in without for grain in periods}
+    found: list[_Stretch] = []
+    for day in sorted(days - set(without)):
         piece = Piece(BASE, max(first, day), min(until, day + DAY))
-        for grain in grains:
+        for grain in periods:
             at = begin(grain, day)
-            if (grain, at) in folded and first <= at and end(grain, at) <= until:
+            if (grain, at) in whole and first <= at and end(grain, at) <= until:
                 piece = Piece(grain, at, end(grain, at))
                 break
-        if apart or found[-1].grain != piece.grain:
+        if not found or piece != found[-1].pieces[0]:
+            found.append(_Stretch(piece.first, piece.end, [piece]))
+    for grain in ("month_to", "year_to"):
+        if grain in grains:
+            for at in sorted({begin(RUNNING[grain][0], day) for day in days}):
+                found = _with_totals(found, grain, at, first, until, folded, without)
+    return _merged([piece for stretch in found for piece in stretch.pieces], without)
+
+
+def _with_totals(
+    found: list[_Stretch],
+    grain: str,
+    at: datetime,
+    first: datetime,
+    until: datetime,
+    folded: Collection[tuple[str, datetime]],
+    without: Collection[datetime],
+) -> list[_Stretch]:
+    """Where it saves the most, what lies within a month (or year) that begins at `at` as the
+    difference of its totals up to two instants.
+    """
+    whole = RUNNING[grain][0]
+    # Up to an instant: running totals, and all of it.
+    totals = {
+        end(known, last): Piece(known, last, last + DAY)
+        for known, last in folded
+        if known in (grain, whole) and begin(whole, last) == at
+    }
+    best, saved = (at, at), 0
+    for low in (at, *totals):
+        for high in totals:
+            if not max(first, at) <= low < high <= until or any(low <= day < high for day in without):
+                continue
+            inside = [stretch for stretch in found if stretch.first < high and stretch.end > low]
+            if any(stretch.first < low or stretch.end > high for stretch in inside):
+                continue
+            saves = sum(len(stretch.pieces) for stretch in inside) - (1 if low == at else 2)
+            if saves > saved:
+                best, saved = (low, high), saves
+    if not saved:
+        return found
+    low, high = best
+    less = [] if low == at else [totals[low]._replace(sign=-1)]
+    before = [stretch for stretch in found if stretch.end <= low]
+    after = [stretch for stretch in found if stretch.first >= high]
+    return [*before, _Stretch(low, high, [totals[high], *less]), *after]
+
+
+def _merged(pieces: Iterable[Piece], without: Collection[datetime]) -> list[Piece]:
+    """Neighbours of one grain as one: between them is nothing, or a day that is left out."""
+    found: list[Piece] = []
+    for piece in pieces:
+        last = found[-1] if found else None
+        apart = last is None or piece.grain in RUNNING or (last.grain, last.sign) != (piece.grain, piece.sign)
+        if last is None or apart or any(last.end <= day < piece.first for day in without):
             found.append(piece)
-        else:  # between them is nothing, or they are the same
-            found[-1] = Piece(piece.grain, found[-1].first, max(found[-1].end, piece.end))
-        apart = False
+        else:
+            found[-1] = last._replace(end=piece.end)
     return found

@@ -91,7 +91,7 @@ async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
     names = (
         *(("bucket",) if query.bucket != "none" else ()), *((*query.group_by, "other") if dimensions else ()), *SUMS_SHOWN,
     )  # fmt: skip
-    buckets: dict[datetime | None, tuple[str, ...]] = {None: ()}
+    buckets: dict[int | None, tuple[str, ...]] = {None: ()}
     shown: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         if number % ROWS_AT_A_TIME == 0:
@@ -106,8 +106,8 @@ async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
     return shown
 
 
-def _bucket(query: SpendQuery, at: datetime) -> str:
-    local = at.astimezone(query.zone)
+def _bucket(query: SpendQuery, at: int) -> str:
+    local = spend_query.instant(at).astimezone(query.zone)
     return local.isoformat() if query.bucket == "hour" else local.date().isoformat()
 
 

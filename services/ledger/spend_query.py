@@ -65,7 +65,7 @@ class SpendQuery(NamedTuple):
 class Plan(NamedTuple):
     source: str
     grain: str
-    """The coarsest sums of the source that can be used: month, day, hour; of the log: call."""
+    """The coarsest sums of the source that can be used, from year to hour; of the log: call."""
 
 
 def parse(asked: Mapping[str, Any], now: datetime) -> SpendQuery:
@@ -103,7 +103,7 @@ def plan(query: SpendQuery, *, everything: bool) -> Plan:
     """
     dimensions = {*query.group_by, *query.filters}
     in_days = _midnights(query) and query.bucket != "hour"
-    grain = "hour" if not in_days else "month" if query.bucket in ("none", "month") else "day"
+    grain = "hour" if not in_days else {"none": "year", "month": "month"}.get(query.bucket, "day")
     if everything and in_days and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1:
         return Plan("rollup", "day")
     if not only_in_log(query):
@@ -132,6 +132,11 @@ def _several_tags(query: SpendQuery) -> bool:
 
 def admitted_only(query: SpendQuery) -> bool:
     return bool(OF_THE_ADMITTED & {*query.group_by, *query.filters})
+
+
+def instant(bucket: int) -> datetime:
+    """The beginning of a bucket of an answer."""
+    return datetime.fromtimestamp(bucket, UTC)
 
 
 def before(query: SpendQuery) -> SpendQuery:

@@ -100,7 +100,7 @@ def rollup_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, ke
 def cube_rows(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kept: Kept, admitted: bool) -> str:
     by_tag = "tag" in {*query.group_by, *query.filters}
     keys = tag_keys(query, plan, scope)
-    grains = (TAG_GRAINS if keys else {} if by_tag else _GROUP_GRAINS).get(plan.grain, ())
+    grains = (spans.OF_TAGS if keys else {} if by_tag else spans.OF_GROUPS).get(plan.grain, ())
     pieces = kept.cover(query, grains)
     if not pieces:
         found = _nothing(made)
@@ -161,10 +161,6 @@ def _conditions(made: Statement, query: SpendQuery, scope: Scope) -> list[str]:
         f"r.{DIMENSIONS[name]} = ANY({made.add(list(values))}::text[])" for name, values in query.filters.items()
     ]
     return [*of_scope(made, scope, "r"), *filters]
-
-
-TAG_GRAINS: dict[str, tuple[str, ...]] = {"month": ("month", "five")}
-_GROUP_GRAINS = {"month": ("month", "day"), "day": ("day",)}
 
 
 def _nothing(made: Statement) -> str:
@@ -270,7 +266,8 @@ def _rows_of(
     made: Statement, table: str, piece: Piece, keys: Sequence[str], conditions: Sequence[str], at: str = "at"
 ) -> str:
     where = [f"at >= {made.add(piece.first)}", f"at < {made.add(piece.end)}", *conditions]
-    return f"SELECT {', '.join((at, *keys, *made.sums))} FROM {table} WHERE {' AND '.join(where)}"
+    sums = made.sums if piece.sign > 0 else [f"-{name} AS {name}" for name in made.sums]
+    return f"SELECT {', '.join((at, *keys, *sums))} FROM {table} WHERE {' AND '.join(where)}"
 
 
 def _bucketed(made: Statement, query: SpendQuery) -> str:

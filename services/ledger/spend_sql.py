@@ -11,11 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.ledger.asking import Scope
-from services.ledger.spans import BASE, Piece
+from services.ledger.spans import BASE, OF_TAGS, Piece
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 from services.ledger.spend_sources import (
     SUMS,
-    TAG_GRAINS,
     Kept,
     Statement,
     added_up,
@@ -34,6 +33,8 @@ from services.ledger.spend_sources import (
 )
 
 _NOT_NOTHING = "sum(requests) <> 0 OR sum(spend_picousd) <> 0"
+_SECONDS = "date_part('epoch', bucket)::bigint AS bucket"
+"""The driver takes thirty times as long to read an instant as to read a number."""
 
 
 def build(
@@ -45,8 +46,8 @@ def build(
     admitted: bool = False,
     wanted: Sequence[str] = SUMS,
 ) -> tuple[str, list[Any]]:
-    """Columns of the answer: bucket, other, one a dimension (`d0` ...), those wanted. At most
-    ROWS_MAX + 1 rows.
+    """Columns of the answer: bucket (seconds since 1970; see spend_query.instant), other, one a
+    dimension (`d0` ...), those wanted. At most ROWS_MAX + 1 rows.
     """
     made = Statement(wanted)
     admitted = admitted or admitted_only(query)
@@ -63,8 +64,8 @@ def build(
     bucket = "NULL::timestamptz" if query.bucket == "none" else "at" if whole else bucket_of(made, query)
     if not query.group_by:
         return (
-            f"WITH source AS ({rows}) SELECT {bucket} AS bucket, false AS other, {_sums(wanted)} FROM source GROUP BY 1"
-            f" HAVING {_NOT_NOTHING} ORDER BY 1 LIMIT {ROWS_MAX + 1}",
+            f"WITH source AS ({rows}) SELECT {_SECONDS}, false AS other, {_sums(wanted)} FROM (SELECT *, {bucket} AS bucket FROM source) AS s"
+            f" GROUP BY bucket HAVING {_NOT_NOTHING} ORDER BY s.bucket LIMIT {ROWS_MAX + 1}",
             made.arguments,
         )
     number, columns = range(len(query.group_by)), ", ".join(wanted)
@@ -79,12 +80,12 @@ def build(
     return (
         f"WITH source AS ({rows}),"
         f" summed AS MATERIALIZED ({summed}),"
-        f" top AS MATERIALIZED (SELECT {names} FROM summed GROUP BY {names}"
-        f" ORDER BY sum(spend_picousd) DESC, sum(requests) DESC, {names} LIMIT {made.add(query.top)}),"
+        f" top AS MATERIALIZED (SELECT {names}, sum(spend_picousd) AS weight FROM summed GROUP BY {names}"
+        f" ORDER BY weight DESC, sum(requests) DESC, {names} LIMIT {made.add(query.top)}),"
         f" parted AS MATERIALIZED (SELECT *, NOT {_in_top(len(number))} AS other FROM summed),"
         f" answer AS (SELECT bucket, false AS other, {names}, {columns} FROM parted WHERE NOT other"
         f" UNION ALL SELECT bucket, true, {nobody}, {whole_numbers(wanted)} FROM parted WHERE other GROUP BY bucket)"
-        f" {_answer(names, wanted)}",
+        f" {_answer(names, wanted, buckets=query.bucket != 'none')}",
         made.arguments,
     )
 
@@ -98,13 +99,25 @@ def _in_top(number: int) -> str:
     return f"({told_apart}) IN (SELECT {told_apart} FROM top)"
 
 
-def _answer(names: str, wanted: Sequence[str]) -> str:
-    """Rows of `answer`, as they are answered."""
+def _answer(names: str, wanted: Sequence[str], *, buckets: bool) -> str:
+    """Rows of `answer`, as they are answered. `buckets`: there are some, and `top` has the weight
+    of each of those shown.
+    """
+    by = f"{_NEARLY_IN_ORDER}, a.bucket" if buckets else "a.bucket"
     sums = ", ".join(f"{name}{'::text' if name == 'spend_picousd' else '::bigint'} AS {name}" for name in wanted)
     return (
-        f"SELECT bucket, other, {names}, {sums} FROM answer AS a"
-        f" ORDER BY bucket, other, a.spend_picousd DESC, a.requests DESC, {names} LIMIT {ROWS_MAX + 1}"
+        f"SELECT {_SECONDS}, other, {names}, {sums} FROM answer AS a"
+        f" ORDER BY {by}, other, a.spend_picousd DESC, a.requests DESC, {names} LIMIT {ROWS_MAX + 1}"
     )
+
+
+_NEARLY_IN_ORDER = (
+    "date_part('epoch', a.bucket) / 3600 + CASE WHEN other THEN 0.95"
+    " ELSE 0.9 - 0.9 * least(1, a.spend_picousd::float8 / (SELECT greatest(1, max(weight))::float8 FROM top)) END"
+)
+"""Bucket and spend as one number that is compared in no time: by the hour, and within it what was
+spent the most first. Between equals the exact values decide.
+"""
 
 
 def _sums(wanted: Sequence[str]) -> str:
@@ -134,7 +147,7 @@ class _ByTag:
 
     def pieces(self, grain: str) -> list[Piece]:
         """Of what is kept, as coarse as `grain` at most. None: there is nothing of the range."""
-        return self._kept.cover(self._query, TAG_GRAINS.get(grain, ()))
+        return self._kept.cover(self._query, OF_TAGS.get(grain, ()))
 
     def rows(self, grain: str, keys: Sequence[str] = ()) -> list[str]:
         """SELECTs of these pieces."""
@@ -181,7 +194,7 @@ class _ByTag:
             f"WITH {', '.join(f'{name} ({part})' for name, part in parts.items())}, answer AS ("
             f"SELECT bucket, false AS other, {self.by}, {self.columns} FROM shown"
             f" UNION ALL SELECT bucket, true, {', '.join('NULL' for _ in self.keys)}, {self.columns} FROM others"
-            f") {_answer(self.by, wanted)}"
+            f") {_answer(self.by, wanted, buckets=self._query.bucket != 'none')}"
         )
 
 
@@ -229,20 +242,20 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
     count = made.add(query.top)
     top = f"ORDER BY {{}} LIMIT {count}"
     shown = asked.of_top(plan.grain, kept_bucket)
-    coarse = asked.rows("month")
+    coarse = asked.rows("year")
     if kept.live is None:
         # Only what may be among the top is called by its name, which decides between equals.
         cut = f" HAVING {_NOT_NOTHING} ORDER BY weight DESC, calls DESC FETCH FIRST {count} ROWS WITH TIES"
         named = asked.named(coarse, weights, "weight, calls", cut)
-        best = f"SELECT {by}, {ids} FROM ({named}) AS n {top.format(f'weight DESC, calls DESC, {by}')}"
+        best = f"SELECT {by}, {ids}, weight FROM ({named}) AS n {top.format(f'weight DESC, calls DESC, {by}')}"
         parts = {"top AS MATERIALIZED": best}
     else:
         named = asked.named(coarse, weights, "weight, calls")
         parts = {
             "live AS MATERIALIZED": asked.live(bucket_of(made, query)),
             "named AS": f"{named} UNION ALL SELECT {by}, {', '.join('NULL' for _ in asked.keys)}, spend_picousd, requests FROM live",
-            "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in asked.keys)} FROM named GROUP BY {by}"
-            f" HAVING sum(calls) <> 0 OR sum(weight) <> 0 {top.format(f'sum(weight) DESC, sum(calls) DESC, {by}')}",
+            "top AS MATERIALIZED": f"SELECT {by}, {', '.join(f'max({key}) AS {key}' for key in asked.keys)}, sum(weight) AS weight"
+            f" FROM named GROUP BY {by} HAVING sum(calls) <> 0 OR sum(weight) <> 0 {top.format(f'sum(weight) DESC, sum(calls) DESC, {by}')}",
             "live_parted AS MATERIALIZED": f"SELECT *, {_in_top(len(asked.keys))} AS in_top FROM live",
         }
         shown += f" UNION ALL SELECT bucket, {by}, {columns} FROM live_parted WHERE in_top"

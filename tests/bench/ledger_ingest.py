@@ -11,6 +11,7 @@ start-up isn't part of it.
     apart     a request ends 600 messages after it was opened: every one goes through the working set
     varied    as together; every request has its own customer and end user tag, 1,000 keys in 50 teams
     tags      as together; 5 tags a request of 1,000, 1,000 keys in 500 teams, 50 models
+    book      as together; whose calls as in the year of ledger_fill, 5 of the team's 40 tags; where asked for
 
 The cube (hours, days and months by every mix of dimensions) is filled meanwhile, and is waited for
 at the end: `cube s` is how long after the last row, and `all` is the CPU a fact of everything until
@@ -50,25 +51,16 @@ MODES = ("together", "apart", "varied", "tags")
 def facts(requests: int, mode: str) -> Iterator[tuple[bytes, bytes]]:
     """Encoded (opened, settled) of each request."""
     draw = random.Random(7)
-    keys = 1_000 if mode in ("varied", "tags") else 10
-    teams, models = (500, 50) if mode == "tags" else (50, 4)
     for number in range(requests):
-        key = draw.randrange(keys)
-        caller = Caller(
-            KeyDigest(f"{key:064x}"),
-            f"key-{key}",
-            f"team-{key % teams}",
-            f"Team {key % teams}",
-            f"user-{key % 200}",
-            None,
-        )
+        key, team, user, model = _who(draw, mode, number)
+        caller = Caller(KeyDigest(f"{key:064x}"), f"key-{key}", f"team-{team}", f"Team {team}", f"user-{user}", None)
         own = f"customer-{number}" if mode == "varied" else f"customer-{number % 100}"
         now_ms = time.time_ns() // 1_000_000
         opened = Opened(
             id=new_request_id(), at_ms=now_ms, edge_id="0198f0c2-edge", caller=caller, call_type="acompletion",
-            route="/chat/completions", model=f"gpt-4o-mini-{number % models}", deployment_id=DeploymentId("ab" * 32),
+            route="/chat/completions", model=model, deployment_id=DeploymentId("ab" * 32),
             provider="openai", upstream_model="gpt-4o-mini", price=PRICE, stream=bool(number & 1), customer_id=own,
-            tags=_tags(draw, mode, number, own),
+            tags=_tags(draw, mode, number, own, team),
             spend_logs_metadata={"project": "tollgate"} if number % 4 == 0 else {}, requester_ip="10.0.0.17",
             user_agent="OpenAI/Python 1.55.0", max_cost_picousd=10**9, expires_at_ms=now_ms + 600_000,
         )  # fmt: skip
@@ -80,7 +72,20 @@ def facts(requests: int, mode: str) -> Iterator[tuple[bytes, bytes]]:
         yield encode_fact(opened), encode_fact(settled)
 
 
-def _tags(draw: random.Random, mode: str, number: int, own: str) -> list[str]:
+def _who(draw: random.Random, mode: str, number: int) -> tuple[int, int, int, str]:
+    """(key, team, user, model) of a request."""
+    if mode == "book":
+        team = int(500 * draw.random() ** 2.5)
+        key = team * 4 + draw.randrange(4)
+        return key, team, key % 800, f"model-{(team * 7 + draw.randrange(10)) % 50}"
+    key = draw.randrange(1_000 if mode in ("varied", "tags") else 10)
+    teams, models = (500, 50) if mode == "tags" else (50, 4)
+    return key, key % teams, key % 200, f"gpt-4o-mini-{number % models}"
+
+
+def _tags(draw: random.Random, mode: str, number: int, own: str, team: int) -> list[str]:
+    if mode == "book":
+        return [f"tag-{(team * 10 + each) % 5_000}" for each in draw.sample(range(40), 5)]
     if mode == "tags":
         return [f"tag-{each}" for each in draw.sample(range(1_000), 5)]
     return [f"app-{number % 20}", f"env-{number % 3}", "User-Agent: OpenAI" if mode != "varied" else own]

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -344,13 +344,14 @@ async def test_days_that_were_folded_before_get_all_their_tags_together(book: Bo
     before = await book.fetch(kept)
     assert [row["requests"] for row in before] == [3, 3], "a call counts once for each of its tags"
     await book.owner.execute(
-        "DELETE FROM spend_tag WHERE grain = 'every'; ALTER TABLE spend_tag DROP CONSTRAINT spend_tag_grain_check;"
+        "DROP TABLE spend_running; DROP FUNCTION spend_running_end CASCADE;"
+        "DELETE FROM spend_tag WHERE grain NOT IN ('day', 'five', 'month'); ALTER TABLE spend_tag DROP CONSTRAINT spend_tag_grain_check;"
         "ALTER TABLE spend_tag ADD CONSTRAINT spend_tag_grain_check CHECK (grain IN ('day', 'five', 'month'));"
-        "DELETE FROM schema_migration WHERE name = '0015_all_tags.sql'"
+        "DELETE FROM schema_migration WHERE name IN ('0015_all_tags.sql', '0018_running_totals.sql')"
     )
     for name, texts in EARLIER_TEXTS.items():
         await book.owner.execute("UPDATE schema_migration SET sha256 = $2 WHERE name = $1", name, *texts)
-    assert await migrate(book.database) == ["0015_all_tags.sql"]
+    assert await migrate(book.database) == ["0015_all_tags.sql", "0018_running_totals.sql"]
     assert await book.fetch(kept) == before
     assert await migrate(book.database) == []
     await same(book)
@@ -358,3 +359,49 @@ async def test_days_that_were_folded_before_get_all_their_tags_together(book: Bo
         pass
     assert [row["requests"] for row in await book.fetch(kept)] == [3, 3, 4]
     await same(book)
+
+
+async def test_a_running_total_ends_when_anything_in_it_changes(book: Book, cube: Cube) -> None:
+    """Also by an older ledger, which knows nothing of them and only says that a period isn't folded
+    any more.
+    """
+    year = datetime.now(UTC).year - 1
+    days = [date(year, month, day) for month in (1, 2, 3) for day in (2, 8, 14)]
+    for day in days:
+        await book.post(at(day, tags=["a"]))
+
+    async def totals() -> set[str]:
+        while await cube.fold(book.owner, datetime.now(UTC)):
+            pass
+        return await kept()
+
+    async def kept() -> set[str]:
+        rows = await book.fetch("SELECT grain, (at AT TIME ZONE 'UTC')::date AS day FROM spend_running")
+        return {f"{row['grain']} {row['day']:%m-%d}" for row in rows}
+
+    await fill(book, cube)
+    every = await totals()
+    assert every == {f"month_to 0{m}-{day}" for m in (1, 2, 3) for day in ("01", "06", "11")} | {
+        f"year_to 0{m}-01" for m in (1, 2, 3)
+    }
+    sums = "SELECT grain, requests FROM spend_tag WHERE grain LIKE '%_to' AND extract(month FROM at AT TIME ZONE 'UTC') = 2 ORDER BY at, grain"
+    assert [tuple(row.values()) for row in await book.fetch(sums)] == [
+        ("month_to", 1), ("year_to", 6), ("month_to", 2), ("month_to", 3),
+    ]  # fmt: skip
+    before = {
+        "month_to 02-01",
+        "year_to 01-01",
+        *(name for name in every if name.startswith(("month_to 01", "month_to 03"))),
+    }
+    await book.post(at(date(year, 2, 9), tags=["late"]))  # a day that there wasn't
+    await fill(book, cube)
+    assert await kept() == before
+    await same(book)
+    assert await totals() == every
+    await book.post(at(date(year, 2, 8), tags=["late"]))
+    await fill(book, cube)
+    assert await kept() == before
+    assert await totals() == every
+    await same(book)
+    await book.owner.execute("DELETE FROM spend_span WHERE at < $1", datetime(year, 2, 1, tzinfo=UTC))
+    assert await kept() == {name for name in every if name.startswith(("month_to 02", "month_to 03"))}, "retention"

@@ -143,18 +143,32 @@ tags AS (DELETE FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2)
 UPDATE spend_span SET folded = false WHERE folded AND at = spend_period_of(grain, $1)
 
 -- fold_due --
--- The next period that is over ($1 is an instant some time ago) and not folded: days first, and a month only when its days are. Those that
--- failed ($2 and $3 which, $4 how often) after all others.
-SELECT grain, at FROM spend_span s LEFT JOIN unnest($2::text[], $3::timestamptz[], $4::integer[]) AS f (grain, at, failures) USING (grain, at)
-WHERE NOT folded AND at <= $1::timestamptz - CASE
-    WHEN grain = 'day' THEN interval '1 day' WHEN grain = 'month' THEN interval '31 days'
-    WHEN extract(day FROM at AT TIME ZONE 'UTC') < 26 THEN interval '5 days' ELSE interval '6 days' END
-  AND (grain <> 'month' OR NOT EXISTS (
-    SELECT FROM spend_span d WHERE d.grain = 'day' AND NOT d.folded AND d.at >= s.at AND d.at < s.at + interval '31 days'))
-ORDER BY coalesce(failures, 0), CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END, at LIMIT 1
+-- The next period that is over ($1 is an instant some time ago) and not folded: days first, a month only when its days are, and running totals when
+-- all is that is in them, the newest first. Those that failed ($2 and $3 which, $4 how often) after all others.
+SELECT grain, at FROM (
+    SELECT grain, at, CASE grain WHEN 'day' THEN 0 WHEN 'five' THEN 1 ELSE 2 END AS turn FROM spend_span s
+    WHERE NOT folded AND at <= $1::timestamptz - CASE
+        WHEN grain = 'day' THEN interval '1 day' WHEN grain = 'month' THEN interval '31 days'
+        WHEN extract(day FROM at AT TIME ZONE 'UTC') < 26 THEN interval '5 days' ELSE interval '6 days' END
+      AND (grain <> 'month' OR NOT EXISTS (
+        SELECT FROM spend_span d WHERE d.grain = 'day' AND NOT d.folded AND d.at >= s.at AND d.at < s.at + interval '31 days'))
+    UNION ALL
+    SELECT r.grain, s.at, 3 FROM spend_span s JOIN (VALUES ('month_to', 'five', 'month'), ('year_to', 'month', 'year')) AS r (grain, part, whole)
+        ON s.grain = r.part
+    WHERE s.folded AND (r.part = 'month' OR extract(day FROM s.at AT TIME ZONE 'UTC') < 26)
+      AND NOT EXISTS (SELECT FROM spend_running k WHERE k.grain = r.grain AND k.at = s.at)
+      AND NOT EXISTS (
+        SELECT FROM spend_span d WHERE NOT d.folded AND d.at >= date_trunc(r.whole, s.at, 'UTC')
+          AND d.at < CASE r.part WHEN 'five' THEN s.at + interval '5 days' ELSE s.at + interval '1 month' END
+          AND d.grain IN ('day', r.part))
+) AS due LEFT JOIN unnest($2::text[], $3::timestamptz[], $4::integer[]) AS f (grain, at, failures) USING (grain, at)
+ORDER BY coalesce(failures, 0), turn, CASE WHEN turn < 3 THEN at END, at DESC LIMIT 1
 
 -- fold_done --
 UPDATE spend_span SET folded = true WHERE grain = $1 AND at = $2
+
+-- running_done --
+INSERT INTO spend_running (grain, at) VALUES ($1, $2)
 
 -- fold_clear --
 -- What was made of a period before.
@@ -163,31 +177,36 @@ teams AS (DELETE FROM spend_tag_team_span WHERE grain = $1 AND at = $2)
 DELETE FROM spend_tag WHERE grain = CASE $1 WHEN 'day' THEN 'every' ELSE $1 END AND at = $2
 
 -- fold_day --
--- $1 and $2 the period's beginning and end.
+-- Of these: $1 and $2 beginning and end of what is added up, $3 the grain that is made, $4 where.
 INSERT INTO spend_period (grain, at, grp, @NAMES@)
-SELECT 'day', $1, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp
+SELECT $3, $4, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp
 
 -- fold_every --
 -- All tags of a day together: what spend_tag's other grains have under their tags.
 INSERT INTO spend_tag (grain, at, tag, @NAMES@)
-SELECT 'every', $1, 0, @SUMS@ FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2 HAVING count(*) > 0
+SELECT 'every', $4, 0, @SUMS@ FROM spend_tag WHERE grain = $3 AND at >= $1 AND at < $2 HAVING count(*) > 0
 
--- fold_month --
+-- fold_periods --
+-- @PART@: the grain that is added up.
 INSERT INTO spend_period (grain, at, grp, @NAMES@)
-SELECT 'month', $1, grp, @SUMS@ FROM spend_period WHERE grain = 'day' AND at >= $1 AND at < $2 GROUP BY grp
+SELECT $3, $4, grp, @SUMS@ FROM spend_period WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY grp
 
 -- fold_tags --
--- $3 five or month.
-WITH teams AS (
-    INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
-    SELECT $3, $1, tag, team, @SUMS@ FROM spend_tag_team WHERE at >= $1 AND at < $2 GROUP BY tag, team
-)
 INSERT INTO spend_tag (grain, at, tag, @NAMES@)
-SELECT $3, $1, tag, @SUMS@ FROM spend_tag WHERE grain = 'day' AND at >= $1 AND at < $2 GROUP BY tag
+SELECT $3, $4, tag, @SUMS@ FROM spend_tag WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag
+
+-- fold_team_days --
+INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
+SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team WHERE at >= $1 AND at < $2 GROUP BY tag, team
+
+-- fold_teams --
+INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
+SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team_span WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag, team
 
 -- spans --
--- Periods that have calls, of those between $1 and $2, as far as they begin.
-SELECT grain, at, folded FROM spend_span WHERE at >= $1 AND at < $2 ORDER BY at
+-- Periods that have calls, of those between $1 and $2, as far as they begin; and the running totals of their years that hold.
+SELECT grain, at, folded FROM spend_span WHERE at >= $1 AND at < $2
+UNION ALL SELECT grain, at, true FROM spend_running WHERE at >= date_trunc('year', $1::timestamptz, 'UTC') AND at < $2
 
 -- cube_behind --
 -- Batches that the cube hasn't got: $1 shards, $2 their positions in the cube.
