@@ -22,7 +22,7 @@ def book(draw: random.Random) -> tuple[dict[datetime, int], list[Span]]:
     some totals.
     """
     days = [datetime(2025, 10, 1, tzinfo=UTC) + n * DAY for n in range(500)]
-    density, folds = draw.choice([1.0, 0.9, 0.2]), draw.choice([1.0, 0.97, 0.5])
+    density, folds, months = draw.choice([1.0, 0.9, 0.2]), draw.choice([1.0, 0.97, 0.5]), draw.choice([1.0, 0.3])
     calls = {day: draw.randrange(1, 99) for day in days if draw.random() < density}
     folded = {("day", day): draw.random() < folds for day in calls}
     for grain in ("five", "month"):
@@ -30,7 +30,7 @@ def book(draw: random.Random) -> tuple[dict[datetime, int], list[Span]]:
             days_folded = all(
                 done for (known, day), done in folded.items() if known == "day" and begin(grain, day) == at
             )
-            folded[grain, at] = draw.random() < folds and (grain == "five" or days_folded)
+            folded[grain, at] = draw.random() < folds and (grain == "five" or (days_folded and draw.random() < months))
     found = [Span(grain, at, done) for (grain, at), done in folded.items()]
     for running, (whole, part) in RUNNING.items():
         for at in {begin(part, day) for day in calls}:
