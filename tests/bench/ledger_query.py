@@ -6,9 +6,10 @@
 The book is made first (tests/bench/ledger_fill.py), or found in DIR, where an earlier run with
 `--keep` has left it (`--fill`: only make it). Then each question is asked `--runs` times, as the
 HTTP API asks it, of a pool of the ledger's own; told is the 95th of a hundred, in ms. A first round
-is for the caches. `--ingest`: once more while a ledger records so many calls a second (5 tags each)
-into the same book, where they stay. Exit status 1 where a line of the table isn't met (`--calls` of
-the default alone counts), or one is over twice it while ingesting.
+is for the caches. `--ingest`: once more while a ledger records so many calls a second (5 tags each,
+who calls what as often as in the book) into the same book, where they stay. Exit status 1 where a
+line of the table isn't met (`--calls` of the default alone counts), or one is over twice it while
+ingesting.
 """
 
 import argparse
@@ -130,7 +131,7 @@ async def _publish(url: str, rate: int) -> None:
     client = await bus.connect("bench-edge", url)
     js = client.jetstream(timeout=30)
     started = time.monotonic()
-    for number, message in enumerate(ledger_ingest.messages(1_000_000_000, "tags")):
+    for number, message in enumerate(ledger_ingest.messages(1_000_000_000, "book")):
         await js.publish(subjects.traffic(0), message)
         calls = (number + 1) * ledger_ingest.FACTS_PER_MESSAGE / 2
         await asyncio.sleep(max(0.0, started + calls / rate - time.monotonic()))
