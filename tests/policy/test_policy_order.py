@@ -17,7 +17,7 @@ from tests.policy.world import CONFIG, NOW, World, digest, key, secret
 ORDER = (
     "credential", "ip", "allowed_routes", "key_blocked", "model_name", "key_models", "key_expired", "key_routes",
     "endpoints_disabled", "team", "team_models", "organization_models", "user_models", "customer", "project", "client_tags",
-    "modify_guardrails", "role", "guardrails_served", "guardrail_names", "enforced_params", "model_served", "budget",
+    "modify_guardrails", "role", "guardrails_served", "guardrail_names", "enforced_params", "model_served", "budget", "cache_controls",
 )  # fmt: skip
 """As docs/access.md says: LiteLLM's, but that strangers get 401 first."""
 
@@ -93,6 +93,9 @@ def breaking(scene: Scene, rule: str) -> None:
             scene.model = scene.model if len(scene.model) > 512 else "nobody-serves-this"
         case "budget":
             scene.over = True
+        case "cache_controls":
+            scene.extra["allowed_cache_controls"] = ["ttl"]
+            scene.body["cache"] = {"no-cache": True}
         case _:
             raise AssertionError(rule)
 
@@ -168,6 +171,7 @@ OF = {
     "guardrails_served": f"control.key.{digest('a')}",
     "guardrail_names": "request", "enforced_params": "config", "key_routes": f"control.key.{digest('a')}",
     "budget": "control.setting.budgets_over", "model_served": "config", "team_models": "control.team.t", "model_name": "request",
+    "cache_controls": f"control.key.{digest('a')}",
 }  # fmt: skip
 
 
