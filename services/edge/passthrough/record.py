@@ -23,13 +23,17 @@ from shared.billing import Price, Usage
 from shared.errors import RefusedError
 from shared.facts import Caller, Opened, Settled, encode_fact
 from shared.ids import DeploymentId, new_request_id
-from shared.money import exact_from_usd
+from shared.money import PICOUSD_PER_USD, exact_from_usd
 from shared.outbound import OutboundError
 from shared.passthrough import Entry
 
 PROVIDER = "pass_through"
-TOKENS_DIGITS_MAX = 12
+SAID_BY_TARGET = "said_by_target"
+"""The flag of a cost, or usage, that is only a header's word."""
+TOKENS_DIGITS_MAX = 10
 AMOUNT_CHARACTERS_MAX = 40
+SAID_PICOUSD_MAX = 100 * PICOUSD_PER_USD
+"""Of one call, far above any: a target that is taken over can't empty a team's budget with one."""
 
 
 class Record:
@@ -41,7 +45,9 @@ class Record:
     """
 
     _cost_picousd: int | None = None
-    """The operator's own, of each call; None: they gave none."""
+    """Of the call, whatever was used; None: nobody says."""
+    _cost_flags: tuple[str, ...] = ()
+    """Why that is a guess."""
     _unsaid: Usage | None = None
     """What was used where the answer says nothing of it."""
     _bills_errors: bool
@@ -101,8 +107,8 @@ class Record:
         if self._is_settled:
             return
         self._is_settled = True
-        usage, amount = NOTHING, self._cost_picousd if billed else 0
-        flags: tuple[str, ...] = ()
+        usage = NOTHING
+        amount, flags = (self._cost_picousd, self._cost_flags) if billed else (0, ())
         said = self._tap.finish() if self._tap is not None else None
         if said is None and outcome == "success":
             said = self._unsaid
@@ -191,33 +197,29 @@ class PassedThrough(Record):
         self._cost_picousd = cost
         self.screening = guarded.told if guarded is not None else None
 
-    def tap(self, answer: Answered) -> Tap | None:
-        """A target may say itself what a call cost, and how many tokens it was."""
-        found = super().tap(answer)
-        said = dict(answer.headers)
-        self._said_picousd = _amount(said.get("x-litellm-response-cost", ""))
+    def head(self, headers: list[tuple[str, str]]) -> None:
+        """A target (another gateway) may say itself how many tokens a call was, and what it cost,
+        where the operator doesn't.
+        """
+        super().head(headers)
+        said = dict(headers)
         tokens = said.get("x-litellm-total-tokens", "")
         if tokens.isascii() and tokens.isdigit() and len(tokens) <= TOKENS_DIGITS_MAX:
-            self._unsaid = Usage(int(tokens))
-        if self._said_picousd is not None:
-            self._cost_picousd = self._said_picousd
-            self._unsaid = self._unsaid or NOTHING
-        return found
+            self._unsaid = Usage(int(tokens), flags=(SAID_BY_TARGET,))
+        if self._cost_picousd is None:
+            self._cost_picousd = _amount(said.get("x-litellm-response-cost", ""))
+            self._cost_flags = (SAID_BY_TARGET,) if self._cost_picousd is not None else ()
 
     def _priced(self, usage: Usage) -> tuple[int | None, tuple[str, ...]]:
-        """The target's word goes before the operator's own price, that before the table's."""
+        """The operator's own price goes before the table's, that before the target's word."""
         opened, provider = self._opened, self._spoken.provider
-        if self._said_picousd is not None:
-            return self._said_picousd, usage.flags
-        if opened.price is not None or not provider:
-            return self._cost_picousd, usage.flags
-        assert self._tap is not None
-        for model in (self._tap.model, self._asked_model):
-            price = prices.lookup(provider, model) if model else None
-            if price is not None:
-                self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
-                return account.cost_of(price, usage)[:2]
-        return None, usage.flags
+        if opened.price is None and provider:
+            for model in (self._tap.model if self._tap is not None else "", self._asked_model):
+                price = prices.lookup(provider, model) if model else None
+                if price is not None:
+                    self._opened = msgspec.structs.replace(opened, price=price, provider=provider, upstream_model=model)
+                    return account.cost_of(price, usage)[:2]
+        return self._cost_picousd, tuple(dict.fromkeys((*usage.flags, *self._cost_flags)))
 
 
 def _amount(usd: str) -> int | None:
@@ -228,7 +230,8 @@ def _amount(usd: str) -> int | None:
         found = exact_from_usd(usd)
     except ValueError:
         return None
-    return round(found if isinstance(found, int) else Fraction(*found))
+    amount = round(found if isinstance(found, int) else Fraction(*found))
+    return amount if amount <= SAID_PICOUSD_MAX else None
 
 
 class Relayed(Record):

@@ -1,8 +1,13 @@
 """What users of other gateways reported of pass-through endpoints: one row a report."""
 
+import json
+
 import pytest
 
+from services.edge.passthrough import record, spoken
 from tests.edge.passthrough.passthrough_kit import World
+
+WORD = (record.SAID_BY_TARGET,)
 
 
 @pytest.mark.parametrize(
@@ -13,23 +18,45 @@ from tests.edge.passthrough.passthrough_kit import World
         ("0.0049099999999999994", "x", 4_910_000_000, 0),
         ("1e-05", "-3", 10_000_000, 0),
         ("0", "5", 0, 5),
-        ("", "5", 7_000_000_000_000, 5),
-        ("-1", "", 7_000_000_000_000, 0),
-        ("nan", "9" * 30, 7_000_000_000_000, 0),
-        ("1e99", "", 7_000_000_000_000, 0),
+        ("100", "", 100 * 10**12, 0),
+        ("", "5", None, 5),
+        ("-1", "", None, 0),
+        ("nan", "9" * 30, None, 0),
+        ("100.000000000001", "", None, 0),
+        ("1e99", "", None, 0),
     ],
 )
+@pytest.mark.parametrize("operators", [None, 7])
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_target_may_say_what_a_call_cost(
-    world: World, status: int, cost: str, tokens: str, picousd: int, counted: int
+    world: World, status: int, operators: int | None, cost: str, tokens: str, picousd: int | None, counted: int
 ) -> None:
-    """It goes before the operator's flat price; what can't be believed doesn't count."""
+    """Where the operator doesn't. The row says whose word it is; what can't be believed doesn't
+    count.
+    """
 
     said = {"x-litellm-response-cost": cost, "x-litellm-total-tokens": tokens}
     world.target.said_status, world.target.said_more = status, {name: value for name, value in said.items() if value}
-    world.endpoint(cost_per_request=7, include_subpath=True)
+    world.endpoint(cost_per_request=operators, include_subpath=True)
     answer = await world.ask("/their/said")
     assert answer.status == status and answer.headers.get("x-litellm-response-cost", "") == cost
     settled = await world.settled()
-    assert settled.cost_picousd == picousd
-    assert settled.usage.input_tokens == (counted if status == 200 else 0)
+    counted = counted if status == 200 else 0
+    assert settled.cost_picousd == (picousd if operators is None else 7 * 10**12)
+    assert settled.usage.input_tokens == counted
+    assert settled.flags == (WORD if counted or (operators is None and picousd is not None) else ())
+
+
+@pytest.mark.parametrize(("model", "cost"), [("command-r-plus", 5 * 2_500_000), ("own", 3 * 10**12)])
+async def test_a_listed_price_goes_before_a_targets_word(
+    world: World, monkeypatch: pytest.MonkeyPatch, model: str, cost: int
+) -> None:
+    """Also where its answer can't be read, and tokens are only its word."""
+    monkeypatch.setattr(spoken, "of", lambda url: spoken.Spoken("", "cohere"))
+    world.target.said_more = {"x-litellm-response-cost": "3", "x-litellm-total-tokens": "5"}
+    world.endpoint(include_subpath=True)
+    body = json.dumps({"model": model}).encode()
+    assert (await world.ask("/their/said", body=body, Content_Type="application/json")).status == 200
+    settled = await world.settled()
+    assert (settled.outcome, settled.cost_picousd, settled.usage.input_tokens) == ("success", cost, 5)
+    assert settled.flags == WORD
