@@ -2,10 +2,10 @@
 Responses, speech, transcriptions, image edits.
 
 They go to a deployment whose provider speaks that wire itself, byte for byte but for the model's
-name and what is the gateway's own; Messages also to any other that has a chat (by_chat.py). Who
-may, limits, guardrails, fallback to the next deployment, facts and cost are as on any route; usage
-is read from the answer as it flows by. What a guardrail has to see of an answer is held back until
-it has.
+name and what is the gateway's own; Messages and Responses also to any other that has a chat
+(by_chat.py). Who may, limits, guardrails, fallback to the next deployment, facts and cost are as on
+any route; usage is read from the answer as it flows by. What a guardrail has to see of an answer is
+held back until it has.
 """
 
 from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks
@@ -192,7 +192,9 @@ class _Relay:
                 record.head(answer.headers)
                 about = account.about_of(target, candidate, self._call.model)
                 if answer.status >= 300:
-                    return await self._refused(answer, record, about, candidate, is_last=is_last)
+                    return await self._refused(
+                        answer, record, about, candidate, is_last=is_last, in_own_wire=chat is None
+                    )
                 answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
                 try:
                     return await self._pass(answered, record, about, is_last=is_last)
@@ -210,7 +212,8 @@ class _Relay:
 
     def _by_chat(self, target: Target, candidate: Candidate, opened: Opened) -> ByChat | None:
         """None: it is asked in its own wire. Raises RefusedError."""
-        if _speaks(target, self._kind) and candidate.deployment_id not in self._parts.by_chat:
+        has_none = self._route.name == RESPONSES and candidate.deployment_id in self._parts.by_chat
+        if _speaks(target, self._kind) and not has_none:
             return None
         most = self._parts.settings.edge_answer_bytes_max
         return ByChat(
@@ -253,22 +256,23 @@ class _Relay:
     # ── the answer ──
 
     async def _refused(
-        self, answer: Streamed, record: Relayed, about: str, candidate: Candidate, *, is_last: bool
+        self, answer: Streamed, record: Relayed, about: str, candidate: Candidate, *, is_last: bool, in_own_wire: bool
     ) -> Answer | None:
         """What is no success, in the provider's words where they are JSON; None: the next one is to
         be asked.
         """
         status = answer.status
         record.settle("provider_error", status, f"provider_{status}", billed=False)
+        elsewhere = not is_last and CAUSES[causes.of_status(status)].elsewhere
+        if elsewhere and status not in NOT_THERE:
+            return None
         body = await Undone(answer).beginning(failures.ERROR_BYTES_MAX)
         is_held = causes.held_elsewhere(status, body)
         is_missing = status in NOT_THERE and not is_held and not causes.of_model(body)
-        if is_missing and self._route.name == RESPONSES and candidate.deployment_id not in self._parts.by_chat:
-            target = self._parts.targets[candidate.deployment_id]
-            if by_chat.can(target):
-                self._parts.by_chat.add(candidate.deployment_id)
-                return await self._asked_of(candidate, target, is_last=is_last)
-        if not is_last and (is_held or CAUSES[causes.of_status(status)].elsewhere):
+        if is_missing and in_own_wire and self._route.name == RESPONSES:
+            self._parts.by_chat.add(candidate.deployment_id)
+            return await self._asked_of(candidate, self._parts.targets[candidate.deployment_id], is_last=is_last)
+        if elsewhere or (is_held and not is_last):
             return None
         if status in NOT_THERE and self._route.name == COUNT:
             return await counting.answer(self._parts, self._call, candidate.upstream_model)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.edge.fakes import response
+from tests.edge.fakes import Peer, response
 from tests.edge.relayed.relayed_kit import GOOD, Wires, World
 
 
@@ -107,6 +107,20 @@ async def test_another_deployment_may_know_what_this_one_doesnt(wires: Wires, sa
     assert answer.status == 200
     first, second = await wires.settled(2)
     assert (first.outcome, first.cost_picousd, second.outcome) == ("provider_error", 0, "success")
+
+
+async def test_nobody_waits_for_the_words_of_one_that_is_down(wires: Wires) -> None:
+    async def down(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 503 X\r\nContent-Length: 100\r\n\r\n")
+        await peer.gone()
+
+    async def up(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(GOOD["/v1/responses"])
+
+    await wires.deployed("/v1/responses", down, up)
+    assert (await wires.post("/v1/responses", json={"model": "m", "input": "x"})).status_code == 200
 
 
 async def test_when_nobody_knows_the_client_is_told(wires: Wires) -> None:

@@ -84,6 +84,34 @@ async def test_a_server_without_responses_is_asked_by_chat_from_then_on(world: W
     )
 
 
+async def test_that_holds_for_responses_alone(world: World) -> None:
+    async with server_saying(b"404 page not found") as url:
+        await world.having(b"", api_base=url)
+        async with world.wires.openai() as client:
+            await client.responses.create(model="m", input="hi")
+        for path in ("/v1/responses/compact", "/v1/responses/input_tokens", "/v1/audio/speech"):
+            answer = await world.wires.post(path, json={"model": "m", "input": "hi", "voice": "v"})
+            assert answer.status_code == 404, path
+
+
+async def test_one_that_was_asked_by_chat_is_not_asked_so_again(world: World) -> None:
+    """And goes on being asked in the wire it has."""
+    await world.having(response(b"404 page not found", "404 X"), model="anthropic/claude-sonnet-4-5")
+    async with world.wires.openai() as client:
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.create(model="m", input="hi")
+    hello = {
+        "model": "m",
+        "max_tokens": 1,
+        "top_k": 3,
+        "container": "c",
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+    await world.wires.post("/v1/messages", json=hello)
+    first, second = world.asked
+    assert "container" not in first[2] and second[2]["container"] == "c"
+
+
 @pytest.mark.parametrize(
     "message", ["The model x does not exist", "The API deployment for this resource does not exist"]
 )
