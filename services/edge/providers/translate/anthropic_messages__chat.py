@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from services.edge.providers.translate import chat
+from services.edge.providers.translate.chat_answer import Function, Usage, whole
 from services.edge.providers.translate.wire import UNREADABLE, encode, read, refuse
 
 Block = dict[str, Any]
@@ -224,90 +225,6 @@ def _output(given: Mapping[str, msgspec.Raw], made: dict[str, Any]) -> None:
 # ── the answer ──
 
 
-class Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class Call(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: Function | None = None
-
-
-class Said(msgspec.Struct):
-    """A message, or what one grew by."""
-
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[Call] | None = None
-    thinking_blocks: list[dict[str, Any]] | None = None
-
-    @property
-    def thoughts(self) -> str:
-        return self.reasoning_content or self.reasoning or ""
-
-
-class _Choice(msgspec.Struct):
-    message: Said | None = None
-    delta: Said | None = None
-    finish_reason: str | None = None
-
-
-class _Prompt(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_creation_tokens: int | None = None
-
-
-class _Completion(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Prompt | None = None
-    completion_tokens_details: _Completion | None = None
-
-    def responses(self) -> dict[str, Any]:
-        """As OpenAI's Responses say it."""
-        given, made = self.prompt_tokens or 0, self.completion_tokens or 0
-        details, thought = self.prompt_tokens_details or _Prompt(), self.completion_tokens_details or _Completion()
-        cached = {
-            "cached_tokens": details.cached_tokens or 0,
-            "cache_write_tokens": details.cache_creation_tokens or 0,
-        }
-        return {
-            "input_tokens": given, "input_tokens_details": cached, "output_tokens": made,
-            "output_tokens_details": {"reasoning_tokens": thought.reasoning_tokens or 0}, "total_tokens": given + made,
-        }  # fmt: skip
-
-    def anthropics(self) -> dict[str, int]:
-        """Its input doesn't include what was read from a cache, or written to one."""
-        details = self.prompt_tokens_details or _Prompt()
-        cached, written = details.cached_tokens or 0, details.cache_creation_tokens or 0
-        return {
-            "input_tokens": max(0, (self.prompt_tokens or 0) - cached - written),
-            "output_tokens": self.completion_tokens or 0,
-            "cache_read_input_tokens": cached,
-            "cache_creation_input_tokens": written,
-        }
-
-
-class Answer(msgspec.Struct):
-    """A whole answer, or a chunk of one."""
-
-    id: str = ""
-    model: str = ""
-    choices: list[_Choice] = []
-    usage: Usage | None = None
-    error: msgspec.Raw = msgspec.Raw(b"null")
-
-
-answer = msgspec.json.Decoder(Answer).decode
-THOUGHTS = ("thinking", "redacted_thinking")
 _STOPS = {"length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
 
@@ -316,21 +233,27 @@ def stop_reason(finish: str | None, *, calls: bool) -> str:
     return "tool_use" if calls and found == "end_turn" else found
 
 
+def usage(found: Usage) -> dict[str, int]:
+    """Its input doesn't include what was read from a cache, or written to one."""
+    return {
+        "input_tokens": max(0, (found.prompt_tokens or 0) - found.cached - found.written),
+        "output_tokens": found.completion_tokens or 0,
+        "cache_read_input_tokens": found.cached,
+        "cache_creation_input_tokens": found.written,
+    }
+
+
 def message(body: bytes, model: str) -> dict[str, Any] | None:
     """A whole chat answer as Anthropic's message; None: it is none."""
-    try:
-        found = answer(body)
-    except UNREADABLE:
+    read = whole(body)
+    if read is None:
         return None
-    if not found.choices or found.choices[0].message is None:
-        return None
-    choice, said = found.choices[0], found.choices[0].message
-    content: list[Block] = [block for block in said.thinking_blocks or () if block.get("type") in THOUGHTS]
+    found, said, finish = read
+    content: list[Block] = said.signed
     if said.thoughts and not content:
         content.append({"type": "thinking", "thinking": said.thoughts, "signature": ""})
-    text = said.content or said.refusal
-    if text:
-        content.append({"type": "text", "text": text})
+    if said.text:
+        content.append({"type": "text", "text": said.text})
     for n, call in enumerate(said.tool_calls or ()):
         function = call.function or Function()
         content.append(
@@ -343,8 +266,8 @@ def message(body: bytes, model: str) -> dict[str, Any] | None:
         )
     return {
         "id": found.id or "msg", "type": "message", "role": "assistant", "model": found.model or model, "content": content,
-        "stop_reason": stop_reason(choice.finish_reason, calls=bool(said.tool_calls)), "stop_sequence": None,
-        "usage": (found.usage or Usage()).anthropics(),
+        "stop_reason": stop_reason(finish, calls=bool(said.tool_calls)), "stop_sequence": None,
+        "usage": usage(found.usage or Usage()),
     }  # fmt: skip
 
 

@@ -7,20 +7,10 @@ are whole. Usage is OpenAI's last chunk, so `message_start` can't say it yet.
 
 from typing import Any
 
-import msgspec
-
 from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate.anthropic_messages__chat import (
-    Call,
-    Said,
-    Usage,
-    answer,
-    stop_reason,
-)
-from services.edge.providers.translate.wire import UNREADABLE, EventStream, encode
-
-CALLS_MAX = 256
-"""Of one answer."""
+from services.edge.providers.translate.anthropic_messages__chat import stop_reason, usage
+from services.edge.providers.translate.chat_answer import Answer, Call, ChatStream, Said
+from services.edge.providers.translate.wire import encode
 
 
 def event(kind: str, **said: Any) -> bytes:
@@ -53,74 +43,41 @@ def of_message(message: dict[str, Any]) -> list[bytes]:
     return [*out, event("message_delta", delta=ended, usage=message["usage"]), event("message_stop")]
 
 
-class Stream(EventStream):
+class Stream(ChatStream):
     """
     Args:
         model: where the answer doesn't say it.
     """
 
     def __init__(self, model: str, response_id: str) -> None:
-        super().__init__()
+        super().__init__(f"toolu_{response_id}")
         self._model, self._id = model, response_id
-        self._begun = self._over = False
         self._open = ""
         """The kind of the block that is open; empty: none is."""
         self._index = -1
         self._signed = False
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
-        """Place among the calls → (id, name, pieces of its arguments that wait)."""
         self._live: int | None = None
         """The call whose pieces are passed on as they come."""
-        self._finish: str | None = None
-        self._usage = Usage()
 
-    def finish(self) -> list[bytes]:
-        """Without an end that was said (`finish_reason`, `[DONE]`) it is cut off, and stays so."""
-        out = super().finish()
-        if not self._over and self._finish is not None:
-            self._end(out)
-        return out
+    def _begin(self, found: Answer, out: list[bytes]) -> None:
+        start: dict[str, Any] = {
+            "id": found.id or self._id, "type": "message", "role": "assistant", "model": found.model or self._model, "content": [],
+            "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0},
+        }  # fmt: skip
+        out.append(event("message_start", message=start))
 
-    def _read(self, data: bytes, out: list[bytes]) -> None:
-        if self._over:
-            return
-        if data == b"[DONE]":
-            if self._begun:
-                self._end(out)
-            return
-        try:
-            found = answer(data)
-        except UNREADABLE as problem:
-            raise UnreadableAnswerError(f"no chunk of a chat: {problem}") from None
-        if bytes(found.error) != b"null":
-            out.append(event("error", error={"type": "api_error", "message": said_of(found.error)}))
-            self._over = True
-            return
-        if found.usage is not None:
-            self._usage = found.usage
-        if not self._begun and found.choices:
-            self._begun = True
-            start: dict[str, Any] = {
-                "id": found.id or self._id, "type": "message", "role": "assistant", "model": found.model or self._model, "content": [],
-                "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0},
-            }  # fmt: skip
-            out.append(event("message_start", message=start))
-        for choice in found.choices[:1]:
-            if choice.delta is not None:
-                self._grow(choice.delta, out)
-            if choice.finish_reason:
-                self._finish = choice.finish_reason
+    def _fail(self, message: str, out: list[bytes]) -> None:
+        out.append(event("error", error={"type": "api_error", "message": message}))
 
     def _grow(self, said: Said, out: list[bytes]) -> None:
         if said.thoughts:
             self._be("thinking", {"thinking": "", "signature": ""}, out)
             self._delta({"type": "thinking_delta", "thinking": said.thoughts}, out)
-        for block in said.thinking_blocks or ():
+        for block in said.signed:
             self._thought(block, out)
-        text = said.content or said.refusal
-        if text:
+        if said.text:
             self._be("text", {"text": ""}, out)
-            self._delta({"type": "text_delta", "text": text}, out)
+            self._delta({"type": "text_delta", "text": said.text}, out)
         for call in said.tool_calls or ():
             self._call(call, out)
 
@@ -136,20 +93,11 @@ class Stream(EventStream):
             self._close(out)
 
     def _call(self, call: Call, out: list[bytes]) -> None:
-        at = call.index
-        if at is None:  # some count them by their ids alone
-            known = [n for n, (id, _, _) in self._calls.items() if id == call.id] if call.id else list(self._calls)[-1:]
-            at = known[0] if known else len(self._calls)
-        function = call.function
-        if at not in self._calls:
-            if len(self._calls) >= CALLS_MAX:
-                raise UnreadableAnswerError("too many calls")
-            name = (function.name if function is not None else None) or ""
-            self._calls[at] = (call.id or f"toolu_{self._id}_{at}", name, [])
-            if self._live is None:
-                self._live = at
-                self._be_call(at, out)
-        piece = (function.arguments if function is not None else None) or ""
+        at = self._place(call)
+        if self._live is None:
+            self._live = at
+            self._be_call(at, out)
+        piece = (call.function.arguments if call.function is not None else None) or ""
         if piece and at == self._live and self._open == "tool_use":
             self._delta({"type": "input_json_delta", "partial_json": piece}, out)
         elif piece:
@@ -188,16 +136,4 @@ class Stream(EventStream):
                 self._delta({"type": "input_json_delta", "partial_json": "".join(pieces)}, out)
         self._close(out)
         ended = {"stop_reason": stop_reason(self._finish, calls=bool(self._calls)), "stop_sequence": None}
-        out += [event("message_delta", delta=ended, usage=self._usage.anthropics()), event("message_stop")]
-        self._over = True
-
-
-class _Message(msgspec.Struct):
-    message: str = "the provider failed"
-
-
-def said_of(error: msgspec.Raw) -> str:
-    try:
-        return msgspec.json.decode(error, type=_Message).message
-    except UNREADABLE:
-        return _Message().message
+        out += [event("message_delta", delta=ended, usage=usage(self._usage)), event("message_stop")]

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from services.edge.providers.translate import chat
-from services.edge.providers.translate.anthropic_messages__chat import THOUGHTS, Answer, Function, Usage, answer
+from services.edge.providers.translate.chat_answer import THOUGHTS, Function, Usage, whole
 from services.edge.providers.translate.wire import UNREADABLE, encode, read, refuse
 
 Item = dict[str, Any]
@@ -258,7 +258,15 @@ def head(given: Mapping[str, msgspec.Raw], response_id: str, model: str, now_s: 
     }  # fmt: skip
 
 
-def ended(head: dict[str, Any], output: list[Item], finish: str | None, usage: Usage | None) -> dict[str, Any]:
+def usage(found: Usage) -> dict[str, Any]:
+    given, made = found.prompt_tokens or 0, found.completion_tokens or 0
+    return {
+        "input_tokens": given, "input_tokens_details": {"cached_tokens": found.cached, "cache_write_tokens": found.written},
+        "output_tokens": made, "output_tokens_details": {"reasoning_tokens": found.thought}, "total_tokens": given + made,
+    }  # fmt: skip
+
+
+def ended(head: dict[str, Any], output: list[Item], finish: str | None, used: Usage) -> dict[str, Any]:
     """The whole response."""
     reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish or "")
     return {
@@ -266,7 +274,7 @@ def ended(head: dict[str, Any], output: list[Item], finish: str | None, usage: U
         "status": "incomplete" if reason else "completed",
         "incomplete_details": {"reason": reason} if reason else None,
         "output": output,
-        "usage": (usage or Usage()).responses(),
+        "usage": usage(used),
     }
 
 
@@ -303,22 +311,18 @@ def custom_input(arguments: str) -> str:
 
 def response(body: bytes, head: dict[str, Any], customs: frozenset[str]) -> dict[str, Any] | None:
     """A whole chat answer as a response; None: it is none."""
-    try:
-        found: Answer = answer(body)
-    except UNREADABLE:
+    read = whole(body)
+    if read is None:
         return None
-    if not found.choices or found.choices[0].message is None:
-        return None
-    said, tail = found.choices[0].message, str(head["id"]).removeprefix("resp_")
+    found, said, finish = read
+    tail = str(head["id"]).removeprefix("resp_")
     output: list[Item] = []
-    blocks = [block for block in said.thinking_blocks or () if block.get("type") in THOUGHTS]
-    if said.thoughts or blocks:
-        output.append(reasoning(f"rs_{tail}", said.thoughts, blocks))
-    text = said.content or said.refusal
-    if text:
-        output.append(message(f"msg_{tail}", text))
+    if said.thoughts or said.signed:
+        output.append(reasoning(f"rs_{tail}", said.thoughts, said.signed))
+    if said.text:
+        output.append(message(f"msg_{tail}", said.text))
     for n, each in enumerate(said.tool_calls or ()):
         function = each.function or Function()
         name, arguments = function.name or "", function.arguments or ""
         output.append(call(f"fc_{tail}_{n}", each.id or f"call_{tail}_{n}", name, arguments, customs))
-    return ended({**head, "model": found.model or head["model"]}, output, found.choices[0].finish_reason, found.usage)
+    return ended({**head, "model": found.model or head["model"]}, output, finish, found.usage or Usage())

@@ -7,11 +7,9 @@ JSON.
 
 from typing import Any
 
-from services.edge.providers.base import UnreadableAnswerError
 from services.edge.providers.translate import openai_responses__chat as responses
-from services.edge.providers.translate.anthropic_messages__chat import THOUGHTS, Call, Said, Usage, answer
-from services.edge.providers.translate.anthropic_messages__chat_stream import CALLS_MAX, said_of
-from services.edge.providers.translate.wire import UNREADABLE, EventStream, encode
+from services.edge.providers.translate.chat_answer import Answer, ChatStream, Said
+from services.edge.providers.translate.wire import encode
 
 
 class Numbered:
@@ -76,7 +74,7 @@ def of_response(whole: dict[str, Any]) -> list[bytes]:
     return [*out, events.ended(whole)]
 
 
-class Stream(EventStream):
+class Stream(ChatStream):
     """
     Args:
         head: of the response.
@@ -84,85 +82,39 @@ class Stream(EventStream):
     """
 
     def __init__(self, head: dict[str, Any], customs: frozenset[str]) -> None:
-        super().__init__()
-        self._head, self._customs, self._numbered = head, customs, Numbered()
         self._tail = str(head["id"]).removeprefix("resp_")
-        self._begun = self._over = False
+        super().__init__(f"call_{self._tail}")
+        self._head, self._customs, self._numbered = head, customs, Numbered()
         self._output: list[responses.Item] = []
         self._open = ""
         """`thoughts` or `text`, while such an item grows."""
         self._pieces: list[str] = []
         self._blocks: list[dict[str, Any]] = []
         """Signed thoughts of the item that grows."""
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
-        """Place among the calls → (id, name, pieces of its arguments)."""
-        self._finish: str | None = None
-        self._usage: Usage | None = None
 
-    def finish(self) -> list[bytes]:
-        """Without an end that was said (`finish_reason`, `[DONE]`) it is cut off, and stays so."""
-        out = super().finish()
-        if not self._over and self._finish is not None:
-            self._end(out)
-        return out
+    def _begin(self, found: Answer, out: list[bytes]) -> None:
+        self._head["model"] = found.model or self._head["model"]
+        out += self._numbered.begun(self._head)
 
-    def _read(self, data: bytes, out: list[bytes]) -> None:
-        if self._over:
-            return
-        if data == b"[DONE]":
-            if self._begun:
-                self._end(out)
-            return
-        try:
-            found = answer(data)
-        except UNREADABLE as problem:
-            raise UnreadableAnswerError(f"no chunk of a chat: {problem}") from None
-        if bytes(found.error) != b"null":
-            failed = {"code": "server_error", "message": said_of(found.error)}
-            whole = {**self._head, "status": "failed", "error": failed, "output": self._output}
-            out.append(self._numbered.event("response.failed", response=whole))
-            self._over = True
-            return
-        if found.usage is not None:
-            self._usage = found.usage
-        if not self._begun and found.choices:
-            self._begun = True
-            self._head["model"] = found.model or self._head["model"]
-            out += self._numbered.begun(self._head)
-        for choice in found.choices[:1]:
-            if choice.delta is not None:
-                self._grow(choice.delta, out)
-            if choice.finish_reason:
-                self._finish = choice.finish_reason
+    def _fail(self, message: str, out: list[bytes]) -> None:
+        failed = {"code": "server_error", "message": message}
+        whole = {**self._head, "status": "failed", "error": failed, "output": self._output}
+        out.append(self._numbered.ended(whole))
 
     def _grow(self, said: Said, out: list[bytes]) -> None:
         if said.thoughts:
             self._be("thoughts", out)
             self._piece("response.reasoning_summary_text.delta", {"summary_index": 0}, said.thoughts, out)
-        for block in said.thinking_blocks or ():
-            if block.get("type") in THOUGHTS:
-                if self._open != "thoughts":
-                    self._be("thoughts", out)
-                self._blocks.append(block)
-        text = said.content or said.refusal
-        if text:
+        if said.signed:
+            self._be("thoughts", out)
+            self._blocks += said.signed
+        if said.text:
             self._be("text", out)
-            self._piece("response.output_text.delta", {"content_index": 0, "logprobs": []}, text, out)
+            self._piece("response.output_text.delta", {"content_index": 0, "logprobs": []}, said.text, out)
         for call in said.tool_calls or ():
-            self._call(call)
-
-    def _call(self, call: Call) -> None:
-        at = call.index
-        if at is None:  # some count them by their ids alone
-            known = [n for n, (id, _, _) in self._calls.items() if id == call.id] if call.id else list(self._calls)[-1:]
-            at = known[0] if known else len(self._calls)
-        name = (call.function.name if call.function is not None else None) or ""
-        if at not in self._calls:
-            if len(self._calls) >= CALLS_MAX:
-                raise UnreadableAnswerError("too many calls")
-            self._calls[at] = (call.id or f"call_{self._tail}_{at}", name, [])
-        if call.function is not None and call.function.arguments:
-            self._calls[at][2].append(call.function.arguments)
+            at = self._place(call)
+            if call.function is not None and call.function.arguments:
+                self._calls[at][2].append(call.function.arguments)
 
     # ── an item that grows ──
 
@@ -220,4 +172,3 @@ class Stream(EventStream):
             out += self._numbered.whole(self._at, item)
             self._output.append(item)
         out.append(self._numbered.ended(responses.ended(self._head, self._output, self._finish, self._usage)))
-        self._over = True
