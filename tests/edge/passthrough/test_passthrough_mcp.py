@@ -10,7 +10,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from services.edge.passthrough import mcp_servers
-from shared import subjects
+from shared import credential, subjects
 from shared.config import parse
 from shared.facts import Caller
 from shared.grant import Denial
@@ -101,6 +101,16 @@ async def test_a_session_is_relayed_with_our_credential_and_without_the_callers(
     assert (sent["mcp-session-id"], sent["mcp-protocol-version"], sent["x-tenant"]) == (SESSION, "2025-06-18", "t")
     assert "x-other" not in sent
     assert len(world.edge.settled()) == 3  # each in the book
+
+
+@pytest.mark.parametrize("name", credential.HEADERS)
+async def test_the_callers_credential_stays_here_whatever_is_said_to_go_on(world: Served, name: str) -> None:
+    world.serve(allow_all_keys=True, extra_headers=[*credential.HEADERS, "Cookie", "X-Again"])
+    sent = {"X_Again": f"key={KEY}", "Cookie": f"session={KEY}", name: f"Bearer {KEY}"}
+    path = f"/mcp/weather?key={KEY}&city=Ulm"
+    answer = await world.ask(path, body=said("initialize"), key=None, Content_Type="application/json", **sent)
+    assert answer.status == 200
+    assert KEY not in str(world.target.seen) and world.target.seen[0][1] == "/mcp?city=Ulm"
 
 
 async def test_nobody_has_a_server_who_was_not_given_it(world: Served) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import wire
 from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
+from shared.errors.refusal import ANTHROPIC_TYPES
 
 JSON_TOOL = "tollgate_json_answer"
 """Its call is an answer in JSON, not a call."""
@@ -191,10 +192,7 @@ def _said(found: _Error, status: int) -> ErrorSaid:
     )
 
 
-_STATUS = {
-    "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403, "not_found_error": 404,
-    "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504, "overloaded_error": 529,
-}  # fmt: skip
+_STATUS = {kind: status for status, kind in ANTHROPIC_TYPES.items()}
 """Of errors within a stream, which have no status of their own."""
 
 
