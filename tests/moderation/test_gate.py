@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.moderation.secrets import abroad, engine, gate, structures, words
+from services.moderation.secrets import abroad, blocks, engine, gate, words
 from tests.moderation.apart.innocent import innocent
 from tests.moderation.apart.planted import planted
 from tests.moderation.formats import cases
@@ -190,13 +190,13 @@ def test_the_beginnings_of_encoded_keys_are_read_no_further_than_shows_what_they
 ) -> None:
     """Each would go on to the text's end."""
     seen: list[int] = []
-    decoded = structures._decoded
+    decoded = blocks._decoded
 
     def counted(said: bytes) -> bytes:
         seen.append(len(said))
         return decoded(said)
 
-    monkeypatch.setattr(structures, "_decoded", counted)
+    monkeypatch.setattr(blocks, "_decoded", counted)
     assert engine.Engine(None).find(kind * 3_000) == []
     assert len(seen) == 3_000
-    assert max(seen) <= structures._ENCODED_HEADER_MAX
+    assert max(seen) <= blocks._ENCODED_HEADER_MAX

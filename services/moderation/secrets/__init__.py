@@ -5,7 +5,10 @@
     shapes.yml     tokens that say what they are: vendors' prefixes
     gate.py        where a text is worth looking at: a name of a secret with what may be a value (RE2, linear)
     assigned.py    what stands behind `password =`, `"apiKey":`, `--token`, `the secret is`
-    structures.py  private keys, URLs with passwords, Authorization headers, JWTs
+    naming.py      how strongly a name says secret
+    structures.py  URLs with passwords, Authorization headers, JWTs, commands
+    blocks.py      private keys and phrases of many words
+    near.py        what looks drawn, near a word that says secret; beside.py: or beside what takes one
     places.py      what a format or a dialogue has in one place: a router's lines, Redis' users, what `expect` sends
     columns.py     tables: a header says what stands below it
     vendor.py      an engine with some 480 rules of vendors (kingfisher)

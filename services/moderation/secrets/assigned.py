@@ -8,11 +8,9 @@ suspect, and only what looks drawn is one (values.py).
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
-from services.moderation.secrets import abroad, structures, values
+from services.moderation.secrets import abroad, naming, structures, values
 from services.moderation.secrets.spans import KEYWORD, Found, Span
-from services.moderation.secrets.words import NO_PASS, NO_SECRET, NO_SECRET_BEFORE, STRONG_KEYS, VENDORS
 
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
 _SPACE = rb"(?:[ \t]|\xc2\xa0)"
@@ -45,10 +43,6 @@ _OTHER = re.compile(
     rb"""|[ \t]{0,2}\([ \t]{0,2}(?=["'`])|[ ]\((?=\S{6,64}\))|[ \t]{0,2},[ \t]{0,16}(?=["'`])|,(?=[^\s,]{16,256})|[ ]{0,2}:?\r?\n[ ]{0,8}(?=\S{16})|[ \t]{0,30}\|[ \t]{0,30}|>\s{0,20}|[ \t]{1,16}(?=\S))""" + _OPENING
 )  # fmt: skip
 """Calls, tables, XML, Kubernetes' `name:` and `value:`, flags."""
-_NAME_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"_.$-"
-_WORDS_BEFORE = tuple(
-    b"api access secret private client auth ssh encryption account signing bearer wifi wi-fi wlan wpa network license licence product recovery backup".split()
-)
 _QUOTED = {
     quote: re.compile(rb"((?:(?!" + re.escape(quote) + rb")\S){1,4096}?)" + re.escape(quote))
     for quote in (b'"', b"'", b"`", b'\\"', b"\\'", b'\\\\"', b'\\\\\\"', b"&quot;")
@@ -70,8 +64,6 @@ _LINE_STARTS = re.compile(
 _NO_ASSIGNMENT = re.compile(rb"::$|checksum/$|\barn:[\w-]{2,12}:[^\s\"'`,]{0,140}$|\{\{[-~]?\s{0,2}$")
 """Before a name: a type's, as in CloudFormation; a part of an ARN; a template's."""
 
-_SPLIT = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-
 
 def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool) -> Iterator[Found]:
     """What a literal at [start, end) gives away.
@@ -79,14 +71,14 @@ def around(data: bytes, literal: str, start: int, end: int, *, looks_back: bool)
     Args:
         looks_back: whether a value may stand before its name, too (`... is the password`).
     """
-    name_start = name_begins(data, start)
+    name_start = naming.begins(data, start)
     head = data[name_start:end]
     found = _assigned(data, head, literal, end)
     if found is not None:
         where = _value_at(data, found, start)
         if where is not None:
             spoken = found.re is _PROSE
-            strong = strength(head, literal, b"" if spoken else data[end : found.start("sep")])
+            strong = naming.strength(head, literal, b"" if spoken else data[end : found.start("sep")])
             if strong:
                 yield None
                 span = _judged(data, found, where, name_start, strong, literal, spoken=spoken)
@@ -122,8 +114,8 @@ def _assigned(data: bytes, head: bytes, literal: str, end: int) -> re.Match[byte
     """
     tail = _TAIL.match(data, end)
     assert tail is not None
-    spoken = literal in SPOKEN and strength(head, literal, b"") != ""
-    if not spoken and not strength(head, literal, tail[0].rstrip(b"-")):  # the last may be of an arrow
+    spoken = literal in SPOKEN and naming.strength(head, literal, b"") != ""
+    if not spoken and not naming.strength(head, literal, tail[0].rstrip(b"-")):  # the last may be of an arrow
         return None
     found = _OPERATOR.match(data, end)
     if found is None and literal in SPOKEN:
@@ -137,18 +129,6 @@ _TAIL = re.compile(rb"[A-Za-z0-9_\-]{0,40}")
 SPOKEN = frozenset({"pass", "passw", "passphrase", "passcode", "secret", "token", "key", "credential", "pwd", "pin"})
 
 
-def name_begins(data: bytes, start: int) -> int:
-    low = max(0, start - 64)
-    head = data[low:start]
-    begin = low + len(head.rstrip(_NAME_BYTES))
-    if data[begin - 1 : begin] == b" ":
-        word = data[max(0, begin - 14) : begin - 1]
-        word = word[len(word.rstrip(_NAME_BYTES)) :]
-        if word.lower() in _WORDS_BEFORE:
-            return begin - 1 - len(word)
-    return begin
-
-
 def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Found]:
     """`use Zx9kQ2mN as the password`"""
     told = None
@@ -160,73 +140,16 @@ def _told_before(data: bytes, start: int, end: int, literal: str) -> Iterator[Fo
             told = _BEFORE.search(data, max(0, low + begins - 1), start)
         if told is not None:
             break
-    if told is None or data.startswith((b"'s", b"\xe2\x80\x99s"), end) or not strength(data[start:end], literal, b""):
+    if (
+        told is None
+        or data.startswith((b"'s", b"\xe2\x80\x99s"), end)
+        or not naming.strength(data[start:end], literal, b"")
+    ):
         return
     yield None
     text = told["v"].decode("utf-8", "replace")
     if any("0" <= c <= "9" for c in text) and values.is_random(text, 8 if told["whose"] else 16):
         yield Span(told.start("v"), told.end("v"), KEYWORD)
-
-
-@lru_cache(maxsize=4096)
-def strength(head: bytes, literal: str, rest: bytes) -> str:
-    """password, token, weak (only what is random by itself), vendor, or "": no secret.
-
-    Args:
-        head: the name up to and with the literal.
-        rest: what is left of it.
-    """
-    tail = re.sub(r"[^A-Za-z0-9_-].*", "", rest.decode("ascii", "replace"))
-    name = head.decode("ascii", "replace") + tail
-    run = name.rpartition(".")[2]
-    if len(run) >= DRAWN_MIN and (values.is_random(run, DRAWN_MIN) or values.is_drawn(run, DRAWN_MIN)):
-        return ""  # a value, which happens to spell it
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    pieces = [piece.lower() for piece in _SPLIT.findall(name)]
-    after = [piece.lower() for piece in _SPLIT.findall(tail)]
-    before = pieces[: len(pieces) - len(after)]
-    if any(piece in NO_SECRET for piece in after):
-        return ""
-    if (
-        before
-        and any(piece in NO_SECRET_BEFORE for piece in before[:-1] or before)
-        and literal in ("key", "token", "pass")
-    ):
-        return ""
-    if "passw" in plain or "pwd" in plain or "passphrase" in plain or "passcode" in plain:
-        return "password"
-    if literal == "pass":
-        named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in NO_PASS)
-        return "password" if named and not tail else ""
-    if literal in ("pw", "psk"):
-        before_it = name[: len(name) - len(tail) - len(literal)][-1:]
-        return "password" if pieces[-1:] == [literal] and not before_it.isalnum() else ""
-    if "secret" in plain or any(key in plain for key in STRONG_KEYS):
-        return "token"
-    if literal == "token":
-        return "token" if not tail or not tail[0].isalpha() or tail in ("s", "S") else ""
-    if literal in ("credential", "connectionstring", "connection_string", "conn_str"):
-        return "token"
-    if literal == "auth":
-        return (
-            "token"
-            if pieces[-1] in ("auth", "authorization", "authtoken", "authtok") or plain.endswith("authorization")
-            else ""
-        )
-    if literal == "key":
-        if tail or not (name.isupper() or "key" in pieces[-1:] or plain.endswith("key")):
-            return ""
-        return "token" if len(plain) > 6 and any(vendor in plain for vendor in VENDORS) else "weak"
-    if literal in _WEAK:
-        return "weak"
-    if literal == "totp":
-        return "" if tail else "token"
-    if literal in ("nonce", "login", "pin", "seed", "mnemonic"):
-        return ""
-    return "vendor"
-
-
-_WEAK = frozenset({"salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie"})
 
 
 def _value_at(data: bytes, found: re.Match[bytes], name_at: int) -> tuple[int, int, bool] | None:
@@ -331,8 +254,6 @@ def _judged(
 _OF_ANOTHER = re.compile(rb"(?i)(?:id|hash|sum|digest|commit|revision|version)\s?:?$")
 """`the key's BuildId: ...`"""
 VALUE_MIN = 6
-DRAWN_MIN = 16
-"""Of a name that looks drawn itself."""
 JUDGED_MAX = 256
 """Bytes of a value that are looked at to judge it."""
 ASSIGNED_AGAIN = 14

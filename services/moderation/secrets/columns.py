@@ -8,7 +8,7 @@ text cost what the text costs.
 import re
 from collections.abc import Iterator
 
-from services.moderation.secrets import abroad, assigned, values
+from services.moderation.secrets import abroad, naming, values
 from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 NAMES = ("passw", "pwd", "passphrase", "passcode", "secret", "token", "key", *abroad.PASSWORDS)
@@ -126,7 +126,7 @@ def _strength(name: bytes, found: re.Match[bytes], start: int) -> str:
     if literal in abroad.PASSWORDS:
         return "password"
     name, split = name.replace(b" ", b"_"), found.end() - start
-    strength = assigned.strength(name[:split], literal, name[split:])
+    strength = naming.strength(name[:split], literal, name[split:])
     return strength if strength in ("password", "token") else ""
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import ahocorasick_rs
 
-from services.moderation.secrets import assigned, columns, near, places, structures, values, words
+from services.moderation.secrets import assigned, blocks, columns, near, places, structures, values, words
 from services.moderation.secrets.gate import compiled, regions
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
@@ -128,7 +128,7 @@ class Engine:
         tail = text[start:]
         cut = max(tail.rfind(space) for space in " \n\t\r") + 1
         opened = start + cut if cut or not start else end - RUN_MAX // 2
-        block = structures.open_block(text[max(0, end - BLOCK_MAX) :])
+        block = blocks.open_block(text[max(0, end - BLOCK_MAX) :])
         return opened if block is None else min(opened, max(0, end - BLOCK_MAX) + block)
 
 

@@ -1,5 +1,5 @@
-"""Secrets by the form that they stand in: private keys, URLs with passwords, Authorization headers,
-JWTs, commands. Pure.
+"""Secrets by the form that they stand in: URLs with passwords, Authorization headers, JWTs,
+commands. Pure.
 
 A row of RULES: literals in lower case, and what is tried where one stands.
 """
@@ -9,61 +9,11 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 
-from services.moderation.secrets import abroad, values
+from services.moderation.secrets import abroad, blocks, values
 from services.moderation.secrets.spans import Found, Span
 
 Rule = Callable[[bytes, int], Iterator[Found]]
 """(text, where the literal starts) -> what it found, and before each value that it judges None."""
-
-_BEGIN = re.compile(
-    rb"-{4,5} ?BEGIN (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
-    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
-    rb"(?P<end>-{4,5} ?END [A-Za-z0-9 ]{1,60}-{4,5})?"
-)
-"""Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with
-their breaks escaped.
-"""
-_KEY_WORD = re.compile(rb"(?<!\\)[+/=]*[A-Za-z0-9][A-Za-z0-9+/=]*")
-_LINE_MIN = 16
-_BODY_MIN = 40
-
-
-def private_key(data: bytes, at: int) -> Iterator[Found]:
-    """The block; without its end, as far as it goes. A header alone, as in code, is no key."""
-    found = _BEGIN.match(data, at, at + 65_536)
-    if found is None:
-        return
-    length, _ = _lines(found["body"])
-    body = re.sub(rb"\\[nrt]|[^A-Za-z0-9+/]", b"", found["body"][:length])
-    if len(body) < _BODY_MIN or len(set(body)) < 10:
-        return
-    yield Span(at, found.end() if found["end"] else found.start("body") + length, "Private Key")
-
-
-def _lines(body: bytes) -> tuple[int, bool]:
-    """Up to where the key's base64 goes after its header, and whether anything else follows."""
-    end, short = 0, False
-    for word in _KEY_WORD.finditer(body):
-        if len(word[0]) >= _LINE_MIN and not short:
-            end = word.end()
-        elif end and not (word[0].isdigit() and len(word[0]) < 5):  # lines may be numbered
-            if short or not _ends_a_key(word[0]):
-                return end, word.end() < len(body)
-            end, short = word.end(), True  # the last line
-    return end, False
-
-
-def _ends_a_key(word: bytes) -> bool:
-    return b"=" in word or any(48 <= c < 58 for c in word) or not (word.islower() or word.istitle() or word.isupper())
-
-
-_PUTTY = re.compile(rb"Private-Lines: \d{1,4}\s{1,4}(?P<s>(?:[A-Za-z0-9+/=]{1,80}\s{0,2}){1,200})")
-
-
-def putty_key(data: bytes, at: int) -> Iterator[Found]:
-    found = _PUTTY.match(data, at)
-    if found is not None:
-        yield Span(found.start("s"), found.start("s") + len(found["s"].rstrip()), "Private Key")
 
 
 _USERINFO = re.compile(rb"://(?P<user>[^\s:/@\"'`<>|]{0,128}):(?P<s>[^\s/\"'`<>|]{1,256})@(?=[\w\[%$])")
@@ -176,19 +126,6 @@ def jwk(data: bytes, at: int) -> Iterator[Found]:
         yield None
     if found is not None and b'"kty"' in data[max(0, at - 3000) : at + 3000]:
         yield Span(found.start("s"), found.end("s"), "Private Key")
-
-
-_PHRASE = re.compile(
-    rb"(?:mnemonic|(?:seed|recovery|backup|secret)[ _-]{0,1}(?:phrase|words))[\"']?(?:[ ]\w+){0,4}?\s{0,2}(?:[:=]|is)\s{0,3}[\"'`]?"
-    rb"(?P<s>(?:[a-z]{3,8}[ ,\n]{1,3}){11,23}[a-z]{3,8})\b",
-    re.IGNORECASE,
-)
-
-
-def seed_phrase(data: bytes, at: int) -> Iterator[Found]:
-    found = _PHRASE.match(data, at)
-    if found is not None:
-        yield Span(found.start("s"), found.end("s"), "Seed Phrase")
 
 
 _LOGIN = re.compile(
@@ -364,27 +301,6 @@ COMMANDS = (
     "htpasswd -", "net user ", "bindpw ", "rootpw ", "masterauth ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
     "mc alias set", "auth-user-pass", "wifi:", "sqlplus ",
 )  # fmt: skip
-_ENCODED_KEY = re.compile(
-    rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{1,65536}(?:(?:\\[rn]|\s){1,12}[A-Za-z0-9+/]{16,}){0,400}={0,2}"
-)
-_ENCODED_HEADER_MAX = 160
-"""As long as `-----BEGIN ENCRYPTED PRIVATE KEY-----` can be in base64, in lines."""
-
-
-def encoded_key(data: bytes, at: int) -> Iterator[Found]:
-    """A private key's PEM in base64, in one line or many: Kubernetes' secrets, `base64 id_rsa`."""
-    if b"PRIVATE KEY" not in _decoded(data[at : at + _ENCODED_HEADER_MAX]):
-        return
-    yield None
-    found = _ENCODED_KEY.match(data, at, at + 65_536)
-    if found is not None and b"PRIVATE KEY" in _decoded(found[0]):
-        yield Span(at, found.end(), "Private Key")
-
-
-def _decoded(text: bytes) -> bytes:
-    plain = re.sub(rb"\\[rn]|[^A-Za-z0-9+/]", b"", text)
-    return base64.b64decode(plain[: len(plain) // 4 * 4])
-
 
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 
@@ -397,32 +313,6 @@ def beside_aws_id(data: bytes, end: int) -> Iterator[Span]:
             return
 
 
-_OPENERS = re.compile(
-    r"-{4,5} ?BEGIN|Private-Lines:|mnemonic|(?:seed|recovery|backup|secret)[ _-]?(?:phrase|words)", re.IGNORECASE
-)
-_PHRASE_MAX = 400
-
-
-def open_block(text: str) -> int | None:
-    """Where something of several words begins that isn't over at the end of `text`."""
-    for opener in _OPENERS.finditer(text):
-        at = opener.start()
-        rest = text[at:].encode("utf-8", "surrogatepass")
-        if opener[0].startswith("----"):
-            found = _BEGIN.match(rest)
-            if found is None and b"\n" not in rest and len(rest) < 100 and rest.count(b"----") < 2:
-                return at
-            if found is not None and not found["end"] and len(rest) - found.end() < 64 and not _lines(found["body"])[1]:
-                return at
-        elif opener[0].startswith("Private"):
-            found = _PUTTY.match(rest)
-            if len(rest) < 32 or (found is not None and found.end() >= len(rest) - 80):
-                return at
-        elif len(rest) < _PHRASE_MAX:
-            return at
-    return None
-
-
 RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     *(((word,), by(_ABROAD, len(word.encode()))) for word in abroad.PASSWORDS),
     *(((word,), by(_ABROAD_KEY, len(word.encode()), lambda text: values.is_random(text, 16))) for word in abroad.KEYS),
@@ -430,15 +320,15 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("fernet(", "hmac.new(", "createhmac(", "convertto-securestring", ".login(", "getconnection("), by(_CALLED)),
     (COMMANDS, by(_COMMANDED)),
     ((":5432:", ":3306:"), by(_PGPASS)),
-    (("ls0tls1crudjti",), encoded_key),
+    (("ls0tls1crudjti",), blocks.encoded_key),
     (("identified",), by(_SQL)),
     (("insert into",), inserted),
     (("echo ", "printf "), piped),
     (("sig=",), by(_SAS, judge=lambda text: values.is_random(text, 24))),
     (("jwt.encode(", "jwt.decode("), by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),
-    (("-----begin ", "---- begin "), private_key),
-    (("private-lines:",), putty_key),
+    (("-----begin ", "---- begin "), blocks.private_key),
+    (("private-lines:",), blocks.putty_key),
     (("initial_management",), by(_FIRST_TOKEN, judge=values.is_uuid)),
     (("encrypt",), by(_GOSSIP, judge=lambda text: values.is_random(text, 22))),
     (("recovery code", "recovery_code", "recovery-code", "backup code", "backup_code", "backup-code"), by(_CODES, judge=values.is_mixed)),
@@ -450,6 +340,6 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("eyj",), jwt),
     (("cookie:", " -b \"", " -b '", " --cookie "), cookies),
     (('"d"', '"k"', '"dp"', '"dq"', '"qi"'), jwk),
-    (("mnemonic", "seed phrase", "seed_phrase", "recovery phrase", "backup phrase", "secret phrase", "seed words"), seed_phrase),
+    (("mnemonic", "seed phrase", "seed_phrase", "recovery phrase", "backup phrase", "secret phrase", "seed words"), blocks.seed_phrase),
     (("credentials", "creds", "login", "log in", "sign in"), login),
 )  # fmt: skip

@@ -46,7 +46,7 @@ class Vendor:
                 continue
             at = finding.location
             if at["line"] != at["end_line"]:
-                continue  # blocks of several lines are ours (structures.py)
+                continue  # blocks of several lines are ours (blocks.py)
             secret: str = finding.secret
             if not _holds(rule, secret, data, at["start_offset"]):
                 continue
