@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from services.moderation.guardrails import Inspection
 from services.moderation.guardrails.hide_secrets import HideSecrets
 from services.moderation.inspection import replaced
+from services.moderation.secrets import naming, values
 from services.moderation.secrets.engine import Engine, TooMuchError, in_characters
 from tests.moderation.moderation_kit import answered
 from tests.moderation.secret_contexts import filled
@@ -218,6 +219,21 @@ async def test_a_large_text_leaves_the_loop_free(engine: Engine) -> None:
         await asyncio.sleep(0.001)
         longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
     assert longest < at_pace(0.15)
+
+
+@pytest.mark.parametrize(
+    "text", ["Zk4vQ9wLm2xTkey = 'hunter2', passwordZk4vQ9w: Zk4vQ9wLm2xT\n", "token: 'Zk4vQ9wLm2xT'" * 9_000]
+)
+def test_nothing_that_was_scanned_outlives_its_question(engine: Engine, text: str) -> None:
+    naming._known.clear()
+    try:
+        engine.find(text)
+    except TooMuchError:
+        assert len(text) > 9_000
+    assert all(isinstance(key, int) for key in naming._known)
+    assert set(naming._known.values()) <= {"", "password", "token", "weak", "vendor"} and naming._known
+    for remembered in (values.is_placeholder, values._is_other, values._is_name):
+        assert remembered.cache_info().currsize == 0
 
 
 def test_no_pattern_names_what_is_redacted() -> None:

@@ -2,7 +2,6 @@
 
 import re
 import string
-from functools import lru_cache
 
 from services.moderation.secrets import values
 from services.moderation.secrets.words import NO_PASS, NO_SECRET, NO_SECRET_BEFORE, STRONG_KEYS, VENDORS
@@ -28,7 +27,13 @@ def begins(data: bytes, start: int) -> int:
     return begin
 
 
-@lru_cache(maxsize=4096)
+_known: dict[int, str] = {}
+"""Strengths by the hash of a name, not by the name: it may hold what was scanned, and texts use the
+same few names over and over. The process's own hash, of 64 bits.
+"""
+KNOWN_MAX = 4_096
+
+
 def strength(head: bytes, literal: str, rest: bytes) -> str:
     """password, token, weak (only what is random by itself), vendor, or "": no secret.
 
@@ -36,6 +41,16 @@ def strength(head: bytes, literal: str, rest: bytes) -> str:
         head: the name up to and with the literal.
         rest: what is left of it.
     """
+    key = hash((head, literal, rest))
+    known = _known.get(key)
+    if known is None:
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        known = _known[key] = _strength(head, literal, rest)
+    return known
+
+
+def _strength(head: bytes, literal: str, rest: bytes) -> str:
     tail = re.sub(r"[^A-Za-z0-9_-].*", "", rest.decode("ascii", "replace"))
     name = head.decode("ascii", "replace") + tail
     run = name.rpartition(".")[2]
