@@ -116,7 +116,7 @@ FOLDS = {
     "month_to": _folds("fold_periods", part="day") + _folds("fold_tags", "fold_teams", part="five"),
     "year_to": _folds("fold_periods", "fold_tags", "fold_teams", part="month"),
 }
-"""What is done for a period of each grain, of spans.GRAINS and spans.RUNNING."""
+"""What is done for a period of each grain of spend_span, and of spans.RUNNING."""
 
 
 def step_rows(limit: int, rows: int, took_s: float) -> int:

@@ -6,14 +6,16 @@ have calls. Of several periods together a running total (`spend_running`) says t
 one before them.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 BASE = "base"
 DAY = timedelta(days=1)
 RUNNING = {"month_to": ("month", "five"), "year_to": ("year", "month")}
-"""Running total -> what it is of, and the periods at whose ends it is known."""
+"""Running total -> what it is of, and the periods at whose ends it is known. The shorter first."""
 
 OF_TAGS: dict[str, tuple[str, ...]] = {
     "year": ("year_to", "month_to", "month", "five"), "month": ("month_to", "month", "five"),
@@ -105,32 +107,51 @@ def cover(
                 break
         if not found or piece != found[-1].pieces[0]:
             found.append(_Stretch(piece.first, piece.end, [piece]))
-    for grain in ("month_to", "year_to"):
+    for grain in RUNNING:
         if grain in grains:
-            for at in sorted({begin(RUNNING[grain][0], day) for day in days}):
-                found = _with_totals(found, grain, at, first, until, folded, without)
+            found = [*_with_totals(found, grain, first, until, folded, without)]
     return _merged([piece for stretch in found for piece in stretch.pieces], without)
 
 
 def _with_totals(
-    found: list[_Stretch],
+    found: Iterable[_Stretch],
     grain: str,
-    at: datetime,
     first: datetime,
     until: datetime,
     folded: Collection[tuple[str, datetime]],
     without: Collection[datetime],
-) -> list[_Stretch]:
-    """Where it saves the most, what lies within a month (or year) that begins at `at` as the
-    difference of its totals up to two instants.
+) -> Iterator[_Stretch]:
+    """The stretches, in order, with running totals of months (or years) in the place of some. Each
+    lies within one of them.
     """
     whole = RUNNING[grain][0]
-    # Up to an instant: running totals, and all of it.
-    totals = {
-        end(known, last): Piece(known, last, last + DAY)
-        for known, last in folded
-        if known in (grain, whole) and begin(whole, last) == at
-    }
+    totals: defaultdict[datetime, dict[datetime, Piece]] = defaultdict(dict)
+    for known, last in folded:
+        if known in (grain, whole):
+            totals[begin(whole, last)][end(known, last)] = Piece(known, last, last + DAY)
+    for at, inside in itertools.groupby(found, lambda stretch: begin(whole, _midnight(stretch.first))):
+        yield from _difference([*inside], totals[at], at, first, until, without)
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _difference(
+    found: list[_Stretch],
+    totals: Mapping[datetime, Piece],
+    at: datetime,
+    first: datetime,
+    until: datetime,
+    without: Collection[datetime],
+) -> list[_Stretch]:
+    """Where it saves the most, what lies within a month (or year) as the difference of its totals
+    up to two instants.
+
+    Args:
+        totals: running totals of it up to an instant, and all of it.
+        at: its beginning.
+    """
     best, saved = (at, at), 0
     for low in (at, *totals):
         for high in totals:

@@ -227,7 +227,7 @@ def budgets(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     for row in rows:
         before = _used_up(row["used_up_before"])
         for name, (first, spent_picousd) in _used_up(row["used_up"]).items():
-            if before.get(name, ("", 0))[0] == first and name in before:
+            if name in before and before[name][0] == first:
                 continue
             dimension, _, value = name.partition(":")
             whose = f"{dimension} `{shown(value)}`" if value else "the gateway"
