@@ -273,7 +273,9 @@ def _needed(value: Any, not_for: frozenset[str]) -> Any:
 
 def _provider_variables(top: Mapping[str, Any]) -> Iterator[str]:
     """What the providers of `model_list` read where their entries say nothing."""
-    entries: Iterable[Any] = top.get("model_list") or ()
+    general = top.get("general_settings")
+    infers = isinstance(general, dict) and bool(general.get("infer_model_from_keys"))
+    entries: Iterable[Any] = everybody.listed(top.get("model_list"), infers)
     for entry in entries if isinstance(entries, list) else ():
         params = entry.get("litellm_params") if isinstance(entry, dict) else None
         if isinstance(params, dict) and isinstance(params.get("model"), str):

@@ -22,7 +22,7 @@ EVERY_S = 2.0
 
 def wanted(file: Config) -> bool:
     """Raises ConfigError."""
-    return bool(file.litellm.cache) and caching.kind(file.litellm.cache_params) == "nats"
+    return file.caches and caching.kind(file.litellm.cache_params) == "nats"
 
 
 async def keep(client: BusClient, bytes_max: int, stopping: asyncio.Event) -> None:

@@ -136,8 +136,7 @@ def read(
             deployment = one(entry, place, lookup, credentials, reading, secrets=secrets)
             _refuse_repeated_id(deployment, deployments)
         except (LeaveOutError, ConfigError) as reason:
-            text = str(reason)
-            text = text.removeprefix(f"{place}.").removeprefix(f"{place}: ")
+            text = _said(reason, place)
             waits_for = reason.name if isinstance(reason, NoCredentialError) else ""
             waiting = entry if waits_for else {}
             left_out.append(LeftOut(place, _name(entry, lookup), text, _id(entry), waits_for, waiting))
@@ -157,17 +156,25 @@ def _everybody(
     secrets: bool,
 ) -> None:
     """What stands for an entry for everybody; those whose key isn't there are left out without a
-    word, unless none is.
+    word, unless all are.
     """
-    about, before = reading, len(deployments)
+    about, before, why = reading, len(deployments), everybody.NO_KEY
     for each in everybody.entries(entry):
         try:
             deployments.append(one(each, place, lookup, {}, about, secrets=secrets))
         except (LeaveOutError, ConfigError) as reason:
-            left_out.append(LeftOut(place, each["model_name"], str(reason), _id(each), is_one_of_all=True))
+            said = _said(reason, place)
+            left_out.append(LeftOut(place, each["model_name"], said, _id(each), is_one_of_all=True))
+            if isinstance(reason, ConfigError):  # the entry itself is wrong
+                why = said
         about = Reading()  # the others say the same of every key
     if len(deployments) == before:
-        left_out.append(LeftOut(place, "*", everybody.NO_KEY, _id(entry)))
+        left_out.append(LeftOut(place, "*", why, _id(entry)))
+
+
+def _said(reason: Exception, place: str) -> str:
+    """Without the place, which is named beside it."""
+    return str(reason).removeprefix(f"{place}.").removeprefix(f"{place}: ")
 
 
 def _id(entry: Any) -> DeploymentId:

@@ -18,8 +18,15 @@ MADE = {
     "claude-*": "anthropic", "gemini-*": "gemini", "command-*": "cohere",
 }  # fmt: skip
 """Names of models, and who makes them."""
-ENTRY: dict[str, Any] = {"model_name": "*", "litellm_params": {"model": "*"}}
+_ENTRY: dict[str, Any] = {"model_name": "*", "litellm_params": {"model": "*"}}
 NO_KEY = "no provider's key is in the environment"
+
+
+def listed(entries: Any, infers: bool) -> Any:
+    """`model_list`; with an entry for everybody where the file infers models and has none."""
+    if not infers or not isinstance(entries or [], list) or any(map(is_meant, entries or [])):
+        return entries
+    return [*(entries or []), _ENTRY]
 
 
 def is_meant(entry: Any) -> bool:
@@ -39,12 +46,15 @@ def is_meant(entry: Any) -> bool:
 
 
 def entries(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """What it stands for."""
+    """What it stands for. An id of its own is the beginning of each one's."""
     pairs = {
         **{f"{name}/*": f"{name}/*" for name in NAMED},
         **{name: f"{maker}/{name}" for name, maker in MADE.items()},
     }
-    params = entry["litellm_params"]
-    return [
+    params, info = entry["litellm_params"], entry.get("model_info")
+    found = [
         {**entry, "model_name": name, "litellm_params": {**params, "model": model}} for name, model in pairs.items()
     ]
+    if isinstance(info, dict) and info.get("id"):
+        return [{**each, "model_info": {**info, "id": f"{info['id']}:{each['model_name']}"}} for each in found]
+    return found

@@ -72,15 +72,12 @@ def of_sections(trees: Mapping[str, dict[str, Any]], environ: Mapping[str, str],
                 reading.warn(f"{place}: not used ({why})")
                 continue
             found |= {name: value for name, value in variables.items() if not isinstance(value, Unset)}
-            said_anyway = all(name in environ for name in variables)
+            if all(name in environ for name in variables):
+                reading.say(place, "acts", "the environment says it too")
+                continue
             as_what = f"as {', '.join(variables)}"
-            reading.say(
-                place,
-                "acts" if said_anyway else "differently",
-                "the environment says it too" if said_anyway else f"{as_what}; LiteLLM ignores it here",
-            )
-            if not said_anyway:
-                reading.warn(f"{place}: {missing[0]}" if missing else f"{place}: read {as_what}")
+            reading.say(place, "differently", f"{as_what}; LiteLLM ignores it here")
+            reading.warn(f"{place}: {missing[0]}" if missing else f"{place}: read {as_what}")
     return found
 
 

@@ -97,6 +97,11 @@ class Config(msgspec.Struct, frozen=True):
     def model_names(self) -> list[str]:
         return list(dict.fromkeys(d.model_name for d in self.deployments))
 
+    @property
+    def caches(self) -> bool:
+        """Whether answers are kept: LiteLLM has two names for it."""
+        return bool(self.litellm.cache) or self.router.cache_responses
+
     def unenforced(self, name: str, sentence: str) -> str:
         """Something that protects can't be done: the warning to show, or ConfigError unless
         `allow_unenforced` names it.
@@ -205,9 +210,7 @@ def _read(
     credentials = _credentials(top, lookup)
     calls_others = service in (None, "edge")
     servers = mcp.read(resolve(top.get("mcp_servers"), lookup), reading, secrets=calls_others)
-    listed = top.get("model_list")
-    if general.infer_model_from_keys and isinstance(listed or [], list):
-        listed = [*(listed or []), everybody.ENTRY]
+    listed = everybody.listed(top.get("model_list"), general.infer_model_from_keys)
     entries = _with_defaults(listed, router.default_litellm_params)
     found, left_out = deployments.read(entries, lookup, credentials, reading, secrets=calls_others)
     unkeyed = {each.id: each.reason for each in left_out if each.is_one_of_all}

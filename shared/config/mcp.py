@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
+from shared.config import headers
 from shared.config.errors import ConfigError
 from shared.config.fields import By, Reading, section
 from shared.config.references import Unset, first_unset
@@ -90,7 +91,7 @@ def read(given: Any, reading: Reading, *, secrets: bool) -> dict[str, McpServer]
             except ConfigError as error:
                 why = str(error).removeprefix(f"{at}.")
             else:
-                why = "a header's value can't be sent" if _odd(found[str(name)].headers()) else ""
+                why = "a header can't be sent" if _odd(found[str(name)].headers()) else ""
         if why:
             found.pop(str(name), None)
             reading.say(at, "no effect", why)
@@ -126,5 +127,7 @@ def _why_not(name: str, values: Any, *, secrets: bool) -> str:
     return str(missing) if secrets and missing is not None else ""
 
 
-def _odd(headers: dict[str, str]) -> bool:
-    return not all(text.isascii() and text.isprintable() for each in headers.items() for text in each)
+def _odd(found: dict[str, str]) -> bool:
+    return not all(
+        headers.NAME.fullmatch(name) and value.isascii() and value.isprintable() for name, value in found.items()
+    )

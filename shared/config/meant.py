@@ -113,7 +113,7 @@ def groups(router: Tree, litellm: Tree, reading: Reading) -> None:
         return
     chains = {
         alias: names for alias, names in aliases.items()
-        if isinstance(names, list) and len(names) > 1 and all(isinstance(name, str) and name for name in names)
+        if _are_several(names)
     }  # fmt: skip
     for alias, (first, *others) in chains.items():
         home = litellm if litellm.get("fallbacks") and not router.get("fallbacks") else router
@@ -122,6 +122,10 @@ def groups(router: Tree, litellm: Tree, reading: Reading) -> None:
         place = f"router_settings.model_group_alias.{alias}"
         reading.say(place, "differently", "as its first model, with the others as its fallbacks; LiteLLM takes one")
         reading.warn(f"{place}: read as {first}, with the others as its fallbacks")
+
+
+def _are_several(names: Any) -> bool:
+    return isinstance(names, list) and len(names) > 1 and all(isinstance(name, str) and name for name in names)
 
 
 def _home(name: str, fields: Mapping[str, Mapping[str, Known]]) -> str | None:
@@ -241,7 +245,7 @@ def _aliases(place: str, given: Tree, reading: Reading) -> Tree:
     found = {}
     for alias, meant in given.items():
         one = meant[0] if isinstance(meant, list) and len(meant) == 1 else meant
-        if isinstance(one, list) and not (len(one) > 1 and all(isinstance(name, str) and name for name in one)):
+        if isinstance(one, list) and not _are_several(one):
             reading.say(f"{place}.{alias}", "no effect", "it must name one model")
             reading.warn(f"{place}.{alias}: not used (it must name one model)")
         else:

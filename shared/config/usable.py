@@ -27,7 +27,7 @@ def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading
     general, litellm, router = (trees[name] for name in ("general_settings", "litellm_settings", "router_settings"))
     _alerting(general, environ, reading, _CHANNELS["ledger"] if service is None else _CHANNELS.get(service, ()))
     _admin_pages(general, reading)
-    _cache(litellm, environ, reading, connects=service in (None, "edge"))
+    _cache(litellm, router, environ, reading, connects=service in (None, "edge"))
     for key, end in (("retry_policy", "Retries"), ("allowed_fails_policy", "AllowedFails")):
         if key in router:
             router[key] = _policy(router[key], end, f"router_settings.{key}", reading)
@@ -90,9 +90,9 @@ def _admin_pages(general: Tree, reading: Reading) -> None:
         reading.warn(f"{place}: read as admin_only (it is neither all nor admin_only)")
 
 
-def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading, *, connects: bool) -> None:
+def _cache(litellm: Tree, router: Tree, environ: Mapping[str, str], reading: Reading, *, connects: bool) -> None:
     params = litellm.get("cache_params")
-    if not isinstance(params, dict) or not litellm.get("cache"):
+    if not isinstance(params, dict) or not (litellm.get("cache") or router.get("cache_responses")):
         return
     params = litellm["cache_params"] = dict(params)
     at, given = "litellm_settings.cache_params", params.get("type")
@@ -106,7 +106,7 @@ def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading, *, conne
             f"{str(given)[:80]!r} is none of {', '.join((*caching.KINDS, *caching.MEANT))}: nothing is cached",
             reading,
         )
-        litellm["cache"] = False
+        _cache_nothing(litellm, router)
         return
     if params.get("ttl") is not None:
         params["ttl"] = _number(params["ttl"])
@@ -115,7 +115,13 @@ def _cache(litellm: Tree, environ: Mapping[str, str], reading: Reading, *, conne
             del params["ttl"]
     if connects and caching.kind(params) == "redis" and (why := caching.why_no_redis(params, environ)):
         _idle(f"{at}.host", f"{why}: nothing is cached", reading)
-        litellm["cache"] = False
+        _cache_nothing(litellm, router)
+
+
+def _cache_nothing(litellm: Tree, router: Tree) -> None:
+    for tree, key in ((litellm, "cache"), (router, "cache_responses")):
+        if key in tree:
+            tree[key] = False
 
 
 def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:

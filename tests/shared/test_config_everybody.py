@@ -5,7 +5,7 @@ import pytest
 from services.edge import configured
 from services.policy import catalog
 from shared import prices
-from shared.config import Config, parse
+from shared.config import Config, everybody, parse
 from shared.outbound import Guard, Outbound, OutboundSettings
 
 STAR = 'model_list: [{model_name: mine, litellm_params: {model: openai/m}}, {model_name: "*", litellm_params: {model: "*", timeout: 7}}]'
@@ -47,6 +47,22 @@ def test_what_such_an_entry_says_is_said_of_each_and_named_once() -> None:
     places = [key.place for key in config.keys]
     assert sorted(places) == sorted(set(places)) and "model_list[1].litellm_params.timeout" in places
     assert not config.warnings
+
+
+def test_each_has_an_id_of_its_own_and_two_words_for_everybody_are_one() -> None:
+    entry = 'model_list: [{model_name: "*", litellm_params: {model: "*"}, model_info: {id: star}}]'
+    config = parse(entry, KEYS)
+    ids = [each.id for each in config.deployments] + [*config.unkeyed]
+    assert len(ids) == len(set(ids)) == len(everybody.NAMED) + len(everybody.MADE) and "star:gpt-*" in ids
+    both = parse(f"general_settings: {{infer_model_from_keys: true}}\n{entry}", KEYS)
+    assert [each.id for each in both.deployments] == [each.id for each in config.deployments]
+
+
+def test_what_is_wrong_with_such_an_entry_is_said() -> None:
+    (left_out,) = parse(
+        STAR.replace("timeout: 7", "timeout: soon").replace("openai/m", "openai/m, api_key: k"), {}
+    ).left_out
+    assert left_out.reason.startswith("litellm_params.timeout: expected a number")
 
 
 def test_without_any_key_it_is_left_out_and_a_credential_goes_to_nobody() -> None:

@@ -70,10 +70,11 @@ def test_another_cache_is_done_as_it_can_be(params: str, kind: str, verdict: str
     ],
 )  # fmt: skip
 def test_a_cache_that_nobody_can_keep_is_off_and_named(params: str, why: str) -> None:
-    config, keys = said(f"litellm_settings: {{cache: true, cache_params: {{{params}}}}}")
-    assert config.litellm.cache is False
-    assert any(verdict == "no effect" and why in note for verdict, note in keys.values())
-    assert any(why in sentence for sentence in config.warnings)
+    for on in ("litellm_settings: {cache: true, ", "router_settings: {cache_responses: true}\nlitellm_settings: {"):
+        config, keys = said(f"{on}cache_params: {{{params}}}}}")
+        assert config.litellm.cache is not True and not config.caches
+        assert any(verdict == "no effect" and why in note for verdict, note in keys.values())
+        assert any(why in sentence for sentence in config.warnings)
 
 
 def test_a_time_that_the_environment_says_is_a_number() -> None:

@@ -51,6 +51,22 @@ general_settings: {master_key: os.environ/MASTER, database_url: file/%s/database
 """
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "general_settings: {infer_model_from_keys: true}",
+        'model_list: [{model_name: "*", litellm_params: {model: "*"}}]',
+    ],
+)
+async def test_keys_of_whom_callers_name_are_resolved(text: str, tmp_path: Path) -> None:
+    (tmp_path / "groq").write_text("sk-groq")
+    (file := tmp_path / "c.yaml").write_text(text)
+    environ = {"TOLLGATE_SECRET_FILE_DIRS": str(tmp_path), "GROQ_API_KEY": f"file/{tmp_path}/groq"}
+    edge, _ = await startup.configuration(str(file), environ, "edge")
+    (groq,) = edge.deployments
+    assert groq.api_key is not None and groq.api_key.reveal() == "sk-groq"
+
+
 async def test_each_service_resolves_its_own(tmp_path: Path) -> None:
     (tmp_path / "provider").write_text("sk-provider\n")
     (tmp_path / "database").write_text("postgresql://u:p@h/d")

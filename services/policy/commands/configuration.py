@@ -58,26 +58,12 @@ def alerting(call: Call) -> Plan:
     given = general.get("alerting_args") or {}
     slack = "slack" in (general.get("alerting") or [])
     about = "Whether alerts go to Slack"
-    rows = [_alerting_row("slack_alerting", ("Boolean", about), slack, given="alerting" in general)]
-    for name, words in ALERTING.items():
+    rows = [_field("slack_alerting", "Boolean", slack, about=about, in_file="alerting" in general)]
+    for name, (kind, about) in ALERTING.items():
         value = given.get(name)
         number = value if isinstance(value, int | float) else None
-        rows.append(_alerting_row(name, words, number, given=name in given))
+        rows.append(_field(name, kind, number, about=about, in_file=name in given))
     return Plan(rows)
-
-
-def _alerting_row(name: str, words: tuple[str, str], value: Any, *, given: bool) -> dict[str, Any]:
-    return {
-        "field_name": name,
-        "field_type": words[0],
-        "field_description": words[1],
-        "field_value": value,
-        "stored_in_db": False if given else None,
-        "field_default_value": None,
-        "premium_field": False,
-        "source": "config" if given else "default",
-        "editable": False,
-    }
 
 
 def field_info(call: Call) -> Plan:
@@ -171,17 +157,31 @@ def _row(call: Call, name: str) -> dict[str, Any]:
         value = call.directory.settings[name].value
     elif in_file:
         value = _shown(name, call.catalog.general[name])
+    usual = _shown(name, getattr(_DEFAULTS, FIELDS[name].name))
+    row = _field(name, _type(FIELDS[name]), value, usual=usual, by_api=by_api, in_file=in_file)
+    return {**row, "nested_fields": None, "editable": name in access.AT_RUN_TIME}
+
+
+def _field(
+    name: str, kind: str, value: Any, *, in_file: bool, by_api: bool = False, about: str = "", usual: Any = None
+) -> dict[str, Any]:
+    """A row as LiteLLM shows them.
+
+    Args:
+        kind: LiteLLM's word for its type.
+        about: what it is.
+        usual: what holds where nobody says anything.
+    """
     return {
         "field_name": name,
-        "field_type": _type(FIELDS[name]),
-        "field_description": "",
+        "field_type": kind,
+        "field_description": about,
         "field_value": value,
         "stored_in_db": by_api or (False if in_file else None),
-        "field_default_value": _shown(name, getattr(_DEFAULTS, FIELDS[name].name)),
+        "field_default_value": usual,
         "premium_field": False,
-        "nested_fields": None,
         "source": "db" if by_api else "config" if in_file else "default",
-        "editable": name in access.AT_RUN_TIME,
+        "editable": False,
     }
 
 

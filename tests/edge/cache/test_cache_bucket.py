@@ -240,9 +240,9 @@ def test_what_cache_true_means() -> None:
     with pytest.raises(ConfigError, match=r"cache_params\.type"):
         caching.kind({"type": "s3"})
 
-    def wanted(text: str) -> bool:
-        return cache_bucket.wanted(config.parse(f"litellm_settings: {text}", {}))
+    def wanted(text: str, router: str = "{}") -> bool:
+        return cache_bucket.wanted(config.parse(f"litellm_settings: {text}\nrouter_settings: {router}", {}))
 
     assert wanted("{cache: true}") and wanted("{cache: true, cache_params: {type: nats}}")
     assert not wanted("{}") and not wanted("{cache: true, cache_params: {type: local}}")
-    assert not wanted("{cache: false}")
+    assert not wanted("{cache: false}") and wanted("{}", "{cache_responses: true}")

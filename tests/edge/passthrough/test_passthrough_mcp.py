@@ -156,6 +156,7 @@ def test_how_a_server_is_shown_who_calls(given: dict[str, Any], headers: dict[st
         ({"url": "http://s.example/mcp", "available_on_public_internet": False}, "can't be enforced"),
         ({"url": "http://s.example/mcp", "auth_type": "api_key", "auth_value": "os.environ/UNSET"}, "UNSET"),
         ({"url": "http://s.example/mcp", "static_headers": {"X": "a\r\nb: c"}}, "can't be sent"),
+        ({"url": "http://s.example/mcp", "static_headers": {"X Y": "a"}}, "can't be sent"),
         ({"url": "http://s.example/mcp", "static_headers": "x"}, "static_headers"),
     ],
 )  # fmt: skip
