@@ -15,6 +15,7 @@ from shared.requests import DecideReply, DecideRequest
 from tests.edge.conftest import Start
 from tests.edge.fakes import Caller_, always, completion, response, until
 from tests.edge.harness import Edge
+from tests.support.pace import at_pace
 
 BUSY_S_MAX = 0.05
 """CPU time of the loop at a stretch, for one request."""
@@ -92,7 +93,7 @@ async def test_what_a_stranger_sends_is_never_decoded(start: Start, what: str) -
     async with Stretches() as stretches, await edge.connect() as caller:
         await caller.post("/v1/chat/completions", packed, {"Content-Encoding": "gzip"})
         assert (await caller.answer()).status == 401
-    assert stretches.longest_s < BUSY_S_MAX
+    assert stretches.longest_s < at_pace(BUSY_S_MAX)
 
 
 @pytest.mark.parametrize("what", BODIES)
@@ -111,7 +112,7 @@ async def test_even_a_good_key_cant_keep_the_loop_busy(start: Start, what: str) 
         answer = await caller.answer()
     assert answer.status == 400, answer
     answer.error()
-    assert stretches.longest_s < BUSY_S_MAX + 20 * a_look_s
+    assert stretches.longest_s < at_pace(BUSY_S_MAX) + 20 * a_look_s
 
 
 @pytest.mark.parametrize("path", ["/v2/team/list", "/key/generate"])

@@ -90,16 +90,26 @@ async def test_what_it_raises_is_a_sink_that_refuses(directory: Path) -> None:
 
 async def test_one_that_blocks_keeps_nobody_but_itself(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python, "DEADLINE_S", 0.05)
-    (directory / "slow.py").write_text("import time\nclass S:\n    def record(self, c): time.sleep(0.4)\n")
-    slow, began = python.make("slow.S", str(directory)), asyncio.get_running_loop().time()
+    (directory / "slow.py").write_text(
+        "import threading\n"
+        "class S:\n"
+        "    free = threading.Event()\n"
+        "    def record(self, c):\n"
+        "        assert self.free.wait(60), 'it was waited for'\n"
+        "        self.free.clear()\n"
+    )
+    slow = python.make("slow.S", str(directory))
+    free = slow._record.__self__.free
     with pytest.raises(SinkError, match="took longer"):
         await slow.send(rows("a"))
     with pytest.raises(SinkError, match="still busy"):
         await slow.send(rows("a"))
-    assert asyncio.get_running_loop().time() - began < 0.3
-    await asyncio.sleep(0.5)
+    free.set()  # until here it is blocked: nobody waited for its end
+    while "slow.S" in python._running:
+        await asyncio.sleep(0.01)
     with pytest.raises(SinkError, match="took longer"):
         await slow.send(rows("a"))
+    free.set()
     await asyncio.sleep(0.5)
 
 
