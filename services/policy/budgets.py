@@ -6,13 +6,12 @@ is over: edges forget what they were told, as with every setting. budget_watch.p
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from services.policy.catalog import Catalog
 from services.policy.directory import Directory
 from services.policy.plan import Change, setting
 from shared.config import Deployment
-from shared.config.budgets import OVER_SETTING, Budget, budget, window
+from shared.config.budgets import OVER_SETTING, Budget, UsedUp, budget, over_setting, used_up, window
 from shared.grant import Candidate, Fallback
 from shared.ids import DeploymentId
 
@@ -27,8 +26,6 @@ back by the other: they would go on every second, and edges would forget all the
 Over = Mapping[str, tuple[int, int]]
 """Name of a budget that is used up → (what was spent when that was seen, its limit), pico-USD."""
 NONE: Over = {}
-Told = dict[tuple[str, str], int]
-"""(name of a budget, first day of its window) → pico-USD."""
 
 
 def limits(catalog: Catalog) -> list[Budget]:
@@ -93,7 +90,7 @@ def planned(
             value[key] = kept if key in told and kept >= limit.max_picousd else spent
         elif key in told and lately and kept <= spent:
             value[key] = kept  # by another policy's limit
-    return None if value == told else setting(directory, NAME, _entries(value), "book", now_ms)
+    return None if value == told else setting(directory, NAME, over_setting(value), "book", now_ms)
 
 
 def first_day(limit: Budget, now_ms: int) -> str:
@@ -102,26 +99,9 @@ def first_day(limit: Budget, now_ms: int) -> str:
     return "" if first is None else first.isoformat()
 
 
-def _told(directory: Directory) -> Told:
+def _told(directory: Directory) -> UsedUp:
     found = directory.settings.get(NAME)
-    entries: Any = {} if found is None else found.value
-    if not isinstance(entries, dict):
-        return {}
-    return {(each.get("name", key), each["first"]): int(each["spent_picousd"]) for key, each in entries.items()}
-
-
-def _entries(told: Told) -> dict[str, dict[str, str]]:
-    """By the budget's name; where policies differ in its term, the further windows by name and
-    first day.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for (name, first), spent_picousd in sorted(told.items()):
-        entry = {"first": first, "spent_picousd": str(spent_picousd)}
-        if name in found:
-            found[f"{name}@{first}"] = {**entry, "name": name}
-        else:
-            found[name] = entry
-    return found
+    return used_up({} if found is None else found.value)
 
 
 def _named(catalog: Catalog, name: str) -> Budget | None:

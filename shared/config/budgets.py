@@ -20,8 +20,11 @@ from shared.money import PICOUSD_PER_USD
 
 OVER_SETTING = "budgets_over"
 """The control setting in which policy says which of them are used up: name → {"first": the first
-day of its window, "spent_picousd"}.
+day of its window, "spent_picousd"}. Where policies differ in a term, further windows stand by name
+and first day, with the "name".
 """
+UsedUp = dict[tuple[str, str], int]
+"""(name of a budget, first day of its window) → pico-USD."""
 EPOCH = date(1970, 1, 1)
 _TERM = re.compile(r"([1-9][0-9]{0,7})(s|m|h|d|w|mo)")
 _WEEK, _MONTH = 7, 30
@@ -156,3 +159,22 @@ def _month(index: int) -> date:
 
 def _instant(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+
+
+def used_up(value: Any) -> UsedUp:
+    """What OVER_SETTING says."""
+    if not isinstance(value, dict):
+        return {}
+    return {(each.get("name", key), each["first"]): int(each["spent_picousd"]) for key, each in value.items()}
+
+
+def over_setting(found: UsedUp) -> dict[str, dict[str, str]]:
+    """OVER_SETTING of it."""
+    said: dict[str, dict[str, str]] = {}
+    for (name, first), spent_picousd in sorted(found.items()):
+        entry = {"first": first, "spent_picousd": str(spent_picousd)}
+        if name in said:
+            said[f"{name}@{first}"] = {**entry, "name": name}
+        else:
+            said[name] = entry
+    return said

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.ledger.alerts import deployments, served, settings
+from services.ledger.alerts import deployments, detect, served, settings
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.rests import KNOWN_MAX, Rests
 from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from shared import config, subjects
-from shared.config.budgets import OVER_SETTING
+from shared.config.budgets import OVER_SETTING, over_setting
 from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
 from shared.requests import RestNotice
@@ -200,6 +200,24 @@ async def test_a_budget_that_is_reached_is_told_once_for_each_window(book: Book,
     gateway, first, second = slack.texts()
     assert "Budget reached: the gateway has spent 10.5 USD. Calls" in gateway
     assert "provider `groq` has spent 2 USD since 2026-11-01." in first and "2.5 USD since 2026-12-01." in second
+
+
+def test_a_budget_of_two_terms_is_told_for_each_by_its_own_name() -> None:
+    """Where policies have read different files (services/policy/budgets.py)."""
+    monthly, daily = {("total:", "2026-11-01"): 3 * 10**12}, {("total:", "2026-11-27"): 2 * 10**12}
+
+    def said(before: dict[tuple[str, str], int], after: dict[tuple[str, str], int]) -> list[str]:
+        texts = [msgspec.json.encode(over_setting(each)).decode() for each in (after, before)]
+        rows: list[Any] = [{"n": 1, "at_ms": 0, "used_up": texts[0], "used_up_before": texts[1]}]
+        found = detect.budgets(ALL, rows)
+        assert len({each.id for each in found}) == len(found)
+        return [each.message.partition(". ")[0] for each in found]
+
+    reached = [
+        f"Budget reached: the gateway has spent {usd} USD since 2026-11-{day}" for usd, day in ((3, "01"), (2, "27"))
+    ]
+    assert said({}, monthly | daily) == reached
+    assert said(monthly, monthly | daily) == reached[1:] and not said(monthly | daily, daily)
 
 
 async def told(slack: Slack, number: int) -> bool:

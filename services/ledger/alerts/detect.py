@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.ledger.alerts.settings import AlertSettings
+from shared.config.budgets import UsedUp, used_up
 from shared.money import format_usd
 
 SPAN_MS = 600_000
@@ -226,8 +227,8 @@ def budgets(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
     found = []
     for row in rows:
         before = _used_up(row["used_up_before"])
-        for name, (first, spent_picousd) in _used_up(row["used_up"]).items():
-            if name in before and before[name][0] == first:
+        for (name, first), spent_picousd in _used_up(row["used_up"]).items():
+            if (name, first) in before:
                 continue
             dimension, _, value = name.partition(":")
             whose = f"{dimension} `{shown(value)}`" if value else "the gateway"
@@ -236,15 +237,16 @@ def budgets(settings: AlertSettings, rows: list[Row]) -> list[Alert]:
                 f"Budget reached: {whose} has spent {format_usd(spent_picousd)} USD{since}. Calls are refused, or go to others,"
                 f" until {'its next window begins' if first else 'it is raised'}"
             )
-            found.append(Alert(f"audit:{row['n']}:{name}"[:320], "budget_alerts", "High", text, row["at_ms"] or 0))
+            found.append(
+                Alert(f"audit:{row['n']}:{first}:{name}"[:320], "budget_alerts", "High", text, row["at_ms"] or 0)
+            )
     return found
 
 
-def _used_up(said: str | None) -> dict[str, tuple[str, int]]:
-    """Name → (first day of its window, pico-USD). What can't be read is nobody's."""
+def _used_up(said: str | None) -> UsedUp:
+    """What can't be read is nobody's."""
     try:
-        told = msgspec.json.decode(said or "{}", type=dict[str, dict[str, str]])
-        return {name: (each["first"], int(each["spent_picousd"])) for name, each in told.items()}
+        return used_up(msgspec.json.decode(said or "{}", type=dict[str, dict[str, str]]))
     except (msgspec.DecodeError, KeyError, ValueError):
         return {}
 
