@@ -113,7 +113,9 @@ async def connected(front: Mapping[str, Any], client: Client) -> None:
 
 
 def _cache(config: Config, environ: Mapping[str, str], data_dir: str) -> Cache | None:
-    wanted = control.read(config.caches, config.litellm.cache_params, environ)
+    wanted = control.read(
+        bool(config.litellm.cache) or config.router.cache_responses, config.litellm.cache_params, environ
+    )
     if wanted is None:
         return None
     if wanted.kind == "local":

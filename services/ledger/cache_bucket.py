@@ -22,7 +22,8 @@ EVERY_S = 2.0
 
 def wanted(file: Config) -> bool:
     """Raises ConfigError."""
-    return file.caches and caching.kind(file.litellm.cache_params) == "nats"
+    is_on = bool(file.litellm.cache) or file.router.cache_responses
+    return is_on and caching.kind(file.litellm.cache_params) == "nats"
 
 
 async def keep(client: BusClient, bytes_max: int, stopping: asyncio.Event) -> None:

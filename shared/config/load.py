@@ -97,11 +97,6 @@ class Config(msgspec.Struct, frozen=True):
     def model_names(self) -> list[str]:
         return list(dict.fromkeys(d.model_name for d in self.deployments))
 
-    @property
-    def caches(self) -> bool:
-        """Whether answers are kept: LiteLLM has two names for it."""
-        return bool(self.litellm.cache) or self.router.cache_responses
-
     def unenforced(self, name: str, sentence: str) -> str:
         """Something that protects can't be done: the warning to show, or ConfigError unless
         `allow_unenforced` names it.

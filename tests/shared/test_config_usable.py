@@ -72,7 +72,7 @@ def test_another_cache_is_done_as_it_can_be(params: str, kind: str, verdict: str
 def test_a_cache_that_nobody_can_keep_is_off_and_named(params: str, why: str) -> None:
     for on in ("litellm_settings: {cache: true, ", "router_settings: {cache_responses: true}\nlitellm_settings: {"):
         config, keys = said(f"{on}cache_params: {{{params}}}}}")
-        assert config.litellm.cache is not True and not config.caches
+        assert config.litellm.cache is not True and not config.router.cache_responses
         assert any(verdict == "no effect" and why in note for verdict, note in keys.values())
         assert any(why in sentence for sentence in config.warnings)
 
