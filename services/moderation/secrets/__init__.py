@@ -3,6 +3,7 @@
     values.py      is this value a secret, or a word, a name, a placeholder, code?
     words.py       names of secrets; abroad.py those of other languages
     shapes.yml     tokens that say what they are: vendors' prefixes
+    linear.py      patterns that read any text in linear time (RE2)
     gate.py        where a text is worth looking at: a name of a secret with what may be a value (RE2, linear)
     assigned.py    what stands behind `password =`, `"apiKey":`, `--token`, `the secret is`
     naming.py      how strongly a name says secret

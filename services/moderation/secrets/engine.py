@@ -10,7 +10,8 @@ from typing import TypeVar
 import ahocorasick_rs
 
 from services.moderation.secrets import assigned, blocks, columns, near, places, structures, values, words
-from services.moderation.secrets.gate import compiled, regions
+from services.moderation.secrets.gate import regions
+from services.moderation.secrets.linear import compiled
 from services.moderation.secrets.spans import Span, merge
 from services.moderation.secrets.vendor import Vendor
 

@@ -11,9 +11,8 @@ large.
 import re
 from collections.abc import Iterable
 
-import re2
-
 from services.moderation.secrets import abroad, assigned, columns, structures, words
+from services.moderation.secrets.linear import compiled
 
 _BLANKS = r"\t-\r "
 _BLANK = f"[{_BLANKS}]"
@@ -187,17 +186,8 @@ have the states made again and again.
 """
 
 
-def compiled(pattern: str) -> re2._Regexp:
-    options = re2.Options()
-    options.case_sensitive = False
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = MEMORY_BYTES_MAX
-    options.never_capture = True
-    return re2.compile(pattern.encode("latin-1"), options)
-
-
 _GATES = [
-    compiled(pattern)
+    compiled(pattern, memory_bytes_max=MEMORY_BYTES_MAX)
     for pattern in (f"{_AFTER_PASSWORD}|{_SAID}|{_BEFORE_ITS_NAME}", f"{_AFTER_TOKEN}|{_AFTER_VENDOR}", _STRUCTURES)
 ]
 """Three passes. An automaton of more of them at once has so many states on real text (code,

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 
 import ahocorasick_rs
-import re2
 
 from services.moderation.secrets import abroad, beside, naming, values, words
+from services.moderation.secrets.linear import compiled
 from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 _RUN = r"[A-Za-z0-9!#$%&*+\-@^_~?]"
@@ -27,14 +27,7 @@ _WHOLE = re.compile(rb"[A-Za-z0-9!#$%&*+\-./@^_~?]+={0,2}")
 _RUN_BYTES = bytes(c for c in range(128) if chr(c).isalnum()) + b"!#$%&*+-./@^_~?"
 
 
-def _automaton() -> re2._Regexp:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.never_capture = True
-    return re2.compile(_CANDIDATES.encode(), options)
-
-
-_DRAWN = _automaton()
+_DRAWN = compiled(_CANDIDATES, any_case=False)
 LENGTH_MIN = 8
 LENGTH_MAX = 512
 DRAWN_MIN = 12

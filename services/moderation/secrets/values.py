@@ -10,21 +10,16 @@ import re
 import string
 from functools import lru_cache
 
-import re2
+from services.moderation.secrets.linear import compiled
 
 VALUE_MAX = 4_096
 REMEMBERED_MAX = 256
 """Values whose looks are remembered, until `forget`: several rules ask about one."""
 
-_IGNORE_CASE = re2.Options()
-_IGNORE_CASE.case_sensitive = False
-_IGNORE_CASE.never_capture = True
-_IGNORE_CASE.encoding = re2.Options.Encoding.LATIN1
-_PLACEHOLDER = re2.compile(
-    rb"x{4,}|\*{3,}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w\x80-\xff-]*(?:key|token|secret|pass|here)"
-    rb"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w\x80-\xff .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
-    rb"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
-    _IGNORE_CASE,
+_PLACEHOLDER = compiled(
+    r"x{4,}|\*{3,}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w\x80-\xff-]*(?:key|token|secret|pass|here)"
+    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w\x80-\xff .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
 )
 """RE2: forty alternatives in one pass."""
 _NOT_ONE = re.compile(
@@ -380,45 +375,11 @@ def _is_name(value: str) -> bool:
     return len(mixed) <= max(1, len(pieces) // 2)
 
 
-_SHORT = frozenset(
-    [
-        "jwt",
-        "jws",
-        "jwe",
-        "jwk",
-        "http",
-        "https",
-        "html",
-        "xml",
-        "sql",
-        "ssl",
-        "tls",
-        "ssh",
-        "csrf",
-        "css",
-        "cfg",
-        "ctx",
-        "mgr",
-        "svc",
-        "srv",
-        "pwd",
-        "pwds",
-        "psw",
-        "cmd",
-        "str",
-        "src",
-        "dst",
-        "tmp",
-        "msg",
-        "btn",
-        "grpc",
-        "dto",
-        "rpc",
-        "ptr",
-        "txt",
-        "img",
-    ]
+_SHORT_WORDS = (
+    "jwt jws jwe jwk http https html xml sql ssl tls ssh csrf css cfg ctx mgr svc srv pwd pwds psw cmd str src dst tmp msg "
+    "btn grpc dto rpc ptr txt img"
 )
+_SHORT = frozenset(_SHORT_WORDS.split())
 """Without a vowel, and yet words in a program's names."""
 
 
