@@ -17,7 +17,7 @@ from services.ledger.book_sql import of_days
 from services.ledger.params import refuse
 from services.ledger.responses import usd
 from services.ledger.spend_global import always, by_key, need_days, sums
-from services.ledger.spend_query import LOG_DAYS_MAX, instant
+from services.ledger.spend_query import LOG_DAYS_MAX, day_of, instant
 from services.ledger.spend_sources import Statement, of_scope
 
 MODELS_MAX = 10
@@ -61,10 +61,7 @@ def handlers(api: Api) -> dict[str, Handler]:
         rows = await sums(api, scope, {"key": key} if key else {}, "", bucket="day")
         named = {"api_key": key} if key else {}
         return answers.json_answer(
-            [
-                {"date": instant(row["bucket"]).date().isoformat(), **named, "spend": usd(row["spend_picousd"])}
-                for row in rows
-            ]
+            [{"date": day_of(row["bucket"]), **named, "spend": usd(row["spend_picousd"])} for row in rows]
         )
 
     async def customers(request: web.Request) -> web.StreamResponse:

@@ -167,7 +167,7 @@ def _columns(more: Iterable[str]) -> list[str]:
 def _exported(
     row: Any, parsed: SpendQuery, names: Mapping[str, Any], entity: str, more: tuple[str, ...]
 ) -> dict[str, Any]:
-    day = spend_query.instant(row["bucket"]).astimezone(parsed.zone).date().isoformat()
+    day = spend_query.day_of(row["bucket"], parsed.zone)
     found = {"date": day, "entity_id": row["d0"] or "", "entity_alias": names[entity].get(row["d0"])}
     for n, name in enumerate(more, 1):
         found[FIELDS[name]] = row[f"d{n}"]

@@ -118,7 +118,7 @@ async def by_day(
             value = {dimension: row[f"d{n}"] for n, dimension in enumerate(group_by)}
             if entity in value and value[entity] in left_out:
                 continue
-            day = spend_query.instant(row["bucket"]).astimezone(parsed.zone).date().isoformat()
+            day = spend_query.day_of(row["bucket"], parsed.zone)
             found = results.setdefault(day, {"date": day, "metrics": empty(), "breakdown": _parts()})
             if entity in value:
                 add(_entry(found["breakdown"]["entities"], value[entity]), row)

@@ -107,8 +107,9 @@ async def _data(query: SpendQuery, rows: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _bucket(query: SpendQuery, at: int) -> str:
-    local = spend_query.instant(at).astimezone(query.zone)
-    return local.isoformat() if query.bucket == "hour" else local.date().isoformat()
+    if query.bucket == "hour":
+        return spend_query.instant(at, query.zone).isoformat()
+    return spend_query.day_of(at, query.zone)
 
 
 def _sums(*sums: Any) -> tuple[Any, ...]:

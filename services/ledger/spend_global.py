@@ -83,9 +83,7 @@ def handlers(api: Api) -> dict[str, Handler]:
             name = OTHERS if row["other"] else names.get(row["d0"]) or row["d0"] or "Unassigned"
             picousd = int(row["spend_picousd"])
             per_team[name] += picousd
-            daily[spend_query.instant(row["bucket"]).date().isoformat()][name] += (
-                picousd  # two teams may be called the same
-            )
+            daily[spend_query.day_of(row["bucket"])][name] += picousd  # two teams may be called the same
         ranked = sorted(per_team, key=lambda name: (-per_team[name], name))
         return answers.json_answer(
             {
@@ -169,7 +167,7 @@ async def _report(api: Api, scope: Scope, query: Mapping[str, str]) -> list[dict
     for row in rows:
         unassigned = OTHERS if row["other"] else "Unassigned Team" if group_by == "team" else "Unassigned Customer"
         name = names.get(row["d0"]) or row["d0"] or unassigned
-        entry = days.setdefault(spend_query.instant(row["bucket"]).date().isoformat(), {}).setdefault(
+        entry = days.setdefault(spend_query.day_of(row["bucket"]), {}).setdefault(
             name, {title: name, "total_spend": 0, "metadata": []}
         )
         entry["total_spend"] += int(row["spend_picousd"])

@@ -11,7 +11,7 @@ What none of them can give is refused with what to narrow.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -134,9 +134,13 @@ def admitted_only(query: SpendQuery) -> bool:
     return bool(OF_THE_ADMITTED & {*query.group_by, *query.filters})
 
 
-def instant(bucket: int) -> datetime:
+def instant(bucket: int, zone: tzinfo = UTC) -> datetime:
     """The beginning of a bucket of an answer."""
-    return datetime.fromtimestamp(bucket, UTC)
+    return datetime.fromtimestamp(bucket, zone)
+
+
+def day_of(bucket: int, zone: tzinfo = UTC) -> str:
+    return instant(bucket, zone).date().isoformat()
 
 
 def before(query: SpendQuery) -> SpendQuery:
