@@ -135,13 +135,18 @@ def _keywords(value: Any, directory: str) -> list[str]:
     if len(keywords) > KEYWORDS_MAX:
         raise ConfigError(f"{SETTING} holds more than {KEYWORDS_MAX} keywords")
     for i, keyword in enumerate(keywords, 1):
-        if not is_visible(keyword):
-            raise ConfigError(f"{SETTING}: keyword {i} has nothing that can be seen")
-        if span_characters(keyword) > SPAN_CHARACTERS_MAX:
-            raise ConfigError(f"{SETTING}: keyword {i} is longer than {SPAN_CHARACTERS_MAX} characters")
-        if not _is_text(keyword):
-            raise ConfigError(f"{SETTING}: keyword {i} is not valid Unicode")
+        check(f"{SETTING}: keyword {i}", keyword)
     return keywords
+
+
+def check(at: str, keyword: str) -> None:
+    """Raises ConfigError for one that a Matcher can't look for."""
+    if not is_visible(keyword):
+        raise ConfigError(f"{at} has nothing that can be seen")
+    if span_characters(keyword) > SPAN_CHARACTERS_MAX:
+        raise ConfigError(f"{at} is longer than {SPAN_CHARACTERS_MAX} characters")
+    if not _is_text(keyword):
+        raise ConfigError(f"{at} is not valid Unicode")
 
 
 def _lines(file: Path) -> list[str]:

@@ -21,6 +21,7 @@ import msgspec
 import re2
 import yaml
 
+from services.moderation.guardrails import banned_keywords
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
 from services.moderation.matching import Matcher, effort
@@ -104,6 +105,7 @@ class ContentFilter:
             if not isinstance(keyword, str) or not keyword.strip():
                 raise ConfigError(f"{place}.keyword must be a word")
             if _action(place, entry) == "BLOCK":
+                banned_keywords.check(f"{place}.keyword", keyword)
                 banned[keyword] = str(entry.get("description") or "")
             else:
                 rules.append(_rule(place, keyword, re.escape(keyword), hidden, entry))
@@ -200,7 +202,10 @@ def _read(at: str, parts: Parts, file: Any) -> Any:
     """`blocked_words` of a YAML file."""
     try:
         with (Path(parts.config.directory) / file).open("rb") as opened:
-            found = yaml.safe_load(opened.read(FILE_BYTES_MAX))
+            data = opened.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise ConfigError(f"{at}: {file!r} is larger than {FILE_BYTES_MAX} bytes")
+        found = yaml.safe_load(data)
     except (OSError, TypeError, ValueError, yaml.YAMLError):
         raise ConfigError(f"{at}: {file!r} can't be read as YAML") from None
     return found.get("blocked_words") if isinstance(found, dict) else found
