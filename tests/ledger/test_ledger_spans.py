@@ -41,7 +41,7 @@ def book(draw: random.Random) -> tuple[dict[datetime, int], list[Span]]:
     return calls, found
 
 
-def said(piece: Piece, calls: dict[datetime, int], of: datetime) -> Iterator[tuple[datetime, int]]:
+def said(piece: Piece, calls: dict[datetime, int]) -> Iterator[tuple[datetime, int]]:
     """Days of the rows between a piece's instants."""
     if piece.grain == BASE:
         yield from ((day, piece.sign) for day in calls if piece.first < day + DAY and day < piece.end)
@@ -66,7 +66,7 @@ def test_every_day_counts_once(grains: tuple[str, ...]) -> None:
         found: Counter[datetime] = Counter()
         for piece in pieces:
             assert piece.grain in (BASE, *grains)
-            for day, sign in said(piece, calls, first):
+            for day, sign in said(piece, calls):
                 found[day] += sign
             totals += piece.grain in RUNNING
         assert {day: count for day, count in found.items() if count} == {
