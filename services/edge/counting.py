@@ -60,7 +60,7 @@ async def answer(parts: Parts, call: Call, model: str) -> WholeAnswer:
 
 
 async def count_stream(parts: Parts, account: Account, reader: events.Reader, source: str) -> Usage:
-    said = [text for event in reader.passed() for _, text in texts.of_chunk(events.data_of(event))]
+    said = texts.of_events(reader.passed())
     return await count(parts, account, ["".join(said)] if said else [], source)
 
 

@@ -2,7 +2,10 @@
 chunks. Pure.
 """
 
+from collections.abc import Iterable
+
 from services.edge.content import answer, request
+from services.edge.formats import events
 from services.edge.formats.base import Call
 
 _SAID = frozenset({"text", "arguments", "result", "reasoning", "name", "schema", "unknown", "file"})
@@ -23,6 +26,12 @@ def ids_of_request(call: Call) -> int:
 
 def of_answer(body: bytes) -> list[str]:
     return [text.text for text in answer.of_answer(body)]
+
+
+def of_events(some: Iterable[bytes]) -> list[str]:
+    """What the events of a stream say, in turn; its end says nothing."""
+    found = [data for event in some if (data := events.data_of(event)) not in (b"", b"[DONE]")]
+    return [text for data in found for _, text in of_chunk(data)]
 
 
 def of_chunk(event_data: bytes) -> list[tuple[str, str]]:

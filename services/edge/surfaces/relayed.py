@@ -8,8 +8,7 @@ any route; usage is read from the answer as it flows by. What a guardrail has to
 held back until it has.
 """
 
-from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks
-from services.edge.content import answer as contents
+from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks, texts
 from services.edge.formats import events
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
@@ -392,12 +391,7 @@ class _Relay:
         body = b"".join(pieces)
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "text/event-stream":
-            said = [
-                grown.text.text
-                for event in events.split_events(body)
-                if (data := events.data_of(event)) not in (b"", b"[DONE]")
-                for grown in contents.of_event(data)
-            ]
+            said = texts.of_events(events.split_events(body))
             return body, await self._screening.screen("post_call", ["".join(said)]) if said else None
         if kind == "application/json" or kind.startswith("text/"):
             return await self._screening.answer(body)
