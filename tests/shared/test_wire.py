@@ -284,6 +284,7 @@ async def test_a_connection_that_we_close_is_not_reported_as_lost(broker: Broker
     assert said == [] and lost == []
 
 
+@pytest.mark.alone
 async def test_a_frozen_server_is_left_for_another_one_once_somebody_waited_in_vain(tmp_path: Path) -> None:
     """Not at the third of its own PINGs, which is seconds later. One that answers PINGs is kept: it
     is who was asked that doesn't answer.

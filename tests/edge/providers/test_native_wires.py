@@ -182,8 +182,8 @@ async def test_what_a_wire_cant_say_is_a_400_and_nothing_is_sent(start: Start) -
 
 
 async def test_token_ids_are_their_own_count_where_the_provider_gives_none(start: Start) -> None:
-    answer_ = {"object": "list", "model": "e", "data": [{"object": "embedding", "index": 0, "embedding": [0.1]}]}
-    edge = await start(answering(json.dumps(answer_).encode()))
+    data = [{"object": "embedding", "index": n, "embedding": [0.1]} for n in range(2)]
+    edge = await start(answering(json.dumps({"object": "list", "model": "e", "data": data}).encode()))
     async with await edge.connect() as caller:
         await caller.post("/v1/embeddings", b'{"model":"m","input":[[1,2,3,4],[5,6,7,8,9,10,11,12]]}')
         assert (await caller.answer()).status == 200
