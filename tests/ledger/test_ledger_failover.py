@@ -206,7 +206,11 @@ async def test_work_that_lost_its_lock_in_a_transaction_ends(
 
     async with running(nats_server.url, book.url) as ledger:
         poster = TrafficPoster(book.database, 7, 8, now_ms)
-        _, recorder = ledger.ledger._works[0]
+
+        async def works() -> object:
+            return ledger.ledger._works
+
+        ((_, recorder), *_) = await eventually(works)
         if part == "recorder":
             work = Writer(client, poster, LedgerSettings(), stopping)
             monkeypatch.setattr(work, "_run_session", cut_off)
