@@ -23,7 +23,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared import streams, subjects
 from shared.streams import StreamError, StreamState
-from shared.waiting import set_within
+from shared.waiting import ended, set_within
 
 log = structlog.get_logger()
 
@@ -88,8 +88,7 @@ class ControlFeed:
 
     async def close(self) -> None:
         if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+            await ended(self._watcher)
         await self._unsubscribe()
 
     def reconnected(self) -> None:

@@ -20,7 +20,7 @@ from nats.aio.subscription import Subscription
 
 from shared import streams, subjects
 from shared.streams import StreamState
-from shared.waiting import set_within
+from shared.waiting import ended, set_within
 
 log = structlog.get_logger()
 
@@ -71,8 +71,7 @@ class ControlNotices:
 
     async def close(self) -> None:
         if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+            await ended(self._watcher)
         if self._subscription is not None:
             try:
                 await self._subscription.unsubscribe()

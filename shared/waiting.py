@@ -14,3 +14,17 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
+
+
+CANCELLED_AGAIN_S = 0.1
+
+
+async def ended(task: "asyncio.Task[None]") -> None:
+    """Cancelled, until it is: a cancellation that comes together with an answer of the broker is
+    swallowed by the client's `asyncio.wait_for` (before Python 3.12), and a loop would go on.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=CANCELLED_AGAIN_S)
+    if not task.cancelled():
+        task.exception()  # seen: nobody is told any more

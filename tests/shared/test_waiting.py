@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shared.waiting import set_within
+from shared.waiting import ended, set_within
 
 
 async def test_it_says_whether_the_event_came() -> None:
@@ -35,3 +35,32 @@ async def test_a_cancellation_that_comes_with_the_event_is_one() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not went_on
+
+
+async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    swallowed, begun = 0, asyncio.Event()
+
+    async def loops() -> None:
+        nonlocal swallowed
+        while True:
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    task = asyncio.create_task(loops())
+    await begun.wait()
+    async with asyncio.timeout(10):
+        await ended(task)
+    assert task.cancelled() and swallowed == 3
+
+    async def fails() -> None:
+        raise ValueError("whatever")
+
+    failed = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    await ended(failed)
+    assert failed.done()
