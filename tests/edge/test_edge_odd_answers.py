@@ -302,7 +302,7 @@ ONE = {"object": "embedding", "index": 0, "embedding": [0.5]}
 @pytest.mark.parametrize(
     ("given", "found", "status"),
     [
-        (["a", "b"], 2, 200), (["a", "b"], 1, 502), ([[1, 2], [3]], 1, 502), ([1, 2, 3], 1, 200), ("a", 1, 200), (["a"], 1, 200),
+        (["a", "b"], 2, 200), (["a", "b"], 1, 502), ([[1, 2], [3]], 1, 200), ([1, 2, 3], 1, 200), ("a", 1, 200), (["a"], 1, 200),
     ],
 )  # fmt: skip
 async def test_an_embedding_for_each_input_or_none(start: Start, given: Any, found: int, status: int) -> None:

@@ -160,8 +160,10 @@ def _is_empty(found: msgspec.Raw) -> bool:
 
 
 def _is_of_texts(inputs: list[msgspec.Raw]) -> bool:
-    """Of several inputs, texts or lists of tokens; not the tokens of one."""
-    return bool(inputs) and bytes(memoryview(inputs[0])[:1]) in (b'"', b"[")
+    """Of several texts; lists of tokens are left to who sends them: servers differ in what they
+    make of several.
+    """
+    return bool(inputs) and bytes(memoryview(inputs[0])[:1]) == b'"'
 
 
 def images_in(head: AnswerHead) -> int:
