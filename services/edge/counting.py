@@ -28,12 +28,10 @@ async def count(parts: Parts, account: Account, answered: list[str], source: str
         source: `estimated`, or `lower_bound` where the answer was cut off.
     """
     call, model = account.asked.call, account.candidate.upstream_model
-    ids = 0
     try:
-        said = texts.of_request(call)
-        ids = texts.ids_of_request(call)
+        said, ids = texts.of_request(call)
     except RefusedError:
-        said = [call.body.decode("utf-8", "replace")]
+        said, ids = [call.body.decode("utf-8", "replace")], 0
     sent, received = await asyncio.gather(
         count_tokens(parts.bus_client, model, said), count_tokens(parts.bus_client, model, answered)
     )
@@ -50,7 +48,7 @@ async def of_fields(parts: Parts, model: str, fields: Mapping[str, msgspec.Raw])
     content = requests.of_fields({name: fields[name] for name in (*SAID, *SAID_BESIDE) if name in fields})
     found = [text for text in content.texts if text.kind != "key"]  # what fields are called
     counted = await count_tokens(parts.bus_client, model, [text.text for text in found if text.kind != "tokens"])
-    return counted + sum(len(text.text.split()) for text in found if text.kind == "tokens")
+    return counted + texts.ids_in(found)
 
 
 async def answer(parts: Parts, call: Call, model: str) -> WholeAnswer:

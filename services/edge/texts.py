@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 from services.edge.content import answer, request
 from services.edge.formats import events
-from services.edge.formats.base import Call
+from services.edge.formats.base import Call, Text
 
 _SAID = frozenset({"text", "arguments", "result", "reasoning", "name", "schema", "unknown", "file"})
 
 
-def of_request(call: Call) -> list[str]:
-    """Raises RefusedError where a field can't be read."""
-    return [text.text for text in request.of_fields(call.fields).texts if text.kind in _SAID]
-
-
-def ids_of_request(call: Call) -> int:
-    """Tokens that are given as ids (`input: [[1, 2], [3]]`): a list of them is its own count.
-    Raises as `of_request`.
+def of_request(call: Call) -> tuple[list[str], int]:
+    """(texts, how many tokens are given as ids). Raises RefusedError where a field can't be
+    read.
     """
-    given = (text.text for text in request.of_fields(call.fields).texts if text.kind == "tokens")
-    return sum(text.count(" ") + 1 for text in given if text)
+    found = request.of_fields(call.fields).texts
+    return [text.text for text in found if text.kind in _SAID], ids_in(found)
+
+
+def ids_in(some: Iterable[Text]) -> int:
+    """Tokens that are given as ids (`input: [[1, 2], [3]]`): a list of them is its own count."""
+    return sum(text.text.count(" ") + 1 for text in some if text.kind == "tokens" and text.text)
 
 
 def of_answer(body: bytes) -> list[str]:

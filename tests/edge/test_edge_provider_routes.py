@@ -12,40 +12,23 @@ import pytest_asyncio
 
 from services.edge.passthrough import provider_routes
 from services.edge.passthrough.headers import without_key
-from shared import subjects
 from shared.config.providers import PROVIDERS
-from shared.facts import Caller
-from shared.grant import Denial
-from shared.ids import KeyDigest, digest_key
 from shared.passthrough import Entries
-from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import until
-from tests.edge.harness import Edge
-from tests.edge.passthrough.passthrough_kit import KEY, Target, World, told_by
+from tests.edge.passthrough.passthrough_kit import KEY, Given, Target, deciding
 from tests.support.sigv4 import why_not
 
 
-class Provided(World):
-    role = "internal_user"
-    allowed: list[str] | None = None
-
+class Provided(Given):
     def provide(self, **environ: str) -> None:
         parts = self.edge.parts
         entries, parts.passthrough_signers = provider_routes.read(environ, Entries([]))
         parts.passthrough = Entries(entries)
 
-    def decide(self, asked: DecideRequest) -> DecideReply:
-        grant = self.edge.grant(asked)
-        assert not isinstance(grant, Denial)
-        caller = Caller(KeyDigest(digest_key(KEY)), "alias", role=self.role)
-        return DecideReply(msgspec.structs.replace(grant, caller=caller, passthrough_routes=self.allowed))
-
 
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[Provided]:
-    made = Provided()
-    async with told_by(Target()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
-        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+    async with deciding(Provided(), Target()) as made:
         yield made
 
 

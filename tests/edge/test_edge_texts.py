@@ -19,7 +19,7 @@ def call(path: str = "/chat/completions", raw: bytes | None = None, **fields: An
 
 
 def of_messages(*messages: Any) -> list[str]:
-    return texts.of_request(call(messages=list(messages)))
+    return texts.of_request(call(messages=list(messages)))[0]
 
 
 def deep(inner: Any, levels: int) -> Any:
@@ -48,10 +48,10 @@ def test_every_role_and_every_part_in_order() -> None:
 
 
 def test_prompts_inputs_and_suffixes() -> None:
-    assert texts.of_request(call("/completions", prompt="a", suffix="b")) == ["a", "b"]
-    assert texts.of_request(call("/completions", prompt=["a", "b"])) == ["a", "b"]
-    assert texts.of_request(call("/embeddings", input="a")) == ["a"]
-    assert texts.of_request(call("/embeddings", input=["a", "b"])) == ["a", "b"]
+    assert texts.of_request(call("/completions", prompt="a", suffix="b"))[0] == ["a", "b"]
+    assert texts.of_request(call("/completions", prompt=["a", "b"]))[0] == ["a", "b"]
+    assert texts.of_request(call("/embeddings", input="a"))[0] == ["a"]
+    assert texts.of_request(call("/embeddings", input=["a", "b"]))[0] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_prompts_inputs_and_suffixes() -> None:
     ],
 )
 def test_no_place_and_no_depth_hides_a_text(fields: dict[str, Any]) -> None:
-    assert "FIND ME" in texts.of_request(call(**fields))
+    assert "FIND ME" in texts.of_request(call(**fields))[0]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_near_the_limit_of_nesting_it_is_read_or_refused(levels: int) -> None:
     nested = b'{"x":[' * levels + b'{"text":"FIND ME"}' + b"]}" * levels
     raw = b'{"model":"m","messages":[%b]}' % nested
     try:
-        found = texts.of_request(call(raw=raw))
+        found = texts.of_request(call(raw=raw))[0]
     except RefusedError:
         return
     assert found == ["FIND ME"]

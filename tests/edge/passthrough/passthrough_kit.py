@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from shared import passthrough as entries
+from shared import subjects
 from shared.facts import Caller, Opened, Settled
+from shared.grant import Denial
 from shared.ids import KeyDigest, digest_key
 from shared.passthrough import Entry
+from shared.requests import DecideReply, DecideRequest
 from tests.edge.fakes import Answer, until
 from tests.edge.harness import Edge
 from tests.support.serving import handled_by, serving
@@ -119,6 +123,31 @@ async def told_by(target: Target) -> AsyncIterator[Target]:
     server = serving(handled_by(target.take, body_bytes_max=0), handler_cancellation=True)
     async with server as target.url:
         yield target
+
+
+class Given(World):
+    """Where only those have an endpoint who were given it."""
+
+    role = "internal_user"
+    allowed: list[str] | None = None
+    """What the caller was given."""
+
+    def decide(self, asked: DecideRequest) -> DecideReply:
+        grant = self.edge.grant(asked)
+        assert not isinstance(grant, Denial)
+        caller = Caller(KeyDigest(digest_key(KEY)), "alias", role=self.role)
+        return DecideReply(msgspec.structs.replace(grant, caller=caller, passthrough_routes=self.allowed))
+
+
+G = TypeVar("G", bound=Given)
+
+
+@asynccontextmanager
+async def deciding(made: G, target: Target) -> AsyncIterator[G]:
+    """The world with its target and an edge, while they serve."""
+    async with told_by(target) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
+        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+        yield made
 
 
 def head(path: str, method: str, body: bytes = b"", key: str | None = KEY, **headers: str) -> bytes:

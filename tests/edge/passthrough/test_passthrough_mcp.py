@@ -4,21 +4,15 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
 from services.edge.passthrough import mcp_servers
-from shared import credential, subjects
+from shared import credential
 from shared.config import parse
-from shared.facts import Caller
-from shared.grant import Denial
-from shared.ids import KeyDigest, digest_key
 from shared.passthrough import Entries
-from shared.requests import DecideReply, DecideRequest
-from tests.edge.harness import Edge
-from tests.edge.passthrough.passthrough_kit import KEY, Target, World, told_by
+from tests.edge.passthrough.passthrough_kit import KEY, Given, Target, deciding
 
 SESSION = "1868a90c"
 
@@ -53,26 +47,15 @@ class Server(Target):
         return answer
 
 
-class Served(World):
-    role = "internal_user"
-    allowed: list[str] | None = None
-
+class Served(Given):
     def serve(self, **given: Any) -> None:
         config = parse(json.dumps({"mcp_servers": {"weather": {"url": f"{self.target.url}/mcp", **given}}}), {})
         self.edge.parts.passthrough = Entries(mcp_servers.entries(config.mcp_servers))
 
-    def decide(self, asked: DecideRequest) -> DecideReply:
-        grant = self.edge.grant(asked)
-        assert not isinstance(grant, Denial)
-        caller = Caller(KeyDigest(digest_key(KEY)), "alias", role=self.role)
-        return DecideReply(msgspec.structs.replace(grant, caller=caller, passthrough_routes=self.allowed))
-
 
 @pytest_asyncio.fixture
 async def world() -> AsyncIterator[Served]:
-    made = Served()
-    async with told_by(Server()) as made.target, Edge({"m": ["mock:x"]}) as made.edge:
-        made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
+    async with deciding(Served(), Server()) as made:
         yield made
 
 
