@@ -70,9 +70,17 @@ async def _aggregated(api: Api, scope: Scope, entity: str, query: Mapping[str, s
             spent[key] = spent.get(key, 0) + entry["metrics"]["spend"]
     kept = set(sorted(spent, key=lambda key: (-spent[key], key))[:most])
     for day in days.values():
-        keys = day["breakdown"]["api_keys"]
-        day["breakdown"]["api_keys"] = {key: entry for key, entry in keys.items() if key in kept}
-    return daily_activity.shown(days, 1, 1)
+        for part, entries in day["breakdown"].items():
+            if part == "api_keys":
+                day["breakdown"][part] = {key: entry for key, entry in entries.items() if key in kept}
+                continue
+            for entry in entries.values():
+                keys = entry["api_key_breakdown"]
+                entry["api_key_breakdown"] = {key: share for key, share in keys.items() if key in kept}
+    await daily_activity.name(api, scope, entity, days)
+    found = daily_activity.shown(days, 1, 1)
+    found["metadata"] |= {"api_key_limit": most, "total_api_keys": len(spent.keys() - {""})}
+    return found
 
 
 # ── keys ──

@@ -13,8 +13,9 @@ from services.ledger.asking import Scope, scope_of
 from services.ledger.params import refuse
 from services.ledger.queries import Report
 from services.ledger.responses import usd
+from services.ledger.spend_global import names_of
 from services.ledger.spend_query import SpendQuery
-from services.ledger.spend_sources import CACHE_SUMS, SUMS
+from services.ledger.spend_sources import CACHE_SUMS, SUMS, Statement, of_scope
 from shared.entities import TEAM, USER
 
 IDS = {"user": ("user_id", "user_ids"), "team": ("team_ids", "team_id"), "tag": ("tags", "tag"), "organization": ("organization_ids",),
@@ -102,6 +103,7 @@ async def _activity(api: Api, scope: Scope, entity: str, query: Mapping[str, str
     if days is None:
         return {"results": [], "metadata": {**_metadata([]), "page": page, "total_pages": whole, "has_more": False}}
     found = await by_day(api.book(), scope, entity, parsed._replace(first=days[0], end=days[1]), left_out)
+    await name(api, scope, entity, found)
     return shown(found, page, whole)
 
 
@@ -109,11 +111,13 @@ async def by_day(
     report: Report, scope: Scope, entity: str, parsed: SpendQuery, left_out: set[str]
 ) -> dict[str, dict[str, Any]]:
     """Day → its figures, and their breakdown; money in pico-USD. A call with two tags counts for
-    each of them, and once in everything else, unless some tags are left out.
+    each of them, and once in everything else, unless some tags are left out. (Of tags the keys are
+    told where some are asked for: of all there may be any number.)
     """
     results: dict[str, dict[str, Any]] = {}
     parts = tuple(PARTS.values())
-    for group_by in ((entity,), parts) if entity == "tag" and not left_out else ((entity, *parts),):
+    tags = ("tag", "key") if "tag" in parsed.filters else ("tag",)
+    for group_by in (tags, parts) if entity == "tag" and not left_out else ((entity, *parts),):
         for row in await figures(report, scope, parsed._replace(group_by=group_by)):
             value = {dimension: row[f"d{n}"] for n, dimension in enumerate(group_by)}
             if entity in value and value[entity] in left_out:
@@ -121,16 +125,51 @@ async def by_day(
             day = spend_query.day_of(row["bucket"], parsed.zone)
             found = results.setdefault(day, {"date": day, "metrics": empty(), "breakdown": _parts()})
             if entity in value:
-                add(_entry(found["breakdown"]["entities"], value[entity]), row)
-            if len(group_by) > 1:
+                _add_to(found["breakdown"]["entities"], value[entity], value, row)
+            if group_by is not tags:
                 add(found["metrics"], row)
                 for part, dimension in PARTS.items():
-                    name = value[dimension]
-                    add(
-                        _entry(found["breakdown"][part], ENDPOINTS.get(name, name) if part == "endpoints" else name),
-                        row,
+                    called = (
+                        ENDPOINTS.get(value[dimension], value[dimension]) if part == "endpoints" else value[dimension]
                     )
+                    _add_to(found["breakdown"][part], called, {} if part == "api_keys" else value, row)
     return results
+
+
+async def name(api: Api, scope: Scope, entity: str, results: Mapping[str, dict[str, Any]]) -> None:
+    """Say what every key is called and whose its calls were, and what teams are called."""
+    parts = [part for day in results.values() for part in day["breakdown"].items()]
+    keys: dict[str, list[dict[str, Any]]] = {}
+    for which, entries in parts:
+        for found in (entries,) if which == "api_keys" else [each["api_key_breakdown"] for each in entries.values()]:
+            for key, entry in found.items():
+                keys.setdefault(key, []).append(entry)
+    owners = await _owners(api.book(), scope, [*keys])
+    aliases = await names_of(api, "key", [*keys])
+    for key, entries in keys.items():
+        metadata = {"key_alias": aliases.get(key), **owners.get(key, {"team_id": None, "user_id": None})}
+        for entry in entries:
+            entry["metadata"] = metadata
+    if entity == "team":
+        teams = [each for which, found in parts if which == "entities" for each in found.items()]
+        names = await names_of(api, "team", [team for team, _ in teams])
+        for team, entry in teams:
+            entry["metadata"] = {"team_alias": names.get(team)}
+
+
+async def _owners(report: Report, scope: Scope, keys: list[str]) -> dict[str, dict[str, str | None]]:
+    """Key → team and user of its calls, as far as the asker may see them; None where they were of
+    several.
+    """
+    made = Statement()
+    where = [f"g.key_sha256 = ANY({made.add(keys)}::text[])", *of_scope(made, scope, "g")]
+    rows = await report.fetch(
+        "SELECT key_sha256, CASE WHEN min(team_id) = max(team_id) THEN min(team_id) END AS team_id,"  # noqa: S608 - our own names
+        " CASE WHEN min(user_id) = max(user_id) THEN min(user_id) END AS user_id"
+        f" FROM spend_group g WHERE {' AND '.join(where)} GROUP BY key_sha256",
+        *made.arguments,
+    )
+    return {row["key_sha256"]: {"team_id": row["team_id"], "user_id": row["user_id"]} for row in rows}
 
 
 async def figures(report: Report, scope: Scope, parsed: SpendQuery) -> list[Any]:
@@ -169,10 +208,17 @@ def empty() -> dict[str, int]:
     return dict.fromkeys(METRICS, 0)
 
 
-def _entry(found: dict[str, Any], name: str | None) -> dict[str, int]:
-    entry = found.setdefault(name if name is not None else "", {"metrics": empty(), "metadata": {}})
-    metrics: dict[str, int] = entry["metrics"]
-    return metrics
+def _add_to(found: dict[str, Any], name: str | None, value: Mapping[str, str | None], row: Mapping[str, Any]) -> None:
+    """To an entry of a part, and there to the key's share of it. Without `value`: it is a key's."""
+    entry = found.get(name or "")
+    if entry is None:
+        entry = found[name or ""] = {"metrics": empty(), "metadata": {}}
+        if value:
+            entry["api_key_breakdown"] = {}
+    add(entry["metrics"], row)
+    if "key" in value:
+        of_key = entry["api_key_breakdown"].setdefault(value["key"] or "", {"metrics": empty(), "metadata": {}})
+        add(of_key["metrics"], row)
 
 
 def add(metrics: dict[str, int], row: Mapping[str, Any]) -> None:

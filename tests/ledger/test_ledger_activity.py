@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from services.ledger.cube import Cube
@@ -25,14 +26,53 @@ async def test_all_days_at_once_are_the_pages_together(filled: Running) -> None:
     for entity in ENTITIES:
         whole = await of(filled, f"/{entity}/daily/activity/aggregated", **DAYS)
         paged = await of(filled, f"/{entity}/daily/activity", **DAYS)
-        assert whole == paged
+        assert whole["metadata"] == {**paged["metadata"], "api_key_limit": 100, "total_api_keys": 3}
+        assert whole["results"] == paged["results"]
         firsts = [
             (await of(filled, f"/{entity}/daily/activity", **DAYS, page_size="1", page=n))["results"] for n in "12"
         ]
         assert whole["results"] == [day for page in firsts for day in page]
     one = await of(filled, "/user/daily/activity/aggregated", **DAYS, api_key_limit="1")
     assert [list(day["breakdown"]["api_keys"]) for day in one["results"]] == [[ALICE.key_sha256], []]
+    of_models = [entry["api_key_breakdown"] for day in one["results"] for entry in day["breakdown"]["models"].values()]
+    assert {key for found in of_models for key in found} == {ALICE.key_sha256}
     assert one["metadata"]["total_spend"] == near(4 * EACH)
+    assert (one["metadata"]["api_key_limit"], one["metadata"]["total_api_keys"]) == (1, 3)
+
+
+async def test_every_part_says_whose_keys_it_was(filled: Running, book: Book) -> None:
+    """As LiteLLM's own dashboard reads it: alias and team of each key, its share of every part, and
+    what teams are called.
+    """
+    await named(book)
+    alices = {"key_alias": ALICE.key_alias, "team_id": ALICE.team_id, "user_id": ALICE.user_id}
+    for entity, own in (("team", ALICE.team_id), ("user", ALICE.user_id), ("tag", "a")):
+        some = {"tags": "a"} if entity == "tag" else {}
+        today = (await of(filled, f"/{entity}/daily/activity", **DAYS, **some))["results"][0]
+        parts = today["breakdown"]
+        assert parts["api_keys"][ALICE.key_sha256]["metadata"] == alices
+        for entry in (parts["entities"][own], parts["models"]["gpt-4o-mini"], parts["endpoints"]["/chat/completions"]):
+            assert entry["api_key_breakdown"][ALICE.key_sha256]["metadata"] == alices
+            spent = sum(share["metrics"]["spend"] for share in entry["api_key_breakdown"].values())
+            assert spent == near(entry["metrics"]["spend"])
+        wanted = {"team_alias": ALICE.team_alias} if entity == "team" else {}
+        assert parts["entities"][own]["metadata"] == wanted
+    every = await of(filled, "/tag/daily/activity", **DAYS)
+    assert every["results"][0]["breakdown"]["entities"]["a"]["api_key_breakdown"] == {}
+
+
+async def test_a_key_of_several_users_is_nobodys_and_a_tenant_reads_of_their_own_calls_alone(
+    filled: Running, book: Book
+) -> None:
+    """Bob's team was what Alice's key was asked with once: she reads her team, an administrator
+    none.
+    """
+    moved = msgspec.structs.replace(ALICE, user_id=BOB.user_id or "bob", team_id="team-of-bob")
+    await book.post(settled(opened(caller=moved)))
+    await named(book)
+    for key, team in (("sk-alice", ALICE.team_id), ("sk-admin", None)):
+        today = (await of(filled, "/user/daily/activity", key=key, **DAYS))["results"][0]
+        assert today["breakdown"]["api_keys"][ALICE.key_sha256]["metadata"]["team_id"] == team
 
 
 async def named(book: Book) -> None:
