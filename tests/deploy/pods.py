@@ -11,20 +11,18 @@ stands outside. Prints one line of JSON at the end.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.deploy.pod_world import Watch, make_world
 from tests.deploy.rendered import ROOT, containers, manifests, pod, workload
 from tests.ledger.servers import Postgres
 from tests.support.broker import binary
@@ -33,54 +31,10 @@ from tools import k8s_secrets
 READY_S = 60.0
 OURS_ALONE = Path("/mnt")
 """Broker, database and logs: a file system in memory, seen by nobody else."""
-GATEWAY = "10.9.9.1"
 PASSWORD = "of-a-database-of-your-own"
 OUTSIDE = "http://1.1.1.1"
 """Of the public internet, so that only `offline` keeps it from being asked."""
 OFFLINE = f"environment_variables:\n  UI_LOGO_PATH: {OUTSIDE}/logo.png\ngeneral_settings:\n  offline: true\n"
-ETC = ("passwd", "group", "nsswitch.conf", "host.conf", "ld.so.cache", "ld.so.conf", "ssl", "localtime", "alternatives")
-
-
-def sh(*command: str) -> None:
-    subprocess.run(command, check=True)
-
-
-def make_world(directory: Path, hosts: dict[str, str], files: dict[str, str]) -> None:
-    """The network's loopback; /etc with the Services' names, ConfigMap and Secrets; volumes;
-    everything else read-only.
-
-    Args:
-        hosts: address -> names.
-        files: path below /etc -> text.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        request = struct.pack("16sH14s", b"lo", 0, b"\0" * 14)
-        flags = struct.unpack("16sH", fcntl.ioctl(probe, 0x8913, request)[:18])[1]
-        fcntl.ioctl(probe, 0x8914, struct.pack("16sH14s", b"lo", flags | 1, b"\0" * 14))
-    sh("mount", "-t", "tmpfs", "tmpfs", str(directory))
-    (directory / "pg").mkdir()
-    etc = directory / "etc"
-    etc.mkdir()
-    for name in ETC:
-        source = Path("/etc") / name
-        if source.is_dir():
-            shutil.copytree(source, etc / name, symlinks=True)
-        elif source.exists():
-            shutil.copy(source, etc / name)
-    hosts_file = "".join(f"{address} {names}\n" for address, names in hosts.items())
-    for name, text in {"resolv.conf": f"nameserver {GATEWAY}\n", "hosts": hosts_file, **files}.items():
-        (etc / name).parent.mkdir(exist_ok=True)
-        (etc / name).write_text(text)
-    sh("mount", "--rbind", str(etc), "/etc")
-    for place in ("/var/lib", "/tmp"):
-        sh("mount", "-t", "tmpfs", "tmpfs", place)
-    Path("/var/lib/tollgate").mkdir()
-    for held in {mount_of(ROOT), mount_of(Path(sys.prefix)), Path("/")}:
-        sh("mount", "-o", "remount,bind,ro", str(held))
-
-
-def mount_of(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if os.path.ismount(each))
 
 
 def config_map(overlay: str, name: str, key: str) -> str:
@@ -128,40 +82,6 @@ def environment(
             ref = each["valueFrom"]["secretKeyRef"]
             env[each["name"]] = secrets[ref["name"]][ref["key"]]
     return env
-
-
-class Watch:
-    """Whatever leaves for the world outside: a network with a way out that leads nowhere, and
-    somebody who listens there.
-
-    Names are asked for where /etc/resolv.conf says, which is there too, so a question for a name is
-    seen as well.
-    """
-
-    def __init__(self) -> None:
-        sh("ip", "link", "add", "out0", "type", "veth", "peer", "name", "seen0")
-        for name in ("out0", "seen0"):
-            sh("ip", "link", "set", name, "up")
-        sh("ip", "addr", "add", "10.9.9.9/24", "dev", "out0")
-        sh("ip", "neigh", "add", GATEWAY, "lladdr", "02:00:00:00:00:01", "dev", "out0")
-        sh("ip", "route", "add", "default", "via", GATEWAY)
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        self._socket.bind(("seen0", 0))
-        self._socket.setblocking(False)
-
-    def seen(self) -> list[str]:
-        """Where to: `address:port`, of every IPv4 packet since the last look."""
-        found = []
-        while True:
-            try:
-                frame = self._socket.recv(65_535)
-            except BlockingIOError:
-                return found
-            packet = frame[14:]
-            target = socket.inet_ntoa(packet[16:20])
-            ports = packet[(packet[0] & 15) * 4 :]
-            if not target.startswith("224."):  # who is in which multicast group is the kernel's own talk
-                found.append(f"{target}:{int.from_bytes(ports[2:4])}")
 
 
 class Pod:
