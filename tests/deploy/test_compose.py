@@ -100,3 +100,9 @@ def test_secrets_once_made_stay_and_new_ones_are_added(tmp_path: Path, monkeypat
     assert len(path.read_text().splitlines()) == len(lines)
     path.unlink()
     assert k8s_secrets.compose() == 0 and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
