@@ -97,8 +97,9 @@ async def test_a_drill_brings_back_all_that_there_still_is(lost: str, tmp_path: 
 
 @pytest.mark.timeout(300)
 async def test_a_drill_of_the_broker_alone_brings_back_the_keys_and_ends_what_was_open(tmp_path: Path) -> None:
-    """Just before, an edge dies in mid-call, and the ledger stands still and dies: what the book has
-    open expires, and what the broker alone knew is gone."""
+    """Just before, an edge dies in mid-call, and the ledger stands still and dies: what the book
+    has open expires, and what the broker alone knew is gone.
+    """
     async with (
         FakeUpstream() as upstream,
         RunningSuite(tmp_path, CONFIG.format(base=upstream.base_url), env=ENV) as suite,
