@@ -11,7 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.ledger.asking import Scope
-from services.ledger.spans import BASE, OF_TAGS, Piece
+from services.ledger.facts_in import midnight
+from services.ledger.spans import BASE, OF_TAGS, Piece, begin, end
 from services.ledger.spend_query import DIMENSIONS, ROWS_MAX, Plan, SpendQuery, admitted_only
 from services.ledger.spend_sources import (
     SUMS,
@@ -33,6 +34,8 @@ from services.ledger.spend_sources import (
 )
 
 _NOT_NOTHING = "sum(requests) <> 0 OR sum(spend_picousd) <> 0"
+_PERIODS = {"day": BASE, "month": "month"}
+"""Bucket -> the grain that has one row for each of it."""
 _SECONDS = "date_part('epoch', bucket)::bigint AS bucket"
 """The driver takes thirty times as long to read an instant as to read a number."""
 
@@ -113,10 +116,12 @@ def _answer(names: str, wanted: Sequence[str], *, buckets: bool) -> str:
 
 _NEARLY_IN_ORDER = (
     "date_part('epoch', a.bucket) / 3600 + CASE WHEN other THEN 0.95"
-    " ELSE 0.9 - 0.9 * least(1, a.spend_picousd::float8 / (SELECT greatest(1, max(weight))::float8 FROM top)) END"
+    " ELSE 0.9 - 0.9 * least(1, greatest(least(a.spend_picousd, 9e18), -9e18)::bigint"
+    " / (SELECT greatest(1, max(weight))::float8 FROM top)) END"
 )
 """Bucket and spend as one number that is compared in no time: by the hour, and within it what was
-spent the most first. Between equals the exact values decide.
+spent the most first. Between equals the exact values decide. (By way of an integer: a numeric
+becomes a float as a text that is read.)
 """
 
 
@@ -153,23 +158,57 @@ class _ByTag:
         """SELECTs of these pieces."""
         return rows_by_tag(self._made, self._query, self.pieces(grain), keys or self.keys)
 
-    def of_top(self, grain: str, bucket: str) -> str:
-        """Of these pieces what is `top`'s. Days by tag and team are looked up pair by pair, as
-        their index has them: that costs what is found, whatever else there is. (OFFSET 0: the
-        planner would rather read every pair's.)"""
-        pieces = self.pieces(grain)
+    def parted(self, grain: str) -> tuple[list[Piece], list[Piece]]:
+        """These pieces: those with one row for each bucket of each that is asked for, and the
+        others. What the cube hasn't got yet belongs to buckets of the latter alone.
+        """
+        bucket, live, pieces = self._query.bucket, self._kept.live, self.pieces(grain)
+        whole = [piece for piece in pieces if piece.grain == _PERIODS.get(bucket)]
+        shared = [piece for piece in pieces if piece not in whole]
+        if not whole:
+            return [], shared
+        mixed = {begin(bucket, midnight(day)) for day in (live.days if live else ())}
+        for piece in shared:
+            at = begin(bucket, piece.first)
+            while at < piece.end:
+                mixed.add(at)
+                at = end(bucket, at)
+        alone = []
+        for piece in whole:
+            first = piece.first
+            for at in sorted(at for at in mixed if piece.first <= at < piece.end):
+                alone += [piece._replace(first=first, end=at)] if first < at else []
+                first = min(piece.end, end(bucket, at))
+                shared.append(piece._replace(first=at, end=first))
+            alone += [piece._replace(first=first)] if first < piece.end else []
+        return alone, shared
+
+    def of_top(self, pieces: Sequence[Piece], bucket: str, *, together: bool) -> str:
+        """Of these pieces what is `top`'s; `together`: added up. Days by tag and team are looked up
+        pair by pair, as their index has them: that costs what is found, whatever else there is.
+        (OFFSET 0: the planner would rather read every pair's.)
+        """
         days = [piece for piece in pieces if piece.grain == BASE and len(self.keys) > 1]
         found = []
-        for some, joined in (
-            (days, "top CROSS JOIN LATERAL ({} OFFSET 0) AS f"),
-            ([piece for piece in pieces if piece not in days], f"({{}}) AS f JOIN top USING ({self.ids})"),
+        for some, own, joined in (
+            (days, [f"{key} = top.{key}" for key in self.keys], "top CROSS JOIN LATERAL ({} OFFSET 0) AS f"),
+            (
+                [piece for piece in pieces if piece not in days],
+                [f"{key} = ANY(ARRAY(SELECT {key} FROM top))" for key in self.keys],
+                f"({{}}) AS f JOIN top USING ({self.ids})",
+            ),
         ):
-            own = [f"{key} = top.{key}" for key in self.keys] if some is days else ()
             if rows := rows_by_tag(self._made, self._query, some, self.keys, own):
+                columns = self.ids if together else self.by
+                if some is days:
+                    columns = columns.replace("tag", "f.tag").replace("team", "f.team")
                 found.append(
-                    f"SELECT {bucket} AS bucket, {self.by}, {self.columns} FROM {joined.format(' UNION ALL '.join(rows))}"
+                    f"SELECT {bucket} AS bucket, {columns}, {self.columns} FROM {joined.format(' UNION ALL '.join(rows))}"
                 )
-        return " UNION ALL ".join(found)
+        if not together or not found:
+            return " UNION ALL ".join(found)
+        summed = f"SELECT bucket, {self.ids}, {self.sums} FROM ({' UNION ALL '.join(found)}) AS t GROUP BY bucket, {self.ids}"
+        return f"SELECT bucket, {self.by}, {self.columns} FROM ({summed}) AS s JOIN top USING ({self.ids})"
 
     def whole(self, grain: str) -> list[str]:
         """SELECTs of what the tags asked for have together: a call counts once for each of its
@@ -241,7 +280,9 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
     weights = "sum(spend_picousd) AS weight, sum(requests) AS calls"
     count = made.add(query.top)
     top = f"ORDER BY {{}} LIMIT {count}"
-    shown = asked.of_top(plan.grain, kept_bucket)
+    alone, shared = asked.parted(plan.grain)
+    shown = [asked.of_top(alone, kept_bucket, together=False)]
+    mixed = [asked.of_top(shared, kept_bucket, together=True)]
     coarse = asked.rows("year")
     if kept.live is None:
         # Only what may be among the top is called by its name, which decides between equals.
@@ -258,16 +299,17 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
             f" FROM named GROUP BY {by} HAVING sum(calls) <> 0 OR sum(weight) <> 0 {top.format(f'sum(weight) DESC, sum(calls) DESC, {by}')}",
             "live_parted AS MATERIALIZED": f"SELECT *, {_in_top(len(asked.keys))} AS in_top FROM live",
         }
-        shown += f" UNION ALL SELECT bucket, {by}, {columns} FROM live_parted WHERE in_top"
-    if kept.live is not None or query.bucket != "day":
-        shown = f"SELECT bucket, {by}, {sums} FROM ({shown}) AS s GROUP BY bucket, {by}"
+        mixed.append(f"SELECT bucket, {by}, {columns} FROM live_parted WHERE in_top")
+        every = " UNION ALL ".join(filter(None, mixed))
+        mixed = [f"SELECT bucket, {by}, {sums} FROM ({every}) AS s GROUP BY bucket, {by}"]
+    shown += mixed
     every = [
         f"SELECT {kept_bucket} AS bucket, {sums} FROM ({' UNION ALL '.join(whole)}) AS w GROUP BY 1",
         f"SELECT bucket, {', '.join(f'-sum({name})' for name in wanted)} FROM shown GROUP BY bucket",
         *([f"SELECT bucket, {sums} FROM live GROUP BY bucket"] if kept.live is not None else []),
     ]
     parts |= {
-        "shown AS MATERIALIZED": f"SELECT * FROM ({shown}) AS s WHERE requests <> 0 OR spend_picousd <> 0",
+        "shown AS MATERIALIZED": f"SELECT * FROM ({' UNION ALL '.join(filter(None, shown))}) AS s WHERE requests <> 0 OR spend_picousd <> 0",
         "others AS": f"SELECT bucket, {sums} FROM ({' UNION ALL '.join(every)}) AS e GROUP BY bucket HAVING {_NOT_NOTHING}",
     }
     return asked.answer(parts, wanted)

@@ -177,9 +177,10 @@ teams AS (DELETE FROM spend_tag_team_span WHERE grain = $1 AND at = $2)
 DELETE FROM spend_tag WHERE grain = CASE $1 WHEN 'day' THEN 'every' ELSE $1 END AND at = $2
 
 -- fold_day --
--- Of these: $1 and $2 beginning and end of what is added up, $3 the grain that is made, $4 where.
+-- Of these: $1 and $2 beginning and end of what is added up, $3 the grain that is made, $4 where. In the order of the keys: what is asked for
+-- together then lies together.
 INSERT INTO spend_period (grain, at, grp, @NAMES@)
-SELECT $3, $4, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp
+SELECT $3, $4, grp, @SUMS@ FROM spend_calls WHERE at >= $1 AND at < $2 AND counts <> 2 GROUP BY grp ORDER BY grp
 
 -- fold_every --
 -- All tags of a day together: what spend_tag's other grains have under their tags.
@@ -189,19 +190,19 @@ SELECT 'every', $4, 0, @SUMS@ FROM spend_tag WHERE grain = $3 AND at >= $1 AND a
 -- fold_periods --
 -- @PART@: the grain that is added up.
 INSERT INTO spend_period (grain, at, grp, @NAMES@)
-SELECT $3, $4, grp, @SUMS@ FROM spend_period WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY grp
+SELECT $3, $4, grp, @SUMS@ FROM spend_period WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY grp ORDER BY grp
 
 -- fold_tags --
 INSERT INTO spend_tag (grain, at, tag, @NAMES@)
-SELECT $3, $4, tag, @SUMS@ FROM spend_tag WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag
+SELECT $3, $4, tag, @SUMS@ FROM spend_tag WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag ORDER BY tag
 
 -- fold_team_days --
 INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
-SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team WHERE at >= $1 AND at < $2 GROUP BY tag, team
+SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team WHERE at >= $1 AND at < $2 GROUP BY tag, team ORDER BY tag, team
 
 -- fold_teams --
 INSERT INTO spend_tag_team_span (grain, at, tag, team, @NAMES@)
-SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team_span WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag, team
+SELECT $3, $4, tag, team, @SUMS@ FROM spend_tag_team_span WHERE grain = '@PART@' AND at >= $1 AND at < $2 GROUP BY tag, team ORDER BY tag, team
 
 -- spans --
 -- Periods that have calls, of those between $1 and $2, as far as they begin; and the running totals of their years that hold.
