@@ -300,8 +300,8 @@ def _top_first(made: Statement, query: SpendQuery, plan: Plan, scope: Scope, kep
             "live_parted AS MATERIALIZED": f"SELECT *, {_in_top(len(asked.keys))} AS in_top FROM live",
         }
         mixed.append(f"SELECT bucket, {by}, {columns} FROM live_parted WHERE in_top")
-        every = " UNION ALL ".join(filter(None, mixed))
-        mixed = [f"SELECT bucket, {by}, {sums} FROM ({every}) AS s GROUP BY bucket, {by}"]
+        added = " UNION ALL ".join(filter(None, mixed))
+        mixed = [f"SELECT bucket, {by}, {sums} FROM ({added}) AS s GROUP BY bucket, {by}"]
     shown += mixed
     every = [
         f"SELECT {kept_bucket} AS bucket, {sums} FROM ({' UNION ALL '.join(whole)}) AS w GROUP BY 1",
