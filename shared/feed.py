@@ -5,6 +5,11 @@ its heartbeats come twice a second, so silence is seen; after either, or after a
 starts a new consumer behind the last fact it handled. `stale_ms` tells how long nothing was heard:
 a follower must not trust what it derived once that is long.
 
+Facts that were published as one atomic batch are applied together, so that whoever reads what is
+derived from them never sees half of a change: the broker commits a batch whole, but stores and
+delivers its messages one by one, the last with a mark. While `restore-control` writes history
+again, what stands in between is nobody's present: the feed isn't caught up until its last fact.
+
 A stream that isn't the one we know (created at another time), or out of which somebody took
 messages, is begun again from its present state; whatever was derived from the old one is forgotten
 first. `shared.notices` is for who keeps only a cache.
@@ -13,6 +18,7 @@ first. `shared.notices` is for who keeps only a cache.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import nats.errors
 import structlog
@@ -22,6 +28,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared import streams, subjects
+from shared.losses import Losses
 from shared.streams import StreamError, StreamState
 from shared.waiting import ended, set_within
 
@@ -34,16 +41,27 @@ LOOK_S = 1.0
 """Between two looks at the stream itself."""
 INACTIVE_S = 30
 """The server removes an abandoned consumer after this."""
+RESTORING = "Tollgate-Restoring"
+"""Header of a fact that was written again, and after which another follows."""
 
-OnFact = Callable[[str, bytes, int], None]
-"""(subject, message, sequence). Synchronous: a fact is applied before the next is looked at."""
+
+class Told(NamedTuple):
+    subject: str
+    message: bytes
+    seq: int
+
+
+OnFacts = Callable[[list[Told]], None]
+"""Those that stand or fall together, one at least. Synchronous: they are applied before the next
+are looked at.
+"""
 
 
 class ControlFeed:
     """Follow `control.>`, beginning with the last fact of every subject.
 
     Args:
-        on_fact: applies one fact.
+        on_facts: applies them.
         on_reset: called when the feed begins, and when the stream turns out to be another one, or
             purged: forget everything. After a mere gap nothing needs forgetting: the feed goes on
                 behind the last fact it applied.
@@ -53,19 +71,27 @@ class ControlFeed:
     def __init__(
         self,
         client: Client,
-        on_fact: OnFact,
+        on_facts: OnFacts,
         *,
         on_reset: Callable[[], None],
         ensure: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._client = client
-        self._on_fact = on_fact
+        self._on_facts = on_facts
         self._on_reset = on_reset
         self._ensure = ensure
         self._subscription: Subscription | None = None
         self._expected_delivery = 1
+        self._held: list[Told] = []
+        """Of a batch whose last fact hasn't come."""
+        self._held_batch: str | None = None
+        self._nothing_waits = False
+        """In the stream, after the last message that came."""
+        self._restoring = False
+        """Whether that one is followed by others that are written again."""
         self._known: StreamState | None = None
         """The stream as it was at the last look; None: begin from its present state."""
+        self._losses = Losses()
         self._looked_at = 0.0
         self._heard_at = time.monotonic()
         self._broken = asyncio.Event()
@@ -150,8 +176,12 @@ class ControlFeed:
         if known is not None:
             if state.created != known.created:
                 self._forget(f"it was made at {state.created}, the one we knew at {known.created}")
-            elif state.gone > known.gone or state.last_seq < self.seq:
+            elif state.last_seq < self.seq:
                 self._forget("facts were taken out of it")
+        if self._known is None:
+            self._losses.begin()
+        if await self._losses.found(self._client, state, self.seq):
+            self._forget("facts were taken out of it")
         return state
 
     def _forget(self, why: str) -> None:
@@ -159,7 +189,7 @@ class ControlFeed:
             log.error("control_stream_replaced", why=why, known_seq=self.seq)
         self._known = None
         self.seq = 0
-        self.caught_up = False
+        self.caught_up = self._restoring = False
         self._on_reset()
 
     async def _restart(self) -> None:
@@ -177,6 +207,7 @@ class ControlFeed:
             policy, start = DeliverPolicy.BY_START_SEQUENCE, self.seq + 1
         inbox = self._client.new_inbox()
         self._expected_delivery = 1
+        self._held = []
         self._subscription = await self._client.subscribe(inbox, cb=self._receive)
         info = await self._client.jetstream(timeout=2).add_consumer(
             subjects.CONTROL_STREAM,
@@ -198,7 +229,7 @@ class ControlFeed:
         delivered = info.delivered.consumer_seq if info.delivered is not None else 0
         if not info.num_pending and delivered == 0:  # nothing to deliver: not now, and not on its way
             self.seq = max(self.seq, state.last_seq)
-            self.caught_up = True
+            self.caught_up = not self._restoring
         await self._notify()
 
     async def _receive(self, message: Msg) -> None:
@@ -206,7 +237,7 @@ class ControlFeed:
             return  # of a consumer we have left
         self._heard_at = time.monotonic()
         if not message.reply.startswith("$JS.ACK."):
-            self._heartbeat(message)
+            await self._heartbeat(message)
             return
         position = message.metadata
         stream_seq, delivery = position.sequence.stream, position.sequence.consumer
@@ -216,16 +247,36 @@ class ControlFeed:
         self._expected_delivery += 1
         # The server puts the fact's own subject into the message; the inbox is only where it was
         # delivered.
-        self._on_fact(message.subject, message.data, stream_seq)
-        self.seq = stream_seq
-        if position.num_pending == 0:
-            self.caught_up = True
+        headers = message.headers or {}
+        self._losses.told(message.subject, stream_seq)
+        batch = headers.get("Nats-Batch-Id")
+        if self._held and batch != self._held_batch:
+            self._apply()  # its last fact isn't in the stream any more: another has followed on that subject
+        self._held.append(Told(message.subject, message.data, stream_seq))
+        self._held_batch = batch
+        self._nothing_waits = position.num_pending == 0
+        self._restoring = RESTORING in headers
+        if batch is None or "Nats-Batch-Commit" in headers:
+            self._apply()
         await self._notify()
 
-    def _heartbeat(self, message: Msg) -> None:
+    def _apply(self) -> None:
+        held, self._held = self._held, []
+        self._on_facts(held)
+        self.seq = held[-1].seq
+        if self._restoring:
+            self.caught_up = False
+        elif self._nothing_waits:
+            self.caught_up = True
+
+    async def _heartbeat(self, message: Msg) -> None:
+        """It comes when nothing else did for HEARTBEAT_S, and tells what should have come."""
         last = (message.headers or {}).get("Nats-Last-Consumer")
         if last is not None and int(last) != self._expected_delivery - 1:
             self._broken.set()
+        elif self._held:  # what ended the batch has ended itself, as remembered answers do
+            self._apply()
+            await self._notify()
 
     async def _notify(self) -> None:
         async with self._progress:

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from shared import streams, subjects
+from shared.losses import Losses
 from shared.streams import StreamState
 from shared.waiting import ended, set_within
 
@@ -45,6 +46,7 @@ class ControlNotices:
         self._subscription: Subscription | None = None
         self._known: StreamState | None = None
         """The stream at the last look."""
+        self._losses = Losses()
         self._heard_at = time.monotonic()
         self._look_now = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
@@ -95,25 +97,35 @@ class ControlNotices:
                 pass  # stale_ms tells
             else:
                 self._heard_at = asked_at
-                self.saw(state)
+                if self.saw(state):
+                    await self._look_for_losses(state)
             await set_within(self._look_now, LOOK_S)
 
-    def saw(self, state: StreamState) -> None:
-        """The stream as it is. A change it had at the last look and that nobody has told of by now
-        was missed.
+    async def _look_for_losses(self, state: StreamState) -> None:
+        try:
+            if await self._losses.found(self._client, state, self.seq):
+                self._reset("facts were taken out of it", state)
+                await self._losses.found(self._client, state, self.seq)
+        except (nats.errors.Error, OSError, TimeoutError):
+            return  # at the next look
+        self.begun.set()
+
+    def saw(self, state: StreamState) -> bool:
+        """The stream as it is: whether it is the one we know, and all was told. A change it had at
+        the last look and that nobody has told of by now was missed.
         """
         known = self._known
         if known is None:
             self._reset("", state)
         elif state.created != known.created:
             self._reset("it was made at another time", state)
-        elif state.gone > known.gone or state.last_seq < known.last_seq:
+        elif state.last_seq < known.last_seq:
             self._reset("facts were taken out of it", state)
         elif self.seq < known.last_seq:
             self._reset("notices were missed", state)
         else:
             self._known = state
-        self.begun.set()
+        return self._known is state
 
     async def _receive(self, message: Msg) -> None:
         headers = message.headers or {}
@@ -130,13 +142,16 @@ class ControlNotices:
             return
         if seq > self.seq + 1:
             log.warning("notices_missed", last=self.seq, next=seq)
+            self._losses.begin()
             self._on_reset()
         self.seq = seq
+        self._losses.told(subject, seq)
         self._on_change(subject, seq)
 
     def _reset(self, why: str, state: StreamState | None) -> None:
         if why:
             log.warning("control_notices_reset", why=why, known_seq=self.seq)
         self._known = state
+        self._losses.begin()
         self.seq = state.last_seq if state is not None else 0
         self._on_reset()

@@ -2,8 +2,7 @@
 stands.
 
 A stream is known by when it was created, not by its length: one that was lost and rebuilt may be as
-long as the old one. `gone` tells of messages that were taken out: nothing ever takes one out of
-CONTROL, so when it grows, somebody purged.
+long as the old one.
 """
 
 from typing import Any
@@ -78,6 +77,16 @@ class _Error(msgspec.Struct):
     description: str = ""
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """CONTROL at one instant."""
+
+    last_seq: int
+    gone: int
+    """Sequences whose message isn't there any more."""
+    lasting: int
+    """Facts that are there and never end by themselves."""
+
+
 class _State(msgspec.Struct, frozen=True):
     messages: int = 0
     bytes: int = 0
@@ -89,6 +98,8 @@ class _Reply(msgspec.Struct):
     config: dict[str, Any] = {}
     created: str = ""
     state: _State = _State()
+    total: int = 0
+    """How many subjects are as was asked."""
     error: _Error | None = None
 
 
@@ -102,11 +113,27 @@ async def state(client: Client, stream: str) -> StreamState:
     Raises StreamError (NOT_FOUND: there is no such stream), nats.errors.Error, OSError or
     TimeoutError.
     """
+    return _state_of(await _info(client, stream))
+
+
+async def counted(client: Client) -> Counted:
+    """It costs the broker time: 30 ms with 10,000 answers that are remembered. Raises as
+    `state`.
+    """
+    found = await _info(client, subjects.CONTROL_STREAM, _COUNT_ENDING)
+    state = _state_of(found)
+    return Counted(state.last_seq, state.gone, state.messages - found.total)
+
+
+_COUNT_ENDING = {"subjects_filter": f"{subjects.ENDING}*", "offset": 1 << 40}
+"""Beyond all of them: they are counted, not listed."""
+
+
+async def _info(client: Client, stream: str, body: dict[str, Any] | None = None) -> _Reply:
     try:
-        found = await _ask(client, subjects.state(stream))
+        return await _ask(client, subjects.state(stream), body)
     except nats.errors.NoRespondersError:  # no such door: the account is the stream's own, or the broker's only one
-        found = await _ask(client, f"$JS.API.STREAM.INFO.{stream}")
-    return _state_of(found)
+        return await _ask(client, f"$JS.API.STREAM.INFO.{stream}", body)
 
 
 async def ensure_control(client: Client, replicas: int = 0) -> StreamState:

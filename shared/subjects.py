@@ -42,6 +42,8 @@ FEED_PREFIX = "feed."
 CONTROL_FEED = FEED_PREFIX + CONTROL_ALL
 STATE_PREFIX = "state."
 HISTORY_CONTROL = "history.control"
+ENDING = "control.replay."
+"""What is on these is no lasting fact: the broker drops it after its term."""
 
 POLICY_DECIDE = "policy.decide"
 POLICY_ADMIN = "policy.admin"

@@ -165,9 +165,11 @@ class Admin:
         return AdminReply(200, msgspec.json.encode(plan.answer), seq, changed)
 
     async def announce(self, planned: Callable[[Directory, int], Change | None], actor: Caller = TOLLGATE) -> bool:
-        """Publish what policy itself found changed. False: not now (somebody was faster, or the
-        broker is away).
+        """Publish what policy itself found changed. False: not now (somebody was faster, the broker
+        is away, or this replica isn't trustworthy).
         """
+        if self._replica.reason_not_ready() is not None:
+            return False
         now_ms = self._now_ms()
         change = planned(self._replica.directory, now_ms)
         if change is None:
@@ -180,6 +182,8 @@ class Admin:
         """Give a command in policy's own name. Why it was refused; None: its facts stand, and this
         replica has seen them.
         """
+        if self._replica.reason_not_ready() is not None:
+            return errors.book_unavailable()
         now_ms = self._now_ms()
         call = Call(self._replica.directory, {}, body, actor, now_ms, self._new_id, self._current.catalog, route)
         plan = run_own(command, call)

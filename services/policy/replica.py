@@ -16,7 +16,7 @@ from services.policy.directory import Directory
 from shared import history, subjects
 from shared.bus import UNREADABLE, BusError
 from shared.facts import ControlFact, decode_control
-from shared.feed import ControlFeed
+from shared.feed import ControlFeed, Told
 
 log = structlog.get_logger()
 
@@ -71,7 +71,11 @@ class Replica:
                 raise BusError("behind")
             await asyncio.sleep(POLL_S)
 
-    def _fold(self, subject: str, message: bytes, seq: int) -> None:
+    def _fold(self, facts: list[Told]) -> None:
+        for each in facts:
+            self._fold_one(*each)
+
+    def _fold_one(self, subject: str, message: bytes, seq: int) -> None:
         """Never raises: the feed goes on. A fact that can't be read takes nothing away and gives
         nothing: the last good one holds.
         """

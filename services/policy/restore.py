@@ -6,7 +6,8 @@ wrote, after the broker lost it.
 The log's chain is checked before anything is written. Facts get new sequences, in their old order,
 and keep their ids, so that the ledger knows them again. It may be stopped and run again: what is
 there isn't written twice. What was written since the stream was lost stands: of an entity with
-newer facts nothing old is restored, and both are counted. Services may run meanwhile.
+newer facts nothing old is restored, and both are counted. Services may run meanwhile: policy
+answers nobody from the first fact to the last, since a key that ended long ago is valid in between.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ from services.policy.replica import read_fact
 from shared import history, settings, streams, subjects
 from shared.audit_chain import EMPTY, Entry, follows
 from shared.bus import UNREADABLE
+from shared.entities.replay import KEPT_S, REPLAY
+from shared.feed import RESTORING
 from shared.settings import SettingsError
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -80,6 +83,7 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
         raise RestoreError("the log has no control facts")
     last_seq, in_stream, newer = await _present(client, in_log)
     written = present = outdated = unreadable = 0
+    waiting: tuple[Entry, str] | None = None
     for entry in entries(log):
         fact_id = _fact_id(entry)
         if fact_id is None:
@@ -89,8 +93,12 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
         elif entry.subject in newer:
             outdated += 1
         else:
-            last_seq = await _publish(client, entry, fact_id, last_seq)
+            if waiting is not None:
+                last_seq = await _publish(client, *waiting, last_seq, more=True)
+            waiting = entry, fact_id
             written += 1
+    if waiting is not None:
+        await _publish(client, *waiting, last_seq, more=False)
     return Restored(written, present, outdated, unreadable)
 
 
@@ -140,13 +148,21 @@ async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set
     return last_seq, ids, newer
 
 
-async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int) -> int:
-    """Only if nobody has written since we looked. Returns its sequence."""
+async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int, *, more: bool) -> int:
+    """Only if nobody has written since we looked. Returns its sequence.
+
+    Args:
+        more: another will follow.
+    """
     headers = {
         "Nats-Msg-Id": fact_id,
         "Nats-Expected-Stream": subjects.CONTROL_STREAM,
         "Nats-Expected-Last-Sequence": str(last_seq),
     }
+    if more:
+        headers[RESTORING] = "1"
+    if entry.subject.startswith(f"control.{REPLAY.name}."):
+        headers["Nats-TTL"] = f"{KEPT_S}s"
     answer = await client.request(entry.subject, entry.message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
     ack = streams.decode_ack(answer.data)
     if ack.error is not None or ack.seq <= last_seq:

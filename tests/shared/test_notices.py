@@ -149,3 +149,13 @@ async def test_a_broker_that_is_away_shows(follower: Follower, policy: Client, b
 
 def _state(last_seq: int) -> streams.StreamState:
     return streams.StreamState("t", 1, last_seq, last_seq, 0, -1, 1)
+
+
+async def test_the_end_of_a_remembered_answer_empties_nothing(follower: Follower, policy: Client) -> None:
+    for name in ("a", "b"):
+        await policy.jetstream().publish(f"{subjects.ENDING}{name}", b"x", headers={"Nats-TTL": "1s"})
+        await policy.jetstream().publish(f"control.key.{name}", b"x")
+    await follower.until(lambda: (base := follower.notices._losses._base) is not None and base.gone == 2)
+    assert follower.resets == 1 and follower.notices.caught_up
+    await policy.jetstream().purge_stream(subjects.CONTROL_STREAM, subject="control.key.a")
+    await follower.until(lambda: follower.resets == 2)
