@@ -38,7 +38,7 @@ and whether they see what the whole team spent.
 
 def members_may(team: Team) -> list[str]:
     """What plain members of a team may do with its keys."""
-    return list(team.extra.get("team_member_permissions", MEMBER_MAY))
+    return list(dict.fromkeys((*MEMBER_MAY, *team.extra.get("team_member_permissions", ()))))
 
 
 def administered(directory: Directory, user_id: str | None) -> list[str]:

@@ -32,6 +32,8 @@ async def fill(client: BusClient, rows: list[Spent]) -> bool:
         return False
     for row, picousd in zip(asked, sums, strict=True):
         row.row["spend"] = usd_from_picousd(picousd + row.offset_picousd)
+        if "total_spend" in row.row:
+            row.row["total_spend"] = usd_from_picousd(picousd)
     return len(asked) == len(rows)
 
 

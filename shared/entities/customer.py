@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, later, max_budget, times
+from shared.entities.kind import EntityKind, column, later, max_budget, ours, times
 from shared.entities.limits import MODEL_BUDGETS, check_budgets
 
 
@@ -47,10 +47,11 @@ CUSTOMER = EntityKind(
         later("max_parallel_requests", readers.integer),
         later("model_max_budget", MODEL_BUDGETS),
         later("spend", readers.usd, empty=None),
-        later("object_permission", readers.mapping),
+        later("object_permission", readers.mapping, empty=None),
+        ours("object_permission_id"),
         *times("created_at", "updated_at"),
     ],
-    read_only=("user_ids", "litellm_budget_table", "object_permission_id"),
+    read_only=("user_ids", "litellm_budget_table"),
     indexes=("blocked", "budget_id"),
     check=check_budgets,
 )

@@ -53,6 +53,10 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may weaken a check, so that only admins may set it."""
     shown: bool = True
     """Whether rows have it at all while it isn't set."""
+    in_metadata: bool = False
+    """Whether LiteLLM has it in `metadata`: rows show it there too, and who changes it there
+    changes it.
+    """
 
 
 def column(name: str, read: Reader | None, attribute: str = "", **more: Any) -> Field:
@@ -66,6 +70,11 @@ def kept(name: str, read: Reader, **more: Any) -> Field:
 def later(name: str, read: Reader, **more: Any) -> Field:
     """Kept, and not acted on yet."""
     return kept(name, read, enforced=False, **more)
+
+
+def ours(name: str, empty: Any = None) -> Field:
+    """A column of LiteLLM's row that nobody may set; what we say in it is kept in `extra`."""
+    return Field(name=name, read=None, empty=empty)
 
 
 def iso(ms: int | None) -> str | None:
@@ -150,7 +159,7 @@ class EntityKind(Generic[Entity]):
         extra = dict(entity.extra)  # type: ignore[attr-defined]
         unknown, not_enforced = [], []
         inside: list[tuple[Field, Any]] = []
-        for name, value in body.items():
+        for name, value in self._out_of_metadata(extra, body).items():
             field = self.fields.get(name)
             if field is None or field.read is None:
                 if field is None and name not in self._ours:
@@ -177,6 +186,23 @@ class EntityKind(Generic[Entity]):
             self.check(merged)
         return Merged(merged, unknown, not_enforced)
 
+    def _out_of_metadata(self, extra: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        """The body, with a field that is set by its own name under that name alone: what `metadata`
+        has of it is its new value, or only what a row showed there.
+        """
+        metadata = body.get("metadata")
+        if not isinstance(metadata, dict):
+            return body
+        moved = [name for name in metadata if name in extra and self._is_in_metadata(name)]
+        if not moved:
+            return body
+        kept = {name: value for name, value in metadata.items() if name not in moved}
+        return {**{name: metadata[name] for name in moved}, **body, "metadata": kept}
+
+    def _is_in_metadata(self, name: str) -> bool:
+        field = self.fields.get(name)
+        return field is not None and field.in_metadata
+
     def check_size(self, entity: Entity) -> None:
         """Last of all: what several calls added up to must still fit into one fact."""
         size = len(msgspec.json.encode(entity))
@@ -196,7 +222,11 @@ class EntityKind(Generic[Entity]):
                 row[name] = value if field.show is None else field.show(value)
             elif field.shown:
                 row[name] = field.empty
-        return {**row, **entity.extra, **more}  # type: ignore[attr-defined]
+        extra: dict[str, Any] = entity.extra  # type: ignore[attr-defined]
+        also = {name: value for name, value in extra.items() if self._is_in_metadata(name)}
+        if also:
+            row["metadata"] = {**row["metadata"], **also}
+        return {**row, **extra, **more}
 
     def body_schema(self) -> dict[str, Any]:
         """JSON schema of what a request may set."""

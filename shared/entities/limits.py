@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.entities import readers
 from shared.entities.composed import by_name, each, record
-from shared.entities.kind import Field, kept, later
+from shared.entities.kind import Field, kept, later, ours
 
 LIMITS_BY_NAME = by_name(readers.integer)
 MODEL_BUDGETS = by_name(
@@ -30,33 +30,35 @@ LIMITS: tuple[Field, ...] = (
     later("budget_reset_at", readers.instant, empty=None),
     later("tpm_limit", readers.integer, empty=None),
     later("rpm_limit", readers.integer, empty=None),
-    later("tpd_limit", readers.integer),
+    later("tpd_limit", readers.integer, empty=None),
     later("max_parallel_requests", readers.integer, empty=None),
-    later("model_rpm_limit", LIMITS_BY_NAME),
-    later("model_tpm_limit", LIMITS_BY_NAME),
+    later("model_rpm_limit", LIMITS_BY_NAME, in_metadata=True),
+    later("model_tpm_limit", LIMITS_BY_NAME, in_metadata=True),
     later("model_max_budget", MODEL_BUDGETS, empty={}),
-    later("budget_limits", BUDGET_WINDOWS),
-    later("policies", readers.texts),
-    later("prompts", readers.texts),
-    later("access_group_ids", readers.texts),
-    later("router_settings", readers.mapping),
+    ours("model_spend", {}),
+    later("budget_limits", BUDGET_WINDOWS, empty=None),
+    later("policies", readers.texts, empty=[]),
+    later("prompts", readers.texts, in_metadata=True),
+    later("access_group_ids", readers.texts, empty=[]),
+    later("router_settings", readers.mapping, empty={}),
     later("object_permission", readers.mapping, empty=None),
+    ours("object_permission_id"),
 )
 
 ACTING: tuple[Field, ...] = (
     Field(name="tags", read=readers.tags, inside="metadata"),
-    kept("guardrails", readers.texts),
-    kept("disable_global_guardrails", readers.flag, admin_only=True),
+    kept("guardrails", readers.texts, in_metadata=True),
+    kept("disable_global_guardrails", readers.flag, admin_only=True, in_metadata=True),
     kept("modify_guardrails", readers.flag, admin_only=True),
-    kept("enforced_params", readers.texts),
+    kept("enforced_params", readers.texts, in_metadata=True),
     kept("allowed_ips", readers.networks),
 )
 """Also where they stand in `metadata`, as LiteLLM stores them."""
 
 
 PASSTHROUGH: tuple[Field, ...] = (
-    kept("allowed_passthrough_routes", readers.texts, admin_only=True),
-    kept("denied_passthrough_routes", readers.texts),
+    kept("allowed_passthrough_routes", readers.texts, admin_only=True, in_metadata=True),
+    kept("denied_passthrough_routes", readers.texts, in_metadata=True),
 )
 """Likewise."""
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import callbacks, readers
-from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
+from shared.entities.kind import EntityKind, column, kept, later, max_budget, ours, times
 from shared.entities.limits import ACTING, LIMITS, PASSTHROUGH, check_budgets
 
 
@@ -47,6 +47,18 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
         return role == "admin" or (role is not None and SEES_SPEND in self.extra.get("team_member_permissions", ()))
 
 
+MEMBER_LIMITS = ("max_budget_in_team", "tpm_limit", "rpm_limit")
+"""What a member may have of their own."""
+
+
+def own_limits(member: dict[str, Any]) -> dict[str, Any] | None:
+    """As `litellm_budget_table` of a membership shows them."""
+    own = {name: member.get(name) for name in MEMBER_LIMITS}
+    if all(each is None for each in own.values()):
+        return None
+    return {"max_budget": own["max_budget_in_team"], "tpm_limit": own["tpm_limit"], "rpm_limit": own["rpm_limit"]}
+
+
 SEES_SPEND = "/team/daily/activity"
 """Of `team_member_permissions`."""
 
@@ -72,18 +84,19 @@ TEAM = EntityKind(
         *ACTING,
         *PASSTHROUGH,
         kept("model_aliases", readers.text_mapping),
-        kept("team_member_permissions", readers.texts),
+        kept("team_member_permissions", readers.texts, empty=[]),
         later("team_member_budget", readers.usd),
         later("team_member_budget_duration", readers.period),
         later("team_member_rpm_limit", readers.integer),
         later("team_member_tpm_limit", readers.integer),
-        later("team_member_key_duration", readers.duration),
-        later("secret_manager_settings", readers.mapping),
-        later("default_team_member_models", readers.texts),
-        later("allow_team_guardrail_config", readers.flag),
+        later("team_member_key_duration", readers.duration, in_metadata=True),
+        later("secret_manager_settings", readers.mapping, in_metadata=True),
+        later("default_team_member_models", readers.texts, empty=[]),
+        later("allow_team_guardrail_config", readers.flag, empty=False),
+        ours("model_id"),
         *times("created_at", "updated_at"),
     ],
-    read_only=("keys", "team_info", "team_memberships", "data", "model_id", "object_permission_id", "model_spend"),
+    read_only=("keys", "team_info", "team_memberships", "data"),
     indexes=("organization_id", "member_ids"),
     check=check_budgets,
 )

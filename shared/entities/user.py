@@ -62,7 +62,8 @@ USER = EntityKind(
         max_budget(),
         later("spend", readers.usd, empty=None),
         *LIMITS,
-        kept("sso_user_id", readers.text),
+        kept("sso_user_id", readers.text, empty=None),
+        later("allowed_cache_controls", readers.texts, empty=[]),
         *times("created_at", "updated_at"),
     ],
     read_only=(

@@ -107,7 +107,7 @@ def test_permissions_are_added_to_what_teams_have() -> None:
     w = teams()
     body = {"permissions": ["/key/update"], "apply_to_all_teams": True}
     assert w.call("/team/permissions_bulk_update", body)["teams_updated"] == 2
-    assert w.directory.teams["t"].extra["team_member_permissions"] == ["/key/info", "/key/update"]
+    assert w.directory.teams["t"].extra["team_member_permissions"] == ["/key/info", "/key/health", "/key/update"]
     assert w.directory.teams["u"].extra["team_member_permissions"] == ["/key/info", "/key/health", "/key/update"]
     w.facts.clear()
     assert w.call("/team/permissions_bulk_update", {**body, "permissions": ["/nowhere"]}).status == 400

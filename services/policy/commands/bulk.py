@@ -13,7 +13,7 @@ import msgspec
 from services.policy import rights
 from services.policy.commands import generic, key_queries, keys, members, teams, users
 from services.policy.plan import Call, Change, Plan, Wanted
-from shared.entities import KEY, TEAM
+from shared.entities import KEY
 from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.ids import KeyDigest
@@ -149,11 +149,11 @@ def add_members(call: Call) -> Plan:
         except RefusedError as refused:
             error = refused.refusal.message
         results.append({"user_id": who[0], "user_email": who[1], "success": error is None, "error": error})
-    plan = Plan(TEAM.row(team, spend=None))
+    plan = teams.answered(team, [])
     if good:
         plan = members.add_all(_as(call, "/team/member_add", {"team_id": team.team_id}), good)
     answer = _counted(results, "successful_additions", "failed_additions")
-    return Plan({"team_id": team.team_id, **answer, "updated_team": plan.answer}, plan.changes)
+    return Plan({"team_id": team.team_id, **answer, "updated_team": plan.answer}, plan.changes, spend=plan.spend)
 
 
 def _items(call: Call, field: str) -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ def _plan(answer: dict[str, Any], changes: list[Change], done: list[Done]) -> Pl
     plans = [each.plan for each in done if each.plan is not None]
     unknown = list(dict.fromkeys(name for plan in plans for name in plan.unknown))
     not_enforced = list(dict.fromkeys(name for plan in plans for name in plan.not_enforced))
-    return Plan(answer, changes, unknown, not_enforced)
+    return Plan(answer, changes, unknown, not_enforced, [each for plan in plans for each in plan.spend])
 
 
 def _counted(results: list[dict[str, Any]], good: str, bad: str) -> dict[str, Any]:

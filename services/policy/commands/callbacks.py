@@ -25,7 +25,8 @@ def add(call: Call) -> Plan:
     entry = {"callback_type": "success_and_failure", "callback_vars": {}, **entry}
     kept = [other for other in _entries(team) if _named(other) != _named(entry)]
     after, plan = _with(call, team, [*kept, entry])
-    return msgspec.structs.replace(plan, answer={"status": "success", "data": TEAM.row(after, spend=None)})
+    row = TEAM.row(after, spend=None)
+    return msgspec.structs.replace(plan, answer={"status": "success", "data": row}, spend=[teams.spent(after, row)])
 
 
 def show(call: Call) -> Plan:

@@ -9,9 +9,9 @@ import msgspec
 
 from services.policy import relations, rights
 from services.policy.commands import budgets, generic
-from services.policy.commands.keys import of_book
+from services.policy.commands.keys import spent
 from services.policy.directory import Directory
-from services.policy.plan import Call, Plan, Spent
+from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.callbacks import lacks
 from shared.entities import KEY, Key, Team, callbacks
@@ -67,10 +67,6 @@ def infos(call: Call) -> Plan:
         raise RefusedError(errors.entity_not_found("No keys found", "keys"))
     rows = [KEY.row(key, spend=None, status=status(key, call.now_ms)) for key in seen]
     return Plan({"key": names, "info": rows}, spend=[spent(k, row) for k, row in zip(seen, rows, strict=True)])
-
-
-def spent(key: Key, row: dict[str, Any]) -> Spent:
-    return Spent(row, *of_book(key), key.spend_offset_picousd)
 
 
 def key_info(key: Key, now_ms: int) -> dict[str, Any]:

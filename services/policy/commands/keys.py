@@ -13,7 +13,7 @@ import msgspec
 from services.policy import rights
 from services.policy.commands import aliases, budgets, generic, key_defaults, rotation_times
 from services.policy.model_access import unknown_entry
-from services.policy.plan import Call, Change, Plan, change
+from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, Key, Project, callbacks
 from shared.entities import readers as fields
@@ -46,8 +46,27 @@ def generate(call: Call) -> Plan:
     _check_maker(call, key)
     key = held(call, key)
     changes = creation(call, key)
-    row = {**KEY.row(key, spend=0.0), "key": key.token, "token_id": key.token}
+    row = made_row(call, key, spend=usd(key.spend_offset_picousd))
     return Plan(row, changes, made.unknown, made.not_enforced)
+
+
+def made_row(call: Call, key: Key, spend: float | None) -> dict[str, Any]:
+    """A new key's, with every field that could have been set; the edge puts the plaintext in."""
+    unset = dict.fromkeys(KEY.settable())
+    table = budgets.shown(call, KEY, key, own=False)
+    more = {
+        "duration": call.body.get("duration"),
+        "key": key.token,
+        "token_id": key.token,
+        "total_spend": 0.0,
+        "litellm_budget_table": table,
+    }
+    return {**unset, **KEY.row(key, spend=spend), **more}
+
+
+def spent(key: Key, row: dict[str, Any]) -> Spent:
+    """What its row's spend is to be filled from."""
+    return Spent(row, *of_book(key), key.spend_offset_picousd)
 
 
 def generate_service_account(call: Call) -> Plan:
@@ -157,7 +176,8 @@ def update(call: Call) -> Plan:
         if after.key_alias is not None:
             changes.append(aliases.reserve(call, after.key_alias, key.token))
         changes += aliases.release(call.directory, key.key_alias, key.token)
-    return Plan({**KEY.row(after, spend=None), "key": sent}, changes, made.unknown, made.not_enforced)
+    row = {**KEY.row(after, spend=None), "key": sent}
+    return Plan(row, changes, made.unknown, made.not_enforced, [spent(after, row)])
 
 
 def need_present(key: Key) -> None:
@@ -276,7 +296,8 @@ def _set_blocked(call: Call, blocked: bool) -> Plan:
     key, _ = named_key(call)
     rights.need_key(call, key)
     after, changed = generic.set_blocked(call, KEY, key, blocked)
-    return Plan(KEY.row(after, spend=None), [changed])
+    row = KEY.row(after, spend=None)
+    return Plan(row, [changed], spend=[spent(after, row)])
 
 
 def named_key(call: Call, sent: str | None = None) -> tuple[Key, str]:

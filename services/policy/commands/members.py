@@ -16,6 +16,7 @@ from shared import errors
 from shared.entities import TEAM, USER, Key, Team, User
 from shared.entities import readers as fields
 from shared.entities.kind import usd
+from shared.entities.team import MEMBER_LIMITS, own_limits
 from shared.errors import RefusedError
 
 MEMBERS_MAX = 100
@@ -23,8 +24,8 @@ MEMBERS_MAX = 100
 
 
 def add(call: Call) -> Plan:
-    """`member` is one `{role, user_id|user_email}`, or a list of them. A user nobody knows yet is
-    made.
+    """`member` is one `{role, user_id|user_email}`, or a list of them; limits beside it are of each
+    that has none of its own. A user nobody knows yet is made.
     """
     team = teams.named_team(call)
     teams.need(call, team)
@@ -32,7 +33,9 @@ def add(call: Call) -> Plan:
     wanted = sent if isinstance(sent, list) else [sent]
     if not wanted or len(wanted) > MEMBERS_MAX:
         fields.refuse("member", f"must name 1 to {MEMBERS_MAX} members")
-    return add_all(call, wanted)
+    limits = _set({name: call.body.get(name) for name in MEMBER_LIMITS})
+    plan = add_all(call, [{**limits, **each} if isinstance(each, dict) else each for each in wanted])
+    return msgspec.structs.replace(plan, not_enforced=list(limits))
 
 
 def add_all(call: Call, wanted: list[Any]) -> Plan:
@@ -51,7 +54,8 @@ def add_all(call: Call, wanted: list[Any]) -> Plan:
     after = _with(call, team, members)
     changes = list({c.subject: c for c in changes}.values())
     row = {**TEAM.row(after, spend=None), "updated_users": noted, "updated_team_memberships": []}
-    return Plan(row, [*changes, change(call.directory, TEAM, "updated", team, after)])
+    changes = [*changes, change(call.directory, TEAM, "updated", team, after)]
+    return Plan(row, changes, spend=[teams.spent(after, row)])
 
 
 def update(call: Call) -> Plan:
@@ -61,7 +65,7 @@ def update(call: Call) -> Plan:
     role = call.body.get("role")
     if role is not None and role not in ("admin", "user"):
         fields.refuse("role", "must be admin or user")
-    limits = {name: call.body.get(name) for name in LIMITS}
+    limits = {name: call.body.get(name) for name in MEMBER_LIMITS}
     member = fields.member("member", {**found, "role": role or found["role"], **_set(limits)})
     if OFFSET in found:
         member[OFFSET] = found[OFFSET]
@@ -95,7 +99,7 @@ def delete(call: Call) -> Plan:
     if user is not None and team.team_id in user.teams:
         left = msgspec.structs.replace(user, teams=[t for t in user.teams if t != team.team_id])
         changes.append(change(call.directory, USER, "updated", user, generic.stamped(call, left)))
-    return Plan(TEAM.row(after, spend=None), changes)
+    return teams.answered(after, changes)
 
 
 def me(call: Call) -> Plan:
@@ -119,7 +123,7 @@ def me(call: Call) -> Plan:
         "user_email": None if user is None else user.user_email,
         "spend": None,
         "budget_id": None,
-        "litellm_budget_table": _own_limits(member),
+        "litellm_budget_table": own_limits(member),
     }
     return Plan(row, spend=[_spent(call, team, member, user_id, row)])
 
@@ -153,7 +157,7 @@ def reset_budget(call: Call) -> Plan:
     again, and none of their own.
     """
     team, member = _of_path(call)
-    after = _replaced(call, team, member, {name: each for name, each in member.items() if name not in LIMITS})
+    after = _replaced(call, team, member, {name: each for name, each in member.items() if name not in MEMBER_LIMITS})
     default = team.extra.get("team_member_budget")
     answer = {
         "team_id": team.team_id,
@@ -166,8 +170,6 @@ def reset_budget(call: Call) -> Plan:
     return Plan(answer, [change(call.directory, TEAM, "updated", team, after)])
 
 
-LIMITS = ("max_budget_in_team", "tpm_limit", "rpm_limit")
-"""What a member may have of their own."""
 OFFSET = "spend_offset_picousd"
 """Of a member: added to what their keys in the team spent, since somebody set that."""
 CHANGES_MAX = 450
@@ -195,13 +197,6 @@ def _of_book(call: Call, team: Team, user_id: str) -> tuple[str, list[str]]:
 
 def _spent(call: Call, team: Team, member: dict[str, Any], user_id: str, row: dict[str, Any]) -> Spent:
     return Spent(row, *_of_book(call, team, user_id), int(member.get(OFFSET, 0)))
-
-
-def _own_limits(member: dict[str, Any]) -> dict[str, Any] | None:
-    own = {name: member.get(name) for name in LIMITS}
-    if all(each is None for each in own.values()):
-        return None
-    return {"max_budget": own["max_budget_in_team"], "tpm_limit": own["tpm_limit"], "rpm_limit": own["rpm_limit"]}
 
 
 def _replaced(call: Call, team: Team, member: dict[str, Any], now: dict[str, Any]) -> Team:

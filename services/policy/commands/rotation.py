@@ -7,12 +7,10 @@ key binds the old one too; each old key ends at its own instant, also when the n
 again before that.
 """
 
-from typing import Any
-
 import msgspec
 
 from services.policy import rights
-from services.policy.commands import aliases, generic, jwt_mappings, key_defaults, key_queries, keys, rotation_times
+from services.policy.commands import aliases, generic, jwt_mappings, key_defaults, keys, rotation_times
 from services.policy.directory import Directory
 from services.policy.plan import Call, Change, Plan, change
 from shared import errors
@@ -53,8 +51,8 @@ def regenerate(call: Call) -> Plan:
     if old.key_alias is not None and after.key_alias != old.key_alias:
         changes += aliases.release(call.directory, old.key_alias, old.token)
     changes += jwt_mappings.moved(call, old.token, after.token)
-    row: dict[str, Any] = {**KEY.row(after, spend=None), "key": after.token, "token_id": after.token}
-    return Plan(row, changes, merged.unknown, merged.not_enforced, spend=[key_queries.spent(after, row)])
+    row = keys.made_row(call, after, spend=None)
+    return Plan(row, changes, merged.unknown, merged.not_enforced, spend=[keys.spent(after, row)])
 
 
 def _check_not_the_master_key(call: Call) -> None:

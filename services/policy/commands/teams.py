@@ -12,6 +12,7 @@ from shared import errors
 from shared.entities import KEY, TEAM, USER, Key, Team
 from shared.entities import readers as fields
 from shared.entities.kind import Merged
+from shared.entities.team import own_limits
 from shared.errors import RefusedError
 
 RESERVED = frozenset({"litellm-dashboard"})
@@ -34,7 +35,8 @@ def new(call: Call) -> Plan:
     need(call, team)
     rights.check_change(call, TEAM.empty, team, administers=True, made_by_actor=True)
     creator = call.actor.user_id
-    if creator is not None and team.role_of(creator) is None:
+    stays_out = call.is_admin and call.catalog.general.get("disable_auto_add_proxy_admin_to_teams") is True
+    if creator is not None and not stays_out and team.role_of(creator) is None:
         roles = [*team.members_with_roles, {"role": "admin", "user_id": creator}]
         team = msgspec.structs.replace(team, members_with_roles=roles)
     # A key made for a team of this name while that was being deleted must not come back to life
@@ -54,9 +56,10 @@ def update(call: Call) -> Plan:
     rights.check_organization(call, team.organization_id, after.organization_id)
     if team.blocked and not after.blocked and not (administers or call.is_admin):
         raise RefusedError(errors.for_admins("blocked"))
-    answer = {"team_id": team.team_id, "data": TEAM.row(after, spend=None)}
+    row = TEAM.row(after, spend=None)
     changes = [change(call.directory, TEAM, "updated", team, after)]
-    return Plan(answer, changes, made.unknown, made.not_enforced)
+    answer = {"team_id": team.team_id, "data": row}
+    return Plan(answer, changes, made.unknown, made.not_enforced, [spent(after, row)])
 
 
 def delete(call: Call) -> Plan:
@@ -102,19 +105,19 @@ def info(call: Call) -> Plan:
     row = TEAM.row(team, spend=None)
     rows = [KEY.row(key, spend=None) for key in shown]
     memberships = [
-        {"user_id": member.get("user_id"), "team_id": team_id, "litellm_budget_table": None}
+        {"user_id": member.get("user_id"), "team_id": team_id, "litellm_budget_table": own_limits(member)}
         for member in team.members_with_roles
     ]
     return Plan(
         {"team_id": team_id, "team_info": row, "keys": rows, "team_memberships": memberships},
-        spend=[Spent(row, "team", [team_id])],
+        spend=[spent(team, row), *(keys.spent(key, each) for key, each in zip(shown, rows, strict=True))],
     )
 
 
 def list_teams(call: Call) -> Plan:
     found = _listed(call)
     rows = [TEAM.row(team, spend=None) for team in found]
-    return Plan(rows, spend=[Spent(row, "team", [team.team_id]) for row, team in zip(rows, found, strict=True)])
+    return Plan(rows, spend=[spent(team, row) for row, team in zip(rows, found, strict=True)])
 
 
 def list_page(call: Call) -> Plan:
@@ -219,7 +222,7 @@ def permissions_update(call: Call) -> Plan:
                 "team_member_permissions", f"holds {route[:64]!r}, which is not one of {[*relations.PERMISSIONS]}"
             )
     after = generic.stamped(call, TEAM.merge(team, {"team_member_permissions": wanted}).entity)
-    return Plan(TEAM.row(after, spend=None), [change(call.directory, TEAM, "updated", team, after)])
+    return answered(after, [change(call.directory, TEAM, "updated", team, after)])
 
 
 def model_add(call: Call) -> Plan:
@@ -245,7 +248,7 @@ def _set_models(call: Call, *, add: bool) -> Plan:
             fields.refuse("models", "can't be left empty: an empty list allows all models; use no-default-models")
     after = generic.stamped(call, msgspec.structs.replace(team, models=models))
     TEAM.check_size(after)
-    return Plan(TEAM.row(after, spend=None), [change(call.directory, TEAM, "updated", team, after)])
+    return answered(after, [change(call.directory, TEAM, "updated", team, after)])
 
 
 def _may_see_key(call: Call, team: Team, key: Key) -> bool:
@@ -261,7 +264,18 @@ def _set_blocked(call: Call, blocked: bool) -> Plan:
     team = named_team(call)
     need(call, team)
     after, changed = generic.set_blocked(call, TEAM, team, blocked)
-    return Plan(TEAM.row(after, spend=None), [changed])
+    return answered(after, [changed])
+
+
+def answered(team: Team, changes: list[Change]) -> Plan:
+    """A change of a team that is answered by its row."""
+    row = TEAM.row(team, spend=None)
+    return Plan(row, changes, spend=[spent(team, row)])
+
+
+def spent(team: Team, row: dict[str, Any]) -> Spent:
+    """What its row's spend is to be filled from."""
+    return Spent(row, "team", [team.team_id])
 
 
 def named_team(call: Call) -> Team:

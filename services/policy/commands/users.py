@@ -7,7 +7,7 @@ import msgspec
 
 from services.policy import relations, rights, user_defaults
 from services.policy.commands import generic, invitations, key_defaults, keys
-from services.policy.commands.key_queries import spent
+from services.policy.commands.keys import spent
 from services.policy.plan import Call, Change, Plan, Spent, change
 from shared import errors
 from shared.entities import KEY, ORGANIZATION, TEAM, USER, Organization, Team, User, same_email
@@ -107,7 +107,8 @@ def update(call: Call) -> Plan:
     USER.check_size(after)
     row = USER.row(after, spend=None)
     changes = [change(call.directory, USER, "updated", user, after)]
-    return Plan({"user_id": user.user_id, "data": row}, changes, made.unknown, made.not_enforced)
+    of_user = [Spent(row, "user", [user.user_id])]
+    return Plan({"user_id": user.user_id, "data": row}, changes, made.unknown, made.not_enforced, of_user)
 
 
 def delete(call: Call) -> Plan:
@@ -154,10 +155,14 @@ def info(call: Call) -> Plan:
     if not _knows(call, user_id):
         found = [key for key in found if rights.may_touch_key(call, key, "/key/info")]
     rows = [KEY.row(key, spend=None) for key in found]
-    teams = [TEAM.row(team, spend=None) for team in _teams(call, user_id)]
+    of_teams = [(team, TEAM.row(team, spend=None)) for team in _teams(call, user_id)]
     return Plan(
-        {"user_id": user_id, "user_info": row, "keys": rows, "teams": teams},
-        spend=[*of_user, *(spent(k, r) for k, r in zip(found, rows, strict=True))],
+        {"user_id": user_id, "user_info": row, "keys": rows, "teams": [each for _, each in of_teams]},
+        spend=[
+            *of_user,
+            *(Spent(each, "team", [team.team_id]) for team, each in of_teams),
+            *(spent(k, r) for k, r in zip(found, rows, strict=True)),
+        ],
     )
 
 

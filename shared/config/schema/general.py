@@ -90,6 +90,8 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """`/robots.txt` tells crawlers to stay away."""
     disable_custom_api_keys: Annotated[bool, By("edge")] = False
     """Nobody may choose the value of a new key."""
+    disable_auto_add_proxy_admin_to_teams: Annotated[bool, By("policy")] = False
+    """A proxy admin who makes a team isn't made its admin."""
     default_team_disabled: Annotated[bool, By()] = False
     """No key without a team."""
     service_account_settings: Annotated[dict[str, Any], By("policy")] = {}
