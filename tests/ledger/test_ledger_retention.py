@@ -235,3 +235,24 @@ async def test_a_row_that_comes_while_the_day_is_counted_isnt_lost(
     monkeypatch.undo()
     assert await run(book, Terms(spend=5), NOW, notes) == 1
     assert await findings(book, capsys) == []
+
+
+async def test_autovacuum_is_kept_from_a_day_before_it_is_counted(
+    book: Book, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be waited for a second with the locks of the day held; others keep theirs."""
+    await fill(book)
+    options: dict[date, Any] = {}
+    count = retention_run._Run._count
+
+    async def counted(self: Any, day: date) -> Any:
+        for row in await book.fetch(
+            "SELECT relname, reloptions FROM pg_class WHERE relname ~ '^request_log_[0-9]{8}$' AND reloptions IS NOT NULL"
+        ):
+            options[day] = (row["relname"], row["reloptions"])
+        return await count(self, day)
+
+    monkeypatch.setattr(retention_run._Run, "_count", counted)
+    assert await run(book, Terms(spend=5), NOW, notes) == 2
+    due = (TODAY - timedelta(days=40), TODAY - timedelta(days=6))
+    assert options == {day: (f"request_log_{day:%Y%m%d}", ["autovacuum_enabled=false"]) for day in due}
