@@ -1,11 +1,13 @@
 """How fast the admin page is served with a full book.
 
-    python -m tests.bench.pages [--calls 1000000] [--keys 10000] [--runs 9]
+    python -m tests.bench.pages [--calls 1000000] [--keys 10000] [--runs 9] [--keep DIR] [--only
+    TEXT]
 
-A year of calls is made by PostgreSQL itself (tests/bench/ledger_fill.py), the keys by the API; then
-each view is loaded `--runs` times as an admin's browser does, over loopback, and the median told:
-from the question to the last byte, and the bytes that travelled. Exit status 1 where a view takes
-over 150 ms or 60 kB.
+A year of calls is made by PostgreSQL itself (tests/bench/ledger_fill.py), the keys by the API, or
+both are found in DIR, where an earlier run with `--keep` has left them; then each view (`--only`:
+whose address has TEXT in it) is loaded `--runs` times as an admin's browser does, over loopback,
+and the median told: from the question to the last byte, and the bytes that travelled. Exit status 1
+where a view takes over 150 ms or 60 kB.
 """
 
 import argparse
@@ -15,17 +17,12 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
-import asyncpg
 
 from services.edge.pages.site import VIEWS
-from services.ledger.database import Database
-from services.ledger.migrate import migrate
-from tests.bench.ledger_fill import fill
-from tests.ledger.servers import Postgres
+from tests.bench.ledger_query import Book
 from tests.support.suite import MOCK_CONFIG, RunningSuite
 
 MS_MAX, BYTES_MAX = 150.0, 60_000
@@ -81,34 +78,34 @@ async def main() -> int:
     parser.add_argument("--calls", type=int, default=1_000_000)
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--keep", type=Path, help="directory of book and keys: made, or looked at once more")
+    parser.add_argument("--only", default="", help="views whose address has this in it")
     asked = parser.parse_args()
+    asked.changes, asked.shared_buffers = 0, "512MB"
     missed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        postgres = Postgres(Path(folder))
-        postgres.start()
+    with tempfile.TemporaryDirectory() as name:
+        folder = asked.keep or Path(name)
+        book = Book(folder, asked.keep is not None, asked)
         try:
-            await postgres.ready()
-            url = await postgres.new_database()
-            await migrate(Database(url))
-            connection = await asyncpg.connect(url)
-            await fill(connection, url, asked.calls, 0, datetime.now(UTC).date())
-            await connection.close()
-            suite = RunningSuite(Path(folder) / "suite", MOCK_CONFIG, env={"TOLLGATE_DATABASE_URL": url})
+            url, _ = await book.open()
+            made = (folder / "suite").exists()
+            suite = RunningSuite(folder / "suite", MOCK_CONFIG, env={"TOLLGATE_DATABASE_URL": url})
             jar = aiohttp.CookieJar(unsafe=True)
             async with suite, aiohttp.ClientSession(cookie_jar=jar, auto_decompress=False) as browser:
-                await make_keys(browser, suite.edge_url, asked.keys)
+                if not made:
+                    await make_keys(browser, suite.edge_url, asked.keys)
                 form = {"username": "admin", "password": "sk-1234"}
                 async with browser.post(suite.edge_url + "/ui/login", data=form) as answer:
                     assert answer.status == 200
                 async with aiohttp.ClientSession(cookie_jar=jar) as reading:
                     paths = await addresses(reading, suite.edge_url)
-                for path in paths:
+                for path in (each for each in paths if asked.only in each):
                     status, ms, size = await timed(browser, suite.edge_url + path, asked.runs)
                     good = status == 200 and ms <= MS_MAX and size <= BYTES_MAX
                     missed += not good
                     print(f"{ms:>8.1f} ms {size:>8} B  {status}  {path[:90]}{'' if good else '   MISSED'}", flush=True)
         finally:
-            postgres.stop()
+            book.close()
     return 1 if missed else 0
 
 

@@ -15,7 +15,20 @@ from services.edge.pages import charts, render, shown, words
 from services.edge.pages.charts import Point
 from services.edge.pages.forms import Form, of_query
 from services.edge.pages.site import VIEWS, find
-from services.edge.pages.view import Input, Look, Sending, Table, count, cursor_pages, link, listing, money, pages_of
+from services.edge.pages.view import (
+    Input,
+    Look,
+    Sending,
+    Table,
+    axis_money,
+    count,
+    cursor_pages,
+    link,
+    listing,
+    money,
+    moneys,
+    pages_of,
+)
 from services.edge.pages.views import spend
 from services.edge.pages.visitor import Visitor
 from services.edge.sso.cookies import Origin
@@ -44,7 +57,7 @@ def test_a_browsers_language() -> None:
 
 
 def rendered(values: dict[str, object], template: str = "list.html") -> str:
-    nav = [{"path": "/ui", "key": "nav.overview", "current": True}]
+    nav = [("group.usage", [{"path": "/ui", "key": "nav.overview", "current": True}])]
     common: dict[str, Any] = {
         "heading": MARKUP,
         "visitor": VISITOR,
@@ -52,6 +65,8 @@ def rendered(values: dict[str, object], template: str = "list.html") -> str:
         "message": MARKUP,
         "error": MARKUP,
         "nav": nav,
+        "crumb": None,
+        "cleared": "",
     }
     common["brand"] = {"name": MARKUP, "logo": "", "favicon": ""}
     return render.page(template, {**common, **values}, language="en").body.decode()
@@ -84,7 +99,8 @@ def test_markup_is_inert_wherever_it_stands() -> None:
         )
     )  # fmt: skip
     for tag, attributes in Tags(page).found:
-        assert tag != "img" and not (tag == "script" and "src" not in attributes), (tag, attributes)
+        ours = str(attributes.get("src", "")).startswith("/ui/static/")
+        assert (tag != "img" or ours) and not (tag == "script" and "src" not in attributes), (tag, attributes)
         assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
     assert page.count("&lt;script&gt;alert(1)") > 15
 
@@ -159,7 +175,7 @@ def test_charts_draw_what_is_given() -> None:
     drawn = charts.bars([Point("a", 1.0, "$1"), Point("b", 0.0, "$0"), Point("c", 4.0, "$4")], "t", money)
     heights = [float(each) for each in re.findall(r'class="bar"[^>]*height="([0-9.]+)"', drawn)]
     assert heights[2] == 4 * heights[0] and heights[1] < 1
-    assert re.findall(r'class="level"[^>]*>([^<]+)<', drawn) == ["$0.00", "$4", "$2"], "a scale, with its unit"
+    assert re.findall(r'class="level"[^>]*>([^<]+)<', drawn) == ["$0.00", "$2.00", "$4.00"], "a scale, with its unit"
     assert charts.bars([], "t", money) == ""
     assert re.findall(r'class="level"[^>]*>([^<]+)<', charts.bars([Point("a", 0.0, "0")], "t", count)) == ["0"]
     many = charts.bars([Point("a rather long name", 1, "1")] * 10_000, "t", count)
@@ -199,8 +215,15 @@ def test_money_reads_well() -> None:
         "$0.00",
         "$0.000035",
         "$1,234.50",
-        "$2",
+        "$2.00",
     ]
+    below = moneys(["20.5", "0.04", None])
+    assert [below(each) for each in ("20.5", "0.04", "0.00001", None)] == ["$20.5000", "$0.0400", "<$0.0001", "–"]
+    assert [axis_money(each) for each in (0.0, 0.1, 0.0625, 4000.0)] == ["$0.00", "$0.10", "$0.0625", "$4,000.00"]
+
+
+def test_an_axis_ends_at_a_round_number() -> None:
+    assert [charts.top_of(each) for each in (0, 0.096, 110, 5, 3.0, 99, 101, 1_000)] == [0, 0.1, 120, 6, 4, 100, 120, 1_000]
 
 
 def test_no_secret_is_shown_of_the_configuration() -> None:

@@ -36,6 +36,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 HUB = "/ui/model_hub"
 """The one view for anybody."""
 
+NAV = (
+    ("group.usage", ("/ui", "/ui/spend", "/ui/requests")),
+    ("group.access", ("/ui/keys", "/ui/teams", "/ui/users", "/ui/customers")),
+    ("group.gateway", ("/ui/models", "/ui/guardrails", "/ui/playground", "/ui/explain")),
+    ("group.records", ("/ui/audit", "/ui/exports", "/ui/retention", "/ui/settings")),
+)
+"""The navigation: (the catalogue's key of a heading, addresses of VIEWS)."""
+
 VIEWS: dict[str, View] = {
     "/ui": View(show=spend.overview, nav="nav.overview"),
     "/ui/spend": View(show=spend.explorer, nav="nav.spend"),
@@ -145,7 +153,10 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
     """A view, or a change by its form. Never raises for what was asked."""
     found = find(request.path, request.method)
     if found is None or (request.method == "POST" and found.act not in found.view.acts):
-        return message(parts, request, visitor, 404, words.say(visitor.language, "not_found"))
+        missing = words.say(visitor.language, "not_found")
+        if not visitor.role:
+            return message(parts, request, visitor, 404, missing)
+        return page(parts, request, visitor, Shown(missing, {}, "base.html"), "/ui/", status=404)
     if not visitor.role and found.path != HUB:
         return render.redirect(login_address(request.path if request.method == "GET" else "/ui"))
     query = forms.of_query(request.query)
@@ -210,19 +221,20 @@ def page(
     parts: Parts, request: Request, visitor: Visitor, shown: Shown, path: str, *, status: int = 200, more: str = ""
 ) -> WholeAnswer:
     section = "/".join(path.split("/")[:3])
-    nav = [
-        {"path": at, "key": view.nav, "current": at == section}
-        for at, view in VIEWS.items()
-        if view.nav and visitor.role in view.roles
-    ]
-    asked = forms.of_query(request.query)["message"] if request.method == "GET" else ""
+    nav = [(title, items) for title, paths in NAV if (items := _entries(paths, visitor, section))]
+    within = VIEWS.get(section) if section != path else None
+    asked_for = forms.of_query(request.query)
+    asked = asked_for["message"] if request.method == "GET" else ""
     message = shown.message or (words.say(visitor.language, asked) if asked.startswith("done.") else "")
+    narrowed = any(asked_for[each.name] for each in shown.values.get("filters", ()))
     values: dict[str, Any] = {
+        "cleared": request.path if narrowed else "",
         "brand": brand(parts),
         "heading": shown.heading,
         "visitor": visitor,
         "csrf": csrf_token(visitor.session),
         "nav": nav,
+        "crumb": {"path": section, "key": within.nav} if within is not None and within.nav else None,
         "message": message,
         "error": shown.error,
         **shown.values,
@@ -230,6 +242,15 @@ def page(
     return render.page(
         shown.template, values, language=visitor.language, status=status, gzipped=takes_gzip(request), more=more
     )
+
+
+def _entries(paths: tuple[str, ...], visitor: Visitor, section: str) -> list[dict[str, Any]]:
+    """Those of the navigation that the visitor may see."""
+    return [
+        {"path": path, "key": VIEWS[path].nav, "current": path == section}
+        for path in paths
+        if visitor.role in VIEWS[path].roles
+    ]
 
 
 def message(parts: Parts, request: Request, visitor: Visitor, status: int, text: str, more: str = "") -> WholeAnswer:

@@ -2,7 +2,8 @@
 tables, forms.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from services.edge.pages.forms import Form
 from services.edge.pages.visitor import Visitor
 
 Cell = Any
-"""A string, None, a list of tags, or `link(...)`/`marked(...)`."""
+"""A string, None, a list of tags, or what `link`, `marked`, `press` and `share` make."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -69,11 +70,15 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[tuple[str, str]]
-    """(title, "n" for numbers)."""
+    """(title, kind): "n" for numbers, "t" for text that is read whole; others are cut short where
+    they are long."""
     rows: list[list[Cell]]
     title: str = ""
+    note: str = ""
     empty: str = ""
     pages: Pages | None = None
+    half: bool = False
+    """Beside another one, where there is room."""
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +106,7 @@ def listing(
     charts: Sequence[dict[str, str]] = (),
     tables: Sequence[Table] = (),
     facts: Sequence[tuple[str, Cell]] = (),
+    groups: Sequence[tuple[str, Sequence[tuple[str, Cell]]]] = (),
     blocks: Sequence[dict[str, str]] = (),
     forms: Sequence[Sending] = (),
     live: int = 0,
@@ -108,6 +114,8 @@ def listing(
     """Of `list.html`.
 
     Args:
+        groups: facts under a title each, beside one another where there is room.
+        blocks: texts as they are, each with its title; closed until they are asked for.
         live: the browser looks again after so many seconds, as long as the page is seen; 0: never.
     """
     return {
@@ -119,6 +127,7 @@ def listing(
         "charts": list(charts),
         "tables": list(tables),
         "facts": list(facts),
+        "groups": list(groups),
         "blocks": list(blocks),
         "forms": list(forms),
     }
@@ -136,6 +145,11 @@ def marked(text: object, kind: str) -> dict[str, str]:
 def press(text: str, action: str, *, ask: str = "", kind: str = "", **fields: str) -> dict[str, Any]:
     """A button that sends a form."""
     return {"text": text, "action": action, "ask": ask, "kind": kind, "fields": fields, "href": ""}
+
+
+def share(part: float, whole: float) -> dict[str, str]:
+    """A bar: how much of it this row is."""
+    return {"share": f"{100 * part / whole:.1f}" if whole > 0 else "0", "href": "", "kind": ""}
 
 
 def go(text: str, href: str, kind: str = "") -> dict[str, Any]:
@@ -176,12 +190,42 @@ def page_number(look: Look) -> str:
     return sent if sent.isascii() and sent.isdigit() and 0 < len(sent) <= 9 and int(sent) > 0 else "1"
 
 
-def money(usd: object) -> str:
-    """As people read it; the exact amount is in the ledger's answers."""
+def places_of(most: float) -> int:
+    """Decimals that money beside each other is shown with: few where there is much of it."""
+    return 2 if most >= 1 or most == 0 else 4 if most >= 0.01 else 6
+
+
+def money(usd: object, places: int | None = None) -> str:
+    """As people read it; the exact amount is in the ledger's answers.
+
+    Args:
+        places: decimals; None: as many as it needs. What is too little for them is told as less.
+    """
     if usd is None:
         return "–"
     amount = float(str(usd))
-    return f"${amount:,.2f}" if amount >= 100 or amount == 0 else f"${amount:,.6f}".rstrip("0").rstrip(".")
+    places = places_of(abs(amount)) if places is None else places
+    if 0 < amount < 0.5 * 10**-places:
+        return f"<${10**-places:.{places}f}"
+    return f"${amount:,.{places}f}"
+
+
+SPREAD = 1000
+"""Amounts that stand below one another are as different: the least still says something."""
+
+
+def moneys(amounts: Iterable[object]) -> Callable[[object], str]:
+    """`money` for amounts that stand below one another: their points are in one line."""
+    most = max((abs(float(str(each))) for each in amounts if each is not None), default=0.0)
+    places = places_of(most / SPREAD)
+    return lambda usd: money(usd, places)
+
+
+def axis_money(usd: float) -> str:
+    """As the scale of a chart has it: no more decimals than the round number has."""
+    shown = f"{usd:,.6f}".rstrip("0")
+    whole, _, cents = shown.partition(".")
+    return f"${whole}.{cents.ljust(2, '0')}" if cents else f"${whole}"
 
 
 def count(number: object) -> str:
@@ -191,6 +235,11 @@ def count(number: object) -> str:
 def when(text: object) -> str:
     """An instant without its fractions."""
     return "" if not text else str(text)[:19].replace("T", " ")
+
+
+def team_link(row: dict[str, Any]) -> Cell:
+    team = row.get("team_id")
+    return link(team, f"/ui/teams/{team}") if team else None
 
 
 def state_of(look: Look, row: dict[str, Any]) -> dict[str, str]:
@@ -210,3 +259,8 @@ def text_of(value: object) -> str:
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode()
+
+
+def indented(value: Any) -> str:
+    """JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

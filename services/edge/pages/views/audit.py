@@ -1,5 +1,6 @@
 """The audit log: who changed what, from what to what."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from services.edge.pages.view import (
@@ -10,13 +11,15 @@ from services.edge.pages.view import (
     Table,
     link,
     listing,
-    marked,
     page_number,
     pages_of,
     short,
     text_of,
     when,
 )
+
+EMPTY: tuple[Any, ...] = ([], {}, "", None, False)
+"""Of what was just made, these say nothing."""
 
 
 def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: Pages | None = None) -> Table:
@@ -58,11 +61,11 @@ async def one(look: Look) -> Shown:
     rows = [
         [
             name,
-            marked(text_of(before.get(name)), "bad") if name in before else None,
-            marked(text_of(after.get(name)), "good") if name in after else None,
+            _value(name, before),
+            _value(name, after),
         ]
         for name in dict.fromkeys((*before, *after))
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and (before or after.get(name) not in EMPTY)
     ]
     facts = [
         ("ID", entry["id"]),
@@ -73,10 +76,18 @@ async def one(look: Look) -> Shown:
         (say("audit.by"), entry.get("changed_by")),
         (say("by.key"), entry.get("changed_by_api_key")),
     ]
-    columns = [(say("audit.field"), ""), (say("audit.before"), ""), (say("audit.after"), "")]
+    columns = [(say("audit.field"), ""), (say("audit.before"), "t"), (say("audit.after"), "t")]
     return Shown(
         say("audit.one"), listing(facts=facts, tables=[Table(title=say("audit.diff"), columns=columns, rows=rows)])
     )
+
+
+def _value(name: str, of: dict[str, Any]) -> str | None:
+    """An instant is told as one."""
+    value = of.get(name)
+    if name.endswith("_at_ms") and isinstance(value, int):
+        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return text_of(value) if name in of else None
 
 
 _KINDS = {
@@ -88,6 +99,8 @@ _KINDS = {
     "LiteLLM_ProxyModelTable": "by.model",
     "LiteLLM_OrganizationTable": "by.organization",
     "LiteLLM_BudgetTable": "keys.budget",
+    "LiteLLM_Config": "nav.settings",
+    "Tollgate_retention": "nav.retention",
 }
 
 

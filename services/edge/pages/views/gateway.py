@@ -2,12 +2,27 @@
 public hub.
 """
 
+from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
 from services.edge.pages.api import AskError
 from services.edge.pages.forms import Form
-from services.edge.pages.view import Cell, Input, Look, Sending, Shown, Table, count, listing, marked, money, text_of
+from services.edge.pages.view import (
+    Cell,
+    Input,
+    Look,
+    Sending,
+    Shown,
+    Table,
+    count,
+    indented,
+    listing,
+    marked,
+    money,
+    short,
+    text_of,
+)
 
 USD_PER = 1_000_000
 """Prices are shown for a million tokens."""
@@ -51,9 +66,10 @@ async def models(look: Look) -> Shown:
             state = marked(say("models.failing"), "warn")
         latency = "–" if each.latency_s is None else f"{each.latency_s * 1000:,.0f} ms"
         fails = marked(count(each.fails), "bad") if each.fails else "0"
-        rows.append([each.model, state, each.upstream, count(each.calls), fails, latency, marked(each.id, "mono")])
+        shown_id = marked(short(each.id), "mono")
+        rows.append([each.model, state, each.upstream, count(each.calls), fails, latency, shown_id])
     columns = [
-        (say("by.model"), ""), (say("keys.state"), ""), (say("req.upstream"), ""), (say("models.calls"), "n"),
+        (say("by.model"), ""), (say("keys.state"), "t"), (say("req.upstream"), ""), (say("models.calls"), "n"),
         (say("spend.failures"), "n"), (say("models.latency"), "n"), (say("models.deployment"), ""),
     ]  # fmt: skip
     table = Table(columns=columns, rows=rows)
@@ -91,7 +107,7 @@ async def try_guardrail(look: Look, form: Form) -> Shown:
             verdict, kind, after = say("guardrails.changed"), "warn", found
     except AskError as error:
         verdict, kind, after = say("guardrails.refused"), "bad", str(error)
-    blocks = [{"title": say("guardrails.said"), "text": after}] if after else []
+    blocks = [{"title": say("guardrails.said"), "text": after, "open": "1"}] if after else []
     values = listing(cards=[(name, verdict, kind)], blocks=blocks, forms=[_trying(look, name, text)])
     return Shown(say("guardrails.try"), values)
 
@@ -121,7 +137,7 @@ async def _report(look: Look) -> list[Table]:
         [
             each["guardrail"], count(each["ran"]), count(each["blocked"]), count(each["redacted"]),
             count(each["would_have_blocked"] + each["would_have_redacted"]),
-            marked(count(each["errors"]), "bad" if each["errors"] else "good"), f"{each['p50_ms']:.2f} / {each['p99_ms']:.2f}",
+            marked(count(each["errors"]), "bad") if each["errors"] else "0", f"{each['p50_ms']:.2f} / {each['p99_ms']:.2f}",
             money(each["cost_usd"]),
         ]
         for each in found["guardrails"]
@@ -136,12 +152,12 @@ async def _report(look: Look) -> list[Table]:
 async def settings(look: Look) -> Shown:
     """Read-only: what the configuration says. Secrets have no row."""
     say, found = look.say, look.api.configuration
-    rows = [[name, text_of(value)] for name, value in found.values]
-    columns = [(say("audit.field"), ""), (say("settings.value"), "")]
+    rows = [[marked(name, "mono"), text_of(value), say("settings.file")] for name, value in found.values]
+    columns = [(say("settings.name"), ""), (say("settings.value"), "t"), (say("settings.from"), "")]
     tables = [Table(title=say("settings.values"), columns=columns, rows=rows)]
     if found.warnings:
         warned = [[marked(each, "warn")] for each in found.warnings]
-        tables.insert(0, Table(title=say("settings.warnings"), columns=[(say("settings.warnings"), "")], rows=warned))
+        tables.insert(0, Table(title=say("settings.warnings"), columns=[(say("settings.warned"), "t")], rows=warned))
     return Shown(say("nav.settings"), listing(lead=say("settings.lead"), tables=tables))
 
 
@@ -149,21 +165,64 @@ async def explain(look: Look) -> Shown:
     """A dry run of a decision."""
     say, asked = look.say, look.query
     fields = [
-        Input(name="key", label=say("explain.key"), value=asked["key"], hint=say("explain.key_hint")),
+        Input(name="key", label=say("explain.key"), value=asked["key"]),
         Input(name="model", label=say("by.model"), value=asked["model"]),
-        Input(name="route", label=say("keys.routes"), value=asked["route"] or "/chat/completions"),
+        Input(name="route", label=say("explain.route"), value=asked["route"] or "/chat/completions"),
     ]
-    form = Sending(action="/ui/explain", fields=fields, submit=say("explain.ask"), method="get")
+    lead = say("explain.lead")
     if not asked["route"]:
-        return Shown(say("nav.explain"), listing(lead=say("explain.lead"), forms=[form]))
+        return Shown(say("nav.explain"), listing(lead=lead, filters=fields))
     body: dict[str, Any] = {"route": asked["route"], **asked.given("key", "model")}
     answer = await look.api.policy("/policy/explain", body=body)
-    facts = [(say("explain.allowed"), say("explain.yes" if answer.get("allowed") else "explain.no"))]
-    facts += [(str(name), text_of(value)) for name, value in answer.items() if name not in ("allowed", "rules")]
-    rows = [[marked(str(n + 1), "mono"), text_of(rule)] for n, rule in enumerate(answer.get("rules") or [])]
-    columns = [("#", ""), (say("explain.rule"), "")]
-    tables = [Table(title=say("explain.rules"), columns=columns, rows=rows)] if rows else []
-    return Shown(say("nav.explain"), listing(facts=facts, tables=tables, forms=[form]))
+    allowed = bool(answer.get("allowed"))
+    cards = [
+        (say("explain.allowed"), say("explain.yes" if allowed else "explain.no"), "good" if allowed else "bad"),
+        (say("explain.status"), str(answer.get("status")), ""),
+        *([] if allowed else [(say("explain.rule"), str(answer.get("rule")), "")]),
+    ]
+    refusal = answer.get("refusal")
+    facts = [] if refusal is None else [(say("explain.why"), text_of(refusal.get("message")))]
+    groups = [
+        (
+            say("explain." + name),
+            [(field.replace("_", " "), _plain(field, value)) for field, value in answer[name].items() if value],
+        )
+        for name in ("caller", "grant")
+        if answer.get(name)
+    ]
+    rest = {name: answer[name] for name in ("folded_from", "settings") if answer.get(name)}
+    values = listing(
+        lead=lead, filters=fields, cards=cards, facts=facts, groups=groups, tables=[_rules(look, answer)],
+        blocks=[{"title": say("explain.rest"), "text": indented(rest)}],
+    )  # fmt: skip
+    return Shown(say("nav.explain"), values)
+
+
+def _rules(look: Look, answer: dict[str, Any]) -> Table:
+    """In the order they are looked at, up to the one that refused."""
+    say = look.say
+    rows: list[list[Cell]] = [
+        [
+            str(n),
+            str(rule["rule"]),
+            marked(say("explain.passes"), "good") if rule["allows"] else marked(say("explain.no"), "bad"),
+            rule.get("why"),
+            rule.get("of"),
+        ]
+        for n, rule in enumerate(answer.get("rules") or [], 1)
+    ]
+    names = (("rule", ""), ("outcome", ""), ("why", "t"), ("of", ""))
+    columns = [("#", "n"), *((say("explain." + name), kind) for name, kind in names)]
+    return Table(title=say("explain.rules"), columns=columns, rows=rows)
+
+
+def _plain(name: str, value: Any) -> Cell:
+    """A list is shown entry by entry, a deployment by what it calls, an instant as one."""
+    if name == "candidates":
+        return [f"{each['provider']}/{each['model']}" for each in value]
+    if name == "expires_at_ms":
+        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return [text_of(each) for each in value] if isinstance(value, list) else text_of(value)
 
 
 async def hub(look: Look) -> Shown:
@@ -197,6 +256,12 @@ def _tokens(look: Look, row: dict[str, Any], name: str) -> str:
 def _price(look: Look, row: dict[str, Any], name: str) -> str:
     value = row.get(name)
     try:
-        return "" if value is None else f"${float(value) * USD_PER:,.4f}".rstrip("0").rstrip(".")
+        return "" if value is None else _per_million(float(value) * USD_PER)
     except (TypeError, ValueError):
         raise AskError(502, look.say("ask.unreadable")) from None
+
+
+def _per_million(usd: float) -> str:
+    """With cents, and with what is less than one."""
+    shown = f"{usd:,.4f}"
+    return "$" + (shown[:-2] if shown.endswith("00") else shown.rstrip("0"))

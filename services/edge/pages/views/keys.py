@@ -1,9 +1,11 @@
 """Virtual keys: find, make, look at, rotate, block, delete."""
 
+from collections.abc import Callable
 from typing import Any
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
+    Cell,
     Input,
     Look,
     Sending,
@@ -14,14 +16,16 @@ from services.edge.pages.view import (
     listing,
     marked,
     money,
+    moneys,
     page_number,
     pages_of,
     press,
     short,
+    team_link,
     text_of,
     when,
 )
-from services.edge.pages.views import acts
+from services.edge.pages.views import acts, limits
 from services.edge.sso.cookies import SESSION
 
 
@@ -38,17 +42,18 @@ async def show(look: Look) -> Shown:
     if not look.visitor.sees_all:
         query["include_team_keys"] = "true"
     found = await look.api.policy("/key/list", query)
+    usd = moneys(row.get("spend") for row in found["keys"])
     rows = [
         [
             link(_name(look, row), f"/ui/keys/{row['token']}"),
-            row.get("key_name"),
+            marked(row.get("key_name") or "–", "mono"),
             row.get("user_id"),
-            row.get("team_id"),
+            team_link(row),
             row.get("models") or [say("all")],
             _state(look, row),
-            money(row.get("spend")),
+            _spent(row, usd),
             _limit(row),
-            when(row.get("expires")) or say("never"),
+            when(row.get("expires"))[:16] or say("never"),
         ]
         for row in found["keys"]
     ]
@@ -59,7 +64,7 @@ async def show(look: Look) -> Shown:
         (say("by.team"), ""),
         (say("nav.models"), ""),
         (say("keys.state"), ""),
-        (say("spend.cost"), "n"),
+        (say("spend.total"), "n"),
         (say("keys.budget"), "n"),
         (say("keys.expires"), ""),
     ]
@@ -88,13 +93,13 @@ def _name(look: Look, row: dict[str, Any]) -> str:
 async def new(look: Look) -> Shown:
     say = look.say
     fields = [
-        Input(name="key_alias", label=say("keys.alias")),
+        Input(name="key_alias", label=say("keys.alias"), hint=say("keys.alias_hint")),
         Input(name="models", label=say("nav.models"), type="area", hint=say("keys.models_hint")),
         Input(name="team_id", label=say("by.team")),
         Input(name="user_id", label=say("keys.owner"), value="" if look.visitor.is_admin else look.visitor.user_id),
         Input(name="duration", label=say("keys.duration"), hint="30d, 12h"),
         Input(name="max_budget", label=say("keys.budget"), type="number"),
-        Input(name="tags", label=say("by.tag"), hint=say("comma")),
+        Input(name="tags", label=say("req.tags"), hint=say("comma")),
     ]
     return Shown(
         say("keys.new"), listing(forms=[Sending(action="/ui/keys/create", fields=fields, submit=say("keys.make"))])
@@ -122,21 +127,22 @@ def secret(look: Look, plaintext: str, back: str, model: str) -> Shown:
 async def one(look: Look) -> Shown:
     say = look.say
     row = (await look.api.policy("/key/info", {"key": look.id}))["info"]
+    metadata = row.get("metadata") or {}
+    cards = [
+        (say("keys.state"), say("state." + row["status"]), "good" if row["status"] == "active" else "bad"),
+        (say("spend.total"), money(row.get("spend")), "bad" if _over(row) else ""),
+        (say("keys.budget"), _limit(row), ""),
+        (say("keys.expires"), when(row.get("expires"))[:16] or say("never"), ""),
+    ]
     facts = [
-        (say("keys.alias"), row.get("key_alias")),
-        (say("keys.name"), row.get("key_name")),
-        ("SHA-256", look.id),
-        (say("keys.state"), say("state." + row["status"])),
+        (say("keys.name"), marked(row.get("key_name") or "–", "mono")),
+        ("SHA-256", marked(look.id, "mono")),
         (say("keys.owner"), row.get("user_id")),
-        (say("by.team"), row.get("team_id")),
-        (say("nav.models"), row.get("models") or [say("all")]),
+        (say("by.team"), team_link(row)),
         (say("keys.routes"), row.get("allowed_routes") or [say("all")]),
-        (say("spend.cost"), money(row.get("spend"))),
-        (say("keys.budget"), _limit(row)),
-        (say("keys.expires"), when(row.get("expires")) or say("never")),
+        (say("req.tags"), metadata.get("tags") or []),
         (say("keys.created"), f"{when(row.get('created_at'))} {row.get('created_by') or ''}"),
-        (say("by.tag"), (row.get("metadata") or {}).get("tags") or []),
-        (say("keys.metadata"), text_of(row.get("metadata"))),
+        (say("keys.metadata"), text_of(metadata) if metadata else None),
     ]
     blocked = bool(row.get("blocked"))
     actions: list[dict[str, Any]] = [go(say("spend.explore"), f"/ui/spend?by=model&key={look.id}")]
@@ -146,7 +152,8 @@ async def one(look: Look) -> Shown:
             name = "unblock" if blocked else "block"
             actions.append(press(say("do." + name), f"/ui/keys/{look.id}/{name}"))
         actions.append(press(say("do.delete"), f"/ui/keys/{look.id}/delete", ask=say("keys.delete_ask"), kind="bad"))
-    return Shown(row.get("key_alias") or row.get("key_name") or short(look.id), listing(actions=actions, facts=facts))
+    tables = [await limits.of_key(look, row)]
+    return Shown(_name(look, row), listing(actions=actions, cards=cards, facts=facts, tables=tables))
 
 
 async def rotate(look: Look, form: Form) -> Shown:
@@ -166,3 +173,13 @@ def _state(look: Look, row: dict[str, Any]) -> dict[str, str]:
 
 def _limit(row: dict[str, Any]) -> str:
     return "–" if row.get("max_budget") is None else money(row["max_budget"])
+
+
+def _over(row: dict[str, Any]) -> bool:
+    """Whether it has spent its budget."""
+    spent, most = row.get("spend"), row.get("max_budget")
+    return spent is not None and most is not None and float(spent) >= float(most)
+
+
+def _spent(row: dict[str, Any], usd: Callable[[object], str]) -> Cell:
+    return marked(usd(row.get("spend")), "bad") if _over(row) else usd(row.get("spend"))

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
+    Cell,
     Done,
     Input,
     Look,
@@ -14,10 +15,12 @@ from services.edge.pages.view import (
     link,
     listing,
     money,
+    moneys,
     page_number,
     pages_of,
     press,
     state_of,
+    team_link,
     when,
 )
 from services.edge.pages.views import acts
@@ -28,6 +31,7 @@ async def users(look: Look) -> Shown:
     say, asked = look.say, look.query
     query = {"page": page_number(look), "page_size": "50", **asked.given("role", "user_email")}
     found = await look.api.policy("/user/list", query)
+    usd = moneys(row.get("spend") for row in found["users"])
     rows = [
         [
             link(row["user_id"], f"/ui/users/{row['user_id']}"),
@@ -35,8 +39,8 @@ async def users(look: Look) -> Shown:
             say("role." + str(row.get("user_role"))),
             row.get("teams") or [],
             str(row.get("key_count", 0)),
-            money(row.get("spend")),
-            when(row.get("created_at")),
+            usd(row.get("spend")),
+            when(row.get("created_at"))[:16],
         ]
         for row in found["users"]
     ]
@@ -46,7 +50,7 @@ async def users(look: Look) -> Shown:
         (say("teams.role"), ""),
         (say("nav.teams"), ""),
         (say("nav.keys"), "n"),
-        (say("spend.cost"), "n"),
+        (say("spend.total"), "n"),
         (say("keys.created"), ""),
     ]
     roles = [(role, say("role." + role)) for role in ROLES]
@@ -83,21 +87,22 @@ async def user(look: Look) -> Shown:
         (say("users.email"), row.get("user_email")),
         (say("teams.role"), say("role." + str(row.get("user_role")))),
         (say("nav.teams"), [team.get("team_alias") or team["team_id"] for team in found["teams"]]),
-        (say("spend.cost"), money(row.get("spend"))),
+        (say("spend.total"), money(row.get("spend"))),
         (say("keys.created"), when(row.get("created_at"))),
     ]
+    usd = moneys(k.get("spend") for k in found["keys"])
     keys = [
         [
             link(k.get("key_alias") or k.get("key_name"), f"/ui/keys/{k['token']}"),
-            k.get("team_id"),
-            money(k.get("spend")),
+            team_link(k),
+            usd(k.get("spend")),
         ]
         for k in found["keys"]
     ]
     tables = [
         Table(
             title=say("nav.keys"),
-            columns=[(say("keys.alias"), ""), (say("by.team"), ""), (say("spend.cost"), "n")],
+            columns=[(say("keys.alias"), ""), (say("by.team"), ""), (say("spend.total"), "n")],
             rows=keys,
         )
     ]
@@ -133,19 +138,22 @@ delete_user = acts.call("/user/delete", acts.in_list("user_ids"), "/ui/users", "
 async def customers(look: Look) -> Shown:
     say = look.say
     found = await look.api.policy("/customer/list", {"page": page_number(look), "size": "50"})
+    usd = moneys(row.get("spend") for row in found)
     rows = [
         [
             row["user_id"],
             row.get("alias"),
-            money(row.get("spend")),
+            usd(row.get("spend")),
             state_of(look, row),
+            *([_turn(look, row)] if look.visitor.is_admin else []),
         ]
         for row in found
     ]
-    columns = [("ID", ""), (say("keys.alias"), ""), (say("spend.cost"), "n"), (say("keys.state"), "")]
+    columns = [("ID", ""), (say("keys.alias"), ""), (say("spend.total"), "n"), (say("keys.state"), "")]
     forms = []
     if look.visitor.is_admin:
-        named = [Input(name="user_id", label="ID", required=True)]
+        columns.append((say("do"), ""))
+        named = [Input(name="user_id", label="ID", required=True, hint=say("customers.unseen"))]
         forms = [
             Sending(
                 action="/ui/customers/block",
@@ -153,13 +161,17 @@ async def customers(look: Look) -> Shown:
                 submit=say("do.block"),
                 title=say("customers.block"),
                 kind="bad",
-            ),
-            Sending(action="/ui/customers/unblock", fields=named, submit=say("do.unblock")),
+            )
         ]
     return Shown(
         say("nav.customers"),
         listing(lead=say("customers.lead"), tables=[Table(columns=columns, rows=rows)], forms=forms),
     )
+
+
+def _turn(look: Look, row: dict[str, Any]) -> Cell:
+    name = "unblock" if row.get("blocked") else "block"
+    return press(look.say("do." + name), f"/ui/customers/{name}", user_id=row["user_id"])
 
 
 block_customer = acts.call("/customer/block", acts.sent("user_ids", "user_id"), "/ui/customers", "done.blocked")

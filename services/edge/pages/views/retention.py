@@ -4,16 +4,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.edge.pages.forms import Form
-from services.edge.pages.view import Done, Input, Look, Sending, Shown, Table, count, listing, marked, text_of, when
+from services.edge.pages.view import (
+    Cell,
+    Done,
+    Input,
+    Look,
+    Sending,
+    Shown,
+    Table,
+    count,
+    listing,
+    marked,
+    press,
+    text_of,
+    when,
+)
 
 HOLD_BY = ("tag", "team", "key", "day")
 FORMATS = ("parquet", "csv", "jsonl")
 WRITTEN_SHOWN = 50
-KINDS = ("spend", "audit", "rollup", "payload")
+KINDS = {
+    "spend": "spend", "audit": "audit", "rollup": "rollup", "payload": "payload",
+    "request_log": "spend", "audit_log": "audit",
+}  # fmt: skip
+"""What the ledger calls it → the catalogue's name."""
 
 
 def _kind(look: Look, name: str) -> str:
-    return look.say("retention.of." + name) if name in KINDS else name
+    return look.say("retention.of." + KINDS[name]) if name in KINDS else name
 
 
 async def show(look: Look) -> Shown:
@@ -23,18 +41,34 @@ async def show(look: Look) -> Shown:
         [_kind(look, name), say("retention.forever") if days is None else count(days)]
         for name, days in found["terms_days"].items()
     ]
-    holds = [[each["id"], each["by"], each["value"], each.get("reason")] for each in found["holds"]]
+    holds = [
+        [
+            each["id"],
+            each["by"],
+            each["value"],
+            each.get("reason"),
+            *([_lifting(look, each["id"])] if look.visitor.is_admin else []),
+        ]
+        for each in found["holds"]
+    ]
     drops = [
         [each["day"], _kind(look, each["source"]), count(each["rows"]), _at(each["at_ms"]),
          marked(each["unsound"], "bad") if each["unsound"] else marked(say("retention.sound"), "good"), (each["sha256"] or "")[:16]]
         for each in found["drops"]
     ]  # fmt: skip
     tables = [
-        Table(title=say("retention.terms"), columns=[(say("retention.what"), ""), (say("retention.days"), "n")], rows=terms),
+        Table(
+            title=say("retention.terms"), columns=[(say("retention.what"), ""), (say("retention.days"), "n")], rows=terms, half=True
+        ),
         Table(
             title=say("retention.holds"),
-            columns=[("ID", ""), (say("spend.by"), ""), (say("settings.value"), ""), (say("retention.reason"), "")],
+            columns=[
+                ("ID", ""), (say("spend.by"), ""), (say("settings.value"), ""), (say("retention.reason"), "t"),
+                *([(say("do"), "")] if look.visitor.is_admin else []),
+            ],
             rows=holds,
+            empty=say("retention.no_holds"),
+            half=True,
         ),
         Table(
             title=say("retention.drops"),
@@ -43,6 +77,7 @@ async def show(look: Look) -> Shown:
                 (say("retention.chain"), ""), ("SHA-256", ""),
             ],
             rows=drops,
+            empty=say("retention.no_drops"),
         ),
     ]  # fmt: skip
     forms = []
@@ -53,14 +88,18 @@ async def show(look: Look) -> Shown:
             Input(name="value", label=say("settings.value"), required=True),
             Input(name="reason", label=say("retention.reason")),
         ]
-        lifted = [Input(name="id", label="ID", required=True)]
         forms = [
             Sending(
                 action="/ui/retention/hold", fields=fields, submit=say("retention.hold"), title=say("retention.hold")
-            ),
-            Sending(action="/ui/retention/lift", fields=lifted, submit=say("retention.lift"), kind="bad"),
+            )
         ]
     return Shown(say("nav.retention"), listing(lead=say("retention.lead"), tables=tables, forms=forms))
+
+
+def _lifting(look: Look, id: str) -> Cell:
+    return press(
+        look.say("retention.lift"), "/ui/retention/lift", ask=look.say("retention.lift_ask"), kind="bad", id=id
+    )
 
 
 async def exports(look: Look) -> Shown:
@@ -77,17 +116,29 @@ async def exports(look: Look) -> Shown:
         for name in ("day", "rows", "kept")
         if found.get(name) is not None
     ]
-    facts = [(say("exports.since"), when(found.get("since"))), (say("exports.reason"), found.get("reason"))]
+    facts = [
+        (say("exports." + name), shown)
+        for name, shown in (("since", when(found.get("since"))), ("reason", found.get("reason")))
+        if shown
+    ]
     written = [[each] for each in found.get("written") or []][-WRITTEN_SHOWN:]
-    tables = [Table(title=say("exports.written"), columns=[(say("exports.file"), "")], rows=written)] if written else []
+    tables = (
+        [Table(title=say("exports.written"), columns=[(say("exports.file"), "t")], rows=written)] if written else []
+    )
     forms = []
     if look.visitor.is_admin and state != "running":
         fields = [
             Input(name="from", label=say("spend.from"), type="date"),
             Input(name="until", label=say("spend.to"), type="date", hint=say("exports.until")),
-            Input(name="format", label=say("exports.format"), options=[("", "–"), *((each, each) for each in FORMATS)]),
+            Input(
+                name="format",
+                label=say("exports.format"),
+                options=[("", say("exports.usual")), *((each, each) for each in FORMATS)],
+            ),
         ]
-        forms = [Sending(action="/ui/exports/start", fields=fields, submit=say("exports.start"))]
+        forms = [
+            Sending(action="/ui/exports/start", fields=fields, submit=say("exports.start"), title=say("exports.next"))
+        ]
     live = 2 if state == "running" else 10
     values = listing(lead=say("exports.lead"), cards=cards, facts=facts, tables=tables, forms=forms, live=live)
     return Shown(say("nav.exports"), values)

@@ -15,13 +15,17 @@ from services.edge.pages.view import (
     Shown,
     Table,
     address,
+    axis_money,
     count,
     cursor_pages,
     go,
+    indented,
     link,
     listing,
     marked,
     money,
+    moneys,
+    share,
     short,
     text_of,
     when,
@@ -31,6 +35,10 @@ from services.edge.pages.views import audit
 DIMENSIONS = ("tag", "team", "key", "user", "model", "provider", "customer", "organization", "call_type", "status")
 BUCKETS = ("day", "hour", "week", "month", "none")
 DAY = timedelta(days=1)
+OF_THE_ADMITTED = frozenset({"tag", "model", "provider", "customer"})
+"""By these the ledger counts no call that was refused: a stranger can send any name."""
+KEY_DIGITS = 64
+"""Of a key's digest; what stands for the master key has fewer."""
 PERIODS = ("24h", "7d", "30d", "90d", "365d")
 
 
@@ -42,23 +50,27 @@ async def overview(look: Look) -> Shown:
         _changes(look) if look.visitor.sees_all else _none(),
     )
     total, before = days["total"], days.get("previous", {}).get("total", {})
-    failed = total["failures"]
+    failed, asked = total["failures"], total["requests"]
     cards = [
         (say("spend.last30"), money(total["spend_usd"]), ""),
         (say("spend.before30"), money(before.get("spend_usd")), ""),
-        (say("spend.requests"), count(total["requests"]), ""),
-        (say("spend.failures"), count(failed), "bad" if failed else "good"),
+        (say("spend.requests"), count(asked), ""),
+        (
+            say("spend.failures"),
+            f"{count(failed)} ({_percent(failed, asked)})" if failed else "0",
+            "bad" if failed else "",
+        ),
         (say("spend.tokens"), count(total["input_tokens"] + total["output_tokens"]), ""),
     ]
     if total["unpriced"]:
         cards.append((say("spend.unpriced"), count(total["unpriced"]), "warn"))
     by_day = _every_day(days["data"], "30d")
     drawn = [
-        _chart(say("spend.by_day"), by_day, "spend_usd", money),
-        _chart(say("spend.calls_by_day"), by_day, "requests", count),
+        _chart(say("spend.by_day"), by_day, "spend_usd", money, axis_money),
+        {**_chart(say("spend.calls_by_day"), by_day, "requests", count, count), "failed": say("spend.failed")},
     ]
     tables = [
-        _grouped(look, say("spend.top", what=say("by." + dimension)), [dimension], found["data"], {"since": "30d"})
+        _grouped(look, say("spend.top_" + dimension), [dimension], found["data"], {"since": "30d"}, half=True)
         for dimension, found in (("model", by_model), ("tag", by_tag))
     ]
     tables += [changes] if changes is not None else []
@@ -113,17 +125,14 @@ async def explorer(look: Look) -> Shown:
         moments = over_time["data"]
         if bucket == "day":
             moments = _every_day(moments, period.get("since", ""))
-        drawn.append(_chart(say("spend.over_time"), moments, "spend_usd", money))
-    shares = [
-        charts.Point(" · ".join(text_of(row.get(g)) for g in groups), float(row["spend_usd"]), money(row["spend_usd"]))
-        for row in found["data"][:12]
-    ]
-    if shares:
-        drawn.append({"title": say("spend.shares"), "svg": charts.bars(shares, say("spend.shares"), money)})
+        drawn = [
+            _chart(say("spend.over_time"), moments, "spend_usd", money, axis_money),
+            {**_chart(say("spend.calls_over_time"), moments, "requests", count, count), "failed": say("spend.failed")},
+        ]
     table = _grouped(look, say("spend.rows"), groups, found["data"], {**period, "bucket": bucket})
     return Shown(
         say("nav.spend"),
-        listing(filters=filters, actions=[go("CSV", export)], cards=cards, charts=drawn, tables=[table]),
+        listing(filters=filters, actions=[go(say("spend.csv"), export)], cards=cards, charts=drawn, tables=[table]),
     )
 
 
@@ -147,29 +156,26 @@ async def requests(look: Look) -> Shown:
         found = await look.api.ledger("/spend/logs/ui", question)
         rows = found["data"]
         pages = cursor_pages(look, found["next_cursor"])
+    rows, usd = rows[:50], moneys(row["spend"] for row in rows)
     listed = [
         [
-            link(short(row["request_id"]), f"/ui/requests/{row['request_id']}"),
-            when(row["startTime"]),
+            link(when(row["startTime"]), f"/ui/requests/{row['request_id']}"),
             row["model_group"],
             _outcome(look, row),
+            _key_name(row),
+            row.get("metadata", {}).get("user_api_key_team_alias") or row.get("team_id"),
             row["user"],
             row.get("request_tags") or [],
+            f"{row.get('request_duration_ms', 0):,} ms",
             count(row["total_tokens"]),
-            money(row["spend"]),
+            usd(row["spend"]),
         ]
-        for row in rows[:50]
+        for row in rows
     ]
     columns = [
-        (say("req.id"), ""),
-        (say("req.at"), ""),
-        (say("by.model"), ""),
-        (say("req.status"), ""),
-        (say("by.user"), ""),
-        (say("by.tag"), ""),
-        (say("spend.tokens"), "n"),
-        (say("spend.cost"), "n"),
-    ]
+        (say("req.at"), ""), (say("by.model"), ""), (say("req.status"), ""), (say("by.key"), ""), (say("by.team"), ""),
+        (say("by.user"), ""), (say("req.tags"), ""), (say("req.duration"), "n"), (say("spend.tokens"), "n"), (say("spend.cost"), "n"),
+    ]  # fmt: skip
     outcomes = [("", say("all")), ("success", say("outcome.success")), ("failure", say("outcome.failure"))]
     filters = [
         Input(name="request_id", label=say("req.id"), value=look.query["request_id"]),
@@ -184,8 +190,14 @@ async def requests(look: Look) -> Shown:
 
 
 def _outcome(look: Look, row: dict[str, Any]) -> Any:
-    good = row.get("status") != "failure"
-    return marked(look.say("outcome.success" if good else "outcome.failure"), "good" if good else "bad")
+    if row.get("status") != "failure":
+        return marked(look.say("outcome.success"), "good")
+    code = row.get("metadata", {}).get("http_status")
+    return marked(f"{look.say('outcome.failure')} {code or ''}".strip(), "bad")
+
+
+def _key_name(row: dict[str, Any]) -> str:
+    return str(row.get("metadata", {}).get("user_api_key_alias") or short(row["api_key"]))
 
 
 async def request(look: Look) -> Shown:
@@ -200,38 +212,87 @@ async def request(look: Look) -> Shown:
         raise AskError(404, say("req.none"))
     row = rows[0]
     metadata = row.get("metadata") or {}
-    facts = [
+    good = row.get("status") != "failure"
+    cards = [
+        (say("req.status"), say("outcome.success" if good else "outcome.failure"), "good" if good else "bad"),
+        (say("spend.cost"), money(row["spend"]), ""),
+        (say("req.duration"), f"{row.get('request_duration_ms', 0):,} ms", ""),
+        (say("spend.tokens"), f"{count(row['prompt_tokens'])} + {count(row['completion_tokens'])}", ""),
+    ]
+    groups = [(say("req.who"), _who(look, row, metadata)), (say("req.what"), _answered(look, row, metadata))]
+    blocks = [{"title": say("req.metadata"), "text": indented(metadata)}]
+    tables = [*_guardrails(look, metadata), *_priced(look, metadata)]
+    return Shown(say("req.one"), listing(cards=cards, groups=groups, tables=tables, blocks=blocks))
+
+
+def _who(look: Look, row: dict[str, Any], metadata: dict[str, Any]) -> list[tuple[str, Any]]:
+    say, key, team = look.say, row["api_key"], row.get("team_id")
+    named = _key_name(row)
+    return [
         (say("req.id"), row["request_id"]),
+        (say("by.key"), link(named, f"/ui/keys/{key}") if len(key) == KEY_DIGITS else named),
+        (say("by.team"), link(metadata.get("user_api_key_team_alias") or team, f"/ui/teams/{team}") if team else None),
+        (say("by.user"), link(row["user"], f"/ui/users/{row['user']}") if row.get("user") and look.visitor.sees_all else row.get("user")),
+        (say("by.customer"), row.get("end_user")),
+        (say("req.tags"), row.get("request_tags") or []),
+        (say("req.address"), row.get("requester_ip_address")),
+    ]  # fmt: skip
+
+
+def _answered(look: Look, row: dict[str, Any], metadata: dict[str, Any]) -> list[tuple[str, Any]]:
+    say = look.say
+    return [
         (say("req.at"), when(row["startTime"])),
         (say("req.end"), when(row["endTime"])),
-        (say("req.duration"), f"{row.get('request_duration_ms', 0)} ms"),
         (say("by.model"), row["model_group"]),
         (say("req.upstream"), f"{row.get('custom_llm_provider') or ''} {row.get('model') or ''}".strip()),
-        (say("req.status"), " · ".join(map(text_of, _ended(row, metadata)))),
-        (say("req.provider_id"), metadata.get("provider_request_id")),
+        (say("req.ended"), " · ".join(map(text_of, _ended(row, metadata)))),
         (say("req.attempts"), count(metadata.get("attempts"))),
         *_fallback(look, metadata),
-        (say("by.key"), short(row["api_key"])),
-        (say("by.team"), row.get("team_id")),
-        (say("by.user"), row.get("user")),
-        (say("by.customer"), row.get("end_user")),
-        (say("by.tag"), row.get("request_tags") or []),
-        (say("req.in"), count(row["prompt_tokens"])),
-        (say("req.out"), count(row["completion_tokens"])),
-        (say("spend.cost"), money(row["spend"])),
-        (say("nav.guardrails"), _said(metadata)),
-        (say("req.address"), row.get("requester_ip_address")),
+        (say("req.provider_id"), metadata.get("provider_request_id")),
     ]
-    blocks = [{"title": say("req.metadata"), "text": _indented(metadata)}]
-    return Shown(say("req.one"), listing(facts=facts, blocks=blocks))
 
 
 def _ended(row: dict[str, Any], metadata: dict[str, Any]) -> list[Any]:
     """How: in a word, by its HTTP status, and what went wrong."""
     wrong = metadata.get("error_information")
     code = wrong.get("error_code") if isinstance(wrong, dict) else None
-    parts = (row.get("status") or metadata.get("status"), metadata.get("http_status"), code)
+    parts = (metadata.get("outcome") or row.get("status"), metadata.get("http_status"), code)
     return [each for each in parts if each]
+
+
+def _guardrails(look: Look, metadata: dict[str, Any]) -> list[Table]:
+    """What each came to, in the order they ran."""
+    say, outcomes = look.say, metadata.get("guardrail_information")
+    rows: list[list[Any]] = [
+        [
+            each.get("name"),
+            each.get("stage"),
+            marked(each.get("action"), "good" if each.get("action") == "allow" else "warn"),
+            f"{float(each.get('duration_ms') or 0):.2f} ms",
+        ]
+        for each in (outcomes if isinstance(outcomes, list) else [])
+        if isinstance(each, dict)
+    ]
+    columns = [
+        (say("teams.name"), ""),
+        (say("guardrails.stages"), ""),
+        (say("guardrails.came_to"), ""),
+        (say("req.duration"), "n"),
+    ]
+    return [Table(title=say("nav.guardrails"), columns=columns, rows=rows, half=True)] if rows else []  # fmt: skip
+
+
+def _priced(look: Look, metadata: dict[str, Any]) -> list[Table]:
+    """The price that was used, as it was then."""
+    say, price = look.say, metadata.get("price")
+    if not isinstance(price, dict):
+        return []
+    rows: list[list[Any]] = [
+        [str(name).replace("_", " "), text_of(value)] for name, value in price.items() if value is not None
+    ]
+    columns = [(say("req.unit"), ""), (say("req.price"), "t")]
+    return [Table(title=say("req.price_used"), columns=columns, rows=rows, half=True)]
 
 
 def _fallback(look: Look, metadata: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -240,22 +301,23 @@ def _fallback(look: Look, metadata: dict[str, Any]) -> list[tuple[str, Any]]:
     return [] if other is None else [(look.say("req.fallback"), text_of(other))]
 
 
-def _said(metadata: dict[str, Any]) -> list[str]:
-    """What each guardrail came to."""
-    outcomes = metadata.get("guardrail_information")
-    listed = outcomes if isinstance(outcomes, list) else []
-    return [f"{each.get('name')}: {each.get('action')}" for each in listed if isinstance(each, dict)]
+def _chart(title: str, rows: list[dict[str, Any]], name: str, shown: Any, scale: Any) -> dict[str, str]:
+    """Of calls, those that failed are marked."""
+    bad = "failures" if name == "requests" else ""
+    points = [
+        charts.Point(
+            str(row.get("bucket", ""))[5:16].replace("T", " "),
+            float(row[name]),
+            shown(row[name]),
+            float(row.get(bad) or 0),
+        )
+        for row in rows
+    ]
+    return {"title": title, "svg": charts.bars(points, title, scale)}
 
 
-def _indented(value: Any) -> str:
-    import json  # noqa: PLC0415 - the only place that shows JSON to people
-
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
-
-
-def _chart(title: str, rows: list[dict[str, Any]], name: str, shown: Any) -> dict[str, str]:
-    points = [charts.Point(str(row.get("bucket", ""))[5:16], float(row[name]), shown(row[name])) for row in rows]
-    return {"title": title, "svg": charts.bars(points, title, shown)}
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def _every_day(rows: list[dict[str, Any]], since: str) -> list[dict[str, Any]]:
@@ -276,8 +338,14 @@ def _every_day(rows: list[dict[str, Any]], since: str) -> list[dict[str, Any]]:
     ]
 
 
-def _grouped(look: Look, title: str, groups: list[str], rows: list[dict[str, Any]], period: dict[str, str]) -> Table:
-    """Each group leads on to itself."""
+def _grouped(
+    look: Look, title: str, groups: list[str], rows: list[dict[str, Any]], period: dict[str, str], *, half: bool = False
+) -> Table:
+    """Each group leads on to itself.
+
+    Args:
+        half: beside another table, without the share each has.
+    """
     say = look.say
     columns = [
         *((say("by." + g), "") for g in groups),
@@ -285,35 +353,34 @@ def _grouped(look: Look, title: str, groups: list[str], rows: list[dict[str, Any
         (say("spend.failures"), "n"),
         (say("spend.tokens"), "n"),
         (say("spend.cost"), "n"),
+        *([] if half else [(say("spend.share"), "")]),
     ]
+    whole, usd = sum(float(row["spend_usd"]) for row in rows), moneys(row["spend_usd"] for row in rows)
     listed = []
     for row in rows:
-        cells: list[Any] = []
-        for group in groups:
-            value = row.get(group)
-            if row.get("other") or value in (None, ""):
-                cells.append(say("spend.other") if row.get("other") else "–")
-            else:
-                cells.append(
-                    link(
-                        short(value) if group == "key" else value,
-                        address(
-                            "/ui/spend", {**period, "by": "model" if group != "model" else "tag", group: str(value)}
-                        ),
-                    )
-                )
         failures = row["failures"]
-        tokens = row["input_tokens"] + row["output_tokens"]
         listed.append(
             [
-                *cells,
+                *(_group(look, row, group, period) for group in groups),
                 count(row["requests"]),
                 marked(count(failures), "bad") if failures else "0",
-                count(tokens),
-                money(row["spend_usd"]),
+                count(row["input_tokens"] + row["output_tokens"]),
+                usd(row["spend_usd"]),
+                *([] if half else [share(float(row["spend_usd"]), whole)]),
             ]
         )
-    return Table(title=title, columns=columns, rows=listed)
+    note = say("spend.admitted") if not half and {*groups, *period} & OF_THE_ADMITTED else ""
+    return Table(title=title, note=note, columns=columns, rows=listed, half=half)
+
+
+def _group(look: Look, row: dict[str, Any], group: str, period: dict[str, str]) -> Any:
+    value = row.get(group)
+    if row.get("other"):
+        return look.say("spend.other")
+    if value in (None, ""):
+        return "–"
+    following = {**period, "by": "model" if group != "model" else "tag", group: str(value)}
+    return link(short(value) if group == "key" else value, address("/ui/spend", following))
 
 
 async def _changes(look: Look) -> Table:

@@ -4,6 +4,7 @@ from typing import Any
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import (
+    Cell,
     Done,
     Input,
     Look,
@@ -14,6 +15,7 @@ from services.edge.pages.view import (
     link,
     listing,
     money,
+    moneys,
     press,
     short,
     state_of,
@@ -28,13 +30,15 @@ async def show(look: Look) -> Shown:
     found = await look.api.policy("/team/list")
     search = look.query["search"].lower()
     listed = [row for row in found if search in f"{row['team_id']} {row.get('team_alias') or ''}".lower()]
+    usd = moneys(row.get("spend") for row in listed[:500])
     rows = [
         [
             link(row.get("team_alias") or row["team_id"], f"/ui/teams/{row['team_id']}"),
             row["team_id"],
             str(len(row.get("members_with_roles") or [])),
             row.get("models") or [say("all")],
-            money(row.get("spend")),
+            usd(row.get("spend")),
+            "–" if row.get("max_budget") is None else money(row["max_budget"]),
             state_of(look, row),
         ]
         for row in listed[:500]
@@ -44,7 +48,8 @@ async def show(look: Look) -> Shown:
         ("ID", ""),
         (say("teams.members"), "n"),
         (say("nav.models"), ""),
-        (say("spend.cost"), "n"),
+        (say("spend.total"), "n"),
+        (say("keys.budget"), "n"),
         (say("keys.state"), ""),
     ]
     forms = []
@@ -75,17 +80,27 @@ async def one(look: Look) -> Shown:
     leads = look.visitor.is_admin or any(
         m.get("user_id") == look.visitor.user_id and m.get("role") == "admin" for m in members
     )
+    state = state_of(look, row)
+    cards = [
+        (say("keys.state"), state["text"], state["kind"]),
+        (say("spend.total"), money(row.get("spend")), ""),
+        (say("keys.budget"), money(row["max_budget"]) if row.get("max_budget") is not None else "–", ""),
+        (say("teams.members"), str(len(members)), ""),
+    ]
     facts = [
         ("ID", look.id),
-        (say("teams.name"), row.get("team_alias")),
-        (say("keys.state"), text_of(say("state.revoked") if row.get("blocked") else say("state.active"))),
         (say("nav.models"), row.get("models") or [say("all")]),
-        (say("spend.cost"), money(row.get("spend"))),
-        (say("keys.budget"), money(row["max_budget"]) if row.get("max_budget") is not None else None),
         (say("keys.created"), when(row.get("created_at"))),
-        (say("keys.metadata"), text_of(row.get("metadata"))),
+        (say("keys.metadata"), text_of(row["metadata"]) if row.get("metadata") else None),
     ]
-    people = [[m.get("user_id") or m.get("user_email"), say("teams." + str(m.get("role")))] for m in members]
+    people: list[list[Cell]] = [
+        [
+            m.get("user_id") or m.get("user_email"),
+            say("teams." + str(m.get("role"))),
+            *([_out(look, m["user_id"])] if leads and m.get("user_id") else [None] if leads else []),
+        ]
+        for m in members
+    ]
     keys = [
         [
             link(k.get("key_alias") or k.get("key_name") or short(k["token"]), f"/ui/keys/{k['token']}"),
@@ -94,12 +109,13 @@ async def one(look: Look) -> Shown:
         for k in found["keys"]
     ]
     tables = [
-        Table(title=say("teams.members"), columns=[(say("by.user"), ""), (say("teams.role"), "")], rows=people),
         Table(
-            title=say("nav.keys"),
-            columns=[(say("keys.alias"), ""), (say("keys.owner"), "")],
-            rows=keys,
+            title=say("teams.members"),
+            columns=[(say("by.user"), ""), (say("teams.role"), ""), *([(say("do"), "")] if leads else [])],
+            rows=people,
+            half=True,
         ),
+        Table(title=say("nav.keys"), columns=[(say("keys.alias"), ""), (say("keys.owner"), "")], rows=keys, half=True),
     ]
     actions: list[dict[str, Any]] = [go(say("spend.explore"), f"/ui/spend?by=tag&team={look.id}")]
     forms = []
@@ -111,15 +127,18 @@ async def one(look: Look) -> Shown:
             Input(name="user_id", label=say("by.user"), required=True),
             Input(name="role", label=say("teams.role"), value="user", options=roles),
         ]
-        forms = [
-            Sending(
-                action=f"/ui/teams/{look.id}/add", fields=fields, submit=say("teams.add"), title=say("teams.add_title")
-            ),
-            Sending(action=f"/ui/teams/{look.id}/remove", fields=fields[:1], submit=say("teams.remove"), kind="bad"),
-        ]
+        add = say("teams.add_title")
+        forms = [Sending(action=f"/ui/teams/{look.id}/add", fields=fields, submit=say("teams.add"), title=add)]
     if look.visitor.is_admin:
         actions.append(press(say("do.delete"), f"/ui/teams/{look.id}/delete", ask=say("teams.delete_ask"), kind="bad"))
-    return Shown(row.get("team_alias") or look.id, listing(actions=actions, facts=facts, tables=tables, forms=forms))
+    values = listing(actions=actions, cards=cards, facts=facts, tables=tables, forms=forms)
+    return Shown(row.get("team_alias") or look.id, values)
+
+
+def _out(look: Look, user_id: str) -> Cell:
+    return press(
+        look.say("teams.remove"), f"/ui/teams/{look.id}/remove", ask=look.say("teams.remove_ask"), user_id=user_id
+    )
 
 
 async def add(look: Look, form: Form) -> Done:

@@ -1,0 +1,72 @@
+"""What really limits a key: of itself, its team, its user and its organisation, and which of them
+sets it.
+
+Whoever looks sees no more of the others than the API lets them; what they may not see is left out.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from services.edge.pages.api import AskError
+from services.edge.pages.view import Cell, Look, Table, count, link, marked, money
+
+NUMBERS: tuple[tuple[str, Callable[[object], str]], ...] = (
+    ("max_budget", money),
+    ("rpm_limit", count),
+    ("tpm_limit", count),
+    ("max_parallel_requests", count),
+)
+EVERY_MODEL = frozenset({"all-proxy-models", "*", "all-team-models"})
+Level = tuple[Cell, dict[str, Any]]
+"""(who, as a cell; their fields)."""
+
+
+async def of_key(look: Look, row: dict[str, Any]) -> Table:
+    say = look.say
+    above = await asyncio.gather(
+        _level(look, "team", row.get("team_id"), "team_info"),
+        _level(look, "user", row.get("user_id"), "user_info"),
+        _level(look, "organization", row.get("organization_id"), ""),
+    )
+    levels: list[Level] = [(say("limits.this_key"), row), *(each for each in above if each is not None)]
+    rows = [_models(look, levels)]
+    rows += [_number(look, levels, name, shown) for name, shown in NUMBERS]
+    columns = [(say("limits.limit"), ""), (say("limits.effective"), "t"), (say("limits.set_by"), "")]
+    return Table(title=say("limits.title"), note=say("limits.note"), columns=columns, rows=rows)
+
+
+async def _level(look: Look, kind: str, id: str | None, within: str) -> Level | None:
+    if not id:
+        return None
+    try:
+        found = await look.api.policy(f"/{kind}/info", {f"{kind}_id": id})
+    except AskError:
+        return None
+    fields = (found.get(within) if within else found) or {}
+    name = f"{look.say('by.' + kind)} {fields.get(kind + '_alias') or id}"
+    return (link(name, f"/ui/{kind}s/{id}") if within else name), fields
+
+
+def _models(look: Look, levels: list[Level]) -> list[Cell]:
+    """A model must be in every list that there is."""
+    lists = [
+        (who, fields["models"])
+        for who, fields in levels
+        if fields.get("models") and not EVERY_MODEL & {*fields["models"]}
+    ]
+    if not lists:
+        return [look.say("nav.models"), look.say("all"), "–"]
+    names = [name for name in lists[0][1] if all(name in other for _, other in lists[1:])]
+    smallest = min(lists, key=lambda each: len(each[1]))[0]
+    return [look.say("nav.models"), ", ".join(names) or marked(look.say("limits.none"), "bad"), smallest]
+
+
+def _number(look: Look, levels: list[Level], name: str, shown: Callable[[object], str]) -> list[Cell]:
+    """The smallest holds."""
+    said = [(float(fields[name]), who) for who, fields in levels if fields.get(name) is not None]
+    label = look.say("limits." + name)
+    if not said:
+        return [label, look.say("limits.unlimited"), "–"]
+    least, who = min(said, key=lambda each: each[0])
+    return [label, shown(least), who]
