@@ -2,7 +2,7 @@
 
 Every answer is exact. The plan takes the first source that can give one:
 
-    rollup  sums by day of one dimension                 (UTC days, nothing but that dimension asked, which isn't `tag`)
+    rollup  sums by day of one dimension                 (UTC days, nothing but that dimension asked, which isn't `tag`; see _many_days)
     cube    see cube.py                                  (whole hours of the time zone; all dimensions but `customer` and `status`)
     log     request_log itself                           (everything, over LOG_DAYS_MAX days at most)
 
@@ -29,8 +29,12 @@ BUCKETS = ("none", "hour", "day", "week", "month")
 OF_THE_ADMITTED = frozenset(("tag", "model", "provider", "deployment", "upstream_model", "customer"))
 """Dimensions by which refused calls aren't counted: anybody can send any tag or model name."""
 ROLLUP_DIMENSIONS = frozenset(("team", "key", "user", "model", "provider", "deployment", "customer"))
+OF_MANY = frozenset(("team", "key", "user"))
+"""Dimensions with thousands of values."""
 
 DAYS_MAX = 3_660
+ROLLUP_DAYS_MAX = 62
+"""Of a question by one of OF_MANY that isn't asked day by day."""
 LOG_DAYS_MAX = 31
 HOUR_BUCKETS_MAX = 24 * 92
 GROUP_BY_MAX = 4
@@ -104,7 +108,7 @@ def plan(query: SpendQuery, *, everything: bool) -> Plan:
     dimensions = {*query.group_by, *query.filters}
     in_days = _midnights(query) and query.bucket != "hour"
     grain = "hour" if not in_days else {"none": "year", "month": "month"}.get(query.bucket, "day")
-    if everything and in_days and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1:
+    if everything and in_days and dimensions <= ROLLUP_DIMENSIONS and len(dimensions) <= 1 and not _many_days(query):
         return Plan("rollup", "day")
     if not only_in_log(query):
         return Plan("cube", grain)
@@ -118,6 +122,12 @@ def plan(query: SpendQuery, *, everything: bool) -> Plan:
         )
         refuse("from", f"to end_date: spend {narrow} is read from the log itself, over {LOG_DAYS_MAX} days at most")
     return Plan("log", "call")
+
+
+def _many_days(query: SpendQuery) -> bool:
+    """Whether the rollups have a row a day for each of many, where the cube has sums of months."""
+    long = query.end - query.first > timedelta(days=ROLLUP_DAYS_MAX)
+    return long and query.bucket in ("none", "month") and bool(OF_MANY & {*query.group_by})
 
 
 def only_in_log(query: SpendQuery) -> bool:

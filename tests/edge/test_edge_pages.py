@@ -219,11 +219,20 @@ def test_money_reads_well() -> None:
     ]
     below = moneys(["20.5", "0.04", None])
     assert [below(each) for each in ("20.5", "0.04", "0.00001", None)] == ["$20.5000", "$0.0400", "<$0.0001", "–"]
-    assert [axis_money(each) for each in (0.0, 0.1, 0.0625, 4000.0)] == ["$0.00", "$0.10", "$0.0625", "$4,000.00"]
+    assert [axis_money(each) for each in (0.0, 0.1, 0.0625, 4000.0)] == ["$0", "$0.10", "$0.0625", "$4,000"]
 
 
 def test_an_axis_ends_at_a_round_number() -> None:
-    assert [charts.top_of(each) for each in (0, 0.096, 110, 5, 3.0, 99, 101, 1_000)] == [0, 0.1, 120, 6, 4, 100, 120, 1_000]
+    assert [charts.top_of(each) for each in (0, 0.096, 110, 5, 3.0, 99, 101, 1_000)] == [
+        0,
+        0.1,
+        120,
+        6,
+        4,
+        100,
+        120,
+        1_000,
+    ]
 
 
 def test_no_secret_is_shown_of_the_configuration() -> None:

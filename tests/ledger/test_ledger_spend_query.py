@@ -374,3 +374,15 @@ async def test_in_a_terminal(ledger: Running, book: Book, capsys: pytest.Capture
     assert await asyncio.to_thread(terminal.main, ["--by", "colour"], environ) == 1
     assert "group_by can be" in capsys.readouterr().err
     assert await asyncio.to_thread(terminal.main, [], {"TOLLGATE_URL": "http://127.0.0.1:1"}) == 2
+
+
+def test_a_year_by_what_has_thousands_of_values_is_read_from_sums_of_months() -> None:
+    now = datetime(2026, 6, 15, 12, tzinfo=UTC)
+
+    def source(**asked: str) -> str:
+        return plan(parse(asked, now), everything=True).source
+
+    for many in ("key", "team", "user"):
+        assert source(since="365d", group_by=many) == source(since="90d", group_by=many, bucket="month") == "cube"
+        assert source(since="30d", group_by=many) == source(since="365d", group_by=many, bucket="day") == "rollup"
+    assert source(since="365d", group_by="model") == source(since="365d", key="k") == "rollup"

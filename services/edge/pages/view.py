@@ -223,8 +223,7 @@ def moneys(amounts: Iterable[object]) -> Callable[[object], str]:
 
 def axis_money(usd: float) -> str:
     """As the scale of a chart has it: no more decimals than the round number has."""
-    shown = f"{usd:,.6f}".rstrip("0")
-    whole, _, cents = shown.partition(".")
+    whole, _, cents = f"{usd:,.6f}".rstrip("0").partition(".")
     return f"${whole}.{cents.ljust(2, '0')}" if cents else f"${whole}"
 
 

@@ -43,9 +43,11 @@ async function recorded(id) {
     const said = await fetch("/ui/requests/" + encodeURIComponent(id) + "?wait=1");
     if (said.ok && !said.redirected) {
       const page = new DOMParser().parseFromString(await said.text(), "text/html");
-      const names = [...page.querySelectorAll("dl.facts dt")];
-      const of = (name) => names.find((each) => each.textContent === facts.dataset[name])?.nextElementSibling.textContent;
-      if (of("cost")) return of;
+      const named = (what, name) => [...page.querySelectorAll(what)].find((each) => each.textContent === facts.dataset[name]);
+      const cost = named(".card span", "cost")?.nextElementSibling.textContent;
+      const rows = named("section h2", "guardrails")?.parentElement.querySelectorAll("tbody tr") || [];
+      const ran = [...rows].map(({ cells }) => cells[0].textContent + ": " + cells[2].textContent).join(", ");
+      if (cost) return { cost, ran };
     }
     await new Promise((then) => setTimeout(then, 250));
   }
@@ -92,10 +94,10 @@ form.addEventListener("submit", async (event) => {
     else if ((said.headers.get("content-type") || "").startsWith("application/json")) answer.textContent = (await said.json()).choices[0].message.content;
     else await read(said, begun);
     put("took", (performance.now() - begun).toFixed(0) + " ms");
-    const of = id ? await recorded(id) : null;
-    if (of) {
-      put("cost", of("cost"));
-      put("guardrails", of("guardrails") || facts.dataset.none);
+    const found = id ? await recorded(id) : null;
+    if (found) {
+      put("cost", found.cost);
+      put("guardrails", found.ran || facts.dataset.none);
     }
   } catch (error) {
     if (error.name !== "AbortError") answer.append("\n" + error.message);
