@@ -20,7 +20,8 @@ def arrived(parts: Parts, request: Request) -> bytes | None:
     length, free_bytes = request.content_length, reading.HELD_FREE_BYTES
     if length is None or length > free_bytes or request.field(b"content-encoding") is not None:
         return None
-    if parts.sizes.request_mb is not None or parts.settings.edge_body_bytes_max < free_bytes:
+    mb = parts.sizes.request_mb
+    if (mb is not None and length > mb * MB) or parts.settings.edge_body_bytes_max < free_bytes:
         return None
     return request.whole_body()
 

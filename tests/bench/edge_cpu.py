@@ -26,6 +26,7 @@ from typing import Any
 
 import uvloop
 
+from services.edge import front
 from services.edge.cache import control
 from services.edge.cache.state import Cache
 from services.edge.cache.store import Local
@@ -56,11 +57,36 @@ from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, FakeBus, FakeFeed, NoJourn
 CLIENTS = 64
 """At once, as in the benchmark's load."""
 SLICE_CALLS = 500
-KINDS = ("whole", "stream", "whole-hit", "stream-hit")
-"""`-hit`: all but the first calls find their answer in the cache."""
+KINDS = ("whole", "stream", "whole-hit", "stream-hit", "whole-idle")
+"""`-hit`: all but the first calls find their answer in the cache; `-idle`: with what EVERYTHING
+configures, of which the call uses nothing."""
 KEY = "sk-bench-0123456789012345"
 CALLER = Caller(key_sha256=digest_key(KEY), key_alias="bench", team_id="0199a1c2-team", team_alias="bench")
 MODEL = "bench"
+
+
+EVERYTHING = """
+general_settings:
+  master_key: sk-1234567890-of-the-bench
+  max_request_size_mb: 32
+  max_response_size_mb: 64
+  max_file_size_mb: 16
+  allowed_file_extensions: [pdf, wav, png]
+  blocked_file_extensions: [exe]
+  block_robots: true
+  include_call_id_in_error_body: true
+  alerting: [slack]
+  alerting_threshold: 300
+  pass_through_endpoints:
+    - {path: /v1/rerank, target: "https://api.example.com/v1/rerank", methods: [POST], auth: true, headers: {Authorization: "Bearer sk-target"}}
+    - {path: /bench, target: "https://api.example.com", include_subpath: true, forward_headers: true, cost_per_request: 0.01}
+    - {path: /open, target: "https://api.example.com/open", auth: false}
+litellm_settings:
+  forward_traceparent_to_llm_provider: true
+  public_model_groups: [bench]
+  require_auth_for_metrics_endpoint: false
+"""
+CACHED = {"type": "local", "mode": "default_off"}
 
 
 class Loop(uvloop.Loop):
@@ -192,13 +218,20 @@ class _Broker:
         pass
 
 
-def _cache(clock: Clock) -> Cache:
-    settings = control.read(True, {"type": "local"}, {})
+def _cache(clock: Clock, idle: bool) -> Cache:
+    settings = control.read(True, CACHED if idle else {"type": "local"}, {})
     assert settings is not None
     return Cache(settings, Local(1_000_000, clock.seconds))
 
 
-def _server(*, caches: bool) -> Server:
+def _configured() -> dict[str, Any]:
+    """Parts, as the edge reads them from a configuration."""
+    environ = {"SLACK_WEBHOOK_URL": "https://hooks.example.com/bench", "OPENAI_API_KEY": "sk-of-the-bench"}
+    found = config.parse(EVERYTHING, environ)
+    return front.build(found, environ, Outbound(OutboundSettings(), Guard(any_address=True)))
+
+
+def _server(*, caches: bool, idle: bool) -> Server:
     """As app.py connects one; grants come from a bus in memory."""
     entry = {
         "model_name": MODEL,
@@ -238,10 +271,11 @@ def _server(*, caches: bool) -> Server:
         passthrough_outbound=Outbound(OutboundSettings(), Guard(any_address=True)),
         signer=Signer("edge"),
         strangers=Strangers(recorder, clock.unix_ms),
-        cache=_cache(clock) if caches else None,
+        cache=_cache(clock, idle) if caches or idle else None,
         clock=clock,
         stopping=lambda: False,
         reason_not_ready=lambda: None,
+        **(_configured() if idle else {}),
     )
     return Server(parts, Budget())
 
@@ -249,7 +283,7 @@ def _server(*, caches: bool) -> Server:
 def _connected(loop: Loop, kind: str) -> tuple[Load, list[_Client]]:
     load = Load(stream=kind.startswith("stream"))
     loop.answer = load.answer
-    listener = _server(caches=kind.endswith("hit")).listener()
+    listener = _server(caches=kind.endswith("hit"), idle=kind.endswith("idle")).listener()
     clients = []
     for _ in range(CLIENTS):
         connection = ClientConnection(listener, loop)

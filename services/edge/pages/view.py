@@ -148,7 +148,7 @@ def press(text: str, action: str, *, ask: str = "", kind: str = "", **fields: st
 
 
 def share(part: float, whole: float) -> dict[str, str]:
-    """A bar: how much of it this row is."""
+    """A bar: how much of the largest this row is."""
     return {"share": f"{100 * part / whole:.1f}" if whole > 0 else "0", "href": "", "kind": ""}
 
 
@@ -205,6 +205,8 @@ def money(usd: object, places: int | None = None) -> str:
         return "–"
     amount = float(str(usd))
     places = places_of(abs(amount)) if places is None else places
+    if amount == 0 and places > 2:
+        return "$0"
     if 0 < amount < 0.5 * 10**-places:
         return f"<${10**-places:.{places}f}"
     return f"${amount:,.{places}f}"

@@ -46,28 +46,21 @@ async def show(look: Look) -> Shown:
     rows = [
         [
             link(_name(look, row), f"/ui/keys/{row['token']}"),
-            marked(row.get("key_name") or "–", "mono"),
-            row.get("user_id"),
-            team_link(row),
-            row.get("models") or [say("all")],
             _state(look, row),
             _spent(row, usd),
             _limit(row),
+            row.get("user_id"),
+            team_link(row),
+            row.get("models") or [say("all")],
             when(row.get("expires"))[:16] or say("never"),
+            marked(row.get("key_name") or "–", "mono"),
         ]
         for row in found["keys"]
     ]
     columns = [
-        (say("keys.alias"), ""),
-        (say("keys.name"), ""),
-        (say("keys.owner"), ""),
-        (say("by.team"), ""),
-        (say("nav.models"), ""),
-        (say("keys.state"), ""),
-        (say("spend.total"), "n"),
-        (say("keys.budget"), "n"),
-        (say("keys.expires"), ""),
-    ]
+        (say("keys.alias"), ""), (say("keys.state"), ""), (say("spend.total"), "n"), (say("keys.budget"), "n"), (say("keys.owner"), ""),
+        (say("by.team"), ""), (say("nav.models"), ""), (say("keys.expires"), ""), (say("keys.name"), ""),
+    ]  # fmt: skip
     statuses = [("", say("all")), *((s, say("state." + s)) for s in ("active", "expired", "revoked"))]
     filters = [
         Input(name="search", label=say("keys.search"), value=asked["search"]),

@@ -162,19 +162,19 @@ async def requests(look: Look) -> Shown:
             link(when(row["startTime"]), f"/ui/requests/{row['request_id']}"),
             row["model_group"],
             _outcome(look, row),
+            f"{row.get('request_duration_ms', 0):,} ms",
+            count(row["total_tokens"]),
+            usd(row["spend"]),
             _key_name(row),
             row.get("metadata", {}).get("user_api_key_team_alias") or row.get("team_id"),
             row["user"],
             row.get("request_tags") or [],
-            f"{row.get('request_duration_ms', 0):,} ms",
-            count(row["total_tokens"]),
-            usd(row["spend"]),
         ]
         for row in rows
     ]
     columns = [
-        (say("req.at"), ""), (say("by.model"), ""), (say("req.status"), ""), (say("by.key"), ""), (say("by.team"), ""),
-        (say("by.user"), ""), (say("req.tags"), ""), (say("req.duration"), "n"), (say("spend.tokens"), "n"), (say("spend.cost"), "n"),
+        (say("req.at"), ""), (say("by.model"), ""), (say("req.status"), ""), (say("req.duration"), "n"), (say("spend.tokens"), "n"),
+        (say("spend.cost"), "n"), (say("by.key"), ""), (say("by.team"), ""), (say("by.user"), ""), (say("req.tags"), ""),
     ]  # fmt: skip
     outcomes = [("", say("all")), ("success", say("outcome.success")), ("failure", say("outcome.failure"))]
     filters = [
@@ -355,7 +355,8 @@ def _grouped(
         (say("spend.cost"), "n"),
         *([] if half else [(say("spend.share"), "")]),
     ]
-    whole, usd = sum(float(row["spend_usd"]) for row in rows), moneys(row["spend_usd"] for row in rows)
+    usd = moneys(row["spend_usd"] for row in rows)
+    most = max((float(row["spend_usd"]) for row in rows if not row.get("other")), default=0.0)
     listed = []
     for row in rows:
         failures = row["failures"]
@@ -366,7 +367,7 @@ def _grouped(
                 marked(count(failures), "bad") if failures else "0",
                 count(row["input_tokens"] + row["output_tokens"]),
                 usd(row["spend_usd"]),
-                *([] if half else [share(float(row["spend_usd"]), whole)]),
+                *([] if half else ["" if row.get("other") else share(float(row["spend_usd"]), most)]),
             ]
         )
     note = say("spend.admitted") if not half and {*groups, *period} & OF_THE_ADMITTED else ""
