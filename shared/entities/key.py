@@ -129,7 +129,10 @@ KEY = EntityKind(
         "grace_period", "new_key", "new_master_key", "replaced_by", "previous_tokens", "settings_updated_at",
         "rotation_claim", DELEGATED,
     ),
-    indexes=("team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id"),
+    indexes=(
+        "team_id", "user_id", "replaced_by", "organization_id", "created_by", "blocked", "rotates", "budget_id", "project_id",
+        "agent_id", "access_group_ids",
+    ),
     check=check_budgets,
 )  # fmt: skip
 

@@ -81,7 +81,7 @@ PROJECT = EntityKind(
     Project(project_id=""),
     [
         column("project_alias", readers.text),
-        kept("description", readers.prose),
+        kept("description", readers.prose, empty=None),
         column("team_id", readers.text),
         column("models", readers.texts),
         column("metadata", readers.metadata),

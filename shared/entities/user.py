@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from shared.entities import readers
-from shared.entities.kind import EntityKind, column, kept, later, max_budget, times
+from shared.entities.kind import EntityKind, column, kept, later, max_budget, ours, times
 from shared.entities.limits import LIMITS, check_budgets
 from shared.entities.model import SealedText
 
@@ -63,7 +63,7 @@ USER = EntityKind(
         later("spend", readers.usd, empty=None),
         *LIMITS,
         kept("sso_user_id", readers.text, empty=None),
-        later("allowed_cache_controls", readers.texts, empty=[]),
+        ours("allowed_cache_controls", []),
         *times("created_at", "updated_at"),
     ],
     read_only=(
@@ -71,6 +71,6 @@ USER = EntityKind(
         "user_ids", "duration", "key_alias", "key_name", "expires", "team_id", "sealed",
         "sso_role",
     ),
-    indexes=("email_key", "user_role"),
+    indexes=("email_key", "user_role", "sso_user_id"),
     check=check_budgets,
 )  # fmt: skip

@@ -13,7 +13,8 @@ _TEAM_ID = Parameter("team_id", "Without it the caller's own")
 _KEY_FILTERS = tuple(
     Parameter(name)
     for name in (
-        "user_id", "team_id", "organization_id", "key_hash", "key_alias", "search", "status", "expires", "sort_by", "sort_order",
+        "user_id", "team_id", "organization_id", "project_id", "agent_id", "access_group_id", "key_hash", "key_alias", "search", "status",
+        "expires", "sort_by", "sort_order", "expand",
     )
 )  # fmt: skip
 _KEY_FLAGS = tuple(
@@ -129,7 +130,7 @@ _TEAMS = (
     change("/team/delete", "Delete teams, and their keys", body(None, "team_ids", team_ids=STRINGS)),
     change("/team/block", "Block a team", _ONE_TEAM),
     change("/team/unblock", "Unblock a team", _ONE_TEAM),
-    question("/team/info", "One team", _TEAM_ID),
+    question("/team/info", "One team", _TEAM_ID, Parameter("key_limit", type="integer")),
     question(
         "/team/list",
         "The teams that the caller may see",
@@ -146,6 +147,7 @@ _TEAMS = (
         Parameter("organization_id"),
         Parameter("team_id"),
         Parameter("team_alias"),
+        Parameter("search", "A part of the name, or the id"),
         Parameter("sort_by"),
         Parameter("sort_order"),
     ),

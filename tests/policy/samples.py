@@ -224,6 +224,7 @@ SAMPLES: dict[str, Sample] = {
     "/organization/update": Sample({**_ORGANIZATION, "models": ["gpt"]}, facts=[("organization", "o", "updated")]),
     "/organization/delete": Sample({"organization_ids": ["empty"]}, facts=[("organization", "empty", "deleted")]),
     "/organization/info": Sample(query=_ORGANIZATION),
+    "POST /organization/info": Sample({"organizations": [_ORGANIZATION["organization_id"]]}),
     "/organization/list": Sample(),
     "/organization/member_add": Sample(
         {**_ORGANIZATION, "member": {"user_id": OWNER}}, facts=[("organization", "o", "updated")]

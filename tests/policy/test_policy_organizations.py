@@ -43,7 +43,7 @@ def test_members_of_an_organisation() -> None:
     world.call("/organization/new", {"organization_id": "o"})
     ids = {"organization_id": "o"}
     answer = world.call("/organization/member_add", {**ids, "member": {"user_id": "u", "role": "internal_user"}})
-    assert answer["members"] == [{"user_id": "u", "user_role": "internal_user"}]
+    assert [(each["user_id"], each["user_role"]) for each in answer["members"]] == [("u", "internal_user")]
     refused(world.call("/organization/member_add", {**ids, "member": {"user_id": "u"}}), 400, "member")
     refused(world.call("/organization/member_add", {**ids, "member": {"user_id": "v", "role": "king"}}), 400, "role")
     answer = world.call("/organization/member_update", {**ids, "user_id": "u", "role": "org_admin"})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.entities import User
+from shared.facts import Caller
 from tests.policy.world import World, digest
 
 KEY_COLUMNS = """
@@ -105,6 +106,117 @@ def test_who_writes_metadata_back_changes_what_they_changed_and_no_more(route: s
     assert found().extra["guardrails"] == [] and "guardrails" not in found().metadata
     w.call(route, {**name, "metadata": {"mine": 3}})
     assert found().extra["guardrails"] == []  # what has a name of its own goes by that name alone
+
+
+FILTERS = [
+    ("/key/list", {"project_id": "p"}, "keys", ["a"]),
+    ("/key/list", {"agent_id": "g"}, "keys", ["b"]),
+    ("/key/list", {"access_group_id": "ag"}, "keys", ["b"]),
+    ("/key/list", {"access_group_id": "ag", "project_id": "p"}, "keys", []),
+    ("/user/list", {"team": "t"}, "users", ["u"]),
+    ("/user/list", {"search": "LICE"}, "users", ["u"]),
+    ("/user/list", {"search": "v"}, "users", ["v"]),
+    ("/user/list", {"sso_user_ids": "s1,s2"}, "users", ["v"]),
+    ("/user/list", {"organization_ids": "o"}, "users", ["v"]),
+    ("/user/list", {"sort_by": "user_id", "sort_order": "desc"}, "users", ["v", "u"]),
+    ("/user/list", {"sort_by": "user_id", "user_ids": "v,u"}, "users", ["u", "v"]),
+    ("/v2/team/list", {"search": "eam"}, "teams", ["t"]),
+    ("/organization/list", {"org_id": "o"}, "", ["o"]),
+    ("/organization/list", {"org_alias": "x"}, "", []),
+]
+
+
+@pytest.mark.parametrize(("route", "query", "field", "wanted"), FILTERS)
+def test_a_list_shows_what_was_asked_for_and_no_more(
+    route: str, query: dict[str, str], field: str, wanted: list[str]
+) -> None:
+    """A filter that isn't known would show everything."""
+    alice = User(user_id="u", user_email="alice@x.y")
+    w = World(alice, User(user_id="v", user_email="b@x.z", extra={"sso_user_id": "s2"}))
+    w.call(
+        "/team/new", {"team_id": "t", "team_alias": "Team", "members_with_roles": [{"role": "user", "user_id": "u"}]}
+    )
+    w.call("/team/new", {"team_id": "other"})
+    w.call("/organization/new", {"organization_id": "o", "organization_alias": "Org"})
+    w.call("/organization/new", {"organization_id": "o2"})
+    w.call("/organization/member_add", {"organization_id": "o", "member": {"user_email": "b@x.z", "role": "org_admin"}})
+    w.call("/project/new", {"project_id": "p", "team_id": "t"})
+    w.call("/key/generate", {**minted("a"), "team_id": "t", "project_id": "p"})
+    w.call("/key/generate", {**minted("b"), "agent_id": "g", "access_group_ids": ["ag"]})
+    found = w.call(route, query=query)
+    rows = found[field] if field else found
+    ids = {"keys": "token", "users": "user_id", "teams": "team_id", "": "organization_id"}[field]
+    shown = [each if isinstance(each, str) else each[ids] for each in rows]
+    names = {str(digest("a")): "a", str(digest("b")): "b"}
+    assert [names.get(each, each) for each in shown] == wanted
+
+
+def test_a_list_of_keys_with_their_users() -> None:
+    w = World(User(user_id="u", user_email="alice@x.y"))
+    w.call("/key/generate", {**minted("a"), "user_id": "u"})
+    w.call("/key/generate", minted("b"))
+    rows = w.call("/key/list", query={"expand": "user", "sort_by": "token"})["keys"]
+    assert {row["token"]: row["user"] and row["user"]["user_email"] for row in rows} == {
+        digest("a"): "alice@x.y",
+        digest("b"): None,
+    }
+
+
+def test_the_key_that_is_made_with_a_user_has_its_limits() -> None:
+    w = World()
+    w.call("/team/new", {"team_id": "t"})
+    body = {"guardrails": ["banned_keywords"], "permissions": {"hide_secrets": True}, "team_id": "t", "blocked": True}
+    w.call("/user/new", {**minted("a"), "user_id": "u", **body})
+    key = w.directory.keys[digest("a")]
+    assert (key.extra["guardrails"], key.permissions, key.team_id, key.blocked) == (*body.values(),)
+    assert w.directory.users["u"].extra == {}
+
+
+def test_members_of_an_organisation_go_by_their_address_too() -> None:
+    w = World(User(user_id="u", user_email="alice@x.y"))
+    w.call("/organization/new", {"organization_id": "o"})
+    named = {"organization_id": "o", "user_email": "alice@x.y"}
+    w.call(
+        "/organization/member_add",
+        {"organization_id": "o", "member": {"user_email": "alice@x.y", "role": "internal_user"}},
+    )
+    w.call("/organization/member_update", {**named, "role": "org_admin"})
+    assert w.directory.tables["organization"]["o"].members == [{"user_id": "u", "user_role": "org_admin"}]
+    w.call("/organization/member_delete", named)
+    assert w.directory.tables["organization"]["o"].members == []
+
+
+MEMBERSHIP = (
+    "user_id organization_id user_role spend budget_id created_at updated_at user user_email litellm_budget_table"
+)
+
+
+def test_an_organisations_row_is_litellms() -> None:
+    w = World(User(user_id="u", user_email="alice@x.y"), User(user_id="v"))
+    w.call("/organization/new", {"organization_id": "o"})
+    w.call("/team/new", {"team_id": "t", "organization_id": "o", "metadata": {"mine": 1}})
+    for user in ("u", "v"):
+        w.call("/organization/member_add", {"organization_id": "o", "member": {"user_id": user}})
+    asked = {"query": {"organization_id": "o"}}
+    row = w.call("/organization/info", **asked)
+    assert set(MEMBERSHIP.split()) == set(row["members"][0]) and row["members"][0]["user_email"] == "alice@x.y"
+    assert set(TEAM_COLUMNS.split()) <= set(row["teams"][0])
+    assert {"users", "litellm_budget_table", "budget_id", "models", "metadata"} <= set(row)
+    assert w.call("/organization/list") == [row]
+    assert w.call("POST /organization/info", {"organizations": ["o", "no such"]}) == [row]
+    changed = w.call("/organization/member_update", {"organization_id": "o", "user_id": "u", "role": "org_admin"})
+    assert (changed["user_id"], changed["user_role"]) == ("u", "org_admin")
+    of_member = w.call("/organization/info", **asked, actor=Caller(user_id="v"))
+    assert of_member["teams"] == [{"team_id": "t", "team_alias": None}], "what a team is, is its own"
+    assert {each["user_email"] for each in of_member["members"]} == {None}
+
+
+def test_a_patched_team_is_answered_by_its_row() -> None:
+    w = World()
+    w.call("/team/new", {"team_id": "t"})
+    assert set(TEAM_COLUMNS.split()) <= set(
+        w.call("PATCH /team/{team_id}", {"models": ["gpt"]}, params={"team_id": "t"})
+    )
 
 
 def test_a_spend_that_was_set_is_answered() -> None:

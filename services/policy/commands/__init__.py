@@ -35,6 +35,7 @@ from services.policy.commands import (
     stored_models,
     tags,
     teams,
+    user_lists,
     users,
 )
 from services.policy.commands.generic import Command
@@ -60,7 +61,7 @@ COMMANDS: dict[str, Command] = {
     "/key/aliases": key_queries.list_aliases,
     "/team/new": teams.new,
     "/team/update": teams.update,
-    "PATCH /team/{team_id}": teams.update,
+    "PATCH /team/{team_id}": teams.patch,
     "/team/delete": teams.delete,
     "/team/key/bulk_update": bulk.update_team_keys,
     "/team/permissions_bulk_update": bulk.update_permissions,
@@ -91,7 +92,7 @@ COMMANDS: dict[str, Command] = {
     "/user/delete": users.delete,
     "/user/info": users.info,
     "/v2/user/info": users.info_v2,
-    "/user/list": users.list_users,
+    "/user/list": user_lists.list_users,
     "/user/filter/ui": filters.users,
     "/team/filter/ui": filters.teams,
     "/user/available_roles": users.available_roles,
@@ -145,6 +146,7 @@ COMMANDS: dict[str, Command] = {
     "/organization/update": organizations.update_organization,
     "/organization/delete": organizations.delete_organizations,
     "/organization/info": organizations.organization_info,
+    "POST /organization/info": organizations.organization_infos,
     "/organization/list": organizations.list_organizations,
     "/organization/member_add": organizations.add_member,
     "/organization/member_update": organizations.update_member,

@@ -40,7 +40,8 @@ def delete(call: Call) -> Plan:
     if len(kept) == len(_entries(team)):
         raise RefusedError(errors.entity_not_found(f"Callback {name[:64]} not found in this team", "callback_name"))
     after, plan = _with(call, team, kept or None)
-    return msgspec.structs.replace(plan, answer={"status": "success", "data": _shown(after)})
+    message = f"Callback {name} removed from team {after.team_id}"
+    return msgspec.structs.replace(plan, answer={"status": "success", "message": message, "data": _shown(after)})
 
 
 def disable(call: Call) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from services.policy import relations, rights
-from services.policy.commands import budgets, generic
+from services.policy.commands import budgets, generic, users
 from services.policy.commands.keys import spent
 from services.policy.directory import Directory
 from services.policy.plan import Call, Plan
@@ -22,7 +22,15 @@ from shared.ids import KeyDigest
 INFO_KEYS_MAX = 100
 _STATUSES = ("active", "expired", "revoked", "deleted")
 _SORTABLE = ("created_at", "updated_at", "expires", "key_alias", "key_name", "user_id", "team_id", "token")
-_FILTERS = ("user_id", "team_id", "organization_id")
+_FILTERS = {
+    "user_id": "user_id",
+    "team_id": "team_id",
+    "organization_id": "organization_id",
+    "project_id": "project_id",
+    "agent_id": "agent_id",
+    "access_group_id": "access_group_ids",
+}
+"""Of the query → index of the keys."""
 
 
 def info(call: Call) -> Plan:
@@ -99,9 +107,10 @@ def list_keys(call: Call) -> Plan:
     those found by name); for admins who narrow it by nothing, or by status alone, O(the page and
     those before it)."""
     query = call.query
-    full = generic.truth(query, "return_full_object")
+    with_user = "user" in (query.get("expand") or "").split(",")
+    full = with_user or generic.truth(query, "return_full_object")
     page = generic.page(call, _found(call, _filter(query)))
-    rows = [KEY.row(key, spend=None) if full else key.token for key in page.items]
+    rows = [_shown(call, key, with_user=with_user) if full else key.token for key in page.items]
     return Plan(
         {
             "keys": rows,
@@ -111,6 +120,14 @@ def list_keys(call: Call) -> Plan:
         },
         spend=[spent(key, row) for key, row in zip(page.items, rows, strict=True) if isinstance(row, dict)],
     )
+
+
+def _shown(call: Call, key: Key, *, with_user: bool) -> dict[str, Any]:
+    row = KEY.row(key, spend=None)
+    if with_user:
+        user = None if key.user_id is None else call.directory.users.get(key.user_id)
+        row["user"] = None if user is None else users.shown(call, user)[0]
+    return row
 
 
 def _found(call: Call, wanted: "_Filter") -> Sequence[Key]:
@@ -209,7 +226,7 @@ def _filter(query: dict[str, str]) -> _Filter:
         if value:
             wanted.add(value)
     return _Filter(
-        equal={name: query[name] for name in _FILTERS if query.get(name)},
+        equal={attribute: query[name] for name, attribute in _FILTERS.items() if query.get(name)},
         alias=query.get("key_alias") or query.get("search") or "",
         alias_contains=generic.truth(query, "substring_matching") or not query.get("key_alias"),
         status=wanted,
@@ -233,7 +250,7 @@ def _candidates(call: Call, wanted: "_Filter") -> Iterable[Key] | None:
     if wanted.alias and not wanted.alias_contains:
         owner = directory.alias_owner(wanted.alias)
         return [] if owner is None else [owner]
-    narrow: list[list[Key]] = [directory.find("key", name, query[name]) for name in _FILTERS if query.get(name)]
+    narrow: list[list[Key]] = [directory.find("key", name, value) for name, value in wanted.equal.items()]
     if narrow:
         return min(narrow, key=len)
     if not call.sees_all:
@@ -268,13 +285,18 @@ def _matches(call: Call, wanted: _Filter, key: Key) -> bool:
         return False  # it stands for another one
     if not call.sees_all and not _visible(call, wanted, key):
         return False
-    if any(getattr(key, name) != value for name, value in wanted.equal.items()):
+    if not all(_is(key, attribute, value) for attribute, value in wanted.equal.items()):
         return False
     if wanted.alias:
         alias = key.key_alias or ""
         if (wanted.alias.casefold() not in alias.casefold()) if wanted.alias_contains else (wanted.alias != alias):
             return False
     return not wanted.status or wanted.status == {status(key, call.now_ms)}
+
+
+def _is(key: Key, attribute: str, value: str) -> bool:
+    found = KEY.indexes[attribute](key)
+    return value in found if isinstance(found, list) else found == value
 
 
 def _visible(call: Call, wanted: _Filter, key: Key) -> bool:

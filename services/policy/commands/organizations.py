@@ -8,8 +8,9 @@ from services.policy import relations, rights
 from services.policy.commands import budgets, generic, keys
 from services.policy.plan import Call, Plan, Spent, change
 from shared import errors
-from shared.entities import ORGANIZATION, PROJECT, Organization, Project
+from shared.entities import ORGANIZATION, PROJECT, TEAM, Organization, Project, Team
 from shared.entities import readers as fields
+from shared.entities.kind import iso
 from shared.entities.organization import ORGANIZATION_ROLES
 from shared.errors import RefusedError
 
@@ -41,7 +42,7 @@ def delete_organizations(call: Call) -> Plan:
                 message = f"Organization {each.organization_id} still has {kind}s"
                 raise RefusedError(errors.bad_request(message, "organization_ids"))
     changes = [change(call.directory, ORGANIZATION, "deleted", each, None) for each in found]
-    return Plan([ORGANIZATION.row(each, spend=None) for each in found], changes)
+    return Plan([_organization_row(call, each) for each in found], changes)
 
 
 def organization_info(call: Call) -> Plan:
@@ -49,13 +50,32 @@ def organization_info(call: Call) -> Plan:
     found = _organization(call, sent)
     _need(call, found)
     row = _organization_row(call, found)
-    return Plan(row, spend=[Spent(row, "organization", [found.organization_id])])
+    return Plan(row, spend=[_spent(found, row)])
+
+
+def organization_infos(call: Call) -> Plan:
+    """By POST: of those that are named the ones that are there, and that the caller may see."""
+    table = call.directory.tables["organization"]
+    names = generic.names(call, "organizations", IDS_MAX)
+    return _rows(call, [table[name] for name in dict.fromkeys(names) if name in table])
+
+
+def _rows(call: Call, found: list[Organization]) -> Plan:
+    seen = [each for each in found if rights.may_touch_organization(call, each, "/organization/info")]
+    rows = [_organization_row(call, each) for each in seen]
+    return Plan(rows, spend=[_spent(each, row) for each, row in zip(seen, rows, strict=True)])
+
+
+def _spent(found: Organization, row: dict[str, Any]) -> Spent:
+    return Spent(row, "organization", [found.organization_id])
 
 
 def list_organizations(call: Call) -> Plan:
-    every: list[Organization] = list(call.directory.tables["organization"].values())
-    found = [each for each in every if rights.may_touch_organization(call, each, "/organization/info")]
-    return Plan([_organization_row(call, each) for each in found])
+    """`org_id` is the id; `org_alias` a part of the name."""
+    table = call.directory.tables["organization"]
+    org_id, alias = call.query.get("org_id"), (call.query.get("org_alias") or "").casefold()
+    every: list[Organization] = [*table.values()] if not org_id else [table[org_id]] if org_id in table else []
+    return _rows(call, [each for each in every if alias in (each.organization_alias or "").casefold()])
 
 
 def add_member(call: Call) -> Plan:
@@ -64,7 +84,7 @@ def add_member(call: Call) -> Plan:
     sent = call.body.get("member")
     members = list(found.members)
     for each in sent if isinstance(sent, list) else [sent]:
-        member = _member(each)
+        member = _member(call, each)
         if any(known["user_id"] == member["user_id"] for known in members):
             raise RefusedError(errors.bad_request(f"User={member['user_id']} is a member already", "member"))
         members.append(member)
@@ -75,7 +95,9 @@ def update_member(call: Call) -> Plan:
     found, member = _named_member(call)
     role = _role(call.body.get("role"))
     members = [{**each, "user_role": role} if each is member else each for each in found.members]
-    return _with_members(call, found, members)
+    plan = _with_members(call, found, members)
+    changed = next(each for each in plan.answer["members"] if each["user_id"] == member["user_id"])
+    return msgspec.structs.replace(plan, answer={**plan.answer, **changed})
 
 
 def delete_member(call: Call) -> Plan:
@@ -101,19 +123,23 @@ def delete_projects(call: Call) -> Plan:
     for each in found:
         _need_project(call, each)
     changes = [change(call.directory, PROJECT, "deleted", each, None) for each in found]
-    return Plan([PROJECT.row(each, spend=None) for each in found], changes)
+    return Plan([_project_row(call, each) for each in found], changes)
 
 
 def project_info(call: Call) -> Plan:
     found = _project(call, call.query.get("project_id"))
     _need_project(call, found)
-    return Plan(PROJECT.row(found, spend=None, litellm_budget_table=budgets.shown(call, PROJECT, found)))
+    return Plan(_project_row(call, found))
 
 
 def list_projects(call: Call) -> Plan:
     every: list[Project] = list(call.directory.tables["project"].values())
     found = [each for each in every if rights.may_touch_project(call, each, "/project/info")]
-    return Plan([PROJECT.row(each, spend=None) for each in found])
+    return Plan([_project_row(call, each) for each in found])
+
+
+def _project_row(call: Call, found: Project) -> dict[str, Any]:
+    return PROJECT.row(found, spend=None, litellm_budget_table=budgets.shown(call, PROJECT, found))
 
 
 def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
@@ -132,8 +158,10 @@ def _save(call: Call, kind: Any, entity: Any, before: Any) -> Plan:
         _check_project(call, entity, after, new=before is None)
     kind.check_size(after)
     changes = [change(call.directory, kind, "created" if before is None else "updated", before, after)]
-    row = kind.row(after, spend=0.0 if before is None else None)
-    return Plan(row, changes, made.unknown, made.not_enforced)
+    if kind is PROJECT:
+        return Plan(_project_row(call, after), changes, made.unknown, made.not_enforced)
+    row = _organization_row(call, after)
+    return Plan(row, changes, made.unknown, made.not_enforced, [_spent(after, row)])
 
 
 def _free(call: Call, kind: str, entity_id: str) -> None:
@@ -152,13 +180,45 @@ def _project(call: Call, project_id: str | None, field: str = "project_id") -> P
 
 
 def _organization_row(call: Call, found: Organization) -> dict[str, Any]:
-    teams = call.directory.find("team", "organization_id", found.organization_id)
     return ORGANIZATION.row(
         found,
         spend=None,
-        teams=[{"team_id": team.team_id, "team_alias": team.team_alias} for team in teams[:IDS_MAX]],
+        members=_memberships(call, found),
+        teams=[_team_row(call, team) for team in _teams(call, found)],
+        users=[],
         litellm_budget_table=budgets.shown(call, ORGANIZATION, found),
     )
+
+
+def _teams(call: Call, found: Organization) -> list[Team]:
+    return call.directory.find("team", "organization_id", found.organization_id)[:IDS_MAX]
+
+
+def _team_row(call: Call, team: Team) -> dict[str, Any]:
+    """Whole for whom the team shows itself to."""
+    if rights.may_touch_team(call, team, "/team/info"):
+        return TEAM.row(team, spend=None)
+    return {"team_id": team.team_id, "team_alias": team.team_alias}
+
+
+def _memberships(call: Call, found: Organization) -> list[dict[str, Any]]:
+    """As LiteLLM's rows of them. Addresses are for who administers it."""
+    administers = call.sees_all or found.organization_id in relations.administered(call.directory, call.actor.user_id)
+    users = call.directory.users if administers else {}
+    return [
+        {
+            **member,
+            "organization_id": found.organization_id,
+            "user_email": None if (user := users.get(str(member.get("user_id")))) is None else user.user_email,
+            "spend": None,
+            "budget_id": None,
+            "litellm_budget_table": None,
+            "user": None,
+            "created_at": iso(found.created_at_ms),
+            "updated_at": iso(found.updated_at_ms),
+        }
+        for member in found.members
+    ]
 
 
 def _need(call: Call, found: Organization) -> None:
@@ -187,12 +247,18 @@ def _role(value: Any) -> str:
     return str(role or "internal_user")
 
 
-def _member(sent: Any) -> dict[str, Any]:
+def _member(call: Call, sent: Any) -> dict[str, Any]:
     if not isinstance(sent, dict):
-        fields.refuse("member", "must be an object with user_id and role")
+        fields.refuse("member", "must be an object with user_id (or user_email) and role")
     user_id = fields.text("member.user_id", sent.get("user_id"))
+    email = fields.text("member.user_email", sent.get("user_email"))
+    if user_id is None and email is not None:
+        user = call.directory.user_of(email)
+        if user is None:
+            raise generic.absent(call, f"User not found, passed user_email={email}", "member", _NO_ORGANIZATION)
+        user_id = user.user_id
     if user_id is None:
-        fields.refuse("member", "needs a user_id")
+        fields.refuse("member", "needs a user_id or the user_email of a user")
     return {"user_id": user_id, "user_role": _role(sent.get("role") or sent.get("user_role"))}
 
 
@@ -200,10 +266,14 @@ def _named_member(call: Call) -> tuple[Organization, dict[str, Any]]:
     found = _organization(call, fields.text("organization_id", call.body.get("organization_id")))
     _need(call, found)
     user_id = fields.text("user_id", call.body.get("user_id"))
+    email = fields.text("user_email", call.body.get("user_email"))
+    if user_id is None and email is not None:
+        user = call.directory.user_of(email)
+        user_id = None if user is None else user.user_id
     for member in found.members:
         if member.get("user_id") == user_id:
             return found, member
-    raise RefusedError(errors.entity_not_found(f"user_id={user_id} is not in this organization", "user_id"))
+    raise RefusedError(errors.entity_not_found(f"user_id={user_id or email} is not in this organization", "user_id"))
 
 
 def _with_members(call: Call, found: Organization, members: list[dict[str, Any]]) -> Plan:
@@ -211,5 +281,6 @@ def _with_members(call: Call, found: Organization, members: list[dict[str, Any]]
         fields.refuse("member", f"would be more than {fields.MEMBERS_MAX}")
     after = generic.stamped(call, msgspec.structs.replace(found, members=members))
     ORGANIZATION.check_size(after)
-    row = {**_organization_row(call, after), "updated_organization_memberships": members}
-    return Plan(row, [change(call.directory, ORGANIZATION, "updated", found, after)])
+    row = _organization_row(call, after)
+    row |= {"updated_users": [], "updated_organization_memberships": row["members"]}
+    return Plan(row, [change(call.directory, ORGANIZATION, "updated", found, after)], spend=[_spent(after, row)])

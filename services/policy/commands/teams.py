@@ -19,7 +19,7 @@ RESERVED = frozenset({"litellm-dashboard"})
 """LiteLLM keeps this one for its own admin page."""
 TEAMS_MAX = 100
 """Of one /team/delete."""
-KEYS_SHOWN_MAX = 100
+KEYS_SHOWN, KEYS_SHOWN_MAX = 100, 500
 """In /team/info; /key/list?team_id= pages through all."""
 
 
@@ -44,6 +44,12 @@ def new(call: Call) -> Plan:
     leftovers = keys.deletions(call, call.directory.team_keys(team_id))
     changes = [*leftovers.values(), change(call.directory, TEAM, "created", None, team)]
     return Plan(TEAM.row(team, spend=0.0), changes, made.unknown, made.not_enforced)
+
+
+def patch(call: Call) -> Plan:
+    """PATCH /team/{team_id}: as /team/update, and answered by the row."""
+    plan = update(call)
+    return msgspec.structs.replace(plan, answer=plan.answer["data"])
 
 
 def update(call: Call) -> Plan:
@@ -101,7 +107,9 @@ def info(call: Call) -> Plan:
         fields.refuse("team_id", "must name the team")
     team = _team(call, team_id)
     need(call, team)
-    shown = [key for key in call.directory.team_keys(team_id) if _may_see_key(call, team, key)][:KEYS_SHOWN_MAX]
+    most = generic.number(call.query, "key_limit", KEYS_SHOWN, KEYS_SHOWN_MAX)
+    theirs = [key for key in call.directory.team_keys(team_id) if key.replaced_by is None]
+    shown = [key for key in theirs if _may_see_key(call, team, key)][:most]
     row = TEAM.row(team, spend=None)
     rows = [KEY.row(key, spend=None) for key in shown]
     memberships = [
@@ -144,6 +152,7 @@ def available(call: Call) -> Plan:
 def _listed(call: Call) -> list[Team]:
     user_id, organization_id = call.query.get("user_id"), call.query.get("organization_id")
     alias, team_id = (call.query.get("team_alias") or "").casefold(), call.query.get("team_id")
+    search = (call.query.get("search") or "").casefold()
     if user_id:
         teams: Iterable[Team] = call.directory.find("team", "member_ids", user_id)
     elif organization_id:
@@ -160,6 +169,7 @@ def _listed(call: Call) -> list[Team]:
         and (not organization_id or team.organization_id == organization_id)
         and (not team_id or team.team_id == team_id)
         and (not alias or alias in (team.team_alias or "").casefold())
+        and (not search or search == team.team_id.casefold() or search in (team.team_alias or "").casefold())
     ]
 
 

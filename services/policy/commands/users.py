@@ -1,6 +1,5 @@
 """/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -39,6 +38,15 @@ ROLES = {
 }
 
 
+_KEYS_ALONE = frozenset(
+    {"aliases", "allowed_cache_controls", "blocked", "budget_fallbacks", "config", "guardrails", "mcp_rpm_limit", "permissions",
+     "tag_rpm_limit", "team_id"}
+)  # fmt: skip
+"""Of /user/new's fields those that say nothing of the user, only of the key that is made with it.
+For proxy admins."""
+_OF_THE_KEY = _KEYS_ALONE | {"key_alias", "duration", "models"}
+
+
 def new(call: Call) -> Plan:
     """The user, the teams they are in, and a key of theirs unless `auto_create_key` is false."""
     body = call.body
@@ -46,7 +54,11 @@ def new(call: Call) -> Plan:
     user_id = fields.text("user_id", body.get("user_id")) or call.new_id()
     if user_id in call.directory.users:
         raise RefusedError(errors.bad_request(f"User with user_id {user_id} already exists", "user_id"))
-    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), user_defaults.completed(call.catalog, body))
+    for name in _KEYS_ALONE:
+        if body.get(name) is not None and not call.is_admin:
+            raise RefusedError(errors.for_admins(name))
+    of_user = {name: value for name, value in body.items() if name not in _KEYS_ALONE}
+    made = USER.merge(User(user_id=user_id, created_at_ms=call.now_ms), user_defaults.completed(call.catalog, of_user))
     _check_email(call, made.entity, None)
     keys.check_models(call, [], made.entity.models)
     teams = _team_changes(call, user_id, body)
@@ -57,14 +69,18 @@ def new(call: Call) -> Plan:
     user = generic.stamped(call, msgspec.structs.replace(made.entity, teams=[c.entity_id for c in teams]))
     USER.check_size(user)
     changes = [change(call.directory, USER, "created", None, user), *teams, *organizations]
-    row: dict[str, Any] = {**USER.row(user, spend=0.0), "key": None}
+    row: dict[str, Any] = {**dict.fromkeys(KEY.settable()), **USER.row(user, spend=0.0), "key": None, "token_id": None}
     if fields.flag("auto_create_key", body.get("auto_create_key")) is not False:
         key = keys.new_key(call)
-        sent = {name: value for name, value in body.items() if name in ("key_alias", "duration", "models", "aliases")}
+        sent = {name: value for name, value in body.items() if name in _OF_THE_KEY}
         key = msgspec.structs.replace(key, user_id=user_id)
         key = keys.held(call, keys.merged(call, key, key_defaults.completed(call, sent)).entity)
         changes += keys.creation(call, key)
-        row |= {"key": key.token, "token": key.token, "key_name": key.key_name, "expires": KEY.row(key)["expires"]}
+        of_key = KEY.row(key)
+        row |= {
+            name: of_key[name] for name in ("token", "key_name", "key_alias", "expires", "created_by", "updated_by")
+        }
+        row |= {name: of_key.get(name) for name in _KEYS_ALONE} | {"key": key.token, "token_id": key.token}
     return Plan(row, changes, made.unknown, made.not_enforced)
 
 
@@ -204,56 +220,12 @@ def info_v2(call: Call) -> Plan:
         fields.refuse("user_id", "must name the user")
     _need(call, user_id)
     user = _of_id(call, user_id)
-    row, of_user = shown(call, user, key_count=_key_count(call, user))
+    row, of_user = shown(call, user, key_count=key_count(call, user))
     return Plan(row, spend=of_user)
 
 
-def _key_count(call: Call, user: User) -> int:
+def key_count(call: Call, user: User) -> int:
     return len(call.directory.find("key", "user_id", user.user_id))
-
-
-def list_users(call: Call) -> Plan:
-    query = call.query
-    seen = None if call.sees_all else _administered_members(call)
-    generic.need(call, seen is None or bool(seen), "Only admins may list users.")
-    role, ids, email = query.get("role"), query.get("user_ids"), query.get("user_email") or query.get("search")
-    found: Sequence[User]
-    if seen is None and not (ids or role or email):
-        found = call.directory.ordered("user", "created_at_ms", descending=True)
-    else:
-        found = [
-            user
-            for user in _candidates(call, seen, set(ids.split(",")) if ids else None, role, email)
-            if (seen is None or user.user_id in seen)
-            and (not role or user.user_role == role)
-            and (not email or email.casefold() in (user.user_email or "").casefold())
-        ]
-        found.sort(key=lambda user: (user.created_at_ms, user.user_id), reverse=True)
-    page = generic.page(call, found, "page_size", 25)
-    rows = [shown(call, user, key_count=_key_count(call, user)) for user in page.items]
-    return Plan(
-        {
-            "users": [row for row, _ in rows],
-            "total": page.total,
-            "page": page.number,
-            "page_size": page.size,
-            "total_pages": page.pages,
-        },
-        spend=[each for _, of_user in rows for each in of_user],
-    )
-
-
-def _candidates(
-    call: Call, seen: set[str] | None, ids: set[str] | None, role: str | None, email: str | None
-) -> list[User]:
-    """The fewest that a query names: by id, by part of the address, by role."""
-    directory = call.directory
-    named = ids if ids is not None else seen
-    if named is not None:
-        return [user for user_id in sorted(named) if (user := directory.users.get(user_id)) is not None]
-    if email:
-        return directory.containing("user", "user_email", email)
-    return directory.find("user", "user_role", role or "")
 
 
 def available_roles(call: Call) -> Plan:
@@ -294,7 +266,7 @@ def _organizations_of(call: Call, user_id: str) -> list[Organization]:
     return call.directory.find("organization", "member_ids", user_id)
 
 
-def _administered_members(call: Call) -> set[str]:
+def administered_members(call: Call) -> set[str]:
     """The users of the organisations that the caller administers."""
     table = call.directory.tables["organization"]
     mine = relations.administered(call.directory, call.actor.user_id)
