@@ -5,6 +5,7 @@ far as our kinds go."""
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import yaml
@@ -12,11 +13,13 @@ import yaml
 from tests.deploy.rendered import WORKLOADS, Manifest
 
 LABEL = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+SERVICE_NAME = re.compile(r"(?=.{1,63}$)[a-z]([-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_VALUE = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 QUALIFIED = re.compile(r"([a-z0-9.-]{1,253}/)?(?=.{1,63}$)[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+KEY = re.compile(r"(?=.{1,253}$)[-._a-zA-Z0-9]+")
 QUANTITY = re.compile(r"([0-9.]+)(m|Ki|Mi|Gi|)")
 FACTORS = {"m": 0.001, "": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 CONFIG_MAP_BYTES_MAX = 1024**2
@@ -29,6 +32,30 @@ STATEFUL_SET_MUTABLE = {
 }  # fmt: skip
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 """That restricted Pod Security lets a pod have."""
+OF_THE_NODE = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
+WORDS = {
+    "podManagementPolicy": {"OrderedReady", "Parallel"},
+    "whenDeleted": {"Retain", "Delete"},
+    "whenScaled": {"Retain", "Delete"},
+    "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+    "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
+    "fsGroupChangePolicy": {"OnRootMismatch", "Always"},
+    "protocol": {"TCP", "UDP", "SCTP"},
+    "pathType": {"Exact", "Prefix", "ImplementationSpecific"},
+    "medium": {"", "Memory"},
+    "pod-security.kubernetes.io/enforce": {"restricted"},
+}
+"""Fields whose values the schema leaves open, wherever they stand."""
+AT_LEAST = {
+    "maxSkew": 1,
+    "periodSeconds": 1,
+    "timeoutSeconds": 1,
+    "failureThreshold": 1,
+    "terminationGracePeriodSeconds": 0,
+    "replicas": 0,
+}
+AT_MOST = {"port": 65_535, "containerPort": 65_535, "stabilizationWindowSeconds": 3_600, "periodSeconds": 1_800}
+FIELDS = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"}
 
 
 def amount(text: object) -> float:
@@ -48,6 +75,9 @@ def faults(manifests: list[Manifest]) -> list[str]:
     comes.
     """
     found = [f"{key}: twice" for key in twice((each["kind"], each["metadata"]["name"]) for each in manifests)]
+    kinds = [each["kind"] for each in manifests]
+    if "Namespace" in kinds and kinds[0] != "Namespace":
+        found.append("Namespace: after what stands in it")
     for each in manifests:
         found += [f"{each['kind']}/{each['metadata']['name']}: {fault}" for fault in _faults(each, manifests)]
     return found
@@ -61,9 +91,22 @@ def _faults(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
         yield from CHECKS[each["kind"]](each, all_)
 
 
+def _values(where: str, tree: object) -> Iterator[str]:
+    """Words and numbers that the schema leaves open."""
+    for at, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        if at in WORDS and value not in WORDS[at]:
+            yield f"{where}.{at}: {value!r}"
+        if isinstance(value, int) and not AT_LEAST.get(at, value) <= value <= AT_MOST.get(at, value):
+            yield f"{where}.{at}: {value}"
+        if at == "matchLabels" and not all(LABEL_VALUE.fullmatch(str(each)) for each in value.values()):
+            yield f"{where}.{at}: {value}"
+        yield from _values(f"{where}.{at}", value)
+
+
 def _metadata(each: Manifest) -> Iterator[str]:
     name = each["metadata"]["name"]
-    pattern = LABEL if each["kind"] in ("Namespace", "Service") else SUBDOMAIN
+    pattern = {"Namespace": LABEL, "Service": SERVICE_NAME}.get(each["kind"], SUBDOMAIN)
+    yield from _values("", {key: value for key, value in each.items() if key != "data"})
     if not pattern.fullmatch(name):
         yield f"no name: {name}"
     if len(yaml.safe_dump(each)) > ANNOTATIONS_BYTES_MAX:
@@ -105,9 +148,15 @@ def _workload(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
         yield "its selector matches another's pods"
     if pod.get("restartPolicy", "Always") != "Always":
         yield "restartPolicy"
+    yield from (f"{name}: of the node's" for name in OF_THE_NODE if pod.get(name))
+    if pod.get("securityContext", {}).get("sysctls"):
+        yield "sysctls"
     spreads = [(one["topologyKey"], one["whenUnsatisfiable"]) for one in pod.get("topologySpreadConstraints", [])]
     yield from (f"spread {key}: twice" for key in twice(spreads))
     claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])]
+    for claim in spec.get("volumeClaimTemplates", []):
+        if not claim["spec"]["accessModes"] or amount(claim["spec"]["resources"]["requests"]["storage"]) <= 0:
+            yield f"claim {claim['metadata']['name']}: of nothing"
     volumes = [volume["name"] for volume in pod.get("volumes", [])] + claims
     yield from (f"volume {name}: twice" for name in twice(volumes))
     yield from (f"volume {name}: no name" for name in volumes if not LABEL.fullmatch(name))
@@ -115,6 +164,8 @@ def _workload(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
         kinds = volume.keys() - {"name"}
         if len(kinds) != 1 or not kinds <= VOLUMES:
             yield f"volume {volume['name']}: {kinds}"
+        if amount(volume.get("emptyDir", {}).get("sizeLimit", "1")) <= 0:
+            yield f"volume {volume['name']}: of nothing"
         if "configMap" in volume and volume["configMap"]["name"] not in _names("ConfigMap", all_):
             yield f"volume {volume['name']}: no such ConfigMap"
     together = [*pod["containers"], *pod.get("initContainers", [])]
@@ -132,6 +183,7 @@ def _container(container: dict[str, Any], volumes: set[str], of_pod: dict[str, A
         yield f"container {container['name']}: no name"
     ports = container.get("ports", [])
     yield from (f"port {port['name']}: no name" for port in ports if not PORT_NAME.fullmatch(port["name"]))
+    yield from (f"port {port['name']}: of the node's" for port in ports if "hostPort" in port)
     yield from (f"port {name}: twice" for name in twice(port["name"] for port in ports))
     yield from (
         f"port {port}: twice" for port in twice((port["containerPort"], port.get("protocol", "TCP")) for port in ports)
@@ -143,6 +195,8 @@ def _container(container: dict[str, Any], volumes: set[str], of_pod: dict[str, A
             yield f"variable {one['name']}: no name"
         if ("value" in one) == ("valueFrom" in one) or not isinstance(one.get("value", ""), str):
             yield f"variable {one['name']}: neither a string nor a reference"
+        if one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "metadata.name") not in FIELDS:
+            yield f"variable {one['name']}: no such field"
     mounts = container.get("volumeMounts", [])
     yield from (f"mount {path}: twice" for path in twice(mount["mountPath"] for mount in mounts))
     yield from (f"mount {mount['name']}: no such volume" for mount in mounts if mount["name"] not in volumes)
@@ -225,6 +279,10 @@ def _network_policy(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
                 yield f"nobody is {labels}"
             if "ipBlock" in peer and len(peer) > 1:
                 yield "an ipBlock beside a selector"
+            if "ipBlock" in peer:
+                whole = ip_network(peer["ipBlock"]["cidr"])
+                without = [ip_network(each) for each in peer["ipBlock"].get("except", [])]
+                yield from (f"{each}: outside {whole}" for each in without if not whole.supernet_of(each))
         yield from (
             f"port {port['port']}: by name, which some networks don't know"
             for port in rule.get("ports", [])
@@ -235,6 +293,8 @@ def _network_policy(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
 def _autoscaler(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
     if each["apiVersion"] != "autoscaling/v2":
         yield "apiVersion"
+    if not 0 < each["spec"].get("minReplicas", 1) <= each["spec"]["maxReplicas"]:
+        yield "fewer at most than at least"
     target = each["spec"]["scaleTargetRef"]
     scaled = [one for one in all_ if (one["kind"], one["metadata"]["name"]) == (target["kind"], target["name"])]
     if not scaled:
@@ -250,6 +310,8 @@ def _autoscaler(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
 def _ingress(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
     services = {one["metadata"]["name"]: one["spec"]["ports"] for one in all_ if one["kind"] == "Service"}
     for rule in each["spec"]["rules"]:
+        if not SUBDOMAIN.fullmatch(rule.get("host", "any")):
+            yield f"host {rule['host']}"
         for path in rule["http"]["paths"]:
             aimed = path["backend"]["service"]
             if aimed["port"]["name"] not in {port["name"] for port in services.get(aimed["name"], [])}:
@@ -257,6 +319,7 @@ def _ingress(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
 
 
 def _config_map(each: Manifest, _: list[Manifest]) -> Iterator[str]:
+    yield from (f"key {key}: no name" for key in each["data"] if not KEY.fullmatch(key))
     if sum(len(text.encode()) for text in each["data"].values()) > CONFIG_MAP_BYTES_MAX:
         yield "larger than a ConfigMap may be"
 
@@ -290,5 +353,12 @@ def refused_changes(old: list[Manifest], new: list[Manifest]) -> list[str]:
             names = {"selector"}
         if each["kind"] == "Service":
             names = {"clusterIP"}
+        whole = before[key]
+        if whole.get("immutable"):
+            found += [
+                f"{each['kind']}/{key[1]}: {name}"
+                for name in ("data", "immutable")
+                if each.get(name) != whole.get(name)
+            ]
         found += [f"{each['kind']}/{key[1]}: {name}" for name in sorted(names) if spec.get(name) != was.get(name)]
     return found

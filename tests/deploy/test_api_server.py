@@ -92,6 +92,28 @@ BREAKS: dict[str, Callable[[Manifests], object]] = {
     "an ingress to nobody": lambda m: of(m, "Ingress", "edge")["spec"]["rules"][0]["http"]["paths"][0]["backend"][
         "service"
     ].update(name="edges"),
+    "a Service's name": lambda m: of(m, "Service", "edge")["metadata"].update(name="4000-edge"),
+    "its namespace behind it": lambda m: m.append(m.pop(0)),
+    "another standard": lambda m: m[0]["metadata"]["labels"].update({"pod-security.kubernetes.io/enforce": "strict"}),
+    "a word nobody knows": lambda m: of(m, "StatefulSet", "edge")["spec"].update(podManagementPolicy="Any"),
+    "a probe that never waits": lambda m: container(m)["readinessProbe"].update(timeoutSeconds=0),
+    "a selector's value": lambda m: of(m, "PodDisruptionBudget", "edge")["spec"]["selector"].update(
+        matchLabels={"app.kubernetes.io/name": "edge!"}
+    ),
+    "the node's network": lambda m: pod(of(m, "StatefulSet", "edge")).update(hostNetwork=True),
+    "a port of the node": lambda m: container(m)["ports"][0].update(hostPort=4000),
+    "a claim of nothing": lambda m: of(m, "StatefulSet", "edge")["spec"]["volumeClaimTemplates"][0]["spec"][
+        "resources"
+    ]["requests"].update(storage="0"),
+    "a field that pods don't have": lambda m: container(m)["env"].append(
+        {"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels"}}}
+    ),
+    "addresses outside of the block": lambda m: of(m, "NetworkPolicy", "edge")["spec"]["egress"].append(
+        {"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["192.168.0.0/16"]}}]}
+    ),
+    "fewer at most than at least": lambda m: of(m, "HorizontalPodAutoscaler", "edge")["spec"].update(maxReplicas=1),
+    "a host of no name": lambda m: of(m, "Ingress", "edge")["spec"]["rules"][0].update(host="tollgate_example"),
+    "a key of no name": lambda m: next(each for each in m if each["kind"] == "ConfigMap")["data"].update({"a/b": "x"}),
     "too large": lambda m: next(each for each in m if each["kind"] == "ConfigMap")["data"].update(x="x" * 2**20),
 }
 
@@ -116,3 +138,5 @@ def test_a_change_of_what_never_changes_would_be_found() -> None:
         new = copy.deepcopy(old)
         change(new)
         assert len(api_server.refused_changes(old, new)) == 1
+    kept = [{"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "1"}, "immutable": True}]
+    assert api_server.refused_changes(kept, [{**kept[0], "data": {"a": "2"}}]) == ["ConfigMap/x: data"]
