@@ -33,6 +33,7 @@ STATEFUL_SET_MUTABLE = {
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 """That restricted Pod Security lets a pod have."""
 OF_THE_NODE = ("hostNetwork", "hostPID", "hostIPC", "hostUsers")
+FILLED_IN = "without what the server fills in: it is owned as a whole, so server-side apply after the other conflicts"
 WORDS = {
     "podManagementPolicy": {"OrderedReady", "Parallel"},
     "whenDeleted": {"Retain", "Delete"},
@@ -46,14 +47,7 @@ WORDS = {
     "pod-security.kubernetes.io/enforce": {"restricted"},
 }
 """Fields whose values the schema leaves open, wherever they stand."""
-AT_LEAST = {
-    "maxSkew": 1,
-    "periodSeconds": 1,
-    "timeoutSeconds": 1,
-    "failureThreshold": 1,
-    "terminationGracePeriodSeconds": 0,
-    "replicas": 0,
-}
+AT_LEAST = {"maxSkew": 1, **dict.fromkeys(("periodSeconds", "timeoutSeconds", "failureThreshold", "replicas"), 0)}
 AT_MOST = {"port": 65_535, "containerPort": 65_535, "stabilizationWindowSeconds": 3_600, "periodSeconds": 1_800}
 FIELDS = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP", "status.hostIP"}
 
@@ -157,6 +151,8 @@ def _workload(each: Manifest, all_: list[Manifest]) -> Iterator[str]:
     for claim in spec.get("volumeClaimTemplates", []):
         if not claim["spec"]["accessModes"] or amount(claim["spec"]["resources"]["requests"]["storage"]) <= 0:
             yield f"claim {claim['metadata']['name']}: of nothing"
+        if not {"apiVersion", "kind", "status"} <= claim.keys() or "volumeMode" not in claim["spec"]:
+            yield f"claim {claim['metadata']['name']}: {FILLED_IN}"
     volumes = [volume["name"] for volume in pod.get("volumes", [])] + claims
     yield from (f"volume {name}: twice" for name in twice(volumes))
     yield from (f"volume {name}: no name" for name in volumes if not LABEL.fullmatch(name))
@@ -195,8 +191,11 @@ def _container(container: dict[str, Any], volumes: set[str], of_pod: dict[str, A
             yield f"variable {one['name']}: no name"
         if ("value" in one) == ("valueFrom" in one) or not isinstance(one.get("value", ""), str):
             yield f"variable {one['name']}: neither a string nor a reference"
-        if one.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "metadata.name") not in FIELDS:
-            yield f"variable {one['name']}: no such field"
+        if (field := one.get("valueFrom", {}).get("fieldRef")) is not None:
+            if field["fieldPath"] not in FIELDS:
+                yield f"variable {one['name']}: no such field"
+            if "apiVersion" not in field:
+                yield f"variable {one['name']}: {FILLED_IN}"
     mounts = container.get("volumeMounts", [])
     yield from (f"mount {path}: twice" for path in twice(mount["mountPath"] for mount in mounts))
     yield from (f"mount {mount['name']}: no such volume" for mount in mounts if mount["name"] not in volumes)

@@ -96,7 +96,7 @@ BREAKS: dict[str, Callable[[Manifests], object]] = {
     "its namespace behind it": lambda m: m.append(m.pop(0)),
     "another standard": lambda m: m[0]["metadata"]["labels"].update({"pod-security.kubernetes.io/enforce": "strict"}),
     "a word nobody knows": lambda m: of(m, "StatefulSet", "edge")["spec"].update(podManagementPolicy="Any"),
-    "a probe that never waits": lambda m: container(m)["readinessProbe"].update(timeoutSeconds=0),
+    "a probe that never waits": lambda m: container(m)["readinessProbe"].update(timeoutSeconds=-1),
     "a selector's value": lambda m: of(m, "PodDisruptionBudget", "edge")["spec"]["selector"].update(
         matchLabels={"app.kubernetes.io/name": "edge!"}
     ),
@@ -105,6 +105,12 @@ BREAKS: dict[str, Callable[[Manifests], object]] = {
     "a claim of nothing": lambda m: of(m, "StatefulSet", "edge")["spec"]["volumeClaimTemplates"][0]["spec"][
         "resources"
     ]["requests"].update(storage="0"),
+    "a claim that is filled in": lambda m: of(m, "StatefulSet", "edge")["spec"]["volumeClaimTemplates"][0].pop(
+        "status"
+    ),
+    "a field that is filled in": lambda m: next(
+        each["valueFrom"]["fieldRef"] for each in container(m)["env"] if "fieldRef" in each.get("valueFrom", {})
+    ).pop("apiVersion"),
     "a field that pods don't have": lambda m: container(m)["env"].append(
         {"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels"}}}
     ),
