@@ -9,9 +9,13 @@ import ast
 import importlib.util
 import logging
 import sys
+import time
 from enum import StrEnum
 from types import ModuleType
 from typing import Any
+
+KEPT_MAX = 10_000
+"""Of a hook's memory."""
 
 
 class UserAPIKeyAuth:
@@ -58,6 +62,10 @@ class Request:
     """For annotations: what a function gets has the same attributes."""
 
 
+class ModelResponse:
+    """For annotations."""
+
+
 class CustomLogger:
     """Base of classes that are told of calls (services/ledger/sinks)."""
 
@@ -65,7 +73,40 @@ class CustomLogger:
 
 
 class DualCache:
-    """For annotations."""
+    """A memory of this process, for hooks that are asked before a call: LiteLLM's without Redis.
+    What was put there first goes first.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    async def async_set_cache(self, key: str, value: Any, ttl: float | None = None, **more: Any) -> None:
+        self.set_cache(key, value, ttl)
+
+    async def async_get_cache(self, key: str, **more: Any) -> Any:
+        return self.get_cache(key)
+
+    async def async_increment_cache(self, key: str, value: float = 1, ttl: float | None = None, **more: Any) -> float:
+        self._kept[key] = ends, found = self._kept.get(key, (_ends(ttl), 0))[0], (self.get_cache(key) or 0) + value
+        if ends <= time.monotonic():
+            self._kept[key] = _ends(ttl), found
+        return float(found)
+
+    async def async_delete_cache(self, key: str) -> None:
+        self._kept.pop(key, None)
+
+    def set_cache(self, key: str, value: Any, ttl: float | None = None, **more: Any) -> None:
+        while len(self._kept) >= KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = _ends(ttl), value
+
+    def get_cache(self, key: str, **more: Any) -> Any:
+        ends, value = self._kept.get(key, (0.0, None))
+        return value if time.monotonic() < ends else None
+
+
+def _ends(ttl: float | None) -> float:
+    return time.monotonic() + ttl if ttl is not None else float("inf")
 
 
 class _Status:
@@ -93,6 +134,8 @@ _NAMES: dict[str, dict[str, Any]] = {
     "litellm.caching.caching": {"DualCache": DualCache},
     "litellm.integrations": {},
     "litellm.integrations.custom_logger": {"CustomLogger": CustomLogger},
+    "litellm.types": {},
+    "litellm.types.utils": {"CallTypesLiteral": str, "ModelResponse": ModelResponse},
     "litellm._logging": {"verbose_logger": _LOG, "verbose_proxy_logger": _LOG},
     "fastapi": {"Request": Request, "HTTPException": HTTPException, "status": _Status()},
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from nats.aio.client import Client
 
-from services.edge import alerts, own_headers, site, sizes
+from services.edge import alerts, own_headers, own_hooks, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
@@ -18,6 +18,7 @@ from services.edge.cache.store import Local, Near, Redis, Store
 from services.edge.checks import Checks
 from services.edge.clock import Clock
 from services.edge.images import Images
+from services.edge.own_thread import OwnThread
 from services.edge.passthrough import mcp_servers, provider_routes
 from services.edge.routing import settings as routing_settings
 from services.edge.routing.health import Health
@@ -28,6 +29,11 @@ from shared.outbound import Outbound
 from shared.routes.llm import COMPLETIONS
 
 log = structlog.get_logger()
+
+_HOOKS = OwnThread("own_hooks")
+"""One for as long as the process lives, however often the file is read: it begins with the first
+question.
+"""
 
 
 def routing(config: Config) -> dict[str, Any]:
@@ -63,6 +69,7 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "guardrails": enabled,
         "sizes": sizes.read(general),
         "own_headers": own_headers.of(config),
+        "own_hooks": own_hooks.load(config, _HOOKS),
         "forwards_headers": config.general.forward_client_headers_to_llm_api,
         "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
         "keys_chosen": not config.general.disable_custom_api_keys,

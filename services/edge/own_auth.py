@@ -9,9 +9,6 @@ keeps nobody but callers whose answer is then 503. Whatever it raises lets nobod
 credential to go on with.
 """
 
-import asyncio
-import inspect
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -20,6 +17,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from services.edge.http import Request
+from services.edge.own_thread import NoAnswerError, OwnThread
 from services.edge.reading import Head
 from shared import credential, errors, own_code
 from shared.config import Config, own_auth
@@ -32,10 +30,6 @@ log = structlog.get_logger()
 
 Function = Callable[..., Any]
 
-ASKED_MAX = 256
-"""Requests that the function was asked about and hasn't done with, also where nobody waits any
-more; a further one gets 503 at once.
-"""
 MESSAGE_CHARACTERS_MAX = 500
 
 
@@ -50,25 +44,25 @@ class OwnAuth:
         self._function = function
         self._falls_through = falls_through
         self._timeout_s = timeout_s
-        self._room = threading.Semaphore(ASKED_MAX)
         self._told: set[str] = set()
         """What isn't acted on, and was said once."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="custom_auth", daemon=True)
-        self._thread.start()
+        self._thread = OwnThread("custom_auth")
 
     async def identify(self, head: Head, request: Request) -> bytes | None:
         """Who it is, as policy is told (shared.identity.own); None: the head's credential is to be
         looked at as it is. The head speaks of whom the function said. Raises RefusedError."""
         sent = credential.find(request.header) or ""
         try:
-            returned = await self._ask(Seen(request), sent)
+            returned = await self._thread.ask(self._timeout_s, self._function, request=Seen(request), api_key=sent)
             if isinstance(returned, str) and returned:
                 self._take(head, returned)
                 return None
             identity, idle = own.read(returned, sent)
         except RefusedError:
             raise
+        except NoAnswerError as error:
+            log.warning("custom_auth_no_answer", why=str(error))
+            raise RefusedError(errors.own_auth_unavailable()) from None
         except own.NoIdentityError as error:
             self._no("custom_auth_returned_nobody", str(error))
             return None
@@ -83,35 +77,7 @@ class OwnAuth:
         return told
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    async def _ask(self, seen: "Seen", sent: str) -> Any:
-        """Raises RefusedError where it can't answer in time, and whatever the function raises."""
-        if not self._room.acquire(blocking=False):
-            raise RefusedError(errors.own_auth_unavailable())
-        asked = asyncio.run_coroutine_threadsafe(self._called(seen, sent), self._loop)
-        try:
-            async with asyncio.timeout(self._timeout_s) as timeout:
-                return await asyncio.wrap_future(asked)
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            log.warning("custom_auth_too_slow", timeout_s=self._timeout_s)
-            raise RefusedError(errors.own_auth_unavailable()) from None
-        finally:
-            asked.cancel()
-
-    async def _called(self, seen: "Seen", sent: str) -> Any:
-        """In the function's thread. What would end the thread, or look as if the client had left,
-        is nobody.
-        """
-        try:
-            found = self._function(request=seen, api_key=sent)
-            return await found if inspect.isawaitable(found) else found
-        except (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
-            return None
-        finally:
-            self._room.release()
+        self._thread.close()
 
     def _take(self, head: Head, found: str) -> None:
         if len(found) > credential.CREDENTIAL_CHARACTERS_MAX:

@@ -15,6 +15,7 @@ from services.edge.group_commit import GroupCommit
 from services.edge.images import Images
 from services.edge.kept_keys import KeptKeys
 from services.edge.own_headers import OwnHeaders
+from services.edge.own_hooks import OwnHooks
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
@@ -137,6 +138,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """Whether a stream's usage is shown to those too who didn't ask for it."""
     own_headers: OwnHeaders | None = None
     """Headers of the operator's own that mean something; None: there are none."""
+    own_hooks: OwnHooks | None = None
+    """Python of the operator's own that is asked before a call; None: there is none."""
     guardrails: list[Enabled] = msgspec.field(default_factory=list)
     """Of this gateway, as far as the configuration says."""
     stored: StoredModels = msgspec.field(default_factory=no_stored_models)

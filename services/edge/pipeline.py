@@ -4,7 +4,7 @@
     2. known      strangers end here, before a byte of the body  (grants.py)
     3. body       within limits, as the route's format reads it  (reading.py, formats/)
     4. decide     credential, route and model → grant → permit   (grants.py, shared.grant)
-    5. screen     the guardrails of the grant, before anything leaves
+    5. screen     the operator's own hooks, then the guardrails of the grant, before anything leaves
     6. attempts candidates in order (attempts.py): each is opened (account.py), called (upstream/),
        its answer passed on
                   (relay.py), and settled before the last byte goes out
@@ -18,6 +18,7 @@ left.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from services.edge import account, reading, size_checks
 from services.edge.asked import Asked
@@ -72,6 +73,11 @@ async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -
         permit = await permitted(parts, route, head, call, prepared.decision)
     if permit.grant.max_request_size_mb is not None:
         size_checks.check_request(parts, permit.grant, route.name, head.ip, len(body))
+    if parts.own_hooks is not None:
+        default = parts.default_models.get(route.name, "")
+        read = partial(format.read, hints=head.hints, model=match.params.get("model"), default_model=default)
+        call, again, permit = await hooked(parts, request, route, head, call, prepared, permit, read)
+        prepared = again or prepared
     screening = UNSCREENED
     if permit.guardrails:
         call, screening = await _screened(parts, route, head, call, permit)
@@ -81,6 +87,34 @@ async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -
     if parts.cache is not None and permit.candidates:
         return await cached.serve(parts, parts.cache, asked, _attempts)
     return await _attempts(parts, asked).run()
+
+
+async def hooked(
+    parts: Parts,
+    request: Request,
+    route: Route,
+    head: Head,
+    call: Call,
+    prepared: Prepared | None,
+    permit: Permit,
+    read: Callable[[bytes], Call],
+) -> tuple[Call, Prepared | None, Permit]:
+    """What the operator's own Python makes of a call; another one is decided on anew. Raises
+    RefusedError.
+
+    Args:
+        read: a body as the route's format reads it.
+    """
+    if parts.own_hooks is None:
+        return call, prepared, permit
+    body = await parts.own_hooks.change(call, route, permit.grant.caller, request)
+    if body is None:
+        return call, prepared, permit
+    if isinstance(body, Refusal):
+        await account.refuse(parts, body, route, head, permit.grant.caller, call, permit)
+    changed = read(body)
+    prepared = Prepared(await parts.grants.decide(head.digest, head.shape, route.name, changed.model))
+    return changed, prepared, await permitted(parts, route, head, changed, prepared.decision)
 
 
 def _attempts(parts: Parts, asked: Asked) -> Attempts:

@@ -182,7 +182,7 @@ def idle(value: object, directory: str, own: Collection[str] = ()) -> list[str]:
             if why:
                 reasons.append(f"{name}: {why}")
             elif others := hooks.not_called(str(name), directory):
-                reasons.append(f"{name}: told of calls that are over; its {', '.join(others)} isn't called")
+                reasons.append(f"{name}: its {', '.join(others)} isn't called")
         elif what == "sink" and name not in SENT and name not in ALWAYS:
             reasons.append(f"{name}: calls aren't sent there")
         elif what == "unknown" and name not in ALWAYS and name not in own:

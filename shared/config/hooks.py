@@ -1,12 +1,14 @@
-"""Python of the operator's own that is told of every call (`callbacks: [my_module.my_instance]`):
-whether such a file can be.
+"""Python of the operator's own that is told of every call, or asked before one (`callbacks:
+[my_module.my_instance]`): whether such a file can be.
 
-It is looked at, not run: only the ledger runs it (services/ledger/sinks). It has our `record`, or
-LiteLLM's methods for calls that are over. See docs/callbacks.md.
+It is looked at here, not run: the ledger runs what is told (services/ledger/sinks), the edge what
+is asked (services/edge/own_hooks.py). See docs/callbacks.md.
 """
 
 import ast
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from shared import stand_ins
@@ -14,14 +16,16 @@ from shared import stand_ins
 METHOD = "record"
 EVENTS = ("async_log_success_event", "async_log_failure_event", "log_success_event", "log_failure_event")
 """LiteLLM's, of a call that is over."""
+BEFORE = ("async_pre_call_hook", "async_moderation_hook")
+"""LiteLLM's, that change or refuse a call before it goes to a provider."""
 NOT_CALLED = frozenset(
     {
-        "async_pre_call_hook", "async_pre_call_deployment_hook", "async_moderation_hook", "async_post_call_success_hook",
+        "async_pre_call_deployment_hook", "async_post_call_success_hook",
         "async_post_call_failure_hook", "async_post_call_streaming_hook", "async_post_call_streaming_iterator_hook",
         "async_post_call_success_deployment_hook", "async_filter_deployments", "async_get_chat_completion_prompt",
     }
 )  # fmt: skip
-"""LiteLLM's, that change a call or refuse it."""
+"""LiteLLM's, that change an answer, or choose who is asked."""
 BYTES_MAX = 1024 * 1024
 _SEE = "see docs/callbacks.md"
 
@@ -35,10 +39,12 @@ def why_not(name: str, directory: str) -> str:
     missing = stand_ins.missing(tree)
     if missing:
         return f"its file imports {missing}, which isn't here: {_SEE}"
+    if absent := _absent(tree, directory):
+        return f"its file imports {absent}, which isn't installed here"
     if attribute not in names_of(tree):
         return f"{module} has no {attribute}"
     methods = _methods(tree)
-    if methods.isdisjoint((METHOD, *EVENTS)):
+    if methods.isdisjoint((METHOD, *EVENTS, *BEFORE)):
         others = ", ".join(sorted(methods & NOT_CALLED))
         return f"it has no {METHOD}, nor LiteLLM's async_log_success_event{f'; {others} is not called' if others else ''}: {_SEE}"
     return ""
@@ -48,6 +54,43 @@ def not_called(name: str, directory: str) -> list[str]:
     """Methods of one that is told, which LiteLLM would call and we don't."""
     tree = tree_of(name, directory)
     return [] if isinstance(tree, str) else sorted(_methods(tree) & NOT_CALLED)
+
+
+def tells(name: str, directory: str) -> bool:
+    """Whether one that can be is told of calls that are over."""
+    return _has(name, directory, (METHOD, *EVENTS))
+
+
+def changes(name: str, directory: str) -> bool:
+    """Whether one that can be is asked before a call."""
+    return _has(name, directory, BEFORE)
+
+
+def named(value: object) -> list[str]:
+    """Python of the operator's own among the names of a list of callbacks."""
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return list(dict.fromkeys(str(name) for name in names if "." in str(name)))
+
+
+def _has(name: str, directory: str, methods: tuple[str, ...]) -> bool:
+    tree = tree_of(name, directory)
+    return not isinstance(tree, str) and not _methods(tree).isdisjoint(methods)
+
+
+def _absent(tree: ast.Module, directory: str) -> str:
+    """A package that the file imports at its start and that isn't installed, nor beside the
+    configuration; empty: none.
+    """
+    for node in tree.body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for root in (name.partition(".")[0] for name in names):
+            beside = Path(directory, root)
+            is_here = root in ("litellm", "fastapi") or root in sys.modules or beside.is_dir()
+            if not is_here and not beside.with_suffix(".py").is_file() and importlib.util.find_spec(root) is None:
+                return root
+    return ""
 
 
 def _methods(tree: ast.Module) -> set[str]:

@@ -31,6 +31,22 @@ def own_auth_unavailable() -> Refusal:
     return Refusal("custom_auth_unavailable", 503, message, "auth_provider_unavailable", None, retry_after_s=5)
 
 
+def own_hook_refused(message: str = "", status: int = 400) -> Refusal:
+    """Python of the operator's own (`callbacks`) says no to a call.
+
+    Args:
+        message: its word for the client.
+    """
+    return Refusal(
+        "hook_refused", status, message or "The gateway's own rules refuse this call.", "invalid_request_error"
+    )
+
+
+def own_hook_unavailable() -> Refusal:
+    message = "The gateway's own rules can't be asked at the moment. Try again shortly."
+    return Refusal("hook_unavailable", 503, message, "service_unavailable", None, retry_after_s=5)
+
+
 def token_without_role() -> Refusal:
     message = (
         "Unmatched token passed in. enforce_rbac is set to True. Token must belong to a proxy admin, team, or user."

@@ -117,7 +117,7 @@ async def test_what_a_thread_that_hangs_was_asked_is_bounded(monkeypatch: pytest
     """Also once nobody waits any more: else each request that ran out of patience would leave
     something behind.
     """
-    monkeypatch.setattr("services.edge.own_auth.ASKED_MAX", 2)
+    monkeypatch.setattr("services.edge.own_thread.ASKED_MAX", 2)
     stuck, asked = threading.Event(), list[str]()
 
     def function(request: Any, api_key: str) -> dict[str, Any]:

@@ -46,12 +46,12 @@ CHANGING = (
     LOGGER
     + """
 class Changing(Logger):
-    async def async_pre_call_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: DualCache, data, call_type):
+    async def async_post_call_success_hook(self, user_api_key_dict: UserAPIKeyAuth, cache: DualCache, data, call_type):
         return data
 changing = Changing()
 """
 )
-ONLY = "class A:\n    async def async_pre_call_hook(self, *a): ...\nx = A()\n"
+ONLY = "class A:\n    async def async_post_call_success_hook(self, *a): ...\nx = A()\n"
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def test_a_changed_file_is_loaded_anew(directory: Path) -> None:
 
 WHY = {
     "mine.mine": "", "mine.Plain": "", "theirs.x": "imports litellm.proxy.utils.hash_token", "logger.logger": "",
-    "changing_calls.changing": "", "only.x": "async_pre_call_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
+    "changing_calls.changing": "", "only.x": "async_post_call_success_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
     "mine.other": "has no other", "../mine.mine": "there is no", "prometheus": "there is no",
 }  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_what_of_it_is_not_called_is_named(directory: Path) -> None:
     (key,) = config.keys
     assert (
         key.verdict == "no effect"
-        and "its async_pre_call_hook isn't called" in key.note
+        and "its async_post_call_success_hook isn't called" in key.note
         and "logger.logger" not in key.note
     )
     found = choose.of_config(config.litellm_settings, str(directory))

@@ -1,5 +1,8 @@
 """What a call that is relayed as it is asks for, in JSON or in a form."""
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
 from services.edge.formats import fields as fields_
@@ -28,6 +31,11 @@ def form_of(parts: Parts, request: Request, body: bytes) -> Form:
         return Form(content_type, body)
     except MultipartError as error:
         raise RefusedError(errors.bad_request(f"The form can't be read: {error}")) from None
+
+
+def reader(route: Route, head: Head) -> Callable[[bytes], Call]:
+    """Reads another body of a JSON call as its own was read."""
+    return partial(call_of, route, head, form=None)
 
 
 def call_of(route: Route, head: Head, body: bytes, form: Form | None) -> Call:

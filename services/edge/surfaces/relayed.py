@@ -17,7 +17,7 @@ from services.edge.parts import Parts
 from services.edge.passthrough import by_chat, relayed_request
 from services.edge.passthrough import headers as passed
 from services.edge.passthrough.answer import flow
-from services.edge.passthrough.asked import call_of, form_of, unsaid
+from services.edge.passthrough.asked import call_of, form_of, reader, unsaid
 from services.edge.passthrough.by_chat import ByChat
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.judge import Judge
@@ -83,6 +83,8 @@ async def relay(
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(call.body))
+    if form is None:
+        call, _, permit = await pipeline.hooked(parts, request, route, head, call, None, permit, reader(route, head))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     call = await screened(parts, route, head, call, permit, screening, form)
     candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]

@@ -52,6 +52,11 @@ class Chosen(NamedTuple):
     teams: frozenset[str]
 
 
+def _is_told(name: str, directory: str) -> bool:
+    """Python of the operator's own."""
+    return not hooks.why_not(name, directory) and hooks.tells(name, directory)
+
+
 def says(metadata: Any) -> bool:
     """Whether a key's or a team's metadata says where its calls go, be it nowhere."""
     return isinstance(metadata, Mapping) and callbacks.entries(metadata) is not None
@@ -115,7 +120,7 @@ def of_config(
         "success_callback": (True, False), "failure_callback": (False, True), "callbacks": (True, True),
     }.items():  # fmt: skip
         for name in callbacks.names(settings.get(key)):
-            if name in KINDS or name in own or not hooks.why_not(name, directory):
+            if name in KINDS or name in own or _is_told(name, directory):
                 entry = on.setdefault(name, [False, False])
                 on[name] = [entry[0] or success, entry[1] or failure]
     params = settings.get("s3_callback_params")
