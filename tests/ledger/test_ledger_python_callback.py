@@ -127,7 +127,7 @@ async def test_a_changed_file_is_loaded_anew(directory: Path) -> None:
 
 WHY = {
     "mine.mine": "", "mine.Plain": "", "theirs.x": "imports litellm.proxy.utils.hash_token", "logger.logger": "",
-    "changing_calls.changing": "", "only.x": "async_post_call_success_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
+    "changing_calls.changing": "", "only.x": "success_hook is not called", "broken.x": "no Python", "gone.x": "there is no gone.py",
     "mine.other": "has no other", "../mine.mine": "there is no", "prometheus": "there is no",
 }  # fmt: skip
 
