@@ -40,7 +40,13 @@ def routing(config: Config) -> dict[str, Any]:
     """What decides where calls go. Raises ConfigError."""
     found = routing_settings.of(config)
     return {
-        "health": Health(cooldown_s=found.cooldown_s, allowed_fails=found.allowed_fails, by_cause=found.fails_by_cause),
+        "health": Health(
+            cooldown_s=found.cooldown_s,
+            allowed_fails=found.allowed_fails,
+            by_cause=found.fails_by_cause,
+            latency_ttl_s=found.latency_ttl_s,
+            latency_buffer=found.latency_buffer,
+        ),
         "routing": found,
     }
 

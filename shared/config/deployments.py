@@ -8,12 +8,13 @@ anybody else's.
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from shared.billing import Price
-from shared.config import budgets, everybody, headers, meant, prices, upstream, without_effect
+from shared.config import budgets, everybody, headers, meant, pointing, prices, upstream, without_effect
 from shared.config.errors import ConfigError, LeaveOutError, NoCredentialError
 from shared.config.fields import By, Reading, known, section
 from shared.config.providers import PROVIDERS
@@ -131,17 +132,21 @@ def read(
         if everybody.is_meant(entry):
             _everybody(entry, place, lookup, reading, deployments, left_out, secrets=secrets)
             continue
-        entry = meant.entry(entry, place, reading)
-        try:
-            deployment = one(entry, place, lookup, credentials, reading, secrets=secrets)
-            _refuse_repeated_id(deployment, deployments)
-        except (LeaveOutError, ConfigError) as reason:
-            text = _said(reason, place)
-            waits_for = reason.name if isinstance(reason, NoCredentialError) else ""
-            waiting = entry if waits_for else {}
-            left_out.append(LeftOut(place, _name(entry, lookup), text, _id(entry), waits_for, waiting))
-        else:
-            deployments.append(deployment)
+        pointed = pointing.targets(entry, entries)
+        about = Reading() if pointed else reading
+        for each in map(partial(meant.entry, place=place, reading=about), pointed or [entry]):
+            try:
+                deployment = one(each, place, lookup, credentials, about, secrets=secrets)
+                _refuse_repeated_id(deployment, deployments)
+            except (LeaveOutError, ConfigError) as reason:
+                text = _said(reason, place)
+                waits_for = reason.name if isinstance(reason, NoCredentialError) else ""
+                waiting = each if waits_for else {}
+                left_out.append(LeftOut(place, _name(each, lookup), text, _id(each), waits_for, waiting))
+            else:
+                deployments.append(deployment)
+        if pointed:
+            pointing.say(about, place, entry, reading)
     return deployments, left_out
 
 

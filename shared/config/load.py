@@ -185,6 +185,7 @@ def _read(
     trees |= (own_sections := meant.unfold(loose))
     meant.take_over(trees, reading, {"master_key": named.reveal()} if named else None)
     meant.groups(router_tree, litellm_tree, reading)
+    meant.traced(general_tree, litellm_tree, reading)
     reading.elsewhere, reading.anyway = _places(), _anyway()
     reading.off_asks, reading.off_anyway = without_effect.OFF_ASKS, _off_anyway()
     _name_other_sections(loose, own_sections, reading)

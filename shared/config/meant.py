@@ -96,6 +96,17 @@ def take_over(trees: Mapping[str, Tree], reading: Reading, said_elsewhere: Mappi
             _say(place, f"{home}.{name}", reading)
 
 
+def traced(general: Tree, litellm: Tree, reading: Reading) -> None:
+    """`general_settings.otel: true` is the callback of that name, as in LiteLLM."""
+    names = litellm.get("callbacks") or []
+    if general.get("otel") is not True or not isinstance(names, list | str):
+        return
+    listed = [names] if isinstance(names, str) else names
+    litellm["callbacks"] = listed if "otel" in listed else [*listed, "otel"]
+    del general["otel"]
+    reading.say("general_settings.otel", "acts", "as litellm_settings.callbacks: [otel]")
+
+
 def unfold(loose: Tree) -> dict[str, Tree]:
     """Sections of people's own whose keys may belong into another: out of `loose`, by name."""
     found = {}

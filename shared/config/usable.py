@@ -6,9 +6,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+
 from shared.config import caching
 from shared.config.fields import Reading
-from shared.config.schema.router import FAILURES
+from shared.config.schema.router import FAILURES, StrategyArgs
 
 Tree = dict[str, Any]
 
@@ -39,6 +41,7 @@ def only(trees: Mapping[str, Tree], environ: Mapping[str, str], reading: Reading
             for model, each in by_model.items()
             if (policy := _policy(each, "Retries", f"{at}.{model}", reading)) is not None
         }
+    _strategy_args(router, reading)
     _provider_budgets(router, reading)
 
 
@@ -129,8 +132,13 @@ def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:
     if given is not None and not isinstance(given, dict):
         _idle(at, f"it must be a mapping, like {{{FAILURES[0]}{end}: 2}}", reading)
         return None
-    found = {}
-    for name, number in (given or {}).items():
+    found, given = {}, given or {}
+    for name, number in given.items():
+        kind = f"{str(name).removesuffix(end)}Error"
+        if kind in FAILURES and str(name).endswith(end) and f"{kind}{end}" not in given:
+            reading.say(f"{at}.{name}", "differently", f"as {kind}{end}; LiteLLM ignores it")
+            reading.warn(f"{at}.{name}: read as {kind}{end}")
+            name = f"{kind}{end}"
         if str(name).removesuffix(end) not in FAILURES or not str(name).endswith(end):
             _idle(f"{at}.{name}", f"it is none of {', '.join(f'{each}{end}' for each in FAILURES)}", reading)
             continue
@@ -145,6 +153,26 @@ def _policy(given: Any, end: str, at: str, reading: Reading) -> Any:
 def _number(value: Any) -> Any:
     """What the environment says is a string."""
     return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
+
+
+def _strategy_args(router: Tree, reading: Reading) -> None:
+    """Each by itself: one that can't be read costs itself alone."""
+    given, known_ = router.get("routing_strategy_args"), {each.name for each in msgspec.structs.fields(StrategyArgs)}
+    if not isinstance(given, dict):
+        return
+    kept = {}
+    for name, value in given.items():
+        place = f"router_settings.routing_strategy_args.{name}"
+        try:
+            msgspec.convert({str(name): value}, StrategyArgs, strict=False)
+        except msgspec.ValidationError:
+            _idle(place, "it must be a number", reading)
+            continue
+        if name in known_:
+            kept[name] = value
+        else:
+            _idle(place, f"it is none of {', '.join(sorted(known_))}", reading)
+    router["routing_strategy_args"] = kept
 
 
 _OF_BUDGETS = frozenset({"budget_limit", "max_budget", "time_period", "budget_duration"})

@@ -316,3 +316,22 @@ def test_one_name_where_a_list_of_them_is_meant() -> None:
     assert config.general.allowed_ips == ["10.0.0.1"] and config.general.admin_only_routes == ["/x"]
     with pytest.raises(ConfigError, match="pass_through_endpoints"):
         parse("general_settings: {pass_through_endpoints: /x}", {})
+
+
+def test_otel_in_general_settings_is_the_callback() -> None:
+    for given, names in (
+        ("litellm_settings: {callbacks: [langfuse]}", ["langfuse", "otel"]),
+        ("litellm_settings: {callbacks: otel}", ["otel"]),
+        ("{}", ["otel"]),
+    ):
+        config = parse(f"general_settings: {{otel: true}}\n{given if given != '{}' else ''}", {})
+        assert config.litellm.callbacks == names == config.litellm_settings["callbacks"]
+        verdicts = {key.place: key.verdict for key in config.keys}
+        assert verdicts["general_settings.otel"] == "acts"
+
+
+def test_a_policys_kind_without_its_last_word() -> None:
+    config = parse("router_settings: {retry_policy: {TimeoutRetries: 2, RateLimitErrorRetries: 1}}", {})
+    assert config.router.retry_policy == {"TimeoutErrorRetries": 2, "RateLimitErrorRetries": 1}
+    verdicts = {key.place: key.verdict for key in config.keys}
+    assert verdicts["router_settings.retry_policy.TimeoutRetries"] == "differently"

@@ -11,6 +11,7 @@ import pytest
 from shared import startup
 from shared.config import parse
 from shared.config.errors import ConfigError
+from shared.config.schema.router import StrategyArgs
 
 
 def said(text: str, environ: dict[str, str] | None = None) -> tuple[Any, dict[str, tuple[str, str]]]:
@@ -94,12 +95,13 @@ def test_of_a_policy_the_failures_that_there_are() -> None:
     )
     assert config.router.retry_policy == {"TimeoutErrorRetries": 2, "RateLimitErrorRetries": 3}
     assert config.router.allowed_fails_policy == {"TimeoutErrorAllowedFails": 7}
-    assert config.router.model_group_retry_policy == {"m": {"InternalServerErrorRetries": 1}}
+    assert config.router.model_group_retry_policy == {
+        "m": {"InternalServerErrorRetries": 1, "ContentPolicyViolationErrorRetries": 0}
+    }
     idle = {place for place, (verdict, _) in keys.items() if verdict == "no effect"}
     assert idle == {
         "router_settings.retry_policy.BadRequestErrorRetries",
         "router_settings.allowed_fails_policy.TimeoutErrorRetries",
-        "router_settings.model_group_retry_policy.m.ContentPolicyViolationRetries",
     }  # fmt: skip
 
 
@@ -198,3 +200,14 @@ def test_only_who_tells_people_knows_whether_it_can() -> None:
     ):  # fmt: skip
         config = parse(text, {}, service=service)
         assert config.general.alerting == kept and config.litellm.cache is cached, service
+
+
+def test_settings_of_a_strategy_each_by_itself() -> None:
+    config = parse(
+        "router_settings: {routing_strategy_args: {ttl: '60', lowest_latency_buffer: much, max_latency: 3}}", {}
+    )
+    assert config.router.routing_strategy_args == StrategyArgs(ttl=60)
+    notes = {key.place.rpartition(".")[2]: (key.verdict, key.note) for key in config.keys}
+    assert notes["lowest_latency_buffer"] == ("no effect", "it must be a number")
+    assert notes["max_latency"] == ("no effect", "it is none of lowest_latency_buffer, ttl")
+    assert notes["routing_strategy_args"][0] == "acts"

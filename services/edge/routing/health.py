@@ -27,6 +27,10 @@ REST_S_MAX: Final = 300.0
 """Whatever a provider's Retry-After says."""
 SMOOTHING: Final = 0.2
 """Weight of the newest latency in the mean."""
+LATENCY_S: Final = 3600.0
+"""For which a latency says something; LiteLLM's."""
+LATENCY_BUFFER: Final = 0.1
+"""Share of a latency within which another is the same."""
 DEPLOYMENTS_MAX: Final = 10_000
 
 
@@ -72,11 +76,19 @@ class Health:
         cooldown_s: how long a deployment rests; 0: never.
         allowed_fails: failures in a minute that it may have without resting.
         by_cause: the same of some causes, each counted apart.
+        latency_ttl_s, latency_buffer: of `latency-based-routing`.
     """
 
     def __init__(
-        self, *, cooldown_s: float = 5.0, allowed_fails: int = 3, by_cause: Mapping[str, int] | None = None
+        self,
+        *,
+        cooldown_s: float = 5.0,
+        allowed_fails: int = 3,
+        by_cause: Mapping[str, int] | None = None,
+        latency_ttl_s: float = LATENCY_S,
+        latency_buffer: float = LATENCY_BUFFER,
     ) -> None:
+        self.latency_ttl_s, self.latency_buffer = max(latency_ttl_s, WINDOW_S), latency_buffer
         self._by_cause = dict(by_cause or {})
         self._cooldown_s = cooldown_s
         self._allowed_fails = allowed_fails
@@ -86,6 +98,7 @@ class Health:
         """Cool down as `other` does, and forget nothing."""
         self._cooldown_s, self._allowed_fails = other._cooldown_s, other._allowed_fails
         self._by_cause = other._by_cause
+        self.latency_ttl_s, self.latency_buffer = other.latency_ttl_s, other.latency_buffer
 
     def of(self, deployment: DeploymentId) -> State:
         state = self._states.get(deployment)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.edge.routing.health import LATENCY_BUFFER, LATENCY_S
 from services.edge.routing.plan import Rules
 from shared.config import Config, Deployment
 
@@ -42,12 +43,16 @@ class RoutingSettings(msgspec.Struct, frozen=True):
     """Of models with a `retry_policy` of their own."""
     fails_by_cause: dict[str, int] = {}
     """Failures of a cause that a deployment may have in a minute (`allowed_fails_policy`)."""
+    latency_ttl_s: float = LATENCY_S
+    latency_buffer: float = LATENCY_BUFFER
+    """How latencies are compared (`routing_strategy_args`)."""
     filter_tags: bool = False
     """Whether only deployments with one of a request's tags are asked."""
 
 
 def of(config: Config) -> RoutingSettings:
     router, litellm = config.router, config.litellm
+    args = router.routing_strategy_args
     retries = _first(router.num_retries, router.max_retries, litellm.num_retries)
     rules = Rules(
         retries=None if retries is None else max(0, min(int(retries), RETRIES_MAX)),
@@ -66,6 +71,8 @@ def of(config: Config) -> RoutingSettings:
         check_windows=router.enable_pre_call_checks,
         rules_by_model=_by_model(router.model_group_retry_policy, rules),
         fails_by_cause=_by_cause(router.allowed_fails_policy, "AllowedFails", FAILS_MAX),
+        latency_ttl_s=LATENCY_S if args.ttl is None else args.ttl,
+        latency_buffer=LATENCY_BUFFER if args.lowest_latency_buffer is None else args.lowest_latency_buffer,
         filter_tags=router.enable_tag_filtering,
     )
 

@@ -36,12 +36,14 @@ def _least_busy(candidate: Candidate, health: Health, now: float, random: Random
 
 
 def _fastest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
-    """By the mean latency; what is within a tenth of another is as fast."""
+    """By the mean latency; what is within a share of another (`lowest_latency_buffer`) is as
+    fast.
+    """
     state = health.of(candidate.deployment_id)
     latency_s = state.latency_s
-    if latency_s is None:
+    if latency_s is None or now - state.window > health.latency_ttl_s:
         latency_s = ASKED_LATENCY_S if state.running else UNKNOWN_LATENCY_S
-    return latency_s * (1.0 + 0.1 * random())
+    return latency_s * (1.0 + health.latency_buffer * random())
 
 
 def _least_used(candidate: Candidate, health: Health, now: float, random: Random) -> float:

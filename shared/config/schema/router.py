@@ -21,6 +21,17 @@ those of an `allowed_fails_policy`.
 """
 
 
+class StrategyArgs(Struct, frozen=True, kw_only=True):
+    """What isn't here, LiteLLM doesn't read either."""
+
+    ttl: Annotated[float, Meta(gt=0)] | None = None
+    """Of latency-based-routing: seconds after which nothing is known of a deployment that nobody
+    was answered by since; an hour where it isn't said."""
+    lowest_latency_buffer: Annotated[float, Meta(ge=0, le=100)] | None = None
+    """Of the same: what takes at most this share longer than the fastest is as fast; 0.1 where it
+    isn't said."""
+
+
 class RouterSettings(Struct, frozen=True, kw_only=True):
     """What is also in `litellm_settings` goes before it here, as in LiteLLM's router."""
 
@@ -28,7 +39,7 @@ class RouterSettings(Struct, frozen=True, kw_only=True):
     """Which deployment of a model is tried first. Another name would route elsewhere than its
     operator thinks: it is refused.
     """
-    routing_strategy_args: Annotated[dict[str, Any], By()] = {}
+    routing_strategy_args: Annotated[StrategyArgs, By("edge")] = StrategyArgs()
     """Settings of the strategy."""
     num_retries: Annotated[int | None, By("edge")] = None
     """More attempts after a failure."""

@@ -316,3 +316,27 @@ def test_weights_are_shares() -> None:
     candidates = [candidate("a", weight=3.0), candidate("b", weight=1.0)]
     firsts = [ordered("simple-shuffle", candidates, Health(), 0, draw.random)[0].deployment_id for _ in range(4_000)]
     assert 0.71 < firsts.count(A) / 4_000 < 0.79
+
+
+def test_latencies_end_and_what_is_within_the_buffer_is_as_fast() -> None:
+    def first(health: Health, now: float) -> set[str]:
+        pair = [candidate("slow"), candidate("fast")]
+        draws = random.Random(1)
+        score = STRATEGIES["latency-based-routing"]
+        return {min(pair, key=lambda each: score(each, health, now, draws.random)).deployment_id for _ in range(40)}
+
+    def asked(**settings: float) -> Health:
+        health = Health(**settings)
+        for name, latency_s in (("slow", 1.2), ("fast", 1.0)):
+            health.started(DeploymentId(name), 1_000.0)
+            health.ended(DeploymentId(name))
+            health.answered(DeploymentId(name), latency_s)
+        return health
+
+    assert first(asked(), 1_001.0) == {"fast"}, "a fifth slower is slower than a tenth"
+    assert first(asked(latency_buffer=0.5), 1_001.0) == {"slow", "fast"}
+    health = asked(latency_ttl_s=120)
+    health.started(DeploymentId("fast"), 1_130.0)
+    health.ended(DeploymentId("fast"))
+    assert first(health, 1_131.0) == {"slow"}, "nobody knows any more how slow it is"
+    assert first(asked(), 1_131.0) == {"fast"}, "an hour where nothing is said"
