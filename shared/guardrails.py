@@ -120,6 +120,13 @@ TABLE: tuple[Spec, ...] = (
         at_once=True,
     ),
     Spec(
+        integration="detect_prompt_injection",
+        callback="detect_prompt_injection",
+        also=("prompt_injection",),
+        may=(BEFORE, BESIDE, SHADOW),
+        at_once=True,
+    ),
+    Spec(
         integration="openai_moderation",
         callback="openai_moderations",
         also=("openai-moderation",),
@@ -242,6 +249,10 @@ def callback_names(config: Config) -> list[str]:
 LLM_GUARD_MODES = {"all": "", "key-specific": "key", "request-specific": "request"}
 
 
+ASKS_A_MODEL = dict.fromkeys(_BY_NAME["detect_prompt_injection"].names, "llm_api_check")
+"""Spellings of a guardrail -> its switch for a check that isn't done."""
+
+
 def _callbacks(config: Config) -> Iterable[Enabled]:
     for name in callback_names(config):
         spec = _BY_NAME.get(name)
@@ -253,6 +264,9 @@ def _callbacks(config: Config) -> Iterable[Enabled]:
             if mode not in LLM_GUARD_MODES:
                 raise ConfigError(f"litellm_settings.llm_guard_mode must be one of {', '.join(LLM_GUARD_MODES)}")
             permission_of = LLM_GUARD_MODES[mode]
+        if name in ASKS_A_MODEL and config.litellm.prompt_injection_params.get(ASKS_A_MODEL[name]):
+            asked = ASKS_A_MODEL[name]
+            config.unenforced(asked, f"litellm_settings.prompt_injection_params.{asked}: no model is asked here")
         yield Enabled(
             name=spec.callback,
             spec=spec,

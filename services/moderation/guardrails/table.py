@@ -17,6 +17,7 @@ from services.moderation.guardrails.loaded import Loaded
 from services.moderation.guardrails.openai_moderation import OpenAIModeration
 from services.moderation.guardrails.parts import Parts
 from services.moderation.guardrails.presidio import Presidio
+from services.moderation.guardrails.prompt_injection import PromptInjection
 from services.moderation.guardrails.remote import circuits_of
 from services.moderation.guardrails.scanners import SCANNERS, Scanned
 from shared import guardrails
@@ -31,6 +32,7 @@ MAKERS: dict[str, Callable[[Parts, Enabled], Guardrail]] = {
     "generic_guardrail_api": GenericAPI.made,
     "custom": Custom.made,
     "banned_keywords": BannedKeywords.made,
+    "detect_prompt_injection": PromptInjection.made,
     "openai_moderation": OpenAIModeration.made,
     "google_text_moderation": GoogleTextModeration.made,
     "llamaguard": LlamaGuard.made,

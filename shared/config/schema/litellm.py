@@ -37,6 +37,10 @@ class LitellmSettings(Struct, frozen=True, kw_only=True):
     """Sinks for the gateway's own health."""
     audit_log_callbacks: Annotated[Names | str, By()] = []
     """Sinks for the audit log."""
+    prompt_injection_params: Annotated[
+        dict[str, Any], By("moderation", differently="phrases are found in any spelling; likeness isn't looked at")
+    ] = {}
+    """Of the guardrail detect_prompt_injection. `llm_api_check` refuses the start."""
     banned_keywords_list: Annotated[Any, By("moderation")] = None
     """Of the guardrail banned_keywords: words, or a file with one a line."""
     banned_keywords_homoglyphs: Annotated[bool, By("moderation")] = False
