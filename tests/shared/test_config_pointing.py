@@ -59,11 +59,11 @@ def test_what_says_where_it_goes_or_whose_it_is_means_a_model() -> None:
         )
         (own,) = [each for each in config.deployments if each.model_name == "x"]
         assert (own.upstream_model, own.api_key and own.api_key.reveal()) == ("fast", "sk-c"), params
-    own = parse(
+    named = parse(
         FILE.replace("model_name: fast", "model_name: gpt-4o").replace("{model: fast", "{model: gpt-4o"),
         {"OPENAI_API_KEY": "sk-o"},
     )
-    assert [each.provider for each in own.deployments if each.model_name == "writer"] == ["openai"], "a maker's name"
+    assert [each.provider for each in named.deployments if each.model_name == "writer"] == ["openai"], "a maker's name"
 
 
 def test_a_circle_or_a_name_of_nobody_is_left_out() -> None:
