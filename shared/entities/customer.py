@@ -40,6 +40,7 @@ CUSTOMER = EntityKind(
         later("allowed_model_region", readers.one_of("eu", "us"), empty=None),
         later("soft_budget", readers.usd),
         later("budget_duration", readers.period),
+        later("budget_reset_at", readers.instant),
         later("budget_id", readers.text, empty=None),
         later("tpm_limit", readers.integer),
         later("rpm_limit", readers.integer),

@@ -108,6 +108,13 @@ def test_who_writes_metadata_back_changes_what_they_changed_and_no_more(route: s
     assert found().extra["guardrails"] == []  # what has a name of its own goes by that name alone
 
 
+MODELS = """
+model_list:
+  - {model_name: gpt, litellm_params: {model: openai/a, mock_response: x}, model_info: {id: gpt-1}}
+  - {model_name: mini, litellm_params: {model: openai/b, mock_response: x}, model_info: {id: mini-1, access_groups: [cheap]}}
+  - {model_name: other, litellm_params: {model: openai/c, mock_response: x}, model_info: {id: other-1}}
+general_settings: {master_key: sk-master-of-this-world}
+"""
 FILTERS = [
     ("/key/list", {"project_id": "p"}, "keys", ["a"]),
     ("/key/list", {"agent_id": "g"}, "keys", ["b"]),
@@ -121,6 +128,9 @@ FILTERS = [
     ("/user/list", {"sort_by": "user_id", "sort_order": "desc"}, "users", ["v", "u"]),
     ("/user/list", {"sort_by": "user_id", "user_ids": "v,u"}, "users", ["u", "v"]),
     ("/v2/team/list", {"search": "eam"}, "teams", ["t"]),
+    ("/v2/model/info", {"modelId": "gpt-1"}, "data", ["gpt-1"]),
+    ("/v2/model/info", {"teamId": "t", "sortBy": "model_name", "sortOrder": "desc"}, "data", ["mini-1", "gpt-1"]),
+    ("/v2/model/info", {"access_group": "cheap"}, "data", ["mini-1"]),
     ("/organization/list", {"org_id": "o"}, "", ["o"]),
     ("/organization/list", {"org_alias": "x"}, "", []),
 ]
@@ -132,9 +142,10 @@ def test_a_list_shows_what_was_asked_for_and_no_more(
 ) -> None:
     """A filter that isn't known would show everything."""
     alice = User(user_id="u", user_email="alice@x.y")
-    w = World(alice, User(user_id="v", user_email="b@x.z", extra={"sso_user_id": "s2"}))
+    w = World(alice, User(user_id="v", user_email="b@x.z", extra={"sso_user_id": "s2"}), text=MODELS)
+    members = [{"role": "user", "user_id": "u"}]
     w.call(
-        "/team/new", {"team_id": "t", "team_alias": "Team", "members_with_roles": [{"role": "user", "user_id": "u"}]}
+        "/team/new", {"team_id": "t", "team_alias": "Team", "members_with_roles": members, "models": ["gpt", "mini"]}
     )
     w.call("/team/new", {"team_id": "other"})
     w.call("/organization/new", {"organization_id": "o", "organization_alias": "Org"})
@@ -145,8 +156,10 @@ def test_a_list_shows_what_was_asked_for_and_no_more(
     w.call("/key/generate", {**minted("b"), "agent_id": "g", "access_group_ids": ["ag"]})
     found = w.call(route, query=query)
     rows = found[field] if field else found
-    ids = {"keys": "token", "users": "user_id", "teams": "team_id", "": "organization_id"}[field]
-    shown = [each if isinstance(each, str) else each[ids] for each in rows]
+    ids = {"keys": "token", "users": "user_id", "teams": "team_id", "": "organization_id"}.get(field, field)
+    shown = [
+        each["model_info"]["id"] if ids == "data" else each[ids] if isinstance(each, dict) else each for each in rows
+    ]
     names = {str(digest("a")): "a", str(digest("b")): "b"}
     assert [names.get(each, each) for each in shown] == wanted
 

@@ -5,13 +5,15 @@ No credential of a deployment is here: policy has none. Addresses are for admins
 
 from typing import Any
 
-from services.policy.commands import generic
+from services.policy import rights
+from services.policy.commands import generic, teams
 from services.policy.commands.stored_models import masked
 from services.policy.model_access import allows, key_allows
 from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.stored import MASK, is_secret
-from shared.entities import Model, iso
+from shared.entities import Model, Team, iso
+from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -29,15 +31,19 @@ def model_info(call: Call) -> Plan:
 
 def model_page(call: Call) -> Plan:
     """/v2/model/info: the same, a page at a time; `model` names one, `search` is a part of its
-    name.
+    name, `teamId` whose models they are.
     """
     name, part = call.query.get("model"), (call.query.get("search") or "").lower()
+    group, team = call.query.get("access_group"), _team(call)
     rows = [
         row
         for row in _deployments(call)
-        if (not name or row["model_name"] == name) and part in str(row["model_name"]).lower()
+        if (not name or row["model_name"] == name)
+        and part in str(row["model_name"]).lower()
+        and (not group or group in row["model_info"].get("access_groups", ()))
+        and (team is None or _is_of(call, team, row))
     ]
-    page = generic.page(call, rows, default=50)
+    page = generic.page(call, _in_order(call, rows), default=50)
     return Plan(
         {
             "data": page.items,
@@ -49,8 +55,45 @@ def model_page(call: Call) -> Plan:
     )
 
 
+def _team(call: Call) -> Team | None:
+    """The one of `teamId`, if any."""
+    team_id = call.query.get("teamId")
+    team = None if not team_id else call.directory.teams.get(team_id)
+    if team_id and (team is None or not rights.may_touch_team(call, team, "/team/info")):
+        raise generic.absent(call, f"Team not found, passed teamId={team_id[:256]}", "teamId", teams.NO_TEAM)
+    return team
+
+
+def _is_of(call: Call, team: Team, row: dict[str, Any]) -> bool:
+    """Whether the team's keys may use it."""
+    owner = call.catalog.owners.get(row["model_info"]["id"])
+    return owner == team.team_id if owner else allows(team.models, row["model_name"], call.catalog)
+
+
+SORTABLE = {"model_name": "", "created_at": "model_info", "updated_at": "model_info"}
+"""`sortBy` -> where in a row it stands."""
+
+
+def _in_order(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What lacks the field goes last."""
+    by, order = call.query.get("sortBy") or "", call.query.get("sortOrder") or "asc"
+    if order not in ("asc", "desc"):
+        fields.refuse("sortOrder", "must be asc or desc")
+    if not by:
+        return rows
+    if by not in SORTABLE:
+        fields.refuse("sortBy", f"must be one of {', '.join(SORTABLE)}")
+
+    def value(row: dict[str, Any]) -> Any:
+        return (row[SORTABLE[by]] if SORTABLE[by] else row).get(by)
+
+    having = [row for row in rows if value(row) is not None]
+    having.sort(key=lambda row: (value(row), row["model_info"]["id"]), reverse=order == "desc")
+    return having + [row for row in rows if value(row) is None]
+
+
 def _deployments(call: Call) -> list[dict[str, Any]]:
-    wanted = call.query.get("litellm_model_id")
+    wanted = call.query.get("litellm_model_id") or call.query.get("modelId")
     rows = [
         _deployment(name, candidate, call)
         for name in _names(call)
