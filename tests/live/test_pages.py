@@ -192,3 +192,32 @@ async def test_a_deployment_that_fails_is_seen_to_cool_down(
     assert "served" in page and "gpt-4o-mini" in page
     assert "冷却中" in await text_of(admin, gateway, "/ui/models?lang=zh")
     await text_of(admin, gateway, "/ui?lang=en")
+
+
+async def test_a_keys_limits_are_shown_with_who_sets_them(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    async def made(path: str, body: dict[str, object]) -> dict[str, str]:
+        async with admin.post(gateway.edge_url + path, json=body, headers=MASTER) as answer:
+            assert answer.status == 200, await answer.text()
+            found: dict[str, str] = await answer.json()
+            return found
+
+    team = {"team_id": "narrow", "team_alias": "Narrow", "max_budget": 5, "rpm_limit": 9, "models": ["m1"]}
+    await made("/team/new", team)
+    key = await made("/key/generate", {"team_id": "narrow", "max_budget": 2})
+    page = await text_of(admin, gateway, f"/ui/keys/{key['token_id']}?lang=en")
+    rows = dict(re.findall(r'<tr><td class="">([^<]+)</td>(.*)</tr>', page))
+    assert '<td class="t">$2.00</td><td class="">this key' in rows["Budget (USD)"]
+    for limit, value in (("Requests a minute", "9"), ("Models", "m1")):
+        assert f'<td class="t">{value}</td><td class=""><a href="/ui/teams/narrow">Team Narrow' in rows[limit]
+    assert "no limit" in rows["Tokens a minute"]
+
+
+async def test_a_requests_life_has_its_price_and_who_asked(admin: aiohttp.ClientSession, gateway: RunningSuite) -> None:
+    found = re.search(
+        r'href="(/ui/requests/[^"]+)"', await text_of(admin, gateway, "/ui/requests?status_filter=success")
+    )
+    assert found is not None
+    page = await text_of(admin, gateway, found[1] + "?lang=en")
+    assert "Who asked" in page and "What happened" in page and "/chat/completions" in page
+    price = page[page.index("Price that was used") :]
+    assert re.search(r'<td class="">input[^<]*</td><td class="t">[^<]*[0-9]', price), price[:1500]

@@ -212,7 +212,7 @@ def money(usd: object, places: int | None = None) -> str:
     return f"${amount:,.{places}f}"
 
 
-SPREAD = 1000
+SPREAD = 100
 """Amounts that stand below one another are as different: the least still says something."""
 
 

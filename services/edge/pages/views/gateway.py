@@ -185,7 +185,11 @@ async def explain(look: Look) -> Shown:
     groups = [
         (
             say("explain." + name),
-            [(field.replace("_", " "), _plain(field, value)) for field, value in answer[name].items() if value],
+            [
+                (field.removesuffix("_ms").replace("_", " "), _plain(field, value))
+                for field, value in answer[name].items()
+                if value
+            ],
         )
         for name in ("caller", "grant")
         if answer.get(name)

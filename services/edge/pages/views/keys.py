@@ -52,7 +52,7 @@ async def show(look: Look) -> Shown:
             row.get("user_id"),
             team_link(row),
             row.get("models") or [say("all")],
-            when(row.get("expires"))[:16] or say("never"),
+            when(row.get("expires"))[:10] or say("never"),
             marked(row.get("key_name") or "–", "mono"),
         ]
         for row in found["keys"]

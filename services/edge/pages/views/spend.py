@@ -349,11 +349,11 @@ def _grouped(
     say = look.say
     columns = [
         *((say("by." + g), "") for g in groups),
+        (say("spend.cost"), "n"),
+        *([] if half else [(say("spend.share"), "")]),
         (say("spend.requests"), "n"),
         (say("spend.failures"), "n"),
         (say("spend.tokens"), "n"),
-        (say("spend.cost"), "n"),
-        *([] if half else [(say("spend.share"), "")]),
     ]
     usd = moneys(row["spend_usd"] for row in rows)
     most = max((float(row["spend_usd"]) for row in rows if not row.get("other")), default=0.0)
@@ -363,11 +363,11 @@ def _grouped(
         listed.append(
             [
                 *(_group(look, row, group, period) for group in groups),
+                usd(row["spend_usd"]),
+                *([] if half else ["" if row.get("other") else share(float(row["spend_usd"]), most)]),
                 count(row["requests"]),
                 marked(count(failures), "bad") if failures else "0",
                 count(row["input_tokens"] + row["output_tokens"]),
-                usd(row["spend_usd"]),
-                *([] if half else ["" if row.get("other") else share(float(row["spend_usd"]), most)]),
             ]
         )
     note = say("spend.admitted") if not half and {*groups, *period} & OF_THE_ADMITTED else ""
