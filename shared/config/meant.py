@@ -234,6 +234,7 @@ _OF_POLICY = {
     "num_retries": "num_retries",
     "retry_count": "num_retries",
     "retry_delay": "retry_after",
+    "min_backoff_seconds": "retry_after",
 }
 """What people write into a `retry_policy`, and LiteLLM has beside it."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.config import caching
+from shared.config.alert_types import ALERTS
 from shared.config.fields import Reading
 from shared.config.schema.router import FAILURES, StrategyArgs
 
@@ -77,6 +78,23 @@ def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading, ours:
         else:
             kept.append(name)
     general["alerting"] = kept
+    _alert_types(general, reading)
+
+
+def _alert_types(general: Tree, reading: Reading) -> None:
+    """Where none of those that are asked for is known, nobody is told: an empty list would mean all
+    of them.
+    """
+    given = general.get("alert_types")
+    if not isinstance(given, list) or not given:
+        return
+    known = [name for name in given if isinstance(name, str) and name in ALERTS]
+    for number, name in enumerate(given):
+        if name not in known:
+            _idle(f"general_settings.alert_types[{number}]", f"there is no alert {str(name)[:80]!r}", reading)
+    general["alert_types"] = known
+    if not known:
+        general["alerting"] = []
 
 
 def _unset(environ: Mapping[str, str], *names: str) -> str:

@@ -12,6 +12,8 @@ from services.edge import configured, front
 from services.edge.providers import table
 from services.ledger.alerts import settings as alerts
 from services.ledger.sinks import choose
+from services.moderation.guardrails import table as moderation
+from services.moderation.guardrails.parts import Parts as MParts
 from services.policy import catalog
 from shared import guardrails, prices
 from shared.config import Config, load, reading, references
@@ -88,7 +90,10 @@ async def test_every_service_takes_it(name: str, tmp_path: Path) -> None:
         await lasting["alerts"].close()
         if lasting["cache"] is not None:
             await lasting["cache"].store.close()
-        assert guardrails.enabled(config) is not None
+        parts = MParts(config=config, environ=environ, cache_dir=str(tmp_path), outbound=outbound)
+        if any(each.spec.integration != "hide-secrets" for each in guardrails.enabled(config)):
+            made = {each.enabled.name for each in moderation.load(parts)}
+            assert made == {each.name for each in guardrails.enabled(config)}
         alerts.read(config.general_settings, environ)
         choose.of_config(config.litellm_settings, config.directory, config.callback_settings)
     finally:

@@ -16,7 +16,7 @@ from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.settings import AlertSettings, Smtp
 from services.ledger.alerts.watch import Watch
 from services.ledger.sinks.run import Sinks
-from shared.config import ConfigError
+from shared.config import ConfigError, alert_types
 from shared.facts import Settled
 from shared.money import format_usd
 from shared.outbound import Guard, Outbound, OutboundSettings
@@ -363,7 +363,7 @@ def test_what_is_no_setting_is_refused_at_start() -> None:
     assert (
         found is not None and found.types == {"virtual_key_deleted", "cooldown_deployment"} and found.wants("anomaly")
     )
-    assert len({*settings.ON, *settings.ASKED_FOR, "db_exceptions"}) == 25, "all of LiteLLM's"
+    assert len({*alert_types.ON, *alert_types.ASKED_FOR, "db_exceptions"}) == 25, "all of LiteLLM's"
 
 
 def test_which_reports_are_due() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.ledger.alerts import deployments, detect, served, settings
+from services.ledger.alerts import deployments, detect, served
 from services.ledger.alerts.channels import Channels
 from services.ledger.alerts.rests import KNOWN_MAX, Rests
 from services.ledger.alerts.run import Alerts
 from services.ledger.alerts.served import Served
 from services.ledger.alerts.settings import AlertSettings
 from shared import config, subjects
+from shared.config import alert_types
 from shared.config.budgets import OVER_SETTING, over_setting
 from shared.ids import DeploymentId
 from shared.outbound import Guard, Outbound, OutboundSettings
@@ -24,7 +25,7 @@ from shared.requests import RestNotice
 from tests.ledger.alerts_kit import NOON, Running, Slack, wanted
 from tests.ledger.ledger_kit import ALICE, BOB, Book, control, eventually, opened_at, post_changes, settled
 
-ALL = AlertSettings(types=frozenset((*settings.ON, *settings.ASKED_FOR)))
+ALL = AlertSettings(types=frozenset((*alert_types.ON, *alert_types.ASKED_FOR)))
 EAST = {
     name: Served(f"m-{name}", "bedrock", "claude", region)
     for name, region in (("a", "us-east-1"), ("b", "us-east-1"), ("c", "eu-west-1"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.ledger.alerts import settings as alerts
 from shared import startup
 from shared.config import parse
 from shared.config.errors import ConfigError
@@ -211,3 +212,14 @@ def test_settings_of_a_strategy_each_by_itself() -> None:
     assert notes["lowest_latency_buffer"] == ("no effect", "it must be a number")
     assert notes["max_latency"] == ("no effect", "it is none of lowest_latency_buffer, ttl")
     assert notes["routing_strategy_args"][0] == "acts"
+
+
+def test_an_alert_that_nobody_knows_costs_itself_alone() -> None:
+    environ = {"SLACK_WEBHOOK_URL": "https://hooks.example/x"}
+    text = "general_settings: {alerting: [slack], alert_types: [%s]}"
+    config, keys = said(text % "llm_exceptions, new_moon", environ)
+    assert keys["general_settings.alert_types[1]"] == ("no effect", "there is no alert 'new_moon'")
+    found = alerts.read(config.general_settings, environ)
+    assert found is not None and found.types == {"llm_exceptions"}
+    config, _ = said(text % "new_moon", environ)
+    assert alerts.read(config.general_settings, environ) is None, "none of those that were asked for, instead of all"

@@ -6,21 +6,9 @@ from typing import Any
 import msgspec
 
 from shared.config import ConfigError
+from shared.config.alert_types import ALERTS, ON, OURS
 from shared.secrets.value import Secret
 
-ON = (
-    "llm_exceptions", "llm_too_slow", "llm_requests_hanging", "budget_alerts", "spend_reports", "failed_tracking_spend",
-    "daily_reports", "new_model_added", "outage_alerts", "region_outage_alerts", "cooldown_deployment", "fallback_reports",
-    "model_deprecation_warnings", "user_spend_thresholds",
-)  # fmt: skip
-"""LiteLLM's types that are told unless `alert_types` says otherwise."""
-ASKED_FOR = (
-    "user_spend_anomalies", "new_virtual_key_created", "virtual_key_updated", "virtual_key_deleted", "new_team_created",
-    "team_updated", "team_deleted", "new_internal_user_created", "internal_user_updated", "internal_user_deleted",
-)  # fmt: skip
-"""Those that are told where `alert_types` names them."""
-OURS = ("book_behind", "broker_degraded", "db_exceptions", "chain_broken", "anomaly")
-"""Always told: something is wrong with the evidence itself."""
 CHANNELS = ("slack", "webhook", "email")
 ALL = "*"
 
@@ -102,9 +90,8 @@ def read(general: Mapping[str, Any], environ: Mapping[str, str]) -> AlertSetting
 def _types(given: Any) -> frozenset[str]:
     if given is None or given == []:
         return frozenset(ON)
-    known = (*ON, *ASKED_FOR, *OURS)
     for name in given:
-        if name not in known:
+        if name not in ALERTS:
             raise ConfigError(f"general_settings.alert_types: there is no alert {str(name)[:80]!r}")
     return frozenset(given)
 
