@@ -72,6 +72,7 @@ class Keyring:
             raise SettingsError(f"a sealing key (LITELLM_SALT_KEY) must have {SALT_CHARACTERS_MIN} characters or more")
         keys = [_derived(text) for text in texts]
         self._keys = {_id(key): AESGCM(key) for key in reversed(keys)}
+        self._raw = tuple(keys)
         self._current = _id(keys[0])
 
     def __repr__(self) -> str:
@@ -81,6 +82,10 @@ class Keyring:
     def current(self) -> str:
         """Id of the key that seals."""
         return self._current
+
+    def derived(self, purpose: bytes, size_bytes: int) -> list[bytes]:
+        """Keys for something else than sealing, the current one first."""
+        return [HKDF(hashes.SHA256(), size_bytes, None, purpose).derive(key) for key in self._raw]
 
     def seal(self, text: str, place: str) -> Sealed:
         """

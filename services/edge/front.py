@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from nats.aio.client import Client
 
-from services.edge import alerts, own_headers, own_hooks, site, sizes
+from services.edge import alerts, own_headers, own_hooks, own_ids, site, sizes
 from services.edge.alerts import Alerts
 from services.edge.cache import control
 from services.edge.cache.bucket import Bucket
@@ -78,6 +78,10 @@ def build(config: Config, environ: Mapping[str, str], outbound: Outbound) -> dic
         "own_hooks": own_hooks.load(config, _HOOKS),
         "forwards_headers": config.general.forward_client_headers_to_llm_api,
         "forwards_trace": config.litellm.forward_traceparent_to_llm_provider,
+        "id_rules": own_ids.IdRules(
+            of_anybody=config.general.disable_responses_id_security,
+            of_nobody=config.general.allow_unmanaged_response_ids,
+        ),
         "keys_chosen": not config.general.disable_custom_api_keys,
         "show_usage": config.general.always_include_stream_usage,
         "site": looks,
@@ -104,6 +108,7 @@ def lasting(
     return {
         "alerts": Alerts(outbound, alerts.webhook(config.general_settings, environ), time.monotonic),
         "cache": _cache(config, environ, data_dir),
+        "own_ids": own_ids.of(environ, data_dir),
         "passthrough_outbound": relay,
         "checks": Checks(interval_s(config), in_background=config.general.background_health_checks),
     }

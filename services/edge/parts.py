@@ -16,6 +16,7 @@ from services.edge.images import Images
 from services.edge.kept_keys import KeptKeys
 from services.edge.own_headers import OwnHeaders
 from services.edge.own_hooks import OwnHooks
+from services.edge.own_ids import IdRules, OwnIds
 from services.edge.pages.shown import ShownSettings
 from services.edge.passthrough.named import Named
 from services.edge.providers.base import Credentials, Target
@@ -91,6 +92,9 @@ class Parts(msgspec.Struct, kw_only=True):
     sizes: Sizes = Sizes()
     cache: Cache | None = None
     """None: every call goes to a provider."""
+    own_ids: OwnIds = msgspec.field(default_factory=lambda: OwnIds(list, float))
+    """Of what providers keep for callers."""
+    id_rules: IdRules = IdRules()
     passthrough: Entries = msgspec.field(default_factory=lambda: Entries([]))
     passthrough_signers: dict[str, Credentials] = msgspec.field(default_factory=dict)
     """An endpoint's id → what proves that its calls are ours, where that isn't a header of its

@@ -116,6 +116,11 @@ def entity_not_found(message: str, param: str | None = None) -> Refusal:
     return Refusal("entity_not_found", 404, message, "not_found_error", param)
 
 
+def not_kept(what: str, id: str, param: str) -> Refusal:
+    """As OpenAI says it, also where it is somebody else's."""
+    return Refusal("not_kept", 404, f"{what} with id {id[:200]!r} not found.", "invalid_request_error", param)
+
+
 def passthrough_not_allowed(path: str) -> Refusal:
     return Refusal(
         "passthrough_not_allowed", 403, f"Key/team not allowed to access passthrough route {path}", "auth_error", "None"

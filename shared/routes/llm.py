@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.routes.route import Route
+from shared.routes.route import Parameter, Route
 
 
 def _text(description: str = "") -> dict[str, Any]:
@@ -99,6 +99,23 @@ def _relayed(name: str, call_type: str, required: str, schema: Any, summary: str
     )
 
 
+def _of_response(name: str, method: str, call_type: str, summary: str, *query: Parameter) -> Route:
+    """About a response that its provider keeps: the model is the one that made it."""
+    path = name.rpartition(" ")[2]
+    return Route(
+        name=name,
+        methods=(method,),
+        paths=(path, "/v1" + path),
+        surface="relayed",
+        groups=frozenset({"llm_api_routes"}),
+        model_from="id",
+        call_type=call_type,
+        summary=summary,
+        query=query,
+        answer={"type": "object"},
+    )
+
+
 _FILE: dict[str, Any] = {}
 """Of a form."""
 
@@ -155,6 +172,29 @@ ROWS = (
     _relayed("/responses", "aresponses", "input", _TEXTS, "OpenAI's Responses"),
     _relayed("/responses/compact", "acompact_responses", "input", _TEXTS, "A conversation of Responses, made shorter"),
     _relayed("/responses/input_tokens", "acount_tokens", "input", _TEXTS, "How many tokens a Response would read"),
+    _of_response(
+        "/responses/{response_id}",
+        "GET",
+        "aget_responses",
+        "A Response of the caller's that its provider keeps",
+        Parameter("include"),
+        Parameter("stream", type="boolean"),
+        Parameter("starting_after", "The number of a stream's event", type="integer"),
+        Parameter("include_obfuscation", type="boolean"),
+    ),
+    _of_response("DELETE /responses/{response_id}", "DELETE", "adelete_responses", "Have it forgotten"),
+    _of_response(
+        "/responses/{response_id}/input_items",
+        "GET",
+        "alist_input_items",
+        "What it was asked",
+        Parameter("limit", type="integer"),
+        Parameter("order", "asc or desc"),
+        Parameter("after", "An item's id"),
+        Parameter("before", "An item's id"),
+        Parameter("include"),
+    ),
+    _of_response("/responses/{response_id}/cancel", "POST", "acancel_responses", "End one that runs in the background"),
     _relayed("/audio/speech", "aspeech", "input", _text(), "A text, spoken"),
     _relayed("/audio/transcriptions", "atranscription", "file", _FILE, "What is said in a recording"),
     _relayed("/audio/translations", "atranslation", "file", _FILE, "The same in English"),

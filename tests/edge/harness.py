@@ -15,6 +15,7 @@ from services.edge.group_commit import GroupCommit
 from services.edge.http import Budget, Limits
 from services.edge.journal import Journal
 from services.edge.metrics import RecorderMetrics
+from services.edge.own_ids import KEY_BYTES, OwnIds
 from services.edge.parts import Parts
 from services.edge.providers import table
 from services.edge.server import Server
@@ -165,6 +166,7 @@ class Edge:
             tokens=self.tokens,
             ledger=Origin("http", "127.0.0.1", 9),
             passthrough_outbound=self.outbound,
+            own_ids=OwnIds(lambda: [bytes(KEY_BYTES)], clock.seconds),
             ledger_path="",
             signer=Signer("edge-1"),
             strangers=Strangers(self.recorder, clock.unix_ms),

@@ -43,6 +43,8 @@ async def flow(
         if held:
             await out.write(held)
         async for chunk in answer.chunks():
+            if not chunk:
+                continue
             size += len(chunk)
             if mb is not None and size > mb * sizes.MB:
                 refusal = too_large(size, mb)

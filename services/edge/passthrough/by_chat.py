@@ -11,7 +11,9 @@ import msgspec
 
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT
+from services.edge.passthrough.kinds import Kind
 from services.edge.passthrough.undone import Undone
+from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import Options, StreamTranslator, Target, UnreadableAnswerError
 from services.edge.providers.merging import unmerged
 from services.edge.providers.translate import anthropic_messages__chat as messages
@@ -30,6 +32,21 @@ def can(target: Target) -> bool:
     """Whether it has a chat at all."""
     provider = unmerged(target.provider)
     return CHAT.name in provider.wires or CHAT.name in provider.translators
+
+
+def serves(target: Target | None, route: str, kind: Kind) -> bool:
+    """Whether a deployment can be asked on this route, in its own wire or by chat."""
+    if target is None or target.origin is None:
+        return False
+    return speaks(target, kind) or (route in FRONTS and can(target))
+
+
+def speaks(target: Target, kind: Kind) -> bool:
+    """Whether it speaks the route's wire itself."""
+    provider = unmerged(target.provider)
+    if kind.wire == "anthropic":
+        return isinstance(provider, Anthropic)
+    return CHAT.name in provider.wires
 
 
 class _Front(Protocol):

@@ -10,6 +10,7 @@ from services.edge.formats.openai import CHAT
 from services.edge.http import Request
 from services.edge.passthrough.by_chat import ByChat
 from services.edge.passthrough.form import Form
+from services.edge.passthrough.kept import KeptResponse
 from services.edge.passthrough.kinds import Kind
 from services.edge.providers.base import Target
 from services.edge.upstream import read_headers
@@ -19,30 +20,43 @@ MODEL_PLACE = "/chat/completions"
 
 
 class Sent(msgspec.Struct, frozen=True):
+    method: str
     url: str
     headers: list[tuple[str, str]]
     body: bytes
 
 
 async def made(
-    kind: Kind, target: Target, model: str, call: Call, form: Form | None, request: Request, by_chat: ByChat | None
+    kind: Kind,
+    target: Target,
+    model: str,
+    call: Call,
+    form: Form | None,
+    request: Request,
+    by_chat: ByChat | None,
+    kept: KeptResponse | None,
 ) -> Sent:
     """Raises CredentialsError.
 
     Args:
         model: the upstream's.
+        kept: the response that it is about; None: it is a call of its own.
     """
     origin = target.origin
     assert origin is not None
+    method = kind.of_response or "POST"
     if by_chat is not None:
         path, body = by_chat.path, by_chat.body
     else:
         path = target.provider.path(target, CHAT.name, model, stream=False)
         path = path + kind.path if kind.wire == "anthropic" else path.replace(MODEL_PLACE, kind.path, 1)
-        body = form.with_model(model) if form is not None else _json(call, model)
+        if kept is not None:
+            path, body = kept.path(path), b""
+        else:
+            body = form.with_model(model) if form is not None else _json(call, model)
     block = target.headers
     if target.credentials is not None:
-        block += await target.credentials.headers("POST", path, body)
+        block += await target.credentials.headers(method, path, body)
     sent = {name.lower(): value for name, value in read_headers(block)}
     for name in kind.forwards if by_chat is None else ():
         value = request.header(name)
@@ -50,7 +64,7 @@ async def made(
             sent[name] = value
     if form is not None:
         sent["content-type"] = request.header("content-type") or ""
-    return Sent(f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body)
+    return Sent(method, f"{origin.scheme}://{origin.authority}{path}", list(sent.items()), body)
 
 
 def _json(call: Call, model: str) -> bytes:

@@ -55,6 +55,9 @@ class Undone:
         """Whether `chunks` has something to say by then."""
         return await self._chunks.arrived(within_s)
 
+    def let_go(self) -> None:
+        """It isn't waited for any more: what comes goes on as it comes."""
+
     def drop(self) -> None:
         """Nobody waits any more."""
         self._ahead.drop()

@@ -11,7 +11,6 @@ held back until it has.
 from services.edge import account, counting, failures, own_headers, pipeline, reading, size_checks, texts
 from services.edge.formats import events
 from services.edge.formats.base import Call
-from services.edge.formats.openai import CHAT
 from services.edge.http import Answer, Request, StreamAnswer, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.passthrough import by_chat, relayed_request
@@ -21,13 +20,14 @@ from services.edge.passthrough.asked import call_of, form_of, reader, unsaid
 from services.edge.passthrough.by_chat import ByChat
 from services.edge.passthrough.form import Form
 from services.edge.passthrough.judge import Judge
+from services.edge.passthrough.kept import Kept, KeptResponse, asked_about, known_to
+from services.edge.passthrough.kept_answer import WithOwnIds
 from services.edge.passthrough.kinds import KINDS, Kind
+from services.edge.passthrough.opened import opened_of
 from services.edge.passthrough.record import Relayed
 from services.edge.passthrough.screened import screened
 from services.edge.passthrough.undone import Undone
-from services.edge.providers.anthropic import Anthropic
 from services.edge.providers.base import CredentialsError, Target
-from services.edge.providers.merging import unmerged
 from services.edge.reading import Head
 from services.edge.routing import causes
 from services.edge.routing import request as asked_for
@@ -40,7 +40,6 @@ from shared import errors, tracing
 from shared.errors import Refusal, RefusedError
 from shared.facts import Opened
 from shared.grant import Candidate, Permit
-from shared.ids import new_request_id
 from shared.outbound import OutboundError, Streamed
 from shared.routes import Match, Route
 
@@ -71,44 +70,54 @@ async def _served(parts: Parts, request: Request, match: Match) -> Answer:
     await pipeline.known(parts, route, head, request)
     request.recognised()
     body = await size_checks.body(parts, request, head, route.name)
+    if kind.of_response:
+        kept, about, call = await asked_about(parts, request, route, head, match.params["response_id"])
+        return await relay(parts, request, route, head, call, kept=kept, about=about)
     form = form_of(parts, request, body) if kind.form else None
     return await relay(parts, request, route, head, call_of(route, head, body, form), form)
 
 
 async def relay(
-    parts: Parts, request: Request, route: Route, head: Head, call: Call, form: Form | None = None
+    parts: Parts,
+    request: Request,
+    route: Route,
+    head: Head,
+    call: Call,
+    form: Form | None = None,
+    kept: Kept | None = None,
+    about: KeptResponse | None = None,
 ) -> Answer:
-    """A call whose body is read. Raises RefusedError."""
+    """A call whose body is read. Raises RefusedError.
+
+    Args:
+        about: the response that it asks about, as `kept` has it; None: it is a call of its own.
+    """
     kind = KINDS[route.name]
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
-    permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None)
+    permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None and about is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(call.body))
     if form is None:
         call, _, permit = await pipeline.hooked(parts, request, route, head, call, None, permit, reader(route, head))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
-    call = await screened(parts, route, head, call, permit, screening, form)
-    candidates = [each for each in permit.candidates if _can(parts.targets.get(each.deployment_id), route, kind)]
+    if about is None:
+        call = await screened(parts, route, head, call, permit, screening, form)
+    candidates = [
+        each for each in permit.candidates if by_chat.serves(parts.targets.get(each.deployment_id), route.name, kind)
+    ]
     if not candidates and route.name == COUNT and permit.candidates:
         return await counting.answer(parts, call, permit.candidates[0].upstream_model)
     if not candidates:
         raise RefusedError(errors.not_served(call.model, f"no deployment of it has {route.name}"))
-    if form is None and permit.guardrails:
+    if kind.keeps and any(
+        each.deployment_id not in parts.by_chat and by_chat.speaks(parts.targets[each.deployment_id], kind)
+        for each in candidates
+    ):
+        kept = kept or Kept(parts.own_ids, parts.id_rules, permit.grant.caller)
+        call, candidates = await known_to(parts, route, head, call, permit, kept, candidates, is_own=about is None)
+    if form is None and about is None and permit.guardrails:
         screening.start_beside(call, candidates[0].upstream_model)
-    relay = _Relay(parts, request, route, kind, head, call, permit, screening, form)
+    relay = _Relay(parts, request, route, kind, head, call, permit, screening, form, kept, about)
     return await relay.run(candidates)
-
-
-def _can(target: Target | None, route: Route, kind: Kind) -> bool:
-    if target is None or target.origin is None:
-        return False
-    return _speaks(target, kind) or (route.name in by_chat.FRONTS and by_chat.can(target))
-
-
-def _speaks(target: Target, kind: Kind) -> bool:
-    provider = unmerged(target.provider)
-    if kind.wire == "anthropic":
-        return isinstance(provider, Anthropic)
-    return CHAT.name in provider.wires
 
 
 # ── the call ──
@@ -126,10 +135,12 @@ class _Relay:
         permit: Permit,
         screening: Screening,
         form: Form | None,
+        kept: Kept | None,
+        about: KeptResponse | None,
     ) -> None:
         self._parts, self._request, self._route, self._kind = parts, request, route, kind
         self._head, self._call, self._permit, self._screening = head, call, permit, screening
-        self._form = form
+        self._form, self._kept, self._about = form, kept, about
         self._ends_at = 0.0
         """By the clock's seconds."""
         self._mb = size_checks.response_mb(parts, permit.grant)
@@ -165,19 +176,27 @@ class _Relay:
             parts.rooms.give(place)
 
     async def _asked_of(self, candidate: Candidate, target: Target, *, is_last: bool) -> Answer | None:
-        parts, opened = self._parts, self._opened(candidate, target)
+        parts = self._parts
+        opened = opened_of(parts, self._route, self._head, self._call, self._permit, candidate, self._left_ms(target))
         chat = self._by_chat(target, candidate, opened)
         record = Relayed(
             parts,
             opened,
-            self._kind.wire,
+            "" if self._about is not None else self._kind.wire,  # it was booked when it was made
             unsaid(self._route, self._call),
             is_free=self._kind.is_free,
         )
         await record.open()
         try:
             made = await relayed_request.made(
-                self._kind, target, candidate.upstream_model, self._call, self._form, self._request, chat
+                self._kind,
+                target,
+                candidate.upstream_model,
+                self._call,
+                self._form,
+                self._request,
+                chat,
+                self._about,
             )
             sent = made.headers
             if parts.forwards_trace:
@@ -186,7 +205,7 @@ class _Relay:
                 sent += own_headers.forwarded(self._request.headers(), sent)
             verify = target.origin.verify if target.origin is not None else None
             stream = parts.passthrough_outbound.stream(
-                "POST", made.url, headers=sent, body=made.body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
+                made.method, made.url, headers=sent, body=made.body, deadline_ms=self._left_ms(target), idle_ms=IDLE_MS,
                 tls=None if verify is None else parts.upstream.tls(verify),
             )  # fmt: skip
             async with stream as answer:
@@ -197,6 +216,9 @@ class _Relay:
                         answer, record, about, candidate, is_last=is_last, in_own_wire=chat is None
                     )
                 answered = Undone(answer) if chat is None else chat.answer(Undone(answer))
+                if self._kept is not None and chat is None:
+                    leaving = self._kept.leaving(candidate.deployment_id, self._call.model)
+                    answered = WithOwnIds(answered, leaving, START_BYTES_MAX, self._request.hold)
                 try:
                     return await self._pass(answered, record, about, is_last=is_last)
                 finally:
@@ -214,7 +236,7 @@ class _Relay:
     def _by_chat(self, target: Target, candidate: Candidate, opened: Opened) -> ByChat | None:
         """None: it is asked in its own wire. Raises RefusedError."""
         has_none = self._route.name == RESPONSES and candidate.deployment_id in self._parts.by_chat
-        if _speaks(target, self._kind) and not has_none:
+        if by_chat.speaks(target, self._kind) and not has_none:
             return None
         most = self._parts.settings.edge_answer_bytes_max
         return ByChat(
@@ -226,33 +248,6 @@ class _Relay:
 
     def _left_ms(self, target: Target) -> int:
         return max(1, min(target.deployment.timeout_ms, int(self._left_s() * 1000)))
-
-    def _opened(self, candidate: Candidate, target: Target) -> Opened:
-        parts, call, permit, head = self._parts, self._call, self._permit, self._head
-        now_ms = parts.clock.unix_ms()
-        return Opened(
-            id=new_request_id(),
-            at_ms=now_ms,
-            edge_id=parts.edge_id,
-            caller=permit.grant.caller,
-            call_type=self._route.call_type,
-            route=self._route.name,
-            model=call.model,
-            deployment_id=candidate.deployment_id,
-            provider=candidate.provider,
-            upstream_model=candidate.upstream_model,
-            price=candidate.price,
-            stream=call.stream,
-            customer_id=account.recorded_customer(parts, call),
-            tags=permit.tags,
-            spend_logs_metadata=account.logged(permit.spend_logs_metadata, head),
-            requester_ip=account.recorded(parts, head.ip),
-            user_agent=head.user_agent,
-            guardrails=[each.name for each in permit.guardrails],
-            litellm_call_id=head.litellm_call_id,
-            expires_at_ms=now_ms + self._left_ms(target) + parts.settings.edge_expiry_slack_ms,
-            session_id=head.session_id,
-        )
 
     # ── the answer ──
 
@@ -278,6 +273,8 @@ class _Relay:
         if status in NOT_THERE and self._route.name == COUNT:
             return await counting.answer(self._parts, self._call, candidate.upstream_model)
         body = failures.provider_error(body, status, record.provider)
+        if self._kept is not None:
+            body = self._kept.renamed(body)
         return await self._said(record, about, answer.headers, status if status >= 400 else 502, body)
 
     async def _none(
@@ -366,9 +363,9 @@ class _Relay:
             if judge.error is not None and not judge.begun:
                 break
             is_long = clock.seconds() > hold_until or size > START_BYTES_MAX
-            if judge.begun or is_long or not self._request.hold(len(chunk)):
-                return b"".join(pieces), None
-            if not await answer.arrived(hold_until - clock.seconds()):
+            goes_on = judge.begun or is_long or not self._request.hold(len(chunk))
+            if goes_on or not await answer.arrived(hold_until - clock.seconds()):
+                answer.let_go()
                 return b"".join(pieces), None
         return b"".join(pieces), judge.finish()
 

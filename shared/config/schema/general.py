@@ -201,6 +201,10 @@ class GeneralSettings(Struct, frozen=True, kw_only=True):
     """Paths that are forwarded as they are."""
     pass_through_request_timeout: Annotated[Annotated[float, Meta(gt=0, le=86_400)] | None, By("edge")] = None
     """Seconds of a request to an endpoint that says no `timeout`."""
+    disable_responses_id_security: Annotated[bool, By("edge")] = False
+    """Let callers of `/responses` name what other tenants' calls left at a provider, too."""
+    allow_unmanaged_response_ids: Annotated[bool, By("edge")] = False
+    """Let callers of `/responses` name what a provider keeps by its own id, whoever's it is."""
     infer_model_from_keys: Annotated[
         bool, By("config", differently='as an entry for all models (`model: "*"`): see docs/providers.md')
     ] = False

@@ -189,3 +189,8 @@ def streamed(*events: bytes) -> bytes:
 
 def asking(path: str, **more: Any) -> bytes:
     return json.dumps({"model": "m", **ASKED.get(path, {}), **more}).encode()
+
+
+def said(response: bytes) -> dict[str, Any]:
+    """All of a Response but its id, which is the caller's."""
+    return {name: value for name, value in json.loads(response).items() if name != "id"}

@@ -16,7 +16,7 @@ from shared.facts import Caller, GuardrailOutcome, Refused
 from shared.grant import Denial, GuardrailRef
 from shared.requests import Redaction, ScreenRequest, Verdict
 from tests.edge.fakes import always, until
-from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, asking, streamed
+from tests.edge.relayed.relayed_kit import GOOD, PRICE, Wires, World, asking, said, streamed
 from tests.edge.wires_kit import RESPONSE, sse
 
 # ── Anthropic's ──
@@ -284,6 +284,6 @@ async def test_where_thoughts_are_merged_and_customers_kept_out_calls_are_relaye
     async with await wires.edge.connect() as caller:
         await caller.post("/v1/responses", asking("/v1/responses", user="ann"))
         answer = await caller.answer()
-    assert (answer.status, answer.body) == (200, GOOD["/v1/responses"].partition(b"\r\n\r\n")[2])
+    assert (answer.status, said(answer.body)) == (200, said(GOOD["/v1/responses"].partition(b"\r\n\r\n")[2]))
     (fact,) = await wires.settled()
     assert fact.opened.customer_id is None

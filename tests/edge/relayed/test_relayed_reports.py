@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.edge.own_ids import IdRules
 from tests.edge.fakes import Peer, response
 from tests.edge.relayed.relayed_kit import GOOD, Wires, World
 
@@ -103,6 +104,7 @@ async def test_what_it_says_of_the_request_isnt_masked(world: World, status: int
     ],
 )
 async def test_another_deployment_may_know_what_this_one_doesnt(wires: Wires, said: bytes) -> None:
+    wires.edge.parts.id_rules = IdRules(of_nobody=True)
     answer = await wires.ask("/v1/responses", said, GOOD["/v1/responses"], previous_response_id="resp_1")
     assert answer.status == 200
     first, second = await wires.settled(2)
