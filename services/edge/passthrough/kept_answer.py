@@ -14,6 +14,8 @@ from services.edge.passthrough.kept import Leaving
 from services.edge.passthrough.undone import Undone
 from shared.outbound import OutboundError
 
+FIELD_BYTES: Final = len("event:")
+"""From so many on it is known whether these are events."""
 CARRIED_BYTES: Final = 1024
 """More than a name with its id has."""
 _ID: Final = re.compile(
@@ -62,7 +64,8 @@ class WithOwnIds(Undone):
     def _feed(self, chunk: bytes) -> bytes:
         if self._are_events:
             return self._events(chunk)
-        if self._are_events is None and (start := b"".join((*self._pieces, chunk)).removeprefix(BOM)).strip():
+        start = b"".join((*self._pieces, chunk)).removeprefix(BOM) if self._are_events is None else b""
+        if len(start.strip()) >= FIELD_BYTES or start.strip()[:1] == b"{":
             self._are_events = BEGINNING.match(start) is not None
             if self._are_events:
                 self._pieces, self._size = [], 0

@@ -48,9 +48,11 @@ class World:
     keeper: Keeper
     guardrails: list[GuardrailRef]
 
+    def url(self, edge: int = 0) -> str:
+        return f"http://127.0.0.1:{self.edges[edge].port}"
+
     def client(self, key: str, edge: int = 0) -> openai.AsyncOpenAI:
-        url = f"http://127.0.0.1:{self.edges[edge].port}/v1"
-        return openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0)
+        return openai.AsyncOpenAI(base_url=f"{self.url(edge)}/v1", api_key=key, max_retries=0)
 
     def decide(self, asked: DecideRequest) -> DecideReply:
         found = [
@@ -70,7 +72,7 @@ class World:
         async with httpx.AsyncClient() as client:
             return await client.request(
                 method,
-                f"http://127.0.0.1:{self.edges[edge].port}{path}",
+                f"{self.url(edge)}{path}",
                 headers={"authorization": f"Bearer {key}"},
                 json=body or None,
             )
@@ -119,19 +121,25 @@ async def test_openais_client_goes_on_reads_and_deletes_on_any_edge(world: World
 
 
 async def test_streams(world: World) -> None:
-    async with world.client("sk-alice") as client:
-        async with client.responses.stream(model="gpt", input="hi") as stream:
-            events = [event async for event in stream]
-            final = await stream.get_final_response()
+    """The client in a thread: its types alone take seconds where others work, and edges have to go
+    on."""
+
+    def talk() -> None:
         raw = f"msg_{1:050}"
-        assert not any(raw in repr(event) or f"resp_{1:050}" in repr(event) for event in events)
-        assert {event.item_id for event in events if hasattr(event, "item_id")} == {final.output[0].id}
-        (delta,) = (event.delta for event in events if event.type == "response.output_text.delta")
-        assert delta == 'say "id":"msg_1"'
-        again = [event async for event in await client.responses.retrieve(final.id, stream=True, starting_after=0)]
-        assert again[0].type == "response.created" and again[0].response.id == final.id
-        assert world.keeper.paths[-1].endswith("?starting_after=0&stream=true")
-        assert (await client.responses.create(model="gpt", input="x", previous_response_id=final.id)).output_text
+        with openai.OpenAI(base_url=f"{world.url()}/v1", api_key="sk-alice", max_retries=0) as client:
+            with client.responses.stream(model="gpt", input="hi") as stream:
+                events = list(stream)
+                final = stream.get_final_response()
+            assert not any(raw in repr(event) or f"resp_{1:050}" in repr(event) for event in events)
+            assert {event.item_id for event in events if hasattr(event, "item_id")} == {final.output[0].id}
+            (delta,) = (event.delta for event in events if event.type == "response.output_text.delta")
+            assert delta == 'say "id":"msg_1"'
+            again = list(client.responses.retrieve(final.id, stream=True, starting_after=0))
+            assert again[0].type == "response.created" and again[0].response.id == final.id
+            assert world.keeper.paths[-1].endswith("?starting_after=0&stream=true")
+            assert client.responses.create(model="gpt", input="x", previous_response_id=final.id).output_text
+
+    await asyncio.to_thread(talk)
 
 
 @pytest.mark.parametrize("key", ["sk-bob", "sk-user"])
@@ -186,7 +194,7 @@ async def test_ids_that_were_changed_or_nested_twice_are_nobodys(world: World) -
     ):
         async with httpx.AsyncClient() as client:
             answer = await client.post(
-                f"http://127.0.0.1:{world.edges[0].port}/v1/responses",
+                f"{world.url()}/v1/responses",
                 content=body % raw,
                 headers={"authorization": "Bearer sk-bob"},
             )
@@ -327,7 +335,7 @@ async def test_one_that_isnt_waited_for_has_no_providers_id_either(
 )
 async def test_more_items_or_names_than_a_request_has_arent_looked_at(world: World, input: bytes) -> None:
     async with httpx.AsyncClient() as client:
-        url = f"http://127.0.0.1:{world.edges[0].port}/v1/responses"
+        url = f"{world.url()}/v1/responses"
         answer = await client.post(
             url, content=b'{"model":"gpt","input":' + input + b"}", headers={"authorization": "Bearer sk-bob"}
         )
