@@ -3,7 +3,9 @@ with the deployment that keeps it and whose it is in them, encrypted, so that an
 deployment again, and nobody else can use them. Nothing of it is kept here.
 
 The same id of the same owner is always the same string (AES-SIV): what is read again has the name
-that it had at first.
+that it had at first. Of a response it says all of that. Of an item it is short, as clients cut what
+has over 64 characters: whose it is has to be known to open it, and of the deployment it has a few
+bits.
 """
 
 import base64
@@ -30,21 +32,23 @@ ID_BYTES_MAX: Final = 512
 """Of a provider's own; a longer one is left as it is, and is nobody's when it comes back."""
 REREAD_S: Final = 30.0
 """How often the keys may be read again because of an id that can't be opened."""
-_OURS: Final = re.compile(r"(?:[a-z]{1,12}_)?tg1([A-Za-z0-9_-]{22,4096})")
+_OURS: Final = re.compile(r"(?:[a-z]{1,12}_)?tg([12])([A-Za-z0-9_-]{22,4096})")
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){8,64}")
 _PREFIX: Final = re.compile(r"[a-z]{1,12}_")
-_BOUND_TO: Final = [PURPOSE]
-_TAG_BYTES: Final = 8
+_OF_RESPONSE: Final = [PURPOSE]
 _OWNER_BYTES: Final = 16
+EVERYBODY: Final = bytes(_OWNER_BYTES)
+"""An owner: where the operator says that ids are nobody's own."""
 
 
 class OwnId(msgspec.Struct, frozen=True):
     """What one of our ids says."""
 
     owner: bytes
-    deployment: bytes
-    """`deployment_tag` of who keeps it."""
+    deployment: int
+    """`deployment_bits` of who keeps it."""
     model: str
-    """As its call named it; empty: not of a response."""
+    """As its call named it; empty: of an item."""
     id: str
     """The provider's."""
 
@@ -75,36 +79,54 @@ class OwnIds:
         """Raises SealingError where there is no key."""
         self._all()
 
-    def made(self, owner: bytes, deployment: bytes, model: str, id: str) -> str:
-        """Raises SealingError where there is no key."""
+    def made(self, owner: bytes, deployment: int, model: str, id: str) -> str:
+        """Raises SealingError where there is no key.
+
+        Args:
+            model: empty: of an item.
+        """
         raw = id.encode("utf-8", "surrogatepass")
         if not 0 < len(raw) <= ID_BYTES_MAX:
             return id
-        named = model.encode("utf-8", "surrogatepass")
-        said = owner + deployment + len(named).to_bytes(2, "big") + named + raw
-        sealed = base64.urlsafe_b64encode(self._all()[0].encrypt(said, _BOUND_TO)).rstrip(b"=").decode()
-        prefix = _PREFIX.match(id)
-        return f"{prefix[0] if prefix is not None else ''}tg1{sealed}"
+        found = _PREFIX.match(id)
+        prefix = "" if found is None else found[0]
+        if model:
+            named = model.encode("utf-8", "surrogatepass")
+            said = owner + bytes([deployment]) + len(named).to_bytes(2, "big") + named + raw
+            return f"{prefix}tg1{self._sealed(said, _OF_RESPONSE)}"
+        rest = id.removeprefix(prefix)
+        is_hex = _HEX.fullmatch(rest) is not None
+        said = bytes([deployment << 1 | is_hex]) + (bytes.fromhex(rest) if is_hex else raw)
+        return f"{prefix}tg2{self._sealed(said, [PURPOSE, prefix.encode(), owner])}"
 
-    def opened(self, text: str) -> OwnId | None:
-        """None: it isn't ours, or was changed. Raises SealingError where there is no key."""
+    def opened(self, text: str, owner: bytes) -> OwnId | None:
+        """None: it isn't ours, was changed, or is an item of somebody else. Raises SealingError
+        where there is no key.
+        """
         found = _OURS.fullmatch(text)
         if found is None:
             return None
         try:
-            sealed = base64.urlsafe_b64decode(found[1] + "=" * (-len(found[1]) % 4))
+            sealed = base64.urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))
         except (binascii.Error, ValueError):
             return None
-        said = self._decrypted(sealed)
+        prefix = text[: found.start(1) - 2]
+        bound_to = _OF_RESPONSE if found[1] == "1" else [PURPOSE, prefix.encode(), owner]
+        said = self._decrypted(sealed, bound_to)
         if said is None and self._seconds() - self._read_at > REREAD_S:  # somebody may have rotated them meanwhile
             self._ciphers = []
-            said = self._decrypted(sealed)
-        return None if said is None else _said(said)
+            said = self._decrypted(sealed, bound_to)
+        if said is None:
+            return None
+        return _of_response(said) if found[1] == "1" else _of_item(said, prefix, owner)
 
-    def _decrypted(self, sealed: bytes) -> bytes | None:
+    def _sealed(self, said: bytes, bound_to: list[bytes]) -> str:
+        return base64.urlsafe_b64encode(self._all()[0].encrypt(said, bound_to)).rstrip(b"=").decode()
+
+    def _decrypted(self, sealed: bytes, bound_to: list[bytes]) -> bytes | None:
         for cipher in self._all():
             try:
-                return cipher.decrypt(sealed, _BOUND_TO)
+                return cipher.decrypt(sealed, bound_to)
             except (InvalidTag, ValueError):
                 continue
         return None
@@ -118,15 +140,26 @@ class OwnIds:
         return self._ciphers
 
 
-def _said(raw: bytes) -> OwnId:
-    start = _OWNER_BYTES + _TAG_BYTES
+def is_ours(text: str) -> bool:
+    """Whether it looks as if it came from here, whoever's it is."""
+    return _OURS.fullmatch(text) is not None
+
+
+def _of_response(raw: bytes) -> OwnId:
+    start = _OWNER_BYTES + 1
     behind = start + 2 + int.from_bytes(raw[start : start + 2], "big")
     return OwnId(
         raw[:_OWNER_BYTES],
-        raw[_OWNER_BYTES:start],
+        raw[_OWNER_BYTES],
         raw[start + 2 : behind].decode("utf-8", "surrogatepass"),
         raw[behind:].decode("utf-8", "surrogatepass"),
     )
+
+
+def _of_item(raw: bytes, prefix: str, owner: bytes) -> OwnId:
+    rest = raw[1:]
+    id = prefix + rest.hex() if raw[0] & 1 else rest.decode("utf-8", "surrogatepass")
+    return OwnId(owner, raw[0] >> 1, "", id)
 
 
 def owner_of(caller: Caller) -> bytes:
@@ -138,8 +171,9 @@ def owner_of(caller: Caller) -> bytes:
     return hashlib.sha256(msgspec.json.encode(whose)).digest()[:_OWNER_BYTES]
 
 
-def deployment_tag(deployment_id: DeploymentId) -> bytes:
-    return hashlib.sha256(deployment_id.encode("utf-8", "surrogatepass")).digest()[:_TAG_BYTES]
+def deployment_bits(deployment_id: DeploymentId) -> int:
+    """Seven: enough to find whom to ask; who doesn't keep it says so."""
+    return hashlib.sha256(deployment_id.encode("utf-8", "surrogatepass")).digest()[0] >> 1
 
 
 def of(environ: Mapping[str, str], data_dir: str) -> OwnIds:

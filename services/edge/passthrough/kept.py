@@ -15,7 +15,7 @@ import msgspec
 from services.edge import account
 from services.edge.formats.base import Call
 from services.edge.http import Request
-from services.edge.own_ids import IdRules, OwnId, OwnIds, deployment_tag, owner_of
+from services.edge.own_ids import EVERYBODY, IdRules, OwnId, OwnIds, deployment_bits, is_ours, owner_of
 from services.edge.parts import Parts
 from services.edge.passthrough import references
 from services.edge.passthrough.references import CITED, ITEM, RESPONSE
@@ -58,15 +58,15 @@ class Kept:
 
     def __init__(self, ids: OwnIds, rules: IdRules, caller: Caller) -> None:
         self._ids, self._caller = ids, caller
-        self._owner = owner_of(caller)
+        self._owner = EVERYBODY if rules.of_anybody else owner_of(caller)
         is_admin = caller.role == "proxy_admin"
         self._any_owner = rules.of_anybody or is_admin
         self._unmanaged = rules.of_anybody or rules.of_nobody or is_admin
-        self._must: dict[bytes, Refusal] = {}
+        self._must: dict[int, Refusal] = {}
         """Deployments that alone know what the request names, and what is said where they aren't
         there.
         """
-        self._may: set[bytes] = set()
+        self._may: set[int] = set()
         """Those that made what it repeats."""
         self._given: dict[str, str] = {}
         """A provider's id → as the caller has it."""
@@ -112,24 +112,20 @@ class Kept:
         for start in range(0, len(items), ITEMS_AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
-            made += (
-                references.item(bytes(each), back, self._is_ours) for each in items[start : start + ITEMS_AT_A_TIME]
-            )
+            made += (references.item(bytes(each), back, is_ours) for each in items[start : start + ITEMS_AT_A_TIME])
         return b"[" + b",".join(made) + b"]"
-
-    def _is_ours(self, id: str) -> bool:
-        try:
-            return self._ids.opened(id) is not None
-        except SealingError:
-            raise RefusedError(errors.sealing_unavailable()) from None
 
     def _opened(self, id: str) -> OwnId | None:
         """None: it isn't this caller's. Raises RefusedError where no id can be opened."""
         try:
-            found = self._ids.opened(id)
+            found = self._ids.opened(id, self._owner) or self._ids.opened(id, owner_of(self._caller))
         except SealingError:
             raise RefusedError(errors.sealing_unavailable()) from None
-        return found if found is not None and (self._any_owner or found.owner == self._owner) else None
+        return (
+            found
+            if found is not None and (self._any_owner or found.owner in (self._owner, owner_of(self._caller)))
+            else None
+        )
 
     def _back(self, param: str) -> references.Change:
         def back(kind: str, id: str) -> str:
@@ -141,7 +137,7 @@ class Kept:
                 else:
                     self._must[found.deployment] = refusal
                 return found.id
-            if self._unmanaged or (kind == CITED and not self._is_ours(id)):
+            if self._unmanaged or (kind == CITED and not is_ours(id)):
                 return id
             raise RefusedError(refusal)
 
@@ -185,7 +181,7 @@ class Kept:
     # ── to the client ──
 
     def leaving(self, deployment_id: DeploymentId, model: str) -> "Leaving":
-        return Leaving(self._ids, self._owner, deployment_tag(deployment_id), model)
+        return Leaving(self._ids, self._owner, deployment_bits(deployment_id), model)
 
 
 class Leaving:
@@ -195,7 +191,7 @@ class Leaving:
         owner: whose they are; who deployment: who made it.
     """
 
-    def __init__(self, ids: OwnIds, owner: bytes, deployment: bytes, model: str) -> None:
+    def __init__(self, ids: OwnIds, owner: bytes, deployment: int, model: str) -> None:
         self._ids, self._owner, self._deployment, self._model = ids, owner, deployment, model
         self._made: dict[tuple[str, str], str] = {}
         """A stream says the same few again and again."""
@@ -212,7 +208,7 @@ class Leaving:
 _Place = tuple[str, str, int, bytes]
 
 
-def _places(tag: bytes, targets: Mapping[DeploymentId, Target]) -> set[_Place]:
+def _places(tag: int, targets: Mapping[DeploymentId, Target]) -> set[_Place]:
     """Where the deployment is, and under which key."""
     return {place for id, target in targets.items() if _tag(id) == tag and (place := _place(target)) is not None}
 
@@ -223,7 +219,7 @@ def _place(target: Target) -> _Place | None:
     return None if origin is None or target.credentials else (origin.scheme, origin.host, origin.port, target.headers)
 
 
-def _is_at(candidate: Candidate, tag: bytes, places: set[_Place], targets: Mapping[DeploymentId, Target]) -> bool:
+def _is_at(candidate: Candidate, tag: int, places: set[_Place], targets: Mapping[DeploymentId, Target]) -> bool:
     """Whether it is the deployment, or another one at the same place under the same key: models of
     one account know each other's responses.
     """
@@ -231,7 +227,7 @@ def _is_at(candidate: Candidate, tag: bytes, places: set[_Place], targets: Mappi
     return _tag(candidate.deployment_id) == tag or (target is not None and _place(target) in places)
 
 
-_tag = functools.lru_cache(maxsize=16_384)(deployment_tag)
+_tag = functools.lru_cache(maxsize=16_384)(deployment_bits)
 
 
 async def asked_about(

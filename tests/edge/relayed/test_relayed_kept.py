@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from services.edge.own_ids import IdRules, OwnIds
+from services.edge.own_ids import IdRules, OwnIds, owner_of
 from services.edge.providers import table
 from services.edge.surfaces import relayed
 from shared import config, subjects
@@ -319,7 +319,7 @@ async def test_one_that_isnt_waited_for_has_no_providers_id_either(
     found, meant = got.json(), json.loads(whole)
     ids = [(each.pop("id"), each.pop("previous_response_id"), each["output"][0].pop("id")) for each in (found, meant)]
     assert found == meant and not set(ids[0]) & set(ids[1]) and f"{0:040}" not in got.text
-    opened = [world.edges[0].parts.own_ids.opened(each) for each in ids[0]]
+    opened = [world.edges[0].parts.own_ids.opened(each, owner_of(ALICE)) for each in ids[0]]
     assert [each and (each.id, each.model) for each in opened] == [
         (f"resp_{1:050}", "gpt"), (f"resp_{2:050}", "gpt"), (f"msg_{3:050}", "")
     ]  # fmt: skip
