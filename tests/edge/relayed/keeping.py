@@ -22,6 +22,8 @@ class Keeper:
         self.items: dict[str, dict[str, Any]] = {}
         self.asked: list[dict[str, Any]] = []
         """Bodies of new responses."""
+        self.bodies: list[bytes] = []
+        """The same, byte for byte."""
         self.paths: list[str] = []
         self.keys: list[str] = []
         self._numbers = itertools.count(1)
@@ -67,7 +69,8 @@ class Keeper:
         )
 
     async def new(self, request: web.Request) -> web.StreamResponse:
-        asked = await request.json()
+        self.bodies.append(await request.read())
+        asked = json.loads(self.bodies[-1])
         self.asked.append(asked)
         before = asked.get("previous_response_id")
         if before is not None and before not in self.kept:
