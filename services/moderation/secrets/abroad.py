@@ -4,7 +4,7 @@ case, and capitals where they aren't ASCII.
 
 PASSWORDS = (
     "passwort", "kennwort", "contraseña", "mot de passe", "senha", "пароль", "Пароль", "ПАРОЛЬ", "пароля", "密码", "密碼", "口令", "パスワード",
-    "비밀번호", "wachtwoord", "lösenord", "hasło", "parola", "clave de acceso", "heslo", "salasana", "adgangskode", "passord", "jelszó", "jelszav", "κωδικό", "Κωδικό",
+    "비밀번호", "비번", "wachtwoord", "lösenord", "hasło", "parola", "clave de acceso", "heslo", "salasana", "adgangskode", "passord", "jelszó", "jelszav", "κωδικό", "Κωδικό",
     "รหัสผ่าน", "kata sandi", "كلمة المرور", "كلمة السر", "पासवर्ड", "mật khẩu", "Mật khẩu", "şifre", "Şifre",
     "lozinka", "geslo", "slaptažodis", "parool", "contrasenya", "pasahitza", "lykilorð", "kata laluan", "nenosiri", "парола", "парол", "лозинка",
     "סיסמה", "סיסמא", "رمز عبور", "گذرواژه", "پاس ورڈ", "পাসওয়ার্ড", "கடவுச்சொல்", "暗証番号", "zugangscode", "motdepasse", "contrasena",

@@ -13,7 +13,7 @@ from services.moderation.secrets import abroad, naming, structures, values
 from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
-_SPACE = rb"(?:[ \t]|\xc2\xa0)"
+_SPACE = rb"(?:[ \t]|\xc2\xa0|\\t)"
 _TYPED = rb"(?:[ ]As[ ]String(?=[ ]=)|[ ]{0,4}:[ ]{0,4}(?:str|string|String|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\])(?=[ ]{0,4}=))?"
 _OPENING = (
     rb"(?P<list>[\[({]{1,2}\s{0,16}(?=[fbruFBRU]{0,2}[\"'`]|(?<=\[\[)))?(?:"
@@ -34,7 +34,7 @@ _PROSE = re.compile(
 )  # fmt: skip
 """The token for the staging system is ..."""
 _OTHER = re.compile(
-    _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?[vV]alue(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
+    _NAME + rb"""(?P<sep>(?:\s|\\n|,){1,16}(?:-[ ])?(?:\\{0,3}["'])?(?:[vV]alue|content)(?:\\{0,3}["'])?\s{0,4}[:=]\s{0,4}"""
     rb"""|[ ](?:--body[ =]|-b[ ]?(?=["'\w])|<<<[ ]?)|,[ ]{0,2}(?:\w{1,20}=[^,\n]{0,40},[ ]{0,2}){0,3}default[ ]?=[ ]?|(?:[ ][\w:]{1,20}=["'][^"'<>\n]{0,80}["']){1,4}>\s{0,20}"""
     rb"""|["']?:[ ]{0,4}\r?\n(?:[ ]{1,24}(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]{0,120}\n){1,6}[ ]{1,24}Default:[ ]{1,4}"""
     rb"""|\)?\.(?:send_?keys|sendKeys|fill|type|set_?value|setValue)\([ ]{0,2}"""
@@ -52,10 +52,10 @@ _BARE_QUERY = re.compile(rb"[^\s\"'`,;<>|\\&#]{1,256}")
 _OTHER_SCRIPT = re.compile(rb"(?<=[!-~])[\xe2-\xef]")
 """A sentence in another script goes on behind a value without a space."""
 _BARE_REST = re.compile(rb"[^\s\"'`,;<>|\\&#]{0,8192}")
-_VERB_BEFORE = re.compile(rb"[\"'`]?,? (?:as|is|for|=) ")
+_VERB_BEFORE = re.compile(rb"[\"'`]?,? (?:as|is|for|=|an?) ")
 _ENDS_A_WORD = (b" ", b"\n", b"\t", b"\r", b'"', b"'", b"`", b"(")
 _BEFORE = re.compile(
-    rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:(?:as|is|for|=) (?P<whose>the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}|as (?:\w{1,16} )?)$"
+    rb"(?:^|[\s\"'`(])(?P<v>[^\s\"'`(]{8,200})[\"'`]?,? (?:(?:as|is|for|=) (?P<whose>the|my|our|its|his|her|your|a|an) (?:[\w'-]{1,16} ){0,3}|as (?:\w{1,16} )?|an? (?:(?:strong|good|safe|secure|weak|bad|valid|easy|great) )?)$"
 )
 _LINE_STARTS = re.compile(
     rb"(?:^|\n)[ \t]*(?:(?:ENV|ARG|setenv|set|export|machine|default|host)\b[^\n]*|(?:machine|login)\b[^\n]*\n[ \t]*|\w+[ ]config[ ]set\b[^\n]*)$",
@@ -243,14 +243,26 @@ def _judged(
             (values.is_numbered(text) and not (spoken and len(separator.split()) > 1))
             or (quoted and literal == "passphrase" and values.is_passphrase(text, 0))
         )
+    ) and not (
+        (strength == "password" or (strength == "token" and quoted and literal == "secret"))
+        and separator
+        and values.is_words(text)
     ):
         return None
+    if not quoted and data[end : end + 1] in _JOINED and values.has_signs(text):
+        rest = _DRAWN_ON.match(data, end)
+        if rest is not None and _NAMED_BEHIND.search(rest[0]) is None:
+            end = rest.end()
     if not quoted and end - start == JUDGED_MAX:
         rest = _BARE_REST.match(data, end)
         end = rest.end() if rest is not None else end
     return Span(start, end, KEYWORD)
 
 
+_JOINED = (b",", b"|", b";", b"<", b">", b"`", b"]", b"}", b")", b"!", b"?", b":", b".")
+_DRAWN_ON = re.compile(rb"[^\s\"'\\]{2,128}(?=\r?\n|\Z)")
+"""What signs a generator drew where a value ends otherwise: to its line's end, where it is one run."""
+_NAMED_BEHIND = re.compile(rb"\w[=:]|[|>)\]}`]\Z|</|&")
 _OF_ANOTHER = re.compile(rb"(?i)(?:id|hash|sum|digest|commit|revision|version)\s?:?$")
 """`the key's BuildId: ...`"""
 VALUE_MIN = 6

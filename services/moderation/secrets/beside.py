@@ -9,7 +9,7 @@ from services.moderation.secrets import naming
 BEFORE_MAX = 160
 """Bytes before a value that are looked at; less than a stream's screening still sees."""
 _CALLED = re.compile(
-    rb"(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|session|"
+    rb"(?:auth|log_?in|logon|connect|credential|jwt\.sign|[._ ]sign|crypt|cipher|hmac|btoa|b64encode|encodetostring|\bpdo|mysqli|wifi\.begin|pg_p?connect|session|"
     rb"cookieparser|secret|token|passwd|password|setenv|passphrase)\w*[ ]?\Z"
 )
 """In small letters: what takes a secret."""
@@ -30,7 +30,7 @@ _LOGINS = (
     b"login",
     b" : ",
     b"config ",
-    b"community ",
+    b"community",
     b" key ",
     b"root",
     b"admin",
@@ -116,9 +116,9 @@ def told_above(data: bytes, start: int) -> bool:
     return line.endswith(b":") and _SAYS_SECRET.search(line) is not None and not naming.is_of_others(line)
 
 
-_SPEAKS = re.compile(rb"[ \t<\[]{0,2}[A-Za-z][\w .@\-]{0,32}[>\]]?:[ ](?:[\w',]{1,12}[ ]){0,5}[\"'`]?\Z")
+_SPEAKS = re.compile(rb"[ \t<\[]{0,2}[A-Za-z][\w .@\-]{0,32}(?:[>\]]?:|>)[ ](?:[\w',]{1,12}[ ]){0,5}[\"'`]?\Z")
 _ASKS_FOR_IT = re.compile(
-    rb"(?i)(?:passw|passphrase|\bpwd?\b|secret|token|\bkey\b|credential|\blogin\b)[^\n]{0,60}[?.!:]\s{0,4}\Z"
+    rb"(?i)(?:passw|passphrase|\bpwd?\b|secret|token|\bkey\b|credential|\blogin\b)(?:[^\n]{0,60}[?.!:]|(?<=passw)ord|(?<=pass)code|phrase)\s{0,4}\Z"
 )
 
 

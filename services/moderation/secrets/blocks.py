@@ -10,7 +10,7 @@ from services.moderation.secrets.spans import Found, Span
 
 _BEGIN = re.compile(
     rb"-{4,5} ?BEGIN (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}(?P<body>(?:[A-Za-z0-9+/=\s]|\\{1,4}[nrt\"']|(?:Proc-Type|DEK-Info|Version|Comment|Hash)"
-    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[ \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
+    rb":[^\n\\]{0,200}|[:,.()]|-(?!---)|[>#*|](?=[ \t])|<br ?/?>|[\"'][ \t]{0,4}[+\\,.]?[ \t]{0,4}\r?\n[+\-> \t]{0,40}(?:[fbruFBRU]{0,2}[\"']|\[))*)"
     rb"(?P<end>-{4,5} ?END [A-Za-z0-9 ]{1,60}-{4,5})?"
 )
 """Lines may begin as in a quoted mail, a comment, a diff, a list of strings, or stand in one with
@@ -48,6 +48,28 @@ def _lines(body: bytes) -> tuple[int, bool]:
 
 def _ends_a_key(word: bytes) -> bool:
     return b"=" in word or any(48 <= c < 58 for c in word) or not (word.islower() or word.istitle() or word.isupper())
+
+
+KEY_BEGINNINGS = (
+    "ibaakcaq", "ibaakbgq", "ibaajb", "ibadanbgkqhkig9w0baqefaas", "mhccaqee", "migkagebb", "mihcagebb", "mighageambmgbyqgsm49", "mig2ageambagbyqgsm49",
+    "miHuAgEAMBAGByqGSM49".lower(), "mc4caqawbqydk2v",
+)  # fmt: skip
+"""What DER's numbers are in base64 where a private key begins (RFC 8017, 5915, 5958): in small
+letters, the length before it left out where it differs.
+"""
+_BARE_KEY = re.compile(
+    rb"(?P<head>MII[A-Za-z0-9+/]{3}(?:IBAAK[BC][A-Za-z]Q|IBAAJB|IBADANBgkqhkiG9w0BAQEFAAS)|MHcCAQEE|MIGkAgEBB|MIHcAgEBB|MI(?:GH|G2|Hu)AgEAMB|MC4CAQAwBQYDK2V)"
+    rb"[A-Za-z0-9+/]{16,65536}(?:(?:\\[rn]|\s){1,24}[A-Za-z0-9+/]{16,}){0,400}(?:(?:\\[rn]|\s){1,24}[A-Za-z0-9+/]{1,76}(?==))?={0,2}"
+)
+
+
+def bare_key(data: bytes, at: int) -> Iterator[Found]:
+    """A key's base64 without the lines around it, as in XML, settings and databases."""
+    low = max(0, at - 6)
+    found = _BARE_KEY.search(data, low, min(len(data), at + 65_536))
+    if found is not None and found.start() <= at:
+        yield None
+        yield Span(found.start(), found.end(), "Private Key")
 
 
 _PUTTY = re.compile(rb"Private-Lines: \d{1,4}\s{1,4}(?P<s>(?:[A-Za-z0-9+/=]{1,80}\s{0,2}){1,200})")

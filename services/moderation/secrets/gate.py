@@ -11,7 +11,7 @@ large.
 import re
 from collections.abc import Iterable
 
-from services.moderation.secrets import abroad, assigned, columns, structures, words
+from services.moderation.secrets import abroad, assigned, blocks, columns, places, structures, words
 from services.moderation.secrets.linear import compiled
 
 _BLANKS = r"\t-\r "
@@ -88,12 +88,12 @@ _PASSWORD = (
 _TOKEN = (_drawn(assigned.ASSIGNED_AGAIN),)
 
 _TAIL = r"[A-Za-z0-9_\-]*"
-_SPACE = r"(?:[ \t]|\xc2\xa0)"
+_SPACE = r"(?:[ \t]|\xc2\xa0|\\t)"
 _CLOSED = r"""\\*["'`*]*(?:\[\d*\])?[\])]?"""
 _TYPED = r"(?: As String| *: *(?:str|string|SecretStr|&'?\w*[ ]?str|Final(?:\[str\])?|Optional\[str\]) *)?"
 _ASSIGNED = (
     rf"{_CLOSED}(?:{_TYPED}{_SPACE}*(?:%3d|=>|:=|\?=|\|\|=?|&&=|\?\?=?|===?|=|:{{1,2}}|->|\xe2\x86\x92|\xef\xbc\x9a|\{{)(?:\*\*|__)?{_SPACE}*(?:[>|][+-]?)?(?:\\?\r?\n[ \t]*(?:- )?)?"
-    rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?value(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
+    rf"""|(?:{_BLANK}|\\n|,)+(?:- )?(?:\\*["'])?(?:value|content)(?:\\*["'])?{_BLANK}*[:=]{_BLANK}*"""
     rf"| (?:--body[ =]|-b ?|<<< ?)|, *(?:\w+=[^,\n]*, *){{0,3}}default ?= ?|(?: [\w:]+=[\"'][^\"'<>\n]*[\"'])+>{_BLANK}*"
     rf"|[\"']?: *\r?\n(?: +(?:Type|NoEcho|Description|MinLength|MaxLength|AllowedPattern|ConstraintDescription):[^\n]*\n)+ +Default: +"
     rf"|\)?\.(?:send_?keys|fill|type|set_?value)\({_BLANK}*|(?:</\w+)?>{_BLANK}*<\w+(?: [^<>\n]+)?>{_BLANK}*|\?\r?\n(?:[\w .@\-]+: )?"
@@ -107,7 +107,7 @@ _SPOKEN = (
 )
 _VALUE_IS = rf"(?:[:=]|\xef\xbc\x9a|{_bytes(abroad.JOINTS)}|[\x80-\xff]|[ ](?:on|to|er|is|{_bytes(abroad.VERBS)})[ ])"
 
-_PASSWORDS = [word for word in words.LITERALS if word.startswith(("pass", "pw", "psk"))]
+_PASSWORDS = [word for word in words.LITERALS if word.startswith(("pas", "pw", "ps", "mdp"))]
 _TOKENS = ["secret", "token", "auth", "credential", "connectionstring", "connection_string", "conn_str"]
 _WEAK = [word for word in words.LITERALS if word not in (*_PASSWORDS, *_TOKENS, "key")]
 _STRONG_KEY = "(?:" + "|".join(word.replace("key", r"[_.$\- ]*key[_.$\-]*") for word in words.STRONG_KEYS) + ")"
@@ -132,7 +132,7 @@ _SAID = (
     rf"|(?:key|pin)[A-Za-z]*{_SPOKEN}{_long(assigned.ASSIGNED_AGAIN)}"
 )
 _BEFORE_ITS_NAME = (
-    rf"[0-9][^{_BLANKS}]*(?: (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]+ )*| as (?:\w+ )?){_any(sorted(assigned.SPOKEN))}"
+    rf"[0-9][^{_BLANKS}]*(?: (?:as|is|for|=) (?:the|my|our|its|his|her|your|a|an) (?:[\w'-]+ )*| as (?:\w+ )?| an? (?:\w+ )?){_any(sorted(assigned.SPOKEN))}"
     rf"""|:[^{_BLANKS}"'`]{{8,}}["'`]? (?:are|is|as) (?:the|my|our) (?:\w+ )*(?:credentials|creds|login)"""
 )
 _STRUCTURES = "|".join(
@@ -145,8 +145,8 @@ _STRUCTURES = "|".join(
         rf"identified{_BLANK}+(?:with|by){_BLANK}",
         rf"insert into{_BLANK}+[^{_BLANKS}(]+{_BLANK}*\([^()\n]+\){_BLANK}*values{_BLANK}*\(",
         rf"(?:echo|printf) {_BLANK}*(?:-n{_BLANK}+|'?%s'?{_BLANK}+)?[^{_BLANKS}|]+{_BLANK}*\|[^\n]*(?:sudo{_BLANK}|-stdin|--with-token|--passphrase-fd|-pass |passwd --stdin|chpasswd)",
-        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-string{_BLANK}+)?|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
-        rf"[bru]?[\"']{_hard(_QUOTES, *_PASSWORD)}",
+        rf"(?:fernet\(|hmac\.new\(|createhmac\([^,\n]+,{_BLANK}*|convertto-securestring{_BLANK}+(?:-[a-z]+{_BLANK}+)*\\*|\.login\({_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*(?:password=)?|getconnection\([^,\n]+,{_BLANK}*[\"'][^\"'\n]+[\"'],{_BLANK}*)"
+        rf"[bru]?[\"']?{_hard(_QUOTES, *_PASSWORD)}",
         _any(structures.COMMANDS),
         rf"<th\b[^<>]*>(?:[^<]|</?[^/t]|</?t[^dhr]|</?t[dhr]\w)*?{_any(columns.NAMES)}",
         rf"\n(?:{_IN_HEADER}*?[|\t;,]{_CELL}(?:[|\t;,]{_IN_HEADER}*)?|{_CELL}[|\t;,]{_IN_HEADER}*)\n",
@@ -154,7 +154,10 @@ _STRUCTURES = "|".join(
         rf"|(?:\n|> )auth [^{_BLANKS}]+ {_hard(_QUOTES, *_PASSWORD)}|\nuser [^{_BLANKS}]+ {_hard(_BLANKS, *_PASSWORD)}",
         r"passw(?:or)?d(?:[ ][\w'@.-]+)?(?:[ ][\w'@.-]+)?[: ?]*[\"']\)?;?[ \t]*\r?\n?[ \t]*(?:[a-z_]\w*\.)?send",
         rf"(?:passw(?:or)?d|passphrase|pwd) from [\"'`]?{_hard(_CLOSING, *_PASSWORD)}",
-        r"\n[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
+        rf"\n(?:[^{_BLANKS}$#>%]+ ?)?[$#>%] (?:[^\n]* )?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler) [^\n]*(?:passw|secret|token)",
+        _any((*places.MAKE, "sqlplus ", "random_password")),
+        rf"twilio[^\n(]*\([^,\n]+,{_BLANK}*[\"'][0-9a-f]{{32}}",
+        _any(blocks.KEY_BEGINNINGS),
         rf":[0-9]{{2,5}}:[^{_BLANKS}:]+:[^{_BLANKS}:]+:{_hard(_QUOTES, *_PASSWORD)}",
         "ls0tls1crudjti",
         r"sig=[A-Za-z0-9%+/=_-]{24}",
@@ -163,7 +166,7 @@ _STRUCTURES = "|".join(
         rf"(?:cookie:[ \t]*| (?:-b|--cookie)[ =][\"'])(?:[^{_BLANKS}\"';]*;[ ])*[^{_BLANKS}=;,\"']+=[^{_BLANKS};,\"']{{16}}",
         r"private-lines: \d",
         rf"(?:encrypt\"?{_BLANK}*[:=]{_BLANK}*\"[A-Za-z0-9+/]{{22}}|initial_management\"?{_BLANK}*[:=])",
-        r"(?:recovery|backup)[ _-]codes?(?: \w+)*(?:[:=]| is) *[\"'`]?[A-Za-z0-9]{4,8}-[A-Za-z0-9]{4}",
+        rf"(?:recovery|backup)[ _-]codes?(?: \w+)*(?:[:=]| are| is){_BLANK}*(?:[\"'`\-*]|[0-9]+\.)?{_BLANK}*[A-Za-z0-9]{{4,}}",
         r"(?:app(?:lication)?[ _-]password|\.login\()[^\n]*[a-z]{4} [a-z]{4} [a-z]{4} [a-z]{4}",
         rf"""://[^{_BLANKS}"'`<>|]*?@""",
         rf"""(?: -u| --user| --proxy-user)[ =]{{0,2}}["']?[^{_BLANKS}:"']+:[^{_BLANKS}"']{{3}}""",

@@ -68,12 +68,12 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         and literal in ("key", "token", "pass")
     ):
         return ""
-    if "passw" in plain or "pwd" in plain or "passphrase" in plain or "passcode" in plain:
+    if "passw" in plain or "pasword" in plain or "pwd" in plain or "pswd" in plain or "passphrase" in plain or "passcode" in plain:
         return "password"
     if literal == "pass":
         named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in NO_PASS)
         return "password" if named and not tail else ""
-    if literal in ("pw", "psk"):
+    if literal in ("pw", "psw", "mdp", "psk"):
         before_it = name[: len(name) - len(tail) - len(literal)][-1:]
         return "password" if pieces[-1:] == [literal] and not before_it.isalnum() else ""
     if "secret" in plain or any(key in plain for key in STRONG_KEYS):
@@ -101,7 +101,7 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
     return "vendor"
 
 
-_WEAK = frozenset({"salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie"})
+_WEAK = frozenset({"bearer", "salt", "signature", "sig=", "session", "sessionid", "sessid", "connect.sid", "cookie"})
 _OTHER_THINGS = frozenset(
     b"id ids hash hashes hashed md sha digest checksum fingerprint url uri path file version commit build case order ticket request trace booking reference number digits "
     b"characters length regex pattern example policy issue model image public pub sum etag nonce cursor page integrity publickey serial device uuid ssid bucket hint salt "

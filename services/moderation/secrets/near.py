@@ -122,10 +122,11 @@ def near(data: bytes, start: int, end: int, *, looks_back: bool) -> Iterator[Fou
         text, DRAWN_MIN, quoted=start > 0 and data[start - 1 : start] in _QUOTES
     )
     chosen = not drawn and values.is_chosen(text) and _ENDS.match(data, end) is not None
+    given = by_place and data[start - 1 : start] in _QUOTES and values.is_numbered(text)
     named = names and (drawn or chosen or values.is_password(text, quoted=True))
     if (
         (drawn and by_what_follows)
-        or ((drawn or chosen) and by_place)
+        or ((drawn or chosen or given) and by_place)
         or (named and _is_named(before, names, text, drawn=drawn, chosen=chosen))
     ):
         yield Span(start, end, KEYWORD)

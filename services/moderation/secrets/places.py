@@ -56,7 +56,7 @@ def changed(data: bytes, at: int) -> Iterator[Found]:
 
 _ASKED_FOR = re.compile(rb"[^\n]{0,160}\n(?P<s>[^\s:=]{8,128})(?=\r?\n|$)")
 _ASKS = re.compile(
-    rb"(?:^|\n)[$#>%][ ][^\n]{0,160}\b(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler)[ ][^\n]{0,160}\Z"
+    rb"(?:^|\n)(?:[^\s$#>%]{1,64}[ ]?)?[$#>%][ ](?:[^\n]{0,160}[ ])?(?:kubectl|oc|vault|aws|az|gcloud|op|pass|bw|doppler)[ ][^\n]{0,160}\Z"
 )
 
 
@@ -72,9 +72,33 @@ def answered(data: bytes, at: int) -> Iterator[Found]:
             yield Span(found.start("s"), found.end("s"), KEYWORD)
 
 
+MAKE = ("openssl rand", "pwgen", "wg genkey", "wg genpsk", "htpasswd -n", "apg -", "makepasswd", "pass show", "op read", "op item get", "vault kv get -field", "vault read -field", "get-parameter", "keyring get")  # fmt: skip
+"""Commands that make a secret, or know one, and say it."""
+_MADE = re.compile(rb"[^\n]{0,120}\n(?P<s>[^\s:]{8,512})(?=\r?\n|$)")
+
+
+def made(data: bytes, at: int) -> Iterator[Found]:
+    """`$ openssl rand -hex 32`, and in the next line what came."""
+    found = _MADE.match(data, at)
+    if found is not None:
+        yield None
+        text = found["s"].decode("utf-8", "replace")
+        if values.is_random(text, 8) or values.is_chosen(text) or values.is_numbered(text):
+            yield Span(found.start("s"), found.end("s"), KEYWORD)
+
+
+_SQLPLUS = re.compile(rb"(?:-\w{1,12}[ ]){0,3}[\"']?\w{1,64}/[\"']?(?P<s>[^\s@\"'/]{4,128})")
+_DRAWN_BY_TERRAFORM = re.compile(rb"[^{}]{0,240}(?:[{\[]{1,4}[^{}]{0,240}){0,4}\"(?:result|bcrypt_source)\"\s{0,4}:\s{0,4}\"(?P<s>[^\"\n]{6,256})\"")
+_TWILIO = re.compile(rb"twilio[^\n(]{0,60}\([^,\n]{1,60},\s{0,4}[\"'](?P<s>[0-9a-f]{32})[\"']", re.IGNORECASE)
+
+
 RULES: tuple[tuple[tuple[str, ...], structures.Rule], ...] = (
     ((":thin:", " on >", "password ", "secret ", "chpasswd:", "auth ", "\nuser "), placed),
     (("passw",), structures.by(_PROMPTED)),
     (("passw", "passphrase", "pwd"), changed),
     (("passw", "secret", "token"), answered),
+    (MAKE, made),
+    (("sqlplus ",), structures.by(_SQLPLUS, len("sqlplus "))),
+    (("random_password",), structures.by(_DRAWN_BY_TERRAFORM)),
+    (("twilio",), structures.by(_TWILIO, judge=lambda text: True)),
 )

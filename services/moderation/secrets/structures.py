@@ -237,9 +237,30 @@ def cookies(data: bytes, at: int) -> Iterator[Found]:
 
 
 _CODES = re.compile(
-    rb"(?:recovery|backup)[ _-]codes?(?:[ ]\w{1,16}){0,4}(?:[:=]|[ ]is)[ ]{0,4}[\"'`]?(?P<s>[A-Za-z0-9]{4,8}(?:-[A-Za-z0-9]{4,8}){1,4})",
+    rb"(?:recovery|backup)[ _-]codes?(?:[ ]\w{1,16}){0,4}?(?:[:=]|[ ](?:is|are))(?P<s>\s{0,4}(?:[\"'`\-*]|\d\.)?\s{0,4}[A-Za-z0-9])",
     re.IGNORECASE,
 )
+_CODE = re.compile(
+    rb"[\s,;\"'`*\-]{0,8}(?:\d{1,2}[.)][ ])?(?P<s>[A-Za-z0-9]{4,8}(?:-[A-Za-z0-9]{4,8}){1,4}|[A-Za-z0-9]{8,64})(?![\w-])"
+)
+CODES_MAX = 32
+
+
+def recovery_codes(data: bytes, at: int) -> Iterator[Found]:
+    """One, or a list of them."""
+    found = _CODES.match(data, at)
+    here = found.start("s") if found is not None else len(data)
+    for _ in range(CODES_MAX):
+        code = _CODE.match(data, here)
+        if code is None:
+            return
+        yield None
+        if not values.is_mixed(code["s"].decode()):
+            return
+        yield Span(code.start("s"), code.end("s"), "Recovery Code")
+        here = code.end()
+
+
 _FOUR_TIMES_FOUR = re.compile(
     rb"(?i:app(?:lication)?[ _-]password[^\n]{0,24}?|\.login\([^\n]{0,80}?)\b(?P<s>(?:[a-z]{4} ){3}[a-z]{4})\b(?![ ]?[a-z])"
 )
@@ -288,18 +309,18 @@ def by(
 
 
 _CALLED = re.compile(
-    rb"(?:Fernet\(|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-String\s{1,4})?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?|getConnection\([^,\n]{1,160},\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4})"
+    rb"(?:Fernet\(|hmac\.new\(|createHmac\([^,\n]{1,40},\s{0,4}|ConvertTo-SecureString\s{1,4}(?:-[a-z]{1,12}\s{1,4}){0,3}\\?|\.login\(\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4}(?:password=)?|getConnection\([^,\n]{1,160},\s{0,4}[\"'][^\"'\n]{1,64}[\"'],\s{0,4})"
     rb"[bru]{0,2}[\"'](?P<s>[^\s\"']{6,512})[\"']",
     re.IGNORECASE,
 )
 """What a function is given that takes a secret there."""
 _COMMANDED = re.compile(
-    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|sqlplus \w{1,64}/|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
+    rb"(?:htpasswd -\w{0,6}b\w{0,6} \S{1,64} \S{1,64}|net user \S{1,64}|bindpw|masterauth|rootpw(?: --plaintext)?|requirepass|(?:cargo|vault|wandb) login|vault operator unseal|rabbitmqctl (?:add_user|change_password) \S{1,64}|net use \S{1,64} \S{1,200}(?: /user:\S{1,64})?(?= )|mc alias set \S{1,64} \S{1,200} \S{1,64}|auth-user-pass:? \S{1,64}|WIFI:\S{1,80};P:) ?[\"']?(?P<s>[^\s\"'/*()|][^\s\"']{5,127})"
 )
 _PGPASS = re.compile(rb":\d{2,5}:[^\s:]{1,64}:[^\s:]{1,64}:(?P<s>[^\s:\"']{4,128})(?=\s|$)")
 COMMANDS = (
     "htpasswd -", "net user ", "bindpw ", "rootpw ", "masterauth ", "requirepass ", "cargo login", "vault login", "vault operator unseal", "wandb login", "rabbitmqctl ", "net use ",
-    "mc alias set", "auth-user-pass", "wifi:", "sqlplus ",
+    "mc alias set", "auth-user-pass", "wifi:",
 )  # fmt: skip
 
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
@@ -328,10 +349,11 @@ RULES: tuple[tuple[tuple[str, ...], Rule], ...] = (
     (("jwt.encode(", "jwt.decode("), by(_JWT_CALL, judge=lambda text: values.is_random(text, 12))),
     (("credentials", "creds", "login"), told_before),
     (("-----begin ", "---- begin "), blocks.private_key),
+    (blocks.KEY_BEGINNINGS, blocks.bare_key),
     (("private-lines:",), blocks.putty_key),
     (("initial_management",), by(_FIRST_TOKEN, judge=values.is_uuid)),
     (("encrypt",), by(_GOSSIP, judge=lambda text: values.is_random(text, 22))),
-    (("recovery code", "recovery_code", "recovery-code", "backup code", "backup_code", "backup-code"), by(_CODES, judge=values.is_mixed)),
+    (("recovery code", "recovery_code", "recovery-code", "backup code", "backup_code", "backup-code"), recovery_codes),
     (("app password", "app_password", "app-password", "application password", ".login("), by(_FOUR_TIMES_FOUR, judge=lambda text: True)),
     (("://",), url_password),
     ((" -u", " --user", " --proxy-user"), user_flag),

@@ -18,12 +18,12 @@ REMEMBERED_MAX = 256
 
 _PLACEHOLDER = compiled(
     r"x{4,}|\*{3,}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|_{5,}|(?:^|[^a-z])(?:your|my|some|insert|enter|replace|put)[-_ ]?(?:own[-_ ])?[\w\x80-\xff-]*(?:key|token|secret|pass|here)"
-    r"|example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w\x80-\xff .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\(|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
+    r"|(?:^|[^a-z])example|placeholder|changeme|change[-_]me|redacted|dummy|<[\w\x80-\xff .:/|-]*>|\{[a-z_][\w.]*(?:\(\))?\}|\{\{|\$\{|\$\(|%\([\w.]+\)|#\{|\bnot[-_]?set\b|\bto[-_]?do\b|\btbd\b|fake[-_]"
     r"|os\.environ|process\.env|getenv|import\.meta|secrets\.|env\(|vault:|ref\+|!ref|!sub|ssm:|^arn:|^projects/|^env:",
 )
 """RE2: forty alternatives in one pass."""
 _NOT_ONE = re.compile(
-    r"#[0-9a-f]{3,8}$|!(?:vault|secret|env_var|include|join|getatt|sub|ref)\b|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
+    r"#[0-9a-f]{3,8}$|!(?:vault|secret|env|var|include|join|getatt|sub|ref)(?:_[a-z]+)*\b|(?:https?|ftp|file|s3|gs|wss?|urn|mailto|tel|data|sha(?:1|256|384|512)|md5|docker|git|ssh|oci)[:-]|\\\\|[a-z]:\\|\./|\$|%(?![0-9a-f]{2})|@\w+/|--[a-z]+(?:-[a-z]+)*(?:[ =]|$)",
     re.IGNORECASE,
 )
 _HASHED = re.compile(r"\$?(?:pbkdf2|bcrypt|argon2|scrypt|sha\d+|md5|2[aby]|[156])[\w-]{0,16}\$|Ag[AB][A-Za-z0-9+/]{80}")
@@ -96,7 +96,7 @@ def is_password(value: str, *, quoted: bool) -> bool:
     if " " in value:
         return False
     if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
-        return quoted or not _IDENTIFIER.match(value) or "=" not in value.rstrip("=")
+        return quoted or not _ASSIGNS.match(value)
     if digits and letters:
         return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or is_passphrase(value)
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
@@ -104,9 +104,11 @@ def is_password(value: str, *, quoted: bool) -> bool:
     return is_drawn(value, 8 if value.isalpha() and not (value.islower() or value.isupper()) else 12)
 
 
+_ASSIGNS = re.compile(r"(?=[\w.\-]*[aeiouyAEIOUY])[A-Za-z_$][\w.\-]*=(?!=*$)")
+"""`user=ann`: a word of its own before the sign."""
 _CHOSEN = re.compile(r"^[A-Za-z]+\d+[A-Za-z\d]*[!?.]?$|[A-Za-z]{2}[013457][A-Za-z]|[A-Za-z][-_]\d{4,}$")
 """`letmein99`, `adm1n_root`, `pg_main_4471`"""
-_NUMBERED_WORD = re.compile(r"[A-Za-z]{3,}\d{3,}(?![A-Za-z\d])|[A-Za-z][-_]\d{4,}(?![A-Za-z\d])")
+_NUMBERED_WORD = re.compile(r"[A-Za-z]{3,}\d{3,}(?![A-Za-z\d])|[A-Za-z][-_.]\d{4,}(?![A-Za-z\d])")
 _NUMBERS_OF = re.compile(
     r"(?:^|[^a-z])(?:rfc|iso|iec|nist|cve|pkcs|sha|sha-|aes|rsa|utf|port|http|error|err|version|win|user|id|din|en|code|page|line|day|step)[-_]?\d",
     re.IGNORECASE,
@@ -151,6 +153,27 @@ def is_passphrase(value: str, numbers_min: int = 1) -> bool:
         and fine
         and numbers_min <= numbers <= 2
         and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
+    )
+
+
+_SAID_OF_IT = frozenset(
+    (
+        "change changeme replace replaced your please here strong random long string strings insert enter some this that with must should the use and for from not "
+        "are was put set get new old own real actual default sample example placeholder dummy fake local store manager auth login tls cert certs root main "
+        "cluster node pod kube kubernetes docker registry github gitlab bot web site host data redis postgres mysql mongo rabbit kafka image pull deploy build"
+    ).split()
+)
+"""Words of references to a secret, and of what stands in its place."""
+
+
+def is_words(value: str) -> bool:
+    """`walnut-anchor-tundra-velvet`: four words or more that belong to nothing."""
+    said = re.split(r"[-_.]", value)
+    return (
+        4 <= len(said) <= 8
+        and value.islower()
+        and is_passphrase(value, 0)
+        and not any(word in _SAID_OF_IT for word in said)
     )
 
 
@@ -308,6 +331,14 @@ def _is_other(value: str, *, quoted: bool) -> bool:
 _SIGNS = "!@#%^&*+=?~"
 SIGNS_OF_DRAWN = 4
 """Kinds of signs, as a generator draws them and no code holds in one run."""
+
+
+def has_signs(value: str) -> bool:
+    """As a generator draws them: several kinds, among letters and digits."""
+    return sum(sign in value for sign in _SIGNS) >= SIGNS_DRAWN_MIN and is_mixed(value)
+
+
+SIGNS_DRAWN_MIN = 3
 _ALGORITHMS = (
     "ed25519",
     "x25519",

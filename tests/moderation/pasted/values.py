@@ -79,6 +79,7 @@ PASSWORDS: dict[str, Make] = {
     "b64_64": lambda r: base64.b64encode(r.randbytes(64)).decode(),
     "url43": lambda r: _base64url(r.randbytes(32)),
     "uuid": lambda r: str(uuid.UUID(int=r.getrandbits(128), version=4)),
+    "basic": lambda r: base64.b64encode(f"ann:{drawn(12)(r)}".encode()).decode(),
 }
 
 TOKENS: dict[str, Make] = {
@@ -134,6 +135,7 @@ TOKENS: dict[str, Make] = {
     "newrelic": drawn(27, UPPER, "NRAK-"),
     "datadog": drawn(32, HEX),
     "telegram": lambda r: f"{r.randrange(10**8, 10**10)}:AA{drawn(33, URLSAFE)(r)}",
+    "discord_hook": drawn(68, URLSAFE),
     "discord": lambda r: f"M{drawn(23)(r)}.{drawn(6, URLSAFE)(r)}.{drawn(38, URLSAFE)(r)}",
     "figma": lambda r: f"figd_{drawn(40, URLSAFE)(r)}",
     "planetscale": drawn(43, URLSAFE, "pscale_tkn_"),

@@ -1,0 +1,34 @@
+"""hide_secrets on the corpus of what is pasted (tests/moderation/pasted).
+
+It was written before the rules were read: 1,248 of 1,298 secrets (96.1 %) were hidden and 6 of 582
+look-alikes touched (two kinds). With rules made for one half, 611 of 634 (96.4 %) of the other were.
+Eight that were no secrets (a key's id, a MAC, `Basic` without a user) were then taken out.
+"""
+
+import pytest
+
+from services.moderation.secrets.engine import Engine
+from services.moderation.secrets.vendor import Vendor
+from tests.moderation.pasted.cases import innocent, planted
+from tests.moderation.secrets_kit import hidden, is_left
+
+
+@pytest.fixture(scope="module")
+def whole() -> Engine:
+    return Engine(Vendor(None))
+
+
+def test_most_are_hidden(whole: Engine) -> None:
+    missed, secrets = [], 0
+    for case in planted():
+        out = hidden(whole, case.text)
+        missed += [(case.name, secret) for secret in case.secrets if is_left(secret, out)]
+        secrets += len(case.secrets)
+    assert secrets >= 1_290
+    assert len(missed) <= secrets // 100, missed
+
+
+def test_nothing_harmless_is_touched(whole: Engine) -> None:
+    cases = innocent()
+    assert len(cases) >= 580
+    assert [case.name for case in cases if hidden(whole, case.text) != case.text] == []
