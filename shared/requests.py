@@ -288,6 +288,21 @@ class DecodeTokensReply(msgspec.Struct, frozen=True, array_like=True):
     """None: nobody here knows the model's tokenizer, or an id is none of its."""
 
 
+class KeywordsRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Which keywords does this guardrail look for? Subject `moderation.keywords`."""
+
+    guardrail: str
+
+
+class KeywordsReply(msgspec.Struct, frozen=True, array_like=True):
+    version: str = ""
+    """As its outcomes say it (`GuardrailOutcome.rules`); "": it goes by no list, or by one too long
+    to tell.
+    """
+    keywords: list[str] = []
+    homoglyphs: bool = False
+
+
 class RestNotice(msgspec.Struct, frozen=True, array_like=True):
     """A deployment failed, and rests. Subject `edge.rests`, from edge to edge: a hint, answered by
     nobody.

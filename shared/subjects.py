@@ -6,7 +6,7 @@ feed.control.<kind>.<token>                 what the broker says of each stored 
 traffic.<shard>            TRAFFIC stream   in ledger's account: edge writes, ledger consumes
 payload.<shard>            PAYLOAD stream   likewise: prompts and answers, where somebody wants them kept
 policy.decide  policy.admin  policy.note    request-reply, queue group `policy`
-moderation.screen  moderation.count  moderation.tokens  moderation.services   request-reply, queue group `moderation`
+moderation.screen  moderation.count  moderation.tokens  moderation.services  moderation.keywords   request-reply, queue group `moderation`
 ledger.spent                                request-reply, queue group `ledger`
 edge.identity.<edge id>                     request-reply, answered by that edge: the key it signs its word with
 edge.rests                                  edges tell each other which deployments rest; the ledger tells people
@@ -55,6 +55,7 @@ MODERATION_SCREEN = "moderation.screen"
 MODERATION_COUNT = "moderation.count"
 MODERATION_TOKENS = "moderation.tokens"
 MODERATION_SERVICES = "moderation.services"
+MODERATION_KEYWORDS = "moderation.keywords"
 LEDGER_SPENT = "ledger.spent"
 
 _ORDINAL = re.compile(r"-([0-9]{1,6})$")
@@ -151,6 +152,7 @@ DOORS: tuple[Door, ...] = (
     Door("moderation", MODERATION_COUNT, ("edge", "ledger")),
     Door("moderation", MODERATION_TOKENS, ("edge",)),
     Door("moderation", MODERATION_SERVICES, ("edge",)),
+    Door("moderation", MODERATION_KEYWORDS, ("edge",)),
     Door("ledger", LEDGER_SPENT, ("policy",)),
 )
 
@@ -223,6 +225,7 @@ PERMISSIONS: dict[str, Permissions] = {
             MODERATION_COUNT,
             MODERATION_TOKENS,
             MODERATION_SERVICES,
+            MODERATION_KEYWORDS,
         ],
     ),
     "ledger": Permissions(

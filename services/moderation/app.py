@@ -22,6 +22,7 @@ from shared.requests import (
     CountRequest,
     DecodeTokensReply,
     DecodeTokensRequest,
+    KeywordsRequest,
     ScreenRequest,
     ServicesReply,
     ServicesRequest,
@@ -106,6 +107,7 @@ async def _serve(life: Life, conf: ModerationSettings, client: BusClient, screen
         await bus.answer(client, subjects.MODERATION_COUNT, QUEUE, CountRequest, on_count),
         await bus.answer(client, subjects.MODERATION_TOKENS, QUEUE, DecodeTokensRequest, on_tokens),
         await bus.answer(client, subjects.MODERATION_SERVICES, QUEUE, ServicesRequest, on_services),
+        await bus.answer(client, subjects.MODERATION_KEYWORDS, QUEUE, KeywordsRequest, screen.keywords),
     ]
     life.ready(lambda: None if client.is_up else "the bus is away")
     await life.stopping.wait()

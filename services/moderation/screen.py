@@ -8,6 +8,7 @@ secret that one guardrail hides isn't shown to the next, nor to the service it a
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable
+from typing import Protocol, runtime_checkable
 
 import structlog
 
@@ -16,9 +17,24 @@ from services.moderation.guardrails.loaded import Loaded
 from services.moderation.inspection import Inspection
 from services.moderation.metrics import UNKNOWN, GuardrailMetrics
 from services.moderation.verdict import Result, compose, decide
-from shared.requests import Redaction, ScreenRequest, ServicesReply, ServiceState, Verdict
+from shared.requests import (
+    KeywordsReply,
+    KeywordsRequest,
+    Redaction,
+    ScreenRequest,
+    ServicesReply,
+    ServiceState,
+    Verdict,
+)
 
 log = structlog.get_logger()
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A guardrail that goes by a list of keywords alone."""
+
+    def told(self) -> KeywordsReply: ...
 
 
 class Screen:
@@ -43,6 +59,12 @@ class Screen:
                 for name, loaded in self._guardrails.items()
                 for c in loaded.circuits
             ]
+        )
+
+    def keywords(self, request: KeywordsRequest) -> KeywordsReply:
+        loaded = self._guardrails.get(request.guardrail)
+        return (
+            loaded.guardrail.told() if loaded is not None and isinstance(loaded.guardrail, Lists) else KeywordsReply()
         )
 
     def screen(self, request: ScreenRequest) -> Verdict | Awaitable[Verdict]:

@@ -20,6 +20,7 @@ from shared.requests import (
     AdminRequest,
     CountRequest,
     DecideRequest,
+    KeywordsRequest,
     ScreenRequest,
     ServicesRequest,
     ShownRequest,
@@ -115,6 +116,7 @@ _QUESTIONS: dict[str, type[msgspec.Struct]] = {
     subjects.MODERATION_SCREEN: ScreenRequest,
     subjects.MODERATION_COUNT: CountRequest,
     subjects.MODERATION_SERVICES: ServicesRequest,
+    subjects.MODERATION_KEYWORDS: KeywordsRequest,
 }
 
 

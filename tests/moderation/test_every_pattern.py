@@ -20,8 +20,8 @@ from services.edge.screening.slices import slices
 from services.moderation.guardrails import Inspection
 from services.moderation.guardrails.banned_keywords import BannedKeywords
 from services.moderation.guardrails.hide_secrets import HideSecrets
-from services.moderation.matching import PIECE_CHARACTERS
 from services.moderation.secrets.engine import Engine, TooMuchError
+from shared.keywords.matching import PIECE_CHARACTERS
 from tests.moderation.moderation_kit import answered
 from tests.support.loops import callback_cpu
 from tests.support.pace import at_pace

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from services.moderation import matching
-from services.moderation.matching import PIECE_CHARACTERS, SPAN_CHARACTERS_MAX, Matcher, span_characters
+from shared.keywords import matching
+from shared.keywords.matching import PIECE_CHARACTERS, SPAN_CHARACTERS_MAX, Matcher, span_characters
 from tests.support.pace import at_pace
 
 CUT_AT = PIECE_CHARACTERS

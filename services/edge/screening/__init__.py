@@ -3,6 +3,7 @@
 slices.py    texts in questions that fit a bus message
 under.py     the names that values stand under
 screening.py what the guardrails say of one request and its answer; redactions put in their places
+keywords.py  which texts hold none of a list's words, so that they needn't be asked about
 window.py    a stream, held back where it may be the start of something
 counting.py  tokens, where a provider gave no usage
 """

@@ -13,6 +13,7 @@ from services.edge.content import answer as answers
 from services.edge.content import request as requests
 from services.edge.content.redact import redacted
 from services.edge.formats.base import Call, Text
+from services.edge.screening import keywords
 from services.edge.screening.slices import Piece, groups_of, slices
 from services.edge.screening.under import names_of
 from shared import bus, errors, subjects
@@ -224,11 +225,17 @@ class Screening:
         refs = [guardrail for guardrail in self._guardrails if stage in guardrail.stages]
         if not refs or not texts:
             return Look()
+        known = keywords.of(self._client)
+        clear = None if partial else known.clear(refs, stage, texts)
+        if clear is not None:
+            self._note(clear)
+            return Look()
         overlap = max(ref.window_characters for ref in refs)
         if len(texts) > TEXTS_INLINE_MAX:
             groups, names, parts = await requests.WALKERS.run(_prepared, texts, overlap)
         else:
             groups, names, parts = _prepared(texts, overlap)
+        asked_at = known.now()
         redactions: list[Redaction] = []
         open_from: list[int] | None = None
         for start in range(0, len(parts), QUESTIONS_AT_ONCE):
@@ -237,6 +244,7 @@ class Screening:
             verdicts = await asyncio.gather(*asked) if len(asked) > 1 else [await asked[0]]
             for part, verdict in zip(some, verdicts, strict=True):
                 self._note(verdict.outcomes)
+                known.heard(refs, asked_at, verdict.outcomes)
                 refusal = self._refusal(verdict)
                 if refusal is not None:
                     return Look(refusal)

@@ -15,9 +15,10 @@ import structlog
 
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
-from services.moderation.matching import SPAN_CHARACTERS_MAX, Matcher, effort, is_visible, span_characters
 from shared.config import ConfigError
 from shared.guardrails import EVERYTHING, Enabled
+from shared.keywords.matching import SPAN_CHARACTERS_MAX, Matcher, effort, is_visible, span_characters
+from shared.requests import KeywordsReply
 
 log = structlog.get_logger()
 
@@ -29,6 +30,8 @@ INLINE_EFFORT_MAX = 262_144
 """
 LOOK_S = 0.5
 FILE_BYTES_MAX = 16 * 1024 * 1024
+TOLD_CHARACTERS_MAX = 150_000
+"""Of all keywords together, in an answer that fits a bus message."""
 
 
 class BannedKeywords:
@@ -37,6 +40,7 @@ class BannedKeywords:
         self._homoglyphs = homoglyphs
         self._file = file
         self._matcher = Matcher(keywords, homoglyphs=homoglyphs)
+        self._keywords = keywords
         self.rules = self._matcher.version
         """For the book; another once the file was read again."""
 
@@ -65,7 +69,8 @@ class BannedKeywords:
         """
         assert self._file is not None
         try:
-            self._matcher = await asyncio.to_thread(self._loaded, self._file.path)
+            keywords, matcher = await asyncio.to_thread(self._loaded, self._file.path)
+            self._keywords, self._matcher = keywords, matcher
             self.rules = self._matcher.version
             log.info("banned_keywords_read_again")
         except ConfigError as error:
@@ -73,8 +78,15 @@ class BannedKeywords:
         found = self._look(inspection)
         return found if isinstance(found, list) else await found
 
-    def _loaded(self, path: Path) -> Matcher:
-        return Matcher(_keywords(str(path), ""), homoglyphs=self._homoglyphs)
+    def _loaded(self, path: Path) -> tuple[list[str], Matcher]:
+        keywords = _keywords(str(path), "")
+        return keywords, Matcher(keywords, homoglyphs=self._homoglyphs)
+
+    def told(self) -> KeywordsReply:
+        """The list, for an edge to see by it which texts hold none of it."""
+        if sum(map(len, self._keywords)) > TOLD_CHARACTERS_MAX:
+            return KeywordsReply()
+        return KeywordsReply(self.rules, self._keywords, self._homoglyphs)
 
     def open_from(self, text: str) -> int | None:
         return self._matcher.open_from(text)

@@ -24,10 +24,10 @@ import yaml
 from services.moderation.guardrails import banned_keywords
 from services.moderation.guardrails.parts import Parts
 from services.moderation.inspection import Finding, Inspection, Message
-from services.moderation.matching import Matcher, effort
 from services.moderation.verdict import merge
 from shared.config import ConfigError
 from shared.guardrails import LANGUAGE, Enabled
+from shared.keywords.matching import Matcher, effort
 from shared.requests import Redaction
 
 _DIGITS4 = r"\d{4}[\s-]?"

@@ -237,16 +237,20 @@ def _judged(
     ):
         basic = scheme == b"basic" and structures.is_basic(text)
         return Span(start, end, KEYWORD) if basic or values.is_token(text, quoted=True, uuid=True) else None
-    if not _is_secret(text, strength, literal, quoted=quoted) and not (
-        strength == "password"
-        and (
-            (values.is_numbered(text) and not (spoken and len(separator.split()) > 1))
-            or (quoted and literal == "passphrase" and values.is_passphrase(text, 0))
+    if (
+        not _is_secret(text, strength, literal, quoted=quoted)
+        and not (
+            strength == "password"
+            and (
+                (values.is_numbered(text) and not (spoken and len(separator.split()) > 1))
+                or (quoted and literal == "passphrase" and values.is_passphrase(text, 0))
+            )
         )
-    ) and not (
-        (strength == "password" or (strength == "token" and quoted and literal == "secret"))
-        and separator
-        and values.is_words(text)
+        and not (
+            (strength == "password" or (strength == "token" and quoted and literal == "secret"))
+            and separator
+            and values.is_words(text)
+        )
     ):
         return None
     if not quoted and data[end : end + 1] in _JOINED and values.has_signs(text):
@@ -261,7 +265,7 @@ def _judged(
 
 _JOINED = (b",", b"|", b";", b"<", b">", b"`", b"]", b"}", b")", b"!", b"?", b":", b".")
 _DRAWN_ON = re.compile(rb"[^\s\"'\\]{2,128}(?=\r?\n|\Z)")
-"""What signs a generator drew where a value ends otherwise: to its line's end, where it is one run."""
+"""What a generator drew where a value ends otherwise: to its line's end, where it is one run."""
 _NAMED_BEHIND = re.compile(rb"\w[=:]|[|>)\]}`]\Z|</|&")
 _OF_ANOTHER = re.compile(rb"(?i)(?:id|hash|sum|digest|commit|revision|version)\s?:?$")
 """`the key's BuildId: ...`"""

@@ -17,7 +17,15 @@ from services.moderation.secrets.vendor import Vendor
 
 T = TypeVar("T", str, bytes)
 
-_LOOK_BACK = (structures.jwk, structures.told_before, structures.recovery_codes, places.answered, places.made, blocks.bare_key, columns.column)
+_LOOK_BACK = (
+    structures.jwk,
+    structures.told_before,
+    structures.recovery_codes,
+    places.answered,
+    places.made,
+    blocks.bare_key,
+    columns.column,
+)
 """Rules by which what comes later makes a secret of what came before, or what stands too far before
 to be seen again in a stream.
 """

@@ -68,7 +68,14 @@ def _strength(head: bytes, literal: str, rest: bytes) -> str:
         and literal in ("key", "token", "pass")
     ):
         return ""
-    if "passw" in plain or "pasword" in plain or "pwd" in plain or "pswd" in plain or "passphrase" in plain or "passcode" in plain:
+    if (
+        "passw" in plain
+        or "pasword" in plain
+        or "pwd" in plain
+        or "pswd" in plain
+        or "passphrase" in plain
+        or "passcode" in plain
+    ):
         return "password"
     if literal == "pass":
         named = pieces[-1:] == ["pass"] or (plain.endswith("pass") and plain not in NO_PASS)

@@ -88,7 +88,7 @@ def made(data: bytes, at: int) -> Iterator[Found]:
 
 
 _SQLPLUS = re.compile(rb"(?:-\w{1,12}[ ]){0,3}[\"']?\w{1,64}/[\"']?(?P<s>[^\s@\"'/]{4,128})")
-_DRAWN_BY_TERRAFORM = re.compile(rb"[^{}]{0,240}(?:[{\[]{1,4}[^{}]{0,240}){0,4}\"(?:result|bcrypt_source)\"\s{0,4}:\s{0,4}\"(?P<s>[^\"\n]{6,256})\"")
+_DRAWN_BY_TERRAFORM = re.compile(rb"[^\x00]{0,800}?\"result\"\s{0,4}:\s{0,4}\"(?P<s>[^\"\n]{6,256})\"")
 _TWILIO = re.compile(rb"twilio[^\n(]{0,60}\([^,\n]{1,60},\s{0,4}[\"'](?P<s>[0-9a-f]{32})[\"']", re.IGNORECASE)
 
 

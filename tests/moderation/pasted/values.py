@@ -25,7 +25,9 @@ def drawn(length: int, alphabet: str = ALNUM, before: str = "", after: str = "")
 
     def make(r: Random) -> str:
         out = ""
-        while not out or (both and (out.isalpha() or not any(c.isalpha() for c in out) or not any(c.isdigit() for c in out))):
+        while not out or (
+            both and (out.isalpha() or not any(c.isalpha() for c in out) or not any(c.isdigit() for c in out))
+        ):
             out = "".join(r.choice(alphabet) for _ in range(length))
         return before + out + after
 
@@ -52,7 +54,9 @@ NOUNS = ("lantern", "pickle", "harbor", "walnut", "saddle", "comet", "ladder", "
 
 def _human(r: Random) -> str:
     name, number, mark = r.choice(NAMES), r.randrange(10, 2030), r.choice("!?#$*.")
-    return r.choice((f"{name}{number}{mark}", f"{name}{mark}{number}", f"{name.replace('a', '@').replace('i', '1')}{number}"))
+    return r.choice(
+        (f"{name}{number}{mark}", f"{name}{mark}{number}", f"{name.replace('a', '@').replace('i', '1')}{number}")
+    )
 
 
 def _marked(r: Random) -> str:
@@ -195,7 +199,9 @@ HARMLESS: dict[str, Make] = {
     "order": lambda r: f"{r.choice('ABCDEFG')}{r.randrange(10**3)}-{r.randrange(10**7)}-{r.randrange(10**7)}",
     "digits10": drawn(10, string.digits),
     "digits16": lambda r: str(r.randrange(10**15, 10**16)),
-    "phone": lambda r: f"+{r.randrange(1, 99)} {r.randrange(100, 999)} {r.randrange(100, 999)} {r.randrange(1000, 9999)}",
+    "phone": lambda r: (
+        f"+{r.randrange(1, 99)} {r.randrange(100, 999)} {r.randrange(100, 999)} {r.randrange(1000, 9999)}"
+    ),
     "iban": lambda r: f"DE{r.randrange(10, 99)}{r.randrange(10**17, 10**18)}",
     "id11": drawn(11, URLSAFE),
     "id21": drawn(21, URLSAFE),
@@ -207,5 +213,7 @@ HARMLESS: dict[str, Make] = {
     "span": drawn(16, HEX),
     "n": lambda r: str(r.randrange(2, 999)),
     "ver": lambda r: f"{r.randrange(20)}.{r.randrange(30)}.{r.randrange(40)}",
-    "ts": lambda r: f"2026-{r.randrange(1, 13):02}-{r.randrange(1, 29):02}T{r.randrange(24):02}:{r.randrange(60):02}:{r.randrange(60):02}Z",
+    "ts": lambda r: (
+        f"2026-{r.randrange(1, 13):02}-{r.randrange(1, 29):02}T{r.randrange(24):02}:{r.randrange(60):02}:{r.randrange(60):02}Z"
+    ),
 }

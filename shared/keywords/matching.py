@@ -21,9 +21,9 @@ from functools import cache
 
 import ahocorasick_rs
 
-from services.moderation import plain
-from services.moderation.confusables import LATIN
-from services.moderation.detector import Detector, one_space
+from shared.keywords import plain
+from shared.keywords.confusables import LATIN
+from shared.keywords.detector import Detector, one_space
 
 SPAN_CHARACTERS_MAX = 256
 """The most characters of a text one match may span, invisible ones and repeated white space not
