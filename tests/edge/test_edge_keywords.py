@@ -91,6 +91,14 @@ async def test_a_list_that_changed_holds_within_its_time(moderation: Moderation)
     assert moderation.screened() == 3  # by the new list now
 
 
+async def test_a_copy_that_is_known_to_be_old_counts_no_more(moderation: Moderation) -> None:
+    await moderation.screen("fine")
+    moderation.use("fine")
+    moderation.bus.answers[subjects.MODERATION_KEYWORDS] = None
+    await moderation.screen("forbidden")  # its answer names another version
+    assert (await moderation.screen("fine"))[0] == "Keyword banned. Keyword=fine"
+
+
 async def test_it_is_confirmed_by_any_answer_and_counts_from_when_that_was_asked_for(moderation: Moderation) -> None:
     await moderation.screen("fine")
     for _ in range(10):
