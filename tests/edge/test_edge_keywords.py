@@ -58,7 +58,8 @@ class Moderation:
         refusal = await asked.screen("pre_call", list(texts))
         while self.known._asking:
             await asyncio.wait(set(self.known._asking))
-        return refusal and refusal.message, [outcome.rules for outcome in asked.outcomes]
+        message = refusal.message if refusal is not None else None
+        return message, [outcome.rules for outcome in asked.outcomes]
 
     def screened(self) -> int:
         return sum(isinstance(question, ScreenRequest) for question in self.bus.asked)
