@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared import errors, subjects
 from shared.grant import Denial, Grant
 from shared.requests import DecideReply
-from tests.edge.fakes import until
+from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Peer, Provider, chunk, delta, until
 from tests.edge.harness import Edge
 from tests.edge.raw import GOOD, HEAD, SECRET, chunked, refused, request, sent
 
@@ -143,6 +143,30 @@ async def test_health_needs_no_key_and_tells_when_it_stops(edge: Edge) -> None:
     assert answer is not None
     assert (answer.status, answer.headers["connection"]) == (503, "close")
     edge.stopping = False
+
+
+async def test_a_stream_that_said_its_connection_goes_on_keeps_its_word_while_the_edge_stops() -> None:
+    """Its client may have sent the next request already: closing behind the last byte resets it."""
+    ended = asyncio.Event()
+
+    async def held(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(STREAM_HEAD, chunk(delta("Hi")))
+        await ended.wait()
+        await peer.send(chunk(b"data: [DONE]\n\n"), LAST_CHUNK)
+        await peer.gone()
+
+    async with Provider(held) as provider, Edge({"m": [provider.url]}) as edge, await edge.connect() as caller:
+        await caller.chat(stream=True)
+        assert (await caller.head()).headers.get("connection") != "close"
+        edge.stopping = True
+        edge.listener.stop()
+        ended.set()
+        while await caller.chunk():
+            pass
+        await caller.send(b"GET /v1/models HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer x\r\n\r\n")
+        answer = await caller.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
 # ── connections ──

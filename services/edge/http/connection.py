@@ -233,8 +233,6 @@ class ClientConnection(Incoming):
                 )
             elif isinstance(answer, WholeAnswer) or not answer.ended:
                 self.abort()  # half of another answer is out
-            elif answer.closing:
-                self._keep_alive = False
             if self.writing_paused:
                 await self.drain()
         except asyncio.CancelledError:
