@@ -84,8 +84,8 @@ class Server:
             budget.leave(account)
         if origin is not None and isinstance(answer, WholeAnswer):
             answer.headers += request.more_lines
-        # A stream's head has said already whether its connection goes on: a client that was told so may
-        # have sent its next request.
+        # A stream's head has said already whether its connection goes on: a client that was told
+        # so may have sent its next request.
         if isinstance(answer, WholeAnswer) and self._parts.stopping():
             answer.closing = True
         return answer
