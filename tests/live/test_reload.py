@@ -4,6 +4,7 @@ SIGHUP.
 
 import asyncio
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,29 @@ async def test_a_model_is_added_and_taken_away_while_calls_run(pair: RunningSuit
     stop.set()
     await running
     assert len(seen) > 20 and set(seen) == {200}, "no call of another model notices"
+
+
+def mount(config: Path, text: str) -> None:
+    """As a kubelet updates a mounted ConfigMap: a new directory, and the one link that leads to the
+    files is renamed over the old one.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="..", dir=config.parent))
+    (directory / config.name).write_text(text)
+    link, data = config.parent / "..data_tmp", config.parent / "..data"
+    link.symlink_to(directory.name)
+    link.rename(data)
+    if not config.is_symlink():
+        config.unlink()
+        config.symlink_to(f"..data/{config.name}")
+
+
+async def test_a_config_map_is_swapped_by_its_link(pair: RunningSuite, http: aiohttp.ClientSession) -> None:
+    mount(pair.config_path, MOCK_CONFIG)
+    for text, found in ((WITH_SECOND, 200), (MOCK_CONFIG, 400)):
+        mount(pair.config_path, text)
+        await eventually(lambda: everywhere(http, pair, model="second"), [found] * 8)
+    pair.config_path.unlink()
+    pair.config_path.write_text(MOCK_CONFIG)
 
 
 async def test_a_file_that_is_wrong_changes_nothing_and_says_so(
