@@ -32,7 +32,11 @@ def _shuffled(candidate: Candidate, health: Health, now: float, random: Random) 
 
 
 def _least_busy(candidate: Candidate, health: Health, now: float, random: Random) -> float:
-    return health.of(candidate.deployment_id).running + random() * 0.5
+    """By how long it would take with one more call: the calls that run there, each as long as it
+    takes there. Who isn't twice as fast as another is as fast.
+    """
+    calls = health.of(candidate.deployment_id).running + 1
+    return calls * _fastest(candidate, health, now, random) * (1.0 + random())
 
 
 def _fastest(candidate: Candidate, health: Health, now: float, random: Random) -> float:
