@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from services.edge.content import names
+from services.edge.formats import joined
 from services.edge.formats.base import Call
+from services.edge.formats.wire import UNREADABLE, decode_leniently
 from services.edge.http import Request
 from services.edge.own_thread import NoAnswerError, OwnThread
 from shared import errors, own_code
@@ -53,8 +56,12 @@ class OwnHooks:
 
     async def change(self, call: Call, route: Route, caller: Caller, request: Request) -> bytes | Refusal | None:
         """The body that goes on; None: the call's own; or why it doesn't."""
-        said = msgspec.json.decode(call.body)
-        data = {_METADATA: {}, **copy.deepcopy(said), _REQUEST: _seen(request, said)}
+        body = joined.join(call.fields)  # its own bytes may be read in two ways, and with a BOM in none
+        try:
+            said, data, shown = (_read(body) for _ in range(3))
+        except UNREADABLE:
+            return errors.bad_request("The request body is nested too deeply, or can't be read")
+        data = {**data, _METADATA: data.get(_METADATA) or {}, _REQUEST: _seen(request, shown)}
         who, call_type = _who(caller, route, call), CALL_TYPES.get(route.call_type, route.call_type)
         for name, hook in self._found:
             try:
@@ -67,12 +74,13 @@ class OwnHooks:
             except Exception as error:
                 return _refusal(name, error)
         data.pop(_REQUEST, None)
-        if _METADATA not in said and not data.get(_METADATA):
+        if not data.get(_METADATA) and not said.get(_METADATA):
             data.pop(_METADATA, None)
-        if data == said:
-            return None
+            data |= {name: value for name, value in said.items() if name == _METADATA}
         try:
-            return msgspec.json.encode(data)
+            if data == said and names.count_strings(body) == names.count_strings(msgspec.json.encode(said)):
+                return None
+            return msgspec.json.encode(data)  # also where a name stood twice: what a hook saw is what is sent
         except (TypeError, ValueError, RecursionError) as error:
             log.warning("hook_returned_no_json", why=type(error).__name__)
             return errors.own_hook_unavailable()
@@ -91,10 +99,22 @@ class OwnHooks:
             if isinstance(found, Mapping):
                 data = dict(found)
         if beside is not None:
-            await self._thread.ask(
-                self._timeout_s, beside, data=copy.deepcopy(data), user_api_key_dict=who, call_type=call_type
-            )
+            await self._thread.ask(self._timeout_s, _on_a_copy, beside, data, who, call_type)
         return data
+
+
+def _on_a_copy(hook: Any, data: dict[str, Any], who: UserAPIKeyAuth, call_type: str) -> Any:
+    """In the hooks' thread: copying a large body takes long."""
+    return hook(data=copy.deepcopy(data), user_api_key_dict=who, call_type=call_type)
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    """Raises UNREADABLE."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        found = decode_leniently(body)
+    return found
 
 
 class RejectedError(Exception):

@@ -43,7 +43,8 @@ class OwnThread:
         """
         if not self._room.acquire(blocking=False):
             raise NoAnswerError("no room")
-        asked = asyncio.run_coroutine_threadsafe(self._called(function, given, named), self._running())
+        gone = threading.Event()
+        asked = asyncio.run_coroutine_threadsafe(self._called(gone, function, given, named), self._running())
         try:
             async with asyncio.timeout(timeout_s) as timeout:
                 return await asyncio.wrap_future(asked)
@@ -52,6 +53,7 @@ class OwnThread:
                 raise
             raise NoAnswerError(f"not within {timeout_s} s") from None
         finally:
+            gone.set()
             asked.cancel()
 
     def close(self) -> None:
@@ -72,8 +74,16 @@ class OwnThread:
             threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True).start()
         return self._loop
 
-    async def _called(self, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    async def _called(
+        self, gone: threading.Event, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]
+    ) -> Any:
+        """
+        Args:
+            gone: whether nobody waits any more: what blocked others isn't done for them, too.
+        """
         try:
+            if gone.is_set():
+                return None
             found = function(*given, **named)
             return await found if inspect.isawaitable(found) else found
         except (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError) as error:

@@ -4,6 +4,7 @@ decided on, screened and sent; what it refuses, or can't be asked about, goes no
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from services.edge import own_hooks
 from services.edge.own_hooks import OwnHooks
-from services.edge.own_thread import OwnThread
+from services.edge.own_thread import ASKED_MAX, NoAnswerError, OwnThread
 from shared.config import ConfigError, hooks, parse
 from shared.errors import Refusal
 from shared.facts import Opened, Refused
@@ -59,8 +60,9 @@ def hook(function: Any) -> Any:
     return SimpleNamespace(async_pre_call_hook=function)
 
 
-async def ask(gateway: Edge, body: dict[str, Any] | None = None, path: str = CHAT, *more: str) -> Answer:
-    sent = json.dumps(body or {"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+async def ask(gateway: Edge, body: dict[str, Any] | str | None = None, path: str = CHAT, *more: str) -> Answer:
+    said = body or {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    sent = (said if isinstance(said, str) else json.dumps(said)).encode()
     lines = [f"POST {path} HTTP/1.1", "Host: e", f"Content-Length: {len(sent)}", "Authorization: Bearer sk-1", *more]
     async with await gateway.connect() as caller:
         await caller.send("\r\n".join([*lines, "", ""]).encode() + sent)
@@ -149,6 +151,29 @@ async def test_a_string_refuses_and_one_that_never_answers_lets_nothing_through(
         assert not gateway.opened()
 
 
+async def test_behind_one_that_blocks_nothing_is_done_for_those_who_have_left() -> None:
+    begun, go_on, called = threading.Event(), threading.Event(), list[int]()
+
+    def block() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    thread = OwnThread("blocked_of_a_test")
+    try:
+        first = asyncio.ensure_future(thread.ask(10, block))
+        await asyncio.to_thread(begun.wait)
+        left = [thread.ask(0.01, called.append, number) for number in range(ASKED_MAX - 1)]
+        assert {type(each) for each in await asyncio.gather(*left, return_exceptions=True)} == {NoAnswerError}
+        with pytest.raises(NoAnswerError, match="no room"):
+            await thread.ask(10, called.append, -1)
+        go_on.set()
+        await first
+        assert await thread.ask(10, lambda: "again") == "again" and called == []
+    finally:
+        go_on.set()
+        thread.close()
+
+
 async def test_it_is_asked_on_routes_of_other_wires_too() -> None:
     async def change(data: dict[str, Any], call_type: str, **given: Any) -> dict[str, Any]:
         return {**data, "model": "other"} if call_type == "anthropic_messages" else data
@@ -157,6 +182,51 @@ async def test_it_is_asked_on_routes_of_other_wires_too() -> None:
         body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
         answer = await ask(gateway, body, "/v1/messages")
         assert "'other' can't be called here" in answer.json()["error"]["message"], "nobody scripted speaks this wire"
+
+
+async def test_a_change_counts_though_the_hook_made_it_in_what_it_saw_of_the_request_too() -> None:
+    async def mask(data: dict[str, Any], **given: Any) -> None:
+        for said in (data, data["proxy_server_request"]["body"]):
+            said["model"] = "other"
+
+    async with edge(hook(mask)) as gateway:
+        await ask(gateway)
+        assert gateway.opened() == ["other"]
+
+
+DEEP = '{"model": "m", "messages": [{"role": "user", "content": "hi"}], "metadata": null, "x": %s}'
+
+
+@pytest.mark.parametrize("method", hooks.BEFORE)
+@pytest.mark.parametrize("x", ["[" * 400 + "]" * 400, "[" * 990 + "]" * 990, '"\\ud800"', "NaN", "1" * 40])
+async def test_what_is_hard_to_read_is_no_failure_of_ours(x: str, method: str) -> None:
+    async def look(data: dict[str, Any], **given: Any) -> None:
+        data["metadata"]["seen"] = "yes"
+
+    async with edge(SimpleNamespace(**{method: look})) as gateway:
+        answer = await ask(gateway, DEEP % x)
+        assert answer.status in (200, 400, 503), answer.body
+        assert (await ask(gateway, "\ufeff" + DEEP % 1)).status == 200
+
+
+async def test_a_name_that_stands_twice_goes_on_as_the_hook_saw_it() -> None:
+    async def look(data: dict[str, Any], **given: Any) -> None:
+        assert data["messages"][0]["content"] == "clean"
+
+    seen: list[bytes | None] = []
+    async with edge(hook(look)) as gateway:
+        hooks_ = gateway.parts.own_hooks
+        assert hooks_ is not None
+        change = hooks_.change
+
+        async def noted(*given: Any) -> Any:
+            seen.append(made := await change(*given))
+            return made
+
+        hooks_.change = noted  # type: ignore[method-assign]
+        twice = '{"model": "m", "messages": [{"role": "user", "content": "dirty", "content": "clean"}]}'
+        assert (await ask(gateway, twice)).status == 200
+    assert seen[0] is not None and b"dirty" not in seen[0] and b"clean" in seen[0]
 
 
 async def test_what_no_json_can_say_goes_nowhere() -> None:

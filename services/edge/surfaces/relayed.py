@@ -96,7 +96,7 @@ async def relay(
     decision = await parts.grants.decide(head.digest, head.shape, route.name, call.model)
     permit = await pipeline.permitted(parts, route, head, call, decision, is_json=form is None and about is None)
     size_checks.check_request(parts, permit.grant, route.name, head.ip, len(call.body))
-    if form is None:
+    if form is None and about is None:
         call, _, permit = await pipeline.hooked(parts, request, route, head, call, None, permit, reader(route, head))
     screening = pipeline.screening_of(parts, route, call, permit, metadata_goes_on=True)
     if about is None:

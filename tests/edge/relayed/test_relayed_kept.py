@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,7 +12,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from services.edge.own_hooks import OwnHooks
 from services.edge.own_ids import IdRules, OwnIds, owner_of
+from services.edge.own_thread import OwnThread
 from services.edge.providers import table
 from services.edge.surfaces import relayed
 from shared import config, subjects
@@ -118,6 +121,22 @@ async def test_openais_client_goes_on_reads_and_deletes_on_any_edge(world: World
         with pytest.raises(openai.NotFoundError, match=first.id):
             await here.responses.retrieve(first.id)
     assert list(world.keeper.kept) == [f"resp_{2:050}"]
+
+
+async def test_hooks_are_asked_about_new_responses_alone(world: World) -> None:
+    """What is asked about one that is kept has no body that they could look at."""
+    thread, seen = OwnThread("kept_of_a_test"), list[str]()
+
+    async def look(data: dict[str, Any], call_type: str, **given: Any) -> None:
+        seen.append(data["input"])
+
+    try:
+        world.edges[0].parts.own_hooks = OwnHooks([("h", SimpleNamespace(async_pre_call_hook=look))], thread)
+        made = await world.ask("POST", "/v1/responses", "sk-alice", model="gpt", input="hi")
+        read = await world.ask("GET", f"/v1/responses/{made.json()['id']}", "sk-alice")
+        assert (read.status_code, read.json()["id"], seen) == (200, made.json()["id"], ["hi"])
+    finally:
+        thread.close()
 
 
 async def test_streams(world: World) -> None:
