@@ -27,7 +27,7 @@ from services.policy.replica import read_fact
 from shared import history, settings, streams, subjects
 from shared.audit_chain import EMPTY, Entry, follows
 from shared.bus import UNREADABLE
-from shared.entities.replay import KEPT_S, REPLAY
+from shared.entities.replay import KEPT_S
 from shared.feed import RESTORING
 from shared.settings import SettingsError
 
@@ -83,7 +83,12 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
         raise RestoreError("the log has no control facts")
     last_seq, in_stream, newer = await _present(client, in_log)
     written = present = outdated = unreadable = 0
-    waiting: tuple[Entry, str] | None = None
+
+    def is_missing(entry: Entry) -> bool:
+        fact_id = _fact_id(entry)
+        return fact_id is not None and fact_id not in in_stream and entry.subject not in newer
+
+    last_n = max((entry.n for entry in entries(log) if is_missing(entry) and not _ends(entry)), default=0)
     for entry in entries(log):
         fact_id = _fact_id(entry)
         if fact_id is None:
@@ -93,12 +98,8 @@ async def restore(client: Client, log: BinaryIO) -> Restored:
         elif entry.subject in newer:
             outdated += 1
         else:
-            if waiting is not None:
-                last_seq = await _publish(client, *waiting, last_seq, more=True)
-            waiting = entry, fact_id
+            last_seq = await _publish(client, entry, fact_id, last_seq, more=entry.n < last_n)
             written += 1
-    if waiting is not None:
-        await _publish(client, *waiting, last_seq, more=False)
     return Restored(written, present, outdated, unreadable)
 
 
@@ -123,6 +124,11 @@ def _fact_id(entry: Entry) -> str | None:
         return read_fact(entry.subject, entry.message).id
     except UNREADABLE:
         return None
+
+
+def _ends(entry: Entry) -> bool:
+    """Whether the broker drops it after a while."""
+    return entry.subject.startswith(subjects.ENDING)
 
 
 async def _present(client: Client, in_log: set[str]) -> tuple[int, set[str], set[str]]:
@@ -152,7 +158,8 @@ async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int, *,
     """Only if nobody has written since we looked. Returns its sequence.
 
     Args:
-        more: another will follow.
+        more: another that lasts will follow. (What is last when those that end have ended says that
+            the history is whole.)
     """
     headers = {
         "Nats-Msg-Id": fact_id,
@@ -161,7 +168,7 @@ async def _publish(client: Client, entry: Entry, fact_id: str, last_seq: int, *,
     }
     if more:
         headers[RESTORING] = "1"
-    if entry.subject.startswith(f"control.{REPLAY.name}."):
+    if _ends(entry):
         headers["Nats-TTL"] = f"{KEPT_S}s"
     answer = await client.request(entry.subject, entry.message, timeout=PUBLISH_TIMEOUT_S, headers=headers)
     ack = streams.decode_ack(answer.data)

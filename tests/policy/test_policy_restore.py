@@ -1,5 +1,6 @@
 """`restore-control`: CONTROL from a dump of the audit log, on a real broker."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 
@@ -11,12 +12,18 @@ from services.policy.restore import Restored, RestoreError, restore
 from shared import bus, streams, subjects
 from shared.audit_chain import EMPTY, Entry, link
 from shared.facts import Caller, ControlFact, encode_control
+from shared.feed import ControlFeed
 from tests.support.broker import Broker
 
 
 def fact(number: int, team: str) -> tuple[str, bytes]:
     made = ControlFact(f"id-{number}", number, "team", team, "updated", Caller(), None, {"team_id": team, "n": number})
     return subjects.control("team", team), encode_control(made)
+
+
+def answer(number: int) -> tuple[str, bytes]:
+    made = ControlFact(f"id-{number}", number, "replay", f"r{number}", "created", Caller(), None, {"id": f"r{number}"})
+    return subjects.control("replay", f"r{number}"), encode_control(made)
 
 
 def dump(facts: list[tuple[str, bytes]]) -> list[bytes]:
@@ -55,6 +62,23 @@ async def test_one_that_was_interrupted_goes_on(client: Client) -> None:
     assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(2, 1, 0, 1)
     assert await restore(client, io.BytesIO(b"".join(dump(FACTS)))) == Restored(0, 3, 0, 1)
     assert await stored(client) == [FACTS[0], FACTS[1], FACTS[3]]
+
+
+async def test_a_history_that_ends_with_a_remembered_answer_is_whole_also_when_that_has_ended(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every call with an Idempotency-Key leaves it."""
+    monkeypatch.setattr("services.policy.restore.KEPT_S", 1)
+    facts = [fact(1, "a"), answer(2), fact(3, "a"), answer(4), answer(5)]
+    assert await restore(client, io.BytesIO(b"".join(dump(facts)))) == Restored(5, 0, 0, 0)
+    async with asyncio.timeout(10):
+        while (await streams.state(client, subjects.CONTROL_STREAM)).messages > 2:
+            await asyncio.sleep(0.02)
+        follower = ControlFeed(client, lambda facts: None, on_reset=lambda: None)
+        await follower.start()
+        while not follower.caught_up:
+            await asyncio.sleep(0.01)
+    await follower.close()
 
 
 async def test_what_was_changed_since_stands(client: Client) -> None:
