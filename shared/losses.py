@@ -17,8 +17,8 @@ class Losses:
         """All that was told after this one is known; None: nothing is."""
         self._waiting: Counted | None = None
         """Something had gone by then, and not all had been told."""
-        self._ending: list[int] = []
-        """Sequences of those that end, after the base."""
+        self._ending: set[int] = set()
+        """Sequences of those that end, after the base. What is told again counts once."""
 
     def begin(self) -> None:
         """Another stream, or something wasn't told."""
@@ -26,9 +26,9 @@ class Losses:
         self._ending.clear()
 
     def told(self, subject: str, seq: int) -> None:
-        """In order, none missed."""
+        """In order, none missed; again where a follower reads again."""
         if subject.startswith(subjects.ENDING):
-            self._ending.append(seq)
+            self._ending.add(seq)
 
     async def found(self, client: Client, state: StreamState, told_seq: int) -> bool:
         """Whether lasting facts are missing; False also as long as that can't be said.
@@ -48,10 +48,10 @@ class Losses:
                 return False
             self._waiting = await streams.counted(client)
         now = self._waiting
-        if told_seq < now.last_seq:
+        if now is None or told_seq < now.last_seq:
             return False
         ending = sum(base.last_seq < seq <= now.last_seq for seq in self._ending)
         missing = base.lasting + now.last_seq - base.last_seq - ending - now.lasting
         self._base, self._waiting = now, None
-        self._ending = [seq for seq in self._ending if seq > now.last_seq]
+        self._ending = {seq for seq in self._ending if seq > now.last_seq}
         return missing > 0

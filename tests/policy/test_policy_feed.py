@@ -4,6 +4,7 @@ loss, and nobody is answered out of a history that is being written again.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -15,6 +16,7 @@ from shared import bus, feed, streams, subjects
 from shared.facts import Caller, ControlFact
 from shared.feed import RESTORING, ControlFeed, Told
 from shared.ids import new_id
+from shared.losses import Losses
 from tests.support.broker import Broker
 
 
@@ -134,6 +136,36 @@ async def test_an_answer_that_is_remembered_no_longer_is_no_loss(
     assert follower.resets == begun and follower.feed.caught_up
     await client.jetstream().purge_stream(subjects.CONTROL_STREAM, subject="control.team.a")
     await follower.until(lambda: follower.resets > begun)
+
+
+async def test_what_is_told_again_hides_no_loss(client: Client) -> None:
+    """As a follower reads again after a cut."""
+    losses = Losses()
+    await losses.found(client, await streams.state(client, subjects.CONTROL_STREAM), 0)
+    await write(client, answer("x", 60), team("a"))
+    for seq, subject in ((1, "control.replay.x"), (1, "control.replay.x"), (2, "control.team.a")):
+        losses.told(subject, seq)
+    await client.jetstream().purge_stream(subjects.CONTROL_STREAM, subject="control.team.a")
+    assert await losses.found(client, await streams.state(client, subjects.CONTROL_STREAM), 2)
+
+
+async def test_a_count_in_which_something_changed_is_taken_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker counts messages and subjects one after the other: a loss where there is none."""
+    ask, counts = streams._info, 0
+
+    async def counting(client: Client, stream: str, body: dict[str, Any] | None = None) -> Any:
+        nonlocal counts
+        found = await ask(client, stream, body)
+        counts += body is not None
+        if body is not None and counts == 1:
+            await write(client, team("a"), answer("x", 60))
+        return found
+
+    monkeypatch.setattr(streams, "_info", counting)
+    counted = await streams.counted(client)
+    assert counts == 2 and counted is not None and (counted.last_seq, counted.lasting) == (2, 1)
 
 
 async def test_nobody_is_answered_out_of_half_a_history(client: Client, follower: Follower) -> None:
