@@ -110,8 +110,8 @@ def test_who_writes_metadata_back_changes_what_they_changed_and_no_more(route: s
 
 MODELS = """
 model_list:
-  - {model_name: gpt, litellm_params: {model: openai/a, mock_response: x}, model_info: {id: gpt-1}}
-  - {model_name: mini, litellm_params: {model: openai/b, mock_response: x}, model_info: {id: mini-1, access_groups: [cheap]}}
+  - {model_name: gpt, litellm_params: {model: openai/a, mock_response: x}, model_info: {id: gpt-1, created_at: 2024}}
+  - {model_name: mini, litellm_params: {model: openai/b, mock_response: x}, model_info: {id: mini-1, access_groups: [cheap], created_at: soon}}
   - {model_name: other, litellm_params: {model: openai/c, mock_response: x}, model_info: {id: other-1}}
 general_settings: {master_key: sk-master-of-this-world}
 """
@@ -130,6 +130,7 @@ FILTERS = [
     ("/v2/team/list", {"search": "eam"}, "teams", ["t"]),
     ("/v2/model/info", {"modelId": "gpt-1"}, "data", ["gpt-1"]),
     ("/v2/model/info", {"teamId": "t", "sortBy": "model_name", "sortOrder": "desc"}, "data", ["mini-1", "gpt-1"]),
+    ("/v2/model/info", {"teamId": "t", "sortBy": "created_at"}, "data", ["gpt-1", "mini-1"]),
     ("/v2/model/info", {"access_group": "cheap"}, "data", ["mini-1"]),
     ("/organization/list", {"org_id": "o"}, "", ["o"]),
     ("/organization/list", {"org_alias": "x"}, "", []),

@@ -40,7 +40,7 @@ def model_page(call: Call) -> Plan:
         for row in _deployments(call)
         if (not name or row["model_name"] == name)
         and part in str(row["model_name"]).lower()
-        and (not group or group in row["model_info"].get("access_groups", ()))
+        and (not group or group in (row["model_info"].get("access_groups") or ()))
         and (team is None or _is_of(call, team, row))
     ]
     page = generic.page(call, _in_order(call, rows), default=50)
@@ -87,8 +87,11 @@ def _in_order(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     def value(row: dict[str, Any]) -> Any:
         return (row[SORTABLE[by]] if SORTABLE[by] else row).get(by)
 
+    def rank(row: dict[str, Any]) -> tuple[str, str]:
+        return str(value(row)), row["model_info"]["id"]  # model_info may hold whatever config.yaml says
+
     having = [row for row in rows if value(row) is not None]
-    having.sort(key=lambda row: (value(row), row["model_info"]["id"]), reverse=order == "desc")
+    having.sort(key=rank, reverse=order == "desc")
     return having + [row for row in rows if value(row) is None]
 
 

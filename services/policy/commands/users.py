@@ -1,4 +1,4 @@
-"""/user/new, /user/update, /user/delete, /user/info, /user/list, /user/available_roles."""
+"""/user/new, /user/update, /user/delete, /user/info, /user/available_roles."""
 
 from typing import Any
 
