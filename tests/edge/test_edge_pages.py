@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from importlib import resources
 from string import Formatter
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote, urljoin
 
 import pytest
 
 from services.edge.pages import charts, render, shown, words
+from services.edge.pages.api import AskError
 from services.edge.pages.charts import Point
 from services.edge.pages.forms import Form, of_query
 from services.edge.pages.site import VIEWS, find
@@ -20,16 +23,18 @@ from services.edge.pages.view import (
     Look,
     Sending,
     Table,
+    at,
     axis_money,
     count,
     cursor_pages,
+    instant,
     link,
     listing,
     money,
     moneys,
     pages_of,
 )
-from services.edge.pages.views import spend
+from services.edge.pages.views import limits, spend
 from services.edge.pages.visitor import Visitor
 from services.edge.sso.cookies import Origin
 from shared.config import parse
@@ -246,3 +251,43 @@ litellm_settings: {cache: true, cache_params: {type: redis, password: hidden-4},
     assert "hidden" not in repr(found)
     assert [(each.name, each.upstream, each.reason) for each in found.models] == [("m", "openai/x", "")]
     assert dict(found.values)["general_settings.alerting"] == ["slack"]
+
+
+@pytest.mark.parametrize("name", ["t", "a/b", "团队", "a?b=c#d", "../users/alice/delete?x=", "50%"])
+def test_the_address_of_a_thing_is_about_that_thing_whatever_it_is_called(name: str) -> None:
+    """A button on the page of a team that somebody named like a path must not act on another."""
+    sent = urljoin("http://x/ui/teams/any", at("teams", name, "block"))
+    path, _, query = sent.removeprefix("http://x").partition("?")
+    found = find(unquote(path), "POST")
+    assert found is not None and (found.path, found.id, found.act, query) == ("/ui/teams/{id}", name, "block", "")
+
+
+def test_what_should_be_an_instant_and_is_none_is_shown_as_it_is() -> None:
+    assert instant(1_774_224_000_000) == "2026-03-23 00:00:00"
+    assert [instant(each) for each in (10**30, "soon", [1], None)] == [str(10**30), "soon", "[1]", "–"]
+
+
+async def limits_of(row: dict[str, Any], **above: Any) -> list[list[Any]]:
+    async def policy(route: str, _: dict[str, str]) -> Any:
+        found = above[route.split("/")[1]]
+        if isinstance(found, AskError):
+            raise found
+        return found
+
+    api: Any = SimpleNamespace(policy=policy)
+    look = Look(api, VISITOR, lambda key, **_: key, of_query(""), "/ui/keys/x")
+    return [list(each) for each in (await limits.of_key(look, row)).rows]
+
+
+async def test_the_narrowest_of_several_limits_holds() -> None:
+    team = {"team_info": {"team_alias": "T", "models": ["gpt-*", "claude"], "rpm_limit": 5}}
+    row = {"team_id": "t", "user_id": "u", "models": ["gpt-4o", "mini"], "rpm_limit": 9, "max_budget": 2.5}
+    found = await limits_of(row, team=team, user=AskError(403, "not yours"))
+    assert found[0][1] == "gpt-4o"
+    assert found[1][1:] == ["$2.50", "limits.this_key"]
+    assert (found[2][1], found[2][2]["text"]) == ("5", "by.team T")
+    assert (await limits_of({**row, "models": ["mini", "cheap"]}, team=team, user={}))[0][
+        1
+    ] == "mini, cheap ∩ gpt-*, claude"
+    with pytest.raises(AskError):  # what can't be read now isn't no limit
+        await limits_of(row, team=AskError(503, "away"), user={})

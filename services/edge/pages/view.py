@@ -4,8 +4,9 @@ tables, forms.
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -133,6 +134,11 @@ def listing(
     }
 
 
+def at(kind: str, id: object, act: str = "") -> str:
+    """The address of a thing, whose id may hold anything, or of an act on it."""
+    return f"/ui/{kind}/{quote(str(id), safe='@:')}" + (f"/{act}" if act else "")
+
+
 def link(text: object, href: str) -> dict[str, str]:
     return {"text": str(text), "href": href}
 
@@ -238,9 +244,19 @@ def when(text: object) -> str:
     return "" if not text else str(text)[:19].replace("T", " ")
 
 
+def instant(ms: object) -> str:
+    """Of milliseconds since 1970. What is no instant is shown as it is: a caller may have written
+    anything where one is expected.
+    """
+    try:
+        return f"{datetime.fromtimestamp(float(str(ms)) / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return text_of(ms)
+
+
 def team_link(row: dict[str, Any]) -> Cell:
     team = row.get("team_id")
-    return link(team, f"/ui/teams/{team}") if team else None
+    return link(team, at("teams", team)) if team else None
 
 
 def state_of(look: Look, row: dict[str, Any]) -> dict[str, str]:

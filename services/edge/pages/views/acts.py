@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from services.edge.pages.forms import Form
 from services.edge.pages.view import Act, Done, Look
@@ -18,7 +19,7 @@ def call(route: str, body: Body, back: str, message: str) -> Act:
 
     async def act(look: Look, form: Form) -> Done:
         await look.api.policy(route, body=body(look, form))
-        return Done(back.replace("{id}", look.id), message)
+        return Done(back.replace("{id}", quote(look.id, safe="")), message)
 
     return act
 

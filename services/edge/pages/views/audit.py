@@ -1,6 +1,5 @@
 """The audit log: who changed what, from what to what."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from services.edge.pages.view import (
@@ -9,6 +8,8 @@ from services.edge.pages.view import (
     Pages,
     Shown,
     Table,
+    at,
+    instant,
     link,
     listing,
     page_number,
@@ -26,7 +27,7 @@ def entries(look: Look, found: list[dict[str, Any]], title: str = "", pages: Pag
     say = look.say
     rows = [
         [
-            link(when(each["updated_at"]), f"/ui/audit/{each['id']}"),
+            link(when(each["updated_at"]), at("audit", each["id"])),
             say("action." + str(each["action"])),
             _kind(look, each["table_name"]),
             short(each["object_id"]),
@@ -84,10 +85,9 @@ async def one(look: Look) -> Shown:
 
 def _value(name: str, of: dict[str, Any]) -> str | None:
     """An instant is told as one."""
-    value = of.get(name)
-    if name.endswith("_at_ms") and isinstance(value, int):
-        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-    return text_of(value) if name in of else None
+    if name not in of:
+        return None
+    return instant(of[name]) if name.endswith("_at_ms") else text_of(of[name])
 
 
 _KINDS = {

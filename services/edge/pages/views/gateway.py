@@ -2,7 +2,6 @@
 public hub.
 """
 
-from datetime import UTC, datetime
 from math import ceil
 from typing import Any
 
@@ -17,6 +16,7 @@ from services.edge.pages.view import (
     Table,
     count,
     indented,
+    instant,
     listing,
     marked,
     money,
@@ -225,7 +225,7 @@ def _plain(name: str, value: Any) -> Cell:
     if name == "candidates":
         return [f"{each['provider']}/{each['model']}" for each in value]
     if name == "expires_at_ms":
-        return f"{datetime.fromtimestamp(value / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+        return instant(value)
     return [text_of(each) for each in value] if isinstance(value, list) else text_of(value)
 
 

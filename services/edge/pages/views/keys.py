@@ -11,6 +11,7 @@ from services.edge.pages.view import (
     Sending,
     Shown,
     Table,
+    at,
     go,
     link,
     listing,
@@ -45,7 +46,7 @@ async def show(look: Look) -> Shown:
     usd = moneys(row.get("spend") for row in found["keys"])
     rows = [
         [
-            link(_name(look, row), f"/ui/keys/{row['token']}"),
+            link(_name(look, row), at("keys", row["token"])),
             _state(look, row),
             _spent(row, usd),
             _limit(row),
@@ -108,7 +109,7 @@ async def create(look: Look, form: Form) -> Shown:
     if form["max_budget"]:
         body["max_budget"] = float(form["max_budget"])
     plaintext, row = await look.api.minted("/key/generate", body)
-    return secret(look, plaintext, f"/ui/keys/{row['token']}", (row.get("models") or ["gpt-4o"])[0])
+    return secret(look, plaintext, at("keys", row["token"]), (row.get("models") or ["gpt-4o"])[0])
 
 
 def secret(look: Look, plaintext: str, back: str, model: str) -> Shown:
@@ -140,18 +141,18 @@ async def one(look: Look) -> Shown:
     blocked = bool(row.get("blocked"))
     actions: list[dict[str, Any]] = [go(say("spend.explore"), f"/ui/spend?by=model&key={look.id}")]
     if look.visitor.may_make_keys:
-        actions.append(press(say("keys.rotate"), f"/ui/keys/{look.id}/rotate", ask=say("keys.rotate_ask")))
+        actions.append(press(say("keys.rotate"), at("keys", look.id, "rotate"), ask=say("keys.rotate_ask")))
         if look.visitor.is_admin:
             name = "unblock" if blocked else "block"
-            actions.append(press(say("do." + name), f"/ui/keys/{look.id}/{name}"))
-        actions.append(press(say("do.delete"), f"/ui/keys/{look.id}/delete", ask=say("keys.delete_ask"), kind="bad"))
+            actions.append(press(say("do." + name), at("keys", look.id, name)))
+        actions.append(press(say("do.delete"), at("keys", look.id, "delete"), ask=say("keys.delete_ask"), kind="bad"))
     tables = [await limits.of_key(look, row)]
     return Shown(_name(look, row), listing(actions=actions, cards=cards, facts=facts, tables=tables))
 
 
 async def rotate(look: Look, form: Form) -> Shown:
     plaintext, row = await look.api.minted("/key/regenerate", dict(form.given("grace_period")), {"key": look.id})
-    return secret(look, plaintext, f"/ui/keys/{row['token_id']}", (row.get("models") or ["gpt-4o"])[0])
+    return secret(look, plaintext, at("keys", row["token_id"]), (row.get("models") or ["gpt-4o"])[0])
 
 
 block = acts.call("/key/block", acts.own("key"), "/ui/keys/{id}", "done.blocked")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.edge.pages.api import AskError
-from services.edge.pages.view import Cell, Look, Table, count, link, marked, money
+from services.edge.pages.view import Cell, Look, Table, at, count, link, money
 
 NUMBERS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ("max_budget", money),
@@ -41,11 +41,13 @@ async def _level(look: Look, kind: str, id: str | None, within: str) -> Level | 
         return None
     try:
         found = await look.api.policy(f"/{kind}/info", {f"{kind}_id": id})
-    except AskError:
+    except AskError as error:
+        if error.status >= 500:  # nobody could say: without it the narrowest wouldn't be
+            raise
         return None
     fields = (found.get(within) if within else found) or {}
     name = f"{look.say('by.' + kind)} {fields.get(kind + '_alias') or id}"
-    return (link(name, f"/ui/{kind}s/{id}") if within else name), fields
+    return (link(name, at(kind + "s", id)) if within else name), fields
 
 
 def _models(look: Look, levels: list[Level]) -> list[Cell]:
@@ -57,9 +59,21 @@ def _models(look: Look, levels: list[Level]) -> list[Cell]:
     ]
     if not lists:
         return [look.say("nav.models"), look.say("all"), "–"]
-    names = [name for name in lists[0][1] if all(name in other for _, other in lists[1:])]
+    every = dict.fromkeys(name for _, models in lists for name in models)
+    names = [name for name in every if all(_holds(models, name) for _, models in lists)]
     smallest = min(lists, key=lambda each: len(each[1]))[0]
-    return [look.say("nav.models"), ", ".join(names) or marked(look.say("limits.none"), "bad"), smallest]
+    # Access groups and patterns of a provider's names are policy's to resolve: shown as they are.
+    shown = ", ".join(names) or " ∩ ".join(", ".join(models) for _, models in lists)
+    return [look.say("nav.models"), shown, smallest]
+
+
+def _holds(models: list[str], name: str) -> bool:
+    """Whether a list has a name, or a pattern for it."""
+    for each in models:
+        before, star, after = each.partition("*")
+        if name == each or (star and name.startswith(before) and name.endswith(after)):
+            return True
+    return False
 
 
 def _number(look: Look, levels: list[Level], name: str, shown: Callable[[object], str]) -> list[Cell]:

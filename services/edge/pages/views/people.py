@@ -12,6 +12,7 @@ from services.edge.pages.view import (
     Sending,
     Shown,
     Table,
+    at,
     link,
     listing,
     money,
@@ -34,7 +35,7 @@ async def users(look: Look) -> Shown:
     usd = moneys(row.get("spend") for row in found["users"])
     rows = [
         [
-            link(row["user_id"], f"/ui/users/{row['user_id']}"),
+            link(row["user_id"], at("users", row["user_id"])),
             row.get("user_email"),
             say("role." + str(row.get("user_role"))),
             row.get("teams") or [],
@@ -75,7 +76,7 @@ async def users(look: Look) -> Shown:
 async def create_user(look: Look, form: Form) -> Done:
     body: dict[str, Any] = {**form.given("user_id", "user_email", "user_role"), "auto_create_key": False}
     row = await look.api.policy("/user/new", body=body)
-    return Done(f"/ui/users/{row['user_id']}", "done.made")
+    return Done(at("users", row["user_id"]), "done.made")
 
 
 async def user(look: Look) -> Shown:
@@ -93,7 +94,7 @@ async def user(look: Look) -> Shown:
     usd = moneys(k.get("spend") for k in found["keys"])
     keys = [
         [
-            link(k.get("key_alias") or k.get("key_name"), f"/ui/keys/{k['token']}"),
+            link(k.get("key_alias") or k.get("key_name"), at("keys", k["token"])),
             team_link(k),
             usd(k.get("spend")),
         ]
@@ -108,26 +109,26 @@ async def user(look: Look) -> Shown:
     ]
     actions, forms = [], []
     if look.visitor.is_admin:
-        actions = [press(say("users.invite"), f"/ui/users/{look.id}/invite")]
-        actions += [press(say("do.delete"), f"/ui/users/{look.id}/delete", ask=say("users.delete_ask"), kind="bad")]
+        actions = [press(say("users.invite"), at("users", look.id, "invite"))]
+        actions += [press(say("do.delete"), at("users", look.id, "delete"), ask=say("users.delete_ask"), kind="bad")]
         roles = [(role, say("role." + role)) for role in ROLES]
         fields = [Input(name="user_role", label=say("teams.role"), value=str(row.get("user_role")), options=roles)]
         forms = [
-            Sending(action=f"/ui/users/{look.id}/role", fields=fields, submit=say("save"), title=say("users.role"))
+            Sending(action=at("users", look.id, "role"), fields=fields, submit=say("save"), title=say("users.role"))
         ]
     return Shown(row.get("user_email") or look.id, listing(actions=actions, facts=facts, tables=tables, forms=forms))
 
 
 async def set_role(look: Look, form: Form) -> Done:
     await look.api.policy("/user/update", body={"user_id": look.id, "user_role": form["user_role"]})
-    return Done(f"/ui/users/{look.id}", "done.saved")
+    return Done(at("users", look.id), "done.saved")
 
 
 async def invite(look: Look, form: Form) -> Shown:
     """The link is shown once: it is good for whoever has it."""
     plaintext, _ = await look.api.minted("/invitation/new", {"user_id": look.id})
     link_ = f"{look.visitor.origin.base}/ui/invitation?{urlencode({'invitation_id': plaintext})}"
-    once, back = look.say("invitation.made"), f"/ui/users/{look.id}"
+    once, back = look.say("invitation.made"), at("users", look.id)
     values = {"secret": link_, "back": back, "model": "", "base": "", "once": once}
     return Shown(look.say("users.invite"), values, "secret.html")
 

@@ -1,6 +1,5 @@
 """How long what is kept: terms, legal holds, and what went."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from services.edge.pages.forms import Form
@@ -13,10 +12,10 @@ from services.edge.pages.view import (
     Shown,
     Table,
     count,
+    instant,
     listing,
     marked,
     press,
-    text_of,
     when,
 )
 
@@ -52,7 +51,7 @@ async def show(look: Look) -> Shown:
         for each in found["holds"]
     ]
     drops = [
-        [each["day"], _kind(look, each["source"]), count(each["rows"]), _at(each["at_ms"]),
+        [each["day"], _kind(look, each["source"]), count(each["rows"]), instant(each["at_ms"]),
          marked(each["unsound"], "bad") if each["unsound"] else marked(say("retention.sound"), "good"), (each["sha256"] or "")[:16]]
         for each in found["drops"]
     ]  # fmt: skip
@@ -158,10 +157,3 @@ async def hold(look: Look, form: Form) -> Done:
 async def lift(look: Look, form: Form) -> Done:
     await look.api.ledger(f"/retention/hold/{form['id']}", method="DELETE")
     return Done("/ui/retention", "done.deleted")
-
-
-def _at(ms: object) -> str:
-    try:
-        return datetime.fromtimestamp(float(str(ms)) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return text_of(ms)

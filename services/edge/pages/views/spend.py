@@ -15,6 +15,7 @@ from services.edge.pages.view import (
     Shown,
     Table,
     address,
+    at,
     axis_money,
     count,
     cursor_pages,
@@ -159,7 +160,7 @@ async def requests(look: Look) -> Shown:
     rows, usd = rows[:50], moneys(row["spend"] for row in rows)
     listed = [
         [
-            link(when(row["startTime"]), f"/ui/requests/{row['request_id']}"),
+            link(when(row["startTime"]), at("requests", row["request_id"])),
             row["model_group"],
             _outcome(look, row),
             f"{row.get('request_duration_ms', 0):,} ms",
@@ -230,9 +231,9 @@ def _who(look: Look, row: dict[str, Any], metadata: dict[str, Any]) -> list[tupl
     named = _key_name(row)
     return [
         (say("req.id"), row["request_id"]),
-        (say("by.key"), link(named, f"/ui/keys/{key}") if len(key) == KEY_DIGITS else named),
-        (say("by.team"), link(metadata.get("user_api_key_team_alias") or team, f"/ui/teams/{team}") if team else None),
-        (say("by.user"), link(row["user"], f"/ui/users/{row['user']}") if row.get("user") and look.visitor.sees_all else row.get("user")),
+        (say("by.key"), link(named, at("keys", key)) if len(key) == KEY_DIGITS else named),
+        (say("by.team"), link(metadata.get("user_api_key_team_alias") or team, at("teams", team)) if team else None),
+        (say("by.user"), link(row["user"], at("users", row['user'])) if row.get("user") and look.visitor.sees_all else row.get("user")),
         (say("by.customer"), row.get("end_user")),
         (say("req.tags"), row.get("request_tags") or []),
         (say("req.address"), row.get("requester_ip_address")),

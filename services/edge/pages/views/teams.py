@@ -11,6 +11,7 @@ from services.edge.pages.view import (
     Sending,
     Shown,
     Table,
+    at,
     go,
     link,
     listing,
@@ -33,7 +34,7 @@ async def show(look: Look) -> Shown:
     usd = moneys(row.get("spend") for row in listed[:500])
     rows = [
         [
-            link(row.get("team_alias") or row["team_id"], f"/ui/teams/{row['team_id']}"),
+            link(row.get("team_alias") or row["team_id"], at("teams", row["team_id"])),
             row["team_id"],
             str(len(row.get("members_with_roles") or [])),
             row.get("models") or [say("all")],
@@ -69,7 +70,7 @@ async def create(look: Look, form: Form) -> Done:
     if form["max_budget"]:
         body["max_budget"] = float(form["max_budget"])
     row = await look.api.policy("/team/new", body=body)
-    return Done(f"/ui/teams/{row['team_id']}", "done.made")
+    return Done(at("teams", row["team_id"]), "done.made")
 
 
 async def one(look: Look) -> Shown:
@@ -103,7 +104,7 @@ async def one(look: Look) -> Shown:
     ]
     keys = [
         [
-            link(k.get("key_alias") or k.get("key_name") or short(k["token"]), f"/ui/keys/{k['token']}"),
+            link(k.get("key_alias") or k.get("key_name") or short(k["token"]), at("keys", k["token"])),
             k.get("user_id"),
         ]
         for k in found["keys"]
@@ -121,35 +122,35 @@ async def one(look: Look) -> Shown:
     forms = []
     if leads:
         name = "unblock" if row.get("blocked") else "block"
-        actions.append(press(say("do." + name), f"/ui/teams/{look.id}/{name}"))
+        actions.append(press(say("do." + name), at("teams", look.id, name)))
         roles = [("user", say("teams.user")), ("admin", say("teams.admin"))]
         fields = [
             Input(name="user_id", label=say("by.user"), required=True),
             Input(name="role", label=say("teams.role"), value="user", options=roles),
         ]
         add = say("teams.add_title")
-        forms = [Sending(action=f"/ui/teams/{look.id}/add", fields=fields, submit=say("teams.add"), title=add)]
+        forms = [Sending(action=at("teams", look.id, "add"), fields=fields, submit=say("teams.add"), title=add)]
     if look.visitor.is_admin:
-        actions.append(press(say("do.delete"), f"/ui/teams/{look.id}/delete", ask=say("teams.delete_ask"), kind="bad"))
+        actions.append(press(say("do.delete"), at("teams", look.id, "delete"), ask=say("teams.delete_ask"), kind="bad"))
     values = listing(actions=actions, cards=cards, facts=facts, tables=tables, forms=forms)
     return Shown(row.get("team_alias") or look.id, values)
 
 
 def _out(look: Look, user_id: str) -> Cell:
     return press(
-        look.say("teams.remove"), f"/ui/teams/{look.id}/remove", ask=look.say("teams.remove_ask"), user_id=user_id
+        look.say("teams.remove"), at("teams", look.id, "remove"), ask=look.say("teams.remove_ask"), user_id=user_id
     )
 
 
 async def add(look: Look, form: Form) -> Done:
     member = {"role": "admin" if form["role"] == "admin" else "user", "user_id": form["user_id"]}
     await look.api.policy("/team/member_add", body={"team_id": look.id, "member": member})
-    return Done(f"/ui/teams/{look.id}", "done.saved")
+    return Done(at("teams", look.id), "done.saved")
 
 
 async def remove(look: Look, form: Form) -> Done:
     await look.api.policy("/team/member_delete", body={"team_id": look.id, "user_id": form["user_id"]})
-    return Done(f"/ui/teams/{look.id}", "done.saved")
+    return Done(at("teams", look.id), "done.saved")
 
 
 block = acts.call("/team/block", acts.own("team_id"), "/ui/teams/{id}", "done.blocked")
