@@ -181,7 +181,7 @@ SLICE = 200_000
     [
         "key=", "password ", "a", "-----BEGIN RSA PRIVATE KEY-----\n", "eyJ", "://a:", "token: '", "secret is ", "AKIA", "\\",
         "mnemonic phrase: abc ", " is", "_", "login ", "-u a:", "x-api-key\n", '"d":"', "key: aB3", "secret a ", "pass: x ", "1/1:",
-        "key:", "token=a1&",
+        "key:", "token=a1&", "MHcCAQEE!", "MIIabcIBAAJB.",
     ],
 )  # fmt: skip
 @pytest.mark.alone

@@ -65,9 +65,11 @@ _BARE_KEY = re.compile(
 
 def bare_key(data: bytes, at: int) -> Iterator[Found]:
     """A key's base64 without the lines around it, as in XML, settings and databases."""
-    low = max(0, at - 6)
-    found = _BARE_KEY.search(data, low, min(len(data), at + 65_536))
-    if found is not None and found.start() <= at:
+    end = min(len(data), at + 65_536)
+    found = _BARE_KEY.match(data, max(0, at - 6), end) or _BARE_KEY.match(
+        data, at, end
+    )  # no search: it reads to the end
+    if found is not None:
         yield None
         yield Span(found.start(), found.end(), "Private Key")
 
