@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.config import caching
-from shared.config.alert_types import ALERTS
+from shared.config.alert_types import ALERTS, OURS
 from shared.config.fields import Reading
 from shared.config.schema.router import FAILURES, StrategyArgs
 
@@ -82,8 +82,8 @@ def _alerting(general: Tree, environ: Mapping[str, str], reading: Reading, ours:
 
 
 def _alert_types(general: Tree, reading: Reading) -> None:
-    """Where none of those that are asked for is known, nobody is told: an empty list would mean all
-    of them.
+    """Where none of those that are asked for is known, what is always told is left: an empty list
+    would mean the usual ones.
     """
     given = general.get("alert_types")
     if not isinstance(given, list) or not given:
@@ -92,9 +92,7 @@ def _alert_types(general: Tree, reading: Reading) -> None:
     for number, name in enumerate(given):
         if name not in known:
             _idle(f"general_settings.alert_types[{number}]", f"there is no alert {str(name)[:80]!r}", reading)
-    general["alert_types"] = known
-    if not known:
-        general["alerting"] = []
+    general["alert_types"] = known or list(OURS)
 
 
 def _unset(environ: Mapping[str, str], *names: str) -> str:
