@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -25,6 +26,8 @@ from shared.facts import Caller
 from shared.ids import DeploymentId
 from shared.sealing import SealingError
 from shared.settings import SettingsError
+
+log = structlog.get_logger()
 
 PURPOSE: Final = b"tollgate ids v1"
 KEY_BYTES: Final = 64
@@ -114,7 +117,7 @@ class OwnIds:
         bound_to = _OF_RESPONSE if found[1] == "1" else [PURPOSE, prefix.encode(), owner]
         said = self._decrypted(sealed, bound_to)
         if said is None and self._seconds() - self._read_at > REREAD_S:  # somebody may have rotated them meanwhile
-            self._ciphers = []
+            self._read_again()
             said = self._decrypted(sealed, bound_to)
         if said is None:
             return None
@@ -133,11 +136,21 @@ class OwnIds:
 
     def _all(self) -> list[AESSIV]:
         if not self._ciphers:
-            self._ciphers = [AESSIV(key) for key in self._read()]
-            self._read_at = self._seconds()
-            if not self._ciphers:
-                raise SealingError("there is no sealing key")
+            self._read_again()
         return self._ciphers
+
+    def _read_again(self) -> None:
+        """Raises SealingError where there never was a key; later those that were read stay."""
+        self._read_at = self._seconds()
+        try:
+            found = [AESSIV(key) for key in self._read()]
+            if not found:
+                raise SealingError("there is no sealing key")
+            self._ciphers = found
+        except SealingError as error:
+            if not self._ciphers:
+                raise
+            log.warning("sealing_key_not_read_again", why=str(error))
 
 
 def is_ours(text: str) -> bool:

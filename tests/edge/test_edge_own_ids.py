@@ -87,6 +87,23 @@ def test_the_keys_file_isnt_read_for_each_id_that_is_nobodys() -> None:
     assert reads == [2]
 
 
+def test_keys_that_cant_be_read_again_stay() -> None:
+    """An id that is nobody's, which anybody can send, must not cost all others theirs."""
+    keys, now = [ONE], 0.0
+
+    def read() -> list[bytes]:
+        if not keys:
+            raise sealing.SealingError("the file is gone")
+        return keys
+
+    ids = OwnIds(read, lambda: now)
+    made = ids.made(OWNER, TAG, "m", "resp_1")
+    keys.clear()
+    now = REREAD_S + 1
+    assert ids.opened("resp_tg1" + "A" * 100, OWNER) is None
+    assert ids.opened(made, OWNER) is not None
+
+
 def test_without_a_key() -> None:
     with pytest.raises(sealing.SealingError):
         OwnIds(list, float).ready()
