@@ -116,7 +116,7 @@ def _answer(names: str, wanted: Sequence[str], *, buckets: bool) -> str:
 
 _NEARLY_IN_ORDER = (
     "date_part('epoch', a.bucket) / 3600 + CASE WHEN other THEN 0.95"
-    " ELSE 0.9 - 0.9 * least(1, greatest(least(a.spend_picousd, 9e18), -9e18)::bigint"
+    " ELSE 0.9 - 0.9 * least(1, greatest(least(a.spend_picousd, 9e18), 0)::bigint"
     " / (SELECT greatest(1, max(weight))::float8 FROM top)) END"
 )
 """Bucket and spend as one number that is compared in no time: by the hour, and within it what was

@@ -49,8 +49,6 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """False: kept and shown, but nothing acts on it yet. An answer that sets one says so in a
     header.
     """
-    admin_only: bool = False
-    """Whether it may weaken a check, so that only admins may set it."""
     shown: bool = True
     """Whether rows have it at all while it isn't set."""
     in_metadata: bool = False

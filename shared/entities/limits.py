@@ -48,8 +48,8 @@ LIMITS: tuple[Field, ...] = (
 ACTING: tuple[Field, ...] = (
     Field(name="tags", read=readers.tags, inside="metadata"),
     kept("guardrails", readers.texts, in_metadata=True),
-    kept("disable_global_guardrails", readers.flag, admin_only=True, in_metadata=True),
-    kept("modify_guardrails", readers.flag, admin_only=True),
+    kept("disable_global_guardrails", readers.flag, in_metadata=True),
+    kept("modify_guardrails", readers.flag),
     kept("enforced_params", readers.texts, in_metadata=True),
     kept("allowed_ips", readers.networks),
 )
@@ -57,7 +57,7 @@ ACTING: tuple[Field, ...] = (
 
 
 PASSTHROUGH: tuple[Field, ...] = (
-    kept("allowed_passthrough_routes", readers.texts, admin_only=True, in_metadata=True),
+    kept("allowed_passthrough_routes", readers.texts, in_metadata=True),
     kept("denied_passthrough_routes", readers.texts, in_metadata=True),
 )
 """Likewise."""

@@ -165,6 +165,14 @@ def test_a_list_shows_what_was_asked_for_and_no_more(
     assert [names.get(each, each) for each in shown] == wanted
 
 
+def test_users_without_what_a_list_is_sorted_by_are_in_one_order_on_every_replica() -> None:
+    """Else pages that come from two of them miss some users and have others twice."""
+    names = [f"user-{n}" for n in range(10)]
+    w = World(*(User(user_id=name) for name in names))
+    found = w.call("/user/list", query={"user_ids": ",".join(reversed(names)), "sort_by": "user_alias"})
+    assert [row["user_id"] for row in found["users"]] == names
+
+
 def test_a_list_of_keys_with_their_users() -> None:
     w = World(User(user_id="u", user_email="alice@x.y"))
     w.call("/key/generate", {**minted("a"), "user_id": "u"})

@@ -134,7 +134,9 @@ def _found(call: Call, wanted: "_Filter") -> Sequence[Key]:
     by, descending = _order(call.query)
     candidates = _candidates(call, wanted)
     if candidates is not None:
-        return _sorted(by, descending, [key for key in candidates if _matches(call, wanted, key)])
+        return generic.in_order(
+            KEY, [key for key in candidates if _matches(call, wanted, key)], by, descending=descending
+        )
     every: Sequence[Key] = call.directory.ordered("key", by, descending=descending)
     if not wanted.status:
         return every
@@ -317,13 +319,3 @@ def _order(query: dict[str, str]) -> tuple[str, bool]:
         fields.refuse("sort_order", "must be asc or desc")
     attributes = {"created_at": "created_at_ms", "updated_at": "updated_at_ms", "expires": "expires_at_ms"}
     return attributes.get(by, by), order == "desc"
-
-
-def _sorted(attribute: str, descending: bool, keys: list[Key]) -> list[Key]:
-    """As `Directory.ordered` has them: what lacks the field goes last."""
-
-    def value(key: Key) -> tuple[Any, str]:
-        return getattr(key, attribute), key.token
-
-    having = sorted((key for key in keys if getattr(key, attribute) is not None), key=value, reverse=descending)
-    return having + sorted((key for key in keys if getattr(key, attribute) is None), key=lambda key: key.token)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from services.policy.commands import generic, users
 from services.policy.plan import Call, Plan
-from shared.entities import User
+from shared.entities import USER, User
 from shared.entities import readers as fields
 
 SORTABLE = ("user_id", "user_email", "user_alias", "user_role", "created_at")
@@ -25,7 +25,8 @@ def list_users(call: Call) -> Plan:
             narrow.append([call.directory.users[each] for each in seen if each in call.directory.users])
             tests.append(lambda user: user.user_id in seen)
         fewest = min(narrow, key=len)
-        found = _sorted([user for user in fewest if all(test(user) for test in tests)], attribute, descending)
+        matching = [user for user in fewest if all(test(user) for test in tests)]
+        found = generic.in_order(USER, matching, attribute, descending=descending)
     page = generic.page(call, found, "page_size", 25)
     rows = [users.shown(call, user, key_count=users.key_count(call, user)) for user in page.items]
     return Plan(
@@ -89,10 +90,3 @@ def _order(query: dict[str, str]) -> tuple[str, bool]:
     if by not in SORTABLE:
         fields.refuse("sort_by", f"must be one of {', '.join(SORTABLE)}")
     return "created_at_ms" if by == "created_at" else by, order == "desc"
-
-
-def _sorted(found: list[User], attribute: str, descending: bool) -> list[User]:
-    """As `Directory.ordered` has them: what lacks the field goes last."""
-    having = [user for user in found if getattr(user, attribute) is not None]
-    having.sort(key=lambda user: (getattr(user, attribute), user.user_id), reverse=descending)
-    return having + [user for user in found if getattr(user, attribute) is None]
