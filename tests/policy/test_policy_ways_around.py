@@ -47,7 +47,7 @@ def test_who_may_only_look_empties_no_cache() -> None:
     }
     assert asked == {
         "/v2/key/info", "/key/health", "/policy/explain", "/budget/info", "POST /spend/query", "/spend/calculate", "/cost/estimate",
-        "/tag/info", "/global/spend/end_users",
+        "/tag/info", "/global/spend/end_users", "POST /organization/info",
     }  # fmt: skip
     w = World(User(user_id="watcher", user_role="proxy_admin_viewer"), key("a", user_id="watcher"))
     assert w.decide(secret("a"), "/cache/flushall").rule == "role"
