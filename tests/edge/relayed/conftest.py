@@ -7,12 +7,18 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from services.edge.config import EdgeSettings
 from services.edge.providers import table
 from shared import config, subjects
 from shared.outbound import Guard, Outbound, OutboundSettings
 from tests.edge.harness import Edge
 from tests.edge.relayed.relayed_kit import Maker, Wires, World
 from tests.support.serving import handled_by, serving
+
+WAIT_MS = EdgeSettings().edge_settle_wait_ms
+"""As where edges run: clients build their types in the edge's own loop here, which takes them
+seconds on a busy machine, and an edge that waited three for its book cut their streams.
+"""
 
 
 @pytest_asyncio.fixture
@@ -30,7 +36,7 @@ async def world() -> AsyncIterator[World]:
             ("both", "openai/gpt-4o", "/v1", "b1"),
         )
     ]  # fmt: skip
-    async with server, Edge({}) as made.edge:
+    async with server, Edge({}, wait_ms=WAIT_MS) as made.edge:
         made.edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
         made.edge.parts.random = lambda: 0.5
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
@@ -41,7 +47,7 @@ async def world() -> AsyncIterator[World]:
 async def wires() -> AsyncIterator[Wires]:
     made = Wires()
     outbound = Outbound(OutboundSettings(), Guard(any_address=True))
-    async with Edge({}) as made.edge:
+    async with Edge({}, wait_ms=WAIT_MS) as made.edge:
         made.edge.parts.passthrough_outbound = outbound
         made.edge.bus.answers[subjects.POLICY_DECIDE] = made.decide
         yield made

@@ -24,6 +24,7 @@ from shared.ids import digest_key
 from shared.requests import DecideReply, DecideRequest, Verdict
 from tests.edge.fakes import until
 from tests.edge.harness import Edge
+from tests.edge.relayed.conftest import WAIT_MS
 from tests.edge.relayed.keeping import Keeper
 from tests.edge.relayed.relayed_kit import PRICE
 from tests.support.serving import handled_by, serving
@@ -94,7 +95,7 @@ async def world() -> AsyncIterator[World]:
         )
     ]  # fmt: skip
     server = serving(handled_by(made.keeper.answer, "*", body_bytes_max=10_000_000), port=made.keeper.port)
-    async with server, Edge({}) as one, Edge({}) as two:
+    async with server, Edge({}, wait_ms=WAIT_MS) as one, Edge({}, wait_ms=WAIT_MS) as two:
         made.edges = [one, two]
         for edge in made.edges:
             edge.parts.targets = table.build(config.parse(json.dumps({"model_list": entries}), {}).deployments, "test")
