@@ -32,7 +32,10 @@ from tests.moderation.moderation_kit import answered
 from tests.support.ports import free_port
 from tests.support.serving import handled_by, serving
 
-DEADLINE_MS = 400
+PATIENT_MS = 20_000
+"""Where the service answers or fails at once: a busy machine's slowness is no failure of it."""
+SHORT_MS = 300
+"""Where it never answers."""
 SAID = "TOP SECRET bad end"
 
 
@@ -138,7 +141,7 @@ class Service:
             return web.json_response({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
         match self.failing:
             case "slow":
-                await asyncio.sleep(2)
+                await asyncio.sleep(60)
             case "401" | "500" | "503":
                 return web.Response(status=int(self.failing), text=SAID)
             case "redirect":
@@ -190,7 +193,9 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_error: str) -> list[Loaded]:
+def made(
+    kind: str, port: int, outbound: Outbound, account: Path, mode: str, deadline_ms: int = PATIENT_MS
+) -> list[Loaded]:
     url = f"http://127.0.0.1:{port}"
     environ = {
         "AWS_REGION_NAME": "eu-west-1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
@@ -200,8 +205,8 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
         "guardrail": kind,
         "api_base": url,
         "mode": mode,
-        "on_error": on_error,
-        "deadline_ms": DEADLINE_MS,
+        "on_error": "block",
+        "deadline_ms": deadline_ms,
     }
     if kind == "sagemaker":
         params |= {"guardrail": "llamaguard", "model": "sagemaker/lg"}
@@ -219,8 +224,6 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
         params |= {"api_key": "k"}
     elif kind == "bedrock":
         params |= {"guardrailIdentifier": "g1", "guardrailVersion": 1, "aws_bedrock_runtime_endpoint": url}
-    if kind in BY_BOTOCORE:
-        params |= {"deadline_ms": 4 * DEADLINE_MS}  # the first question makes a client
     if kind == "panw_prisma_airs":
         params |= {"profile_name": "p"}
     tree = {"guardrails": [{"guardrail_name": "g", "litellm_params": params}]}
@@ -229,20 +232,20 @@ def made(kind: str, port: int, outbound: Outbound, account: Path, mode: str, on_
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.alone
 async def test_whatever_its_service_does(kind: str, service: Service, outbound: Outbound, account: Path) -> None:
-    screen = Screen(made(kind, service.port, outbound, account, "pre_call", "block"))
+    screen = Screen(made(kind, service.port, outbound, account, "pre_call"))
     question = ScreenRequest(["g"], "pre_call", [SAID], kinds=["text"], roles=["user"])
     (fine,) = (await answered(screen.screen(question))).outcomes
     assert fine.action in ("redact", "block"), kind
     for failing in FAILURES if kind not in BY_BOTOCORE else ("down", "slow", "401", "500", "junk", "odd", "redirect"):
         service.failing = failing
         port = free_port() if failing == "down" else service.port
-        screen = Screen(made(kind, port, outbound, account, "pre_call", "block"))
+        deadline_ms = SHORT_MS if failing == "slow" else PATIENT_MS
+        screen = Screen(made(kind, port, outbound, account, "pre_call", deadline_ms))
         started = time.perf_counter()
         with capture_logs() as logs:
             verdict = await answered(screen.screen(question))
-        assert time.perf_counter() - started < 4, (kind, failing)
+        assert time.perf_counter() - started < PATIENT_MS / 2_000, (kind, failing)
         assert verdict.action == "error", (kind, failing)
         assert [(o.name, o.stage, o.action) for o in verdict.outcomes] == [("g", "pre_call", "error")], (kind, failing)
         assert "TOP SECRET" not in str(logs), (kind, failing)
@@ -290,7 +293,7 @@ async def test_an_answer_s_cuts_don_t_show(
         config = parse(json.dumps(tree), {}, directory=str(tmp_path), service="moderation")
         loaded = table.load(Parts(config=config))
     else:
-        loaded = made(kind, service.port, outbound, account, "post_call", "block")
+        loaded = made(kind, service.port, outbound, account, "post_call")
     for text in ("é bad 🙂 x", "all fine"):
         whole = await streamed(loaded, [text])
         assert "bad" not in whole[0] and (text != "all fine" or whole == (text, ""))
