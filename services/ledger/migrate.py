@@ -62,9 +62,7 @@ async def migrate(database: Database) -> list[str]:
             log.info("schema_not_ours", detail="the login can't change it: another ledger, or its owner, migrates")
             return []
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        await connection.execute(_TABLE)
-        applied = await _apply_missing(connection)
+        applied = await apply_missing(connection)
         await _set_logins(connection, database)
         return applied
     finally:
@@ -179,7 +177,10 @@ async def _grant_to(connection: Connection, users: Mapping[str, str]) -> None:
     log.info("database_logins", **users)
 
 
-async def _apply_missing(connection: Connection) -> list[str]:
+async def apply_missing(connection: Connection) -> list[str]:
+    """Who calls it holds the lock, or is alone. Returns the names of the files applied."""
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+    await connection.execute(_TABLE)
     done = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM schema_migration")}
     applied = []
     for file in sorted((SQL / "migrations").iterdir(), key=lambda file: file.name):

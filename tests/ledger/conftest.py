@@ -60,8 +60,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-async def database_url(postgres: Postgres) -> AsyncIterator[str]:
-    url = await postgres.new_database()
+async def database_url(request: pytest.FixtureRequest, postgres: Postgres) -> AsyncIterator[str]:
+    """Of an empty database; with a `book`, of one that needs no more than its logins."""
+    url = await (postgres.new_book() if "book" in request.fixturenames else postgres.new_database())
     yield url
     await postgres.drop_database(url)
 
