@@ -9,7 +9,11 @@ from tests.support.suite import ROOT
 
 @pytest.fixture
 def stub_tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
+    return made_in(tmp_path)
+
+
+def made_in(directory: Path) -> Path:
+    root = directory / "tree"
     services = root / "services"
     services.mkdir(parents=True)
     (root / "shared").symlink_to(ROOT / "shared")

@@ -8,14 +8,16 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import asyncpg
 import nats
 import nats.errors
 import pytest
+import pytest_asyncio
 
+from tests.suite.conftest import made_in
 from tests.support.suite import MOCK_CONFIG, RunningSuite, SuiteFailed
 
 
@@ -66,6 +68,15 @@ async def read_it_again(suite: RunningSuite) -> tuple[bytes | None, int]:
     return message.data, number
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
+    """Something is written in it. For who looks at it, or has one of its children killed."""
+    directory = tmp_path_factory.mktemp("standing")
+    async with RunningSuite(directory, root=made_in(directory), env={"TOLLGATE_DATABASE_URL": ""}) as suite:
+        await write_something(suite)
+        yield suite
+
+
 async def test_a_second_start_keeps_data_ports_and_passwords(stub_tree: Path, tmp_path: Path) -> None:
     async with RunningSuite(tmp_path, root=stub_tree) as suite:
         await write_something(suite)
@@ -89,56 +100,50 @@ async def test_a_port_is_remembered_unless_somebody_else_took_it(stub_tree: Path
             assert suite.nats_url != first
 
 
-async def test_each_service_is_told_its_own_user_and_only_the_ledger_the_database(
-    stub_tree: Path, tmp_path: Path
-) -> None:
-    env = {"TOLLGATE_DATABASE_URL": ""}
-    async with RunningSuite(tmp_path, root=stub_tree, env=env) as suite:
-        for kind in ("policy", "moderation", "ledger", "edge"):
-            told = given(suite, kind)
-            assert told["TOLLGATE_NATS_URL"].startswith(f"nats://{kind}:")
-            assert told.get("TOLLGATE_DATABASE_URL") == (suite.database_url if kind == "ledger" else None)
-        assert given(suite, "edge")["TOLLGATE_LEDGER_URL"] == suite.ledger_url
+async def test_each_service_is_told_its_own_user_and_only_the_ledger_the_database(standing: RunningSuite) -> None:
+    for kind in ("policy", "moderation", "ledger", "edge"):
+        told = given(standing, kind)
+        assert told["TOLLGATE_NATS_URL"].startswith(f"nats://{kind}:")
+        assert told.get("TOLLGATE_DATABASE_URL") == (standing.database_url if kind == "ledger" else None)
+    assert given(standing, "edge")["TOLLGATE_LEDGER_URL"] == standing.ledger_url
 
 
-async def test_a_service_can_do_on_the_bus_what_its_row_says_and_no_more(stub_tree: Path, tmp_path: Path) -> None:
-    async with RunningSuite(tmp_path, root=stub_tree) as suite:
-        operator = await nats.connect(suite.state()["nats_control_url"])
-        stream = operator.jetstream()
-        await stream.add_stream(name="CONTROL", subjects=["control.>"])
-        refusals: list[Exception] = []
+async def test_a_service_can_do_on_the_bus_what_its_row_says_and_no_more(standing: RunningSuite) -> None:
+    operator = await nats.connect(standing.state()["nats_control_url"])
+    stream = operator.jetstream()
+    await stream.add_stream(name="CONTROL", subjects=["control.>"])
+    refusals: list[Exception] = []
 
-        async def refused(error: Exception) -> None:
-            refusals.append(error)
+    async def refused(error: Exception) -> None:
+        refusals.append(error)
 
-        edge = await nats.connect(
-            given(suite, "edge")["TOLLGATE_NATS_URL"], error_cb=refused, inbox_prefix=b"_INBOX_edge"
+    edge = await nats.connect(
+        given(standing, "edge")["TOLLGATE_NATS_URL"], error_cb=refused, inbox_prefix=b"_INBOX_edge"
+    )
+    await edge.publish("control.key.stolen", b"x")
+    await edge.publish("traffic.0", b"x")
+    await edge.flush()
+    await until(lambda: len(refusals) == 1)
+    assert "control.key.stolen" in str(refusals[0]).lower()
+    assert (await stream.stream_info("CONTROL")).state.messages == 0
+    await edge.close()
+    with pytest.raises(nats.errors.Error):
+        await nats.connect(
+            standing.nats_url.replace("operator:", "operator:x"), max_reconnect_attempts=0, allow_reconnect=False
         )
-        await edge.publish("control.key.stolen", b"x")
-        await edge.publish("traffic.0", b"x")
-        await edge.flush()
-        await until(lambda: len(refusals) == 1)
-        assert "control.key.stolen" in str(refusals[0]).lower()
-        assert (await stream.stream_info("CONTROL")).state.messages == 0
-        await edge.close()
-        with pytest.raises(nats.errors.Error):
-            await nats.connect(
-                suite.nats_url.replace("operator:", "operator:x"), max_reconnect_attempts=0, allow_reconnect=False
-            )
-        await operator.close()
+    await operator.close()
 
 
-async def test_nobody_else_can_read_what_holds_a_password(stub_tree: Path, tmp_path: Path) -> None:
-    async with RunningSuite(tmp_path, root=stub_tree) as suite:
-        for name in ("embedded.json", "suite.json", "nats.json"):
-            assert stat.S_IMODE((suite.data_dir / name).stat().st_mode) == 0o600, name
-        assert stat.S_IMODE(suite.data_dir.stat().st_mode) == 0o700
-        loose = [path for path in suite.data_dir.rglob("*") if path.stat().st_mode & 0o077]
-        assert loose == []
-        passwords = [url.split(":")[2].split("@")[0] for url in (suite.nats_url, suite.database_url)]
-        assert not [password for password in passwords if password in suite.log()]
-        with pytest.raises(asyncpg.InvalidPasswordError):
-            await asyncpg.connect(suite.database_url.replace(passwords[1], "wrong"))
+async def test_nobody_else_can_read_what_holds_a_password(standing: RunningSuite) -> None:
+    for name in ("embedded.json", "standing.json", "nats.json"):
+        assert stat.S_IMODE((standing.data_dir / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(standing.data_dir.stat().st_mode) == 0o700
+    loose = [path for path in standing.data_dir.rglob("*") if path.stat().st_mode & 0o077]
+    assert loose == []
+    passwords = [url.split(":")[2].split("@")[0] for url in (standing.nats_url, standing.database_url)]
+    assert not [password for password in passwords if password in standing.log()]
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(standing.database_url.replace(passwords[1], "wrong"))
 
 
 @pytest.mark.parametrize("variable", ["TOLLGATE_EDGE_PORT", "TOLLGATE_LEDGER_PORT", "TOLLGATE_NATS_PORT"])
@@ -180,32 +185,31 @@ async def test_the_key_of_every_example_is_only_for_this_machine(stub_tree: Path
     assert suite.processes() == []
 
 
-async def test_two_suites_on_one_data_directory_is_a_sentence_and_exit_2(stub_tree: Path, tmp_path: Path) -> None:
-    async with RunningSuite(tmp_path, root=stub_tree) as suite:
-        second = RunningSuite(tmp_path / "second", root=stub_tree, env={"TOLLGATE_DATA_DIR": str(suite.data_dir)})
-        with pytest.raises(SuiteFailed, match="exit status 2"):
-            await second.__aenter__()
-        assert "another Tollgate" in second.log() and "TOLLGATE_DATA_DIR" in second.log()
-        assert suite.process.poll() is None and all(suite.pids.values())
+async def test_two_suites_on_one_data_directory_is_a_sentence_and_exit_2(
+    standing: RunningSuite, stub_tree: Path, tmp_path: Path
+) -> None:
+    second = RunningSuite(tmp_path, root=stub_tree, env={"TOLLGATE_DATA_DIR": str(standing.data_dir)})
+    with pytest.raises(SuiteFailed, match="exit status 2"):
+        await second.__aenter__()
+    assert "another Tollgate" in second.log() and "TOLLGATE_DATA_DIR" in second.log()
+    assert standing.process.poll() is None and all(standing.pids.values())
 
 
 @pytest.mark.parametrize("name", ["edge", "ledger", "nats", "postgres"])
-async def test_a_killed_child_is_started_again_with_its_data(stub_tree: Path, tmp_path: Path, name: str) -> None:
-    async with RunningSuite(tmp_path, root=stub_tree) as suite:
-        await write_something(suite)
-        others = {other: pid for other, pid in suite.pids.items() if other != name}
-        old = suite.kill(name)
-        assert await suite.restarted(name, old, 10) != old
-        assert suite.state()["processes"][name]["restarts"] >= 1
-        assert {other: suite.pids[other] for other in others} == others
-        for _ in range(100):  # a database recovers before it answers
-            try:
-                assert await read_it_again(suite) == (b"kept", 7)
-                break
-            except (OSError, asyncpg.PostgresError, nats.errors.Error):
-                await asyncio.sleep(0.1)
-        else:
-            pytest.fail("the data never came back")
+async def test_a_killed_child_is_started_again_with_its_data(standing: RunningSuite, name: str) -> None:
+    others = {other: pid for other, pid in standing.pids.items() if other != name}
+    old = standing.kill(name)
+    assert await standing.restarted(name, old, 10) != old
+    assert standing.state()["processes"][name]["restarts"] >= 1
+    assert {other: standing.pids[other] for other in others} == others
+    for _ in range(100):  # a database recovers before it answers
+        try:
+            assert await read_it_again(standing) == (b"kept", 7)
+            break
+        except (OSError, asyncpg.PostgresError, nats.errors.Error):
+            await asyncio.sleep(0.1)
+    else:
+        pytest.fail("the data never came back")
 
 
 async def test_a_broker_that_could_not_write_is_restarted_and_takes_messages_again(
