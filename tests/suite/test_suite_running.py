@@ -121,7 +121,7 @@ async def test_a_service_can_do_on_the_bus_what_its_row_says_and_no_more(standin
         given(standing, "edge")["TOLLGATE_NATS_URL"], error_cb=refused, inbox_prefix=b"_INBOX_edge"
     )
     await edge.publish("control.key.stolen", b"x")
-    await edge.publish("traffic.0", b"x")
+    await edge.publish("traffic.1", b"x")
     await edge.flush()
     await until(lambda: len(refusals) == 1)
     assert "control.key.stolen" in str(refusals[0]).lower()
@@ -135,7 +135,7 @@ async def test_a_service_can_do_on_the_bus_what_its_row_says_and_no_more(standin
 
 
 async def test_nobody_else_can_read_what_holds_a_password(standing: RunningSuite) -> None:
-    for name in ("embedded.json", "standing.json", "nats.json"):
+    for name in ("embedded.json", "suite.json", "nats.json"):
         assert stat.S_IMODE((standing.data_dir / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(standing.data_dir.stat().st_mode) == 0o700
     loose = [path for path in standing.data_dir.rglob("*") if path.stat().st_mode & 0o077]
