@@ -7,7 +7,6 @@ import signal
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -17,7 +16,7 @@ from tests.live.conftest import new_key
 from tests.live.effective import CONFIG, insist, measured, post
 from tests.support.suite import RunningSuite
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.alone]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CLIENTS = 16
 TRIES = 6
@@ -29,7 +28,8 @@ TTL_MS = 4_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def three(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
-    async with RunningSuite(tmp_path_factory.mktemp("three"), CONFIG, replicas="edge=3,policy=2") as running:
+    env = {"TOLLGATE_EDGE_GRANT_TTL_MS": str(TTL_MS)}
+    async with RunningSuite(tmp_path_factory.mktemp("three"), CONFIG, replicas="edge=3,policy=2", env=env) as running:
         yield running
 
 
@@ -64,6 +64,7 @@ async def test_two_keys_never_share_a_name(three: RunningSuite, http: aiohttp.Cl
         assert {status for status, _ in answers} <= {200, 400, 409}
 
 
+@pytest.mark.alone
 async def test_what_changes_holds_on_every_edge_at_once(three: RunningSuite, http: aiohttp.ClientSession) -> None:
     found, calls, old = await measured(three, http, TRIES)
     print(f"{old} of {calls} calls were answered by what was before")
@@ -72,42 +73,40 @@ async def test_what_changes_holds_on_every_edge_at_once(three: RunningSuite, htt
     assert max(max(delays) for delays in found.values()) < LIMIT_MS, found
 
 
+@pytest.mark.alone
 async def test_with_the_feed_cut_a_grant_lives_no_longer_than_it_may(
-    tmp_path: Path, http: aiohttp.ClientSession
+    three: RunningSuite, http: aiohttp.ClientSession
 ) -> None:
     """Nothing reaches the edge any more, no change and no answer of policy: kept grants end at
     their time, and a metric says why.
     """
-    async with RunningSuite(tmp_path, CONFIG, env={"TOLLGATE_EDGE_GRANT_TTL_MS": str(TTL_MS)}) as suite:
-        key = await new_key(http, suite)
-        call = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
+    key = await new_key(http, three)
+    call = {"model": "mock", "messages": [{"role": "user", "content": "hi"}]}
 
-        async def ask() -> int:
-            return (await post(http, suite.edge_url + "/v1/chat/completions", call, key))[0]
+    async def ask() -> int:
+        return (await post(http, three.edge_url + "/v1/chat/completions", call, key))[0]
 
-        async def stale_s() -> float:
-            port = suite.state()["processes"]["edge"]["probe_port"]
-            async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                lines = (await answer.text()).splitlines()
-            return float(
-                next(line for line in lines if line.startswith("tollgate_control_feed_stale_seconds ")).split()[1]
-            )
+    async def stale_s() -> float:
+        port = three.state()["processes"]["edge"]["probe_port"]
+        async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return float(next(line for line in lines if line.startswith("tollgate_control_feed_stale_seconds ")).split()[1])
 
-        assert await ask() == 200 and await stale_s() < 1
-        suite.kill("nats", signal.SIGSTOP)
-        try:
-            cut, served_until = time.monotonic(), 0.0
-            while (status := await ask()) == 200:
-                served_until = time.monotonic() - cut
-                assert served_until < TTL_MS / 1000 + 3, "a grant outlived its time"
-                await asyncio.sleep(0.1)
-            assert status == 503
-            assert served_until > 1, "while it lives, a grant serves without anybody"
-            assert await stale_s() > 1
-        finally:
-            suite.kill("nats", signal.SIGCONT)
-        deadline = time.monotonic() + 20
-        while await ask() != 200:
-            assert time.monotonic() < deadline
+    assert await ask() == 200 and await stale_s() < 1
+    three.kill("nats", signal.SIGSTOP)
+    try:
+        cut, served_until = time.monotonic(), 0.0
+        while (status := await ask()) == 200:
+            served_until = time.monotonic() - cut
+            assert served_until < TTL_MS / 1000 + 3, "a grant outlived its time"
             await asyncio.sleep(0.1)
-        print(f"served for {served_until:.1f} s after the cut, with grants that live {TTL_MS / 1000:.0f} s")
+        assert status == 503
+        assert served_until > 1, "while it lives, a grant serves without anybody"
+        assert await stale_s() > 1
+    finally:
+        three.kill("nats", signal.SIGCONT)
+    deadline = time.monotonic() + 20
+    while await ask() != 200:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    print(f"served for {served_until:.1f} s after the cut, with grants that live {TTL_MS / 1000:.0f} s")

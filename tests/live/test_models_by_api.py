@@ -12,7 +12,7 @@ import pytest
 from tests.live.conftest import MASTER, eventually, new_key
 from tests.support.suite import RunningSuite
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.alone]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TRIES = 25
 LIMIT_MS = 100.0
@@ -26,6 +26,7 @@ async def ask(http: aiohttp.ClientSession, method: str, url: str, body: Any = No
         return answer.status, await answer.json()
 
 
+@pytest.mark.alone
 async def test_at_once_on_every_edge(suite: RunningSuite, http: aiohttp.ClientSession, model_url: str) -> None:
     one, other = suite.edge_urls
     key = await new_key(http, suite)
@@ -105,6 +106,7 @@ async def test_a_real_call_and_no_trace_of_its_key(
             assert SECRET.encode() not in file.read_bytes(), f"the key is in {file}"
 
 
+@pytest.mark.alone
 async def test_a_cooldown_is_every_edges_within_a_tenth_of_a_second(
     suite: RunningSuite, http: aiohttp.ClientSession
 ) -> None:

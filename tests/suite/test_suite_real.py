@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.support.suite import ROOT, RunningSuite
 
@@ -68,18 +70,26 @@ async def test_the_first_call_is_in_the_book_after_a_second_start_too(tmp_path: 
         await booked(http, suite.edge_url, "first-try", 2)
 
 
-@pytest.mark.parametrize("name", ["edge", "policy", "moderation", "ledger", "nats", "postgres"])
-async def test_whatever_dies_comes_back_and_the_book_is_whole(tmp_path: Path, name: str) -> None:
-    async with RunningSuite(tmp_path, CONFIG) as suite, aiohttp.ClientSession() as http:
-        assert await chat(http, suite.edge_url, "before") == 200
-        old = suite.kill(name)
-        await suite.restarted(name, old)
-        await served(http, suite.edge_url, "after")
-        await booked(http, suite.edge_url, "before", 1)
-        assert (await counts(http, suite.edge_url)).get("after", 0) <= 1
-        await booked(http, suite.edge_url, "after", 1)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mortal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningSuite]:
+    """Ends as it should after everything in it had died once."""
+    async with RunningSuite(tmp_path_factory.mktemp("mortal"), CONFIG) as suite:
+        yield suite
         assert await suite.stop() == 0
         assert suite.processes() == []
+
+
+@pytest.mark.parametrize("name", ["edge", "policy", "moderation", "ledger", "nats", "postgres"])
+async def test_whatever_dies_comes_back_and_the_book_is_whole(mortal: RunningSuite, name: str) -> None:
+    before, after = f"before {name}", f"after {name}"
+    async with aiohttp.ClientSession() as http:
+        assert await chat(http, mortal.edge_url, before) == 200
+        old = mortal.kill(name)
+        await mortal.restarted(name, old)
+        await served(http, mortal.edge_url, after)
+        await booked(http, mortal.edge_url, before, 1)
+        assert (await counts(http, mortal.edge_url)).get(after, 0) <= 1
+        await booked(http, mortal.edge_url, after, 1)
 
 
 async def test_two_of_everything_share_one_book(tmp_path: Path) -> None:
