@@ -57,6 +57,15 @@ class Corpus:
         text = _HOLE.sub(value, template)
         return Case(name, text, tuple(secrets), self.shown(name))
 
+    def filled(self, beside: str, *files: str, turns: int) -> list[Case]:
+        """Every template of these files, so often. Of several files, a case says which."""
+        return [
+            self.fill(f"{file} {name}" if len(files) > 1 else name, text, turn)
+            for file in files
+            for name, text in templates(beside, file).items()
+            for turn in range(turns)
+        ]
+
     def single(self, name: str, text: str, token: str) -> Case:
         secret = token.rpartition("/")[2] if token.startswith("https://") else token
         return Case(name, text.format(token), (secret,), self.shown(name))

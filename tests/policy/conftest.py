@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from services.policy.app import serve
 from services.policy.current import Current
-from shared import bus, subjects
+from shared import bus, streams, subjects
 from shared.grant import Denial, Grant
 from shared.ids import digest_key
 from shared.requests import AdminReply, AdminRequest, DecideReply, DecideRequest
@@ -25,6 +25,15 @@ from tests.support.broker import Broker
 def broker(tmp_path: Path) -> Iterator[Broker]:
     with Broker(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+async def client(broker: Broker) -> AsyncIterator[Client]:
+    """Connected as policy, with CONTROL made."""
+    connected = await bus.connect("policy", broker.url)
+    await streams.ensure_control(connected)
+    yield connected
+    await bus.close(connected)
 
 
 class Replica:

@@ -12,12 +12,11 @@ from nats.aio.msg import Msg
 
 from services.policy import publish
 from services.policy.publish import Publication
-from shared import bus, feed, streams, subjects
+from shared import feed, streams, subjects
 from shared.facts import Caller, ControlFact
 from shared.feed import RESTORING, ControlFeed, Told
 from shared.ids import new_id
 from shared.losses import Losses
-from tests.support.broker import Broker
 
 
 class Follower:
@@ -39,14 +38,6 @@ class Follower:
         async with asyncio.timeout(10):
             while not holds():
                 await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def client(broker: Broker) -> AsyncIterator[Client]:
-    connected = await bus.connect("policy", broker.url)
-    await streams.ensure_control(connected)
-    yield connected
-    await bus.close(connected)
 
 
 @pytest.fixture

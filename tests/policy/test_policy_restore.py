@@ -2,18 +2,16 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 from nats.aio.client import Client
 
 from services.policy.restore import Restored, RestoreError, restore
-from shared import bus, streams, subjects
+from shared import subjects
 from shared.audit_chain import EMPTY, Entry, link
 from shared.facts import Caller, ControlFact, encode_control
 from shared.feed import ControlFeed
-from tests.support.broker import Broker
 
 
 def fact(number: int, team: str) -> tuple[str, bytes]:
@@ -35,14 +33,6 @@ def dump(facts: list[tuple[str, bytes]]) -> list[bytes]:
 
 
 FACTS = [fact(1, "a"), fact(2, "b"), ("control.team.a", b"junk"), fact(3, "a")]
-
-
-@pytest.fixture
-async def client(broker: Broker) -> AsyncIterator[Client]:
-    connected = await bus.connect("policy", broker.url)
-    await streams.ensure_control(connected)
-    yield connected
-    await bus.close(connected)
 
 
 async def stored(client: Client) -> list[tuple[str, bytes]]:

@@ -27,6 +27,4 @@ def planted() -> list[Case]:
 
 @cache
 def innocent() -> list[Case]:
-    return [
-        CORPUS.fill(name, text, turn) for name, text in templates(__file__, "harmless.txt").items() for turn in range(3)
-    ]
+    return CORPUS.filled(__file__, "harmless.txt", turns=3)

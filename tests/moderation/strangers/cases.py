@@ -8,7 +8,7 @@ from functools import cache
 from random import Random
 
 from tests.moderation.documents.values import CREDENTIALS, HARMLESS, HEX, TOKENS, UPPER, URL, WORDS, of
-from tests.moderation.templates import Case, Corpus, templates
+from tests.moderation.templates import Case, Corpus
 
 _SEED_WORDS = (
     "ocean", "ribbon", "tiger", "velvet", "garden", "magnet", "puzzle", "silver", "copper", "bridge", "castle", "donkey", "engine", "forest",
@@ -43,17 +43,9 @@ CORPUS = Corpus("strangers", CREDENTIALS | TOKENS | STRANGERS, HARMLESS | {"byte
 
 @cache
 def planted() -> list[Case]:
-    files = ("planted_configs.txt", "planted_work.txt", "planted_words.txt")
-    return [
-        CORPUS.fill(f"{file} {name}", text, turn)
-        for file in files
-        for name, text in templates(__file__, file).items()
-        for turn in range(2)
-    ]
+    return CORPUS.filled(__file__, "planted_configs.txt", "planted_work.txt", "planted_words.txt", turns=2)
 
 
 @cache
 def innocent() -> list[Case]:
-    return [
-        CORPUS.fill(name, text, turn) for name, text in templates(__file__, "harmless.txt").items() for turn in range(3)
-    ]
+    return CORPUS.filled(__file__, "harmless.txt", turns=3)
