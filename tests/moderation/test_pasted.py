@@ -6,26 +6,18 @@ were. Then it was looked at as a whole, and what was no secret put right: a key'
 webhook too short, `Basic` without a user; AWS's example key is no look-alike, LiteLLM hides it.
 """
 
-import pytest
-
 from services.moderation.secrets.engine import Engine
-from services.moderation.secrets.vendor import Vendor
 from tests.moderation.pasted.cases import innocent, planted
 from tests.moderation.secrets_kit import missed, touched
 
 
-@pytest.fixture(scope="module")
-def whole() -> Engine:
-    return Engine(Vendor(None))
-
-
-def test_most_are_hidden(whole: Engine) -> None:
-    left, secrets = missed(whole, planted())
+def test_most_are_hidden(engine: Engine) -> None:
+    left, secrets = missed(engine, planted())
     assert secrets >= 1_290
     assert len(left) <= secrets // 100, left
 
 
-def test_nothing_harmless_is_touched(whole: Engine) -> None:
+def test_nothing_harmless_is_touched(engine: Engine) -> None:
     cases = innocent()
     assert len(cases) >= 580
-    assert touched(whole, cases) == []
+    assert touched(engine, cases) == []

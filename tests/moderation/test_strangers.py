@@ -8,26 +8,20 @@ its 309 look-alikes touched; now all of it was looked at.
 import pytest
 
 from services.moderation.secrets.engine import Engine
-from services.moderation.secrets.vendor import Vendor
 from tests.moderation.secrets_kit import hidden, missed, touched
 from tests.moderation.strangers.cases import innocent, planted
 
 
-@pytest.fixture(scope="module")
-def whole() -> Engine:
-    return Engine(Vendor(None))
-
-
-def test_most_are_hidden(whole: Engine) -> None:
-    left, secrets = missed(whole, planted())
+def test_most_are_hidden(engine: Engine) -> None:
+    left, secrets = missed(engine, planted())
     assert secrets >= 1_100
     assert len(left) <= secrets // 100, left
 
 
-def test_nothing_harmless_is_touched(whole: Engine) -> None:
+def test_nothing_harmless_is_touched(engine: Engine) -> None:
     cases = innocent()
     assert len(cases) >= 600
-    assert touched(whole, cases) == []
+    assert touched(engine, cases) == []
 
 
 @pytest.mark.parametrize(
@@ -43,9 +37,9 @@ def test_nothing_harmless_is_touched(whole: Engine) -> None:
         ("curl -b 'sid={}' https://app.example.com", "x468v6bzut730eex5etkl5aq"),
     ],
 )
-def test_kinds_that_strangers_wrote(whole: Engine, text: str, secret: str) -> None:
-    assert secret not in hidden(whole, text.format(secret))
-    assert hidden(whole, text.replace("{}", "")) == text.replace("{}", "")
+def test_kinds_that_strangers_wrote(engine: Engine, text: str, secret: str) -> None:
+    assert secret not in hidden(engine, text.format(secret))
+    assert hidden(engine, text.replace("{}", "")) == text.replace("{}", "")
 
 
 @pytest.mark.parametrize(
@@ -60,16 +54,16 @@ def test_kinds_that_strangers_wrote(whole: Engine, text: str, secret: str) -> No
         "Das Kennwort: Aktenzeichen AZ-2026-118734\n",
     ],
 )
-def test_what_names_and_numbers_look_like(whole: Engine, text: str) -> None:
-    assert hidden(whole, text) == text
+def test_what_names_and_numbers_look_like(engine: Engine, text: str) -> None:
+    assert hidden(engine, text) == text
 
 
-def test_a_column_goes_on_past_a_value_that_spells_a_name(whole: Engine) -> None:
+def test_a_column_goes_on_past_a_value_that_spells_a_name(engine: Engine) -> None:
     rows = [f"user{i},Zk4{spelled}{i}x!9\n" for i, spelled in enumerate(("aKeyT", "xPwdQ", "mTokenB", "plain") * 5)]
-    out = hidden(whole, "user,password\n" + "".join(rows))
+    out = hidden(engine, "user,password\n" + "".join(rows))
     assert out == "user,password\n" + "".join(f"user{i},[REDACTED]\n" for i in range(20))
 
 
-def test_another_header_in_the_same_table_has_its_own_columns(whole: Engine) -> None:
+def test_another_header_in_the_same_table_has_its_own_columns(engine: Engine) -> None:
     text = "user,password\nann,Zk4vQ9wLm2xT\npassword,user\nRn3YtQ9wLm2x,bob\n"
-    assert hidden(whole, text) == "user,password\nann,[REDACTED]\npassword,user\n[REDACTED],bob\n"
+    assert hidden(engine, text) == "user,password\nann,[REDACTED]\npassword,user\n[REDACTED],bob\n"
