@@ -8,7 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.policy.restore import Restored, RestoreError, restore
-from shared import subjects
+from shared import streams, subjects
 from shared.audit_chain import EMPTY, Entry, link
 from shared.facts import Caller, ControlFact, encode_control
 from shared.feed import ControlFeed
