@@ -20,7 +20,7 @@ from services.edge.formats.base import Call
 from services.edge.formats.wire import UNREADABLE, decode_leniently
 from services.edge.http import Request
 from services.edge.own_thread import NoAnswerError, OwnThread
-from shared import errors, own_code
+from shared import credential, errors, own_code
 from shared.config import Config, ConfigError, hooks
 from shared.errors import Refusal
 from shared.facts import Caller
@@ -127,7 +127,7 @@ def _seen(request: Request, said: Any) -> dict[str, Any]:
     return {"url": request.raw_path, "method": request.method, "headers": headers, "body": said}
 
 
-_CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-litellm-api-key", "x-goog-api-key", "cookie"})
+_CREDENTIALS = frozenset((*credential.HEADERS, "cookie"))
 
 
 def _who(caller: Caller, route: Route, call: Call) -> UserAPIKeyAuth:

@@ -14,6 +14,7 @@ import pytest
 from services.edge import own_hooks
 from services.edge.own_hooks import OwnHooks
 from services.edge.own_thread import ASKED_MAX, NoAnswerError, OwnThread
+from shared import credential
 from shared.config import ConfigError, hooks, parse
 from shared.errors import Refusal
 from shared.facts import Opened, Refused
@@ -78,14 +79,15 @@ async def test_it_is_told_who_asks_for_what_and_an_unchanged_call_stays_as_it_is
         seen.append(cache.get_cache("calls"))
 
     async with edge(hook(look)) as gateway:
+        others = [f"{name}: sk-1" for name in (*credential.HEADERS, "cookie") if name != "authorization"]
         for number in (1, 2):
-            assert (await ask(gateway)).json()["choices"][0]["message"]["content"] == "hi"
+            assert (await ask(gateway, None, CHAT, *others)).json()["choices"][0]["message"]["content"] == "hi"
             alias, nothing, call_type, data = seen[-2]
             assert (alias, nothing, call_type, seen[-1]) == ("test", None, "completion", number)
             assert data["messages"] == [{"role": "user", "content": "hi"}] and data["metadata"] == {}
             request = data["proxy_server_request"]
             assert request["method"] == "POST" and request["url"] == CHAT
-            assert "authorization" not in request["headers"] and request["headers"]["host"] == "e"
+            assert "sk-1" not in repr(request["headers"]) and request["headers"]["host"] == "e"
 
 
 async def test_another_model_is_decided_on_anew_and_other_texts_are_what_guardrails_see() -> None:
