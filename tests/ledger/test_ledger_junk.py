@@ -2,11 +2,9 @@
 Properties, on a real PostgreSQL.
 """
 
-import asyncio
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,33 +59,21 @@ refuseds = st.builds(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def junk_url(postgres: Any) -> Any:
-    url = asyncio.run(postgres.new_database())
-    yield url
-    asyncio.run(postgres.drop_database(url))
-
-
-async def post_all(url: str, *messages: bytes) -> tuple[list[str], int]:
+async def post_all(book: Book, *messages: bytes) -> tuple[list[str], int]:
     """Post as one batch; kinds of anomalies, and rows that went in."""
-    book = Book(url)
-    await book.open()
-    try:
-        before = await book.value("SELECT coalesce(max(n), 0) FROM anomalies")
-        written = await book.post(*messages)
-        kinds = [r["kind"] for r in await book.fetch("SELECT kind FROM anomalies WHERE n > $1 ORDER BY n", before)]
-        assert await book.rollups_agree()
-        return kinds, written.rows
-    finally:
-        await book.close()
+    before = await book.value("SELECT coalesce(max(n), 0) FROM anomalies")
+    written = await book.post(*messages)
+    kinds = [r["kind"] for r in await book.fetch("SELECT kind FROM anomalies WHERE n > $1 ORDER BY n", before)]
+    assert await book.rollups_agree()
+    return kinds, written.rows
 
 
 @POSTED
 @given(facts=st.lists(openeds | settleds | refuseds, min_size=1, max_size=4))
-async def test_any_fact_is_recorded_or_set_aside(junk_url: str, facts: list[Any]) -> None:
+async def test_any_fact_is_recorded_or_set_aside(book: Book, facts: list[Any]) -> None:
     ends = sum(not isinstance(fact, Opened) for fact in facts)
     good = settled()
-    kinds, rows = await post_all(junk_url, packed(*facts, good))
+    kinds, rows = await post_all(book, packed(*facts, good))
     assert "rejected" not in kinds, "PostgreSQL refused what should have been cleaned"
     assert set(kinds) <= {"invalid_id", "out_of_range", "conflict"}
     assert 1 <= rows <= ends + 1
@@ -95,19 +81,19 @@ async def test_any_fact_is_recorded_or_set_aside(junk_url: str, facts: list[Any]
 
 @POSTED
 @given(data=st.binary(max_size=200))
-async def test_any_bytes_are_set_aside(junk_url: str, data: bytes) -> None:
-    kinds, rows = await post_all(junk_url, data, packed(settled()))
+async def test_any_bytes_are_set_aside(book: Book, data: bytes) -> None:
+    kinds, rows = await post_all(book, data, packed(settled()))
     assert rows == 1
     assert set(kinds) <= {"unreadable"}
 
 
 @POSTED
 @given(data=st.data())
-async def test_a_damaged_message_is_set_aside_and_its_neighbours_recorded(junk_url: str, data: st.DataObject) -> None:
+async def test_a_damaged_message_is_set_aside_and_its_neighbours_recorded(book: Book, data: st.DataObject) -> None:
     whole = bytearray(packed(settled(), settled()))
     for _ in range(data.draw(st.integers(1, 6))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    kinds, rows = await post_all(junk_url, bytes(whole), packed(settled()))
+    kinds, rows = await post_all(book, bytes(whole), packed(settled()))
     assert "rejected" not in kinds
     assert rows >= 1
 

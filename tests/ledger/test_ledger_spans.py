@@ -6,15 +6,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import pytest
 
 from services.ledger import spans
-from services.ledger.spans import BASE, DAY, RUNNING, Piece, Span, begin, cover, end, start
+from services.ledger.spans import BASE, DAY, RUNNING, Piece, Span, cover
 
 PERIODS = ("day", "five", "month")
 TAGS, GROUPS = spans.OF_TAGS["year"], spans.OF_GROUPS["year"]
 HOUR = timedelta(hours=1)
+begin, end, start = cache(spans.begin), cache(spans.end), cache(spans.start)
 
 
 def book(draw: random.Random) -> tuple[dict[datetime, int], list[Span]]:
@@ -27,10 +29,10 @@ def book(draw: random.Random) -> tuple[dict[datetime, int], list[Span]]:
     folded = {("day", day): draw.random() < folds for day in calls}
     for grain in ("five", "month"):
         for at in {begin(grain, day) for day in calls}:
-            days_folded = all(
-                done for (known, day), done in folded.items() if known == "day" and begin(grain, day) == at
+            folded[grain, at] = draw.random() < folds and (
+                grain == "five"
+                or (all(folded["day", day] for day in calls if begin(grain, day) == at) and draw.random() < months)
             )
-            folded[grain, at] = draw.random() < folds and (grain == "five" or (days_folded and draw.random() < months))
     found = [Span(grain, at, done) for (grain, at), done in folded.items()]
     for running, (whole, part) in RUNNING.items():
         for at in {begin(part, day) for day in calls}:
