@@ -74,7 +74,11 @@ def test_every_day_counts_once(grains: tuple[str, ...]) -> None:
         assert {day: count for day, count in found.items() if count} == {
             day: 1 for day in in_range if day not in without
         }
+        folded = {(span.grain, span.at) for span in known if span.folded}
         for piece in pieces:
+            if piece.grain in PERIODS and piece.grain != BASE:
+                taken = {at for day in calls if piece.first <= (at := begin(piece.grain, day)) < piece.end}
+                assert all((piece.grain, at) in folded for at in taken), "its sums are of before the last call"
             if piece.grain == BASE:
                 assert first <= piece.first
                 assert piece.end <= until
