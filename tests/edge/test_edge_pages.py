@@ -2,6 +2,7 @@
 from elsewhere.
 """
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -9,10 +10,12 @@ from importlib import resources
 from string import Formatter
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import pytest
 
+from services.edge.checking import Nobody
+from services.edge.http import Request
 from services.edge.pages import charts, render, shown, words
 from services.edge.pages.api import AskError
 from services.edge.pages.charts import Point
@@ -254,12 +257,14 @@ litellm_settings: {cache: true, cache_params: {type: redis, password: hidden-4},
 
 
 @pytest.mark.parametrize("name", ["t", "a/b", "团队", "a?b=c#d", "../users/alice/delete?x=", "50%"])
-def test_the_address_of_a_thing_is_about_that_thing_whatever_it_is_called(name: str) -> None:
+async def test_the_address_of_a_thing_is_about_that_thing_whatever_it_is_called(name: str) -> None:
     """A button on the page of a team that somebody named like a path must not act on another."""
     sent = urljoin("http://x/ui/teams/any", at("teams", name, "block"))
-    path, _, query = sent.removeprefix("http://x").partition("?")
-    found = find(unquote(path), "POST")
-    assert found is not None and (found.path, found.id, found.act, query) == ("/ui/teams/{id}", name, "block", "")
+    target, loop = sent.removeprefix("http://x").encode(), asyncio.get_running_loop()
+    request = Request(Nobody(), loop, "10.0.0.1", "POST", target, {}, 1, True, None)
+    found = find(request.path, "POST")
+    assert found is not None and (found.path, found.id, found.act) == ("/ui/teams/{id}", name, "block")
+    assert request.query == ""
 
 
 def test_what_should_be_an_instant_and_is_none_is_shown_as_it_is() -> None:

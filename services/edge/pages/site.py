@@ -133,7 +133,8 @@ def find(path: str, method: str) -> Found | None:
     view = VIEWS.get(path)
     if view is not None:
         return Found(view, path, "", act)
-    kind, slash, name = path.removeprefix("/ui/").partition("/")  # a thing's id may have slashes of its own
+    kind, slash, name = path.removeprefix("/ui/").partition("/")
+    name = name.replace("%2F", "/")  # a thing's id may have slashes of its own
     view = VIEWS.get(f"/ui/{kind}/{{id}}") if slash and path.startswith("/ui/") else None
     return None if view is None or not name else Found(view, f"/ui/{kind}/{{id}}", name, act)
 
@@ -158,7 +159,7 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
             return message(parts, request, visitor, 404, missing)
         return page(parts, request, visitor, Shown(missing, {}, "base.html"), "/ui/", status=404)
     if not visitor.role and found.path != HUB:
-        return render.redirect(login_address(request.path if request.method == "GET" else "/ui"))
+        return render.redirect(login_address(request.raw_path if request.method == "GET" else "/ui"))
     query = forms.of_query(request.query)
     chosen = query["lang"] if query["lang"] in words.LANGUAGES else ""
     look = Look(
@@ -166,7 +167,7 @@ async def serve(parts: Parts, request: Request, visitor: Visitor) -> WholeAnswer
         visitor,
         lambda key, **values: words.say(visitor.language, key, **values),
         query,
-        request.path,
+        request.raw_path,
         found.id,
     )
     try:
@@ -228,7 +229,7 @@ def page(
     message = shown.message or (words.say(visitor.language, asked) if asked.startswith("done.") else "")
     narrowed = any(asked_for[each.name] for each in shown.values.get("filters", ()))
     values: dict[str, Any] = {
-        "cleared": request.path if narrowed else "",
+        "cleared": request.raw_path if narrowed else "",
         "brand": brand(parts),
         "heading": shown.heading,
         "visitor": visitor,
