@@ -1,6 +1,7 @@
 """Finding secrets in text: where they stand, and of what type. No network, nothing kept.
 
     values.py      is this value a secret, or a word, a name, a placeholder, code?
+    phrases.py     words that are a password together
     words.py       names of secrets; abroad.py those of other languages
     shapes.yml     tokens that say what they are: vendors' prefixes
     linear.py      patterns that read any text in linear time (RE2)

@@ -3,13 +3,13 @@ is`. Pure.
 
 A rule is tried where one of LITERALS stands (in lower case). First what follows must be an
 assignment in some language, then the whole name is judged, then the value: a name makes a value
-suspect, and only what looks drawn is one (values.py).
+suspect, and only what looks drawn is one (phrases, values.py).
 """
 
 import re
 from collections.abc import Iterator
 
-from services.moderation.secrets import abroad, naming, structures, values
+from services.moderation.secrets import abroad, naming, phrases, structures, values
 from services.moderation.secrets.spans import KEYWORD, Found, Span
 
 _NAME = rb"""[A-Za-z0-9_\-]{0,40}(?:\\{0,3}["'`*]{1,2})?(?:\[\d{0,6}\])?[\])]?"""
@@ -243,13 +243,13 @@ def _judged(
             strength == "password"
             and (
                 (values.is_numbered(text) and not (spoken and len(separator.split()) > 1))
-                or (quoted and literal == "passphrase" and values.is_passphrase(text, 0))
+                or (quoted and literal == "passphrase" and phrases.is_passphrase(text, 0))
             )
         )
         and not (
             (strength == "password" or (strength == "token" and quoted and literal == "secret"))
             and separator
-            and values.is_words(text)
+            and phrases.is_words(text)
         )
     ):
         return None

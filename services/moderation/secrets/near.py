@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import ahocorasick_rs
 
-from services.moderation.secrets import abroad, beside, naming, values, words
+from services.moderation.secrets import abroad, beside, naming, phrases, values, words
 from services.moderation.secrets.linear import compiled
 from services.moderation.secrets.spans import KEYWORD, Found, Span
 
@@ -139,7 +139,7 @@ def _is_function(text: str) -> bool:
 
 def _is_of_code(text: str) -> bool:
     """A name of several words, with a number or two (`RefreshTokenV1Payload`)."""
-    said = [hump for hump in _HUMPS.findall(text) if len(hump) > 2 and values.is_word(hump)]
+    said = [hump for hump in _HUMPS.findall(text) if len(hump) > 2 and phrases.is_word(hump)]
     return (
         _IDENTIFIER.fullmatch(text) is not None
         and sum(map(str.isdigit, text)) <= DIGITS_OF_CODE
@@ -213,7 +213,7 @@ def _is_named(before: bytes, names: list[tuple[int, int, int]], text: str, *, dr
             compound = between == b" " and before[begins - 1 : begins] in (b"-", b"_")
             firm = compound or _SETS.fullmatch(between) is not None
             return (firm and _three_kinds(text)) or (
-                (len(between) <= _NEXT or between.endswith(b" is ")) and values.is_made_of_words(text)
+                (len(between) <= _NEXT or between.endswith(b" is ")) and phrases.is_made_of_words(text)
             )
         if strength in ("password", "token"):
             return drawn

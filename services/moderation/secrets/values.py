@@ -10,6 +10,7 @@ import re
 import string
 from functools import lru_cache
 
+from services.moderation.secrets import phrases
 from services.moderation.secrets.linear import compiled
 
 VALUE_MAX = 4_096
@@ -49,8 +50,6 @@ _HUMPS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|\?\.|::|->)[A-Za-z_$][\w$]*)*")
 _JOINTS = re.compile(r"\.|::|->")
 _HEX = re.compile(r"[0-9a-fA-F]+")
-_WORD = re.compile(r"(?=[a-z]*[aeiouy])[a-z]{2,}", re.IGNORECASE)
-_CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxz]{5,}", re.IGNORECASE)
 
 
 def entropy(value: str) -> float:
@@ -98,7 +97,7 @@ def is_password(value: str, *, quoted: bool) -> bool:
     if digits and letters and any(c in "!@#$%^&*+?~=" for c in value):
         return quoted or not _ASSIGNS.match(value)
     if digits and letters:
-        return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or is_passphrase(value)
+        return quoted or _CHOSEN.search(value) is not None or not _is_name(value) or phrases.is_passphrase(value)
     if signs and letters and not re.fullmatch(r"[A-Za-z]+(?:[-_./: ][A-Za-z]+)*[.!?,:;]?", value):
         return quoted or not _IDENTIFIER.match(value) or any(c in "!@#$%^&*+?~=" for c in value)
     return is_drawn(value, 8 if value.isalpha() and not (value.islower() or value.isupper()) else 12)
@@ -109,10 +108,6 @@ _ASSIGNS = re.compile(r"(?=[\w.\-]*[aeiouyAEIOUY])[A-Za-z_$][\w.\-]*=(?!=*$)")
 _CHOSEN = re.compile(r"^[A-Za-z]+\d+[A-Za-z\d]*[!?.]?$|[A-Za-z]{2}[013457][A-Za-z]|[A-Za-z][-_]\d{4,}$")
 """`letmein99`, `adm1n_root`, `pg_main_4471`"""
 _NUMBERED_WORD = re.compile(r"[A-Za-z]{3,}\d{3,}(?![A-Za-z\d])|[A-Za-z][-_.]\d{4,}(?![A-Za-z\d])")
-_NUMBERS_OF = re.compile(
-    r"(?:^|[^a-z])(?:rfc|iso|iec|nist|cve|pkcs|sha|sha-|aes|rsa|utf|port|http|error|err|version|win|user|id|din|en|code|page|line|day|step)[-_]?\d",
-    re.IGNORECASE,
-)
 
 
 def is_numbered(value: str) -> bool:
@@ -123,143 +118,10 @@ def is_numbered(value: str) -> bool:
     return (
         8 <= len(value) <= 64
         and _NUMBERED_WORD.search(plain) is not None
-        and not _NUMBERS_OF.search(value)
-        and not any(word.lower() in _TECHNICAL for word in re.findall(r"[A-Za-z]+", value))
+        and not phrases.NUMBERS_OF.search(value)
+        and not any(word.lower() in phrases.TECHNICAL for word in re.findall(r"[A-Za-z]+", value))
         and not _is_other(value, quoted=True)
         and " " not in value
-    )
-
-
-_TECHNICAL_WORDS = (
-    "password passwd secret secrets key keys token tokens name file path user admin prod production dev staging test example value id ref "
-    "credential credentials vault database account service config version role group policy field hash reset input app api server client"
-)
-_TECHNICAL = frozenset(_TECHNICAL_WORDS.split())
-
-
-def is_word(text: str) -> bool:
-    """Whether letters could be one: a vowel, no run of consonants."""
-    return _WORD.fullmatch(text) is not None and _CONSONANTS.search(text) is None
-
-
-def is_passphrase(value: str, numbers_min: int = 1) -> bool:
-    """`correct-horse-battery-9`: words that belong to nothing, and a number."""
-    words = re.split(r"[-_.]", value.lower())
-    said = [word for word in words if word.isalpha()]
-    numbers = len(words) - len(said)
-    fine = all(3 <= len(word) <= 10 and word not in _TECHNICAL for word in said)
-    return (
-        len(said) >= 3
-        and fine
-        and numbers_min <= numbers <= 2
-        and all(re.fullmatch(r"\d{1,4}[!?]?|[a-z]+", w) for w in words)
-    )
-
-
-_SAID_OF_IT = frozenset(
-    [
-        "change",
-        "changeme",
-        "replace",
-        "replaced",
-        "your",
-        "please",
-        "here",
-        "strong",
-        "random",
-        "long",
-        "string",
-        "strings",
-        "insert",
-        "enter",
-        "some",
-        "this",
-        "that",
-        "with",
-        "must",
-        "should",
-        "the",
-        "use",
-        "and",
-        "for",
-        "from",
-        "not",
-        "are",
-        "was",
-        "put",
-        "set",
-        "get",
-        "new",
-        "old",
-        "own",
-        "real",
-        "actual",
-        "default",
-        "sample",
-        "example",
-        "placeholder",
-        "dummy",
-        "fake",
-        "local",
-        "store",
-        "manager",
-        "auth",
-        "login",
-        "tls",
-        "cert",
-        "certs",
-        "root",
-        "main",
-        "cluster",
-        "node",
-        "pod",
-        "kube",
-        "kubernetes",
-        "docker",
-        "registry",
-        "github",
-        "gitlab",
-        "bot",
-        "web",
-        "site",
-        "host",
-        "data",
-        "redis",
-        "postgres",
-        "mysql",
-        "mongo",
-        "rabbit",
-        "kafka",
-        "image",
-        "pull",
-        "deploy",
-        "build",
-    ]
-)
-"""Words of references to a secret, and of what stands in its place."""
-
-
-def is_words(value: str) -> bool:
-    """`walnut-anchor-tundra-velvet`: four words or more that belong to nothing."""
-    said = re.split(r"[-_.]", value)
-    return (
-        4 <= len(said) <= 8
-        and value.islower()
-        and is_passphrase(value, 0)
-        and not any(word in _SAID_OF_IT for word in said)
-    )
-
-
-_OF_WORDS = re.compile(r"(?:[A-Z][a-z]{2,12}[-_.]?){2,3}\d{2,4}[!?]?")
-
-
-def is_made_of_words(value: str) -> bool:
-    """`Harbor-Falcon-22`"""
-    said = re.findall("[A-Z][a-z]+", value)
-    return (
-        _OF_WORDS.fullmatch(value) is not None
-        and not _NUMBERS_OF.search(value)
-        and not any(word.lower() in _TECHNICAL for word in said)
     )
 
 
@@ -299,8 +161,8 @@ def is_drawn(value: str, length_min: int) -> bool:
         low = letters.lower()
         if len(low) >= 20 and sum(low[i : i + 2] in _USUAL for i in range(len(low) - 1)) < 0.42 * (len(low) - 1):
             return True
-        return entropy(letters) > 3.4 and _CONSONANTS.search(letters) is not None and vowels < 0.3
-    return _CONSONANTS.search(letters) is not None and turns >= 4
+        return entropy(letters) > 3.4 and phrases.CONSONANTS.search(letters) is not None and vowels < 0.3
+    return phrases.CONSONANTS.search(letters) is not None and turns >= 4
 
 
 _USUAL_PAIRS = (
@@ -464,7 +326,9 @@ def _is_name(value: str) -> bool:
         odd = [
             w
             for w in words
-            if len(w) > 2 and w.lower() not in _SHORT and (not _WORD.fullmatch(w) or _CONSONANTS.search(w))
+            if len(w) > 2
+            and w.lower() not in _SHORT
+            and (not phrases.WORD.fullmatch(w) or phrases.CONSONANTS.search(w))
         ]
         acronyms = [word for word in odd if word.isupper() and len(word) <= 5]
         if len(odd) > len(acronyms) or len(acronyms) > 1 or (acronyms and _words_in(value) < 3):
