@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -19,12 +20,15 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
 CANCELLED_AGAIN_S = 0.1
 
 
-async def ended(task: "asyncio.Task[None]") -> None:
+async def ended(task: "asyncio.Future[Any]", again_s: float = CANCELLED_AGAIN_S) -> None:
     """Cancelled, until it is: a cancellation that comes together with an answer of the broker is
     swallowed by the client's `asyncio.wait_for` (before Python 3.12), and a loop would go on.
+
+    Args:
+        again_s: until it is cancelled again; as long as it may need to end in order.
     """
     while not task.done():
         task.cancel()
-        await asyncio.wait((task,), timeout=CANCELLED_AGAIN_S)
+        await asyncio.wait((task,), timeout=again_s)
     if not task.cancelled():
         task.exception()  # seen: nobody is told any more

@@ -29,7 +29,7 @@ from services.ledger.lock import raise_if_cancelled
 from services.ledger.message import Message
 from services.ledger.ordered_consumer import BUS_ERRORS, ConsumerError
 from shared import streams
-from shared.waiting import set_within
+from shared.waiting import ended, set_within
 
 log = structlog.get_logger()
 
@@ -197,7 +197,8 @@ class Writer(Generic[T]):
         finally:
             for task in (reading, stopping, put_back):
                 task.cancel()
-            await asyncio.gather(reading, stopping, put_back, return_exceptions=True)
+            for task in (reading, stopping, put_back):
+                await ended(task)
 
     async def _post(self, tally: Tally, session: Session, batch: T, messages: list[Message]) -> None:
         started = time.monotonic()

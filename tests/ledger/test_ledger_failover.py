@@ -4,7 +4,9 @@ away: each request is recorded once.
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -307,3 +309,31 @@ def test_a_ledger_that_cannot_work_holds_no_shard_that_another_would_take(others
     share = lock.Share(2, lambda: False)
     share.held = 2
     assert share.excess(others) == excess
+
+
+class Lost:
+    """A connection that the server has closed."""
+
+    def add_termination_listener(self, told: Callable[[object], None]) -> None:
+        told(self)
+
+
+async def test_work_that_swallows_a_cancellation_ends_with_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the broker's client does when an answer comes at that moment: the lock was never tried for
+    again, and nobody recorded the shard.
+    """
+    monkeypatch.setattr(lock, "ENDS_S", 0.01)
+    swallowed = False
+
+    async def work() -> None:
+        nonlocal swallowed
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            swallowed = True
+        await asyncio.sleep(60)
+
+    nobody: Any = None
+    connection: Any = Lost()
+    await asyncio.wait_for(lock.Lock(nobody, 1, "work", asyncio.Event())._hold(connection, work), 10)
+    assert swallowed
