@@ -21,12 +21,12 @@ from aiohttp import web
 from shared import logging
 from shared.config import ConfigError
 from shared.settings import SettingsError
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-CANCEL_AGAIN_S = 0.2
 BEAT_S = 0.5
 SILENT_S_MAX = 10.0
 """A loop that didn't come around for so long serves nobody."""
@@ -85,12 +85,7 @@ class Life:
             await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
         finally:
-            stopping.cancel()
-            while not task.done():  # the NATS library swallows a cancellation now and then
-                task.cancel()
-                await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
-            if not task.cancelled():
-                task.exception()
+            await ended(task, stopping)
 
 
 RENDERED: list[Callable[[], Iterator[str]]] = []

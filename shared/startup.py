@@ -25,6 +25,7 @@ from shared.config.reading import text_of, whole
 from shared.config.references import collect
 from shared.secrets import KeyManagement, SecretError, Secrets, environment, variables
 from shared.settings import SettingsError
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -170,8 +171,7 @@ class Source:
 
     async def close(self) -> None:
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+            await ended(self._asking)
         if self._read.secrets is not None:
             await self._read.secrets.close()
 

@@ -18,17 +18,29 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 CANCELLED_AGAIN_S = 0.1
+IN_ORDER_S = 1.0
+"""For work to roll back and close what it has."""
 
 
-async def ended(task: "asyncio.Future[Any]", again_s: float = CANCELLED_AGAIN_S) -> None:
-    """Cancelled, until it is: a cancellation that comes together with an answer of the broker is
+async def ended(*tasks: "asyncio.Future[Any]", again_s: float = CANCELLED_AGAIN_S) -> None:
+    """Cancelled, until they are: a cancellation that comes together with an answer of the broker is
     swallowed by the client's `asyncio.wait_for` (before Python 3.12), and a loop would go on.
 
+    Leaves none behind, also where it is cancelled itself: that is passed on when they have ended.
+
     Args:
-        again_s: until it is cancelled again; as long as it may need to end in order.
+        again_s: until they are cancelled again; as long as they may need to end in order.
     """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=again_s)
-    if not task.cancelled():
-        task.exception()  # seen: nobody is told any more
+    no_longer_wanted: asyncio.CancelledError | None = None
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        try:
+            await asyncio.wait(running, timeout=again_s)
+        except asyncio.CancelledError as error:
+            no_longer_wanted = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: nobody is told any more
+    if no_longer_wanted is not None:
+        raise no_longer_wanted

@@ -23,7 +23,7 @@ from collections.abc import Callable
 import structlog
 
 from shared import subjects
-from shared.waiting import set_within
+from shared.waiting import ended, set_within
 from shared.wire_connection import (
     CONNECT_TIMEOUT_S,
     INBOX_SID,
@@ -85,8 +85,7 @@ class Wire:
     async def close(self) -> None:
         """What was written before goes out; nothing more comes in."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await ended(self._keeper)
         if self._connection is not None:
             self._connection.close()
 

@@ -18,6 +18,7 @@ import structlog
 from shared.config import ConfigError
 from shared.outbound import Outbound, OutboundError
 from shared.secrets.value import Secret
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -95,8 +96,7 @@ class Alerts:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
 
     async def _run(self) -> None:
         while self._waiting:

@@ -33,6 +33,7 @@ from services.edge.metrics import RecorderMetrics
 from services.edge.publisher import Publisher, PublishError
 from shared.facts import MESSAGE_BYTES_MAX, pack
 from shared.ids import new_id
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -200,9 +201,7 @@ class GroupCommit:
     async def close(self) -> None:
         """Flush first: what isn't durable is lost with the process."""
         tasks, self._tasks = [*self._tasks, *self._flying.values()], []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
         await self._publisher.close()
         self._journal.close()
 

@@ -51,7 +51,7 @@ from shared.service import Life, serve_probes
 from shared.settings import SettingsError
 from shared.startup import Source
 from shared.streams import StreamError, StreamState
-from shared.waiting import set_within
+from shared.waiting import IN_ORDER_S, ended, set_within
 
 log = structlog.get_logger()
 
@@ -289,8 +289,7 @@ class Ledger:
                 self._life.stop()
             await asyncio.wait(tasks, timeout=STOP_S)
         finally:
-            for task in (stopping, *tasks):
-                task.cancel()
+            await ended(stopping, *tasks, again_s=IN_ORDER_S)
             results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):

@@ -34,7 +34,7 @@ from services.ledger.telling import Teller
 from shared import subjects
 from shared.bus import BusError
 from shared.clock import unix_ms
-from shared.waiting import set_within
+from shared.waiting import IN_ORDER_S, ended, set_within
 
 log = structlog.get_logger()
 
@@ -245,8 +245,7 @@ async def serve(checkpoints: Checkpoints, copies: Copies) -> None:
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
+        await ended(*tasks, again_s=IN_ORDER_S)
         results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):

@@ -17,7 +17,7 @@ from services.ledger.retention_loop import Schedule
 from services.ledger.telling import LEDGER, Teller
 from shared.bus import BusError
 from shared.facts import Caller
-from shared.waiting import set_within
+from shared.waiting import IN_ORDER_S, ended, set_within
 
 log = structlog.get_logger()
 
@@ -98,5 +98,4 @@ class Exporter:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await self.wait()
+            await ended(self._task, again_s=IN_ORDER_S)

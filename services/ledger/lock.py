@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from services.ledger.database import DATABASE_ERRORS, Connection, Database
-from shared.waiting import ended, set_within
+from shared.waiting import IN_ORDER_S, ended, set_within
 
 log = structlog.get_logger()
 
@@ -23,8 +23,6 @@ POLL_S = 0.5
 """How often a standby tries."""
 BEAT_S = 1.0
 BEAT_TIMEOUT_S = 1.5
-ENDS_S = 1.0
-"""For cancelled work to roll back and close what it has."""
 IDLE_TIMEOUT_MS = 3_000
 """With a standby's next try and its connection, another takes over within 5 s."""
 LOCK_SPACE = 0x746F6C6C
@@ -142,11 +140,9 @@ class Lock:
         try:
             await asyncio.wait((beat, running), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            beat.cancel()
-            if not running.done():  # a lock that is given up and never tried for again is a shard that nobody records
-                await ended(running, ENDS_S)
-            results = await asyncio.gather(running, beat, return_exceptions=True)
-        failure = results[0]
+            # A lock that is given up and never tried for again is a shard that nobody records.
+            await ended(beat, running, again_s=IN_ORDER_S)
+        failure = None if running.cancelled() else running.exception()
         if isinstance(failure, Exception):
             log.error("work_failed", what=self._what, error=type(failure).__name__, exc_info=failure)
             await self._pause()

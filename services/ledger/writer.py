@@ -195,10 +195,7 @@ class Writer(Generic[T]):
                 reading = asyncio.create_task(self._read(tally, session))
                 await self._post(tally, session, batch, messages)
         finally:
-            for task in (reading, stopping, put_back):
-                task.cancel()
-            for task in (reading, stopping, put_back):
-                await ended(task)
+            await ended(reading, stopping, put_back)
 
     async def _post(self, tally: Tally, session: Session, batch: T, messages: list[Message]) -> None:
         started = time.monotonic()

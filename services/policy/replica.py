@@ -17,6 +17,7 @@ from shared import history, subjects
 from shared.bus import UNREADABLE, BusError
 from shared.facts import ControlFact, decode_control
 from shared.feed import ControlFeed, Told
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -43,8 +44,7 @@ class Replica:
 
     async def close(self) -> None:
         if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+            await ended(self._reader)
         await self.feed.close()
 
     def reason_not_ready(self) -> str | None:

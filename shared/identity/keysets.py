@@ -16,6 +16,7 @@ import structlog
 
 from shared.identity.keys import Key, of_jwks
 from shared.outbound import Outbound, OutboundError
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -85,8 +86,7 @@ class KeySet:
 
     async def close(self) -> None:
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+            await ended(self._fetching)
 
     def _may_ask(self) -> bool:
         """For a key that isn't known: a fetch that is under way is waited for in any case."""

@@ -16,6 +16,7 @@ from shared.secrets import managers, references
 from shared.secrets.base import Manager, SecretError
 from shared.secrets.settings import KeyManagement
 from shared.secrets.value import Secret
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -124,9 +125,7 @@ class Secrets:
             entry.fresh_until = entry.ends_at = 0.0
 
     async def close(self) -> None:
-        for task in self._asking.values():
-            task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await ended(*self._asking.values())
         for manager in self._managers.values():
             await manager.close()
 

@@ -322,7 +322,7 @@ async def test_work_that_swallows_a_cancellation_ends_with_its_lock(monkeypatch:
     """As the broker's client does when an answer comes at that moment: the lock was never tried for
     again, and nobody recorded the shard.
     """
-    monkeypatch.setattr(lock, "ENDS_S", 0.01)
+    monkeypatch.setattr(lock, "IN_ORDER_S", 0.01)
     swallowed = False
 
     async def work() -> None:

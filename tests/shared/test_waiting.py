@@ -64,3 +64,23 @@ async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
     await asyncio.sleep(0)
     await ended(failed)
     assert failed.done()
+
+
+async def test_who_is_cancelled_while_it_ends_others_leaves_none_behind() -> None:
+    let_go = asyncio.Event()
+
+    async def takes_its_time() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+        await let_go.wait()
+
+    tasks = [asyncio.create_task(takes_its_time()) for _ in range(2)]
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(ended(*tasks, again_s=60))
+    await asyncio.sleep(0)
+    ending.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait((ending,))
+    assert ending.cancelled() and all(task.done() for task in tasks)

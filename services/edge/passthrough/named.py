@@ -13,6 +13,7 @@ from shared.config import ConfigError
 from shared.outbound import Outbound
 from shared.passthrough import Entries, Entry, entry_of
 from shared.requests import ShownReply, ShownRequest
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -57,8 +58,7 @@ class Named:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
         if self.outbound is not None:
             await self.outbound.close()
 

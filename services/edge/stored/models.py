@@ -27,6 +27,7 @@ from shared.grant import Candidate, Grant
 from shared.ids import DeploymentId
 from shared.requests import ShownReply, ShownRequest
 from shared.sealing import SealingError
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -151,8 +152,7 @@ class StoredModels:
         for timer in self._retired.values():
             timer.cancel()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
 
     def _knows(self, candidate: Candidate) -> bool:
         return self._revision(candidate.deployment_id) >= candidate.revision

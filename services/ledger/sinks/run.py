@@ -26,7 +26,7 @@ from shared import subjects
 from shared.clock import unix_ms
 from shared.outbound import Outbound
 from shared.sealing import Keyring
-from shared.waiting import set_within
+from shared.waiting import IN_ORDER_S, ended, set_within
 
 log = structlog.get_logger()
 
@@ -100,9 +100,7 @@ class Sinks:
         finally:
             tasks = [*self._running.values()]
             self._running.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(*tasks, again_s=IN_ORDER_S)
             pool.terminate()
 
     async def _look(self, pool: Pool) -> None:
@@ -116,8 +114,7 @@ class Sinks:
         sinks = set(self.chosen.sinks)
         for sink in [sink for sink, task in self._running.items() if sink not in sinks or task.done()]:
             task = self._running.pop(sink)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await ended(task, again_s=IN_ORDER_S)
         if head != self._head and any(sink.content for sink in sinks):
             await self._reached(pool, subjects.PAYLOAD_STREAM)  # a prompt is published before its call's end
         if head != self._head:

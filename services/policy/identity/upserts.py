@@ -15,6 +15,7 @@ from services.policy.publish import batches, publication_of, publish
 from shared.entities import TEAM, USER, Team
 from shared.errors import RefusedError
 from shared.facts import Caller
+from shared.waiting import ended
 
 log = structlog.get_logger()
 
@@ -47,9 +48,7 @@ class Upserts:
                 task.add_done_callback(lambda _, key=key: self._running.pop(key, None))  # type: ignore[misc]
 
     async def close(self) -> None:
-        for task in list(self._running.values()):
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await ended(*self._running.values())
 
     async def _publish(self, upsert: Upsert) -> None:
         """On the condition that nobody made or changed it in between: then theirs stands, until the
