@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from services.edge.http import Request
-from services.edge.own_thread import NoAnswerError, OwnThread
+from services.edge.own_thread import MESSAGE_CHARACTERS_MAX, NoAnswerError, OwnThread, status_of
 from services.edge.reading import Head
 from shared import credential, errors, own_code
 from shared.config import Config, own_auth
@@ -29,8 +29,6 @@ from shared.settings import SettingsError
 log = structlog.get_logger()
 
 Function = Callable[..., Any]
-
-MESSAGE_CHARACTERS_MAX = 500
 
 
 class OwnAuth:
@@ -97,11 +95,7 @@ def _refuse(raised: Exception | None) -> NoReturn:
     stays here: it may hold anything.
     """
     said = getattr(raised, "message", None) or getattr(raised, "detail", None)
-    status = getattr(raised, "status_code", None) or getattr(raised, "code", None)
-    try:
-        number = int(status) if status is not None else 401
-    except (TypeError, ValueError):
-        number = 401
+    number = 0 if raised is None else status_of(raised)
     message = said[:MESSAGE_CHARACTERS_MAX] if isinstance(said, str) else ""
     raise RefusedError(errors.own_auth_refused(message, number if 400 <= number < 500 else 401)) from None
 

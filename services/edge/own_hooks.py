@@ -19,7 +19,7 @@ from services.edge.formats import joined
 from services.edge.formats.base import Call
 from services.edge.formats.wire import UNREADABLE, decode_leniently
 from services.edge.http import Request
-from services.edge.own_thread import NoAnswerError, OwnThread
+from services.edge.own_thread import MESSAGE_CHARACTERS_MAX, NoAnswerError, OwnThread, status_of
 from shared import credential, errors, own_code
 from shared.config import Config, ConfigError, hooks
 from shared.errors import Refusal
@@ -31,7 +31,6 @@ log = structlog.get_logger()
 
 TIMEOUT_S = 30.0
 """Of all hooks of one call, each."""
-MESSAGE_CHARACTERS_MAX = 500
 CALL_TYPES = {
     "acompletion": "completion", "atext_completion": "text_completion", "aembedding": "embeddings", "amoderation": "moderation",
     "aimage_generation": "image_generation", "aresponses": "responses",
@@ -154,11 +153,7 @@ def _refusal(name: str, raised: Exception) -> Refusal:
     said = getattr(raised, "detail", None) or getattr(raised, "message", None)
     if isinstance(said, Mapping):
         said = said.get("error")
-    status = getattr(raised, "status_code", None) or getattr(raised, "code", None)
-    try:
-        number = int(status) if status is not None else 0
-    except (TypeError, ValueError):
-        number = 0
+    number = status_of(raised)
     log.info("hook_refused", name=name, raised=type(raised).__name__)
     if not 400 <= number < 500:
         return errors.own_hook_unavailable()

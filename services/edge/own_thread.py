@@ -18,12 +18,25 @@ CLOSING_S = 1.0
 """For what is cancelled to end."""
 
 
+MESSAGE_CHARACTERS_MAX = 500
+"""Of what it says to a client."""
+
+
 class NoAnswerError(Exception):
     """It has no room, or didn't answer in time."""
 
 
 class EndedError(Exception):
     """It raised what would end the thread, or look as if the client had left."""
+
+
+def status_of(raised: Exception) -> int:
+    """That it has for the client; 0: none."""
+    status = getattr(raised, "status_code", None) or getattr(raised, "code", None)
+    try:
+        return int(status) if status is not None else 0
+    except (TypeError, ValueError):
+        return 0
 
 
 class OwnThread:

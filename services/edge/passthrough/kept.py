@@ -57,8 +57,9 @@ class Kept:
     """One call's ids, both ways."""
 
     def __init__(self, ids: OwnIds, rules: IdRules, caller: Caller) -> None:
-        self._ids, self._caller = ids, caller
-        self._owner = EVERYBODY if rules.of_anybody else owner_of(caller)
+        self._ids, own = ids, owner_of(caller)
+        self._owners = (EVERYBODY, own) if rules.of_anybody else (own,)
+        """Whose ids are this caller's; those made for it are the first's."""
         is_admin = caller.role == "proxy_admin"
         self._any_owner = rules.of_anybody or is_admin
         self._unmanaged = rules.of_anybody or rules.of_nobody or is_admin
@@ -118,14 +119,11 @@ class Kept:
     def _opened(self, id: str) -> OwnId | None:
         """None: it isn't this caller's. Raises RefusedError where no id can be opened."""
         try:
-            found = self._ids.opened(id, self._owner) or self._ids.opened(id, owner_of(self._caller))
+            opened = (self._ids.opened(id, owner) for owner in self._owners)
+            found = next((each for each in opened if each is not None), None)
         except SealingError:
             raise RefusedError(errors.sealing_unavailable()) from None
-        return (
-            found
-            if found is not None and (self._any_owner or found.owner in (self._owner, owner_of(self._caller)))
-            else None
-        )
+        return found if found is not None and (self._any_owner or found.owner in self._owners) else None
 
     def _back(self, param: str) -> references.Change:
         def back(kind: str, id: str) -> str:
@@ -181,7 +179,7 @@ class Kept:
     # ── to the client ──
 
     def leaving(self, deployment_id: DeploymentId, model: str) -> "Leaving":
-        return Leaving(self._ids, self._owner, deployment_bits(deployment_id), model)
+        return Leaving(self._ids, self._owners[0], deployment_bits(deployment_id), model)
 
 
 class Leaving:

@@ -124,6 +124,27 @@ class Page(msgspec.Struct, frozen=True):
         return -(-self.total // self.size)
 
 
+def order(
+    query: dict[str, str],
+    sortable: Collection[str],
+    *,
+    by: str = "sort_by",
+    way: str = "sort_order",
+    default: str = "asc",
+) -> tuple[str, bool]:
+    """(name, descending), as the query asks; an empty name: it asks for no order.
+
+    Args:
+        by, way: the query's names for both.
+    """
+    name, direction = query.get(by) or "", query.get(way) or default
+    if direction not in ("asc", "desc"):
+        fields.refuse(way, "must be asc or desc")
+    if name and name not in sortable:
+        fields.refuse(by, f"must be one of {', '.join(sortable)}")
+    return name, direction == "desc"
+
+
 def in_order(kind: EntityKind[Entity], found: Collection[Entity], attribute: str, *, descending: bool) -> list[Entity]:
     """As `Directory.ordered` has them: equals by their ids; what lacks the field goes last."""
 

@@ -312,10 +312,11 @@ def _visible(call: Call, wanted: _Filter, key: Key) -> bool:
 
 def _order(query: dict[str, str]) -> tuple[str, bool]:
     """(attribute, descending): newest first unless asked otherwise."""
-    by, order = query.get("sort_by") or "created_at", query.get("sort_order") or "desc"
-    if by not in _SORTABLE:
-        fields.refuse("sort_by", f"must be one of {', '.join(_SORTABLE)}")
-    if order not in ("asc", "desc"):
-        fields.refuse("sort_order", "must be asc or desc")
-    attributes = {"created_at": "created_at_ms", "updated_at": "updated_at_ms", "expires": "expires_at_ms"}
-    return attributes.get(by, by), order == "desc"
+    by, descending = generic.order(query, _SORTABLE, default="desc")
+    attributes = {
+        "": "created_at_ms",
+        "created_at": "created_at_ms",
+        "updated_at": "updated_at_ms",
+        "expires": "expires_at_ms",
+    }
+    return attributes.get(by, by), descending

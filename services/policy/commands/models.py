@@ -13,7 +13,6 @@ from services.policy.plan import Call, Plan
 from shared import errors
 from shared.config.stored import MASK, is_secret
 from shared.entities import Model, Team, iso
-from shared.entities import readers as fields
 from shared.errors import RefusedError
 from shared.grant import Candidate
 from shared.money import PICOUSD_PER_USD
@@ -76,13 +75,9 @@ SORTABLE = {"model_name": "", "created_at": "model_info", "updated_at": "model_i
 
 def _in_order(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What lacks the field goes last."""
-    by, order = call.query.get("sortBy") or "", call.query.get("sortOrder") or "asc"
-    if order not in ("asc", "desc"):
-        fields.refuse("sortOrder", "must be asc or desc")
+    by, descending = generic.order(call.query, SORTABLE, by="sortBy", way="sortOrder")
     if not by:
         return rows
-    if by not in SORTABLE:
-        fields.refuse("sortBy", f"must be one of {', '.join(SORTABLE)}")
 
     def value(row: dict[str, Any]) -> Any:
         return (row[SORTABLE[by]] if SORTABLE[by] else row).get(by)
@@ -91,7 +86,7 @@ def _in_order(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return str(value(row)), row["model_info"]["id"]  # model_info may hold whatever config.yaml says
 
     having = [row for row in rows if value(row) is not None]
-    having.sort(key=rank, reverse=order == "desc")
+    having.sort(key=rank, reverse=descending)
     return having + [row for row in rows if value(row) is None]
 
 

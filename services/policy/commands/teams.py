@@ -178,16 +178,12 @@ SORTABLE = ("team_id", "team_alias", "created_at", "updated_at", "organization_i
 
 def _sorted(call: Call, found: list[Team]) -> list[Team]:
     """What lacks the field goes last."""
-    by, order = call.query.get("sort_by") or "", call.query.get("sort_order") or "asc"
-    if order not in ("asc", "desc"):
-        fields.refuse("sort_order", "must be asc or desc")
+    by, descending = generic.order(call.query, SORTABLE)
     if not by:
         return found
-    if by not in SORTABLE:
-        fields.refuse("sort_by", f"must be one of {', '.join(SORTABLE)}")
     attribute = f"{by}_ms" if by.endswith("_at") else by
     having = [team for team in found if getattr(team, attribute) is not None]
-    having.sort(key=lambda team: (getattr(team, attribute), team.team_id), reverse=order == "desc")
+    having.sort(key=lambda team: (getattr(team, attribute), team.team_id), reverse=descending)
     return having + [team for team in found if getattr(team, attribute) is None]
 
 

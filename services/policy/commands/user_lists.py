@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from services.policy.commands import generic, users
 from services.policy.plan import Call, Plan
 from shared.entities import USER, User
-from shared.entities import readers as fields
 
 SORTABLE = ("user_id", "user_email", "user_alias", "user_role", "created_at")
 
@@ -82,11 +81,7 @@ def _names(value: str | None) -> set[str]:
 
 def _order(query: dict[str, str]) -> tuple[str, bool]:
     """(attribute, descending): the newest first unless asked otherwise."""
-    by, order = query.get("sort_by") or "", query.get("sort_order") or "asc"
-    if order not in ("asc", "desc"):
-        fields.refuse("sort_order", "must be asc or desc")
+    by, descending = generic.order(query, SORTABLE)
     if not by:
         return "created_at_ms", True
-    if by not in SORTABLE:
-        fields.refuse("sort_by", f"must be one of {', '.join(SORTABLE)}")
-    return "created_at_ms" if by == "created_at" else by, order == "desc"
+    return "created_at_ms" if by == "created_at" else by, descending
