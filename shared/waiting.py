@@ -1,6 +1,7 @@
 """Waiting for an event, but not for ever: what every loop does between two looks."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -44,3 +45,18 @@ async def ended(*tasks: "asyncio.Future[Any]", again_s: float = CANCELLED_AGAIN_
             task.exception()  # seen: nobody is told any more
     if no_longer_wanted is not None:
         raise no_longer_wanted
+
+
+async def together(*works: Coroutine[Any, Any, None]) -> None:
+    """Until all are done, or one fails: that is raised when the others have ended.
+
+    Unlike `asyncio.TaskGroup`, which cancels each only once, it ends also those that swallowed it.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = next((task for task in tasks if task.done() and not task.cancelled() and task.exception()), None)
+    finally:
+        await ended(*tasks, again_s=IN_ORDER_S)
+    if failed is not None:
+        failed.result()

@@ -51,7 +51,7 @@ from shared.service import Life, serve_probes
 from shared.settings import SettingsError
 from shared.startup import Source
 from shared.streams import StreamError, StreamState
-from shared.waiting import IN_ORDER_S, ended, set_within
+from shared.waiting import IN_ORDER_S, ended, set_within, together
 
 log = structlog.get_logger()
 
@@ -348,9 +348,7 @@ class Ledger:
         lock = Lock(self._database, shard, poster.label, stopping, share)
 
         async def work() -> None:
-            async with asyncio.TaskGroup() as group:
-                for part in (recorder.run(), expirer.run(), trimmer.run()):
-                    group.create_task(part)
+            await together(recorder.run(), expirer.run(), trimmer.run())
 
         self._works.append((lock, recorder))
         watch = LagWatch(self._client, recorder, lock, poster.stream, poster.label, stopping)

@@ -23,7 +23,7 @@ from services.ledger.export_target import SCHEMES, TargetError, open_target
 from services.ledger.lock import raise_if_cancelled
 from shared.outbound import Outbound, OutboundError
 from shared.settings import SettingsError
-from shared.waiting import set_within
+from shared.waiting import set_within, together
 
 log = structlog.get_logger()
 
@@ -126,12 +126,13 @@ class Copies:
 
     async def run(self) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._stopping.wait())  # also where there is nothing to copy to
-                for target in self._targets:
-                    group.create_task(self._serve(target))
+            await together(self._stopped(), *map(self._serve, self._targets))
         finally:
             self._drop()
+
+    async def _stopped(self) -> None:
+        """It runs also where there is nothing to copy to."""
+        await self._stopping.wait()
 
     async def _serve(self, target: CopyTarget) -> None:
         pause_s = 1.0

@@ -19,7 +19,7 @@ from services.ledger.writer import Writer
 from shared import streams, subjects
 from shared.bus import BusClient
 from shared.settings import SettingsError
-from shared.waiting import set_within
+from shared.waiting import set_within, together
 
 log = structlog.get_logger()
 
@@ -38,9 +38,7 @@ def works(
     lock = Lock(database, LOCK, poster.label, stopping)
 
     async def work() -> None:
-        async with asyncio.TaskGroup() as group:
-            for part in (recorder.run(), trimmer.run()):
-                group.create_task(part)
+        await together(recorder.run(), trimmer.run())
 
     watch = LagWatch(client, recorder, lock, poster.stream, poster.label, stopping)
     return [_keep_stream(client, settings, stopping), lock.run(work), watch.run()]

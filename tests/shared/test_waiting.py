@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from shared.waiting import ended, set_within
+from shared import waiting
+from shared.waiting import ended, set_within, together
 
 
 async def test_it_says_whether_the_event_came() -> None:
@@ -84,3 +85,33 @@ async def test_who_is_cancelled_while_it_ends_others_leaves_none_behind() -> Non
     async with asyncio.timeout(10):
         await asyncio.wait((ending,))
     assert ending.cancelled() and all(task.done() for task in tasks)
+
+
+async def test_works_that_run_together_end_together_also_one_that_swallows_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "IN_ORDER_S", 0.01)
+    ends: list[str] = []
+
+    async def swallows() -> None:
+        for _ in range(2):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ends.append("swallowed")
+        await asyncio.sleep(60)
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("whatever")
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ValueError, match="whatever"):
+            await together(swallows(), fails())
+        both = asyncio.create_task(together(swallows(), asyncio.sleep(60)))
+        await asyncio.sleep(0.01)
+        both.cancel()
+        await asyncio.wait((both,))
+    assert both.cancelled() and ends == ["swallowed"] * 4
+    async with asyncio.timeout(10):
+        await together(asyncio.sleep(0), asyncio.sleep(0.01))

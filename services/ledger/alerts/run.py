@@ -25,7 +25,7 @@ from shared import streams, subjects
 from shared.bus import BusClient
 from shared.config.budgets import OVER_SETTING
 from shared.money import PICOUSD_PER_USD
-from shared.waiting import set_within
+from shared.waiting import set_within, together
 
 log = structlog.get_logger()
 
@@ -186,9 +186,7 @@ class Alerts:
             with contextlib.suppress(*BUS_ERRORS):  # what isn't heard isn't told
                 listening = await self._rests.follow(self._client)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._repeatedly(self.find, LOOK_S))
-                group.create_task(self._repeatedly(self.send, PAUSE_S_MIN))
+            await together(self._repeatedly(self.find, LOOK_S), self._repeatedly(self.send, PAUSE_S_MIN))
         finally:
             if listening is not None:
                 with contextlib.suppress(*BUS_ERRORS):
