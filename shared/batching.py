@@ -17,6 +17,7 @@ from functools import partial
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.wire_connection import WireError
 
 HEAD = b"\xdd"
@@ -131,7 +132,7 @@ def _unpack(message: bytes) -> list[msgspec.Raw]:
         return []
     try:
         return _answers.decode(message)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return []
 
 

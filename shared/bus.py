@@ -23,6 +23,7 @@ from shared.batching import Bundler
 from shared.bus_client import BusClient as BusClient
 from shared.bus_client import Complaints
 from shared.bus_tls import BusSettings
+from shared.decoding import UNREADABLE
 from shared.requests import Fault
 from shared.wire import Wire
 from shared.wire_connection import WireError
@@ -47,8 +48,6 @@ ONCE_TIMEOUT_S = 10.0
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding somebody else's bytes may raise: no text and endless nesting are unreadable too."""
 
 _encode = msgspec.msgpack.Encoder().encode
 

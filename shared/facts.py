@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from shared.billing import Price, Usage
+from shared.decoding import UNREADABLE
 from shared.ids import DeploymentId, KeyDigest, RequestId
 
 
@@ -248,7 +249,7 @@ def unpack(message: bytes) -> list[TrafficFact]:
     """Raises msgspec.DecodeError (ValidationError included) when the bytes are no list of facts."""
     try:
         return _decoder.decode(message)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
 
 
@@ -293,5 +294,5 @@ def decode_control(message: bytes) -> ControlFact:
     """Raises msgspec.DecodeError (ValidationError included) when the bytes are no control fact."""
     try:
         return _control_decoder.decode(message)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.facts import Caller
 from shared.ids import RequestId
 
@@ -52,7 +53,7 @@ def unpack(message: bytes) -> list[Payload]:
     """Raises msgspec.DecodeError when the bytes are no list of payloads."""
     try:
         return _decoder.decode(message)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise msgspec.DecodeError(f"unreadable: {type(error).__name__}") from None
 
 
@@ -80,7 +81,7 @@ def _json(raw: bytes) -> Any:
         return None
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return raw.decode("utf-8", "replace")
 
 

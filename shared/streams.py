@@ -13,6 +13,7 @@ import structlog
 from nats.aio.client import Client
 
 from shared import subjects
+from shared.decoding import UNREADABLE
 from shared.settings import SettingsError
 
 log = structlog.get_logger()
@@ -104,7 +105,6 @@ class _Reply(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 async def state(client: Client, stream: str) -> StreamState:

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from shared import nkeys
+from shared.decoding import UNREADABLE
 from shared.settings import SettingsError
 from shared.wire_server import Server
 
@@ -321,7 +322,7 @@ class BrokerConnection(asyncio.Protocol):
     def _introduce(self, info_json: bytes) -> None:
         try:
             info = msgspec.json.decode(info_json, type=_Info)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self._fail("unreadable INFO")
             return
         self._introduced = True

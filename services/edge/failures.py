@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.answers import Named, whole
-from services.edge.formats.wire import UNREADABLE, answer_head, decode_leniently
+from services.edge.formats.wire import answer_head, decode_leniently
 from services.edge.http import WholeAnswer
 from services.edge.providers.base import ErrorSaid, Translator
 from services.edge.routing import causes
@@ -17,6 +17,7 @@ from services.edge.routing.causes import CAUSES, OF_UPSTREAM, Cause
 from services.edge.routing.plan import Failed
 from services.edge.upstream import UpstreamError
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.errors.refusal import anthropic_type
 

@@ -17,11 +17,12 @@ import structlog
 from services.edge.content import names
 from services.edge.formats import joined
 from services.edge.formats.base import Call
-from services.edge.formats.wire import UNREADABLE, decode_leniently
+from services.edge.formats.wire import decode_leniently
 from services.edge.http import Request
 from services.edge.own_thread import MESSAGE_CHARACTERS_MAX, NoAnswerError, OwnThread, status_of
 from shared import credential, errors, own_code
 from shared.config import Config, ConfigError, hooks
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.facts import Caller
 from shared.routes import Route
@@ -111,7 +112,7 @@ def _read(body: bytes) -> dict[str, Any]:
     """Raises UNREADABLE."""
     try:
         found: dict[str, Any] = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         found = decode_leniently(body)
     return found
 

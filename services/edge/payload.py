@@ -10,11 +10,11 @@ from prometheus_client import Counter, Gauge
 
 from services.edge.asked import Asked
 from services.edge.formats.fields import says_true
-from services.edge.formats.wire import UNREADABLE
 from services.edge.group_commit import FactBatch, GroupCommit
 from services.edge.metrics import RecorderMetrics
 from services.edge.parts import Parts
 from shared import payloads
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.ids import RequestId
 

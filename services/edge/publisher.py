@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from shared.bus import BusClient
+from shared.decoding import UNREADABLE
 from shared.streams import Ack, decode_ack
 from shared.wire import Wire
 from shared.wire_connection import WireError
@@ -58,7 +58,7 @@ class WirePublisher:
             ack = decode_ack(answer)
         except WireError as error:
             raise PublishError(error.code) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise PublishError("unreadable acknowledgement") from None
         return _landed(ack)
 
@@ -98,7 +98,7 @@ class LibraryPublisher:
                 await asyncio.sleep(0)  # the client's flusher task hands the bytes to the socket
                 on_wire()
                 ack = decode_ack(await future)
-        except (TimeoutError, nats.errors.Error, msgspec.DecodeError, OSError) as error:
+        except (TimeoutError, nats.errors.Error, OSError, *UNREADABLE) as error:
             raise PublishError(type(error).__name__) from None
         finally:
             del self._waiting[reply]

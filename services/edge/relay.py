@@ -18,7 +18,7 @@ from services.edge.failures import Failure
 from services.edge.formats import events
 from services.edge.formats.gathered import GatheringError
 from services.edge.formats.openai import images_in
-from services.edge.formats.wire import BOM, UNREADABLE
+from services.edge.formats.wire import BOM
 from services.edge.http import Answer
 from services.edge.parts import Parts
 from services.edge.providers.base import Options, Target, Translator, UnreadableAnswerError
@@ -30,6 +30,7 @@ from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import filled, is_half
 from shared import errors
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
 SNIFF_BYTES_MAX: Final = 65_536

@@ -15,6 +15,7 @@ from services.edge.clock import Clock
 from services.edge.routing.health import Health
 from shared import subjects
 from shared.bus import BusClient
+from shared.decoding import UNREADABLE
 from shared.ids import DeploymentId
 from shared.requests import RestNotice
 
@@ -54,7 +55,7 @@ class Rests:
     async def _heard(self, message: Any) -> None:
         try:
             notice = msgspec.msgpack.decode(message.data, type=RestNotice)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if notice.edge_id != self._edge_id and notice.seconds > 0:
             self._health.rest(notice.deployment_id, notice.seconds, self._clock.seconds())

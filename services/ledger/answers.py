@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,7 +59,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RefusedError(errors.bad_request(f"The body is no JSON: {str(error)[:200]}")) from None
     if not isinstance(value, dict):
         raise RefusedError(errors.bad_request("The body must be a JSON object"))

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from services.ledger import sanitize
-from services.ledger.facts_in import UNREADABLE, Anomaly
+from services.ledger.facts_in import Anomaly
 from services.ledger.message import Message
 from shared.audit_chain import EMPTY, Link, digest, link
+from shared.decoding import UNREADABLE
 from shared.facts import ControlFact, decode_control
 
 __all__ = ["EMPTY", "Link", "digest", "link"]

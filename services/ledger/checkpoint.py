@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.ledger.evidence import Mismatch
+from shared.decoding import UNREADABLE
 
 FORMAT = 1
 NO_CHECKPOINT = "0" * 64
@@ -138,7 +139,7 @@ def envelope(data: bytes | str) -> Envelope:
     """Raises CheckpointError."""
     try:
         return msgspec.json.decode(data, type=Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"no envelope: {str(error)[:100]}") from None
 
 
@@ -146,7 +147,7 @@ def read_checkpoint(signed: Envelope) -> Checkpoint:
     """Without a look at the signature. Raises CheckpointError."""
     try:
         return msgspec.json.decode(signed.text, type=Checkpoint)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"no checkpoint: {str(error)[:100]}") from None
 
 
@@ -155,7 +156,7 @@ def read_statement(signed: Envelope) -> KeyStatement:
     try:
         said = msgspec.json.decode(signed.text, type=KeyStatement)
         public_key = base64.b64decode(said.public_key, validate=True)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (*UNREADABLE, ValueError) as error:
         raise CheckpointError(f"no key: {str(error)[:100]}") from None
     if len(public_key) != 32 or key_id(public_key) != said.key:
         raise CheckpointError(f"key {said.key[:16]!r}: its id isn't that of its bytes")

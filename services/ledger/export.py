@@ -30,6 +30,7 @@ from services.ledger import config, export_proof, rows
 from services.ledger.database import DATABASE_ERRORS, QUERIES, Connection, Database, ahead
 from services.ledger.export_target import Target, TargetError, open_target
 from shared.config import ConfigError
+from shared.decoding import UNREADABLE
 from shared.money import format_usd
 from shared.settings import SettingsError
 
@@ -191,7 +192,7 @@ async def _manifest(target: Target, path: str) -> Manifest | None:
     data = await target.get(path)
     try:
         return None if data is None else msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

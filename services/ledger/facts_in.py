@@ -17,6 +17,7 @@ from services.ledger import rows
 from services.ledger.message import Message
 from services.ledger.rows import Row
 from shared.billing import Price
+from shared.decoding import UNREADABLE
 from shared.facts import Opened, Settled, TrafficFact
 
 MS_PER_DAY = 86_400_000
@@ -25,8 +26,6 @@ _CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-
 
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.msgpack.Decoder(TrafficFact).decode
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that aren't what they should be."""
 
 
 class Anomaly(NamedTuple):

@@ -9,7 +9,6 @@ import asyncio
 from datetime import date, timedelta
 from typing import Any
 
-import msgspec
 import structlog
 from nats.aio.client import Client
 
@@ -22,6 +21,7 @@ from services.ledger.ordered_consumer import OrderedConsumer
 from services.ledger.writer import AnyConsumer
 from shared import payloads, subjects
 from shared.clock import unix_ms
+from shared.decoding import UNREADABLE
 from shared.payloads import Payload
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ class PayloadPoster:
         for message in messages:
             try:
                 batch.payloads += payloads.unpack(message.data)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 batch.anomalies.append(Anomaly("unreadable", message.seq, None, "no list of payloads", None))
             await asyncio.sleep(0)
         return batch

@@ -21,6 +21,7 @@ from services.ledger import checkpoint
 from services.ledger.checkpoint import CheckpointError, Envelope, Heads, Keys, Sound
 from services.ledger.database import QUERIES, Connection
 from services.ledger.evidence import Mismatch
+from shared.decoding import UNREADABLE
 from shared.settings import SettingsError
 
 SILENT_TIMES = 3
@@ -207,6 +208,6 @@ def trusted_keys(path: Path) -> list[str]:
     try:
         document = msgspec.json.decode(path.read_bytes())
         listed = [base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4)) for key in document["keys"]]
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+    except (*UNREADABLE, OSError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{path}: no list of keys ({type(error).__name__})") from None
     return [checkpoint.key_id(key) for key in listed]

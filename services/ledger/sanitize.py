@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from shared.decoding import UNREADABLE
+
 TEXT_CHARACTERS_MAX = 256
 """Of any one text of a row: they are indexed, and keys of rollups."""
 SHOWN_CHARACTERS_MAX = 1000
@@ -63,7 +65,7 @@ def json_text(value: Any) -> tuple[str, bool]:
         return found, False
     try:
         return msgspec.json.encode(_without_nul(msgspec.json.decode(encoded))).decode(), True
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return '{"unreadable": true}', True
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from shared.decoding import UNREADABLE
+
 TIMEOUT_S = 60
 PASSED = (
     "since",
@@ -115,5 +117,5 @@ def _printable(text: str) -> str:
 def _reason(body: bytes) -> str:
     try:
         return str(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         return ""

@@ -15,6 +15,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.policy.plan import Change
+from shared.decoding import UNREADABLE
 from shared.entities.replay import KEPT_S, REPLAY
 from shared.errors import Refusal, RefusedError, book_unavailable, conflict, outcome_unknown
 from shared.facts import Caller, ControlFact, encode_control
@@ -101,7 +102,7 @@ async def publish(client: Client, batch: list[tuple[Publication, bytes]]) -> int
         ack = decode_ack(reply.data)
     except nats.errors.NoRespondersError:
         raise RefusedError(book_unavailable()) from None
-    except (nats.errors.Error, OSError, TimeoutError, msgspec.DecodeError):
+    except (nats.errors.Error, OSError, TimeoutError, *UNREADABLE):
         raise RefusedError(outcome_unknown()) from None
     if ack.error is not None:
         raise RefusedError(_refusal(ack.error, batch[0][0].fact))

@@ -14,7 +14,8 @@ from nats.aio.client import Client
 from services.policy import metrics
 from services.policy.directory import Directory
 from shared import history, subjects
-from shared.bus import UNREADABLE, BusError
+from shared.bus import BusError
+from shared.decoding import UNREADABLE
 from shared.facts import ControlFact, decode_control
 from shared.feed import ControlFeed, Told
 from shared.waiting import ended

@@ -26,7 +26,7 @@ from services.policy.config import PolicySettings
 from services.policy.replica import read_fact
 from shared import history, settings, streams, subjects
 from shared.audit_chain import EMPTY, Entry, follows
-from shared.bus import UNREADABLE
+from shared.decoding import UNREADABLE
 from shared.entities.replay import KEPT_S
 from shared.feed import RESTORING
 from shared.settings import SettingsError
@@ -112,7 +112,7 @@ def entries(log: BinaryIO) -> Iterator[Entry]:
         try:
             entry = decoder.decode(line)
             end = follows(end, entry)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise RestoreError(f"the line after entry {end.n} can't be read") from None
         except ValueError as error:
             raise RestoreError(str(error)) from None

@@ -18,6 +18,7 @@ import msgspec
 from services.suite.ports import any_free, why_not
 from services.suite.settings import LOOPBACK
 from shared import private_file
+from shared.decoding import UNREADABLE
 from shared.settings import SettingsError
 
 LOCK_WAIT_S = 20.0
@@ -100,7 +101,7 @@ class DataDir:
             return msgspec.json.decode((self.path / "embedded.json").read_bytes(), type=Embedded)
         except FileNotFoundError:
             return Embedded()
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise SettingsError(
                 f"{self.path / 'embedded.json'} is damaged; the passwords of the embedded servers are in it: restore it"
             ) from None

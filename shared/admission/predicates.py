@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from shared import addresses, errors, subjects
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.grant import Ask, Denial, Grant, GuardrailRef
 
 Predicate = Callable[[Grant | Denial, Ask, int], Refusal | None]
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _METADATA = ("metadata", "litellm_metadata")
 GUARDRAIL_FIELDS = ("guardrails", "disable_global_guardrails", "disable_global_guardrail", "guardrail_config")
 """Of a request's body or its metadata: whoever may not modify guardrails may not send them."""

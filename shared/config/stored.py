@@ -21,6 +21,7 @@ from shared.config.providers import PROVIDERS
 from shared.config.references import Lookup
 from shared.config.schema import GeneralSettings
 from shared.config.schema.entry import EntryParams
+from shared.decoding import UNREADABLE
 
 MASK = "********"
 """Stands for a secret in answers; sent back, it means the secret that is there already."""
@@ -147,7 +148,7 @@ def _check_google(text: str) -> None:
         return
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         found = None
     if not isinstance(found, dict) or found.get("type") != "service_account":
         raise LeaveOutError("litellm_params.vertex_credentials must be a service account's key (JSON), no file's name")

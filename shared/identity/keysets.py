@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from shared.decoding import UNREADABLE
 from shared.identity.keys import Key, of_jwks
 from shared.outbound import Outbound, OutboundError
 from shared.waiting import ended
@@ -136,5 +137,5 @@ class KeySet:
             raise ValueError(f"status {answer.status}")
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             raise ValueError("no JSON object") from None

@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from shared import errors, own_code
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.identity.keysets import DISCOVERY, KeySet, KeysUnavailableError
 from shared.identity.settings import Issuer, JwtAuth
@@ -135,7 +136,7 @@ class Verifier:
             raise TokenError("claims", "the identity provider doesn't know this token")
         try:
             found = msgspec.json.decode(answer.body, type=dict[str, Any]) if answer.status == 200 else None
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             found = None
         if found is None:
             log.warning("userinfo_not_fetched", url=url[:200], status=answer.status)

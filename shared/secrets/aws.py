@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.secrets.aws_client import AwsClient
 from shared.secrets.base import Manager, SecretError, check_name
 from shared.secrets.settings import KeyManagement
@@ -27,7 +28,7 @@ class AwsSecrets:
             return text
         try:
             found = msgspec.json.decode(text, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             raise SecretError("junk", NAME, primary, "no JSON object") from None
         value = found.get(name)
         return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings
 from shared.secrets.base import SecretError
 
@@ -57,7 +58,7 @@ class GoogleClient:
             raise SecretError("unreachable", self._manager, name, f"status {answer.status}")
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             raise SecretError("junk", self._manager, name) from None
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.outbound import Guard, Outbound, OutboundError, OutboundSettings
 from shared.secrets.base import Manager, ReadOnly, SecretError
 from shared.secrets.file import FileSecrets
@@ -72,7 +73,7 @@ class Oidc(ReadOnly):
         body = await self._asked(name, url, {"Authorization": f"Bearer {token}", "Accept": "application/json"})
         try:
             return str(msgspec.json.decode(body, type=dict[str, str])["value"])
-        except (msgspec.DecodeError, KeyError, RecursionError):
+        except (*UNREADABLE, KeyError):
             raise SecretError("junk", NAME, name) from None
 
     async def _asked(self, name: str, url: str, headers: dict[str, str]) -> bytes:

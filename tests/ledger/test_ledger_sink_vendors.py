@@ -42,11 +42,12 @@ class There:
     def __init__(self) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
         self.url = ""
+        self.said = b"{}"
 
     async def answer(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.got.append((request.path, headers, await request.read()))
-        return web.json_response({})
+        return web.Response(body=self.said, content_type="application/json")
 
 
 @pytest.fixture
@@ -210,3 +211,14 @@ async def test_langfuse_gets_the_tags_that_the_file_names(row: Any) -> None:
     trace = records.langfuse(named, shown)[0]["body"]
     assert trace["tags"] == ["t", "Odd, tag", "user_api_key_alias:team-a", "user_api_key_team_id:t9"]
     assert records.langfuse(named)[0]["body"]["tags"] == ["t", "Odd, tag"]
+
+
+@pytest.mark.parametrize("said", [b'{"errors": "\xff"}', b'{"errors":' + b"[" * 5_000, b"[]", b"<html>", b""])
+async def test_what_langfuse_says_and_nobody_can_read_is_tried_again(there: There, row: Any, said: bytes) -> None:
+    there.said = said
+    (sink,) = choose.of_config({"callbacks": ["langfuse"]})
+    environ = {"LANGFUSE_HOST": there.url, "LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk"}
+    outbound = Outbound(OutboundSettings.read({}), Guard(any_address=True))
+    with pytest.raises(SinkError, match="can't be read"):
+        await targets.make(sink, environ, outbound).send([row])
+    await outbound.close()

@@ -13,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.edge.cache.store import DEADLINE_S, WRITE_DEADLINE_S, Kept, Remote
+from shared.decoding import UNREADABLE
 from shared.sealing import Keyring, Sealed, SealingError
 from shared.subjects import CACHE_PREFIX, CACHE_STREAM
 
@@ -37,7 +38,6 @@ class _Entry(msgspec.Struct, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(_Entry).decode
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Bucket(Remote):
@@ -73,7 +73,7 @@ class Bucket(Remote):
             if entry.until_ms <= self._unix_ms():
                 return None
             return _decode_kept(await _aside(len(message.data), self._keyring.open_bytes, entry.sealed, _place(key)))
-        except (*_UNREADABLE, SealingError):
+        except (*UNREADABLE, SealingError):
             return None  # of an edge with another sealing key
 
     async def put(self, key: str, kept: Kept, ttl_s: float) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from shared import errors
 from shared.config import ConfigError, caching
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
 CALL_TYPES = ("acompletion", "atext_completion", "aembedding")
@@ -91,7 +92,7 @@ def control(settings: Settings, call_type: str, asked: msgspec.Raw | None, proje
     if asked is not None and bytes(asked) != b"null":
         try:
             said = msgspec.json.decode(asked, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise RefusedError(
                 errors.bad_request("cache must be an object such as {'no-cache': true}", "cache")
             ) from None

@@ -13,6 +13,7 @@ import msgspec
 
 from services.edge.content.names import GATEWAY
 from services.edge.formats.base import Call
+from shared.decoding import UNREADABLE
 from shared.grant import Permit
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic")
@@ -53,7 +54,7 @@ def _said(call: Call) -> bytes | None:
     try:
         said = {name: msgspec.json.decode(raw) for name, raw in call.fields.items() if name not in _LEFT_OUT}
         return hashlib.sha256(_CANONICAL.encode(said)).digest()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
 
 

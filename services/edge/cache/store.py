@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 
 log = structlog.get_logger()
 
@@ -221,7 +222,7 @@ class Redis(Remote):
             return None
         try:
             return msgspec.msgpack.decode(data, type=Kept)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
 
     async def put(self, key: str, kept: Kept, ttl_s: float) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from services.edge.content.replace import replace
-from services.edge.content.request import UNREADABLE
 from services.edge.content.spelled import spelled_out
 from services.edge.content.walk import walk
 from services.edge.formats.base import Address, Text
+from shared.decoding import UNREADABLE
 
 _NOT_SAID = frozenset({"id", "opaque", "data", "key"})
 _SIDE = frozenset({"logprobs", "usage", "embedding", "b64_json"})

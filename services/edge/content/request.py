@@ -13,9 +13,9 @@ from services.edge.content.walk import Walked, walk
 from services.edge.formats.base import Address, Text
 from services.edge.threads import Threads
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNSAID = (names.GATEWAY - {"metadata"}) | {"model"}
 """Not forwarded, or not the caller's words: the upstream's model name is the configuration's."""
 _IDS_IN = ("prompt", "input")

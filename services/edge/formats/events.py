@@ -9,10 +9,11 @@ Pure.
 
 import re
 
-from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
+from services.edge.formats.wire import BOM, NULL, AnswerHead, answer_head
 from services.edge.usage import openai as usages
 from services.edge.usage.reconcile import is_half, more_of, says_less
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 
 DONE = b"data: [DONE]\n\n"
 EVENT_BYTES_MAX = 16 * 1024 * 1024

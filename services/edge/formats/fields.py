@@ -11,8 +11,9 @@ import msgspec
 from services.edge.content import names
 from services.edge.formats.base import Call, Hints
 from services.edge.formats.joined import says_only
-from services.edge.formats.wire import BOM, UNREADABLE, decode_leniently, without_lone_surrogates
+from services.edge.formats.wire import BOM, decode_leniently, without_lone_surrogates
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
 MODEL_CHARACTERS_MAX: Final = 256

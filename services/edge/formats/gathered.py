@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.formats.events import data_of, split_events
-from services.edge.formats.wire import UNREADABLE, answer_head
+from services.edge.formats.wire import answer_head
+from shared.decoding import UNREADABLE
 
 BYTES_MAX: Final = 1024 * 1024
 """Of a stream that is put together: it is read event by event, on the loop."""

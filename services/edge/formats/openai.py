@@ -11,7 +11,8 @@ from services.edge.formats import joined
 from services.edge.formats.base import NO_HINTS, Call, Hints, Judged
 from services.edge.formats.events import DONE
 from services.edge.formats.gathered import gather
-from services.edge.formats.wire import NULL, UNREADABLE, AnswerHead, answer_head
+from services.edge.formats.wire import NULL, AnswerHead, answer_head
+from shared.decoding import UNREADABLE
 
 
 class OpenAI(msgspec.Struct, frozen=True, kw_only=True):

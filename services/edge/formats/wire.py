@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.usage.openai import Said
+from shared.decoding import UNREADABLE
 
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = UNREADABLE
 """What decoding JSON that somebody else wrote may raise: not text, or nested without end, is
 unreadable too.
 """

@@ -14,6 +14,7 @@ from services.edge.parts import Parts
 from services.edge.surfaces import guardrails, management
 from services.edge.upstream import Deadlines, UpstreamError, render_headers
 from shared import asker, bus
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminRequest, DecideRequest
@@ -168,7 +169,7 @@ class Api:
     def _read(self, status: int, body: bytes) -> Any:
         try:
             found = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             raise AskError(502, self._say("ask.unreadable")) from None
         if status < 400:
             return found

@@ -15,6 +15,7 @@ from services.edge.passthrough.form import Form
 from services.edge.reading import Head
 from shared import errors
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.money import CALL_TOKENS_MAX
 from shared.routes import Route
@@ -70,6 +71,6 @@ def unsaid(route: Route, call: Call) -> Usage | None:
         return None
     try:
         said = msgspec.json.decode(call.fields["input"], type=str)
-    except (msgspec.DecodeError, KeyError):
+    except (*UNREADABLE, KeyError):
         return None
     return Usage(input_characters=min(len(said), CALL_TOKENS_MAX), source="estimated")

@@ -3,7 +3,7 @@ answer says before that comes back.
 
 They run one after the other, each on its own fields, and each sees what the one before left. What
 can't be read isn't passed on unread: a body that is no JSON is refused, as is a compressed one.
-Pictures, sound and other binary answers pass, unless `TOLLGATE_EDGE_UNREADABLE_FILES` says
+Pictures, sound and other binary answers pass, unless `TOLLGATE_EDGEUNREADABLE_FILES` says
 `refuse`.
 """
 
@@ -15,13 +15,14 @@ from services.edge.content import files
 from services.edge.content.names import count_strings
 from services.edge.content.redact import redacted
 from services.edge.content.replace import RENAME, replace
-from services.edge.content.request import UNREADABLE, walked
+from services.edge.content.request import walked
 from services.edge.content.spelled import spelled_out
 from services.edge.content.walk import walk
 from services.edge.formats.base import Text
 from services.edge.parts import Parts
 from services.edge.screening import Screening, StreamWindow
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal, RefusedError
 from shared.guarded_fields import Fields, select, steps
 from shared.passthrough import Entry

@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.formats.events import BEGINNING, data_of, last_event_end, split_events
-from services.edge.formats.wire import BOM, NULL, UNREADABLE, AnswerHead, answer_head
+from services.edge.formats.wire import BOM, NULL, AnswerHead, answer_head
+from shared.decoding import UNREADABLE
 
 WHOLE_BYTES_MAX: Final = 64 * 1024
 """What is longer than this and in one piece is no error."""

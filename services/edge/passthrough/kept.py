@@ -22,6 +22,7 @@ from services.edge.passthrough.references import CITED, ITEM, RESPONSE
 from services.edge.providers.base import Target
 from services.edge.reading import Head
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal, RefusedError
 from shared.facts import Caller
 from shared.grant import Candidate, Permit
@@ -99,7 +100,7 @@ class Kept:
                 fields[at] = msgspec.Raw(await self._items(bytes(fields[at])))
         except SealingError:
             raise RefusedError(errors.sealing_unavailable()) from None
-        except references.UNREADABLE:
+        except UNREADABLE:
             raise RefusedError(errors.bad_request(f"{at}: it can't be read", at)) from None
         except references.TooManyError:
             raise RefusedError(errors.bad_request(f"{at}: there are too many items, or names, in it", at)) from None

@@ -12,6 +12,7 @@ from services.edge.formats.wire import BOM
 from services.edge.passthrough import references
 from services.edge.passthrough.kept import Leaving
 from services.edge.passthrough.undone import Undone
+from shared.decoding import UNREADABLE
 from shared.outbound import OutboundError
 
 FIELD_BYTES: Final = len("event:")
@@ -132,5 +133,5 @@ class WithOwnIds(Undone):
         start = raw.removeprefix(BOM).strip()
         try:
             return references.rewritten(start, addresses, self._leaving) if start[:1] == b"{" else raw
-        except references.UNREADABLE:
+        except UNREADABLE:
             return raw

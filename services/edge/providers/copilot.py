@@ -13,12 +13,12 @@ from typing import Final
 
 import msgspec
 
-from services.edge.formats.wire import UNREADABLE
 from services.edge.providers import base
 from services.edge.providers.base import Target
 from services.edge.providers.openai import OpenAICompatible
 from services.edge.providers.tokens import SLACK_S, FetchedToken
 from shared.config import Deployment
+from shared.decoding import UNREADABLE
 from shared.secrets.value import Secret
 
 _AS_AN_EDITOR: Final = {

@@ -14,11 +14,11 @@ import msgspec
 from services.edge.formats import fields as fields_
 from services.edge.formats.base import Call
 from services.edge.formats.openai import CHAT, CHOICES_MAX, EMBEDDINGS, IMAGES, MODERATIONS, RERANK
-from services.edge.formats.wire import UNREADABLE
 from services.edge.providers import base
 from services.edge.providers.base import Target, Translator
 from services.edge.providers.openai import WIRES
 from shared.config import Deployment
+from shared.decoding import UNREADABLE
 
 INPUT_TOKENS = 10
 OUTPUT_TOKENS = 20

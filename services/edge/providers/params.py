@@ -19,6 +19,7 @@ import msgspec
 from services.edge.providers import call_ids
 from services.edge.providers.translate import claude
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
 Fields = Mapping[str, msgspec.Raw]
@@ -328,7 +329,7 @@ _CLAUDES: Final = frozenset({"anthropic", "bedrock", "bedrock_converse", "vertex
 def _without(raw: msgspec.Raw, path: tuple[str, ...]) -> msgspec.Raw:
     try:
         tree = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return raw
     _remove(tree, path)
     return msgspec.Raw(msgspec.json.encode(tree))
@@ -367,7 +368,7 @@ def _with_cache_points(raw: msgspec.Raw, points: Iterable[CachePoint]) -> msgspe
                 at = point.index if point.index is None or point.index >= 0 else len(messages) + point.index
                 if (point.role is None or roles[i].role == point.role) and (at is None or i == at):
                     messages[i] = _marked(messages[i], point.control)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return raw
     return msgspec.Raw(msgspec.json.encode(messages))
 

@@ -18,6 +18,7 @@ from services.edge.screening.slices import Piece, groups_of, slices
 from services.edge.screening.under import names_of
 from shared import bus, errors, subjects
 from shared.bus import BusClient
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal, RefusedError
 from shared.facts import GuardrailOutcome
 from shared.grant import GuardrailRef
@@ -203,7 +204,7 @@ class Screening:
         try:
             changed = redacted([text.text for text in texts], look.redactions)
             return await requests.walked(body, answers.with_texts, body, changed, texts), None
-        except (LookupError, *requests.UNREADABLE):
+        except (LookupError, *UNREADABLE):
             return body, errors.blocked_content("The answer held something that can't be shown", 400)
 
     # ── asking ──

@@ -13,12 +13,12 @@ from collections import deque
 import msgspec
 
 from services.edge.content import answer as answers
-from services.edge.content.request import UNREADABLE
 from services.edge.content.spelled import spelled_so_far
 from services.edge.formats.base import Address, Text
 from services.edge.formats.events import data_of, split_events
 from services.edge.screening.screening import Screening
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import Refusal
 from shared.requests import Redaction
 

@@ -10,6 +10,7 @@ import structlog
 
 from services.edge.sso.flow import Attempt, SsoError, check_id_token
 from services.edge.sso.settings import Provider
+from shared.decoding import UNREADABLE
 from shared.identity.tokens import TokenError, claims_unverified
 from shared.outbound import Outbound, OutboundError
 
@@ -140,5 +141,5 @@ async def _ask(
         raise SsoError(502, "The identity provider failed.")
     try:
         return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise SsoError(502, "The identity provider's answer can't be read.") from None

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from shared.decoding import UNREADABLE
 from shared.secrets.value import Secret
 from shared.settings import SettingsError
 
@@ -214,7 +215,7 @@ def _groups(text: str | None) -> dict[str, list[str]]:
         return {}
     try:
         found = msgspec.json.decode(text, type=dict[str, list[str]])
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise SettingsError("GENERIC_ROLE_MAPPINGS_ROLES must be a JSON object of lists of groups") from None
     unknown = next((role for role in found if role not in ROLES), None)
     if unknown is not None:

@@ -7,6 +7,7 @@ from services.edge.answers import own_json
 from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
 from shared import admission, errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.grant import Ask
 from shared.routes import Match
@@ -40,7 +41,7 @@ async def serve(parts: Parts, request: Request, match: Match) -> WholeAnswer:
     body = await reading.body(request, BODY_BYTES_MAX, parts.settings.edge_body_timeout_ms)
     try:
         keys = msgspec.json.decode(body, type=_Delete).keys
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         keys = None
     if keys is None or len(keys) > KEYS_MAX:
         raise RefusedError(errors.bad_request(f"keys must be a list of at most {KEYS_MAX} cache keys", "keys"))

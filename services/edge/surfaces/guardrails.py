@@ -13,6 +13,7 @@ from services.edge.parts import Parts
 from services.edge.screening import Screening
 from services.edge.surfaces.asking import granted
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.guardrails import Enabled
 from shared.routes import Match
@@ -44,7 +45,7 @@ async def _apply(parts: Parts, request: Request) -> WholeAnswer:
     body = await reading.body(request, BODY_BYTES_MAX, parts.settings.edge_body_timeout_ms)
     try:
         asked = msgspec.json.decode(body, type=_Asked)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise RefusedError(errors.bad_request(str(error)[:200])) from None
     return own_json({"response_text": await tried(parts, asked.guardrail_name, asked.text)})
 

@@ -17,6 +17,7 @@ from services.edge.http import Request, WholeAnswer
 from services.edge.parts import Parts
 from services.edge.stored import bodies
 from shared import bus, errors, subjects
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.ids import abbreviate_key, digest_key, new_virtual_key
 from shared.requests import AdminReply, AdminRequest
@@ -134,7 +135,7 @@ async def _body(request: Request, settings: EdgeSettings) -> dict[str, Any]:
         raise RefusedError(errors.bad_request("A number in the request body is too large")) from None
     except UnicodeDecodeError:
         raise RefusedError(errors.bad_request("The request body is not valid UTF-8")) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         text = "The request body must be a JSON object" if "Expected `object`" in str(error) else str(error)
         if isinstance(error, RecursionError):
             text = "The request body is nested too deeply"

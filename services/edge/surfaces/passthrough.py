@@ -23,6 +23,7 @@ from services.edge.sizes import MB
 from services.edge.upstream import read_headers
 from shared import admission, credential, errors
 from shared import passthrough as entries
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.facts import Caller
 from shared.grant import Ask, Denial, Grant
@@ -183,7 +184,7 @@ def model_of(body: bytes) -> str:
     try:
         model = _decode_model(body).model or ""
         names = _names_of(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return ""
     if any(name != "model" and name.casefold() == "model" for name in names) or (
         body.count(b'"model"') > 1 and _twice(body)
@@ -198,7 +199,7 @@ def _twice(body: bytes) -> bool:
     changed = body[:first] + b'"_odel"' + body[first + 7 :]
     try:
         return "model" in _names_of(changed) and "_odel" in _names_of(changed)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return True
 
 

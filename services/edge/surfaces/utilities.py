@@ -18,6 +18,7 @@ from services.edge.parts import Parts
 from services.edge.reading import Head
 from services.edge.surfaces.asking import granted
 from shared import bus, errors, routes, subjects
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.grant import Candidate, Denial, Grant
 from shared.requests import ServicesReply, ServicesRequest
@@ -129,7 +130,7 @@ async def _token_counter(parts: Parts, request: Request, head: Head, grant: Gran
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         model = msgspec.json.decode(fields["model"], type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+    except (*UNREADABLE, KeyError):
         raise RefusedError(
             errors.bad_request("A JSON object with model, and messages or prompt, is needed", "model")
         ) from None

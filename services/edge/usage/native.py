@@ -9,9 +9,10 @@ import msgspec
 
 from services.edge.providers.translate import anthropic_answer, bedrock_answer, gemini_answer, openai_chat__cohere
 from services.edge.usage import openai
-from services.edge.usage.openai import UNREADABLE, Said
+from services.edge.usage.openai import Said
 from services.edge.usage.reconcile import reconcile
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 
 
 class _Anthropic(msgspec.Struct):

@@ -11,9 +11,9 @@ import msgspec
 
 from services.edge.usage.reconcile import Counts, reconcile
 from shared.billing import SEARCH_CONTEXTS, Usage
+from shared.decoding import UNREADABLE
 from shared.money import CALL_TOKENS_MAX
 
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NULL: Final = msgspec.Raw(b"null")
 SERVICES: Final = frozenset({"flex", "priority", "batch"})
 """Any other tier (default, auto, standard, on_demand, scale ...) is the standard service, by its

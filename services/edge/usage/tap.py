@@ -16,6 +16,7 @@ from services.edge.providers.translate.event_stream import Decoder
 from services.edge.usage import native
 from services.edge.usage.reconcile import more_of
 from shared.billing import Usage
+from shared.decoding import UNREADABLE
 
 HELD_BYTES_MAX: Final = 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024
@@ -24,7 +25,7 @@ LINES_FOR_MODEL: Final = 16
 """Of a stream, looked at for the model's name."""
 MODEL_CHARACTERS_MAX: Final = 256
 _MARKS: Final = (b'"usage"', b'"usageMetadata"', b'"meta"', b'"eval_count"')
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+_UNREADABLE: Final = (*UNREADABLE, ValueError)
 
 
 class _Named(msgspec.Struct):
@@ -134,7 +135,7 @@ class Tap:
                     self._read(base64.b64decode(msgspec.json.decode(payload)["bytes"]))
                 elif b'"usage"' in payload:
                     self._read(payload)
-        except (UnreadableAnswerError, LookupError, TypeError, *_UNREADABLE):
+        except (UnreadableAnswerError, LookupError, TypeError, *UNREADABLE):
             self._decoder = None  # what follows can't be trusted
 
     # ── what it says ──

@@ -11,6 +11,7 @@ import msgspec
 
 from services.ledger.alerts.settings import AlertSettings
 from shared.config.budgets import UsedUp, used_up
+from shared.decoding import UNREADABLE
 from shared.money import format_usd
 
 SPAN_MS = 600_000
@@ -247,7 +248,7 @@ def _used_up(said: str | None) -> UsedUp:
     """What can't be read is nobody's."""
     try:
         return used_up(msgspec.json.decode(said or "{}", type=dict[str, dict[str, str]]))
-    except (msgspec.DecodeError, KeyError, ValueError):
+    except (*UNREADABLE, KeyError, ValueError):
         return {}
 
 

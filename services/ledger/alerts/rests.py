@@ -9,6 +9,7 @@ import msgspec
 
 from shared import subjects
 from shared.bus import BusClient
+from shared.decoding import UNREADABLE
 from shared.requests import RestNotice
 
 KNOWN_MAX = 1_000
@@ -26,7 +27,7 @@ class Rests:
     async def _heard(self, message: Any) -> None:
         try:
             notice = msgspec.msgpack.decode(message.data, type=RestNotice)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return
         if notice.seconds > 0 and (notice.deployment_id in self._times or len(self._times) < KNOWN_MAX):
             self._times[notice.deployment_id] += 1

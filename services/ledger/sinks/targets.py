@@ -16,6 +16,7 @@ from services.ledger.sinks.choose import KINDS, Sink
 from services.ledger.sinks.errors import SinkError
 from services.ledger.sinks.http import Http, headers_of, value
 from shared import sealing
+from shared.decoding import UNREADABLE
 from shared.entities import callbacks
 from shared.outbound import Answer, Outbound
 from shared.sealing import Keyring, SealingError
@@ -75,7 +76,7 @@ def _langfuse(sink: Sink, environ: Mapping[str, str], outbound: Outbound) -> Sin
         """207: each event has an answer of its own."""
         try:
             wrong = msgspec.json.decode(answer.body).get("errors") or []
-        except (msgspec.DecodeError, AttributeError):
+        except (*UNREADABLE, AttributeError):
             raise SinkError("langfuse: an answer that can't be read") from None
         if any(error.get("status", 500) not in (409,) for error in wrong if isinstance(error, dict)):
             raise SinkError(f"langfuse: {len(wrong)} events were refused")

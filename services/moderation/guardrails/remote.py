@@ -17,6 +17,7 @@ import msgspec
 from services.moderation.guardrails import asked
 from services.moderation.guardrails.parts import Parts
 from shared.config import ConfigError
+from shared.decoding import UNREADABLE
 from shared.guardrails import Enabled
 from shared.outbound import Outbound, OutboundError
 
@@ -159,7 +160,7 @@ class Service:
                 return msgspec.json.decode(answer.body)
             except OutboundError as error:
                 raise NoAnswerError(error.code) from None
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE:
                 raise NoAnswerError("no JSON") from None
 
 

@@ -7,6 +7,7 @@ import msgspec
 from services.policy.directory import Directory
 from services.policy.identity.principal import NotLetIn, Principal
 from shared import errors, subjects
+from shared.decoding import UNREADABLE
 from shared.entities import Key
 from shared.identity.own import Identity
 from shared.ids import KeyDigest
@@ -23,7 +24,7 @@ def principal(directory: Directory, told: bytes) -> Principal | NotLetIn:
     """
     try:
         identity = msgspec.json.decode(told, type=Identity)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return NotLetIn(errors.own_auth_refused(), [])
     depends_on = [
         subjects.control(kind, each)

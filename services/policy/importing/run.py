@@ -28,6 +28,7 @@ from services.policy.plan import Change
 from services.policy.replica import Replica
 from shared import logging, sealing, settings
 from shared.clock import unix_ms
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 from shared.facts import Caller, decode_control, encode_control
 from shared.sealing import SealingError
@@ -156,7 +157,7 @@ def _lines(lines: BinaryIO) -> Iterator[_Line]:
     while line := lines.readline(LINE_BYTES_MAX):
         try:
             yield decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             raise Stopped("a row can't be read") from None
 
 

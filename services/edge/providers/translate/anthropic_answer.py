@@ -8,7 +8,8 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
+from services.edge.providers.translate.wire import DONE, Chunks, EventStream, encode
+from shared.decoding import UNREADABLE
 from shared.errors.refusal import ANTHROPIC_TYPES
 
 JSON_TOOL = "tollgate_json_answer"

@@ -13,7 +13,8 @@ import msgspec
 
 from services.edge.providers.translate import chat
 from services.edge.providers.translate.chat_answer import Function, Usage, whole
-from services.edge.providers.translate.wire import UNREADABLE, encode, read, refuse
+from services.edge.providers.translate.wire import encode, read, refuse
+from shared.decoding import UNREADABLE
 
 Block = dict[str, Any]
 

@@ -8,7 +8,8 @@ from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerErr
 from services.edge.providers.translate import wire
 from services.edge.providers.translate.anthropic_answer import JSON_TOOL as JSON_TOOL
 from services.edge.providers.translate.event_stream import Decoder
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, encode
+from services.edge.providers.translate.wire import DONE, Chunks, encode
+from shared.decoding import UNREADABLE
 
 FINISH = {
     "end_turn": "stop",

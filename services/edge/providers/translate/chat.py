@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from services.edge.providers.translate.wire import NOTHING, UNREADABLE, Fields, read, refuse
+from services.edge.providers.translate.wire import NOTHING, Fields, read, refuse
+from shared.decoding import UNREADABLE
 
 
 class ImageUrl(msgspec.Struct):

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from services.edge.providers.base import UnreadableAnswerError
-from services.edge.providers.translate.wire import UNREADABLE, EventStream
+from services.edge.providers.translate.wire import EventStream
+from shared.decoding import UNREADABLE
 
 CALLS_MAX = 256
 """Of one answer."""

@@ -7,7 +7,8 @@ import msgspec
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.call_ids import SIGNATURE
 from services.edge.providers.translate import wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode
+from services.edge.providers.translate.wire import DONE, Chunks, EventStream, encode
+from shared.decoding import UNREADABLE
 
 FINISH = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": "stop"} | dict.fromkeys(
     (

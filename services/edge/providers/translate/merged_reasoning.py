@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, StreamTranslator, Translator
-from services.edge.providers.translate.wire import UNREADABLE, encode
+from services.edge.providers.translate.wire import encode
+from shared.decoding import UNREADABLE
 
 _START: Final = b"data: "
 _NAMES: Final = ("reasoning_content", "reasoning")

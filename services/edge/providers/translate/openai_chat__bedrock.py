@@ -17,6 +17,7 @@ from services.edge.providers.translate import chat, claude
 from services.edge.providers.translate.bedrock_answer import JSON_TOOL, Stream, answer, error
 from services.edge.providers.translate.openai_chat__anthropic import closed, is_thinking, object_schema, thinking
 from services.edge.providers.translate.wire import encode, refuse
+from shared.decoding import UNREADABLE
 
 __all__ = ["Stream", "answer", "error", "request"]
 
@@ -212,7 +213,7 @@ _cache_control = msgspec.json.Decoder(_CacheControl).decode
 def _cache_point(control: msgspec.Raw) -> Block:
     try:
         ttl = _cache_control(control).ttl
-    except msgspec.DecodeError:
+    except UNREADABLE:
         ttl = None
     return {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl in ("5m", "1h") else {})}}
 
@@ -230,7 +231,7 @@ _thinking_block = msgspec.json.Decoder(_ThinkingBlock).decode
 def _reasoning(raw: msgspec.Raw) -> Block | None:
     try:
         block = _thinking_block(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if block.type == "redacted_thinking":
         return {"reasoningContent": {"redactedContent": block.data}}

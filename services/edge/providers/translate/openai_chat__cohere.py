@@ -11,7 +11,8 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import chat, wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Chunks, EventStream, encode, refuse
+from services.edge.providers.translate.wire import DONE, Chunks, EventStream, encode, refuse
+from shared.decoding import UNREADABLE
 
 _NAMES = {"top_p": "p", "top_k": "k"}
 _HANDLED = chat.READ_HERE | {"user", "metadata", "n", "service_tier"}

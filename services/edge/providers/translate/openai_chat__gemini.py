@@ -17,6 +17,7 @@ from services.edge.providers.call_ids import SIGNATURE
 from services.edge.providers.translate import chat
 from services.edge.providers.translate.gemini_answer import Stream, answer, error
 from services.edge.providers.translate.wire import encode, read, refuse
+from shared.decoding import UNREADABLE
 
 __all__ = ["Stream", "answer", "error", "request"]
 
@@ -186,7 +187,7 @@ def _signature(call: chat.ToolCall) -> str | None:
         return None
     try:
         own = _own(call.provider_specific_fields)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return own.thought_signature if own is not None else None
 
@@ -200,7 +201,7 @@ def _result(message: chat.Message, where: str, names: dict[str, str]) -> list[Pa
     if text.lstrip()[:1] == "{":
         try:
             response = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except msgspec.DecodeError:
+        except UNREADABLE:
             pass
     found: list[Part] = [{"functionResponse": {"name": name, "response": response}}]
     if not isinstance(message.content, str):
@@ -223,7 +224,7 @@ def _typed(parameters: msgspec.Raw) -> Any:
     try:
         if _schema(parameters).type is None:
             return {**msgspec.json.decode(parameters), "type": "object"}
-    except msgspec.DecodeError:
+    except UNREADABLE:
         pass
     return parameters
 

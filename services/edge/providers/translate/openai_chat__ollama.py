@@ -12,7 +12,8 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import chat, wire
-from services.edge.providers.translate.wire import DONE, EVENT_BYTES_MAX, UNREADABLE, Chunks, encode, refuse
+from services.edge.providers.translate.wire import DONE, EVENT_BYTES_MAX, Chunks, encode, refuse
+from shared.decoding import UNREADABLE
 
 _OPTIONS = {
     "temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p", "typical_p": "typical_p", "seed": "seed",

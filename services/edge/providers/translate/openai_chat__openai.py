@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
-from services.edge.providers.translate.wire import UNREADABLE, EventStream, encode
+from services.edge.providers.translate.wire import EventStream, encode
+from shared.decoding import UNREADABLE
 
 
 def request(fields: Mapping[str, msgspec.Raw], model: str, options: Options) -> bytes:

@@ -8,7 +8,8 @@ from services.edge.providers.base import ErrorSaid, Options
 from services.edge.providers.translate import wire
 from services.edge.providers.translate.event_stream import Decoder
 from services.edge.providers.translate.openai_chat__openai import answer, request
-from services.edge.providers.translate.wire import UNREADABLE, Events
+from services.edge.providers.translate.wire import Events
+from shared.decoding import UNREADABLE
 
 __all__ = ["Stream", "answer", "error", "request"]
 

@@ -9,7 +9,8 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, Options, UnreadableAnswerError
 from services.edge.providers.translate import chat, wire
-from services.edge.providers.translate.wire import DONE, UNREADABLE, Events, encode
+from services.edge.providers.translate.wire import DONE, Events, encode
+from shared.decoding import UNREADABLE
 
 _NOT_SENT = frozenset(
     {"model", "stream", "stream_options", "user", "metadata", "tool_choice", "functions", "function_call"}

@@ -9,7 +9,8 @@ from services.edge.providers.base import Options, UnreadableAnswerError
 from services.edge.providers.translate import embed
 from services.edge.providers.translate.embed import NoStream as Stream
 from services.edge.providers.translate.gemini_answer import error
-from services.edge.providers.translate.wire import UNREADABLE, encode
+from services.edge.providers.translate.wire import encode
+from shared.decoding import UNREADABLE
 
 __all__ = ["Stream", "answer", "error", "request"]
 

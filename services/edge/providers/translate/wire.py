@@ -9,9 +9,9 @@ import msgspec
 
 from services.edge.providers.base import ErrorSaid, UnreadableAnswerError
 from shared import errors
+from shared.decoding import UNREADABLE
 from shared.errors import RefusedError
 
-UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding JSON that somebody else wrote may raise."""
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one event of a provider's stream."""
