@@ -88,19 +88,12 @@ class Outbound:
         answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> Answer:
         """Any status is an answer, 3xx too: redirects aren't followed. Raises OutboundError."""
-        try:
-            target = urlsplit(url)
-            host, scheme = target.hostname or "", target.scheme.lower()
-            _ = target.port
-        except ValueError:
-            raise OutboundError("bad_address") from None
-        if scheme not in ("http", "https") or not host or target.username or target.password or not url.isprintable():
-            raise OutboundError("bad_address", host[:255])
+        scheme, host, port = _address(url)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
                 proxy = self._settings.proxy_for(scheme, host)
                 if proxy is not None or _is_literal(host):
-                    await self._check(host, target.port or (443 if scheme == "https" else 80))
+                    await self._check(host, port or (443 if scheme == "https" else 80))
                 return await self._ask(method, url, headers, body, proxy, answer_bytes_max, host)
         except TimeoutError:
             raise OutboundError("timeout", host) from None
@@ -134,18 +127,10 @@ class Outbound:
             idle_ms: the longest silence, before the head and in the body.
             tls: whose certificates the other side may have; None: as the settings say.
         """
-        host = ""
-        try:
-            target = urlsplit(url)
-            host, scheme = target.hostname or "", target.scheme.lower()
-            _ = target.port
-        except ValueError:
-            raise OutboundError("bad_address") from None
-        if scheme not in ("http", "https") or not host or target.username or target.password or not url.isprintable():
-            raise OutboundError("bad_address", host[:255])
+        scheme, host, port = _address(url)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
-                response = await self._begin(method, url, scheme, host, target.port, headers, body, idle_ms, tls)
+                response = await self._begin(method, url, scheme, host, port, headers, body, idle_ms, tls)
                 try:
                     yield Streamed(response, host)
                 finally:
@@ -279,6 +264,20 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         pass
+
+
+def _address(url: str) -> tuple[str, str, int | None]:
+    """(scheme, host, port as written). Raises OutboundError for what isn't a web address, and for
+    one that names a user.
+    """
+    try:
+        target = urlsplit(url)
+        host, scheme, port = target.hostname or "", target.scheme.lower(), target.port
+    except ValueError:
+        raise OutboundError("bad_address") from None
+    if scheme not in ("http", "https") or not host or target.username or target.password or not url.isprintable():
+        raise OutboundError("bad_address", host[:255])
+    return scheme, host, port
 
 
 def _is_literal(host: str) -> bool:
