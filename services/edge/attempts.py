@@ -23,7 +23,7 @@ from services.edge.providers.base import CredentialsError, Options, Target, Tran
 from services.edge.relay import Relay
 from services.edge.routing import plan
 from services.edge.routing.plan import Step
-from services.edge.routing.rooms import Place
+from services.edge.routing.rooms import Place, roomiest
 from services.edge.routing.way import Way
 from services.edge.screening import CutError
 from services.edge.sources import Source
@@ -151,15 +151,10 @@ class Attempts:
         before anything is awaited.
         """
         parts, candidates = self._parts, self._way.groups[step.group].candidates
-        best, least = step.position, float("inf")
-        for position in range(step.position, len(candidates)):
-            deployment = candidates[position].deployment_id
-            if position != step.position and self._is_resting(deployment):
-                continue
-            limit = parts.targets[deployment].parallel_max
-            load = 0.0 if limit is None else parts.rooms.load(deployment, limit)
-            if load < least and (load >= 1.0 or least >= 1.0):  # of those with room the first: the strategy's choice
-                best, least = position, load
+        targets = parts.targets
+        best = roomiest(
+            parts.rooms, candidates, step.position, lambda each: targets[each].parallel_max, self._is_resting
+        )
         deployment = candidates[best].deployment_id
         limit = parts.targets[deployment].parallel_max
         self._place = None if limit is None else parts.rooms.take(deployment, limit)

@@ -1,10 +1,12 @@
 """Who can be asked: what a grant names and this edge can call, in the order to try."""
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from services.edge.asked import Asked
+from services.edge.formats.base import Call
 from services.edge.parts import Parts
 from services.edge.providers.base import Target
 from services.edge.routing import request as asked_for
@@ -13,8 +15,8 @@ from services.edge.routing.plan import Group
 from services.edge.routing.way import Way
 from shared import errors
 from shared.config import Deployment
-from shared.errors import RefusedError
-from shared.grant import Candidate
+from shared.errors import Refusal, RefusedError
+from shared.grant import Candidate, Fallback, Permit
 
 log = structlog.get_logger()
 
@@ -60,51 +62,73 @@ def groups_of(parts: Parts, asked: Asked) -> list[Group]:
     permit, format = asked.permit, asked.format.name
     if _is_alone(parts, asked) and _is_callable(parts, permit.candidates[0], format):
         return [Group(asked.call.model, permit.candidates)]
+    return chosen(
+        parts,
+        asked.call,
+        permit,
+        [*asked.fallbacks, *permit.grant.fallbacks],
+        len(asked.call.body),
+        lambda candidate: _is_callable(parts, candidate, format),
+        lambda: _why_not(parts, asked),
+    )
+
+
+def chosen(
+    parts: Parts,
+    call: Call,
+    permit: Permit,
+    others: list[Fallback],
+    text_bytes: int,
+    is_callable: Callable[[Candidate], bool],
+    why_not: Callable[[], Refusal],
+) -> list[Group]:
+    """The candidates that can be called, in the order to try. Raises RefusedError where there are
+    none.
+
+    Args:
+        text_bytes: of what the model has to read.
+        why_not: what is said then.
+    """
     now = parts.clock.seconds()
-    candidates = _fitting(parts, asked, _callable(parts, permit.candidates, format))
+    candidates = _fitting(parts, text_bytes, list(filter(is_callable, permit.candidates)), others)
     if parts.routing.filter_tags:
         candidates = tags.filtered(
             candidates, permit.tags, lambda c: (*parts.targets[c.deployment_id].deployment.params.tags, *c.tags)
         )
-    others = [*asked.fallbacks, *permit.grant.fallbacks]
     if parts.routing.filter_tags and not candidates and permit.candidates and not others:
-        raise RefusedError(errors.no_deployment_for_tags(asked.call.model))
-    if not candidates and not others:
-        raise RefusedError(_why_not(parts, asked))
+        raise RefusedError(errors.no_deployment_for_tags(call.model))
     if len(candidates) > 1:
         candidates = strategies.ordered(parts.routing.strategy, candidates, parts.health, now, parts.random)
-    groups = [Group(asked.call.model, candidates)] if candidates else []
+    groups = [Group(call.model, candidates)] if candidates else []
     for fallback in others:
-        usable = _callable(parts, fallback.candidates, format)
+        usable = list(filter(is_callable, fallback.candidates))
         if usable:
             usable = strategies.ordered(parts.routing.strategy, usable, parts.health, now, parts.random)
             groups.append(Group(fallback.model, usable, fallback.reason))
     if not groups:
-        raise RefusedError(_why_not(parts, asked))
+        raise RefusedError(why_not())
     return groups
 
 
-def _fitting(parts: Parts, asked: Asked, candidates: list[Candidate]) -> list[Candidate]:
+def _fitting(parts: Parts, text_bytes: int, candidates: list[Candidate], others: list[Fallback]) -> list[Candidate]:
     """Without those whose context window the prompt surely exceeds; all of them where that is all,
     and nothing else is left.
     """
     if not parts.routing.check_windows:
         return candidates
-    tokens = len(asked.call.body) // BYTES_PER_TOKEN_MAX
+    tokens = text_bytes // BYTES_PER_TOKEN_MAX
     fitting = [c for c in candidates if c.input_tokens_max is None or tokens <= c.input_tokens_max]
-    others = any(
-        fallback.reason in ("context_window", "") for fallback in (*asked.fallbacks, *asked.permit.grant.fallbacks)
-    )
-    return fitting if fitting or others else candidates
-
-
-def _callable(parts: Parts, candidates: list[Candidate], format: str) -> list[Candidate]:
-    return [candidate for candidate in candidates if _is_callable(parts, candidate, format)]
+    return fitting if fitting or any(each.reason in ("context_window", "") for each in others) else candidates
 
 
 def _is_callable(parts: Parts, candidate: Candidate, format: str) -> bool:
-    target = parts.targets.get(candidate.deployment_id) or _alike(parts, candidate)
+    target = target_of(parts, candidate)
     return target is not None and (format in target.provider.wires or format in target.provider.translators)
+
+
+def target_of(parts: Parts, candidate: Candidate) -> Target | None:
+    """None: this edge can't call it."""
+    return parts.targets.get(candidate.deployment_id) or _alike(parts, candidate)
 
 
 def _alike(parts: Parts, candidate: Candidate) -> Target | None:

@@ -83,7 +83,7 @@ async def serve(parts: Parts, request: Request, match: Match, *, relay: Relay) -
         call, screening = await _screened(parts, route, head, call, permit)
     asked = Asked(request, route, format, head, call, prepared, permit, screening, started)
     if "fallbacks" in call.fields:
-        asked.fallbacks = await _fallbacks(parts, route, head, call)
+        asked.fallbacks = await named_fallbacks(parts, route, head, call)
     if parts.cache is not None and permit.candidates:
         return await cached.serve(parts, parts.cache, asked, _attempts)
     return await _attempts(parts, asked).run()
@@ -152,7 +152,7 @@ async def _screened(parts: Parts, route: Route, head: Head, call: Call, permit: 
     return call, screening
 
 
-async def _fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list[Fallback]:
+async def named_fallbacks(parts: Parts, route: Route, head: Head, call: Call) -> list[Fallback]:
     """The other models that the request itself names; it may only name those it could call."""
     found = []
     for name in asked_for.fallbacks(call):

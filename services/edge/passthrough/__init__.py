@@ -12,5 +12,6 @@ key and book before them.
     guarded.py          the guardrails of an endpoint
     answer.py           the answer on its way back; guarded_answer.py: where guardrails read it before
     record.py           the facts of one such call
+    relaying.py         a call to a deployment that is relayed as it is: its attempts; ways.py: whom it may go to
     surfaces/passthrough.py and surfaces/relayed.py carry it out
 """  # noqa: W505

@@ -21,6 +21,7 @@ from services.edge.passthrough import references
 from services.edge.passthrough.references import CITED, ITEM, RESPONSE
 from services.edge.providers.base import Target
 from services.edge.reading import Head
+from services.edge.routing.plan import Group
 from shared import errors
 from shared.decoding import UNREADABLE
 from shared.errors import Refusal, RefusedError
@@ -171,6 +172,20 @@ class Kept:
             found = sorted(found, key=lambda each: not _is_at(each, tag, places, targets))
         return found
 
+    def ways(self, groups: list[Group], targets: Mapping[DeploymentId, Target]) -> list[Group]:
+        """As `known_to`, of several models."""
+        found, refusal = list[Group](), None
+        for group in groups:
+            try:
+                candidates = self.known_to(group.candidates, targets)
+            except RefusedError as no:
+                refusal = refusal or no
+                continue
+            found.append(msgspec.structs.replace(group, candidates=candidates))
+        if not found and refusal is not None:
+            raise refusal
+        return found
+
     def renamed(self, error: bytes) -> bytes:
         """What a provider says of what it was asked."""
         for theirs, given in self._given.items():
@@ -251,16 +266,16 @@ async def known_to(
     call: Call,
     permit: Permit,
     kept: Kept,
-    candidates: list[Candidate],
+    groups: list[Group],
     *,
     is_own: bool,
-) -> tuple[Call, list[Candidate]]:
+) -> tuple[Call, list[Group]]:
     """The call as its provider knows what it names, and who may be asked. Raises RefusedError.
 
     Args:
         is_own: it has a body.
     """
     try:
-        return (await kept.taken_back(call) if is_own else call), kept.known_to(candidates, parts.targets)
+        return (await kept.taken_back(call) if is_own else call), kept.ways(groups, parts.targets)
     except RefusedError as no:
         await account.refuse(parts, no.refusal, route, head, permit.grant.caller, call, permit)

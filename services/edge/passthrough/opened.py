@@ -11,13 +11,23 @@ from shared.routes import Route
 
 
 def opened_of(
-    parts: Parts, route: Route, head: Head, call: Call, permit: Permit, candidate: Candidate, left_ms: int
+    parts: Parts,
+    route: Route,
+    head: Head,
+    call: Call,
+    permit: Permit,
+    candidate: Candidate,
+    left_ms: int,
+    fallback_to: str | None,
 ) -> Opened:
     """
     Args:
         left_ms: until its deadline.
+        fallback_to: the other model it goes to; None: the one that was asked for.
     """
-    now_ms = parts.clock.unix_ms()
+    now_ms, metadata = parts.clock.unix_ms(), account.logged(permit.spend_logs_metadata, head)
+    if fallback_to is not None:
+        metadata = {**metadata, account.FALLBACK_TO: fallback_to}
     return Opened(
         id=new_request_id(),
         at_ms=now_ms,
@@ -33,7 +43,7 @@ def opened_of(
         stream=call.stream,
         customer_id=account.recorded_customer(parts, call),
         tags=permit.tags,
-        spend_logs_metadata=account.logged(permit.spend_logs_metadata, head),
+        spend_logs_metadata=metadata,
         requester_ip=account.recorded(parts, head.ip),
         user_agent=head.user_agent,
         guardrails=[each.name for each in permit.guardrails],

@@ -5,8 +5,10 @@ deadline.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from shared.grant import Candidate
 from shared.ids import DeploymentId
 
 LINE_MAX: Final = 1_000
@@ -89,3 +91,25 @@ class Rooms:
                 following.set_result(None)
         if not room.running and not room.line:
             del self._rooms[place.deployment]
+
+
+def roomiest(
+    rooms: Rooms,
+    candidates: Sequence[Candidate],
+    position: int,
+    limit_of: Callable[[DeploymentId], int | None],
+    is_resting: Callable[[DeploymentId], bool],
+) -> int:
+    """Whoever has the most room, from this position on: of those with room the first, as they are
+    in order.
+    """
+    best, least = position, float("inf")
+    for at in range(position, len(candidates)):
+        deployment = candidates[at].deployment_id
+        if at != position and is_resting(deployment):
+            continue
+        limit = limit_of(deployment)
+        load = 0.0 if limit is None else rooms.load(deployment, limit)
+        if load < least and (load >= 1.0 or least >= 1.0):
+            best, least = at, load
+    return best

@@ -177,7 +177,7 @@ class Wires(World):
 
     def decide(self, asked: DecideRequest) -> DecideReply:
         candidates = [
-            Candidate(each.id, each.provider, each.upstream_model, PRICE, order=i)
+            Candidate(each.id, each.provider, each.upstream_model, PRICE, order=i, revision=1)
             for i, each in enumerate(self.deployments)
         ]
         return DecideReply(Grant(Caller(key_alias="k"), asked.route, asked.model, 1, ["control.key.x"], candidates))

@@ -15,8 +15,8 @@ from aiohttp import web
 from services.edge.own_hooks import OwnHooks
 from services.edge.own_ids import IdRules, OwnIds, owner_of
 from services.edge.own_thread import OwnThread
+from services.edge.passthrough import relaying
 from services.edge.providers import table
-from services.edge.surfaces import relayed
 from shared import config, subjects
 from shared.facts import Caller, Refused
 from shared.grant import Candidate, Grant, GuardrailRef
@@ -319,7 +319,7 @@ async def test_one_that_isnt_waited_for_has_no_providers_id_either(
     world: World, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes cut anywhere, and goes on as it comes."""
-    monkeypatch.setattr(relayed, "START_BYTES_MAX", 0)
+    monkeypatch.setattr(relaying, "START_BYTES_MAX", 0)
     text = '\\"id\\":\\"msg_said\\"' + "x" * size
     whole = (
         f'{{"id": "resp_{1:050}", "object":"response","status":"completed","error":null,"previous_response_id":"resp_{2:050}",'

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.edge.http import Request
+from services.edge.passthrough import relaying
 from services.edge.passthrough.undone import Undone
 from services.edge.routing.rooms import Place, Rooms
 from services.edge.sources import INFLATED_PIECE_BYTES, Decoded
-from services.edge.surfaces import relayed
 from tests.edge.fakes import LAST_CHUNK, STREAM_HEAD, Peer, chunk, until
 from tests.edge.harness import silent
 from tests.edge.relayed.relayed_kit import CREATED, ENDED, GOOD, Wires, asking
@@ -50,7 +50,7 @@ async def test_what_takes_long_to_become_an_answer_goes_out_as_it_comes(
     if limit == "budget":
         monkeypatch.setattr(Request, "hold", lambda *_, **__: False)
     else:
-        monkeypatch.setattr(relayed, limit, 0)
+        monkeypatch.setattr(relaying, limit, 0)
     await wires.deployed("/v1/responses", script, never)
     async with await wires.edge.connect() as caller:
         await caller.post("/v1/responses", asking("/v1/responses", stream=True))
@@ -123,7 +123,7 @@ async def test_silence_behind_a_beginning_keeps_nobodys_head_back(
         await go.wait()
         await peer.send(chunk(ENDED) + LAST_CHUNK)
 
-    monkeypatch.setattr(relayed, "HOLD_S", 0.05)
+    monkeypatch.setattr(relaying, "HOLD_S", 0.05)
     await wires.deployed("/v1/responses", script)
     async with await wires.edge.connect() as caller:
         await caller.post("/v1/responses", asking("/v1/responses", stream=True))

@@ -1,0 +1,56 @@
+"""Whom a relayed call may go to, and by which rules."""
+
+import msgspec
+
+from services.edge import groups as chooses
+from services.edge.formats.base import Call
+from services.edge.parts import Parts
+from services.edge.passthrough import by_chat
+from services.edge.passthrough.kinds import Kind
+from services.edge.reading import Head
+from services.edge.routing import request as asked_for
+from services.edge.routing.plan import Group
+from services.edge.routing.way import Way
+from shared import errors
+from shared.errors import Refusal
+from shared.grant import Candidate, Fallback, Permit
+from shared.routes import Route
+
+OF_OUTBOUND = {"timeout": "timeout", "unreachable": "connect", "broken": "hung_up"}
+"""shared.outbound's codes → routing/causes.py; any other: it can't be asked at all."""
+NOBODY = "no_credential"
+"""The cause where a deployment can't be asked at all."""
+
+
+def groups_of(
+    parts: Parts, route: Route, kind: Kind, call: Call, permit: Permit, named: list[Fallback], *, is_text: bool
+) -> list[Group]:
+    """Who can be asked. Raises RefusedError where that is nobody.
+
+    Args:
+        named: the fallbacks of the request.
+        is_text: whether the body is what a model reads.
+    """
+
+    def is_callable(candidate: Candidate) -> bool:
+        return by_chat.serves(chooses.target_of(parts, candidate), route.name, kind)
+
+    def why_not() -> Refusal:
+        return errors.not_served(call.model, f"no deployment of it has {route.name}")
+
+    others = [*named, *permit.grant.fallbacks]
+    return chooses.chosen(parts, call, permit, others, len(call.body) if is_text else 0, is_callable, why_not)
+
+
+def way_of(parts: Parts, head: Head, call: Call, groups: list[Group], *, is_json: bool) -> Way:
+    """Raises RefusedError for what makes no sense of routing.
+
+    Args:
+        is_json: else no field of the body is for us.
+    """
+    settings, target_id = parts.routing, groups[0].candidates[0].deployment_id
+    target = parts.targets[target_id]
+    usual = settings.rules_by_model.get(call.model, settings.rules)
+    said = call if is_json else msgspec.structs.replace(call, fields={})
+    rules = asked_for.rules(usual, said, head, target.deployment.retries)
+    return Way(groups, rules, asked_for.deadline_ms(parts, call, head, groups), settings, target_id, target)
